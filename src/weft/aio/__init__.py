@@ -1,0 +1,1 @@
+"""Small asyncio parts: a last-value cell, hold-off."""

@@ -1,0 +1,213 @@
+"""Route nodes: what a request must look like and what is done with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from weft.model.document import ObjectKey
+from weft.model.labels import Labels
+from weft.model.origin import Origin
+
+MatchKind = Literal["exact", "prefix", "segment-prefix", "regex", "present"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextMatch:
+    """A condition on a text. ``segment-prefix`` (paths only) matches whole segments; ``present`` ignores `value`."""
+
+    kind: MatchKind
+    value: str = ""
+    ignore_case: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NamedMatch:
+    """A condition on a header or query parameter; `invert` asks that it does not hold."""
+
+    name: str
+    match: TextMatch
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMatch:
+    """All conditions must hold; the empty one matches every request."""
+
+    path: TextMatch | None = None
+    method: TextMatch | None = None
+    scheme: TextMatch | None = None
+    authority: TextMatch | None = None
+    headers: tuple[NamedMatch, ...] = ()
+    query: tuple[NamedMatch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMatch:
+    """Which callers a rule is for. Empty fields match all. `gateways` holds ``mesh`` or ``namespace/name``."""
+
+    namespace: str = ""
+    labels: Labels = ()
+    gateways: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderChanges:
+    """Header operations, applied in the order set, add, remove."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+NO_CHANGES = HeaderChanges()
+
+
+@dataclass(frozen=True, slots=True)
+class PathRewrite:
+    """``full`` replaces the path, ``prefix`` the matched prefix (exact text), ``segment-prefix`` the matched prefix by
+    Gateway API's rules about slashes, ``regex`` every find of `pattern`. The query string always stays."""
+
+    kind: Literal["full", "prefix", "segment-prefix", "regex"]
+    value: str
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedBackend:
+    """A destination: `backend` is the name of a Backend of the view. `request` and `response` are its own changes."""
+
+    backend: str
+    weight: int = 1
+    request: HeaderChanges = NO_CHANGES
+    response: HeaderChanges = NO_CHANGES
+    host_rewrite: str = ""
+    path_rewrite: PathRewrite | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Send a copy of `percent` (0 to 100) of the requests to `backend`; its answer is dropped."""
+
+    backend: str
+    percent: float = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """`attempts` tries after the first. `conditions` in Envoy's x-envoy-retry-on words, `codes` HTTP statuses."""
+
+    attempts: int
+    conditions: tuple[str, ...] = ()
+    codes: tuple[int, ...] = ()
+    per_try_timeout: float | None = None
+    backoff: float | None = None
+    other_host: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Injected delay (seconds) and abort, each for a share of requests (0 to 100)."""
+
+    delay: float | None = None
+    delay_percent: float = 100.0
+    abort_http: int | None = None
+    abort_grpc: int | None = None
+    abort_percent: float = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Cross-origin policy. `max_age` in seconds."""
+
+    origins: tuple[TextMatch, ...] = ()
+    methods: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    expose: tuple[str, ...] = ()
+    max_age: float | None = None
+    credentials: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Send to one of the backends by weight. No backend, or a total weight of 0, answers 500.
+
+    `timeout` covers the whole request, in seconds; None and 0 mean none. `retry` None means the safe default.
+    """
+
+    backends: tuple[WeightedBackend, ...]
+    timeout: float | None = None
+    retry: Retry | None = None
+    host_rewrite: str = ""
+    path_rewrite: PathRewrite | None = None
+    mirrors: tuple[Mirror, ...] = ()
+    hash: HashKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Answer with a redirect. Empty fields keep the request's. `port` 0 lets the client's port stand only if the scheme
+    stays and `port_from_request`; otherwise the scheme's default port, unwritten."""
+
+    status: int
+    scheme: str = ""
+    host: str = ""
+    port: int = 0
+    port_from_request: bool = False
+    path_rewrite: PathRewrite | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """Answer at once."""
+
+    status: int
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class HashKey:
+    """What consistent hashing looks at; exactly one of the fields. `cookie_ttl` in seconds, 0 for a session cookie."""
+
+    header: str = ""
+    cookie: str = ""
+    cookie_path: str = ""
+    cookie_ttl: float = 0.0
+    source_ip: bool = False
+    query: str = ""
+
+
+Action = Forward | Redirect | Respond
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule with one match, in force for the callers in `source`. `object` and `origin` say which document made it;
+    `index` which of its rules."""
+
+    name: str
+    match: RequestMatch
+    action: Action
+    origin: Origin
+    object: ObjectKey | None = None
+    index: int = 0
+    source: SourceMatch = SourceMatch()
+    request: HeaderChanges = NO_CHANGES
+    response: HeaderChanges = NO_CHANGES
+    fault: Fault | None = None
+    cors: Cors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualHost:
+    """The rules of some hosts, in the order they are tried; no rule matching answers 404.
+
+    `domains` are lower-case host names without port, ``*`` or with a leading ``*.``; `port` is the service port they
+    are for (0: any). In a view, `rules` holds only those for its callers.
+    """
+
+    name: str
+    domains: tuple[str, ...]
+    port: int
+    rules: tuple[Rule, ...]
+    upgrades: tuple[str, ...] = ()

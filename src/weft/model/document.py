@@ -1,0 +1,58 @@
+"""A Document: one user resource, decoded and validated, with its origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from weft.model.labels import Labels
+from weft.model.origin import FieldLines, Origin, PathPart
+
+SpecT_co = TypeVar("SpecT_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectKey:
+    """What names one object: API group (empty for the core group), kind, namespace (empty if cluster-scoped), name."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        where = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {where}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document(Generic[SpecT_co]):
+    """One accepted resource. Compared by identity: an unchanged document stays the same object.
+
+    `spec` is the kind's frozen value from `weft.schema.kinds`; `text` the whole resource as canonical JSON, as it is
+    stored and shown; `created` seconds since the epoch, 0 when unknown (files), used for precedence only.
+    """
+
+    key: ObjectKey
+    api_version: str
+    spec: SpecT_co
+    text: str
+    lines: FieldLines
+    labels: Labels = ()
+    annotations: Labels = ()
+    created: float = 0.0
+    generation: int = field(default=0)
+
+    @property
+    def origin(self) -> Origin:
+        """Where the document starts."""
+        return self.lines.origin()
+
+    def at(self, *path: PathPart) -> Origin:
+        """Where a field of it is."""
+        return self.lines.origin(*path)
+
+    @property
+    def precedence(self) -> tuple[float, str, str]:
+        """Sort key of Gateway API's conflict rule: oldest first, then namespace and name."""
+        return (self.created, self.key.namespace, self.key.name)

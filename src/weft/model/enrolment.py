@@ -1,0 +1,69 @@
+"""What agents and the control plane say to each other: JSON over the agent API (see docs/architecture.md).
+
+Field names on the wire are these names. PEM texts are str. Times are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weft.model.workload import Workload, WorkloadState
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterRequest:
+    """``POST /v1/workloads``: register (or take over again) a workload and ask for its certificate.
+
+    On the unix socket the caller may name any identity. Over TLS it authenticates with a join token
+    (``Authorization: Bearer``) or with its current certificate, which must name the same workload. `csr` is a PEM
+    PKCS#10 request: only its public key is used.
+    """
+
+    workload: Workload
+    csr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate chain (leaf first, then the intermediate), the trust bundle, and the times of the leaf."""
+
+    chain: str
+    bundle: str
+    not_before: float
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterResponse:
+    """`xds` is ``HOST:PORT`` of the xDS server, `xds_identity` the SPIFFE URI it proves; `lease` how long the
+    registration lasts unless renewed; `trust_domain` that of the mesh; `agent_api` the TLS agent API (HOST:PORT)."""
+
+    issued: Issued
+    xds: str
+    xds_identity: str
+    trust_domain: str
+    lease: float
+    agent_api: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenewRequest:
+    """``POST /v1/workloads/{namespace}/{name}/lease``: still here, in this state. 404 means: register again."""
+
+    state: WorkloadState
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRequest:
+    """``POST /v1/workloads/{namespace}/{name}/certificate``: a new certificate for the same identity -> Issued."""
+
+    csr: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainResponse:
+    """``POST /v1/workloads/{namespace}/{name}/drain?wait=SECONDS``: marked draining; `confirmed` when every proxy that
+    was sent the change has acknowledged it, else `pending` names those that have not."""
+
+    confirmed: bool
+    pending: tuple[str, ...]

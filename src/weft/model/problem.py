@@ -1,0 +1,45 @@
+"""A Problem: something wrong in the configuration, told so that a person can mend it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from weft.model.document import ObjectKey
+from weft.model.origin import Origin
+
+
+class Severity(enum.StrEnum):
+    """How bad it is: an error keeps the document (or its part) out of force, a warning does not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding.
+
+    `code` is a stable kebab-case word for programs (``unknown-field``, ``host-conflict``, ``nack``); `path` is the
+    field as text; `message` says what was found; `expected` what would be right; `nearest` the closest valid name.
+    """
+
+    severity: Severity
+    code: str
+    message: str
+    origin: Origin
+    object: ObjectKey | None = None
+    path: str = ""
+    expected: str = ""
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.origin}: {self.severity}: "
+        if self.path:
+            text += f"{self.path}: "
+        text += self.message
+        if self.expected:
+            text += f"; expected {self.expected}"
+        if self.nearest:
+            text += f"; did you mean '{self.nearest}'?"
+        return text

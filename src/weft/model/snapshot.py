@@ -1,0 +1,38 @@
+"""A ConfigSnapshot: every accepted document and every registered workload at one revision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weft.model.document import Document
+from weft.model.identity import DEFAULT_TRUST_DOMAIN
+from weft.model.problem import Problem
+from weft.model.workload import Workload
+
+
+class OutboundPolicy:
+    """What a sidecar does with a host that no document names (Istio's outboundTrafficPolicy)."""
+
+    ALLOW_ANY = "ALLOW_ANY"
+    REGISTRY_ONLY = "REGISTRY_ONLY"
+
+
+@dataclass(frozen=True, slots=True)
+class MeshSettings:
+    """Mesh-wide settings that are not documents."""
+
+    trust_domain: str = DEFAULT_TRUST_DOMAIN
+    root_namespace: str = "istio-system"
+    outbound_policy: str = OutboundPolicy.ALLOW_ANY
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSnapshot:
+    """The input of the compiler. Documents are sorted by key, workloads by namespace and name; unchanged ones are the
+    same objects as in the snapshot before. `revision` grows with every change; `problems` are those of decoding."""
+
+    revision: int
+    documents: tuple[Document[object], ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    settings: MeshSettings = MeshSettings()

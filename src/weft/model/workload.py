@@ -1,0 +1,93 @@
+"""A Workload: one registered instance of an application, or one gateway, with its proxy."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from weft.model.identity import proxy_name
+from weft.model.labels import Labels
+
+
+class WorkloadState(enum.StrEnum):
+    """Where an instance is in its life. Only HEALTHY ones receive new requests."""
+
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SocketAddress:
+    """An IP address and TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadPort:
+    """One port the application serves.
+
+    `port` is its number in the mesh (what a Service's targetPort names), `application` where the application really
+    listens, `inbound` where the proxy accepts for it.
+    """
+
+    port: int
+    application: SocketAddress
+    inbound: SocketAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A loopback port of the application's host that leads to a service: ``--upstream SERVICE:PORT=LOCALPORT``."""
+
+    service: str
+    port: int
+    listen: SocketAddress
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayBinding:
+    """Which Gateway a stand-alone proxy serves and where its listeners bind.
+
+    A listener port named in `ports` binds there; any other binds `address` at its own number plus `offset` when it is
+    below 1024 (an ordinary user cannot bind those).
+    """
+
+    gateway: str
+    address: str
+    offset: int = 0
+    ports: tuple[tuple[int, SocketAddress], ...] = ()
+
+    def bind(self, port: int) -> SocketAddress:
+        """The address at which the Gateway's listener on `port` accepts."""
+        for number, where in self.ports:
+            if number == port:
+                return where
+        return SocketAddress(self.address, port + self.offset if port < 1024 else port)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What an agent registered. `uses` limits what its proxy is told to those hosts; empty means the whole mesh."""
+
+    name: str
+    namespace: str
+    service_account: str
+    labels: Labels = ()
+    ports: tuple[WorkloadPort, ...] = ()
+    outbound: SocketAddress | None = None
+    upstreams: tuple[Upstream, ...] = ()
+    uses: tuple[str, ...] = ()
+    gateway: GatewayBinding | None = None
+    state: WorkloadState = WorkloadState.STARTING
+
+    @property
+    def proxy(self) -> str:
+        """The proxy's name: Envoy's node id."""
+        return proxy_name(self.name, self.namespace)

@@ -1,0 +1,1 @@
+"""Documents: the kinds weft knows, their strict decoder, and offline validation. Pure."""

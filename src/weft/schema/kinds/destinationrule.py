@@ -1,0 +1,159 @@
+"""Istio networking: DestinationRule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from weft.schema.kinds.virtualservice import PortSelector
+from weft.schema.scalars import Duration, HeaderName, Name, OneOf, Range
+
+UInt = Annotated[int, Range(0, 2**31 - 1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpCookie:
+    """Hash on a cookie, made with this life if it is missing."""
+
+    name: str
+    path: str = ""
+    ttl: Duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RingHash:
+    """Ketama ring."""
+
+    minimum_ring_size: UInt = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maglev:
+    """Maglev table."""
+
+    table_size: UInt = 65537
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsistentHash:
+    """Soft session affinity: exactly one key, at most one of the two algorithms (ring by default)."""
+
+    one_of: ClassVar = OneOf(("http_header_name", "http_cookie", "use_source_ip", "http_query_parameter_name"))
+    http_header_name: HeaderName | None = None
+    http_cookie: HttpCookie | None = None
+    use_source_ip: bool | None = None
+    http_query_parameter_name: str | None = None
+    ring_hash: RingHash | None = None
+    maglev: Maglev | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadBalancer:
+    """Either a simple algorithm or a consistent hash. LEAST_CONN is the old spelling of LEAST_REQUEST."""
+
+    one_of: ClassVar = OneOf(("simple", "consistent_hash"), required=False)
+    simple: Literal["UNSPECIFIED", "ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN", "RANDOM"] | None = None
+    consistent_hash: ConsistentHash | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpKeepalive:
+    """SO_KEEPALIVE settings."""
+
+    probes: UInt | None = None
+    time: Duration | None = None
+    interval: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpSettings:
+    """Limits of TCP connections."""
+
+    max_connections: UInt | None = None
+    connect_timeout: Duration | None = None
+    tcp_keepalive: TcpKeepalive | None = None
+    max_connection_duration: Duration | None = None
+    idle_timeout: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """Limits of HTTP connections and requests."""
+
+    http1_max_pending_requests: UInt | None = field(default=None, metadata={"json": "http1MaxPendingRequests"})
+    http2_max_requests: UInt | None = field(default=None, metadata={"json": "http2MaxRequests"})
+    max_requests_per_connection: UInt | None = None
+    max_retries: UInt | None = None
+    idle_timeout: Duration | None = None
+    max_concurrent_streams: UInt | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionPool:
+    """Circuit breaking."""
+
+    tcp: TcpSettings | None = None
+    http: HttpSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutlierDetection:
+    """Ejection of failing endpoints. `consecutive_errors` is the old spelling of `consecutive_gateway_errors`."""
+
+    consecutive_5xx_errors: UInt | None = field(default=None, metadata={"json": "consecutive5xxErrors"})
+    consecutive_gateway_errors: UInt | None = None
+    consecutive_errors: UInt | None = None
+    consecutive_local_origin_failures: UInt | None = None
+    split_external_local_origin_errors: bool = False
+    interval: Duration | None = None
+    base_ejection_time: Duration | None = None
+    max_ejection_percent: Annotated[int, Range(0, 100)] | None = None
+    min_health_percent: Annotated[int, Range(0, 100)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTls:
+    """TLS towards the destination: DISABLE or ISTIO_MUTUAL; the modes to the outside are not supported yet."""
+
+    mode: Literal["DISABLE", "ISTIO_MUTUAL"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortTrafficPolicy:
+    """Policy of one port; it replaces the whole of the destination's settings for that port."""
+
+    port: PortSelector
+    load_balancer: LoadBalancer | None = None
+    connection_pool: ConnectionPool | None = None
+    outlier_detection: OutlierDetection | None = None
+    tls: ClientTls | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficPolicy:
+    """Policy of a destination or subset; a subset's fields override the destination's one by one."""
+
+    load_balancer: LoadBalancer | None = None
+    connection_pool: ConnectionPool | None = None
+    outlier_detection: OutlierDetection | None = None
+    tls: ClientTls | None = None
+    port_level_settings: tuple[PortTrafficPolicy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subset:
+    """Endpoints of the host that carry all of `labels`."""
+
+    name: Name
+    labels: Mapping[str, str] = field(default_factory=dict)
+    traffic_policy: TrafficPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationRuleSpec:
+    """https://istio.io/latest/docs/reference/config/networking/destination-rule/"""
+
+    host: str
+    traffic_policy: TrafficPolicy | None = None
+    subsets: tuple[Subset, ...] = ()

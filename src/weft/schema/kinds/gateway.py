@@ -1,0 +1,127 @@
+"""Gateway API v1: GatewayClass, Gateway, ReferenceGrant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from weft.schema.scalars import Hostname, Length, Name, Port, Subdomain
+
+GATEWAY_GROUP = "gateway.networking.k8s.io"
+CONTROLLER_NAME = "weft.dev/gateway-controller"
+BUILT_IN_CLASSES = ("weft", "istio")
+"""Class names that need no GatewayClass document."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayClassSpec:
+    """A class belongs to weft when its controller name is CONTROLLER_NAME; others are left alone with a warning."""
+
+    controller_name: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretReference:
+    """A reference to a Secret; another namespace needs a ReferenceGrant."""
+
+    name: Subdomain
+    group: Literal[""] = ""
+    kind: Literal["Secret"] = "Secret"
+    namespace: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerTls:
+    """TLS of an HTTPS listener."""
+
+    certificate_refs: tuple[SecretReference, ...] = ()
+    mode: Literal["Terminate"] = "Terminate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelExpression:
+    """One matchExpressions entry of a label selector."""
+
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSelector:
+    """A Kubernetes label selector."""
+
+    match_labels: Mapping[str, str] = field(default_factory=dict)
+    match_expressions: tuple[LabelExpression, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteNamespaces:
+    """Which namespaces' routes may attach."""
+
+    from_: Literal["All", "Same", "Selector"] = field(default="Same", metadata={"json": "from"})
+    selector: LabelSelector | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteGroupKind:
+    """A kind of route a listener accepts."""
+
+    kind: str
+    group: str = GATEWAY_GROUP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedRoutes:
+    """Who may attach to a listener."""
+
+    namespaces: RouteNamespaces = RouteNamespaces()
+    kinds: tuple[RouteGroupKind, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSpec:
+    """One listener; without `hostname` it accepts every host."""
+
+    name: str
+    port: Port
+    protocol: Literal["HTTP", "HTTPS"]
+    hostname: Hostname = ""
+    tls: ListenerTls | None = None
+    allowed_routes: AllowedRoutes = AllowedRoutes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySpec:
+    """https://gateway-api.sigs.k8s.io/reference/spec/#gateway"""
+
+    gateway_class_name: str
+    listeners: Annotated[tuple[ListenerSpec, ...], Length(1, 64)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantFrom:
+    """Who may refer."""
+
+    group: str
+    kind: str
+    namespace: Name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantTo:
+    """To what; without `name` to every object of the kind."""
+
+    group: str
+    kind: str
+    name: Subdomain | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceGrantSpec:
+    """https://gateway-api.sigs.k8s.io/reference/spec/#referencegrant"""
+
+    from_: Annotated[tuple[GrantFrom, ...], Length(1, 16)] = field(metadata={"json": "from"})
+    to: Annotated[tuple[GrantTo, ...], Length(1, 16)]

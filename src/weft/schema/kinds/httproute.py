@@ -1,0 +1,195 @@
+"""Gateway API v1: HTTPRoute, for Gateway parents and (GAMMA) Service parents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from weft.schema.kinds.gateway import GATEWAY_GROUP
+from weft.schema.scalars import Duration, HeaderName, Hostname, Length, Name, Port, Range, Subdomain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParentReference:
+    """What the route attaches to: a Gateway (default) or a Service (`group` empty, `kind` Service)."""
+
+    name: Subdomain
+    group: str = GATEWAY_GROUP
+    kind: Literal["Gateway", "Service"] = "Gateway"
+    namespace: Name | None = None
+    section_name: str | None = None
+    port: Port | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathMatch:
+    """Path condition. PathPrefix matches whole segments."""
+
+    type: Literal["Exact", "PathPrefix", "RegularExpression"] = "PathPrefix"
+    value: str = "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderMatch:
+    """Header condition."""
+
+    name: HeaderName
+    value: str
+    type: Literal["Exact", "RegularExpression"] = "Exact"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryParamMatch:
+    """Query parameter condition."""
+
+    name: str
+    value: str
+    type: Literal["Exact", "RegularExpression"] = "Exact"
+
+
+Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteMatch:
+    """All conditions must hold."""
+
+    path: PathMatch = PathMatch()
+    headers: Annotated[tuple[HeaderMatch, ...], Length(0, 16)] = ()
+    query_params: Annotated[tuple[QueryParamMatch, ...], Length(0, 16)] = ()
+    method: Method | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpHeader:
+    """A header name and value."""
+
+    name: HeaderName
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderModifier:
+    """Headers to set, add and remove."""
+
+    set: tuple[HttpHeader, ...] = ()
+    add: tuple[HttpHeader, ...] = ()
+    remove: tuple[HeaderName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendObjectReference:
+    """A Service and port; another namespace needs a ReferenceGrant."""
+
+    name: Subdomain
+    group: Literal[""] = ""
+    kind: Literal["Service"] = "Service"
+    namespace: Name | None = None
+    port: Port | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fraction:
+    """A share of requests."""
+
+    numerator: Annotated[int, Range(0, 2**31 - 1)]
+    denominator: Annotated[int, Range(1, 2**31 - 1)] = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestMirror:
+    """Send a copy to `backend_ref`; all requests unless `percent` or `fraction` says less."""
+
+    backend_ref: BackendObjectReference
+    percent: Annotated[int, Range(0, 100)] | None = None
+    fraction: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathModifier:
+    """Replace the whole path or its matched prefix."""
+
+    type: Literal["ReplaceFullPath", "ReplacePrefixMatch"]
+    replace_full_path: str | None = None
+    replace_prefix_match: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRedirect:
+    """Answer with a redirect."""
+
+    scheme: Literal["http", "https"] | None = None
+    hostname: Hostname | None = None
+    path: PathModifier | None = None
+    port: Port | None = None
+    status_code: Literal[301, 302, 303, 307, 308] = 302
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlRewrite:
+    """Rewrite host and path on the way to the backend."""
+
+    hostname: Hostname | None = None
+    path: PathModifier | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteFilter:
+    """One filter; the field of its type must be set and no other."""
+
+    type: Literal[
+        "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite"
+    ]
+    request_header_modifier: HeaderModifier | None = None
+    response_header_modifier: HeaderModifier | None = None
+    request_mirror: RequestMirror | None = None
+    request_redirect: RequestRedirect | None = None
+    url_rewrite: UrlRewrite | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendRef(BackendObjectReference):
+    """A weighted backend with filters of its own."""
+
+    weight: Annotated[int, Range(0, 1_000_000)] = 1
+    filters: tuple[RouteFilter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTimeouts:
+    """Whole request, and each try; 0 means none."""
+
+    request: Duration | None = None
+    backend_request: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteRetry:
+    """Gateway API retry (GEP-1731)."""
+
+    codes: tuple[Annotated[int, Range(400, 599)], ...] = ()
+    attempts: Annotated[int, Range(0, 100)] | None = None
+    backoff: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteRule:
+    """A rule; without matches it matches every request; without backends it answers 500 (unless redirected)."""
+
+    name: str | None = None
+    matches: Annotated[tuple[RouteMatch, ...], Length(0, 64)] = (RouteMatch(),)
+    filters: Annotated[tuple[RouteFilter, ...], Length(0, 16)] = ()
+    backend_refs: Annotated[tuple[BackendRef, ...], Length(0, 16)] = ()
+    timeouts: RouteTimeouts | None = None
+    retry: RouteRetry | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRouteSpec:
+    """https://gateway-api.sigs.k8s.io/reference/spec/#httproute"""
+
+    parent_refs: Annotated[tuple[ParentReference, ...], Length(0, 32)] = ()
+    hostnames: Annotated[tuple[Hostname, ...], Length(0, 16)] = ()
+    rules: Annotated[tuple[RouteRule, ...], Length(0, 16)] = (RouteRule(),)
+
+

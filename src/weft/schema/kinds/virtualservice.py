@@ -1,0 +1,235 @@
+"""Istio networking: VirtualService, its http part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from weft.schema.scalars import Duration, HeaderName, Length, OneOf, Percent, Port, Range, Regex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StringMatch:
+    """Exactly one of the three."""
+
+    one_of: ClassVar = OneOf(("exact", "prefix", "regex"))
+    exact: str | None = None
+    prefix: str | None = None
+    regex: Regex | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderValueMatch:
+    """A StringMatch, or empty ({}), which asks only that the header is there."""
+
+    one_of: ClassVar = OneOf(("exact", "prefix", "regex"), required=False)
+    exact: str | None = None
+    prefix: str | None = None
+    regex: Regex | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpMatchRequest:
+    """All conditions must hold."""
+
+    name: str = ""
+    uri: StringMatch | None = None
+    scheme: StringMatch | None = None
+    method: StringMatch | None = None
+    authority: StringMatch | None = None
+    headers: Mapping[HeaderName, HeaderValueMatch] = field(default_factory=dict)
+    without_headers: Mapping[HeaderName, HeaderValueMatch] = field(default_factory=dict)
+    query_params: Mapping[str, StringMatch] = field(default_factory=dict)
+    ignore_uri_case: bool = False
+    port: Port | None = None
+    source_labels: Mapping[str, str] = field(default_factory=dict)
+    source_namespace: str = ""
+    gateways: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortSelector:
+    """A port by number."""
+
+    number: Port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A service by host (short names are of the document's namespace), one of its subsets and ports."""
+
+    host: str
+    subset: str = ""
+    port: PortSelector | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderOperations:
+    """Headers to set, add and remove."""
+
+    set: Mapping[HeaderName, str] = field(default_factory=dict)
+    add: Mapping[HeaderName, str] = field(default_factory=dict)
+    remove: tuple[HeaderName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headers:
+    """Header operations on the request and on the response."""
+
+    request: HeaderOperations = HeaderOperations()
+    response: HeaderOperations = HeaderOperations()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRouteDestination:
+    """A weighted destination."""
+
+    destination: Destination
+    weight: Annotated[int, Range(0, 2**31 - 1)] = 0
+    headers: Headers = Headers()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRedirect:
+    """Answer with a redirect."""
+
+    uri: str = ""
+    authority: str = ""
+    port: Port | None = None
+    derive_port: Literal["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"] | None = None
+    scheme: str = ""
+    redirect_code: Literal[301, 302, 303, 307, 308] = 301
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpBody:
+    """A body given as text, or as base64 of bytes."""
+
+    one_of: ClassVar = OneOf(("string", "bytes_"))
+    string: str | None = None
+    bytes_: str | None = field(default=None, metadata={"json": "bytes"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpDirectResponse:
+    """A fixed answer."""
+
+    status: Annotated[int, Range(200, 599)]
+    body: HttpBody | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegexRewrite:
+    """Replace what `match` finds by `rewrite` (\\1 and so on refer to its groups)."""
+
+    match: Regex
+    rewrite: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRewrite:
+    """`uri` replaces the matched prefix, or the whole path of an exact or regex match."""
+
+    uri: str = ""
+    authority: str = ""
+    uri_regex_rewrite: RegexRewrite | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PercentValue:
+    """A share of requests, 0 to 100, fractions allowed."""
+
+    value: Percent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultDelay:
+    """Delay requests. `percent` is the old spelling of `percentage`."""
+
+    fixed_delay: Duration
+    percentage: PercentValue | None = None
+    percent: Annotated[int, Range(0, 100)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultAbort:
+    """Answer requests with an error."""
+
+    one_of: ClassVar = OneOf(("http_status", "grpc_status"))
+    http_status: Annotated[int, Range(200, 599)] | None = None
+    grpc_status: str | None = None
+    percentage: PercentValue | None = None
+    percent: Annotated[int, Range(0, 100)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpFaultInjection:
+    """Faults for tests."""
+
+    delay: FaultDelay | None = None
+    abort: FaultAbort | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRetry:
+    """Retries after the first try; `attempts` 0 means none."""
+
+    attempts: Annotated[int, Range(0, 100)] = 2
+    per_try_timeout: Duration | None = None
+    retry_on: str = ""
+    backoff: Duration | None = None
+    retry_ignore_previous_hosts: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpMirrorPolicy:
+    """One of several mirrors."""
+
+    destination: Destination
+    percentage: PercentValue | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorsPolicy:
+    """Cross-origin rules. `allow_origin` (a list of exact origins, "*" for all) is the old spelling."""
+
+    allow_origins: tuple[StringMatch, ...] = ()
+    allow_origin: tuple[str, ...] = ()
+    allow_methods: tuple[str, ...] = ()
+    allow_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    max_age: Duration | None = None
+    allow_credentials: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRoute:
+    """One rule, tried in order; without `match` it matches every request."""
+
+    name: str = ""
+    match: tuple[HttpMatchRequest, ...] = ()
+    route: tuple[HttpRouteDestination, ...] = ()
+    redirect: HttpRedirect | None = None
+    direct_response: HttpDirectResponse | None = None
+    rewrite: HttpRewrite | None = None
+    timeout: Duration | None = None
+    retries: HttpRetry | None = None
+    fault: HttpFaultInjection | None = None
+    mirror: Destination | None = None
+    mirror_percentage: PercentValue | None = None
+    mirror_percent: Annotated[int, Range(0, 100)] | None = field(
+        default=None, metadata={"aliases": ("mirror_percent", "mirrorPercent")}
+    )
+    mirrors: tuple[HttpMirrorPolicy, ...] = ()
+    cors_policy: CorsPolicy | None = None
+    headers: Headers = Headers()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualServiceSpec:
+    """https://istio.io/latest/docs/reference/config/networking/virtual-service/"""
+
+    hosts: Annotated[tuple[str, ...], Length(1, 1024)]
+    gateways: tuple[str, ...] = ()
+    http: Annotated[tuple[HttpRoute, ...], Length(1, 1024)]

@@ -1,0 +1,57 @@
+"""Scalar types of the APIs, as annotations that the decoder understands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """Marks a scalar whose text has a form of its own; `form` names it for the decoder and for error messages."""
+
+    form: str
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Inclusive bounds of a number."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Inclusive bounds of the number of items of a list, or of characters of a string."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Marks a dataclass of which exactly one of these fields (snake_case) must be set (`required`), or at most one."""
+
+    fields: tuple[str, ...]
+    required: bool = True
+
+
+Duration = Annotated[float, Scalar("duration")]
+"""Seconds. Text such as ``1.5s``, ``2m``, ``100ms`` (Go and GEP-2257 forms)."""
+
+Port = Annotated[int, Range(1, 65535)]
+PortOrName = Annotated[int | str, Scalar("port-or-name")]
+Percent = Annotated[float, Range(0, 100)]
+Name = Annotated[str, Scalar("dns-label")]
+"""RFC 1123 label."""
+Subdomain = Annotated[str, Scalar("dns-subdomain")]
+"""RFC 1123 subdomain: an object's name."""
+Hostname = Annotated[str, Scalar("hostname")]
+"""A DNS name, a leading ``*.`` allowed."""
+Regex = Annotated[str, Scalar("regex")]
+"""RE2 syntax: linear time, no look-around, no back references."""
+HeaderName = Annotated[str, Scalar("header-name")]
+Base64 = Annotated[bytes, Scalar("base64")]
+Timestamp = Annotated[float, Scalar("timestamp")]
+"""Seconds since the epoch. RFC 3339 text."""

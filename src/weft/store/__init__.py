@@ -1,0 +1,1 @@
+"""Durable state: documents, workload leases, join tokens. One protocol, several back ends."""

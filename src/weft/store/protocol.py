@@ -1,0 +1,82 @@
+"""The Store protocol: buckets of keyed bytes under one growing revision, with atomic batches and a watch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class StoreError(Exception):
+    """The store cannot be read or written now; the message says why. Nothing was written."""
+
+
+class ConflictError(StoreError):
+    """An expected revision did not hold; nothing was written."""
+
+
+class CompactedError(StoreError):
+    """The changes asked for are no longer kept; list again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored value. `revision` is that of its last write, `created` the time of its first (epoch seconds)."""
+
+    bucket: str
+    key: str
+    value: bytes
+    revision: int
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a value."""
+
+    bucket: str
+    key: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a value; removing what is not there changes nothing."""
+
+    bucket: str
+    key: str
+
+
+Change = Put | Delete
+
+
+class Store(Protocol):
+    """Back ends pass `tests/conformance/test_store.py`."""
+
+    async def get(self, bucket: str, key: str) -> Entry | None:
+        """One entry."""
+
+    async def list(self, bucket: str) -> tuple[int, tuple[Entry, ...]]:
+        """The current revision and all entries of a bucket, sorted by key."""
+
+    async def write(self, changes: Sequence[Change], expect: Mapping[tuple[str, str], int] | None = None) -> int:
+        """Apply all changes or none and return the new revision, durable when this returns.
+
+        `expect` maps (bucket, key) to the revision its entry must have, 0 meaning absent; else ConflictError.
+        A batch that changes nothing keeps the revision.
+        """
+
+    async def changes(self, after: int, timeout: float) -> tuple[int, tuple[tuple[str, str], ...]]:
+        """Wait up to `timeout` seconds for writes later than revision `after`.
+
+        Returns the current revision and the (bucket, key) pairs written since, each once; CompactedError if unknown.
+        """
+
+    async def extend(self, leases: Mapping[str, float]) -> None:
+        """Set expiry times (epoch seconds) by lease key. No revision, no watch event; may be lost in a crash."""
+
+    async def leases(self) -> Mapping[str, float]:
+        """All lease keys and expiry times. A lease ends when its entry in bucket ``workloads`` is deleted."""
+
+    async def close(self) -> None:
+        """Release files and threads."""

@@ -1,0 +1,1 @@
+"""Views compiled to Envoy's resources, encoded once."""

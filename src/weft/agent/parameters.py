@@ -1,0 +1,122 @@
+"""What the agent is asked to do: the parameters of `run_workload` and `run_gateway`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from weft.model.labels import Labels
+from weft.settings.home import Home
+
+DEFAULT_NAMESPACE = "default"
+DEFAULT_SERVICE_ACCOUNT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """How to reach the control plane.
+
+    By default (`server` empty) over the unix socket of `home`, which a control plane of the same host made. Else over
+    TLS 1.3 at `server` (``HOST:PORT``), proven by `ca_fingerprint` (``sha256:HEX`` of the root certificate); the agent
+    proves itself once with `token` (``weft-...``), afterwards with its certificate.
+    """
+
+    server: str = ""
+    ca_fingerprint: str = ""
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PortParameter:
+    """``--port N``, ``--port N:auto`` or ``--port N:M``: `application` is where the application listens on loopback;
+    None means N itself, 0 any free port (told to the application as ``PORT`` and ``WEFT_PORT_N``)."""
+
+    port: int
+    application: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamParameter:
+    """``--upstream SERVICE:PORT[=LOCALPORT]``: `local` 0 means any free port, told to the application as
+    ``WEFT_UPSTREAM_<SERVICE>_<PORT>=127.0.0.1:N``."""
+
+    service: str
+    port: int
+    local: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HealthParameters:
+    """How the application's health is seen: ``tcp`` connects to the first port, ``http`` asks for `path` there (200 to
+    399 is healthy), ``none`` calls it healthy as soon as it runs. Times in seconds."""
+
+    kind: str = "tcp"
+    path: str = "/"
+    interval: float = 2.0
+    timeout: float = 2.0
+    unhealthy_after: int = 3
+    healthy_after: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Deadlines and grace periods, in seconds.
+
+    `wait` limits how long the start may take until the control plane answers (0: for ever); `drain` how long an
+    ordered stop waits for callers and for requests in flight; `grace` how long a process told to stop may take before
+    it is killed; `ready` how long Envoy may take until it is configured.
+    """
+
+    wait: float = 0.0
+    drain: float = 30.0
+    grace: float = 10.0
+    ready: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunParameters:
+    """``weft run``: one application with its sidecar.
+
+    `command` may be empty: then the sidecar runs alone for an application started by somebody else. `proxy_host` is
+    the address inbound listeners bind and callers use (loopback unless the mesh spans hosts). `ready_fd`, if not
+    negative, gets one JSON line (`weft.agent.state.State` as mapping) when the workload is healthy for the first time.
+    """
+
+    home: Home
+    name: str
+    command: tuple[str, ...] = ()
+    namespace: str = DEFAULT_NAMESPACE
+    service_account: str = DEFAULT_SERVICE_ACCOUNT
+    labels: Labels = ()
+    ports: tuple[PortParameter, ...] = ()
+    upstreams: tuple[UpstreamParameter, ...] = ()
+    uses: tuple[str, ...] = ()
+    proxy_host: str = "127.0.0.1"
+    environment: Labels = ()
+    directory: str = ""
+    control_plane: ControlPlane = ControlPlane()
+    health: HealthParameters = HealthParameters()
+    timing: Timing = Timing()
+    quiet: bool = False
+    ready_fd: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayParameters:
+    """``weft gateway NAME``: a stand-alone proxy that serves the listeners of a Gateway document.
+
+    `listen` maps listener ports to where they bind (0: any free port); others bind `address` at their number, plus
+    `offset` below 1024. `service_account` empty means the gateway's name. `name` of the workload is `gateway`.
+    """
+
+    home: Home
+    gateway: str
+    namespace: str = DEFAULT_NAMESPACE
+    service_account: str = ""
+    labels: Labels = ()
+    address: str = "127.0.0.1"
+    offset: int = 0
+    listen: tuple[tuple[int, int], ...] = ()
+    control_plane: ControlPlane = ControlPlane()
+    timing: Timing = Timing()
+    quiet: bool = False
+    ready_fd: int = -1

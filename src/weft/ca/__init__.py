@@ -1,0 +1,1 @@
+"""The certificate authority: SPIFFE certificates from authenticated identities, and one-time join tokens."""

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+LEASED_BUCKET = "workloads"
+"""The bucket whose entries are held by leases."""
+
 
 class StoreError(Exception):
     """The store cannot be read or written now; the message says why. Nothing was written."""
@@ -73,7 +76,10 @@ class Store(Protocol):
         """
 
     async def extend(self, leases: Mapping[str, float]) -> None:
-        """Set expiry times (epoch seconds) by lease key. No revision, no watch event; may be lost in a crash."""
+        """Set expiry times (epoch seconds) by lease key: the key of an entry in bucket ``workloads``.
+
+        Keys without such an entry are ignored. No revision, no watch event; may be lost in a crash.
+        """
 
     async def leases(self) -> Mapping[str, float]:
         """All lease keys and expiry times. A lease ends when its entry in bucket ``workloads`` is deleted."""

@@ -1,0 +1,240 @@
+"""SqliteStore: the Store protocol in one SQLite file (WAL), used by one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from weft.aio.cell import Cell
+from weft.store.memory import KEEP_REVISIONS, check_expected, check_kept, last_changes, wait_revision
+from weft.store.protocol import LEASED_BUCKET, Change, Entry, Put, StoreError
+
+ResultT = TypeVar("ResultT")
+SCHEMA_VERSION = 1
+LEASE_FLUSH_SECONDS = 5.0
+"""Renewals reach the disk this late: a lease that lapses after a crash is only held too long by the restart's grace."""
+
+_SCHEMA = """
+CREATE TABLE entries (bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, revision INTEGER NOT NULL,
+  created REAL NOT NULL, PRIMARY KEY (bucket, key)) WITHOUT ROWID;
+CREATE TABLE changes (revision INTEGER NOT NULL, bucket TEXT NOT NULL, key TEXT NOT NULL,
+  PRIMARY KEY (revision, bucket, key)) WITHOUT ROWID;
+CREATE TABLE leases (key TEXT PRIMARY KEY, expires REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE head (revision INTEGER NOT NULL);
+INSERT INTO head VALUES (0);
+"""
+
+
+class SqliteStore:
+    """See `weft.store.protocol.Store`. Made by `open_sqlite`; all SQL runs on one worker thread."""
+
+    def __init__(self, path: Path, clock: Callable[[], float], keep: int) -> None:
+        self._path = path
+        self._clock = clock
+        self._keep = keep
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="weft-store")
+        self._database: sqlite3.Connection | None = None
+        self._inode = 0
+        self._revision = Cell(0)
+        self._leases: dict[str, float] = {}
+        self._flush: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Future[None] | None = None
+
+    async def open(self) -> None:
+        """Open or create the file; StoreError if that cannot be done."""
+        try:
+            revision, self._leases = await self._run(self._open)
+        except BaseException:
+            self._worker.shutdown(wait=False)
+            raise
+        self._revision.set(revision)
+
+    async def get(self, bucket: str, key: str) -> Entry | None:
+        """One entry."""
+        return await self._run(lambda: self._get(bucket, key))
+
+    async def list(self, bucket: str) -> tuple[int, tuple[Entry, ...]]:
+        """The revision and the entries of a bucket, by key."""
+        return await self._run(lambda: self._list(bucket))
+
+    async def write(self, changes: Sequence[Change], expect: Mapping[tuple[str, str], int] | None = None) -> int:
+        """All changes or none, on the disk when this returns. Cancelling the caller does not undo a write."""
+        final = last_changes(changes)
+        wanted = dict(expect or {})
+        future = asyncio.ensure_future(self._write_and_tell(final, wanted))
+        return await asyncio.shield(future)
+
+    async def changes(self, after: int, timeout: float) -> tuple[int, tuple[tuple[str, str], ...]]:
+        """Wait for writes later than `after`."""
+        await wait_revision(self._revision, after, timeout)
+        return await self._run(lambda: self._changes(after))
+
+    async def extend(self, leases: Mapping[str, float]) -> None:
+        """Set expiry times of registered workloads; written to the file a few seconds later."""
+        known = self._leases.keys() & leases.keys()
+        if len(known) < len(leases):
+            known = await self._run(lambda: {key for key in leases if self._get(LEASED_BUCKET, key) is not None})
+        self._leases.update({key: leases[key] for key in known})
+        if self._flush is None:
+            loop = asyncio.get_running_loop()
+            self._flush = loop.call_later(LEASE_FLUSH_SECONDS, self._start_flush)
+
+    async def leases(self) -> Mapping[str, float]:
+        """All expiry times."""
+        return dict(self._leases)
+
+    async def close(self) -> None:
+        """Write what is pending and release the file."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._start_flush()
+        if self._flushing is not None:
+            await self._flushing
+        await self._run(self._close)
+        self._worker.shutdown(wait=True)
+
+    async def _run(self, job: Callable[[], ResultT]) -> ResultT:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._worker, job)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"the store {self._path} does not answer: {error}") from error
+        except RuntimeError as error:
+            raise StoreError(f"the store {self._path} is closed") from error
+
+    async def _write_and_tell(self, final: dict[tuple[str, str], Change], expect: dict[tuple[str, str], int]) -> int:
+        revision = await self._run(lambda: self._write(final, expect))
+        for (bucket, key), change in final.items():
+            if bucket == LEASED_BUCKET and not isinstance(change, Put):
+                self._leases.pop(key, None)
+        if revision != self._revision.value:
+            self._revision.set(revision)
+        return revision
+
+    def _start_flush(self) -> None:
+        self._flush = None
+        self._flushing = asyncio.ensure_future(self._write_leases(dict(self._leases)))
+
+    async def _write_leases(self, leases: dict[str, float]) -> None:
+        with contextlib.suppress(StoreError):  # the next renewal tries again, and writes report a broken store
+            await self._run(lambda: self._replace_leases(leases))
+
+    # What follows runs on the worker thread.
+
+    def _open(self) -> tuple[int, dict[str, float]]:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        status = self._path.stat()
+        if status.st_mode & 0o077:
+            raise StoreError(f"{self._path} can be read by others: chmod 600 it, and think about the secrets in it")
+        self._inode = status.st_ino
+        self._database = database = sqlite3.connect(self._path, timeout=5, isolation_level=None)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            script = f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            database.executescript(script)
+        elif version != SCHEMA_VERSION:
+            raise StoreError(f"{self._path} has format {version}, this weft reads {SCHEMA_VERSION}: use the other weft")
+        (revision,) = database.execute("SELECT revision FROM head").fetchone()
+        return revision, dict(database.execute("SELECT key, expires FROM leases").fetchall())
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise StoreError(f"the store {self._path} is closed")
+        return self._database
+
+    def _get(self, bucket: str, key: str) -> Entry | None:
+        query = "SELECT bucket, key, value, revision, created FROM entries WHERE bucket = ? AND key = ?"
+        row = self._connection().execute(query, (bucket, key)).fetchone()
+        return None if row is None else Entry(*row)
+
+    def _list(self, bucket: str) -> tuple[int, tuple[Entry, ...]]:
+        query = "SELECT bucket, key, value, revision, created FROM entries WHERE bucket = ? ORDER BY key"
+        rows = self._connection().execute(query, (bucket,)).fetchall()
+        return self._head(), tuple(Entry(*row) for row in rows)
+
+    def _head(self) -> int:
+        (revision,) = self._connection().execute("SELECT revision FROM head").fetchone()
+        return int(revision)
+
+    def _changes(self, after: int) -> tuple[int, tuple[tuple[str, str], ...]]:
+        revision = self._head()
+        check_kept(after, revision, self._keep)
+        query = "SELECT DISTINCT bucket, key FROM changes WHERE revision > ? ORDER BY bucket, key"
+        rows: list[tuple[str, str]] = self._connection().execute(query, (after,)).fetchall()
+        return revision, tuple(rows)
+
+    def _write(self, final: dict[tuple[str, str], Change], expect: dict[tuple[str, str], int]) -> int:
+        if self._path.stat().st_ino != self._inode:
+            raise StoreError(f"{self._path} was replaced while in use: restart the control plane")
+        database = self._connection()
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            revision = self._apply(database, final, expect)
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+        return revision
+
+    def _apply(
+        self, database: sqlite3.Connection, final: dict[tuple[str, str], Change], expect: dict[tuple[str, str], int]
+    ) -> int:
+        for place, wanted in expect.items():
+            held = self._get(*place)
+            check_expected(place, wanted, held.revision if held else 0)
+        before = self._head()
+        revision = before + 1
+        touched = [place for place, change in final.items() if self._change(database, change, revision)]
+        if not touched:
+            return before
+        database.executemany("INSERT INTO changes VALUES (?, ?, ?)", [(revision, *place) for place in touched])
+        database.execute("DELETE FROM changes WHERE revision <= ?", (revision - self._keep,))
+        database.execute("UPDATE head SET revision = ?", (revision,))
+        return revision
+
+    def _change(self, database: sqlite3.Connection, change: Change, revision: int) -> bool:
+        if isinstance(change, Put):
+            statement = (
+                "INSERT INTO entries VALUES (?, ?, ?, ?, ?) ON CONFLICT (bucket, key) DO UPDATE "
+                "SET value = excluded.value, revision = excluded.revision WHERE value != excluded.value"
+            )
+            row = (change.bucket, change.key, change.value, revision, self._clock())
+            return database.execute(statement, row).rowcount > 0
+        if change.bucket == LEASED_BUCKET:
+            database.execute("DELETE FROM leases WHERE key = ?", (change.key,))
+        statement = "DELETE FROM entries WHERE bucket = ? AND key = ?"
+        return database.execute(statement, (change.bucket, change.key)).rowcount > 0
+
+    def _replace_leases(self, leases: dict[str, float]) -> None:
+        database = self._connection()
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            database.execute("DELETE FROM leases")
+            database.executemany("INSERT INTO leases VALUES (?, ?)", leases.items())
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+
+    def _close(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+
+async def open_sqlite(path: Path, clock: Callable[[], float] = time.time, keep: int = KEEP_REVISIONS) -> SqliteStore:
+    """The store in `path`, created with mode 0600 if absent. StoreError says why it cannot be used."""
+    store = SqliteStore(path, clock, keep)
+    await store.open()
+    return store

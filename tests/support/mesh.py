@@ -1,0 +1,255 @@
+"""A real mesh of processes on loopback for end-to-end tests: control plane, agents, Envoys, applications."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+WEFT = (sys.executable, "-m", "weft.cli.main")
+APPS = Path(__file__).parent.parent / "apps"
+
+
+def until(what: str, condition: Callable[[], Any], deadline: float = 20.0, every: float = 0.05) -> Any:
+    """Poll until `condition` gives something true and return it; AssertionError after `deadline` seconds."""
+    end = time.monotonic() + deadline
+    last: object = None
+    while time.monotonic() < end:
+        try:
+            if result := condition():
+                return result
+        except (OSError, ValueError, KeyError, AssertionError, LookupError) as error:
+            last = error
+        time.sleep(every)
+    raise AssertionError(f"not within {deadline:g} s: {what} (last: {last!r})")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (zombies do not count)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def cli(home: Path, *words: str, stdin: str = "", check: bool = True, timeout: float = 60.0) -> Any:
+    """Run one weft command; returns the CompletedProcess."""
+    done = subprocess.run(
+        [*WEFT, *words],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, "WEFT_HOME": str(home), "NO_COLOR": "1"},
+        check=False,
+    )
+    if check and done.returncode:
+        raise AssertionError(f"weft {' '.join(words)} gave {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+@dataclass
+class Proc:
+    """One started process with its output in a file."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def stop(self, number: int = signal.SIGTERM, deadline: float = 45.0) -> int:
+        """Signal it and wait; returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(deadline)
+
+
+@dataclass
+class Mesh:
+    """Processes of one home. `stop` ends all of them."""
+
+    home: Path
+    logs: Path
+    processes: dict[str, Proc] = field(default_factory=dict)
+
+    def spawn(self, name: str, *words: str, env: Mapping[str, str] | None = None) -> Proc:
+        """Start a weft command in a process group of its own."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        log = self.logs / f"{name}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [*WEFT, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, "WEFT_HOME": str(self.home), **(env or {})},
+            )
+        self.processes[name] = Proc(name, process, log)
+        return self.processes[name]
+
+    def serve(self, *words: str) -> Proc:
+        """Start the control plane and wait until it answers."""
+        proc = self.spawn("control-plane", "serve", *words)
+        until("control plane answers", lambda: self.api("health") or self.died(proc))
+        return proc
+
+    def died(self, proc: Proc) -> bool:
+        """False while it runs; raises with its output when it ended."""
+        if proc.process.poll() is not None:
+            raise RuntimeError(f"{proc.name} ended with {proc.process.returncode}:\n{proc.output()}")
+        return False
+
+    def run(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        app: str = "",
+        version: str = "v1",
+        port: str = "8080:auto",
+        health: str = "http:/health",
+        more: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        wait: bool = True,
+    ) -> Proc:
+        """Start a workload and wait until the control plane calls it healthy."""
+        app = app or name
+        words = ["run", "--name", name, "--labels", f"app={app},version={version}", "--service-account", app]
+        if port:
+            words += ["--port", port, "--health", health]
+        proc = self.spawn(name, *words, *more, "--", *command, env={"WORKLOAD": name, **(env or {})})
+        if wait:
+            self.wait_healthy(name)
+        return proc
+
+    def echo(self, name: str, **options: Any) -> Proc:
+        """Start an HTTP echo workload."""
+        return self.run(name, [sys.executable, str(APPS / "http_echo.py")], **options)
+
+    def gateway(self, name: str, *listen: str) -> Proc:
+        """Start a gateway proxy and wait for it."""
+        words = [word for item in listen for word in ("--listen", item)]
+        proc = self.spawn(name, "gateway", name, *words)
+        self.wait_healthy(name)
+        return proc
+
+    def wait_healthy(self, *names: str) -> None:
+        """Wait until these workloads are healthy and their proxies are connected."""
+        for name in names:
+            until(f"{name} is healthy", lambda name=name: self._is_ready(name), 30)
+
+    def _is_ready(self, name: str) -> bool:
+        proc = self.processes.get(name)
+        if proc is not None:
+            self.died(proc)
+        return self.workload(name)["state"] == "healthy"
+
+    # -- asking the control plane -----------------------------------------------------------------------------------
+
+    def api(self, path: str, method: str = "GET", body: bytes | None = None) -> Any:
+        """Call the admin API; returns the decoded answer, raises OSError on failure."""
+        import urllib.error
+        import urllib.request
+
+        endpoints = json.loads((self.home / "control-plane" / "endpoints.json").read_text())
+        token = (self.home / "control-plane" / "admin.token").read_text().strip()
+        request = urllib.request.Request(
+            f"{endpoints['admin']}/v1/{path}", data=body, method=method, headers={"Authorization": f"Bearer {token}"}
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=40) as answer:
+            return json.loads(answer.read())
+
+    def endpoints(self) -> dict[str, Any]:
+        """The control plane's addresses."""
+        result: dict[str, Any] = json.loads((self.home / "control-plane" / "endpoints.json").read_text())
+        return result
+
+    def workload(self, name: str, namespace: str = "default") -> dict[str, Any]:
+        """A registered workload; LookupError if there is none."""
+        for item in self.items("workloads"):
+            if item["name"] == name and item["namespace"] == namespace:
+                found: dict[str, Any] = item
+                return found
+        raise LookupError(name)
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        """The items of a list answer."""
+        answer = self.api(path)
+        if isinstance(answer, dict):
+            answer = answer.get("items", answer.get(path.split("?")[0]))
+        result: list[dict[str, Any]] = answer
+        return result
+
+    def problems(self) -> list[dict[str, Any]]:
+        """All current problems."""
+        return self.items("problems")
+
+    def state(self, name: str, namespace: str = "default") -> dict[str, Any]:
+        """The agent's own record: process ids and ports."""
+        result: dict[str, Any] = json.loads((self.home / "workloads" / namespace / name / "state.json").read_text())
+        return result
+
+    def proxy_of(self, name: str) -> tuple[str, int]:
+        """The outbound HTTP proxy of a workload."""
+        address = self.workload(name)["outbound"]
+        return (address["host"], address["port"])
+
+    def inbound_of(self, name: str) -> tuple[str, int]:
+        """The inbound address of a workload's first port."""
+        address = self.workload(name)["ports"][0]["inbound"]
+        return (address["host"], address["port"])
+
+    # -- changing things --------------------------------------------------------------------------------------------
+
+    def weft(self, *words: str, stdin: str = "", check: bool = True, timeout: float = 60.0) -> Any:
+        """Run a weft command in this home."""
+        return cli(self.home, *words, stdin=stdin, check=check, timeout=timeout)
+
+    def apply(self, text: str, *words: str) -> Any:
+        """``weft apply -f - --wait``."""
+        return self.weft("apply", "-f", "-", "--wait", *words, stdin=text)
+
+    def delete(self, text: str) -> Any:
+        """``weft delete -f - --wait``."""
+        return self.weft("delete", "-f", "-", "--wait", stdin=text)
+
+    @contextlib.contextmanager
+    def applied(self, text: str) -> Iterator[None]:
+        """Documents that are in force for a while."""
+        self.apply(text)
+        try:
+            yield
+        finally:
+            self.delete(text)
+
+    def stop(self) -> None:
+        """Stop everything: workloads first, all at once, the control plane last."""
+        order = sorted(self.processes.values(), key=lambda proc: proc.name == "control-plane")
+        for proc in order[:-1] if order and order[-1].name == "control-plane" else order:
+            if proc.process.poll() is None:
+                proc.process.send_signal(signal.SIGTERM)
+        failed = []
+        for proc in order:
+            try:
+                proc.stop()
+            except subprocess.TimeoutExpired:
+                proc.process.kill()
+                proc.process.wait()
+                failed.append(f"{proc.name} did not stop:\n{proc.output()[-2000:]}")
+        assert not failed, "\n".join(failed)

@@ -1,0 +1,180 @@
+"""Certificates built from parameters alone: root, intermediate and leaf (RFC 5280, SPIFFE X.509-SVID)."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from weft.model.identity import SpiffeId
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A CA certificate and its private key."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    @property
+    def not_before(self) -> float:
+        """Start of validity, epoch seconds."""
+        return self.certificate.not_valid_before_utc.timestamp()
+
+    @property
+    def not_after(self) -> float:
+        """End of validity, epoch seconds."""
+        return self.certificate.not_valid_after_utc.timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """From and until when, epoch seconds."""
+
+    not_before: float
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeafParameters:
+    """All that stands in a leaf certificate. `hosts` (DNS names and IP addresses) only for the control plane."""
+
+    identity: SpiffeId
+    common_name: str
+    key: ec.EllipticCurvePublicKey
+    validity: Validity
+    hosts: tuple[str, ...] = ()
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """A fresh P-256 key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def build_root(trust_domain: str, validity: Validity) -> Signer:
+    """A self-signed root for `trust_domain`, named by its SPIFFE ID."""
+    key = new_key()
+    name = _name(f"weft root {trust_domain}")
+    builder = _ca_builder(name, key.public_key(), trust_domain, validity, path_length=1)
+    return Signer(key, builder.issuer_name(name).sign(key, hashes.SHA256()))
+
+
+def build_intermediate(root: Signer, trust_domain: str, validity: Validity) -> Signer:
+    """An intermediate that may sign leaf certificates only."""
+    key = new_key()
+    builder = _ca_builder(_name(f"weft issuer {trust_domain}"), key.public_key(), trust_domain, validity, path_length=0)
+    return Signer(key, _signed(builder, root))
+
+
+def build_leaf(signer: Signer, parameters: LeafParameters) -> x509.Certificate:
+    """A certificate for TLS servers and clients, never a CA, with exactly one URI name: the identity."""
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(str(parameters.identity))]
+    names += [_host_name(host) for host in parameters.hosts]
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    builder = (
+        _builder(_name(parameters.common_name), parameters.key, parameters.validity)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(sign_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+    )
+    return _signed(builder, signer)
+
+
+def certificate_pem(*certificates: x509.Certificate) -> str:
+    """A chain as PEM, in the given order."""
+    return "".join(one.public_bytes(serialization.Encoding.PEM).decode() for one in certificates)
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    """A private key as unencrypted PKCS#8 PEM: for a 0600 file or for memory."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def signer_from_pem(text: str) -> Signer:
+    """The key and the first certificate in `text`; ValueError unless they belong together."""
+    key = serialization.load_pem_private_key(text.encode(), password=None)
+    certificate = x509.load_pem_x509_certificates(text.encode())[0]
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise ValueError("the key does not belong to the certificate")
+    return Signer(key, certificate)
+
+
+def trust_domain_of(certificate: x509.Certificate) -> str:
+    """The trust domain a CA certificate was made for; empty if it names none."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ""
+    uris: Sequence[str] = names.get_values_for_type(x509.UniformResourceIdentifier)
+    return uris[0].removeprefix("spiffe://") if uris else ""
+
+
+def _ca_builder(
+    name: x509.Name, key: ec.EllipticCurvePublicKey, trust_domain: str, validity: Validity, path_length: int
+) -> x509.CertificateBuilder:
+    names = [x509.UniformResourceIdentifier(f"spiffe://{trust_domain}")]
+    return (
+        _builder(name, key, validity)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(_key_usage(sign_certificates=True), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+    )
+
+
+def _builder(name: x509.Name, key: ec.EllipticCurvePublicKey, validity: Validity) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_time(validity.not_before))
+        .not_valid_after(_time(validity.not_after))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _signed(builder: x509.CertificateBuilder, signer: Signer) -> x509.Certificate:
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key())
+    return (
+        builder.issuer_name(signer.certificate.subject)
+        .add_extension(identifier, critical=False)
+        .sign(signer.key, hashes.SHA256())
+    )
+
+
+def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not sign_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+
+
+def _host_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _time(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC)

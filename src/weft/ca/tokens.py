@@ -1,0 +1,112 @@
+"""One-time join tokens: how an agent on another host proves itself the first time. Stored hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from weft.model.identity import is_dns_label
+from weft.store.protocol import ConflictError, Delete, Put, Store
+
+BUCKET = "tokens"
+DEFAULT_TOKEN_TTL = 3600.0
+MAX_TOKEN_TTL = 30 * 24 * 3600.0
+_PREFIX = "weft-"
+_KEPT = 7 * 24 * 3600.0
+"""How long a used or expired token is remembered, so that its reuse can be told from a guess."""
+
+Clock = Callable[[], float]
+
+
+class TokenRefusedError(Exception):
+    """A join token was not accepted. The message is the same for all reasons and fit for a stranger; `code`
+    (``token-unknown``, ``token-expired``, ``token-reused``) and `detail` are for the record."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__("the join token is not valid; make a new one: weft token create")
+        self.code = code
+        self.detail = detail
+
+
+class TokenParametersError(ValueError):
+    """A token was asked for with names or a life that cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinToken:
+    """A new token, shown once. `expires` in epoch seconds."""
+
+    text: str = field(repr=False)
+    namespace: str
+    service_account: str
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGrant:
+    """What the bearer of a token may be."""
+
+    namespace: str
+    service_account: str
+
+
+class _Record(msgspec.Struct, frozen=True):
+    namespace: str
+    service_account: str
+    created: float
+    expires: float
+    used: float = 0.0
+
+
+async def create_token(
+    store: Store, namespace: str, service_account: str, ttl: float = DEFAULT_TOKEN_TTL, clock: Clock = time.time
+) -> JoinToken:
+    """Make a token that lets one workload join as `service_account` of `namespace` within `ttl` seconds."""
+    for what, text in (("namespace", namespace), ("service account", service_account)):
+        if not is_dns_label(text):
+            raise TokenParametersError(f"{what} '{text}': expected lower-case letters, digits and '-'")
+    if not 0 < ttl <= MAX_TOKEN_TTL:
+        raise TokenParametersError(f"a token may live up to {MAX_TOKEN_TTL / 86400:.0f} days, not {ttl:g} s")
+    now = clock()
+    text = _PREFIX + secrets.token_urlsafe(32)
+    record = _Record(namespace, service_account, created=now, expires=now + ttl)
+    await _forget_old(store, now)
+    await store.write([Put(BUCKET, _key(text), msgspec.json.encode(record))], expect={(BUCKET, _key(text)): 0})
+    return JoinToken(text, namespace, service_account, record.expires)
+
+
+async def consume_token(store: Store, text: str, clock: Clock = time.time) -> TokenGrant:
+    """Use up the token `text`; of several at once exactly one succeeds. Raises TokenRefusedError."""
+    key = _key(text)
+    entry = await store.get(BUCKET, key)
+    if entry is None:
+        raise TokenRefusedError("token-unknown", "a join token that was never made, or long ago")
+    record = msgspec.json.decode(entry.value, type=_Record)
+    whose = f"for {record.namespace}/{record.service_account}"
+    if record.used:
+        raise TokenRefusedError("token-reused", f"the join token {whose} has been used before")
+    now = clock()
+    if now >= record.expires:
+        raise TokenRefusedError("token-expired", f"the join token {whose} has expired")
+    used = msgspec.structs.replace(record, used=now)
+    try:
+        await store.write([Put(BUCKET, key, msgspec.json.encode(used))], expect={(BUCKET, key): entry.revision})
+    except ConflictError as error:
+        raise TokenRefusedError("token-reused", f"the join token {whose} was used twice at once") from error
+    return TokenGrant(record.namespace, record.service_account)
+
+
+async def _forget_old(store: Store, now: float) -> None:
+    _, entries = await store.list(BUCKET)
+    old = [e.key for e in entries if msgspec.json.decode(e.value, type=_Record).expires + _KEPT < now]
+    if old:
+        await store.write([Delete(BUCKET, key) for key in old])
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()

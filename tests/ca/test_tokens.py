@@ -1,0 +1,86 @@
+"""One-time join tokens: one use, an end, and nothing readable in the store."""
+
+import asyncio
+
+import pytest
+
+from weft.ca.tokens import BUCKET, TokenParametersError, TokenRefusedError, consume_token, create_token
+from weft.store.memory import MemoryStore
+
+
+class Clock:
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def refusal(store: MemoryStore, text: str, clock: Clock) -> TokenRefusedError:
+    with pytest.raises(TokenRefusedError) as caught:
+        await consume_token(store, text, clock)
+    return caught.value
+
+
+async def test_a_token_works_once() -> None:
+    store, clock = MemoryStore(), Clock()
+    token = await create_token(store, "prod", "reviews", 600, clock)
+    assert token.text.startswith("weft-")
+    assert len(token.text) > 40
+    assert token.text not in repr(token)
+    assert token.expires == clock.now + 600
+    grant = await consume_token(store, token.text, clock)
+    assert (grant.namespace, grant.service_account) == ("prod", "reviews")
+    assert (await refusal(store, token.text, clock)).code == "token-reused"
+
+
+async def test_reasons_differ_for_the_record_only() -> None:
+    store, clock = MemoryStore(), Clock()
+    used = await create_token(store, "prod", "reviews", 600, clock)
+    await consume_token(store, used.text, clock)
+    expired = await create_token(store, "prod", "reviews", 5, clock)
+    clock.now += 5
+    refusals = [await refusal(store, text, clock) for text in (used.text, expired.text, "weft-guess", "", "\ud800")]
+    assert [one.code for one in refusals] == [
+        "token-reused", "token-expired", "token-unknown", "token-unknown", "token-unknown",
+    ]  # fmt: skip
+    assert len({str(one) for one in refusals}) == 1
+    assert len({one.detail for one in refusals}) == 3
+
+
+async def test_of_many_at_once_one_succeeds() -> None:
+    store, clock = MemoryStore(), Clock()
+    token = await create_token(store, "prod", "reviews", 600, clock)
+    results = await asyncio.gather(
+        *(consume_token(store, token.text, clock) for _ in range(20)), return_exceptions=True
+    )
+    assert sum(not isinstance(one, BaseException) for one in results) == 1
+    assert sum(isinstance(one, TokenRefusedError) and one.code == "token-reused" for one in results) == 19
+
+
+async def test_the_store_holds_no_token() -> None:
+    store, clock = MemoryStore(), Clock()
+    token = await create_token(store, "prod", "reviews", 600, clock)
+    _, entries = await store.list(BUCKET)
+    assert len(entries) == 1
+    secret = token.text.removeprefix("weft-")
+    assert secret not in entries[0].key
+    assert secret.encode() not in entries[0].value
+
+
+async def test_old_tokens_are_forgotten() -> None:
+    store, clock = MemoryStore(), Clock()
+    for _ in range(3):
+        await create_token(store, "prod", "reviews", 600, clock)
+    clock.now += 8 * 86400
+    await create_token(store, "prod", "reviews", 600, clock)
+    assert len((await store.list(BUCKET))[1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("namespace", "account", "ttl"),
+    [("Prod", "reviews", 60), ("prod", "*", 60), ("prod", "", 60), ("prod", "reviews", 0), ("prod", "reviews", 1e9)],
+)
+async def test_impossible_tokens_are_not_made(namespace: str, account: str, ttl: float) -> None:
+    with pytest.raises(TokenParametersError):
+        await create_token(MemoryStore(), namespace, account, ttl)

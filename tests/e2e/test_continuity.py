@@ -1,0 +1,165 @@
+"""Traffic goes on: control plane killed, agents restarted, certificates renewed, instances replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+from support.http import Client, Load, steady_load
+from support.mesh import APPS, Mesh, alive, until
+
+from e2e.conftest import SERVICES
+
+PORTS = ("--xds-port", "0", "--agent-port", "0", "--admin-port", "0")
+TO_V2 = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: echo}
+spec: {hosts: [echo], http: [{route: [{destination: {host: echo, subset: v2}}]}]}
+"""
+
+
+def start(mesh: Mesh, *serve: str) -> None:
+    """A client and two versions of echo."""
+    mesh.serve(*PORTS, *serve)
+    mesh.apply(SERVICES)
+    for name, app, version in (("client", "client", "v1"), ("echo-v1", "echo", "v1"), ("echo-v2", "echo", "v2")):
+        mesh.echo(name, app=app, version=version, wait=False)
+    mesh.wait_healthy("client", "echo-v1", "echo-v2")
+    client = Client(mesh.proxy_of("client"))
+    until("both answer", lambda: {client("http://echo/").json()["workload"] for _ in range(10)} == {"echo-v1", "echo-v2"})
+    client.close()
+
+
+def under_load(mesh: Mesh, during: Callable[[], Awaitable[None]]) -> Load:
+    """200 requests a second through the client's proxy while something happens. Blocking steps run in a thread."""
+    host, port = mesh.proxy_of("client")
+    return asyncio.run(steady_load("http://echo/", f"http://{host}:{port}", 200, during))
+
+
+async def blocking(function: Callable[..., object], *arguments: object) -> None:
+    await asyncio.to_thread(function, *arguments)
+
+
+def test_killing_the_control_plane_costs_no_request(mesh: Mesh) -> None:
+    start(mesh, "--lease", "5")
+    before = {item["name"]: item for item in mesh.items("proxies")}
+
+    async def during() -> None:
+        mesh.processes["control-plane"].stop(signal.SIGKILL)
+        await asyncio.sleep(8)  # longer than a lease: nothing may expire while the control plane is away
+        await blocking(mesh.serve, *PORTS, "--lease", "5")
+        await blocking(until, "proxies are back", lambda: len(mesh.items("proxies")) == len(before), 30)
+        await asyncio.sleep(6)  # a lease later
+        await blocking(mesh.apply, TO_V2)
+
+    load = under_load(mesh, during)
+    assert load.sent > 2000
+    assert not load.failures, (load.statuses, load.failures[:5])
+    client = Client(mesh.proxy_of("client"))
+    assert {client("http://echo/").json()["workload"] for _ in range(50)} == {"echo-v2"}
+
+
+def test_reconnecting_proxies_are_sent_next_to_nothing(mesh: Mesh) -> None:
+    start(mesh)
+    first = {item["name"]: item["bytes_sent"] for item in mesh.items("proxies")}
+    mesh.processes["control-plane"].stop(signal.SIGKILL)
+    mesh.serve(*PORTS)
+    until("proxies are back", lambda: {item["name"] for item in mesh.items("proxies")} == set(first), 30)
+    done = mesh.weft("apply", "-f", "-", "--wait", stdin=SERVICES)  # unchanged, but everybody must be current
+    assert done.returncode == 0
+    again = {item["name"]: item["bytes_sent"] for item in mesh.items("proxies")}
+    assert all(value > 1000 for value in first.values()), first
+    assert all(again[name] <= first[name] * 0.05 for name in first), (first, again)
+
+
+def test_restarting_an_agent_costs_no_request(mesh: Mesh) -> None:
+    start(mesh)
+    state = mesh.state("echo-v1")
+
+    async def during() -> None:
+        os.kill(mesh.processes["echo-v1"].pid, signal.SIGHUP)
+        await asyncio.sleep(2)
+        await blocking(mesh.wait_healthy, "echo-v1")
+        mesh.processes["echo-v1"].stop(signal.SIGKILL)
+        await blocking(lambda: mesh.echo("echo-v1", app="echo"))
+        await asyncio.sleep(1)
+
+    load = under_load(mesh, during)
+    assert not load.failures, (load.statuses, load.failures[:5])
+    after = mesh.state("echo-v1")
+    assert (after["envoy"]["pid"], after["application"]["pid"]) == (state["envoy"]["pid"], state["application"]["pid"])
+    mesh.processes["echo-v1"].stop()
+    assert not alive(after["envoy"]["pid"])
+    assert not alive(after["application"]["pid"])
+
+
+def test_renewing_all_certificates_costs_no_request(mesh: Mesh) -> None:
+    start(mesh, "--certificate-ttl", "8")
+
+    def serials() -> dict[str, str]:
+        found = {}
+        for name in ("client", "echo-v1", "echo-v2"):
+            for path in (mesh.home / "workloads/default" / name).rglob("*.pem"):
+                text = path.read_text()
+                if text.count("BEGIN CERTIFICATE") >= 2:
+                    found[name] = text
+        return found
+
+    async def during() -> None:
+        for _ in range(2):
+            old = await asyncio.to_thread(serials)
+            await blocking(
+                until, "all certificates are new", lambda old=old: all(serials()[n] != old[n] for n in old), 30
+            )
+        await asyncio.sleep(1)
+
+    load = under_load(mesh, during)
+    assert not load.failures, (load.statuses, load.failures[:5])
+
+
+def test_replacing_an_instance_in_order_costs_no_request(mesh: Mesh) -> None:
+    start(mesh)
+
+    async def during() -> None:
+        await blocking(lambda: mesh.echo("echo-v1b", app="echo"))
+        await blocking(mesh.processes["echo-v1"].stop)
+        await asyncio.sleep(1)
+
+    load = under_load(mesh, during)
+    assert not load.failures, (load.statuses, load.failures[:5])
+    names = {item["name"] for item in mesh.items("workloads")}
+    assert names == {"client", "echo-v1b", "echo-v2"}
+
+
+def test_a_killed_instance_is_avoided_and_its_lease_ends(mesh: Mesh) -> None:
+    start(mesh, "--lease", "3")
+    state = mesh.state("echo-v1")
+    for pid in (mesh.processes["echo-v1"].pid, state["envoy"]["pid"], state["application"]["pid"]):
+        os.kill(pid, signal.SIGKILL)
+    client = Client(mesh.proxy_of("client"))
+    for _ in range(200):
+        assert client("http://echo/").json()["workload"] == "echo-v2"
+    until("the lease ends", lambda: "echo-v1" not in {item["name"] for item in mesh.items("workloads")}, 15)
+
+
+def test_an_unhealthy_application_gets_no_requests(mesh: Mesh) -> None:
+    start(mesh)
+    application = mesh.workload("echo-v1")["ports"][0]["application"]
+    direct = Client()
+    direct(f"http://{application['host']}:{application['port']}/health/false", "POST")
+    until("it is seen", lambda: mesh.workload("echo-v1")["state"] == "unhealthy")
+    client = Client(mesh.proxy_of("client"))
+    until("it is avoided", lambda: {client("http://echo/").json()["workload"] for _ in range(20)} == {"echo-v2"})
+    direct(f"http://{application['host']}:{application['port']}/health/true", "POST")
+    until("it is back", lambda: {client("http://echo/").json()["workload"] for _ in range(20)} == {"echo-v1", "echo-v2"})
+
+
+def test_the_exit_code_of_the_application_is_passed_on(mesh: Mesh) -> None:
+    mesh.serve(*PORTS)
+    proc = mesh.run("short", [sys.executable, "-c", "import sys; sys.exit(7)"], port="", wait=False)
+    assert proc.process.wait(30) == 7
+    assert (APPS / "http_echo.py").exists()

@@ -2,23 +2,38 @@
 
 Two generations: what a build used survives into the next, the rest is dropped. Arguments are compared by identity,
 tuples by the identity of their items, so the caller passes frozen nodes and small scalars only; a wrong hit would need
-a node that changed, and none can.
+a node that changed, and none can. A remembered call that itself called the memo keeps those inner calls alive too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 ResultT = TypeVar("ResultT")
-_SCALARS = (str, int, float, bool, bytes, type(None))
+ItemT = TypeVar("ItemT")
+_SCALARS = frozenset((str, int, float, bool, bytes, type(None)))
+
+
+class _Entry:
+    """One remembered call: its arguments (kept alive, so that their ids stay theirs), result, and inner calls."""
+
+    __slots__ = ("arguments", "inner", "result")
+
+    def __init__(self, arguments: object) -> None:
+        self.arguments = arguments
+        self.result: Any = None
+        self.inner: dict[object, _Entry] = {}
 
 
 def _part(argument: object) -> object:
-    if isinstance(argument, tuple):
-        return tuple(_part(item) for item in argument)
-    if isinstance(argument, _SCALARS):
+    kind = type(argument)
+    if kind in _SCALARS:
         return argument
+    if kind is tuple:
+        return tuple([_part(item) for item in argument])  # type: ignore[attr-defined]
+    if isinstance(argument, str):
+        return (kind, str(argument))
     return id(argument)
 
 
@@ -26,8 +41,9 @@ class Memo:
     """One cache per build loop. Call `begin` before each build."""
 
     def __init__(self) -> None:
-        self._old: dict[object, tuple[tuple[Any, ...], Any]] = {}
-        self._new: dict[object, tuple[tuple[Any, ...], Any]] = {}
+        self._old: dict[object, _Entry] = {}
+        self._new: dict[object, _Entry] = {}
+        self._calls: list[_Entry] = []
         self.misses = 0
 
     def begin(self) -> None:
@@ -37,13 +53,51 @@ class Memo:
 
     def __call__(self, function: Callable[..., ResultT], *arguments: object) -> ResultT:
         """`function(*arguments)`, computed once as long as the arguments stay the same objects."""
-        key = (function, *map(_part, arguments))
+        return self._recall((function, *map(_part, arguments)), function, arguments)
+
+    def over(self, function: Callable[..., ResultT], items: Iterable[object], *arguments: object) -> ResultT:
+        """`function(tuple(items), *arguments)` where every item is a node: the fast form for long tuples."""
+        nodes = tuple(items)
+        key = (function, tuple(map(id, nodes)), *map(_part, arguments))
+        return self._recall(key, function, (nodes, *arguments))
+
+    def same(self, items: Iterable[ItemT]) -> tuple[ItemT, ...]:
+        """The tuple of these nodes, as the same object as long as the nodes are the same."""
+        return self.over(_tuple, items)
+
+    def _recall(self, key: object, function: Callable[..., ResultT], arguments: tuple[object, ...]) -> ResultT:
         entry = self._new.get(key)
         if entry is None:
             entry = self._old.get(key)
             if entry is None:
-                self.misses += 1
-                entry = (arguments, function(*arguments))
-            self._new[key] = entry
-        result: ResultT = entry[1]
+                entry = self._compute(key, function, arguments)
+            else:
+                self._keep(key, entry)
+        if self._calls:
+            self._calls[-1].inner[key] = entry
+        result: ResultT = entry.result
         return result
+
+    def _compute(self, key: object, function: Callable[..., Any], arguments: tuple[object, ...]) -> _Entry:
+        self.misses += 1
+        entry = _Entry(arguments)
+        self._calls.append(entry)
+        try:
+            entry.result = function(*arguments)
+        finally:
+            self._calls.pop()
+        self._new[key] = entry
+        return entry
+
+    def _keep(self, key: object, entry: _Entry) -> None:
+        """Carry an entry of the last generation, and what it was made of, into this one."""
+        pending = [(key, entry)]
+        while pending:
+            key, entry = pending.pop()
+            if key not in self._new:
+                self._new[key] = entry
+                pending.extend(entry.inner.items())
+
+
+def _tuple(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    return items

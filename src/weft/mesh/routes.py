@@ -73,9 +73,14 @@ class PathRewrite:
     pattern: str = ""
 
 
+NO_BACKEND = "no-backend"
+"""Stands for a destination that does not exist: its share of the requests gets the Forward's `missing_status`."""
+
+
 @dataclass(frozen=True, slots=True)
 class WeightedBackend:
-    """A destination: `backend` is the name of a Backend of the view. `request` and `response` are its own changes."""
+    """A destination: `backend` is the name of a Backend of the view, or NO_BACKEND. `request` and `response` are its
+    own changes."""
 
     backend: str
     weight: int = 1
@@ -133,6 +138,7 @@ class Forward:
     """Send to one of the backends by weight. No backend, or a total weight of 0, answers 500.
 
     `timeout` covers the whole request, in seconds; None and 0 mean none. `retry` None means the safe default.
+    `missing_status` answers the share of a backend called NO_BACKEND.
     """
 
     backends: tuple[WeightedBackend, ...]
@@ -142,6 +148,7 @@ class Forward:
     path_rewrite: PathRewrite | None = None
     mirrors: tuple[Mirror, ...] = ()
     hash: HashKey | None = None
+    missing_status: int = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,141 @@
+"""Endpoints: which workloads stand behind each service port, and in which state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from weft.mesh.memo import Memo
+from weft.mesh.peerauth import PeerPolicies, PeerPolicy
+from weft.mesh.services import Endpoint, Health, MutualTlsMode, Service, ServicePort
+from weft.model.document import Document
+from weft.model.identity import SpiffeId
+from weft.model.labels import Labels, labels_from_mapping, selects
+from weft.model.problem import Problem, Severity
+from weft.model.workload import Workload, WorkloadState
+from weft.schema.kinds.core import ServiceSpec
+
+ServiceDocument = Document[ServiceSpec]
+_HEALTH = {
+    WorkloadState.HEALTHY: Health.HEALTHY,
+    WorkloadState.UNHEALTHY: Health.UNHEALTHY,
+    WorkloadState.DRAINING: Health.DRAINING,
+}
+Handles = Mapping[tuple[str, tuple[str, str]], list[Workload]]
+
+
+def selector_handle(document: ServiceDocument) -> tuple[str, tuple[str, str]] | None:
+    """The key under which `index_workloads` keeps a superset of the service's workloads; None if it selects none."""
+    selector = document.spec.selector
+    if not selector or document.spec.type == "ExternalName":
+        return None
+    return (document.key.namespace, ("app", selector["app"]) if "app" in selector else min(selector.items()))
+
+
+def selector_handles(documents: tuple[ServiceDocument, ...]) -> tuple[tuple[str, tuple[str, str]] | None, ...]:
+    """`selector_handle` of each."""
+    return tuple(selector_handle(document) for document in documents)
+
+
+def index_workloads(
+    workloads: Iterable[Workload], handles: Iterable[tuple[str, tuple[str, str]] | None]
+) -> dict[tuple[str, tuple[str, str]], list[Workload]]:
+    """The workloads (no gateways) under each handle, in the order given. One pass over the workloads."""
+    found: dict[tuple[str, tuple[str, str]], list[Workload]] = {handle: [] for handle in handles if handle}
+    keys = {handle[1][0] for handle in found}
+    for workload in workloads:
+        if workload.gateway is not None:
+            continue
+        for pair in workload.labels:
+            if pair[0] in keys:
+                group = found.get((workload.namespace, pair))
+                if group is not None:
+                    group.append(workload)
+    return found
+
+
+def build_services(
+    memo: Memo,
+    documents: tuple[ServiceDocument, ...],
+    frontends: tuple[Service, ...],
+    workloads: tuple[Workload, ...],
+    peers: PeerPolicies,
+    trust_domain: str,
+) -> tuple[Service, ...]:
+    """Every service with its endpoints, in the order of `documents`."""
+    handles = memo.over(selector_handles, documents)
+    index = index_workloads(workloads, handles)
+    built: list[Service] = []
+    for document, frontend, handle in zip(documents, frontends, handles, strict=True):
+        if handle is None:
+            built.append(frontend)
+            continue
+        policy = peers.of(frontend.namespace)
+        built.append(memo.over(build_service, index[handle], memo, document, frontend, policy, trust_domain))
+    return tuple(built)
+
+
+def build_service(
+    candidates: tuple[Workload, ...],
+    memo: Memo,
+    document: ServiceDocument,
+    frontend: Service,
+    peers: PeerPolicy,
+    trust_domain: str,
+) -> Service:
+    """`frontend` with the endpoints of those `candidates` that the service selects."""
+    selector: Labels = labels_from_mapping(document.spec.selector)
+    chosen = [item for item in candidates if selects(selector, item.labels) and item.state in _HEALTH]
+    if not chosen:
+        return frontend
+    ports = []
+    for port, spec in zip(frontend.ports, document.spec.ports, strict=True):
+        target = port.number if spec.target_port is None else spec.target_port
+        endpoints = tuple(
+            endpoint
+            for item in chosen
+            if (endpoint := build_endpoint(memo, item, target, peers, trust_domain)) is not None
+        )
+        ports.append(ServicePort(port.number, port.name, port.protocol, endpoints))
+    return Service(
+        frontend.name, frontend.namespace, frontend.host, tuple(ports), frontend.origin, frontend.external_name
+    )
+
+
+def build_endpoint(
+    memo: Memo, workload: Workload, target: int | str, peers: PeerPolicy, trust_domain: str
+) -> Endpoint | None:
+    """The endpoint of a workload for a target port, or None if it has no such port."""
+    port = next((port for port in workload.ports if port.port == target), None)
+    if port is None:
+        return None
+    return Endpoint(
+        workload=workload.proxy,
+        address=port.inbound,
+        health=_HEALTH[workload.state],
+        identity=memo(SpiffeId, trust_domain, workload.namespace, workload.service_account),
+        labels=workload.labels,
+        mutual_tls=peers.mode(workload.labels, port.port) is not MutualTlsMode.DISABLE,
+    )
+
+
+def target_port_problems(document: ServiceDocument, workloads: Iterable[Workload]) -> list[Problem]:
+    """Ports of a service that none of the workloads it selects serves."""
+    selector = labels_from_mapping(document.spec.selector)
+    chosen = [item for item in workloads if selects(selector, item.labels)]
+    served = {port.port for item in chosen for port in item.ports}
+    found: list[Problem] = []
+    for index, port in enumerate(document.spec.ports):
+        target = port.port if port.target_port is None else port.target_port
+        if chosen and isinstance(target, int) and target not in served:
+            found.append(
+                Problem(
+                    Severity.WARNING,
+                    "target-port-not-served",
+                    f"none of the workloads it selects serves port {target}",
+                    document.at("spec", "ports", index),
+                    document.key,
+                    f"spec.ports[{index}].targetPort",
+                    f"one of {', '.join(map(str, sorted(served)))}" if served else "a workload run with --port",
+                )
+            )
+    return found

@@ -1,0 +1,120 @@
+"""Free loopback ports: outside the range the system hands out by itself, and never one that another workload holds."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from weft.agent.errors import AgentError
+from weft.agent.parameters import RunParameters
+from weft.agent.state import State, read_state, workload_directories
+from weft.model.workload import SocketAddress, Upstream, WorkloadPort
+from weft.settings.home import Home
+
+_LOWEST = 20000
+_HIGHEST = 60000
+_LOOPBACK = "127.0.0.1"
+
+
+class PortAllocator:
+    """Gives out ports. Use inside `allocating`, and write the state before leaving it."""
+
+    def __init__(self, taken: set[int]) -> None:
+        self._taken = taken
+        self._range = range(_LOWEST, max(_LOWEST + 1000, min(_HIGHEST, _ephemeral_start())))
+
+    def free(self, host: str, wanted: int = 0) -> int:
+        """`wanted` if nobody holds it, else any free port."""
+        if wanted and wanted not in self._taken and _is_free(host, wanted):
+            self._taken.add(wanted)
+            return wanted
+        for port in random.sample(self._range, min(200, len(self._range))):
+            if port not in self._taken and _is_free(host, port):
+                self._taken.add(port)
+                return port
+        raise AgentError(f"no free port on {host} between {self._range.start} and {self._range.stop - 1}")
+
+    def take(self, port: int) -> None:
+        """Hold a port that was chosen by the user."""
+        self._taken.add(port)
+
+
+@contextlib.contextmanager
+def allocating(home: Home, own: Path) -> Iterator[PortAllocator]:
+    """One allocation at a time per home, aware of the ports in the other workloads' states."""
+    descriptor = os.open(home.workloads / ".ports.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        taken: set[int] = set()
+        for directory in workload_directories(home):
+            state = read_state(directory)
+            if state is not None and directory != own:
+                taken |= held_ports(state)
+        yield PortAllocator(taken)
+    finally:
+        os.close(descriptor)
+
+
+def held_ports(state: State) -> set[int]:
+    """Every port in a state."""
+    ports = {state.outbound} | {upstream.listen.port for upstream in state.upstreams}
+    ports |= {bound for _, bound in state.listen}
+    for port in state.ports:
+        ports |= {port.inbound.port, port.application.port}
+    return ports - {0}
+
+
+def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, before: State | None) -> State:
+    """The ports of a ``weft run``: those of `before` where they are still free, else new ones."""
+    old = {port.port: port for port in before.ports} if before else {}
+    old_upstreams = {(u.service, u.port): u.listen.port for u in before.upstreams} if before else {}
+    for wanted in parameters.ports:
+        allocator.take(wanted.port if wanted.application is None else wanted.application)
+    ports = []
+    for wanted in parameters.ports:
+        known = old.get(wanted.port)
+        application = wanted.port if wanted.application is None else wanted.application
+        if application == 0:
+            application = allocator.free(_LOOPBACK, known.application.port if known else 0)
+        inbound = allocator.free(parameters.proxy_host, known.inbound.port if known else 0)
+        ports.append(
+            WorkloadPort(
+                wanted.port, SocketAddress(_LOOPBACK, application), SocketAddress(parameters.proxy_host, inbound)
+            )
+        )
+    upstreams = []
+    for upstream in parameters.upstreams:
+        local = upstream.local or allocator.free(_LOOPBACK, old_upstreams.get((upstream.service, upstream.port), 0))
+        upstreams.append(Upstream(upstream.service, upstream.port, SocketAddress(_LOOPBACK, local)))
+    outbound = allocator.free(_LOOPBACK, before.outbound if before else 0)
+    return State(
+        parameters.name,
+        parameters.namespace,
+        ports=tuple(ports),
+        outbound=outbound,
+        upstreams=tuple(upstreams),
+    )
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _ephemeral_start() -> int:
+    """Where the system's own choice of ports begins."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 49152

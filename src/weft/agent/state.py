@@ -1,0 +1,146 @@
+"""state.json: what an agent started, so that another agent can adopt it and nothing is left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from weft.agent.errors import AgentError
+from weft.agent.processes import ProcessName, stop_now
+from weft.model.workload import Upstream, WorkloadPort, WorkloadState
+from weft.settings.home import Home
+from weft.settings.private import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One workload's agent. `plan` is a digest of what was asked for: only an equal plan adopts the processes.
+
+    Ports stay when the processes are gone, so that a restart uses them again.
+    """
+
+    name: str
+    namespace: str
+    plan: str = ""
+    agent: ProcessName | None = None
+    envoy: ProcessName | None = None
+    application: ProcessName | None = None
+    state: WorkloadState = WorkloadState.STARTING
+    ports: tuple[WorkloadPort, ...] = ()
+    outbound: int = 0
+    upstreams: tuple[Upstream, ...] = ()
+    listen: tuple[tuple[int, int], ...] = ()
+
+
+def read_state(directory: Path) -> State | None:
+    """The state in a workload's directory; None when there is none, or none that this version understands."""
+    try:
+        return msgspec.json.decode((directory / "state.json").read_bytes(), type=State)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None
+
+
+def write_state(directory: Path, state: State) -> None:
+    """Replace the state."""
+    write_atomically(directory / "state.json", msgspec.json.encode(state))
+
+
+def plan_digest(*parts: object) -> str:
+    """A digest of what was asked for (never the text: environment variables may be secret)."""
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+class DirectoryLock:
+    """The right to be the agent of one workload. Ends with the process at the latest."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._descriptor = -1
+
+    def acquire(self) -> bool:
+        """Try to take it; False when another process has it."""
+        descriptor = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def lock_directory(directory: Path, what: str) -> DirectoryLock:
+    """The lock of `directory`, or an AgentError that says who has it."""
+    lock = DirectoryLock(directory)
+    if not lock.acquire():
+        state = read_state(directory)
+        holder = f" (pid {state.agent.pid})" if state and state.agent else ""
+        raise AgentError(f"{what} is already running{holder}; stop it first, or choose another name or --home")
+    return lock
+
+
+def workload_directories(home: Home) -> Iterator[Path]:
+    """Every workload's directory in `home`."""
+    if home.workloads.is_dir():
+        yield from sorted(path.parent for path in home.workloads.glob("*/*/state.json"))
+
+
+def leftovers(home: Home) -> tuple[State, ...]:
+    """Workloads whose agent is gone while Envoy or the application still runs."""
+    return tuple(state for _, state in _leftovers(home))
+
+
+def stop_leftovers(home: Home, grace: float = 5.0) -> tuple[State, ...]:
+    """Stop what killed agents left running (application first, then Envoy) and say what it was. Blocks."""
+    found = tuple(_leftovers(home))
+    for directory, state in found:
+        lock = DirectoryLock(directory)
+        if not lock.acquire():
+            continue  # an agent has just adopted it
+        try:
+            stop_processes(state, grace)
+            write_state(directory, _without_processes(state))
+        finally:
+            lock.release()
+    return tuple(state for _, state in found)
+
+
+def stop_processes(state: State, grace: float) -> None:
+    """Stop the application, then Envoy, of `state` if they still run. Blocks."""
+    for name in (state.application, state.envoy):
+        if name is not None:
+            stop_now(name, grace)
+
+
+def _leftovers(home: Home) -> Iterator[tuple[Path, State]]:
+    for directory in workload_directories(home):
+        state = read_state(directory)
+        if state is None or not any(name and name.alive for name in (state.envoy, state.application)):
+            continue
+        lock = DirectoryLock(directory)
+        if lock.acquire():
+            lock.release()
+            yield directory, state
+
+
+def _without_processes(state: State) -> State:
+    return State(
+        state.name,
+        state.namespace,
+        ports=state.ports,
+        outbound=state.outbound,
+        upstreams=state.upstreams,
+        listen=state.listen,
+    )

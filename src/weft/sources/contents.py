@@ -1,0 +1,72 @@
+"""Contents: what one source holds at one moment, and the Source protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from weft.aio.cell import Cell
+from weft.model.document import Document, ObjectKey
+from weft.model.origin import Origin
+from weft.model.problem import Problem, Severity
+from weft.model.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Everything a source offers. `store_revision` is None for sources that do not follow the store."""
+
+    documents: tuple[Document[object], ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    store_revision: int | None = None
+
+
+class Source(Protocol):
+    """Keeps `contents` up to date while `run` runs; None until it has been read once."""
+
+    @property
+    def contents(self) -> Cell[Contents | None]:
+        """The last value."""
+
+    async def run(self) -> None:
+        """Follow for ever. Errors become Problems; what was read last stays."""
+
+
+def kept(new: Document[object], old: Document[object] | None) -> Document[object]:
+    """`old` if `new` says the same from the same lines, so that nothing built from it is built again."""
+    if old is None or old.text != new.text or old.lines != new.lines:
+        return new
+    same = (old.created, old.generation, old.api_version) == (new.created, new.generation, new.api_version)
+    return old if same else new
+
+
+def merged_documents(
+    groups: Iterable[Iterable[Document[object]]],
+) -> tuple[Mapping[ObjectKey, Document[object]], tuple[Problem, ...]]:
+    """One document per key, the first one found, and a Problem for each that stands back."""
+    winners: dict[ObjectKey, Document[object]] = {}
+    problems = []
+    for group in groups:
+        for document in group:
+            winner = winners.setdefault(document.key, document)
+            if winner is not document:
+                problems.append(_duplicate(document, winner))
+    return winners, tuple(problems)
+
+
+def _duplicate(loser: Document[object], winner: Document[object]) -> Problem:
+    return Problem(
+        Severity.ERROR,
+        "duplicate-document",
+        f"{loser.key} is also defined at {winner.origin}, which stays in force",
+        loser.origin,
+        object=loser.key,
+        expected="one definition: remove this one or the other",
+    )
+
+
+def source_problem(code: str, message: str, source: str, expected: str = "") -> Problem:
+    """An error about a source as a whole."""
+    return Problem(Severity.ERROR, code, message, Origin(source), expected=expected)

@@ -1,0 +1,91 @@
+"""Documents of the store, and how they lie in it: canonical JSON with the lines the user's file had."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import msgspec
+
+from weft.aio.cell import Cell
+from weft.model.document import Document, ObjectKey
+from weft.model.origin import FieldLines
+from weft.model.problem import Problem, Severity
+from weft.schema.decode import decode_documents
+from weft.sources.contents import Contents, kept, source_problem
+from weft.sources.following import follow_bucket
+from weft.store.protocol import Entry, Put, Store
+
+BUCKET = "documents"
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """One value in the bucket. `text` is the document as canonical JSON, `lines` the line of each field in `source`."""
+
+    text: str
+    source: str
+    lines: tuple[tuple[tuple[str | int, ...], int], ...] = ()
+    generation: int = 1
+
+
+def stored_key(key: ObjectKey) -> str:
+    """The store key of a document: ``group/kind/namespace/name``."""
+    return f"{key.group}/{key.kind}/{key.namespace}/{key.name}"
+
+
+def put_document(document: Document[object], generation: int) -> Put:
+    """The write that stores `document`."""
+    lines = tuple(document.lines.lines.items())
+    record = _Record(document.text, document.lines.source, lines, generation)
+    return Put(BUCKET, stored_key(document.key), msgspec.json.encode(record))
+
+
+def document_from_entry(entry: Entry) -> tuple[Document[object] | None, tuple[Problem, ...]]:
+    """The stored document, or the Problems that keep it out of force (written by another version of weft)."""
+    namespace = entry.key.split("/")[2] if entry.key.count("/") == 3 else ""
+    try:
+        record = msgspec.json.decode(entry.value, type=_Record)
+        decoded = decode_documents(
+            record.text, record.source, default_namespace=namespace or "default", created=entry.created
+        )
+    except Exception as error:  # one stored document must not stop the others
+        text = f"the stored document {entry.key} cannot be decoded ({type(error).__name__}); apply it again"
+        return None, (source_problem("stored-document-damaged", text, "api"),)
+    errors = [problem for problem in decoded.problems if problem.severity is Severity.ERROR]
+    if errors or len(decoded.documents) != 1:
+        return None, decoded.problems
+    lines = FieldLines(record.source, dict(record.lines))
+    document = dataclasses.replace(decoded.documents[0], lines=lines, generation=record.generation)
+    return document, ()
+
+
+class StoredSource:
+    """The documents that came through the admin API."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._contents: Cell[Contents | None] = Cell(None)
+
+    @property
+    def contents(self) -> Cell[Contents | None]:
+        """The last value."""
+        return self._contents
+
+    async def run(self) -> None:
+        """Follow the store for ever."""
+        known: dict[str, tuple[int, Document[object] | None, tuple[Problem, ...]]] = {}
+        async for state in follow_bucket(self._store, BUCKET):
+            fresh = {}
+            for entry in state.entries:
+                held = known.get(entry.key)
+                if held is None or held[0] != entry.revision:
+                    document, problems = document_from_entry(entry)
+                    if document is not None:
+                        document = kept(document, held[1] if held else None)
+                    held = (entry.revision, document, problems)
+                fresh[entry.key] = held
+            known = fresh
+            documents = sorted((one for _, one, _ in known.values() if one is not None), key=lambda one: one.key)
+            found = [problem for _, _, problems in known.values() for problem in problems]
+            if state.error:
+                found.append(source_problem("store-unavailable", state.error, "store", "a store that can be read"))
+            self._contents.set(Contents(tuple(documents), problems=tuple(found), store_revision=state.revision))

@@ -1,0 +1,37 @@
+"""Limits of the xDS server: what one peer, and all of them together, may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, times in seconds.
+
+    `response_bytes` is the size at which a delta response is cut into several; one response per type is in flight, so
+    it also bounds what a stuck proxy can pile up. `request_burst` and `request_rate` count requests that are not the
+    ACK of the response in flight. `connection_age` must stay well below the life of client certificates: Envoy uses a
+    renewed certificate only for a new connection.
+    """
+
+    streams: int = 10_000
+    streams_per_proxy: int = 8
+    types: int = 16
+    names: int = 100_000
+    name_bytes: int = 1024
+    message_bytes: int = 4 << 20
+    response_bytes: int = 1 << 20
+    request_burst: int = 500
+    request_rate: float = 100.0
+    first_request: float = 10.0
+    write: float = 20.0
+    acknowledge: float = 90.0
+    connection_age: float = 1800.0
+    connection_idle: float = 60.0
+    connection_grace: float = 5.0
+    handshake: float = 10.0
+    streams_per_connection: int = 16
+    not_entitled: float = 5.0
+    reconnect: float = 1.0
+    problems: int = 1000

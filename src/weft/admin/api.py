@@ -1,0 +1,39 @@
+"""The admin API: its route table, put together from the resources' own, behind the guard."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from weft.admin.documents import Documents
+from weft.admin.guard import new_guard
+from weft.admin.openapi import build_description
+from weft.admin.parts import Parts
+from weft.admin.proxies import Proxies
+from weft.admin.replies import reply
+from weft.admin.routing import Route
+from weft.admin.server import new_application
+from weft.admin.status import Status
+
+BODY_LIMIT = 8 * 1024 * 1024
+
+
+def admin_routes(parts: Parts) -> tuple[Route, ...]:
+    """The whole route table."""
+    routes = (*Documents(parts).routes(), *Proxies(parts).routes(), *Status(parts).routes())
+
+    async def describe(_request: web.Request) -> web.Response:
+        return reply(build_description(table))
+
+    own = Route("GET", "/v1/openapi.json", describe, "This API's OpenAPI description")
+    table = (*routes, own)
+    return table
+
+
+def admin_application(parts: Parts, token: str) -> web.Application:
+    """The web application; every path but the public ones wants `token`."""
+    table = admin_routes(parts)
+    public = frozenset(route.path for route in table if route.public)
+    application = new_application(new_guard(token, parts.audit, public), body_limit=BODY_LIMIT)
+    for route in table:
+        application.router.add_route(route.method, route.path, route.handler)
+    return application

@@ -1,0 +1,39 @@
+"""Waiting until every proxy concerned has confirmed a change, and saying what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from weft.admin.parts import Parts
+from weft.model.origin import Origin
+
+LONGEST_WAIT = 600.0
+
+
+async def confirmation(parts: Parts, store_revision: int, timeout: float) -> dict[str, object]:
+    """The ``wait`` member of an answer: who confirmed, who refused (with Envoy's words), who has not answered yet."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout
+    try:
+        async with asyncio.timeout_at(end):
+            snapshot = await parts.collector.included(store_revision)
+            while parts.compiled.value.revision < snapshot:
+                await parts.compiled.changed(parts.compiled.version)
+    except TimeoutError:
+        return {"confirmed": [], "nacked": [], "pending": [status.name for status in parts.hub.proxies()]}
+    result = await parts.hub.wait_revision(snapshot, max(0.0, end - loop.time()))
+    nacked = [
+        {
+            "proxy": nack.proxy,
+            "type": nack.type,
+            "resource": nack.resource,
+            "message": nack.message,
+            "origins": [_origin(origin) for origin in nack.origins],
+        }
+        for nack in result.nacked
+    ]
+    return {"confirmed": list(result.confirmed), "nacked": nacked, "pending": list(result.pending)}
+
+
+def _origin(origin: Origin) -> dict[str, object]:
+    return {"source": origin.source, "line": origin.line}

@@ -1,0 +1,310 @@
+"""Documents through the admin API: list, apply, dry run with a diff, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import yaml
+from aiohttp import web
+
+from weft.admin.confirmation import LONGEST_WAIT, confirmation
+from weft.admin.parts import Parts
+from weft.admin.replies import Refused, flag, key_json, problem_json, reply, seconds
+from weft.admin.routing import WAIT, Parameter, Route
+from weft.model.document import Document, ObjectKey
+from weft.model.identity import is_dns_label
+from weft.model.problem import Problem, Severity
+from weft.schema.decode import decode_documents
+from weft.schema.output import document_as_mapping
+from weft.schema.references import check_references
+from weft.schema.registry import find_kind
+from weft.sources.stored import BUCKET, document_from_entry, put_document, stored_key
+from weft.store.protocol import Change, ConflictError, Delete, Entry
+
+MAX_DOCUMENTS = 20_000
+_ATTEMPTS = 5
+_WHO = "admin token"
+_HIDDEN = "Secret"
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What applying one document would do. `old` is what is stored now."""
+
+    document: Document[object]
+    change: str
+    entry: Entry | None
+    old: Document[object] | None
+
+    @property
+    def generation(self) -> int:
+        """The new generation: one more when the content changed."""
+        before = self.old.generation if self.old else 0
+        return before + 1 if self.change != "unchanged" else before
+
+
+class Documents:
+    """Handlers of ``/v1/documents``."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> tuple[Route, ...]:
+        """The rows of the route table."""
+        chosen = (
+            Parameter("kind", "only this kind (name, plural or short name)"),
+            Parameter("namespace", "only this namespace"),
+            Parameter("name", "only this name"),
+        )
+        how = (
+            Parameter("namespace", "for documents that name none"),
+            Parameter("dry_run", "1: say what would change, with a diff, and change nothing"),
+            WAIT,
+            Parameter("X-Weft-Source", "the file the text came from, percent-encoded", place="header"),
+        )
+        one = "/v1/documents/{kind}/{namespace}/{name}"
+        return (
+            Route("GET", "/v1/documents", self.list, "Documents in force, secrets redacted", chosen),
+            Route("POST", "/v1/documents", self.apply, "Create or change documents", how, "YAML or JSON documents"),
+            Route("GET", one, self.get, "One document; namespace - for cluster-scoped kinds"),
+            Route("DELETE", one, self.delete, "Delete one document; namespace - for cluster-scoped kinds", (WAIT,)),
+        )
+
+    async def list(self, request: web.Request) -> web.Response:
+        """``GET /v1/documents``."""
+        wanted = {name: request.query[name] for name in ("namespace", "name") if name in request.query}
+        if "kind" in request.query:
+            wanted["kind"] = _kind(request.query["kind"])
+        found = [
+            self._shown(document)
+            for document in self._parts.collector.snapshot.documents
+            if all(getattr(document.key, name) == value for name, value in wanted.items())
+        ]
+        return reply({"documents": found})
+
+    async def get(self, request: web.Request) -> web.Response:
+        """``GET /v1/documents/{kind}/{namespace}/{name}``."""
+        wanted = _path_key(request)
+        for document in self._parts.collector.snapshot.documents:
+            if (document.key.kind, document.key.namespace, document.key.name) == wanted:
+                return reply(self._shown(document))
+        raise self._absent(wanted)
+
+    async def apply(self, request: web.Request) -> web.Response:
+        """``POST /v1/documents``."""
+        wait = seconds(request, "wait", LONGEST_WAIT)
+        dry_run = flag(request, "dry_run")
+        documents, warnings = await self._decoded(request)
+        for _ in range(_ATTEMPTS):
+            steps = await self._plan(documents)
+            if dry_run:
+                return await self._answer(steps, warnings, self._parts.collector.snapshot.revision, None, dry_run=True)
+            try:
+                revision = await self._write(steps)
+            except ConflictError:
+                continue
+            return await self._answer(steps, warnings, revision, wait, dry_run=False)
+        raise Refused(409, "conflict", "these documents keep being changed by others at the same time: try again")
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """``DELETE /v1/documents/{kind}/{namespace}/{name}``."""
+        wait = seconds(request, "wait", LONGEST_WAIT)
+        kind, namespace, name = _path_key(request)
+        _, entries = await self._parts.store.list(BUCKET)
+        tail = f"/{kind}/{namespace}/{name}"
+        entry = next((one for one in entries if one.key.endswith(tail) and one.key.count("/") == 3), None)
+        if entry is None:
+            self._check_not_in_file((kind, namespace, name))
+            raise self._absent((kind, namespace, name))
+        group = entry.key.removesuffix(tail)
+        key = ObjectKey(group, kind, namespace, name)
+        old, _ = document_from_entry(entry)
+        record = self._parts.audit.done(_WHO, "delete", object=str(key), before=_hash(old))
+        revision = await self._parts.store.write(
+            [Delete(BUCKET, entry.key), record], {(BUCKET, entry.key): entry.revision}
+        )
+        answer = {
+            "revision": revision,
+            "documents": [{"key": key_json(key), "change": "deleted"}],
+            "problems": [],
+            "wait": None,
+        }
+        if wait is not None:
+            answer["wait"] = await confirmation(self._parts, revision, wait)
+        return reply(answer)
+
+    async def _decoded(self, request: web.Request) -> tuple[tuple[Document[object], ...], tuple[Problem, ...]]:
+        """The documents of the body and warnings; Refused (422) with every Problem unless all are good."""
+        namespace = request.query.get("namespace", "default")
+        if not is_dns_label(namespace):
+            raise Refused(400, "bad-parameter", f"namespace={namespace[:80]!r}: expected an RFC 1123 label")
+        source = unquote(request.headers.get("X-Weft-Source", "api"))[:1024]
+        if not source.isprintable():
+            raise Refused(400, "bad-parameter", "X-Weft-Source: expected printable text, percent-encoded")
+        data = await request.read()
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise Refused(400, "not-utf8", f"the body is not UTF-8 text: {error.reason}") from error
+        decoded = await asyncio.to_thread(decode_documents, text, source, default_namespace=namespace)
+        problems = [*decoded.problems, *_repeated(decoded.documents), *self._owned_by_files(decoded.documents)]
+        if any(problem.severity is Severity.ERROR for problem in problems):
+            told = [problem_json(problem) for problem in problems]
+            raise Refused(422, "bad-documents", "nothing was changed: see the problems", problems=told)
+        if not decoded.documents:
+            raise Refused(422, "no-documents", f"{source} has no documents", problems=[])
+        return decoded.documents, tuple(problems)
+
+    def _owned_by_files(self, documents: Iterable[Document[object]]) -> list[Problem]:
+        owned = self._in_files()
+        return [
+            Problem(
+                Severity.ERROR,
+                "owned-by-file",
+                f"{document.key} comes from {owned[document.key].origin}, a followed file",
+                document.origin,
+                object=document.key,
+                expected="a change to that file",
+            )
+            for document in documents
+            if document.key in owned
+        ]
+
+    def _in_files(self) -> Mapping[ObjectKey, Document[object]]:
+        contents = self._parts.files.value if self._parts.files else None
+        return {document.key: document for document in contents.documents} if contents else {}
+
+    def _check_not_in_file(self, wanted: tuple[str, str, str]) -> None:
+        for key, document in self._in_files().items():
+            if (key.kind, key.namespace, key.name) == wanted:
+                raise Refused(409, "owned-by-file", f"{key} comes from {document.origin}: remove it there")
+
+    async def _plan(self, documents: Sequence[Document[object]]) -> list[_Step]:
+        _, entries = await self._parts.store.list(BUCKET)
+        stored = {entry.key: entry for entry in entries}
+        keys = {stored_key(document.key) for document in documents}
+        if len(stored.keys() | keys) > MAX_DOCUMENTS:
+            raise Refused(413, "too-many-documents", f"the store holds at most {MAX_DOCUMENTS} documents")
+        steps = []
+        for document in documents:
+            entry = stored.get(stored_key(document.key))
+            old = document_from_entry(entry)[0] if entry else None
+            same = old is not None and (old.text, old.api_version) == (document.text, document.api_version)
+            change = "unchanged" if same else "configured" if entry else "created"
+            steps.append(_Step(document, change, entry, old))
+        return steps
+
+    async def _write(self, steps: Iterable[_Step]) -> int:
+        changes: list[Change] = []
+        expect = {}
+        for step in steps:
+            put = put_document(step.document, step.generation)
+            expect[put.bucket, put.key] = step.entry.revision if step.entry else 0
+            changes.append(put)
+            if step.change != "unchanged":
+                about = str(step.document.key)
+                before, after = _hash(step.old), _hash(step.document)
+                word = "create" if step.entry is None else "change"
+                changes.append(self._parts.audit.done(_WHO, word, object=about, before=before, after=after))
+        return await self._parts.store.write(changes, expect)
+
+    async def _answer(
+        self, steps: Sequence[_Step], warnings: Iterable[Problem], revision: int, wait: float | None, *, dry_run: bool
+    ) -> web.Response:
+        keys = {step.document.key for step in steps}
+        found = [*warnings, *(one for one in await self._references(steps) if one.object in keys)]
+        told: dict[str, object] = {"revision": revision}
+        documents: list[dict[str, object]] = []
+        for step in steps:
+            row: dict[str, object] = {"key": key_json(step.document.key), "change": step.change}
+            if dry_run:
+                row["diff"] = await asyncio.to_thread(_diff, step)
+            documents.append(row)
+        confirmed = None
+        if wait is not None:
+            confirmed = await confirmation(self._parts, revision, wait)
+            found += [one for one in self._parts.compiled.value.problems if one.object in keys]
+        problems = [problem_json(problem) for problem in dict.fromkeys(found)]
+        return reply(told | {"documents": documents, "problems": problems, "wait": confirmed})
+
+    async def _references(self, steps: Sequence[_Step]) -> tuple[Problem, ...]:
+        """What the offline checks say about the mesh as it would be."""
+        everything = {document.key: document for document in self._parts.collector.snapshot.documents}
+        everything |= {step.document.key: step.document for step in steps}
+        documents = tuple(document for _, document in sorted(everything.items()))
+        found = await asyncio.to_thread(check_references, documents)
+        return tuple(dataclasses.replace(problem, severity=Severity.WARNING) for problem in found)
+
+    def _shown(self, document: Document[object]) -> dict[str, object]:
+        return {
+            "key": key_json(document.key),
+            "source": document.origin.source,
+            "line": document.origin.line,
+            "owner": "file" if document.key in self._in_files() else "api",
+            "created": document.created,
+            "generation": document.generation,
+            "document": document_as_mapping(document, redact=True),
+        }
+
+    def _absent(self, wanted: tuple[str, str, str]) -> Refused:
+        kind, namespace, name = wanted
+        names = [one.key.name for one in self._parts.collector.snapshot.documents if one.key.kind == kind]
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        where = f" in namespace {namespace}" if namespace else ""
+        return Refused(404, "not-found", f"there is no {kind} '{name}'{where}{hint}")
+
+
+def _kind(word: str) -> str:
+    kind = find_kind(word)
+    if kind is None:
+        raise Refused(404, "unknown-kind", f"there is no kind '{word[:80]}'")
+    return kind.name
+
+
+def _path_key(request: web.Request) -> tuple[str, str, str]:
+    """Kind, namespace (empty for ``-``) and name of the path."""
+    namespace = request.match_info["namespace"]
+    return _kind(request.match_info["kind"]), "" if namespace == "-" else namespace, request.match_info["name"]
+
+
+def _repeated(documents: Iterable[Document[object]]) -> list[Problem]:
+    first: dict[ObjectKey, Document[object]] = {}
+    problems = []
+    for document in documents:
+        other = first.setdefault(document.key, document)
+        if other is not document:
+            text = f"{document.key} stands at {other.origin} already"
+            problem = Problem(Severity.ERROR, "duplicate-document", text, document.origin, document.key)
+            problems.append(problem)
+    return problems
+
+
+def _hash(document: Document[object] | None) -> str:
+    """What the audit keeps of a document; nothing of secrets, whose values could be guessed from it."""
+    if document is None or document.key.kind == _HIDDEN:
+        return ""
+    return "sha256:" + hashlib.sha256(document.text.encode()).hexdigest()
+
+
+def _diff(step: _Step) -> str:
+    """A unified diff of the redacted YAML; empty if nothing that may be shown differs."""
+    if step.change == "unchanged":
+        return ""
+    old = _lines(document_as_mapping(step.old, redact=True)) if step.old else []
+    new = _lines(document_as_mapping(step.document, redact=True))
+    text = "".join(difflib.unified_diff(old, new, "in force", step.document.origin.source))
+    return text or "(only secret values differ)\n"
+
+
+def _lines(mapping: Mapping[str, Any]) -> list[str]:
+    plain = json.loads(json.dumps(mapping))
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).splitlines(keepends=True)

@@ -1,0 +1,77 @@
+"""The OpenAPI 3.1 description, generated from the route table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from weft import __version__
+from weft.admin.routing import Route
+
+_PLACEHOLDER = re.compile(r"{(\w+)}")
+_ERROR = {
+    "type": "object",
+    "required": ["error", "code"],
+    "properties": {
+        "error": {"type": "string", "description": "what is wrong and what to do, for people"},
+        "code": {"type": "string", "description": "a stable kebab-case word, for programs"},
+        "problems": {"type": "array", "items": {"$ref": "#/components/schemas/Problem"}},
+    },
+}
+_PROBLEM = {
+    "type": "object",
+    "properties": {
+        "severity": {"enum": ["error", "warning"]},
+        "code": {"type": "string"},
+        "message": {"type": "string"},
+        "source": {"type": "string", "description": "file, or api"},
+        "line": {"type": "integer", "description": "1-based, 0 when unknown"},
+        "path": {"type": "string", "description": "the field"},
+        "expected": {"type": "string"},
+        "nearest": {"type": "string", "description": "the closest valid name"},
+        "object": {"type": ["object", "null"], "description": "group, kind, namespace, name"},
+    },
+}
+
+
+def build_description(routes: Sequence[Route]) -> dict[str, Any]:
+    """The description as JSON-ready mappings."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "weft admin API", "version": __version__},
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": {"Error": _ERROR, "Problem": _PROBLEM},
+        },
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    in_path: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PLACEHOLDER.findall(route.path)
+    ]
+    others = [
+        {"name": one.name, "in": one.place, "description": one.text, "schema": {"type": one.kind}}
+        for one in route.parameters
+    ]
+    error = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "parameters": in_path + others,
+        "responses": {
+            "200": {"description": "done", "content": {"application/json": {}}},
+            "default": {"description": "refused", **error},
+        },
+    }
+    if route.body:
+        operation["requestBody"] = {"description": route.body, "required": True, "content": {"*/*": {}}}
+    if route.public:
+        operation["security"] = []
+    return operation

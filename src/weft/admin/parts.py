@@ -1,0 +1,60 @@
+"""Parts: what the APIs work on, put together once by the control plane."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from weft.admin.audit import Audit
+from weft.aio.cell import Cell
+from weft.ca.authority import Authority
+from weft.discovery.hub import Hub
+from weft.mesh.model import Mesh
+from weft.model.problem import Problem
+from weft.sources.collector import Collector
+from weft.sources.contents import Contents
+from weft.store.protocol import Store
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentSettings:
+    """What agents are told.
+
+    `xds` and `agent_api` are ``HOST:PORT`` for agents of this host; `advertised` the host that agents elsewhere use
+    (empty: the address they came to). `lease` and `certificate_ttl` in seconds.
+    """
+
+    xds: str
+    agent_api: str
+    xds_identity: str
+    lease: float
+    certificate_ttl: float
+    advertised: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The latest Mesh, the snapshot revision it means, and everything found wrong on the way (also offline checks)."""
+
+    revision: int
+    mesh: Mesh | None
+    problems: tuple[Problem, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The control plane's objects that handlers read or write. `files` are the contents of followed directories, None
+    without any; `faults` tells what is wrong with the control plane itself."""
+
+    store: Store
+    authority: Authority
+    collector: Collector
+    hub: Hub
+    audit: Audit
+    compiled: Cell[Compiled]
+    enrolment: EnrolmentSettings
+    files: Cell[Contents | None] | None = None
+    faults: Callable[[], tuple[Problem, ...]] = tuple
+    clock: Callable[[], float] = field(default=time.time)

@@ -1,0 +1,69 @@
+"""Proxies through the admin API: which are connected, what they have confirmed, what they were given."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+
+from aiohttp import web
+
+from weft.admin.parts import Parts
+from weft.admin.replies import Refused, reply
+from weft.admin.routing import Route
+from weft.xds.describe import describe_resource
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, XdsSnapshot
+
+_TYPES = {"clusters": CLUSTER, "endpoints": ENDPOINTS, "listeners": LISTENER, "routes": ROUTES, "secrets": SECRET}
+
+
+class Proxies:
+    """Handlers of ``/v1/proxies``."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> tuple[Route, ...]:
+        """The rows of the route table."""
+        path = "/v1/proxies/{name}/config/{type}"
+        return (
+            Route("GET", "/v1/proxies", self.list, "Connected proxies and what they have confirmed"),
+            Route(
+                "GET", path, self.config, "What a proxy is given: clusters, endpoints, listeners, routes, secrets, all"
+            ),
+        )
+
+    async def list(self, _request: web.Request) -> web.Response:
+        """``GET /v1/proxies``."""
+        return reply({"proxies": self._parts.hub.proxies()})
+
+    async def config(self, request: web.Request) -> web.Response:
+        """``GET /v1/proxies/{name}/config/{type}``."""
+        word = request.match_info["type"]
+        if word != "all" and word not in _TYPES:
+            raise Refused(404, "unknown-type", f"{word[:40]!r}: expected {', '.join(_TYPES)} or all")
+        name = self._name(request.match_info["name"])
+        snapshot = self._parts.hub.snapshot_of(name)
+        if snapshot is None:
+            raise Refused(404, "no-configuration", f"{name} was given no configuration yet")
+        chosen = _TYPES if word == "all" else {word: _TYPES[word]}
+        described = {one: await asyncio.to_thread(_described, snapshot, url) for one, url in chosen.items()}
+        return reply({"proxy": name, "revision": snapshot.revision, **described})
+
+    def _name(self, text: str) -> str:
+        """The full name of a connected proxy, also from a workload's name if that is in one namespace only."""
+        names = [status.name for status in self._parts.hub.proxies()]
+        if text in names:
+            return text
+        found = [name for name in names if name.split(".")[0] == text]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise Refused(409, "ambiguous-name", f"{text} is in several namespaces: {', '.join(sorted(found))}")
+        near = difflib.get_close_matches(text, [*names, *(name.split(".")[0] for name in names)], 1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise Refused(404, "not-connected", f"no proxy '{text[:120]}' is connected{hint}")
+
+
+def _described(snapshot: XdsSnapshot, type_url: str) -> list[object]:
+    resources = {name: one for layer in snapshot.layers for name, one in layer.of_type(type_url).items()}
+    return [describe_resource(resource) for _, resource in sorted(resources.items())]

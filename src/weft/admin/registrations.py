@@ -1,0 +1,93 @@
+"""What a registration may say: names, addresses, sizes. Checked before anything is believed."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from weft.admin.replies import Refused
+from weft.model.identity import is_dns_label
+from weft.model.workload import SocketAddress, Workload
+
+MAX_PORTS = 64
+MAX_UPSTREAMS = 256
+MAX_USES = 1000
+MAX_LABELS = 64
+_LABEL_NAME = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_HOST = re.compile(r"[A-Za-z0-9*_][-A-Za-z0-9_.*/]{0,252}")
+
+
+def check_workload(workload: Workload) -> None:
+    """Raise Refused (400) that names the first member of `workload` that cannot be."""
+    for member in ("name", "namespace", "service_account"):
+        text = getattr(workload, member)
+        if not is_dns_label(text):
+            _refuse(member, text, "an RFC 1123 label: lower-case letters, digits and '-', at most 63")
+    _check_labels(workload)
+    _check_count("ports", len(workload.ports), MAX_PORTS)
+    _check_count("upstreams", len(workload.upstreams), MAX_UPSTREAMS)
+    _check_count("uses", len(workload.uses), MAX_USES)
+    for port in workload.ports:
+        _check_port("ports.port", port.port)
+        _check_address("ports.application", port.application)
+        _check_address("ports.inbound", port.inbound)
+    if len({port.port for port in workload.ports}) != len(workload.ports):
+        _refuse("ports", "a port twice", "each port once")
+    if workload.outbound is not None:
+        _check_address("outbound", workload.outbound)
+    for upstream in workload.upstreams:
+        _check_host("upstreams.service", upstream.service)
+        _check_port("upstreams.port", upstream.port)
+        _check_address("upstreams.listen", upstream.listen)
+    for host in workload.uses:
+        _check_host("uses", host)
+    if workload.gateway is not None:
+        if not is_dns_label(workload.gateway.gateway):
+            _refuse("gateway.gateway", workload.gateway.gateway, "the name of a Gateway in the same namespace")
+        _check_count("gateway.ports", len(workload.gateway.ports), MAX_PORTS)
+        _check_ip("gateway.address", workload.gateway.address)
+        for number, where in workload.gateway.ports:
+            _check_port("gateway.ports", number)
+            _check_address("gateway.ports", where)
+
+
+def _check_labels(workload: Workload) -> None:
+    _check_count("labels", len(workload.labels), MAX_LABELS)
+    for name, value in workload.labels:
+        if not _LABEL_NAME.fullmatch(name) or not _LABEL_VALUE.fullmatch(value):
+            _refuse("labels", f"{name}={value}", "Kubernetes label syntax")
+    names = [name for name, _ in workload.labels]
+    if names != sorted(set(names)):
+        _refuse("labels", "names out of order or twice", "each name once, sorted")
+
+
+def _check_count(member: str, count: int, most: int) -> None:
+    if count > most:
+        _refuse(member, f"{count} of them", f"at most {most}")
+
+
+def _check_port(member: str, port: int) -> None:
+    if not 0 < port < 65536:
+        _refuse(member, str(port), "a port from 1 to 65535")
+
+
+def _check_address(member: str, address: SocketAddress) -> None:
+    _check_ip(member, address.host)
+    _check_port(member, address.port)
+
+
+def _check_ip(member: str, host: str) -> None:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        _refuse(member, host, "an IP address")
+
+
+def _check_host(member: str, host: str) -> None:
+    if not _HOST.fullmatch(host):
+        _refuse(member, host, "a host name")
+
+
+def _refuse(member: str, found: str, expected: str) -> None:
+    raise Refused(400, "bad-workload", f"workload.{member}: found {found[:80]!r}, expected {expected}")

@@ -1,0 +1,121 @@
+"""What both APIs answer: JSON bodies, problems as JSON, errors with a kebab-case code."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from weft.model.document import ObjectKey
+from weft.model.problem import Problem
+from weft.store.protocol import ConflictError, StoreError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
+    """A request that is answered with an error. `record` (instead of the text) and `about` are for the audit only,
+    `detail` adds members to the JSON body."""
+
+    def __init__(
+        self, status: int, code: str, text: str, *, record: str = "", about: str = "", **detail: object
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+        self.record = record
+        self.about = about
+        self.detail = detail
+
+
+def reply(body: object, status: int = 200) -> web.Response:
+    """A JSON response; dataclasses and structs are encoded by their fields."""
+    return web.Response(
+        body=msgspec.json.encode(body),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def key_json(key: ObjectKey) -> dict[str, str]:
+    """An object's key."""
+    return {"group": key.group, "kind": key.kind, "namespace": key.namespace, "name": key.name}
+
+
+def problem_json(problem: Problem) -> dict[str, object]:
+    """A Problem as both APIs and the CLI show it."""
+    return {
+        "severity": str(problem.severity),
+        "code": problem.code,
+        "message": problem.message,
+        "source": problem.origin.source,
+        "line": problem.origin.line,
+        "path": problem.path,
+        "expected": problem.expected,
+        "nearest": problem.nearest,
+        "object": key_json(problem.object) if problem.object else None,
+    }
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what handlers raise into JSON errors that tell what to do, and nothing about our insides."""
+    try:
+        return await handler(request)
+    except Refused as refused:
+        return reply({"error": str(refused), "code": refused.code} | refused.detail, refused.status)
+    except (StoreError, TimeoutError, web.HTTPException) as error:
+        status, code, text = _told(error)
+        return reply({"error": text, "code": code}, status)
+
+
+def _told(error: StoreError | TimeoutError | web.HTTPException) -> tuple[int, str, str]:
+    match error:
+        case ConflictError():
+            return 409, "conflict", str(error)
+        case StoreError():
+            return 503, "store-unavailable", f"nothing was written: {error}"
+        case web.HTTPRequestEntityTooLarge():
+            return 413, "too-large", "the body is larger than is accepted here"
+        case web.HTTPException():
+            text = {404: "there is nothing at this path", 405: "this path does not take this method"}
+            return error.status, _word(error.reason), text.get(error.status, error.reason)
+    return 504, "timeout", "this took too long; see GET /v1/health"
+
+
+def _word(reason: str) -> str:
+    return reason.lower().replace(" ", "-")
+
+
+def seconds(request: web.Request, name: str, longest: float) -> float | None:
+    """The query parameter `name` as a number of seconds from 0 to `longest`; None if absent."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= longest:
+        raise Refused(400, "bad-parameter", f"{name}={text[:40]!r}: expected seconds from 0 to {longest:g}")
+    return value
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """The query parameter `name` as a switch: absent, 0 or false is off."""
+    text = request.query.get(name, "0").lower()
+    if text not in {"0", "1", "true", "false"}:
+        raise Refused(400, "bad-parameter", f"{name}={text[:40]!r}: expected 0 or 1")
+    return text in {"1", "true"}
+
+
+async def json_body(request: web.Request, shape: Any) -> Any:
+    """The body decoded strictly as `shape`; 400 says where it is wrong."""
+    data = await request.read()
+    try:
+        return msgspec.json.decode(data, type=shape, strict=True)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(400, "bad-body", f"the body is not what is expected: {error}") from error

@@ -1,0 +1,164 @@
+"""State of the mesh through the admin API: problems, workloads, services, health, version, metrics, audit, tokens."""
+
+from __future__ import annotations
+
+import platform
+
+import msgspec
+from aiohttp import web
+
+from weft import __version__
+from weft.admin.parts import Parts
+from weft.admin.replies import Refused, json_body, problem_json, reply
+from weft.admin.routing import Route
+from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
+from weft.ca.tokens import DEFAULT_TOKEN_TTL, TokenParametersError, create_token
+from weft.mesh.services import Service
+from weft.model.problem import Problem, Severity
+
+
+class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/tokens``. `ttl` in seconds."""
+
+    namespace: str
+    service_account: str
+    ttl: float = DEFAULT_TOKEN_TTL
+
+
+class Status:
+    """Handlers of what is read, and of tokens."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> tuple[Route, ...]:
+        """The rows of the route table."""
+        return (
+            Route("GET", "/v1/problems", self.problems, "Everything that is wrong now"),
+            Route("GET", "/v1/workloads", self.workloads, "Registered workloads"),
+            Route("GET", "/v1/services", self.services, "Services of the mesh and their endpoints"),
+            Route("GET", "/v1/health", self.health, "Whether the control plane works", public=True),
+            Route("GET", "/v1/version", self.version, "Versions"),
+            Route("GET", "/v1/metrics", self.metrics, "Metrics in Prometheus' text format"),
+            Route("GET", "/v1/events", self.events, "The audit: who did what, what was refused; latest first"),
+            Route("POST", "/v1/tokens", self.token, "Make a join token", body="JSON: namespace, service_account, ttl"),
+        )
+
+    def found(self) -> tuple[Problem, ...]:
+        """All Problems, each once."""
+        parts = self._parts
+        everything = (
+            *parts.faults(),
+            *parts.collector.snapshot.problems,
+            *parts.compiled.value.problems,
+            *parts.hub.problems(),
+            *parts.audit.problems(),
+        )
+        return tuple(dict.fromkeys(everything))
+
+    async def problems(self, _request: web.Request) -> web.Response:
+        """``GET /v1/problems``."""
+        return reply({"problems": [problem_json(problem) for problem in self.found()]})
+
+    async def workloads(self, _request: web.Request) -> web.Response:
+        """``GET /v1/workloads``: as registered, with proxy name and the end of the lease."""
+        leases = await self._parts.store.leases()
+        connected = {status.name for status in self._parts.hub.proxies()}
+        rows = []
+        for one in self._parts.collector.snapshot.workloads:
+            row: dict[str, object] = {name: getattr(one, name) for name in one.__dataclass_fields__}
+            row["labels"] = dict(one.labels)
+            row |= {"proxy": one.proxy, "connected": one.proxy in connected}
+            row["lease_expires"] = leases.get(f"{one.namespace}/{one.name}")
+            rows.append(row)
+        return reply({"workloads": rows})
+
+    async def services(self, _request: web.Request) -> web.Response:
+        """``GET /v1/services``."""
+        mesh = self._parts.compiled.value.mesh
+        return reply({"services": [_service_json(service) for service in mesh.services] if mesh else []})
+
+    async def health(self, _request: web.Request) -> web.Response:
+        """``GET /v1/health``: no details for those without a token; see problems for them."""
+        faults = self._parts.faults()
+        return reply({"status": "degraded" if faults else "ok"})
+
+    async def version(self, _request: web.Request) -> web.Response:
+        """``GET /v1/version``."""
+        return reply({"version": __version__, "python": platform.python_version()})
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        """``GET /v1/metrics``."""
+        parts = self._parts
+        found = self.found()
+        errors = sum(problem.severity is Severity.ERROR for problem in found)
+        values = {
+            "weft_snapshot_revision": parts.collector.snapshot.revision,
+            "weft_compiled_revision": parts.compiled.value.revision,
+            "weft_last_build_seconds": parts.compiled.value.seconds,
+            "weft_documents": len(parts.collector.snapshot.documents),
+            "weft_workloads": len(parts.collector.snapshot.workloads),
+            "weft_proxies_connected": len(parts.hub.proxies()),
+            "weft_problem_errors": errors,
+            "weft_problem_warnings": len(found) - errors,
+            "weft_control_plane_faults": len(parts.faults()),
+        }
+        text = "".join(f"# TYPE {name} gauge\n{name} {value}\n" for name, value in values.items())
+        return web.Response(text=text, content_type="text/plain", headers={"Cache-Control": "no-store"})
+
+    async def events(self, _request: web.Request) -> web.Response:
+        """``GET /v1/events``."""
+        return reply({"events": await self._parts.audit.events()})
+
+    async def token(self, request: web.Request) -> web.Response:
+        """``POST /v1/tokens``: the token is in the answer and nowhere else."""
+        body: TokenRequest = await json_body(request, TokenRequest)
+        parts = self._parts
+        if (body.namespace, body.service_account) == (CONTROL_PLANE_NAMESPACE, CONTROL_PLANE_ACCOUNT):
+            raise Refused(403, "reserved-identity", "this identity is the control plane's own")
+        try:
+            token = await create_token(parts.store, body.namespace, body.service_account, body.ttl, parts.clock)
+        except TokenParametersError as error:
+            raise Refused(400, "bad-parameter", str(error)) from error
+        about = f"token for {token.namespace}/{token.service_account}"
+        await parts.store.write([parts.audit.done("admin token", "create token", object=about)])
+        enrolment = parts.enrolment
+        port = enrolment.agent_api.rpartition(":")[2]
+        return reply(
+            {
+                "token": token.text,
+                "fingerprint": parts.authority.fingerprint,
+                "expires": token.expires,
+                "agent_api": f"{enrolment.advertised}:{port}" if enrolment.advertised else enrolment.agent_api,
+            }
+        )
+
+
+def _service_json(service: Service) -> dict[str, object]:
+    ports = [
+        {
+            "port": port.number,
+            "name": port.name,
+            "protocol": str(port.protocol),
+            "endpoints": [
+                {
+                    "workload": one.workload,
+                    "address": str(one.address),
+                    "health": str(one.health),
+                    "identity": str(one.identity),
+                    "labels": dict(one.labels),
+                }
+                for one in port.endpoints
+            ],
+        }
+        for port in service.ports
+    ]
+    origin = {"source": service.origin.source, "line": service.origin.line}
+    return {
+        "name": service.name,
+        "namespace": service.namespace,
+        "host": service.host,
+        "external_name": service.external_name,
+        "ports": ports,
+        "origin": origin,
+    }

@@ -30,13 +30,13 @@ class Document(Generic[SpecT_co]):
     """One accepted resource. Compared by identity: an unchanged document stays the same object.
 
     `spec` is the kind's frozen value from `weft.schema.kinds`; `text` the whole resource as canonical JSON, as it is
-    stored and shown; `created` seconds since the epoch, 0 when unknown (files), used for precedence only.
+    stored and shown (never in a repr: it may hold secrets); `created` seconds since the epoch, 0 when unknown (files), used for precedence only.
     """
 
     key: ObjectKey
     api_version: str
     spec: SpecT_co
-    text: str
+    text: str = field(repr=False)
     lines: FieldLines
     labels: Labels = ()
     annotations: Labels = ()

@@ -14,14 +14,17 @@ FieldPath = tuple[PathPart, ...]
 class Origin:
     """The place of a document or of one of its fields.
 
-    `source` names the file (as the user gave it) or ``api``; `line` is 1-based, 0 when the format gives none.
+    `source` names the file (as the user gave it) or ``api``; `line` is 1-based, 0 when the format gives none; `column`
+    is 1-based and known for syntax errors only.
     """
 
     source: str
     line: int = 0
+    column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.line}" if self.line else self.source
+        text = f"{self.source}:{self.line}" if self.line else self.source
+        return f"{text}:{self.column}" if self.column else text
 
 
 @dataclass(frozen=True, slots=True)

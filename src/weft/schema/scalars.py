@@ -38,7 +38,11 @@ class OneOf:
 
 
 Duration = Annotated[float, Scalar("duration")]
-"""Seconds. Text such as ``1.5s``, ``2m``, ``100ms`` (Go and GEP-2257 forms)."""
+"""Seconds. Text such as ``1.5s``, ``2m``, ``100ms`` (Go's form)."""
+PositiveDuration = Annotated[float, Scalar("positive-duration")]
+"""Seconds, at least a millisecond."""
+GatewayDuration = Annotated[float, Scalar("gateway-duration")]
+"""Seconds. Text of GEP-2257: whole numbers with ``h``, ``m``, ``s``, ``ms``."""
 
 Port = Annotated[int, Range(1, 65535)]
 PortOrName = Annotated[int | str, Scalar("port-or-name")]
@@ -49,9 +53,21 @@ Subdomain = Annotated[str, Scalar("dns-subdomain")]
 """RFC 1123 subdomain: an object's name."""
 Hostname = Annotated[str, Scalar("hostname")]
 """A DNS name, a leading ``*.`` allowed."""
+PreciseHostname = Annotated[str, Scalar("precise-hostname")]
+"""A DNS name without wildcard."""
+MeshHost = Annotated[str, Scalar("mesh-host")]
+"""Istio: a DNS name, a short service name, ``*`` or a name with a leading ``*.``."""
+ServiceHost = Annotated[str, Scalar("service-host")]
+"""Istio: the host of a service, full or short."""
 Regex = Annotated[str, Scalar("regex")]
 """RE2 syntax: linear time, no look-around, no back references."""
 HeaderName = Annotated[str, Scalar("header-name")]
+HeaderValue = Annotated[str, Scalar("header-value")]
+"""Text without control characters."""
+LabelKey = Annotated[str, Scalar("label-key")]
+LabelValue = Annotated[str, Scalar("label-value")]
+SecretKey = Annotated[str, Scalar("secret-key")]
+"""A key of a Secret's data."""
 Base64 = Annotated[bytes, Scalar("base64")]
 Timestamp = Annotated[float, Scalar("timestamp")]
 """Seconds since the epoch. RFC 3339 text."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from weft.schema.scalars import Base64, Hostname, Name, Port, PortOrName
+from weft.schema.scalars import Base64, LabelKey, LabelValue, Length, Name, Port, PortOrName, PreciseHostname, SecretKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +32,22 @@ class ServicePortSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
-    """https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/"""
+    """https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/
+
+    The fields below `external_name` are those that the Kubernetes API server fills in; only their defaults are taken.
+    """
 
     type: Literal["ClusterIP", "ExternalName"] = "ClusterIP"
     ports: tuple[ServicePortSpec, ...] = ()
-    selector: Mapping[str, str] = field(default_factory=dict)
+    selector: Mapping[LabelKey, LabelValue] = field(default_factory=dict)
     cluster_ip: Literal["", "None"] = field(default="", metadata={"json": "clusterIP"})
-    external_name: Hostname = ""
+    external_name: PreciseHostname = ""
+    session_affinity: Literal["None"] = "None"
+    internal_traffic_policy: Literal["Cluster"] = "Cluster"
+    ip_families: Annotated[tuple[Literal["IPv4", "IPv6"], ...], Length(0, 2)] = ()
+    ip_family_policy: Literal["SingleStack", "PreferDualStack"] = "SingleStack"
+    publish_not_ready_addresses: Literal[False] = False
+    cluster_ips: tuple[Literal["None"], ...] = field(default=(), metadata={"json": "clusterIPs"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,4 +55,4 @@ class SecretSpec:
     """A Secret: `data` decoded from base64, with `stringData` merged over it by the decoder."""
 
     type: str = "Opaque"
-    data: Mapping[str, Base64] = field(default_factory=dict)
+    data: Mapping[SecretKey, Base64] = field(default_factory=dict, repr=False)

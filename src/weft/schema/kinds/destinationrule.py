@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from weft.schema.kinds.virtualservice import PortSelector
-from weft.schema.scalars import Duration, HeaderName, Name, OneOf, Range
+from weft.schema.scalars import (
+    Duration,
+    HeaderName,
+    LabelKey,
+    LabelValue,
+    Name,
+    OneOf,
+    PositiveDuration,
+    Range,
+    ServiceHost,
+)
 
 UInt = Annotated[int, Range(0, 2**31 - 1)]
 
@@ -62,8 +72,8 @@ class TcpKeepalive:
     """SO_KEEPALIVE settings."""
 
     probes: UInt | None = None
-    time: Duration | None = None
-    interval: Duration | None = None
+    time: PositiveDuration | None = None
+    interval: PositiveDuration | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +81,7 @@ class TcpSettings:
     """Limits of TCP connections."""
 
     max_connections: UInt | None = None
-    connect_timeout: Duration | None = None
+    connect_timeout: PositiveDuration | None = None
     tcp_keepalive: TcpKeepalive | None = None
     max_connection_duration: Duration | None = None
     idle_timeout: Duration | None = None
@@ -106,8 +116,8 @@ class OutlierDetection:
     consecutive_errors: UInt | None = None
     consecutive_local_origin_failures: UInt | None = None
     split_external_local_origin_errors: bool = False
-    interval: Duration | None = None
-    base_ejection_time: Duration | None = None
+    interval: PositiveDuration | None = None
+    base_ejection_time: PositiveDuration | None = None
     max_ejection_percent: Annotated[int, Range(0, 100)] | None = None
     min_health_percent: Annotated[int, Range(0, 100)] | None = None
 
@@ -146,7 +156,7 @@ class Subset:
     """Endpoints of the host that carry all of `labels`."""
 
     name: Name
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[LabelKey, LabelValue] = field(default_factory=dict)
     traffic_policy: TrafficPolicy | None = None
 
 
@@ -154,6 +164,6 @@ class Subset:
 class DestinationRuleSpec:
     """https://istio.io/latest/docs/reference/config/networking/destination-rule/"""
 
-    host: str
+    host: ServiceHost
     traffic_policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from weft.schema.scalars import Hostname, Length, Name, Port, Subdomain
+from weft.schema.scalars import Hostname, LabelKey, LabelValue, Length, Name, Port, Scalar, Subdomain
 
-GATEWAY_GROUP = "gateway.networking.k8s.io"
+GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
 CONTROLLER_NAME = "weft.dev/gateway-controller"
 BUILT_IN_CLASSES = ("weft", "istio")
 """Class names that need no GatewayClass document."""
+
+GroupName = Annotated[str, Scalar("api-group")]
+KindName = Annotated[str, Scalar("kind-name")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +22,7 @@ class GatewayClassSpec:
     """A class belongs to weft when its controller name is CONTROLLER_NAME; others are left alone with a warning."""
 
     controller_name: str
-    description: str = ""
+    description: Annotated[str, Length(0, 64)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class SecretReference:
 class ListenerTls:
     """TLS of an HTTPS listener."""
 
-    certificate_refs: tuple[SecretReference, ...] = ()
+    certificate_refs: Annotated[tuple[SecretReference, ...], Length(0, 64)] = ()
     mode: Literal["Terminate"] = "Terminate"
 
 
@@ -44,16 +47,16 @@ class ListenerTls:
 class LabelExpression:
     """One matchExpressions entry of a label selector."""
 
-    key: str
+    key: LabelKey
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: tuple[str, ...] = ()
+    values: tuple[LabelValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelSelector:
     """A Kubernetes label selector."""
 
-    match_labels: Mapping[str, str] = field(default_factory=dict)
+    match_labels: Mapping[LabelKey, LabelValue] = field(default_factory=dict)
     match_expressions: tuple[LabelExpression, ...] = ()
 
 
@@ -69,8 +72,8 @@ class RouteNamespaces:
 class RouteGroupKind:
     """A kind of route a listener accepts."""
 
-    kind: str
-    group: str = GATEWAY_GROUP
+    kind: Literal["HTTPRoute"]
+    group: Literal["gateway.networking.k8s.io"] = GATEWAY_GROUP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +81,14 @@ class AllowedRoutes:
     """Who may attach to a listener."""
 
     namespaces: RouteNamespaces = RouteNamespaces()
-    kinds: tuple[RouteGroupKind, ...] = ()
+    kinds: Annotated[tuple[RouteGroupKind, ...], Length(0, 8)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerSpec:
     """One listener; without `hostname` it accepts every host."""
 
-    name: str
+    name: Subdomain
     port: Port
     protocol: Literal["HTTP", "HTTPS"]
     hostname: Hostname = ""
@@ -97,7 +100,7 @@ class ListenerSpec:
 class GatewaySpec:
     """https://gateway-api.sigs.k8s.io/reference/spec/#gateway"""
 
-    gateway_class_name: str
+    gateway_class_name: Subdomain
     listeners: Annotated[tuple[ListenerSpec, ...], Length(1, 64)]
 
 
@@ -105,8 +108,8 @@ class GatewaySpec:
 class GrantFrom:
     """Who may refer."""
 
-    group: str
-    kind: str
+    group: GroupName
+    kind: KindName
     namespace: Name
 
 
@@ -114,8 +117,8 @@ class GrantFrom:
 class GrantTo:
     """To what; without `name` to every object of the kind."""
 
-    group: str
-    kind: str
+    group: GroupName
+    kind: KindName
     name: Subdomain | None = None
 
 

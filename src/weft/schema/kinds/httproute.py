@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from weft.schema.kinds.gateway import GATEWAY_GROUP
-from weft.schema.scalars import Duration, HeaderName, Hostname, Length, Name, Port, Range, Subdomain
+from weft.schema.scalars import (
+    GatewayDuration,
+    HeaderName,
+    HeaderValue,
+    Hostname,
+    Length,
+    Name,
+    Port,
+    PreciseHostname,
+    Range,
+    Subdomain,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,10 +25,10 @@ class ParentReference:
     """What the route attaches to: a Gateway (default) or a Service (`group` empty, `kind` Service)."""
 
     name: Subdomain
-    group: str = GATEWAY_GROUP
+    group: Literal["gateway.networking.k8s.io", ""] = GATEWAY_GROUP
     kind: Literal["Gateway", "Service"] = "Gateway"
     namespace: Name | None = None
-    section_name: str | None = None
+    section_name: Subdomain | None = None
     port: Port | None = None
 
 
@@ -26,7 +37,7 @@ class PathMatch:
     """Path condition. PathPrefix matches whole segments."""
 
     type: Literal["Exact", "PathPrefix", "RegularExpression"] = "PathPrefix"
-    value: str = "/"
+    value: Annotated[str, Length(0, 1024)] = "/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +45,7 @@ class HeaderMatch:
     """Header condition."""
 
     name: HeaderName
-    value: str
+    value: Annotated[str, Length(1, 4096)]
     type: Literal["Exact", "RegularExpression"] = "Exact"
 
 
@@ -42,8 +53,8 @@ class HeaderMatch:
 class QueryParamMatch:
     """Query parameter condition."""
 
-    name: str
-    value: str
+    name: HeaderName
+    value: Annotated[str, Length(1, 1024)]
     type: Literal["Exact", "RegularExpression"] = "Exact"
 
 
@@ -65,16 +76,16 @@ class HttpHeader:
     """A header name and value."""
 
     name: HeaderName
-    value: str
+    value: HeaderValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderModifier:
     """Headers to set, add and remove."""
 
-    set: tuple[HttpHeader, ...] = ()
-    add: tuple[HttpHeader, ...] = ()
-    remove: tuple[HeaderName, ...] = ()
+    set: Annotated[tuple[HttpHeader, ...], Length(0, 16)] = ()
+    add: Annotated[tuple[HttpHeader, ...], Length(0, 16)] = ()
+    remove: Annotated[tuple[HeaderName, ...], Length(0, 16)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +121,8 @@ class PathModifier:
     """Replace the whole path or its matched prefix."""
 
     type: Literal["ReplaceFullPath", "ReplacePrefixMatch"]
-    replace_full_path: str | None = None
-    replace_prefix_match: str | None = None
+    replace_full_path: Annotated[str, Length(0, 1024)] | None = None
+    replace_prefix_match: Annotated[str, Length(0, 1024)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +130,7 @@ class RequestRedirect:
     """Answer with a redirect."""
 
     scheme: Literal["http", "https"] | None = None
-    hostname: Hostname | None = None
+    hostname: PreciseHostname | None = None
     path: PathModifier | None = None
     port: Port | None = None
     status_code: Literal[301, 302, 303, 307, 308] = 302
@@ -129,7 +140,7 @@ class RequestRedirect:
 class UrlRewrite:
     """Rewrite host and path on the way to the backend."""
 
-    hostname: Hostname | None = None
+    hostname: PreciseHostname | None = None
     path: PathModifier | None = None
 
 
@@ -137,9 +148,7 @@ class UrlRewrite:
 class RouteFilter:
     """One filter; the field of its type must be set and no other."""
 
-    type: Literal[
-        "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite"
-    ]
+    type: Literal["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite"]
     request_header_modifier: HeaderModifier | None = None
     response_header_modifier: HeaderModifier | None = None
     request_mirror: RequestMirror | None = None
@@ -152,15 +161,15 @@ class BackendRef(BackendObjectReference):
     """A weighted backend with filters of its own."""
 
     weight: Annotated[int, Range(0, 1_000_000)] = 1
-    filters: tuple[RouteFilter, ...] = ()
+    filters: Annotated[tuple[RouteFilter, ...], Length(0, 16)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteTimeouts:
     """Whole request, and each try; 0 means none."""
 
-    request: Duration | None = None
-    backend_request: Duration | None = None
+    request: GatewayDuration | None = None
+    backend_request: GatewayDuration | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,14 +178,14 @@ class RouteRetry:
 
     codes: tuple[Annotated[int, Range(400, 599)], ...] = ()
     attempts: Annotated[int, Range(0, 100)] | None = None
-    backoff: Duration | None = None
+    backoff: GatewayDuration | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteRule:
     """A rule; without matches it matches every request; without backends it answers 500 (unless redirected)."""
 
-    name: str | None = None
+    name: Subdomain | None = None
     matches: Annotated[tuple[RouteMatch, ...], Length(0, 64)] = (RouteMatch(),)
     filters: Annotated[tuple[RouteFilter, ...], Length(0, 16)] = ()
     backend_refs: Annotated[tuple[BackendRef, ...], Length(0, 16)] = ()
@@ -190,6 +199,4 @@ class HttpRouteSpec:
 
     parent_refs: Annotated[tuple[ParentReference, ...], Length(0, 32)] = ()
     hostnames: Annotated[tuple[Hostname, ...], Length(0, 16)] = ()
-    rules: Annotated[tuple[RouteRule, ...], Length(0, 16)] = (RouteRule(),)
-
-
+    rules: Annotated[tuple[RouteRule, ...], Length(1, 16)] = (RouteRule(),)

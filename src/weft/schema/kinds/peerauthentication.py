@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from weft.schema.scalars import LabelKey, LabelValue, Port
+
 Mode = Literal["UNSET", "DISABLE", "PERMISSIVE", "STRICT"]
 
 
@@ -13,7 +15,7 @@ Mode = Literal["UNSET", "DISABLE", "PERMISSIVE", "STRICT"]
 class WorkloadSelector:
     """Workloads of the document's namespace that carry all of these labels."""
 
-    match_labels: Mapping[str, str] = field(default_factory=dict)
+    match_labels: Mapping[LabelKey, LabelValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,4 +31,4 @@ class PeerAuthenticationSpec:
 
     selector: WorkloadSelector | None = None
     mtls: MutualTls = MutualTls()
-    port_level_mtls: Mapping[int, MutualTls] = field(default_factory=dict)
+    port_level_mtls: Mapping[Port, MutualTls] = field(default_factory=dict)

@@ -6,7 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from weft.schema.scalars import Duration, HeaderName, Length, OneOf, Percent, Port, Range, Regex
+from weft.schema.scalars import (
+    Duration,
+    HeaderName,
+    HeaderValue,
+    LabelKey,
+    LabelValue,
+    Length,
+    MeshHost,
+    Name,
+    OneOf,
+    Percent,
+    Port,
+    PositiveDuration,
+    Range,
+    Regex,
+    ServiceHost,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +59,8 @@ class HttpMatchRequest:
     query_params: Mapping[str, StringMatch] = field(default_factory=dict)
     ignore_uri_case: bool = False
     port: Port | None = None
-    source_labels: Mapping[str, str] = field(default_factory=dict)
-    source_namespace: str = ""
+    source_labels: Mapping[LabelKey, LabelValue] = field(default_factory=dict)
+    source_namespace: Name = ""
     gateways: tuple[str, ...] = ()
 
 
@@ -59,8 +75,8 @@ class PortSelector:
 class Destination:
     """A service by host (short names are of the document's namespace), one of its subsets and ports."""
 
-    host: str
-    subset: str = ""
+    host: ServiceHost
+    subset: Name = ""
     port: PortSelector | None = None
 
 
@@ -68,8 +84,8 @@ class Destination:
 class HeaderOperations:
     """Headers to set, add and remove."""
 
-    set: Mapping[HeaderName, str] = field(default_factory=dict)
-    add: Mapping[HeaderName, str] = field(default_factory=dict)
+    set: Mapping[HeaderName, HeaderValue] = field(default_factory=dict)
+    add: Mapping[HeaderName, HeaderValue] = field(default_factory=dict)
     remove: tuple[HeaderName, ...] = ()
 
 
@@ -147,7 +163,7 @@ class PercentValue:
 class FaultDelay:
     """Delay requests. `percent` is the old spelling of `percentage`."""
 
-    fixed_delay: Duration
+    fixed_delay: PositiveDuration
     percentage: PercentValue | None = None
     percent: Annotated[int, Range(0, 100)] | None = None
 
@@ -197,8 +213,8 @@ class CorsPolicy:
     allow_origins: tuple[StringMatch, ...] = ()
     allow_origin: tuple[str, ...] = ()
     allow_methods: tuple[str, ...] = ()
-    allow_headers: tuple[str, ...] = ()
-    expose_headers: tuple[str, ...] = ()
+    allow_headers: tuple[HeaderName, ...] = ()
+    expose_headers: tuple[HeaderName, ...] = ()
     max_age: Duration | None = None
     allow_credentials: bool = False
 
@@ -230,6 +246,6 @@ class HttpRoute:
 class VirtualServiceSpec:
     """https://istio.io/latest/docs/reference/config/networking/virtual-service/"""
 
-    hosts: Annotated[tuple[str, ...], Length(1, 1024)]
+    hosts: Annotated[tuple[MeshHost, ...], Length(1, 1024)]
     gateways: tuple[str, ...] = ()
     http: Annotated[tuple[HttpRoute, ...], Length(1, 1024)]

@@ -1,0 +1,49 @@
+"""Rules of Service and Secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
+from weft.schema.kinds.core import SecretSpec, ServiceSpec
+
+
+def service(spec: ServiceSpec) -> Iterator[Finding]:
+    """Ports are there, unique and named; ExternalName stands alone."""
+    numbers: set[int] = set()
+    names: set[str] = set()
+    for index, port in enumerate(spec.ports):
+        if port.port in numbers:
+            yield duplicate(("ports", index, "port"), f"port {port.port} is given twice")
+        numbers.add(port.port)
+        if len(spec.ports) > 1 and not port.name:
+            yield missing(("ports", index), "a service with several ports needs a name for each", "name")
+        if port.name and port.name in names:
+            yield duplicate(("ports", index, "name"), f"the port name '{port.name}' is given twice")
+        names.add(port.name)
+    if spec.type == "ExternalName":
+        if not spec.external_name:
+            yield missing((), "a service of type ExternalName needs 'externalName'")
+        if spec.selector:
+            yield conflicting(("selector",), "a service of type ExternalName selects no workloads", "no selector")
+        if spec.cluster_ip:
+            yield conflicting(("clusterIP",), "a service of type ExternalName has no address", "no clusterIP")
+        return
+    if spec.external_name:
+        yield conflicting(("externalName",), "'externalName' is for services of type ExternalName", "no externalName")
+    if not spec.ports and spec.cluster_ip != "None":
+        yield missing((), "the field 'ports' is missing")
+
+
+def secret(spec: SecretSpec) -> Iterator[Finding]:
+    """A TLS secret has both its parts, in PEM."""
+    if spec.type != "kubernetes.io/tls":
+        return
+    for key in ("tls.crt", "tls.key"):
+        if key not in spec.data:
+            yield missing(("data",), f"a secret of type kubernetes.io/tls needs '{key}'")
+        elif b"-----BEGIN " not in spec.data[key]:
+            yield Finding(("data", key), "found something else", "PEM text (-----BEGIN ...), encoded in base64")
+
+
+RULES: Mapping[type, tuple[Rule, ...]] = {ServiceSpec: (service,), SecretSpec: (secret,)}

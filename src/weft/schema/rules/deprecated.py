@@ -1,0 +1,77 @@
+"""Old spellings of Istio's API: replaced by the present ones, with a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from weft.schema.findings import Finding, deprecated
+from weft.schema.kinds.destinationrule import LoadBalancer, OutlierDetection
+from weft.schema.kinds.virtualservice import (
+    CorsPolicy,
+    FaultAbort,
+    FaultDelay,
+    HttpRoute,
+    PercentValue,
+    StringMatch,
+)
+
+Normaliser = Callable[[Any], tuple[object, tuple[Finding, ...]]]
+
+
+def _load_balancer(value: LoadBalancer) -> tuple[LoadBalancer, tuple[Finding, ...]]:
+    if value.simple != "LEAST_CONN":
+        return value, ()
+    return replace(value, simple="LEAST_REQUEST"), (
+        deprecated(("simple",), "LEAST_CONN is the old spelling", "LEAST_REQUEST"),
+    )
+
+
+def _outlier_detection(value: OutlierDetection) -> tuple[OutlierDetection, tuple[Finding, ...]]:
+    if value.consecutive_errors is None:
+        return value, ()
+    present = value.consecutive_gateway_errors
+    errors = value.consecutive_errors if present is None else present
+    return replace(value, consecutive_errors=None, consecutive_gateway_errors=errors), (
+        deprecated(("consecutiveErrors",), "consecutiveErrors is the old spelling", "consecutiveGatewayErrors"),
+    )
+
+
+def _percent_of_fault(value: FaultDelay | FaultAbort) -> tuple[FaultDelay | FaultAbort, tuple[Finding, ...]]:
+    if value.percent is None:
+        return value, ()
+    percentage = value.percentage or PercentValue(value=float(value.percent))
+    return replace(value, percent=None, percentage=percentage), (
+        deprecated(("percent",), "percent is the old spelling", "percentage.value"),
+    )
+
+
+def _route(value: HttpRoute) -> tuple[HttpRoute, tuple[Finding, ...]]:
+    if value.mirror_percent is None:
+        return value, ()
+    percentage = value.mirror_percentage or PercentValue(value=float(value.mirror_percent))
+    return replace(value, mirror_percent=None, mirror_percentage=percentage), (
+        deprecated(("mirrorPercent",), "mirrorPercent is the old spelling", "mirrorPercentage.value"),
+    )
+
+
+def _cors(value: CorsPolicy) -> tuple[CorsPolicy, tuple[Finding, ...]]:
+    if not value.allow_origin:
+        return value, ()
+    origins = tuple(
+        StringMatch(regex=".*") if origin == "*" else StringMatch(exact=origin) for origin in value.allow_origin
+    )
+    return replace(value, allow_origin=(), allow_origins=value.allow_origins or origins), (
+        deprecated(("allowOrigin",), "allowOrigin is the old spelling", "allowOrigins"),
+    )
+
+
+NORMALISERS: Mapping[type, Normaliser] = {
+    LoadBalancer: _load_balancer,
+    OutlierDetection: _outlier_detection,
+    FaultDelay: _percent_of_fault,
+    FaultAbort: _percent_of_fault,
+    HttpRoute: _route,
+    CorsPolicy: _cors,
+}

@@ -1,0 +1,79 @@
+"""Rules of the Gateway API's Gateway (the CEL rules of its definition)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
+from weft.schema.kinds.gateway import (
+    CONTROLLER_NAME,
+    GatewayClassSpec,
+    GatewaySpec,
+    LabelExpression,
+    ListenerSpec,
+    RouteNamespaces,
+)
+
+
+def gateway(spec: GatewaySpec) -> Iterator[Finding]:
+    """Listeners are told apart by name, and by port, protocol and hostname."""
+    names: set[str] = set()
+    places: dict[tuple[int, str], str] = {}
+    protocols: dict[int, str] = {}
+    for index, listener in enumerate(spec.listeners):
+        path = ("listeners", index)
+        if listener.name in names:
+            yield duplicate((*path, "name"), f"the listener name '{listener.name}' is given twice")
+        names.add(listener.name)
+        place = (listener.port, listener.hostname)
+        if place in places:
+            host = f"hostname '{listener.hostname}'" if listener.hostname else "no hostname"
+            yield duplicate(path, f"listener '{places[place]}' has the same port {listener.port} and {host}")
+        places.setdefault(place, listener.name)
+        other = protocols.setdefault(listener.port, listener.protocol)
+        if other != listener.protocol:
+            message = f"port {listener.port} speaks {other} in a listener above, {listener.protocol} here"
+            yield conflicting((*path, "protocol"), message, f"one protocol per port: {other}")
+
+
+def listener(spec: ListenerSpec) -> Iterator[Finding]:
+    """HTTPS needs a certificate, HTTP must not have one."""
+    if spec.protocol == "HTTP" and spec.tls is not None:
+        yield conflicting(("tls",), "a listener with protocol HTTP has no 'tls'", "protocol HTTPS, or no tls")
+    elif spec.protocol == "HTTPS":
+        if spec.tls is None:
+            yield missing((), "a listener with protocol HTTPS needs 'tls' with 'certificateRefs'")
+        elif not spec.tls.certificate_refs:
+            yield missing(("tls",), "a listener with protocol HTTPS needs a certificate", "certificateRefs")
+
+
+def route_namespaces(spec: RouteNamespaces) -> Iterator[Finding]:
+    """`selector` goes with ``from: Selector``."""
+    if spec.from_ == "Selector" and spec.selector is None:
+        yield missing((), "'from: Selector' needs 'selector'")
+    elif spec.from_ != "Selector" and spec.selector is not None:
+        yield conflicting(("selector",), f"'selector' has no effect with 'from: {spec.from_}'", "from: Selector")
+
+
+def label_expression(spec: LabelExpression) -> Iterator[Finding]:
+    """In and NotIn need values, Exists and DoesNotExist have none."""
+    if spec.operator in ("In", "NotIn") and not spec.values:
+        yield missing((), f"the operator {spec.operator} needs 'values'")
+    elif spec.operator in ("Exists", "DoesNotExist") and spec.values:
+        yield conflicting(("values",), f"the operator {spec.operator} takes no values", "no values")
+
+
+def gateway_class(spec: GatewayClassSpec) -> Iterator[Finding]:
+    """The controller's name has the form DOMAIN/PATH."""
+    domain, slash, path = spec.controller_name.partition("/")
+    if not domain or not slash or not path:
+        yield Finding(("controllerName",), f"found '{spec.controller_name[:80]}'", f"a name such as {CONTROLLER_NAME}")
+
+
+RULES: Mapping[type, tuple[Rule, ...]] = {
+    GatewaySpec: (gateway,),
+    ListenerSpec: (listener,),
+    RouteNamespaces: (route_namespaces,),
+    LabelExpression: (label_expression,),
+    GatewayClassSpec: (gateway_class,),
+}

@@ -1,0 +1,29 @@
+"""Rules about header changes, which both routing APIs have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from weft.model.origin import FieldPath
+from weft.schema.findings import Finding, conflicting, duplicate
+
+
+def header_changes(
+    set_: Iterable[tuple[FieldPath, str]],
+    add: Iterable[tuple[FieldPath, str]],
+    remove: Iterable[tuple[FieldPath, str]],
+    host_field: str,
+) -> Iterator[Finding]:
+    """Each header (by any case) is changed in one way; the host has a field of its own (`host_field`)."""
+    changed: dict[str, str] = {}
+    for word, entries in (("set", set_), ("add", add), ("remove", remove)):
+        for path, name in entries:
+            lower = name.lower()
+            before = changed.get(lower)
+            if lower == "host":
+                yield conflicting(path, "the host cannot be changed as a header", host_field)
+            elif before == word:
+                yield duplicate(path, f"the header '{name}' is given twice")
+            elif before == "remove" or (before is not None and word == "remove"):
+                yield conflicting(path, f"the header '{name}' is both {before} and {word}", "one of set, add, remove")
+            changed[lower] = word

@@ -1,0 +1,235 @@
+"""Rules of the Gateway API's HTTPRoute (the CEL rules of its definition)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from weft.model.origin import FieldPath
+from weft.model.problem import Severity
+from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
+from weft.schema.forms import FORMS, FormError, read_regex
+from weft.schema.kinds.httproute import (
+    BackendObjectReference,
+    BackendRef,
+    Fraction,
+    HeaderMatch,
+    HeaderModifier,
+    HttpRouteSpec,
+    ParentReference,
+    PathMatch,
+    PathModifier,
+    QueryParamMatch,
+    RequestMirror,
+    RouteFilter,
+    RouteMatch,
+    RouteRule,
+    RouteTimeouts,
+)
+from weft.schema.rules.headers import header_changes
+
+_PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
+_CONFUSING = ("//", "/./", "/../", "%2f", "%2F", "#")
+_FILTER_FIELDS = {
+    "RequestHeaderModifier": ("requestHeaderModifier", "request_header_modifier"),
+    "ResponseHeaderModifier": ("responseHeaderModifier", "response_header_modifier"),
+    "RequestMirror": ("requestMirror", "request_mirror"),
+    "RequestRedirect": ("requestRedirect", "request_redirect"),
+    "URLRewrite": ("urlRewrite", "url_rewrite"),
+}
+
+
+def http_route(spec: HttpRouteSpec) -> Iterator[Finding]:
+    """Parents and rule names are told apart."""
+    if not spec.parent_refs:
+        message = "the route attaches to nothing, so it has no effect"
+        yield Finding((), message, "parentRefs", code="no-parent", severity=Severity.WARNING)
+    parents = Counter((ref.group, ref.kind, ref.namespace, ref.name) for ref in spec.parent_refs)
+    seen: set[tuple[object, ...]] = set()
+    for index, ref in enumerate(spec.parent_refs):
+        parent = (ref.group, ref.kind, ref.namespace, ref.name)
+        exact = (*parent, ref.section_name, ref.port)
+        if exact in seen:
+            yield duplicate(("parentRefs", index), f"{ref.kind} '{ref.name}' is given twice")
+        elif parents[parent] > 1 and ref.section_name is None and ref.port is None:
+            message = f"{ref.kind} '{ref.name}' stands here several times"
+            yield missing(("parentRefs", index), message, "sectionName or port in each")
+        seen.add(exact)
+    names: set[str] = set()
+    for index, rule in enumerate(spec.rules):
+        if rule.name is not None and rule.name in names:
+            yield duplicate(("rules", index, "name"), f"the rule name '{rule.name}' is given twice")
+        names.add(rule.name or "")
+
+
+def parent_reference(spec: ParentReference) -> Iterator[Finding]:
+    """The group is that of the kind."""
+    if spec.kind == "Service" and spec.group:
+        yield Finding(("group",), "a Service is of the core group", "group: ''")
+    elif spec.kind == "Gateway" and not spec.group:
+        yield Finding(("group",), "the core group has no Gateway", "kind: Service, or no group")
+    if spec.kind == "Service" and spec.section_name is not None:
+        yield conflicting(("sectionName",), "a Service parent has no sections", "port")
+
+
+def path_match(spec: PathMatch) -> Iterator[Finding]:
+    """Paths are absolute and in one spelling only."""
+    if spec.type == "RegularExpression":
+        yield from _regex(("value",), spec.value)
+        return
+    value = spec.value
+    if not value.startswith("/"):
+        yield Finding(("value",), "the path does not start with '/'", "an absolute path", f"/{value[:80]}")
+    elif any(part in value for part in _CONFUSING) or value.endswith(("/..", "/.")):
+        yield Finding(("value",), "the path has several spellings", "no '//', '/./', '/../', '%2F' or '#' in it")
+    elif _PATH.fullmatch(value) is None:
+        yield Finding(("value",), "the path holds characters that no path has", "others percent-encoded")
+
+
+def value_match(spec: HeaderMatch | QueryParamMatch) -> Iterator[Finding]:
+    """The value is a regular expression when `type` says so."""
+    if spec.type == "RegularExpression":
+        yield from _regex(("value",), spec.value)
+    if spec.name.startswith(":"):
+        yield Finding(("name",), "pseudo headers cannot be matched as headers")
+
+
+def _regex(path: FieldPath, text: str) -> Iterator[Finding]:
+    try:
+        read_regex(text)
+    except FormError as error:
+        yield Finding(path, f"found '{text[:80]}' ({error})", FORMS["regex"].expected)
+
+
+def route_match(spec: RouteMatch) -> Iterator[Finding]:
+    """A header or parameter has one condition."""
+    yield from _repeated("headers", (match.name.lower() for match in spec.headers))
+    yield from _repeated("queryParams", (match.name for match in spec.query_params))
+
+
+def _repeated(field: str, names: Iterable[str]) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            yield duplicate((field, index, "name"), f"'{name}' has a condition already")
+        seen.add(name)
+
+
+def header_modifier(spec: HeaderModifier) -> Iterator[Finding]:
+    """Each header is changed in one way."""
+    yield from header_changes(
+        ((("set", index, "name"), each.name) for index, each in enumerate(spec.set)),
+        ((("add", index, "name"), each.name) for index, each in enumerate(spec.add)),
+        ((("remove", index), name) for index, name in enumerate(spec.remove)),
+        "a URLRewrite filter with hostname",
+    )
+
+
+def route_filter(spec: RouteFilter) -> Iterator[Finding]:
+    """The field of the filter's type is set, and no other."""
+    for kind, (json, name) in _FILTER_FIELDS.items():
+        given = getattr(spec, name) is not None
+        if kind == spec.type and not given:
+            yield missing((), f"a filter of type {kind} needs '{json}'", json)
+        elif kind != spec.type and given:
+            yield conflicting((json,), f"'{json}' does not belong to type {spec.type}", f"type: {kind}")
+
+
+def path_modifier(spec: PathModifier) -> Iterator[Finding]:
+    """The field of the modifier's type is set, and no other."""
+    full, prefix = spec.replace_full_path, spec.replace_prefix_match
+    wanted, other = ("replaceFullPath", "replacePrefixMatch")
+    if spec.type == "ReplacePrefixMatch":
+        full, prefix, wanted, other = prefix, full, other, wanted
+    if full is None:
+        yield missing((), f"type {spec.type} needs '{wanted}'", wanted)
+    elif full and not full.startswith("/"):
+        yield Finding((wanted,), "the path does not start with '/'", "an absolute path", f"/{full[:80]}")
+    if prefix is not None:
+        yield conflicting((other,), f"'{other}' does not belong to type {spec.type}")
+
+
+def request_mirror(spec: RequestMirror) -> Iterator[Finding]:
+    """One way to tell the share."""
+    if spec.percent is not None and spec.fraction is not None:
+        yield conflicting(("fraction",), "percent and fraction exclude each other", "one of them")
+
+
+def fraction(spec: Fraction) -> Iterator[Finding]:
+    """At most 1."""
+    if spec.numerator > spec.denominator:
+        yield Finding(("numerator",), f"found {spec.numerator} of {spec.denominator}", "at most the denominator")
+
+
+def backend(spec: BackendObjectReference) -> Iterator[Finding]:
+    """A Service is called at a port."""
+    if spec.port is None:
+        yield missing((), "a Service is referred to with its 'port'", "port")
+
+
+def backend_ref(spec: BackendRef) -> Iterator[Finding]:
+    """Filters of one backend change the request; they neither redirect nor mirror it."""
+    yield from backend(spec)
+    yield from _filters(spec.filters)
+    for index, each in enumerate(spec.filters):
+        if each.type in ("RequestRedirect", "RequestMirror"):
+            yield Finding(
+                ("filters", index, "type"),
+                f"{each.type} in a backend's filters is not supported by weft; put it into the rule's filters",
+                code="unsupported-value",
+            )
+
+
+def timeouts(spec: RouteTimeouts) -> Iterator[Finding]:
+    """A try is not longer than the request."""
+    if spec.request and spec.backend_request is not None and spec.backend_request > spec.request:
+        yield Finding(("backendRequest",), "longer than 'request'", f"at most {spec.request:g}s")
+
+
+def route_rule(spec: RouteRule) -> Iterator[Finding]:
+    """Filters fit together, and with matches and backends."""
+    yield from _filters(spec.filters)
+    kinds = {each.type for each in spec.filters}
+    if "RequestRedirect" in kinds and spec.backend_refs:
+        yield conflicting(("backendRefs",), "a rule that redirects has no backends", "no backendRefs")
+    if len(spec.matches) == 1 and spec.matches[0].path.type == "PathPrefix":
+        return
+    lists: list[tuple[FieldPath, tuple[RouteFilter, ...]]] = [(("filters",), spec.filters)]
+    lists += [(("backendRefs", index, "filters"), ref.filters) for index, ref in enumerate(spec.backend_refs)]
+    for path, filters in lists:
+        for index, each in enumerate(filters):
+            for field, holder in (("requestRedirect", each.request_redirect), ("urlRewrite", each.url_rewrite)):
+                if holder is not None and holder.path is not None and holder.path.type == "ReplacePrefixMatch":
+                    message = "ReplacePrefixMatch goes with exactly one match, of type PathPrefix"
+                    yield conflicting((*path, index, field, "path"), message, "ReplaceFullPath, or a rule per prefix")
+
+
+def _filters(filters: tuple[RouteFilter, ...]) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for index, each in enumerate(filters):
+        path = ("filters", index, "type")
+        if each.type in seen and each.type != "RequestMirror":
+            yield duplicate(path, f"the filter {each.type} is given twice")
+        seen.add(each.type)
+        if each.type in ("RequestRedirect", "URLRewrite") and {"RequestRedirect", "URLRewrite"} <= seen:
+            yield conflicting(path, "RequestRedirect and URLRewrite exclude each other", "one of them")
+
+
+RULES: Mapping[type, tuple[Rule, ...]] = {
+    HttpRouteSpec: (http_route,),
+    ParentReference: (parent_reference,),
+    PathMatch: (path_match,),
+    HeaderMatch: (value_match,),
+    QueryParamMatch: (value_match,),
+    RouteMatch: (route_match,),
+    HeaderModifier: (header_modifier,),
+    RouteFilter: (route_filter,),
+    PathModifier: (path_modifier,),
+    RequestMirror: (request_mirror,),
+    Fraction: (fraction,),
+    BackendObjectReference: (backend,),
+    BackendRef: (backend_ref,),
+    RouteTimeouts: (timeouts,),
+    RouteRule: (route_rule,),
+}

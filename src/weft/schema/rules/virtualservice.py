@@ -1,0 +1,207 @@
+"""Rules of VirtualService, as Istio checks them, and against words that would have no effect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from weft.model.origin import FieldPath
+from weft.model.problem import Severity
+from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
+from weft.schema.forms import FormError, read_base64
+from weft.schema.kinds.virtualservice import (
+    CorsPolicy,
+    FaultAbort,
+    FaultDelay,
+    HeaderOperations,
+    HttpBody,
+    HttpFaultInjection,
+    HttpMatchRequest,
+    HttpRedirect,
+    HttpRetry,
+    HttpRewrite,
+    HttpRoute,
+    VirtualServiceSpec,
+)
+from weft.schema.rules.headers import header_changes
+
+MESH_GATEWAY = "mesh"
+MAX_BODY = 65536
+"""Bytes of a direct response."""
+GRPC_STATUSES = (
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+    "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
+"""Names of gRPC status codes; the place of each is its number."""
+RETRY_CONDITIONS = frozenset((
+    "5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited", "retriable-4xx",
+    "refused-stream", "retriable-status-codes", "retriable-headers", "http3-post-connect-failure", "cancelled",
+    "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
+))  # fmt: skip
+"""Words of Envoy's x-envoy-retry-on and x-envoy-retry-grpc-on."""
+
+_GATEWAY = re.compile(r"(?:[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?")
+_STATUS = re.compile(r"[1-5][0-9][0-9]")
+_METHOD = re.compile(r"\*|[A-Z][A-Z-]{0,31}")
+_OWN_FIELDS = frozenset(("uri", "scheme", "method", "authority"))
+
+
+def virtual_service(spec: VirtualServiceSpec) -> Iterator[Finding]:
+    """Hosts and gateways are well formed and told once."""
+    seen: set[str] = set()
+    in_mesh = not spec.gateways or MESH_GATEWAY in spec.gateways
+    for index, host in enumerate(spec.hosts):
+        if host in seen:
+            yield duplicate(("hosts", index), f"the host '{host}' is given twice")
+        seen.add(host)
+        if host == "*" and in_mesh:
+            message = "the host '*' cannot be used inside the mesh"
+            yield conflicting(("hosts", index), message, "names of services, or gateways without 'mesh'")
+    yield from _gateways(("gateways",), spec.gateways)
+
+
+def _gateways(path: FieldPath, names: Iterable[str]) -> Iterator[Finding]:
+    for index, name in enumerate(names):
+        if _GATEWAY.fullmatch(name) is None:
+            yield Finding((*path, index), f"found '{name[:80]}'", "mesh, or a Gateway as NAME or NAMESPACE/NAME")
+
+
+def match_request(spec: HttpMatchRequest) -> Iterator[Finding]:
+    """Parts of the request line have fields of their own."""
+    yield from _gateways(("gateways",), spec.gateways)
+    for field, names in (("headers", spec.headers), ("withoutHeaders", spec.without_headers)):
+        for name in names:
+            if name.lower() in _OWN_FIELDS:
+                yield Finding((field, name), f"'{name}' is no header", f"the field {name.lower()} of the match")
+
+
+def http_route(spec: HttpRoute) -> Iterator[Finding]:
+    """A rule does one thing, and says nothing that would have no effect on it."""
+    actions = [
+        name
+        for name, given in (
+            ("route", bool(spec.route)),
+            ("redirect", spec.redirect is not None),
+            ("directResponse", spec.direct_response is not None),
+        )
+        if given
+    ]
+    if not actions:
+        yield missing((), "the rule does nothing", "one of route, redirect, directResponse")
+    elif len(actions) > 1:
+        yield conflicting((actions[1],), f"{' and '.join(actions)} exclude each other", "one of them")
+    elif actions != ["route"]:
+        yield from _without_route(spec, actions[0])
+    if len(spec.route) > 1 and not any(each.weight for each in spec.route):
+        yield missing(("route",), "the weights add up to 0", "weight in each destination")
+    if spec.mirror is not None and spec.mirrors:
+        yield conflicting(("mirrors",), "mirror and mirrors exclude each other", "one of them")
+    if spec.mirror is None and spec.mirror_percentage is not None:
+        yield missing(("mirrorPercentage",), "there is no 'mirror'", "mirror")
+
+
+def _without_route(spec: HttpRoute, action: str) -> Iterator[Finding]:
+    for field, given in (
+        ("rewrite", spec.rewrite is not None),
+        ("timeout", spec.timeout is not None),
+        ("retries", spec.retries is not None),
+        ("mirror", spec.mirror is not None),
+        ("mirrors", bool(spec.mirrors)),
+    ):
+        if given:
+            yield conflicting((field,), f"'{field}' has no effect on a rule with '{action}'", f"no {field}")
+
+
+def redirect(spec: HttpRedirect) -> Iterator[Finding]:
+    """Something is changed; one way to tell the port."""
+    if spec.scheme not in ("", "http", "https"):
+        yield Finding(("scheme",), f"found '{spec.scheme[:80]}'", "http or https")
+    if spec.port is not None and spec.derive_port is not None:
+        yield conflicting(("derivePort",), "port and derivePort exclude each other", "one of them")
+    if not (spec.uri or spec.authority or spec.scheme or spec.port or spec.derive_port):
+        yield missing((), "the redirect changes nothing", "one of uri, authority, scheme, port")
+
+
+def rewrite(spec: HttpRewrite) -> Iterator[Finding]:
+    """Something is changed; one way to tell the path."""
+    if spec.uri and spec.uri_regex_rewrite is not None:
+        yield conflicting(("uriRegexRewrite",), "uri and uriRegexRewrite exclude each other", "one of them")
+    if not (spec.uri or spec.authority or spec.uri_regex_rewrite):
+        yield missing((), "the rewrite changes nothing", "one of uri, authority, uriRegexRewrite")
+
+
+def fault(spec: HttpFaultInjection) -> Iterator[Finding]:
+    """At least one of the two."""
+    if spec.delay is None and spec.abort is None:
+        yield missing((), "the fault does nothing", "delay or abort")
+
+
+def fault_share(spec: FaultDelay | FaultAbort) -> Iterator[Finding]:
+    """Istio's default share is 0."""
+    if spec.percentage is None:
+        message = "without 'percentage' no request is affected"
+        yield Finding((), message, "percentage.value", code="no-effect", severity=Severity.WARNING)
+
+
+def abort(spec: FaultAbort) -> Iterator[Finding]:
+    """gRPC statuses are told by name."""
+    if spec.grpc_status is not None and spec.grpc_status not in GRPC_STATUSES:
+        found = f"found '{spec.grpc_status[:80]}'"
+        yield Finding(("grpcStatus",), found, "a gRPC status in capital letters, such as UNAVAILABLE")
+
+
+def retry(spec: HttpRetry) -> Iterator[Finding]:
+    """Conditions are Envoy's words or statuses; none goes with `attempts` 0."""
+    for word in spec.retry_on.split(",") if spec.retry_on else ():
+        condition = word.strip()
+        if condition not in RETRY_CONDITIONS and _STATUS.fullmatch(condition) is None:
+            yield Finding(("retryOn",), f"found '{condition[:80]}'", "of " + ", ".join(sorted(RETRY_CONDITIONS)))
+    if spec.attempts == 0 and (spec.retry_on or spec.per_try_timeout is not None or spec.backoff is not None):
+        yield conflicting(("attempts",), "0 attempts turn retries off, the other fields have no effect", "1 or more")
+
+
+def body(spec: HttpBody) -> Iterator[Finding]:
+    """Of limited size; bytes are in base64."""
+    size = len((spec.string or "").encode())
+    if spec.bytes_ is not None:
+        try:
+            size = len(read_base64(spec.bytes_))
+        except FormError:
+            yield Finding(("bytes",), "found something else", "base64")
+    if size > MAX_BODY:
+        field = "string" if spec.string is not None else "bytes"
+        yield Finding((field,), f"found {size} bytes", f"at most {MAX_BODY} bytes", code="out-of-range")
+
+
+def header_operations(spec: HeaderOperations) -> Iterator[Finding]:
+    """Each header is changed in one way."""
+    yield from header_changes(
+        ((("set", name), name) for name in spec.set),
+        ((("add", name), name) for name in spec.add),
+        ((("remove", index), name) for index, name in enumerate(spec.remove)),
+        "rewrite.authority",
+    )
+
+
+def cors(spec: CorsPolicy) -> Iterator[Finding]:
+    """Methods are methods."""
+    for index, method in enumerate(spec.allow_methods):
+        if _METHOD.fullmatch(method) is None:
+            yield Finding(("allowMethods", index), f"found '{method[:80]}'", "a method in capital letters, such as GET")
+
+
+RULES: Mapping[type, tuple[Rule, ...]] = {
+    VirtualServiceSpec: (virtual_service,),
+    HttpMatchRequest: (match_request,),
+    HttpRoute: (http_route,),
+    HttpRedirect: (redirect,),
+    HttpRewrite: (rewrite,),
+    HttpFaultInjection: (fault,),
+    FaultDelay: (fault_share,),
+    FaultAbort: (fault_share, abort),
+    HttpRetry: (retry,),
+    HttpBody: (body,),
+    HeaderOperations: (header_operations,),
+    CorsPolicy: (cors,),
+}

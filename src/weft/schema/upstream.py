@@ -1,0 +1,104 @@
+"""What exists upstream and is not supported here: told apart from typing errors, and refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from weft.schema.kinds import core, destinationrule, gateway, httproute, peerauthentication, virtualservice
+
+_NO_EFFECT = ": it has no effect outside Kubernetes; remove it"
+
+
+def _fields(names: str, reason: str = "") -> dict[str, str]:
+    return dict.fromkeys(names.split(), reason)
+
+
+def _values(names: str, reason: str = "") -> dict[str, str]:
+    return dict.fromkeys(names.split(), reason)
+
+
+UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
+    core.ServiceAccountSpec: _fields("secrets imagePullSecrets automountServiceAccountToken", _NO_EFFECT),
+    core.SecretSpec: _fields("immutable"),
+    core.ServicePortSpec: _fields("nodePort", "; publish the service with a Gateway"),
+    core.ServiceSpec: _fields(
+        "externalIPs loadBalancerIP loadBalancerClass loadBalancerSourceRanges allocateLoadBalancerNodePorts "
+        "externalTrafficPolicy healthCheckNodePort",
+        "; publish the service with a Gateway",
+    )
+    | _fields("trafficDistribution")
+    | _fields("sessionAffinityConfig", "; use a DestinationRule with consistentHash"),
+    gateway.GatewayClassSpec: _fields("parametersRef"),
+    gateway.GatewaySpec: _fields("addresses", "; `weft gateway` says where it binds")
+    | _fields("infrastructure backendTLS allowedListeners tls defaultScope"),
+    gateway.ListenerTls: _fields("options frontendValidation"),
+    httproute.HttpRouteSpec: _fields("useDefaultGateways"),
+    httproute.RouteRule: _fields("sessionPersistence"),
+    httproute.RouteFilter: _fields("extensionRef cors externalAuth"),
+    virtualservice.VirtualServiceSpec: _fields("tcp tls exportTo"),
+    virtualservice.HttpRoute: _fields("delegate")
+    | _fields("websocketUpgrade", ": remove it; WebSocket needs appProtocol kubernetes.io/ws on the Service's port"),
+    virtualservice.HttpMatchRequest: _fields("statPrefix"),
+    virtualservice.HttpRetry: _fields("retryRemoteLocalities"),
+    virtualservice.CorsPolicy: _fields("unmatchedPreflights"),
+    virtualservice.FaultDelay: _fields("exponentialDelay"),
+    virtualservice.FaultAbort: _fields("http2Error"),
+    destinationrule.DestinationRuleSpec: _fields("exportTo workloadSelector"),
+    destinationrule.TrafficPolicy: _fields("tunnel proxyProtocol retryBudget"),
+    destinationrule.PortTrafficPolicy: _fields("tunnel proxyProtocol retryBudget portLevelSettings"),
+    destinationrule.LoadBalancer: _fields("localityLbSetting warmupDurationSecs warmup"),
+    destinationrule.HttpSettings: _fields("h2UpgradePolicy useClientProtocol"),
+    destinationrule.ConsistentHash: _fields("minimumRingSize", "; write ringHash.minimumRingSize"),
+    destinationrule.HttpCookie: _fields("attributes"),
+    destinationrule.ClientTls: _fields(
+        "clientCertificate privateKey caCertificates credentialName subjectAltNames sni insecureSkipVerify caCrl"
+    ),
+    peerauthentication.WorkloadSelector: _fields("matchExpressions"),
+}
+"""Fields of supported kinds, with what to say after "is not supported by weft"."""
+
+_OUTSIDE = "; inside the mesh use ISTIO_MUTUAL or DISABLE"
+
+UNSUPPORTED_VALUES: Mapping[tuple[type, str], Mapping[str, str]] = {
+    (core.ServiceSpec, "type"): _values(
+        "NodePort LoadBalancer", ": it opens no ports of the host; use ClusterIP and publish the service with a Gateway"
+    ),
+    (core.ServiceSpec, "sessionAffinity"): _values("ClientIP", "; use a DestinationRule with consistentHash"),
+    (core.ServicePortSpec, "protocol"): _values("UDP SCTP"),
+    (gateway.ListenerSpec, "protocol"): _values("TLS TCP UDP"),
+    (gateway.ListenerTls, "mode"): _values("Passthrough"),
+    (httproute.RouteFilter, "type"): _values("ExtensionRef CORS ExternalAuth"),
+    (destinationrule.ClientTls, "mode"): _values("SIMPLE MUTUAL", _OUTSIDE),
+    (destinationrule.LoadBalancer, "simple"): _values("PASSTHROUGH"),
+}
+"""Values of fields, with what to say after "is not supported by weft"."""
+
+
+def _kinds(group: str, names: str) -> dict[tuple[str, str], None]:
+    return dict.fromkeys((group, name) for name in names.split())
+
+
+UNSUPPORTED_KINDS: frozenset[tuple[str, str]] = frozenset(
+    _kinds("", "Pod ConfigMap Endpoints Node PersistentVolume PersistentVolumeClaim ReplicationController")
+    | _kinds("apps", "Deployment StatefulSet DaemonSet ReplicaSet")
+    | _kinds("batch", "Job CronJob")
+    | _kinds("autoscaling", "HorizontalPodAutoscaler")
+    | _kinds("policy", "PodDisruptionBudget")
+    | _kinds("discovery.k8s.io", "EndpointSlice")
+    | _kinds("networking.k8s.io", "Ingress IngressClass NetworkPolicy")
+    | _kinds("rbac.authorization.k8s.io", "Role ClusterRole RoleBinding ClusterRoleBinding")
+    | _kinds("apiextensions.k8s.io", "CustomResourceDefinition")
+    | _kinds(
+        "networking.istio.io",
+        "Gateway ServiceEntry WorkloadEntry WorkloadGroup Sidecar EnvoyFilter ProxyConfig",
+    )
+    | _kinds("security.istio.io", "AuthorizationPolicy RequestAuthentication")
+    | _kinds("telemetry.istio.io", "Telemetry")
+    | _kinds("extensions.istio.io", "WasmPlugin")
+    | _kinds("install.istio.io", "IstioOperator")
+    | _kinds(
+        "gateway.networking.k8s.io",
+        "GRPCRoute TLSRoute TCPRoute UDPRoute BackendTLSPolicy ListenerSet",
+    )
+)
+"""Group and name of well-known kinds that are refused with "not supported yet"."""

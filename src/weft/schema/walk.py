@@ -1,0 +1,355 @@
+"""The strict walk from YAML nodes to the kinds' dataclasses. It reports everything wrong, not the first thing only."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import math
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from weft.model.document import ObjectKey
+from weft.model.origin import FieldLines, FieldPath, path_text
+from weft.model.problem import Problem, Severity
+from weft.schema.findings import Finding
+from weft.schema.forms import FORMS, FormError
+from weft.schema.plans import FieldPlan, choice_of, fields_of, names_of
+from weft.schema.rules import NORMALISERS, RULES
+from weft.schema.scalars import Length, Range, Scalar
+from weft.schema.upstream import UNSUPPORTED_FIELDS, UNSUPPORTED_VALUES
+from weft.schema.yaml_nodes import Node
+
+MAX_PROBLEMS = 100
+"""Errors told about one document; more would help nobody."""
+
+
+class _Invalid:
+    """Stands for a value that could not be decoded; the problem has been reported."""
+
+
+INVALID = _Invalid()
+
+Decoder = Callable[["Walk", Node, FieldPath], object]
+
+
+def shown(value: object) -> str:
+    """`value` as it may stand in a message: short, on one line."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return f"the boolean {str(value).lower()}"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = str(value)
+    text = text if len(text) <= 80 else text[:77] + "..."
+    return "'" + "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text) + "'"
+
+
+def nearest_name(text: str, names: Iterable[str]) -> str:
+    """The name closest to `text`, or nothing when none is close."""
+    by_lower = {name.lower(): name for name in names if name}
+    close = difflib.get_close_matches(text[:100].lower(), by_lower, n=1)
+    return by_lower[close[0]] if close else ""
+
+
+@dataclasses.dataclass(slots=True)
+class Walk:
+    """Collects the problems of one document. With `masked`, values never appear in messages."""
+
+    lines: FieldLines
+    object: ObjectKey | None = None
+    masked: bool = False
+    problems: list[Problem] = dataclasses.field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether an error was reported."""
+        return any(problem.severity is Severity.ERROR for problem in self.problems)
+
+    def report(self, path: FieldPath, finding: Finding) -> None:
+        """Record what is wrong below `path`."""
+        if len(self.problems) >= MAX_PROBLEMS:
+            return
+        where = (*path, *finding.path)
+        message = finding.message
+        if len(self.problems) == MAX_PROBLEMS - 1:
+            message += " (and more: not all problems of this document are listed)"
+        self.problems.append(
+            Problem(
+                finding.severity,
+                finding.code,
+                message,
+                self.lines.origin(*where),
+                self.object,
+                path_text(where),
+                finding.expected,
+                finding.nearest,
+            )
+        )
+
+    def error(self, path: FieldPath, code: str, message: str, expected: str = "", nearest: str = "") -> _Invalid:
+        """Record an error at `path`."""
+        self.report((), Finding(path, message, expected, nearest, code))
+        return INVALID
+
+    def wrong_type(self, node: Node, path: FieldPath, expected: str) -> _Invalid:
+        """Record that the value is of another type."""
+        return self.error(path, "wrong-type", f"found {self.found(node)}", expected)
+
+    def found(self, node: Node) -> str:
+        """The value of `node` for a message."""
+        if self.masked and not isinstance(node.value, list | dict):
+            return "something else"
+        if isinstance(node.value, bool) and node.text.lower() not in ("true", "false"):
+            return f"'{node.text}' (the boolean {str(node.value).lower()} in YAML)"
+        return shown(node.value)
+
+
+def decode_value(walk: Walk, hint: object, node: Node, path: FieldPath) -> object:
+    """The value of `node` as type `hint`, or INVALID."""
+    return decoder_of(hint)(walk, node, path)
+
+
+@functools.cache
+def decoder_of(hint: Any) -> Decoder:
+    """The decoder of a type as the kinds write it."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    decoder: Decoder
+    if origin is Annotated:
+        decoder = _annotated_decoder(arguments[0], arguments[1:])
+    elif origin is Literal:
+        decoder = _literal_decoder(arguments)
+    elif origin in (Union, types.UnionType):
+        (inner,) = (each for each in arguments if each is not type(None))
+        decoder = decoder_of(inner)
+    elif origin is tuple:
+        decoder = _list_decoder(decoder_of(arguments[0]), None)
+    elif origin is not None and issubclass(origin, Mapping):
+        decoder = _mapping_decoder(*arguments)
+    elif dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        decoder = functools.partial(_decode_object, hint)
+    else:
+        decoder = _PLAIN[hint]
+    return decoder
+
+
+def _decode_text(walk: Walk, node: Node, path: FieldPath) -> object:
+    if isinstance(node.value, str):
+        return node.value
+    hint = " (put it in quotes)" if isinstance(node.value, bool | int | float) else ""
+    return walk.wrong_type(node, path, "text" + hint)
+
+
+def _decode_bool(walk: Walk, node: Node, path: FieldPath) -> object:
+    return node.value if isinstance(node.value, bool) else walk.wrong_type(node, path, "true or false")
+
+
+def _decode_int(walk: Walk, node: Node, path: FieldPath) -> object:
+    if isinstance(node.value, int) and not isinstance(node.value, bool):
+        return node.value
+    return walk.wrong_type(node, path, "a whole number")
+
+
+def _decode_float(walk: Walk, node: Node, path: FieldPath) -> object:
+    if isinstance(node.value, int | float) and not isinstance(node.value, bool) and math.isfinite(node.value):
+        return float(node.value)
+    return walk.wrong_type(node, path, "a number")
+
+
+_PLAIN: dict[Any, Decoder] = {str: _decode_text, bool: _decode_bool, int: _decode_int, float: _decode_float}
+
+
+def _annotated_decoder(base: Any, marks: tuple[object, ...]) -> Decoder:
+    scalar = next((mark for mark in marks if isinstance(mark, Scalar)), None)
+    bounds = next((mark for mark in marks if isinstance(mark, Range)), None)
+    length = next((mark for mark in marks if isinstance(mark, Length)), None)
+    if scalar is not None:
+        inner = _decode_port_or_name if scalar.form == "port-or-name" else _form_decoder(scalar.form)
+    elif get_origin(base) is tuple:
+        return _list_decoder(decoder_of(get_args(base)[0]), length)
+    else:
+        inner = decoder_of(base)
+    if bounds is not None:
+        return _bounded_decoder(inner, bounds)
+    return _text_length_decoder(inner, length) if length is not None else inner
+
+
+def _form_decoder(name: str) -> Decoder:
+    form = FORMS[name]
+
+    def decode(walk: Walk, node: Node, path: FieldPath) -> object:
+        if not isinstance(node.value, str):
+            return walk.wrong_type(node, path, form.expected)
+        try:
+            return form.read(node.value)
+        except FormError as error:
+            reason = f" ({error})" if str(error) else ""
+            return walk.error(path, "bad-value", f"found {walk.found(node)}{reason}", form.expected)
+
+    return decode
+
+
+def _decode_port_or_name(walk: Walk, node: Node, path: FieldPath) -> object:
+    if isinstance(node.value, int) and not isinstance(node.value, bool) and 1 <= node.value <= 65535:
+        return node.value
+    if isinstance(node.value, str):
+        try:
+            return FORMS["dns-label"].read(node.value)
+        except FormError:
+            pass
+    return walk.error(path, "bad-value", f"found {walk.found(node)}", "a port number from 1 to 65535, or a port's name")
+
+
+def _bounded_decoder(inner: Decoder, bounds: Range) -> Decoder:
+    expected = f"{bounds.low:g} to {bounds.high:.12g}"
+
+    def decode(walk: Walk, node: Node, path: FieldPath) -> object:
+        value = inner(walk, node, path)
+        if isinstance(value, int | float) and not bounds.low <= value <= bounds.high:
+            return walk.error(path, "out-of-range", f"found {walk.found(node)}", expected)
+        return value
+
+    return decode
+
+
+def _text_length_decoder(inner: Decoder, length: Length) -> Decoder:
+    expected = f"{length.low} to {length.high} characters"
+
+    def decode(walk: Walk, node: Node, path: FieldPath) -> object:
+        value = inner(walk, node, path)
+        if isinstance(value, str) and not length.low <= len(value) <= length.high:
+            return walk.error(path, "out-of-range", f"found {len(value)} characters", expected)
+        return value
+
+    return decode
+
+
+def _literal_decoder(choices: tuple[object, ...]) -> Decoder:
+    names = [str(choice) for choice in choices if isinstance(choice, str)]
+    told = ["''" if choice == "" else str(choice) for choice in choices]
+    expected = told[0] if len(told) == 1 else "one of " + ", ".join(told)
+
+    def decode(walk: Walk, node: Node, path: FieldPath) -> object:
+        for choice in choices:
+            if type(choice) is type(node.value) and choice == node.value:
+                return choice
+        near = nearest_name(node.value, names) if isinstance(node.value, str) and not walk.masked else ""
+        return walk.error(path, "bad-value", f"found {walk.found(node)}", expected, near)
+
+    return decode
+
+
+def _list_decoder(item: Decoder, length: Length | None) -> Decoder:
+    def decode(walk: Walk, node: Node, path: FieldPath) -> object:
+        if not isinstance(node.value, list):
+            return walk.wrong_type(node, path, "a list")
+        values = [item(walk, child, (*path, index)) for index, child in enumerate(node.value)]
+        if length is not None and not length.low <= len(values) <= length.high:
+            expected = f"{length.low} to {length.high} items"
+            return walk.error(path, "out-of-range", f"found a list of {len(values)} items", expected)
+        return INVALID if any(value is INVALID for value in values) else tuple(values)
+
+    return decode
+
+
+def _mapping_decoder(key_hint: Any, value_hint: Any) -> Decoder:
+    key_decoder, value_decoder = decoder_of(key_hint), decoder_of(value_hint)
+    numeric = key_hint is int or get_args(key_hint)[:1] == (int,)
+
+    def decode(walk: Walk, node: Node, path: FieldPath) -> object:
+        if not isinstance(node.value, dict):
+            return walk.wrong_type(node, path, "a mapping")
+        values = {}
+        for name, child in node.value.items():
+            where = (*path, name)
+            number = numeric and name.isascii() and name.isdigit() and len(name) < 12
+            key = key_decoder(walk, Node(int(name) if number else name, child.line, child.column, name), where)
+            value = value_decoder(walk, child, where)
+            values[key] = value
+        return INVALID if INVALID in values or any(each is INVALID for each in values.values()) else values
+
+    return decode
+
+
+def _decode_object(cls: type, walk: Walk, node: Node, path: FieldPath) -> object:
+    if not isinstance(node.value, dict):
+        return walk.wrong_type(node, path, "a mapping")
+    return decode_fields(cls, walk, node.value, path)
+
+
+def decode_fields(cls: type, walk: Walk, entries: Mapping[str, Node], path: FieldPath) -> object:
+    """A `cls` from the entries of a mapping, or INVALID."""
+    values: dict[str, Any] = {}
+    unknown = False
+    plans = names_of(cls)
+    for key, child in entries.items():
+        plan = plans.get(key)
+        if plan is None:
+            _unknown_field(cls, walk, key, (*path, key))
+            unknown = True
+        elif child.value is not None:
+            if plan.name in values:
+                values[plan.name] = walk.error((*path, key), "duplicate-field", f"'{plan.json}' is given twice")
+            else:
+                values[plan.name] = _decode_field(cls, plan, walk, child, (*path, key))
+    for plan in fields_of(cls):
+        if plan.required and plan.name not in values:
+            values[plan.name] = walk.error(path, "missing-field", f"the field '{plan.json}' is missing")
+    chosen = _one_is_chosen(cls, walk, values, path)
+    if unknown or not chosen or any(value is INVALID for value in values.values()):
+        return INVALID
+    return _checked(walk, cls(**values), path)
+
+
+def _decode_field(cls: type, plan: FieldPlan, walk: Walk, node: Node, path: FieldPath) -> object:
+    if isinstance(node.value, str):
+        if not node.value and plan.default == "":
+            return ""
+        reason = UNSUPPORTED_VALUES.get((cls, plan.json), {}).get(node.value)
+        if reason is not None:
+            return walk.error(path, "unsupported-value", f"'{node.value}' is not supported by weft{reason}")
+    return decoder_of(plan.hint)(walk, node, path)
+
+
+def _unknown_field(cls: type, walk: Walk, key: str, path: FieldPath) -> _Invalid:
+    reason = UNSUPPORTED_FIELDS.get(cls, {}).get(key)
+    if reason is not None:
+        return walk.error(path, "unsupported-field", f"'{key}' is not supported by weft{reason}")
+    names = [plan.json for plan in fields_of(cls)]
+    expected = "one of " + ", ".join(names) if names else "no field here"
+    return walk.error(path, "unknown-field", f"unknown field {shown(key)}", expected, nearest_name(key, names))
+
+
+def _one_is_chosen(cls: type, walk: Walk, values: Mapping[str, object], path: FieldPath) -> bool:
+    choice = choice_of(cls)
+    if choice is None:
+        return True
+    names = {plan.name: plan.json for plan in fields_of(cls) if plan.name in choice.fields}
+    given = [names[name] for name in choice.fields if name in values]
+    told = ", ".join(names[name] for name in choice.fields)
+    if len(given) > 1:
+        walk.error(path, "conflicting-fields", f"{' and '.join(given)} exclude each other", f"one of {told}")
+        return False
+    if choice.required and not given:
+        walk.error(path, "missing-field", "one field is needed", f"one of {told}")
+        return False
+    return True
+
+
+def _checked(walk: Walk, value: object, path: FieldPath) -> object:
+    """`value` in its present spelling, after the rules of its type had their say."""
+    normalise = NORMALISERS.get(type(value))
+    if normalise is not None:
+        value, warnings = normalise(value)
+        for finding in warnings:
+            walk.report(path, finding)
+    for rule in RULES.get(type(value), ()):
+        for finding in rule(value):
+            walk.report(path, finding)
+    return value

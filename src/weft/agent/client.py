@@ -190,7 +190,7 @@ class ControlPlaneClient:
         connector = aiohttp.TCPConnector(ssl=context)
         async with (
             aiohttp.ClientSession(connector=connector, trust_env=False) as session,
-            session.get(f"https://{self._parameters.server}/v1/trust-bundle") as response,
+            session.get(f"https://{self._parameters.server}/v1/bundle") as response,
         ):
             text = (await response.content.read(65536)).decode("ascii", errors="replace")
         try:

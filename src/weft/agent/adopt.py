@@ -1,0 +1,36 @@
+"""Adoption: a new agent takes over the Envoy and the application that an earlier one started."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+from weft.agent.processes import ProcessName
+from weft.agent.state import State, stop_processes
+from weft.model.workload import WorkloadState
+
+_LOG = logging.getLogger(__name__)
+
+
+def adoptable(before: State | None, plan: str, grace: float) -> State | None:
+    """The processes and ports of `before` that can be taken over, or None.
+
+    With another `plan` (command, ports, gateway) what still runs is stopped instead: application, then Envoy. Blocks
+    while it does.
+    """
+    if before is None:
+        return None
+    envoy, application = _alive(before.envoy), _alive(before.application)
+    if envoy is None and application is None:
+        return None
+    found = dataclasses.replace(before, envoy=envoy, application=application)
+    if before.plan != plan:
+        _LOG.info("stopping what an earlier run with other settings has left")
+        stop_processes(found, grace)
+        return None
+    healthy = before.state in (WorkloadState.HEALTHY, WorkloadState.UNHEALTHY)
+    return dataclasses.replace(found, state=before.state if healthy else WorkloadState.STARTING)
+
+
+def _alive(name: ProcessName | None) -> ProcessName | None:
+    return name if name is not None and name.alive else None

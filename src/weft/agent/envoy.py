@@ -1,0 +1,182 @@
+"""Envoy as a process: started in the workload's directory, watched, restarted with back-off, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from weft.agent.envoy_admin import EnvoyAdmin
+from weft.agent.errors import AgentError
+from weft.agent.processes import ProcessName, ProcessWatch, start_process
+from weft.aio.cell import Cell
+from weft.model.workload import SocketAddress
+
+_LOG = logging.getLogger(__name__)
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 30.0
+_STEADY = 60.0
+"""After running this long an exit is a new trouble, not the old one."""
+_POLL = 0.05
+_LOG_LINES = 15
+_LOG_LIMIT = 10 * 1024 * 1024
+_LOG_KEPT = 1024 * 1024
+_LOG_CHECK = 30.0
+_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "TZ")
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyPlace:
+    """Which binary, in which directory (with ``bootstrap.json``), and where its admin socket is."""
+
+    binary: Path
+    directory: Path
+    admin_socket: Path
+
+    @property
+    def log(self) -> Path:
+        """What Envoy says."""
+        return self.directory / "envoy.log"
+
+    def command(self) -> tuple[str, ...]:
+        """How it is started."""
+        options = "--concurrency 1 --drain-time-s 45 --drain-strategy immediate --disable-hot-restart --log-level warn"
+        return (str(self.binary), "-c", "bootstrap.json", *options.split())
+
+
+class Envoy:
+    """One Envoy. `ready` says whether it runs with its first configuration; `started` is told every new process."""
+
+    def __init__(self, place: EnvoyPlace, started: Callable[[ProcessName | None], None]) -> None:
+        self.place = place
+        self.admin = EnvoyAdmin(place.admin_socket)
+        self.ready = Cell(False)
+        self._started = started
+        self._process: ProcessWatch | None = None
+        self._stopping = False
+
+    @property
+    def process(self) -> ProcessWatch | None:
+        """The running process."""
+        return self._process
+
+    def adopt(self, name: ProcessName) -> None:
+        """Look after an Envoy that another agent started."""
+        self._process = ProcessWatch(name)
+        self._started(name)
+
+    def start(self) -> None:
+        """Start a new process. Raises AgentError when the binary cannot be executed."""
+        self.place.admin_socket.unlink(missing_ok=True)
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        descriptor = os.open(self.place.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "ab") as log:
+            try:
+                self._process = start_process(self.place.command(), self.place.directory, environment, log)
+            except OSError as error:
+                raise AgentError(f"cannot execute Envoy {self.place.binary}: {error.strerror}") from error
+        self._started(self._process.name)
+
+    async def wait_ready(self, listeners: tuple[SocketAddress, ...], timeout: float) -> None:
+        """Wait until Envoy serves, listening on all of `listeners`.
+
+        Raises AgentError with the end of its log when it ends first, or with what is missing after `timeout` seconds.
+        """
+        process = self._process
+        missing: tuple[str, ...] = ()
+        try:
+            async with asyncio.timeout(timeout):
+                while process is not None and process.running:
+                    if await self.admin.ready():
+                        found = await self.admin.listeners()
+                        missing = tuple(str(one) for one in listeners if one not in found)
+                        if not missing:
+                            self.ready.set(True)
+                            return
+                    await asyncio.sleep(_POLL)
+        except TimeoutError as error:
+            wanted = f"it does not listen on {', '.join(missing)}" if missing else "it has no configuration yet"
+            raise AgentError(
+                f"Envoy was not ready after {timeout:g} s: {wanted}; see `weft proxy status` and {self.place.log}"
+            ) from error
+        raise AgentError(f"Envoy ended while it started{self._how_it_ended()}")
+
+    async def run(self, listeners: tuple[SocketAddress, ...], timeout: float) -> None:
+        """Watch Envoy and start it again whenever it ends, later each time, for ever."""
+        clock = asyncio.get_running_loop().time
+        delay = _FIRST_DELAY
+        while True:
+            since = clock()
+            if self._process is not None:
+                await self._process.wait()
+            if self._stopping:
+                return
+            self.ready.set(False)
+            self._started(None)
+            if clock() - since > _STEADY:
+                delay = _FIRST_DELAY
+            _LOG.warning("Envoy ended; starting it again in %.1f s%s", delay, self._how_it_ended())
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _LONGEST_DELAY)
+            try:
+                self.start()
+                await self.wait_ready(listeners, timeout)
+                _LOG.info("Envoy is back")
+            except AgentError as error:
+                _LOG.warning("%s", error)
+
+    async def run_log_limit(self) -> None:
+        """Keep Envoy's log from filling the disk, for ever."""
+        while True:
+            limit_log(self.place.log)
+            await asyncio.sleep(_LOG_CHECK)
+
+    async def stop(self, grace: float, hurry: asyncio.Event | None = None) -> None:
+        """Stop it and remove its socket."""
+        self._stopping = True
+        if self._process is not None:
+            await self._process.stop(grace, hurry)
+        await self.admin.close()
+        self._started(None)
+        self.place.admin_socket.unlink(missing_ok=True)
+
+    async def leave(self) -> None:
+        """Let it run on without us."""
+        self._stopping = True
+        if self._process is not None:
+            self._process.forget()
+        await self.admin.close()
+
+    def _how_it_ended(self) -> str:
+        code = self._process.exit_code if self._process else None
+        text = f" (exit code {code})" if code is not None else ""
+        lines = end_of_log(self.place.log)
+        return f"{text}; the end of {self.place.log}:\n{lines}" if lines else text
+
+
+def end_of_log(log: Path, lines: int = _LOG_LINES) -> str:
+    """The last lines of Envoy's log, indented."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 8192))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(f"    {line[:400]}" for line in text.splitlines()[-lines:])
+
+
+def limit_log(log: Path, limit: int = _LOG_LIMIT, kept: int = _LOG_KEPT) -> None:
+    """When `log` is longer than `limit` bytes, keep its last `kept` bytes beside it and begin anew."""
+    with contextlib.suppress(OSError):
+        size = log.stat().st_size
+        if size <= limit:
+            return
+        with log.open("rb") as file, log.with_suffix(".log.1").open("wb") as old:
+            file.seek(size - kept)
+            shutil.copyfileobj(file, old)
+        os.truncate(log, 0)

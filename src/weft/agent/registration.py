@@ -1,0 +1,141 @@
+"""The workload's registration: made, kept alive as a lease, told every change of state at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from weft.agent.certificates import CertificateFiles
+from weft.agent.client import ControlPlaneClient, RefusedError, UnreachableError
+from weft.agent.errors import EXIT_TIMEOUT, AgentError
+from weft.agent.keys import KeyAndRequest, make_key
+from weft.model.enrolment import Issued, RegisterResponse
+from weft.model.workload import Workload, WorkloadState
+
+_LOG = logging.getLogger(__name__)
+_FIRST_RETRY = 0.1
+_LONGEST_RETRY = 5.0
+_SAY_AFTER = 1.0
+_SAY_EVERY = 30.0
+_RETRIED_STATUS = {404, 409, 425, 429}
+
+
+class Registration:
+    """Owns what the control plane knows about the workload. `run` is its one task."""
+
+    def __init__(
+        self, client: ControlPlaneClient, files: CertificateFiles, workload: Callable[[WorkloadState], Workload]
+    ) -> None:
+        self._client = client
+        self._files = files
+        self._workload = workload
+        self._changed = asyncio.Event()
+        self.state = WorkloadState.STARTING
+        self.answer: RegisterResponse | None = None
+
+    def set_state(self, state: WorkloadState) -> None:
+        """Tell the control plane soon."""
+        if state is not self.state:
+            self.state = state
+            self._changed.set()
+
+    async def register(self) -> RegisterResponse:
+        """Register once, in the current state, and install the certificate that comes back."""
+        fresh = make_key()
+        answer = await self._client.register(self._workload(self.state), fresh.csr)
+        self._files.install(fresh.key, answer.issued)
+        self.answer = answer
+        return answer
+
+    async def register_patiently(self, wait: float) -> RegisterResponse:
+        """Register, waiting up to `wait` seconds (0: for ever) for a control plane, and say so meanwhile.
+
+        Raises AgentError when the control plane refuses, or when the time is over.
+        """
+        clock = asyncio.get_running_loop().time
+        began, said, retry = clock(), float("-inf"), _FIRST_RETRY
+        while True:
+            try:
+                return await self.register()
+            except UnreachableError as error:
+                trouble: AgentError = error
+            except RefusedError as error:
+                if error.status < 500 and error.status not in _RETRIED_STATUS:
+                    raise AgentError(f"the control plane refused to register: {error}") from error
+                trouble = error
+            waited = clock() - began
+            if wait and waited >= wait:
+                raise AgentError(f"gave up after {wait:g} s: {trouble}", EXIT_TIMEOUT) from trouble
+            if waited >= _SAY_AFTER and clock() - said >= _SAY_EVERY:
+                said = clock()
+                _LOG.info("%s; waiting for it (start one with: weft serve)", trouble)
+            await asyncio.sleep(retry)
+            retry = min(retry * 1.5, 1.0)
+
+    async def renew_certificate(self, fresh: KeyAndRequest) -> Issued:
+        """A certificate for a new key; registers again when the control plane does not know us any more."""
+        try:
+            return await self._client.certificate(fresh.csr)
+        except RefusedError as error:
+            if error.status not in (401, 404):
+                raise
+            answer = await self._client.register(self._workload(self.state), fresh.csr)
+            self.answer = answer
+            return answer.issued
+
+    async def run(self) -> None:
+        """Renew the lease three times per its length and at every change of state, for ever."""
+        retry, lost = _FIRST_RETRY, False
+        while True:
+            interval = self.answer.lease / 3 if self.answer else _LONGEST_RETRY
+            delay = min(retry, interval) if lost else interval * random.uniform(0.9, 1.0)  # noqa: S311
+            await self._wait_for_change(delay)
+            self._changed.clear()
+            try:
+                await self._renew()
+            except AgentError as error:
+                if not lost:
+                    _LOG.warning("%s; traffic goes on, trying again", error)
+                lost, retry = True, min(retry * 2, _LONGEST_RETRY)
+            else:
+                if lost:
+                    _LOG.info("the control plane is back")
+                lost, retry = False, _FIRST_RETRY
+
+    async def drain(self, wait: float) -> None:
+        """Mark the workload as draining and wait up to `wait` seconds for the callers' confirmation."""
+        self.state = WorkloadState.DRAINING
+        try:
+            answer = await self._client.drain(wait)
+        except AgentError as error:
+            _LOG.warning("cannot tell callers to go elsewhere: %s", error)
+            return
+        if not answer.confirmed:
+            _LOG.warning("callers that have not confirmed: %s", ", ".join(answer.pending))
+
+    async def end(self) -> None:
+        """Deregister; when that fails the lease ends by itself."""
+        if self.answer is None:
+            return
+        try:
+            await self._client.deregister()
+        except AgentError as error:
+            _LOG.info("could not deregister (the registration ends by itself): %s", error)
+
+    async def _renew(self) -> None:
+        try:
+            await self._client.renew(self.state)
+        except RefusedError as error:
+            if error.status not in (401, 404):
+                raise
+            await self.register()
+            _LOG.info("registered again")
+
+    async def _wait_for_change(self, delay: float) -> None:
+        try:
+            async with asyncio.timeout(delay):
+                await self._changed.wait()
+        except TimeoutError:
+            return

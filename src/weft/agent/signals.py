@@ -1,0 +1,47 @@
+"""Signals of the agent: stop in order, stop faster, restart without stopping, pass on to the application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Signals:
+    """What has been asked for. `first` is the number of the signal that asked to stop, 0 when none did."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self.restart = asyncio.Event()
+        self.first = 0
+
+    @contextlib.contextmanager
+    def handled(self, forward: Callable[[int], None]) -> Iterator[None]:
+        """Handle signals meanwhile: SIGINT and SIGTERM stop (the second hurries), SIGHUP restarts the agent, SIGUSR1
+        and SIGUSR2 go to `forward`."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self.restart.set)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            loop.add_signal_handler(number, forward, number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+        try:
+            yield
+        finally:
+            if self.restart.is_set() and not self.stop.is_set():
+                # Whatever comes now is kept for the agent that takes our place.
+                signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+            for number in HANDLED:
+                loop.remove_signal_handler(number)
+
+    def _stop(self, number: int) -> None:
+        if self.stop.is_set():
+            self.hurry.set()
+        else:
+            self.first = number
+            self.stop.set()

@@ -1,0 +1,1 @@
+"""Measurements of weft against yardsticks of the same run: ``./run bench``."""

@@ -30,7 +30,8 @@ class Document(Generic[SpecT_co]):
     """One accepted resource. Compared by identity: an unchanged document stays the same object.
 
     `spec` is the kind's frozen value from `weft.schema.kinds`; `text` the whole resource as canonical JSON, as it is
-    stored and shown (never in a repr: it may hold secrets); `created` seconds since the epoch, 0 when unknown (files), used for precedence only.
+    stored and shown (never in a repr: it may hold secrets); `created` seconds since the epoch, 0 when unknown (files),
+    used for precedence only.
     """
 
     key: ObjectKey

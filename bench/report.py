@@ -1,0 +1,134 @@
+"""The report of a run: JSON for programs, Markdown for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+METHOD = {
+    "data path": """\
+Every round runs every arm, in turning order (A B C, C B A, …). The load generator and the backend (an Envoy
+that answers by itself, 1 KB) share one core, the proxies have another, every Envoy has one worker thread. *No
+mesh* is the generator against the backend; *minimal pair* is the shortest pair of Envoy configurations one
+would write by hand for the same service with mutual TLS 1.3 and HTTP/2 between them (`bench/envoy/`); *weft* is
+the pair that `weft run` makes. CPU time is that of the proxies only, read from the scheduler's counters in
+`/proc`, divided by the requests. Latency is open-loop at the fixed rate: it counts from the moment a request
+was due. The highest rate is closed-loop; for *no mesh* it is the limit of generator and backend together.
+Ratios are taken within a round; shown are the median and the range over the rounds.""",
+    "propagation": """\
+Twenty sidecars started by `weft run`. A VirtualService is changed at the admin API, and every sidecar is asked
+through its own outbound listener, again and again, until its answer shows the change. The yardstick is one call
+of the same API and one round of asking all of them, which also is the resolution of the figure. Stale answers
+are old answers to questions that were asked after the waiting call had returned.""",
+    "streams": """\
+Simulated proxies speak delta ADS to a real control plane, with client certificates, and confirm what they are
+sent.""",
+    "demo": """\
+From starting the process, in a fresh data directory, until the product page has come through the gateway. The
+yardstick is the start of one bare Envoy until it listens.""",
+}
+
+TITLES = {
+    "data path": "Data path",
+    "propagation": "Propagation to 20 Envoys",
+    "streams": "Streams",
+    "demo": "Demo start",
+}
+
+
+def to_plain(value: object) -> Any:
+    """Dataclasses as dictionaries, numbers rounded to what means something."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    return value
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int) or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _is_series(value: object) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"median", "lowest", "highest"}
+
+
+def _shown(value: Any) -> str:
+    if _is_series(value):
+        return f"{_number(value['median'])} ({_number(value['lowest'])} to {_number(value['highest'])})"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _number(value)
+    return str(value)
+
+
+def _rows(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in section.items():
+        label = f"{prefix}{name}".replace("_", " ")
+        if isinstance(value, Mapping) and not _is_series(value):
+            yield from _rows(value, f"{label}: ")
+        elif not isinstance(value, list):
+            yield label, _shown(value)
+
+
+def _arms_table(arms: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    yield "| median (range) | " + " | ".join(arms) + " |"
+    yield "|---" * (len(arms) + 1) + "|"
+    for figure in next(iter(arms.values())):
+        cells = [_shown(arm[figure]) for arm in arms.values()]
+        yield f"| {figure.replace('_', ' ')} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def render_section(name: str, section: Mapping[str, Any]) -> Iterator[str]:
+    """Lines of Markdown for one section."""
+    yield f"## {TITLES.get(name, name)}"
+    yield ""
+    if "error" in section:
+        yield f"This part failed: {section['error']}"
+        yield ""
+        return
+    rest = dict(section)
+    if arms := rest.pop("arms", None):
+        yield from _arms_table(arms)
+    yield "| figure | median (range) |"
+    yield "|---|---|"
+    for label, shown in _rows(rest):
+        yield f"| {label} | {shown} |"
+    yield ""
+    if method := METHOD.get(name):
+        yield f"Method: {method}"
+        yield ""
+
+
+def render_report(report: Mapping[str, Any]) -> str:
+    """The whole report as Markdown."""
+    lines = ["# Benchmark", ""]
+    machine = report["machine"]
+    lines.append(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in machine.items()) + ".")
+    lines.append(
+        f"weft {report['weft']}, {report['date']}, {'quick' if report['quick'] else 'full'} run, "
+        f"{report['seconds']:.0f} s. Absolute figures mean little on a shared machine; the ratios are the result."
+    )
+    lines.append("")
+    for name, section in report["sections"].items():
+        lines.extend(render_section(name, section))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write_report(report: Mapping[str, Any], directory: Path, name: str) -> tuple[Path, Path]:
+    """Write NAME.json and NAME.md."""
+    directory.mkdir(parents=True, exist_ok=True)
+    plain = to_plain(report)
+    as_json, as_text = directory / f"{name}.json", directory / f"{name}.md"
+    as_json.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    as_text.write_text(render_report(plain), encoding="utf-8")
+    return as_json, as_text

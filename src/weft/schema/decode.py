@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from weft.schema.upstream import UNSUPPORTED_KINDS
 from weft.schema.walk import INVALID, Walk, decode_fields, nearest_name, shown
 from weft.schema.yaml_nodes import Node, YamlDocument, field_lines, parse_documents, plain_value
 
+MAX_PROBLEMS = 1000
+"""Problems told about one text; decoding ends there."""
 _ENVELOPE = ("apiVersion", "kind", "metadata")
 
 
@@ -44,25 +47,37 @@ def decode_documents(text: str, source: str, *, default_namespace: str = "defaul
     documents: list[Document[object]] = []
     problems: list[Problem] = []
     origins: dict[ObjectKey, Origin] = {}
-    for parsed in parse_documents(text, source):
-        problems.extend(parsed.problems)
-        for root in _roots(parsed):
-            walk = Walk(field_lines(root, source))
-            document = _decode_document(walk, root, default_namespace, created)
-            if document is not None and document.key in origins:
-                first = origins[document.key]
-                walk.error((), "duplicate-object", f"{document.key} is given twice (first at {first})", "one of them")
-                document = None
-            problems.extend(sorted(walk.problems, key=lambda problem: problem.origin.line))
-            if document is not None and not parsed.problems:
-                documents.append(document)
-                origins[document.key] = document.origin
+    for root, acceptable in _objects(text, source, problems):
+        walk = Walk(field_lines(root, source))
+        document = _decode_document(walk, root, default_namespace, created)
+        if document is not None and document.key in origins:
+            first = origins[document.key]
+            walk.error((), "duplicate-object", f"{document.key} is given twice (first at {first})", "one of them")
+            document = None
+        problems.extend(sorted(walk.problems, key=lambda problem: problem.origin.line))
+        if document is not None and acceptable:
+            documents.append(document)
+            origins[document.key] = document.origin
     return Decoded(tuple(documents), tuple(problems))
 
 
 def canonical_json(value: object) -> str:
     """`value` as JSON in one spelling: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _objects(text: str, source: str, problems: list[Problem]) -> Iterator[tuple[Node, bool]]:
+    """Every object of the text and whether it was read without error; what could not be read goes to `problems`."""
+    for parsed in parse_documents(text, source):
+        problems.extend(parsed.problems)
+        for root in _roots(parsed):
+            yield root, not parsed.problems
+            if len(problems) > MAX_PROBLEMS:
+                break
+        if len(problems) > MAX_PROBLEMS:
+            message = f"there are more than {MAX_PROBLEMS} problems; the rest of the text was not read"
+            problems.append(Problem(Severity.ERROR, "too-many-problems", message, problems[-1].origin))
+            return
 
 
 def _roots(parsed: YamlDocument) -> list[Node]:

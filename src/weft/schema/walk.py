@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from weft.model.document import ObjectKey
-from weft.model.origin import FieldLines, FieldPath, path_text
+from weft.model.origin import FieldLines, FieldPath, PathPart, path_text
 from weft.model.problem import Problem, Severity
 from weft.schema.findings import Finding
 from weft.schema.forms import FORMS, FormError
@@ -72,9 +72,14 @@ class Walk:
         """Whether an error was reported."""
         return any(problem.severity is Severity.ERROR for problem in self.problems)
 
+    @property
+    def full(self) -> bool:
+        """Whether no more problems are taken."""
+        return len(self.problems) >= MAX_PROBLEMS
+
     def report(self, path: FieldPath, finding: Finding) -> None:
         """Record what is wrong below `path`."""
-        if len(self.problems) >= MAX_PROBLEMS:
+        if self.full:
             return
         where = (*path, *finding.path)
         message = finding.message
@@ -239,7 +244,7 @@ def _literal_decoder(choices: tuple[object, ...]) -> Decoder:
         for choice in choices:
             if type(choice) is type(node.value) and choice == node.value:
                 return choice
-        near = nearest_name(node.value, names) if isinstance(node.value, str) and not walk.masked else ""
+        near = nearest_name(node.value, names) if isinstance(node.value, str) and not (walk.masked or walk.full) else ""
         return walk.error(path, "bad-value", f"found {walk.found(node)}", expected, near)
 
     return decode
@@ -286,6 +291,7 @@ def _decode_object(cls: type, walk: Walk, node: Node, path: FieldPath) -> object
 def decode_fields(cls: type, walk: Walk, entries: Mapping[str, Node], path: FieldPath) -> object:
     """A `cls` from the entries of a mapping, or INVALID."""
     values: dict[str, Any] = {}
+    spelled: dict[PathPart, PathPart] = {}
     unknown = False
     plans = names_of(cls)
     for key, child in entries.items():
@@ -294,6 +300,7 @@ def decode_fields(cls: type, walk: Walk, entries: Mapping[str, Node], path: Fiel
             _unknown_field(cls, walk, key, (*path, key))
             unknown = True
         elif child.value is not None:
+            spelled[plan.json] = key
             if plan.name in values:
                 values[plan.name] = walk.error((*path, key), "duplicate-field", f"'{plan.json}' is given twice")
             else:
@@ -304,7 +311,7 @@ def decode_fields(cls: type, walk: Walk, entries: Mapping[str, Node], path: Fiel
     chosen = _one_is_chosen(cls, walk, values, path)
     if unknown or not chosen or any(value is INVALID for value in values.values()):
         return INVALID
-    return _checked(walk, cls(**values), path)
+    return _checked(walk, cls(**values), path, spelled)
 
 
 def _decode_field(cls: type, plan: FieldPlan, walk: Walk, node: Node, path: FieldPath) -> object:
@@ -321,6 +328,8 @@ def _unknown_field(cls: type, walk: Walk, key: str, path: FieldPath) -> _Invalid
     reason = UNSUPPORTED_FIELDS.get(cls, {}).get(key)
     if reason is not None:
         return walk.error(path, "unsupported-field", f"'{key}' is not supported by weft{reason}")
+    if walk.full:
+        return INVALID
     names = [plan.json for plan in fields_of(cls)]
     expected = "one of " + ", ".join(names) if names else "no field here"
     return walk.error(path, "unknown-field", f"unknown field {shown(key)}", expected, nearest_name(key, names))
@@ -342,13 +351,14 @@ def _one_is_chosen(cls: type, walk: Walk, values: Mapping[str, object], path: Fi
     return True
 
 
-def _checked(walk: Walk, value: object, path: FieldPath) -> object:
-    """`value` in its present spelling, after the rules of its type had their say."""
+def _checked(walk: Walk, value: object, path: FieldPath, spelled: Mapping[PathPart, PathPart]) -> object:
+    """`value` in its normal form, after the rules of its type had their say; `spelled` is how its fields are written."""
     normalise = NORMALISERS.get(type(value))
     if normalise is not None:
-        value, warnings = normalise(value)
-        for finding in warnings:
-            walk.report(path, finding)
+        value, findings = normalise(value)
+        for finding in findings:
+            first = tuple(spelled.get(part, part) for part in finding.path[:1])
+            walk.report((*path, *first), dataclasses.replace(finding, path=finding.path[1:]))
     for rule in RULES.get(type(value), ()):
         for finding in rule(value):
             walk.report(path, finding)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from weft.schema.findings import Rule
 from weft.schema.rules import core, destinationrule, gateway, httproute, peerauthentication, virtualservice
-from weft.schema.rules.deprecated import NORMALISERS
+from weft.schema.rules.normal_form import NORMALISERS
 
 RULES: Mapping[type, tuple[Rule, ...]] = {
     **core.RULES,

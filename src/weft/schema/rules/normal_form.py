@@ -1,4 +1,4 @@
-"""Old spellings of Istio's API: replaced by the present ones, with a warning."""
+"""Values in their normal form: old spellings are replaced, with a warning, and empty lists by what they mean."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from weft.schema.findings import Finding, deprecated
 from weft.schema.kinds.destinationrule import LoadBalancer, OutlierDetection
+from weft.schema.kinds.httproute import RouteMatch, RouteRule
 from weft.schema.kinds.virtualservice import (
     CorsPolicy,
     FaultAbort,
@@ -67,6 +68,11 @@ def _cors(value: CorsPolicy) -> tuple[CorsPolicy, tuple[Finding, ...]]:
     )
 
 
+def _route_rule(value: RouteRule) -> tuple[RouteRule, tuple[Finding, ...]]:
+    """An empty list of matches is the default: every request."""
+    return (value if value.matches else replace(value, matches=(RouteMatch(),))), ()
+
+
 NORMALISERS: Mapping[type, Normaliser] = {
     LoadBalancer: _load_balancer,
     OutlierDetection: _outlier_detection,
@@ -74,4 +80,5 @@ NORMALISERS: Mapping[type, Normaliser] = {
     FaultAbort: _percent_of_fault,
     HttpRoute: _route,
     CorsPolicy: _cors,
+    RouteRule: _route_rule,
 }

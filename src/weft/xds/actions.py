@@ -1,0 +1,181 @@
+"""What a rule does with a request, as an Envoy RouteAction, RedirectAction or DirectResponseAction."""
+
+from __future__ import annotations
+
+from envoy.config.core.v3.base_pb2 import DataSource, RuntimeFractionalPercent
+from envoy.config.route.v3.route_components_pb2 import (
+    DirectResponseAction,
+    RedirectAction,
+    RetryPolicy,
+    RouteAction,
+    WeightedCluster,
+)
+from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from weft.mesh.routes import (
+    NO_BACKEND,
+    Forward,
+    HashKey,
+    Mirror,
+    Redirect,
+    Respond,
+    Retry,
+    TextMatch,
+    WeightedBackend,
+)
+from weft.xds.headers import envoy_headers, host_of
+from weft.xds.limits import TCP_IDLE_SECONDS
+from weft.xds.messages import duration, packed, share
+from weft.xds.rewrites import envoy_rewrite
+
+SAFE_RETRY = Retry(
+    attempts=2, conditions=("connect-failure", "refused-stream", "reset-before-request"), other_host=True
+)
+"""Only where the request cannot have been processed, and on another endpoint if there is one."""
+_MISSING = {404: RouteAction.NOT_FOUND, 500: RouteAction.INTERNAL_SERVER_ERROR}
+"""What answers where the cluster does not exist; otherwise 503."""
+_HOST_ATTEMPTS = 3
+_STATUS_CODES = "retriable-status-codes"
+_REDIRECT_CODES = {
+    301: RedirectAction.MOVED_PERMANENTLY,
+    302: RedirectAction.FOUND,
+    303: RedirectAction.SEE_OTHER,
+    307: RedirectAction.TEMPORARY_REDIRECT,
+    308: RedirectAction.PERMANENT_REDIRECT,
+}
+
+
+def forward_action(
+    forward: Forward, backends: tuple[WeightedBackend, ...], path: TextMatch | None, upgrades: tuple[str, ...]
+) -> RouteAction:
+    """Send to `backends` (all of positive weight, at least one), otherwise as `forward` says."""
+    action = RouteAction(timeout=duration(forward.timeout or 0))
+    if len(backends) == 1:
+        _set_single(action, backends[0], forward)
+    else:
+        action.weighted_clusters.clusters.extend(_weighted(backend, forward) for backend in backends)
+        if forward.host_rewrite:
+            action.host_rewrite_literal = forward.host_rewrite
+    if any(backend.backend == NO_BACKEND for backend in backends):
+        action.cluster_not_found_response_code = _MISSING.get(forward.missing_status, RouteAction.SERVICE_UNAVAILABLE)
+    rewrite = backends[0].path_rewrite or forward.path_rewrite
+    if rewrite is not None:
+        envoy = envoy_rewrite(rewrite, path)
+        if envoy.pattern is not None:
+            action.regex_rewrite.CopyFrom(envoy.pattern)
+        else:
+            action.prefix_rewrite = envoy.prefix
+    retry = forward.retry or SAFE_RETRY
+    if retry.attempts:
+        action.retry_policy.CopyFrom(_retry_policy(retry))
+    action.request_mirror_policies.extend(_mirror(mirror) for mirror in forward.mirrors)
+    if forward.hash is not None:
+        action.hash_policy.append(_hash_policy(forward.hash))
+    for upgrade in upgrades:
+        action.upgrade_configs.add(upgrade_type=upgrade)
+    if upgrades:
+        action.idle_timeout.CopyFrom(duration(TCP_IDLE_SECONDS))
+    return action
+
+
+def connect_action(cluster: str) -> RouteAction:
+    """End the CONNECT here and carry what is inside to `cluster` as plain TCP."""
+    action = RouteAction(cluster=cluster, timeout=duration(0), idle_timeout=duration(TCP_IDLE_SECONDS))
+    upgrade = action.upgrade_configs.add(upgrade_type="CONNECT")
+    upgrade.connect_config.SetInParent()
+    return action
+
+
+def redirect_action(redirect: Redirect, path: TextMatch | None) -> RedirectAction:
+    """Answer with a redirect. The query string stays."""
+    action = RedirectAction(response_code=_REDIRECT_CODES[redirect.status], host_redirect=redirect.host)
+    if redirect.scheme:
+        action.scheme_redirect = redirect.scheme
+    if redirect.port:
+        action.port_redirect = redirect.port
+    if redirect.path_rewrite is not None:
+        envoy = envoy_rewrite(redirect.path_rewrite, path)
+        if redirect.path_rewrite.kind == "full":
+            action.path_redirect = redirect.path_rewrite.value
+        elif envoy.pattern is not None:
+            action.regex_rewrite.CopyFrom(envoy.pattern)
+        else:
+            action.prefix_rewrite = envoy.prefix
+    return action
+
+
+def respond_action(respond: Respond) -> DirectResponseAction:
+    """Answer at once."""
+    action = DirectResponseAction(status=respond.status)
+    if respond.body:
+        action.body.CopyFrom(DataSource(inline_bytes=respond.body))
+    return action
+
+
+def _set_single(action: RouteAction, backend: WeightedBackend, forward: Forward) -> None:
+    """One destination. Its own header changes are on the route (see routes.py)."""
+    action.cluster = backend.backend
+    host = host_of(backend.request) or backend.host_rewrite or forward.host_rewrite
+    if host:
+        action.host_rewrite_literal = host
+
+
+def _weighted(backend: WeightedBackend, forward: Forward) -> WeightedCluster.ClusterWeight:
+    request, response = envoy_headers(backend.request), envoy_headers(backend.response)
+    weight = WeightedCluster.ClusterWeight(
+        name=backend.backend,
+        weight=UInt32Value(value=backend.weight),
+        request_headers_to_add=request.add,
+        request_headers_to_remove=request.remove,
+        response_headers_to_add=response.add,
+        response_headers_to_remove=response.remove,
+    )
+    host = host_of(backend.request) or backend.host_rewrite
+    if host and host != forward.host_rewrite:
+        weight.host_rewrite_literal = host
+    return weight
+
+
+def _retry_policy(retry: Retry) -> RetryPolicy:
+    conditions = retry.conditions
+    if retry.codes and _STATUS_CODES not in conditions:
+        conditions += (_STATUS_CODES,)
+    policy = RetryPolicy(
+        retry_on=",".join(conditions),
+        num_retries=UInt32Value(value=retry.attempts),
+        retriable_status_codes=retry.codes,
+    )
+    if retry.per_try_timeout:
+        policy.per_try_timeout.CopyFrom(duration(retry.per_try_timeout))
+    if retry.backoff:
+        policy.retry_back_off.base_interval.CopyFrom(duration(retry.backoff))
+    if retry.other_host:
+        policy.retry_host_predicate.append(
+            RetryPolicy.RetryHostPredicate(
+                name="envoy.retry_host_predicates.previous_hosts", typed_config=packed(PreviousHostsPredicate())
+            )
+        )
+        policy.host_selection_retry_max_attempts = _HOST_ATTEMPTS
+    return policy
+
+
+def _mirror(mirror: Mirror) -> RouteAction.RequestMirrorPolicy:
+    return RouteAction.RequestMirrorPolicy(
+        cluster=mirror.backend, runtime_fraction=RuntimeFractionalPercent(default_value=share(mirror.percent))
+    )
+
+
+def _hash_policy(key: HashKey) -> RouteAction.HashPolicy:
+    policy = RouteAction.HashPolicy()
+    if key.header:
+        policy.header.header_name = key.header
+    elif key.cookie:
+        policy.cookie.name = key.cookie
+        policy.cookie.path = key.cookie_path
+        policy.cookie.ttl.CopyFrom(duration(key.cookie_ttl))
+    elif key.query:
+        policy.query_parameter.name = key.query
+    else:
+        policy.connection_properties.source_ip = True
+    return policy

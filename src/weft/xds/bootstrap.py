@@ -1,0 +1,162 @@
+"""The bootstrap an agent starts its Envoy with: where the control plane is, who we are, what bounds the process."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Admin, Bootstrap, LayeredRuntime, RuntimeLayer
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.address_pb2 import Address, Pipe
+from envoy.config.core.v3.base_pb2 import Node
+from envoy.config.core.v3.config_source_pb2 import V3, ApiConfigSource
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.config.core.v3.grpc_service_pb2 import GrpcService
+from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint as EnvoyEndpoint
+from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.extensions.bootstrap.internal_listener.v3.internal_listener_pb2 import InternalListener
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
+
+from weft.model.workload import SocketAddress
+from weft.xds.limits import CONNECT_SECONDS
+from weft.xds.messages import duration, packed, tcp_address
+from weft.xds.overload import overload_manager
+from weft.xds.protocol_options import CLUSTER_EXTENSION, client_options
+from weft.xds.stats import stats_config
+from weft.xds.tls import (
+    ALPN_HTTP2,
+    BUNDLE_FILE,
+    CERTIFICATES_DIRECTORY,
+    IDENTITY_FILE,
+    ads_source,
+    bundle_secret,
+    identity_secret,
+    mesh_client_socket,
+)
+
+XDS_CLUSTER = "weft-control-plane"
+_BACKOFF_BASE_SECONDS = 0.2
+_BACKOFF_MAX_SECONDS = 5.0
+_RE2_MAX_PROGRAM_SIZE = 32768
+"""Envoy refuses patterns above 100 by default, which honest ones exceed; RE2 is linear whatever the size."""
+_MAX_REQUESTS_PER_IO_CYCLE = 10
+"""One client's burst of HTTP/2 streams must not hold up the others' turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapParameters:
+    """What differs between proxies.
+
+    `node_id` is the proxy's name; `xds` ``HOST:PORT`` of the control plane and `xds_identity` the SPIFFE URI it must
+    prove; `admin` the path of Envoy's admin socket (made with mode 0600). `heap` bounds Envoy's memory, in bytes, and
+    `connections` the connections it accepts in all.
+    """
+
+    node_id: str
+    xds: str
+    xds_identity: str
+    admin: str
+    trust_domain: str
+    namespace: str = ""
+    heap: int = 1 << 30
+    connections: int = 20_000
+
+
+def build_bootstrap(parameters: BootstrapParameters) -> str:
+    """The bootstrap as JSON. Envoy is started in the workload's directory, to which file names are relative."""
+    bootstrap = Bootstrap(
+        node=Node(id=parameters.node_id, cluster=parameters.namespace or "weft"),
+        admin=Admin(address=Address(pipe=Pipe(path=parameters.admin, mode=0o600))),
+        static_resources=Bootstrap.StaticResources(clusters=[_control_plane(parameters)]),
+        dynamic_resources=Bootstrap.DynamicResources(
+            ads_config=_ads(), cds_config=ads_source(), lds_config=ads_source()
+        ),
+        layered_runtime=_runtime(),
+        overload_manager=overload_manager(parameters.heap, parameters.connections),
+        stats_config=stats_config(),
+        stats_flush_on_admin=True,
+        bootstrap_extensions=[
+            TypedExtensionConfig(name="envoy.bootstrap.internal_listener", typed_config=packed(InternalListener()))
+        ],
+    )
+    bootstrap.deferred_stat_options.enable_deferred_creation_stats = True
+    return _json(bootstrap)
+
+
+def build_secret_files(
+    chain_file: str = f"{CERTIFICATES_DIRECTORY}/chain.pem",
+    key_file: str = f"{CERTIFICATES_DIRECTORY}/key.pem",
+    bundle_file: str = f"{CERTIFICATES_DIRECTORY}/bundle.pem",
+    directory: str = CERTIFICATES_DIRECTORY,
+) -> dict[str, str]:
+    """The SDS files an agent writes once, by relative path (JSON). The names in them are relative as well.
+
+    Envoy reads the PEM files again when something in `directory` is replaced by a rename: swap a symlink there.
+    """
+    secrets = {
+        IDENTITY_FILE: identity_secret(chain_file, key_file, directory),
+        BUNDLE_FILE: bundle_secret(bundle_file, directory),
+    }
+    return {path: _json(DiscoveryResponse(resources=[packed(secret)])) for path, secret in secrets.items()}
+
+
+def _ads() -> ApiConfigSource:
+    """Delta ADS on one stream. After a failure Envoy waits a random time below a bound that doubles up to the
+    longest."""
+    grpc = GrpcService.EnvoyGrpc(cluster_name=XDS_CLUSTER)
+    grpc.retry_policy.retry_back_off.base_interval.CopyFrom(duration(_BACKOFF_BASE_SECONDS))
+    grpc.retry_policy.retry_back_off.max_interval.CopyFrom(duration(_BACKOFF_MAX_SECONDS))
+    return ApiConfigSource(
+        api_type=ApiConfigSource.DELTA_GRPC,
+        transport_api_version=V3,
+        grpc_services=[GrpcService(envoy_grpc=grpc)],
+        set_node_on_first_message_only=True,
+    )
+
+
+def _control_plane(parameters: BootstrapParameters) -> Cluster:
+    """HTTP/2 over mutual TLS to exactly the control plane's identity."""
+    host, _, port = parameters.xds.rpartition(":")
+    host = host.strip("[]")
+    endpoint = EnvoyEndpoint(address=tcp_address(SocketAddress(host, int(port))))
+    cluster = Cluster(
+        name=XDS_CLUSTER,
+        type=Cluster.STATIC if _is_ip(host) else Cluster.STRICT_DNS,
+        connect_timeout=duration(CONNECT_SECONDS),
+        load_assignment=ClusterLoadAssignment(
+            cluster_name=XDS_CLUSTER,
+            endpoints=[LocalityLbEndpoints(lb_endpoints=[LbEndpoint(endpoint=endpoint)])],
+        ),
+        transport_socket=mesh_client_socket((parameters.xds_identity,), parameters.trust_domain, ALPN_HTTP2),
+    )
+    cluster.typed_extension_protocol_options[CLUSTER_EXTENSION].CopyFrom(
+        client_options(http2=True, upgrades=False, keepalive=True, idle=None)
+    )
+    return cluster
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _runtime() -> LayeredRuntime:
+    values = Struct()
+    values.update(
+        {
+            "re2.max_program_size.error_level": _RE2_MAX_PROGRAM_SIZE,
+            "http.max_requests_per_io_cycle": _MAX_REQUESTS_PER_IO_CYCLE,
+        }
+    )
+    return LayeredRuntime(layers=[RuntimeLayer(name="weft", static_layer=values)])
+
+
+def _json(message: Message) -> str:
+    return MessageToJson(message, preserving_proto_field_name=True, sort_keys=True) + "\n"

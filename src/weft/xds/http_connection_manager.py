@@ -1,0 +1,95 @@
+"""The HTTP connection manager in its three places: at the edge, before the application, on the application's way out.
+
+Everything a client could use to be mistaken for something else is normalised or refused (docs/security.md): paths,
+hosts, header names, internal headers, forwarded client certificates.
+"""
+
+from __future__ import annotations
+
+from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.config.listener.v3.listener_components_pb2 import Filter
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+    HttpFilter,
+    Rds,
+)
+from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+
+from weft.xds.filters.chain import gateway_filters, inbound_filters, outbound_filters
+from weft.xds.limits import EDGE, MAX_HEADERS_KIB, MESH, DownstreamLimits
+from weft.xds.messages import duration, packed
+from weft.xds.protocol_options import server_common, server_http1, server_http2
+from weft.xds.tls import ads_source
+
+_NAME = "envoy.filters.network.http_connection_manager"
+_INTERNAL_HEADERS = "x-envoy-"
+"""Request headers with which a client could steer Envoy: timeouts, retries, alternative statistics."""
+
+
+def inbound_manager(routes: RouteConfiguration, *, upgrades: bool) -> Filter:
+    """Before the application. The caller's identity is passed on in x-forwarded-client-cert, whatever it sent there."""
+    manager = _manager("inbound", MESH, inbound_filters(), upgrades=upgrades)
+    manager.route_config.CopyFrom(routes)
+    manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
+    manager.set_current_client_cert_details.uri = True
+    return _filter(manager)
+
+
+def outbound_manager(route_name: str, *, allow_any: bool) -> Filter:
+    """On the application's way out: routes by host over the stream's route configuration."""
+    manager = _manager("outbound", MESH, outbound_filters(allow_any=allow_any), upgrades=True)
+    manager.rds.CopyFrom(Rds(config_source=ads_source(), route_config_name=route_name))
+    return _filter(manager)
+
+
+def gateway_manager(route_name: str) -> Filter:
+    """At the edge: clients are strangers, their addresses are believed only as far as the connection shows."""
+    manager = _manager("gateway", EDGE, gateway_filters(), upgrades=False)
+    manager.rds.CopyFrom(Rds(config_source=ads_source(), route_config_name=route_name))
+    manager.use_remote_address.value = True
+    manager.skip_xff_append = False
+    manager.generate_request_id.value = True
+    return _filter(manager)
+
+
+def _manager(
+    place: str, limits: DownstreamLimits, filters: list[HttpFilter], *, upgrades: bool
+) -> HttpConnectionManager:
+    return HttpConnectionManager(
+        stat_prefix=place,
+        codec_type=HttpConnectionManager.AUTO,
+        http_filters=filters,
+        common_http_protocol_options=server_common(limits),
+        http_protocol_options=server_http1(),
+        http2_protocol_options=server_http2(limits, upgrades=upgrades),
+        max_request_headers_kb=UInt32Value(value=MAX_HEADERS_KIB),
+        stream_idle_timeout=duration(limits.stream_idle),
+        request_headers_timeout=duration(limits.headers),
+        normalize_path=BoolValue(value=True),
+        merge_slashes=True,
+        path_with_escaped_slashes_action=HttpConnectionManager.REJECT_REQUEST,
+        strip_trailing_host_dot=True,
+        stream_error_on_invalid_http_message=BoolValue(value=True),
+        server_header_transformation=HttpConnectionManager.PASS_THROUGH,
+        use_remote_address=BoolValue(value=False),
+        skip_xff_append=True,
+        generate_request_id=BoolValue(value=False),
+        forward_client_cert_details=HttpConnectionManager.SANITIZE,
+        early_header_mutation_extensions=[_without_internal_headers()],
+    )
+
+
+def _without_internal_headers() -> TypedExtensionConfig:
+    remove = HeaderMutation.RemoveOnMatch(key_matcher=StringMatcher(prefix=_INTERNAL_HEADERS))
+    return TypedExtensionConfig(
+        name="envoy.http.early_header_mutation.header_mutation",
+        typed_config=packed(header_mutation_pb2.HeaderMutation(mutations=[HeaderMutation(remove_on_match=remove)])),
+    )
+
+
+def _filter(manager: HttpConnectionManager) -> Filter:
+    return Filter(name=_NAME, typed_config=packed(manager))

@@ -1,0 +1,50 @@
+"""The numbers every generated proxy is given, and why: sizes, counts and times that bound what a peer can make it hold.
+
+They follow Envoy's page "Configuring Envoy as an edge proxy"; inside the mesh, where the peer has proved an identity,
+buffers are larger and waiting is allowed for longer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MAX_CONCURRENT_STREAMS = 100
+"""Streams per HTTP/2 connection; more of them open another connection."""
+MAX_HEADERS = 100
+MAX_HEADERS_KIB = 60
+MAX_DIRECT_RESPONSE = 1 << 20
+"""Bytes of a direct response's body; Envoy's own default of 4096 is less than documents may hold."""
+CONNECTION_WINDOW = 1 << 20
+TLS_HANDSHAKE_SECONDS = 10.0
+LISTENER_FILTER_SECONDS = 5.0
+TCP_IDLE_SECONDS = 3600.0
+"""After an hour without a byte a TCP connection is closed, also one tunnelled through HTTP."""
+CONNECT_SECONDS = 5.0
+APPLICATION_IDLE_SECONDS = 1.5
+"""How long a connection to the application is kept for the next request. Servers close idle connections on their side
+(gunicorn after 2 s, node and uvicorn after 5 s), and a request that meets the closing would fail."""
+KEEPALIVE_INTERVAL_SECONDS = 30.0
+KEEPALIVE_TIMEOUT_SECONDS = 10.0
+"""HTTP/2 pings between proxies find a peer that vanished without closing its connections."""
+MAX_CONNECTIONS = 4096
+MAX_REQUESTS = 65536
+MAX_RETRIES = 1024
+"""Circuit breakers where no DestinationRule sets them: bounds against runaway use, well above honest load. Envoy's
+default of 3 concurrent retries would let requests fail while an instance goes away."""
+
+
+@dataclass(frozen=True, slots=True)
+class DownstreamLimits:
+    """Limits towards clients. Sizes in bytes, times in seconds."""
+
+    buffer: int
+    stream_window: int
+    stream_idle: float
+    connection_idle: float
+    headers: float
+
+
+EDGE = DownstreamLimits(buffer=32 << 10, stream_window=64 << 10, stream_idle=300.0, connection_idle=300.0, headers=10.0)
+MESH = DownstreamLimits(
+    buffer=256 << 10, stream_window=256 << 10, stream_idle=3600.0, connection_idle=3600.0, headers=30.0
+)

@@ -1,0 +1,64 @@
+"""Parts that all listeners have: address, buffers, filter chains, inspectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from envoy.config.core.v3.base_pb2 import TransportSocket
+from envoy.config.listener.v3.listener_components_pb2 import (
+    Filter,
+    FilterChain,
+    FilterChainMatch,
+    ListenerFilter,
+)
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
+from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+
+from weft.model.workload import SocketAddress
+from weft.xds.limits import LISTENER_FILTER_SECONDS, TCP_IDLE_SECONDS, TLS_HANDSHAKE_SECONDS
+from weft.xds.messages import duration, packed, tcp_address
+
+
+def tcp_listener(name: str, where: SocketAddress, buffer: int, chains: Iterable[FilterChain]) -> Listener:
+    """A listener that has `where` to itself: no other process may bind the port too."""
+    return Listener(
+        name=name,
+        stat_prefix=name,
+        address=tcp_address(where),
+        filter_chains=chains,
+        per_connection_buffer_limit_bytes=UInt32Value(value=buffer),
+        enable_reuse_port=BoolValue(value=False),
+        listener_filters_timeout=duration(LISTENER_FILTER_SECONDS),
+    )
+
+
+def filter_chain(
+    name: str, network_filter: Filter, match: FilterChainMatch | None = None, socket: TransportSocket | None = None
+) -> FilterChain:
+    """A chain that ends in `network_filter`; without `match` it takes whatever no other chain takes."""
+    chain = FilterChain(name=name, filters=[network_filter])
+    if match is not None:
+        chain.filter_chain_match.CopyFrom(match)
+    if socket is not None:
+        chain.transport_socket.CopyFrom(socket)
+        chain.transport_socket_connect_timeout.CopyFrom(duration(TLS_HANDSHAKE_SECONDS))
+    return chain
+
+
+def tcp_proxy(stat_prefix: str, cluster: str) -> Filter:
+    """Bytes to and from `cluster`."""
+    proxy = TcpProxy(stat_prefix=stat_prefix, cluster=cluster, idle_timeout=duration(TCP_IDLE_SECONDS))
+    return Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
+
+
+def tls_inspector() -> ListenerFilter:
+    """Reads server name and ALPN before the handshake, for chains chosen by them."""
+    return ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=packed(TlsInspector()))
+
+
+def http_inspector() -> ListenerFilter:
+    """Reads the first bytes and tells HTTP from anything else."""
+    return ListenerFilter(name="envoy.filters.listener.http_inspector", typed_config=packed(HttpInspector()))

@@ -1,0 +1,71 @@
+"""Small pieces that several encoders need: durations, Any, addresses, string matchers, provenance metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from envoy.config.core.v3.address_pb2 import Address
+from envoy.config.core.v3.address_pb2 import SocketAddress as EnvoySocketAddress
+from envoy.config.core.v3.base_pb2 import Metadata
+from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from envoy.type.v3.percent_pb2 import FractionalPercent
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from weft.mesh.routes import TextMatch
+from weft.model.origin import Origin
+from weft.model.workload import SocketAddress
+
+_MILLION = 1_000_000
+_NANOSECONDS = 1_000_000_000
+
+
+def duration(seconds: float) -> Duration:
+    """`seconds` as a protobuf duration, to the nanosecond."""
+    whole, nanos = divmod(round(seconds * _NANOSECONDS), _NANOSECONDS)
+    return Duration(seconds=whole, nanos=nanos)
+
+
+def packed(message: Message) -> AnyMessage:
+    """`message` in an Any, serialised in one order."""
+    any_message = AnyMessage()
+    any_message.Pack(message, deterministic=True)
+    return any_message
+
+
+def tcp_address(where: SocketAddress) -> Address:
+    """An IP address and port."""
+    return Address(socket_address=EnvoySocketAddress(address=where.host, port_value=where.port))
+
+
+def share(percent: float) -> FractionalPercent:
+    """`percent` (0 to 100) in millionths, the finest Envoy has."""
+    parts = min(max(round(percent * _MILLION / 100), 0), _MILLION)
+    return FractionalPercent(numerator=parts, denominator=FractionalPercent.MILLION)
+
+
+def regex(pattern: str, *, ignore_case: bool = False) -> RegexMatcher:
+    """An RE2 pattern that must match the whole text."""
+    return RegexMatcher(regex=f"(?i){pattern}" if ignore_case else pattern)
+
+
+def string_matcher(match: TextMatch) -> StringMatcher:
+    """`match` as a string matcher. Not for ``present``, which is no condition on a text."""
+    if match.kind == "regex":
+        return StringMatcher(safe_regex=regex(match.value, ignore_case=match.ignore_case))
+    if match.kind == "exact":
+        return StringMatcher(exact=match.value, ignore_case=match.ignore_case)
+    return StringMatcher(prefix=match.value, ignore_case=match.ignore_case)
+
+
+def provenance(origins: Iterable[Origin], subject: str) -> Metadata:
+    """Metadata that says which documents made a thing: ``%METADATA(ROUTE:weft:src)%`` prints it in an access log."""
+    metadata = Metadata()
+    fields = metadata.filter_metadata["weft"].fields
+    if source := ", ".join(map(str, origins)):
+        fields["src"].string_value = source
+    if subject:
+        fields["object"].string_value = subject
+    return metadata

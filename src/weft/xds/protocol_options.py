@@ -1,0 +1,89 @@
+"""How HTTP is spoken on a connection: HTTP/2 and HTTP/1 options for both sides, and those of a cluster."""
+
+from __future__ import annotations
+
+from envoy.config.core.v3.protocol_pb2 import (
+    Http1ProtocolOptions,
+    Http2ProtocolOptions,
+    HttpProtocolOptions,
+    KeepaliveSettings,
+)
+from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import (
+    HttpProtocolOptions as ClusterHttpOptions,
+)
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+
+from weft.xds.limits import (
+    CONNECTION_WINDOW,
+    KEEPALIVE_INTERVAL_SECONDS,
+    KEEPALIVE_TIMEOUT_SECONDS,
+    MAX_CONCURRENT_STREAMS,
+    MAX_HEADERS,
+    MESH,
+    DownstreamLimits,
+)
+from weft.xds.messages import duration, packed
+
+CLUSTER_EXTENSION = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def server_http1() -> Http1ProtocolOptions:
+    """HTTP/1 from clients; an invalid message ends its own stream only."""
+    return Http1ProtocolOptions(override_stream_error_on_invalid_http_message=BoolValue(value=True))
+
+
+def server_http2(limits: DownstreamLimits, *, upgrades: bool) -> Http2ProtocolOptions:
+    """HTTP/2 from clients. `upgrades` allows extended CONNECT (RFC 8441), which WebSocket needs."""
+    return Http2ProtocolOptions(
+        max_concurrent_streams=UInt32Value(value=MAX_CONCURRENT_STREAMS),
+        initial_stream_window_size=UInt32Value(value=limits.stream_window),
+        initial_connection_window_size=UInt32Value(value=CONNECTION_WINDOW),
+        override_stream_error_on_invalid_http_message=BoolValue(value=True),
+        allow_connect=upgrades,
+    )
+
+
+def server_common(limits: DownstreamLimits) -> HttpProtocolOptions:
+    """Limits on clients' connections, whatever the version. Header names with underscores are refused: behind the
+    proxy they may be folded together with names that have dashes."""
+    return HttpProtocolOptions(
+        idle_timeout=duration(limits.connection_idle),
+        max_headers_count=UInt32Value(value=MAX_HEADERS),
+        headers_with_underscores_action=HttpProtocolOptions.REJECT_REQUEST,
+    )
+
+
+def client_options(
+    *,
+    http2: bool,
+    upgrades: bool,
+    keepalive: bool,
+    idle: float | None,
+    max_requests_per_connection: int | None = None,
+    max_concurrent_streams: int | None = None,
+) -> AnyMessage:
+    """HTTP towards a cluster's endpoints, in one explicit version. `idle` in seconds; None leaves Envoy's hour."""
+    common = HttpProtocolOptions()
+    if idle is not None:
+        common.idle_timeout.CopyFrom(duration(idle))
+    if max_requests_per_connection:
+        common.max_requests_per_connection.value = max_requests_per_connection
+    explicit = ClusterHttpOptions.ExplicitHttpConfig()
+    if http2:
+        options = Http2ProtocolOptions(
+            max_concurrent_streams=UInt32Value(value=max_concurrent_streams or MAX_CONCURRENT_STREAMS),
+            initial_stream_window_size=UInt32Value(value=MESH.stream_window),
+            initial_connection_window_size=UInt32Value(value=CONNECTION_WINDOW),
+            allow_connect=upgrades,
+        )
+        if keepalive:
+            options.connection_keepalive.CopyFrom(_keepalive())
+        explicit.http2_protocol_options.CopyFrom(options)
+    else:
+        explicit.http_protocol_options.CopyFrom(Http1ProtocolOptions())
+    return packed(ClusterHttpOptions(common_http_protocol_options=common, explicit_http_config=explicit))
+
+
+def _keepalive() -> KeepaliveSettings:
+    return KeepaliveSettings(interval=duration(KEEPALIVE_INTERVAL_SECONDS), timeout=duration(KEEPALIVE_TIMEOUT_SECONDS))

@@ -1,0 +1,167 @@
+"""RDS: virtual hosts of the mesh as Envoy's, each encoded for itself and joined into a route configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
+from envoy.config.route.v3.route_components_pb2 import Route, RouteMatch
+from envoy.config.route.v3.route_components_pb2 import VirtualHost as EnvoyVirtualHost
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+
+from weft.mesh.routes import NO_BACKEND, Forward, Redirect, Respond, Rule, VirtualHost, WeightedBackend
+from weft.model.origin import Origin
+from weft.xds.actions import connect_action, forward_action, redirect_action, respond_action
+from weft.xds.filters.chain import route_filters
+from weft.xds.headers import envoy_headers, host_of
+from weft.xds.limits import MAX_DIRECT_RESPONSE
+from weft.xds.matches import route_match
+from weft.xds.messages import provenance, share
+
+
+def route_configuration(name: str, hosts: Iterable[bytes], *, ignore_port: bool = False) -> RouteConfiguration:
+    """A route configuration of `hosts`, as `virtual_host` made them.
+
+    `ignore_port` matches hosts whatever port the client wrote; the header itself stays as it is.
+    """
+    message = RouteConfiguration.FromString(b"".join(hosts))
+    message.name = name
+    message.ignore_port_in_host_matching = ignore_port
+    message.max_direct_response_body_size_bytes.CopyFrom(UInt32Value(value=MAX_DIRECT_RESPONSE))
+    message.validate_clusters.CopyFrom(BoolValue(value=False))
+    return message
+
+
+def virtual_host(host: VirtualHost, name: str, domains: tuple[str, ...], tunnel: str = "") -> bytes:
+    """`host` under `name`, answering to `domains`. `tunnel` names the cluster that CONNECT requests are led to.
+
+    The result is a serialised RouteConfiguration that holds nothing else; such texts can be joined.
+    """
+    routes = [connect_route(tunnel)] if tunnel else []
+    for rule in host.rules:
+        routes.extend(_routes(rule, host.upgrades))
+    return host_part(EnvoyVirtualHost(name=name, domains=domains, routes=routes))
+
+
+def host_part(host: EnvoyVirtualHost) -> bytes:
+    """A virtual host in the form that `route_configuration` joins."""
+    return RouteConfiguration(virtual_hosts=[host]).SerializeToString(deterministic=True)
+
+
+def connect_route(cluster: str) -> Route:
+    """Every CONNECT of a virtual host, led to `cluster`."""
+    match = RouteMatch()
+    match.connect_matcher.SetInParent()
+    return Route(name="connect", match=match, route=connect_action(cluster))
+
+
+def clusters_of(hosts: Iterable[VirtualHost]) -> tuple[str, ...]:
+    """The backends that rules of `hosts` name, sorted."""
+    names: set[str] = set()
+    for host in hosts:
+        for rule in host.rules:
+            if isinstance(rule.action, Forward):
+                names.update(backend.backend for backend in rule.action.backends if backend.weight)
+                names.update(mirror.backend for mirror in rule.action.mirrors)
+    return tuple(sorted(names - {NO_BACKEND}))
+
+
+def origins_of(hosts: Iterable[VirtualHost]) -> tuple[Origin, ...]:
+    """The places of all rules, in order, each once."""
+    return tuple(dict.fromkeys(rule.origin for host in hosts for rule in host.rules))
+
+
+def _routes(rule: Rule, upgrades: tuple[str, ...]) -> Iterator[Route]:
+    """The routes of one rule: one, unless its backends rewrite the path each in its own way."""
+    match = route_match(rule.match)
+    if match is None:
+        return
+    action = rule.action
+    if isinstance(action, Redirect):
+        route = _route(rule, match)
+        route.redirect.CopyFrom(redirect_action(action, rule.match.path))
+        yield route
+        return
+    if isinstance(action, Respond):
+        yield _response(rule, match, action)
+        return
+    backends = tuple(backend for backend in action.backends if backend.weight > 0)
+    if all(backend.backend == NO_BACKEND for backend in backends):
+        yield _response(rule, match, Respond(action.missing_status if backends else 500))
+        return
+    if len({backend.path_rewrite for backend in backends}) == 1:
+        yield _forwarding(rule, match, action, backends, upgrades)
+        return
+    for share_match, backend in _shares(match, backends):
+        yield _forwarding(rule, share_match, action, (backend,), upgrades)
+
+
+def _shares(match: RouteMatch, backends: tuple[WeightedBackend, ...]) -> Iterator[tuple[RouteMatch, WeightedBackend]]:
+    """One match per backend. Envoy draws one number per request, so each route takes what lies below its upper bound
+    and was not taken before."""
+    total = sum(backend.weight for backend in backends)
+    below = 0
+    for backend in backends:
+        below += backend.weight
+        part = RouteMatch()
+        part.CopyFrom(match)
+        if below < total:
+            part.runtime_fraction.CopyFrom(RuntimeFractionalPercent(default_value=share(100 * below / total)))
+        yield part, backend
+
+
+def _forwarding(
+    rule: Rule,
+    match: RouteMatch,
+    forward: Forward,
+    backends: tuple[WeightedBackend, ...],
+    upgrades: tuple[str, ...],
+) -> Route:
+    host = host_of(rule.request)
+    if host and not forward.host_rewrite:
+        forward = replace(forward, host_rewrite=host)
+    route = _route(rule, match)
+    route.route.CopyFrom(forward_action(forward, backends, rule.match.path, upgrades))
+    if len(backends) == 1:
+        _add_backend_headers(route, backends[0])
+    return route
+
+
+def _add_backend_headers(route: Route, backend: WeightedBackend) -> None:
+    """The header changes of an only backend, in front: Envoy too applies those of a weighted cluster first."""
+    request, response = envoy_headers(backend.request), envoy_headers(backend.response)
+    for field, first in (
+        (route.request_headers_to_add, request.add),
+        (route.response_headers_to_add, response.add),
+    ):
+        rest = list(field)
+        del field[:]
+        field.extend([*first, *rest])
+    for names, more in (
+        (route.request_headers_to_remove, request.remove),
+        (route.response_headers_to_remove, response.remove),
+    ):
+        names.extend(name for name in more if name not in names)
+
+
+def _response(rule: Rule, match: RouteMatch, respond: Respond) -> Route:
+    route = _route(rule, match)
+    route.direct_response.CopyFrom(respond_action(respond))
+    return route
+
+
+def _route(rule: Rule, match: RouteMatch) -> Route:
+    """What all actions share: name, provenance, header changes, filters."""
+    request, response = envoy_headers(rule.request), envoy_headers(rule.response)
+    return Route(
+        name=rule.name,
+        match=match,
+        metadata=provenance((rule.origin,), str(rule.object) if rule.object is not None else ""),
+        request_headers_to_add=request.add,
+        request_headers_to_remove=request.remove,
+        response_headers_to_add=response.add,
+        response_headers_to_remove=response.remove,
+        typed_per_filter_config=route_filters(rule),
+    )

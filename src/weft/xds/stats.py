@@ -1,0 +1,33 @@
+"""Which statistics a proxy keeps: those that somebody reads. Each costs memory per cluster and time per request."""
+
+from __future__ import annotations
+
+from envoy.config.metrics.v3.stats_pb2 import StatsConfig, StatsMatcher
+from envoy.type.matcher.v3.string_pb2 import ListStringMatcher, StringMatcher
+from google.protobuf.wrappers_pb2 import BoolValue
+
+_PREFIXES = ("server.", "listener_manager.", "cluster_manager.", "control_plane.", "runtime.", "overload.")
+_SUFFIXES = (
+    "downstream_cx_active",
+    "downstream_rq_active",
+    "upstream_cx_active",
+    "upstream_rq_active",
+    "upstream_rq_total",
+    "outlier_detection.ejections_active",
+    "membership_healthy",
+    "ssl.handshake",
+    "ssl.connection_error",
+    "ssl.fail_verify_san",
+    "ssl.fail_verify_error",
+    "ssl.fail_verify_no_cert",
+)
+
+
+def stats_config() -> StatsConfig:
+    """The process itself and its configuration, requests in flight (for an ordered stop), ejections, failed TLS."""
+    patterns = [StringMatcher(prefix=prefix) for prefix in _PREFIXES]
+    patterns += [StringMatcher(suffix=suffix) for suffix in _SUFFIXES]
+    return StatsConfig(
+        use_all_default_tags=BoolValue(value=False),
+        stats_matcher=StatsMatcher(inclusion_list=ListStringMatcher(patterns=patterns)),
+    )

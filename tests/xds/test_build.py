@@ -1,0 +1,188 @@
+"""build_xds: layers, sharing, and configurations that a real Envoy accepts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from support.certificates import TestAuthority, write_workload_directory
+from support.envoy import validate
+from support.static import static_bootstrap
+from support.views import (
+    BACKEND,
+    HOST,
+    backend,
+    endpoint,
+    gateway,
+    gateway_port,
+    identity,
+    inbound,
+    outbound,
+    rule,
+    sidecar,
+    virtual_host,
+)
+from weft.mesh.memo import Memo
+from weft.mesh.routes import Forward, WeightedBackend
+from weft.mesh.services import EndpointSet, MutualTlsMode, Protocol, backend_name
+from weft.mesh.views import Certificate, GatewayServer, ProxyView, Tunnel, UpstreamPort
+from weft.model.origin import Origin
+from weft.model.workload import SocketAddress
+from weft.xds.bootstrap import BootstrapParameters, build_bootstrap
+from weft.xds.build import build_xds
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, TYPES
+
+
+@pytest.fixture(scope="session")
+def workload_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("workload")
+    authority = TestAuthority()
+    write_workload_directory(directory, authority.issue(uri=str(identity("reviews"))), authority.bundle)
+    return directory
+
+
+def _everything() -> ProxyView:
+    tcp = backend_name("db.default.svc.cluster.local", 5432)
+    auto = backend_name("any.default.svc.cluster.local", 7000)
+    socket = backend_name("chat.default.svc.cluster.local", 80)
+    external = backend_name("cdn.default.svc.cluster.local", 80)
+    backends = (
+        backend(),
+        backend(tcp, protocol=Protocol.TCP),
+        backend(auto, protocol=Protocol.AUTO, tls="mixed"),
+        backend(socket, protocol=Protocol.WEBSOCKET, tls="none"),
+        backend(external, external_name="cdn.example.com", tls="none", identities=()),
+    )
+    hosts = (
+        virtual_host(),
+        virtual_host(
+            [rule(Forward((WeightedBackend(auto),)))],
+            name="any",
+            port=7000,
+            domains=("any", "any.default.svc.cluster.local"),
+        ),
+        virtual_host(
+            [rule(Forward((WeightedBackend(socket),)))],
+            name="chat",
+            port=80,
+            domains=("chat",),
+            upgrades=("websocket",),
+        ),
+        virtual_host([rule(Forward((WeightedBackend(external),)))], name="cdn", port=80, domains=("cdn",)),
+    )
+    view = outbound(
+        backends=backends,
+        endpoints=tuple(
+            EndpointSet(each.name, (endpoint(20001), endpoint(20010, mutual_tls=False))) for each in backends
+        ),
+        virtual_hosts=hosts,
+        tunnels=(Tunnel(("db", "db.default.svc.cluster.local"), 5432, tcp),),
+        allow_any=True,
+    )
+    upstreams = (
+        UpstreamPort(SocketAddress("127.0.0.1", 20020), "db.default.svc.cluster.local", 5432, Protocol.TCP, tcp),
+        UpstreamPort(SocketAddress("127.0.0.1", 20021), HOST, 9080, Protocol.HTTP, BACKEND),
+        UpstreamPort(SocketAddress("127.0.0.1", 20022), "any.default.svc.cluster.local", 7000, Protocol.AUTO, auto),
+    )
+    ports = tuple(
+        inbound(21000 + index, 22000 + index, port=9000 + index, protocol=protocol, mode=mode)
+        for index, (protocol, mode) in enumerate((p, m) for p in Protocol for m in MutualTlsMode)
+    )
+    return sidecar(view, inbound=ports, upstreams=upstreams)
+
+
+def _https() -> ProxyView:
+    leaf = TestAuthority().issue(dns=("a.example.com",))
+    servers = (
+        GatewayServer("a", "a.example.com", ("default/a",)),
+        GatewayServer("wild", "*.example.com", ("default/a",)),
+        GatewayServer("twice", "a.example.com", ("default/a",)),
+        GatewayServer("bare", "b.example.com", ()),
+        GatewayServer("rest", "*", ("default/a",)),
+    )
+    port = gateway_port(port=443, protocol="HTTPS", servers=servers)
+    return gateway(port, certificates=(Certificate("default/a", leaf.chain, leaf.key, Origin("secret.yaml", 1)),))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [sidecar(), gateway(), _everything(), _https(), sidecar(proxy_listen=None, inbound=())],
+    ids=["sidecar", "gateway", "everything", "https", "nothing-of-its-own"],
+)
+def test_envoy_accepts_what_is_built(view: ProxyView, workload_directory: Path) -> None:
+    snapshot = build_xds(view, 1, Memo())
+    assert snapshot.problems == ()
+    assert validate(static_bootstrap(snapshot), workload_directory) == ""
+
+
+def test_envoy_refuses_a_broken_configuration(workload_directory: Path) -> None:
+    broken = static_bootstrap(build_xds(sidecar(), 1, Memo())).replace('"TLSv1_3"', '"TLSv9"')
+    assert "TLSv9" in validate(broken, workload_directory)
+
+
+@pytest.mark.parametrize("xds", ["127.0.0.1:15012", "[::1]:15012", "mesh.example.com:15012"])
+def test_envoy_accepts_the_bootstrap(xds: str, workload_directory: Path) -> None:
+    parameters = BootstrapParameters(
+        "reviews.default", xds, "spiffe://cluster.local/ns/weft-system/sa/weft-control-plane", "a.sock", "cluster.local"
+    )
+    assert validate(build_bootstrap(parameters), workload_directory) == ""
+
+
+def test_proxies_with_one_outbound_view_share_its_layer() -> None:
+    memo, view = Memo(), outbound()
+    one = build_xds(sidecar(view, proxy="a.default"), 1, memo)
+    other = build_xds(sidecar(view, proxy="b.default", inbound=()), 1, memo)
+    assert one.layers[0] is other.layers[0]
+    assert one.layers[1] is not other.layers[1]
+
+
+def test_unchanged_nodes_stay_the_same_resources_over_builds() -> None:
+    memo, view = Memo(), outbound()
+    first = build_xds(sidecar(view), 1, memo)
+    for revision in (2, 3, 4):
+        memo.begin()
+        build_xds(sidecar(view), revision, memo)
+    memo.begin()
+    changed = replace(view, endpoints=(EndpointSet(BACKEND, (endpoint(20001), endpoint(20002))),))
+    second = build_xds(sidecar(changed), 5, memo)
+    assert second.get(CLUSTER, BACKEND) is first.get(CLUSTER, BACKEND)
+    assert second.get(ENDPOINTS, BACKEND) is not first.get(ENDPOINTS, BACKEND)
+    for kind in TYPES:
+        before = {each.name: each.version for each in first.of_type(kind)}
+        after = {each.name: each.version for each in second.of_type(kind)}
+        changes = {name for name in after if after[name] != before[name]}
+        assert changes == ({BACKEND} if kind == ENDPOINTS else set())
+
+
+def test_a_build_without_memory_gives_the_same_bytes() -> None:
+    memo = Memo()
+    view = _everything()
+    build_xds(view, 1, memo)
+    memo.begin()
+    again, fresh = build_xds(view, 2, memo), build_xds(view, 2, Memo())
+    for kind in TYPES:
+        assert [each.delta_bytes for each in again.of_type(kind)] == [each.delta_bytes for each in fresh.of_type(kind)]
+
+
+def test_a_route_change_touches_no_listener() -> None:
+    before = build_xds(sidecar(), 1, Memo())
+    faulty = outbound(virtual_hosts=(virtual_host([rule(Forward((), timeout=1.0))], upgrades=("websocket",)),))
+    after = build_xds(sidecar(faulty), 2, Memo())
+    assert {r.name: r.version for r in before.of_type(LISTENER)} == {r.name: r.version for r in after.of_type(LISTENER)}
+    assert {r.version for r in before.of_type(ROUTES)} != {r.version for r in after.of_type(ROUTES)}
+
+
+def test_a_backend_nobody_defines_is_a_problem() -> None:
+    gone = backend_name("gone.default.svc.cluster.local", 80)
+    view = outbound(virtual_hosts=(virtual_host([rule(Forward((WeightedBackend(gone),)))]),))
+    problems = build_xds(sidecar(view), 1, Memo()).problems
+    assert [problem.code for problem in problems] == ["dangling-xds-reference"]
+    assert gone in problems[0].message
+    assert str(problems[0].origin) == "mesh.yaml:7"
+
+
+def test_only_the_gateway_has_its_certificates() -> None:
+    assert [each.name for each in build_xds(_https(), 1, Memo()).of_type(SECRET)] == ["default/a"]
+    assert not list(build_xds(_everything(), 1, Memo()).of_type(SECRET))

@@ -1,0 +1,41 @@
+"""Problems of the xDS server: what proxies refuse, and who was refused, without letting anyone fill the memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from weft.discovery.status import short_type
+from weft.discovery.subscription import Rejection
+from weft.model.origin import Origin
+from weft.model.problem import Problem, Severity
+
+_KEPT = 600.0
+"""Seconds for which a refusal is shown after it last happened."""
+
+
+class ProblemLog:
+    """The latest `size` different problems that have no lasting cause to be read from."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._problems: OrderedDict[tuple[str, str, str], tuple[Problem, float]] = OrderedDict()
+
+    def add(self, problem: Problem, now: float) -> bool:
+        """Record one; whether it is new (and not the same as one a short while ago)."""
+        key = (problem.code, problem.origin.source, problem.message)
+        known = self._problems.pop(key, None)
+        self._problems[key] = (problem, now)
+        if len(self._problems) > self._size:
+            self._problems.popitem(last=False)
+        return known is None or now - known[1] > _KEPT
+
+    def problems(self, now: float) -> tuple[Problem, ...]:
+        """Those of the last ten minutes."""
+        return tuple(problem for problem, since in self._problems.values() if now - since <= _KEPT)
+
+
+def nack_problem(proxy: str, rejection: Rejection) -> Problem:
+    """A refused resource, at the document that shaped it."""
+    origin = rejection.origins[0] if rejection.origins else Origin(f"proxy {proxy}")
+    message = f"proxy {proxy} refused {short_type(rejection.type_url)} {rejection.name!r}: {rejection.message}"
+    return Problem(Severity.ERROR, "nack", message, origin)

@@ -1,0 +1,204 @@
+"""The xDS server: ADS in both variants over gRPC, TLS 1.3 with client certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, cast
+
+from weft.discovery.grpc_tls import grpc
+from weft.discovery.hub import Hub
+from weft.discovery.limits import Limits
+from weft.discovery.peer import IdentityRefusedError, Peer, check_peer, peer_from_auth_context
+from weft.discovery.requests import delta_request, sotw_request
+from weft.discovery.session import RefusedRequestError
+from weft.discovery.stream import Stream, StreamEndedError
+from weft.model.workload import Workload
+
+SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+Lookup = Callable[[str], Workload | None]
+_STOP = 0.3
+
+
+class Material(Protocol):
+    """The server's key and certificates, PEM. `bundle` is what client certificates are checked against."""
+
+    @property
+    def key(self) -> str:
+        """The private key (ECDSA)."""
+
+    @property
+    def chain(self) -> str:
+        """The leaf certificate, then intermediates."""
+
+    @property
+    def bundle(self) -> str:
+        """Root certificates."""
+
+
+class XdsServer:
+    """Made, started, stopped by `serve_xds`."""
+
+    def __init__(self, hub: Hub[Any], lookup: Lookup, material: Callable[[], Material], limits: Limits) -> None:
+        self._hub = hub
+        self._lookup = lookup
+        self._material = material
+        self._limits = limits
+        self._current: Material = material()
+        self._streams: set[Stream] = set()
+        self._server = grpc.aio.server(options=_options(limits))
+        self._server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(
+                    SERVICE,
+                    {
+                        "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._delta),
+                        "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(self._sotw),
+                    },
+                ),
+            )
+        )
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port (`port` 0 lets the system choose). Raises OSError if that is not possible."""
+        credentials = grpc.dynamic_ssl_server_credentials(
+            _configuration(self._current), cast(Any, self._fetch), require_client_authentication=True
+        )
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}: {error}") from error
+        await self._server.start()
+        return bound
+
+    async def stop(self) -> None:
+        """End all streams and close the listener, in well under a second."""
+        for stream in tuple(self._streams):
+            stream.end(StreamEndedError("UNAVAILABLE", "the control plane is stopping"))
+        await self._server.stop(_STOP)
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """Called by gRPC before each handshake, in a thread of its own: new material, or None if it is the same."""
+        material = self._material()
+        if (material.key, material.chain, material.bundle) == (
+            self._current.key,
+            self._current.chain,
+            self._current.bundle,
+        ):
+            return None
+        self._current = material
+        return _configuration(material)
+
+    async def _delta(self, _: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        await self._serve(context, delta=True)
+
+    async def _sotw(self, _: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        await self._serve(context, delta=False)
+
+    async def _serve(self, context: grpc.aio.ServicerContext[bytes, bytes], *, delta: bool) -> None:
+        who = context.peer()
+        try:
+            peer = peer_from_auth_context(context.auth_context())
+            who = peer.name
+            await self._run(context, peer, delta=delta)
+        except IdentityRefusedError as error:
+            self._hub.report("identity-refused", who, str(error))
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+        except RefusedRequestError as error:
+            self._hub.report(error.code, who, str(error))
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except StreamEndedError as error:
+            if error.problem:
+                self._hub.report(error.problem, who, str(error))
+            if error.problem == "stuck":
+                raise asyncio.CancelledError from error  # a status could not get through either
+            await context.abort(grpc.StatusCode[error.code], str(error))
+
+    async def _run(self, context: grpc.aio.ServicerContext[bytes, bytes], peer: Peer, *, delta: bool) -> None:
+        async def read() -> bytes | None:
+            raw: object = await context.read()
+            return raw if isinstance(raw, bytes) else None
+
+        try:
+            async with asyncio.timeout(self._limits.first_request):
+                first = await read()
+                await self._hub.ready.wait()
+        except TimeoutError as error:
+            what = "the control plane has no configuration yet" if not self._hub.ready.is_set() else "no request came"
+            raise StreamEndedError("UNAVAILABLE", what) from error
+        if first is None:
+            return
+        node = delta_request(first)[0] if delta else sotw_request(first)[0]
+        workload = check_peer(peer, node, self._lookup(peer.name), time.time())
+        stream = self._hub.attach(peer, workload, delta=delta)
+        self._streams.add(stream)
+        try:
+            await stream.run(read, context.write, first)
+        finally:
+            self._streams.discard(stream)
+            self._hub.detach(stream)
+
+
+@asynccontextmanager
+async def serve_xds(
+    host: str,
+    port: int,
+    *,
+    material: Callable[[], Material],
+    hub: Hub[Any],
+    lookup: Lookup,
+    limits: Limits | None = None,
+) -> AsyncIterator[int]:
+    """Serve until the block is left; gives the bound port.
+
+    `material` is asked before every handshake (from gRPC's thread; it must be quick and not block): whatever it returns
+    then is used, so renewed certificates need no restart. `lookup` gives the registered workload of a proxy name.
+    Raises OSError if the address cannot be bound.
+    """
+    limits = limits or hub.limits
+    server = XdsServer(hub, lookup, material, limits)
+    bound = await server.start(host, port)
+    inspector = asyncio.create_task(_inspect(hub))
+    try:
+        yield bound
+    finally:
+        inspector.cancel()
+        await asyncio.gather(inspector, return_exceptions=True)
+        await server.stop()
+
+
+async def _inspect(hub: Hub[Any]) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        hub.inspect()
+
+
+def _configuration(material: Material) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(material.key.encode(), material.chain.encode())], root_certificates=material.bundle.encode()
+    )
+
+
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    def milliseconds(seconds: float) -> int:
+        return int(seconds * 1000)
+
+    return [
+        ("grpc.max_receive_message_length", limits.message_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_concurrent_streams", limits.streams_per_connection),
+        ("grpc.max_metadata_size", 16 << 10),
+        ("grpc.max_connection_age_ms", milliseconds(limits.connection_age)),
+        ("grpc.max_connection_age_grace_ms", milliseconds(limits.connection_grace)),
+        ("grpc.max_connection_idle_ms", milliseconds(limits.connection_idle)),
+        ("grpc.server_handshake_timeout_ms", milliseconds(limits.handshake)),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.max_ping_strikes", 10),
+        ("grpc.so_reuseport", 0),
+    ]

@@ -1,0 +1,78 @@
+"""What the hub reports: the state of proxies, refused resources, the outcome of waiting for a revision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from weft.model.origin import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """A proxy refused a resource. `type` is its short name (``Listener``), `message` the proxy's own words."""
+
+    proxy: str
+    type: str
+    resource: str
+    message: str
+    origins: tuple[Origin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TypeStatus:
+    """One resource type of one stream. `subscribed` counts names; with `wildcard`, all the proxy is entitled to.
+
+    `sent`, `acked` and `nacked` count responses; `pending` resources that the proxy does not hold as it should,
+    `rejected` those it refuses at present.
+    """
+
+    type: str
+    wildcard: bool
+    subscribed: int
+    sent: int
+    acked: int
+    nacked: int
+    pending: int
+    rejected: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyStatus:
+    """One connected stream. Times are seconds since the epoch; `revision` is that of its snapshot."""
+
+    name: str
+    variant: Literal["delta", "sotw"]
+    connected: float
+    certificate_expires: float
+    revision: int
+    revision_acked: int
+    bytes_sent: int
+    types: tuple[TypeStatus, ...]
+    last_nack: Nack | None
+
+    @property
+    def pending(self) -> bool:
+        """Whether the proxy has not acknowledged everything yet."""
+        return self.revision_acked < self.revision
+
+
+@dataclass(frozen=True, slots=True)
+class WaitResult:
+    """Proxies whose configuration changed with a revision. `gone` were concerned, but have disconnected.
+
+    A proxy that refused something is in `nacked`, not in `confirmed`. `published` is False when the wait timed out
+    before the revision was offered to anyone.
+    """
+
+    confirmed: tuple[str, ...]
+    nacked: tuple[Nack, ...]
+    pending: tuple[str, ...]
+    gone: tuple[str, ...] = ()
+    published: bool = True
+
+
+def short_type(type_url: str) -> str:
+    """``Cluster`` for ``type.googleapis.com/envoy.config.cluster.v3.Cluster``."""
+    return type_url.rpartition("/")[2].rpartition(".")[2]

@@ -1,0 +1,62 @@
+"""Waiting until the proxies concerned by a revision have answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One publish: it covers the revisions after `previous` up to `revision`; `changed` are the proxies concerned."""
+
+    previous: int
+    revision: int
+    changed: frozenset[str]
+
+
+class History:
+    """The latest publications, to find which one covers a revision."""
+
+    def __init__(self, size: int = 1000) -> None:
+        self._publications: deque[Publication] = deque(maxlen=size)
+
+    def add(self, revision: int, changed: Iterable[str]) -> None:
+        """Note a publication; revisions grow."""
+        previous = self._publications[-1].revision if self._publications else revision - 1
+        self._publications.append(Publication(previous, revision, frozenset(changed)))
+
+    @property
+    def latest(self) -> int:
+        """The latest revision published; -1 before the first."""
+        return self._publications[-1].revision if self._publications else -1
+
+    def covering(self, revision: int) -> Publication | None:
+        """The publication that brought `revision`. None: not yet published, or forgotten long ago."""
+        for publication in reversed(self._publications):
+            if publication.previous < revision <= publication.revision:
+                return publication
+        return None
+
+
+class Waiter:
+    """Proxies still to be heard of about `revision`."""
+
+    def __init__(self, revision: int, concerned: frozenset[str]) -> None:
+        self.revision = revision
+        self.concerned = concerned
+        self.remaining = set(concerned)
+        self.gone: set[str] = set()
+        self.done = asyncio.Event()
+        if not self.remaining:
+            self.done.set()
+
+    def settle(self, proxy: str, *, gone: bool = False) -> None:
+        """`proxy` needs not be waited for any more."""
+        self.remaining.discard(proxy)
+        if gone:
+            self.gone.add(proxy)
+        if not self.remaining:
+            self.done.set()

@@ -1,0 +1,273 @@
+"""A real Envoy takes its configuration over delta ADS with mutual TLS, keeps what works, and reconnects cheaply."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401  (registers the type for ParseDict)
+from envoy.extensions.filters.network.http_connection_manager.v3 import (  # noqa: F401
+    http_connection_manager_pb2,
+)
+from google.protobuf.json_format import ParseDict
+
+from support.discovery import KeyPair, ProxyAuthority, TableCompiler, layer
+from support.envoy import RunningEnvoy, free_port, running_envoy
+from weft.discovery.hub import Hub
+from weft.discovery.server import serve_xds
+from weft.model.workload import Workload
+from weft.xds.resource import encode_resource
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSet
+
+PROXY = "web.shop"
+WORKLOAD = Workload("web", "shop", "web")
+URI = "spiffe://cluster.local/ns/shop/sa/web"
+SERVER_URI = "spiffe://cluster.local/ns/weft-system/sa/weft-control-plane"
+ADS: dict[str, Any] = {"ads": {}, "resource_api_version": "V3"}
+Table = Mapping[str, tuple[ResourceSet, ...]]
+
+
+def cluster(name: str, timeout: str = "1s") -> Resource:
+    text = {
+        "name": name,
+        "type": "EDS",
+        "connect_timeout": timeout,
+        "eds_cluster_config": {"eds_config": ADS},
+    }
+    return encode_resource(ParseDict(text, cluster_pb2.Cluster()), name)
+
+
+def endpoints(name: str, port: int) -> Resource:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    text = {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}
+    return encode_resource(ParseDict(text, endpoint_pb2.ClusterLoadAssignment()), name)
+
+
+def routes(cluster_name: str) -> Resource:
+    host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": cluster_name}}]}
+    return encode_resource(ParseDict({"name": "r", "virtual_hosts": [host]}, route_pb2.RouteConfiguration()), "r")
+
+
+def listener(name: str, port: int) -> Resource:
+    package = "type.googleapis.com/envoy.extensions.filters"
+    manager = {
+        "@type": f"{package}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "in",
+        "rds": {"route_config_name": "r", "config_source": ADS},
+        "http_filters": [
+            {"name": "router", "typed_config": {"@type": f"{package}.http.router.v3.Router"}},
+        ],
+    }
+    text = {
+        "name": name,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
+    }
+    return encode_resource(ParseDict(text, listener_pb2.Listener()), name)
+
+
+def bootstrap(directory: Path, port: int, pair: KeyPair) -> str:
+    (directory / "key.pem").write_text(pair.key)
+    (directory / "chain.pem").write_text(pair.chain)
+    (directory / "bundle.pem").write_text(pair.bundle)
+    tls = {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": {
+            "alpn_protocols": ["h2"],
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
+            "tls_certificates": [
+                {"certificate_chain": {"filename": "chain.pem"}, "private_key": {"filename": "key.pem"}}
+            ],
+            "validation_context": {
+                "trusted_ca": {"filename": "bundle.pem"},
+                "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"exact": SERVER_URI}}],
+            },
+        },
+    }
+    http2 = {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http2_protocol_options": {}},
+    }
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    xds = {
+        "name": "xds",
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": "xds",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+        "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2},
+    }
+    ads = {
+        "api_type": "DELTA_GRPC",
+        "transport_api_version": "V3",
+        "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}],
+    }
+    return json.dumps(
+        {
+            "node": {"id": PROXY, "cluster": "shop"},
+            "admin": {"address": {"pipe": {"path": "admin.sock"}}},
+            "static_resources": {"clusters": [xds]},
+            "dynamic_resources": {"ads_config": ads, "cds_config": ADS, "lds_config": ADS},
+        }
+    )
+
+
+async def eventually(check: Callable[[], bool], what: str, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def application(word: str) -> AsyncIterator[int]:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(word) + word.encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def fetch(port: int) -> str:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/") as response:
+        return await response.text()
+
+
+@pytest.fixture
+def authority() -> ProxyAuthority:
+    return ProxyAuthority()
+
+
+@pytest.fixture
+def hub() -> Hub[Table]:
+    return Hub(TableCompiler())
+
+
+@contextlib.asynccontextmanager
+async def served(hub: Hub[Table], authority: ProxyAuthority, port: int = 0) -> AsyncIterator[int]:
+    material = authority.issue("weft-control-plane", SERVER_URI)
+    lookup = {PROXY: WORKLOAD}.get
+    async with serve_xds("127.0.0.1", port, material=lambda: material, hub=hub, lookup=lookup) as bound:
+        yield bound
+
+
+async def test_configuration_change_refusal_and_reconnect(
+    hub: Hub[Table], authority: ProxyAuthority, tmp_path: Path
+) -> None:
+    front = free_port()
+    pair = authority.issue(PROXY, URI)
+    async with application("one") as one, application("two") as two:
+        shared = layer(cluster("a"), endpoints("a", one), routes("a"))
+        own = layer(listener("front", front))
+        await hub.publish({PROXY: (shared, own)}, {PROXY: WORKLOAD}, 1)
+        async with served(hub, authority) as port:
+            async with running_envoy(bootstrap(tmp_path, port, pair), tmp_path) as envoy:
+                await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
+                assert await fetch(front) == "one"
+                first_load = hub.proxies()[0].bytes_sent
+                await change_route(hub, own, one, two, front)
+                await change_cluster_alone(hub, own, two, envoy)
+                await refuse_one_of_two(hub, own, two, front)
+                good = layer(cluster("b", "2s"), endpoints("b", two), routes("b"))
+                await hub.publish({PROXY: (good, own)}, {PROXY: WORKLOAD}, 5)
+                assert (await hub.wait_revision(5, 10)).confirmed == (PROXY,)
+                assert hub.problems() == ()
+                await reconnect(hub, first_load)
+                assert await fetch(front) == "two"
+
+
+async def change_route(hub: Hub[Table], own: ResourceSet, one: int, two: int, front: int) -> None:
+    """A new cluster, a route to it, and the end of the old cluster, in one publication, without a failed request."""
+    stop = asyncio.Event()
+    answers: list[str] = []
+
+    async def ask() -> None:
+        while not stop.is_set():
+            answers.append(await fetch(front))
+
+    asking = asyncio.create_task(ask())
+    moved = layer(cluster("b"), endpoints("b", two), routes("b"))
+    await hub.publish({PROXY: (moved, own)}, {PROXY: WORKLOAD}, 2)
+    result = await hub.wait_revision(2, 10)
+    stop.set()
+    await asking
+    assert (result.confirmed, result.nacked, result.pending) == ((PROXY,), (), ())
+    assert set(answers) <= {"one", "two"}
+    assert {await fetch(front) for _ in range(20)} == {"two"}
+    assert one != two
+
+
+async def change_cluster_alone(hub: Hub[Table], own: ResourceSet, two: int, envoy: RunningEnvoy) -> None:
+    """A changed cluster becomes warm though its endpoints are the same: they are sent again."""
+    changed = layer(cluster("b", "2s"), endpoints("b", two), routes("b"))
+    await hub.publish({PROXY: (changed, own)}, {PROXY: WORKLOAD}, 3)
+    assert (await hub.wait_revision(3, 5)).confirmed == (PROXY,)
+    assert await envoy.stat("cluster_manager.warming_clusters") == 0
+    assert '"connect_timeout": "2s"' in await envoy.get("/config_dump?resource=dynamic_active_clusters")
+
+
+async def refuse_one_of_two(hub: Hub[Table], own: ResourceSet, two: int, front: int) -> None:
+    """Envoy refuses one cluster of two by name, and another change that it does not name."""
+    text = {"name": "bad", "type": "EDS", "connect_timeout": "1s"}
+    bad = encode_resource(ParseDict(text, cluster_pb2.Cluster()), "bad")
+    nameless = encode_resource(
+        ParseDict(
+            {"cluster_name": "b", "policy": {"overprovisioning_factor": 0}}, endpoint_pb2.ClusterLoadAssignment()
+        ),
+        "b",
+    )
+    fresh = layer(cluster("b", "2s"), cluster("c"), bad, nameless, endpoints("c", two), routes("c"))
+    await hub.publish({PROXY: (fresh, own)}, {PROXY: WORKLOAD}, 4)
+    result = await hub.wait_revision(4, 10)
+    assert (result.confirmed, result.pending) == ((), ())
+    assert {(nack.type, nack.resource) for nack in result.nacked} == {
+        ("Cluster", "bad"),
+        ("ClusterLoadAssignment", "b"),
+    }, result
+    assert {problem.code for problem in hub.problems()} == {"nack"}
+    assert await fetch(front) == "two"
+    sent = hub.proxies()[0].types
+    await asyncio.sleep(0.2)
+    assert hub.proxies()[0].types == sent, "a refused resource was sent again"
+
+
+async def reconnect(hub: Hub[Table], first_load: int) -> None:
+    before = hub.proxies()[0]
+    for streams in list(hub._streams.values()):
+        for stream in streams:
+            stream.end(_cut())
+    await eventually(
+        lambda: bool(hub.proxies()) and hub.proxies()[0].connected != before.connected and not hub.proxies()[0].pending,
+        "reconnected",
+    )
+    assert hub.proxies()[0].bytes_sent < first_load / 20
+
+
+def _cut() -> Exception:
+    from weft.discovery.stream import StreamEndedError
+
+    return StreamEndedError("UNAVAILABLE", "cut by the test")
+
+
+def test_types_are_those_of_the_snapshot() -> None:
+    assert cluster("a").type_url == CLUSTER
+    assert endpoints("a", 1).type_url == ENDPOINTS
+    assert listener("a", 1).type_url == LISTENER

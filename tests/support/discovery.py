@@ -1,0 +1,126 @@
+"""Hand-made snapshots, a mesh that is just a dict of them, and certificates of proxies."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from weft.model.origin import Origin
+from weft.model.workload import Workload
+from weft.xds.snapshot import Resource, ResourceSet, XdsSnapshot
+
+
+def resource(
+    type_url: str, name: str, version: str, requires: tuple[tuple[str, str], ...] = (), body: bytes = b""
+) -> Resource:
+    """A resource whose body names it, unless given."""
+    body = body or f"{name}={version}".encode()
+    packed = AnyMessage(type_url=type_url, value=body)
+    delta = discovery_pb2.Resource(name=name, version=version, resource=packed)
+    return Resource(
+        type_url,
+        name,
+        version,
+        body,
+        packed.SerializeToString(),
+        delta.SerializeToString(),
+        (Origin(f"{name}.yaml", 7),),
+        requires,
+    )
+
+
+def layer(*resources: Resource) -> ResourceSet:
+    """A layer of these."""
+    by_type: dict[str, dict[str, Resource]] = {}
+    for one in resources:
+        by_type.setdefault(one.type_url, {})[one.name] = one
+    return ResourceSet(by_type)
+
+
+def snapshot(revision: int, *resources: Resource) -> XdsSnapshot:
+    """A snapshot of one layer."""
+    return XdsSnapshot(revision, (layer(*resources),))
+
+
+@dataclass
+class TableCompiler:
+    """A compiler whose mesh is a mapping from proxy name to layers; a missing proxy is a failing build."""
+
+    compiled: list[str] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """A new mesh follows."""
+
+    def compile(self, mesh: Mapping[str, tuple[ResourceSet, ...]], workload: Workload, revision: int) -> XdsSnapshot:
+        """What the table says."""
+        self.compiled.append(workload.proxy)
+        return XdsSnapshot(revision, mesh[workload.proxy])
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """PEM of a key, its chain, and the bundle it is checked against."""
+
+    key: str
+    chain: str
+    bundle: str
+
+
+class ProxyAuthority:
+    """A root that signs certificates as weft's CA does: CN is the proxy's name, one SPIFFE URI."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")])
+        self._root = self._sign(self._key, self._name, 86400, x509.BasicConstraints(ca=True, path_length=0), None)
+
+    @property
+    def bundle(self) -> str:
+        """The root."""
+        return self._root.public_bytes(serialization.Encoding.PEM).decode()
+
+    def issue(self, name: str, uri: str, life: float = 3600) -> KeyPair:
+        """A key pair; `uri` may name several, separated by blanks."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(one) for one in uri.split()]
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        leaf = self._sign(
+            key, subject, life, x509.BasicConstraints(ca=False, path_length=None), [*names, x509.DNSName("localhost")]
+        )
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return KeyPair(pem.decode(), leaf.public_bytes(serialization.Encoding.PEM).decode(), self.bundle)
+
+    def _sign(
+        self,
+        key: ec.EllipticCurvePrivateKey,
+        subject: x509.Name,
+        life: float,
+        constraints: x509.BasicConstraints,
+        names: list[x509.GeneralName] | None,
+    ) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(minutes=5))
+            .not_valid_after(now + datetime.timedelta(seconds=life))
+            .add_extension(constraints, critical=True)
+        )
+        if names is not None:
+            usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+            builder = builder.add_extension(usage, critical=False)
+        return builder.sign(self._key, hashes.SHA256())

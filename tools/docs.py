@@ -129,12 +129,14 @@ def command_page() -> str:
 
 
 def index_page() -> str:
-    """The list of reference pages."""
-    lines = ["# Reference", "", GENERATED, "", "* [The command line](cli.md)", ""]
+    """The list of kinds."""
+    lines = ["# Kinds", "", GENERATED, "", "The command line has [its own page](cli.md).", ""]
     lines += ["| kind | API group | |", "|---|---|---|"]
     for kind in KINDS:
-        said = kind_description(kind).partition("\n")[0]
-        lines.append(f"| [{kind.name}]({kind_page_name(kind)}) | {kind.group or 'core'} | {cell(said)} |")
+        said = cell(kind_description(kind).partition("\n")[0])
+        if said.startswith("https://"):
+            said = f"[specification]({said})"
+        lines.append(f"| [{kind.name}]({kind_page_name(kind)}) | {kind.group or 'core'} | {said} |")
     return "\n".join(lines) + "\n"
 
 
@@ -182,7 +184,7 @@ def wanted_files() -> dict[Path, str]:
     """Every generated file with its text."""
     files = {
         ARCHITECTURE: architecture_page(),
-        REFERENCE / "README.md": index_page(),
+        REFERENCE / "kinds.md": index_page(),
         REFERENCE / "cli.md": command_page(),
     }
     for kind in KINDS:

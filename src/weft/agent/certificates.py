@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 import secrets
@@ -16,9 +15,9 @@ from weft.agent.errors import AgentError
 from weft.agent.keys import KeyAndRequest, belongs, make_key, valid_times
 from weft.model.enrolment import Issued
 from weft.settings.private import make_private_directory, write_atomically
+from weft.xds.bootstrap import build_secret_files
 
 _LOG = logging.getLogger(__name__)
-_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 _MIN_RETRY = 1.0
 _MAX_RETRY = 60.0
 _LONGEST_SLEEP = 60.0
@@ -34,6 +33,7 @@ class CertificateFiles:
     """
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._certs = directory / "certs"
         self._sds = directory / "sds"
 
@@ -56,15 +56,12 @@ class CertificateFiles:
         """Make the directories and the SDS files."""
         make_private_directory(self._certs)
         make_private_directory(self._sds)
-        watched = {"watched_directory": {"path": "certs"}}
-        identity = {
-            "certificate_chain": {"filename": "certs/..data/chain.pem"},
-            "private_key": {"filename": "certs/..data/key.pem"},
-            **watched,
-        }
-        bundle = {"trusted_ca": {"filename": "certs/..data/bundle.pem"}, **watched}
-        self._write_secret("identity", {"tls_certificate": identity})
-        self._write_secret("bundle", {"validation_context": bundle})
+        data = "certs/..data"
+        files = build_secret_files(f"{data}/chain.pem", f"{data}/key.pem", f"{data}/bundle.pem", "certs")
+        for name, text in files.items():
+            path = self._directory / name
+            if not path.exists() or path.read_text() != text:
+                write_atomically(path, text)
 
     def install(self, key: str, issued: Issued) -> None:
         """Put a new key and certificate in place in one step."""
@@ -99,12 +96,6 @@ class CertificateFiles:
         generations.sort(key=lambda path: path.stat().st_mtime)
         for path in generations[:-1]:
             shutil.rmtree(path, ignore_errors=True)
-
-    def _write_secret(self, name: str, content: dict[str, object]) -> None:
-        text = json.dumps({"resources": [{"@type": _TYPE, "name": name, **content}]})
-        path = self._sds / f"{name}.json"
-        if not path.exists() or path.read_text() != text:
-            write_atomically(path, text)
 
 
 async def run_renewal(

@@ -68,7 +68,7 @@ class Envoy:
     def adopt(self, name: ProcessName) -> None:
         """Look after an Envoy that another agent started."""
         self._process = ProcessWatch(name)
-        self._started(name)
+        self.ready.set(True)
 
     def start(self) -> None:
         """Start a new process. Raises AgentError when the binary cannot be executed."""

@@ -1,21 +1,19 @@
-"""The life of one agent process: start, keep, stop in order; or make place for a new agent of the same process."""
+"""The life of one agent process: start, keep, stop in order; or make room for a new agent in the same process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 
 import msgspec
 
 from weft.agent.errors import AgentError
-from weft.agent.processes import wait_first
 from weft.agent.proxy import Proxy
 from weft.agent.signals import Signals
 from weft.agent.state import State, stop_processes
@@ -32,64 +30,63 @@ class Life(ABC):
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self.signals = Signals()
-        self.kept: list[asyncio.Task[None]] = []
+        self._group = asyncio.TaskGroup()
+        self._kept: list[asyncio.Task[None]] = []
 
     @abstractmethod
     async def live(self) -> int:
-        """Start everything, then wait for the end; returns the exit code. Cancelled when it is asked to stop."""
+        """Start everything, then wait for the end; the exit code. Cancelled when the agent is asked to stop."""
 
-    @abstractmethod
     async def stop_application(self) -> int | None:
         """Stop the application, if there is one; its exit code."""
+        return None
 
-    @abstractmethod
-    def forward(self, number: int) -> None:
-        """Pass a signal on to the application."""
+    def forward(self, number: int) -> None:  # noqa: B027 - a gateway has none
+        """Pass a signal on to the application, if there is one."""
 
-    @abstractmethod
-    def leave_application(self) -> None:
-        """Let the application run on without this agent."""
+    def leave_application(self) -> None:  # noqa: B027 - a gateway has none
+        """Let the application, if there is one, run on without this agent."""
+
+    def keep(self, *work: Coroutine[object, object, None]) -> None:
+        """Run `work` in the background until the stop."""
+        self._kept += [self._group.create_task(one) for one in work]
 
     async def run(self) -> int:
         """Live until the end; an exit code, or RESTART."""
         with self.signals.handled(self.forward):
             try:
-                async with asyncio.TaskGroup() as group:
-                    return await self._run(group)
+                async with self._group:
+                    return await self._run()
             except BaseException:
                 stop_processes(self.proxy.state, 1.0)
                 raise
 
-    async def _run(self, group: asyncio.TaskGroup) -> int:
-        code: int | None = None
-        life = group.create_task(self._live_or_say_why())
-        life.add_done_callback(lambda _: self._ended.set())
-        await wait_first(self._ended, self.signals.stop, self.signals.restart)
-        if not life.done() and self.signals.restart.is_set() and not self.signals.stop.is_set():
-            await _cancelled(life)
-            await self._cancel_kept()
-            self.leave_application()
-            await self.proxy.leave()
+    async def _run(self) -> int:
+        signals = self.signals
+        life = self._group.create_task(self._live_or_say_why())
+        stop, restart = (self._group.create_task(_wait(event)) for event in (signals.stop, signals.restart))
+        await asyncio.wait({life, stop, restart}, return_when=asyncio.FIRST_COMPLETED)
+        await _cancel(stop, restart)
+        code: int | None = life.result() if life.done() else None
+        await _cancel(life)
+        if code is None and not signals.stop.is_set():
+            await self._leave()
             return RESTART
-        if life.done():
-            code = life.result()
-        await _cancelled(life)
-        await self._stop_in_order()
-        return code if code is not None else self._stopped_code
+        if code is None:
+            _LOG.info("stopping; once more to hurry")
+            await self.proxy.drain(signals.hurry)
+        stopped = await self.stop_application()
+        await _cancel(*self._kept)
+        await self.proxy.stop(signals.hurry)
+        if code is None:
+            code = stopped if stopped is not None else 128 + signals.first
+        return code
 
-    async def _stop_in_order(self) -> None:
-        if self.signals.stop.is_set():
-            _LOG.info("stopping; press Ctrl-C again to hurry")
-        await self.proxy.drain(self.signals.hurry)
-        code = await self.stop_application()
-        self._stopped_code = code if code is not None else 128 + (self.signals.first or signal.SIGTERM)
-        await self._cancel_kept()
-        await self.proxy.stop(self.signals.hurry)
-
-    async def _cancel_kept(self) -> None:
-        for task in self.kept:
-            task.cancel()
-        await asyncio.gather(*self.kept, return_exceptions=True)
+    async def _leave(self) -> None:
+        _LOG.info("the agent starts anew; Envoy and the application stay")
+        await _cancel(*self._kept)
+        self.leave_application()
+        await self.proxy.leave()
 
     async def _live_or_say_why(self) -> int:
         try:
@@ -97,3 +94,48 @@ class Life(ABC):
         except AgentError as error:
             _LOG.error("%s", error)
             return error.exit_code
+
+
+def run_life(make: Callable[[], Life]) -> int:
+    """Run the life that `make` gives, in an event loop of its own; restarts the agent in place when it is asked to."""
+
+    async def live() -> int:
+        return await make().run()
+
+    try:
+        code = asyncio.run(live())
+    except AgentError as error:
+        _LOG.error("%s", error)
+        return error.exit_code
+    if code == RESTART:
+        os.environ[_RESTARTED] = "1"
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+    if os.environ.pop(_RESTARTED, None):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, set(signal.Signals))
+    return code
+
+
+def tell_ready(descriptor: int, state: State) -> None:
+    """Write `state` as one JSON line to `descriptor` and close it; once per process, also when the agent restarts."""
+    if descriptor < 0 or os.environ.get(_RESTARTED):
+        return
+    with contextlib.suppress(OSError), os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(state) + b"\n")
+
+
+def child_environment() -> dict[str, str]:
+    """Our environment without what is the agent's own business."""
+    own = (_RESTARTED, "WEFT_TOKEN", "WEFT_JOIN_TOKEN")
+    return {name: value for name, value in os.environ.items() if name not in own}
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _cancel(*tasks: asyncio.Task[None] | asyncio.Task[int]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,12 +7,12 @@ import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 
 from weft.agent.adopt import adoptable
 from weft.agent.binary import find_envoy
+from weft.agent.bootstrap import BootstrapInputs, BuildBootstrap
 from weft.agent.certificates import CertificateFiles, run_renewal
 from weft.agent.client import ControlPlaneClient
 from weft.agent.drain import drain
@@ -23,7 +23,6 @@ from weft.agent.ports import PortAllocator, allocating
 from weft.agent.processes import ProcessName, name_of
 from weft.agent.registration import Registration
 from weft.agent.state import DirectoryLock, State, lock_directory, plan_digest, read_state, write_state
-from weft.model.enrolment import RegisterResponse
 from weft.model.identity import is_dns_label, proxy_name
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 from weft.settings.home import Home
@@ -35,8 +34,11 @@ _MAX_NAME = 64
 
 @dataclass(frozen=True, slots=True)
 class ProxyParameters:
-    """What sidecars and gateways have in common. `what` names it for messages (``weft run reviews-v1``); `plan` is
-    all that must be equal for running processes to be adopted; `active` selects Envoy's gauges of requests in flight."""
+    """What sidecars and gateways have in common.
+
+    `what` names it for messages; `plan` is all that must be equal for running processes to be adopted; `active`
+    selects Envoy's gauges of requests in flight.
+    """
 
     home: Home
     name: str
@@ -49,20 +51,8 @@ class ProxyParameters:
     timing: Timing
 
 
-@dataclass(frozen=True, slots=True)
-class BootstrapInputs:
-    """What is known when Envoy's bootstrap is written."""
-
-    workload: Workload
-    enrolment: RegisterResponse
-    admin_socket: Path
-
-
-BuildBootstrap = Callable[[BootstrapInputs], str]
-
-
 class Proxy:
-    """Built by `open_proxy`. `keep` runs for ever; `stop` and `leave` end it."""
+    """Built by `open_proxy`; `stop` or `leave` ends it."""
 
     def __init__(
         self,
@@ -105,9 +95,9 @@ class Proxy:
             self.save(state=state)
             self.registration.set_state(state)
 
-    async def enrol(self) -> None:
-        """Register and write the bootstrap, waiting for a control plane."""
-        answer = await self.registration.register_patiently(self.parameters.timing.wait)
+    async def enrol(self, wait: float | None = None) -> None:
+        """Register and write the bootstrap, waiting up to `wait` seconds (default: as asked) for a control plane."""
+        answer = await self.registration.register_patiently(self.parameters.timing.wait if wait is None else wait)
         workload = self._workload(self.state)
         text = self._build_bootstrap(BootstrapInputs(workload, answer, self._admin_socket))
         path = self.directory / "bootstrap.json"
@@ -127,21 +117,19 @@ class Proxy:
         self.envoy.adopt(self.state.envoy)
         return True
 
-    def keep(self, listeners: tuple[SocketAddress, ...]) -> tuple[asyncio.Task[None], ...]:
-        """Start the tasks that keep Envoy, lease and certificate alive."""
-        loop = asyncio.get_running_loop()
-        timing = self.parameters.timing
+    def keeping(self, listeners: tuple[SocketAddress, ...]) -> tuple[Coroutine[object, object, None], ...]:
+        """The work that keeps Envoy, lease and certificate alive, to be run as tasks."""
         return (
-            loop.create_task(self.envoy.run(listeners, timing.ready)),
-            loop.create_task(self.envoy.run_log_limit()),
-            loop.create_task(self.registration.run()),
-            loop.create_task(run_renewal(self.files, self.registration.renew_certificate)),
+            self.envoy.run(listeners, self.parameters.timing.ready),
+            self.envoy.run_log_limit(),
+            self.registration.run(),
+            run_renewal(self.files, self.registration.renew_certificate),
         )
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Send callers elsewhere and let requests finish."""
-        if self.registration.answer is None:
-            return
+        if self.registration.state is WorkloadState.STARTING:
+            return  # nobody calls it yet
         self.save(state=WorkloadState.DRAINING)
         await drain(self.registration, self.envoy.admin, self.parameters.active, self.parameters.timing.drain, hurry)
 

@@ -34,6 +34,7 @@ class Registration:
         self._changed = asyncio.Event()
         self.state = WorkloadState.STARTING
         self.answer: RegisterResponse | None = None
+        self._tried = False
 
     def set_state(self, state: WorkloadState) -> None:
         """Tell the control plane soon."""
@@ -44,6 +45,7 @@ class Registration:
     async def register(self) -> RegisterResponse:
         """Register once, in the current state, and install the certificate that comes back."""
         fresh = make_key()
+        self._tried = True
         answer = await self._client.register(self._workload(self.state), fresh.csr)
         self._files.install(fresh.key, answer.issued)
         self.answer = answer
@@ -117,10 +119,12 @@ class Registration:
 
     async def end(self) -> None:
         """Deregister; when that fails the lease ends by itself."""
-        if self.answer is None:
+        if not self._tried:
             return
         try:
             await self._client.deregister()
+        except RefusedError as error:
+            _LOG.debug("not registered any more: %s", error)
         except AgentError as error:
             _LOG.info("could not deregister (the registration ends by itself): %s", error)
 

@@ -1,0 +1,37 @@
+"""Envoy's bootstrap from what registration told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from weft.model.enrolment import RegisterResponse
+from weft.model.workload import Workload
+from weft.xds.bootstrap import BootstrapParameters, build_bootstrap
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapInputs:
+    """What is known when the bootstrap is written."""
+
+    workload: Workload
+    enrolment: RegisterResponse
+    admin_socket: Path
+
+
+BuildBootstrap = Callable[[BootstrapInputs], str]
+
+
+def bootstrap_text(inputs: BootstrapInputs) -> str:
+    """The bootstrap as JSON: an Envoy that gets all else from the control plane."""
+    return build_bootstrap(
+        BootstrapParameters(
+            node_id=inputs.workload.proxy,
+            xds=inputs.enrolment.xds,
+            xds_identity=inputs.enrolment.xds_identity,
+            admin=str(inputs.admin_socket.absolute()),
+            trust_domain=inputs.enrolment.trust_domain,
+            namespace=inputs.workload.namespace,
+        )
+    )

@@ -1,0 +1,118 @@
+"""``weft gateway``: a stand-alone Envoy that serves the listeners of a Gateway document."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
+from weft.agent.errors import AgentError
+from weft.agent.life import Life, run_life, tell_ready
+from weft.agent.parameters import GatewayParameters
+from weft.agent.ports import PortAllocator
+from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
+from weft.agent.state import State
+from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadState
+
+_LOG = logging.getLogger(__name__)
+_ACTIVE = r"^http\.gateway.*\.downstream_rq_active$"
+_LOOK_EVERY = 1.0
+
+
+def run_gateway(parameters: GatewayParameters, build_bootstrap: BuildBootstrap = bootstrap_text) -> int:
+    """Run a gateway until a signal asks to stop. Returns the exit code. Blocks; call it from the main thread."""
+
+    def make() -> Life:
+        return _GatewayLife(parameters, _open(parameters, build_bootstrap))
+
+    return run_life(make)
+
+
+class _GatewayLife(Life):
+    """An Envoy without an application."""
+
+    def __init__(self, parameters: GatewayParameters, proxy: Proxy) -> None:
+        super().__init__(proxy)
+        self._parameters = parameters
+        self._told = False
+
+    async def live(self) -> int:
+        """Certificate, Envoy, then for ever."""
+        proxy = self.proxy
+        if proxy.adopt_envoy():
+            _LOG.info("took over the Envoy that was running")
+            self.keep(self._enrol_again())
+        else:
+            await proxy.enrol()
+            proxy.envoy.start()
+            await proxy.envoy.wait_ready((), self._parameters.timing.ready)
+        self.keep(*proxy.keeping(()), self._watch_envoy(), self._say_addresses())
+        await asyncio.Event().wait()
+        return 0
+
+    async def _enrol_again(self) -> None:
+        try:
+            await self.proxy.enrol(wait=0)
+        except AgentError as error:
+            _LOG.warning("%s; Envoy goes on as it is", error)
+
+    async def _watch_envoy(self) -> None:
+        ready = self.proxy.envoy.ready
+        while True:
+            version = ready.version
+            if ready.value:
+                self.proxy.set_state(WorkloadState.HEALTHY)
+                if not self._told:
+                    self._told = True
+                    tell_ready(self._parameters.ready_fd, self.proxy.state)
+            elif self._told:
+                self.proxy.set_state(WorkloadState.UNHEALTHY)
+            await ready.changed(version)
+
+    async def _say_addresses(self) -> None:
+        """Say where the gateway listens, whenever that changes."""
+        before: frozenset[SocketAddress] = frozenset()
+        while True:
+            now = frozenset(await self.proxy.envoy.admin.listeners())
+            for address in sorted(now - before):
+                _LOG.info("listening on %s", address)
+            for address in sorted(before - now):
+                _LOG.info("no longer listening on %s", address)
+            before = now
+            await asyncio.sleep(_LOOK_EVERY)
+
+
+def _open(parameters: GatewayParameters, build_bootstrap: BuildBootstrap) -> Proxy:
+    account = parameters.service_account or parameters.gateway
+    plan = ("gateway", parameters.address, parameters.offset, parameters.listen, parameters.labels, account)
+    common = ProxyParameters(
+        home=parameters.home,
+        name=parameters.gateway,
+        namespace=parameters.namespace,
+        service_account=account,
+        what=f"gateway {parameters.namespace}/{parameters.gateway}",
+        plan=plan,
+        active=_ACTIVE,
+        control_plane=parameters.control_plane,
+        timing=parameters.timing,
+    )
+    return open_proxy(
+        common,
+        lambda allocator, before: _allocate(parameters, allocator, before),
+        lambda state: _workload(parameters, account, state),
+        build_bootstrap,
+    )
+
+
+def _allocate(parameters: GatewayParameters, allocator: PortAllocator, before: State | None) -> State:
+    known = dict(before.listen) if before else {}
+    listen = []
+    for port, bound in parameters.listen:
+        listen.append((port, bound or allocator.free(parameters.address, known.get(port, 0))))
+    return State(parameters.gateway, parameters.namespace, listen=tuple(listen))
+
+
+def _workload(parameters: GatewayParameters, account: str, state: State) -> Workload:
+    ports = tuple((port, SocketAddress(parameters.address, bound)) for port, bound in state.listen)
+    binding = GatewayBinding(parameters.gateway, parameters.address, parameters.offset, ports)
+    return Workload(parameters.gateway, parameters.namespace, account, parameters.labels, gateway=binding)

@@ -1,0 +1,197 @@
+"""``weft run``: one application with its sidecar, from the first key to the ordered stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
+from weft.agent.errors import EXIT_FAILED, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, AgentError
+from weft.agent.health import run_health
+from weft.agent.life import Life, child_environment, run_life, tell_ready
+from weft.agent.parameters import RunParameters
+from weft.agent.ports import allocate_run_ports
+from weft.agent.processes import ProcessWatch, start_process
+from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
+from weft.agent.sidecar_environment import sidecar_environment
+from weft.agent.state import State
+from weft.model.workload import SocketAddress, Workload, WorkloadState
+
+_LOG = logging.getLogger(__name__)
+_ACTIVE = r"^http\.inbound.*\.downstream_rq_active$"
+
+
+def run_workload(parameters: RunParameters, build_bootstrap: BuildBootstrap = bootstrap_text) -> int:
+    """Run an application in the mesh until it ends or a signal asks to stop. Returns the exit code: the application's
+    own (128+n when a signal ended it), or that of `weft.agent.errors`. Blocks; call it from the main thread."""
+
+    def make() -> Life:
+        return _RunLife(parameters, _open(parameters, build_bootstrap))
+
+    return run_life(make)
+
+
+class _RunLife(Life):
+    """Sidecar, application, health."""
+
+    def __init__(self, parameters: RunParameters, proxy: Proxy) -> None:
+        super().__init__(proxy)
+        self._parameters = parameters
+        self._application: ProcessWatch | None = None
+        self._healthy = proxy.state.state is WorkloadState.HEALTHY
+        self._was_healthy = proxy.state.state is not WorkloadState.STARTING
+
+    async def live(self) -> int:
+        """Certificate, Envoy, application, health: in this order, but for what is adopted."""
+        proxy = self.proxy
+        listeners = _listeners(proxy.state)
+        has_envoy = proxy.adopt_envoy()
+        if proxy.state.application is not None:
+            self._application = ProcessWatch(proxy.state.application)
+        if has_envoy and self._application is not None:
+            _LOG.info("took over Envoy and the application that were running")
+            self.keep(self._enrol_again())
+        else:
+            await self._start_envoy(listeners, has_envoy)
+            if self._application is None and self._parameters.command:
+                self._application = self._start_application()
+        self.keep(*proxy.keeping(listeners), self._watch_envoy(), self._watch_health())
+        return await self._wait_for_end()
+
+    async def stop_application(self) -> int | None:
+        """SIGTERM, then SIGKILL after the grace period."""
+        if self._application is None:
+            return None
+        await self._application.stop(self._parameters.timing.grace, self.signals.hurry)
+        return self._application.exit_code
+
+    def forward(self, number: int) -> None:
+        """Pass a signal on."""
+        if self._application is not None:
+            self._application.send(number)
+
+    def leave_application(self) -> None:
+        """Let it run on."""
+        if self._application is not None:
+            self._application.forget()
+
+    async def _start_envoy(self, listeners: tuple[SocketAddress, ...], running: bool) -> None:
+        await self.proxy.enrol()
+        if not running:
+            self.proxy.envoy.start()
+        await self.proxy.envoy.wait_ready(listeners, self._parameters.timing.ready)
+
+    async def _enrol_again(self) -> None:
+        """Everything serves already, so a control plane may be away for as long as it likes."""
+        try:
+            await self.proxy.enrol(wait=0)
+        except AgentError as error:
+            _LOG.warning("%s; Envoy and the application go on as they are", error)
+
+    def _start_application(self) -> ProcessWatch:
+        command = self._parameters.command
+        environment = sidecar_environment(child_environment(), self.proxy.state, self._parameters.environment)
+        directory = Path(self._parameters.directory) if self._parameters.directory else None
+        try:
+            application = start_process(command, directory, environment)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise AgentError(f"cannot start {command[0]}: no such program or directory", EXIT_NOT_FOUND) from error
+        except OSError as error:
+            raise AgentError(f"cannot start {command[0]}: {error.strerror}", EXIT_NOT_EXECUTABLE) from error
+        self.proxy.save(application=application.name)
+        return application
+
+    async def _wait_for_end(self) -> int:
+        if self._application is None:
+            self._say_sidecar_only()
+            await asyncio.Event().wait()
+            return 0
+        code = await self._application.wait()
+        if code is None:
+            _LOG.warning("the application has ended; its exit code is known only to an earlier agent")
+            return EXIT_FAILED
+        _LOG.info("the application has ended with exit code %d", code)
+        return code
+
+    def _say_sidecar_only(self) -> None:
+        if not self._parameters.quiet:
+            _LOG.info("no command given; use HTTP_PROXY=http://127.0.0.1:%d", self.proxy.state.outbound)
+
+    async def _watch_envoy(self) -> None:
+        ready = self.proxy.envoy.ready
+        while True:
+            version = ready.version
+            self._judge()
+            await ready.changed(version)
+
+    async def _watch_health(self) -> None:
+        addresses = tuple(port.application for port in self.proxy.state.ports)
+        known = self._healthy if self._was_healthy else None
+        await run_health(self._parameters.health, addresses, self._report, known)
+
+    def _report(self, healthy: bool) -> None:
+        self._healthy = healthy
+        self._judge()
+
+    def _judge(self) -> None:
+        """The state that follows from the application's health and Envoy's."""
+        good = self._healthy and self.proxy.envoy.ready.value
+        if good:
+            self.proxy.set_state(WorkloadState.HEALTHY)
+            if not self._was_healthy:
+                self._was_healthy = True
+                tell_ready(self._parameters.ready_fd, self.proxy.state)
+        elif self._was_healthy:
+            self.proxy.set_state(WorkloadState.UNHEALTHY)
+
+
+def _listeners(state: State) -> tuple[SocketAddress, ...]:
+    """Where Envoy must listen before the application starts."""
+    outbound = (SocketAddress("127.0.0.1", state.outbound),)
+    return (*(port.inbound for port in state.ports), *outbound, *(upstream.listen for upstream in state.upstreams))
+
+
+def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
+    plan = (
+        "run",
+        parameters.command,
+        parameters.service_account,
+        parameters.labels,
+        parameters.ports,
+        parameters.upstreams,
+        parameters.uses,
+        parameters.proxy_host,
+        parameters.environment,
+        parameters.directory,
+    )
+    common = ProxyParameters(
+        home=parameters.home,
+        name=parameters.name,
+        namespace=parameters.namespace,
+        service_account=parameters.service_account,
+        what=f"workload {parameters.namespace}/{parameters.name}",
+        plan=plan,
+        active=_ACTIVE,
+        control_plane=parameters.control_plane,
+        timing=parameters.timing,
+    )
+    return open_proxy(
+        common,
+        lambda allocator, before: allocate_run_ports(parameters, allocator, before),
+        lambda state: _workload(parameters, state),
+        build_bootstrap,
+    )
+
+
+def _workload(parameters: RunParameters, state: State) -> Workload:
+    return Workload(
+        name=parameters.name,
+        namespace=parameters.namespace,
+        service_account=parameters.service_account,
+        labels=parameters.labels,
+        ports=state.ports,
+        outbound=SocketAddress("127.0.0.1", state.outbound),
+        upstreams=state.upstreams,
+        uses=parameters.uses,
+    )

@@ -33,7 +33,7 @@ class BenchMesh:
         """A control plane that answers."""
         command = [*WEFT, "serve", "--xds-port", "0", "--agent-port", "0", "--admin-port", "0"]
         with started("control-plane", command, self.logs, core=self.cores.load, env=self._environment) as process:
-            wait_until("the control plane answers", lambda: process.poll() is not None or self.call("GET", "health"))
+            wait_until("the control plane answers", lambda: self.call("GET", "health"), process=process)
             yield process
 
     @contextlib.contextmanager
@@ -55,9 +55,7 @@ class BenchMesh:
 
     def wait_healthy(self, name: str, process: subprocess.Popen[bytes]) -> None:
         """Wait until the control plane calls a workload healthy."""
-        wait_until(
-            f"{name} is healthy", lambda: process.poll() is not None or self.workload(name)["state"] == "healthy"
-        )
+        wait_until(f"{name} is healthy", lambda: self.workload(name)["state"] == "healthy", 60.0, process=process)
 
     def call(self, method: str, path: str, body: str = "", **query: object) -> Any:
         """One call of the admin API; its answer decoded."""

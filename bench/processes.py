@@ -40,8 +40,14 @@ def free_port() -> int:
         return port
 
 
-def wait_until(what: str, condition: Callable[[], object], seconds: float = 30.0, every: float = 0.02) -> None:
-    """Poll until true; BenchError after `seconds`."""
+def wait_until(
+    what: str,
+    condition: Callable[[], object],
+    seconds: float = 30.0,
+    every: float = 0.02,
+    process: subprocess.Popen[bytes] | None = None,
+) -> None:
+    """Poll until true; BenchError after `seconds`, or at once when `process` has ended."""
     end = time.monotonic() + seconds
     last: Exception | None = None
     while time.monotonic() < end:
@@ -50,6 +56,8 @@ def wait_until(what: str, condition: Callable[[], object], seconds: float = 30.0
                 return
         except (OSError, LookupError, ValueError) as error:
             last = error
+        if process is not None and process.poll() is not None:
+            raise BenchError(f"a process ended with {process.returncode} before {what}")
         time.sleep(every)
     raise BenchError(f"not within {seconds:g} s: {what}" + (f" ({last})" if last else ""))
 
@@ -88,7 +96,8 @@ def started(
         if process.poll() is not None:
             raise BenchError(f"{name} ended with {process.returncode}: {log.read_text(errors='replace')[-2000:]}")
     except BenchError as error:
-        error.add_note(f"end of {name}'s output: {log.read_text(errors='replace')[-1500:]}")
+        if not getattr(error, "__notes__", ()):
+            error.add_note(f"end of {name}'s output: {log.read_text(errors='replace')[-1500:]}")
         raise
     finally:
         stop(process, patience)

@@ -352,7 +352,7 @@ def _one_is_chosen(cls: type, walk: Walk, values: Mapping[str, object], path: Fi
 
 
 def _checked(walk: Walk, value: object, path: FieldPath, spelled: Mapping[PathPart, PathPart]) -> object:
-    """`value` in its normal form, after the rules of its type had their say; `spelled` is how its fields are written."""
+    """`value` in its normal form, after the rules of its type spoke; `spelled` is how its fields are written."""
     normalise = NORMALISERS.get(type(value))
     if normalise is not None:
         value, findings = normalise(value)

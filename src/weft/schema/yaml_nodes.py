@@ -22,7 +22,7 @@ MAX_NODES = 200_000
 
 Value = str | int | float | bool | None | list["Node"] | dict[str, "Node"]
 
-_SEPARATOR = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
+_SEPARATOR = re.compile(r"^(?:---(?=\s|\Z)|\.\.\.(?:[ \t].*)?\r?\n)", re.MULTILINE)
 _BLANK = re.compile(r"(?:[ \t]*(?:[#%].*)?(?:\r?\n|\Z))*")
 _UNPRINTABLE = re.compile("[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _JSON_ESCAPE = re.compile(r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|.)", re.DOTALL)
@@ -111,12 +111,13 @@ def plain_value(node: Node) -> object:
 
 
 def _chunks(text: str) -> Iterator[str]:
-    """`text` cut before each line that starts a document: such a line can never be inside one."""
+    """`text` cut before each ``---`` line and after each ``...`` line: such lines can never be inside a document."""
     start = 0
     for match in _SEPARATOR.finditer(text):
-        if match.start() > start:
-            yield text[start : match.start()]
-            start = match.start()
+        end = match.start() if match.group().startswith("-") else match.end()
+        if end > start:
+            yield text[start:end]
+            start = end
     yield text[start:]
 
 
@@ -271,7 +272,7 @@ class _Reader:
         if key.text == "<<" and key.value == "<<" and isinstance(node.value, dict | list):
             merged = node.value if isinstance(node.value, list) else [node]
             if not all(isinstance(each.value, dict) for each in merged):
-                raise self._refuse(event, "syntax", "'<<' merges mappings only")
+                raise _RefusedError("syntax", "'<<' merges mappings only", key.line - self._offset, key.column)
             self._counted(event, sum(each.size for each in merged), len(self._stack))
             frame.merged.extend(merged)
             return

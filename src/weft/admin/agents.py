@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 
@@ -30,6 +31,7 @@ from weft.store.protocol import LEASED_BUCKET, ConflictError, Delete, Entry
 
 BODY_LIMIT = 256 * 1024
 LONGEST_DRAIN = 300.0
+KNOWN_SECONDS = 5.0
 
 _Action = Callable[[web.Request, Caller], Awaitable[web.Response]]
 
@@ -98,8 +100,10 @@ class AgentApi:
         changes = [put_workload(workload)]
         if entry is None or entry.value != changes[0].value:
             changes.append(self._audit.done(str(caller), "register", object=f"workload {key}", detail=str(identity)))
-        await self._store.write(changes, {(LEASED_BUCKET, key): entry.revision if entry else 0})
+        revision = await self._store.write(changes, {(LEASED_BUCKET, key): entry.revision if entry else 0})
         await self._store.extend({key: self._clock() + self._settings.lease})
+        async with asyncio.timeout(KNOWN_SECONDS):  # the proxy connects next, and must be known by then
+            await self._collector.included(revision)
         return reply(self._welcome(request, caller, issued))
 
     async def _renew(self, request: web.Request, caller: Caller) -> web.Response:
@@ -121,10 +125,11 @@ class AgentApi:
         entry, workload = await self._own(request, caller)
         revision = await self._change_state(entry, workload, WorkloadState.DRAINING)
         deadline = self._clock() + wait
-        snapshot = await self._collector.included(revision)
+        async with asyncio.timeout(KNOWN_SECONDS):
+            snapshot = await self._collector.included(revision)
         result = await self._hub.wait_revision(snapshot, max(0.0, deadline - self._clock()))
         pending = tuple(dict.fromkeys((*result.pending, *(nack.proxy for nack in result.nacked))))
-        return reply(DrainResponse(not pending, pending))
+        return reply(DrainResponse(result.published and not pending, pending))
 
     async def _delete(self, request: web.Request, caller: Caller) -> web.Response:
         entry, _ = await self._own(request, caller)

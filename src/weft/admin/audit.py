@@ -21,6 +21,8 @@ _PENDING = 200
 _REFUSALS = 100
 _FLUSH_SECONDS = 1.0
 _LONGEST_TEXT = 300
+_TOLD_BY_STATE = {"nack", "build-failed"}
+"""Not refusals of ours; the hub shows them as long as they last."""
 
 _log = logging.getLogger("weft.audit")
 
@@ -63,6 +65,14 @@ class Audit:
         self._refusals[code, message] = Problem(Severity.WARNING, code, message, Origin(who))
         if len(self._refusals) > _REFUSALS:
             self._refusals.pop(next(iter(self._refusals)))
+
+    def told(self, problem: Problem) -> None:
+        """Record what the xDS server tells: refused proxies, and resources that proxies refused (in the log only)."""
+        who = _printable(problem.origin.source)
+        _log.warning("%s: %s (%s)", who, _printable(problem.message), problem.code)
+        if problem.code not in _TOLD_BY_STATE:
+            detail = f"{problem.code}: {_printable(problem.message)}"
+            self._pending.append(Event(self._clock(), who, "xDS stream", "refused", detail=detail))
 
     def problems(self) -> tuple[Problem, ...]:
         """The latest refusals, each kind once."""

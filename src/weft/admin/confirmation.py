@@ -22,6 +22,8 @@ async def confirmation(parts: Parts, store_revision: int, timeout: float) -> dic
     except TimeoutError:
         return {"confirmed": [], "nacked": [], "pending": [status.name for status in parts.hub.proxies()]}
     result = await parts.hub.wait_revision(snapshot, max(0.0, end - loop.time()))
+    if not result.published:
+        return {"confirmed": [], "nacked": [], "pending": [status.name for status in parts.hub.proxies()]}
     nacked = [
         {
             "proxy": nack.proxy,

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import difflib
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
 
-import yaml
 from aiohttp import web
 
 from weft.admin.confirmation import LONGEST_WAIT, confirmation
-from weft.admin.parts import Parts
+from weft.admin.parts import INTERNAL, Parts
 from weft.admin.replies import Refused, flag, key_json, problem_json, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
 from weft.model.document import Document, ObjectKey
 from weft.model.identity import is_dns_label
 from weft.model.problem import Problem, Severity
 from weft.schema.decode import decode_documents
-from weft.schema.output import document_as_mapping
+from weft.schema.output import document_as_mapping, document_yaml
 from weft.schema.references import check_references
-from weft.schema.registry import find_kind
+from weft.schema.registry import UnknownKindError, find_kind
 from weft.sources.stored import BUCKET, document_from_entry, put_document, stored_key
 from weft.store.protocol import Change, ConflictError, Delete, Entry
 
@@ -72,13 +68,13 @@ class Documents:
         )
         one = "/v1/documents/{kind}/{namespace}/{name}"
         return (
-            Route("GET", "/v1/documents", self.list, "Documents in force, secrets redacted", chosen),
+            Route("GET", "/v1/documents", self.index, "Documents in force, secrets redacted", chosen),
             Route("POST", "/v1/documents", self.apply, "Create or change documents", how, "YAML or JSON documents"),
             Route("GET", one, self.get, "One document; namespace - for cluster-scoped kinds"),
             Route("DELETE", one, self.delete, "Delete one document; namespace - for cluster-scoped kinds", (WAIT,)),
         )
 
-    async def list(self, request: web.Request) -> web.Response:
+    async def index(self, request: web.Request) -> web.Response:
         """``GET /v1/documents``."""
         wanted = {name: request.query[name] for name in ("namespace", "name") if name in request.query}
         if "kind" in request.query:
@@ -155,7 +151,7 @@ class Documents:
         except UnicodeDecodeError as error:
             raise Refused(400, "not-utf8", f"the body is not UTF-8 text: {error.reason}") from error
         decoded = await asyncio.to_thread(decode_documents, text, source, default_namespace=namespace)
-        problems = [*decoded.problems, *_repeated(decoded.documents), *self._owned_by_files(decoded.documents)]
+        problems = [*decoded.problems, *self._owned_by_files(decoded.documents)]
         if any(problem.severity is Severity.ERROR for problem in problems):
             told = [problem_json(problem) for problem in problems]
             raise Refused(422, "bad-documents", "nothing was changed: see the problems", problems=told)
@@ -231,7 +227,7 @@ class Documents:
         confirmed = None
         if wait is not None:
             confirmed = await confirmation(self._parts, revision, wait)
-            found += [one for one in self._parts.compiled.value.problems if one.object in keys]
+            found += [one for one in self._parts.compiled.value.problems if one.object in keys or one.code == INTERNAL]
         problems = [problem_json(problem) for problem in dict.fromkeys(found)]
         return reply(told | {"documents": documents, "problems": problems, "wait": confirmed})
 
@@ -240,8 +236,7 @@ class Documents:
         everything = {document.key: document for document in self._parts.collector.snapshot.documents}
         everything |= {step.document.key: step.document for step in steps}
         documents = tuple(document for _, document in sorted(everything.items()))
-        found = await asyncio.to_thread(check_references, documents)
-        return tuple(dataclasses.replace(problem, severity=Severity.WARNING) for problem in found)
+        return await asyncio.to_thread(check_references, documents, Severity.WARNING)
 
     def _shown(self, document: Document[object]) -> dict[str, object]:
         return {
@@ -264,28 +259,16 @@ class Documents:
 
 
 def _kind(word: str) -> str:
-    kind = find_kind(word)
-    if kind is None:
-        raise Refused(404, "unknown-kind", f"there is no kind '{word[:80]}'")
-    return kind.name
+    try:
+        return find_kind(word[:80]).name
+    except UnknownKindError as error:
+        raise Refused(404, "unknown-kind", str(error)) from error
 
 
 def _path_key(request: web.Request) -> tuple[str, str, str]:
     """Kind, namespace (empty for ``-``) and name of the path."""
     namespace = request.match_info["namespace"]
     return _kind(request.match_info["kind"]), "" if namespace == "-" else namespace, request.match_info["name"]
-
-
-def _repeated(documents: Iterable[Document[object]]) -> list[Problem]:
-    first: dict[ObjectKey, Document[object]] = {}
-    problems = []
-    for document in documents:
-        other = first.setdefault(document.key, document)
-        if other is not document:
-            text = f"{document.key} stands at {other.origin} already"
-            problem = Problem(Severity.ERROR, "duplicate-document", text, document.origin, document.key)
-            problems.append(problem)
-    return problems
 
 
 def _hash(document: Document[object] | None) -> str:
@@ -299,12 +282,7 @@ def _diff(step: _Step) -> str:
     """A unified diff of the redacted YAML; empty if nothing that may be shown differs."""
     if step.change == "unchanged":
         return ""
-    old = _lines(document_as_mapping(step.old, redact=True)) if step.old else []
-    new = _lines(document_as_mapping(step.document, redact=True))
+    old = document_yaml(step.old).splitlines(keepends=True) if step.old else []
+    new = document_yaml(step.document).splitlines(keepends=True)
     text = "".join(difflib.unified_diff(old, new, "in force", step.document.origin.source))
     return text or "(only secret values differ)\n"
-
-
-def _lines(mapping: Mapping[str, Any]) -> list[str]:
-    plain = json.loads(json.dumps(mapping))
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""The admin API's guard: loopback hosts only, no browsers of other origins, a bearer token compared in constant time."""
+"""The admin API's guard: loopback hosts only, no web pages, a bearer token compared in constant time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from weft.admin.audit import Audit
 from weft.admin.replies import Handler, Refused
@@ -25,7 +26,7 @@ def admin_token(path: Path) -> str:
     return token
 
 
-def new_guard(token: str, audit: Audit, public: frozenset[str]) -> web.Middleware:
+def new_guard(token: str, audit: Audit, public: frozenset[str]) -> Middleware:
     """A middleware that refuses, and records, what is not allowed to call. `public` paths need no token."""
     expected = token.encode()
 

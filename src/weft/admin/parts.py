@@ -16,6 +16,9 @@ from weft.sources.collector import Collector
 from weft.sources.contents import Contents
 from weft.store.protocol import Store
 
+INTERNAL = "internal-error"
+"""The code of Problems that are weft's own fault."""
+
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentSettings:
@@ -51,7 +54,7 @@ class Parts:
     store: Store
     authority: Authority
     collector: Collector
-    hub: Hub
+    hub: Hub[Mesh]
     audit: Audit
     compiled: Cell[Compiled]
     enrolment: EnrolmentSettings

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from weft.admin.replies import Handler, errors_as_json
 
@@ -26,7 +27,7 @@ class ServerLimits:
     silence: float = 20.0
 
 
-class _Connection(web.RequestHandler[web.Request]):
+class _Connection(web.RequestHandler):
     """One connection that knows whether a request ever came."""
 
     heard = False
@@ -40,7 +41,7 @@ class _Refusing(asyncio.Protocol):
             transport.abort()
 
 
-def new_application(*middlewares: web.Middleware, body_limit: int) -> web.Application:
+def new_application(*middlewares: Middleware, body_limit: int) -> web.Application:
     """An application that answers errors in JSON and takes bodies up to `body_limit` bytes."""
     return web.Application(middlewares=[_heard, errors_as_json, *middlewares], client_max_size=body_limit)
 
@@ -63,9 +64,7 @@ async def serving(
     def accept() -> asyncio.Protocol:
         if len(server.connections) >= limits.connections:
             return _Refusing()
-        connection = _Connection(
-            server, loop=loop, keepalive_timeout=KEEP_ALIVE_SECONDS, access_log=None, lingering_time=1.0
-        )
+        connection = _Connection(server, loop=loop, keepalive_timeout=KEEP_ALIVE_SECONDS, lingering_time=1.0)
         loop.call_later(limits.silence, _drop_if_silent, connection)
         return connection
 

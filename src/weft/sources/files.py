@@ -167,7 +167,7 @@ def _contents(files: Mapping[Path, _File], problems: tuple[Problem, ...]) -> Con
     ordered = [file for _, file in sorted(files.items())]
     winners, duplicates = merged_documents(file.documents for file in ordered if not file.missing)
     leaving = [document for file in ordered if file.missing for document in file.documents]
-    everything = {document.key: document for document in leaving} | winners
+    everything = {document.key: document for document in leaving} | dict(winners)
     documents = tuple(document for _, document in sorted(everything.items()))
     own = tuple(problem for file in ordered if not file.missing for problem in file.problems)
     return Contents(documents, problems=problems + own + duplicates)

@@ -1,0 +1,83 @@
+"""The build loop: every new ConfigSnapshot becomes a Mesh and is handed to the hub."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from weft.admin.parts import INTERNAL, Compiled
+from weft.aio.cell import Cell
+from weft.discovery.hub import Hub
+from weft.mesh.build import build_mesh
+from weft.mesh.memo import Memo
+from weft.mesh.model import Mesh
+from weft.model.document import Document
+from weft.model.origin import Origin
+from weft.model.problem import Problem, Severity
+from weft.model.snapshot import ConfigSnapshot
+from weft.model.workload import Workload
+from weft.schema.references import check_references
+from weft.sources.collector import Collector
+
+_log = logging.getLogger("weft.builds")
+
+
+class Builds:
+    """Owns the current Mesh. What cannot be built leaves the last Mesh in force and a Problem."""
+
+    def __init__(self, collector: Collector, hub: Hub[Mesh]) -> None:
+        self._collector = collector
+        self._hub = hub
+        self._memo = Memo()
+        self._documents: tuple[Document[object], ...] | None = None
+        self._references: tuple[Problem, ...] = ()
+        self.compiled: Cell[Compiled] = Cell(Compiled(0, None))
+        self.workloads: Mapping[str, Workload] = {}
+
+    def workload(self, proxy: str) -> Workload | None:
+        """The registered workload of a proxy."""
+        return self.workloads.get(proxy)
+
+    async def run(self) -> None:
+        """Build and publish for ever."""
+        collected = self._collector.collected
+        version = 0
+        while True:
+            version = await collected.changed(version)
+            snapshot = collected.value.snapshot
+            if snapshot.revision > self.compiled.value.revision:
+                await self._build(snapshot)
+
+    async def _build(self, snapshot: ConfigSnapshot) -> None:
+        start = time.perf_counter()
+        last = self.compiled.value
+        self.workloads = {workload.proxy: workload for workload in snapshot.workloads}
+        try:
+            self._memo.begin()
+            mesh = build_mesh(snapshot, self._memo)
+            problems = tuple(dict.fromkeys((*mesh.problems, *self._checked(snapshot.documents))))
+        except Exception as error:  # whatever the compiler trips over: the last good mesh stays in force
+            _log.exception("revision %d cannot be built", snapshot.revision)
+            problems = tuple(dict.fromkeys((*last.problems, _internal(error))))
+            if last.mesh is not None:
+                await self._hub.publish(last.mesh, self.workloads, snapshot.revision)
+            self.compiled.set(replace(last, revision=snapshot.revision, problems=problems))
+            return
+        await self._hub.publish(mesh, self.workloads, snapshot.revision)
+        took = time.perf_counter() - start
+        _log.debug("revision %d built in %.1f ms", snapshot.revision, took * 1000)
+        self.compiled.set(Compiled(snapshot.revision, mesh, problems, took))
+
+    def _checked(self, documents: tuple[Document[object], ...]) -> tuple[Problem, ...]:
+        """The offline checks, again only when documents changed."""
+        if documents != self._documents:
+            self._references = check_references(documents)
+            self._documents = documents
+        return self._references
+
+
+def _internal(error: Exception) -> Problem:
+    text = f"the configuration cannot be compiled ({error!r}); the last good one stays in force; please report this"
+    return Problem(Severity.ERROR, INTERNAL, text, Origin("weft"))

@@ -1,0 +1,120 @@
+"""Ports and sockets: chosen once, remembered in the home, so that a restart listens where Envoys expect it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from weft.controlplane.settings import ServeError
+from weft.settings.home import Home
+from weft.settings.private import make_private_directory, write_atomically
+
+_PATIENCE = 3.0
+"""Seconds to wait for a remembered port, which a control plane that is just ending may still hold."""
+
+
+class Ports:
+    """Binds listening sockets by name. `remembered` is what this home used last; `save` writes what was chosen."""
+
+    def __init__(self, path: Path, *, awaited: bool) -> None:
+        self._path = path
+        self._awaited = awaited
+        self._chosen: dict[str, int] = {}
+        self._remembered = _read(path)
+
+    async def bind(self, name: str, host: str, wanted: int | None, usual: int) -> socket.socket:
+        """A bound socket: at `wanted`, or (None) at the remembered port, the usual one, or any free one.
+
+        A remembered port that is taken is an error while registered workloads expect it (`awaited`). ServeError.
+        """
+        if wanted is not None:
+            bound = _bind(host, wanted)
+            if bound is None:
+                raise ServeError(f"port {wanted} on {host} is in use; choose another for {name}, or 0 for any free one")
+        else:
+            bound = await self._bind_known(name, host) or _bind(host, usual) or _bind(host, 0)
+            if bound is None:
+                raise ServeError(f"no port is free on {host}")
+        self._chosen[name] = bound.getsockname()[1]
+        return bound
+
+    async def _bind_known(self, name: str, host: str) -> socket.socket | None:
+        known = self._remembered.get(name)
+        if known is None:
+            return None
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _PATIENCE
+        while loop.time() < end:
+            if bound := _bind(host, known):
+                return bound
+            await asyncio.sleep(0.1)
+        if self._awaited:
+            raise ServeError(
+                f"port {known} on {host}, where this mesh's proxies expect {name}, is taken by another process; "
+                f"stop that one, or remove {self._path} and restart the workloads"
+            )
+        return None
+
+    def save(self) -> None:
+        """Remember what was chosen."""
+        if self._chosen != self._remembered:
+            write_atomically(self._path, json.dumps(self._chosen))
+
+
+def bind_agent_socket(home: Home) -> socket.socket:
+    """The agent API's unix socket, private to this user from its first moment."""
+    path = home.agent_socket
+    make_private_directory(path.parent)
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise ServeError(f"cannot make the socket {path}: {error.strerror}") from error
+    finally:
+        os.umask(before)
+    listener.setblocking(False)
+    return listener
+
+
+def remove_agent_socket(home: Home) -> None:
+    """Remove the socket, and its short directory if nobody else uses it."""
+    home.agent_socket.unlink(missing_ok=True)
+    if home.agent_socket.parent == home.short_directory:
+        with contextlib.suppress(OSError):
+            home.short_directory.rmdir()
+
+
+def _bind(host: str, port: int) -> socket.socket | None:
+    """A bound TCP socket, or None if the port is taken. ServeError for anything else."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+            return None
+        raise ServeError(f"cannot listen on {host}: {error.strerror}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def _read(path: Path) -> Mapping[str, int]:
+    try:
+        value = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    if not isinstance(value, dict):
+        return {}
+    return {name: port for name, port in value.items() if isinstance(port, int) and 0 < port < 65536}

@@ -1,0 +1,204 @@
+"""``weft serve``: store, CA, sources, collector, build loop, xDS server, agent API and admin API in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from weft.admin.agents import AgentApi
+from weft.admin.api import admin_application
+from weft.admin.audit import Audit
+from weft.admin.guard import admin_token
+from weft.admin.parts import EnrolmentSettings, Parts
+from weft.admin.server import serving
+from weft.ca.authority import Authority, AuthorityError, open_authority, run_rotation
+from weft.controlplane.builds import Builds
+from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.faults import Faults
+from weft.controlplane.lock import locked
+from weft.controlplane.ports import Ports, bind_agent_socket, remove_agent_socket
+from weft.controlplane.settings import ServeError, ServeSettings
+from weft.discovery.compiler import MeshCompiler
+from weft.discovery.hub import Hub
+from weft.discovery.limits import Limits
+from weft.discovery.server import serve_xds
+from weft.mesh.model import Mesh
+from weft.model.workload import SocketAddress
+from weft.settings.endpoints import DEFAULT_ADMIN_PORT, DEFAULT_AGENT_API_PORT, DEFAULT_XDS_PORT, Endpoints
+from weft.settings.private import PermissionsError, remove_unfinished, write_atomically
+from weft.sources.collector import Collector
+from weft.sources.contents import Source
+from weft.sources.files import FilesSource
+from weft.sources.stored import StoredSource
+from weft.sources.workloads import LeaseExpiry, WorkloadsSource
+from weft.store.protocol import LEASED_BUCKET, Store, StoreError
+from weft.store.sqlite import open_sqlite
+
+_LOOPBACK = "127.0.0.1"
+_log = logging.getLogger("weft.serve")
+
+
+async def serve(settings: ServeSettings) -> None:
+    """Run the control plane until SIGTERM or SIGINT. ServeError says why it cannot start."""
+    with locked(settings.home), _stop_signals() as stop:
+        try:
+            await _run(settings, stop)
+        except (StoreError, AuthorityError, PermissionsError, OSError) as error:
+            raise ServeError(str(error)) from error
+        except ExceptionGroup as errors:
+            first = errors.exceptions[0]
+            if isinstance(first, OSError | StoreError):
+                raise ServeError(str(first)) from errors
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Listeners:
+    """Bound sockets."""
+
+    xds: socket.socket
+    agents: socket.socket
+    local: socket.socket
+    admin: socket.socket
+
+
+async def _run(settings: ServeSettings, stop: asyncio.Event) -> None:
+    home = settings.home
+    remove_unfinished(home.control_plane)
+    home.endpoints.unlink(missing_ok=True)
+    async with AsyncExitStack() as stack:
+        store = await open_sqlite(home.database)
+        stack.push_async_callback(store.close)
+        authority = open_authority(home.ca, settings.mesh.trust_domain)
+        write_atomically(home.trust_bundle, authority.bundle, 0o644)
+        listeners = await stack.enter_async_context(_listening(settings, store))
+        await _work(settings, stop, store, authority, listeners)
+
+
+async def _work(
+    settings: ServeSettings, stop: asyncio.Event, store: Store, authority: Authority, listeners: _Listeners
+) -> None:
+    """Start the tasks and, once the first Mesh is built, the servers; end them in the other order."""
+    home = settings.home
+    files = FilesSource(settings.follow, settings.namespace) if settings.follow else None
+    sources: list[Source] = [files] if files else []
+    collector = Collector([*sources, StoredSource(store), WorkloadsSource(store)], settings.mesh)
+    audit, faults = Audit(store), Faults(store)
+    hub: Hub[Mesh] = Hub(MeshCompiler(), audit.told, _limits(settings))
+    builds = Builds(collector, hub)
+    hosts = [host for host in (settings.bind, settings.advertise) if host]
+    certificates = ServerCertificates(authority, hosts, home.control_plane, settings.certificate_ttl)
+    endpoints = _endpoints(settings, listeners)
+    identity = str(certificates.current.value.identity)
+    enrolment = EnrolmentSettings(
+        endpoints.xds, endpoints.agent_api, identity, settings.lease, settings.certificate_ttl, settings.advertise
+    )
+    contents = files.contents if files else None
+    parts = Parts(store, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults)
+    agents = AgentApi(parts)
+    admin = admin_application(parts, admin_token(home.admin_token))
+    forever = (collector, builds, audit, faults, certificates, LeaseExpiry(store, settings.lease))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one.run()) for one in forever]
+        tasks.append(group.create_task(run_rotation(authority)))
+        await _first_of(builds.compiled.changed(0), stop.wait())
+        if not stop.is_set():
+            async with AsyncExitStack() as servers:
+                await servers.enter_async_context(_serving_xds(listeners.xds, hub, builds, certificates))
+                await servers.enter_async_context(
+                    serving(agents.application(local=False), listeners.agents, certificates.tls)
+                )
+                await servers.enter_async_context(serving(agents.application(local=True), listeners.local))
+                await servers.enter_async_context(serving(admin, listeners.admin))
+                write_atomically(home.endpoints, msgspec.json.encode(endpoints))
+                servers.callback(home.endpoints.unlink, missing_ok=True)
+                _log.info(
+                    "ready: admin API %s, xDS %s, agent API %s", endpoints.admin, endpoints.xds, endpoints.agent_api
+                )
+                await stop.wait()
+                _log.info("stopping")
+        for task in tasks:
+            task.cancel()
+    _log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def _listening(settings: ServeSettings, store: Store) -> AsyncIterator[_Listeners]:
+    """Bind everything, or nothing."""
+    _, registered = await store.list(LEASED_BUCKET)
+    ports = Ports(settings.home.control_plane / "ports.json", awaited=bool(registered))
+    with contextlib.ExitStack() as bound:
+        xds = bound.enter_context(await ports.bind("xds", settings.bind, settings.xds_port, DEFAULT_XDS_PORT))
+        agents = bound.enter_context(
+            await ports.bind("agent-api", settings.bind, settings.agent_api_port, DEFAULT_AGENT_API_PORT)
+        )
+        admin = bound.enter_context(await ports.bind("admin", _LOOPBACK, settings.admin_port, DEFAULT_ADMIN_PORT))
+        local = bound.enter_context(bind_agent_socket(settings.home))
+        bound.callback(remove_agent_socket, settings.home)
+        ports.save()
+        yield _Listeners(xds, agents, local, admin)
+
+
+def _endpoints(settings: ServeSettings, listeners: _Listeners) -> Endpoints:
+    """What this host's agents and commands are told."""
+    wildcard = settings.bind in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+    host = _LOOPBACK if wildcard else settings.bind
+
+    def address(listener: socket.socket) -> str:
+        return str(SocketAddress(host, listener.getsockname()[1]))
+
+    admin = f"http://{_LOOPBACK}:{listeners.admin.getsockname()[1]}"
+    local = str(settings.home.agent_socket)
+    return Endpoints(admin, address(listeners.xds), address(listeners.agents), local, os.getpid())
+
+
+@contextlib.asynccontextmanager
+async def _serving_xds(
+    listener: socket.socket, hub: Hub[Mesh], builds: Builds, certificates: ServerCertificates
+) -> AsyncIterator[None]:
+    """Hand the chosen port over to gRPC, which binds by itself."""
+    host, port = listener.getsockname()[:2]
+    listener.close()
+    async with serve_xds(host, port, material=lambda: certificates.current.value, hub=hub, lookup=builds.workload):
+        yield
+
+
+def _limits(settings: ServeSettings) -> Limits:
+    """Connections end often enough for proxies to show renewed certificates."""
+    limits = settings.limits
+    return replace(limits, connection_age=min(limits.connection_age, max(1.0, settings.certificate_ttl / 4)))
+
+
+async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait for whichever ends first; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,212 @@
+"""Collector, stored documents and registrations on a memory store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from weft.aio.cell import Cell
+from weft.model.document import Document
+from weft.model.snapshot import MeshSettings
+from weft.model.workload import Workload, WorkloadState
+from weft.schema.decode import decode_documents
+from weft.sources.collector import Collector
+from weft.sources.contents import Contents
+from weft.sources.files import FilesSource
+from weft.sources.stored import StoredSource, document_from_entry, put_document, stored_key
+from weft.sources.workloads import LeaseExpiry, WorkloadsSource, put_workload
+from weft.store.memory import MemoryStore
+from weft.store.protocol import Delete, Put, StoreError
+
+ROUTE = """\
+# a comment
+apiVersion: v1
+kind: Service
+metadata: {name: NAME}
+spec:
+  ports:
+  - port: PORT
+"""
+
+
+def service(name: str, port: int = 80, source: str = "routes.yaml") -> Document[object]:
+    decoded = decode_documents(ROUTE.replace("NAME", name).replace("PORT", str(port)), source)
+    assert decoded.problems == ()
+    return decoded.documents[0]
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(clock: Clock) -> MemoryStore:
+    return MemoryStore(clock)
+
+
+@pytest.fixture
+async def collector(store: MemoryStore, tmp_path: Path) -> AsyncIterator[Collector]:
+    files = FilesSource([tmp_path], poll=0.02)
+    collector = Collector([files, StoredSource(store), WorkloadsSource(store)], MeshSettings())
+    running = asyncio.create_task(collector.run())
+    yield collector
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def included(collector: Collector, revision: int) -> int:
+    async with asyncio.timeout(5):
+        return await collector.included(revision)
+
+
+async def test_nothing_is_published_before_every_source_was_read(store: MemoryStore) -> None:
+    class Slow:
+        contents: Cell[Contents | None] = Cell(None)
+
+        async def run(self) -> None:
+            await asyncio.Event().wait()
+
+    await store.write([put_document(service("a"), 1)])
+    slow = Slow()
+    collector = Collector([slow, StoredSource(store)], MeshSettings())
+    running = asyncio.create_task(collector.run())
+    await asyncio.sleep(0.3)
+    assert collector.snapshot.revision == 0
+    slow.contents.set(Contents())
+    await included(collector, 1)
+    assert [document.key.name for document in collector.snapshot.documents] == ["a"]
+    running.cancel()
+
+
+async def test_a_stored_document_comes_back_with_its_lines(collector: Collector, store: MemoryStore) -> None:
+    original = service("a")
+    revision = await store.write([put_document(original, 3)])
+    await included(collector, revision)
+    (document,) = collector.snapshot.documents
+    assert document.text == original.text
+    assert str(document.origin) == "routes.yaml:2"
+    assert str(document.at("spec", "ports", 0)) == "routes.yaml:7"
+    assert (document.created, document.generation) == (1000.0, 3)
+
+
+async def test_included_follows_writes_that_change_nothing_here(collector: Collector, store: MemoryStore) -> None:
+    first = await included(collector, await store.write([put_document(service("a"), 1)]))
+    (before,) = collector.snapshot.documents
+    again = await included(collector, await store.write([Put("audit", "x", b"")]))
+    assert again == first, "the snapshot is the same"
+    later = await included(collector, await store.write([put_document(service("b"), 1)]))
+    assert later > first
+    assert collector.snapshot.documents[0] is before
+    gone = await included(collector, await store.write([Delete("documents", stored_key(before.key))]))
+    assert gone > later
+    assert [document.key.name for document in collector.snapshot.documents] == ["b"]
+
+
+async def test_a_burst_of_writes_makes_few_snapshots(collector: Collector, store: MemoryStore) -> None:
+    await included(collector, 0)
+    before = collector.snapshot.revision
+    revision = 0
+    for number in range(50):
+        revision = await store.write([put_document(service(f"s{number}"), 1)])
+    await included(collector, revision)
+    assert len(collector.snapshot.documents) == 50
+    assert collector.snapshot.revision - before <= 5
+
+
+async def test_a_file_wins_over_the_store_and_the_problem_names_it(
+    collector: Collector, store: MemoryStore, tmp_path: Path
+) -> None:
+    (tmp_path / "mesh.yaml").write_text(ROUTE.replace("NAME", "a").replace("PORT", "81"))
+    await included(collector, await store.write([put_document(service("a", 80), 1)]))
+    async with asyncio.timeout(5):
+        while not collector.snapshot.problems:
+            await collector.collected.changed(collector.collected.version)
+    (document,) = collector.snapshot.documents
+    assert '"port":81' in document.text
+    (problem,) = collector.snapshot.problems
+    assert problem.code == "duplicate-document"
+    assert "mesh.yaml:2" in problem.message
+    assert str(problem.origin) == "routes.yaml:2"
+
+
+async def test_registrations_keep_their_identity(collector: Collector, store: MemoryStore) -> None:
+    a, b = Workload("a", "default", "x"), Workload("b", "default", "x")
+    await included(collector, await store.write([put_workload(a), put_workload(b)]))
+    first = collector.snapshot.workloads
+    assert first == (a, b)
+    healthy = Workload("b", "default", "x", state=WorkloadState.HEALTHY)
+    await included(collector, await store.write([put_workload(healthy)]))
+    assert collector.snapshot.workloads[0] is first[0]
+    assert collector.snapshot.workloads[1] == healthy
+
+
+async def test_damaged_entries_are_problems(collector: Collector, store: MemoryStore) -> None:
+    changes = [Put("documents", "/Service/default/x", b"{"), Put("workloads", "default/x", b"[]")]
+    await included(collector, await store.write(changes))
+    assert {problem.code for problem in collector.snapshot.problems} == {
+        "stored-document-damaged",
+        "registration-damaged",
+    }
+
+
+async def test_a_store_that_is_gone_leaves_everything_in_force(clock: Clock) -> None:
+    class Broken(MemoryStore):
+        broken = asyncio.Event()
+
+        async def changes(self, after: int, timeout: float) -> tuple[int, tuple[tuple[str, str], ...]]:
+            await self.broken.wait()
+            raise StoreError("disk on fire")
+
+    store = Broken(clock)
+    await store.write([put_document(service("a"), 1)])
+    source = StoredSource(store)
+    running = asyncio.create_task(source.run())
+    async with asyncio.timeout(5):
+        version = await source.contents.changed(0)
+        store.broken.set()
+        await source.contents.changed(version)
+    running.cancel()
+    contents = source.contents.value
+    assert contents is not None
+    assert [document.key.name for document in contents.documents] == ["a"]
+    assert contents.problems[0].code == "store-unavailable"
+    assert "disk on fire" in contents.problems[0].message
+
+
+async def test_entries_of_the_store_decode_alone() -> None:
+    store = MemoryStore()
+    await store.write([put_document(service("a", source="dir/ä.yaml"), 1)])
+    _, (entry,) = await store.list("documents")
+    document, problems = document_from_entry(entry)
+    assert problems == ()
+    assert document is not None
+    assert document.origin.source == "dir/ä.yaml"
+
+
+async def test_leases_end_after_their_time_and_not_before_the_grace(store: MemoryStore, clock: Clock) -> None:
+    await store.write([put_workload(Workload(name, "ns", "x")) for name in ("dead", "alive", "unleased")])
+    await store.extend({"ns/dead": 1001.0, "ns/alive": 1030.0})
+    expiry = LeaseExpiry(store, 15, clock)
+
+    async def step(seconds: float) -> tuple[str, ...]:
+        clock.now += seconds
+        return await expiry.expire()
+
+    assert await step(5) == (), "the grace of one TTL after the start"
+    assert await step(5) == ()
+    assert set(await step(5)) == {"ns/dead", "ns/unleased"}
+    assert await step(5) == ()
+    assert [entry.key for entry in (await store.list("workloads"))[1]] == ["ns/alive"]
+    assert await step(600) == (), "nobody could renew while this machine was suspended"
+    assert await step(7) == ()
+    assert await step(7) == ()
+    assert await step(7) == ("ns/alive",)

@@ -1,0 +1,264 @@
+"""The files source against what editors, humans and file systems do."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from weft.sources import files as files_module
+from weft.sources.contents import Contents
+from weft.sources.files import FilesSource
+
+POLL = 0.02
+REMOVAL = 0.3
+
+
+def service(name: str, port: int = 80) -> str:
+    return f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  ports:\n  - port: {port}\n---\n"
+
+
+class Followed:
+    """A source that runs, and what it holds."""
+
+    def __init__(self, source: FilesSource) -> None:
+        self.source = source
+
+    @property
+    def contents(self) -> Contents:
+        value = self.source.contents.value
+        assert value is not None
+        return value
+
+    @property
+    def names(self) -> list[str]:
+        return [document.key.name for document in self.contents.documents]
+
+    @property
+    def codes(self) -> list[str]:
+        return [problem.code for problem in self.contents.problems]
+
+    def text(self, name: str) -> str:
+        return next(document.text for document in self.contents.documents if document.key.name == name)
+
+    async def until(self, what: Callable[[], bool], deadline: float = 5) -> None:
+        try:
+            async with asyncio.timeout(deadline):
+                while not what():
+                    await self.source.contents.changed(self.source.contents.version)
+        except TimeoutError:
+            raise AssertionError(f"never: {self.names} {self.contents.problems}") from None
+
+
+@pytest.fixture
+async def follow() -> AsyncIterator[Callable[..., "asyncio.Future[Followed]"]]:
+    tasks = []
+
+    async def start(*roots: Path) -> Followed:
+        source = FilesSource(roots, poll=POLL, removal=REMOVAL)
+        tasks.append(asyncio.create_task(source.run()))
+        async with asyncio.timeout(5):
+            await source.contents.changed(0)
+        return Followed(source)
+
+    yield lambda *roots: asyncio.ensure_future(start(*roots))
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        assert isinstance(result, asyncio.CancelledError), result
+
+
+Follow = Callable[..., "asyncio.Future[Followed]"]
+
+
+async def test_what_is_read_and_what_is_not(tmp_path: Path, follow: Follow) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
+    for name in ("a.yaml", "b.yml", "deep/er/c.json"):
+        text = service(Path(name).stem)
+        if name.endswith("json"):
+            text = (
+                '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "c"}, "spec": {"ports": [{"port": 1}]}}'
+            )
+        (tmp_path / name).write_text(text)
+    for name in (".hidden.yaml", "x.yaml~", "#y.yaml#", ".#z.yaml", "readme.md", ".git/d.yaml", "a.yaml.swp"):
+        (tmp_path / name).write_text(service("wrong"))
+    os.mkfifo(tmp_path / "pipe.yaml")
+    followed = await follow(tmp_path)
+    assert followed.names == ["a", "b", "c"]
+    assert followed.codes == []
+    assert str(followed.contents.documents[0].origin) == f"{tmp_path}/a.yaml:1"
+
+
+async def test_a_change_keeps_the_identity_of_the_rest(tmp_path: Path, follow: Follow) -> None:
+    (tmp_path / "a.yaml").write_text(service("a") + service("b"))
+    (tmp_path / "c.yaml").write_text(service("c"))
+    followed = await follow(tmp_path)
+    a, _, c = followed.contents.documents
+    (tmp_path / "a.yaml").write_text(service("a") + service("b", 81))
+    await followed.until(lambda: "81" in followed.text("b"))
+    assert followed.contents.documents[0] is a
+    assert followed.contents.documents[2] is c
+
+
+async def test_additions_and_deletions(tmp_path: Path, follow: Follow) -> None:
+    followed = await follow(tmp_path)
+    assert followed.names == []
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "a.yaml").write_text(service("a"))
+    await followed.until(lambda: followed.names == ["a"])
+    (tmp_path / "new" / "a.yaml").unlink()
+    await followed.until(lambda: followed.names == [])
+
+
+async def test_editors_that_rename_over_or_delete_first_cause_no_gap(tmp_path: Path, follow: Follow) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(service("a"))
+    followed = await follow(tmp_path)
+    seen: list[list[str]] = []
+
+    async def watch() -> None:
+        version = 0
+        while True:
+            version = await followed.source.contents.changed(version)
+            seen.append(followed.names)
+
+    watching = asyncio.create_task(watch())
+    (tmp_path / "tmp").write_text(service("a", 81))
+    (tmp_path / "tmp").rename(path)
+    await followed.until(lambda: "81" in followed.text("a"))
+    path.rename(tmp_path / "a.yaml~")
+    await asyncio.sleep(POLL * 4)
+    path.write_text(service("a", 82))
+    await followed.until(lambda: "82" in followed.text("a"))
+    path.write_text("")
+    await asyncio.sleep(POLL * 4)
+    path.write_text(service("a", 83))
+    await followed.until(lambda: "83" in followed.text("a"))
+    watching.cancel()
+    assert [] not in seen
+
+
+async def test_a_half_written_file_does_no_harm(tmp_path: Path, follow: Follow) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(service("a") + service("b"))
+    followed = await follow(tmp_path)
+    path.write_text(service("a", 81) + "apiVersion: v1\nkind: Service\nmetadata: {name: b\n")
+    await followed.until(lambda: followed.codes != [])
+    assert followed.names == ["a", "b"]
+    problem = followed.contents.problems[0]
+    assert problem.origin.source == str(path)
+    assert problem.origin.line >= 8
+    path.write_text(service("a", 82) + service("b", 82))
+    await followed.until(lambda: followed.codes == [] and "82" in followed.text("a") + followed.text("b"))
+
+
+async def test_one_bad_document_keeps_its_last_version_and_lets_the_others_through(
+    tmp_path: Path, follow: Follow
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(service("a") + service("b"))
+    followed = await follow(tmp_path)
+    before = followed.text("b")
+    path.write_text(service("a", 81) + service("b").replace("port: 80", "prt: 80"))
+    await followed.until(lambda: followed.codes != [])
+    assert "81" in followed.text("a")
+    assert followed.text("b") == before
+    assert "prt" in str(followed.contents.problems[0])
+    assert followed.contents.problems[0].nearest.endswith("port")
+
+
+async def test_a_document_removed_from_a_file_goes(tmp_path: Path, follow: Follow) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(service("a") + service("b"))
+    followed = await follow(tmp_path)
+    path.write_text(service("a"))
+    await followed.until(lambda: followed.names == ["a"])
+
+
+async def test_a_renamed_file_gives_no_duplicates(tmp_path: Path, follow: Follow) -> None:
+    (tmp_path / "a.yaml").write_text(service("a"))
+    followed = await follow(tmp_path)
+    (tmp_path / "a.yaml").rename(tmp_path / "z.yaml")
+    await followed.until(lambda: followed.contents.documents[0].origin.source.endswith("z.yaml"))
+    assert followed.codes == []
+
+
+async def test_two_files_with_one_key(tmp_path: Path, follow: Follow) -> None:
+    (tmp_path / "a.yaml").write_text(service("a", 1))
+    (tmp_path / "b.yaml").write_text(service("a", 2))
+    followed = await follow(tmp_path)
+    assert followed.codes == ["duplicate-document"]
+    problem = followed.contents.problems[0]
+    assert problem.origin.source == str(tmp_path / "b.yaml")
+    assert str(tmp_path / "a.yaml") in problem.message
+    assert followed.contents.documents[0].origin.source == str(tmp_path / "a.yaml")
+
+
+async def test_kubernetes_style_swaps_of_a_linked_directory(tmp_path: Path, follow: Follow) -> None:
+    for number in (1, 2):
+        (tmp_path / f"..{number}").mkdir()
+        (tmp_path / f"..{number}" / "a.yaml").write_text(service("a", number))
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    followed = await follow(tmp_path)
+    assert '"port":1' in followed.text("a")
+    (tmp_path / "..new").symlink_to("..2")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+    await followed.until(lambda: '"port":2' in followed.text("a"))
+    assert followed.names == ["a"]
+
+
+async def test_links_in_a_circle_end(tmp_path: Path, follow: Follow) -> None:
+    (tmp_path / "a.yaml").write_text(service("a"))
+    (tmp_path / "again").symlink_to(tmp_path)
+    followed = await follow(tmp_path)
+    assert followed.names == ["a"]
+    assert followed.codes == []
+
+
+async def test_a_root_that_vanishes_leaves_its_documents_in_force(tmp_path: Path, follow: Follow) -> None:
+    root = tmp_path / "mesh"
+    root.mkdir()
+    (root / "a.yaml").write_text(service("a"))
+    single = tmp_path / "single.yaml"
+    single.write_text(service("s"))
+    followed = await follow(root, single)
+    root.rename(tmp_path / "elsewhere")
+    single.unlink()
+    await followed.until(lambda: followed.codes == ["root-unreadable", "root-unreadable"])
+    await asyncio.sleep(REMOVAL * 2)
+    assert followed.names == ["a", "s"]
+    (tmp_path / "elsewhere").rename(root)
+    await followed.until(lambda: followed.codes == ["root-unreadable"])
+
+
+async def test_what_cannot_be_read_is_told_and_kept(
+    tmp_path: Path, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_module, "MAX_FILE_BYTES", 1000)
+    path = tmp_path / "a.yaml"
+    path.write_text(service("a"))
+    followed = await follow(tmp_path)
+    path.write_text("#" * 1001)
+    await followed.until(lambda: followed.codes == ["file-too-large"])
+    assert followed.names == ["a"]
+    path.write_bytes(b"\xff\xfe\x00")
+    await followed.until(lambda: followed.codes == ["not-utf8"])
+    assert followed.names == ["a"]
+
+
+async def test_a_decoder_that_trips_does_not_stop_the_source(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("x")
+
+    def trip(text: str, source: str) -> None:
+        raise RecursionError("too deep")
+
+    source = FilesSource([tmp_path], poll=POLL, decode=trip)  # type: ignore[arg-type]
+    running = asyncio.create_task(source.run())
+    async with asyncio.timeout(5):
+        await source.contents.changed(0)
+    running.cancel()
+    assert source.contents.value is not None
+    assert [problem.code for problem in source.contents.value.problems] == ["internal-error"]

@@ -1,0 +1,101 @@
+"""What `apply` and `delete` have in common: reading documents, telling what changed and who confirmed it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from weft.cli.failure import ExitCode, FailedError
+from weft.cli.options import files_argument
+from weft.cli.output import object_text, print_problems, styled
+from weft.local.client import Source
+from weft.model.problem import Problem
+
+MAX_INPUT = 64 << 20
+
+
+def read_sources(paths: tuple[str, ...]) -> list[Source]:
+    """The texts that ``-f`` names."""
+    return [_read(path) for path in files_argument(paths)]
+
+
+def _read(path: Path | None) -> Source:
+    try:
+        text = sys.stdin.read(MAX_INPUT) if path is None else path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise FailedError(f"{path or '<stdin>'}: this is not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise FailedError(f"{path}: {error.strerror}") from error
+    return Source("<stdin>" if path is None else str(path), text)
+
+
+def problem_mapping(problem: Problem) -> dict[str, Any]:
+    """A Problem in the admin API's shape."""
+    key = problem.object
+    return {
+        "severity": str(problem.severity),
+        "code": problem.code,
+        "message": problem.message,
+        "source": problem.origin.source,
+        "line": problem.origin.line,
+        "path": problem.path,
+        "expected": problem.expected,
+        "nearest": problem.nearest,
+        "object": {"group": key.group, "kind": key.kind, "namespace": key.namespace, "name": key.name} if key else None,
+    }
+
+
+class Deadline:
+    """What is left of ``--timeout``; None without ``--wait``."""
+
+    def __init__(self, wait: bool, timeout: float) -> None:
+        self._end = time.monotonic() + timeout if wait else None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds left, or None."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+
+def print_changes(documents: Iterable[Mapping[str, Any]], note: str = "") -> None:
+    """One line per document on stdout, with its diff in a dry run."""
+    for one in documents:
+        change = str(one["change"])
+        meaning = "soft" if change == "unchanged" else "good"
+        click.echo(f"{object_text(one['key'])} {styled(change, meaning)}{note}")
+        if diff := one.get("diff"):
+            click.echo(_coloured(str(diff)))
+
+
+def _coloured(diff: str) -> str:
+    meaning = {"+": "good", "-": "error", "@": "soft"}
+    return "\n".join(styled(line, meaning[line[0]]) if line[:1] in meaning else line for line in diff.splitlines())
+
+
+def report_answers(answers: Sequence[Mapping[str, Any]]) -> int:
+    """Say on stderr what is wrong and who has not confirmed; the exit code."""
+    print_problems(problem for answer in answers for problem in answer.get("problems") or ())
+    waits = [answer["wait"] for answer in answers if answer.get("wait")]
+    nacked = [nack for wait in waits for nack in wait["nacked"]]
+    for nack in nacked:
+        places = ", ".join(f"{one['source']}:{one['line']}" for one in nack.get("origins") or ())
+        because = f"\n    because of {places}" if places else ""
+        click.echo(
+            f"{styled('error', 'error', sys.stderr)}: {nack['proxy']} refused {nack['type']} {nack['resource']}: "
+            f"{nack['message']}{because}",
+            err=True,
+        )
+    pending = sorted({name for wait in waits for name in wait["pending"]})
+    if pending:
+        click.echo(f"{styled('error', 'error', sys.stderr)}: not confirmed in time: {', '.join(pending)}", err=True)
+    confirmed = {name for wait in waits for name in wait["confirmed"]}
+    if waits and not nacked and not pending:
+        click.echo(f"confirmed by {len(confirmed)} {'proxy' if len(confirmed) == 1 else 'proxies'}", err=True)
+    if nacked:
+        return ExitCode.FAILED
+    return ExitCode.TIMEOUT if pending else ExitCode.OK

@@ -1,0 +1,90 @@
+"""`weft delete`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from weft.cli.options import command, home_option, namespace_option, output_option, wait_options
+from weft.settings.home import Home
+
+
+@command("delete", "weft delete virtualservice reviews --wait", "weft delete -f routes.yaml")
+@click.argument("kind", required=False)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "-f", "--file", "files", multiple=True, metavar="PATH", help="Delete the documents of a file or directory."
+)
+@home_option
+@namespace_option
+@wait_options
+@click.option("--ignore-not-found", is_flag=True, help="It is no error when there is no such document.")
+@output_option
+def delete(
+    *,
+    kind: str | None,
+    names: tuple[str, ...],
+    files: tuple[str, ...],
+    home: Home,
+    namespace: str,
+    wait: bool,
+    timeout: float,
+    ignore_not_found: bool,
+    output: str,
+) -> int:
+    """Delete documents.
+
+    Named by KIND and NAME, or those that a file holds. With --wait it returns when every proxy concerned has confirmed.
+    """
+    from weft.cli.changes import Deadline, print_changes, report_answers  # noqa: PLC0415
+    from weft.cli.output import print_value  # noqa: PLC0415
+    from weft.local.client import AdminClient, RefusedError  # noqa: PLC0415
+
+    if bool(files) == bool(kind) or (kind and not names):
+        raise click.UsageError("name a KIND and NAME, or give -f PATH")
+    keys = _keys_of_files(files, namespace) if files else _keys_of_names(str(kind), names, namespace)
+    client = AdminClient(home)
+    deadline = Deadline(wait, timeout)
+    answers: list[dict[str, Any]] = []
+    missing: RefusedError | None = None
+    for one in keys:
+        try:
+            answers.append(client.delete(*one, wait=deadline.left))
+        except RefusedError as error:
+            if error.status != 404:
+                raise
+            missing = missing or error
+            continue
+        if output == "table":
+            print_changes(answers[-1]["documents"])
+    if output != "table":
+        print_value(answers, output)
+    code = report_answers(answers)
+    if missing is not None and not ignore_not_found:
+        raise missing
+    return code
+
+
+def _keys_of_names(kind: str, names: tuple[str, ...], namespace: str) -> list[tuple[str, str, str]]:
+    from weft.cli.kinds import kind_of_word  # noqa: PLC0415
+
+    found = kind_of_word(kind)
+    return [(found.name, namespace if found.namespaced else "", name) for name in names]
+
+
+def _keys_of_files(files: tuple[str, ...], namespace: str) -> list[tuple[str, str, str]]:
+    from weft.cli.changes import problem_mapping, read_sources  # noqa: PLC0415
+    from weft.cli.failure import FailedError  # noqa: PLC0415
+    from weft.cli.output import print_problems  # noqa: PLC0415
+    from weft.model.problem import Severity  # noqa: PLC0415
+    from weft.schema.decode import decode_documents  # noqa: PLC0415
+
+    keys = []
+    for source in read_sources(files):
+        decoded = decode_documents(source.text, source.name, default_namespace=namespace)
+        if any(problem.severity is Severity.ERROR for problem in decoded.problems):
+            print_problems(problem_mapping(problem) for problem in decoded.problems)
+            raise FailedError("nothing was deleted: see the problems")
+        keys += [(each.key.kind, each.key.namespace, each.key.name) for each in decoded.documents]
+    return keys

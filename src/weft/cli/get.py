@@ -1,0 +1,168 @@
+"""`weft get`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from weft.cli.failure import FailedError
+from weft.cli.options import command, home_option, namespace_option, output_option
+from weft.settings.home import Home
+
+_WORKLOADS = ("workload", "workloads", "wl")
+
+
+@command(
+    "get",
+    "weft get httproutes",
+    "weft get virtualservice reviews -o yaml",
+    "weft get services -A",
+    "weft get workloads",
+)
+@click.argument("kind")
+@click.argument("name", required=False)
+@home_option
+@namespace_option
+@click.option("-A", "--all-namespaces", is_flag=True, help="Of every namespace.")
+@output_option
+def get(*, kind: str, name: str | None, home: Home, namespace: str, all_namespaces: bool, output: str) -> int:
+    """Show documents, workloads or services.
+
+    KIND is a kind of document (httproutes, virtualservice, dr, ...) or `workloads`. Secrets show their keys only.
+    """
+    where = None if all_namespaces else namespace
+    if kind.lower() in _WORKLOADS:
+        return _get_workloads(home, name, where, output)
+    return _get_documents(home, kind, name, where, output)
+
+
+def _get_documents(home: Home, word: str, name: str | None, namespace: str | None, output: str) -> int:
+    from weft.cli.kinds import kind_of_word  # noqa: PLC0415
+    from weft.cli.output import print_table, print_value  # noqa: PLC0415
+    from weft.local.client import AdminClient  # noqa: PLC0415
+
+    kind = kind_of_word(word)
+    where = namespace if kind.namespaced else None
+    found = AdminClient(home).get("documents", kind=kind.name, namespace=where, name=name)["documents"]
+    shown = [_without_notes(document) for document in found]
+    if name is not None and not found:
+        raise FailedError(f"there is no {kind.name} '{name}'" + (f" in namespace {where}" if where else ""))
+    if output != "table":
+        print_value(shown[0] if name is not None and len(shown) == 1 else shown, output)
+        return 0
+    headings, cells = _COLUMNS.get(kind.name, ((), lambda _: ()))
+    spaces = kind.namespaced and namespace is None
+    rows = [
+        (
+            *((document["metadata"].get("namespace", ""),) if spaces else ()),
+            document["metadata"]["name"],
+            *cells(document.get("spec") or document),
+            _source(original),
+        )
+        for document, original in zip(shown, found, strict=True)
+    ]
+    empty = f"no {kind.plural}" + (f" in namespace {where}" if where else "")
+    print_table((*(("NAMESPACE",) if spaces else ()), "NAME", *headings, "SOURCE"), rows, empty=empty)
+    return 0
+
+
+def _without_notes(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document itself, when the API wraps it with notes about its origin."""
+    inner = document.get("document", document)
+    return dict(inner)
+
+
+def _source(document: Mapping[str, Any]) -> str:
+    origin = document.get("origin") or {}
+    source, line = origin.get("source", document.get("source", "")), origin.get("line", document.get("line"))
+    return f"{source}:{line}" if line else str(source or "")
+
+
+def _get_workloads(home: Home, name: str | None, namespace: str | None, output: str) -> int:
+    from weft.cli.output import print_table, print_value  # noqa: PLC0415
+    from weft.local.client import AdminClient  # noqa: PLC0415
+
+    found = [
+        one
+        for one in AdminClient(home).get("workloads")["workloads"]
+        if (namespace is None or one["namespace"] == namespace) and (name is None or one["name"] == name)
+    ]
+    if name is not None and not found:
+        raise FailedError(f"there is no workload '{name}'" + (f" in namespace {namespace}" if namespace else ""))
+    if output != "table":
+        print_value(found[0] if name is not None and len(found) == 1 else found, output)
+        return 0
+    rows = [
+        (
+            one["namespace"],
+            one["name"],
+            one["state"],
+            _ports(one),
+            one["service_account"],
+            _pairs(one["labels"]),
+            "yes" if one.get("connected") else "no",
+        )
+        for one in found
+    ]
+    headings = ("NAMESPACE", "NAME", "STATE", "PORTS", "SERVICE ACCOUNT", "LABELS", "PROXY CONNECTED")
+    print_table(headings, rows, empty="no workloads")
+    return 0
+
+
+def _ports(workload: Mapping[str, Any]) -> str:
+    if gateway := workload.get("gateway"):
+        return f"gateway {gateway['gateway']}"
+    return " ".join(f"{port['port']}@{port['inbound']['host']}:{port['inbound']['port']}" for port in workload["ports"])
+
+
+def _pairs(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+def _joined(values: Sequence[Any] | None) -> str:
+    return ",".join(str(value) for value in values or ())
+
+
+def _service(spec: Mapping[str, Any]) -> Sequence[str]:
+    ports = _joined([f"{port['port']}/{port.get('name') or 'tcp'}" for port in spec.get("ports") or ()])
+    return spec.get("type", "ClusterIP"), ports, _pairs(spec.get("selector") or {})
+
+
+def _gateway(spec: Mapping[str, Any]) -> Sequence[str]:
+    listeners = [f"{one['name']}:{one['port']}/{one['protocol']}" for one in spec.get("listeners") or ()]
+    return spec.get("gatewayClassName", ""), _joined(listeners)
+
+
+def _http_route(spec: Mapping[str, Any]) -> Sequence[str]:
+    parents = [f"{one.get('kind', 'Gateway')}/{one['name']}" for one in spec.get("parentRefs") or ()]
+    return _joined(parents), _joined(spec.get("hostnames")) or "*", str(len(spec.get("rules") or ()))
+
+
+def _virtual_service(spec: Mapping[str, Any]) -> Sequence[str]:
+    return _joined(spec.get("hosts")), _joined(spec.get("gateways")) or "mesh", str(len(spec.get("http") or ()))
+
+
+def _destination_rule(spec: Mapping[str, Any]) -> Sequence[str]:
+    return str(spec.get("host", "")), _joined([one["name"] for one in spec.get("subsets") or ()])
+
+
+def _peer_authentication(spec: Mapping[str, Any]) -> Sequence[str]:
+    selector = (spec.get("selector") or {}).get("matchLabels") or {}
+    return (spec.get("mtls") or {}).get("mode", "UNSET"), _pairs(selector) or "(all)"
+
+
+def _secret(document: Mapping[str, Any]) -> Sequence[str]:
+    return str(document.get("type", "Opaque")), _joined(sorted(document.get("data") or ()))
+
+
+_COLUMNS: dict[str, tuple[Sequence[str], Any]] = {
+    "Service": (("TYPE", "PORTS", "SELECTOR"), _service),
+    "Gateway": (("CLASS", "LISTENERS"), _gateway),
+    "HTTPRoute": (("PARENTS", "HOSTNAMES", "RULES"), _http_route),
+    "VirtualService": (("HOSTS", "GATEWAYS", "RULES"), _virtual_service),
+    "DestinationRule": (("HOST", "SUBSETS"), _destination_rule),
+    "PeerAuthentication": (("MODE", "SELECTOR"), _peer_authentication),
+    "Secret": (("TYPE", "KEYS"), _secret),
+}

@@ -1,0 +1,129 @@
+"""The entry point `weft`: which commands there are, and how errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from weft import __version__
+from weft.cli.failure import EXIT_CODES, ExitCode, FailedError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("up", "Start the demo application as a mesh and say what to try."),
+    "up": ("up", "Start a whole mesh from weft.yaml."),
+    "serve": ("serve", "Run the control plane."),
+    "run": ("run", "Run an application with its sidecar."),
+    "gateway": ("run", "Run the proxy of a Gateway."),
+    "apply": ("apply", "Create or change documents."),
+    "delete": ("delete", "Delete documents."),
+    "get": ("get", "Show documents, workloads or services."),
+    "validate": ("validate", "Check documents without a control plane."),
+    "proxy": ("proxy", "See what proxies know and have confirmed."),
+    "problems": ("problems", "List what is wrong in the configuration."),
+    "token": ("token", "Join tokens for workloads on other hosts."),
+    "version": ("version", "Print versions."),
+    "completion": ("completion", "Print the completion script of a shell."),
+}
+"""Name -> (module in weft.cli, one line of help). The help of each command begins with that line; a test compares."""
+
+
+class Commands(click.Group):
+    """Imports a command's module when the command is used, so that `weft --help` is fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Every command, in the order a new user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command `cmd_name`, or None."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        found: Any = getattr(importlib.import_module(f"weft.cli.{entry[0]}"), cmd_name)
+        return found if isinstance(found, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but an unknown word gets the nearest command."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib  # noqa: PLC0415
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            ctx.fail(f"there is no command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=Commands,
+    epilog=EXIT_CODES + "\n\n\b\nExamples:\n  weft demo\n  weft apply -f routes.yaml --wait\n  weft proxy status",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, message="weft %(version)s")
+def weft() -> None:
+    """A service mesh on Envoy: run workloads with sidecars, route between them, see what happens."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `weft` and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run `weft` with `arguments` (default: those of the process); the exit code."""
+    try:
+        result = weft.main(args=None if arguments is None else list(arguments), prog_name="weft", standalone_mode=False)
+        sys.stdout.flush()
+    except FailedError as error:
+        if str(error):
+            _complain(str(error))
+        return error.code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except Exception as error:
+        return _from_exception(error)
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _from_exception(error: Exception) -> int:
+    from weft.local.client import RefusedError, UnreachableError  # noqa: PLC0415
+
+    if isinstance(error, UnreachableError):
+        _complain(str(error))
+        return ExitCode.UNREACHABLE
+    if isinstance(error, RefusedError):
+        from weft.cli.output import print_problems  # noqa: PLC0415
+
+        print_problems(error.problems)
+        _complain(str(error))
+        return ExitCode.FAILED
+    raise error
+
+
+def _complain(text: str) -> None:
+    click.echo(f"{click.style('error', fg='red', bold=True) if _colour() else 'error'}: {text}", err=True)
+
+
+def _colour() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
+if __name__ == "__main__":
+    main()

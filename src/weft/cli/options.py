@@ -1,0 +1,110 @@
+"""Options that several commands share, and the command class that shows examples in its help."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from weft.settings.home import Home, default_home
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A command whose help ends with examples."""
+
+    def __init__(self, *args: Any, examples: tuple[str, ...] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples as they are typed, not wrapped."""
+        super().format_epilog(ctx, formatter)
+        formatter.write("\nExamples:\n")
+        for example in self.examples:
+            formatter.write(f"  {example}\n")
+
+
+def command(name: str, *examples: str, **settings: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Declares a command with examples for its help."""
+    return click.command(name, cls=Command, examples=examples, **settings)
+
+
+def _home(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Home:  # noqa: ARG001
+    return Home(Path(value).expanduser().absolute() if value else default_home().expanduser().absolute())
+
+
+def home_option(function: CommandT) -> CommandT:
+    """``--home DIR``: the data directory."""
+    return click.option(
+        "--home",
+        metavar="DIR",
+        envvar="WEFT_HOME",
+        callback=_home,
+        help="Data directory of the mesh.  [env: WEFT_HOME; default: the platform's state directory]",
+    )(function)
+
+
+def namespace_option(function: CommandT) -> CommandT:
+    """``-n NAMESPACE``."""
+    return click.option("-n", "--namespace", default="default", show_default=True, help="Namespace.")(function)
+
+
+def output_option(function: CommandT) -> CommandT:
+    """``-o table|json|yaml``."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json", "yaml"]),
+        default="table",
+        show_default=True,
+        help="A table for people, JSON or YAML for programs.",
+    )(function)
+
+
+def wait_options(function: CommandT) -> CommandT:
+    """``--wait`` and ``--timeout SECONDS``."""
+    function = click.option(
+        "--timeout", type=click.FloatRange(0, 3600), default=30.0, show_default=True, help="Seconds to wait at most."
+    )(function)
+    return click.option(
+        "--wait",
+        is_flag=True,
+        help="Return when every proxy concerned has confirmed the change (exit code 4: not yet).",
+    )(function)
+
+
+def files_argument(paths: tuple[str, ...]) -> list[Path | None]:
+    """The document files that `paths` name: files, directories (``*.yaml``, ``*.yml``, ``*.json`` below them), or
+    None for ``-``, the standard input. UsageError if one does not exist or a directory holds none."""
+    found: list[Path | None] = []
+    for text in paths:
+        if text == "-":
+            found.append(None)
+            continue
+        path = Path(text)
+        if path.is_dir():
+            inside = sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix in (".yaml", ".yml", ".json")
+                and file.is_file()
+                and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            )
+            if not inside:
+                raise click.UsageError(f"{text}: there is no .yaml, .yml or .json file in this directory")
+            found.extend(inside)
+        elif path.exists():
+            found.append(path)
+        else:
+            raise click.UsageError(f"{text}: no such file or directory")
+    return found
+
+
+def inherited_environment() -> dict[str, str]:
+    """This process's environment."""
+    return dict(os.environ)

@@ -1,0 +1,82 @@
+"""What commands print: tables, JSON, YAML, problems; colours only on a terminal and without NO_COLOR."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+import click
+
+_COLOURS = {"error": "red", "warning": "yellow", "good": "green", "soft": "bright_black"}
+
+
+def styled(text: str, meaning: str, stream: TextIO | None = None) -> str:
+    """`text` in the colour of `meaning` if `stream` (default stdout) is a terminal that wants colours."""
+    where = stream or sys.stdout
+    if os.environ.get("NO_COLOR") or not where.isatty():
+        return text
+    return click.style(text, fg=_COLOURS.get(meaning))
+
+
+def print_value(value: object, form: str) -> None:
+    """`value` as ``json`` or ``yaml``."""
+    if form == "yaml":
+        import yaml  # noqa: PLC0415
+
+        click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120), nl=False)
+    else:
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "") -> None:
+    """Columns as wide as they need to be; `empty` on stderr when there is no row."""
+    lines = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not lines:
+        if empty:
+            click.echo(empty, err=True)
+        return
+    widths = [max(len(heading), *(len(line[i]) for line in lines)) for i, heading in enumerate(headings)]
+    head = "  ".join(heading.ljust(width) for heading, width in zip(headings, widths, strict=True)).rstrip()
+    click.echo(styled(head, "soft"))
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def problem_text(problem: Mapping[str, Any]) -> str:
+    """A problem of the admin API on one line, or a few: place, severity, field, what is wrong, what would be right."""
+    source, line = str(problem.get("source") or ""), problem.get("line")
+    place = f"{source}:{line}" if source and line else source
+    severity = str(problem.get("severity") or "error")
+    text = f"{place}: " if place else ""
+    text += f"{styled(severity, severity, sys.stderr)}: "
+    if path := problem.get("path"):
+        text += f"{path}: "
+    text += str(problem.get("message") or "")
+    if expected := problem.get("expected"):
+        text += f"\n    expected {expected}"
+    if nearest := problem.get("nearest"):
+        text += f"\n    did you mean '{nearest}'?"
+    if about := object_text(problem.get("object")):
+        text += styled(f"\n    in {about}", "soft", sys.stderr)
+    return text
+
+
+def object_text(value: object) -> str:
+    """An object's key, given as the API gives it, as ``Kind namespace/name``."""
+    if isinstance(value, Mapping):
+        namespace = value.get("namespace")
+        return (
+            f"{value.get('kind')} {namespace}/{value.get('name')}"
+            if namespace
+            else (f"{value.get('kind')} {value.get('name')}")
+        )
+    return str(value) if value else ""
+
+
+def print_problems(problems: Iterable[Mapping[str, Any]]) -> None:
+    """Problems on stderr."""
+    for problem in problems:
+        click.echo(problem_text(problem), err=True)

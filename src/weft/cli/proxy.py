@@ -1,0 +1,117 @@
+"""`weft proxy status` and `weft proxy config`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from weft.cli.options import command, home_option, output_option
+from weft.settings.home import Home
+
+_SHORT = {
+    "Cluster": "CLUSTERS",
+    "ClusterLoadAssignment": "ENDPOINTS",
+    "Listener": "LISTENERS",
+    "RouteConfiguration": "ROUTES",
+    "Secret": "SECRETS",
+}
+SECTIONS = ("clusters", "endpoints", "listeners", "routes", "secrets")
+
+
+@click.group()
+def proxy() -> None:
+    """See what proxies know and have confirmed."""
+
+
+@command("status", "weft proxy status", "weft proxy status -o json")
+@home_option
+@output_option
+def status(home: Home, output: str) -> int:
+    """List connected proxies and what they have confirmed.
+
+    The columns of resource types count responses acknowledged of those sent; a refused one is told below the table.
+    """
+    from weft.cli.output import print_table, print_value, styled  # noqa: PLC0415
+    from weft.local.client import AdminClient  # noqa: PLC0415
+
+    found = AdminClient(home).get("proxies")["proxies"]
+    if output != "table":
+        print_value(found, output)
+        return 0
+    rows = [
+        (
+            one["name"],
+            _state(one),
+            one["revision_acked"],
+            *(_counts(one, kind) for kind in _SHORT),
+            f"{one['bytes_sent']:,}",
+            _duration(time.time() - one["connected"]),
+            _duration(one["certificate_expires"] - time.time()),
+        )
+        for one in found
+    ]
+    headings = ("PROXY", "STATE", "REVISION", *_SHORT.values(), "BYTES", "CONNECTED", "CERT EXPIRES IN")
+    print_table(headings, rows, empty="no proxy is connected")
+    for one in found:
+        if nack := one.get("last_nack"):
+            text = f"{one['name']} refused {nack['type']} {nack['resource']}: {nack['message']}"
+            click.echo(styled(text, "warning"))
+    return 0
+
+
+def _state(one: Mapping[str, Any]) -> str:
+    if any(kind.get("rejected") for kind in one.get("types") or ()):
+        return "refuses"
+    return "pending" if one["revision_acked"] < one["revision"] else "in sync"
+
+
+def _counts(one: Mapping[str, Any], kind: str) -> str:
+    for found in one.get("types") or ():
+        if found["type"].rpartition(".")[2] == kind:
+            return f"{found['acked']}/{found['sent']}"
+    return "-"
+
+
+def _duration(seconds: float) -> str:
+    whole = int(max(0.0, seconds))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if whole >= size:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"
+
+
+@command("config", "weft proxy config reviews-v2 routes", "weft proxy config reviews-v2.default all -o yaml")
+@click.argument("name")
+@click.argument("section", type=click.Choice([*SECTIONS, "all"]), default="all")
+@home_option
+@output_option
+def config(name: str, section: str, home: Home, output: str) -> int:
+    """Show what a proxy is given.
+
+    NAME is a workload's name, or WORKLOAD.NAMESPACE. JSON and YAML show Envoy's own resources; private keys never
+    leave the control plane.
+    """
+    from urllib.parse import quote  # noqa: PLC0415
+
+    from weft.cli.output import print_table, print_value, styled  # noqa: PLC0415
+    from weft.cli.resources import resource_table  # noqa: PLC0415
+    from weft.local.client import AdminClient  # noqa: PLC0415
+
+    found = AdminClient(home).get(f"proxies/{quote(name, safe='')}/config/{section}")
+    if output != "table":
+        print_value(found if section == "all" else found[section], output)
+        return 0
+    chosen = [one for one in SECTIONS if one in found]
+    for one in chosen:
+        if len(chosen) > 1:
+            click.echo(styled(f"{'' if one == chosen[0] else chr(10)}{one.upper()}", "good"))
+        headings, rows = resource_table(one, found[one])
+        print_table(headings, rows, empty=f"{found['proxy']} has no {one}" if len(chosen) == 1 else "")
+    return 0
+
+
+proxy.add_command(status)
+proxy.add_command(config)

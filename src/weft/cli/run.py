@@ -1,0 +1,214 @@
+"""`weft run` and `weft gateway`: an application with its sidecar, and the proxy of a Gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from weft.cli.options import CommandT, command, home_option, namespace_option
+from weft.settings.home import Home
+
+if TYPE_CHECKING:
+    from weft.agent.parameters import ControlPlane
+
+ValueT = TypeVar("ValueT")
+
+
+def _control_plane_options(function: CommandT) -> CommandT:
+    for option in (
+        click.option("--ready-fd", type=int, default=-1, hidden=True),
+        click.option("--quiet", is_flag=True, help="Say less."),
+        click.option("--ca-fingerprint", default="", help="sha256:HEX of the CA, as `weft token create` prints it."),
+        click.option(
+            "--token", envvar="WEFT_TOKEN", default="", help="One-time join token; needed once.  [env: WEFT_TOKEN]"
+        ),
+        click.option(
+            "--control-plane",
+            metavar="HOST:PORT",
+            default="",
+            help="Agent API of a control plane on another host.  [default: the one of --home]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _word(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
+    from weft.local.words import WordError  # noqa: PLC0415
+
+    try:
+        return parse(*arguments)
+    except WordError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _control_plane(server: str, token: str, fingerprint: str) -> ControlPlane:
+    from weft.agent.parameters import ControlPlane  # noqa: PLC0415
+
+    if (token or fingerprint) and not server:
+        raise click.UsageError("--token and --ca-fingerprint go with --control-plane HOST:PORT")
+    if server and not fingerprint:
+        raise click.UsageError("--control-plane needs --ca-fingerprint, which `weft token create` prints")
+    return ControlPlane(server, fingerprint, token)
+
+
+@command(
+    "run",
+    "weft run --name reviews-v2 --labels app=reviews,version=v2 --service-account reviews \\",
+    "         --port 9080 --health http:/health -- python reviews.py",
+    "weft run --name shop --port 8080:auto --upstream postgres:5432=15432 -- ./shop",
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+)
+@home_option
+@click.option("--name", required=True, help="Name of this instance, unique in its namespace.")
+@namespace_option
+@click.option("--labels", multiple=True, metavar="KEY=VALUE[,...]", help="Labels that Services select.")
+@click.option("--service-account", default="default", show_default=True, help="Its identity.")
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    metavar="PORT[:auto|:PORT]",
+    help="A port it serves, and where it really listens: there, at a free port (told as PORT), or at another.",
+)
+@click.option(
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    metavar="SERVICE:PORT[=LOCAL]",
+    help="A loopback port that leads to a service, for any TCP protocol.",
+)
+@click.option("--uses", multiple=True, metavar="HOST", help="Tell its proxy only about these services.")
+@click.option(
+    "--health", metavar="tcp|none|http:/PATH", help="How its health is seen.  [default: tcp, none without a port]"
+)
+@click.option("--health-interval", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, help="Seconds.")
+@click.option("--health-timeout", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, help="Seconds.")
+@click.option(
+    "--drain", type=click.FloatRange(0, 3600), default=30.0, show_default=True, help="Seconds an ordered stop may take."
+)
+@click.option("--inbound-address", default="127.0.0.1", show_default=True, help="Address at which callers reach it.")
+@_control_plane_options
+@click.argument("application", nargs=-1, metavar="-- COMMAND...", type=click.UNPROCESSED)
+def run(
+    *,
+    home: Home,
+    name: str,
+    namespace: str,
+    labels: tuple[str, ...],
+    service_account: str,
+    ports: tuple[str, ...],
+    upstreams: tuple[str, ...],
+    uses: tuple[str, ...],
+    health: str | None,
+    health_interval: float,
+    health_timeout: float,
+    drain: float,
+    inbound_address: str,
+    control_plane: str,
+    token: str,
+    ca_fingerprint: str,
+    quiet: bool,
+    ready_fd: int,
+    application: tuple[str, ...],
+) -> int:
+    """Run an application with its sidecar.
+
+    The application gets HTTP_PROXY (calls to services by name go through the mesh), PORT and HOST (where to listen).
+    Signals are handed on to it, its exit code is this command's. Without a COMMAND the sidecar runs alone, for an
+    application that is started otherwise.
+    """
+    from weft.agent.parameters import RunParameters, Timing  # noqa: PLC0415
+    from weft.cli.agents import run_agent  # noqa: PLC0415
+    from weft.local.words import parse_health, parse_labels, parse_port, parse_upstream  # noqa: PLC0415
+
+    check = health or ("tcp" if ports else "none")
+    parameters = RunParameters(
+        home=home,
+        name=name,
+        command=application,
+        namespace=namespace,
+        service_account=service_account,
+        labels=_word(parse_labels, labels),
+        ports=tuple(_word(parse_port, text) for text in ports),
+        upstreams=tuple(_word(parse_upstream, text) for text in upstreams),
+        uses=uses,
+        proxy_host=inbound_address,
+        control_plane=_control_plane(control_plane, token, ca_fingerprint),
+        health=_word(parse_health, check, health_interval, health_timeout),
+        timing=Timing(drain=drain),
+        quiet=quiet,
+        ready_fd=ready_fd,
+    )
+    return run_agent(parameters)
+
+
+@command(
+    "gateway", "weft gateway bookinfo-gateway --listen 80=8080", "weft gateway shop --bind 0.0.0.0 --listen 443=auto"
+)
+@click.argument("name")
+@home_option
+@namespace_option
+@click.option("--service-account", default="", help="Its identity.  [default: the gateway's name]")
+@click.option("--bind", default="127.0.0.1", show_default=True, help="Address its listeners bind.")
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="PORT=auto|PORT|ADDRESS:PORT",
+    help="Where the listener on a port of the Gateway is bound: at a free port, or at another.",
+)
+@click.option(
+    "--offset",
+    type=click.IntRange(0, 60000),
+    default=8000,
+    show_default=True,
+    help="Added to listener ports below 1024 that --listen does not name.",
+)
+@click.option(
+    "--drain", type=click.FloatRange(0, 3600), default=30.0, show_default=True, help="Seconds an ordered stop may take."
+)
+@_control_plane_options
+def gateway(
+    *,
+    name: str,
+    home: Home,
+    namespace: str,
+    service_account: str,
+    bind: str,
+    listen: tuple[str, ...],
+    offset: int,
+    drain: float,
+    control_plane: str,
+    token: str,
+    ca_fingerprint: str,
+    quiet: bool,
+    ready_fd: int,
+) -> int:
+    """Run the proxy of a Gateway.
+
+    It serves the listeners of the Gateway document NAME, which may come, change and go while it runs.
+    """
+    from weft.agent.parameters import GatewayParameters, Timing  # noqa: PLC0415
+    from weft.cli.agents import run_agent  # noqa: PLC0415
+    from weft.local.words import parse_listen  # noqa: PLC0415
+
+    where = [_word(parse_listen, text) for text in listen]
+    addresses = {address for _, address, _ in where if address} or {bind}
+    if len(addresses) > 1:
+        raise click.UsageError(f"one gateway binds one address, not {' and '.join(sorted(addresses))}")
+    parameters = GatewayParameters(
+        home=home,
+        gateway=name,
+        namespace=namespace,
+        service_account=service_account,
+        address=addresses.pop(),
+        offset=offset,
+        listen=tuple((listener, port) for listener, _, port in where),
+        control_plane=_control_plane(control_plane, token, ca_fingerprint),
+        timing=Timing(drain=drain),
+        quiet=quiet,
+        ready_fd=ready_fd,
+    )
+    return run_agent(parameters)

@@ -1,0 +1,65 @@
+"""`weft serve`: the control plane."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from weft.cli.options import command, home_option
+from weft.settings.home import Home
+
+
+@command("serve", "weft serve", "weft serve --documents mesh/ --admin-port 15080")
+@home_option
+@click.option(
+    "--documents",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A file or directory of documents to follow live; may be given again.",
+)
+@click.option("--trust-domain", default=None, help="Trust domain of the mesh's identities.  [default: cluster.local]")
+@click.option("--bind", default="127.0.0.1", show_default=True, help="Address of the xDS server and the agent API.")
+@click.option("--advertise", default="", help="Host that agents elsewhere are told.  [default: where they came to]")
+@click.option("--admin-port", type=click.IntRange(0, 65535), help="Port of the admin API, always on loopback.")
+@click.option("--xds-port", type=click.IntRange(0, 65535), help="Port of the xDS server.")
+@click.option("--agent-port", type=click.IntRange(0, 65535), help="Port of the agent API (TLS).")
+@click.option(
+    "--outbound",
+    type=click.Choice(["ALLOW_ANY", "REGISTRY_ONLY"]),
+    default="ALLOW_ANY",
+    show_default=True,
+    help="What sidecars do with hosts that no document names.",
+)
+def serve(
+    *,
+    home: Home,
+    documents: tuple[Path, ...],
+    trust_domain: str | None,
+    bind: str,
+    advertise: str,
+    admin_port: int | None,
+    xds_port: int | None,
+    agent_port: int | None,
+    outbound: str,
+) -> int:
+    """Run the control plane.
+
+    It keeps documents, identities and registrations in the home and programs the proxies. Killing it does not disturb
+    traffic; started again it goes on where it was, at the same ports.
+    """
+    from weft.cli.serving import ServeOptions, run_serve  # noqa: PLC0415
+
+    options = ServeOptions(
+        home=home,
+        documents=documents,
+        trust_domain=trust_domain,
+        bind=bind,
+        advertise=advertise,
+        admin_port=admin_port,
+        xds_port=xds_port,
+        agent_port=agent_port,
+        outbound=outbound,
+    )
+    return run_serve(options)

@@ -1,0 +1,81 @@
+"""`weft up` and `weft demo`: a whole mesh on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from weft.cli.failure import FailedError
+from weft.cli.options import command, home_option
+from weft.settings.home import Home
+
+if TYPE_CHECKING:
+    from weft.local.supervisor import Supervisor
+
+
+def _report(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@command("up", "weft up", "weft up -f shop/weft.yaml --home /tmp/shop")
+@home_option
+@click.option(
+    "-f",
+    "--file",
+    type=click.Path(path_type=Path),
+    default=Path("weft.yaml"),
+    show_default=True,
+    help="The mesh: workloads, gateways, documents.",
+)
+@click.option("--timeout", type=click.FloatRange(1, 3600), default=60.0, show_default=True, help="Seconds to start.")
+def up(home: Home, file: Path, timeout: float) -> int:
+    """Start a whole mesh from weft.yaml.
+
+    Starts the control plane, every workload with its sidecar, and every gateway; says when all is ready; stays until
+    Ctrl-C and then stops everything in order. When the mesh is up in this home already, it says so and does nothing.
+    """
+    from weft.local.meshfile import MeshFileError, read_meshfile  # noqa: PLC0415
+    from weft.local.supervisor import Plan  # noqa: PLC0415
+    from weft.local.up import run_up  # noqa: PLC0415
+
+    try:
+        mesh = read_meshfile(file)
+    except MeshFileError as error:
+        raise FailedError(f"{file} cannot be used\n{error}") from error
+    return run_up(Plan(mesh, file.absolute().parent, home, timeout), _report, _say_ready)
+
+
+def _say_ready(supervisor: Supervisor) -> None:
+    from weft.local.commands import spoken_command  # noqa: PLC0415
+
+    for child in supervisor.gateways:
+        for listener, port in (child.ready or {}).get("listen") or ():
+            _report(f"{child.name}: listener {listener} is at 127.0.0.1:{port}")
+    home = str(supervisor.plan.home.root)
+    _report(f"the mesh is up; see it with\n  {spoken_command('proxy', 'status', '--home', home)}")
+
+
+@command("demo", "weft demo", "weft demo --home /tmp/bookinfo", "weft demo --json > demo.json &")
+@click.option(
+    "--home",
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Keep everything in DIR.  [default: a temporary directory]",
+)
+@click.option("--json", "as_json", is_flag=True, help="When ready, print one line of JSON with addresses and pids.")
+def demo(directory: Path | None, as_json: bool) -> int:
+    """Start the demo application as a mesh and say what to try.
+
+    The book-information application: a product page made of details, reviews (three versions) and ratings. Everything
+    lives in a temporary directory and is gone after Ctrl-C.
+    """
+    from weft.local.demo import ready_line, run_demo, welcome  # noqa: PLC0415
+
+    def announce(supervisor: Supervisor) -> None:
+        click.echo(ready_line(supervisor) if as_json else welcome(supervisor))
+
+    home = Home(directory.expanduser().absolute()) if directory else None
+    return run_demo(home, _report, announce)

@@ -1,0 +1,96 @@
+"""`weft validate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from weft.cli.options import command, namespace_option, output_option
+
+if TYPE_CHECKING:
+    from weft.model.document import Document
+    from weft.model.problem import Problem
+
+
+@command(
+    "validate", "weft validate routes.yaml mesh/", "kustomize build . | weft validate -", "weft validate -o json mesh/"
+)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@namespace_option
+@click.option("--strict", is_flag=True, help="Warnings are errors, too.")
+@output_option
+def validate(*, paths: tuple[str, ...], namespace: str, strict: bool, output: str) -> int:
+    """Check documents without a control plane.
+
+    Files, directories or - (stdin), taken together as one mesh: syntax, fields, references, conflicting hosts. Exit
+    code 1 when there is an error, for use in CI. A weft.yaml in a directory is checked as such.
+    """
+    from weft.cli.changes import problem_mapping  # noqa: PLC0415
+    from weft.cli.output import print_problems, print_value  # noqa: PLC0415
+    from weft.model.problem import Severity  # noqa: PLC0415
+
+    count, found = _check(paths, namespace)
+    errors = sum(problem.severity is Severity.ERROR for problem in found)
+    warnings = len(found) - errors
+    told: list[dict[str, Any]] = [problem_mapping(problem) for problem in found]
+    if output != "table":
+        print_value({"documents": count, "errors": errors, "warnings": warnings, "problems": told}, output)
+    else:
+        print_problems(told)
+        click.echo(f"{count} documents, {errors} errors, {warnings} warnings", err=bool(errors))
+    return 1 if errors or (strict and warnings) else 0
+
+
+def _check(paths: tuple[str, ...], namespace: str) -> tuple[int, list[Problem]]:
+    """How many documents there are, and every problem once, by file and line."""
+    from pathlib import PurePath  # noqa: PLC0415
+
+    from weft.cli.changes import read_sources  # noqa: PLC0415
+    from weft.schema.decode import decode_documents  # noqa: PLC0415
+
+    documents: list[Document[object]] = []
+    problems: list[Problem] = []
+    for source in read_sources(paths):
+        if PurePath(source.name).name in ("weft.yaml", "weft.yml"):
+            problems += _meshfile_problems(source.text, source.name)
+            continue
+        decoded = decode_documents(source.text, source.name, default_namespace=namespace)
+        documents += decoded.documents
+        problems += decoded.problems
+    documents.sort(key=lambda document: document.key)
+    problems += _together(tuple(documents))
+    unique = dict.fromkeys(problems)
+    return len(documents), sorted(unique, key=lambda one: (one.origin.source, one.origin.line, one.path))
+
+
+def _meshfile_problems(text: str, name: str) -> tuple[Problem, ...]:
+    from weft.local.meshfile import MeshFileError, decode_meshfile  # noqa: PLC0415
+
+    try:
+        decode_meshfile(text, name)
+    except MeshFileError as error:
+        return error.problems
+    return ()
+
+
+def _together(documents: tuple[Document[object], ...]) -> tuple[Problem, ...]:
+    """What is wrong between documents: repeated ones, dangling references, conflicting hosts."""
+    from weft.mesh.build import build_mesh  # noqa: PLC0415
+    from weft.mesh.memo import Memo  # noqa: PLC0415
+    from weft.model.problem import Problem, Severity  # noqa: PLC0415
+    from weft.model.snapshot import ConfigSnapshot  # noqa: PLC0415
+    from weft.schema.references import check_references  # noqa: PLC0415
+
+    first: dict[object, Document[object]] = {}
+    repeated = []
+    for document in documents:
+        other = first.setdefault(document.key, document)
+        if other is not document:
+            message = f"{document.key} is in {other.origin}, too"
+            repeated.append(
+                Problem(Severity.ERROR, "duplicate", message, document.origin, document.key, expected="one of them")
+            )
+    unique = tuple(first.values())
+    mesh = build_mesh(ConfigSnapshot(1, unique), Memo())
+    return (*repeated, *check_references(unique), *mesh.problems)

@@ -1,0 +1,1 @@
+"""A whole mesh on one machine: its file, its processes, starting and stopping them, the demo."""

@@ -1,0 +1,161 @@
+"""A client of the admin API on the standard library alone, so that commands start fast."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from weft.settings.endpoints import Endpoints
+from weft.settings.home import Home
+
+_TIMEOUT = 30.0
+_WAIT_MARGIN = 15.0
+_MAX_ANSWER = 256 << 20
+
+
+class UnreachableError(Exception):
+    """No control plane answers for this home. The text says what to do."""
+
+
+class RefusedError(Exception):
+    """The admin API answered with an error; `problems` are those of the documents, if that was it."""
+
+    def __init__(self, status: int, message: str, problems: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text with documents, and the file name that problems in it are told with."""
+
+    name: str
+    text: str
+
+
+def read_endpoints(home: Home) -> Endpoints | None:
+    """The addresses a control plane of `home` wrote, or None; it may have died since."""
+    try:
+        value = json.loads(home.endpoints.read_text("utf-8"))
+        return Endpoints(**{name: value[name] for name in ("admin", "xds", "agent_api", "agent_socket", "pid")})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def alive(pid: int) -> bool:
+    """Whether a process `pid` exists."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class AdminClient:
+    """Calls the admin API of the control plane that serves `home`.
+
+    Every method raises UnreachableError when nothing answers and RefusedError when the answer is an error.
+    """
+
+    def __init__(self, home: Home, *, timeout: float = _TIMEOUT) -> None:
+        self.home = home
+        self._timeout = timeout
+
+    def apply(
+        self, source: Source, *, namespace: str = "default", dry_run: bool = False, wait: float | None = None
+    ) -> dict[str, Any]:
+        """Apply documents; `wait` seconds for the proxies' confirmation (None: do not wait)."""
+        query = {"namespace": namespace, "dry_run": "1" if dry_run else None, "wait": wait}
+        headers = {"content-type": "application/yaml", "x-weft-source": quote(source.name)}
+        answer: dict[str, Any] = self.call(
+            "POST", "documents", query, body=source.text.encode(), headers=headers, wait=wait
+        )
+        return answer
+
+    def delete(self, kind: str, namespace: str, name: str, *, wait: float | None = None) -> dict[str, Any]:
+        """Delete one document; `namespace` empty for cluster-scoped kinds."""
+        path = "/".join(("documents", *(quote(part, safe="") for part in (kind, namespace or "-", name))))
+        answer: dict[str, Any] = self.call("DELETE", path, {"wait": wait}, wait=wait)
+        return answer
+
+    def get(self, path: str, **query: str | None) -> Any:
+        """The JSON at `path` below ``/v1``."""
+        return self.call("GET", path, query)
+
+    def healthy(self) -> bool:
+        """Whether the control plane answers that it is well."""
+        try:
+            self.call("GET", "health", {})
+        except (UnreachableError, RefusedError):
+            return False
+        return True
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object],
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        wait: float | None = None,
+    ) -> Any:
+        """One call; the answer's JSON, or None if it is empty."""
+        endpoints = read_endpoints(self.home)
+        if endpoints is None or not alive(endpoints.pid):
+            raise UnreachableError(self._advice())
+        given = {name: str(value) for name, value in query.items() if value is not None}
+        target = f"/v1/{path}" + (f"?{urlencode(given)}" if given else "")
+        timeout = self._timeout if wait is None else wait + _WAIT_MARGIN
+        where = urlsplit(endpoints.admin)
+        connection = http.client.HTTPConnection(where.hostname or "127.0.0.1", where.port, timeout=timeout)
+        try:
+            connection.request(method, target, body, {**(headers or {}), **self._credentials()})
+            response = connection.getresponse()
+            raw = response.read(_MAX_ANSWER)
+        except (OSError, http.client.HTTPException) as error:
+            raise UnreachableError(
+                f"the control plane (pid {endpoints.pid}, {endpoints.admin}) does not answer: {error}"
+            ) from error
+        finally:
+            connection.close()
+        return _answer(response.status, raw)
+
+    def _credentials(self) -> dict[str, str]:
+        try:
+            return {"authorization": f"Bearer {self.home.admin_token.read_text('ascii').strip()}"}
+        except OSError as error:
+            raise UnreachableError(
+                f"cannot read the admin token {self.home.admin_token}: {error.strerror}; "
+                "run this as the user who runs the control plane"
+            ) from error
+
+    def _advice(self) -> str:
+        return (
+            f"no control plane is running in {self.home.root}\n"
+            f"  start one:          weft serve --home {self.home.root}     (or: weft up, weft demo)\n"
+            "  or name its home:   --home DIR, or WEFT_HOME"
+        )
+
+
+def _answer(status: int, raw: bytes) -> Any:
+    try:
+        value = json.loads(raw) if raw.strip() else None
+    except ValueError:
+        value = None
+    if status < 400:
+        return value
+    found = value if isinstance(value, dict) else {}
+    problems = found.get("problems")
+    message = str(found.get("error") or f"the control plane answered {status}")
+    raise RefusedError(status, message, problems if isinstance(problems, list) else ())

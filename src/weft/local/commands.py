@@ -1,0 +1,98 @@
+"""The command lines with which `weft up` starts `weft serve`, `weft run` and `weft gateway`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from weft.local.meshfile import ControlPlanePorts, GatewayEntry, MeshFile, WorkloadEntry
+from weft.model.identity import DEFAULT_TRUST_DOMAIN
+from weft.settings.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One process of a mesh: its name, arguments after ``weft``, working directory and added environment."""
+
+    name: str
+    arguments: tuple[str, ...]
+    directory: Path
+    environment: Mapping[str, str]
+
+
+def interpreter() -> tuple[str, ...]:
+    """How to start `weft` in this very environment."""
+    return (sys.executable, "-m", "weft.cli.main")
+
+
+def spoken_command(*arguments: str) -> str:
+    """`arguments` as a person types them after the `weft` of this environment."""
+    beside = Path(sys.executable).with_name("weft")
+    found = shutil.which("weft")
+    if given := os.environ.get("WEFT_COMMAND"):
+        start = given
+    elif found and beside.exists() and Path(found).samefile(beside):
+        start = "weft"
+    else:
+        start = shlex.quote(str(beside)) if beside.exists() else shlex.join(interpreter())
+    return f"{start} {shlex.join(arguments)}"
+
+
+def serve_launch(home: Home, mesh: MeshFile, base: Path) -> Launch:
+    """``weft serve``."""
+    arguments = ["serve", "--home", str(home.root)]
+    for path in mesh.documents:
+        arguments += ["--documents", str(base / path)]
+    if mesh.trust_domain != DEFAULT_TRUST_DOMAIN:
+        arguments += ["--trust-domain", mesh.trust_domain]
+    arguments += _port_arguments(mesh.ports)
+    return Launch("control-plane", tuple(arguments), base, {})
+
+
+def _port_arguments(ports: ControlPlanePorts) -> list[str]:
+    given = (("--admin-port", ports.admin), ("--xds-port", ports.xds), ("--agent-port", ports.agent))
+    return [word for option, port in given if port is not None for word in (option, str(port))]
+
+
+def run_launch(home: Home, workload: WorkloadEntry, base: Path) -> Launch:
+    """``weft run``. The application's variables travel in the environment: they may be secret."""
+    arguments = ["run", "--home", str(home.root), "--name", workload.name, "--namespace", workload.namespace]
+    arguments += ["--service-account", workload.service_account]
+    for key, value in workload.labels.items():
+        arguments += ["--labels", f"{key}={value}"]
+    for option, values in (("--port", workload.ports), ("--upstream", workload.upstreams), ("--uses", workload.uses)):
+        arguments += [word for value in values for word in (option, value)]
+    arguments += _health_arguments(workload)
+    directory = base / Path(workload.working_directory).expanduser()
+    return Launch(
+        _process_name(workload.namespace, workload.name),
+        (*arguments, "--", *workload.command),
+        directory,
+        dict(workload.env),
+    )
+
+
+def _health_arguments(workload: WorkloadEntry) -> list[str]:
+    check = workload.health_check
+    if check.http is not None:
+        kind = f"http:{check.http}"
+    else:
+        kind = "tcp" if workload.ports and check.tcp is not False else "none"
+    return ["--health", kind, "--health-interval", f"{check.interval:g}", "--health-timeout", f"{check.timeout:g}"]
+
+
+def gateway_launch(home: Home, gateway: GatewayEntry, base: Path) -> Launch:
+    """``weft gateway``."""
+    arguments = ["gateway", "--home", str(home.root), "--namespace", gateway.namespace, "--bind", gateway.bind]
+    for port, where in gateway.listen.items():
+        arguments += ["--listen", f"{port}={where}"]
+    return Launch(_process_name(gateway.namespace, gateway.name), (*arguments, gateway.name), base, {})
+
+
+def _process_name(namespace: str, name: str) -> str:
+    return name if namespace == "default" else f"{name}.{namespace}"

@@ -1,0 +1,114 @@
+"""`weft demo`: the book-information application as a mesh, and three things to try."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import weft.bookinfo
+from weft.local.client import read_endpoints
+from weft.local.commands import spoken_command
+from weft.local.meshfile import MeshFile, read_meshfile
+from weft.local.supervisor import Plan, Report, Supervisor
+from weft.local.up import run_up
+from weft.settings.home import Home
+
+_FILES = Path(weft.bookinfo.__file__).parent
+GATEWAY = "bookinfo-gateway"
+
+
+def demo_mesh() -> MeshFile:
+    """The demo's mesh. Its programs run on the Python that runs weft."""
+    mesh = read_meshfile(_FILES / "weft.yaml")
+    workloads = tuple(dataclasses.replace(one, command=(sys.executable, *one.command[1:])) for one in mesh.workloads)
+    return dataclasses.replace(mesh, workloads=workloads)
+
+
+def run_demo(home: Home | None, report: Report, announce: Callable[[Supervisor], None]) -> int:
+    """Run the demo until Ctrl-C, in `home` or in a new temporary one that is removed at the end; the exit code."""
+    made = None if home is not None else Path(tempfile.mkdtemp(prefix="weft-demo-"))
+    where = home if home is not None else Home(made or Path())
+    try:
+        return run_up(Plan(demo_mesh(), _FILES, where), report, announce)
+    finally:
+        if made is not None:
+            shutil.rmtree(where.short_directory, ignore_errors=True)
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def demo_state(supervisor: Supervisor) -> dict[str, Any]:
+    """What ``weft demo --json`` prints."""
+    home = supervisor.plan.home
+    endpoints = read_endpoints(home)
+    return {
+        "gateway": gateway_address(supervisor),
+        "admin": endpoints.admin if endpoints else None,
+        "home": str(home.root),
+        "token_file": str(home.admin_token),
+        "workloads": [_workload(child.pid, child.ready or {}) for child in supervisor.workloads],
+        "control_plane_pid": supervisor.control_plane.pid if supervisor.control_plane else None,
+    }
+
+
+def _workload(pid: int, state: dict[str, Any]) -> dict[str, Any]:
+    ports = state.get("ports") or [{}]
+    inbound = ports[0].get("inbound") or {}
+    return {
+        "name": state.get("name"),
+        "pid": pid,
+        "envoy_pid": (state.get("envoy") or {}).get("pid"),
+        "app_pid": (state.get("application") or {}).get("pid"),
+        "inbound": f"{inbound.get('host')}:{inbound.get('port')}",
+    }
+
+
+def gateway_address(supervisor: Supervisor) -> str:
+    """The address of the demo's gateway."""
+    for child in supervisor.gateways:
+        for listener, port in (child.ready or {}).get("listen") or ():
+            if listener == 80:
+                return f"http://127.0.0.1:{port}"
+    return ""
+
+
+def welcome(supervisor: Supervisor) -> str:
+    """What a person reads when the demo is ready."""
+    home = str(supervisor.plan.home.root)
+    tries = supervisor.plan.home.root / "try"
+    shutil.copytree(_FILES / "try", tries, dirs_exist_ok=True)
+    weft_apply = ("apply", "--home", home, "--wait", "-f")
+    endpoints = read_endpoints(supervisor.plan.home)
+    pid = endpoints.pid if endpoints else 0
+    return f"""
+The mesh is up: 6 workloads and a gateway, each behind its own Envoy, mutual TLS between them.
+
+    {gateway_address(supervisor)}/productpage
+
+Reload the page: the stars change, because three versions of reviews answer in turn. Then, in another terminal, try
+
+ 1. send everybody to reviews v3 (red stars)
+      {spoken_command(*weft_apply, str(tries / "reviews-v3.yaml"))}
+
+ 2. make ratings slow for the user jason (sign in on the page as jason, or as anybody else)
+      {spoken_command(*weft_apply, str(tries / "ratings-delay.yaml"))}
+
+ 3. cut the control plane: the page goes on working; start it again and it goes on where it was
+      kill -9 {pid}
+      {spoken_command("serve", "--home", home)}
+
+See what is going on:
+      {spoken_command("proxy", "status", "--home", home)}
+
+Ctrl-C stops everything and leaves nothing behind.
+"""
+
+
+def ready_line(supervisor: Supervisor) -> str:
+    """The JSON line."""
+    return json.dumps(demo_state(supervisor))

@@ -1,0 +1,201 @@
+"""weft.yaml: what a mesh on one machine consists of, decoded as strictly as documents are."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar, cast
+
+from weft.model.identity import DEFAULT_TRUST_DOMAIN, is_trust_domain
+from weft.model.origin import FieldPath, Origin
+from weft.model.problem import Problem, Severity
+from weft.schema.scalars import Duration, Name, OneOf, Port, Scalar, Subdomain
+from weft.schema.walk import INVALID, Walk, decode_value
+from weft.schema.yaml_nodes import Node, field_lines, parse_documents
+
+_LabelKey = Annotated[str, Scalar("label-key")]
+_LabelValue = Annotated[str, Scalar("label-value")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """How the application's health is seen: an HTTP path, or (the default) whether its first port accepts."""
+
+    one_of: ClassVar = OneOf(("http", "tcp"), required=False)
+    http: str | None = None
+    tcp: bool | None = None
+    interval: Duration = 2.0
+    timeout: Duration = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadEntry:
+    """One application with its sidecar. `ports` and `upstreams` are as `weft run` takes them."""
+
+    name: Name
+    command: tuple[str, ...]
+    namespace: Name = "default"
+    service_account: Name = "default"
+    labels: Mapping[_LabelKey, _LabelValue] = field(default_factory=dict)
+    ports: tuple[str, ...] = ()
+    upstreams: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    working_directory: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    health_check: HealthCheck = HealthCheck()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayEntry:
+    """The proxy of one Gateway document. `listen` says where its listener ports are bound: ``auto``, a port, or an
+    address and port."""
+
+    name: Subdomain
+    namespace: Name = "default"
+    bind: str = "127.0.0.1"
+    listen: Mapping[Port, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlanePorts:
+    """Ports of the control plane; free ones are taken where none is given."""
+
+    admin: Port | None = None
+    xds: Port | None = None
+    agent: Port | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshFile:
+    """A mesh. `documents` are followed live, `apply` is applied at the start; paths are relative to the file."""
+
+    trust_domain: str = DEFAULT_TRUST_DOMAIN
+    documents: tuple[str, ...] = ()
+    apply: tuple[str, ...] = ()
+    workloads: tuple[WorkloadEntry, ...] = ()
+    gateways: tuple[GatewayEntry, ...] = ()
+    ports: ControlPlanePorts = ControlPlanePorts()
+
+
+class MeshFileError(Exception):
+    """weft.yaml cannot be used; `problems` say where and why."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+def read_meshfile(path: Path) -> MeshFile:
+    """The mesh in the file at `path`. Raises MeshFileError."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise MeshFileError((_problem(str(path), "unreadable", f"cannot be read: {reason}"),)) from error
+    return decode_meshfile(text, str(path))
+
+
+def decode_meshfile(text: str, source: str) -> MeshFile:
+    """The mesh in `text`. Raises MeshFileError with everything that is wrong in it."""
+    documents = list(parse_documents(text, source))
+    if problems := tuple(problem for document in documents for problem in document.problems):
+        raise MeshFileError(problems)
+    if len(documents) != 1 or documents[0].root is None:
+        found = f"the file holds {len(documents)} YAML documents" if documents else "the file is empty"
+        raise MeshFileError((_problem(source, "syntax", found, "one mapping with workloads, gateways, documents"),))
+    root = documents[0].root
+    walk = Walk(field_lines(root, source))
+    if isinstance(root.value, dict) and "kind" in root.value and "apiVersion" in root.value:
+        walk.error(("kind",), "unknown-field", "this is a document, not a mesh", "weft apply -f FILE")
+        raise MeshFileError(tuple(walk.problems))
+    _as_texts(root)
+    mesh = decode_value(walk, MeshFile, root, ())
+    if mesh is not INVALID:
+        _check(walk, cast(MeshFile, mesh))
+    if walk.failed:
+        raise MeshFileError(tuple(walk.problems))
+    return cast(MeshFile, mesh)
+
+
+def _problem(source: str, code: str, message: str, expected: str = "") -> Problem:
+    return Problem(Severity.ERROR, code, message, Origin(source), expected=expected)
+
+
+def _as_texts(root: Node) -> None:
+    """Give the places that take two forms one form: ports and listeners as text, commands as lists, env as text."""
+    for workload in _items(root, "workloads"):
+        for port in _items(workload, "ports"):
+            _as_text(port)
+        entries = cast(dict[str, Node], workload.value)
+        for variable in _values(entries.get("env")):
+            _as_text(variable)
+        command = entries.get("command")
+        if command is not None and isinstance(command.value, str):
+            try:
+                words = shlex.split(command.value)
+            except ValueError:
+                continue
+            command.value = [Node(word, command.line, command.column, word) for word in words]
+        elif command is not None:
+            for word in _items(workload, "command"):
+                _as_text(word)
+    for gateway in _items(root, "gateways"):
+        for where in _values(cast(dict[str, Node], gateway.value).get("listen")):
+            _as_text(where)
+
+
+def _as_text(node: Node) -> None:
+    if isinstance(node.value, int | float | bool):
+        node.value = node.text
+
+
+def _items(node: Node, name: str) -> list[Node]:
+    entries = node.value if isinstance(node.value, dict) else {}
+    child = entries.get(name)
+    items = child.value if child is not None and isinstance(child.value, list) else []
+    return items if name in ("ports", "command") else [item for item in items if isinstance(item.value, dict)]
+
+
+def _values(node: Node | None) -> list[Node]:
+    return list(node.value.values()) if node is not None and isinstance(node.value, dict) else []
+
+
+def _check(walk: Walk, mesh: MeshFile) -> None:
+    from weft.local.words import WordError, parse_listen, parse_port, parse_upstream  # noqa: PLC0415
+
+    if not is_trust_domain(mesh.trust_domain):
+        walk.error(("trustDomain",), "bad-value", f"found '{mesh.trust_domain}'", "a name such as cluster.local")
+    seen: dict[tuple[str, str], str] = {}
+    for index, workload in enumerate(mesh.workloads):
+        path: FieldPath = ("workloads", index)
+        if not workload.command:
+            walk.error((*path, "command"), "bad-value", "the command is empty", "a program and its arguments")
+        _unique(walk, seen, (workload.namespace, workload.name), f"workloads[{index}]", (*path, "name"))
+        for name, texts, parse in (
+            ("ports", workload.ports, parse_port),
+            ("upstreams", workload.upstreams, parse_upstream),
+        ):
+            for number, text in enumerate(texts):
+                try:
+                    parse(text)
+                except WordError as error:
+                    walk.error((*path, name, number), "bad-value", error.found, error.expected)
+        http = workload.health_check.http
+        if http is not None and not http.startswith("/"):
+            walk.error((*path, "healthCheck", "http"), "bad-value", f"found '{http}'", "a path such as /health")
+    for index, gateway in enumerate(mesh.gateways):
+        path = ("gateways", index)
+        _unique(walk, seen, (gateway.namespace, gateway.name), f"gateways[{index}]", (*path, "name"))
+        for port, text in gateway.listen.items():
+            try:
+                parse_listen(f"{port}={text}")
+            except WordError as error:
+                walk.error((*path, "listen", str(port)), "bad-value", error.found, error.expected)
+
+
+def _unique(walk: Walk, seen: dict[tuple[str, str], str], key: tuple[str, str], what: str, path: FieldPath) -> None:
+    if key in seen:
+        walk.error(path, "duplicate", f"the name '{key[1]}' is taken by {seen[key]}", "a name of its own")
+    seen.setdefault(key, what)

@@ -1,0 +1,255 @@
+"""The processes of one mesh: started in order, waited for, watched, stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weft.agent.processes import stop_now
+from weft.agent.state import stop_leftovers
+from weft.local.client import AdminClient, RefusedError, Source, UnreachableError, read_endpoints
+from weft.local.commands import gateway_launch, run_launch, serve_launch, spoken_command
+from weft.local.meshfile import MeshFile
+from weft.local.processes import Child, start_child
+from weft.local.record import Started, UpRecord, control_plane_of
+from weft.settings.home import Home
+from weft.settings.private import make_private_directory
+
+_POLL = 0.05
+_STOP_PATIENCE = 45.0
+_SERVE_PATIENCE = 15.0
+_ADMIN_SECONDS = 5.0
+_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+Report = Callable[[str], None]
+
+
+class StartError(Exception):
+    """The mesh could not be started. The text says why, with the end of the log that tells more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start: the mesh, the directory its paths are relative to, where it lives, how long it may take."""
+
+    mesh: MeshFile
+    base: Path
+    home: Home
+    timeout: float = 60.0
+
+
+class Supervisor:
+    """Starts and stops the processes of a Plan. One task uses it; `hurry` makes a stop that is under way faster."""
+
+    def __init__(self, plan: Plan, record: UpRecord, report: Report) -> None:
+        self.plan = plan
+        self.control_plane: Child | None = None
+        self.workloads: list[Child] = []
+        self.gateways: list[Child] = []
+        self.hurry = asyncio.Event()
+        self._record = record
+        self._report = report
+        self._admin = AdminClient(plan.home, timeout=_ADMIN_SECONDS)
+
+    async def start(self) -> None:
+        """Start everything and return when every workload is healthy and every proxy has confirmed its configuration.
+
+        Raises StartError. Whatever has been started by then stays until `stop`.
+        """
+        deadline = time.monotonic() + self.plan.timeout
+        mesh, home = self.plan.mesh, self.plan.home
+        make_private_directory(home.root / "logs")
+        self.control_plane = await self._spawn(serve_launch(home, mesh, self.plan.base), tells_ready=False)
+        applied = asyncio.create_task(self._apply_documents(deadline))
+        try:
+            for workload in mesh.workloads:
+                launch = run_launch(home, workload, self.plan.base)
+                if not launch.directory.is_dir():
+                    raise StartError(f"{workload.name}: there is no directory {launch.directory}")
+                self.workloads.append(await self._spawn(launch, tells_ready=True))
+            for gateway in mesh.gateways:
+                self.gateways.append(await self._spawn(gateway_launch(home, gateway, self.plan.base), tells_ready=True))
+            await applied
+            await self._all_ready(deadline)
+            await self._all_confirmed(deadline)
+        finally:
+            applied.cancel()
+            await asyncio.gather(applied, return_exceptions=True)
+
+    @property
+    def children(self) -> Sequence[Child]:
+        """Every process, the control plane first."""
+        first = [self.control_plane] if self.control_plane else []
+        return (*first, *self.workloads, *self.gateways)
+
+    async def watch(self) -> None:
+        """Report processes that end by themselves, for ever. The others go on."""
+        reported: set[int] = set()
+        while True:
+            waits = {asyncio.ensure_future(one.wait()): one for one in self.children if one.pid not in reported}
+            if not waits:
+                await asyncio.Event().wait()
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+            for child in waits.values():
+                if not child.running:
+                    reported.add(child.pid)
+                    self._report(self._obituary(child))
+
+    async def stop(self) -> None:
+        """Stop gateways, then workloads, then the control plane (also one that was started again by hand)."""
+        for group in (self.gateways, self.workloads):
+            await asyncio.gather(*(child.stop(_STOP_PATIENCE, self.hurry) for child in group))
+        if self.control_plane is not None:
+            await self._stop_control_plane(self.control_plane)
+        await asyncio.to_thread(stop_leftovers, self.plan.home, 1.0)
+
+    async def _stop_control_plane(self, child: Child) -> None:
+        if child.running:
+            await child.stop(_SERVE_PATIENCE, self.hurry)
+            return
+        await child.wait()
+        other = control_plane_of(self.plan.home)
+        if other is not None and other.pid != os.getpid() and await asyncio.to_thread(self._is_ours):
+            self._report(f"stopping the control plane that was started again (pid {other.pid})")
+            await asyncio.to_thread(stop_now, other, _SERVE_PATIENCE)
+
+    def _is_ours(self) -> bool:
+        """Whether the server that the home names knows the home's token: then the pid beside it is right, too."""
+        try:
+            self._admin.get("version")
+        except (UnreachableError, RefusedError):
+            return False
+        return True
+
+    async def _spawn(self, launch: Any, *, tells_ready: bool) -> Child:
+        started = asyncio.ensure_future(
+            start_child(launch, self.plan.home.root / "logs", _environment(), tells_ready=tells_ready)
+        )
+        try:
+            child = await asyncio.shield(started)
+        except asyncio.CancelledError:
+            self._remember(await started)
+            raise
+        except OSError as error:
+            raise StartError(f"{launch.name} cannot be started: {error}") from error
+        self._remember(child, keep=False)
+        return child
+
+    def _remember(self, child: Child, *, keep: bool = True) -> None:
+        """Write the process down before anything else happens; `keep` it among the workloads, to be stopped."""
+        if keep:
+            self.workloads.append(child)
+        known = {one.pid: one for one in (*self.children, child)}
+        documents = [str(self.plan.base / path) for path in self.plan.mesh.documents]
+        started = [Started(one.name, one.identity) for one in known.values()]
+        self._record.write(started, documents, self.plan.mesh.trust_domain)
+
+    async def _apply_documents(self, deadline: float) -> None:
+        control_plane = self.control_plane
+        if control_plane is None:
+            return
+        while not self._answers(control_plane.pid) or not await asyncio.to_thread(self._admin.healthy):
+            self._fail_if_ended([control_plane])
+            await self._pause(deadline, "the control plane does not answer", [control_plane])
+        self._report("control plane: ready")
+        for file in _files(self.plan.base, self.plan.mesh.apply):
+            source = Source(str(file), file.read_text("utf-8"))
+            try:
+                await asyncio.to_thread(self._admin.apply, source)
+            except RefusedError as error:
+                raise StartError(_refusal(source.name, error)) from error
+            except UnreachableError as error:
+                self._fail_if_ended([control_plane])
+                raise StartError(str(error)) from error
+        if self.plan.mesh.apply:
+            self._report("documents: applied")
+
+    def _answers(self, pid: int) -> bool:
+        endpoints = read_endpoints(self.plan.home)
+        return endpoints is not None and endpoints.pid == pid
+
+    async def _all_ready(self, deadline: float) -> None:
+        waiting = [*self.workloads, *self.gateways]
+        while waiting:
+            for child in [one for one in waiting if one.ready is not None]:
+                waiting.remove(child)
+                self._report(f"{child.name}: ready")
+            self._fail_if_ended(self.children)
+            if waiting:
+                names = ", ".join(child.name for child in waiting)
+                await self._pause(deadline, f"not ready: {names}", waiting)
+
+    async def _all_confirmed(self, deadline: float) -> None:
+        expected = len(self.workloads) + len(self.gateways)
+        while True:
+            try:
+                found = await asyncio.to_thread(self._admin.get, "proxies")
+            except (UnreachableError, RefusedError):
+                found = {"proxies": []}
+            late = [one["name"] for one in found["proxies"] if one["revision_acked"] < one["revision"]]
+            if len(found["proxies"]) >= expected and not late:
+                self._report(f"proxies: {expected} have confirmed their configuration")
+                return
+            self._fail_if_ended(self.children)
+            names = f"proxies that have not confirmed: {', '.join(late)}" if late else "not every proxy has connected"
+            await self._pause(deadline, names, self.children[:1])
+
+    async def _pause(self, deadline: float, complaint: str, children: Sequence[Child]) -> None:
+        if time.monotonic() > deadline:
+            raise StartError(f"after {self.plan.timeout:g} s: {complaint}{_tails(children[:3])}")
+        await asyncio.sleep(_POLL)
+
+    def _fail_if_ended(self, children: Sequence[Child]) -> None:
+        ended = [child for child in children if not child.running]
+        if ended:
+            raise StartError(f"{ended[0].name} {ended[0].ending}{_tails(ended[:1])}")
+
+    def _obituary(self, child: Child) -> str:
+        if child is self.control_plane:
+            again = spoken_command(*serve_launch(self.plan.home, self.plan.mesh, self.plan.base).arguments)
+            return f"the control plane {child.ending}; traffic goes on. Start it again with\n  {again}"
+        return f"{child.name} {child.ending}; the rest goes on. Its log: {child.log}"
+
+
+def _environment() -> Mapping[str, str]:
+    """This environment without proxies of the outside: within the mesh there is the mesh."""
+    return {name: value for name, value in os.environ.items() if name.lower() not in _PROXY_VARIABLES}
+
+
+def _files(base: Path, paths: Sequence[str]) -> list[Path]:
+    found: list[Path] = []
+    for text in paths:
+        path = base / text
+        if path.is_dir():
+            found += sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml", ".json"))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise StartError(f"{path}: no such file or directory")
+    return found
+
+
+def _refusal(source: str, error: RefusedError) -> str:
+    lines = [f"{source} was refused: {error}"]
+    for problem in error.problems:
+        lines.append(
+            f"  {problem.get('source')}:{problem.get('line')}: {problem.get('path')}: {problem.get('message')}"
+        )
+    return "\n".join(lines)
+
+
+def _tails(children: Sequence[Child]) -> str:
+    return "".join(f"\n--- the end of {child.log} ---\n{child.tail()}" for child in children)
+
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

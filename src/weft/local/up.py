@@ -1,0 +1,80 @@
+"""`weft up`: start a mesh, stay until Ctrl-C, leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from weft.local.record import HomeTaken, UpRecord, stop_remains
+from weft.local.supervisor import STOP_SIGNALS, Plan, Report, StartError, Supervisor
+
+OnReady = Callable[[Supervisor], None]
+
+
+def run_up(plan: Plan, report: Report, on_ready: OnReady) -> int:
+    """Run the mesh until a signal comes; `on_ready` is called once. The exit code: 0, or 1 if it could not start.
+
+    When a mesh is up in this home already, says so, does nothing and returns 0.
+    """
+    record = UpRecord(plan.home)
+    try:
+        record.take()
+    except HomeTaken as taken:
+        report(f"{taken}; nothing to do")
+        return 0
+    try:
+        return asyncio.run(_run(plan, record, report, on_ready))
+    finally:
+        record.release()
+
+
+async def _run(plan: Plan, record: UpRecord, report: Report, on_ready: OnReady) -> int:
+    supervisor = Supervisor(plan, record, report)
+    stop = asyncio.Event()
+    _handle_signals(supervisor, stop, report)
+    remains = await asyncio.to_thread(stop_remains, record)
+    if remains:
+        report(f"ended what an earlier run left behind: {', '.join(remains)}")
+    stopping = asyncio.ensure_future(stop.wait())
+    life = asyncio.ensure_future(_live(supervisor, on_ready))
+    try:
+        await asyncio.wait((life, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            return 0
+        return _failure(life, report)
+    finally:
+        for task in (life, stopping):
+            task.cancel()
+        await asyncio.gather(life, stopping, return_exceptions=True)
+        report("stopping; press Ctrl-C again to hurry")
+        await supervisor.stop()
+        report("stopped")
+
+
+async def _live(supervisor: Supervisor, on_ready: OnReady) -> None:
+    await supervisor.start()
+    on_ready(supervisor)
+    await supervisor.watch()
+
+
+def _failure(life: asyncio.Future[None], report: Report) -> int:
+    try:
+        life.result()
+    except StartError as error:
+        report(f"error: {error}")
+    return 1
+
+
+def _handle_signals(supervisor: Supervisor, stop: asyncio.Event, report: Report) -> None:
+    def ask() -> None:
+        if stop.is_set():
+            if not supervisor.hurry.is_set():
+                report("hurrying")
+            supervisor.hurry.set()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        with contextlib.suppress(NotImplementedError, RuntimeError):
+            loop.add_signal_handler(number, ask)

@@ -1,0 +1,75 @@
+"""The small languages of options: ports, upstreams, listeners, labels, health checks."""
+
+from __future__ import annotations
+
+from weft.agent.parameters import HealthParameters, PortParameter, UpstreamParameter
+from weft.model.labels import Labels, labels_from_mapping
+
+
+class WordError(ValueError):
+    """A word of an option is wrong: what was found, what was expected."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(f"{found}; expected {expected}")
+        self.found = found
+        self.expected = expected
+
+
+def parse_port(text: str) -> PortParameter:
+    """``9080``, ``9080:auto``, ``9080:18081``."""
+    expected = "PORT, PORT:auto or PORT:PORT, such as 9080:auto"
+    port, colon, application = text.partition(":")
+    number = _port(port, text, expected)
+    if not colon:
+        return PortParameter(number)
+    return PortParameter(number, 0 if application == "auto" else _port(application, text, expected))
+
+
+def parse_upstream(text: str) -> UpstreamParameter:
+    """``postgres:5432`` or ``postgres:5432=15432``."""
+    expected = "SERVICE:PORT or SERVICE:PORT=LOCALPORT, such as postgres:5432=15432"
+    target, equals, local = text.partition("=")
+    service, colon, port = target.rpartition(":")
+    if not colon or not service:
+        raise WordError(f"found '{text}'", expected)
+    number = 0 if not equals or local == "auto" else _port(local, text, expected)
+    return UpstreamParameter(service, _port(port, text, expected), number)
+
+
+def parse_listen(text: str) -> tuple[int, str, int]:
+    """``80=auto``, ``80=8080``, ``80=0.0.0.0:8080``: the listener's port, the address (empty: the gateway's) and the
+    port (0: any free one)."""
+    expected = "PORT=auto, PORT=PORT or PORT=ADDRESS:PORT, such as 80=8080"
+    left, equals, right = text.partition("=")
+    listener = _port(left, text, expected)
+    if not equals or not right:
+        raise WordError(f"found '{text}'", expected)
+    address, _, port = right.rpartition(":")
+    return listener, address.strip("[]"), 0 if port == "auto" else _port(port, text, expected)
+
+
+def parse_labels(texts: tuple[str, ...]) -> Labels:
+    """``app=reviews,version=v2``, given once or several times."""
+    found: dict[str, str] = {}
+    for pair in (pair for text in texts for pair in text.split(",") if pair):
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise WordError(f"found '{pair}'", "KEY=VALUE[,KEY=VALUE...], such as app=reviews,version=v2")
+        found[key.strip()] = value.strip()
+    return labels_from_mapping(found)
+
+
+def parse_health(text: str, interval: float, timeout: float) -> HealthParameters:
+    """``tcp``, ``none``, ``http:/health`` or ``/health``."""
+    if text in ("tcp", "none"):
+        return HealthParameters(text, interval=interval, timeout=timeout)
+    path = text.removeprefix("http:")
+    if not path.startswith("/"):
+        raise WordError(f"found '{text}'", "tcp, none or http:/PATH, such as http:/health")
+    return HealthParameters("http", path, interval, timeout)
+
+
+def _port(text: str, whole: str, expected: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 65535:
+        return int(text)
+    raise WordError(f"found '{whole}'", expected)

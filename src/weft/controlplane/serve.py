@@ -43,12 +43,23 @@ from weft.sources.stored import StoredSource
 from weft.sources.workloads import LeaseExpiry, WorkloadsSource
 from weft.store.protocol import LEASED_BUCKET, Store, StoreError
 from weft.store.sqlite import open_sqlite
+from weft.telemetry.log import set_up_logging
 
 _LOOPBACK = "127.0.0.1"
 _log = logging.getLogger("weft.serve")
 
 
-async def serve(settings: ServeSettings) -> None:
+def serve(settings: ServeSettings) -> int:
+    """Run the control plane in this process, logging to stderr, until SIGTERM or SIGINT; the exit code.
+
+    ServeError says why it cannot start.
+    """
+    set_up_logging(timed=True)
+    asyncio.run(run_control_plane(settings))
+    return 0
+
+
+async def run_control_plane(settings: ServeSettings) -> None:
     """Run the control plane until SIGTERM or SIGINT. ServeError says why it cannot start."""
     with locked(settings.home), _stop_signals() as stop:
         try:

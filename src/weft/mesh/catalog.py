@@ -1,4 +1,4 @@
-"""The catalog: every service by name, without its endpoints. Routes are made from it, so instances do not touch them."""
+"""The catalog: every service by name, without endpoints. Routes are made from it, so instances do not touch them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from weft.mesh.hosts import host_candidates, is_wildcard, service_host
+from weft.mesh.hosts import host_candidates, service_host
 from weft.mesh.services import Protocol, Service, ServicePort
 from weft.model.document import Document
+from weft.model.labels import Labels
 from weft.model.problem import Problem, Severity
 from weft.schema.kinds.core import ServicePortSpec, ServiceSpec
+
+ServiceDocument = Document[ServiceSpec]
+Handle = tuple[str, tuple[str, str]]
+"""A namespace and one label: everything a service of that handle selects carries the label."""
 
 _HTTP2 = ("http2", "grpc", "h2c", "grpc-web")
 _TCP = ("tcp", "https", "tls", "mongo", "mysql", "redis", "postgres", "postgresql")
@@ -26,9 +31,9 @@ class Catalog:
     """Services by full name; `documents` are theirs, in the same order. Compared by identity."""
 
     services: Mapping[str, Service]
-    documents: Mapping[str, Document[ServiceSpec]]
+    documents: Mapping[str, ServiceDocument]
     problems: tuple[Problem, ...] = ()
-    by_namespace: Mapping[str, tuple[Service, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    by_handle: Mapping[Handle, tuple[ServiceDocument, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def full_name(self, host: str, namespace: str) -> str:
         """What `host` means in a document of `namespace`; the literal name if no service has any of its readings."""
@@ -42,6 +47,26 @@ class Catalog:
     def named(self, name: str, namespace: str) -> Service | None:
         """The service `namespace`/`name`."""
         return self.services.get(service_host(name, namespace))
+
+    def documents_for(self, namespace: str, labels: Labels) -> tuple[ServiceDocument, ...]:
+        """Services of a namespace, among them all that select a workload with these labels."""
+        found: list[ServiceDocument] = []
+        for pair in labels:
+            found += self.by_handle.get((namespace, pair), ())
+        return tuple(found)
+
+
+def selector_handle(document: ServiceDocument) -> Handle | None:
+    """The handle of a service: its ``app`` label or else its first; None if it selects nothing."""
+    selector = document.spec.selector
+    if not selector or document.spec.type == "ExternalName":
+        return None
+    return (document.key.namespace, ("app", selector["app"]) if "app" in selector else min(selector.items()))
+
+
+def selector_handles(documents: tuple[ServiceDocument, ...]) -> tuple[Handle | None, ...]:
+    """`selector_handle` of each."""
+    return tuple(selector_handle(document) for document in documents)
 
 
 def protocol_of_port(port: ServicePortSpec) -> Protocol:
@@ -62,7 +87,7 @@ def _protocol_of_word(word: str) -> Protocol:
     return Protocol.TCP if word in _TCP else Protocol.AUTO
 
 
-def build_frontend(document: Document[ServiceSpec]) -> Service:
+def build_frontend(document: ServiceDocument) -> Service:
     """A service as callers name it: ports and protocols, no endpoints."""
     spec = document.spec
     ports = tuple(ServicePort(port.port, port.name, protocol_of_port(port), ()) for port in spec.ports)
@@ -76,22 +101,24 @@ def build_frontend(document: Document[ServiceSpec]) -> Service:
     )
 
 
-def build_catalog(documents: tuple[Document[ServiceSpec], ...], frontends: tuple[Service, ...]) -> Catalog:
+def build_catalog(documents: tuple[ServiceDocument, ...], frontends: tuple[Service, ...]) -> Catalog:
     """All services; `frontends` are those of `documents` in the same order."""
     problems: list[Problem] = []
-    by_namespace: dict[str, list[Service]] = {}
-    for document, service in zip(documents, frontends, strict=True):
-        by_namespace.setdefault(service.namespace, []).append(service)
+    by_handle: dict[Handle, list[ServiceDocument]] = {}
+    for document in documents:
+        handle = selector_handle(document)
+        if handle is not None:
+            by_handle.setdefault(handle, []).append(document)
         problems += _service_problems(document)
     return Catalog(
         services=MappingProxyType({service.host: service for service in frontends}),
         documents=MappingProxyType({s.host: d for d, s in zip(documents, frontends, strict=True)}),
         problems=tuple(problems),
-        by_namespace=MappingProxyType({name: tuple(found) for name, found in by_namespace.items()}),
+        by_handle=MappingProxyType({handle: tuple(found) for handle, found in by_handle.items()}),
     )
 
 
-def _service_problems(document: Document[ServiceSpec]) -> list[Problem]:
+def _service_problems(document: ServiceDocument) -> list[Problem]:
     spec, found = document.spec, []
     if not spec.ports:
         found.append(
@@ -119,12 +146,3 @@ def _service_problems(document: Document[ServiceSpec]) -> list[Problem]:
                 )
             )
     return found
-
-
-def services_of_pattern(catalog: Catalog, pattern: str) -> tuple[Service, ...]:
-    """The services whose full name the host or wildcard `pattern` covers."""
-    if not is_wildcard(pattern):
-        service = catalog.services.get(pattern)
-        return (service,) if service else ()
-    suffix = pattern[1:]
-    return tuple(service for host, service in catalog.services.items() if host.endswith(suffix))

@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
+from weft.mesh.catalog import Handle, ServiceDocument, selector_handles
 from weft.mesh.memo import Memo
 from weft.mesh.peerauth import PeerPolicies, PeerPolicy
 from weft.mesh.services import Endpoint, Health, MutualTlsMode, Service, ServicePort
-from weft.model.document import Document
 from weft.model.identity import SpiffeId
 from weft.model.labels import Labels, labels_from_mapping, selects
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload, WorkloadState
-from weft.schema.kinds.core import ServiceSpec
 
-ServiceDocument = Document[ServiceSpec]
 _HEALTH = {
     WorkloadState.HEALTHY: Health.HEALTHY,
     WorkloadState.UNHEALTHY: Health.UNHEALTHY,
     WorkloadState.DRAINING: Health.DRAINING,
 }
-Handles = Mapping[tuple[str, tuple[str, str]], list[Workload]]
 
 
-def selector_handle(document: ServiceDocument) -> tuple[str, tuple[str, str]] | None:
-    """The key under which `index_workloads` keeps a superset of the service's workloads; None if it selects none."""
-    selector = document.spec.selector
-    if not selector or document.spec.type == "ExternalName":
-        return None
-    return (document.key.namespace, ("app", selector["app"]) if "app" in selector else min(selector.items()))
-
-
-def selector_handles(documents: tuple[ServiceDocument, ...]) -> tuple[tuple[str, tuple[str, str]] | None, ...]:
-    """`selector_handle` of each."""
-    return tuple(selector_handle(document) for document in documents)
-
-
-def index_workloads(
-    workloads: Iterable[Workload], handles: Iterable[tuple[str, tuple[str, str]] | None]
-) -> dict[tuple[str, tuple[str, str]], list[Workload]]:
+def index_workloads(workloads: Iterable[Workload], handles: Iterable[Handle | None]) -> dict[Handle, list[Workload]]:
     """The workloads (no gateways) under each handle, in the order given. One pass over the workloads."""
-    found: dict[tuple[str, tuple[str, str]], list[Workload]] = {handle: [] for handle in handles if handle}
+    found: dict[Handle, list[Workload]] = {handle: [] for handle in handles if handle}
     keys = {handle[1][0] for handle in found}
     for workload in workloads:
         if workload.gateway is not None:

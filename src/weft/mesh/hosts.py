@@ -53,7 +53,7 @@ def covers(pattern: str, host: str) -> bool:
         return pattern == host
     if host == "*":
         return False
-    return host == pattern or host.removeprefix("*").endswith(pattern[1:]) and host != pattern[1:]
+    return host == pattern or (host.removeprefix("*").endswith(pattern[1:]) and host != pattern[1:])
 
 
 def specificity(pattern: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from weft.mesh.memo import Memo
 from weft.mesh.services import MutualTlsMode
 from weft.model.document import Document
 from weft.model.labels import Labels, labels_from_mapping, selects
@@ -96,11 +97,11 @@ def group_peer_documents(
     return mesh, groups, tuple(problems)
 
 
-def peer_policies(
-    default: PeerPolicy, namespaces: Mapping[str, PeerPolicy], problems: tuple[Problem, ...]
-) -> PeerPolicies:
-    """All policies together."""
-    return PeerPolicies(MappingProxyType(dict(namespaces)), default, problems)
+def build_peer_policies(documents: tuple[PeerDocument, ...], memo: Memo, root_namespace: str) -> PeerPolicies:
+    """The policies of all namespaces. A namespace's policy stays the same object while its documents do."""
+    mesh, groups, problems = group_peer_documents(documents, root_namespace)
+    found = {namespace: memo(build_peer_policy, mesh, tuple(group)) for namespace, group in groups.items()}
+    return PeerPolicies(MappingProxyType(found), memo(build_peer_policy, mesh, ()), problems)
 
 
 def _selector(document: PeerDocument) -> Labels:

@@ -1,0 +1,104 @@
+"""The build: a ConfigSnapshot becomes a Mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+from weft.mesh.catalog import build_catalog, build_frontend
+from weft.mesh.checks import route_problems, workload_problems
+from weft.mesh.claims import RouteDocument, build_mesh_routes
+from weft.mesh.destinationrule import build_destination_rules
+from weft.mesh.endpoints import build_services
+from weft.mesh.gateways import build_gateways
+from weft.mesh.grants import build_grants
+from weft.mesh.memo import Memo
+from weft.mesh.model import Mesh
+from weft.mesh.peerauth import build_peer_policies
+from weft.mesh.services import Service
+from weft.model.document import Document
+from weft.model.problem import Problem
+from weft.model.snapshot import ConfigSnapshot
+from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceSpec
+from weft.schema.kinds.destinationrule import DestinationRuleSpec
+from weft.schema.kinds.gateway import GatewayClassSpec, GatewaySpec, ReferenceGrantSpec
+from weft.schema.kinds.httproute import HttpRouteSpec
+from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
+from weft.schema.kinds.virtualservice import VirtualServiceSpec
+
+SpecT = TypeVar("SpecT")
+
+
+def build_mesh(snapshot: ConfigSnapshot, memo: Memo) -> Mesh:
+    """The meaning of a snapshot. Call `memo.begin()` before; nodes whose inputs are unchanged stay the same objects.
+
+    The order of documents and workloads does not matter.
+    """
+    kinds = _by_kind(snapshot.documents)
+    settings = snapshot.settings
+    service_documents = _of(kinds, ServiceSpec)
+    frontends = tuple([memo(build_frontend, document) for document in service_documents])
+    catalog = memo(build_catalog, service_documents, frontends)
+    routes: tuple[RouteDocument, ...] = (*_of(kinds, VirtualServiceSpec), *_of(kinds, HttpRouteSpec))
+    grants = memo.over(build_grants, _of(kinds, ReferenceGrantSpec))
+    rules = memo.over(build_destination_rules, _of(kinds, DestinationRuleSpec), catalog, settings.root_namespace)
+    peers = memo.over(build_peer_policies, _of(kinds, PeerAuthenticationSpec), memo, settings.root_namespace)
+    mesh_routes = memo.over(build_mesh_routes, routes, catalog)
+    gateways = memo(
+        build_gateways,
+        memo,
+        _of(kinds, GatewaySpec),
+        _of(kinds, GatewayClassSpec),
+        _of(kinds, NamespaceSpec),
+        _of(kinds, SecretSpec),
+        routes,
+        catalog,
+        grants,
+    )
+    workloads = tuple(sorted(snapshot.workloads, key=lambda item: (item.namespace, item.name)))
+    services = build_services(memo, service_documents, frontends, workloads, peers, settings.trust_domain)
+    problems: list[Problem] = [
+        *catalog.problems,
+        *rules.problems,
+        *peers.problems,
+        *mesh_routes.problems,
+        *gateways.problems,
+        *memo(route_problems, memo, catalog, rules, mesh_routes, gateways, grants),
+        *workload_problems(workloads, catalog, gateways),
+    ]
+    return Mesh(
+        revision=snapshot.revision,
+        settings=settings,
+        services=services,
+        index=memo.over(_index, services),
+        workloads=workloads,
+        catalog=catalog,
+        destination_rules=rules,
+        routes=mesh_routes,
+        gateways=gateways,
+        grants=grants,
+        peers=peers,
+        problems=tuple(sorted(dict.fromkeys(problems), key=_problem_order)),
+    )
+
+
+def _by_kind(documents: Iterable[Document[object]]) -> dict[type[object], list[Document[object]]]:
+    kinds: dict[type[object], list[Document[object]]] = {}
+    for document in documents:
+        kinds.setdefault(type(document.spec), []).append(document)
+    for found in kinds.values():
+        found.sort(key=lambda document: document.key)
+    return kinds
+
+
+def _of(kinds: Mapping[type[object], list[Document[object]]], spec: type[SpecT]) -> tuple[Document[SpecT], ...]:
+    return tuple(kinds.get(spec, ()))  # type: ignore[arg-type]
+
+
+def _index(services: tuple[Service, ...]) -> Mapping[str, Service]:
+    return MappingProxyType({service.host: service for service in services})
+
+
+def _problem_order(problem: Problem) -> tuple[str, int, str, str]:
+    return (problem.origin.source, problem.origin.line, problem.path, problem.message)

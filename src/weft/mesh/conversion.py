@@ -1,0 +1,42 @@
+"""Conversion: rules of route documents for one side, as the callers of one namespace see the services."""
+
+from __future__ import annotations
+
+from weft.mesh.claims import RouteDocument
+from weft.mesh.converted import Converted
+from weft.mesh.grants import ROUTE, Grants
+from weft.mesh.hosts import service_host
+from weft.mesh.httproute import backend_references, convert_http_route
+from weft.mesh.memo import Memo
+from weft.mesh.precedence import merge_by_precedence
+from weft.mesh.routes import Rule
+from weft.mesh.targets import Targets
+from weft.mesh.virtualservice import convert_virtual_service, destination_hosts
+from weft.schema.kinds.virtualservice import VirtualServiceSpec
+
+
+def convert(memo: Memo, document: RouteDocument, port: int, side: str, targets: Targets, grants: Grants) -> Converted:
+    """The rules of one document on a port of a side (``mesh`` or a gateway). Made again only when the document, or
+    a service or DestinationRule it uses, changed."""
+    namespace = document.key.namespace
+    if isinstance(document.spec, VirtualServiceSpec):
+        service_document = document
+        hosts = memo(destination_hosts, service_document)
+        found = tuple([targets.find(host, namespace) for host in hosts])
+        return memo(convert_virtual_service, service_document, port, side, found)
+    route = document
+    names = memo(backend_references, route)
+    found = tuple([targets.by_host.get(service_host(name, where)) for name, where in names])
+    granted = tuple([grants.allow(ROUTE, namespace, "Service", where, name) for name, where in names])
+    return memo(convert_http_route, route, found, granted)
+
+
+def joined_rules(memo: Memo, parts: tuple[Converted, ...]) -> tuple[Rule, ...]:
+    """The rules of the documents that share a host, in the order they are tried."""
+    if len(parts) == 1 and not _sorted_needed(parts[0]):
+        return parts[0].rules
+    return memo.over(merge_by_precedence, parts)
+
+
+def _sorted_needed(part: Converted) -> bool:
+    return len(part.precedence) > 1

@@ -1,0 +1,47 @@
+"""Inbound: the application ports behind a sidecar, what they speak and what they accept."""
+
+from __future__ import annotations
+
+from weft.mesh.catalog import ServiceDocument, protocol_of_port
+from weft.mesh.peerauth import PeerPolicy
+from weft.mesh.services import Protocol
+from weft.mesh.views import InboundPort
+from weft.model.labels import labels_from_mapping, selects
+from weft.model.origin import Origin
+from weft.model.workload import Workload, WorkloadPort
+
+
+def build_inbound(
+    documents: tuple[ServiceDocument, ...], workload: Workload, peers: PeerPolicy
+) -> tuple[InboundPort, ...]:
+    """The workload's ports. `documents` are services of its namespace, among them all that select it."""
+    services = [item for item in documents if selects(labels_from_mapping(item.spec.selector), workload.labels)]
+    return tuple(_inbound_port(services, workload, port, peers) for port in workload.ports)
+
+
+def _inbound_port(
+    services: list[ServiceDocument], workload: Workload, port: WorkloadPort, peers: PeerPolicy
+) -> InboundPort:
+    protocols: set[Protocol] = set()
+    origins: list[Origin] = []
+    for document in services:
+        for spec in document.spec.ports:
+            if (spec.port if spec.target_port is None else spec.target_port) == port.port:
+                protocols.add(protocol_of_port(spec))
+                origins.append(document.origin)
+    mode, policy = peers.decide(workload.labels, port.port)
+    return InboundPort(
+        port=port.port,
+        listen=port.inbound,
+        application=port.application,
+        protocol=_common(protocols),
+        mode=mode,
+        origins=tuple(dict.fromkeys((*origins, *policy))),
+    )
+
+
+def _common(protocols: set[Protocol]) -> Protocol:
+    """What services that lead to one port agree on; AUTO where they do not, or where there is none."""
+    if len(protocols) == 1:
+        return next(iter(protocols))
+    return Protocol.WEBSOCKET if protocols == {Protocol.HTTP, Protocol.WEBSOCKET} else Protocol.AUTO

@@ -1,0 +1,39 @@
+"""The Mesh: the meaning of one ConfigSnapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from weft.mesh.catalog import Catalog
+from weft.mesh.claims import MeshRoutes
+from weft.mesh.destinationrule import DestinationRules
+from weft.mesh.gateways import Gateways
+from weft.mesh.grants import Grants
+from weft.mesh.peerauth import PeerPolicies
+from weft.mesh.services import Service
+from weft.model.problem import Problem
+from weft.model.snapshot import MeshSettings
+from weft.model.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mesh:
+    """Services with their endpoints, and every document attached to what it is about.
+
+    `services` are sorted by namespace and name, `index` holds them by full name. `problems` are those of the meaning
+    (dangling names, conflicts), not those of decoding. Compared by identity.
+    """
+
+    revision: int
+    settings: MeshSettings
+    services: tuple[Service, ...]
+    index: Mapping[str, Service]
+    workloads: tuple[Workload, ...]
+    catalog: Catalog
+    destination_rules: DestinationRules
+    routes: MeshRoutes
+    gateways: Gateways
+    grants: Grants
+    peers: PeerPolicies
+    problems: tuple[Problem, ...] = ()

@@ -107,6 +107,8 @@ def run_life(make: Callable[[], Life]) -> int:
     except AgentError as error:
         _LOG.error("%s", error)
         return error.exit_code
+    except KeyboardInterrupt:  # before there was anything to stop
+        return 128 + signal.SIGINT
     if code == RESTART:
         os.environ[_RESTARTED] = "1"
         sys.stdout.flush()

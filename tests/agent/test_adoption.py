@@ -1,0 +1,182 @@
+"""An agent that goes away and comes back finds its Envoy and its application running, and no request fails."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import aiohttp
+
+from support.agents import Agent, World, until
+from weft.agent.state import leftovers, read_state, stop_leftovers
+
+APPLICATION = [sys.executable, str(Path(__file__).with_name("application.py"))]
+AUTO = [[9080, 0]]
+
+
+class Load:
+    """Requests one after the other, on kept and on new connections; remembers what failed."""
+
+    def __init__(self, world: World, agent: Agent) -> None:
+        self.url = f"https://{agent.state.ports[0].inbound}/pid"
+        self.context = world.client()
+        self.done = 0
+        self.failed: list[str] = []
+        self.pids: set[str] = set()
+
+    async def run(self) -> None:
+        connector = aiohttp.TCPConnector(ssl=self.context)
+        async with aiohttp.ClientSession(connector=connector) as kept:
+            while True:
+                async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.context)) as fresh:
+                    for session in (kept, fresh):
+                        try:
+                            async with session.get(self.url) as response:
+                                self.pids.add(await response.text())
+                                if response.status != 200:
+                                    self.failed.append(str(response.status))
+                        except aiohttp.ClientError as error:
+                            self.failed.append(repr(error))
+                        self.done += 1
+                await asyncio.sleep(0.01)
+
+
+async def test_sighup_restarts_the_agent_alone(world: World) -> None:
+    agent = await world.healthy(command=APPLICATION, ports=AUTO)
+    before = agent.state
+    load = Load(world, agent)
+    work = asyncio.create_task(load.run())
+    for count in (1, 2):
+        agent.process.send_signal(signal.SIGHUP)
+        await until(lambda count=count: agent.text().count("took over Envoy") == count, f"adoption {count}")  # type: ignore[misc]
+        await until(lambda count=count: len(world.control_plane.calls) and agent.state.agent is not None, "state")  # type: ignore[misc]
+    after = load.done + 20
+    await until(lambda: load.done > after, "more requests")
+    work.cancel()
+    assert load.failed == []
+    assert len(load.pids) == 1
+    assert (agent.state.envoy, agent.state.application) == (before.envoy, before.application)
+    assert agent.state.agent is not None
+    assert agent.state.agent.pid == agent.pid
+    assert set(world.control_plane.states) == {"starting", "healthy"}
+    assert world.control_plane.states.count("starting") == 1
+    assert await agent.stop() == 143, "it is still the parent and knows the exit code"
+    assert world.processes() == []
+
+
+async def test_the_exit_code_is_known_after_a_restart(world: World) -> None:
+    agent = await world.healthy(command=APPLICATION, ports=AUTO)
+    agent.process.send_signal(signal.SIGHUP)
+    await until(lambda: "took over Envoy" in agent.text(), "adoption")
+    await world.get(agent, "/exit")
+    assert await agent.ended() == 7
+
+
+async def test_a_killed_agent_is_replaced(world: World) -> None:
+    first = await world.healthy(command=APPLICATION, ports=AUTO)
+    before = first.state
+    load = Load(world, first)
+    work = asyncio.create_task(load.run())
+    first.process.kill()
+    await first.ended()
+    states = len(world.control_plane.states)
+    second = await world.start(command=APPLICATION, ports=AUTO)
+    await until(lambda: len(world.control_plane.states) > states, "registered again")
+    assert world.control_plane.state == "healthy", "it never stops being healthy"
+    after = load.done + 20
+    await until(lambda: load.done > after, "more requests")
+    work.cancel()
+    assert load.failed == []
+    assert len(load.pids) == 1
+    assert (second.state.envoy, second.state.application) == (before.envoy, before.application)
+    application = before.application
+    assert application is not None
+    os.kill(application.pid, signal.SIGTERM)
+    assert await second.ended() == 1, "nobody can know the exit code of another's child"
+    assert "exit code is known only to" in second.text()
+    assert world.processes() == []
+
+
+async def test_an_adopted_workload_stops_in_order(world: World) -> None:
+    first = await world.healthy(command=APPLICATION, ports=AUTO)
+    first.process.kill()
+    await first.ended()
+    second = await world.start(command=APPLICATION, ports=AUTO)
+    await until(lambda: "took over" in second.text(), "adoption")
+    await until(lambda: world.control_plane.states.count("healthy") == 2, "registered again")
+    assert await second.stop() == 128 + signal.SIGTERM
+    assert world.control_plane.states[-2:] == ["draining", "deregistered"]
+    assert world.processes() == []
+
+
+async def test_other_settings_start_anew(world: World) -> None:
+    first = await world.healthy(command=APPLICATION, ports=AUTO)
+    before = first.state
+    first.process.kill()
+    await first.ended()
+    world.control_plane.states.clear()
+    second = await world.healthy(command=[*APPLICATION, "graceful"], ports=AUTO)
+    assert "stopping what an earlier run" in second.text()
+    assert before.application is not None
+    assert before.envoy is not None
+    assert not before.application.alive
+    assert not before.envoy.alive
+    assert await second.stop() == 3
+
+
+async def test_only_the_application_was_left(world: World) -> None:
+    first = await world.healthy(command=APPLICATION, ports=AUTO)
+    before = first.state
+    first.process.kill()
+    await first.ended()
+    assert before.envoy is not None
+    os.kill(before.envoy.pid, signal.SIGKILL)
+    await until(lambda: before.envoy is not None and not before.envoy.alive, "Envoy's end")
+    second = await world.start(command=APPLICATION, ports=AUTO)
+    await until(lambda: world.control_plane.states[-1] == "healthy" and second.state.envoy is not None, "healthy")
+    assert second.state.application == before.application
+    assert second.state.envoy != before.envoy
+    deadline = asyncio.get_running_loop().time() + 10
+    while True:
+        try:
+            assert await world.get(second, "/") == "ok"
+            break
+        except aiohttp.ClientError:
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.05)
+    await second.stop()
+
+
+async def test_adoption_without_a_control_plane(world: World) -> None:
+    first = await world.healthy(command=APPLICATION, ports=AUTO)
+    first.process.kill()
+    await first.ended()
+    await world.control_plane.stop()
+    second = await world.start(command=APPLICATION, ports=AUTO)
+    await until(lambda: "took over" in second.text(), "adoption")
+    assert await world.get(second, "/") == "ok"
+    world.control_plane.states.clear()
+    await world.control_plane.start()
+    await until(lambda: world.control_plane.state == "healthy", "registered again")
+    await second.stop()
+
+
+async def test_leftovers_are_found_and_stopped(world: World) -> None:
+    agent = await world.healthy(command=APPLICATION, ports=AUTO)
+    other = await world.healthy("other", command=APPLICATION, ports=AUTO)
+    assert leftovers(world.home) == ()
+    agent.process.kill()
+    await agent.ended()
+    assert [state.name for state in leftovers(world.home)] == ["web"]
+    loop = asyncio.get_running_loop()
+    stopped = await loop.run_in_executor(None, stop_leftovers, world.home)
+    assert [state.name for state in stopped] == ["web"]
+    state = read_state(agent.directory)
+    assert state is not None
+    assert (state.envoy, state.application) == (None, None)
+    assert state.ports == agent.state.ports
+    assert leftovers(world.home) == ()
+    assert await world.get(other, "/") == "ok"
+    await other.stop()
+    assert world.processes() == []

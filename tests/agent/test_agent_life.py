@@ -1,0 +1,216 @@
+"""`weft run` as a process, with a real Envoy: start, traffic, exit codes, signals, ordered stop."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from support.agents import World, until
+from weft.model.workload import WorkloadState
+
+APPLICATION = [sys.executable, str(Path(__file__).with_name("application.py"))]
+AUTO = [[9080, 0]]
+PRIVATE = 0o077
+
+
+async def test_start_serve_and_ordered_stop(world: World) -> None:
+    agent = await world.healthy(
+        command=[*APPLICATION, "graceful"], ports=AUTO, upstreams=[["ratings-db", 5432]], service_account="web"
+    )
+    assert world.control_plane.states == ["starting", "healthy"]
+    workload = world.control_plane.workloads["web.default"]
+    environment = json.loads(await world.get(agent, "/env"))
+    port = workload.ports[0]
+    assert environment["PORT"] == environment["WEFT_PORT_9080"] == str(port.application.port)
+    assert environment["HTTP_PROXY"] == environment["http_proxy"] == f"http://{workload.outbound}"
+    assert environment["WEFT_UPSTREAM_RATINGS_DB_5432"] == str(workload.upstreams[0].listen)
+    assert "127.0.0.1" in environment["NO_PROXY"]
+    for path in (agent.directory, *agent.directory.rglob("*")):
+        if not path.is_symlink():
+            assert not path.stat().st_mode & PRIVATE, path
+    assert await agent.stop() == 3
+    assert world.control_plane.states == ["starting", "healthy", "draining", "deregistered"]
+    assert world.processes() == []
+    left = {path.name for path in agent.directory.iterdir()}
+    assert left == {"lock", "state.json", "envoy.log"}
+
+
+async def test_ports_stay_over_a_restart(world: World) -> None:
+    first = await world.healthy(command=APPLICATION, ports=AUTO)
+    ports = first.state.ports
+    assert await first.stop() == 128 + signal.SIGTERM
+    world.control_plane.states.clear()
+    second = await world.healthy(command=APPLICATION, ports=AUTO)
+    assert second.state.ports == ports
+    assert await second.stop(signal.SIGINT) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [("import sys; sys.exit(5)", 5), ("pass", 0), ("import os; os.kill(os.getpid(), 9)", 137)],
+)
+async def test_the_exit_code_is_the_applications(world: World, script: str, code: int) -> None:
+    agent = await world.start(command=[sys.executable, "-c", script])
+    assert await agent.ended() == code
+    assert world.control_plane.state == "deregistered"
+    assert world.processes() == []
+
+
+async def test_programs_that_cannot_start(world: World) -> None:
+    agent = await world.start(command=["/no/such/program"])
+    assert await agent.ended() == 127
+    assert "cannot start /no/such/program" in agent.text()
+    script = world.directory / "plain"
+    script.write_text("hello")
+    agent = await world.start(command=[str(script)])
+    assert await agent.ended() == 126
+    assert world.processes() == []
+
+
+async def test_requests_in_flight_finish_before_the_stop(world: World) -> None:
+    agent = await world.healthy(command=APPLICATION, ports=AUTO)
+    world.control_plane.confirm = asyncio.Event()
+    request = asyncio.create_task(world.get(agent, "/slow/1.5"))
+    await asyncio.sleep(0.3)
+    agent.process.send_signal(signal.SIGTERM)
+    await asyncio.wait_for(world.control_plane.drained.wait(), 5)
+    assert await world.get(agent, "/") == "ok", "callers that have not confirmed are still served"
+    world.control_plane.confirm.set()
+    assert await request == "ok"
+    assert await agent.ended() == 143
+
+
+async def test_a_second_signal_hurries(world: World) -> None:
+    agent = await world.healthy(command=[*APPLICATION, "ignore-term"], ports=AUTO, timing={"drain": 600, "grace": 600})
+    world.control_plane.confirm = asyncio.Event()
+    agent.process.send_signal(signal.SIGINT)
+    await asyncio.wait_for(world.control_plane.drained.wait(), 5)
+    agent.process.send_signal(signal.SIGINT)
+    assert await agent.ended() == 137
+    assert world.processes() == []
+
+
+async def test_an_application_that_ignores_sigterm_is_killed(world: World) -> None:
+    agent = await world.healthy(command=[*APPLICATION, "ignore-term"], ports=AUTO, timing={"grace": 0.3})
+    assert await agent.stop() == 137
+
+
+async def test_signals_are_passed_on(world: World) -> None:
+    agent = await world.healthy(command=APPLICATION, ports=AUTO)
+    agent.process.send_signal(signal.SIGUSR1)
+    deadline = asyncio.get_running_loop().time() + 5
+    while json.loads(await world.get(agent, "/signals")) != [signal.SIGUSR1]:
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.05)
+    await agent.stop()
+
+
+async def test_grandchildren_do_not_stay(world: World) -> None:
+    command = ["sh", "-c", f"sleep 987 & exec {APPLICATION[0]} {APPLICATION[1]}; cd {world.directory}"]
+    agent = await world.healthy(command=command, ports=AUTO, directory=str(world.directory))
+    assert len(world.processes()) >= 4
+    await agent.stop()
+    assert world.processes() == []
+
+
+async def test_health_follows_the_application(world: World) -> None:
+    health = {"kind": "http", "interval": 0.1, "timeout": 0.5, "unhealthy_after": 2}
+    agent = await world.healthy(command=APPLICATION, ports=AUTO, health=health)
+    application = agent.state.application
+    assert application is not None
+    os.kill(application.pid, signal.SIGSTOP)
+    await until(lambda: world.control_plane.state == "unhealthy", "unhealthy")
+    os.kill(application.pid, signal.SIGCONT)
+    await until(lambda: world.control_plane.state == "healthy", "healthy again")
+    assert agent.state.state is WorkloadState.HEALTHY
+    await agent.stop()
+
+
+async def test_a_second_agent_of_one_name_says_so(world: World) -> None:
+    agent = await world.healthy(command=APPLICATION, ports=AUTO)
+    second = await world.start(command=APPLICATION, ports=AUTO)
+    assert await second.ended() == 1
+    assert f"workload default/web is already running (pid {agent.pid})" in second.text()
+    assert await world.get(agent, "/") == "ok"
+    await agent.stop()
+
+
+async def test_envoy_is_restarted(world: World) -> None:
+    agent = await world.healthy(command=APPLICATION, ports=AUTO)
+    envoy = agent.state.envoy
+    assert envoy is not None
+    os.kill(envoy.pid, signal.SIGKILL)
+    await until(lambda: world.control_plane.states[-2:] == ["unhealthy", "healthy"], "unhealthy, then healthy")
+    assert agent.state.envoy not in (None, envoy)
+    assert await world.get(agent, "/") == "ok"
+    await agent.stop()
+
+
+async def test_an_envoy_that_cannot_start_is_explained(world: World) -> None:
+    agent = await world.start(command=APPLICATION, ports=AUTO, broken=True)
+    assert await agent.ended() == 1
+    assert "Envoy ended while it started" in agent.text()
+    assert "no_such_field" in agent.text()
+    assert world.control_plane.state == "deregistered"
+    assert world.processes() == []
+
+
+async def test_refusal_and_absence_of_the_control_plane(world: World) -> None:
+    world.control_plane.refuse = (403, "reserved-identity", "this identity is the control plane's own")
+    agent = await world.start(command=APPLICATION, ports=AUTO)
+    assert await agent.ended() == 1
+    assert "this identity is the control plane's own" in agent.text()
+    world.control_plane.refuse = None
+    await world.control_plane.stop()
+    agent = await world.start(command=APPLICATION, ports=AUTO, timing={"wait": 0.5})
+    assert await agent.ended() == 4
+    agent = await world.start(command=APPLICATION, ports=AUTO)
+    await until(lambda: "waiting for it" in agent.text(), "a word about waiting")
+    await world.control_plane.start()
+    await until(lambda: world.control_plane.state == "healthy", "healthy once it is there")
+    await agent.stop()
+
+
+@pytest.mark.parametrize("moment", ["lock", "bootstrap.json", "admin.sock", "application"])
+async def test_ctrl_c_in_the_middle_of_the_start_leaves_nothing(world: World, moment: str) -> None:
+    agent = await world.start(command=APPLICATION, ports=AUTO)
+
+    def reached() -> bool:
+        if moment == "application":
+            return (agent.directory / "state.json").exists() and agent.state.application is not None
+        return (agent.directory / moment).exists()
+
+    await until(reached, moment)
+    await asyncio.sleep(0.02)
+    assert await agent.stop(signal.SIGINT) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert world.processes() == []
+    assert not any(path.suffix in (".sock", ".pem") for path in agent.directory.rglob("*"))
+
+
+async def test_no_hang_when_the_control_plane_is_gone(world: World) -> None:
+    agent = await world.healthy(command=APPLICATION, ports=AUTO)
+    await world.control_plane.stop()
+    began = asyncio.get_running_loop().time()
+    assert await agent.stop() == 143
+    assert asyncio.get_running_loop().time() - began < 5
+    assert world.processes() == []
+
+
+async def test_gateway(world: World) -> None:
+    agent = await world.start("edge", gateway="edge", listen=[[80, 0]])
+    await until(lambda: world.control_plane.state == "healthy", "healthy gateway")
+    workload = world.control_plane.workloads["edge.default"]
+    assert workload.service_account == "edge"
+    assert workload.gateway is not None
+    where = workload.gateway.bind(80)
+    assert where.port != 80
+    await until(lambda: f"listening on {where}" in agent.text(), "the address")
+    async with aiohttp.ClientSession() as session, session.get(f"http://{where}/") as response:
+        assert response.status == 503
+    assert await agent.stop(signal.SIGINT) == 128 + signal.SIGINT
+    assert world.processes() == []

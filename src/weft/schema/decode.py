@@ -218,7 +218,7 @@ def _string_data(walk: Walk, node: Node | None) -> dict[str, Node]:
             encoded = base64.b64encode(child.value.encode()).decode()
             texts[key] = Node(encoded, child.line, child.column, encoded)
         else:
-            walk.wrong_type(child, ("stringData", key), "text (put it in quotes)")
+            walk.wrong_type(child, ("stringData", key), "text")
     return texts
 
 

@@ -91,7 +91,7 @@ def read_mesh_host(text: str) -> str:
 def read_service_host(text: str) -> str:
     """The host of a service in a DestinationRule or destination."""
     if text.startswith("*"):
-        raise FormError("a wildcard names no single service")
+        raise FormError("wildcards are not supported by weft here")
     return read_precise_hostname(text)
 
 

@@ -68,10 +68,10 @@ def decode_metadata(walk: Walk, root: Mapping[str, Node], name_form: str) -> Met
         walk.error((*_PATH, "generateName"), "unsupported-field", "'generateName' is not supported by weft", "name")
     entries = {key: child for key, child in node.value.items() if key not in SERVER_FIELDS and key != "generateName"}
     fields = decode_fields(_Fields, walk, entries, _PATH)
+    name = entries.get("name")
+    if name is not None and isinstance(name.value, str):
+        decode_value(walk, Annotated[str, Scalar(name_form)], name, (*_PATH, "name"))
     if not isinstance(fields, _Fields):
-        return None
-    form_node = entries["name"]
-    if not isinstance(decode_value(walk, Annotated[str, Scalar(name_form)], form_node, (*_PATH, "name")), str):
         return None
     _check_labels(walk, fields)
     annotations = {key: text for key, text in fields.annotations.items() if key not in BOOKKEEPING_ANNOTATIONS}

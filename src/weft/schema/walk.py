@@ -31,6 +31,9 @@ class _Invalid:
 
 INVALID = _Invalid()
 
+_SCALARS = ("true or false", "a whole number", "a number", "a list", "a mapping")
+"""Expectations that quotes would not meet."""
+
 Decoder = Callable[["Walk", Node, FieldPath], object]
 
 
@@ -105,7 +108,12 @@ class Walk:
 
     def wrong_type(self, node: Node, path: FieldPath, expected: str) -> _Invalid:
         """Record that the value is of another type."""
-        return self.error(path, "wrong-type", f"found {self.found(node)}", expected)
+        found = self.found(node)
+        if isinstance(node.value, str) and not self.masked:
+            found = f"the text {found}"
+        elif isinstance(node.value, bool | int | float) and expected not in _SCALARS:
+            expected += " (put it in quotes)"
+        return self.error(path, "wrong-type", f"found {found}", expected)
 
     def found(self, node: Node) -> str:
         """The value of `node` for a message."""
@@ -147,8 +155,7 @@ def decoder_of(hint: Any) -> Decoder:
 def _decode_text(walk: Walk, node: Node, path: FieldPath) -> object:
     if isinstance(node.value, str):
         return node.value
-    hint = " (put it in quotes)" if isinstance(node.value, bool | int | float) else ""
-    return walk.wrong_type(node, path, "text" + hint)
+    return walk.wrong_type(node, path, "text")
 
 
 def _decode_bool(walk: Walk, node: Node, path: FieldPath) -> object:
@@ -237,7 +244,7 @@ def _text_length_decoder(inner: Decoder, length: Length) -> Decoder:
 
 def _literal_decoder(choices: tuple[object, ...]) -> Decoder:
     names = [str(choice) for choice in choices if isinstance(choice, str)]
-    told = ["''" if choice == "" else str(choice) for choice in choices]
+    told = ["''" if choice == "" else str(choice).lower() if choice is False else str(choice) for choice in choices]
     expected = told[0] if len(told) == 1 else "one of " + ", ".join(told)
 
     def decode(walk: Walk, node: Node, path: FieldPath) -> object:

@@ -211,9 +211,11 @@ def _filters(filters: tuple[RouteFilter, ...]) -> Iterator[Finding]:
         path = ("filters", index, "type")
         if each.type in seen and each.type != "RequestMirror":
             yield duplicate(path, f"the filter {each.type} is given twice")
-        seen.add(each.type)
-        if each.type in ("RequestRedirect", "URLRewrite") and {"RequestRedirect", "URLRewrite"} <= seen:
+        elif each.type in ("RequestRedirect", "URLRewrite") and seen & (
+            {"RequestRedirect", "URLRewrite"} - {each.type}
+        ):
             yield conflicting(path, "RequestRedirect and URLRewrite exclude each other", "one of them")
+        seen.add(each.type)
 
 
 RULES: Mapping[type, tuple[Rule, ...]] = {

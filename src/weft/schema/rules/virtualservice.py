@@ -156,7 +156,7 @@ def retry(spec: HttpRetry) -> Iterator[Finding]:
     for word in spec.retry_on.split(",") if spec.retry_on else ():
         condition = word.strip()
         if condition not in RETRY_CONDITIONS and _STATUS.fullmatch(condition) is None:
-            yield Finding(("retryOn",), f"found '{condition[:80]}'", "of " + ", ".join(sorted(RETRY_CONDITIONS)))
+            yield Finding(("retryOn",), f"found '{condition[:80]}'", "one of " + ", ".join(sorted(RETRY_CONDITIONS)))
     if spec.attempts == 0 and (spec.retry_on or spec.per_try_timeout is not None or spec.backoff is not None):
         yield conflicting(("attempts",), "0 attempts turn retries off, the other fields have no effect", "1 or more")
 

@@ -26,6 +26,7 @@ from support.discovery import KeyPair, ProxyAuthority, TableCompiler, layer
 from support.envoy import RunningEnvoy, free_port, running_envoy
 from weft.discovery.hub import Hub
 from weft.discovery.server import serve_xds
+from weft.discovery.stream import StreamEndedError
 from weft.model.workload import Workload
 from weft.xds.resource import encode_resource
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSet
@@ -178,20 +179,22 @@ async def test_configuration_change_refusal_and_reconnect(
         shared = layer(cluster("a"), endpoints("a", one), routes("a"))
         own = layer(listener("front", front))
         await hub.publish({PROXY: (shared, own)}, {PROXY: WORKLOAD}, 1)
-        async with served(hub, authority) as port:
-            async with running_envoy(bootstrap(tmp_path, port, pair), tmp_path) as envoy:
-                await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
-                assert await fetch(front) == "one"
-                first_load = hub.proxies()[0].bytes_sent
-                await change_route(hub, own, one, two, front)
-                await change_cluster_alone(hub, own, two, envoy)
-                await refuse_one_of_two(hub, own, two, front)
-                good = layer(cluster("b", "2s"), endpoints("b", two), routes("b"))
-                await hub.publish({PROXY: (good, own)}, {PROXY: WORKLOAD}, 5)
-                assert (await hub.wait_revision(5, 10)).confirmed == (PROXY,)
-                assert hub.problems() == ()
-                await reconnect(hub, first_load)
-                assert await fetch(front) == "two"
+        async with (
+            served(hub, authority) as port,
+            running_envoy(bootstrap(tmp_path, port, pair), tmp_path) as envoy,
+        ):
+            await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
+            assert await fetch(front) == "one"
+            first_load = hub.proxies()[0].bytes_sent
+            await change_route(hub, own, one, two, front)
+            await change_cluster_alone(hub, own, two, envoy)
+            await refuse_one_of_two(hub, own, two, front)
+            good = layer(cluster("b", "2s"), endpoints("b", two), routes("b"))
+            await hub.publish({PROXY: (good, own)}, {PROXY: WORKLOAD}, 5)
+            assert (await hub.wait_revision(5, 10)).confirmed == (PROXY,)
+            assert hub.problems() == ()
+            await reconnect(hub, first_load)
+            assert await fetch(front) == "two"
 
 
 async def change_route(hub: Hub[Table], own: ResourceSet, one: int, two: int, front: int) -> None:
@@ -228,12 +231,8 @@ async def refuse_one_of_two(hub: Hub[Table], own: ResourceSet, two: int, front: 
     """Envoy refuses one cluster of two by name, and another change that it does not name."""
     text = {"name": "bad", "type": "EDS", "connect_timeout": "1s"}
     bad = encode_resource(ParseDict(text, cluster_pb2.Cluster()), "bad")
-    nameless = encode_resource(
-        ParseDict(
-            {"cluster_name": "b", "policy": {"overprovisioning_factor": 0}}, endpoint_pb2.ClusterLoadAssignment()
-        ),
-        "b",
-    )
+    policy = {"cluster_name": "b", "policy": {"overprovisioning_factor": 0}}
+    nameless = encode_resource(ParseDict(policy, endpoint_pb2.ClusterLoadAssignment()), "b")
     fresh = layer(cluster("b", "2s"), cluster("c"), bad, nameless, endpoints("c", two), routes("c"))
     await hub.publish({PROXY: (fresh, own)}, {PROXY: WORKLOAD}, 4)
     result = await hub.wait_revision(4, 10)
@@ -253,18 +252,12 @@ async def reconnect(hub: Hub[Table], first_load: int) -> None:
     before = hub.proxies()[0]
     for streams in list(hub._streams.values()):
         for stream in streams:
-            stream.end(_cut())
+            stream.end(StreamEndedError("UNAVAILABLE", "cut by the test"))
     await eventually(
         lambda: bool(hub.proxies()) and hub.proxies()[0].connected != before.connected and not hub.proxies()[0].pending,
         "reconnected",
     )
     assert hub.proxies()[0].bytes_sent < first_load / 20
-
-
-def _cut() -> Exception:
-    from weft.discovery.stream import StreamEndedError
-
-    return StreamEndedError("UNAVAILABLE", "cut by the test")
 
 
 def test_types_are_those_of_the_snapshot() -> None:

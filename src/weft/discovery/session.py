@@ -164,6 +164,7 @@ class Session(ABC):
                 subscription.pending[name] = Pending(held, old, revision, revision)
             return
         entry.last = revision
+        entry.again = entry.again and resource is not None
         refused = subscription.rejected.get(name)
         if refused is not None and refused.version != version:
             self._clear_rejection(subscription, name)
@@ -225,9 +226,12 @@ class Session(ABC):
             )
             rejections.append(rejection)
             entry.again = False
-            if resource.version == self._version(subscription.type_url, name):
+            current = self._version(subscription.type_url, name)
+            if resource.version == current:
                 self._rejected += name not in subscription.rejected
                 subscription.rejected[name] = rejection
+            elif entry.held == current:
+                del subscription.pending[name]
             else:
                 entry.first, entry.later = entry.later or entry.first, 0
         if rejections:
@@ -337,7 +341,13 @@ class Session(ABC):
         """A client that refused a listener or routes goes on with the old ones, which need the old clusters."""
         if not self._rejected or type_url in _GATED:
             return False
-        return any(bool(other.rejected) for kind in _GATED if (other := self.subscriptions.get(kind)) is not None)
+        for kind in _GATED:
+            subscription = self.subscriptions.get(kind)
+            for name in subscription.pending if subscription is not None else ():
+                resource = self.snapshot.get(kind, name)
+                if resource is not None and self._held_back(self.subscriptions[kind], resource):
+                    return True
+        return False
 
     def _next_removal(self) -> Outgoing | None:
         for stage in _REMOVALS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from weft.xds.bootstrap import build_secret_files
+
+_NUMBERS = itertools.count(1)
+"""Roots must differ by name: that is how an issuer is looked up."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class TestAuthority:
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test root")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"test root {next(_NUMBERS)}")])
         now = datetime.datetime.now(datetime.UTC)
         self._certificate = (
             x509.CertificateBuilder()

@@ -50,7 +50,7 @@ def encode_gateway_routes(port: GatewayPort, memo: Memo) -> Resource:
     for host in port.virtual_hosts:
         domains = ledger.claim(host.domains)
         if domains:
-            parts.append(memo(virtual_host, host, host.name, domains, ""))
+            parts.append(memo(virtual_host, host, host.name, domains, "", _has_wildcard(domains)))
     requires = tuple((CLUSTER, name) for name in clusters_of(port.virtual_hosts))
     message = route_configuration(port.route_name, parts, ignore_port=True)
     return encode_resource(message, port.route_name, (port.origin, *origins_of(port.virtual_hosts)), requires)
@@ -60,6 +60,10 @@ def encode_certificate(certificate: Certificate) -> Resource:
     """A certificate with its key, for the gateway that serves it and nobody else."""
     secret = server_certificate(certificate.name, certificate.chain, certificate.key)
     return encode_resource(secret, certificate.name, (certificate.origin,))
+
+
+def _has_wildcard(domains: tuple[str, ...]) -> bool:
+    return any("*" in domain for domain in domains)
 
 
 def _https_chains(port: GatewayPort) -> list[FilterChain]:

@@ -40,9 +40,13 @@ def inbound_manager(routes: RouteConfiguration, *, upgrades: bool) -> Filter:
 
 
 def outbound_manager(route_name: str, *, allow_any: bool) -> Filter:
-    """On the application's way out: routes by host over the stream's route configuration."""
+    """On the application's way out: routes by host over the stream's route configuration.
+
+    CONNECT is let through to the routes here, since one that refuses it with a status must see it too.
+    """
     manager = _manager("outbound", MESH, outbound_filters(allow_any=allow_any), upgrades=True)
     manager.rds.CopyFrom(Rds(config_source=ads_source(), route_config_name=route_name))
+    manager.upgrade_configs.add(upgrade_type="CONNECT")
     return _filter(manager)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
-from envoy.config.route.v3.route_components_pb2 import Route, RouteMatch
+from envoy.config.route.v3.route_components_pb2 import HeaderMatcher, Route, RouteMatch
 from envoy.config.route.v3.route_components_pb2 import VirtualHost as EnvoyVirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.mesh.routes import NO_BACKEND, Forward, Redirect, Respond, Rule, VirtualHost, WeightedBackend
@@ -19,6 +20,9 @@ from weft.xds.headers import envoy_headers, host_of
 from weft.xds.limits import MAX_DIRECT_RESPONSE
 from weft.xds.matches import route_match
 from weft.xds.messages import provenance, share
+
+_NOT_IN_HOSTS = ("@", ",")
+"""User information, and two Host headers that Envoy joined to one."""
 
 
 def route_configuration(name: str, hosts: Iterable[bytes], *, ignore_port: bool = False) -> RouteConfiguration:
@@ -34,12 +38,17 @@ def route_configuration(name: str, hosts: Iterable[bytes], *, ignore_port: bool 
     return message
 
 
-def virtual_host(host: VirtualHost, name: str, domains: tuple[str, ...], tunnel: str = "") -> bytes:
-    """`host` under `name`, answering to `domains`. `tunnel` names the cluster that CONNECT requests are led to.
+def virtual_host(
+    host: VirtualHost, name: str, domains: tuple[str, ...], tunnel: str = "", strict_host: bool = False
+) -> bytes:
+    """`host` under `name`, answering to `domains`. `tunnel` names the cluster that CONNECT requests are led to;
+    `strict_host` refuses hosts that wildcards would take although they are not one host name.
 
     The result is a serialised RouteConfiguration that holds nothing else; such texts can be joined.
     """
     routes = [connect_route(tunnel)] if tunnel else []
+    if strict_host:
+        routes.extend(_refusal(sign) for sign in _NOT_IN_HOSTS)
     for rule in host.rules:
         routes.extend(_routes(rule, host.upgrades))
     return host_part(EnvoyVirtualHost(name=name, domains=domains, routes=routes))
@@ -144,6 +153,12 @@ def _add_backend_headers(route: Route, backend: WeightedBackend) -> None:
         (route.response_headers_to_remove, response.remove),
     ):
         names.extend(name for name in more if name not in names)
+
+
+def _refusal(sign: str) -> Route:
+    authority = HeaderMatcher(name=":authority", string_match=StringMatcher(contains=sign))
+    match = RouteMatch(prefix="/", headers=[authority])
+    return Route(name="bad-host", match=match, direct_response=respond_action(Respond(400)))
 
 
 def _response(rule: Rule, match: RouteMatch, respond: Respond) -> Route:

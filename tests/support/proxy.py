@@ -1,0 +1,66 @@
+"""One Envoy that is caller and callee at once: its outbound side calls its own inbound ports over mutual TLS."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from support.certificates import TestAuthority, write_workload_directory
+from support.envoy import RunningEnvoy, free_port, running_envoy
+from support.static import static_bootstrap
+from support.views import BACKEND, backend, endpoint, identity, inbound, outbound, sidecar, virtual_host
+from weft.mesh.memo import Memo
+from weft.mesh.routes import Rule
+from weft.mesh.services import EndpointSet
+from weft.mesh.views import OutboundView, ProxyView, SidecarView
+from weft.model.workload import SocketAddress
+from weft.xds.build import build_xds
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A running sidecar: `proxy` is its explicit proxy port, `inbound` the port in front of the application."""
+
+    envoy: RunningEnvoy
+    proxy: int
+    inbound: int
+    authority: TestAuthority
+
+
+@contextlib.asynccontextmanager
+async def running_view(
+    view: ProxyView, directory: Path, authority: TestAuthority | None = None
+) -> AsyncIterator[tuple[RunningEnvoy, TestAuthority]]:
+    """An Envoy with what `view` compiles to and the identity of the reviews service."""
+    authority = authority or TestAuthority()
+    write_workload_directory(directory, authority.issue(uri=str(identity("reviews"))), authority.bundle)
+    snapshot = build_xds(view, 1, Memo())
+    assert snapshot.problems == ()
+    async with running_envoy(static_bootstrap(snapshot), directory) as envoy:
+        yield envoy, authority
+
+
+def calling_itself(
+    application: int, rules: Iterable[Rule] = (), view: OutboundView | None = None, **port: Any
+) -> SidecarView:
+    """A view whose reviews service is the proxy's own inbound port before `application`."""
+    listen = free_port()
+    ours = EndpointSet(BACKEND, (endpoint(listen),))
+    view = view or outbound(virtual_hosts=(virtual_host(rules),), backends=(backend(),))
+    others = tuple(each for each in view.endpoints if each.backend != BACKEND)
+    return sidecar(
+        replace(view, endpoints=(ours, *others)),
+        inbound=(inbound(listen, application, **port),),
+        proxy_listen=SocketAddress("127.0.0.1", free_port()),
+    )
+
+
+@contextlib.asynccontextmanager
+async def running_pair(view: SidecarView, directory: Path) -> AsyncIterator[Pair]:
+    """The proxy of `view` (see `calling_itself`), running."""
+    assert view.proxy_listen is not None
+    async with running_view(view, directory) as (envoy, authority):
+        yield Pair(envoy, view.proxy_listen.port, view.inbound[0].listen.port, authority)

@@ -49,6 +49,7 @@ class FakeControlPlane:
     tokens: set[str] = field(default_factory=set)
     workloads: dict[str, Workload] = field(default_factory=dict)
     states: list[str] = field(default_factory=list)
+    latest: dict[str, str] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     drained: asyncio.Event = field(default_factory=asyncio.Event)
     confirm: asyncio.Event | None = None
@@ -117,7 +118,7 @@ class FakeControlPlane:
             self.tokens.remove(token)
         body = msgspec.json.decode(await request.read(), type=RegisterRequest)
         self.workloads[body.workload.proxy] = body.workload
-        self.states.append(body.workload.state)
+        self._note(body.workload.proxy, body.workload.state)
         issued = self._issue(body.workload, body.csr)
         answer = RegisterResponse(issued, "127.0.0.1:1", "spiffe://x", "cluster.local", self.lease, "127.0.0.1:2")
         return web.Response(body=msgspec.json.encode(answer))
@@ -127,7 +128,11 @@ class FakeControlPlane:
         return self.authority.issue(csr, identity, workload.proxy, self.ttl)
 
     def _known(self, request: web.Request) -> Workload | None:
-        return self.workloads.get(f"{request.match_info['name']}.{request.match_info['namespace']}")
+        return self.workloads.get(_proxy(request))
+
+    def _note(self, proxy: str, state: str) -> None:
+        self.states.append(state)
+        self.latest[proxy] = state
 
     async def _lease(self, request: web.Request) -> web.Response:
         if refusal := self._refusal(request):
@@ -135,8 +140,9 @@ class FakeControlPlane:
         if self._known(request) is None:
             return web.json_response({"error": "unknown", "code": "not-registered"}, status=404)
         state = msgspec.json.decode(await request.read(), type=RenewRequest).state
-        if state != self.state:
-            self.states.append(state)
+        proxy = _proxy(request)
+        if state != self.latest.get(proxy):
+            self._note(proxy, state)
         return web.json_response({})
 
     async def _certificate(self, request: web.Request) -> web.Response:
@@ -151,7 +157,7 @@ class FakeControlPlane:
     async def _drain(self, request: web.Request) -> web.Response:
         if refusal := self._refusal(request):
             return refusal
-        self.states.append(WorkloadState.DRAINING)
+        self._note(_proxy(request), WorkloadState.DRAINING)
         self.drained.set()
         if self.confirm is not None:
             await self.confirm.wait()
@@ -160,9 +166,13 @@ class FakeControlPlane:
     async def _delete(self, request: web.Request) -> web.Response:
         if refusal := self._refusal(request):
             return refusal
-        self.workloads.pop(f"{request.match_info['name']}.{request.match_info['namespace']}", None)
-        self.states.append("deregistered")
+        self.workloads.pop(_proxy(request), None)
+        self._note(_proxy(request), "deregistered")
         return web.Response(status=204)
+
+
+def _proxy(request: web.Request) -> str:
+    return f"{request.match_info['name']}.{request.match_info['namespace']}"
 
 
 @dataclass
@@ -221,9 +231,13 @@ class World:
 
     async def healthy(self, name: str = "web", **asked: object) -> Agent:
         """Start an agent and wait until its workload is healthy."""
+        self.control_plane.latest.pop(f"{name}.default", None)
         agent = await self.start(name, **asked)
         await until(
-            lambda: self.control_plane.state == "healthy" or agent.process.returncode is not None, "healthy workload"
+            lambda: (
+                self.control_plane.latest.get(f"{name}.default") == "healthy" or agent.process.returncode is not None
+            ),
+            "healthy workload",
         )
         assert agent.process.returncode is None, agent.text()
         return agent

@@ -28,8 +28,14 @@ def adoptable(before: State | None, plan: str, grace: float) -> State | None:
         _LOG.info("stopping what an earlier run with other settings has left")
         stop_processes(found, grace)
         return None
-    healthy = before.state in (WorkloadState.HEALTHY, WorkloadState.UNHEALTHY)
-    return dataclasses.replace(found, state=before.state if healthy else WorkloadState.STARTING)
+    return dataclasses.replace(found, state=_state(found))
+
+
+def _state(found: State) -> WorkloadState:
+    """What to tell the control plane until the next health check."""
+    if found.state not in (WorkloadState.HEALTHY, WorkloadState.UNHEALTHY):
+        return WorkloadState.STARTING
+    return found.state if found.envoy is not None else WorkloadState.UNHEALTHY
 
 
 def _alive(name: ProcessName | None) -> ProcessName | None:

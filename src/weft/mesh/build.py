@@ -56,8 +56,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo) -> Mesh:
         catalog,
         grants,
     )
-    workloads = tuple(sorted(snapshot.workloads, key=lambda item: (item.namespace, item.name)))
-    services = build_services(memo, service_documents, frontends, workloads, peers, settings.trust_domain)
+    services = build_services(memo, service_documents, frontends, snapshot.workloads, peers, settings.trust_domain)
     problems: list[Problem] = [
         *catalog.problems,
         *rules.problems,
@@ -65,14 +64,14 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo) -> Mesh:
         *mesh_routes.problems,
         *gateways.problems,
         *memo(route_problems, memo, catalog, rules, mesh_routes, gateways, grants),
-        *workload_problems(workloads, catalog, gateways),
+        *workload_problems(snapshot.workloads, catalog, gateways),
     ]
     return Mesh(
         revision=snapshot.revision,
         settings=settings,
         services=services,
         index=memo.over(_index, services),
-        workloads=workloads,
+        workloads=snapshot.workloads,
         catalog=catalog,
         destination_rules=rules,
         routes=mesh_routes,
@@ -88,8 +87,12 @@ def _by_kind(documents: Iterable[Document[object]]) -> dict[type[object], list[D
     for document in documents:
         kinds.setdefault(type(document.spec), []).append(document)
     for found in kinds.values():
-        found.sort(key=lambda document: document.key)
+        found.sort(key=_document_order)
     return kinds
+
+
+def _document_order(document: Document[object]) -> tuple[str, str]:
+    return (document.key.namespace, document.key.name)
 
 
 def _of(kinds: Mapping[type[object], list[Document[object]]], spec: type[SpecT]) -> tuple[Document[SpecT], ...]:

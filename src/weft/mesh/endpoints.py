@@ -27,11 +27,10 @@ def index_workloads(workloads: Iterable[Workload], handles: Iterable[Handle | No
     for workload in workloads:
         if workload.gateway is not None:
             continue
+        namespace = workload.namespace
         for pair in workload.labels:
-            if pair[0] in keys:
-                group = found.get((workload.namespace, pair))
-                if group is not None:
-                    group.append(workload)
+            if pair[0] in keys and (group := found.get((namespace, pair))) is not None:
+                group.append(workload)
     return found
 
 
@@ -64,11 +63,12 @@ def build_service(
     peers: PeerPolicy,
     trust_domain: str,
 ) -> Service:
-    """`frontend` with the endpoints of those `candidates` that the service selects."""
+    """`frontend` with the endpoints of those `candidates` that the service selects, in order of their names."""
     selector: Labels = labels_from_mapping(document.spec.selector)
     chosen = [item for item in candidates if selects(selector, item.labels) and item.state in _HEALTH]
     if not chosen:
         return frontend
+    chosen.sort(key=lambda item: item.name)
     ports = []
     for port, spec in zip(frontend.ports, document.spec.ports, strict=True):
         target = port.number if spec.target_port is None else spec.target_port

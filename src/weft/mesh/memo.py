@@ -71,8 +71,10 @@ class Memo:
             entry = self._old.get(key)
             if entry is None:
                 entry = self._compute(key, function, arguments)
-            else:
+            elif entry.inner:
                 self._keep(key, entry)
+            else:
+                self._new[key] = entry
         if self._calls:
             self._calls[-1].inner[key] = entry
         result: ResultT = entry.result

@@ -109,7 +109,7 @@ def config(name: str, section: str, home: Home, output: str) -> int:
         if len(chosen) > 1:
             click.echo(styled(f"{'' if one == chosen[0] else chr(10)}{one.upper()}", "good"))
         headings, rows = resource_table(one, found[one])
-        print_table(headings, rows, empty=f"{found['proxy']} has no {one}" if len(chosen) == 1 else "")
+        print_table(headings, rows, empty=f"no {one}")
     return 0
 
 

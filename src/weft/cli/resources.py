@@ -71,7 +71,8 @@ def _listeners(one: Json) -> Iterator[Row]:
 
 def _routes(one: Json) -> Iterator[Row]:
     for host in _of(one, "virtualHosts", "virtual_hosts") or ():
-        domains = ",".join(host.get("domains") or ())
+        names = sorted(host.get("domains") or ("",), key=len)
+        domains = names[0] + (f" (+{len(names) - 1})" if len(names) > 1 else "")
         for route in host.get("routes") or ():
             yield one.get("name"), domains, _match(route.get("match") or {}), _action(route), _source(route)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def _report(text: str) -> None:
-    click.echo(text, err=True)
+    with contextlib.suppress(OSError):  # a terminal that is gone must not keep us from stopping in order
+        click.echo(text, err=True)
 
 
 @command("up", "weft up", "weft up -f shop/weft.yaml --home /tmp/shop")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import weft.bookinfo
 from weft.local.client import read_endpoints
 from weft.local.commands import spoken_command
 from weft.local.meshfile import MeshFile, read_meshfile
-from weft.local.supervisor import Plan, Report, Supervisor
+from weft.local.supervisor import STOP_SIGNALS, Plan, Report, Supervisor
 from weft.local.up import run_up
 from weft.settings.home import Home
 
@@ -32,6 +33,7 @@ def demo_mesh() -> MeshFile:
 
 def run_demo(home: Home | None, report: Report, announce: Callable[[Supervisor], None]) -> int:
     """Run the demo until Ctrl-C, in `home` or in a new temporary one that is removed at the end; the exit code."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # no directory without its removal
     made = None if home is not None else Path(tempfile.mkdtemp(prefix="weft-demo-"))
     where = home if home is not None else Home(made or Path())
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import signal
 from collections.abc import Callable
 
 from weft.local.record import HomeTaken, UpRecord, stop_remains
@@ -17,6 +17,7 @@ def run_up(plan: Plan, report: Report, on_ready: OnReady) -> int:
 
     When a mesh is up in this home already, says so, does nothing and returns 0.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until there is somebody to handle them
     record = UpRecord(plan.home)
     try:
         record.take()
@@ -49,6 +50,7 @@ async def _run(plan: Plan, record: UpRecord, report: Report, on_ready: OnReady) 
         await asyncio.gather(life, stopping, return_exceptions=True)
         report("stopping; press Ctrl-C again to hurry")
         await supervisor.stop()
+        _ignore_signals()
         report("stopped")
 
 
@@ -76,5 +78,13 @@ def _handle_signals(supervisor: Supervisor, stop: asyncio.Event, report: Report)
 
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
-        with contextlib.suppress(NotImplementedError, RuntimeError):
-            loop.add_signal_handler(number, ask)
+        loop.add_signal_handler(number, ask)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def _ignore_signals() -> None:
+    """From now on there is nothing to stop any more, and what is left to do must be done."""
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,9 @@
 """The state-of-the-world variant of xDS (StreamAggregatedResources), which gRPC clients speak. Pure.
 
 A response for clusters or listeners holds everything subscribed, and what is missing from it is gone; a response for
-the other types holds what changed. A refused resource stays in later responses as the version accepted before.
+the other types holds what changed. A refused resource stays in later responses as the version accepted before. A new
+stream is sent everything: the version a client names is that of the last response it accepted, and of one it refused
+later it may hold the good resources all the same.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class SotwSession(Session):
         subscription, first = self._subscription(request.type_url)
         if first:
             self._resubscribe(subscription, request.names)
-            self._begin(subscription, request.version)
+            subscription.greet = subscription.type_url in _WHOLE and not subscription.pending
             return ()
         if request.nonce != subscription.nonce:
             return ()
@@ -62,14 +64,6 @@ class SotwSession(Session):
             and known.flight.nonce == request.nonce
             and request.error is None
         )
-
-    def _begin(self, subscription: Subscription, version: str) -> None:
-        if subscription.type_url not in _WHOLE:
-            return
-        if version and version == self._whole(subscription, {}, removal=False)[0]:
-            subscription.pending = {}
-        else:
-            subscription.greet = not subscription.pending
 
     def _resubscribe(self, subscription: Subscription, names: tuple[str, ...]) -> None:
         explicit = frozenset(names) - {"*"}

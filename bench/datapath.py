@@ -42,7 +42,7 @@ class Plan:
     connections: int
 
 
-FULL = Plan(rounds=7, rate=1000.0, fixed_seconds=5.0, full_seconds=3.0, connections=32)
+FULL = Plan(rounds=11, rate=1000.0, fixed_seconds=2.5, full_seconds=1.5, connections=32)
 QUICK = Plan(rounds=5, rate=800.0, fixed_seconds=1.0, full_seconds=0.6, connections=32)
 
 

@@ -139,12 +139,10 @@ async def test_joining_from_elsewhere(world: World, tmp_path: Path) -> None:
     assert world.control_plane.tokens == set()
     await client.renew(WorkloadState.HEALTHY)
     await client.register(workload, make_key().csr)
-    await client.close()
     (tmp_path / "other").mkdir()
     bad = remote(world, tmp_path / "other", fingerprint, "weft-bad")
     with pytest.raises(RefusedError, match="bad token"):
         await bad.register(workload, make_key().csr)
-    await bad.close()
     assert "weft-bad" not in repr(bad._parameters)
 
 
@@ -155,11 +153,9 @@ async def test_a_wrong_fingerprint_sends_no_token(world: World, tmp_path: Path) 
     with pytest.raises(AgentError, match="another CA"):
         await client.register(Workload("web", "default", "default"), make_key().csr)
     assert world.control_plane.calls == []
-    await client.close()
     client = remote(world, tmp_path, "", "weft-good")
     with pytest.raises(AgentError, match="--ca-fingerprint"):
         await client.register(Workload("web", "default", "default"), make_key().csr)
-    await client.close()
 
 
 async def test_a_workload_cannot_pose_as_the_control_plane(world: World, tmp_path: Path) -> None:
@@ -184,6 +180,5 @@ async def test_a_workload_cannot_pose_as_the_control_plane(world: World, tmp_pat
     with pytest.raises(UnreachableError):
         await client.register(Workload("web", "default", "default"), make_key().csr)
     assert not any(b"weft-good" in text for text in said)
-    await client.close()
     server.close()
     await server.wait_closed()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import logging
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-import aiohttp
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from weft.agent.certificates import CertificateFiles
 from weft.agent.errors import EXIT_UNREACHABLE, EXIT_USAGE, AgentError
+from weft.agent.http import HttpError, Server, ask
 from weft.agent.parameters import ControlPlane
 from weft.model.enrolment import (
     CertificateRequest,
@@ -31,7 +30,6 @@ from weft.model.workload import Workload, WorkloadState
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT = 10.0
-_MAX_ANSWER = 1 << 20
 _SERVER_NAME = "localhost"
 AnswerT = TypeVar("AnswerT")
 
@@ -66,7 +64,7 @@ class ControlPlaneClient:
         self._socket = agent_socket
         self._files = files
         self._path = f"/v1/workloads/{quote(namespace, safe='')}/{quote(name, safe='')}"
-        self._session: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | None = None
         self._credentials = ""
 
     @property
@@ -101,12 +99,6 @@ class ControlPlaneClient:
         """End the registration."""
         await self._call("DELETE", self._path, None, None, timeout=2.0)
 
-    async def close(self) -> None:
-        """Close connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
     async def _call(
         self,
         method: str,
@@ -117,60 +109,49 @@ class ControlPlaneClient:
         timeout: float = _TIMEOUT,
         with_token: bool = False,
     ) -> AnswerT:
+        headers = {"Content-Type": "application/json"}
+        data = msgspec.json.encode(body) if body is not None else b""
         try:
-            async with asyncio.timeout(timeout):
-                session = await self._connected(with_token)
-                data = msgspec.json.encode(body) if body is not None else b""
-                headers = {"Content-Type": "application/json"}
-                if self._credentials == "token":
-                    headers["Authorization"] = f"Bearer {self._parameters.token}"
-                async with session.request(
-                    method, path, data=data, headers=headers, server_hostname=_SERVER_NAME
-                ) as response:
-                    content = await response.content.read(_MAX_ANSWER)
-                    while not response.content.at_eof() and len(content) < _MAX_ANSWER:
-                        content += await response.content.read(_MAX_ANSWER)
-                    status = response.status
+            server, token = await self._server(with_token)
+            if token:
+                headers["Authorization"] = f"Bearer {token}"
+            reply = await ask(server, method, path, body=data, headers=headers, timeout=timeout)
         except TimeoutError as error:
             raise UnreachableError(f"the control plane at {self.where} did not answer in {timeout:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (HttpError, OSError) as error:
             raise UnreachableError(f"no control plane at {self.where}: {_reason(error)}") from error
-        if status >= 400:
-            raise _refusal(status, content)
+        if reply.status >= 400:
+            raise _refusal(reply.status, reply.body)
         if answer is None:
             return None  # type: ignore[return-value]
         try:
-            return msgspec.json.decode(content, type=answer)
+            return msgspec.json.decode(reply.body, type=answer)
         except msgspec.DecodeError as error:
             raise UnreachableError(
                 f"the control plane at {self.where} gave an answer we cannot read: {error}"
             ) from error
 
-    async def _connected(self, with_token: bool) -> aiohttp.ClientSession:
-        """A session that proves who we are as well as we can now."""
+    async def _server(self, with_token: bool) -> tuple[Server, str]:
+        """The server and the token to show it, if any: we prove who we are as well as we can now."""
         if not self._parameters.server:
-            wanted = "socket"
-        elif self._has_certificate() and not with_token:
-            wanted = str(self._files.chain.resolve())
-        else:
-            wanted = "token"
-        if self._session is not None and wanted == self._credentials:
-            return self._session
-        await self.close()
-        if wanted == "socket":
-            connector: aiohttp.BaseConnector = aiohttp.UnixConnector(str(self._socket))
-            base = "http://agent.weft"
-        else:
-            connector = aiohttp.TCPConnector(ssl=await self._tls(wanted != "token"))
-            base = f"https://{self._parameters.server}"
-        self._session = aiohttp.ClientSession(base, connector=connector, trust_env=False)
-        self._credentials = wanted
-        return self._session
+            return Server(path=self._socket), ""
+        certified = self._has_certificate() and not with_token
+        credentials = str(self._files.chain.resolve()) if certified else "token"
+        if self._tls is None or self._credentials != credentials:
+            self._tls = await self._context(certified)
+            self._credentials = credentials
+        return self._address(self._tls), "" if certified else self._parameters.token
+
+    def _address(self, tls: ssl.SSLContext) -> Server:
+        host, _, port = self._parameters.server.rpartition(":")
+        if not host or not port.isdigit():
+            raise AgentError(f"'{self._parameters.server}': expected HOST:PORT of the agent API", EXIT_USAGE)
+        return Server(host=host.strip("[]"), port=int(port), tls=tls, name=_SERVER_NAME)
 
     def _has_certificate(self) -> bool:
         return self._files.times() is not None
 
-    async def _tls(self, with_certificate: bool) -> ssl.SSLContext:
+    async def _context(self, with_certificate: bool) -> ssl.SSLContext:
         bundle = self._files.bundle.read_text() if with_certificate else await self._pinned_bundle()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=bundle)
@@ -187,14 +168,9 @@ class ControlPlaneClient:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        connector = aiohttp.TCPConnector(ssl=context)
-        async with (
-            aiohttp.ClientSession(connector=connector, trust_env=False) as session,
-            session.get(f"https://{self._parameters.server}/v1/bundle") as response,
-        ):
-            text = (await response.content.read(65536)).decode("ascii", errors="replace")
+        answer = await ask(self._address(context), "GET", "/v1/bundle", timeout=_TIMEOUT)
         try:
-            roots = x509.load_pem_x509_certificates(text.encode())
+            roots = x509.load_pem_x509_certificates(answer.body)
         except ValueError as error:
             raise UnreachableError(f"{self.where} sent no trust bundle; is it weft's agent API?") from error
         wanted = self._parameters.ca_fingerprint.lower().replace("sha256:", "").replace(":", "")
@@ -216,6 +192,6 @@ def _refusal(status: int, content: bytes) -> RefusedError:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or str(error.os_error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error) or type(error).__name__

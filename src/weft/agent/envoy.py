@@ -141,7 +141,6 @@ class Envoy:
         self._stopping = True
         if self._process is not None:
             await self._process.stop(grace, hurry)
-        await self.admin.close()
         self._started(None)
         self.place.admin_socket.unlink(missing_ok=True)
 
@@ -150,7 +149,6 @@ class Envoy:
         self._stopping = True
         if self._process is not None:
             self._process.forget()
-        await self.admin.close()
 
     def _how_it_ended(self) -> str:
         code = self._process.exit_code if self._process else None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
+from weft.agent.http import Answer, HttpError, Server, ask
 from weft.model.workload import SocketAddress
 
 _TIMEOUT = 2.0
@@ -19,20 +17,19 @@ class EnvoyAdmin:
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
-        self._session: aiohttp.ClientSession | None = None
 
     async def ready(self) -> bool:
         """Whether Envoy has its first configuration and serves."""
         answer = await self._ask("GET", "/ready")
-        return answer is not None and answer[0] == 200
+        return answer is not None and answer.status == 200
 
     async def listeners(self) -> tuple[SocketAddress, ...]:
         """The addresses on which Envoy listens."""
         answer = await self._ask("GET", "/listeners?format=json")
-        if answer is None or answer[0] != 200:
+        if answer is None or answer.status != 200:
             return ()
         found = []
-        for status in json.loads(answer[1]).get("listener_statuses", ()):
+        for status in json.loads(answer.body).get("listener_statuses", ()):
             addresses = [status.get("local_address", {}), *status.get("additional_local_addresses", ())]
             for address in addresses:
                 where = address.get("socket_address")
@@ -43,27 +40,17 @@ class EnvoyAdmin:
     async def gauges(self, pattern: str) -> dict[str, int] | None:
         """Gauges and counters whose names match the regular expression `pattern`."""
         answer = await self._ask("GET", f"/stats?format=json&filter={pattern}")
-        if answer is None or answer[0] != 200:
+        if answer is None or answer.status != 200:
             return None
-        stats: list[dict[str, Any]] = json.loads(answer[1]).get("stats", [])
+        stats: list[dict[str, Any]] = json.loads(answer.body).get("stats", [])
         return {stat["name"]: stat["value"] for stat in stats if isinstance(stat.get("value"), int)}
 
     async def drain_listeners(self) -> None:
         """Tell callers to use other connections (GOAWAY, ``Connection: close``); keep serving meanwhile."""
         await self._ask("POST", "/drain_listeners?graceful&skip_exit")
 
-    async def close(self) -> None:
-        """Close connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    async def _ask(self, method: str, path: str) -> tuple[int, bytes] | None:
-        if self._session is None:
-            connector = aiohttp.UnixConnector(str(self.socket), force_close=True)
-            self._session = aiohttp.ClientSession("http://envoy.weft", connector=connector, trust_env=False)
+    async def _ask(self, method: str, path: str) -> Answer | None:
         try:
-            async with asyncio.timeout(_TIMEOUT), self._session.request(method, path) as response:
-                return response.status, await response.read()
-        except (TimeoutError, aiohttp.ClientError, OSError):
+            return await ask(Server(path=self.socket), method, path, timeout=_TIMEOUT)
+        except (TimeoutError, OSError, HttpError):
             return None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import aiohttp
-
+from weft.agent.http import HttpError, Server, ask
 from weft.agent.parameters import HealthParameters
 from weft.model.workload import SocketAddress
 
@@ -45,11 +44,11 @@ async def check(parameters: HealthParameters, addresses: tuple[SocketAddress, ..
     try:
         async with asyncio.timeout(parameters.timeout):
             if parameters.kind == "http":
-                return await _http(addresses[0], parameters.path)
+                return await _http(addresses[0], parameters.path, parameters.timeout)
             for address in addresses:
                 await _tcp(address)
             return True
-    except (TimeoutError, OSError, aiohttp.ClientError):
+    except (TimeoutError, OSError, HttpError):
         return False
 
 
@@ -59,9 +58,7 @@ async def _tcp(address: SocketAddress) -> None:
     await writer.wait_closed()
 
 
-async def _http(address: SocketAddress, path: str) -> bool:
-    async with (
-        aiohttp.ClientSession(trust_env=False) as session,
-        session.get(f"http://{address}{path}", allow_redirects=False) as response,
-    ):
-        return 200 <= response.status < 400
+async def _http(address: SocketAddress, path: str, timeout: float) -> bool:
+    server = Server(host=address.host, port=address.port, name=str(address))
+    answer = await ask(server, "GET", path, headers={"User-Agent": "weft-health"}, timeout=timeout)
+    return 200 <= answer.status < 400

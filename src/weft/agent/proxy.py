@@ -137,7 +137,6 @@ class Proxy:
         """Stop Envoy, deregister, and remove what need not stay: all but the log and the ports."""
         await self.envoy.stop(self.parameters.timing.grace, hurry)
         await self.registration.end()
-        await self.client.close()
         if not self.parameters.control_plane.server:
             self.files.remove()  # elsewhere the certificate is what lets us join again
         (self.directory / "bootstrap.json").unlink(missing_ok=True)
@@ -150,7 +149,6 @@ class Proxy:
     async def leave(self) -> None:
         """End this agent's part and let Envoy run on, to be adopted."""
         await self.envoy.leave()
-        await self.client.close()
         self._lock.release()
 
     def _envoy_started(self, name: ProcessName | None) -> None:

@@ -1,0 +1,123 @@
+"""A small HTTP/1.1 client: one request per connection, over a unix socket, TCP or TLS.
+
+The agent asks three kinds of server a few small things. A full HTTP library would be most of its start-up time, which
+every workload of a machine pays (docs/adr).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_MAX_HEAD = 64 * 1024
+_MAX_BODY = 8 * 1024 * 1024
+
+
+class HttpError(Exception):
+    """The answer is not HTTP, or larger than we want. Trouble with the connection itself is an OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Whom to ask: a unix socket (`path`), or `host` and `port`, with TLS if there is a context.
+
+    `name` is what the server's certificate must carry.
+    """
+
+    path: Path | None = None
+    host: str = ""
+    port: int = 0
+    tls: ssl.SSLContext | None = None
+    name: str = "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and body."""
+
+    status: int
+    body: bytes
+
+
+async def ask(
+    server: Server,
+    method: str,
+    path: str,
+    *,
+    body: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+    timeout: float,
+) -> Answer:
+    """One request. Raises TimeoutError after `timeout` seconds, OSError, or HttpError."""
+    async with asyncio.timeout(timeout):
+        reader, writer = await _connect(server)
+        try:
+            lines = [f"{method} {path} HTTP/1.1", f"Host: {server.name}", "Connection: close"]
+            lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+            if body or method in ("POST", "PUT"):
+                lines.append(f"Content-Length: {len(body)}")
+            writer.write("\r\n".join((*lines, "", "")).encode("latin-1") + body)
+            await writer.drain()
+            return await _answer(reader)
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
+            raise HttpError("the answer is cut short or is not HTTP") from error
+        finally:
+            if server.tls is not None:
+                writer.transport.abort()  # everything has been said; do not wait for the peer's goodbye
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+async def _connect(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if server.path is not None:
+        return await asyncio.open_unix_connection(str(server.path), limit=_MAX_HEAD)
+    name = server.name if server.tls is not None else None
+    return await asyncio.open_connection(
+        server.host, server.port, ssl=server.tls, server_hostname=name, limit=_MAX_HEAD
+    )
+
+
+async def _answer(reader: asyncio.StreamReader) -> Answer:
+    while True:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        version, _, rest = head[0].partition(" ")
+        if not version.startswith("HTTP/1."):
+            raise HttpError("the answer is not HTTP/1")
+        status = int(rest[:3])
+        if status >= 200:
+            break
+    fields = [line.partition(":") for line in head[1:] if line]
+    headers = {name.strip().lower(): value.strip() for name, _, value in fields}
+    if status in (204, 304):
+        return Answer(status, b"")
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        return Answer(status, await _chunks(reader))
+    if "content-length" in headers:
+        return Answer(status, await reader.readexactly(_bounded(int(headers["content-length"]))))
+    body = await reader.read(_MAX_BODY + 1)
+    while not reader.at_eof():
+        body += await reader.read(_MAX_BODY)
+        _bounded(len(body))
+    return Answer(status, body)
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    body = bytearray()
+    while True:
+        size = int((await reader.readuntil(b"\r\n")).split(b";")[0], 16)
+        if size == 0:
+            return bytes(body)
+        _bounded(len(body) + size)
+        body += await reader.readexactly(size)
+        await reader.readexactly(2)
+
+
+def _bounded(size: int) -> int:
+    if not 0 <= size <= _MAX_BODY:
+        raise HttpError(f"the answer is larger than {_MAX_BODY} bytes")
+    return size

@@ -26,6 +26,15 @@ Rule = Callable[[Any], Iterable[Finding]]
 """Looks at a decoded value of one dataclass."""
 
 
+def printable(text: str) -> str:
+    """`text` as it may be printed: nothing in it moves a terminal's cursor or hides."""
+    return (
+        text
+        if text.isprintable()
+        else "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    )
+
+
 def conflicting(path: FieldPath, message: str, expected: str = "") -> Finding:
     """Fields that exclude each other."""
     return Finding(path, message, expected, code="conflicting-fields")

@@ -9,7 +9,7 @@ from typing import Annotated
 from weft.model.labels import Labels, labels_from_mapping
 from weft.model.origin import FieldPath
 from weft.model.problem import Severity
-from weft.schema.findings import Finding
+from weft.schema.findings import Finding, printable
 from weft.schema.scalars import LabelKey, LabelValue, Name, Scalar, Timestamp
 from weft.schema.walk import Walk, decode_fields, decode_value
 from weft.schema.yaml_nodes import Node
@@ -52,7 +52,7 @@ def peek(root: Mapping[str, Node], name: str) -> str:
     """A text of the metadata before it is checked, for naming the object in problems."""
     metadata = root.get("metadata")
     entry = metadata.value.get(name) if metadata is not None and isinstance(metadata.value, dict) else None
-    return entry.value[:253] if entry is not None and isinstance(entry.value, str) else ""
+    return printable(entry.value[:253]) if entry is not None and isinstance(entry.value, str) else ""
 
 
 def decode_metadata(walk: Walk, root: Mapping[str, Node], name_form: str) -> Metadata | None:

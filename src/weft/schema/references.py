@@ -10,6 +10,7 @@ from weft.model.document import Document, ObjectKey
 from weft.model.labels import Labels
 from weft.model.origin import FieldPath, path_text
 from weft.model.problem import Problem, Severity
+from weft.schema.findings import printable
 from weft.schema.grants import grant_allows, hostnames_intersect, listener_allows, service_of_host
 from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec, TrafficPolicy
@@ -299,7 +300,7 @@ class _Check:
 
     def gateway_class(self, document: Document[object], spec: GatewayClassSpec) -> None:
         if spec.controller_name != CONTROLLER_NAME:
-            message = f"the class belongs to '{spec.controller_name[:80]}': weft leaves its Gateways alone"
+            message = f"the class belongs to '{printable(spec.controller_name[:80])}': weft leaves its Gateways alone"
             path = path_text(("spec", "controllerName"))
             origin = document.at("spec", "controllerName")
             self.problems.append(

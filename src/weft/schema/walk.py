@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from weft.model.document import ObjectKey
 from weft.model.origin import FieldLines, FieldPath, PathPart, path_text
 from weft.model.problem import Problem, Severity
-from weft.schema.findings import Finding
+from weft.schema.findings import Finding, printable
 from weft.schema.forms import FORMS, FormError
 from weft.schema.plans import FieldPlan, choice_of, fields_of, names_of
 from weft.schema.rules import NORMALISERS, RULES
@@ -30,9 +30,6 @@ class _Invalid:
 
 
 INVALID = _Invalid()
-
-_SCALARS = ("true or false", "a whole number", "a number", "a list", "a mapping")
-"""Expectations that quotes would not meet."""
 
 Decoder = Callable[["Walk", Node, FieldPath], object]
 
@@ -51,7 +48,7 @@ def shown(value: object) -> str:
         return "a list"
     text = str(value)
     text = text if len(text) <= 80 else text[:77] + "..."
-    return "'" + "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text) + "'"
+    return f"'{printable(text)}'"
 
 
 def nearest_name(text: str, names: Iterable[str]) -> str:
@@ -85,7 +82,7 @@ class Walk:
         if self.full:
             return
         where = (*path, *finding.path)
-        message = finding.message
+        message = printable(finding.message)
         if len(self.problems) == MAX_PROBLEMS - 1:
             message += " (and more: not all problems of this document are listed)"
         self.problems.append(
@@ -95,9 +92,9 @@ class Walk:
                 message,
                 self.lines.origin(*where),
                 self.object,
-                path_text(where),
+                printable(path_text(where)),
                 finding.expected,
-                finding.nearest,
+                printable(finding.nearest),
             )
         )
 
@@ -111,8 +108,6 @@ class Walk:
         found = self.found(node)
         if isinstance(node.value, str) and not self.masked:
             found = f"the text {found}"
-        elif isinstance(node.value, bool | int | float) and expected not in _SCALARS:
-            expected += " (put it in quotes)"
         return self.error(path, "wrong-type", f"found {found}", expected)
 
     def found(self, node: Node) -> str:
@@ -155,7 +150,7 @@ def decoder_of(hint: Any) -> Decoder:
 def _decode_text(walk: Walk, node: Node, path: FieldPath) -> object:
     if isinstance(node.value, str):
         return node.value
-    return walk.wrong_type(node, path, "text")
+    return walk.wrong_type(node, path, "text" + _quotes_help(node, str))
 
 
 def _decode_bool(walk: Walk, node: Node, path: FieldPath) -> object:
@@ -192,12 +187,23 @@ def _annotated_decoder(base: Any, marks: tuple[object, ...]) -> Decoder:
     return _text_length_decoder(inner, length) if length is not None else inner
 
 
+def _quotes_help(node: Node, read: Callable[[str], object]) -> str:
+    """Advice for a word that YAML takes for a number or boolean and that would be right as text."""
+    if not isinstance(node.value, bool | int | float):
+        return ""
+    try:
+        read(node.text)
+    except FormError:
+        return ""
+    return " (put it in quotes)"
+
+
 def _form_decoder(name: str) -> Decoder:
     form = FORMS[name]
 
     def decode(walk: Walk, node: Node, path: FieldPath) -> object:
         if not isinstance(node.value, str):
-            return walk.wrong_type(node, path, form.expected)
+            return walk.wrong_type(node, path, form.expected + _quotes_help(node, form.read))
         try:
             return form.read(node.value)
         except FormError as error:

@@ -15,6 +15,7 @@ import yaml
 
 from weft.model.origin import FieldLines, FieldPath, Origin
 from weft.model.problem import Problem, Severity
+from weft.schema.findings import printable
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64
@@ -124,7 +125,7 @@ def _chunks(text: str) -> Iterator[str]:
 def _parse_chunk(chunk: str, source: str, first_line: int) -> Iterator[YamlDocument]:
     def refused(code: str, message: str, line: int, column: int) -> YamlDocument:
         origin = Origin(source, line + first_line - 1, column)
-        return YamlDocument(None, (Problem(Severity.ERROR, code, message, origin),))
+        return YamlDocument(None, (Problem(Severity.ERROR, code, printable(message), origin),))
 
     if len(chunk) > MAX_DOCUMENT_BYTES or len(chunk.encode("utf-8", "replace")) > MAX_DOCUMENT_BYTES:
         yield refused("too-large", f"the document is larger than {MAX_DOCUMENT_BYTES // 1024 // 1024} MiB", 1, 0)
@@ -280,7 +281,7 @@ class _Reader:
             first = entries[key.text].line
             message = f"'{key.text[:80]}' is given twice (first in line {first})"
             origin = Origin(self._source, key.line, key.column)
-            self._problems.append(Problem(Severity.ERROR, "duplicate-field", message, origin))
+            self._problems.append(Problem(Severity.ERROR, "duplicate-field", printable(message), origin))
             return
         node.line, node.column = key.line, key.column
         entries[key.text] = node

@@ -1,0 +1,316 @@
+"""References between documents: every one that leads nowhere or is not allowed is told, with the nearest name."""
+
+from __future__ import annotations
+
+import pytest
+
+from weft.model.labels import Labels
+from weft.model.problem import Severity
+from weft.schema.decode import decode_documents
+from weft.schema.grants import hostnames_intersect, listener_allows, selector_matches, service_of_host
+from weft.schema.kinds.gateway import AllowedRoutes, LabelExpression, LabelSelector, ListenerSpec, RouteNamespaces
+from weft.schema.references import REFERENCE_CODES, check_references
+
+BASE = """
+apiVersion: v1
+kind: Service
+metadata: {name: reviews}
+spec: {ports: [{port: 9080, name: http}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: payments, namespace: shop}
+spec: {ports: [{port: 80, name: http}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: outside}
+spec: {type: ExternalName, externalName: example.com}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: cert}
+stringData: {tls.crt: x, tls.key: x}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: cert, namespace: shop}
+stringData: {tls.crt: x, tls.key: x}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: password}
+stringData: {a: x}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec: {host: reviews.default.svc.cluster.local, subsets: [{name: v1}, {name: v2}]}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: team, labels: {routes: "yes"}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec:
+  gatewayClassName: weft
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+  - {name: shop, port: 81, protocol: HTTP, hostname: "*.shop.example", allowedRoutes: {namespaces: {from: All}}}
+  - name: team
+    port: 82
+    protocol: HTTP
+    allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {routes: "yes"}}}}
+---
+"""
+GRANT = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {name: g, namespace: shop}
+spec:
+  from:
+  - {group: gateway.networking.k8s.io, kind: %s, namespace: %s}
+  to:
+  - {group: "", kind: %s%s}
+---
+"""
+
+
+def virtual_service(http: str, more: str = "hosts: [reviews]") -> str:
+    return (
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\n"
+        f"spec:\n  {more}\n  http: [{{{http}}}]\n"
+    )
+
+
+def http_route(spec: str, namespace: str = "default") -> str:
+    return (
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n"
+        f"metadata: {{name: x, namespace: {namespace}}}\nspec: {{{spec}}}\n"
+    )
+
+
+def gateway(ref: str, gateway_class: str = "weft") -> str:
+    return (
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: y}\n"
+        f"spec: {{gatewayClassName: {gateway_class}, listeners: [{{name: a, port: 443, protocol: HTTPS, "
+        f"tls: {{certificateRefs: [{ref}]}}}}]}}\n"
+    )
+
+
+def found(text: str) -> list[tuple[str, str, str]]:
+    decoded = decode_documents(BASE + text, "f")
+    assert not decoded.failed, [str(problem) for problem in decoded.problems]
+    problems = check_references(decoded.documents)
+    assert {problem.code for problem in problems} <= REFERENCE_CODES
+    return [(problem.code, problem.path, problem.nearest) for problem in problems]
+
+
+ROUTE = "spec.http[0].route[0].destination"
+BACKEND = "spec.rules[0].backendRefs[0]"
+CERTIFICATE = "spec.listeners[0].tls.certificateRefs[0]"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (virtual_service("route: [{destination: {host: reviews, subset: v1, port: {number: 9080}}}]"), []),
+        (virtual_service("route: [{destination: {host: reviews.default}}]"), []),
+        (virtual_service("route: [{destination: {host: payments.shop.svc.cluster.local}}]"), []),
+        (virtual_service("route: [{destination: {host: outside, port: {number: 443}}}]"), []),
+        (
+            virtual_service("route: [{destination: {host: reviws}}]"),
+            [("unknown-service", f"{ROUTE}.host", "reviews")],
+        ),
+        (virtual_service("route: [{destination: {host: payments}}]"), [("unknown-service", f"{ROUTE}.host", "")]),
+        (
+            virtual_service("route: [{destination: {host: a.b.example.com}}]"),
+            [("unknown-service", f"{ROUTE}.host", "")],
+        ),
+        (
+            virtual_service("route: [{destination: {host: reviews, subset: v3, port: {number: 80}}}]"),
+            [("unknown-port", f"{ROUTE}.port.number", ""), ("unknown-subset", f"{ROUTE}.subset", "v2")],
+        ),
+        (
+            virtual_service("route: [{destination: {host: reviews}}], mirror: {host: x}"),
+            [("unknown-service", "spec.http[0].mirror.host", "")],
+        ),
+        (
+            virtual_service("route: [{destination: {host: reviews}}], mirrors: [{destination: {host: x}}]"),
+            [("unknown-service", "spec.http[0].mirrors[0].destination.host", "")],
+        ),
+        (
+            virtual_service(
+                "match: [{gateways: [gwx]}], redirect: {uri: /}",
+                "{hosts: [a.com], gateways: [mesh, gw, shop/gw]"[1:].replace(", gateways", "\n  gateways"),
+            ),
+            [
+                ("unknown-gateway", "spec.gateways[2]", ""),
+                ("unknown-gateway", "spec.http[0].match[0].gateways[0]", "gw"),
+            ],
+        ),
+        (http_route("parentRefs: [{name: gw, sectionName: http, port: 80}]"), []),
+        (http_route("parentRefs: [{name: gv}]"), [("unknown-gateway", "spec.parentRefs[0].name", "gw")]),
+        (
+            http_route("parentRefs: [{name: gw, sectionName: htp}]"),
+            [("unknown-listener", "spec.parentRefs[0].sectionName", "http")],
+        ),
+        (
+            http_route("parentRefs: [{name: gw, sectionName: http, port: 81}]"),
+            [("unknown-listener", "spec.parentRefs[0].port", "")],
+        ),
+        (http_route("parentRefs: [{name: gw, namespace: default}]", "shop"), []),
+        (
+            http_route("parentRefs: [{name: gw, namespace: default, sectionName: http}]", "shop"),
+            [("route-not-allowed", "spec.parentRefs[0]", "")],
+        ),
+        (http_route("parentRefs: [{name: gw, namespace: default, sectionName: team}]", "team"), []),
+        (
+            http_route("parentRefs: [{name: gw, sectionName: shop}], hostnames: [a.other.example]"),
+            [("hostname-mismatch", "spec.hostnames", "")],
+        ),
+        (http_route("parentRefs: [{name: gw, sectionName: shop}], hostnames: [a.shop.example]"), []),
+        (http_route('parentRefs: [{group: "", kind: Service, name: reviews, port: 9080}]'), []),
+        (
+            http_route('parentRefs: [{group: "", kind: Service, name: review}]'),
+            [("unknown-service", "spec.parentRefs[0].name", "reviews")],
+        ),
+        (
+            http_route('parentRefs: [{group: "", kind: Service, name: reviews, port: 80}]'),
+            [("unknown-port", "spec.parentRefs[0].port", "")],
+        ),
+        (
+            http_route("parentRefs: [{name: gw}], rules: [{backendRefs: [{name: reviews, port: 80}]}]"),
+            [("unknown-port", f"{BACKEND}.port", "")],
+        ),
+        (
+            http_route(
+                "parentRefs: [{name: gw}], rules: [{filters: [{type: RequestMirror, "
+                "requestMirror: {backendRef: {name: x, port: 80}}}]}]"
+            ),
+            [("unknown-service", "spec.rules[0].filters[0].requestMirror.backendRef.name", "")],
+        ),
+        (
+            http_route(
+                "parentRefs: [{name: gw}], rules: [{backendRefs: [{name: payments, namespace: shop, port: 80}]}]"
+            ),
+            [("missing-grant", f"{BACKEND}.namespace", "")],
+        ),
+        *(
+            (
+                grant
+                + http_route(
+                    "parentRefs: [{name: gw}], rules: [{backendRefs: [{name: payments, namespace: shop, port: 80}]}]"
+                ),
+                [] if allowed else [("missing-grant", f"{BACKEND}.namespace", "")],
+            )
+            for grant, allowed in (
+                (GRANT % ("HTTPRoute", "default", "Service", ""), True),
+                (GRANT % ("HTTPRoute", "default", "Service", ", name: payments"), True),
+                (GRANT % ("HTTPRoute", "default", "Service", ", name: other"), False),
+                (GRANT % ("HTTPRoute", "team", "Service", ""), False),
+                (GRANT % ("Gateway", "default", "Service", ""), False),
+                (GRANT % ("HTTPRoute", "default", "Secret", ""), False),
+            )
+        ),
+        (gateway("{name: cert}"), []),
+        (gateway("{name: cert}", "istio"), []),
+        (gateway("{name: cert}", "wefd"), [("unknown-class", "spec.gatewayClassName", "weft")]),
+        (gateway("{name: crt}"), [("unknown-secret", f"{CERTIFICATE}.name", "cert")]),
+        (gateway("{name: password}"), [("wrong-secret", f"{CERTIFICATE}.name", "")]),
+        (gateway("{name: cert, namespace: shop}"), [("missing-grant", f"{CERTIFICATE}.namespace", "")]),
+        (GRANT % ("Gateway", "default", "Secret", "") + gateway("{name: cert, namespace: shop}"), []),
+        (
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: z}\n"
+            "spec: {host: rewiews, subsets: [{name: v1}]}\n",
+            [("unknown-service", "spec.host", "reviews")],
+        ),
+        (
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: z}\n"
+            "spec: {host: reviews, trafficPolicy: {portLevelSettings: [{port: {number: 1}}]}}\n",
+            [("unknown-port", "spec.trafficPolicy.portLevelSettings[0].port.number", "")],
+        ),
+        (
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: z}\n"
+            "spec: {controllerName: example.com/other}\n",
+            [("foreign-class", "spec.controllerName", "")],
+        ),
+    ],
+)
+def test_references(text: str, expected: list[tuple[str, str, str]]) -> None:
+    assert found(text) == expected
+
+
+def test_a_problem_names_line_object_and_severity() -> None:
+    text = virtual_service("route: [{destination: {host: reviws}}]")
+    documents = decode_documents(text, "routes.yaml").documents
+    (problem,) = check_references(documents)
+    assert str(problem) == (
+        "routes.yaml:6: error: spec.http[0].route[0].destination.host: there is no Service 'reviws' in namespace "
+        "'default'; expected the name of a Service"
+    )
+    assert str(problem.object) == "VirtualService default/x"
+    assert check_references(documents, Severity.WARNING)[0].severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    ("host", "service"),
+    [
+        ("a", "Service n/a"),
+        ("a.b", "Service b/a"),
+        ("a.b.svc", "Service b/a"),
+        ("a.b.svc.cluster.local", "Service b/a"),
+        ("A.b.svc.cluster.local.", "Service b/a"),
+        ("a.b.c", "None"),
+        ("a.b.c.d.svc.cluster.local", "None"),
+    ],
+)
+def test_hosts_name_services(host: str, service: str) -> None:
+    assert str(service_of_host(host, "n")) == service
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ("", "a.com", True),
+        ("a.com", "a.com", True),
+        ("a.com", "b.com", False),
+        ("*.a.com", "b.a.com", True),
+        ("*.a.com", "a.com", False),
+        ("*.a.com", "xa.com", False),
+        ("*.a.com", "c.b.a.com", True),
+        ("*.a.com", "*.b.a.com", True),
+        ("*.a.com", "*.b.com", False),
+    ],
+)
+def test_hostnames_intersect_both_ways(one: str, other: str, meet: bool) -> None:
+    assert hostnames_intersect(one, other) is meet
+    assert hostnames_intersect(other, one) is meet
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "labels", "holds"),
+    [
+        ("In", ("x",), (("a", "x"),), True),
+        ("In", ("x",), (), False),
+        ("NotIn", ("x",), (), True),
+        ("NotIn", ("x",), (("a", "x"),), False),
+        ("Exists", (), (("a", ""),), True),
+        ("Exists", (), (), False),
+        ("DoesNotExist", (), (), True),
+        ("DoesNotExist", (), (("a", ""),), False),
+    ],
+)
+def test_selectors(operator: str, values: tuple[str, ...], labels: Labels, holds: bool) -> None:
+    expression = LabelExpression(key="a", operator=operator, values=values)  # type: ignore[arg-type]
+    assert selector_matches(LabelSelector(match_expressions=(expression,)), labels) is holds
+
+
+def test_namespaces_can_be_selected_by_name() -> None:
+    selector = LabelSelector(match_labels={"kubernetes.io/metadata.name": "team"})
+    allowed = AllowedRoutes(namespaces=RouteNamespaces(from_="Selector", selector=selector))
+    listener = ListenerSpec(name="a", port=80, protocol="HTTP", allowed_routes=allowed)
+    assert listener_allows(listener, "infra", "team", ())
+    assert not listener_allows(listener, "infra", "other", ())

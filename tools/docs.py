@@ -53,7 +53,8 @@ def field_line(row: FieldRow) -> str:
     what = [row.type]
     if row.allowed:
         what.append(row.allowed)
-    need = "required" if row.required else f"default {row.default}" if row.default else ""
+    default = "" if row.default == "see its fields" else row.default
+    need = "required" if row.required else f"default {default}" if default else ""
     return f"| `{row.path}` | {cell(': '.join(what))} | {cell(need)} | {cell(row.description)} |"
 
 
@@ -195,10 +196,11 @@ def wanted_files() -> dict[Path, str]:
 def stale_files(wanted: dict[Path, str]) -> Iterator[tuple[Path, str]]:
     """Files whose text is another, with the difference; and files in docs/reference that nothing generates."""
     for path, text in wanted.items():
-        old = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if old != text:
+        if not path.is_file():
+            yield path, "it is missing"
+        elif (old := path.read_text(encoding="utf-8")) != text:
             difference = difflib.unified_diff(old.splitlines(), text.splitlines(), "now", "wanted", lineterm="", n=1)
-            yield path, "\n".join(list(difference)[:20])
+            yield path, "\n".join(list(difference)[:12])
     for path in sorted(REFERENCE.glob("*.md")) if REFERENCE.is_dir() else ():
         if path not in wanted:
             yield path, "nothing generates this file any more"

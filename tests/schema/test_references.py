@@ -130,8 +130,8 @@ CERTIFICATE = "spec.listeners[0].tls.certificateRefs[0]"
             [("unknown-service", f"{ROUTE}.host", "")],
         ),
         (
-            virtual_service("route: [{destination: {host: reviews, subset: v3, port: {number: 80}}}]"),
-            [("unknown-port", f"{ROUTE}.port.number", ""), ("unknown-subset", f"{ROUTE}.subset", "v2")],
+            virtual_service("route: [{destination: {host: reviews, subset: v11, port: {number: 80}}}]"),
+            [("unknown-port", f"{ROUTE}.port.number", ""), ("unknown-subset", f"{ROUTE}.subset", "v1")],
         ),
         (
             virtual_service("route: [{destination: {host: reviews}}], mirror: {host: x}"),
@@ -144,7 +144,7 @@ CERTIFICATE = "spec.listeners[0].tls.certificateRefs[0]"
         (
             virtual_service(
                 "match: [{gateways: [gwx]}], redirect: {uri: /}",
-                "{hosts: [a.com], gateways: [mesh, gw, shop/gw]"[1:].replace(", gateways", "\n  gateways"),
+                "hosts: [a.com]\n  gateways: [mesh, gw, shop/gw]",
             ),
             [
                 ("unknown-gateway", "spec.gateways[2]", ""),

@@ -189,5 +189,6 @@ def measure_propagation(directory: Path, _: Cores, *, quick: bool) -> dict[str, 
             "yardstick": measured_against,
             "sidecars_ready_after_s": ready,
             "envoy_memory_mb": statistics.median(memory),
+            "agent_memory_mb": statistics.median(resident_bytes(process.pid) / 2**20 for process in processes),
             "control_plane_memory_mb": resident_bytes(serving.pid) / 2**20,
         }

@@ -20,10 +20,14 @@ def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     (tmp_path / "src" / "weft").mkdir(parents=True)
     (tmp_path / "src" / "weft" / "thing.py").write_text('"""A thing.\n\nMore about it."""\n')
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "architecture.md").write_text(f"before\n{module.BEGIN}\nold\n{module.END}\nafter\n")
+    (tmp_path / "docs" / "architecture.md").write_text("before\n<!-- tree:begin -->\nold\n<!-- tree:end -->\nafter\n")
+    (tmp_path / "docs" / "performance.md").write_text("<!-- bench:begin -->\n<!-- bench:end -->\n")
+    (tmp_path / "reference.md").write_text("# Benchmark\n\nfast\n\n## Part\n\n| 1 |\n")
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "TREE_ROOTS", ("src/weft",))
     monkeypatch.setattr(module, "REFERENCE", tmp_path / "docs" / "reference")
+    monkeypatch.setattr(module, "PERFORMANCE", tmp_path / "docs" / "performance.md")
+    monkeypatch.setattr(module, "FIGURES", tmp_path / "reference.md")
     monkeypatch.setattr(module, "ARCHITECTURE", tmp_path / "docs" / "architecture.md")
     return module
 
@@ -44,6 +48,8 @@ def test_written_docs_are_fresh_until_something_changes(
     assert architecture.startswith("before\n") and architecture.endswith("after\n")
     assert "  thing.py  A thing\n" in architecture
     assert "old" not in architecture
+    performance = (tmp_path / "docs" / "performance.md").read_text()
+    assert performance == "<!-- bench:begin -->\nfast\n\n### Part\n\n| 1 |\n<!-- bench:end -->\n"
     capsys.readouterr()
     (tmp_path / "src" / "weft" / "thing.py").write_text('"""Another thing."""\n')
     (tmp_path / "docs" / "reference" / "gone.md").write_text("of a kind that is no more")

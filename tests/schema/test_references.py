@@ -122,12 +122,12 @@ CERTIFICATE = "spec.listeners[0].tls.certificateRefs[0]"
         (virtual_service("route: [{destination: {host: outside, port: {number: 443}}}]"), []),
         (
             virtual_service("route: [{destination: {host: reviws}}]"),
-            [("unknown-service", f"{ROUTE}.host", "reviews")],
+            [("unknown-host", f"{ROUTE}.host", "reviews")],
         ),
-        (virtual_service("route: [{destination: {host: payments}}]"), [("unknown-service", f"{ROUTE}.host", "")]),
+        (virtual_service("route: [{destination: {host: payments}}]"), [("unknown-host", f"{ROUTE}.host", "")]),
         (
             virtual_service("route: [{destination: {host: a.b.example.com}}]"),
-            [("unknown-service", f"{ROUTE}.host", "")],
+            [("unknown-host", f"{ROUTE}.host", "")],
         ),
         (
             virtual_service("route: [{destination: {host: reviews, subset: v11, port: {number: 80}}}]"),
@@ -135,11 +135,11 @@ CERTIFICATE = "spec.listeners[0].tls.certificateRefs[0]"
         ),
         (
             virtual_service("route: [{destination: {host: reviews}}], mirror: {host: x}"),
-            [("unknown-service", "spec.http[0].mirror.host", "")],
+            [("unknown-host", "spec.http[0].mirror.host", "")],
         ),
         (
             virtual_service("route: [{destination: {host: reviews}}], mirrors: [{destination: {host: x}}]"),
-            [("unknown-service", "spec.http[0].mirrors[0].destination.host", "")],
+            [("unknown-host", "spec.http[0].mirrors[0].destination.host", "")],
         ),
         (
             virtual_service(
@@ -152,24 +152,24 @@ CERTIFICATE = "spec.listeners[0].tls.certificateRefs[0]"
             ],
         ),
         (http_route("parentRefs: [{name: gw, sectionName: http, port: 80}]"), []),
-        (http_route("parentRefs: [{name: gv}]"), [("unknown-gateway", "spec.parentRefs[0].name", "gw")]),
+        (http_route("parentRefs: [{name: gv}]"), [("unknown-gateway", "spec.parentRefs[0]", "")]),
         (
             http_route("parentRefs: [{name: gw, sectionName: htp}]"),
-            [("unknown-listener", "spec.parentRefs[0].sectionName", "http")],
+            [("no-matching-listener", "spec.parentRefs[0]", "http")],
         ),
         (
             http_route("parentRefs: [{name: gw, sectionName: http, port: 81}]"),
-            [("unknown-listener", "spec.parentRefs[0].port", "")],
+            [("no-matching-listener", "spec.parentRefs[0]", "")],
         ),
         (http_route("parentRefs: [{name: gw, namespace: default}]", "shop"), []),
         (
             http_route("parentRefs: [{name: gw, namespace: default, sectionName: http}]", "shop"),
-            [("route-not-allowed", "spec.parentRefs[0]", "")],
+            [("not-allowed", "spec.parentRefs[0]", "")],
         ),
         (http_route("parentRefs: [{name: gw, namespace: default, sectionName: team}]", "team"), []),
         (
             http_route("parentRefs: [{name: gw, sectionName: shop}], hostnames: [a.other.example]"),
-            [("hostname-mismatch", "spec.hostnames", "")],
+            [("no-matching-host", "spec.parentRefs[0]", "")],
         ),
         (http_route("parentRefs: [{name: gw, sectionName: shop}], hostnames: [a.shop.example]"), []),
         (http_route('parentRefs: [{group: "", kind: Service, name: reviews, port: 9080}]'), []),
@@ -196,7 +196,7 @@ CERTIFICATE = "spec.listeners[0].tls.certificateRefs[0]"
             http_route(
                 "parentRefs: [{name: gw}], rules: [{backendRefs: [{name: payments, namespace: shop, port: 80}]}]"
             ),
-            [("missing-grant", f"{BACKEND}.namespace", "")],
+            [("reference-not-granted", f"{BACKEND}.namespace", "")],
         ),
         *(
             (
@@ -204,7 +204,7 @@ CERTIFICATE = "spec.listeners[0].tls.certificateRefs[0]"
                 + http_route(
                     "parentRefs: [{name: gw}], rules: [{backendRefs: [{name: payments, namespace: shop, port: 80}]}]"
                 ),
-                [] if allowed else [("missing-grant", f"{BACKEND}.namespace", "")],
+                [] if allowed else [("reference-not-granted", f"{BACKEND}.namespace", "")],
             )
             for grant, allowed in (
                 (GRANT % ("HTTPRoute", "default", "Service", ""), True),
@@ -219,13 +219,13 @@ CERTIFICATE = "spec.listeners[0].tls.certificateRefs[0]"
         (gateway("{name: cert}", "istio"), []),
         (gateway("{name: cert}", "wefd"), [("unknown-class", "spec.gatewayClassName", "weft")]),
         (gateway("{name: crt}"), [("unknown-secret", f"{CERTIFICATE}.name", "cert")]),
-        (gateway("{name: password}"), [("wrong-secret", f"{CERTIFICATE}.name", "")]),
-        (gateway("{name: cert, namespace: shop}"), [("missing-grant", f"{CERTIFICATE}.namespace", "")]),
+        (gateway("{name: password}"), [("bad-certificate", CERTIFICATE, "")]),
+        (gateway("{name: cert, namespace: shop}"), [("reference-not-granted", f"{CERTIFICATE}.namespace", "")]),
         (GRANT % ("Gateway", "default", "Secret", "") + gateway("{name: cert, namespace: shop}"), []),
         (
             "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: z}\n"
             "spec: {host: rewiews, subsets: [{name: v1}]}\n",
-            [("unknown-service", "spec.host", "reviews")],
+            [("unknown-host", "spec.host", "reviews")],
         ),
         (
             "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: z}\n"

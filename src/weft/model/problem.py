@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from weft.model.document import ObjectKey
@@ -43,3 +44,12 @@ class Problem:
         if self.nearest:
             text += f"; did you mean '{self.nearest}'?"
         return text
+
+
+def distinct(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """`problems` without those that say of one field what one before them says, if in other words."""
+    first: dict[tuple[object, ...], Problem] = {}
+    for problem in problems:
+        text = "" if problem.path else problem.message
+        first.setdefault((problem.code, problem.object, problem.origin, problem.path, text), problem)
+    return tuple(first.values())

@@ -30,8 +30,9 @@ from weft.schema.walk import nearest_name
 
 REFERENCE_CODES = frozenset(
     (
-        "unknown-service", "unknown-port", "unknown-subset", "unknown-gateway", "unknown-listener", "unknown-secret",
-        "unknown-class", "foreign-class", "wrong-secret", "missing-grant", "route-not-allowed", "hostname-mismatch",
+        "unknown-service", "unknown-host", "unknown-port", "unknown-subset", "unknown-gateway", "unknown-secret",
+        "unknown-class", "foreign-class", "bad-certificate", "reference-not-granted", "not-allowed",
+        "no-matching-listener", "no-matching-host",
     )
 )  # fmt: skip
 """Codes of problems that another document can mend: they say nothing against the document alone."""
@@ -159,16 +160,18 @@ class _Check:
         if service is not None and service in self.index.services:
             return service
         if service is None:
-            self._report(document, path, "unknown-service", f"the host '{host}' names no Service", "a Service's name")
+            self._report(document, path, "unknown-host", f"the host '{host}' names no Service", "a Service's name")
         else:
-            self._unknown_service(document, path, service)
+            self._unknown_service(document, path, service, "unknown-host")
         return None
 
-    def _unknown_service(self, document: Document[object], path: FieldPath, service: ObjectKey) -> None:
+    def _unknown_service(
+        self, document: Document[object], path: FieldPath, service: ObjectKey, code: str = "unknown-service"
+    ) -> None:
         known = [other.name for other in self.index.services if other.namespace == service.namespace]
         message = f"there is no Service '{service.name}' in namespace '{service.namespace}'"
         near = nearest_name(service.name, known)
-        self._report(document, path, "unknown-service", message, "the name of a Service", nearest=near)
+        self._report(document, path, code, message, "the name of a Service", nearest=near)
 
     def _port(self, document: Document[object], path: FieldPath, service: ObjectKey, port: int) -> None:
         ports = [each.port for each in self.index.services[service].ports]
@@ -219,14 +222,14 @@ class _Check:
         namespace = parent.namespace or document.key.namespace
         gateway = self.index.gateways.get((namespace, parent.name))
         if gateway is None:
-            self._unknown_gateway(document, (*path, "name"), namespace, parent.name)
+            self._unknown_gateway(document, path, namespace, parent.name)
             return
         listeners = self._listeners(document, path, parent, gateway)
         labels = self.index.namespaces.get(document.key.namespace, ())
         allowed = [each for each in listeners if listener_allows(each, namespace, document.key.namespace, labels)]
         if listeners and not allowed:
             message = f"Gateway '{parent.name}' does not let routes of namespace '{document.key.namespace}' attach"
-            self._report(document, path, "route-not-allowed", message, "allowedRoutes.namespaces in the listener")
+            self._report(document, path, "not-allowed", message, "allowedRoutes.namespaces in the listener")
         elif (
             allowed
             and hostnames
@@ -236,7 +239,7 @@ class _Check:
         ):
             message = f"no hostname fits a listener of Gateway '{parent.name}'"
             expected = "a host within " + ", ".join(sorted({each.hostname for each in allowed}))
-            self._report(document, ("spec", "hostnames"), "hostname-mismatch", message, expected)
+            self._report(document, path, "no-matching-host", message, expected)
 
     def _listeners(
         self, document: Document[object], path: FieldPath, parent: ParentReference, gateway: GatewaySpec
@@ -249,7 +252,7 @@ class _Check:
             if not listeners:
                 message = f"Gateway '{parent.name}' has no listener '{parent.section_name}'"
                 expected, near = "one of " + ", ".join(names), nearest_name(parent.section_name, names)
-                self._report(document, (*path, "sectionName"), "unknown-listener", message, expected, nearest=near)
+                self._report(document, path, "no-matching-listener", message, expected, nearest=near)
                 return []
         if parent.port is not None:
             ports = sorted({each.port for each in listeners})
@@ -257,23 +260,27 @@ class _Check:
             if not listeners:
                 message = f"Gateway '{parent.name}' has no such listener on port {parent.port}"
                 expected = "one of " + ", ".join(map(str, ports))
-                self._report(document, (*path, "port"), "unknown-listener", message, expected)
+                self._report(document, path, "no-matching-listener", message, expected)
         return listeners
 
     def _backend(self, document: Document[object], path: FieldPath, backend: BackendObjectReference) -> None:
         service = ObjectKey("", "Service", backend.namespace or document.key.namespace, backend.name)
+        if not self._granted(document, (*path, "namespace"), "HTTPRoute", service):
+            return
         if service not in self.index.services:
             self._unknown_service(document, (*path, "name"), service)
         elif backend.port is not None:
             self._port(document, (*path, "port"), service, backend.port)
-        self._grant(document, (*path, "namespace"), "HTTPRoute", service)
 
-    def _grant(self, document: Document[object], path: FieldPath, kind: str, to: ObjectKey) -> None:
+    def _granted(self, document: Document[object], path: FieldPath, kind: str, to: ObjectKey) -> bool:
+        """Whether the reference is allowed. If not, nothing else is told about the other namespace."""
         namespace = document.key.namespace
-        if not grant_allows(self.index.grants, GATEWAY_GROUP, kind, namespace, to):
-            message = f"{to} is in another namespace, and no ReferenceGrant there lets {kind}s of '{namespace}' use it"
-            expected = f"a ReferenceGrant in namespace '{to.namespace}'"
-            self._report(document, path, "missing-grant", message, expected)
+        if grant_allows(self.index.grants, GATEWAY_GROUP, kind, namespace, to):
+            return True
+        message = f"{to} is in another namespace, and no ReferenceGrant there lets {kind}s of '{namespace}' use it"
+        expected = f"a ReferenceGrant in namespace '{to.namespace}'"
+        self._report(document, path, "reference-not-granted", message, expected)
+        return False
 
     def gateway(self, document: Document[object], spec: GatewaySpec) -> None:
         if spec.gateway_class_name not in self.index.classes:
@@ -287,6 +294,8 @@ class _Check:
 
     def _certificate(self, document: Document[object], path: FieldPath, ref: SecretReference) -> None:
         key = ObjectKey("", "Secret", ref.namespace or document.key.namespace, ref.name)
+        if not self._granted(document, (*path, "namespace"), "Gateway", key):
+            return
         secret = self.index.secrets.get(key)
         if secret is None:
             known = [other.name for other in self.index.secrets if other.namespace == key.namespace]
@@ -295,8 +304,7 @@ class _Check:
             self._report(document, (*path, "name"), "unknown-secret", message, "the name of a Secret", nearest=near)
         elif not {"tls.crt", "tls.key"} <= secret.data.keys():
             message = f"{key} holds no certificate"
-            self._report(document, (*path, "name"), "wrong-secret", message, "a Secret with tls.crt and tls.key")
-        self._grant(document, (*path, "namespace"), "Gateway", key)
+            self._report(document, path, "bad-certificate", message, "a Secret with tls.crt and tls.key")
 
     def gateway_class(self, document: Document[object], spec: GatewayClassSpec) -> None:
         if spec.controller_name != CONTROLLER_NAME:

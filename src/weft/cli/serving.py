@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,14 +54,9 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
 
 def run_serve(options: ServeOptions) -> int:
     """Run until a signal comes; the exit code."""
-    import asyncio  # noqa: PLC0415
-
     from weft.controlplane.serve import serve  # noqa: PLC0415
-    from weft.telemetry.log import set_up_logging  # noqa: PLC0415
 
-    set_up_logging("weft serve", timed=not sys.stderr.isatty())
     try:
-        asyncio.run(serve(serve_settings(options)))
+        return serve(serve_settings(options))
     except (ServeError, PermissionsError) as error:
         raise FailedError(str(error)) from error
-    return 0

@@ -47,6 +47,7 @@ def _check(paths: tuple[str, ...], namespace: str) -> tuple[int, list[Problem]]:
     from pathlib import PurePath  # noqa: PLC0415
 
     from weft.cli.changes import read_sources  # noqa: PLC0415
+    from weft.model.problem import distinct  # noqa: PLC0415
     from weft.schema.decode import decode_documents  # noqa: PLC0415
 
     documents: list[Document[object]] = []
@@ -60,7 +61,7 @@ def _check(paths: tuple[str, ...], namespace: str) -> tuple[int, list[Problem]]:
         problems += decoded.problems
     documents.sort(key=lambda document: document.key)
     problems += _together(tuple(documents))
-    unique = dict.fromkeys(problems)
+    unique = distinct(problems)
     return len(documents), sorted(unique, key=lambda one: (one.origin.source, one.origin.line, one.path))
 
 

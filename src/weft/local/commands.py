@@ -26,8 +26,8 @@ class Launch:
 
 
 def interpreter() -> tuple[str, ...]:
-    """How to start `weft` in this very environment."""
-    return (sys.executable, "-m", "weft.cli.main")
+    """How to start `weft` in this very environment, whatever modules lie in the working directory."""
+    return (sys.executable, "-P", "-m", "weft.cli.main")
 
 
 def spoken_command(*arguments: str) -> str:

@@ -1,83 +1,182 @@
-"""Child processes of `weft up`: each in a session of its own, with a log file, named so that it is found again."""
+"""Child processes of `weft up`: each in a session of its own, with a log file, named so that it is found again.
+
+Those that run the same program are forked from this process once it has imported what they need: on a laptop most of
+the time a mesh takes to start would otherwise go into importing it again and again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import importlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weft.agent.processes import ProcessName, name_of
+from weft.agent.processes import ProcessName, ProcessWatch, name_of, wait_first
 from weft.local.commands import Launch, interpreter
 
+CAN_FORK = sys.platform == "linux"
+"""Elsewhere the system's own libraries do not survive a fork without exec."""
+_PRELOADED = ("weft.cli.run", "weft.cli.agents", "weft.agent.run", "weft.agent.gateway", "weft.agent.bootstrap")
 _TAIL_BYTES = 16_384
 _READY_LIMIT = 1 << 20
 
 
-class Child:
-    """One running process. `ready` is set with the JSON line it writes when it is ready, if it was asked for one."""
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A process that was started; `ready` is the pipe on which it will write a JSON line when it is ready, or -1."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
-        self.name = name
-        self.log = log
-        self.pid = process.pid
-        self.identity = name_of(process.pid) or ProcessName(process.pid, "ended")
+    launch: Launch
+    pid: int
+    identity: ProcessName
+    log: Path
+    ready: int
+
+
+def spawn(launch: Launch, logs: Path, environment: Mapping[str, str], *, fork: bool, tells_ready: bool) -> Spawned:
+    """Start `weft` with the launch's arguments, before there is any event loop or thread. Raises OSError.
+
+    `environment` is the whole of it, before the launch's own. `fork` when the process runs what is imported already.
+    """
+    log = logs / f"{launch.name}.log"
+    environment = {**environment, **launch.environment}
+    reading, writing = os.pipe() if tells_ready else (-1, -1)
+    arguments = list(launch.arguments)
+    if tells_ready:
+        arguments[1:1] = ["--ready-fd", str(writing)]
+    try:
+        with log.open("wb") as output:
+            if fork and CAN_FORK:
+                pid = _fork(arguments, launch.directory, environment, output.fileno(), writing)
+            else:
+                popen = subprocess.Popen(
+                    [*interpreter(), *arguments],
+                    cwd=launch.directory,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    pass_fds=(writing,) if tells_ready else (),
+                    preexec_fn=_unblock_signals,  # noqa: PLW1509 - there are no threads yet
+                )
+                popen.returncode = 0  # looked after by its pid from here on
+                pid = popen.pid
+    except BaseException:
+        if tells_ready:
+            os.close(reading)
+        raise
+    finally:
+        if tells_ready:
+            os.close(writing)
+    return Spawned(launch, pid, name_of(pid) or ProcessName(pid, "ended"), log, reading)
+
+
+def preload() -> None:
+    """Import what `weft run` and `weft gateway` need, for the forks to come."""
+    if CAN_FORK:
+        for name in _PRELOADED:
+            importlib.import_module(name)
+        gc.freeze()
+
+
+def _unblock_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _fork(arguments: list[str], directory: Path, environment: Mapping[str, str], output: int, ready: int) -> int:
+    if not directory.is_dir():
+        raise NotADirectoryError(f"there is no directory {directory}")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        os.setsid()
+        os.chdir(directory)
+        _arrange_descriptors(output, ready)
+        os.environ.clear()
+        os.environ.update(environment)
+        _unblock_signals()
+        sys.argv = ["weft", *arguments]
+        sys.orig_argv = [*interpreter(), *arguments]
+        code = importlib.import_module("weft.cli.main").run(arguments)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _arrange_descriptors(output: int, ready: int) -> None:
+    """Standard input empty, standard output and error the log, nothing else open but `ready`."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    keep = max(ready, 2)
+    os.closerange(3, keep if ready > 2 else 3)
+    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+class Child:
+    """A spawned process, looked after. `ready` is set with the JSON line it writes when it is ready."""
+
+    def __init__(self, spawned: Spawned) -> None:
+        self.name = spawned.launch.name
+        self.log = spawned.log
+        self.pid = spawned.pid
+        self.identity = spawned.identity
         self.ready: dict[str, Any] | None = None
-        self._process = process
-        self._ended = asyncio.get_running_loop().create_task(process.wait(), name=f"wait for {name}")
+        self._watch = ProcessWatch(spawned.identity)
+        self._ended = asyncio.Event()
+        self._waiting = asyncio.ensure_future(self._wait_for_end())
+        if spawned.ready >= 0:
+            _listen(self, spawned.ready)
 
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
-        return self._process.returncode is None
+        return not self._ended.is_set()
 
     @property
     def ending(self) -> str:
         """How it ended, in words."""
-        code = self._process.returncode
+        code = self._watch.exit_code
         if code is None:
-            return "still runs"
-        if code < 0:
+            return "has ended"
+        if code > 128:
             with contextlib.suppress(ValueError):
-                return f"was ended by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}"
+                return f"was ended by {signal.Signals(code - 128).name}"
+        return f"has ended with exit code {code}"
 
     async def wait(self) -> None:
         """Wait until it has ended."""
-        await asyncio.shield(self._ended)
-
-    def send(self, number: int) -> None:
-        """Send a signal to the process alone."""
-        if self.running:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """SIGKILL for the process and what it left in its group."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        await self._ended.wait()
 
     async def stop(self, patience: float, hurry: asyncio.Event) -> None:
-        """SIGTERM; SIGKILL after `patience` seconds, or two seconds after `hurry` was set and told with SIGTERM."""
-        self.send(signal.SIGTERM)
-        if not await self._ends_within(patience, hurry):
-            self.send(signal.SIGTERM)
-            if not await self._ends_within(2.0, None):
-                self.kill()
+        """SIGTERM; after `patience` seconds, or when `hurry` is set, SIGTERM again; two seconds later SIGKILL."""
+        self._watch.send(signal.SIGTERM)
+        await wait_first(self._ended, hurry, timeout=patience)
+        if self.running:
+            self._watch.send(signal.SIGTERM)
+            await wait_first(self._ended, timeout=2.0)
+        if self.running:
+            self._watch.send_group(signal.SIGKILL)
         await self.wait()
-
-    async def _ends_within(self, seconds: float, hurry: asyncio.Event | None) -> bool:
-        waits: list[asyncio.Future[Any]] = [asyncio.shield(self._ended)]
-        if hurry is not None:
-            waits.append(asyncio.ensure_future(hurry.wait()))
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits[1:]:
-            wait.cancel()
-        return not self.running
 
     def tail(self, lines: int = 15) -> str:
         """The last lines of its log."""
@@ -89,38 +188,9 @@ class Child:
             return ""
         return "\n".join(text.strip().splitlines()[-lines:])
 
-
-async def start_child(launch: Launch, logs: Path, environment: Mapping[str, str], *, tells_ready: bool) -> Child:
-    """Start `weft` with the launch's arguments. `environment` is the whole of it, before the launch's own."""
-    log = logs / f"{launch.name}.log"
-    arguments = list(launch.arguments)
-    reading, writing = os.pipe()
-    if tells_ready:
-        arguments[1:1] = ["--ready-fd", str(writing)]
-    try:
-        with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                *interpreter(),
-                *arguments,
-                cwd=launch.directory,
-                env={**environment, **launch.environment},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                pass_fds=(writing,) if tells_ready else (),
-            )
-    except BaseException:
-        os.close(reading)
-        raise
-    finally:
-        os.close(writing)
-    child = Child(launch.name, process, log)
-    if tells_ready:
-        _listen(child, reading)
-    else:
-        os.close(reading)
-    return child
+    async def _wait_for_end(self) -> None:
+        await self._watch.wait()
+        self._ended.set()
 
 
 def _listen(child: Child, descriptor: int) -> None:

@@ -6,17 +6,16 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from weft.agent.processes import stop_now
 from weft.agent.state import stop_leftovers
 from weft.local.client import AdminClient, RefusedError, Source, UnreachableError, read_endpoints
 from weft.local.commands import gateway_launch, run_launch, serve_launch, spoken_command
 from weft.local.meshfile import MeshFile
-from weft.local.processes import Child, start_child
+from weft.local.processes import Child, Spawned, preload, spawn
 from weft.local.record import Started, UpRecord, control_plane_of
 from weft.settings.home import Home
 from weft.settings.private import make_private_directory
@@ -44,49 +43,61 @@ class Plan:
     timeout: float = 60.0
 
 
-class Supervisor:
-    """Starts and stops the processes of a Plan. One task uses it; `hurry` makes a stop that is under way faster."""
+def spawn_all(plan: Plan, record: UpRecord) -> Iterator[Spawned]:
+    """Start every process of a Plan, the control plane first, each written down as soon as it runs.
 
-    def __init__(self, plan: Plan, record: UpRecord, report: Report) -> None:
+    To be called before there is any event loop or thread. Raises StartError.
+    """
+    mesh, home = plan.mesh, plan.home
+    documents = [str(plan.base / path) for path in mesh.documents]
+    logs = home.root / "logs"
+    make_private_directory(logs)
+    launches = [run_launch(home, workload, plan.base) for workload in mesh.workloads]
+    launches += [gateway_launch(home, gateway, plan.base) for gateway in mesh.gateways]
+    started: list[Started] = []
+    for index, launch in enumerate((serve_launch(home, mesh, plan.base), *launches)):
+        if not launch.directory.is_dir():
+            raise StartError(f"{launch.name}: there is no directory {launch.directory}")
+        if index == 1:
+            preload()  # while the control plane starts
+        try:
+            spawned = spawn(launch, logs, _environment(), fork=index > 0, tells_ready=index > 0)
+        except OSError as error:
+            raise StartError(f"{launch.name} cannot be started: {error}") from error
+        yield spawned
+        started.append(Started(launch.name, spawned.identity))
+        record.write(started, documents, mesh.trust_domain)
+
+
+class Supervisor:
+    """Looks after the processes of a Plan. One task uses it; `hurry` makes a stop that is under way faster."""
+
+    def __init__(self, plan: Plan, spawned: Sequence[Spawned], report: Report) -> None:
         self.plan = plan
-        self.control_plane: Child | None = None
-        self.workloads: list[Child] = []
-        self.gateways: list[Child] = []
         self.hurry = asyncio.Event()
-        self._record = record
+        self.children: Sequence[Child] = [Child(one) for one in spawned]
+        count = len(plan.mesh.workloads) + 1
+        self.control_plane = self.children[0] if self.children else None
+        self.workloads = self.children[1:count]
+        self.gateways = self.children[count:]
         self._report = report
         self._admin = AdminClient(plan.home, timeout=_ADMIN_SECONDS)
 
     async def start(self) -> None:
-        """Start everything and return when every workload is healthy and every proxy has confirmed its configuration.
+        """Apply documents, and return when every workload is healthy and every proxy has confirmed its configuration.
 
-        Raises StartError. Whatever has been started by then stays until `stop`.
+        Raises StartError.
         """
         deadline = time.monotonic() + self.plan.timeout
-        mesh, home = self.plan.mesh, self.plan.home
-        make_private_directory(home.root / "logs")
-        self.control_plane = await self._spawn(serve_launch(home, mesh, self.plan.base), tells_ready=False)
-        applied = asyncio.create_task(self._apply_documents(deadline))
+        applied = asyncio.ensure_future(self._apply_documents(deadline))
+        ready = asyncio.ensure_future(self._all_ready(deadline))
         try:
-            for workload in mesh.workloads:
-                launch = run_launch(home, workload, self.plan.base)
-                if not launch.directory.is_dir():
-                    raise StartError(f"{workload.name}: there is no directory {launch.directory}")
-                self.workloads.append(await self._spawn(launch, tells_ready=True))
-            for gateway in mesh.gateways:
-                self.gateways.append(await self._spawn(gateway_launch(home, gateway, self.plan.base), tells_ready=True))
-            await applied
-            await self._all_ready(deadline)
+            await asyncio.gather(applied, ready)
             await self._all_confirmed(deadline)
         finally:
-            applied.cancel()
-            await asyncio.gather(applied, return_exceptions=True)
-
-    @property
-    def children(self) -> Sequence[Child]:
-        """Every process, the control plane first."""
-        first = [self.control_plane] if self.control_plane else []
-        return (*first, *self.workloads, *self.gateways)
+            for task in (applied, ready):
+                task.cancel()
+            await asyncio.gather(applied, ready, return_exceptions=True)
 
     async def watch(self) -> None:
         """Report processes that end by themselves, for ever. The others go on."""
@@ -130,29 +141,6 @@ class Supervisor:
         except (UnreachableError, RefusedError):
             return False
         return True
-
-    async def _spawn(self, launch: Any, *, tells_ready: bool) -> Child:
-        started = asyncio.ensure_future(
-            start_child(launch, self.plan.home.root / "logs", _environment(), tells_ready=tells_ready)
-        )
-        try:
-            child = await asyncio.shield(started)
-        except asyncio.CancelledError:
-            self._remember(await started)
-            raise
-        except OSError as error:
-            raise StartError(f"{launch.name} cannot be started: {error}") from error
-        self._remember(child, keep=False)
-        return child
-
-    def _remember(self, child: Child, *, keep: bool = True) -> None:
-        """Write the process down before anything else happens; `keep` it among the workloads, to be stopped."""
-        if keep:
-            self.workloads.append(child)
-        known = {one.pid: one for one in (*self.children, child)}
-        documents = [str(self.plan.base / path) for path in self.plan.mesh.documents]
-        started = [Started(one.name, one.identity) for one in known.values()]
-        self._record.write(started, documents, self.plan.mesh.trust_domain)
 
     async def _apply_documents(self, deadline: float) -> None:
         control_plane = self.control_plane

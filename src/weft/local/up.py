@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from weft.local.processes import Spawned
 from weft.local.record import HomeTaken, UpRecord, stop_remains
-from weft.local.supervisor import STOP_SIGNALS, Plan, Report, StartError, Supervisor
+from weft.local.supervisor import STOP_SIGNALS, Plan, Report, StartError, Supervisor, spawn_all
 
 OnReady = Callable[[Supervisor], None]
 
@@ -24,21 +25,28 @@ def run_up(plan: Plan, report: Report, on_ready: OnReady) -> int:
     except HomeTaken as taken:
         report(f"{taken}; nothing to do")
         return 0
+    spawned: list[Spawned] = []
     try:
-        return asyncio.run(_run(plan, record, report, on_ready))
+        remains = stop_remains(record)
+        if remains:
+            report(f"ended what an earlier run left behind: {', '.join(remains)}")
+        problem = ""
+        try:
+            for one in spawn_all(plan, record):
+                spawned.append(one)
+        except StartError as error:
+            problem = str(error)
+        return asyncio.run(_run(plan, spawned, problem, report, on_ready))
     finally:
         record.release()
 
 
-async def _run(plan: Plan, record: UpRecord, report: Report, on_ready: OnReady) -> int:
-    supervisor = Supervisor(plan, record, report)
+async def _run(plan: Plan, spawned: Sequence[Spawned], problem: str, report: Report, on_ready: OnReady) -> int:
+    supervisor = Supervisor(plan, spawned, report)
     stop = asyncio.Event()
     _handle_signals(supervisor, stop, report)
-    remains = await asyncio.to_thread(stop_remains, record)
-    if remains:
-        report(f"ended what an earlier run left behind: {', '.join(remains)}")
     stopping = asyncio.ensure_future(stop.wait())
-    life = asyncio.ensure_future(_live(supervisor, on_ready))
+    life = asyncio.ensure_future(_live(supervisor, problem, on_ready))
     try:
         await asyncio.wait((life, stopping), return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set():
@@ -54,7 +62,9 @@ async def _run(plan: Plan, record: UpRecord, report: Report, on_ready: OnReady) 
         report("stopped")
 
 
-async def _live(supervisor: Supervisor, on_ready: OnReady) -> None:
+async def _live(supervisor: Supervisor, problem: str, on_ready: OnReady) -> None:
+    if problem:
+        raise StartError(problem)
     await supervisor.start()
     on_ready(supervisor)
     await supervisor.watch()

@@ -1,0 +1,92 @@
+"""weft.yaml: what it may say, and what is told about mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from weft.local.demo import demo_mesh
+from weft.local.meshfile import MeshFile, MeshFileError, decode_meshfile, read_meshfile
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+WHOLE = """\
+trustDomain: shop.example
+documents: [documents]
+workloads:
+  - name: web
+    namespace: shop
+    serviceAccount: web
+    labels: {app: web, version: v1}
+    ports: [80, "8080:auto"]
+    upstreams: ["postgres:5432=15432"]
+    uses: [catalog]
+    command: python3 -m http.server "a b"
+    workingDirectory: web
+    env: {DEBUG: 1, NAME: x}
+    healthCheck: {http: /health, interval: 500ms, timeout: 1s}
+gateways:
+  - name: front
+    bind: 0.0.0.0
+    listen: {80: auto, 443: 8443}
+ports: {admin: 15080}
+"""
+
+
+def refused(text: str) -> str:
+    with pytest.raises(MeshFileError) as caught:
+        decode_meshfile(text, "weft.yaml")
+    return str(caught.value)
+
+
+def test_everything_is_understood() -> None:
+    mesh = decode_meshfile(WHOLE, "weft.yaml")
+    web, front = mesh.workloads[0], mesh.gateways[0]
+    assert (mesh.trust_domain, mesh.documents, mesh.ports.admin) == ("shop.example", ("documents",), 15080)
+    assert web.ports == ("80", "8080:auto")
+    assert web.command == ("python3", "-m", "http.server", "a b")
+    assert web.env == {"DEBUG": "1", "NAME": "x"}
+    assert (web.health_check.http, web.health_check.interval) == ("/health", 0.5)
+    assert front.listen == {80: "auto", 443: "8443"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("workloads:\n  - name: a\n    comand: [x]\n", ["weft.yaml:3", "workloads[0].comand", "'command'"]),
+        ("workloads:\n  - name: a\n", ["weft.yaml:2", "'command' is missing"]),
+        ("workloads:\n  - {name: a, command: [x], ports: [0]}\n", ["weft.yaml:2", "ports[0]", "9080:auto"]),
+        ("workloads:\n  - {name: A_b, command: [x]}\n", ["weft.yaml:2", "name", "lower-case"]),
+        ("workloads:\n  - {name: a, command: [x]}\n  - {name: a, command: [y]}\n", ["weft.yaml:3", "workloads[0]"]),
+        ("workloads:\n  - {name: a, command: [x], upstreams: [db]}\n", ["upstreams[0]", "SERVICE:PORT"]),
+        ("workloads:\n  - {name: a, command: []}\n", ["workloads[0].command", "empty"]),
+        ("workloads:\n  - {name: a, command: [x], healthCheck: {http: health}}\n", ["healthCheck.http", "/health"]),
+        ("workloads:\n  - {name: a, command: [x], healthCheck: {http: /, tcp: true}}\n", ["healthCheck"]),
+        ("gateways:\n  - {name: g, listen: {80: here}}\n", ["gateways[0].listen", "80=8080"]),
+        ("gateways: {}\n", ["weft.yaml:1", "gateways", "a list"]),
+        ("trustDomain: 'a b'\n", ["trustDomain", "cluster.local"]),
+        ("apiVersion: v1\nkind: Service\n", ["weft.yaml:2", "weft apply"]),
+        ("a: [\n", ["weft.yaml:", "not valid YAML"]),
+        ("", ["weft.yaml", "empty"]),
+        ("a: 1\n---\nb: 2\n", ["2 YAML documents"]),
+    ],
+)
+def test_mistakes_are_told_with_line_and_field(text: str, told: list[str]) -> None:
+    message = refused(text)
+    for part in told:
+        assert part in message
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    assert len(refused("workloads:\n  - {name: a}\n  - {name: b, comand: x}\n").splitlines()) == 3
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MeshFileError, match="cannot be read"):
+        read_meshfile(tmp_path / "weft.yaml")
+
+
+def test_the_demo_and_the_example_are_good() -> None:
+    assert len(demo_mesh().workloads) == 6
+    assert isinstance(read_meshfile(EXAMPLES / "shop" / "weft.yaml"), MeshFile)

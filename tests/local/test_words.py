@@ -1,0 +1,66 @@
+"""The small languages of options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from weft.agent.parameters import HealthParameters, PortParameter, UpstreamParameter
+from weft.local.words import WordError, parse_health, parse_labels, parse_listen, parse_port, parse_upstream
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "expected"),
+    [
+        (parse_port, "9080", PortParameter(9080)),
+        (parse_port, "9080:auto", PortParameter(9080, 0)),
+        (parse_port, "9080:18081", PortParameter(9080, 18081)),
+        (parse_upstream, "postgres:5432", UpstreamParameter("postgres", 5432)),
+        (parse_upstream, "postgres.data:5432=15432", UpstreamParameter("postgres.data", 5432, 15432)),
+        (parse_listen, "80=auto", (80, "", 0)),
+        (parse_listen, "80=8080", (80, "", 8080)),
+        (parse_listen, "443=0.0.0.0:8443", (443, "0.0.0.0", 8443)),
+        (parse_listen, "443=[::1]:8443", (443, "::1", 8443)),
+    ],
+)
+def test_good_words(parse: Callable[[str], object], text: str, expected: object) -> None:
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse_port, "x"),
+        (parse_port, "0"),
+        (parse_port, "70000"),
+        (parse_port, "80:"),
+        (parse_port, "80:any"),
+        (parse_port, "٣"),
+        (parse_upstream, "postgres"),
+        (parse_upstream, ":5432"),
+        (parse_upstream, "postgres:5432="),
+        (parse_listen, "80"),
+        (parse_listen, "80="),
+        (parse_listen, "80=host"),
+    ],
+)
+def test_bad_words_say_what_was_expected(parse: Callable[[str], object], text: str) -> None:
+    with pytest.raises(WordError) as caught:
+        parse(text)
+    assert text in caught.value.found
+    assert "such as" in caught.value.expected
+
+
+def test_labels() -> None:
+    assert parse_labels(("version=v2,app=reviews", "tier=")) == (("app", "reviews"), ("tier", ""), ("version", "v2"))
+    with pytest.raises(WordError):
+        parse_labels(("app",))
+
+
+def test_health() -> None:
+    assert parse_health("http:/health", 1, 2) == HealthParameters("http", "/health", 1, 2)
+    assert parse_health("/health", 1, 2).kind == "http"
+    assert parse_health("none", 1, 2).kind == "none"
+    with pytest.raises(WordError):
+        parse_health("grpc", 1, 2)

@@ -99,7 +99,7 @@ class XdsServer:
         await self._serve(context, delta=False)
 
     async def _serve(self, context: grpc.aio.ServicerContext[bytes, bytes], *, delta: bool) -> None:
-        who = context.peer()
+        who = context.peer().rpartition(":")[0]
         try:
             peer = peer_from_auth_context(context.auth_context())
             who = peer.name

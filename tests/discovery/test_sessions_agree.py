@@ -1,0 +1,179 @@
+"""Property: whatever happens on the way, clients of both variants end with what the last snapshot says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, DiscoveryResponse
+from envoy.service.discovery.v3.discovery_pb2 import Resource as WireResource
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.discovery import layer, resource
+from weft.discovery.delta import DeltaRequest, DeltaSession
+from weft.discovery.limits import Limits
+from weft.discovery.shared import Shared
+from weft.discovery.sotw import SotwRequest, SotwSession
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, XdsSnapshot
+
+TYPES = (CLUSTER, ENDPOINTS, LISTENER, ROUTES)
+WHOLE = (CLUSTER, LISTENER)
+NAMES = ("a", "b", "c")
+BAD = "9"
+"""The version that every client refuses."""
+Held = dict[str, dict[str, str]]
+
+
+@dataclass
+class DeltaClient:
+    """A model of Envoy's delta client: applies nothing of a response that it refuses."""
+
+    shared: Shared
+    held: Held = field(default_factory=lambda: {kind: {} for kind in TYPES})
+    names_refused: bool = True
+
+    def connect(self, snapshot: XdsSnapshot) -> None:
+        self.session = DeltaSession(snapshot, self.shared, Limits(response_bytes=60))
+        for kind in TYPES:
+            names = () if kind in WHOLE else NAMES
+            self.session.receive(DeltaRequest(kind, names, initial_versions=self.held[kind]))
+
+    def step(self) -> bool:
+        out = self.session.next()
+        if out is None:
+            return False
+        response = DeltaDiscoveryResponse.FromString(out.body)
+        error = self.refusal(list(response.resources))
+        if error is None:
+            mine = self.held[response.type_url]
+            mine.update({one.name: one.version for one in response.resources})
+            for name in response.removed_resources:
+                mine.pop(name, None)
+        self.waiting = DeltaRequest(response.type_url, nonce=response.nonce, error=error)
+        return True
+
+    def refusal(self, resources: list[WireResource]) -> str | None:
+        bad = [one.name for one in resources if one.version == BAD]
+        if not bad:
+            return None
+        if not self.names_refused:
+            return "something is wrong"
+        return "Error adding/updating cluster(s) " + ", ".join(f"{name}: no" for name in bad)
+
+    def answer(self) -> None:
+        self.session.receive(self.waiting)
+
+
+@dataclass
+class SotwClient:
+    """A model of gRPC's client: keeps the last good version of what it refuses, applies the rest."""
+
+    shared: Shared
+    held: Held = field(default_factory=lambda: {kind: {} for kind in TYPES})
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def connect(self, snapshot: XdsSnapshot) -> None:
+        self.session = SotwSession(snapshot, self.shared, Limits())
+        for kind in TYPES:
+            names = () if kind in WHOLE else NAMES
+            self.session.receive(SotwRequest(kind, names, self.versions.get(kind, "")))
+
+    def step(self) -> bool:
+        out = self.session.next()
+        if out is None:
+            return False
+        response = DiscoveryResponse.FromString(out.body)
+        kind = response.type_url
+        offered = dict(one.value.decode().split("=") for one in response.resources)
+        good = {name: version for name, version in offered.items() if version != BAD}
+        mine = self.held[kind]
+        if kind in WHOLE:
+            for name in [name for name in mine if name not in offered]:
+                del mine[name]
+        mine.update(good)
+        bad = sorted(offered.keys() - good.keys())
+        error = None if not bad else "errors: " + "".join(f"[resource: {name}: no]" for name in bad)
+        if error is None:
+            self.versions[kind] = response.version_info
+        names = () if kind in WHOLE else NAMES
+        self.waiting = SotwRequest(kind, names, self.versions.get(kind, ""), response.nonce, error)
+        return True
+
+    def answer(self) -> None:
+        self.session.receive(self.waiting)
+
+
+contents = st.dictionaries(
+    st.tuples(st.sampled_from(TYPES), st.sampled_from(NAMES)), st.sampled_from(("1", "2", "3", BAD)), max_size=8
+)
+events = st.lists(
+    st.one_of(
+        st.tuples(st.just("offer"), contents, st.booleans()),
+        st.tuples(st.just("step"), st.none(), st.none()),
+        st.tuples(st.just("reconnect"), st.none(), st.none()),
+    ),
+    max_size=25,
+)
+
+
+def built(revision: int, content: dict[tuple[str, str], str], split: bool) -> XdsSnapshot:
+    resources = [resource(kind, name, version) for (kind, name), version in sorted(content.items())]
+    if not split:
+        return XdsSnapshot(revision, (layer(*resources),))
+    return XdsSnapshot(revision, (layer(*resources[::2]), layer(*resources[1::2])))
+
+
+@settings(max_examples=300, deadline=None)
+@given(events=events, final=contents, named=st.booleans())
+def test_both_variants_end_with_the_last_snapshot(
+    events: list[tuple[str, dict[tuple[str, str], str], bool]], final: dict[tuple[str, str], str], named: bool
+) -> None:
+    clients: list[DeltaClient | SotwClient] = [DeltaClient(Shared(), names_refused=named), SotwClient(Shared())]
+    for client in clients:
+        revision = play(client, [*events, ("offer", final, False)])
+        assert client.session.acked_revision == revision
+        refused = {(one.type_url, one.name) for one in client.session.rejections()}
+        assert refused == {key for key, version in final.items() if version == BAD}
+        expect_end(client.held, final, keep_removed=isinstance(client, SotwClient), refused=refused)
+
+
+def play(client: DeltaClient | SotwClient, events: list[tuple[str, dict[tuple[str, str], str], bool]]) -> int:
+    """Let it all happen to one client, then let it come to rest; returns the last revision."""
+    snapshot = XdsSnapshot(0, ())
+    client.connect(snapshot)
+    unanswered = False
+    for event, content, split in events:
+        if event == "offer":
+            snapshot = built(snapshot.revision + 1, content, split)
+            client.session.offer(snapshot)
+        elif event == "reconnect":
+            client.connect(snapshot)
+            unanswered = False
+        elif unanswered:
+            client.answer()
+            unanswered = False
+        else:
+            unanswered = client.step()
+    if unanswered:
+        client.answer()
+    for _ in range(200):
+        if not client.step():
+            return snapshot.revision
+        client.answer()
+    raise AssertionError("it never comes to rest")
+
+
+def expect_end(
+    held: Held, final: dict[tuple[str, str], str], *, keep_removed: bool, refused: set[tuple[str, str]]
+) -> None:
+    """A client that refuses listeners or routes may keep old clusters; SotW cannot take endpoints or routes away."""
+    holds = any(kind in (LISTENER, ROUTES) for kind, _ in refused)
+    for kind in TYPES:
+        for name in NAMES:
+            wanted, has = final.get((kind, name)), held[kind].get(name)
+            if wanted == BAD:
+                assert has != BAD
+            elif wanted is not None:
+                assert has == wanted, (kind, name)
+            elif has is not None:
+                assert (keep_removed and kind not in WHOLE) or (holds and kind in (CLUSTER, ENDPOINTS)), (kind, name)

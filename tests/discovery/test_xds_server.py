@@ -1,0 +1,359 @@
+"""The server from outside: who may connect, how, and what a client that misbehaves can do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import pytest
+from envoy.config.core.v3 import base_pb2
+from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from support.discovery import KeyPair, ProxyAuthority, TableCompiler, layer, resource
+from weft.discovery.grpc_tls import grpc
+from weft.discovery.hub import Hub
+from weft.discovery.limits import Limits
+from weft.discovery.server import SERVICE, serve_xds
+from weft.model.problem import Problem
+from weft.model.workload import Workload
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ResourceSet, XdsSnapshot
+
+Table = Mapping[str, tuple[ResourceSet, ...]]
+SERVER_URI = "spiffe://cluster.local/ns/weft-system/sa/weft-control-plane"
+WORKLOADS = {name: Workload(name.split(".")[0], "shop", "web") for name in ("web.shop", "api.shop", "slow.shop")}
+URI = "spiffe://cluster.local/ns/shop/sa/web"
+Request = discovery_pb2.DeltaDiscoveryRequest
+Call = grpc.aio.StreamStreamCall[bytes, bytes]
+
+
+class Fixture:
+    """A hub, its server, and clients with certificates."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.authority = ProxyAuthority()
+        self.events: list[Problem] = []
+        self.compiler = TableCompiler()
+        self.hub: Hub[Table] = Hub(self.compiler, self.events.append, limits)
+        self.material = self.authority.issue("weft-control-plane", SERVER_URI)
+        self.port = 0
+        self.channels: list[grpc.aio.Channel] = []
+
+    async def publish(self, revision: int, version: str, *names: str, size: int = 10) -> None:
+        table = {
+            name: (layer(resource(CLUSTER, "a", version, body=b"x" * size), resource(LISTENER, "l", "1")),)
+            for name in names or WORKLOADS
+        }
+        await self.hub.publish(table, WORKLOADS, revision)
+
+    def pair(self, name: str = "web.shop", uri: str = URI, life: float = 3600) -> KeyPair:
+        return self.authority.issue(name, uri, life)
+
+    def connect(self, pair: KeyPair, *, delta: bool = True) -> Call:
+        credentials = grpc.ssl_channel_credentials(
+            self.authority.bundle.encode(), pair.key.encode(), pair.chain.encode()
+        )
+        options = [("grpc.ssl_target_name_override", "localhost"), ("grpc.use_local_subchannel_pool", 1)]
+        channel = grpc.aio.secure_channel(f"127.0.0.1:{self.port}", credentials, options)
+        self.channels.append(channel)
+        method = "DeltaAggregatedResources" if delta else "StreamAggregatedResources"
+        call: Call = channel.stream_stream(f"/{SERVICE}/{method}")()
+        return call
+
+    async def refusal(self, call: Call, request: Message) -> tuple[grpc.StatusCode, str]:
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.write(request.SerializeToString())
+        async with asyncio.timeout(10):
+            return await call.code(), await call.details() or ""
+
+
+def ask(type_url: str, node: str = "web.shop", nonce: str = "", error: str = "") -> Request:
+    request = Request(type_url=type_url, node=base_pb2.Node(id=node), response_nonce=nonce)
+    if error:
+        request.error_detail.CopyFrom(status_pb2.Status(message=error))
+    return request
+
+
+async def response(call: Call) -> discovery_pb2.DeltaDiscoveryResponse:
+    async with asyncio.timeout(10):
+        raw = await call.read()
+    assert isinstance(raw, bytes), "the stream ended"
+    return discovery_pb2.DeltaDiscoveryResponse.FromString(raw)
+
+
+async def load(call: Call, node: str = "web.shop") -> None:
+    """Subscribe to clusters and listeners and accept both."""
+    for kind in (CLUSTER, LISTENER):
+        await call.write(ask(kind, node).SerializeToString())
+        got = await response(call)
+        await call.write(ask(kind, node, got.nonce).SerializeToString())
+
+
+async def eventually(check: Callable[[], bool], what: str, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def running(limits: Limits | None = None) -> AsyncIterator[Fixture]:
+    fixture = Fixture(limits or Limits())
+    server = serve_xds("127.0.0.1", 0, material=lambda: fixture.material, hub=fixture.hub, lookup=WORKLOADS.get)
+    try:
+        async with server as fixture.port:
+            yield fixture
+    finally:
+        for channel in fixture.channels:
+            await channel.close()
+
+
+@pytest.fixture
+async def fixture() -> AsyncIterator[Fixture]:
+    async with running() as made:
+        await made.publish(1, "1")
+        yield made
+
+
+async def test_two_proxies_are_confirmed_one_refuses(fixture: Fixture) -> None:
+    web, api = fixture.connect(fixture.pair()), fixture.connect(fixture.pair("api.shop"))
+    await load(web)
+    await load(api, "api.shop")
+    waiting = asyncio.create_task(fixture.hub.wait_revision(2, 10))
+    await fixture.publish(2, "2")
+    got = await response(web)
+    await web.write(ask(CLUSTER, nonce=got.nonce).SerializeToString())
+    got = await response(api)
+    assert not waiting.done()
+    await api.write(ask(CLUSTER, "api.shop", got.nonce, "Error adding/updating cluster(s) a: no").SerializeToString())
+    result = await waiting
+    assert result.confirmed == ("web.shop",)
+    assert [(nack.proxy, nack.type, nack.resource) for nack in result.nacked] == [("api.shop", "Cluster", "a")]
+    assert str(result.nacked[0].origins[0]) == "a.yaml:7"
+    assert [event.code for event in fixture.events] == ["nack"]
+    statuses = {status.name: status for status in fixture.hub.proxies()}
+    assert statuses["api.shop"].last_nack is not None
+    assert (statuses["web.shop"].revision_acked, statuses["web.shop"].variant) == (2, "delta")
+    await fixture.publish(3, "3", "api.shop", "slow.shop", "web.shop")
+    await response(api)
+    assert fixture.hub.problems() == (), "the refused version is no longer wanted"
+
+
+async def test_only_changed_proxies_are_waited_for_and_only_connected_ones_are_built(fixture: Fixture) -> None:
+    web = fixture.connect(fixture.pair())
+    await load(web)
+    await eventually(lambda: fixture.hub.proxies()[0].revision_acked == 1, "loaded")
+    same = fixture.hub.snapshot_of("web.shop")
+    assert isinstance(same, XdsSnapshot)
+    fixture.compiler.compiled.clear()
+    await fixture.hub.publish({"web.shop": same.layers}, WORKLOADS, 2)
+    result = await fixture.hub.wait_revision(2, 5)
+    assert (result.confirmed, result.pending, result.published) == ((), (), True)
+    assert fixture.compiler.compiled == ["web.shop"]
+    assert fixture.hub.proxies()[0].revision_acked == 2
+
+
+async def test_wait_names_who_did_not_answer_and_who_left() -> None:
+    async with running(Limits(reconnect=0.05)) as fixture:
+        await fixture.publish(1, "1")
+        web, api = fixture.connect(fixture.pair()), fixture.connect(fixture.pair("api.shop"))
+        await load(web)
+        await load(api, "api.shop")
+        assert not (await fixture.hub.wait_revision(2, 0.05)).published
+        await fixture.publish(2, "2")
+        api.cancel()
+        result = await fixture.hub.wait_revision(2, 1)
+        assert (result.pending, result.gone, result.confirmed) == (("web.shop",), ("api.shop",), ())
+
+
+async def test_a_build_that_fails_stops_nobody_else(fixture: Fixture) -> None:
+    web, api = fixture.connect(fixture.pair()), fixture.connect(fixture.pair("api.shop"))
+    await load(web)
+    await load(api, "api.shop")
+    await fixture.publish(2, "2", "api.shop")
+    assert (await response(api)).resources[0].version == "2"
+    assert [problem.code for problem in fixture.hub.problems()] == ["build-failed"]
+    await fixture.publish(3, "3")
+    assert (await response(web)).resources[0].version == "3"
+    assert fixture.hub.problems() == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "uri", "node", "words"),
+    [
+        ("web.shop", URI, "api.shop", "does not match"),
+        ("web.shop", URI, "", "does not match"),
+        ("ghost.shop", URI, "ghost.shop", "no workload"),
+        ("web.shop", "spiffe://cluster.local/ns/shop/sa/other", "web.shop", "service account"),
+        ("web.shop", "spiffe://cluster.local/ns/other/sa/web", "web.shop", "service account"),
+        ("web.shop", "http://example.org", "web.shop", "not an identity"),
+        ("web.shop", f"{URI} {URI}2", "web.shop", "2 URI names"),
+        ("web.shop", "", "web.shop", "0 URI names"),
+    ],
+)
+async def test_identities_that_are_refused(fixture: Fixture, name: str, uri: str, node: str, words: str) -> None:
+    for delta in (True, False):
+        call = fixture.connect(fixture.pair(name, uri), delta=delta)
+        sotw = discovery_pb2.DiscoveryRequest(type_url=CLUSTER, node=base_pb2.Node(id=node))
+        code, details = await fixture.refusal(call, ask(CLUSTER, node) if delta else sotw)
+        assert code == grpc.StatusCode.PERMISSION_DENIED
+        assert words in details
+    assert [event.code for event in fixture.events] == ["identity-refused"], "reported once"
+    assert len(fixture.hub.problems()) == 1
+    assert fixture.hub.proxies() == ()
+
+
+async def test_node_id_cannot_change_later(fixture: Fixture) -> None:
+    call = fixture.connect(fixture.pair())
+    await load(call)
+    code, _ = await fixture.refusal(call, ask(ENDPOINTS, "api.shop"))
+    assert code == grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_foreign_and_missing_certificates_do_not_get_through(fixture: Fixture) -> None:
+    foreign = ProxyAuthority().issue("web.shop", URI)
+    code, _ = await fixture.refusal(fixture.connect(foreign), ask(CLUSTER))
+    assert code == grpc.StatusCode.UNAVAILABLE
+    assert await openssl(fixture.port, None, "-tls1_3") == "refused"
+    assert fixture.hub.problems() == ()
+
+
+async def openssl(port: int, directory: Path | None, *options: str) -> str:
+    """Try a handshake (with the certificate in `directory`): the protocol that was agreed, or "refused"."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-alpn", "h2", *options]
+    if directory is not None:
+        command += ["-cert", str(directory / "chain.pem"), "-key", str(directory / "key.pem")]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdin is not None and process.stdout is not None
+    text, refused = b"", False
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            while chunk := await process.stdout.read(65536):
+                text += chunk
+            refused = True  # the server closed the connection
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+    agreed = [word for word in ("TLSv1.3", "TLSv1.2") if f"New, {word}".encode() in text]
+    return "refused" if refused or not agreed else agreed[0]
+
+
+async def test_tls_1_3_only(fixture: Fixture, tmp_path: Path) -> None:
+    pair = fixture.pair()
+    (tmp_path / "key.pem").write_text(pair.key)
+    (tmp_path / "chain.pem").write_text(pair.chain)
+    assert await openssl(fixture.port, tmp_path, "-tls1_2") == "refused"
+    assert await openssl(fixture.port, tmp_path, "-tls1_2", "-cipher", "ALL:@SECLEVEL=0") == "refused"
+    assert await openssl(fixture.port, tmp_path) == "TLSv1.3"
+
+
+async def test_renewed_certificates_serve_new_connections_and_keep_old_ones(fixture: Fixture) -> None:
+    old = fixture.connect(fixture.pair())
+    await load(old)
+    fixture.authority = ProxyAuthority()
+    fixture.material = fixture.authority.issue("weft-control-plane", SERVER_URI)
+    new = fixture.connect(fixture.pair("api.shop"))
+    await load(new, "api.shop")
+    await fixture.publish(2, "2")
+    assert (await response(old)).resources[0].version == "2"
+    assert (await response(new)).resources[0].version == "2"
+
+
+async def test_stream_ends_with_its_certificate(fixture: Fixture) -> None:
+    call = fixture.connect(fixture.pair(life=2))
+    await load(call)
+    async with asyncio.timeout(8):
+        assert await call.code() == grpc.StatusCode.UNAUTHENTICATED
+    code, details = await fixture.refusal(fixture.connect(fixture.pair(life=-1)), ask(CLUSTER))
+    assert code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED}, details
+
+
+async def test_newer_stream_of_a_proxy_takes_over(fixture: Fixture) -> None:
+    first, second = fixture.connect(fixture.pair()), fixture.connect(fixture.pair())
+    await load(first)
+    await load(second)
+    async with asyncio.timeout(5):
+        assert await first.code() == grpc.StatusCode.ABORTED
+    assert len(fixture.hub.proxies()) == 1
+
+
+async def test_flood_garbage_and_giants_end_the_stream() -> None:
+    async with running(Limits(request_burst=20, request_rate=1, message_bytes=10_000)) as fixture:
+        await fixture.publish(1, "1")
+        call = fixture.connect(fixture.pair())
+        for _ in range(21):
+            await call.write(ask(ENDPOINTS).SerializeToString())
+        async with asyncio.timeout(5):
+            assert await call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert [problem.code for problem in fixture.hub.problems()] == ["flood"]
+        garbage = fixture.connect(fixture.pair())
+        await garbage.write(b"\xff\xff\xff")
+        assert await garbage.code() == grpc.StatusCode.INVALID_ARGUMENT
+        giant = fixture.connect(fixture.pair())
+        request = ask(CLUSTER)
+        request.resource_names_subscribe.append("x" * 20_000)
+        assert (await fixture.refusal(giant, request))[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_limit_of_streams() -> None:
+    async with running(Limits(streams=1)) as fixture:
+        await fixture.publish(1, "1")
+        await load(fixture.connect(fixture.pair()))
+        code, _ = await fixture.refusal(fixture.connect(fixture.pair("api.shop")), ask(CLUSTER, "api.shop"))
+        assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_names_of_others_are_absent_and_become_a_problem() -> None:
+    async with running(Limits(not_entitled=0.5)) as fixture:
+        await fixture.publish(1, "1")
+        call = fixture.connect(fixture.pair())
+        request = ask(ENDPOINTS)
+        request.resource_names_subscribe.append("of-another")
+        await call.write(request.SerializeToString())
+        got = await response(call)
+        assert (list(got.resources), list(got.removed_resources)) == ([], ["of-another"])
+        await eventually(lambda: bool(fixture.hub.problems()), "a problem")
+        assert [problem.code for problem in fixture.hub.problems()] == ["not-entitled"]
+
+
+async def test_client_that_does_not_read_delays_nobody_and_is_cut() -> None:
+    async with running(Limits(write=1.0, response_bytes=64 << 20)) as fixture:
+        await fixture.publish(1, "1", size=32 << 20)
+        slow, web = fixture.connect(fixture.pair("slow.shop")), fixture.connect(fixture.pair())
+        await slow.write(ask(CLUSTER, "slow.shop").SerializeToString())
+        await web.write(ask(LISTENER).SerializeToString())
+        assert (await response(web)).type_url == LISTENER
+        await eventually(lambda: len(fixture.hub.proxies()) == 2, "both are connected")
+        await eventually(lambda: [status.name for status in fixture.hub.proxies()] == ["web.shop"], "slow is cut")
+        assert [problem.code for problem in fixture.hub.problems()] == ["stuck"]
+        slow.cancel()
+
+
+async def test_stop_is_quick_and_tells_clients() -> None:
+    ended: list[float] = []
+    async with running() as fixture:
+        await fixture.publish(1, "1")
+        calls = [fixture.connect(fixture.pair()), fixture.connect(fixture.pair("api.shop"))]
+        await load(calls[0])
+        await load(calls[1], "api.shop")
+        ends = [asyncio.create_task(call.code()) for call in calls]
+        for end in ends:
+            end.add_done_callback(lambda _: ended.append(time.monotonic()))
+        leaving = time.monotonic()
+    assert ended and max(ended) - leaving < 1.0
+    assert {end.result() for end in ends} == {grpc.StatusCode.UNAVAILABLE}
+
+
+async def test_streams_before_the_first_publication_wait_for_it() -> None:
+    async with running() as fixture:
+        call = fixture.connect(fixture.pair())
+        await call.write(ask(CLUSTER).SerializeToString())
+        await fixture.publish(1, "1")
+        assert (await response(call)).resources[0].name == "a"

@@ -17,7 +17,7 @@ from weft.admin.replies import Refused, flag, key_json, problem_json, reply, sec
 from weft.admin.routing import WAIT, Parameter, Route
 from weft.model.document import Document, ObjectKey
 from weft.model.identity import is_dns_label
-from weft.model.problem import Problem, Severity
+from weft.model.problem import Problem, Severity, distinct
 from weft.schema.decode import decode_documents
 from weft.schema.output import document_as_mapping, document_yaml
 from weft.schema.references import check_references
@@ -228,7 +228,7 @@ class Documents:
         if wait is not None:
             confirmed = await confirmation(self._parts, revision, wait)
             found += [one for one in self._parts.compiled.value.problems if one.object in keys or one.code == INTERNAL]
-        problems = [problem_json(problem) for problem in dict.fromkeys(found)]
+        problems = [problem_json(problem) for problem in distinct(found)]
         return reply(told | {"documents": documents, "problems": problems, "wait": confirmed})
 
     async def _references(self, steps: Sequence[_Step]) -> tuple[Problem, ...]:

@@ -15,7 +15,7 @@ from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.model.document import Document
 from weft.model.origin import Origin
-from weft.model.problem import Problem, Severity
+from weft.model.problem import Problem, Severity, distinct
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
 from weft.schema.references import check_references
@@ -57,7 +57,7 @@ class Builds:
         try:
             self._memo.begin()
             mesh = build_mesh(snapshot, self._memo)
-            problems = tuple(dict.fromkeys((*mesh.problems, *self._checked(snapshot.documents))))
+            problems = distinct((*mesh.problems, *self._checked(snapshot.documents)))
         except Exception as error:  # whatever the compiler trips over: the last good mesh stays in force
             _log.exception("revision %d cannot be built", snapshot.revision)
             problems = tuple(dict.fromkeys((*last.problems, _internal(error))))

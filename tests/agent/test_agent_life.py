@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pty
 import signal
 import sys
 from pathlib import Path
@@ -108,6 +109,17 @@ async def test_signals_are_passed_on(world: World) -> None:
         assert asyncio.get_running_loop().time() < deadline
         await asyncio.sleep(0.05)
     await agent.stop()
+
+
+async def test_closing_the_terminal_stops(world: World) -> None:
+    master, slave = pty.openpty()
+    agent = await world.healthy(terminal=slave, command=[*APPLICATION, "graceful"], ports=AUTO)
+    os.close(slave)
+    os.kill(agent.pid, signal.SIGHUP)
+    await until(lambda: "took over" in agent.text(), "a restart while the terminal is there")
+    os.close(master)
+    assert await agent.ended() == 3
+    assert world.processes() == []
 
 
 async def test_grandchildren_do_not_stay(world: World) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import ssl
 import sys
+import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -218,21 +220,32 @@ class World:
     directory: Path
     agents: list[Agent] = field(default_factory=list)
 
-    async def start(self, name: str = "web", **asked: object) -> Agent:
-        """Start an agent without waiting for it."""
+    async def start(self, name: str = "web", terminal: int | None = None, **asked: object) -> Agent:
+        """Start an agent without waiting for it, at the slave side of a `terminal` if there is one."""
+
+        def take_terminal() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
         log = self.directory / f"{name}-{len(self.agents)}.log"
         asked = {"home": str(self.home.root), **({} if "gateway" in asked else {"name": name}), **asked}
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, str(AGENT), json.dumps(asked), stderr=output, stdout=output, start_new_session=True
+                sys.executable,
+                str(AGENT),
+                json.dumps(asked),
+                stdin=terminal,
+                stderr=output,
+                stdout=output,
+                start_new_session=True,
+                preexec_fn=take_terminal if terminal is not None else None,
             )
         self.agents.append(Agent(process, self.home, name, log))
         return self.agents[-1]
 
-    async def healthy(self, name: str = "web", **asked: object) -> Agent:
+    async def healthy(self, name: str = "web", terminal: int | None = None, **asked: object) -> Agent:
         """Start an agent and wait until its workload is healthy."""
         self.control_plane.latest.pop(f"{name}.default", None)
-        agent = await self.start(name, **asked)
+        agent = await self.start(name, terminal, **asked)
         await until(
             lambda: (
                 self.control_plane.latest.get(f"{name}.default") == "healthy" or agent.process.returncode is not None

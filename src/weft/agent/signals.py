@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 
@@ -11,22 +12,26 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.
 
 
 class Signals:
-    """What has been asked for. `first` is the number of the signal that asked to stop, 0 when none did."""
+    """What has been asked for.
+
+    SIGINT and SIGTERM stop, a second one hurries; SIGHUP restarts the agent, or stops when its terminal was closed.
+    `first` is the number of the signal that asked to stop, 0 when none did.
+    """
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
         self.restart = asyncio.Event()
         self.first = 0
+        self._had_terminal = _has_terminal()
 
     @contextlib.contextmanager
     def handled(self, forward: Callable[[int], None]) -> Iterator[None]:
-        """Handle signals meanwhile: SIGINT and SIGTERM stop (the second hurries), SIGHUP restarts the agent, SIGUSR1
-        and SIGUSR2 go to `forward`."""
+        """Handle signals meanwhile; SIGUSR1 and SIGUSR2 go to `forward`."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self.restart.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             loop.add_signal_handler(number, forward, number)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
@@ -45,3 +50,18 @@ class Signals:
         else:
             self.first = number
             self.stop.set()
+
+    def _hang_up(self) -> None:
+        if self._had_terminal and not _has_terminal():
+            self._stop(signal.SIGHUP)
+        else:
+            self.restart.set()
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a controlling terminal that is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

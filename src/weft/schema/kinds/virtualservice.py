@@ -161,7 +161,7 @@ class PercentValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultDelay:
-    """Delay requests. `percent` is the old spelling of `percentage`."""
+    """Delay a share of requests: none unless `percentage` says so. `percent` is its old spelling."""
 
     fixed_delay: PositiveDuration
     percentage: PercentValue | None = None
@@ -170,7 +170,7 @@ class FaultDelay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultAbort:
-    """Answer requests with an error."""
+    """Answer a share of requests with an error: none unless `percentage` says so. `percent` is its old spelling."""
 
     one_of: ClassVar = OneOf(("http_status", "grpc_status"))
     http_status: Annotated[int, Range(200, 599)] | None = None

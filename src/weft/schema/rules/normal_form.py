@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from weft.model.problem import Severity
 from weft.schema.findings import Finding, deprecated
 from weft.schema.kinds.destinationrule import LoadBalancer, OutlierDetection
 from weft.schema.kinds.httproute import RouteMatch, RouteRule
@@ -40,6 +41,11 @@ def _outlier_detection(value: OutlierDetection) -> tuple[OutlierDetection, tuple
 
 
 def _percent_of_fault(value: FaultDelay | FaultAbort) -> tuple[FaultDelay | FaultAbort, tuple[Finding, ...]]:
+    """The share of a fault; Istio's default is none."""
+    if value.percent is None and value.percentage is None:
+        message = "without 'percentage' no request is affected"
+        warning = Finding((), message, "percentage.value", code="no-effect", severity=Severity.WARNING)
+        return replace(value, percentage=PercentValue(value=0.0)), (warning,)
     if value.percent is None:
         return value, ()
     percentage = value.percentage or PercentValue(value=float(value.percent))

@@ -6,13 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from weft.model.origin import FieldPath
-from weft.model.problem import Severity
 from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
 from weft.schema.forms import FormError, read_base64
 from weft.schema.kinds.virtualservice import (
     CorsPolicy,
     FaultAbort,
-    FaultDelay,
     HeaderOperations,
     HttpBody,
     HttpFaultInjection,
@@ -137,13 +135,6 @@ def fault(spec: HttpFaultInjection) -> Iterator[Finding]:
         yield missing((), "the fault does nothing", "delay or abort")
 
 
-def fault_share(spec: FaultDelay | FaultAbort) -> Iterator[Finding]:
-    """Istio's default share is 0."""
-    if spec.percentage is None:
-        message = "without 'percentage' no request is affected"
-        yield Finding((), message, "percentage.value", code="no-effect", severity=Severity.WARNING)
-
-
 def abort(spec: FaultAbort) -> Iterator[Finding]:
     """gRPC statuses are told by name."""
     if spec.grpc_status is not None and spec.grpc_status not in GRPC_STATUSES:
@@ -198,8 +189,7 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     HttpRedirect: (redirect,),
     HttpRewrite: (rewrite,),
     HttpFaultInjection: (fault,),
-    FaultDelay: (fault_share,),
-    FaultAbort: (fault_share, abort),
+    FaultAbort: (abort,),
     HttpRetry: (retry,),
     HttpBody: (body,),
     HeaderOperations: (header_operations,),

@@ -49,10 +49,18 @@ _LOOPBACK = "127.0.0.1"
 _log = logging.getLogger("weft.serve")
 
 
-async def serve(settings: ServeSettings) -> None:
+def serve(settings: ServeSettings) -> int:
+    """Run the control plane in this process, logging to stderr, until SIGTERM or SIGINT; the exit code.
+
+    ServeError says why it cannot start.
+    """
+    set_up_logging(timed=True)
+    asyncio.run(run_control_plane(settings))
+    return 0
+
+
+async def run_control_plane(settings: ServeSettings) -> None:
     """Run the control plane until SIGTERM or SIGINT. ServeError says why it cannot start."""
-    if not logging.getLogger().handlers:
-        set_up_logging(timed=True)
     with locked(settings.home), _stop_signals() as stop:
         try:
             await _run(settings, stop)

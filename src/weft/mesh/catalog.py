@@ -38,7 +38,7 @@ class Catalog:
     def full_name(self, host: str, namespace: str) -> str:
         """What `host` means in a document of `namespace`; the literal name if no service has any of its readings."""
         candidates = host_candidates(host, namespace)
-        return next((name for name in candidates if name in self.services), candidates[-1])
+        return next((name for name in candidates if name in self.services), candidates[0])
 
     def find(self, host: str, namespace: str) -> Service | None:
         """The service that `host` names in a document of `namespace`."""

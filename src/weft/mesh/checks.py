@@ -11,7 +11,7 @@ from weft.mesh.converted import MESH
 from weft.mesh.destinationrule import DestinationRules
 from weft.mesh.gateways import Gateways
 from weft.mesh.grants import Grants
-from weft.mesh.hosts import covers
+from weft.mesh.hosts import HTTP_PORT, covers
 from weft.mesh.memo import Memo
 from weft.mesh.targets import build_targets
 from weft.model.origin import Origin
@@ -45,11 +45,11 @@ def _mesh_uses(routes: MeshRoutes, catalog: Catalog) -> Iterable[tuple[RouteDocu
 
 
 def _ports(namespace: NamespaceRoutes, catalog: Catalog, host: str) -> Iterable[tuple[str, int]]:
-    """The service ports that a claimed host stands for; port 0 for a host outside."""
+    """The service ports that a claimed host stands for; HTTP's port for a host outside."""
     service = catalog.services.get(host)
     if service is not None:
         return [(host, port.number) for port in service.ports]
-    outside = [(host, 0)] if host in namespace.outside else []
+    outside = [(host, HTTP_PORT)] if host in namespace.outside else []
     covered = [item for item in catalog.services.values() if host in namespace.wildcards and covers(host, item.host)]
     return [*outside, *((item.host, port.number) for item in covered for port in item.ports)]
 

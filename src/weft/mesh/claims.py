@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from weft.mesh.catalog import Catalog
 from weft.mesh.converted import MESH, trouble
-from weft.mesh.hosts import best_match, is_wildcard
+from weft.mesh.hosts import HTTP_PORT, best_match, is_wildcard
 from weft.mesh.precedence import owner_order
 from weft.mesh.services import Protocol, Service
 from weft.mesh.virtualservice import claimed_sides
@@ -138,7 +138,7 @@ def _selectors(documents: tuple[RouteDocument, ...]) -> tuple[Labels, ...]:
 def _conflicts(routes: NamespaceRoutes, catalog: Catalog) -> Iterable[Problem]:
     for host, claims in routes.hosts.items():
         service = catalog.services.get(host)
-        numbers = [port.number for port in service.ports] if service else [0]
+        numbers = [port.number for port in service.ports] if service else [HTTP_PORT]
         for number in numbers:
             winners, losers = decide(claim for claim in claims if claim.port in (0, number))
             yield from (conflict(loser, winners[0], host) for loser in losers)

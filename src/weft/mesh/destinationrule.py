@@ -208,10 +208,9 @@ def _limits(pool: api.ConnectionPool | None) -> ConnectionLimits:
 def _ejection(outlier: api.OutlierDetection | None) -> Ejection | None:
     if outlier is None:
         return None
-    gateway_errors = outlier.consecutive_gateway_errors
     return Ejection(
         consecutive_5xx=outlier.consecutive_5xx_errors,
-        consecutive_gateway_errors=outlier.consecutive_errors if gateway_errors is None else gateway_errors,
+        consecutive_gateway_errors=outlier.consecutive_gateway_errors,
         consecutive_local_failures=outlier.consecutive_local_origin_failures,
         split_local=outlier.split_external_local_origin_errors,
         interval=outlier.interval,

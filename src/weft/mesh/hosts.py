@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from weft.model.identity import DNS_SUFFIX
 
+HTTP_PORT = 80
+"""The port of hosts that are no services."""
 SERVICE_SUFFIX = f".svc.{DNS_SUFFIX}"
 
 
@@ -53,7 +55,7 @@ def covers(pattern: str, host: str) -> bool:
         return pattern == host
     if host == "*":
         return False
-    return host == pattern or (host.removeprefix("*").endswith(pattern[1:]) and host != pattern[1:])
+    return host.endswith(pattern[1:]) and host != pattern[1:]
 
 
 def specificity(pattern: str) -> tuple[int, int]:

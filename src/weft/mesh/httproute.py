@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from weft.mesh.converted import Converted, RulePrecedence, reach, trouble
 from weft.mesh.destinationrule import Target
-from weft.mesh.httproute_filters import Filters, build_redirect, rule_filters
+from weft.mesh.httproute_filters import Filters, build_redirect, join_filters
 from weft.mesh.precedence import rule_precedence
 from weft.mesh.routes import (
     NO_BACKEND,
@@ -66,7 +66,7 @@ def convert_http_route(
     rules: list[Rule] = []
     order: list[RulePrecedence] = []
     for index, rule in enumerate(document.spec.rules):
-        filters = rule_filters(document, ("spec", "rules", index), rule.filters, builder.problems)
+        filters = join_filters(rule.filters)
         action = builder.action(index, rule, filters)
         for place, match in enumerate(rule.matches or (api.RouteMatch(),)):
             request = build_match(match)
@@ -97,10 +97,9 @@ def _rule(
 
 
 def build_match(match: api.RouteMatch) -> RequestMatch:
-    """A match in mesh words. Of several conditions on one header or parameter only the first counts (the
-    specification's rule)."""
-    headers = {item.name.lower(): item for item in reversed(match.headers)}
-    query = {item.name: item for item in reversed(match.query_params)}
+    """A match in mesh words."""
+    headers = {item.name.lower(): item for item in match.headers}
+    query = {item.name: item for item in match.query_params}
     return RequestMatch(
         path=_path(match.path),
         method=TextMatch("exact", match.method) if match.method else None,
@@ -135,8 +134,6 @@ class _Builder:
         if filters.redirect is not None:
             return build_redirect(filters.redirect)
         path: tuple[PathPart, ...] = ("spec", "rules", index)
-        if filters.invalid:
-            return Forward(())
         built = [self._backend((*path, "backendRefs", place), ref) for place, ref in enumerate(rule.backend_refs)]
         if not built:
             self.problems.append(
@@ -155,8 +152,8 @@ class _Builder:
         )
 
     def _backend(self, path: tuple[PathPart, ...], reference: api.BackendRef) -> tuple[WeightedBackend, HashKey | None]:
-        filters = rule_filters(self.document, path, reference.filters, self.problems, of_backend=True)
-        found = None if filters.invalid else self._reach(path, reference)
+        filters = join_filters(reference.filters)
+        found = self._reach(path, reference)
         backend = WeightedBackend(
             backend=found[0] if found else NO_BACKEND,
             weight=reference.weight,

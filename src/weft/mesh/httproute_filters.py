@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from weft.mesh.converted import trouble
 from weft.mesh.routes import NO_CHANGES, HeaderChanges, PathRewrite, Redirect
-from weft.model.document import Document
-from weft.model.origin import PathPart
-from weft.model.problem import Problem
 from weft.schema.kinds import httproute as api
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What the filters of a rule or backend come to. `mirrors` keep their place in the list; `invalid` when one cannot
-    be in force, for then the specification wants an error answer rather than an unfiltered one."""
+    """What the filters of a rule or backend come to. `mirrors` keep their place in the list."""
 
     request: HeaderChanges = NO_CHANGES
     response: HeaderChanges = NO_CHANGES
@@ -23,54 +18,13 @@ class Filters:
     host: str = ""
     path: PathRewrite | None = None
     mirrors: tuple[tuple[int, api.RequestMirror], ...] = ()
-    invalid: bool = False
 
 
-def rule_filters(
-    document: Document[api.HttpRouteSpec],
-    path: tuple[PathPart, ...],
-    filters: tuple[api.RouteFilter, ...],
-    problems: list[Problem],
-    *,
-    of_backend: bool = False,
-) -> Filters:
-    """The filters at `path` together. Only the mirror may stand more than once; a backend cannot redirect or mirror."""
-    once: dict[str, api.RouteFilter] = {}
-    mirrors: list[tuple[int, api.RequestMirror]] = []
-    invalid = False
-    for place, item in enumerate(filters):
-        where = (*path, "filters", place)
-        if of_backend and item.type in ("RequestMirror", "RequestRedirect"):
-            problems.append(
-                trouble(
-                    document,
-                    where,
-                    "unsupported-filter",
-                    f"{item.type} is not supported on a single backend, which answers 500",
-                    "the filter on the rule",
-                )
-            )
-            invalid = True
-        elif item.request_mirror is not None:
-            mirrors.append((place, item.request_mirror))
-        elif item.type in once:
-            problems.append(
-                trouble(document, where, "repeated-filter", f"{item.type} stands twice; the first is in force", "one")
-            )
-        else:
-            once[item.type] = item
-    if "RequestRedirect" in once and "URLRewrite" in once:
-        problems.append(
-            trouble(
-                document,
-                (*path, "filters"),
-                "conflicting-filters",
-                "RequestRedirect and URLRewrite cannot stand together; the redirect is in force",
-                "one of the two",
-            )
-        )
-    request, response = once.get("RequestHeaderModifier"), once.get("ResponseHeaderModifier")
-    redirect, rewrite = once.get("RequestRedirect"), once.get("URLRewrite")
+def join_filters(filters: tuple[api.RouteFilter, ...]) -> Filters:
+    """The filters of one list together. The decoder sees to it that only the mirror stands more than once."""
+    by_type = {item.type: item for item in reversed(filters)}
+    request, response = by_type.get("RequestHeaderModifier"), by_type.get("ResponseHeaderModifier")
+    redirect, rewrite = by_type.get("RequestRedirect"), by_type.get("URLRewrite")
     url = (rewrite.url_rewrite if rewrite else None) or api.UrlRewrite()
     return Filters(
         request=_changes(request.request_header_modifier if request else None),
@@ -78,8 +32,7 @@ def rule_filters(
         redirect=redirect.request_redirect if redirect else None,
         host=url.hostname or "",
         path=_path_rewrite(url.path),
-        mirrors=tuple(mirrors),
-        invalid=invalid,
+        mirrors=tuple((place, item.request_mirror) for place, item in enumerate(filters) if item.request_mirror),
     )
 
 

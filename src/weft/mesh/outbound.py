@@ -11,7 +11,7 @@ from weft.mesh.conversion import convert, joined_rules
 from weft.mesh.converted import MESH, reach
 from weft.mesh.destinationrule import Target
 from weft.mesh.grants import Grants
-from weft.mesh.hosts import caller_domains
+from weft.mesh.hosts import HTTP_PORT, caller_domains
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.mesh.routes import Forward, RequestMatch, Rule, VirtualHost, WeightedBackend
@@ -130,11 +130,11 @@ class _Compiler:
         return self.memo.over(_ruled_host, rules, service, port, local, upgrades_of(rules, self.targets))
 
     def outside_hosts(self) -> list[VirtualHost]:
-        """Hosts that are no services, routed by the callers' own namespace."""
+        """Hosts that are no services, routed by the callers' own namespace, on HTTP's port."""
         own = self.routes.namespaces.get(self.caller.namespace)
         found: list[VirtualHost] = []
         for host in own.outside if own else ():
-            rules = self._rules(own.documents(host, 0) if own else (), 0)
+            rules = self._rules(own.documents(host, HTTP_PORT) if own else (), HTTP_PORT)
             found.append(self.memo.over(_outside_host, rules, host, upgrades_of(rules, self.targets)))
         return found
 
@@ -202,4 +202,4 @@ def _ruled_host(
 
 
 def _outside_host(rules: tuple[Rule, ...], host: str, upgrades: tuple[str, ...]) -> VirtualHost:
-    return VirtualHost(name=host, domains=(host,), port=0, rules=rules, upgrades=upgrades)
+    return VirtualHost(name=host, domains=(host,), port=HTTP_PORT, rules=rules, upgrades=upgrades)

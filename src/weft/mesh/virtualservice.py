@@ -1,4 +1,4 @@
-"""VirtualService: its http rules as Rules, in document order."""
+"""VirtualService: its http rules as Rules, in document order. The decoder has put old spellings into the new ones."""
 
 from __future__ import annotations
 
@@ -24,27 +24,9 @@ from weft.model.document import Document
 from weft.model.labels import labels_from_mapping
 from weft.model.problem import Problem
 from weft.schema.kinds import virtualservice as api
+from weft.schema.rules.virtualservice import GRPC_STATUSES
 
 VirtualServiceDocument = Document[api.VirtualServiceSpec]
-GRPC_STATUS = (
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
 EVERY_REQUEST = api.HttpMatchRequest()
 
 
@@ -75,9 +57,8 @@ def convert_virtual_service(
         ]
         if not matches:
             continue
-        fault = _fault(document, index, http, problems)
         for match in matches:
-            rules.append(_rule(document, index, http, match, fault, destinations))
+            rules.append(_rule(document, index, http, match, destinations))
     return Converted(tuple(rules), tuple((index,) for index in range(len(rules))), tuple(dict.fromkeys(problems)))
 
 
@@ -91,7 +72,6 @@ def _rule(
     index: int,
     http: api.HttpRoute,
     match: api.HttpMatchRequest,
-    fault: Fault | None,
     destinations: Destinations,
 ) -> Rule:
     request = _match(match)
@@ -107,7 +87,7 @@ def _rule(
         source=SourceMatch(match.source_namespace, labels_from_mapping(match.source_labels)),
         request=request_changes,
         response=header_changes(http.headers.response),
-        fault=fault,
+        fault=_fault(http.fault),
         cors=_cors(http.cors_policy),
     )
 
@@ -185,48 +165,24 @@ def _match(match: api.HttpMatchRequest) -> RequestMatch:
     )
 
 
-def _share(percentage: api.PercentValue | None, percent: int | None) -> float:
-    if percentage is not None:
-        return percentage.value
-    return 100.0 if percent is None else float(percent)
-
-
-def _fault(document: VirtualServiceDocument, index: int, http: api.HttpRoute, problems: list[Problem]) -> Fault | None:
-    if http.fault is None:
+def _fault(fault: api.HttpFaultInjection | None) -> Fault | None:
+    if fault is None:
         return None
-    delay, abort = http.fault.delay, http.fault.abort
-    grpc: int | None = None
-    if abort is not None and abort.grpc_status is not None:
-        word = abort.grpc_status.upper()
-        if word in GRPC_STATUS:
-            grpc = GRPC_STATUS.index(word)
-        elif word.isdigit() and int(word) < len(GRPC_STATUS):
-            grpc = int(word)
-        else:
-            problems.append(
-                trouble(
-                    document,
-                    ("spec", "http", index, "fault", "abort", "grpcStatus"),
-                    "unknown-grpc-status",
-                    f"'{abort.grpc_status}' is no gRPC status, so nothing is aborted",
-                    "a name such as UNAVAILABLE, or its number",
-                )
-            )
+    delay, abort = fault.delay, fault.abort
     return Fault(
         delay=delay.fixed_delay if delay else None,
-        delay_percent=_share(delay.percentage, delay.percent) if delay else 100.0,
+        delay_percent=delay.percentage.value if delay and delay.percentage else 100.0,
         abort_http=abort.http_status if abort else None,
-        abort_grpc=grpc,
-        abort_percent=_share(abort.percentage, abort.percent) if abort else 100.0,
+        abort_grpc=GRPC_STATUSES.index(abort.grpc_status) if abort and abort.grpc_status else None,
+        abort_percent=abort.percentage.value if abort and abort.percentage else 100.0,
     )
 
 
 def _cors(policy: api.CorsPolicy | None) -> Cors | None:
     if policy is None:
         return None
-    old = tuple(TextMatch("present") if origin == "*" else TextMatch("exact", origin) for origin in policy.allow_origin)
     return Cors(
-        origins=tuple(text_match(origin) for origin in policy.allow_origins) or old,
+        origins=tuple(text_match(origin) for origin in policy.allow_origins),
         methods=policy.allow_methods,
         headers=policy.allow_headers,
         expose=policy.expose_headers,

@@ -163,8 +163,7 @@ def _retry(retries: api.HttpRetry | None) -> Retry | None:
 def _mirrors(destinations: Destinations, path: tuple[PathPart, ...], http: api.HttpRoute) -> tuple[Mirror, ...]:
     wanted: list[tuple[api.Destination, float, tuple[PathPart, ...]]] = []
     if http.mirror is not None:
-        old = 100.0 if http.mirror_percent is None else float(http.mirror_percent)
-        share = http.mirror_percentage.value if http.mirror_percentage else old
+        share = http.mirror_percentage.value if http.mirror_percentage else 100.0
         wanted.append((http.mirror, share, (*path, "mirror")))
     for place, item in enumerate(http.mirrors):
         share = item.percentage.value if item.percentage else 100.0

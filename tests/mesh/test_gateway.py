@@ -1,0 +1,269 @@
+"""Gateways: classes, listeners, attachment of routes, certificates, views."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from support.meshdocs import Compiled, documents, gateway_workload, service, short, workload
+from weft.mesh.views import GatewayView
+
+SERVICES = service("a") + service("b") + service("c", namespace="other")
+PEM = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n").decode()
+KEY = base64.b64encode(b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n").decode()
+
+
+def gateway(listeners: str, name: str = "front", of: str = "weft") -> str:
+    """A Gateway in namespace default."""
+    return f"""
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: {name}, namespace: default}}
+spec:
+  gatewayClassName: {of}
+  listeners:
+{listeners}"""
+
+
+def listener(name: str, host: str = "", port: int = 80, more: str = "") -> str:
+    """An HTTP listener."""
+    hostname = f", hostname: '{host}'" if host else ""
+    return f"  - {{name: {name}, port: {port}, protocol: HTTP{hostname}{more}}}\n"
+
+
+def route(
+    to: str, hosts: str = "", *, path: str = "/", namespace: str = "default", name: str = "", parent: str = ""
+) -> str:
+    """An HTTPRoute for Gateway front."""
+    return f"""
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name or to}, namespace: {namespace}}}
+spec:
+  parentRefs: [{{name: front, namespace: default{parent}}}]
+  hostnames: [{hosts}]
+  rules:
+  - matches: [{{path: {{value: {path}}}}}]
+    backendRefs: [{{name: {to}, port: 9080}}]
+"""
+
+
+def virtual(
+    to: str, hosts: str, *, namespace: str = "default", name: str = "vs", gateways: str = "default/front"
+) -> str:
+    """A VirtualService on Gateway front."""
+    return f"""
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  hosts: [{hosts}]
+  gateways: [{gateways}]
+  http: [{{route: [{{destination: {{host: {to}}}}}]}}]
+"""
+
+
+ANY = gateway(listener("http"))
+OPEN = gateway(listener("http", more=", allowedRoutes: {namespaces: {from: All}}"))
+
+
+def test_a_route_attaches_and_only_what_it_uses_is_in_the_view() -> None:
+    mesh = Compiled(SERVICES, ANY, route("a"), workloads=[workload("a")])
+    view = mesh.gateway("front", offset=8000)
+    assert [item.name for item in view.backends] == ["outbound|9080||a.default.svc.cluster.local"]
+    assert [len(item.endpoints) for item in view.endpoints] == [1]
+    assert (view.ports[0].port, view.ports[0].listen.port, view.ports[0].protocol) == (80, 8080, "HTTP")
+    assert short(mesh.knock("front", "any.example/x")) == "a:9080"
+    assert mesh.codes == []
+
+
+def test_the_route_of_a_gateway_does_not_touch_the_mesh() -> None:
+    mesh = Compiled(SERVICES, ANY, route("b", name="r"))
+    assert short(mesh.ask("a/")) == "a:9080"
+
+
+@pytest.mark.parametrize(
+    ("listening", "asked", "good", "bad"),
+    [
+        ("", "x.example", "x.example", "y.example"),
+        ("*.example", "", "x.example", "example"),
+        ("*.example", "x.example", "x.example", "y.example"),
+        ("x.example", "'*.example'", "x.example", "y.example"),
+        ("*.example", "'*.a.example'", "x.a.example", "a.example"),
+    ],
+)
+def test_hosts_are_the_intersection_of_listener_and_route(listening: str, asked: str, good: str, bad: str) -> None:
+    mesh = Compiled(SERVICES, gateway(listener("http", listening)), route("a", asked))
+    assert (short(mesh.knock("front", f"{good}/")), short(mesh.knock("front", f"{bad}/"))) == ("a:9080", "404")
+
+
+def test_hosts_are_blind_to_case_port_and_final_dot() -> None:
+    mesh = Compiled(SERVICES, ANY, route("a", "x.example"))
+    assert [short(mesh.knock("front", url)) for url in ("X.Example/", "x.example:8080/", "x.example./")] == [
+        "a:9080"
+    ] * 3
+
+
+def test_no_common_host_no_such_listener_and_no_gateway_are_told() -> None:
+    assert Compiled(SERVICES, gateway(listener("http", "*.com")), route("a", "x.example")).codes == ["no-matching-host"]
+    assert Compiled(SERVICES, ANY, route("a", parent=", sectionName: https")).codes == ["no-matching-listener"]
+    assert Compiled(SERVICES, ANY, route("a", parent=", port: 81")).codes == ["no-matching-listener"]
+    mesh = Compiled(SERVICES, gateway(listener("http"), name="fromt"), route("a"))
+    assert (mesh.codes, mesh.mesh.problems[0].nearest) == (["unknown-gateway"], "default/fromt")
+
+
+def test_section_and_port_choose_listeners() -> None:
+    two = gateway(listener("one", port=80) + listener("two", port=81))
+    for parent in (", sectionName: two", ", port: 81"):
+        mesh = Compiled(SERVICES, two, route("a", parent=parent))
+        assert short(mesh.knock("front", "x/", listener=81)) == "a:9080"
+        assert short(mesh.knock("front", "x/", listener=80)) == "404"
+
+
+def test_the_most_specific_listener_takes_the_host_even_without_a_route_there() -> None:
+    both = gateway(listener("wide", "*.example") + listener("narrow", "x.example"))
+    mesh = Compiled(
+        SERVICES, both, route("a", parent=", sectionName: wide"), route("b", "x.example", parent=", sectionName: wide")
+    )
+    assert short(mesh.knock("front", "y.example/")) == "a:9080"
+    assert short(mesh.knock("front", "x.example/")) == "404"
+
+
+def test_rules_of_the_longer_host_come_first_and_those_of_wider_hosts_after() -> None:
+    mesh = Compiled(SERVICES, ANY, route("a", "x.example", path="/a"), route("b", "'*.example'"))
+    assert [short(mesh.knock("front", f"x.example{path}")) for path in ("/a/1", "/b")] == ["a:9080", "b:9080"]
+    assert short(mesh.knock("front", "example/b")) == "404"
+
+
+SELECTOR = ", allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: blue}}}}"
+BLUE = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: other, labels: {team: blue}}\n"
+NAMED = ", allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {kubernetes.io/metadata.name: other}}}}"
+
+
+@pytest.mark.parametrize(
+    ("texts", "outcome"),
+    [
+        ((ANY,), "404"),
+        ((OPEN,), "c.other:9080"),
+        ((gateway(listener("http", more=SELECTOR)),), "404"),
+        ((gateway(listener("http", more=SELECTOR)), BLUE), "c.other:9080"),
+        ((gateway(listener("http", more=NAMED)),), "c.other:9080"),
+    ],
+)
+@pytest.mark.parametrize("attached", [route("c", namespace="other"), virtual("c", "x.example", namespace="other")])
+def test_namespaces_that_may_attach(texts: tuple[str, ...], outcome: str, attached: str) -> None:
+    mesh = Compiled(SERVICES, *texts, attached)
+    assert short(mesh.knock("front", "x.example/")) == outcome
+    assert mesh.codes == (["not-allowed"] if outcome == "404" else [])
+
+
+def test_classes() -> None:
+    for built_in in ("weft", "istio"):
+        assert Compiled(SERVICES, gateway(listener("http"), of=built_in)).codes == []
+    foreign = """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: nginx}
+spec: {controllerName: nginx.org/gateway}
+"""
+    mesh = Compiled(SERVICES, foreign, gateway(listener("http"), of="nginx"), route("a"))
+    assert [(item.code, str(item.severity)) for item in mesh.mesh.problems] == [("foreign-class", "warning")]
+    assert mesh.gateway("front").ports == ()
+    own = foreign.replace("nginx.org/gateway", "weft.dev/gateway-controller").replace("nginx", "mine")
+    assert Compiled(SERVICES, own, gateway(listener("http"), of="mine")).codes == []
+    assert Compiled(SERVICES, gateway(listener("http"), of="wefd")).mesh.problems[0].nearest == "weft"
+
+
+def secret(namespace: str = "default") -> str:
+    """A TLS Secret."""
+    return f"""
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: cert, namespace: {namespace}}}
+type: kubernetes.io/tls
+data: {{tls.crt: {PEM}, tls.key: {KEY}}}
+"""
+
+
+HTTPS = "  - {name: s, port: 443, protocol: HTTPS, hostname: x.example, tls: {certificateRefs: [{name: cert}]}}\n"
+FAR = HTTPS.replace("name: cert}", "name: cert, namespace: other}")
+GRANT = """
+---
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: g, namespace: other}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: default}]
+  to: [{group: "", kind: Secret}]
+"""
+
+
+def test_an_https_listener_has_its_certificate_and_never_shows_the_key() -> None:
+    view = Compiled(SERVICES, gateway(HTTPS), secret(), route("a")).gateway("front")
+    (port,) = view.ports
+    assert (port.protocol, port.servers[0].hostname, port.servers[0].certificates) == (
+        "HTTPS",
+        "x.example",
+        ("default/cert",),
+    )
+    assert b"PRIVATE" in view.certificates[0].key
+    assert "PRIVATE" not in repr(view)
+
+
+@pytest.mark.parametrize(
+    ("texts", "codes"),
+    [
+        ((gateway(HTTPS),), ["unknown-secret"]),
+        ((gateway(FAR), secret("other")), ["reference-not-granted"]),
+        ((gateway(FAR), secret("other"), GRANT), []),
+    ],
+)
+def test_a_listener_without_a_usable_certificate_is_not_in_force(texts: tuple[str, ...], codes: list[str]) -> None:
+    mesh = Compiled(SERVICES, *texts)
+    assert mesh.codes == codes
+    assert bool(mesh.gateway("front").ports) is not bool(codes)
+
+
+def test_virtual_services_own_hosts_and_resolve_names_where_they_are_written() -> None:
+    mesh = Compiled(SERVICES, OPEN, virtual("c", "x.example, '*.w.example'", namespace="other"))
+    assert [short(mesh.knock("front", f"{host}/")) for host in ("x.example", "q.w.example", "y.example")] == [
+        "c.other:9080",
+        "c.other:9080",
+        "404",
+    ]
+    short_name = Compiled(SERVICES, ANY, virtual("a", "x.example", gateways="front"))
+    assert short(short_name.knock("front", "x.example/")) == "a:9080"
+    assert Compiled(SERVICES, ANY, virtual("a", "x.example", gateways="nope/front")).codes == ["unknown-gateway"]
+
+
+def test_a_virtual_service_and_a_route_compete_for_a_host() -> None:
+    old = documents(virtual("a", "x.example"), "old.yaml", created=1.0)
+    new = documents(route("b", "x.example"), "new.yaml", created=2.0)
+    mesh = Compiled(SERVICES, ANY, new, old)
+    assert (short(mesh.knock("front", "x.example/")), mesh.codes) == ("a:9080", ["host-conflict"])
+    assert "VirtualService default/vs (old.yaml:" in mesh.mesh.problems[0].message
+
+
+def test_a_redirect_to_another_host_keeps_the_listeners_port_as_clients_reach_it() -> None:
+    text = route("a").replace(
+        "    backendRefs: [{name: a, port: 9080}]\n",
+        "    filters: [{type: RequestRedirect, requestRedirect: {hostname: new.example}}]\n",
+    )
+    mesh = Compiled(SERVICES, ANY, text)
+    assert mesh.knock("front", "x.example/p").location == "http://new.example/p"
+    view = mesh.gateway("front", offset=8000)
+    assert getattr(view.ports[0].virtual_hosts[0].rules[0].action, "port", None) == 8080
+
+
+def test_a_gateway_that_does_not_exist_gives_an_empty_view_and_a_problem() -> None:
+    mesh = Compiled(SERVICES, workloads=[gateway_workload("front")])
+    assert mesh.codes == ["unknown-gateway"]
+    view = mesh.gateway("front")
+    assert isinstance(view, GatewayView)
+    assert (view.ports, view.backends) == ((), ())

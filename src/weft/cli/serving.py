@@ -54,9 +54,12 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
 
 def run_serve(options: ServeOptions) -> int:
     """Run until a signal comes; the exit code."""
+    import asyncio  # noqa: PLC0415
+
     from weft.controlplane.serve import serve  # noqa: PLC0415
 
     try:
-        return serve(serve_settings(options))
+        asyncio.run(serve(serve_settings(options)))
     except (ServeError, PermissionsError) as error:
         raise FailedError(str(error)) from error
+    return 0

@@ -1,0 +1,219 @@
+"""The agent's parts by themselves: HTTP client, processes, ports, state, where Envoy is."""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from weft.agent.binary import envoy_version, find_envoy
+from weft.agent.envoy import end_of_log, limit_log
+from weft.agent.errors import AgentError
+from weft.agent.http import HttpError, Server, ask
+from weft.agent.parameters import ControlPlane, PortParameter, RunParameters, UpstreamParameter
+from weft.agent.ports import PortAllocator, allocate_run_ports, allocating
+from weft.agent.processes import ProcessName, name_of, start_process, stop_now
+from weft.agent.sidecar_environment import sidecar_environment, upstream_variable
+from weft.agent.state import State, lock_directory, plan_digest, read_state, write_state
+from weft.settings.home import Home
+
+
+@pytest.fixture
+async def said(tmp_path: Path) -> AsyncIterator[list[bytes]]:
+    """What a server on ``tmp_path/s`` will say, piece by piece; an empty piece closes."""
+    pieces: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_now.add(writer)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+            if not pieces:
+                await reader.read()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        open_now.discard(writer)
+
+    open_now: set[asyncio.StreamWriter] = set()
+    server = await asyncio.start_unix_server(serve, tmp_path / "s")
+    yield pieces
+    server.close()
+    async with asyncio.timeout(5):
+        while open_now:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "body"),
+    [
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", b"llo"], b"hello"),
+        ([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n", b"2;x=y\r\nlo\r\n0\r\n\r\n"], b"hello"),
+        ([b"HTTP/1.1 200 OK\r\n\r\nhel", b"lo"], b"hello"),
+        ([b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n"], b""),
+        ([b"HTTP/1.0 204 No Content\r\n\r\n"], b""),
+    ],
+)
+async def test_http_answers(tmp_path: Path, said: list[bytes], pieces: list[bytes], body: bytes) -> None:
+    said += pieces
+    answer = await ask(Server(path=tmp_path / "s"), "GET", "/", timeout=5)
+    assert (answer.status, answer.body) == (204 if b"204" in pieces[0] else 200, body)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"SSH-2.0-OpenSSH\r\n\r\n"],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort"],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFF\r\n"],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"],
+        [b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000],
+        [b"HTTP/1.1 abc\r\n\r\n"],
+    ],
+)
+async def test_http_nonsense(tmp_path: Path, said: list[bytes], pieces: list[bytes]) -> None:
+    said += pieces
+    with pytest.raises((HttpError, ConnectionError)):
+        await ask(Server(path=tmp_path / "s"), "GET", "/", timeout=5)
+
+
+async def test_http_deadline_and_absence(tmp_path: Path, said: list[bytes]) -> None:
+    with pytest.raises(TimeoutError):
+        await ask(Server(path=tmp_path / "s"), "GET", "/", timeout=0.1)
+    with pytest.raises(FileNotFoundError):
+        await ask(Server(path=tmp_path / "nobody"), "GET", "/", timeout=1)
+
+
+async def test_a_process_is_told_from_another_with_its_pid() -> None:
+    watch = start_process([sys.executable, "-c", "import time; time.sleep(60)"], None, os.environ)
+    name = watch.name
+    assert name == name_of(name.pid)
+    impostor = ProcessName(name.pid, "another-1")
+    assert not impostor.alive
+    stop_now(impostor, 0.1)
+    assert name_of(name.pid) == name, "a process with the same pid is left alone"
+    await watch.stop(5)
+    assert watch.exit_code == 128 + signal.SIGTERM
+    assert not name.alive
+
+
+async def test_a_process_gets_its_own_session_and_exit_code() -> None:
+    watch = start_process([sys.executable, "-c", "import os, sys; sys.exit(os.getsid(0) == os.getpid())"], None, {})
+    assert await watch.wait() == 1
+    assert not watch.running
+    watch.send(signal.SIGTERM)
+    await watch.stop(0.1)
+
+
+def run(home: Home, **changes: object) -> RunParameters:
+    parameters = RunParameters(
+        home,
+        "web",
+        ports=(PortParameter(9080, 0), PortParameter(9081), PortParameter(9082, 9999)),
+        upstreams=(UpstreamParameter("db", 5432), UpstreamParameter("cache.prod", 6379, 6000)),
+    )
+    return dataclasses.replace(parameters, **changes)  # type: ignore[arg-type]
+
+
+def test_ports_are_distinct_and_kept(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    directory = home.workload("default", "web")
+    directory.mkdir(parents=True)
+    with allocating(home, directory) as allocator:
+        first = allocate_run_ports(run(home), allocator, None)
+    assert [port.application.port for port in first.ports][1:] == [9081, 9999]
+    chosen = [first.ports[0].application.port, first.outbound, first.upstreams[0].listen.port]
+    chosen += [port.inbound.port for port in first.ports]
+    assert len(set(chosen)) == 6
+    assert all(20000 <= port < 32768 for port in chosen)
+    assert first.upstreams[1].listen.port == 6000
+    write_state(directory, first)
+    with allocating(home, directory) as allocator:
+        assert allocate_run_ports(run(home), allocator, read_state(directory)) == first
+    other = home.workload("default", "other")
+    other.mkdir()
+    with allocating(home, other) as allocator:
+        second = allocate_run_ports(run(home, name="other"), allocator, first)
+    assert second.outbound != first.outbound, "another workload holds it, though nobody listens"
+
+
+def test_a_port_in_use_is_not_given_out(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert PortAllocator(set()).free("127.0.0.1", port) != port
+    assert PortAllocator(set()).free("127.0.0.1", port) == port
+
+
+def test_the_environment_leads_through_the_sidecar(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    state = allocate_run_ports(run(home), PortAllocator(set()), None)
+    environment = sidecar_environment({"PATH": "/bin", "NO_PROXY": "everything"}, state, (("PORT", "1"),))
+    assert environment["PATH"] == "/bin"
+    assert environment["NO_PROXY"] == environment["no_proxy"] == "localhost,127.0.0.1,::1"
+    assert environment["WEFT_PORT_9082"] == "9999"
+    assert environment["PORT"] == "1", "what the user sets wins"
+    assert environment[upstream_variable("cache.prod", 6379)] == "127.0.0.1:6000"
+    assert upstream_variable("cache.prod", 6379) == "WEFT_UPSTREAM_CACHE_PROD_6379"
+
+
+def test_state_survives_and_nonsense_is_no_state(tmp_path: Path) -> None:
+    state = State("web", "default", plan=plan_digest("a"), agent=name_of(os.getpid()))
+    write_state(tmp_path, state)
+    assert read_state(tmp_path) == state
+    assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == 0o600
+    (tmp_path / "state.json").write_text("{half")
+    assert read_state(tmp_path) is None
+    assert plan_digest("a", ("b",)) != plan_digest("a", ("c",))
+
+
+def test_one_lock_per_directory(tmp_path: Path) -> None:
+    lock = lock_directory(tmp_path, "workload default/web")
+    with pytest.raises(AgentError, match="workload default/web is already running"):
+        lock_directory(tmp_path, "workload default/web")
+    lock.release()
+    lock_directory(tmp_path, "workload default/web").release()
+
+
+def test_envoy_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = find_envoy()
+    assert found.is_absolute()
+    assert envoy_version(found).startswith("1.")
+    own = tmp_path / "my-envoy"
+    own.write_text("#!/bin/sh\necho nothing\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("WEFT_ENVOY", str(own))
+    assert find_envoy() == own
+    assert envoy_version(own) == "unknown"
+    monkeypatch.setenv("WEFT_ENVOY", str(tmp_path / "none"))
+    with pytest.raises(AgentError, match="WEFT_ENVOY"):
+        find_envoy()
+
+
+def test_envoys_log_is_bounded_and_shown(tmp_path: Path) -> None:
+    log = tmp_path / "envoy.log"
+    log.write_text("\n".join(f"line {number}" for number in range(1000)))
+    assert end_of_log(log, 2) == "    line 998\n    line 999"
+    limit_log(log, limit=10**6)
+    assert log.stat().st_size > 1000
+    limit_log(log, limit=1000, kept=100)
+    assert log.stat().st_size == 0
+    assert (tmp_path / "envoy.log.1").read_text().endswith("line 999")
+    assert end_of_log(tmp_path / "none") == ""
+
+
+def test_no_token_in_representations() -> None:
+    assert "weft-secret" not in repr(ControlPlane("h:1", "sha256:00", "weft-secret"))

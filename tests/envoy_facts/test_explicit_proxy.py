@@ -31,11 +31,14 @@ async def test_absolute_form_is_routed_by_host(authority: str, tmp_path: Path) -
 
 
 async def test_connect_leads_into_the_same_routes(tmp_path: Path) -> None:
-    async with echo_server("reviews") as application, running_pair(calling_itself(application.port), tmp_path) as pair:
-        async with Connection(pair.proxy) as client:
-            assert (await client.request("reviews:9080", "reviews:9080", method="CONNECT")).status == 200
-            for path in ("/one", "/two"):
-                assert (await client.request(path, "reviews:9080")).json()["path"] == path
+    async with (
+        echo_server("reviews") as application,
+        running_pair(calling_itself(application.port), tmp_path) as pair,
+        Connection(pair.proxy) as client,
+    ):
+        assert (await client.request("reviews:9080", "reviews:9080", method="CONNECT")).status == 200
+        for path in ("/one", "/two"):
+            assert (await client.request(path, "reviews:9080")).json()["path"] == path
 
 
 async def test_connect_to_a_tcp_port_carries_bytes(tmp_path: Path) -> None:

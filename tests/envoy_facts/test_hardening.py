@@ -17,9 +17,12 @@ from weft.mesh.services import EndpointSet
 
 
 async def _through(tmp_path: Path, target: str, host: str, *headers: str) -> Response:
-    async with echo_server("reviews") as application, running_pair(calling_itself(application.port), tmp_path) as pair:
-        async with Connection(pair.proxy) as client:
-            return await client.request(target, host, *headers)
+    async with (
+        echo_server("reviews") as application,
+        running_pair(calling_itself(application.port), tmp_path) as pair,
+        Connection(pair.proxy) as client,
+    ):
+        return await client.request(target, host, *headers)
 
 
 @pytest.mark.parametrize(
@@ -52,10 +55,14 @@ async def test_internal_headers_have_no_effect_and_do_not_arrive(tmp_path: Path)
         view = calling_itself(application.port)
         async with running_pair(view, tmp_path) as pair, Connection(pair.proxy) as client:
             answer = await client.request(
-                "http://reviews:9080/", "reviews:9080",
-                "x-envoy-upstream-rq-timeout-ms: 20", "X-Envoy-Expected-Rq-Timeout-Ms: 20",
-                "x-envoy-retry-on: 5xx", "x-envoy-max-retries: 5", "x-envoy-original-path: /other",
-            )  # fmt: skip
+                "http://reviews:9080/",
+                "reviews:9080",
+                "x-envoy-upstream-rq-timeout-ms: 20",
+                "X-Envoy-Expected-Rq-Timeout-Ms: 20",
+                "x-envoy-retry-on: 5xx",
+                "x-envoy-max-retries: 5",
+                "x-envoy-original-path: /other",
+            )
             assert answer.status == 200
             told = answer.json()["headers"]
         assert not [name for name in (*told, *answer.headers) if name.startswith("x-envoy")]
@@ -75,9 +82,13 @@ async def test_the_gateway_believes_no_header_about_the_client(tmp_path: Path) -
         )
         async with running_view(view, tmp_path), Connection(port) as client:
             answer = await client.request(
-                "/", "shop.example.com:8080", "X-Forwarded-For: 10.9.9.9", "x-forwarded-client-cert: URI=spiffe://x",
-                "x-envoy-external-address: 10.9.9.9", "x-forwarded-proto: https",
-            )  # fmt: skip
+                "/",
+                "shop.example.com:8080",
+                "X-Forwarded-For: 10.9.9.9",
+                "x-forwarded-client-cert: URI=spiffe://x",
+                "x-envoy-external-address: 10.9.9.9",
+                "x-forwarded-proto: https",
+            )
         told = answer.json()["headers"]
         assert told["x-forwarded-for"].startswith("10.9.9.9,")
         assert told["x-forwarded-proto"] == "http"

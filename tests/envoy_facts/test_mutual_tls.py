@@ -73,8 +73,13 @@ async def test_the_application_learns_who_calls_and_nobody_can_say_otherwise(tmp
 
 @pytest.mark.parametrize(
     ("identities", "status"),
-    [((identity("reviews"),), 200), ((identity("other"), identity("reviews")), 200), ((identity("other"),), 503), ((), 503)],
-)  # fmt: skip
+    [
+        ((identity("reviews"),), 200),
+        ((identity("other"), identity("reviews")), 200),
+        ((identity("other"),), 503),
+        ((), 503),
+    ],
+)
 async def test_the_caller_accepts_exactly_the_expected_identities(
     identities: tuple[SpiffeId, ...], status: int, tmp_path: Path
 ) -> None:

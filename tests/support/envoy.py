@@ -92,6 +92,7 @@ async def running_envoy(bootstrap: str, directory: Path, *, admin: str = "admin.
         envoy = RunningEnvoy(process.pid, directory, directory / admin)
         await _ready(envoy, process)
         yield envoy
+        assert "deprecated" not in envoy.log
     finally:
         if process.returncode is None:
             process.terminate()

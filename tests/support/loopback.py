@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -104,10 +104,8 @@ class EchoServer:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         self.connections += 1
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while await self._answer(reader, writer):
-                pass
-        writer.close()
+        while await self._answer(reader, writer):
+            pass
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -133,16 +131,43 @@ class EchoServer:
         return True
 
 
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def tcp_server(handler: Handler) -> AsyncIterator[int]:
+    """A server on a free port, which it gives. At the end no connection is left open."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+                await handler(reader, writer)
+        finally:
+            tasks.discard(task)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 @contextlib.asynccontextmanager
 async def echo_server(name: str, **settings: Any) -> AsyncIterator[EchoServer]:
     """An EchoServer on a free port."""
     application = EchoServer(name, **settings)
-    server = await asyncio.start_server(application.serve, "127.0.0.1", 0)
-    application.port = server.sockets[0].getsockname()[1]
-    try:
+    async with tcp_server(application.serve) as application.port:
         yield application
-    finally:
-        server.close()
 
 
 @contextlib.asynccontextmanager
@@ -151,13 +176,8 @@ async def greeting_server(greeting: bytes) -> AsyncIterator[int]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(1024):
-                writer.write(data)
-        writer.close()
+        while data := await reader.read(1024):
+            writer.write(data)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    async with tcp_server(serve) as port:
+        yield port

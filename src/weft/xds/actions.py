@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envoy.config.core.v3.base_pb2 import DataSource, RuntimeFractionalPercent
+from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
 from envoy.config.route.v3.route_components_pb2 import (
     DirectResponseAction,
     RedirectAction,
@@ -36,6 +36,7 @@ SAFE_RETRY = Retry(
 _MISSING = {404: RouteAction.NOT_FOUND, 500: RouteAction.INTERNAL_SERVER_ERROR}
 """What answers where the cluster does not exist; otherwise 503."""
 _HOST_ATTEMPTS = 3
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _STATUS_CODES = "retriable-status-codes"
 _REDIRECT_CODES = {
     301: RedirectAction.MOVED_PERMANENTLY,
@@ -54,8 +55,10 @@ def forward_action(
     if len(backends) == 1:
         _set_single(action, backends[0], forward)
     else:
-        action.weighted_clusters.clusters.extend(_weighted(backend, forward) for backend in backends)
-        if forward.host_rewrite:
+        own_hosts = any(_own_host(backend) for backend in backends)
+        shared = forward.host_rewrite if own_hosts else ""
+        action.weighted_clusters.clusters.extend(_weighted(backend, shared) for backend in backends)
+        if forward.host_rewrite and not own_hosts:
             action.host_rewrite_literal = forward.host_rewrite
     if any(backend.backend == NO_BACKEND for backend in backends):
         action.cluster_not_found_response_code = _MISSING.get(forward.missing_status, RouteAction.SERVICE_UNAVAILABLE)
@@ -87,13 +90,24 @@ def connect_action(cluster: str) -> RouteAction:
     return action
 
 
-def redirect_action(redirect: Redirect, path: TextMatch | None) -> RedirectAction:
-    """Answer with a redirect. The query string stays."""
-    action = RedirectAction(response_code=_REDIRECT_CODES[redirect.status], host_redirect=redirect.host)
+def redirect_action(redirect: Redirect, path: TextMatch | None, domains: tuple[str, ...]) -> RedirectAction:
+    """Answer with a redirect. The query string stays. `domains` are the virtual host's.
+
+    A default port is not written. Envoy would keep the port the client wrote unless it is given a host or a port; the
+    host is known when the virtual host has only one, else the port has to be written after all.
+    """
+    action = RedirectAction(response_code=_REDIRECT_CODES[redirect.status])
     if redirect.scheme:
         action.scheme_redirect = redirect.scheme
-    if redirect.port:
+    default = _DEFAULT_PORTS.get(redirect.scheme, 0)
+    stays = not redirect.port and redirect.port_from_request and not redirect.scheme
+    host = redirect.host or ("" if stays else _only_host(domains))
+    if host:
+        action.host_redirect = host
+    if redirect.port and not (host and redirect.port == default):
         action.port_redirect = redirect.port
+    elif not host and not stays:
+        action.port_redirect = default
     if redirect.path_rewrite is not None:
         envoy = envoy_rewrite(redirect.path_rewrite, path)
         if redirect.path_rewrite.kind == "full":
@@ -109,19 +123,32 @@ def respond_action(respond: Respond) -> DirectResponseAction:
     """Answer at once."""
     action = DirectResponseAction(status=respond.status)
     if respond.body:
-        action.body.CopyFrom(DataSource(inline_bytes=respond.body))
+        try:
+            action.body.inline_string = respond.body.decode()
+        except UnicodeDecodeError:
+            action.body.inline_bytes = respond.body
     return action
+
+
+def _only_host(domains: tuple[str, ...]) -> str:
+    return domains[0] if len(domains) == 1 and "*" not in domains[0] else ""
 
 
 def _set_single(action: RouteAction, backend: WeightedBackend, forward: Forward) -> None:
     """One destination. Its own header changes are on the route (see routes.py)."""
     action.cluster = backend.backend
-    host = host_of(backend.request) or backend.host_rewrite or forward.host_rewrite
+    host = _own_host(backend) or forward.host_rewrite
     if host:
         action.host_rewrite_literal = host
 
 
-def _weighted(backend: WeightedBackend, forward: Forward) -> WeightedCluster.ClusterWeight:
+def _own_host(backend: WeightedBackend) -> str:
+    return host_of(backend.request) or backend.host_rewrite
+
+
+def _weighted(backend: WeightedBackend, shared_host: str) -> WeightedCluster.ClusterWeight:
+    """One of several destinations. The route's own host rewrite would win over those of the destinations, so where one
+    has its own, the others are given the shared one."""
     request, response = envoy_headers(backend.request), envoy_headers(backend.response)
     weight = WeightedCluster.ClusterWeight(
         name=backend.backend,
@@ -131,8 +158,8 @@ def _weighted(backend: WeightedBackend, forward: Forward) -> WeightedCluster.Clu
         response_headers_to_add=response.add,
         response_headers_to_remove=response.remove,
     )
-    host = host_of(backend.request) or backend.host_rewrite
-    if host and host != forward.host_rewrite:
+    host = _own_host(backend) or shared_host
+    if host:
         weight.host_rewrite_literal = host
     return weight
 

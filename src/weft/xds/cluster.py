@@ -8,6 +8,7 @@ from envoy.config.core.v3.address_pb2 import Address, EnvoyInternalAddress, TcpK
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint as EnvoyEndpoint
 from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.extensions.clusters.dns.v3.dns_cluster_pb2 import DnsCluster
 from envoy.extensions.clusters.dynamic_forward_proxy.v3.cluster_pb2 import ClusterConfig
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import UInt32Value
@@ -19,8 +20,9 @@ from weft.xds.balancing import set_balancing, set_ejection
 from weft.xds.endpoints import PLAINTEXT_KEY
 from weft.xds.filters.forward_proxy import dns_cache
 from weft.xds.limits import (
-    APPLICATION_IDLE_SECONDS,
     CONNECT_SECONDS,
+    HTTP1_IDLE_SECONDS,
+    HTTP2_IDLE_SECONDS,
     MAX_CONNECTIONS,
     MAX_REQUESTS,
     MAX_RETRIES,
@@ -56,8 +58,10 @@ def encode_backend(backend: Backend, trust_domain: str, as_tcp: bool = False) ->
     cluster = _cluster(name, limits)
     cluster.metadata.CopyFrom(provenance(backend.origins, _service(backend.host)))
     if backend.external_name:
-        cluster.type = Cluster.LOGICAL_DNS
-        cluster.respect_dns_ttl = True
+        cluster.cluster_type.name = "envoy.clusters.dns"
+        cluster.cluster_type.typed_config.CopyFrom(
+            packed(DnsCluster(respect_dns_ttl=True, all_addresses_in_single_endpoint=True))
+        )
         cluster.load_assignment.CopyFrom(_static(name, tcp_address(SocketAddress(backend.external_name, backend.port))))
     else:
         cluster.type = Cluster.EDS
@@ -68,12 +72,13 @@ def encode_backend(backend: Backend, trust_domain: str, as_tcp: bool = False) ->
     if backend.policy.ejection is not None:
         set_ejection(cluster, backend.policy.ejection)
     if not tcp:
+        http2 = not backend.external_name and (backend.tls != "none" or backend.protocol is Protocol.HTTP2)
         cluster.typed_extension_protocol_options[CLUSTER_EXTENSION].CopyFrom(
             client_options(
-                http2=not backend.external_name and (backend.tls != "none" or backend.protocol is Protocol.HTTP2),
+                http2=http2,
                 upgrades=backend.protocol is Protocol.WEBSOCKET,
                 keepalive=True,
-                idle=limits.http_idle_timeout,
+                idle=limits.http_idle_timeout or (HTTP2_IDLE_SECONDS if http2 else HTTP1_IDLE_SECONDS),
                 max_requests_per_connection=limits.max_requests_per_connection,
                 max_concurrent_streams=limits.max_concurrent_streams,
             )
@@ -92,7 +97,7 @@ def encode_application(port: InboundPort) -> Resource:
     if port.protocol is not Protocol.TCP:
         http2 = port.protocol is Protocol.HTTP2
         cluster.typed_extension_protocol_options[CLUSTER_EXTENSION].CopyFrom(
-            client_options(http2=http2, upgrades=False, keepalive=False, idle=APPLICATION_IDLE_SECONDS)
+            client_options(http2=http2, upgrades=False, keepalive=False, idle=HTTP1_IDLE_SECONDS)
         )
     return encode_resource(cluster, name, port.origins)
 
@@ -112,6 +117,9 @@ def encode_forward_proxy() -> Resource:
     cluster.lb_policy = Cluster.CLUSTER_PROVIDED
     cluster.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
     cluster.cluster_type.typed_config.CopyFrom(packed(ClusterConfig(dns_cache_config=dns_cache())))
+    cluster.typed_extension_protocol_options[CLUSTER_EXTENSION].CopyFrom(
+        client_options(http2=False, upgrades=False, keepalive=False, idle=HTTP1_IDLE_SECONDS, any_host=True)
+    )
     return encode_resource(cluster, FORWARD_PROXY)
 
 

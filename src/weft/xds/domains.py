@@ -10,12 +10,15 @@ HTTP_PORT = 80
 def host_domains(names: tuple[str, ...], port: int, ports: Mapping[str, int]) -> tuple[str, ...]:
     """``name:port`` for each of `names`, and the bare name where it can mean only this port.
 
-    That is port 80, HTTP's own, or the only port of the name; `ports` counts them. The catch-all ``*`` has no port.
+    That is port 80, HTTP's own, or the only port of the name; `ports` counts them. Names for any port (`port` 0) are
+    matched with and without one, as far as Envoy can: it has no pattern with wildcards at both ends.
     """
     domains = []
     for name in names:
         if name == "*" or not port:
             domains.append(name)
+            if "*" not in name:
+                domains.append(f"{name}:*")
             continue
         domains.append(f"{name}:{port}")
         if port == HTTP_PORT or ports.get(name, 0) == 1:

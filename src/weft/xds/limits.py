@@ -20,9 +20,11 @@ LISTENER_FILTER_SECONDS = 5.0
 TCP_IDLE_SECONDS = 3600.0
 """After an hour without a byte a TCP connection is closed, also one tunnelled through HTTP."""
 CONNECT_SECONDS = 5.0
-APPLICATION_IDLE_SECONDS = 1.5
-"""How long a connection to the application is kept for the next request. Servers close idle connections on their side
-(gunicorn after 2 s, node and uvicorn after 5 s), and a request that meets the closing would fail."""
+HTTP1_IDLE_SECONDS = 1.5
+"""How long a connection to a server that is no proxy of ours is kept for the next request. Servers close idle
+connections on their side (gunicorn after 2 s, node and uvicorn after 5 s); a request that meets the closing fails."""
+HTTP2_IDLE_SECONDS = 1800.0
+"""The same between proxies; less than the other side's limit, so that it is the caller that closes."""
 KEEPALIVE_INTERVAL_SECONDS = 30.0
 KEEPALIVE_TIMEOUT_SECONDS = 10.0
 """HTTP/2 pings between proxies find a peer that vanished without closing its connections."""

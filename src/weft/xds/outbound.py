@@ -17,9 +17,10 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from weft.mesh.memo import Memo
 from weft.mesh.routes import Respond
+from weft.mesh.routes import VirtualHost as MeshVirtualHost
 from weft.mesh.views import OutboundView, Tunnel
 from weft.model.workload import SocketAddress
-from weft.xds.actions import connect_action, respond_action
+from weft.xds.actions import respond_action
 from weft.xds.cluster import FORWARD_PROXY, HTTP_TUNNEL
 from weft.xds.domains import DomainLedger, host_domains
 from weft.xds.filters.chain import enable_forward_proxy
@@ -51,7 +52,7 @@ def encode_outbound_routes(view: OutboundView, memo: Memo) -> Resource:
     for host in view.virtual_hosts:
         domains = ledger.claim(host_domains(host.domains, host.port, ports))
         if domains:
-            parts.append(memo(virtual_host, host, host.name, domains, HTTP_TUNNEL))
+            parts.append(memo(virtual_host, host, host.name, domains, _tunnel_of(host, view)))
     for tunnel in view.tunnels:
         domains = ledger.claim(tuple(f"{domain}:{tunnel.port}" for domain in tunnel.domains))
         if domains:
@@ -86,6 +87,11 @@ def encode_tunnel_listener(route_name: str, allow_any: bool) -> Resource:
     return encode_resource(listener, HTTP_TUNNEL, (), ((ROUTES, route_name),))
 
 
+def _tunnel_of(host: MeshVirtualHost, view: OutboundView) -> str:
+    """Where CONNECT leads. To a host outside the mesh it is mostly HTTPS, which nobody can route by what is inside."""
+    return FORWARD_PROXY if not host.port and view.allow_any else HTTP_TUNNEL
+
+
 def _tunnel_host(tunnel: Tunnel, domains: tuple[str, ...]) -> bytes:
     return host_part(VirtualHost(name=tunnel.backend, domains=domains, routes=[connect_route(tunnel.backend)]))
 
@@ -95,16 +101,15 @@ def _unknown_host(allow_any: bool) -> bytes:
 
 
 def _unknown_routes(allow_any: bool) -> Iterator[Route]:
-    connect = RouteMatch()
-    connect.connect_matcher.SetInParent()
     every = RouteMatch(prefix="/")
     if allow_any:
-        lookup = enable_forward_proxy()
         forward = RouteAction(cluster=FORWARD_PROXY, timeout=duration(0))
         forward.upgrade_configs.add(upgrade_type="websocket")
-        yield Route(name="connect", match=connect, route=connect_action(FORWARD_PROXY), typed_per_filter_config=lookup)
-        yield Route(name="forward", match=every, route=forward, typed_per_filter_config=lookup)
+        yield connect_route(FORWARD_PROXY)
+        yield Route(name="forward", match=every, route=forward, typed_per_filter_config=enable_forward_proxy())
         return
     refusal = respond_action(Respond(502, _UNKNOWN))
+    connect = RouteMatch()
+    connect.connect_matcher.SetInParent()
     yield Route(name="connect", match=connect, direct_response=refusal)
     yield Route(name="refuse", match=every, direct_response=refusal)

@@ -62,8 +62,12 @@ def client_options(
     idle: float | None,
     max_requests_per_connection: int | None = None,
     max_concurrent_streams: int | None = None,
+    any_host: bool = False,
 ) -> AnyMessage:
-    """HTTP towards a cluster's endpoints, in one explicit version. `idle` in seconds; None leaves Envoy's hour."""
+    """HTTP towards a cluster's endpoints, in one explicit version. `idle` in seconds; None leaves Envoy's hour.
+
+    `any_host` is for a cluster without a host of its own: TLS, were there any, would be checked against the request's.
+    """
     common = HttpProtocolOptions()
     if idle is not None:
         common.idle_timeout.CopyFrom(duration(idle))
@@ -82,7 +86,11 @@ def client_options(
         explicit.http2_protocol_options.CopyFrom(options)
     else:
         explicit.http_protocol_options.CopyFrom(Http1ProtocolOptions())
-    return packed(ClusterHttpOptions(common_http_protocol_options=common, explicit_http_config=explicit))
+    message = ClusterHttpOptions(common_http_protocol_options=common, explicit_http_config=explicit)
+    if any_host:
+        message.upstream_http_protocol_options.auto_sni = True
+        message.upstream_http_protocol_options.auto_san_validation = True
+    return packed(message)
 
 
 def _keepalive() -> KeepaliveSettings:

@@ -15,7 +15,8 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 from weft.mesh.routes import NO_BACKEND, Forward, Redirect, Respond, Rule, VirtualHost, WeightedBackend
 from weft.model.origin import Origin
 from weft.xds.actions import connect_action, forward_action, redirect_action, respond_action
-from weft.xds.filters.chain import route_filters
+from weft.xds.cluster import FORWARD_PROXY
+from weft.xds.filters.chain import enable_forward_proxy, route_filters
 from weft.xds.headers import envoy_headers, host_of
 from weft.xds.limits import MAX_DIRECT_RESPONSE
 from weft.xds.matches import route_match
@@ -50,7 +51,7 @@ def virtual_host(
     if strict_host:
         routes.extend(_refusal(sign) for sign in _NOT_IN_HOSTS)
     for rule in host.rules:
-        routes.extend(_routes(rule, host.upgrades))
+        routes.extend(_routes(rule, host))
     return host_part(EnvoyVirtualHost(name=name, domains=domains, routes=routes))
 
 
@@ -63,7 +64,8 @@ def connect_route(cluster: str) -> Route:
     """Every CONNECT of a virtual host, led to `cluster`."""
     match = RouteMatch()
     match.connect_matcher.SetInParent()
-    return Route(name="connect", match=match, route=connect_action(cluster))
+    filters = enable_forward_proxy() if cluster == FORWARD_PROXY else {}
+    return Route(name="connect", match=match, route=connect_action(cluster), typed_per_filter_config=filters)
 
 
 def clusters_of(hosts: Iterable[VirtualHost]) -> tuple[str, ...]:
@@ -82,7 +84,7 @@ def origins_of(hosts: Iterable[VirtualHost]) -> tuple[Origin, ...]:
     return tuple(dict.fromkeys(rule.origin for host in hosts for rule in host.rules))
 
 
-def _routes(rule: Rule, upgrades: tuple[str, ...]) -> Iterator[Route]:
+def _routes(rule: Rule, host: VirtualHost) -> Iterator[Route]:
     """The routes of one rule: one, unless its backends rewrite the path each in its own way."""
     match = route_match(rule.match)
     if match is None:
@@ -90,7 +92,7 @@ def _routes(rule: Rule, upgrades: tuple[str, ...]) -> Iterator[Route]:
     action = rule.action
     if isinstance(action, Redirect):
         route = _route(rule, match)
-        route.redirect.CopyFrom(redirect_action(action, rule.match.path))
+        route.redirect.CopyFrom(redirect_action(action, rule.match.path, host.domains))
         yield route
         return
     if isinstance(action, Respond):
@@ -101,10 +103,10 @@ def _routes(rule: Rule, upgrades: tuple[str, ...]) -> Iterator[Route]:
         yield _response(rule, match, Respond(action.missing_status if backends else 500))
         return
     if len({backend.path_rewrite for backend in backends}) == 1:
-        yield _forwarding(rule, match, action, backends, upgrades)
+        yield _forwarding(rule, match, action, backends, host.upgrades)
         return
     for share_match, backend in _shares(match, backends):
-        yield _forwarding(rule, share_match, action, (backend,), upgrades)
+        yield _forwarding(rule, share_match, action, (backend,), host.upgrades)
 
 
 def _shares(match: RouteMatch, backends: tuple[WeightedBackend, ...]) -> Iterator[tuple[RouteMatch, WeightedBackend]]:

@@ -1,0 +1,137 @@
+"""Golden cases: the documents a user writes, and what proxies are sent because of them.
+
+A case is a directory with ``input.yaml`` and one expected file for each resource that its ``case.yaml`` shows:
+
+    proxy: productpage-v1.default        # whose configuration
+    show: [routes/outbound, "clusters/outbound|9080|*"]   # type/name, names may hold wildcards
+
+``routes/outbound#reviews*`` shows only those virtual hosts, and not their CONNECT routes, which are all alike.
+
+Services and workloads that all cases share are in ``world.yaml``. Every case also goes through a real Envoy.
+"""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from support.certificates import TestAuthority, write_workload_directory
+from support.envoy import validate
+from support.static import static_bootstrap
+from support.views import identity
+from weft.mesh.build import build_mesh
+from weft.mesh.memo import Memo
+from weft.mesh.view import build_view
+from weft.model.snapshot import ConfigSnapshot
+from weft.model.workload import Workload
+from weft.schema.decode import decode_documents
+from weft.xds.build import build_xds
+from weft.xds.describe import describe_resource
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, XdsSnapshot
+
+HERE = Path(__file__).parent
+CASES = sorted(path.parent for path in HERE.glob("*/case.yaml"))
+KINDS = {"clusters": CLUSTER, "endpoints": ENDPOINTS, "listeners": LISTENER, "routes": ROUTES, "secrets": SECRET}
+INPUTS = {"case.yaml", "input.yaml"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """``case.yaml``."""
+
+    proxy: str
+    show: tuple[str, ...]
+
+
+@pytest.fixture(scope="session")
+def workload_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("workload")
+    authority = TestAuthority()
+    write_workload_directory(directory, authority.issue(uri=str(identity("reviews"))), authority.bundle)
+    return directory
+
+
+@pytest.mark.parametrize("directory", CASES, ids=lambda path: path.name)
+def test_golden(directory: Path, workload_directory: Path, request: pytest.FixtureRequest) -> None:
+    case = msgspec.convert(yaml.safe_load((directory / "case.yaml").read_text()), Case)
+    snapshot = compile_case(directory / "input.yaml", case.proxy)
+    produced = {f"{name}.yaml": text for name, text in shown(snapshot, case)}
+    if request.config.getoption("--update-golden", default=False):
+        _rewrite(directory, produced)
+    expected = {path.name: path.read_text() for path in directory.iterdir() if path.name not in INPUTS}
+    assert produced == expected, "changed on purpose? run: ./run golden"
+    assert validate(static_bootstrap(snapshot), workload_directory) == ""
+
+
+def compile_case(path: Path, proxy: str) -> XdsSnapshot:
+    """What the proxy is sent for the documents of `path` in the world."""
+    shared = (HERE / "world.yaml").read_text()
+    documents, _, workloads = shared.partition("# workloads\n")
+    world = decode_documents(documents, "world.yaml")
+    own = decode_documents(_with_certificate(path.read_text()), path.name)
+    assert [str(problem) for problem in (*world.problems, *own.problems)] == []
+    listed = msgspec.convert(yaml.safe_load(workloads), tuple[Workload, ...])
+    registered = tuple(each for each in listed if each.gateway is None or each.proxy == proxy)
+    everything = tuple(sorted((*world.documents, *own.documents), key=lambda document: document.key))
+    memo = Memo()
+    memo.begin()
+    mesh = build_mesh(ConfigSnapshot(1, everything, registered), memo)
+    assert [str(problem) for problem in mesh.problems] == []
+    workload = next(each for each in registered if each.proxy == proxy)
+    snapshot = build_xds(build_view(mesh, workload, memo), 1, memo)
+    assert snapshot.problems == ()
+    return snapshot
+
+
+def _with_certificate(text: str) -> str:
+    """``${CERTIFICATE}`` and ``${KEY}`` stand for fresh ones: no key belongs into a repository."""
+    if "${KEY}" not in text:
+        return text
+    leaf = TestAuthority().issue(dns=("shop.example.com",))
+    for name, value in (("CERTIFICATE", leaf.chain), ("KEY", leaf.key)):
+        text = text.replace(f"${{{name}}}", base64.b64encode(value).decode())
+    return text
+
+
+def shown(snapshot: XdsSnapshot, case: Case) -> list[tuple[str, str]]:
+    """Name and text of each resource that the case is about."""
+    found = []
+    for pattern in case.show:
+        kind, _, wanted = pattern.partition("/")
+        names, _, hosts = wanted.partition("#")
+        matching = [each for each in snapshot.of_type(KINDS[kind]) if fnmatch.fnmatchcase(each.name, names)]
+        assert matching, f"no resource matches {pattern}"
+        for resource in matching:
+            file = f"{kind}-{resource.name}".replace("|", "_").replace("/", "_").replace(":", "_")
+            found.append((file, _text(_only_hosts(describe_resource(resource), hosts))))
+    return found
+
+
+def _only_hosts(described: dict[str, Any], pattern: str) -> dict[str, Any]:
+    if pattern:
+        hosts = [host for host in described["virtual_hosts"] if fnmatch.fnmatchcase(host["name"], pattern)]
+        assert hosts, f"no virtual host matches {pattern}"
+        described["virtual_hosts"] = hosts
+        for host in hosts:
+            host["routes"] = [route for route in host["routes"] if route["name"] != "connect"]
+    return described
+
+
+def _text(described: dict[str, Any]) -> str:
+    return yaml.safe_dump(described, sort_keys=True, width=120)
+
+
+def _rewrite(directory: Path, produced: dict[str, str]) -> None:
+    """The produced files and no others."""
+    for path in directory.iterdir():
+        if path.name not in INPUTS:
+            path.unlink()
+    for name, text in produced.items():
+        (directory / name).write_text(text)

@@ -41,10 +41,10 @@ def test_not_one_of_500_requests_follows_the_old_rule(world: Mesh, client: Clien
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("kind: [", ["stdin:1"]),
-        (TO.replace("destination:", "destinaton:") % "v1", ["stdin:5", "destinaton", "destination"]),
-        (TO.replace("hosts: [echo]", "hosts: echo") % "v1", ["stdin:5", "hosts", "list"]),
-        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n", ["stdin:2", "Deployment"]),
+        ("kind: [", ["<stdin>:2", "YAML"]),
+        (TO.replace("destination:", "destinaton:") % "v1", ["<stdin>:5", "destinaton", "destination"]),
+        (TO.replace("hosts: [echo]", "hosts: echo") % "v1", ["<stdin>:5", "hosts", "list"]),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n", ["<stdin>:2", "Deployment"]),
         ("apiVersion: networking.istio.io/v1\nkind: VirtualServce\nmetadata: {name: x}\nspec: {}\n",
          ["VirtualServce", "VirtualService"]),
     ],

@@ -60,6 +60,9 @@ class Client:
         lower = {name.lower(): value for name, value in answer.getheaders()}
         return Answer(answer.status, lower, content, time.monotonic() - started)
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close all connections."""
         for connection in self._open.values():

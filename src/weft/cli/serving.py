@@ -54,12 +54,9 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
 
 def run_serve(options: ServeOptions) -> int:
     """Run until a signal comes; the exit code."""
-    import asyncio  # noqa: PLC0415
-
     from weft.controlplane.serve import serve  # noqa: PLC0415
 
     try:
-        asyncio.run(serve(serve_settings(options)))
+        return serve(serve_settings(options))
     except (ServeError, PermissionsError) as error:
         raise FailedError(str(error)) from error
-    return 0

@@ -279,7 +279,7 @@ def test_shuffled_documents_and_an_old_or_fresh_memo_give_equal_views(seed: int,
 
 def test_the_mixed_mesh_is_as_told() -> None:
     mesh = Compiled(SOURCE, workloads=INSTANCE_LIST)
-    assert sorted(mesh.codes) == ["host-conflict", "host-conflict"]
+    assert sorted(mesh.codes) == ["host-conflict", "host-conflict", "target-port-not-served"]
     assert short(mesh.ask("a/")) == "v1"
     assert short(mesh.ask("a/", workload("d"))) == "b:80"
     assert short(mesh.ask("b.default:80/", workload("client", namespace="far"))) == "c.far:9080"

@@ -182,7 +182,8 @@ def test_faults_old_and_new_spelling() -> None:
     mesh = Compiled(SERVICES, virtual(text))
     outcomes = [mesh.ask("web/", random=point) for point in (0.01, 0.1, 0.2)]
     assert [(item.delay, short(item)) for item in outcomes] == [(7.0, "555"), (7.0, "v1"), (0.0, "v1")]
-    grpc = virtual("  - {fault: {abort: {grpcStatus: UNAVAILABLE, percentage: {value: 100}}}, route: [{destination: {host: web}}]}\n")
+    abort = "{grpcStatus: UNAVAILABLE, percentage: {value: 100}}"
+    grpc = virtual(f"  - {{fault: {{abort: {abort}}}, route: [{{destination: {{host: web}}}}]}}\n")
     rule = Compiled(SERVICES, grpc).ask("web/").rule
     assert rule is not None
     assert rule.fault == Fault(abort_grpc=14)
@@ -316,3 +317,13 @@ def test_source_labels_make_classes_and_nothing_else_does() -> None:
     assert other.outbound is not first.outbound
     assert other.outbound.name == first.outbound.name
     assert labels_from_mapping({"version": "v2"}) in mesh.mesh.routes.selectors
+
+
+def test_a_host_that_names_no_service_or_only_tcp_is_told() -> None:
+    database = service("db", 5432).replace("http-5432", "tcp")
+    mesh = Compiled(SERVICES, database, virtual(to("v1"), hosts="wbe, db, web"))
+    assert sorted((item.code, item.path) for item in mesh.mesh.problems) == [
+        ("not-http", "spec.hosts[1]"),
+        ("unknown-host", "spec.hosts[0]"),
+    ]
+    assert short(mesh.ask("web/")) == "v1"

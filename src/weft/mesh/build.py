@@ -56,7 +56,9 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo) -> Mesh:
         catalog,
         grants,
     )
-    services = build_services(memo, service_documents, frontends, snapshot.workloads, peers, settings.trust_domain)
+    services, service_problems = build_services(
+        memo, service_documents, frontends, snapshot.workloads, peers, settings.trust_domain
+    )
     problems: list[Problem] = [
         *catalog.problems,
         *rules.problems,
@@ -64,6 +66,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo) -> Mesh:
         *mesh_routes.problems,
         *gateways.problems,
         *memo(route_problems, memo, catalog, rules, mesh_routes, gateways, grants),
+        *service_problems,
         *workload_problems(snapshot.workloads, catalog, gateways),
     ]
     return Mesh(

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from weft.mesh.catalog import Catalog
 from weft.mesh.converted import MESH, trouble
-from weft.mesh.hosts import HTTP_PORT, best_match, is_wildcard
+from weft.mesh.hosts import HTTP_PORT, SERVICE_SUFFIX, best_match, is_wildcard
 from weft.mesh.precedence import owner_order
 from weft.mesh.services import Protocol, Service
 from weft.mesh.virtualservice import claimed_sides
@@ -24,6 +24,7 @@ from weft.model.problem import Problem, Severity
 from weft.schema.kinds.httproute import HttpRouteSpec, ParentReference
 from weft.schema.kinds.virtualservice import VirtualServiceSpec
 
+_HTTP_PORT_WANTED = "a port whose appProtocol or name says http"
 RouteDocument = Document[VirtualServiceSpec] | Document[HttpRouteSpec]
 
 
@@ -149,7 +150,10 @@ def _mesh_claims(document: RouteDocument, catalog: Catalog, problems: list[Probl
     if isinstance(document.spec, VirtualServiceSpec):
         if MESH in claimed_sides(document.spec, namespace):
             for index, host in enumerate(document.spec.hosts):
-                yield catalog.full_name(host, namespace), Claim(document, 0, ("spec", "hosts", index))
+                path: tuple[PathPart, ...] = ("spec", "hosts", index)
+                name = catalog.full_name(host, namespace)
+                if _may_route(document, path, name, catalog, problems):
+                    yield name, Claim(document, 0, path)
         return
     parents = [(index, item) for index, item in enumerate(document.spec.parent_refs) if item.kind == "Service"]
     if parents and document.spec.hostnames:
@@ -169,7 +173,28 @@ def _mesh_claims(document: RouteDocument, catalog: Catalog, problems: list[Probl
         if bad is not None:
             problems.append(bad)
         elif service is not None:
-            yield service.host, Claim(document, parent.port or 0, ("spec", "parentRefs", index))
+            path = ("spec", "parentRefs", index)
+            if _may_route(document, path, service.host, catalog, problems):
+                yield service.host, Claim(document, parent.port or 0, path)
+
+
+def _may_route(
+    document: RouteDocument, path: tuple[PathPart, ...], host: str, catalog: Catalog, problems: list[Problem]
+) -> bool:
+    """Whether HTTP rules for `host` can be in force: it is no service's name without a service, nor one of TCP only."""
+    service = catalog.services.get(host)
+    if service is None:
+        dangling = host.endswith(SERVICE_SUFFIX) and not is_wildcard(host)
+        if dangling:
+            message = f"no service is called '{host}', so these rules route nothing for it"
+            expected = "the name of a Service"
+            problems.append(trouble(document, path, "unknown-host", message, expected, severity=Severity.WARNING))
+        return not dangling
+    if service.ports and all(port.protocol is Protocol.TCP for port in service.ports):
+        message = f"every port of '{host}' carries TCP, which has no HTTP rules"
+        problems.append(trouble(document, path, "not-http", message, _HTTP_PORT_WANTED))
+        return False
+    return True
 
 
 def _parent_problem(
@@ -191,6 +216,6 @@ def _parent_problem(
             (*path, "port"),
             "not-http",
             f"port {parent.port} of {what} carries TCP, which has no HTTP rules",
-            "a port whose appProtocol or name says http",
+            _HTTP_PORT_WANTED,
         )
     return None

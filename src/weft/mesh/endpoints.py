@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from weft.mesh.catalog import Handle, ServiceDocument, selector_handles
 from weft.mesh.memo import Memo
 from weft.mesh.peerauth import PeerPolicies, PeerPolicy
-from weft.mesh.services import Endpoint, Health, MutualTlsMode, Service, ServicePort
+from weft.mesh.services import Endpoint, Health, MutualTlsMode, Service
 from weft.model.identity import SpiffeId
 from weft.model.labels import Labels, labels_from_mapping, selects
 from weft.model.problem import Problem, Severity
@@ -34,6 +35,14 @@ def index_workloads(workloads: Iterable[Workload], handles: Iterable[Handle | No
     return found
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """A service with its endpoints, and what is wrong between it and its workloads."""
+
+    service: Service
+    problems: tuple[Problem, ...] = ()
+
+
 def build_services(
     memo: Memo,
     documents: tuple[ServiceDocument, ...],
@@ -41,18 +50,22 @@ def build_services(
     workloads: tuple[Workload, ...],
     peers: PeerPolicies,
     trust_domain: str,
-) -> tuple[Service, ...]:
-    """Every service with its endpoints, in the order of `documents`."""
+) -> tuple[tuple[Service, ...], tuple[Problem, ...]]:
+    """Every service with its endpoints, in the order of `documents`, and what is wrong."""
     handles = memo.over(selector_handles, documents)
     index = index_workloads(workloads, handles)
-    built: list[Service] = []
+    services: list[Service] = []
+    problems: list[Problem] = []
     for document, frontend, handle in zip(documents, frontends, handles, strict=True):
-        if handle is None:
-            built.append(frontend)
+        candidates = index[handle] if handle is not None else ()
+        if not candidates:
+            services.append(frontend)
             continue
         policy = peers.of(frontend.namespace)
-        built.append(memo.over(build_service, index[handle], memo, document, frontend, policy, trust_domain))
-    return tuple(built)
+        served = memo.over(build_service, candidates, memo, document, frontend, policy, trust_domain)
+        services.append(served.service)
+        problems += served.problems
+    return tuple(services), tuple(problems)
 
 
 def build_service(
@@ -62,25 +75,19 @@ def build_service(
     frontend: Service,
     peers: PeerPolicy,
     trust_domain: str,
-) -> Service:
+) -> Served:
     """`frontend` with the endpoints of those `candidates` that the service selects, in order of their names."""
     selector: Labels = labels_from_mapping(document.spec.selector)
-    chosen = [item for item in candidates if selects(selector, item.labels) and item.state in _HEALTH]
-    if not chosen:
-        return frontend
-    chosen.sort(key=lambda item: item.name)
+    selected = sorted((item for item in candidates if selects(selector, item.labels)), key=lambda item: item.name)
+    chosen = [item for item in selected if item.state in _HEALTH]
     ports = []
     for port, spec in zip(frontend.ports, document.spec.ports, strict=True):
         target = port.number if spec.target_port is None else spec.target_port
-        endpoints = tuple(
-            endpoint
-            for item in chosen
-            if (endpoint := build_endpoint(memo, item, target, peers, trust_domain)) is not None
-        )
-        ports.append(ServicePort(port.number, port.name, port.protocol, endpoints))
-    return Service(
-        frontend.name, frontend.namespace, frontend.host, tuple(ports), frontend.origin, frontend.external_name
-    )
+        found = (build_endpoint(memo, item, target, peers, trust_domain) for item in chosen)
+        endpoints = tuple(endpoint for endpoint in found if endpoint is not None)
+        ports.append(replace(port, endpoints=endpoints))
+    service = replace(frontend, ports=tuple(ports)) if chosen else frontend
+    return Served(service, tuple(target_port_problems(document, selected)))
 
 
 def build_endpoint(
@@ -100,15 +107,13 @@ def build_endpoint(
     )
 
 
-def target_port_problems(document: ServiceDocument, workloads: Iterable[Workload]) -> list[Problem]:
+def target_port_problems(document: ServiceDocument, selected: Sequence[Workload]) -> list[Problem]:
     """Ports of a service that none of the workloads it selects serves."""
-    selector = labels_from_mapping(document.spec.selector)
-    chosen = [item for item in workloads if selects(selector, item.labels)]
-    served = {port.port for item in chosen for port in item.ports}
+    served = {port.port for item in selected for port in item.ports}
     found: list[Problem] = []
     for index, port in enumerate(document.spec.ports):
         target = port.port if port.target_port is None else port.target_port
-        if chosen and isinstance(target, int) and target not in served:
+        if selected and isinstance(target, int) and target not in served:
             found.append(
                 Problem(
                     Severity.WARNING,

@@ -171,11 +171,16 @@ def _fault(fault: api.HttpFaultInjection | None) -> Fault | None:
     delay, abort = fault.delay, fault.abort
     return Fault(
         delay=delay.fixed_delay if delay else None,
-        delay_percent=delay.percentage.value if delay and delay.percentage else 100.0,
+        delay_percent=_share(delay.percentage) if delay else 100.0,
         abort_http=abort.http_status if abort else None,
         abort_grpc=GRPC_STATUSES.index(abort.grpc_status) if abort and abort.grpc_status else None,
-        abort_percent=abort.percentage.value if abort and abort.percentage else 100.0,
+        abort_percent=_share(abort.percentage) if abort else 100.0,
     )
+
+
+def _share(percentage: api.PercentValue | None) -> float:
+    """Istio's default is that no request is affected."""
+    return percentage.value if percentage else 0.0
 
 
 def _cors(policy: api.CorsPolicy | None) -> Cors | None:

@@ -31,7 +31,7 @@ from weft.xds.limits import (
 from weft.xds.messages import duration, packed, provenance, tcp_address
 from weft.xds.protocol_options import CLUSTER_EXTENSION, client_options
 from weft.xds.resource import encode_resource
-from weft.xds.snapshot import Resource
+from weft.xds.snapshot import ENDPOINTS, Resource
 from weft.xds.tls import ALPN_HTTP2, ALPN_TCP, ads_source, mesh_client_socket, plaintext_socket
 
 HTTP_TUNNEL = "http-tunnel"
@@ -57,6 +57,7 @@ def encode_backend(backend: Backend, trust_domain: str, as_tcp: bool = False) ->
     limits = backend.policy.limits
     cluster = _cluster(name, limits)
     cluster.metadata.CopyFrom(provenance(backend.origins, _service(backend.host)))
+    requires: tuple[tuple[str, str], ...] = ()
     if backend.external_name:
         cluster.cluster_type.name = "envoy.clusters.dns"
         cluster.cluster_type.typed_config.CopyFrom(
@@ -64,6 +65,7 @@ def encode_backend(backend: Backend, trust_domain: str, as_tcp: bool = False) ->
         )
         cluster.load_assignment.CopyFrom(_static(name, tcp_address(SocketAddress(backend.external_name, backend.port))))
     else:
+        requires = ((ENDPOINTS, backend.name),)
         cluster.type = Cluster.EDS
         cluster.eds_cluster_config.eds_config.CopyFrom(ads_source())
         if as_tcp:
@@ -84,7 +86,7 @@ def encode_backend(backend: Backend, trust_domain: str, as_tcp: bool = False) ->
             )
         )
     _set_transport(cluster, backend, trust_domain, ALPN_TCP if tcp else ALPN_HTTP2)
-    return encode_resource(cluster, name, backend.origins)
+    return encode_resource(cluster, name, backend.origins, requires)
 
 
 def encode_application(port: InboundPort) -> Resource:

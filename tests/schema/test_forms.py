@@ -80,6 +80,7 @@ BAD: list[tuple[str, str]] = [
     ("regex", "(?=a)"),
     ("regex", "(a)\\1"),
     ("regex", "["),
+    ("regex", ""),
     ("regex", "a" * 1025),
     ("regex", "((a{100}){100}){100}"),
     ("header-name", "x y"),

@@ -134,6 +134,8 @@ _REGEX_OPTIONS.log_errors = False
 
 def read_regex(text: str) -> str:
     """RE2 syntax, of limited length and program size."""
+    if not text:
+        raise FormError("empty")
     if len(text) > MAX_REGEX:
         raise FormError(f"longer than {MAX_REGEX} characters")
     try:

@@ -10,8 +10,10 @@ from weft.schema.kinds.virtualservice import PortSelector
 from weft.schema.scalars import (
     Duration,
     HeaderName,
+    HeaderValue,
     LabelKey,
     LabelValue,
+    Length,
     Name,
     OneOf,
     PositiveDuration,
@@ -26,8 +28,8 @@ UInt = Annotated[int, Range(0, 2**31 - 1)]
 class HttpCookie:
     """Hash on a cookie, made with this life if it is missing."""
 
-    name: str
-    path: str = ""
+    name: HeaderName
+    path: HeaderValue = ""
     ttl: Duration
 
 
@@ -53,7 +55,7 @@ class ConsistentHash:
     http_header_name: HeaderName | None = None
     http_cookie: HttpCookie | None = None
     use_source_ip: bool | None = None
-    http_query_parameter_name: str | None = None
+    http_query_parameter_name: Annotated[str, Length(1, 1024)] | None = None
     ring_hash: RingHash | None = None
     maglev: Maglev | None = None
 

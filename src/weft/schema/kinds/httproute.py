@@ -76,7 +76,7 @@ class HttpHeader:
     """A header name and value."""
 
     name: HeaderName
-    value: HeaderValue
+    value: Annotated[HeaderValue, Length(1, 4096)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +121,8 @@ class PathModifier:
     """Replace the whole path or its matched prefix."""
 
     type: Literal["ReplaceFullPath", "ReplacePrefixMatch"]
-    replace_full_path: Annotated[str, Length(0, 1024)] | None = None
-    replace_prefix_match: Annotated[str, Length(0, 1024)] | None = None
+    replace_full_path: Annotated[HeaderValue, Length(0, 1024)] | None = None
+    replace_prefix_match: Annotated[HeaderValue, Length(0, 1024)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,9 @@ from weft.schema.scalars import (
     ServiceHost,
 )
 
+SomeValue = Annotated[HeaderValue, Length(1, 16384)]
+"""An empty header would not be sent."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StringMatch:
@@ -31,7 +34,7 @@ class StringMatch:
 
     one_of: ClassVar = OneOf(("exact", "prefix", "regex"))
     exact: str | None = None
-    prefix: str | None = None
+    prefix: Annotated[str, Length(1, 8192)] | None = None
     regex: Regex | None = None
 
 
@@ -41,7 +44,7 @@ class HeaderValueMatch:
 
     one_of: ClassVar = OneOf(("exact", "prefix", "regex"), required=False)
     exact: str | None = None
-    prefix: str | None = None
+    prefix: Annotated[str, Length(1, 8192)] | None = None
     regex: Regex | None = None
 
 
@@ -56,7 +59,7 @@ class HttpMatchRequest:
     authority: StringMatch | None = None
     headers: Mapping[HeaderName, HeaderValueMatch] = field(default_factory=dict)
     without_headers: Mapping[HeaderName, HeaderValueMatch] = field(default_factory=dict)
-    query_params: Mapping[str, StringMatch] = field(default_factory=dict)
+    query_params: Mapping[Annotated[str, Length(1, 1024)], StringMatch] = field(default_factory=dict)
     ignore_uri_case: bool = False
     port: Port | None = None
     source_labels: Mapping[LabelKey, LabelValue] = field(default_factory=dict)
@@ -84,8 +87,8 @@ class Destination:
 class HeaderOperations:
     """Headers to set, add and remove."""
 
-    set: Mapping[HeaderName, HeaderValue] = field(default_factory=dict)
-    add: Mapping[HeaderName, HeaderValue] = field(default_factory=dict)
+    set: Mapping[HeaderName, SomeValue] = field(default_factory=dict)
+    add: Mapping[HeaderName, SomeValue] = field(default_factory=dict)
     remove: tuple[HeaderName, ...] = ()
 
 
@@ -110,8 +113,8 @@ class HttpRouteDestination:
 class HttpRedirect:
     """Answer with a redirect."""
 
-    uri: str = ""
-    authority: str = ""
+    uri: HeaderValue = ""
+    authority: HeaderValue = ""
     port: Port | None = None
     derive_port: Literal["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"] | None = None
     scheme: str = ""
@@ -140,15 +143,15 @@ class RegexRewrite:
     """Replace what `match` finds by `rewrite` (\\1 and so on refer to its groups)."""
 
     match: Regex
-    rewrite: str
+    rewrite: HeaderValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRewrite:
     """`uri` replaces the matched prefix, or the whole path of an exact or regex match."""
 
-    uri: str = ""
-    authority: str = ""
+    uri: HeaderValue = ""
+    authority: HeaderValue = ""
     uri_regex_rewrite: RegexRewrite | None = None
 
 

@@ -43,8 +43,6 @@ def consistent_hash(spec: ConsistentHash) -> Iterator[Finding]:
         yield missing(("useSourceIp",), "nothing to hash", "true, or another key")
     if spec.ring_hash is not None and not 1 <= spec.ring_hash.minimum_ring_size <= _MAX_RING:
         yield _out_of_range(("ringHash", "minimumRingSize"), spec.ring_hash.minimum_ring_size, f"1 to {_MAX_RING}")
-    if spec.http_cookie is not None and not spec.http_cookie.name:
-        yield missing(("httpCookie", "name"), "the cookie needs a name")
 
 
 def maglev(spec: Maglev) -> Iterator[Finding]:

@@ -193,6 +193,8 @@ def route_rule(spec: RouteRule) -> Iterator[Finding]:
     kinds = {each.type for each in spec.filters}
     if "RequestRedirect" in kinds and spec.backend_refs:
         yield conflicting(("backendRefs",), "a rule that redirects has no backends", "no backendRefs")
+    if "RequestRedirect" in kinds:
+        yield from _idle_beside_redirect(spec)
     if len(spec.matches) == 1 and spec.matches[0].path.type == "PathPrefix":
         return
     lists: list[tuple[FieldPath, tuple[RouteFilter, ...]]] = [(("filters",), spec.filters)]
@@ -203,6 +205,18 @@ def route_rule(spec: RouteRule) -> Iterator[Finding]:
                 if holder is not None and holder.path is not None and holder.path.type == "ReplacePrefixMatch":
                     message = "ReplacePrefixMatch goes with exactly one match, of type PathPrefix"
                     yield conflicting((*path, index, field, "path"), message, "ReplaceFullPath, or a rule per prefix")
+
+
+def _idle_beside_redirect(spec: RouteRule) -> Iterator[Finding]:
+    idle: list[FieldPath] = [
+        ("filters", index)
+        for index, each in enumerate(spec.filters)
+        if each.type in ("RequestMirror", "RequestHeaderModifier")
+    ]
+    idle += [(name,) for name, given in (("timeouts", spec.timeouts), ("retry", spec.retry)) if given is not None]
+    for path in idle:
+        message = "it has no effect: the rule redirects, nothing is sent on"
+        yield Finding(path, message, code="no-effect", severity=Severity.WARNING)
 
 
 def _filters(filters: tuple[RouteFilter, ...]) -> Iterator[Finding]:

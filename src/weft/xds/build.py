@@ -36,7 +36,7 @@ def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
             memo(_backend_layer, view.backends, view.endpoints, view.trust_domain, memo),
             memo(_gateway_layer, view, memo),
         )
-    return XdsSnapshot(revision, layers, memo(check_layers, *layers))
+    return XdsSnapshot(revision, layers, memo(check_layers, layers, memo))
 
 
 def _outbound_layer(view: OutboundView, memo: Memo) -> ResourceSet:

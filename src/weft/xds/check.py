@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from weft.mesh.memo import Memo
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, ROUTES, SECRET, ResourceSet
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, ROUTES, SECRET, Resource, ResourceSet
 
 _WORDS = {CLUSTER: "cluster", ENDPOINTS: "endpoints", ROUTES: "route configuration", SECRET: "certificate"}
 
 
-def check_layers(*layers: ResourceSet) -> tuple[Problem, ...]:
+def check_layers(layers: tuple[ResourceSet, ...], memo: Memo) -> tuple[Problem, ...]:
     """A Problem for each resource that refers to one that none of `layers` has.
 
-    Envoy would take such configuration and answer 503, or wait for ever before a listener opens.
+    Envoy would take such configuration and answer 503, or wait for ever before a listener opens. What a layer refers to
+    within itself is looked up once for all proxies that share it.
     """
-    return tuple(_dangling(layers))
+    return tuple(
+        _problem(resource, type_url, name)
+        for layer in layers
+        for resource, type_url, name in memo(_outward, layer)
+        if not any(name in other.of_type(type_url) for other in layers)
+    )
 
 
-def _dangling(layers: tuple[ResourceSet, ...]) -> Iterator[Problem]:
-    for layer in layers:
-        for named in layer.by_type.values():
-            for resource in named.values():
-                for type_url, name in resource.requires:
-                    if not any(name in other.of_type(type_url) for other in layers):
-                        word = _WORDS.get(type_url, type_url)
-                        yield Problem(
-                            Severity.ERROR,
-                            "dangling-xds-reference",
-                            f"{resource.name} refers to the {word} '{name}', which this proxy is not given",
-                            resource.origins[0] if resource.origins else Origin("weft"),
-                            expected="a route to a port that the service declares",
-                        )
+def _outward(layer: ResourceSet) -> tuple[tuple[Resource, str, str], ...]:
+    """References of a layer that it does not meet itself, as (resource, type, name)."""
+    return tuple(
+        (resource, type_url, name)
+        for named in layer.by_type.values()
+        for resource in named.values()
+        for type_url, name in resource.requires
+        if name not in layer.of_type(type_url)
+    )
+
+
+def _problem(resource: Resource, type_url: str, name: str) -> Problem:
+    word = _WORDS.get(type_url, type_url)
+    return Problem(
+        Severity.ERROR,
+        "dangling-xds-reference",
+        f"{resource.name} refers to the {word} '{name}', which this proxy is not given",
+        resource.origins[0] if resource.origins else Origin("weft"),
+        expected="a route to a port that the service declares",
+    )

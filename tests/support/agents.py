@@ -66,7 +66,7 @@ class FakeControlPlane:
     async def start(self, *, tls: bool = False) -> None:
         application = web.Application()
         one = "/v1/workloads/{namespace}/{name}"
-        application.router.add_get("/v1/bundle", self._bundle)
+        application.router.add_get("/v1/trust-bundle", self._bundle)
         application.router.add_post("/v1/workloads", self._register)
         application.router.add_post(one + "/lease", self._lease)
         application.router.add_post(one + "/certificate", self._certificate)

@@ -168,7 +168,7 @@ class ControlPlaneClient:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        answer = await ask(self._address(context), "GET", "/v1/bundle", timeout=_TIMEOUT)
+        answer = await ask(self._address(context), "GET", "/v1/trust-bundle", timeout=_TIMEOUT)
         try:
             roots = x509.load_pem_x509_certificates(answer.body)
         except ValueError as error:

@@ -10,14 +10,15 @@ from typing import Any
 
 METHOD = {
     "data path": """\
-Every round runs every arm, in turning order (A B C, C B A, …). The load generator and the backend (an Envoy
-that answers by itself, 1 KB) share one core, the proxies have another, every Envoy has one worker thread. *No
-mesh* is the generator against the backend; *minimal pair* is the shortest pair of Envoy configurations one
-would write by hand for the same service with mutual TLS 1.3 and HTTP/2 between them (`bench/envoy/`); *weft* is
-the pair that `weft run` makes. CPU time is that of the proxies only, read from the scheduler's counters in
-`/proc`, divided by the requests. Latency is open-loop at the fixed rate: it counts from the moment a request
-was due. The highest rate is closed-loop; for *no mesh* it is the limit of generator and backend together.
-Ratios are taken within a round; shown are the median and the range over the rounds.""",
+Every round runs every arm, in turning order; the minimal pair stands before and after weft, so that each ratio
+is to the mean of its neighbours, and the pair's ratio to itself is the noise of the machine. The load generator
+and the backend (an Envoy that answers by itself, 1 KB) share one core, the proxies have another, every Envoy
+has one worker thread. *No mesh* is the generator against the backend; *minimal pair* is the shortest pair of
+Envoy configurations one would write by hand for the same service with mutual TLS 1.3 and HTTP/2 between them
+(`bench/envoy/`); *weft* is the pair that `weft run` makes. CPU time is that of the proxies only, read from the
+scheduler's counters in `/proc`, divided by the requests. Latency is open-loop at the fixed rate: it counts from
+the moment a request was due. The highest rate is closed-loop; for *no mesh* it is the limit of generator and
+backend together. Ratios are taken within a round; shown are the median and the range over the rounds.""",
     "propagation": """\
 Twenty sidecars started by `weft run`. A VirtualService is changed at the admin API, and every sidecar is asked
 through its own outbound listener, again and again, until its answer shows the change. The yardstick is one call

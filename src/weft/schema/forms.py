@@ -146,6 +146,11 @@ def read_regex(text: str) -> str:
     return text
 
 
+def regex_groups(text: str) -> int:
+    """How many groups a valid regular expression has."""
+    return int(re2.compile(text, _REGEX_OPTIONS).groups)
+
+
 def read_header_value(text: str) -> str:
     """Text that may stand in a header."""
     if len(text) > 16384 or _CONTROL.search(text):

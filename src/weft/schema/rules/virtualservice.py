@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from weft.model.origin import FieldPath
 from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
-from weft.schema.forms import FormError, read_base64
+from weft.schema.forms import FormError, read_base64, regex_groups
 from weft.schema.kinds.virtualservice import (
     CorsPolicy,
     FaultAbort,
@@ -19,6 +19,7 @@ from weft.schema.kinds.virtualservice import (
     HttpRetry,
     HttpRewrite,
     HttpRoute,
+    RegexRewrite,
     VirtualServiceSpec,
 )
 from weft.schema.rules.headers import header_changes
@@ -129,6 +130,17 @@ def rewrite(spec: HttpRewrite) -> Iterator[Finding]:
         yield missing((), "the rewrite changes nothing", "one of uri, authority, uriRegexRewrite")
 
 
+def regex_rewrite(spec: RegexRewrite) -> Iterator[Finding]:
+    """The rewrite refers to groups that the pattern has."""
+    groups = regex_groups(spec.match)
+    for escape in re.findall(r"\\.?", spec.rewrite, re.DOTALL):
+        if escape[1:].isdecimal() and escape.isascii():
+            if int(escape[1:]) > groups:
+                yield Finding(("rewrite",), f"'{escape}' names a group that 'match' does not have", f"up to {groups}")
+        elif escape != "\\\\":
+            yield Finding(("rewrite",), f"found '{escape}'", "\\0 to \\9 for groups, \\\\ for a backslash")
+
+
 def fault(spec: HttpFaultInjection) -> Iterator[Finding]:
     """At least one of the two."""
     if spec.delay is None and spec.abort is None:
@@ -188,6 +200,7 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     HttpRoute: (http_route,),
     HttpRedirect: (redirect,),
     HttpRewrite: (rewrite,),
+    RegexRewrite: (regex_rewrite,),
     HttpFaultInjection: (fault,),
     FaultAbort: (abort,),
     HttpRetry: (retry,),

@@ -1,7 +1,7 @@
 """The data path: no mesh, a minimal hand-written Envoy pair, and weft, on the same requests in the same run.
 
-Every round runs each arm, in turning order. An arm's turn is a run at a fixed rate, which gives CPU time per request and
-latency, and a run as fast as it goes, which gives the highest rate.
+Every round runs each arm, in turning order. An arm's turn is a run at a fixed rate, which gives CPU time per request
+and latency, and a run as fast as it goes, which gives the highest rate.
 """
 
 from __future__ import annotations

@@ -1,0 +1,172 @@
+"""The command line itself: help, usage errors, validation, completion, how fast it starts."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from weft.cli.main import COMMANDS, run, weft
+from weft.cli.options import Command
+
+ROOT = Path(__file__).parents[2]
+GOOD = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app: a}, ports: [{port: 80}]}\n"
+
+
+def commands() -> list[tuple[str, click.Command]]:
+    """Every command with its whole name."""
+    context = click.Context(weft)
+    found: list[tuple[str, click.Command]] = []
+    for name in COMMANDS:
+        command = weft.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            found += [(f"{name} {inner}", one) for inner, one in command.commands.items()]
+        else:
+            found.append((name, command))
+    return found
+
+
+def test_the_list_of_commands_says_what_their_help_says() -> None:
+    for name, (_, text) in COMMANDS.items():
+        command = weft.get_command(click.Context(weft), name)
+        assert command is not None
+        assert (command.help or "").splitlines()[0] == text
+
+
+@pytest.mark.parametrize(("name", "command"), commands(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_help_has_examples_of_that_command(
+    name: str, command: click.Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(command, Command)
+    assert command.examples
+    assert any(f"weft {name}" in example for example in command.examples)
+    assert run([*name.split(), "--help"]) == 0
+    assert "Examples:" in capsys.readouterr().out
+
+
+def test_the_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    for text in ("3  no control plane", "4  timed out", "128 + N"):
+        assert text in out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["aply"], "Did you mean 'apply'?"),
+        (["get"], "KIND"),
+        (["apply"], "--file"),
+        (["apply", "-f", "no-such-file.yaml"], "no such file"),
+        (["run", "--name", "a", "--port", "x"], "9080:auto"),
+        (["run", "--name", "a", "--upstream", "db"], "SERVICE:PORT"),
+        (["run", "--name", "a", "--labels", "app"], "KEY=VALUE"),
+        (["run", "--name", "a", "--control-plane", "h:1"], "--ca-fingerprint"),
+        (["run", "--name", "a", "--token", "t"], "--control-plane"),
+        (["gateway", "g", "--listen", "80"], "80=8080"),
+        (["gateway", "g", "--listen", "80=1.1.1.1:1", "--listen", "81=2.2.2.2:1"], "one address"),
+        (["completion", "tcsh"], "bash"),
+    ],
+)
+def test_usage_errors_have_code_2_and_say_what_is_right(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    out = capsys.readouterr()
+    assert told in out.err
+    assert out.out == ""
+
+
+def test_up_tells_every_mistake_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "weft.yaml").write_text("workloads:\n  - {name: a, comand: x}\n")
+    assert run(["up", "-f", str(tmp_path / "weft.yaml")]) == 1
+    assert "weft.yaml:2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["completion", shell]) == 0
+    assert "_WEFT_COMPLETE" in capsys.readouterr().out
+
+
+def test_completion_knows_the_commands() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from weft.cli.main import main; main()"],
+        env={**os.environ, "_WEFT_COMPLETE": "bash_complete", "COMP_WORDS": "weft pro", "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == {"proxy", "problems"}
+
+
+def test_the_help_imports_nothing_heavy() -> None:
+    code = "import sys; from weft.cli.main import run; run(['--help']); run(['apply', '--help']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert not loaded & {"grpc", "aiohttp", "cryptography", "google.protobuf", "yaml", "msgspec", "asyncio"}
+
+
+def test_validate_accepts_the_demo_and_every_example(capsys: pytest.CaptureFixture[str]) -> None:
+    documents = str(ROOT / "src/weft/bookinfo/documents")
+    examples = sorted(path for path in (ROOT / "examples").glob("*.yaml") if path.name != "circuit-breaker.yaml")
+    assert len(examples) > 10
+    for example in examples:
+        assert run(["validate", documents, str(example)]) == 0, capsys.readouterr().err
+    assert run(["validate", str(ROOT / "examples/circuit-breaker.yaml"), f"{documents}/services.yaml"]) == 0
+    assert run(["validate", str(ROOT / "examples/shop")]) == 0
+
+
+def test_what_the_demo_tells_to_try_is_what_the_examples_show() -> None:
+    tries = ROOT / "src/weft/bookinfo/try"
+    examples = ROOT / "examples"
+    assert (tries / "reviews-v3.yaml").read_text() == (examples / "shift-reviews-v3.yaml").read_text()
+    assert (tries / "ratings-delay.yaml").read_text() == (examples / "ratings-delay.yaml").read_text()
+
+
+def test_validate_tells_file_line_field_and_the_nearest_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD.replace("selector", "selektor"))
+    assert run(["validate", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    for part in ("a.yaml:4", "spec.selektor", "'selector'", "1 errors"):
+        assert part in told
+
+
+def test_validate_looks_at_all_files_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text(GOOD)
+    assert run(["validate", "-o", "json", str(tmp_path)]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["documents"], found["errors"]) == (2, 1)
+    assert found["problems"][0]["source"].endswith("b.yaml")
+
+
+def test_validate_reads_a_meshfile_and_stdin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "weft.yaml").write_text("workloads: [{name: a}]\n")
+    assert run(["validate", str(tmp_path)]) == 1
+    assert "'command' is missing" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO(GOOD))
+    assert run(["validate", "-"]) == 0
+
+
+def test_a_directory_without_documents_is_a_usage_error(tmp_path: Path) -> None:
+    assert run(["validate", str(tmp_path)]) == 2
+
+
+def test_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WEFT_HOME", str(tmp_path))
+    assert run(["version", "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["envoy"].startswith("1.")
+    assert found["control-plane"] is None

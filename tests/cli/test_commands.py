@@ -1,0 +1,322 @@
+"""Commands against a small server that answers as the admin API does."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+from weft.cli.main import run
+from weft.settings.home import Home
+
+KEY = {"group": "networking.istio.io", "kind": "VirtualService", "namespace": "default", "name": "reviews"}
+PROBLEM = {
+    "severity": "error",
+    "code": "unknown-field",
+    "message": "unknown field 'hostz'",
+    "source": "routes.yaml",
+    "line": 7,
+    "path": "spec.hostz",
+    "expected": "one of hosts, http",
+    "nearest": "hosts",
+    "object": KEY,
+}
+
+
+class Admin(ThreadingHTTPServer):
+    """Answers from `answers` by method and path, and remembers what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.asked: list[tuple[str, str, dict[str, list[str]], dict[str, str], str]] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Admin
+
+    def _answer(self) -> None:
+        parts = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.asked.append((self.command, parts.path, parse_qs(parts.query), headers, body))
+        missing = (404, {"error": "there is no such document", "code": "not-found"})
+        status, value = self.server.answers.get((self.command, parts.path), missing)
+        text = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_DELETE = _answer  # noqa: N815
+
+    def log_message(self, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    home = Home(tmp_path / "home")
+    home.control_plane.mkdir(parents=True)
+    monkeypatch.setenv("WEFT_HOME", str(home.root))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    return home
+
+
+@pytest.fixture
+def admin(home: Home) -> Iterator[Admin]:
+    server = Admin()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    home.admin_token.write_text("secret\n")
+    home.endpoints.write_text(
+        json.dumps(
+            {
+                "admin": f"http://127.0.0.1:{server.server_address[1]}",
+                "xds": "127.0.0.1:1",
+                "agent_api": "127.0.0.1:2",
+                "agent_socket": "x",
+                "pid": os.getpid(),
+            }
+        )
+    )
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def applied(change: str = "created", **more: Any) -> dict[str, Any]:
+    return {"revision": 3, "documents": [{"key": KEY, "change": change}], "problems": [], "wait": None, **more}
+
+
+def test_without_a_control_plane_the_exit_code_is_3_and_the_way_out_is_told(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["get", "services"]) == 3
+    told = capsys.readouterr().err
+    assert f"weft serve --home {home.root}" in told
+    assert "--home DIR" in told
+
+
+def test_a_control_plane_that_was_killed_is_not_reached(
+    home: Home, admin: Admin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin.shutdown()
+    admin.server_close()
+    assert run(["problems"]) == 3
+    assert "does not answer" in capsys.readouterr().err
+
+
+def test_apply_sends_the_file_with_its_name_and_the_token(
+    admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin.answers["POST", "/v1/documents"] = (200, applied())
+    (tmp_path / "my routes.yaml").write_text("kind: VirtualService\n")
+    assert run(["apply", "-f", "my routes.yaml", "-n", "shop"]) == 0
+    _, _, query, headers, body = admin.asked[0]
+    assert unquote(headers["x-weft-source"]) == "my routes.yaml"
+    assert headers["authorization"] == "Bearer secret"
+    assert query == {"namespace": ["shop"]}
+    assert body == "kind: VirtualService\n"
+    assert capsys.readouterr().out == "VirtualService default/reviews created\n"
+
+
+def test_apply_checks_every_file_before_it_writes_one(
+    admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin.answers["POST", "/v1/documents"] = (422, {"error": "nothing was changed", "problems": [PROBLEM]})
+    for name in ("a.yaml", "b.yml", "c.json", "ignored.txt"):
+        (tmp_path / name).write_text("x: 1\n")
+    assert run(["apply", "-f", "."]) == 1
+    assert [query["dry_run"] for _, _, query, _, _ in admin.asked] == [["1"]]
+    told = capsys.readouterr().err
+    for part in ("routes.yaml:7", "spec.hostz", "unknown field", "expected one of hosts", "'hosts'", "nothing was"):
+        assert part in told
+
+
+@pytest.mark.parametrize(
+    ("wait", "code", "told"),
+    [
+        ({"confirmed": ["a.default", "b.default"], "nacked": [], "pending": []}, 0, "confirmed by 2 proxies"),
+        ({"confirmed": [], "nacked": [], "pending": ["slow.default"]}, 4, "not confirmed in time: slow.default"),
+        (
+            {
+                "confirmed": [],
+                "nacked": [
+                    {
+                        "proxy": "a.default",
+                        "type": "RouteConfiguration",
+                        "resource": "outbound",
+                        "message": "bad regex",
+                        "origins": [{"source": "r.yaml", "line": 4}],
+                    }
+                ],
+                "pending": [],
+            },
+            1,
+            "a.default refused RouteConfiguration outbound: bad regex\n    because of r.yaml:4",
+        ),
+    ],
+)
+def test_apply_wait_says_what_the_proxies_said(
+    admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str], wait: Any, code: int, told: str
+) -> None:
+    admin.answers["POST", "/v1/documents"] = (200, applied(wait=wait))
+    (tmp_path / "r.yaml").write_text("x: 1\n")
+    assert run(["apply", "-f", "r.yaml", "--wait", "--timeout", "7"]) == code
+    assert 6 < float(admin.asked[0][2]["wait"][0]) <= 7
+    assert told in capsys.readouterr().err
+
+
+def test_a_dry_run_shows_the_difference(admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = applied("configured")
+    answer["documents"][0]["diff"] = "-old\n+new"
+    admin.answers["POST", "/v1/documents"] = (200, answer)
+    (tmp_path / "r.yaml").write_text("x: 1\n")
+    assert run(["apply", "-f", "r.yaml", "--dry-run", "--wait"]) == 0
+    assert admin.asked[0][2] == {"namespace": ["default"], "dry_run": ["1"]}
+    assert "configured (dry run)\n-old\n+new\n" in capsys.readouterr().out
+
+
+def test_delete_by_name_and_by_file(admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = "/v1/documents/VirtualService/default/reviews"
+    admin.answers["DELETE", path] = (200, applied("deleted"))
+    assert run(["delete", "vs", "reviews"]) == 0
+    text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: reviews}\nspec:\n"
+    (tmp_path / "r.yaml").write_text(text + "  hosts: [reviews]\n  http: [{route: [{destination: {host: reviews}}]}]\n")
+    assert run(["delete", "-f", "r.yaml"]) == 0
+    assert [(method, asked) for method, asked, *_ in admin.asked] == [("DELETE", path)] * 2
+    assert run(["delete", "vs", "other"]) == 1
+    assert "there is no such document" in capsys.readouterr().err
+    assert run(["delete", "vs", "other", "--ignore-not-found"]) == 0
+    assert run(["delete", "vs"]) == 2
+    assert run(["delete"]) == 2
+
+
+def test_get_shows_a_table_or_values(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    document = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "reviews", "namespace": "default"},
+        "spec": {"ports": [{"port": 9080, "name": "http"}], "selector": {"app": "reviews"}},
+    }
+    admin.answers["GET", "/v1/documents"] = (200, {"documents": [document]})
+    assert run(["get", "svc"]) == 0
+    assert admin.asked[0][2] == {"kind": ["Service"], "namespace": ["default"]}
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == ["NAME", "TYPE", "PORTS", "SELECTOR", "SOURCE"]
+    assert shown[1].split() == ["reviews", "ClusterIP", "9080/http", "app=reviews"]
+    assert run(["get", "svc", "reviews", "-A", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metadata"]["name"] == "reviews"
+    assert run(["get", "svc", "-o", "yaml"]) == 0
+    assert "selector:\n      app: reviews" in capsys.readouterr().out
+
+
+def test_get_of_nothing(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    admin.answers["GET", "/v1/documents"] = (200, {"documents": []})
+    assert run(["get", "services"]) == 0
+    assert "no services in namespace default" in capsys.readouterr().err
+    assert run(["get", "services", "x"]) == 1
+    assert run(["get", "servics"]) == 2
+    assert "did you mean 'services'" in capsys.readouterr().err
+
+
+def test_get_workloads(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    workload = {
+        "name": "web",
+        "namespace": "default",
+        "service_account": "web",
+        "labels": {"app": "web"},
+        "ports": [{"port": 80, "inbound": {"host": "127.0.0.1", "port": 4000}}],
+        "gateway": None,
+        "state": "healthy",
+        "connected": True,
+    }
+    admin.answers["GET", "/v1/workloads"] = (200, {"workloads": [workload]})
+    assert run(["get", "workloads"]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row == ["default", "web", "healthy", "80@127.0.0.1:4000", "web", "app=web", "yes"]
+    assert run(["get", "workload", "other"]) == 1
+
+
+def test_proxy_status_tells_who_lags_and_who_refuses(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    def status(name: str, acked: int, rejected: int) -> dict[str, Any]:
+        routes = {"type": "RouteConfiguration", "sent": 2, "acked": 1, "rejected": rejected}
+        return {
+            "name": name,
+            "connected": time.time() - 130,
+            "certificate_expires": time.time() + 7300,
+            "revision": 5,
+            "revision_acked": acked,
+            "bytes_sent": 1234,
+            "types": [routes],
+            "last_nack": {"type": "RouteConfiguration", "resource": "outbound", "message": "no"} if rejected else None,
+        }
+
+    found = [status("a.default", 5, 0), status("b.default", 4, 0), status("c.default", 5, 1)]
+    admin.answers["GET", "/v1/proxies"] = (200, {"proxies": found})
+    assert run(["proxy", "status"]) == 0
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[1] == ["a.default", "in", "sync", "5", "-", "-", "-", "1/2", "-", "1,234", "2m", "2h"]
+    assert rows[2][1] == "pending"
+    assert rows[3][1] == "refuses"
+    assert "c.default refused RouteConfiguration outbound: no" in out
+
+
+def test_proxy_config_shows_tables(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    route = {
+        "match": {"safeRegex": {"regex": "/a.*"}, "headers": [{}]},
+        "route": {"weightedClusters": {"clusters": [{"name": "v1", "weight": 90}, {"name": "v3", "weight": 10}]}},
+        "metadata": {"filterMetadata": {"weft": {"src": "r.yaml:3"}}},
+    }
+    routes = {"name": "outbound", "virtualHosts": [{"domains": ["reviews:9080", "reviews"], "routes": [route]}]}
+    endpoint = {"endpoint": {"address": {"socketAddress": {"address": "127.0.0.1", "portValue": 80}}}}
+    answer = {
+        "proxy": "web.default",
+        "revision": 3,
+        "clusters": [{"name": "c", "type": "EDS", "lbPolicy": "LEAST_REQUEST", "transportSocket": {}}],
+        "endpoints": [{"clusterName": "c", "endpoints": [{"lbEndpoints": [endpoint]}]}, {"clusterName": "empty"}],
+        "listeners": [{"name": "l", "address": endpoint["endpoint"]["address"], "filterChains": [{}]}],
+        "routes": [routes],
+        "secrets": [],
+    }
+    admin.answers["GET", "/v1/proxies/web/config/all"] = (200, answer)
+    assert run(["proxy", "config", "web"]) == 0
+    out = capsys.readouterr()
+    assert "outbound  reviews (+1)  ~ /a.* +1 headers  v1:90 v3:10  r.yaml:3" in out.out
+    assert "c        127.0.0.1:80  HEALTHY" in out.out
+    assert "empty    (none)" in out.out
+    assert "no secrets" in out.err
+    assert run(["proxy", "config", "web", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == answer
+    assert run(["proxy", "config", "web", "cluster"]) == 2
+
+
+def test_problems_are_listed_and_make_the_exit_code(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    admin.answers["GET", "/v1/problems"] = (200, {"problems": [PROBLEM]})
+    assert run(["problems"]) == 1
+    assert "routes.yaml:7: error: spec.hostz: unknown field" in capsys.readouterr().err
+    admin.answers["GET", "/v1/problems"] = (200, {"problems": [{**PROBLEM, "severity": "warning"}]})
+    assert run(["problems", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["line"] == 7
+
+
+def test_token_create_prints_the_command_for_the_other_host(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {"token": "weft-abc", "fingerprint": "sha256:00", "expires": 1.0, "agent_api": "10.0.0.1:15013"}
+    admin.answers["POST", "/v1/tokens"] = (200, answer)
+    assert run(["token", "create", "--service-account", "reviews", "--ttl", "60"]) == 0
+    assert json.loads(admin.asked[0][4]) == {"namespace": "default", "service_account": "reviews", "ttl": 60.0}
+    out = capsys.readouterr().out
+    for part in ("--control-plane 10.0.0.1:15013", "--token weft-abc", "--ca-fingerprint sha256:00", "reviews"):
+        assert part in out

@@ -23,7 +23,7 @@ from weft.settings.home import Home
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address of the xDS server and the agent API.")
 @click.option("--advertise", default="", help="Host that agents elsewhere are told.  [default: where they came to]")
 @click.option("--admin-port", type=click.IntRange(0, 65535), help="Port of the admin API, always on loopback.")
-@click.option("--xds-port", type=click.IntRange(0, 65535), help="Port of the xDS server.")
+@click.option("--xds-port", type=click.IntRange(0, 65535), help="Port of the xDS server; 0: any free one, kept over restarts.")
 @click.option("--agent-port", type=click.IntRange(0, 65535), help="Port of the agent API (TLS).")
 @click.option(
     "--outbound",
@@ -31,6 +31,20 @@ from weft.settings.home import Home
     default="ALLOW_ANY",
     show_default=True,
     help="What sidecars do with hosts that no document names.",
+)
+@click.option(
+    "--lease",
+    type=click.FloatRange(1, 3600),
+    default=15.0,
+    show_default=True,
+    help="Seconds for which a registration lasts unless its agent renews it.",
+)
+@click.option(
+    "--certificate-ttl",
+    type=click.FloatRange(4, 30 * 86400),
+    default=86400.0,
+    show_default=True,
+    help="Seconds for which workload certificates are valid; they are renewed at half of it.",
 )
 def serve(
     *,
@@ -43,6 +57,8 @@ def serve(
     xds_port: int | None,
     agent_port: int | None,
     outbound: str,
+    lease: float,
+    certificate_ttl: float,
 ) -> int:
     """Run the control plane.
 
@@ -61,5 +77,7 @@ def serve(
         xds_port=xds_port,
         agent_port=agent_port,
         outbound=outbound,
+        lease=lease,
+        certificate_ttl=certificate_ttl,
     )
     return run_serve(options)

@@ -29,6 +29,8 @@ class ServeOptions:
     xds_port: int | None
     agent_port: int | None
     outbound: str
+    lease: float
+    certificate_ttl: float
 
 
 def serve_settings(options: ServeOptions) -> ServeSettings:
@@ -49,6 +51,8 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         admin_port=options.admin_port,
         xds_port=options.xds_port,
         agent_api_port=options.agent_port,
+        lease=options.lease,
+        certificate_ttl=options.certificate_ttl,
     )
 
 

@@ -29,16 +29,20 @@ class Ports:
         self._remembered = _read(path)
 
     async def bind(self, name: str, host: str, wanted: int | None, usual: int) -> socket.socket:
-        """A bound socket: at `wanted`, or (None) at the remembered port, the usual one, or any free one.
+        """A bound socket: at `wanted`; if that is None, at the remembered port, the usual one, or any free one; if it
+        is 0, at the remembered port or any free one.
 
         A remembered port that is taken is an error while registered workloads expect it (`awaited`). ServeError.
         """
-        if wanted is not None:
+        if wanted:
             bound = _bind(host, wanted)
             if bound is None:
                 raise ServeError(f"port {wanted} on {host} is in use; choose another for {name}, or 0 for any free one")
         else:
-            bound = await self._bind_known(name, host) or _bind(host, usual) or _bind(host, 0)
+            bound = await self._bind_known(name, host)
+            if bound is None and wanted is None:
+                bound = _bind(host, usual)
+            bound = bound or _bind(host, 0)
             if bound is None:
                 raise ServeError(f"no port is free on {host}")
         self._chosen[name] = bound.getsockname()[1]

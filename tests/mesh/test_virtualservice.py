@@ -327,3 +327,18 @@ def test_a_host_that_names_no_service_or_only_tcp_is_told() -> None:
         ("unknown-host", "spec.hosts[0]"),
     ]
     assert short(mesh.ask("web/")) == "v1"
+
+
+def test_who_names_a_host_beats_a_wildcard_even_one_of_the_callers_namespace() -> None:
+    wildcard = virtual("  - directResponse: {status: 418}\n", namespace="far", hosts="'*.svc.cluster.local'")
+    mesh = Compiled(SERVICES, wildcard, virtual(to("v1")))
+    caller = workload("c", namespace="far")
+    assert (short(mesh.ask("web.default/", caller)), short(mesh.ask("other.default/", caller))) == ("v1", "418")
+
+
+def test_a_bare_host_means_port_80_or_the_only_port() -> None:
+    mixed = service("mixed", 8080).replace("  - {name: http-8080", "  - {name: tcp, port: 5432}\n  - {name: http-8080")
+    mesh = Compiled(SERVICES, mixed)
+    urls = ("two/", "two:81/", "two:82/", "web/", "mixed/", "mixed:8080/")
+    found = [short(mesh.ask(url)) for url in urls]
+    assert found == ["two:80", "two:81", "passthrough", "web:9080", "passthrough", "mixed:8080"]

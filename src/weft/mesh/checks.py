@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from weft.mesh.catalog import Catalog
-from weft.mesh.claims import MeshRoutes, NamespaceRoutes, RouteDocument
+from weft.mesh.claims import MeshRoutes, NamespaceRoutes, RouteDocument, decide
 from weft.mesh.conversion import convert
 from weft.mesh.converted import MESH
 from weft.mesh.destinationrule import DestinationRules
@@ -38,20 +38,22 @@ def route_problems(
 
 def _mesh_uses(routes: MeshRoutes, catalog: Catalog) -> Iterable[tuple[RouteDocument, int, str]]:
     for namespace in routes.namespaces.values():
-        for host in namespace.hosts:
-            for name, port in _ports(namespace, catalog, host):
-                for document in namespace.documents(name, port):
-                    yield document, port, MESH
+        for host, claims in namespace.hosts.items():
+            for port in _ports(namespace, catalog, host):
+                in_force, _ = decide(claim for claim in claims if claim.port in (0, port))
+                yield from ((claim.document, port, MESH) for claim in in_force)
 
 
-def _ports(namespace: NamespaceRoutes, catalog: Catalog, host: str) -> Iterable[tuple[str, int]]:
-    """The service ports that a claimed host stands for; HTTP's port for a host outside."""
+def _ports(namespace: NamespaceRoutes, catalog: Catalog, host: str) -> Iterable[int]:
+    """The ports of the services that a claimed host stands for, and HTTP's for a host outside."""
+    ports = {HTTP_PORT} if host in namespace.outside else set()
     service = catalog.services.get(host)
     if service is not None:
-        return [(host, port.number) for port in service.ports]
-    outside = [(host, HTTP_PORT)] if host in namespace.outside else []
-    covered = [item for item in catalog.services.values() if host in namespace.wildcards and covers(host, item.host)]
-    return [*outside, *((item.host, port.number) for item in covered for port in item.ports)]
+        ports.update(port.number for port in service.ports)
+    elif host in namespace.wildcards:
+        covered = (item for item in catalog.services.values() if covers(host, item.host))
+        ports.update(port.number for item in covered for port in item.ports)
+    return sorted(ports)
 
 
 def _gateway_uses(gateways: Gateways) -> Iterable[tuple[RouteDocument, int, str]]:

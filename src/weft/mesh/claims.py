@@ -75,18 +75,18 @@ class NamespaceRoutes:
     wildcards: tuple[str, ...]
     outside: tuple[str, ...]
 
-    def on(self, host: str, port: int) -> tuple[Claim, ...]:
-        """All claims on a port of a service; an exact host comes before wildcards, the longest of these first."""
-        exact = tuple(claim for claim in self.hosts.get(host, ()) if claim.port in (0, port))
-        if exact or not self.wildcards:
-            return exact
-        pattern = best_match(self.wildcards, host)
-        return self.hosts[pattern] if pattern is not None else ()
+    def named(self, host: str, port: int) -> tuple[RouteDocument, ...]:
+        """The documents in force that name the host itself."""
+        return _winners(claim for claim in self.hosts.get(host, ()) if claim.port in (0, port))
 
-    def documents(self, host: str, port: int) -> tuple[RouteDocument, ...]:
-        """The documents in force on a port of a service."""
-        claims = self.on(host, port)
-        return tuple(claim.document for claim in decide(claims)[0]) if claims else ()
+    def covering(self, host: str) -> tuple[RouteDocument, ...]:
+        """The documents in force on the longest wildcard that covers the host."""
+        pattern = best_match(self.wildcards, host) if self.wildcards else None
+        return _winners(self.hosts[pattern]) if pattern is not None else ()
+
+
+def _winners(claims: Iterable[Claim]) -> tuple[RouteDocument, ...]:
+    return tuple(claim.document for claim in decide(claims)[0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,13 +99,14 @@ class MeshRoutes:
     problems: tuple[Problem, ...] = ()
 
     def documents(self, caller: str, service: Service, port: int) -> tuple[RouteDocument, ...]:
-        """The documents in force for callers in namespace `caller` on a port of a service."""
-        for namespace in dict.fromkeys((caller, service.namespace)):
-            routes = self.namespaces.get(namespace)
-            found = routes.documents(service.host, port) if routes else ()
-            if found:
-                return found
-        return ()
+        """The documents in force for callers in namespace `caller` on a port of a service: those that name it before
+        wildcards, and the caller's before the service's."""
+        spaces = [
+            self.namespaces[name] for name in dict.fromkeys((caller, service.namespace)) if name in self.namespaces
+        ]
+        named = (routes.named(service.host, port) for routes in spaces)
+        covering = (routes.covering(service.host) for routes in spaces)
+        return next((found for found in (*named, *covering) if found), ())
 
 
 def build_mesh_routes(documents: tuple[RouteDocument, ...], catalog: Catalog) -> MeshRoutes:

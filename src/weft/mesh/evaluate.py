@@ -55,7 +55,7 @@ def evaluate(view: SidecarView | OutboundView | GatewayView, request: Request) -
         missing = Verdict(status=404)
     else:
         outbound = view.outbound if isinstance(view, SidecarView) else view
-        found = virtual_host_of(outbound.virtual_hosts, request.host, request.port)
+        found = virtual_host_of(outbound.virtual_hosts, request.host, request.port, outbound.tunnels)
         missing = Verdict(passthrough=True) if outbound.allow_any else Verdict(status=502)
     if found is None:
         return missing

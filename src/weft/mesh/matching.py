@@ -11,6 +11,7 @@ import re2  # type: ignore[import-untyped]  # ships no types
 
 from weft.mesh.hosts import clean_host, covers, specificity
 from weft.mesh.routes import NamedMatch, PathRewrite, RequestMatch, TextMatch, VirtualHost
+from weft.mesh.views import Tunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,12 @@ def request_matches(match: RequestMatch, request: Request) -> bool:
     return all(_named_matches(condition, query) for condition in match.query)
 
 
-def virtual_host_of(hosts: Iterable[VirtualHost], host: str, port: int) -> VirtualHost | None:
+def virtual_host_of(
+    hosts: Iterable[VirtualHost], host: str, port: int, tunnels: Iterable[Tunnel] = ()
+) -> VirtualHost | None:
     """The virtual host with the most specific domain for `host`, among those of `port` (0: any) or of every port.
 
-    Without a port in the request (`port` 0) a host of port 80 counts, or the only one there is.
+    Without a port in the request (`port` 0) a host of port 80 counts, or the only one there is, `tunnels` included.
     """
     host = clean_host(host)
     found: list[tuple[tuple[int, int], VirtualHost]] = []
@@ -108,7 +111,7 @@ def virtual_host_of(hosts: Iterable[VirtualHost], host: str, port: int) -> Virtu
         return None
     best = max(rank for rank, _ in found)
     named = [candidate for rank, candidate in found if rank == best]
-    if len(named) == 1:
+    if len(named) == 1 and (port or not any(host in tunnel.domains for tunnel in tunnels)):
         return named[0]
     return next((candidate for candidate in named if candidate.port == (port or 80)), None)
 

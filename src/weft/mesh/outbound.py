@@ -133,8 +133,10 @@ class _Compiler:
         """Hosts that are no services, routed by the callers' own namespace, on HTTP's port."""
         own = self.routes.namespaces.get(self.caller.namespace)
         found: list[VirtualHost] = []
-        for host in own.outside if own else ():
-            rules = self._rules(own.documents(host, HTTP_PORT) if own else (), HTTP_PORT)
+        if own is None:
+            return found
+        for host in own.outside:
+            rules = self._rules(own.named(host, HTTP_PORT), HTTP_PORT)
             found.append(self.memo.over(_outside_host, rules, host, upgrades_of(rules, self.targets)))
         return found
 

@@ -214,6 +214,7 @@ FORMS: Mapping[str, Form] = {
     "service-host": Form(read_service_host, "the host of a service, such as reviews or reviews.ns.svc.cluster.local"),
     "regex": Form(read_regex, "a regular expression in RE2 syntax (no look-around, no back references)"),
     "header-name": Form(_matching(_TOKEN, 256), "the name of an HTTP header, such as x-user"),
+    "cookie-name": Form(_matching(_TOKEN, 256), "the name of a cookie, such as user"),
     "header-value": Form(read_header_value, "text without line breaks and other control characters"),
     "label-key": Form(
         read_label_key, "a label key: letters, digits, '-', '_', '.', up to 63, with an optional prefix/"

@@ -62,6 +62,7 @@ ServiceHost = Annotated[str, Scalar("service-host")]
 Regex = Annotated[str, Scalar("regex")]
 """RE2 syntax: linear time, no look-around, no back references."""
 HeaderName = Annotated[str, Scalar("header-name")]
+CookieName = Annotated[str, Scalar("cookie-name")]
 HeaderValue = Annotated[str, Scalar("header-value")]
 """Text without control characters."""
 LabelKey = Annotated[str, Scalar("label-key")]

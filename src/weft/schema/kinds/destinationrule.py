@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from weft.schema.kinds.virtualservice import PortSelector
 from weft.schema.scalars import (
+    CookieName,
     Duration,
     HeaderName,
     HeaderValue,
@@ -28,7 +29,7 @@ UInt = Annotated[int, Range(0, 2**31 - 1)]
 class HttpCookie:
     """Hash on a cookie, made with this life if it is missing."""
 
-    name: HeaderName
+    name: CookieName
     path: HeaderValue = ""
     ttl: Duration
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from weft.agent.binary import envoy_version, find_envoy
-from weft.agent.envoy import end_of_log, limit_log
+from weft.agent.envoy import Envoy, EnvoyPlace, NotReadyError, end_of_log, limit_log
 from weft.agent.errors import AgentError
 from weft.agent.http import HttpError, Server, ask
 from weft.agent.parameters import ControlPlane, PortParameter, RunParameters, UpstreamParameter
@@ -22,6 +23,7 @@ from weft.agent.ports import PortAllocator, allocate_run_ports, allocating
 from weft.agent.processes import ProcessName, name_of, start_process, stop_now
 from weft.agent.sidecar_environment import sidecar_environment, upstream_variable
 from weft.agent.state import State, lock_directory, plan_digest, read_state, write_state
+from weft.model.workload import SocketAddress
 from weft.settings.home import Home
 
 
@@ -201,6 +203,37 @@ def test_envoy_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("WEFT_ENVOY", str(tmp_path / "none"))
     with pytest.raises(AgentError, match="WEFT_ENVOY"):
         find_envoy()
+
+
+async def test_an_envoy_that_is_slow_to_be_configured_is_waited_for(tmp_path: Path) -> None:
+    admin = tmp_path / "a.sock"
+    bootstrap = {"admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}}}
+    (tmp_path / "bootstrap.json").write_text(json.dumps(bootstrap))
+    names: list[ProcessName | None] = []
+    envoy = Envoy(EnvoyPlace(find_envoy(), tmp_path, admin), names.append)
+    envoy.start()
+    await envoy.wait_ready((), 15)
+    running = asyncio.create_task(envoy.run((), 0.05))
+    assert names[0] is not None
+    os.kill(names[0].pid, signal.SIGKILL)
+    async with asyncio.timeout(15):
+        await envoy.ready.changed(2)  # ready, not ready, ready again
+    assert envoy.ready.value
+    await envoy.stop(5)
+    await running
+    assert [name is None for name in names] == [False, True, False, True]
+    assert not admin.exists()
+
+
+async def test_missing_listeners_are_named(tmp_path: Path) -> None:
+    admin = tmp_path / "a.sock"
+    bootstrap = {"admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}}}
+    (tmp_path / "bootstrap.json").write_text(json.dumps(bootstrap))
+    envoy = Envoy(EnvoyPlace(find_envoy(), tmp_path, admin), lambda _: None)
+    envoy.start()
+    with pytest.raises(NotReadyError, match=r"does not listen on 127\.0\.0\.1:4"):
+        await envoy.wait_ready((SocketAddress("127.0.0.1", 4),), 3)
+    await envoy.stop(5)
 
 
 def test_envoys_log_is_bounded_and_shown(tmp_path: Path) -> None:

@@ -30,6 +30,10 @@ _LOG_CHECK = 30.0
 _ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "TZ")
 
 
+class NotReadyError(AgentError):
+    """Envoy runs, but does not serve yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class EnvoyPlace:
     """Which binary, in which directory (with ``bootstrap.json``), and where its admin socket is."""
@@ -85,7 +89,8 @@ class Envoy:
     async def wait_ready(self, listeners: tuple[SocketAddress, ...], timeout: float) -> None:
         """Wait until Envoy serves, listening on all of `listeners`.
 
-        Raises AgentError with the end of its log when it ends first, or with what is missing after `timeout` seconds.
+        Raises AgentError with the end of its log when it ends first, NotReadyError with what is missing after
+        `timeout` seconds.
         """
         process = self._process
         missing: tuple[str, ...] = ()
@@ -101,7 +106,7 @@ class Envoy:
                     await asyncio.sleep(_POLL)
         except TimeoutError as error:
             wanted = f"it does not listen on {', '.join(missing)}" if missing else "it has no configuration yet"
-            raise AgentError(
+            raise NotReadyError(
                 f"Envoy was not ready after {timeout:g} s: {wanted}; see `weft proxy status` and {self.place.log}"
             ) from error
         raise AgentError(f"Envoy ended while it started{self._how_it_ended()}")
@@ -125,10 +130,20 @@ class Envoy:
             delay = min(delay * 2, _LONGEST_DELAY)
             try:
                 self.start()
-                await self.wait_ready(listeners, timeout)
+                await self._wait_long(listeners, timeout)
                 _LOG.info("Envoy is back")
             except AgentError as error:
                 _LOG.warning("%s", error)
+
+    async def _wait_long(self, listeners: tuple[SocketAddress, ...], timeout: float) -> None:
+        """Wait until Envoy is ready or ends, and complain meanwhile: a control plane may be away for long."""
+        while True:
+            try:
+                await self.wait_ready(listeners, timeout)
+            except NotReadyError as error:
+                _LOG.warning("%s", error)
+            else:
+                return
 
     async def run_log_limit(self) -> None:
         """Keep Envoy's log from filling the disk, for ever."""

@@ -46,7 +46,11 @@ class Registration:
         """Register once, in the current state, and install the certificate that comes back."""
         fresh = make_key()
         self._tried = True
-        answer = await self._client.register(self._workload(self.state), fresh.csr)
+        try:
+            answer = await self._client.register(self._workload(self.state), fresh.csr)
+        except RefusedError:
+            self._tried = self.answer is not None
+            raise
         self._files.install(fresh.key, answer.issued)
         self.answer = answer
         return answer

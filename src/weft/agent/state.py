@@ -111,6 +111,7 @@ def stop_leftovers(home: Home, grace: float = 5.0) -> tuple[State, ...]:
             continue  # an agent has just adopted it
         try:
             stop_processes(state, grace)
+            home.socket(directory / "admin.sock").unlink(missing_ok=True)
             write_state(directory, _without_processes(state))
         finally:
             lock.release()

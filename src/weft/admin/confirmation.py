@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from weft.admin.parts import Parts
 from weft.model.origin import Origin
 
 LONGEST_WAIT = 600.0
+_SEEN_SECONDS = 2.0
+
+
+async def seen(parts: Parts, store_revision: int) -> None:
+    """Wait a moment until what was written can be read back; a write is not undone because that takes long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_SEEN_SECONDS):
+            await parts.collector.included(store_revision)
 
 
 async def confirmation(parts: Parts, store_revision: int, timeout: float) -> dict[str, object]:

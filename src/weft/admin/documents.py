@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from weft.admin.confirmation import LONGEST_WAIT, confirmation
+from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
 from weft.admin.parts import INTERNAL, Parts
 from weft.admin.replies import Refused, flag, key_json, problem_json, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
@@ -127,6 +127,7 @@ class Documents:
         revision = await self._parts.store.write(
             [Delete(BUCKET, entry.key), record], {(BUCKET, entry.key): entry.revision}
         )
+        await seen(self._parts, revision)
         answer = {
             "revision": revision,
             "documents": [{"key": key_json(key), "change": "deleted"}],
@@ -219,6 +220,8 @@ class Documents:
         found = [*warnings, *(one for one in await self._references(steps) if one.object in keys)]
         told: dict[str, object] = {"revision": revision}
         documents: list[dict[str, object]] = []
+        if not dry_run:
+            await seen(self._parts, revision)
         for step in steps:
             row: dict[str, object] = {"key": key_json(step.document.key), "change": step.change}
             if dry_run:

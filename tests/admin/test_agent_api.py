@@ -1,0 +1,328 @@
+"""The agent API: enrolment over the socket and over TLS, and everything that must be refused and recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import ssl
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from support.control import Rig
+from weft.admin import callers
+from weft.ca.authority import open_authority
+from weft.ca.tokens import create_token
+from weft.model.enrolment import RegisterRequest
+from weft.model.identity import SpiffeId
+from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadPort, WorkloadState
+
+WORKLOAD = Workload(
+    "reviews-v1",
+    "default",
+    "reviews",
+    (("app", "reviews"),),
+    (WorkloadPort(9080, SocketAddress("127.0.0.1", 9080), SocketAddress("127.0.0.1", 30001)),),
+)
+
+
+def new_request(uri: str = "", name: str = "") -> tuple[str, str]:
+    """A key and a signing request, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = [x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else []
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
+    if uri:
+        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
+        builder = builder.add_extension(names, critical=False)
+    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private.decode(), pem
+
+
+class Agent:
+    """Calls the agent API by the socket, or over TLS with a token and a certificate."""
+
+    def __init__(self, rig: Rig, directory: Path, *, local: bool = False, token: str = "", pem: str = "") -> None:
+        self.rig, self.local, self.token = rig, local, token
+        self.tls = ssl.create_default_context(cadata=rig.parts.authority.bundle)
+        if pem:
+            path = directory / "client.pem"
+            path.write_text(pem)
+            self.tls.load_cert_chain(path)
+
+    async def call(self, method: str, path: str, body: object = None, status: int = 200) -> Any:
+        """One call over a new connection; the answer's JSON."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        connector: aiohttp.BaseConnector
+        if self.local:
+            connector, base = aiohttp.UnixConnector(str(self.rig.home.agent_socket)), "http://local"
+        else:
+            connector, base = aiohttp.TCPConnector(ssl=self.tls), f"https://{self.rig.agents}"
+        data = msgspec.json.encode(body) if body is not None else b""
+        async with (
+            aiohttp.ClientSession(base, connector=connector) as session,
+            session.request(method, path, data=data, headers=headers) as response,
+        ):
+            text = await response.text()
+            assert response.status == status, text
+            return json.loads(text) if text else None
+
+    async def register(self, workload: Workload = WORKLOAD, status: int = 200, csr: str = "") -> Any:
+        """Register `workload`."""
+        return await self.call("POST", "/v1/workloads", RegisterRequest(workload, csr or new_request()[1]), status)
+
+
+@pytest.fixture
+def local(rig: Rig, tmp_path: Path) -> Agent:
+    return Agent(rig, tmp_path, local=True)
+
+
+async def certificate_for(rig: Rig, workload: Workload) -> str:
+    """Key and chain of a workload, as its agent would hold them."""
+    key, csr = new_request()
+    identity = SpiffeId("cluster.local", workload.namespace, workload.service_account)
+    return key + rig.parts.authority.issue(csr, identity, workload.proxy).chain
+
+
+async def refusals(rig: Rig) -> list[str]:
+    """What the audit says was refused."""
+    events = [event for event in await rig.audited() if event.outcome == "refused"]
+    assert len({problem.message for problem in rig.parts.audit.problems()}) >= min(1, len(events))
+    return [event.detail.split(":")[0] for event in events]
+
+
+async def test_the_life_of_a_workload_on_the_socket(rig: Rig, local: Agent) -> None:
+    answer = await local.register()
+    leaf = x509.load_pem_x509_certificates(answer["issued"]["chain"].encode())[0]
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [name.value for name in names] == ["spiffe://cluster.local/ns/default/sa/reviews"]
+    assert answer["xds"] == "127.0.0.1:1"
+    assert answer["lease"] == 15.0
+    assert rig.parts.collector.snapshot.workloads == (WORKLOAD,), "known before the proxy connects"
+    revision = (await rig.store.list("workloads"))[0]
+    await local.register()
+    assert (await rig.store.list("workloads"))[0] == revision, "registering again changes nothing"
+    path = "/v1/workloads/default/reviews-v1"
+    assert await local.call("POST", f"{path}/lease", {"state": "healthy"}) == {"lease": 15.0}
+    stored = json.loads((await rig.store.list("workloads"))[1][0].value)
+    assert stored["state"] == "healthy"
+    before = dict(await rig.store.leases())
+    revision = (await rig.store.list("workloads"))[0]
+    await local.call("POST", f"{path}/lease", {"state": "healthy"})
+    assert (await rig.store.list("workloads"))[0] == revision, "a plain renewal is no write"
+    assert (await rig.store.leases())["default/reviews-v1"] > before["default/reviews-v1"]
+    issued = await local.call("POST", f"{path}/certificate", {"csr": new_request()[1]})
+    assert issued["not_after"] > answer["issued"]["not_before"]
+    assert await local.call("POST", f"{path}/drain?wait=5") == {"confirmed": True, "pending": []}
+    assert rig.parts.collector.snapshot.workloads[0].state is WorkloadState.DRAINING
+    await local.call("POST", f"{path}/lease", {"state": "healthy"})
+    assert json.loads((await rig.store.list("workloads"))[1][0].value)["state"] == "draining", "no way back"
+    await local.call("DELETE", path, status=204)
+    assert (await rig.store.list("workloads"))[1] == ()
+    assert (await local.call("POST", f"{path}/lease", {"state": "healthy"}, 404))["code"] == "not-registered"
+
+
+async def test_joining_with_a_token_and_going_on_with_the_certificate(rig: Rig, tmp_path: Path) -> None:
+    token = await create_token(rig.store, "default", "reviews")
+    key, csr = new_request()
+    answer = await Agent(rig, tmp_path, token=token.text).register(csr=csr)
+    assert answer["xds"] == "127.0.0.1:1"
+    own = Agent(rig, tmp_path, pem=key + answer["issued"]["chain"])
+    path = "/v1/workloads/default/reviews-v1"
+    await own.call("POST", f"{path}/lease", {"state": "healthy"})
+    await own.call("POST", f"{path}/certificate", {"csr": new_request()[1]})
+    await own.register()
+    again = await Agent(rig, tmp_path, token=token.text).register(status=401)
+    assert again["code"] == "token-refused"
+    assert token.text not in json.dumps(again)
+    await own.call("DELETE", path, status=204)
+    assert await refusals(rig) == ["token-refused"]
+    event = next(event for event in await rig.audited() if event.outcome == "refused")
+    assert "token-reused" in event.detail
+    assert token.text not in msgspec.json.encode(await rig.audited()).decode()
+
+
+async def test_tokens_that_do_not_fit(rig: Rig, tmp_path: Path) -> None:
+    other = await create_token(rig.store, "default", "ratings")
+    expired = await create_token(rig.store, "default", "reviews", 0.001)
+    elsewhere = await create_token(rig.store, "other", "reviews")
+    await asyncio.sleep(0.01)
+    codes = []
+    for token, status in (("", 401), ("guess", 401), (expired.text, 401), (other.text, 403), (elsewhere.text, 403)):
+        codes.append((await Agent(rig, tmp_path, token=token).register(status=status))["code"])
+    wanted = ["token-required", "token-refused", "token-refused", "token-for-another", "token-for-another"]
+    assert codes == wanted
+    assert sorted(await refusals(rig)) == sorted(wanted)
+    assert (await rig.store.list("workloads"))[1] == ()
+
+
+async def test_a_token_lets_one_of_many_in(rig: Rig, tmp_path: Path) -> None:
+    token = await create_token(rig.store, "default", "reviews")
+
+    async def attempt(number: int) -> bool:
+        agent = Agent(rig, tmp_path, token=token.text)
+        try:
+            await agent.register(dataclasses.replace(WORKLOAD, name=f"w{number}"))
+        except AssertionError:
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*(attempt(number) for number in range(8)))) == 1
+    assert len((await rig.store.list("workloads"))[1]) == 1
+
+
+async def test_a_certificate_acts_for_its_own_workload_only(rig: Rig, tmp_path: Path, local: Agent) -> None:
+    sibling = dataclasses.replace(WORKLOAD, name="reviews-v2")
+    await local.register()
+    await local.register(sibling)
+    agent = Agent(rig, tmp_path, pem=await certificate_for(rig, WORKLOAD))
+    path = "/v1/workloads/default/reviews-v2"
+    for method, tail, body in (
+        ("POST", "/lease", {"state": "draining"}),
+        ("POST", "/certificate", {"csr": new_request()[1]}),
+        ("POST", "/drain", None),
+        ("DELETE", "", None),
+    ):
+        assert (await agent.call(method, path + tail, body, 403))["code"] == "not-your-workload"
+    assert (await agent.register(sibling, 403))["code"] == "not-your-workload"
+    promoted = dataclasses.replace(WORKLOAD, service_account="admin")
+    assert (await agent.register(promoted, 403))["code"] == "not-your-workload"
+    assert (await agent.call("POST", "/v1/workloads/other/reviews-v1/lease", {"state": "healthy"}, 403))["code"]
+    assert set(await refusals(rig)) == {"not-your-workload"}
+    assert len(await refusals(rig)) == 7
+    assert {one.state for one in rig.parts.collector.snapshot.workloads} == {WorkloadState.STARTING}
+
+
+async def test_a_name_changes_hands_only_when_its_lease_is_over(rig: Rig, tmp_path: Path, local: Agent) -> None:
+    await local.register()
+    thief = dataclasses.replace(WORKLOAD, service_account="thief")
+    assert (await local.register(thief, 409))["code"] == "name-taken"
+    token = await create_token(rig.store, "default", "thief")
+    assert (await Agent(rig, tmp_path, token=token.text).register(thief, 409))["code"] == "name-taken"
+    old = Agent(rig, tmp_path, pem=await certificate_for(rig, WORKLOAD))
+    await rig.store.extend({"default/reviews-v1": 1.0})
+    await local.register(thief)
+    body = {"state": "healthy"}
+    assert (await old.call("POST", "/v1/workloads/default/reviews-v1/lease", body, 403))["code"] == "not-your-workload"
+
+
+async def test_no_certificate_no_act(rig: Rig, tmp_path: Path, local: Agent) -> None:
+    await local.register()
+    token = await create_token(rig.store, "default", "reviews")
+    agent = Agent(rig, tmp_path, token=token.text)
+    path = "/v1/workloads/default/reviews-v1"
+    for tail in ("/lease", "/certificate", "/drain"):
+        body = {"state": "healthy"} if tail == "/lease" else {"csr": ""}
+        assert (await agent.call("POST", path + tail, body, 401))["code"] == "certificate-required"
+    assert (await agent.call("DELETE", path, None, 401))["code"] == "certificate-required"
+
+
+async def test_certificates_of_others_end_the_handshake(rig: Rig, tmp_path: Path) -> None:
+    stranger = open_authority(tmp_path / "other-ca")
+    key, csr = new_request()
+    issued = stranger.issue(csr, SpiffeId("cluster.local", "default", "reviews"), WORKLOAD.proxy)
+    agent = Agent(rig, tmp_path, pem=key + issued.chain)
+    with pytest.raises((aiohttp.ClientError, ssl.SSLError, ConnectionError)):
+        await agent.call("POST", "/v1/workloads/default/reviews-v1/lease", {"state": "healthy"})
+
+
+async def test_tls_1_3_only(rig: Rig, tmp_path: Path) -> None:
+    agent = Agent(rig, tmp_path)
+    agent.tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
+        await agent.call("GET", "/v1/trust-bundle")
+
+
+async def test_the_trust_bundle_is_for_everyone(rig: Rig) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"https://{rig.agents}/v1/trust-bundle", ssl=context) as response,
+    ):
+        assert await response.text() == rig.parts.authority.bundle
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("spiffe://cluster.local/ns/default/sa/admin", ""),
+        ("spiffe://other.example/ns/default/sa/reviews", ""),
+        ("", "productpage-v1.default"),
+    ],
+)
+async def test_a_request_for_another_name_is_refused(rig: Rig, local: Agent, uri: str, name: str) -> None:
+    answer = await local.register(status=403, csr=new_request(uri, name)[1])
+    assert answer["code"].startswith("csr-")
+    assert await refusals(rig) == [answer["code"]]
+    assert (await rig.store.list("workloads"))[1] == ()
+
+
+async def test_the_control_planes_own_identity_is_taken(rig: Rig, tmp_path: Path, local: Agent) -> None:
+    impostor = dataclasses.replace(WORKLOAD, namespace="weft-system", service_account="weft-control-plane")
+    assert (await local.register(impostor, 403))["code"] == "reserved-identity"
+    token = await create_token(rig.store, "weft-system", "weft-control-plane")
+    assert (await Agent(rig, tmp_path, token=token.text).register(impostor, 403))["code"] == "reserved-identity"
+
+
+async def test_a_remote_workload_does_not_become_a_gateway(rig: Rig, tmp_path: Path) -> None:
+    binding = GatewayBinding("public", "127.0.0.1")
+    token = await create_token(rig.store, "default", "reviews")
+    wanting = dataclasses.replace(WORKLOAD, gateway=binding)
+    answer = await Agent(rig, tmp_path, token=token.text).register(wanting, 403)
+    assert answer["code"] == "not-the-gateways-account"
+    token = await create_token(rig.store, "default", "public")
+    rightful = dataclasses.replace(wanting, service_account="public")
+    await Agent(rig, tmp_path, token=token.text).register(rightful)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "Bad_Name"},
+        {"name": "x" * 64},
+        {"namespace": "../etc"},
+        {"service_account": "a/b"},
+        {"labels": (("b", "1"), ("a", "2"))},
+        {"labels": (("a", "x y"),)},
+        {"ports": (WorkloadPort(0, SocketAddress("127.0.0.1", 1), SocketAddress("127.0.0.1", 1)),)},
+        {"ports": (WorkloadPort(1, SocketAddress("evil.example", 1), SocketAddress("127.0.0.1", 1)),)},
+        {"ports": WORKLOAD.ports * 2},
+        {"ports": WORKLOAD.ports * 100},
+        {"uses": ("a b",)},
+        {"gateway": GatewayBinding("x/y", "127.0.0.1")},
+    ],
+)
+async def test_what_a_registration_may_not_say(rig: Rig, local: Agent, change: dict[str, Any]) -> None:
+    answer = await local.register(dataclasses.replace(WORKLOAD, **change), 400)
+    assert answer["code"] == "bad-workload"
+    assert next(iter(change)) in answer["error"]
+    assert (await rig.store.list("workloads"))[1] == ()
+
+
+async def test_bad_bodies(rig: Rig, local: Agent) -> None:
+    wrong: tuple[object, ...] = ({}, {"workload": 1, "csr": ""}, [])
+    for body in wrong:
+        assert (await local.call("POST", "/v1/workloads", body, 400))["code"] == "bad-body"
+    assert (await local.register(csr="nonsense", status=403))["code"] == "csr-malformed"
+    await local.register()
+    path = "/v1/workloads/default/reviews-v1"
+    assert (await local.call("POST", f"{path}/lease", {"state": "gone"}, 400))["code"] == "bad-body"
+    assert (await local.call("POST", "/v1/workloads", "x" * 300_000, 413))["code"] == "too-large"
+    assert (await local.call("POST", f"{path}/drain?wait=1e9", None, 400))["code"] == "bad-parameter"
+
+
+async def test_the_socket_is_private(rig: Rig, local: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rig.home.agent_socket.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setattr(callers, "_peer_uid", lambda _: 4242)
+    assert (await local.register(status=403))["code"] == "wrong-user"

@@ -1,0 +1,99 @@
+"""A control plane's APIs in this process: memory store, real CA, collector, hub, build loop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from weft.admin.agents import AgentApi
+from weft.admin.api import admin_application
+from weft.admin.audit import Audit
+from weft.admin.parts import EnrolmentSettings, Parts
+from weft.admin.server import serving
+from weft.ca.authority import open_authority
+from weft.controlplane.builds import Builds
+from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.ports import bind_agent_socket
+from weft.discovery.compiler import MeshCompiler
+from weft.discovery.hub import Hub
+from weft.mesh.model import Mesh
+from weft.model.problem import Problem
+from weft.model.snapshot import MeshSettings
+from weft.settings.home import Home
+from weft.sources.collector import Collector
+from weft.sources.files import FilesSource
+from weft.sources.stored import StoredSource
+from weft.sources.workloads import WorkloadsSource
+from weft.store.memory import MemoryStore
+
+TOKEN = "the-admin-token"
+
+
+@dataclass
+class Rig:
+    """What tests talk to. `admin` is the admin API's base URL, `agents` the TLS agent API's ``HOST:PORT``."""
+
+    parts: Parts
+    home: Home
+    files: Path
+    store: MemoryStore
+    admin: str
+    agents: str
+    faults: list[Problem]
+
+    def session(self, **headers: str) -> aiohttp.ClientSession:
+        """A client of the admin API with the right token unless `headers` say otherwise."""
+        return aiohttp.ClientSession(self.admin, headers={"Authorization": f"Bearer {TOKEN}", **headers})
+
+    async def audited(self) -> list[Any]:
+        """The audit, latest first."""
+        return list(await self.parts.audit.events())
+
+
+def _bound() -> socket.socket:
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    return listener
+
+
+@contextlib.asynccontextmanager
+async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
+    home = Home(tmp_path / "home")
+    home.control_plane.mkdir(parents=True, mode=0o700)
+    files = tmp_path / "mesh"
+    files.mkdir()
+    store = MemoryStore()
+    authority = open_authority(home.ca)
+    source = FilesSource([files], poll=0.02)
+    collector = Collector([source, StoredSource(store), WorkloadsSource(store)], MeshSettings())
+    audit = Audit(store)
+    hub: Hub[Mesh] = Hub(MeshCompiler(), audit.told)
+    builds = Builds(collector, hub)
+    certificates = ServerCertificates(authority, (), home.control_plane, 3600)
+    """Everything, running."""
+    faults: list[Problem] = []
+    admin, agents = _bound(), _bound()
+    where = f"127.0.0.1:{agents.getsockname()[1]}"
+    enrolment = EnrolmentSettings("127.0.0.1:1", where, "spiffe://cluster.local/ns/x/sa/y", 15.0, 3600.0)
+    parts = Parts(
+        store, authority, collector, hub, audit, builds.compiled, enrolment, source.contents, lambda: tuple(faults)
+    )
+    api = AgentApi(parts)
+    tasks = [asyncio.create_task(one.run()) for one in (collector, builds, audit)]
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(admin_application(parts, TOKEN), admin))
+        await stack.enter_async_context(serving(api.application(local=False), agents, certificates.tls))
+        local = stack.enter_context(bind_agent_socket(home))
+        await stack.enter_async_context(serving(api.application(local=True), local))
+        async with asyncio.timeout(10):
+            await builds.compiled.changed(0)
+        yield Rig(parts, home, files, store, f"http://127.0.0.1:{admin.getsockname()[1]}", where, faults)
+        for task in tasks:
+            assert not task.done(), task
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from weft.discovery import wire
 from weft.discovery.session import Items, Outgoing, RefusedRequestError, Session
-from weft.discovery.subscription import UNKNOWN, Flight, Pending, Rejection, Subscription
+from weft.discovery.subscription import UNKNOWN, Flight, Rejection, Subscription
 from weft.xds.snapshot import CLUSTER, LISTENER, Resource
 
 _WILDCARD_BY_DEFAULT = (CLUSTER, LISTENER)
@@ -66,21 +66,42 @@ class DeltaSession(Session):
         self._subscribe(subscription, names, request.initial_versions)
 
     def _subscribe(self, subscription: Subscription, names: tuple[str, ...], held: Mapping[str, str]) -> None:
-        explicit = frozenset(name for name in names if name != "*")
+        explicit = frozenset(names)
+        if "*" in explicit:
+            explicit -= {"*"}
         if explicit:
-            subscription.names = self._shared.names(subscription.names | explicit)
-            for name in explicit:
+            subscription.names = self._shared.names(subscription.names | explicit if subscription.names else explicit)
+            stale, absent = self._compared(subscription.type_url, explicit, held)
+            for name in (stale & explicit) | absent:
                 self._expect(subscription, name, held.get(name, UNKNOWN))
+            if subscription.flight is not None:
+                for name in explicit:
+                    subscription.flight.sent.pop(name, None)
         if "*" in names:
             subscription.wildcard = True
-            for resource in self.snapshot.of_type(subscription.type_url):
-                if resource.name not in explicit:
-                    self._expect(subscription, resource.name, held.get(resource.name, UNKNOWN))
-            revision = self.snapshot.revision
-            for name, version in held.items():
-                if name not in subscription.pending and self.snapshot.get(subscription.type_url, name) is None:
-                    subscription.pending[name] = Pending(version, None, revision, revision)
+            stale, gone = self._compared(subscription.type_url, frozenset(held), held)
+            for name in (stale | gone) - explicit:
+                self._expect(subscription, name, held.get(name, UNKNOWN))
+                subscription.unmet.discard(name)
             subscription.greet = not held and not subscription.pending
+
+    def _compared(
+        self, type_url: str, names: frozenset[str], held: Mapping[str, str]
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """Resources that the client does not hold as they are now, and those of `names` that do not exist.
+
+        Whole layers are compared at once: when two thousand proxies come back after a restart, this is what they cost.
+        """
+        stale: frozenset[str] = frozenset()
+        absent = names
+        for layer in self.snapshot.layers:
+            versions = self._shared.versions(layer, type_url)
+            if not versions:
+                continue
+            if not versions.items() <= held.items():
+                stale |= {name for name, _ in versions.items() - held.items()}
+            absent = frozenset() if versions.keys() >= absent else absent - versions.keys()
+        return stale, absent
 
     def _unsubscribe(self, subscription: Subscription, names: tuple[str, ...]) -> None:
         dropped = frozenset(names) & subscription.names

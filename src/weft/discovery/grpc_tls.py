@@ -2,7 +2,7 @@
 
 gRPC's Python API cannot set a minimum TLS version. Its TLS 1.2 cipher suites can be set, for the whole process, by an
 environment variable; TLS 1.3 suites are not affected. With an ECDSA server certificate and only an RSA suite for
-TLS 1.2, no TLS 1.2 handshake can succeed (docs/adr/0010-tls13-grpc.md).
+TLS 1.2, no TLS 1.2 handshake can succeed (docs/adr/0014-xds-server.md).
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class Session(ABC):
     def _check_names(self, names: Iterable[str], total: int) -> None:
         if total > self._limits.names:
             raise RefusedRequestError("too-many-names", f"{total} names of one type; at most {self._limits.names}")
-        if any(len(name) > self._limits.name_bytes for name in names):
+        if max(map(len, names), default=0) > self._limits.name_bytes:
             raise RefusedRequestError("name-too-long", f"a resource name exceeds {self._limits.name_bytes} characters")
 
     def _expect(self, subscription: Subscription, name: str, held: str) -> None:

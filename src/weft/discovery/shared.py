@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from weakref import WeakValueDictionary
 
 from weft.discovery.wire import framed_resources
@@ -24,6 +24,7 @@ class Shared:
         self._bodies: OrderedDict[tuple[int, ...], tuple[tuple[ResourceSet, ...], dict[str, tuple[str, bytes]]]] = (
             OrderedDict()
         )
+        self._versions: OrderedDict[tuple[int, str], tuple[ResourceSet, dict[str, str]]] = OrderedDict()
         self._names: WeakValueDictionary[int, frozenset[str]] = WeakValueDictionary()
 
     def touched(self, old: XdsSnapshot, new: XdsSnapshot, type_url: str) -> frozenset[str]:
@@ -59,6 +60,17 @@ class Shared:
         if len(self._differences) > self._size:
             self._differences.popitem(last=False)
         return names
+
+    def versions(self, layer: ResourceSet, type_url: str) -> Mapping[str, str]:
+        """The version of each resource of one type in a layer."""
+        key = (id(layer), type_url)
+        known = self._versions.get(key)
+        if known is None:
+            found = {name: resource.version for name, resource in layer.of_type(type_url).items()}
+            known = self._versions[key] = (layer, found)
+            if len(self._versions) > self._size:
+                self._versions.popitem(last=False)
+        return known[1]
 
     def whole_type(self, snapshot: XdsSnapshot, type_url: str) -> tuple[str, bytes]:
         """Version and framed resources of everything of one type, for state-of-the-world responses."""

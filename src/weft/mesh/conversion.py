@@ -33,10 +33,4 @@ def convert(memo: Memo, document: RouteDocument, port: int, side: str, targets: 
 
 def joined_rules(memo: Memo, parts: tuple[Converted, ...]) -> tuple[Rule, ...]:
     """The rules of the documents that share a host, in the order they are tried."""
-    if len(parts) == 1 and not _sorted_needed(parts[0]):
-        return parts[0].rules
-    return memo.over(merge_by_precedence, parts)
-
-
-def _sorted_needed(part: Converted) -> bool:
-    return len(part.precedence) > 1
+    return parts[0].rules if len(parts) == 1 else memo.over(merge_by_precedence, parts)

@@ -20,7 +20,7 @@ MESH = "mesh"
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """Rules of one document for one port and side. `rules` and `precedence` go together."""
+    """Rules of one document for one port and side, in the order they are tried, each with its `precedence`."""
 
     rules: tuple[Rule, ...] = ()
     precedence: tuple[RulePrecedence, ...] = ()

@@ -63,17 +63,18 @@ def convert_http_route(
     names = backend_references(document)
     referents = {name: Referent(target, may) for name, target, may in zip(names, targets, granted, strict=True)}
     builder = _Builder(document, referents, [])
-    rules: list[Rule] = []
-    order: list[RulePrecedence] = []
+    entries: list[tuple[RulePrecedence, Rule]] = []
     for index, rule in enumerate(document.spec.rules):
         filters = join_filters(rule.filters)
         action = builder.action(index, rule, filters)
         for place, match in enumerate(rule.matches or (api.RouteMatch(),)):
             request = build_match(match)
             length = len(match.path.value)
-            order.append(rule_precedence(document, request, index, place, path_length=length))
-            rules.append(_rule(document, index, rule, request, action, filters))
-    return Converted(tuple(rules), tuple(order), tuple(dict.fromkeys(builder.problems)))
+            order = rule_precedence(document, request, index, place, path_length=length)
+            entries.append((order, _rule(document, index, rule, request, action, filters)))
+    entries.sort(key=lambda entry: entry[0])
+    rules = tuple(rule for _, rule in entries)
+    return Converted(rules, tuple(order for order, _ in entries), tuple(dict.fromkeys(builder.problems)))
 
 
 def _rule(

@@ -58,12 +58,8 @@ def rule_precedence(
 
 def merge_by_precedence(parts: Sequence[Converted]) -> tuple[Rule, ...]:
     """The rules of several HTTPRoutes on one host, in the order they are tried."""
-    if len(parts) == 1:
-        entries = list(zip(parts[0].precedence, parts[0].rules, strict=True))
-    else:
-        entries = [entry for part in parts for entry in zip(part.precedence, part.rules, strict=True)]
-    entries.sort(key=lambda entry: entry[0])
-    return tuple(rule for _, rule in entries)
+    entries = [entry for part in parts for entry in zip(part.precedence, part.rules, strict=True)]
+    return tuple(rule for _, rule in sorted(entries, key=lambda entry: entry[0]))
 
 
 def owner_order(document: Document[object]) -> tuple[float, str, str, str]:

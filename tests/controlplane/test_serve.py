@@ -100,11 +100,11 @@ class Served:
         """Signal and wait: exit code, seconds, stderr."""
         start = time.monotonic()
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=10)
+        _, errors = self.process.communicate(timeout=20)
         return self.process.returncode, time.monotonic() - start, errors
 
 
-def until(what: Callable[[], Any], deadline: float = 15) -> Any:
+def until(what: Callable[[], Any], deadline: float = 40) -> Any:
     """Poll until `what` gives something true."""
     end = time.monotonic() + deadline
     last: object = None
@@ -197,7 +197,7 @@ def test_a_second_one_in_the_same_home_is_refused(serve: Serve) -> None:
     first = serve(ports=ANY)
     first.ready()
     second = serve(ports=ANY)
-    _, errors = second.process.communicate(timeout=15)
+    _, errors = second.process.communicate(timeout=40)
     assert second.process.returncode == 1
     assert f"refused: a control plane (pid {first.process.pid}) is already running" in errors
     assert first.api("GET", "health") == (200, {"status": "ok"})
@@ -207,7 +207,7 @@ def test_taken_ports(home: Home, serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = serve(ports=f"{ANY},xds_port={port}")
-        assert f"port {port} on 127.0.0.1 is in use" in refused.process.communicate(timeout=15)[1]
+        assert f"port {port} on 127.0.0.1 is in use" in refused.process.communicate(timeout=40)[1]
         home.control_plane.joinpath("ports.json").write_text(json.dumps({"xds": port}))
         served = serve(ports="agent_api_port=0,admin_port=0")
         assert served.ready()["xds"] != f"127.0.0.1:{port}", "nobody was told that port yet"
@@ -215,7 +215,7 @@ def test_taken_ports(home: Home, serve: Serve) -> None:
         served.stop(signal.SIGKILL)
         home.control_plane.joinpath("ports.json").write_text(json.dumps({"xds": port}))
         awaited = serve(ports="agent_api_port=0,admin_port=0")
-        errors = awaited.process.communicate(timeout=15)[1]
+        errors = awaited.process.communicate(timeout=40)[1]
         assert f"port {port} on 127.0.0.1, where this mesh's proxies expect xds, is taken" in errors
 
 
@@ -225,7 +225,7 @@ def test_a_home_open_to_others_is_refused(home: Home, serve: Serve) -> None:
     served.stop()
     home.database.chmod(0o644)
     refused = serve(ports=ANY)
-    assert "chmod 600" in refused.process.communicate(timeout=15)[1]
+    assert "chmod 600" in refused.process.communicate(timeout=40)[1]
 
 
 def test_followed_files_and_applied_documents_together(tmp_path: Path, serve: Serve) -> None:

@@ -23,7 +23,9 @@ from weft.settings.home import Home
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address of the xDS server and the agent API.")
 @click.option("--advertise", default="", help="Host that agents elsewhere are told.  [default: where they came to]")
 @click.option("--admin-port", type=click.IntRange(0, 65535), help="Port of the admin API, always on loopback.")
-@click.option("--xds-port", type=click.IntRange(0, 65535), help="Port of the xDS server; 0: any free one, kept over restarts.")
+@click.option(
+    "--xds-port", type=click.IntRange(0, 65535), help="Port of the xDS server; 0: any free one, kept over restarts."
+)
 @click.option("--agent-port", type=click.IntRange(0, 65535), help="Port of the agent API (TLS).")
 @click.option(
     "--outbound",

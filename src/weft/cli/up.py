@@ -32,7 +32,8 @@ def _report(text: str) -> None:
     help="The mesh: workloads, gateways, documents.",
 )
 @click.option("--timeout", type=click.FloatRange(1, 3600), default=60.0, show_default=True, help="Seconds to start.")
-def up(home: Home, file: Path, timeout: float) -> int:
+@click.option("--json", "as_json", is_flag=True, help="When ready, print one line of JSON with addresses and pids.")
+def up(home: Home, file: Path, timeout: float, as_json: bool) -> int:
     """Start a whole mesh from weft.yaml.
 
     Starts the control plane, every workload with its sidecar, and every gateway; says when all is ready; stays until
@@ -46,15 +47,24 @@ def up(home: Home, file: Path, timeout: float) -> int:
         mesh = read_meshfile(file)
     except MeshFileError as error:
         raise FailedError(f"{file} cannot be used\n{error}") from error
-    return run_up(Plan(mesh, file.absolute().parent, home, timeout), _report, _say_ready)
+    return run_up(Plan(mesh, file.absolute().parent, home, timeout), _report, _print_facts if as_json else _say_ready)
+
+
+def _print_facts(supervisor: Supervisor) -> None:
+    import json  # noqa: PLC0415
+
+    from weft.local.facts import gateway_listeners, mesh_state  # noqa: PLC0415
+
+    click.echo(json.dumps({"gateways": gateway_listeners(supervisor), **mesh_state(supervisor)}))
 
 
 def _say_ready(supervisor: Supervisor) -> None:
     from weft.local.commands import spoken_command  # noqa: PLC0415
+    from weft.local.facts import gateway_listeners  # noqa: PLC0415
 
-    for child in supervisor.gateways:
-        for listener, port in (child.ready or {}).get("listen") or ():
-            _report(f"{child.name}: listener {listener} is at 127.0.0.1:{port}")
+    for name, listeners in gateway_listeners(supervisor).items():
+        for listener, where in listeners.items():
+            _report(f"{name}: listener {listener} is at {where}")
     home = str(supervisor.plan.home.root)
     _report(f"the mesh is up; see it with\n  {spoken_command('proxy', 'status', '--home', home)}")
 

@@ -14,6 +14,9 @@ from weft.local.meshfile import ControlPlanePorts, GatewayEntry, MeshFile, Workl
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.settings.home import Home
 
+OWN_PYTHON = "{python}"
+"""In the command of a workload: the Python that weft runs on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -71,7 +74,7 @@ def run_launch(home: Home, workload: WorkloadEntry, base: Path) -> Launch:
     directory = base / Path(workload.working_directory).expanduser()
     return Launch(
         _process_name(workload.namespace, workload.name),
-        (*arguments, "--", *workload.command),
+        (*arguments, "--", *(sys.executable if word == OWN_PYTHON else word for word in workload.command)),
         directory,
         dict(workload.env),
     )

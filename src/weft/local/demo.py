@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import weft.bookinfo
 from weft.local.client import read_endpoints
 from weft.local.commands import spoken_command
+from weft.local.facts import gateway_listeners, mesh_state
 from weft.local.meshfile import MeshFile, read_meshfile
 from weft.local.supervisor import STOP_SIGNALS, Plan, Report, Supervisor
 from weft.local.up import run_up
@@ -25,10 +24,8 @@ GATEWAY = "bookinfo-gateway"
 
 
 def demo_mesh() -> MeshFile:
-    """The demo's mesh. Its programs run on the Python that runs weft."""
-    mesh = read_meshfile(_FILES / "weft.yaml")
-    workloads = tuple(dataclasses.replace(one, command=(sys.executable, *one.command[1:])) for one in mesh.workloads)
-    return dataclasses.replace(mesh, workloads=workloads)
+    """The demo's mesh."""
+    return read_meshfile(_FILES / "weft.yaml")
 
 
 def run_demo(home: Home | None, report: Report, announce: Callable[[Supervisor], None]) -> int:
@@ -46,37 +43,12 @@ def run_demo(home: Home | None, report: Report, announce: Callable[[Supervisor],
 
 def demo_state(supervisor: Supervisor) -> dict[str, Any]:
     """What ``weft demo --json`` prints."""
-    home = supervisor.plan.home
-    endpoints = read_endpoints(home)
-    return {
-        "gateway": gateway_address(supervisor),
-        "admin": endpoints.admin if endpoints else None,
-        "home": str(home.root),
-        "token_file": str(home.admin_token),
-        "workloads": [_workload(child.pid, child.ready or {}) for child in supervisor.workloads],
-        "control_plane_pid": supervisor.control_plane.pid if supervisor.control_plane else None,
-    }
-
-
-def _workload(pid: int, state: dict[str, Any]) -> dict[str, Any]:
-    ports = state.get("ports") or [{}]
-    inbound = ports[0].get("inbound") or {}
-    return {
-        "name": state.get("name"),
-        "pid": pid,
-        "envoy_pid": (state.get("envoy") or {}).get("pid"),
-        "app_pid": (state.get("application") or {}).get("pid"),
-        "inbound": f"{inbound.get('host')}:{inbound.get('port')}",
-    }
+    return {"gateway": gateway_address(supervisor), **mesh_state(supervisor)}
 
 
 def gateway_address(supervisor: Supervisor) -> str:
     """The address of the demo's gateway."""
-    for child in supervisor.gateways:
-        for listener, port in (child.ready or {}).get("listen") or ():
-            if listener == 80:
-                return f"http://127.0.0.1:{port}"
-    return ""
+    return f"http://{gateway_listeners(supervisor)[GATEWAY]['80']}"
 
 
 def welcome(supervisor: Supervisor) -> str:

@@ -32,7 +32,8 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadEntry:
-    """One application with its sidecar. `ports` and `upstreams` are as `weft run` takes them."""
+    """One application with its sidecar. `ports` and `upstreams` are as `weft run` takes them; in `command`, the word
+    ``{python}`` stands for the Python that weft runs on."""
 
     name: Name
     command: tuple[str, ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
 from envoy.config.route.v3.route_components_pb2 import (
     DirectResponseAction,
@@ -15,8 +17,10 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from weft.mesh.routes import (
     NO_BACKEND,
+    NO_CHANGES,
     Forward,
     HashKey,
+    HeaderChanges,
     Mirror,
     Redirect,
     Respond,
@@ -36,6 +40,8 @@ SAFE_RETRY = Retry(
 _MISSING = {404: RouteAction.NOT_FOUND, 500: RouteAction.INTERNAL_SERVER_ERROR}
 """What answers where the cluster does not exist; otherwise 503."""
 _HOST_ATTEMPTS = 3
+_SHORTEST_BACKOFF = 0.001
+"""Seconds; Envoy refuses less."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _STATUS_CODES = "retriable-status-codes"
 _REDIRECT_CODES = {
@@ -47,8 +53,20 @@ _REDIRECT_CODES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class SharedChanges:
+    """Header changes of a rule that its weighted destinations make, before their own."""
+
+    request: HeaderChanges = NO_CHANGES
+    response: HeaderChanges = NO_CHANGES
+
+
 def forward_action(
-    forward: Forward, backends: tuple[WeightedBackend, ...], path: TextMatch | None, upgrades: tuple[str, ...]
+    forward: Forward,
+    backends: tuple[WeightedBackend, ...],
+    path: TextMatch | None,
+    upgrades: tuple[str, ...],
+    shared: SharedChanges,
 ) -> RouteAction:
     """Send to `backends` (all of positive weight, at least one), otherwise as `forward` says."""
     action = RouteAction(timeout=duration(forward.timeout or 0))
@@ -56,8 +74,8 @@ def forward_action(
         _set_single(action, backends[0], forward)
     else:
         own_hosts = any(_own_host(backend) for backend in backends)
-        shared = forward.host_rewrite if own_hosts else ""
-        action.weighted_clusters.clusters.extend(_weighted(backend, shared) for backend in backends)
+        host = forward.host_rewrite if own_hosts else ""
+        action.weighted_clusters.clusters.extend(_weighted(backend, shared, host) for backend in backends)
         if forward.host_rewrite and not own_hosts:
             action.host_rewrite_literal = forward.host_rewrite
     if any(backend.backend == NO_BACKEND for backend in backends):
@@ -90,8 +108,11 @@ def connect_action(cluster: str) -> RouteAction:
     return action
 
 
-def redirect_action(redirect: Redirect, path: TextMatch | None, domains: tuple[str, ...]) -> RedirectAction:
-    """Answer with a redirect. The query string stays. `domains` are the virtual host's.
+def redirect_action(
+    redirect: Redirect, path: TextMatch | None, domains: tuple[str, ...], scheme: str
+) -> RedirectAction:
+    """Answer with a redirect. The query string stays. `domains` are the virtual host's, `scheme` that of
+    requests.
 
     A default port is not written. Envoy would keep the port the client wrote unless it is given a host or a port; the
     host is known when the virtual host has only one, else the port has to be written after all.
@@ -99,7 +120,7 @@ def redirect_action(redirect: Redirect, path: TextMatch | None, domains: tuple[s
     action = RedirectAction(response_code=_REDIRECT_CODES[redirect.status])
     if redirect.scheme:
         action.scheme_redirect = redirect.scheme
-    default = _DEFAULT_PORTS.get(redirect.scheme, 0)
+    default = _DEFAULT_PORTS.get(redirect.scheme or scheme, 0)
     stays = not redirect.port and redirect.port_from_request and not redirect.scheme
     host = redirect.host or ("" if stays else _only_host(domains))
     if host:
@@ -146,10 +167,11 @@ def _own_host(backend: WeightedBackend) -> str:
     return host_of(backend.request) or backend.host_rewrite
 
 
-def _weighted(backend: WeightedBackend, shared_host: str) -> WeightedCluster.ClusterWeight:
+def _weighted(backend: WeightedBackend, shared: SharedChanges, shared_host: str) -> WeightedCluster.ClusterWeight:
     """One of several destinations. The route's own host rewrite would win over those of the destinations, so where one
     has its own, the others are given the shared one."""
-    request, response = envoy_headers(backend.request), envoy_headers(backend.response)
+    request = envoy_headers(shared.request, backend.request)
+    response = envoy_headers(shared.response, backend.response)
     weight = WeightedCluster.ClusterWeight(
         name=backend.backend,
         weight=UInt32Value(value=backend.weight),
@@ -176,7 +198,7 @@ def _retry_policy(retry: Retry) -> RetryPolicy:
     if retry.per_try_timeout:
         policy.per_try_timeout.CopyFrom(duration(retry.per_try_timeout))
     if retry.backoff:
-        policy.retry_back_off.base_interval.CopyFrom(duration(retry.backoff))
+        policy.retry_back_off.base_interval.CopyFrom(duration(max(retry.backoff, _SHORTEST_BACKOFF)))
     if retry.other_host:
         policy.retry_host_predicate.append(
             RetryPolicy.RetryHostPredicate(

@@ -50,9 +50,9 @@ def set_ejection(cluster: Cluster, ejection: Ejection) -> None:
             detection.enforcing_consecutive_local_origin_failure.value = (
                 100 if ejection.consecutive_local_failures else 0
             )
-    if ejection.interval is not None:
+    if ejection.interval:
         detection.interval.CopyFrom(duration(ejection.interval))
-    if ejection.base_time is not None:
+    if ejection.base_time:
         detection.base_ejection_time.CopyFrom(duration(ejection.base_time))
         if ejection.base_time > 300:
             detection.max_ejection_time.CopyFrom(duration(ejection.base_time))

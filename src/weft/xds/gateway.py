@@ -50,7 +50,9 @@ def encode_gateway_routes(port: GatewayPort, memo: Memo) -> Resource:
     for host in port.virtual_hosts:
         domains = ledger.claim(host.domains)
         if domains:
-            parts.append(memo(virtual_host, host, host.name, domains, "", _has_wildcard(domains)))
+            parts.append(
+                memo(virtual_host, host, host.name, domains, "", _has_wildcard(domains), port.protocol.lower())
+            )
     requires = tuple((CLUSTER, name) for name in clusters_of(port.virtual_hosts))
     message = route_configuration(port.route_name, parts, ignore_port=True)
     return encode_resource(message, port.route_name, (port.origin, *origins_of(port.virtual_hosts)), requires)

@@ -17,25 +17,26 @@ class EnvoyHeaderChanges:
     remove: tuple[str, ...]
 
 
-def envoy_headers(changes: HeaderChanges) -> EnvoyHeaderChanges:
-    """`changes` for Envoy, which removes first: a header that is set or added here is not removed again.
+def envoy_headers(*changes: HeaderChanges) -> EnvoyHeaderChanges:
+    """`changes`, one after the other, for Envoy, which always removes first: what is set and then removed is left out.
 
-    ``host`` cannot be changed as a header (see `host_of`), so it is left out.
+    ``host`` cannot be changed as a header (see `host_of`), so it is left out too.
     """
-    add = [_option(name, value, HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD) for name, value in changes.set]
-    add += [_option(name, value, HeaderValueOption.APPEND_IF_EXISTS_OR_ADD) for name, value in changes.add]
-    return EnvoyHeaderChanges(
-        tuple(option for option in add if not _is_host(option.header.key)),
-        tuple(name for name in changes.remove if not _is_host(name)),
-    )
+    add: list[HeaderValueOption] = []
+    remove: dict[str, None] = {}
+    for each in changes:
+        add += [_option(name, value, HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD) for name, value in each.set]
+        add += [_option(name, value, HeaderValueOption.APPEND_IF_EXISTS_OR_ADD) for name, value in each.add]
+        gone = {name.lower(): None for name in each.remove if not _is_host(name)}
+        add = [option for option in add if option.header.key not in gone]
+        remove |= gone
+    return EnvoyHeaderChanges(tuple(option for option in add if not _is_host(option.header.key)), tuple(remove))
 
 
-def host_of(changes: HeaderChanges) -> str:
+def host_of(*changes: HeaderChanges) -> str:
     """The host that `changes` set, if they do: Envoy rewrites hosts by an action of its own."""
-    for name, value in changes.set:
-        if _is_host(name):
-            return value
-    return ""
+    hosts = [value for each in changes for name, value in each.set if _is_host(name)]
+    return hosts[-1] if hosts else ""
 
 
 def _is_host(name: str) -> bool:

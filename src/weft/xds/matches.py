@@ -10,8 +10,9 @@ from weft.xds.messages import regex, string_matcher
 
 
 def route_match(match: RequestMatch) -> RouteMatch | None:
-    """`match` for Envoy, or None if it asks for a query parameter that must differ, for which Envoy has no word."""
-    if any(condition.invert for condition in match.query):
+    """`match` for Envoy. None if no request can meet it, or if it asks for a query parameter that must differ, for
+    which Envoy has no word."""
+    if any(condition.invert for condition in match.query) or _is_impossible(match.path):
         return None
     message = RouteMatch()
     _set_path(message, match.path)
@@ -28,6 +29,15 @@ def is_root(path: TextMatch | None) -> bool:
     if path is None or path.kind == "present":
         return True
     return path.kind in ("prefix", "segment-prefix") and path.value in ("", "/")
+
+
+def _is_impossible(path: TextMatch | None) -> bool:
+    """A path is never empty and holds neither query nor fragment."""
+    if path is None or is_root(path):
+        return False
+    if path.kind == "segment-prefix":
+        return bool({"?", "#"} & set(path.value))
+    return path.kind in ("regex", "exact") and not path.value
 
 
 def _set_path(message: RouteMatch, path: TextMatch | None) -> None:

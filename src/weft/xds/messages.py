@@ -52,10 +52,12 @@ def regex(pattern: str, *, ignore_case: bool = False) -> RegexMatcher:
 
 
 def string_matcher(match: TextMatch) -> StringMatcher:
-    """`match` as a string matcher. Not for ``present``, which is no condition on a text."""
-    if match.kind == "regex":
+    """`match` as a string matcher. Envoy refuses empty patterns and prefixes, so these are said in other words."""
+    if match.kind == "present" or (match.kind not in ("exact", "regex") and not match.value):
+        return StringMatcher(safe_regex=regex(".*"))
+    if match.kind == "regex" and match.value:
         return StringMatcher(safe_regex=regex(match.value, ignore_case=match.ignore_case))
-    if match.kind == "exact":
+    if match.kind in ("exact", "regex"):
         return StringMatcher(exact=match.value, ignore_case=match.ignore_case)
     return StringMatcher(prefix=match.value, ignore_case=match.ignore_case)
 

@@ -12,9 +12,19 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from weft.mesh.routes import NO_BACKEND, Forward, Redirect, Respond, Rule, VirtualHost, WeightedBackend
+from weft.mesh.routes import (
+    NO_BACKEND,
+    NO_CHANGES,
+    Forward,
+    HeaderChanges,
+    Redirect,
+    Respond,
+    Rule,
+    VirtualHost,
+    WeightedBackend,
+)
 from weft.model.origin import Origin
-from weft.xds.actions import connect_action, forward_action, redirect_action, respond_action
+from weft.xds.actions import SharedChanges, connect_action, forward_action, redirect_action, respond_action
 from weft.xds.cluster import FORWARD_PROXY
 from weft.xds.filters.chain import enable_forward_proxy, route_filters
 from weft.xds.headers import envoy_headers, host_of
@@ -22,6 +32,7 @@ from weft.xds.limits import MAX_DIRECT_RESPONSE
 from weft.xds.matches import route_match
 from weft.xds.messages import provenance, share
 
+_MAX_TOTAL_WEIGHT = 1 << 31
 _NOT_IN_HOSTS = ("@", ",")
 """User information, and two Host headers that Envoy joined to one."""
 
@@ -40,10 +51,16 @@ def route_configuration(name: str, hosts: Iterable[bytes], *, ignore_port: bool 
 
 
 def virtual_host(
-    host: VirtualHost, name: str, domains: tuple[str, ...], tunnel: str = "", strict_host: bool = False
+    host: VirtualHost,
+    name: str,
+    domains: tuple[str, ...],
+    tunnel: str = "",
+    strict_host: bool = False,
+    scheme: str = "http",
 ) -> bytes:
     """`host` under `name`, answering to `domains`. `tunnel` names the cluster that CONNECT requests are led to;
-    `strict_host` refuses hosts that wildcards would take although they are not one host name.
+    `strict_host` refuses hosts that wildcards would take although they are not one host name; `scheme` is that of
+    requests.
 
     The result is a serialised RouteConfiguration that holds nothing else; such texts can be joined.
     """
@@ -51,7 +68,7 @@ def virtual_host(
     if strict_host:
         routes.extend(_refusal(sign) for sign in _NOT_IN_HOSTS)
     for rule in host.rules:
-        routes.extend(_routes(rule, host))
+        routes.extend(_routes(rule, host, scheme))
     return host_part(EnvoyVirtualHost(name=name, domains=domains, routes=routes))
 
 
@@ -84,7 +101,7 @@ def origins_of(hosts: Iterable[VirtualHost]) -> tuple[Origin, ...]:
     return tuple(dict.fromkeys(rule.origin for host in hosts for rule in host.rules))
 
 
-def _routes(rule: Rule, host: VirtualHost) -> Iterator[Route]:
+def _routes(rule: Rule, host: VirtualHost, scheme: str) -> Iterator[Route]:
     """The routes of one rule: one, unless its backends rewrite the path each in its own way."""
     match = route_match(rule.match)
     if match is None:
@@ -92,13 +109,13 @@ def _routes(rule: Rule, host: VirtualHost) -> Iterator[Route]:
     action = rule.action
     if isinstance(action, Redirect):
         route = _route(rule, match)
-        route.redirect.CopyFrom(redirect_action(action, rule.match.path, host.domains))
+        route.redirect.CopyFrom(redirect_action(action, rule.match.path, host.domains, scheme))
         yield route
         return
     if isinstance(action, Respond):
         yield _response(rule, match, action)
         return
-    backends = tuple(backend for backend in action.backends if backend.weight > 0)
+    backends = _weighed(action.backends)
     if all(backend.backend == NO_BACKEND for backend in backends):
         yield _response(rule, match, Respond(action.missing_status if backends else 500))
         return
@@ -107,6 +124,15 @@ def _routes(rule: Rule, host: VirtualHost) -> Iterator[Route]:
         return
     for share_match, backend in _shares(match, backends):
         yield _forwarding(rule, share_match, action, (backend,), host.upgrades)
+
+
+def _weighed(backends: tuple[WeightedBackend, ...]) -> tuple[WeightedBackend, ...]:
+    """Those that get requests, with weights whose sum Envoy can hold."""
+    used = tuple(backend for backend in backends if backend.weight > 0)
+    divisor = sum(backend.weight for backend in used) // _MAX_TOTAL_WEIGHT + 1
+    if divisor == 1:
+        return used
+    return tuple(replace(backend, weight=max(backend.weight // divisor, 1)) for backend in used)
 
 
 def _shares(match: RouteMatch, backends: tuple[WeightedBackend, ...]) -> Iterator[tuple[RouteMatch, WeightedBackend]]:
@@ -130,31 +156,21 @@ def _forwarding(
     backends: tuple[WeightedBackend, ...],
     upgrades: tuple[str, ...],
 ) -> Route:
+    """Header changes are made rule first, then destination. Envoy has it the other way round, so the route makes both
+    for an only destination, and weighted destinations make the rule's themselves if any has its own."""
     host = host_of(rule.request)
     if host and not forward.host_rewrite:
         forward = replace(forward, host_rewrite=host)
-    route = _route(rule, match)
-    route.route.CopyFrom(forward_action(forward, backends, rule.match.path, upgrades))
+    shared = SharedChanges()
     if len(backends) == 1:
-        _add_backend_headers(route, backends[0])
+        route = _route(rule, match, (backends[0].request,), (backends[0].response,))
+    elif any(backend.request != NO_CHANGES or backend.response != NO_CHANGES for backend in backends):
+        shared = SharedChanges(rule.request, rule.response)
+        route = _route(replace(rule, request=NO_CHANGES, response=NO_CHANGES), match)
+    else:
+        route = _route(rule, match)
+    route.route.CopyFrom(forward_action(forward, backends, rule.match.path, upgrades, shared))
     return route
-
-
-def _add_backend_headers(route: Route, backend: WeightedBackend) -> None:
-    """The header changes of an only backend, in front: Envoy too applies those of a weighted cluster first."""
-    request, response = envoy_headers(backend.request), envoy_headers(backend.response)
-    for field, first in (
-        (route.request_headers_to_add, request.add),
-        (route.response_headers_to_add, response.add),
-    ):
-        rest = list(field)
-        del field[:]
-        field.extend([*first, *rest])
-    for names, more in (
-        (route.request_headers_to_remove, request.remove),
-        (route.response_headers_to_remove, response.remove),
-    ):
-        names.extend(name for name in more if name not in names)
 
 
 def _refusal(sign: str) -> Route:
@@ -169,9 +185,14 @@ def _response(rule: Rule, match: RouteMatch, respond: Respond) -> Route:
     return route
 
 
-def _route(rule: Rule, match: RouteMatch) -> Route:
-    """What all actions share: name, provenance, header changes, filters."""
-    request, response = envoy_headers(rule.request), envoy_headers(rule.response)
+def _route(
+    rule: Rule,
+    match: RouteMatch,
+    request_more: tuple[HeaderChanges, ...] = (),
+    response_more: tuple[HeaderChanges, ...] = (),
+) -> Route:
+    """What all actions share: name, provenance, header changes (the rule's, then the others), filters."""
+    request, response = envoy_headers(rule.request, *request_more), envoy_headers(rule.response, *response_more)
     return Route(
         name=rule.name,
         match=match,

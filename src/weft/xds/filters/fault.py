@@ -23,7 +23,7 @@ def route_config(rule: Rule) -> HTTPFault | None:
 
 def _fault(fault: Fault) -> HTTPFault:
     message = HTTPFault()
-    if fault.delay is not None:
+    if fault.delay:
         message.delay.CopyFrom(FaultDelay(fixed_delay=duration(fault.delay), percentage=share(fault.delay_percent)))
     if fault.abort_grpc is not None:
         message.abort.CopyFrom(FaultAbort(grpc_status=fault.abort_grpc, percentage=share(fault.abort_percent)))

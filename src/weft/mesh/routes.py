@@ -44,11 +44,10 @@ class RequestMatch:
 
 @dataclass(frozen=True, slots=True)
 class SourceMatch:
-    """Which callers a rule is for. Empty fields match all. `gateways` holds ``mesh`` or ``namespace/name``."""
+    """Which callers a rule is for. Empty fields match all."""
 
     namespace: str = ""
     labels: Labels = ()
-    gateways: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ def measure_count(directory: Path, cores: Cores, count: int, changes: int) -> di
         "one change: bytes per stream": series([one["bytes"] / count for one in rounds]),
         "restart: seconds until listening": listening - begun,
         "restart: seconds from listening until all are current": now - listening,
+        "restart: server CPU ms per stream": 1000 * (again["cpu_seconds"] - empty["cpu_seconds"]) / count,
         "restart: bytes per stream": again["bytes"] / count,
         "restart: bytes, % of the first load": 100 * again["bytes"] / loaded["bytes"],
     }

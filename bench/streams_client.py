@@ -63,7 +63,9 @@ class Proxy:
                 await asyncio.sleep(random.uniform(0.1, 0.5))
 
     async def _stream(self) -> None:
-        method = self._channel.stream_stream(f"/{SERVICE}/DeltaAggregatedResources")
+        method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(
+            f"/{SERVICE}/DeltaAggregatedResources"
+        )
         call: grpc.aio.StreamStreamCall[bytes, bytes] = method(wait_for_ready=True)
         if self._held:
             for kind, held in self._held.items():

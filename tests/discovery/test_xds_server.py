@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from support.discovery import KeyPair, ProxyAuthority, TableCompiler, layer, resource
+from weft.discovery.delta import DeltaSession
 from weft.discovery.grpc_tls import grpc
 from weft.discovery.hub import Hub
 from weft.discovery.limits import Limits
@@ -302,6 +303,23 @@ async def test_flood_garbage_and_giants_end_the_stream() -> None:
         assert (await fixture.refusal(giant, request))[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+@pytest.mark.parametrize("method", ["next", "receive"])
+async def test_a_fault_of_ours_ends_the_stream_and_is_told(
+    fixture: Fixture, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = fixture.connect(fixture.pair())
+    await load(call)
+    await eventually(lambda: fixture.hub.proxies()[0].revision_acked == 1, "loaded")
+
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(DeltaSession, method, fails)
+    assert (await fixture.refusal(call, ask(ENDPOINTS)))[0] == grpc.StatusCode.INTERNAL
+    await eventually(lambda: fixture.hub.proxies() == (), "detached")
+    assert [event.code for event in fixture.events] == ["internal-error"]
+
+
 async def test_limit_of_streams() -> None:
     async with running(Limits(streams=1)) as fixture:
         await fixture.publish(1, "1")
@@ -350,6 +368,8 @@ async def test_stop_is_quick_and_tells_clients() -> None:
     async with asyncio.timeout(5):
         assert await asyncio.gather(*ends) == [grpc.StatusCode.UNAVAILABLE] * 2
     assert max(ended) - leaving < 1.0
+    for channel in channels:
+        await channel.close()
 
 
 async def test_streams_before_the_first_publication_wait_for_it() -> None:

@@ -11,7 +11,7 @@ from weft.discovery.delta import DeltaSession
 from weft.discovery.limits import Limits
 from weft.discovery.peer import Peer
 from weft.discovery.requests import delta_request, sotw_request
-from weft.discovery.session import RefusedRequestError
+from weft.discovery.session import Outgoing, RefusedRequestError
 from weft.discovery.sotw import SotwSession
 from weft.discovery.subscription import Rejection
 from weft.model.workload import Workload
@@ -110,15 +110,29 @@ class Stream:
             raise self._end
 
     async def _send(self, write: Write) -> None:
-        while self._end is None and (out := self.session.next()) is not None:
+        while self._end is None and (out := self._next()) is not None:
             self._writing_since = time.monotonic()
-            await write(out.body)
+            try:
+                await write(out.body)
+            except Exception as error:  # of several kinds, all of which mean that the connection is gone
+                self._writing_since = None
+                self.end(StreamEndedError("", f"writing failed: {error}"))
+                return
             self._writing_since = None
             self.bytes_sent += len(out.body)
 
+    def _next(self) -> Outgoing | None:
+        try:
+            return self.session.next()
+        except Exception as error:
+            raise StreamEndedError("INTERNAL", f"no response could be made: {error!r}", "internal-error") from error
+
     async def _read(self, read: Read) -> None:
         try:
-            while (raw := await read()) is not None:
+            while self._end is None:
+                raw = await self._receive_one(read)
+                if raw is None:
+                    break
                 self._take(raw)
             self.end(StreamEndedError("", "the client has left"))
         except StreamEndedError as error:
@@ -127,7 +141,14 @@ class Stream:
             self.end(StreamEndedError("", "cancelled"))
             raise
         except Exception as error:
-            self.end(StreamEndedError("", f"reading failed: {error}"))
+            self.end(StreamEndedError("INTERNAL", f"a request could not be taken in: {error!r}", "internal-error"))
+
+    @staticmethod
+    async def _receive_one(read: Read) -> bytes | None:
+        try:
+            return await read()
+        except Exception:  # of several kinds, all of which mean that the connection is gone
+            return None
 
     def _take(self, raw: bytes) -> None:
         try:

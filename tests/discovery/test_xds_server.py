@@ -361,6 +361,7 @@ async def test_stop_is_quick_and_tells_clients() -> None:
         calls = [fixture.connect(fixture.pair()), fixture.connect(fixture.pair("api.shop"))]
         await load(calls[0])
         await load(calls[1], "api.shop")
+        channels, fixture.channels = fixture.channels, []
         ends = [asyncio.create_task(call.code()) for call in calls]
         for end in ends:
             end.add_done_callback(lambda _: ended.append(time.monotonic()))

@@ -7,6 +7,8 @@ import itertools
 import pytest
 
 from support.meshdocs import Compiled, documents, service, short, workload
+from weft.mesh.evaluate import evaluate
+from weft.mesh.matching import Request
 from weft.mesh.routes import NO_BACKEND, Forward, Retry
 
 SERVICES = "".join(service(name) for name in ("a", "b", "c", "d", "web"))
@@ -248,3 +250,23 @@ def test_a_rule_says_where_it_is_written() -> None:
 def test_no_backend_is_never_a_name_of_the_view() -> None:
     mesh = Compiled(SERVICES, route("  - backendRefs: [{name: a, port: 9080}, {name: nobody, port: 1}]\n"))
     assert NO_BACKEND not in {backend.name for backend in mesh.sidecar().outbound.backends}
+
+
+def test_a_consumer_route_needs_no_grant_to_the_service_it_is_attached_to_but_on_a_gateway_it_does() -> None:
+    rule = """
+  - filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-consumer, value: y}]}}]
+    backendRefs: [{name: web, namespace: default, port: 9080}]
+"""
+    front = """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front, namespace: other}
+spec: {gatewayClassName: weft, listeners: [{name: http, port: 80, protocol: HTTP}]}
+"""
+    both = route(rule, "mine", "other").replace("parentRefs: [", "parentRefs: [{name: front}, ")
+    mesh = Compiled(SERVICES, front, both)
+    verdict = mesh.ask("web.default/", workload("client", namespace="other"))
+    assert (short(verdict), verdict.request[0].set) == ("web:9080", (("x-consumer", "y"),))
+    assert short(evaluate(mesh.gateway("front", "other"), Request("any.example"))) == "500"
+    assert mesh.codes == ["reference-not-granted"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from weft.mesh.claims import RouteDocument
-from weft.mesh.converted import Converted
+from weft.mesh.converted import MESH, Converted
 from weft.mesh.grants import ROUTE, Grants
 from weft.mesh.hosts import service_host
-from weft.mesh.httproute import backend_references, convert_http_route
+from weft.mesh.httproute import backend_references, convert_http_route, parent_services
 from weft.mesh.memo import Memo
 from weft.mesh.precedence import merge_by_precedence
 from weft.mesh.routes import Rule
@@ -27,7 +27,9 @@ def convert(memo: Memo, document: RouteDocument, port: int, side: str, targets: 
     route = document
     names = memo(backend_references, route)
     found = tuple([targets.by_host.get(service_host(name, where)) for name, where in names])
-    granted = tuple([grants.allow(ROUTE, namespace, "Service", where, name) for name, where in names])
+    # A consumer route sends its callers to the very service they asked for: that needs nobody's leave.
+    parents = memo(parent_services, route) if side == MESH else ()
+    granted = tuple([item in parents or grants.allow(ROUTE, namespace, "Service", item[1], item[0]) for item in names])
     return memo(convert_http_route, route, found, granted)
 
 

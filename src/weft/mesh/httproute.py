@@ -50,6 +50,12 @@ def backend_references(document: HttpRouteDocument) -> tuple[tuple[str, str], ..
     return tuple(found)
 
 
+def parent_services(document: HttpRouteDocument) -> tuple[tuple[str, str], ...]:
+    """(name, namespace) of every service the route is attached to."""
+    parents = [parent for parent in document.spec.parent_refs if parent.kind == "Service"]
+    return tuple((parent.name, parent.namespace or document.key.namespace) for parent in parents)
+
+
 def _references(spec: api.HttpRouteSpec) -> Iterable[api.BackendObjectReference]:
     for rule in spec.rules:
         yield from rule.backend_refs

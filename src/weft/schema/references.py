@@ -265,7 +265,8 @@ class _Check:
 
     def _backend(self, document: Document[object], path: FieldPath, backend: BackendObjectReference) -> None:
         service = ObjectKey("", "Service", backend.namespace or document.key.namespace, backend.name)
-        if not self._granted(document, (*path, "namespace"), "HTTPRoute", service):
+        own_parent = service in _parent_services(document)
+        if not own_parent and not self._granted(document, (*path, "namespace"), "HTTPRoute", service):
             return
         if service not in self.index.services:
             self._unknown_service(document, (*path, "name"), service)
@@ -314,3 +315,13 @@ class _Check:
             self.problems.append(
                 Problem(Severity.WARNING, "foreign-class", message, origin, document.key, path, CONTROLLER_NAME)
             )
+
+
+def _parent_services(document: Document[object]) -> set[ObjectKey]:
+    """The services a route is attached to: to these it may send their own callers without a grant (on a gateway it may
+    not, which the mesh tells)."""
+    spec, namespace = document.spec, document.key.namespace
+    parents = spec.parent_refs if isinstance(spec, HttpRouteSpec) else ()
+    return {
+        ObjectKey("", "Service", item.namespace or namespace, item.name) for item in parents if item.kind == "Service"
+    }

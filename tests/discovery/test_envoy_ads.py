@@ -78,7 +78,7 @@ def listener(name: str, port: int) -> Resource:
     return encode_resource(ParseDict(text, listener_pb2.Listener()), name)
 
 
-def bootstrap(directory: Path, port: int, pair: KeyPair) -> str:
+def bootstrap(directory: Path, port: int, pair: KeyPair, variant: str = "DELTA_GRPC") -> str:
     (directory / "key.pem").write_text(pair.key)
     (directory / "chain.pem").write_text(pair.chain)
     (directory / "bundle.pem").write_text(pair.bundle)
@@ -113,7 +113,7 @@ def bootstrap(directory: Path, port: int, pair: KeyPair) -> str:
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2},
     }
     ads = {
-        "api_type": "DELTA_GRPC",
+        "api_type": variant,
         "transport_api_version": "V3",
         "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}],
     }
@@ -195,6 +195,22 @@ async def test_configuration_change_refusal_and_reconnect(
             assert hub.problems() == ()
             await reconnect(hub, first_load)
             assert await fetch(front) == "two"
+
+
+async def test_state_of_the_world(hub: Hub[Table], authority: ProxyAuthority, tmp_path: Path) -> None:
+    front = free_port()
+    text = bootstrap(tmp_path, 0, authority.issue(PROXY, URI), "GRPC")
+    async with application("one") as one, application("two") as two:
+        own = layer(listener("front", front))
+        await hub.publish({PROXY: (layer(cluster("a"), endpoints("a", one), routes("a")), own)}, {PROXY: WORKLOAD}, 1)
+        async with served(hub, authority) as port:
+            text = text.replace('"port_value": 0', f'"port_value": {port}')
+            async with running_envoy(text, tmp_path) as envoy:
+                await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
+                assert (await fetch(front), hub.proxies()[0].variant) == ("one", "sotw")
+                await change_route(hub, own, one, two, front)
+                await change_cluster_alone(hub, own, two, envoy)
+                assert '"name": "a"' not in await envoy.get("/config_dump?resource=dynamic_active_clusters")
 
 
 async def change_route(hub: Hub[Table], own: ResourceSet, one: int, two: int, front: int) -> None:

@@ -368,7 +368,7 @@ async def test_stop_is_quick_and_tells_clients() -> None:
         leaving = time.monotonic()
     async with asyncio.timeout(5):
         assert await asyncio.gather(*ends) == [grpc.StatusCode.UNAVAILABLE] * 2
-    assert max(ended) - leaving < 1.0
+    assert max(ended) - leaving < 2.0, "well under a second, but for a busy machine"
     for channel in channels:
         await channel.close()
 

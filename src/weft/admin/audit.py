@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -16,8 +15,11 @@ from weft.model.problem import Problem, Severity
 from weft.store.protocol import Delete, Put, Store, StoreError
 
 BUCKET = "audit"
+REFUSED_BUCKET = "audit-refused"
+"""A bucket of its own, so that a flood of refusals never pushes out what was done."""
 KEEP_EVENTS = 2000
-_PENDING = 200
+_PENDING = 50
+"""Refusals recorded and logged per flush; of the others only the number is."""
 _REFUSALS = 100
 _FLUSH_SECONDS = 1.0
 _LONGEST_TEXT = 300
@@ -48,18 +50,18 @@ class Audit:
         self._store = store
         self._clock = clock
         self._numbers = itertools.count()
-        self._pending: deque[Event] = deque(maxlen=_PENDING)
+        self._pending: list[Event] = []
+        self._dropped = 0
         self._refusals: dict[tuple[str, str], Problem] = {}
 
     def done(self, who: str, action: str, **members: str) -> Put:
         """The write that records something done; put it into the batch that does it."""
-        return self._put(Event(self._clock(), who, action, "done", **members))
+        return self._put(BUCKET, Event(self._clock(), who, action, "done", **members))
 
     def refused(self, who: str, action: str, code: str, detail: str, about: str = "") -> None:
         """Record a refusal. Texts may come from strangers: they are cut and made printable; never pass a secret."""
         who, detail, about = _printable(who), _printable(detail), _printable(about)
-        _log.warning("refused %s from %s: %s (%s)", action, who, detail, code)
-        self._pending.append(Event(self._clock(), who, action, "refused", object=about, detail=f"{code}: {detail}"))
+        self._note(Event(self._clock(), who, action, "refused", object=about, detail=f"{code}: {detail}"))
         message = f"{action} refused{f' for {about}' if about else ''}: {detail}"
         self._refusals.pop((code, message), None)
         self._refusals[code, message] = Problem(Severity.WARNING, code, message, Origin(who))
@@ -68,11 +70,19 @@ class Audit:
 
     def told(self, problem: Problem) -> None:
         """Record what the xDS server tells: refused proxies, and resources that proxies refused (in the log only)."""
-        who = _printable(problem.origin.source)
-        _log.warning("%s: %s (%s)", who, _printable(problem.message), problem.code)
-        if problem.code not in _TOLD_BY_STATE:
-            detail = f"{problem.code}: {_printable(problem.message)}"
-            self._pending.append(Event(self._clock(), who, "xDS stream", "refused", detail=detail))
+        who, message = _printable(problem.origin.source), _printable(problem.message)
+        if problem.code in _TOLD_BY_STATE:
+            _log.warning("%s: %s (%s)", who, message, problem.code)
+        else:
+            self._note(Event(self._clock(), who, "xDS stream", "refused", detail=f"{problem.code}: {message}"))
+
+    def _note(self, event: Event) -> None:
+        if len(self._pending) >= _PENDING:
+            self._dropped += 1
+            return
+        self._pending.append(event)
+        about = f" for {event.object}" if event.object else ""
+        _log.warning("refused %s from %s%s: %s", event.action, event.who, about, event.detail)
 
     def problems(self) -> tuple[Problem, ...]:
         """The latest refusals, each kind once."""
@@ -81,8 +91,10 @@ class Audit:
     async def events(self) -> tuple[Event, ...]:
         """What is recorded, latest first."""
         await self.flush()
-        _, entries = await self._store.list(BUCKET)
-        return tuple(msgspec.json.decode(entry.value, type=Event) for entry in reversed(entries))
+        _, done = await self._store.list(BUCKET)
+        _, refused = await self._store.list(REFUSED_BUCKET)
+        entries = sorted((*done, *refused), key=lambda entry: entry.key, reverse=True)
+        return tuple(msgspec.json.decode(entry.value, type=Event) for entry in entries)
 
     async def run(self) -> None:
         """Write refusals and forget the oldest events for ever."""
@@ -98,20 +110,30 @@ class Audit:
         """Write the refusals collected so far."""
         if not self._pending:
             return
-        events = tuple(self._pending)
-        await self._store.write([self._put(event) for event in events])
-        for _ in events:
-            if self._pending:
-                self._pending.popleft()
+        events, self._pending = self._pending, []
+        dropped, self._dropped = self._dropped, 0
+        puts = [self._put(REFUSED_BUCKET, event) for event in events]
+        if dropped:
+            text = f"and {dropped} more"
+            _log.warning("refused %s", text)
+            puts.append(self._put(REFUSED_BUCKET, Event(self._clock(), "", "", "refused", detail=text)))
+        try:
+            await self._store.write(puts)
+        except StoreError:
+            self._pending = (events + self._pending)[:_PENDING]
+            self._dropped += dropped
+            raise
 
     async def _trim(self) -> None:
-        _, entries = await self._store.list(BUCKET)
-        if len(entries) > KEEP_EVENTS:
-            await self._store.write([Delete(BUCKET, entry.key) for entry in entries[: len(entries) - KEEP_EVENTS]])
+        for bucket in (BUCKET, REFUSED_BUCKET):
+            _, entries = await self._store.list(bucket)
+            if len(entries) > KEEP_EVENTS:
+                old = entries[: len(entries) - KEEP_EVENTS]
+                await self._store.write([Delete(bucket, entry.key) for entry in old])
 
-    def _put(self, event: Event) -> Put:
+    def _put(self, bucket: str, event: Event) -> Put:
         key = f"{int(event.time * 1e6):018d}-{next(self._numbers):06d}"
-        return Put(BUCKET, key, msgspec.json.encode(event))
+        return Put(bucket, key, msgspec.json.encode(event))
 
 
 def _printable(text: str) -> str:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
 from weft.admin.parts import INTERNAL, Parts
-from weft.admin.replies import Refused, flag, key_json, problem_json, reply, seconds
+from weft.admin.replies import Refused, body_of, flag, key_json, problem_json, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
 from weft.model.document import Document, ObjectKey
 from weft.model.identity import is_dns_label
@@ -21,7 +21,7 @@ from weft.model.problem import Problem, Severity, distinct
 from weft.schema.decode import decode_documents
 from weft.schema.output import document_as_mapping, document_yaml
 from weft.schema.references import check_references
-from weft.schema.registry import UnknownKindError, find_kind
+from weft.schema.registry import Kind, UnknownKindError, find_kind
 from weft.sources.stored import BUCKET, document_from_entry, put_document, stored_key
 from weft.store.protocol import Change, ConflictError, Delete, Entry
 
@@ -78,7 +78,8 @@ class Documents:
         """``GET /v1/documents``."""
         wanted = {name: request.query[name] for name in ("namespace", "name") if name in request.query}
         if "kind" in request.query:
-            wanted["kind"] = _kind(request.query["kind"])
+            kind = _kind(request.query["kind"])
+            wanted |= {"kind": kind.name, "group": kind.group}
         found = [
             self._shown(document)
             for document in self._parts.collector.snapshot.documents
@@ -88,11 +89,11 @@ class Documents:
 
     async def get(self, request: web.Request) -> web.Response:
         """``GET /v1/documents/{kind}/{namespace}/{name}``."""
-        wanted = _path_key(request)
+        key = _path_key(request)
         for document in self._parts.collector.snapshot.documents:
-            if (document.key.kind, document.key.namespace, document.key.name) == wanted:
+            if document.key == key:
                 return reply(self._shown(document))
-        raise self._absent(wanted)
+        raise self._absent(key)
 
     async def apply(self, request: web.Request) -> web.Response:
         """``POST /v1/documents``."""
@@ -113,15 +114,12 @@ class Documents:
     async def delete(self, request: web.Request) -> web.Response:
         """``DELETE /v1/documents/{kind}/{namespace}/{name}``."""
         wait = seconds(request, "wait", LONGEST_WAIT)
-        kind, namespace, name = _path_key(request)
-        _, entries = await self._parts.store.list(BUCKET)
-        tail = f"/{kind}/{namespace}/{name}"
-        entry = next((one for one in entries if one.key.endswith(tail) and one.key.count("/") == 3), None)
+        key = _path_key(request)
+        entry = await self._parts.store.get(BUCKET, stored_key(key))
         if entry is None:
-            self._check_not_in_file((kind, namespace, name))
-            raise self._absent((kind, namespace, name))
-        group = entry.key.removesuffix(tail)
-        key = ObjectKey(group, kind, namespace, name)
+            if owner := self._in_files().get(key):
+                raise Refused(409, "owned-by-file", f"{key} comes from {owner.origin}: remove it there")
+            raise self._absent(key)
         old, _ = document_from_entry(entry)
         record = self._parts.audit.done(_WHO, "delete", object=str(key), before=_hash(old))
         revision = await self._parts.store.write(
@@ -146,7 +144,7 @@ class Documents:
         source = unquote(request.headers.get("X-Weft-Source", "api"))[:1024]
         if not source.isprintable():
             raise Refused(400, "bad-parameter", "X-Weft-Source: expected printable text, percent-encoded")
-        data = await request.read()
+        data = await body_of(request)
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -178,11 +176,6 @@ class Documents:
     def _in_files(self) -> Mapping[ObjectKey, Document[object]]:
         contents = self._parts.files.value if self._parts.files else None
         return {document.key: document for document in contents.documents} if contents else {}
-
-    def _check_not_in_file(self, wanted: tuple[str, str, str]) -> None:
-        for key, document in self._in_files().items():
-            if (key.kind, key.namespace, key.name) == wanted:
-                raise Refused(409, "owned-by-file", f"{key} comes from {document.origin}: remove it there")
 
     async def _plan(self, documents: Sequence[Document[object]]) -> list[_Step]:
         _, entries = await self._parts.store.list(BUCKET)
@@ -252,26 +245,25 @@ class Documents:
             "document": document_as_mapping(document, redact=True),
         }
 
-    def _absent(self, wanted: tuple[str, str, str]) -> Refused:
-        kind, namespace, name = wanted
-        names = [one.key.name for one in self._parts.collector.snapshot.documents if one.key.kind == kind]
-        near = difflib.get_close_matches(name, names, 1)
+    def _absent(self, key: ObjectKey) -> Refused:
+        names = [one.key.name for one in self._parts.collector.snapshot.documents if one.key.kind == key.kind]
+        near = difflib.get_close_matches(key.name, names, 1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        where = f" in namespace {namespace}" if namespace else ""
-        return Refused(404, "not-found", f"there is no {kind} '{name}'{where}{hint}")
+        where = f" in namespace {key.namespace}" if key.namespace else ""
+        return Refused(404, "not-found", f"there is no {key.kind} '{key.name}'{where}{hint}")
 
 
-def _kind(word: str) -> str:
+def _kind(word: str) -> Kind:
     try:
-        return find_kind(word[:80]).name
+        return find_kind(word[:80])
     except UnknownKindError as error:
         raise Refused(404, "unknown-kind", str(error)) from error
 
 
-def _path_key(request: web.Request) -> tuple[str, str, str]:
-    """Kind, namespace (empty for ``-``) and name of the path."""
-    namespace = request.match_info["namespace"]
-    return _kind(request.match_info["kind"]), "" if namespace == "-" else namespace, request.match_info["name"]
+def _path_key(request: web.Request) -> ObjectKey:
+    """The object that the path names; namespace ``-`` is none."""
+    kind, namespace = _kind(request.match_info["kind"]), request.match_info["namespace"]
+    return ObjectKey(kind.group, kind.name, "" if namespace == "-" else namespace, request.match_info["name"])
 
 
 def _hash(document: Document[object] | None) -> str:

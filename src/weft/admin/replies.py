@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from weft.model.document import ObjectKey
 from weft.model.problem import Problem
 from weft.store.protocol import ConflictError, StoreError
 
+_BODY_SECONDS = 30.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -112,9 +114,15 @@ def flag(request: web.Request, name: str) -> bool:
     return text in {"1", "true"}
 
 
+async def body_of(request: web.Request) -> bytes:
+    """The whole body, if it comes within a time that an honest client keeps."""
+    async with asyncio.timeout(_BODY_SECONDS):
+        return await request.read()
+
+
 async def json_body(request: web.Request, shape: Any) -> Any:
     """The body decoded strictly as `shape`; 400 says where it is wrong."""
-    data = await request.read()
+    data = await body_of(request)
     try:
         return msgspec.json.decode(data, type=shape, strict=True)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -79,5 +79,7 @@ class Builds:
 
 
 def _internal(error: Exception) -> Problem:
-    text = f"the configuration cannot be compiled ({error!r}); the last good one stays in force; please report this"
-    return Problem(Severity.ERROR, INTERNAL, text, Origin("weft"))
+    text = (
+        f"the configuration cannot be compiled ({type(error).__name__}, see the log); the last good one stays in force"
+    )
+    return Problem(Severity.ERROR, INTERNAL, text, Origin("weft"), expected="nothing of you: please report this")

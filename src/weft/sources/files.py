@@ -150,7 +150,8 @@ class FilesSource:
             problem = source_problem("not-utf8", f"is not UTF-8 text: {error.reason}", source, "UTF-8")
             return file.documents, (problem,)
         except Exception as error:  # one file must not stop the others, whatever the decoder trips over
-            problem = source_problem("internal-error", f"weft cannot decode this ({error!r}); please report it", source)
+            text = f"weft cannot decode this ({type(error).__name__}); please report it"
+            problem = source_problem("internal-error", text, source)
             return file.documents, (problem,)
         before = {document.key: document for document in file.documents}
         documents = [kept(document, before.get(document.key)) for document in decoded.documents]

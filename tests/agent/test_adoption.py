@@ -109,6 +109,16 @@ async def test_an_adopted_workload_stops_in_order(world: World) -> None:
     assert world.processes() == []
 
 
+async def test_a_signal_in_the_middle_of_adoption_stops_what_was_left(world: World) -> None:
+    first = await world.healthy(command=APPLICATION, ports=AUTO)
+    first.process.kill()
+    await first.ended()
+    second = await world.start(command=APPLICATION, ports=AUTO)
+    await until(lambda: second.state.agent is not None and second.state.agent.pid == second.pid, "the new agent")
+    assert await second.stop() == 128 + signal.SIGTERM
+    assert world.processes() == []
+
+
 async def test_other_settings_start_anew(world: World) -> None:
     first = await world.healthy(command=APPLICATION, ports=AUTO)
     before = first.state

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
@@ -15,7 +14,7 @@ import msgspec
 
 from weft.agent.errors import AgentError
 from weft.agent.proxy import Proxy
-from weft.agent.signals import Signals
+from weft.agent.signals import Signals, hold_signals, release_signals
 from weft.agent.state import State, stop_processes
 
 _LOG = logging.getLogger(__name__)
@@ -102,20 +101,19 @@ def run_life(make: Callable[[], Life]) -> int:
     async def live() -> int:
         return await make().run()
 
+    hold_signals()
     try:
         code = asyncio.run(live())
     except AgentError as error:
         _LOG.error("%s", error)
-        return error.exit_code
-    except KeyboardInterrupt:  # before there was anything to stop
-        return 128 + signal.SIGINT
+        code = error.exit_code
     if code == RESTART:
         os.environ[_RESTARTED] = "1"
         sys.stdout.flush()
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
-    if os.environ.pop(_RESTARTED, None):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, set(signal.Signals))
+    os.environ.pop(_RESTARTED, None)
+    release_signals()
     return code
 
 

@@ -11,6 +11,17 @@ from collections.abc import Callable, Iterator
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
+def hold_signals() -> None:
+    """Keep signals back until they are handled: one that comes while the agent gets ready must not kill it half-way,
+    because what an earlier agent has left would then run on."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+
+
+def release_signals() -> None:
+    """Let signals act again."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+
 class Signals:
     """What has been asked for.
 
@@ -34,13 +45,13 @@ class Signals:
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             loop.add_signal_handler(number, forward, number)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+        release_signals()
         try:
             yield
         finally:
             if self.restart.is_set() and not self.stop.is_set():
                 # Whatever comes now is kept for the agent that takes our place.
-                signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+                hold_signals()
             for number in HANDLED:
                 loop.remove_signal_handler(number)
 

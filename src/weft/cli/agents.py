@@ -6,6 +6,7 @@ import logging
 
 from weft.agent.errors import AgentError
 from weft.agent.parameters import GatewayParameters, RunParameters
+from weft.agent.signals import hold_signals
 from weft.cli.failure import FailedError
 from weft.telemetry.log import set_up_logging
 
@@ -14,6 +15,7 @@ def run_agent(parameters: RunParameters | GatewayParameters) -> int:
     """Run until the application ends or a signal comes; the exit code."""
     what = f"run {parameters.name}" if isinstance(parameters, RunParameters) else f"gateway {parameters.gateway}"
     set_up_logging(f"weft {what}", logging.WARNING if parameters.quiet else logging.INFO)
+    hold_signals()
     try:
         if isinstance(parameters, RunParameters):
             from weft.agent.run import run_workload  # noqa: PLC0415

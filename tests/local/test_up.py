@@ -228,3 +228,30 @@ def test_an_interrupt_at_any_moment_leaves_nothing(tmp_path: Path, seconds: floa
     assert gone(seen)
     assert not (up.home / "up.json").exists()
     assert not list(tmp_path.rglob("*.sock"))
+
+
+def test_a_second_interrupt_hurries(tmp_path: Path) -> None:
+    stubborn = f'"{sys.executable}", "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"'
+    mesh = MESH.replace(f'"{sys.executable}", "{ECHO}", "hello"', stubborn)
+    mesh = mesh.replace('    ports: ["80:auto"]\n', "").replace("    healthCheck: {http: /health}\n", "")
+    up = Up(tmp_path / "mesh", mesh)
+    until("it is up", lambda: up.said("the mesh is up"), 60)
+    pids = up.pids()
+    up.process.send_signal(signal.SIGINT)
+    until("it stops", lambda: up.said("stopping"))
+    application = json.loads((up.home / "workloads/default/web/state.json").read_text())["application"]["pid"]
+    up.process.send_signal(signal.SIGINT)
+    until("it hurries", lambda: not alive(application), 8)
+    assert up.process.wait(30) == 0
+    assert "hurrying" in up.log.read_text()
+    assert gone(pids)
+
+
+def test_a_second_up_does_nothing(up: Up) -> None:
+    until("it is up", lambda: up.said("the mesh is up"), 60)
+    pids = up.pids()
+    second = subprocess.run(up.words, capture_output=True, text=True, timeout=30, check=False)
+    assert second.returncode == 0
+    assert f"already (pid {up.process.pid}); nothing to do" in second.stderr
+    assert up.pids() == pids
+    assert up.page() == "hello\n"

@@ -69,7 +69,7 @@ Reload the page: the stars change, because three versions of reviews answer in t
  1. send everybody to reviews v3 (red stars)
       {spoken_command(*weft_apply, str(tries / "reviews-v3.yaml"))}
 
- 2. make ratings slow for the user jason (sign in on the page as jason, or as anybody else)
+ 2. make ratings slow: a page with stars takes two seconds longer
       {spoken_command(*weft_apply, str(tries / "ratings-delay.yaml"))}
 
  3. cut the control plane: the page goes on working; start it again and it goes on where it was

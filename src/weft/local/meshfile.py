@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, cast
 
+from weft.local.words import WordError, parse_listen, parse_port, parse_upstream
 from weft.model.identity import DEFAULT_TRUST_DOMAIN, is_trust_domain
 from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem, Severity
@@ -164,8 +165,6 @@ def _values(node: Node | None) -> list[Node]:
 
 
 def _check(walk: Walk, mesh: MeshFile) -> None:
-    from weft.local.words import WordError, parse_listen, parse_port, parse_upstream  # noqa: PLC0415
-
     if not is_trust_domain(mesh.trust_domain):
         walk.error(("trustDomain",), "bad-value", f"found '{mesh.trust_domain}'", "a name such as cluster.local")
     seen: dict[tuple[str, str], str] = {}

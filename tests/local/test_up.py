@@ -255,3 +255,17 @@ def test_a_second_up_does_nothing(up: Up) -> None:
     assert f"already (pid {up.process.pid}); nothing to do" in second.stderr
     assert up.pids() == pids
     assert up.page() == "hello\n"
+
+
+def test_an_agent_restarts_in_place_and_takes_its_processes_over(up: Up) -> None:
+    until("it is up", lambda: up.said("the mesh is up"), 60)
+    before = up.pids()
+    agent = json.loads((up.home / "workloads/default/web/state.json").read_text())["agent"]["pid"]
+    os.kill(agent, signal.SIGHUP)
+    log = up.home / "logs" / "web.log"
+    until("it took over", lambda: "took over" in log.read_text())
+    assert b"weft.cli.main\0run\0" in Path(f"/proc/{agent}/cmdline").read_bytes()
+    assert up.page() == "hello\n"
+    assert up.pids() == before
+    assert up.interrupt() == 0
+    assert gone(before)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import fnmatch
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import msgspec
 import pytest
 import yaml
 
-from support.certificates import TestAuthority, write_workload_directory
+from support.certificates import Leaf, TestAuthority, write_workload_directory
 from support.envoy import validate
 from support.static import static_bootstrap
 from support.views import identity
@@ -70,8 +71,17 @@ def test_golden(directory: Path, workload_directory: Path, request: pytest.Fixtu
     assert validate(static_bootstrap(snapshot), workload_directory) == ""
 
 
-def compile_case(path: Path, proxy: str) -> XdsSnapshot:
-    """What the proxy is sent for the documents of `path` in the world."""
+@pytest.mark.parametrize("directory", CASES, ids=lambda path: path.name)
+def test_the_order_of_documents_and_workloads_does_not_matter(directory: Path) -> None:
+    case = msgspec.convert(yaml.safe_load((directory / "case.yaml").read_text()), Case)
+    one, other = (compile_case(directory / "input.yaml", case.proxy, order) for order in (1, -1))
+    for kind in KINDS.values():
+        versions = {each.name: each.version for each in one.of_type(kind)}
+        assert versions == {each.name: each.version for each in other.of_type(kind)}
+
+
+def compile_case(path: Path, proxy: str, order: int = 1) -> XdsSnapshot:
+    """What the proxy is sent for the documents of `path` in the world. `order` -1 gives everything in reverse."""
     shared = (HERE / "world.yaml").read_text()
     documents, _, workloads = shared.partition("# workloads\n")
     world = decode_documents(documents, "world.yaml")
@@ -82,7 +92,7 @@ def compile_case(path: Path, proxy: str) -> XdsSnapshot:
     everything = tuple(sorted((*world.documents, *own.documents), key=lambda document: document.key))
     memo = Memo()
     memo.begin()
-    mesh = build_mesh(ConfigSnapshot(1, everything, registered), memo)
+    mesh = build_mesh(ConfigSnapshot(1, everything[::order], registered[::order]), memo)
     assert [str(problem) for problem in mesh.problems] == []
     workload = next(each for each in registered if each.proxy == proxy)
     snapshot = build_xds(build_view(mesh, workload, memo), 1, memo)
@@ -90,11 +100,16 @@ def compile_case(path: Path, proxy: str) -> XdsSnapshot:
     return snapshot
 
 
+@functools.cache
+def _shop_certificate() -> Leaf:
+    return TestAuthority().issue(dns=("shop.example.com",))
+
+
 def _with_certificate(text: str) -> str:
     """``${CERTIFICATE}`` and ``${KEY}`` stand for fresh ones: no key belongs into a repository."""
     if "${KEY}" not in text:
         return text
-    leaf = TestAuthority().issue(dns=("shop.example.com",))
+    leaf = _shop_certificate()
     for name, value in (("CERTIFICATE", leaf.chain), ("KEY", leaf.key)):
         text = text.replace(f"${{{name}}}", base64.b64encode(value).decode())
     return text

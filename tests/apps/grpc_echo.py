@@ -34,7 +34,7 @@ def chat(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[b
 def main() -> None:
     """Serve until SIGTERM."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
-    methods = {
+    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
         "Count": grpc.unary_stream_rpc_method_handler(count),
         "Chat": grpc.stream_stream_rpc_method_handler(chat),

@@ -23,7 +23,7 @@ class _PeopleFormatter(logging.Formatter):
 class _ServerFormatter(logging.Formatter):
     """``2026-01-01T00:00:00.000Z info weft.controlplane: message``; control characters of strangers made visible."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 

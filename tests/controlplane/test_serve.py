@@ -184,8 +184,14 @@ def test_an_ordered_stop_is_quick_and_leaves_nothing_behind(home: Home, serve: S
         waiting = http.client.HTTPConnection(urlsplit(endpoints["admin"]).netloc, timeout=10)
         waiting.request("GET", "/v1/health")
         assert waiting.getresponse().read() == b'{"status":"ok"}'
+        unfinished = http.client.HTTPConnection(urlsplit(endpoints["admin"]).netloc, timeout=10)
+        unfinished.putrequest("POST", "/v1/documents")
+        unfinished.putheader("Authorization", f"Bearer {home.admin_token.read_text().strip()}")
+        unfinished.putheader("Content-Length", "10")
+        unfinished.endheaders(b"kind")
         code, seconds, errors = served.stop(number)
         waiting.close()
+        unfinished.close()
         assert (code, "Traceback" in errors) == (0, False), errors
         assert seconds < 2
         assert not home.endpoints.exists()

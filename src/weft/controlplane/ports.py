@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+import random
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from weft.controlplane.settings import ServeError
 from weft.settings.home import Home
 from weft.settings.private import make_private_directory, write_atomically
 
+_OWN_PORTS = range(20_000, 32_000)
 _PATIENCE = 3.0
 """Seconds to wait for a remembered port, which a control plane that is just ending may still hold."""
 
@@ -42,7 +44,7 @@ class Ports:
             bound = await self._bind_known(name, host)
             if bound is None and wanted is None:
                 bound = _bind(host, usual)
-            bound = bound or _bind(host, 0)
+            bound = bound or _bind_any(host)
             if bound is None:
                 raise ServeError(f"no port is free on {host}")
         self._chosen[name] = bound.getsockname()[1]
@@ -112,6 +114,14 @@ def _bind(host: str, port: int) -> socket.socket | None:
         raise ServeError(f"cannot listen on {host}: {error.strerror}") from error
     listener.setblocking(False)
     return listener
+
+
+def _bind_any(host: str) -> socket.socket | None:
+    """A port below those that systems lend to outgoing connections, which could hold it when a restart needs it."""
+    for port in random.sample(_OWN_PORTS, 50):
+        if bound := _bind(host, port):
+            return bound
+    return _bind(host, 0)
 
 
 def _read(path: Path) -> Mapping[str, int]:

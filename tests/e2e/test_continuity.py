@@ -85,7 +85,8 @@ def test_restarting_an_agent_costs_no_request(mesh: Mesh) -> None:
         await asyncio.sleep(2)
         await blocking(mesh.wait_healthy, "echo-v1")
         mesh.processes["echo-v1"].stop(signal.SIGKILL)
-        await blocking(lambda: mesh.echo("echo-v1", app="echo"))
+        again = mesh.echo("echo-v1", app="echo", wait=False)
+        await blocking(until, "the new agent took over", lambda: again.output().count("took over") == 2)
         await asyncio.sleep(1)
 
     load = under_load(mesh, during)

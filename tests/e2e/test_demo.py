@@ -116,7 +116,7 @@ def test_facts_and_page(demo: tuple[Demo, dict[str, Any]]) -> None:
             assert alive(workload["app_pid"])
             host, port = workload["inbound"].rsplit(":", 1)
             socket.create_connection((host, int(port)), 5).close()
-    assert alive(facts["control_plane_pid"])
+    assert alive(json.loads((Path(facts["home"]) / "control-plane" / "endpoints.json").read_text())["pid"])
     text = page(facts)
     assert "The Comedy of Errors" in text
     assert reviews_served(facts) == {"reviews-v1", "reviews-v2", "reviews-v3"}

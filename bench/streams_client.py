@@ -59,7 +59,7 @@ class Proxy:
         while True:
             try:
                 await self._stream()
-            except grpc.aio.AioRpcError:
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 await asyncio.sleep(random.uniform(0.1, 0.5))
 
     async def _stream(self) -> None:

@@ -24,8 +24,8 @@ class Limits:
     response_bytes: int = 1 << 20
     request_burst: int = 500
     request_rate: float = 100.0
-    first_request: float = 10.0
-    write: float = 20.0
+    first_request: float = 30.0
+    write: float = 60.0
     acknowledge: float = 90.0
     connection_age: float = 1800.0
     connection_idle: float = 60.0

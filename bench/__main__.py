@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib
+import json
 import os
 import signal
 import sys
@@ -35,7 +36,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run bench", description="Measure weft against yardsticks of the same run.")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not a result")
     parser.add_argument(
-        "--only", action="append", choices=sorted(SECTIONS), help="measure this section only (repeatable)"
+        "--only", action="append", choices=sorted(SECTIONS), help="renew this section only (repeatable)"
     )
     parser.add_argument("--name", default="latest", help="write bench/results/NAME.json and NAME.md (default: latest)")
     return parser.parse_args()
@@ -54,6 +55,15 @@ def measure_section(name: str, cores: Cores, *, quick: bool) -> dict[str, object
             return {"error": f"{type(error).__name__}: {error}".replace(directory, "DIR")}
 
 
+def earlier_sections(name: str) -> dict[str, Any]:
+    """Sections of the report that is already there: each has its yardsticks in itself, so that one can be renewed."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return {}
+    sections: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["sections"]
+    return sections
+
+
 def main() -> int:
     """Measure, write, print; 1 when a section failed."""
     arguments = parse_arguments()
@@ -66,7 +76,7 @@ def main() -> int:
         del os.environ[name]
     cores = choose_cores()
     started = time.monotonic()
-    sections: dict[str, Any] = {}
+    sections: dict[str, Any] = earlier_sections(arguments.name) if arguments.only else {}
     report: dict[str, Any] = {
         "weft": __version__,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -80,6 +90,7 @@ def main() -> int:
         print(f"bench: {name}", file=sys.stderr)
         sections[name] = to_plain(measure_section(name, cores, quick=arguments.quick))
         print("\n".join(render_section(name, sections[name])), flush=True)
+    report["sections"] = {name: sections[name] for name in SECTIONS if name in sections}
     report["seconds"] = time.monotonic() - started
     as_json, as_text = write_report(report, RESULTS, arguments.name)
     print(f"bench: written to bench/results/{as_json.name} and {as_text.name}", file=sys.stderr)

@@ -141,7 +141,9 @@ def test_a_killed_instance_is_avoided_and_its_lease_ends(mesh: Mesh) -> None:
     state = mesh.state("echo-v1")
     for pid in (mesh.processes["echo-v1"].pid, state["envoy"]["pid"], state["application"]["pid"]):
         os.kill(pid, signal.SIGKILL)
+    until("its processes are gone", lambda: not alive(state["envoy"]["pid"]))
     client = Client(mesh.proxy_of("client"))
+    until("what was in flight is over", lambda: client("http://echo/").status == 200)
     for _ in range(200):
         assert client("http://echo/").json()["workload"] == "echo-v2"
     until("the lease ends", lambda: "echo-v1" not in {item["name"] for item in mesh.items("workloads")}, 15)

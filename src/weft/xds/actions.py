@@ -39,7 +39,7 @@ SAFE_RETRY = Retry(
 """Only where the request cannot have been processed, and on another endpoint if there is one."""
 _MISSING = {404: RouteAction.NOT_FOUND, 500: RouteAction.INTERNAL_SERVER_ERROR}
 """What answers where the cluster does not exist; otherwise 503."""
-_HOST_ATTEMPTS = 3
+_HOST_ATTEMPTS = 20
 _SHORTEST_BACKOFF = 0.001
 """Seconds; Envoy refuses less."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}

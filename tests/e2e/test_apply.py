@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from support.http import Client
 from support.mesh import Mesh, until
 
@@ -26,9 +26,7 @@ def test_not_one_of_500_requests_follows_the_old_rule(world: Mesh, client: Clien
     try:
         for version in ("v1", "v2", "v1"):
             world.apply(TO % version)
-            got = Counter(
-                one("http://echo/").json()["workload"] for _ in range(125) for one in (client, *fresh)
-            )
+            got = Counter(one("http://echo/").json()["workload"] for _ in range(125) for one in (client, *fresh))
             assert got == {f"echo-{version}": 500}
     finally:
         world.delete(TO % "v1")
@@ -77,7 +75,6 @@ def test_the_younger_document_for_a_host_loses(world: Mesh, client: Client) -> N
     world.apply(TO % "v1")
     second = (TO % "v2").replace("name: switch", "name: a-younger")
     try:
-        time.sleep(0)
         world.weft("apply", "-f", "-", "--wait", stdin=second, check=False)
         conflicts = [problem for problem in world.problems() if problem["code"] == "host-conflict"]
         assert len(conflicts) == 1
@@ -130,9 +127,15 @@ def test_dry_run_shows_a_diff_and_changes_nothing(world: Mesh) -> None:
 def test_followed_files_and_half_saved_ones(mesh: Mesh, tmp_path: Path) -> None:
     directory = tmp_path / "docs"
     directory.mkdir()
-    service = "apiVersion: v1\nkind: Service\nmetadata: {name: echo}\nspec: {selector: {app: echo}, ports: [{port: 80, targetPort: 8080, name: http}]}\n"
+    service = (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: echo}\n"
+        "spec: {selector: {app: echo}, ports: [{port: 80, targetPort: 8080, name: http}]}\n"
+    )
     (directory / "service.yaml").write_text(service)
-    rule = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: echo}\nspec: {hosts: [echo], http: [{directResponse: {status: %d}}]}\n"
+    rule = (
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: echo}\n"
+        "spec: {hosts: [echo], http: [{directResponse: {status: %d}}]}\n"
+    )
     mesh.serve("--documents", str(directory), "--xds-port", "0", "--agent-port", "0", "--admin-port", "0")
     mesh.echo("echo")
     client = Client(mesh.proxy_of("echo"))

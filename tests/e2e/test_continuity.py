@@ -8,10 +8,9 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
-from support.http import Client, Load, steady_load
-from support.mesh import APPS, Mesh, alive, until
-
 from e2e.conftest import SERVICES
+from support.http import Client, Load, steady_load
+from support.mesh import Mesh, alive, until
 
 PORTS = ("--xds-port", "0", "--agent-port", "0", "--admin-port", "0")
 TO_V2 = """
@@ -30,7 +29,9 @@ def start(mesh: Mesh, *serve: str) -> None:
         mesh.echo(name, app=app, version=version, wait=False)
     mesh.wait_healthy("client", "echo-v1", "echo-v2")
     client = Client(mesh.proxy_of("client"))
-    until("both answer", lambda: {client("http://echo/").json()["workload"] for _ in range(10)} == {"echo-v1", "echo-v2"})
+    until(
+        "both answer", lambda: {client("http://echo/").json()["workload"] for _ in range(10)} == {"echo-v1", "echo-v2"}
+    )
     client.close()
 
 
@@ -158,11 +159,12 @@ def test_an_unhealthy_application_gets_no_requests(mesh: Mesh) -> None:
     client = Client(mesh.proxy_of("client"))
     until("it is avoided", lambda: {client("http://echo/").json()["workload"] for _ in range(20)} == {"echo-v2"})
     direct(f"http://{application['host']}:{application['port']}/health/true", "POST")
-    until("it is back", lambda: {client("http://echo/").json()["workload"] for _ in range(20)} == {"echo-v1", "echo-v2"})
+    until(
+        "it is back", lambda: {client("http://echo/").json()["workload"] for _ in range(20)} == {"echo-v1", "echo-v2"}
+    )
 
 
 def test_the_exit_code_of_the_application_is_passed_on(mesh: Mesh) -> None:
     mesh.serve(*PORTS)
     proc = mesh.run("short", [sys.executable, "-c", "import sys; sys.exit(7)"], port="", wait=False)
     assert proc.process.wait(30) == 7
-    assert (APPS / "http_echo.py").exists()

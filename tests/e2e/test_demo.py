@@ -9,12 +9,12 @@ import re
 import signal
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.http import Client
 from support.mesh import WEFT, alive, cli, until
 
@@ -65,7 +65,7 @@ def processes_below(directory: Path) -> list[str]:
             continue
         try:
             text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            text += os.fsencode(os.readlink(entry / "cwd"))
+            text += os.fsencode((entry / "cwd").readlink())
         except OSError:
             continue
         if os.fsencode(directory) in text and alive(int(entry.name)):
@@ -143,7 +143,10 @@ def test_three_things_to_try(demo: tuple[Demo, dict[str, Any]]) -> None:
     assert "serve" in done.stderr
     assert running.process.poll() is None
     again = subprocess.Popen(
-        [*WEFT, "serve"], env={**os.environ, "WEFT_HOME": str(home)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*WEFT, "serve"],
+        env={**os.environ, "WEFT_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         until("it is back", lambda: cli(home, "get", "services", check=False).returncode == 0)
@@ -165,7 +168,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_twenty_starts_some_stopped_half_way(tmp_path: Path) -> None:
-    chance = random.Random(20)  # noqa: S311
+    chance = random.Random(20)
     for number in range(20):
         demo = Demo(tmp_path / str(number))
         if number % 4 == 0:
@@ -202,4 +205,3 @@ def test_a_second_up_in_one_home_says_so(tmp_path: Path) -> None:
         first.send_signal(signal.SIGINT)
         first.wait(60)
     assert not processes_below(home)
-    assert tempfile.gettempdir()

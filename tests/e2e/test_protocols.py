@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+
 from support.mesh import APPS, Mesh, until
 
 MB = 1 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -10,15 +11,13 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
 from support.http import Client, tls_context
 from support.mesh import Mesh, until
-
-CERTS = "workloads/default/{}/certs"
 
 
 def files_of(mesh: Mesh, workload: str) -> tuple[Path, Path]:
@@ -70,9 +69,7 @@ def foreign_certificate(directory: Path, uri: str) -> tuple[str, str]:
     chain_file, key_file = directory / "foreign.pem", directory / "foreign.key"
     chain_file.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
     key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return str(chain_file), str(key_file)
 
@@ -104,10 +101,8 @@ def test_an_inbound_port_refuses_everybody_else(world: Mesh, tmp_path: Path) -> 
     assert try_tls(address, tls_context(bundle_of(world), *claim), "http/1.1").startswith(("refused", "closed"))
     with socket.create_connection(address, 5) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: echo\r\n\r\n")
-        try:
+        with contextlib.suppress(ConnectionResetError):
             assert plain.recv(100) == b""
-        except ConnectionResetError:
-            pass
 
 
 def test_xds_is_for_registered_proxies_over_tls_1_3(world: Mesh, tmp_path: Path) -> None:
@@ -180,10 +175,12 @@ spec: {parentRefs: [{name: front, sectionName: https}], rules: [{backendRefs: [{
 
         def page() -> bool:
             context = tls_context(str(tmp_path / "c"))
-            with socket.create_connection(("127.0.0.1", 19443), 5) as raw:
-                with context.wrap_socket(raw, server_hostname="shop.example") as tls:
-                    tls.sendall(b"GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")
-                    return tls.recv(50).startswith(b"HTTP/1.1 200")
+            with (
+                socket.create_connection(("127.0.0.1", 19443), 5) as raw,
+                context.wrap_socket(raw, server_hostname="shop.example") as tls,
+            ):
+                tls.sendall(b"GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")
+                return tls.recv(50).startswith(b"HTTP/1.1 200")
 
         until("HTTPS with the Secret's certificate", page)
         for words in (

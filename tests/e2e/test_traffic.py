@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+
+from e2e.conftest import SERVICES
 from support.http import Client
 from support.mesh import Mesh, until
 
@@ -60,7 +62,8 @@ def test_all_names_of_a_service(client: Client, world: Mesh, host: str) -> None:
 
 
 SPLIT_VS = vs(
-    "[{route: [{destination: {host: echo, subset: v1}, weight: 90}, {destination: {host: echo, subset: v2}, weight: 10}]}]"
+    "[{route: [{destination: {host: echo, subset: v1}, weight: 90},"
+    " {destination: {host: echo, subset: v2}, weight: 10}]}]"
 )
 SPLIT_ROUTE = VERSIONS + route(
     "[{backendRefs: [{name: echo-v1, port: 80, weight: 90}, {name: echo-v2, port: 80, weight: 10}]}]"
@@ -111,7 +114,8 @@ def test_http_route_matches_and_precedence(world: Mesh, client: Client) -> None:
       {backendRefs: [{name: echo-v1, port: 80}]},
       {matches: [{path: {type: PathPrefix, value: /api}}], backendRefs: [{name: echo-v2, port: 80}]},
       {matches: [{path: {type: Exact, value: /api/one}}], backendRefs: [{name: echo-v1, port: 80}]},
-      {matches: [{headers: [{name: who, value: 'b.b', type: RegularExpression}]}], backendRefs: [{name: echo-v2, port: 80}]},
+      {matches: [{headers: [{name: who, value: 'b.b', type: RegularExpression}]}],
+       backendRefs: [{name: echo-v2, port: 80}]},
       {matches: [{path: {value: /q}, queryParams: [{name: a, value: b}]}], backendRefs: [{name: echo-v2, port: 80}]}]"""
     with world.applied(VERSIONS + route(rules)):
         for path, headers, expected in (
@@ -130,7 +134,8 @@ def test_http_route_matches_and_precedence(world: Mesh, client: Client) -> None:
 
 def test_rewrite_and_headers(world: Mesh, client: Client) -> None:
     rules = """[{match: [{uri: {prefix: /old}}], rewrite: {uri: /new, authority: elsewhere.example},
-      headers: {request: {set: {x-set: a}, add: {x-add: b}, remove: [x-gone]}, response: {remove: [x-remove-me], set: {x-out: c}}},
+      headers: {request: {set: {x-set: a}, add: {x-add: b}, remove: [x-gone]},
+                response: {remove: [x-remove-me], set: {x-out: c}}},
       route: [{destination: {host: echo}}]}]"""
     with world.applied(vs(rules)):
         answer = client("http://echo/old/path?q=1", headers={"x-gone": "1"})
@@ -256,14 +261,18 @@ spec:
 
 
 def test_consistent_hash_keeps_a_key_on_one_instance(world: Mesh, client: Client) -> None:
-    sticky = """
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: client}
-spec: {host: client, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}}
-"""
-    with world.applied(sticky):
-        assert client("http://client/", headers={"x-user": "a"}).status == 200
+    rule = next(document for document in SERVICES.split("---") if "DestinationRule" in document)
+    sticky = rule.rstrip() + "\n  trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}\n"
+    world.apply(sticky)
+    try:
+        homes = {
+            user: {client("http://echo/", headers={"x-user": user}).json()["workload"] for _ in range(10)}
+            for user in map(str, range(20))
+        }
+    finally:
+        world.apply(rule)
+    assert all(len(instances) == 1 for instances in homes.values()), homes
+    assert {instance for instances in homes.values() for instance in instances} == {"echo-v1", "echo-v2"}
 
 
 def test_source_labels_choose_the_caller(world: Mesh, client: Client) -> None:

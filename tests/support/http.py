@@ -85,7 +85,7 @@ class Load:
 async def steady_load(
     url: str, proxy: str | None, rate: float, during: Callable[[], Awaitable[None]], limit: float = 120.0
 ) -> Load:
-    """Send `rate` requests a second, open loop, while `during` runs (at most `limit` seconds); every failure is kept."""
+    """Send `rate` requests a second, open loop, while `during` runs (at most `limit` seconds); failures are kept."""
     load = Load()
     stop = asyncio.Event()
     timeout = aiohttp.ClientTimeout(total=15)

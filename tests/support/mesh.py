@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,21 +153,18 @@ class Mesh:
     def wait_healthy(self, *names: str) -> None:
         """Wait until these workloads are healthy and their proxies are connected."""
         for name in names:
-            until(f"{name} is healthy", lambda name=name: self._is_ready(name), 30)
+            until(f"{name} is healthy", partial(self._is_ready, name), 30)
 
     def _is_ready(self, name: str) -> bool:
         proc = self.processes.get(name)
         if proc is not None:
             self.died(proc)
-        return self.workload(name)["state"] == "healthy"
+        return bool(self.workload(name)["state"] == "healthy")
 
     # -- asking the control plane -----------------------------------------------------------------------------------
 
     def api(self, path: str, method: str = "GET", body: bytes | None = None) -> Any:
         """Call the admin API; returns the decoded answer, raises OSError on failure."""
-        import urllib.error
-        import urllib.request
-
         endpoints = json.loads((self.home / "control-plane" / "endpoints.json").read_text())
         token = (self.home / "control-plane" / "admin.token").read_text().strip()
         request = urllib.request.Request(
@@ -192,7 +191,7 @@ class Mesh:
         """The items of a list answer."""
         answer = self.api(path)
         if isinstance(answer, dict):
-            answer = answer.get("items", answer.get(path.split("?")[0]))
+            answer = answer.get("items", answer.get(path.split("?", maxsplit=1)[0]))
         result: list[dict[str, Any]] = answer
         return result
 

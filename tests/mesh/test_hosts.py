@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from weft.mesh.hosts import best_match, covers, host_candidates, intersection
+from weft.mesh.hosts import best_match, host_candidates
+from weft.schema.hosts import covers, intersection
 
 FULL = "web.default.svc.cluster.local"
 

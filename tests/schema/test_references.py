@@ -7,7 +7,8 @@ import pytest
 from weft.model.labels import Labels
 from weft.model.problem import Severity
 from weft.schema.decode import decode_documents
-from weft.schema.grants import hostnames_intersect, listener_allows, selector_matches, service_of_host
+from weft.schema.grants import listener_allows, selector_matches
+from weft.schema.hosts import intersection, service_of_host
 from weft.schema.kinds.gateway import AllowedRoutes, LabelExpression, LabelSelector, ListenerSpec, RouteNamespaces
 from weft.schema.references import REFERENCE_CODES, check_references
 
@@ -264,6 +265,9 @@ def test_a_problem_names_line_object_and_severity() -> None:
         ("a.b.svc.cluster.local", "Service b/a"),
         ("A.b.svc.cluster.local.", "Service b/a"),
         ("a.b.c", "None"),
+        ("a.b.cluster.local", "None"),
+        ("*.b", "None"),
+        ("*", "None"),
         ("a.b.c.d.svc.cluster.local", "None"),
     ],
 )
@@ -285,9 +289,9 @@ def test_hosts_name_services(host: str, service: str) -> None:
         ("*.a.com", "*.b.com", False),
     ],
 )
-def test_hostnames_intersect_both_ways(one: str, other: str, meet: bool) -> None:
-    assert hostnames_intersect(one, other) is meet
-    assert hostnames_intersect(other, one) is meet
+def test_hosts_intersect_both_ways(one: str, other: str, meet: bool) -> None:
+    assert bool(intersection(one, other)) is meet
+    assert bool(intersection(other, one)) is meet
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from weft.mesh.catalog import Catalog
 from weft.mesh.claims import Claim, RouteDocument
 from weft.mesh.converted import MESH, trouble
-from weft.mesh.hosts import covers, intersection, specificity
+from weft.mesh.hosts import specificity
 from weft.mesh.listeners import Listener
 from weft.mesh.virtualservice import gateway_key
 from weft.model.labels import Labels
 from weft.model.origin import PathPart
 from weft.model.problem import Problem, Severity
+from weft.schema.hosts import covers, intersection
 from weft.schema.kinds.httproute import HttpRouteSpec, ParentReference
 from weft.schema.kinds.virtualservice import VirtualServiceSpec
 

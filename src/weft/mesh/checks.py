@@ -11,12 +11,13 @@ from weft.mesh.converted import MESH
 from weft.mesh.destinationrule import DestinationRules
 from weft.mesh.gateways import Gateways
 from weft.mesh.grants import Grants
-from weft.mesh.hosts import HTTP_PORT, covers
+from weft.mesh.hosts import HTTP_PORT
 from weft.mesh.memo import Memo
 from weft.mesh.targets import build_targets
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload
+from weft.schema.hosts import covers
 
 
 def route_problems(

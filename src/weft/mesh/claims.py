@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from weft.mesh.catalog import Catalog
 from weft.mesh.converted import MESH, trouble
-from weft.mesh.hosts import HTTP_PORT, SERVICE_SUFFIX, best_match, is_wildcard
+from weft.mesh.hosts import HTTP_PORT, SERVICE_SUFFIX, best_match
 from weft.mesh.precedence import owner_order
 from weft.mesh.services import Protocol, Service
 from weft.mesh.virtualservice import claimed_sides
@@ -21,6 +21,7 @@ from weft.model.document import Document
 from weft.model.labels import Labels, labels_from_mapping
 from weft.model.origin import PathPart
 from weft.model.problem import Problem, Severity
+from weft.schema.hosts import is_wildcard
 from weft.schema.kinds.httproute import HttpRouteSpec, ParentReference
 from weft.schema.kinds.virtualservice import VirtualServiceSpec
 

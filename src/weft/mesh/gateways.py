@@ -12,12 +12,13 @@ from weft.mesh.catalog import Catalog
 from weft.mesh.claims import Claim, RouteDocument, conflict, decide
 from weft.mesh.converted import trouble
 from weft.mesh.grants import Grants
-from weft.mesh.hosts import covers, is_wildcard, specificity
+from weft.mesh.hosts import specificity
 from weft.mesh.listeners import Listener, SecretDocument, build_listeners
 from weft.mesh.memo import Memo
 from weft.model.document import Document
 from weft.model.labels import Labels
 from weft.model.problem import Problem, Severity
+from weft.schema.hosts import covers, is_wildcard
 from weft.schema.kinds.core import NamespaceSpec
 from weft.schema.kinds.gateway import BUILT_IN_CLASSES, CONTROLLER_NAME, GatewayClassSpec, GatewaySpec
 from weft.schema.kinds.virtualservice import VirtualServiceSpec

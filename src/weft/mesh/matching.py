@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl
 
 import re2  # type: ignore[import-untyped]  # ships no types
 
-from weft.mesh.hosts import clean_host, covers, specificity
+from weft.mesh.hosts import specificity
 from weft.mesh.routes import NamedMatch, PathRewrite, RequestMatch, TextMatch, VirtualHost
 from weft.mesh.views import Tunnel
+from weft.schema.hosts import clean_host, covers
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,10 @@
-"""Who may refer to what: ReferenceGrants, listeners' allowed routes, hosts as references to services."""
+"""Who may refer to what: ReferenceGrants, and listeners' allowed routes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from weft.model.document import Document, ObjectKey
-from weft.model.identity import DNS_SUFFIX
 from weft.model.labels import Labels, label_value
 from weft.schema.kinds.gateway import LabelExpression, LabelSelector, ListenerSpec, ReferenceGrantSpec
 
@@ -59,26 +58,3 @@ def _expression_matches(expression: LabelExpression, labels: Labels) -> bool:
     if expression.operator == "NotIn":
         return value is None or value not in expression.values
     return (value is not None) == (expression.operator == "Exists")
-
-
-def hostnames_intersect(one: str, other: str) -> bool:
-    """Whether some host matches both hostnames, each exact, with a leading ``*.``, or empty for every host."""
-    if not one or not other or one == other:
-        return True
-    if one.startswith("*.") and other.startswith("*."):
-        return one.endswith(other[1:]) or other.endswith(one[1:])
-    if one.startswith("*."):
-        return other.endswith(one[1:])
-    return other.startswith("*.") and one.endswith(other[1:])
-
-
-def service_of_host(host: str, namespace: str) -> ObjectKey | None:
-    """The Service that `host` names in a document of `namespace`: ``reviews``, ``reviews.ns``, ``reviews.ns.svc`` or
-    ``reviews.ns.svc.cluster.local``. None for names outside the mesh."""
-    stem = host.lower().removesuffix(".").removesuffix("." + DNS_SUFFIX)
-    parts = stem.split(".")
-    if len(parts) == 1:
-        return ObjectKey("", "Service", namespace, parts[0])
-    if len(parts) == 2 or (len(parts) == 3 and parts[2] == "svc"):
-        return ObjectKey("", "Service", parts[1], parts[0])
-    return None

@@ -11,7 +11,8 @@ from weft.model.labels import Labels
 from weft.model.origin import FieldPath, path_text
 from weft.model.problem import Problem, Severity
 from weft.schema.findings import printable
-from weft.schema.grants import grant_allows, hostnames_intersect, listener_allows, service_of_host
+from weft.schema.grants import grant_allows, listener_allows
+from weft.schema.hosts import intersection, service_of_host
 from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec, TrafficPolicy
 from weft.schema.kinds.gateway import (
@@ -233,9 +234,7 @@ class _Check:
         elif (
             allowed
             and hostnames
-            and not any(
-                hostnames_intersect(listener.hostname, hostname) for listener in allowed for hostname in hostnames
-            )
+            and not any(intersection(listener.hostname, hostname) for listener in allowed for hostname in hostnames)
         ):
             message = f"no hostname fits a listener of Gateway '{parent.name}'"
             expected = "a host within " + ", ".join(sorted({each.hostname for each in allowed}))

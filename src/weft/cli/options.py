@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,8 +102,3 @@ def files_argument(paths: tuple[str, ...]) -> list[Path | None]:
         else:
             raise click.UsageError(f"{text}: no such file or directory")
     return found
-
-
-def inherited_environment() -> dict[str, str]:
-    """This process's environment."""
-    return dict(os.environ)

@@ -88,7 +88,8 @@ class Balancing:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Circuit breaking; None leaves Envoy's default. Times in seconds."""
+    """Circuit breaking; None where no document sets a bound: weft's own holds then (`weft.xds.limits`), where it
+    has one. Times in seconds."""
 
     max_connections: int | None = None
     max_pending_requests: int | None = None
@@ -107,7 +108,7 @@ class ConnectionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Ejection:
-    """Outlier detection; None leaves it off or Envoy's default. Times in seconds."""
+    """Outlier detection; None leaves Envoy's default, which for gateway errors is to eject nobody. Times in seconds."""
 
     consecutive_5xx: int | None = None
     consecutive_gateway_errors: int | None = None

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from support.meshdocs import Compiled, documents, service, short, workload
 from weft.mesh.routes import HashKey
 from weft.mesh.services import Backend, Balancing, Ejection, MutualTlsMode, TrafficPolicy
-from weft.model.document import Document
 from weft.model.workload import WorkloadState
-from weft.schema.kinds.destinationrule import DestinationRuleSpec
 
 WEB = service("web", 80, 81)
 
@@ -26,13 +22,6 @@ metadata: {{name: {name}, namespace: {namespace}}}
 spec:
   host: {host}
 {spec}"""
-
-
-def wide(text: str, host: str) -> list[Document[object]]:
-    """A DestinationRule for a wildcard."""
-    (document,) = documents(text)
-    assert isinstance(document.spec, DestinationRuleSpec)
-    return [replace(document, spec=replace(document.spec, host=host))]
 
 
 def balanced(algorithm: str) -> str:
@@ -61,7 +50,7 @@ def test_defaults() -> None:
 
 def test_the_callers_namespace_comes_first_then_the_services_then_the_root() -> None:
     full = "web.default.svc.cluster.local"
-    root = wide(rule(balanced("RANDOM"), namespace="istio-system"), "*.local")
+    root = rule(balanced("RANDOM"), namespace="istio-system", host='"*.local"')
     own = rule(balanced("ROUND_ROBIN"))
     consumer = rule(
         "  trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true}}}\n", namespace="far", host=full
@@ -74,7 +63,7 @@ def test_the_callers_namespace_comes_first_then_the_services_then_the_root() -> 
 
 
 def test_an_exact_host_beats_a_wildcard_in_one_namespace() -> None:
-    wildcard = wide(rule(balanced("RANDOM"), "a"), "*.default.svc.cluster.local")
+    wildcard = rule(balanced("RANDOM"), "a", host='"*.default.svc.cluster.local"')
     assert algorithm(Compiled(WEB, wildcard, rule(balanced("ROUND_ROBIN"), "b"))) == "round-robin"
 
 
@@ -159,6 +148,8 @@ def test_subsets_hold_the_endpoints_that_carry_their_labels_and_their_identities
         ("httpHeaderName: X-User", HashKey(header="x-user"), Balancing("ring-hash", 1024)),
         ("useSourceIp: true, maglev: {tableSize: 251}", HashKey(source_ip=True), Balancing("maglev", 251)),
         ("httpQueryParameterName: q, ringHash: {minimumRingSize: 64}", HashKey(query="q"), Balancing("ring-hash", 64)),
+        ("httpCookie: {name: c}, minimumRingSize: 128", HashKey(cookie="c"), Balancing("ring-hash", 128)),
+        ("httpCookie: {name: c, ttl: 0s}", HashKey(cookie="c", cookie_ttl=0.0), Balancing("ring-hash", 1024)),
         ("httpCookie: {name: c, ttl: 5s}", HashKey(cookie="c", cookie_ttl=5.0), Balancing("ring-hash", 1024)),
     ],
 )

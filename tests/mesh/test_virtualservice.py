@@ -161,6 +161,15 @@ def test_headers_of_rule_and_destination_and_the_authority() -> None:
 
 
 def test_setting_the_host_header_rewrites_the_host() -> None:
+    text = virtual("""
+  - headers: {request: {set: {Host: outer.example, X-A: '1'}}}
+    route:
+    - destination: {host: web, subset: v1}
+      headers: {request: {set: {":authority": inner.example}}}
+""")
+    verdict = Compiled(SERVICES, text).ask("web/")
+    assert verdict.host == "inner.example"
+    assert verdict.request[0].set == (("x-a", "1"),)
     operations = HeaderOperations(set={"Host": "outer.example", "X-A": "1"}, remove=(":authority",))
     assert split_host(header_changes(operations)) == ("outer.example", HeaderChanges(set=(("x-a", "1"),)))
 

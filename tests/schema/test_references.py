@@ -318,3 +318,18 @@ def test_namespaces_can_be_selected_by_name() -> None:
     listener = ListenerSpec(name="a", port=80, protocol="HTTP", allowed_routes=allowed)
     assert listener_allows(listener, "infra", "team", ())
     assert not listener_allows(listener, "infra", "other", ())
+
+
+def test_a_wildcard_destination_rule_gives_subsets_to_services_without_a_rule_of_their_own() -> None:
+    wide = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: all}
+spec: {host: "*.local", subsets: [{name: wide}]}
+---
+"""
+    route = virtual_service("route: [{destination: {host: outside, subset: wide}}]")
+    assert found(route) == [("unknown-subset", f"{ROUTE}.subset", "")]
+    assert found(wide + route) == []
+    own = virtual_service("route: [{destination: {host: reviews, subset: wide}}]")
+    assert found(wide + own) == [("unknown-subset", f"{ROUTE}.subset", "")]

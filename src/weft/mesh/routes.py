@@ -173,12 +173,13 @@ class Respond:
 
 @dataclass(frozen=True, slots=True)
 class HashKey:
-    """What consistent hashing looks at; exactly one of the fields. `cookie_ttl` in seconds, 0 for a session cookie."""
+    """What consistent hashing looks at; exactly one of the fields. `cookie_ttl` in seconds, 0 for a session
+    cookie; None makes no cookie."""
 
     header: str = ""
     cookie: str = ""
     cookie_path: str = ""
-    cookie_ttl: float = 0.0
+    cookie_ttl: float | None = None
     source_ip: bool = False
     query: str = ""
 

@@ -73,6 +73,9 @@ def read_precise_hostname(text: str) -> str:
     return read_subdomain(text)
 
 
+_read_header_name = _matching(_TOKEN, 256)
+
+
 def read_hostname(text: str) -> str:
     """A DNS name, a leading ``*.`` allowed."""
     if text == "*":
@@ -93,6 +96,10 @@ def read_service_host(text: str) -> str:
     if text.startswith("*"):
         raise FormError("wildcards are not supported by weft here")
     return read_precise_hostname(text)
+
+
+def _read_settable_header(text: str) -> str:
+    return text if text.lower() == ":authority" else _read_header_name(text)
 
 
 def read_duration(text: str) -> float:
@@ -213,7 +220,8 @@ FORMS: Mapping[str, Form] = {
     "mesh-host": Form(read_mesh_host, "a host in lower case, such as reviews, reviews.ns.svc.cluster.local or *.com"),
     "service-host": Form(read_service_host, "the host of a service, such as reviews or reviews.ns.svc.cluster.local"),
     "regex": Form(read_regex, "a regular expression in RE2 syntax (no look-around, no back references)"),
-    "header-name": Form(_matching(_TOKEN, 256), "the name of an HTTP header, such as x-user"),
+    "header-name": Form(_read_header_name, "the name of an HTTP header, such as x-user"),
+    "settable-header": Form(_read_settable_header, "the name of an HTTP header, such as x-user"),
     "cookie-name": Form(_matching(_TOKEN, 256), "the name of a cookie, such as user"),
     "header-value": Form(read_header_value, "text without line breaks and other control characters"),
     "label-key": Form(

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from weft.model.document import Document, ObjectKey
+from weft.model.identity import DNS_SUFFIX
 from weft.model.labels import Labels
 from weft.model.origin import FieldPath, path_text
 from weft.model.problem import Problem, Severity
 from weft.schema.findings import printable
 from weft.schema.grants import grant_allows, listener_allows
-from weft.schema.hosts import intersection, service_of_host
+from weft.schema.hosts import covers, intersection, is_wildcard, service_of_host
 from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec, TrafficPolicy
 from weft.schema.kinds.gateway import (
@@ -75,13 +76,21 @@ class _Index:
     def build(documents: Iterable[Document[object]]) -> _Index:
         given = tuple(documents)
         subsets: dict[ObjectKey, frozenset[str]] = {}
+        wildcards: list[tuple[str, frozenset[str]]] = []
         for document in _of(given, DestinationRuleSpec):
             service = service_of_host(document.spec.host, document.key.namespace)
+            names = frozenset(subset.name for subset in document.spec.subsets)
             if service is not None:
-                names = frozenset(subset.name for subset in document.spec.subsets)
                 subsets[service] = subsets.get(service, frozenset()) | names
+            elif names and is_wildcard(document.spec.host):
+                wildcards.append((document.spec.host, names))
+        services = {document.key: document.spec for document in _of(given, ServiceSpec)}
+        for key in services if wildcards else ():
+            if key not in subsets:  # a rule of its own takes the place of a wildcard's
+                host = f"{key.name}.{key.namespace}.svc.{DNS_SUFFIX}"
+                subsets[key] = frozenset().union(*(names for pattern, names in wildcards if covers(pattern, host)))
         return _Index(
-            services={document.key: document.spec for document in _of(given, ServiceSpec)},
+            services=services,
             gateways={(each.key.namespace, each.key.name): each.spec for each in _of(given, GatewaySpec)},
             classes=frozenset(each.key.name for each in _of(given, GatewayClassSpec)).union(BUILT_IN_CLASSES),
             secrets={document.key: document.spec for document in _of(given, SecretSpec)},
@@ -181,6 +190,8 @@ class _Check:
             self._report(document, path, "unknown-port", f"{service} has no port {port}", expected)
 
     def destination_rule(self, document: Document[object], spec: DestinationRuleSpec) -> None:
+        if is_wildcard(spec.host):
+            return
         service = self._service(document, ("spec", "host"), spec.host)
         if service is None:
             return

@@ -62,6 +62,8 @@ ServiceHost = Annotated[str, Scalar("service-host")]
 Regex = Annotated[str, Scalar("regex")]
 """RE2 syntax: linear time, no look-around, no back references."""
 HeaderName = Annotated[str, Scalar("header-name")]
+SettableHeader = Annotated[str, Scalar("settable-header")]
+"""A HeaderName, or ``:authority``: what the host is called on the wire."""
 CookieName = Annotated[str, Scalar("cookie-name")]
 HeaderValue = Annotated[str, Scalar("header-value")]
 """Text without control characters."""

@@ -48,7 +48,6 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
     destinationrule.PortTrafficPolicy: _fields("tunnel proxyProtocol retryBudget portLevelSettings"),
     destinationrule.LoadBalancer: _fields("localityLbSetting warmupDurationSecs warmup"),
     destinationrule.HttpSettings: _fields("h2UpgradePolicy useClientProtocol"),
-    destinationrule.ConsistentHash: _fields("minimumRingSize", "; write ringHash.minimumRingSize"),
     destinationrule.HttpCookie: _fields("attributes"),
     destinationrule.ClientTls: _fields(
         "clientCertificate privateKey caCertificates credentialName subjectAltNames sni insecureSkipVerify caCrl"

@@ -222,7 +222,8 @@ def _hash_policy(key: HashKey) -> RouteAction.HashPolicy:
     elif key.cookie:
         policy.cookie.name = key.cookie
         policy.cookie.path = key.cookie_path
-        policy.cookie.ttl.CopyFrom(duration(key.cookie_ttl))
+        if key.cookie_ttl is not None:
+            policy.cookie.ttl.CopyFrom(duration(key.cookie_ttl))
     elif key.query:
         policy.query_parameter.name = key.query
     else:

@@ -15,11 +15,11 @@ from weft.schema.scalars import (
     LabelKey,
     LabelValue,
     Length,
+    MeshHost,
     Name,
     OneOf,
     PositiveDuration,
     Range,
-    ServiceHost,
 )
 
 UInt = Annotated[int, Range(0, 2**31 - 1)]
@@ -27,11 +27,11 @@ UInt = Annotated[int, Range(0, 2**31 - 1)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpCookie:
-    """Hash on a cookie, made with this life if it is missing."""
+    """Hash on a cookie; with a `ttl` it is made where it is missing (0s: for the session)."""
 
     name: CookieName
     path: HeaderValue = ""
-    ttl: Duration
+    ttl: Duration | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,10 @@ class Maglev:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsistentHash:
-    """Soft session affinity: exactly one key, at most one of the two algorithms (ring by default)."""
+    """Soft session affinity: exactly one key, at most one of the two algorithms (ring by default).
+
+    `minimum_ring_size` is the old spelling of `ring_hash.minimum_ring_size`.
+    """
 
     one_of: ClassVar = OneOf(("http_header_name", "http_cookie", "use_source_ip", "http_query_parameter_name"))
     http_header_name: HeaderName | None = None
@@ -59,6 +62,7 @@ class ConsistentHash:
     http_query_parameter_name: Annotated[str, Length(1, 1024)] | None = None
     ring_hash: RingHash | None = None
     maglev: Maglev | None = None
+    minimum_ring_size: UInt | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +169,11 @@ class Subset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationRuleSpec:
-    """https://istio.io/latest/docs/reference/config/networking/destination-rule/"""
+    """https://istio.io/latest/docs/reference/config/networking/destination-rule/
 
-    host: ServiceHost
+    `host` is a service, or with a leading `*.` every service under it that has no rule of its own.
+    """
+
+    host: MeshHost
     traffic_policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()

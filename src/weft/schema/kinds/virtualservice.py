@@ -22,6 +22,7 @@ from weft.schema.scalars import (
     Range,
     Regex,
     ServiceHost,
+    SettableHeader,
 )
 
 SomeValue = Annotated[HeaderValue, Length(1, 16384)]
@@ -85,9 +86,9 @@ class Destination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderOperations:
-    """Headers to set, add and remove."""
+    """Headers to set, add and remove. To set `Host` or `:authority` of a request means `rewrite.authority`."""
 
-    set: Mapping[HeaderName, SomeValue] = field(default_factory=dict)
+    set: Mapping[SettableHeader, SomeValue] = field(default_factory=dict)
     add: Mapping[HeaderName, SomeValue] = field(default_factory=dict)
     remove: tuple[HeaderName, ...] = ()
 

@@ -7,20 +7,25 @@ from collections.abc import Iterable, Iterator
 from weft.model.origin import FieldPath
 from weft.schema.findings import Finding, conflicting, duplicate
 
+HOST_HEADERS = ("host", ":authority")
+
 
 def header_changes(
     set_: Iterable[tuple[FieldPath, str]],
     add: Iterable[tuple[FieldPath, str]],
     remove: Iterable[tuple[FieldPath, str]],
     host_field: str,
+    *,
+    host_is_set: bool = False,
 ) -> Iterator[Finding]:
-    """Each header (by any case) is changed in one way; the host has a field of its own (`host_field`)."""
+    """Each header (by any case) is changed in one way; the host has a field of its own (`host_field`), and may be set
+    like a header where the API has that habit (`host_is_set`)."""
     changed: dict[str, str] = {}
     for word, entries in (("set", set_), ("add", add), ("remove", remove)):
         for path, name in entries:
-            lower = name.lower()
+            lower = "host" if name.lower() in HOST_HEADERS else name.lower()
             before = changed.get(lower)
-            if lower == "host":
+            if lower == "host" and not (host_is_set and word == "set"):
                 yield conflicting(path, "the host cannot be changed as a header", host_field)
             elif before == word:
                 yield duplicate(path, f"the header '{name}' is given twice")

@@ -8,7 +8,7 @@ from typing import Any
 
 from weft.model.problem import Severity
 from weft.schema.findings import Finding, deprecated
-from weft.schema.kinds.destinationrule import LoadBalancer, OutlierDetection
+from weft.schema.kinds.destinationrule import ConsistentHash, LoadBalancer, OutlierDetection, RingHash
 from weft.schema.kinds.httproute import RouteMatch, RouteRule
 from weft.schema.kinds.virtualservice import (
     CorsPolicy,
@@ -28,6 +28,16 @@ def _load_balancer(value: LoadBalancer) -> tuple[LoadBalancer, tuple[Finding, ..
     return replace(value, simple="LEAST_REQUEST"), (
         deprecated(("simple",), "LEAST_CONN is the old spelling", "LEAST_REQUEST"),
     )
+
+
+def _consistent_hash(value: ConsistentHash) -> tuple[ConsistentHash, tuple[Finding, ...]]:
+    size = value.minimum_ring_size
+    if size is None:
+        return value, ()
+    warning = deprecated(("minimumRingSize",), "minimumRingSize is the old spelling", "ringHash.minimumRingSize")
+    if value.ring_hash is not None or value.maglev is not None:
+        return replace(value, minimum_ring_size=None), (warning,)
+    return replace(value, minimum_ring_size=None, ring_hash=RingHash(minimum_ring_size=size)), (warning,)
 
 
 def _outlier_detection(value: OutlierDetection) -> tuple[OutlierDetection, tuple[Finding, ...]]:
@@ -81,6 +91,7 @@ def _route_rule(value: RouteRule) -> tuple[RouteRule, tuple[Finding, ...]]:
 
 NORMALISERS: Mapping[type, Normaliser] = {
     LoadBalancer: _load_balancer,
+    ConsistentHash: _consistent_hash,
     OutlierDetection: _outlier_detection,
     FaultDelay: _percent_of_fault,
     FaultAbort: _percent_of_fault,

@@ -12,6 +12,7 @@ from weft.schema.kinds.virtualservice import (
     CorsPolicy,
     FaultAbort,
     HeaderOperations,
+    Headers,
     HttpBody,
     HttpFaultInjection,
     HttpMatchRequest,
@@ -22,7 +23,7 @@ from weft.schema.kinds.virtualservice import (
     RegexRewrite,
     VirtualServiceSpec,
 )
-from weft.schema.rules.headers import header_changes
+from weft.schema.rules.headers import HOST_HEADERS, header_changes
 
 MESH_GATEWAY = "mesh"
 MAX_BODY = 65536
@@ -178,13 +179,21 @@ def body(spec: HttpBody) -> Iterator[Finding]:
 
 
 def header_operations(spec: HeaderOperations) -> Iterator[Finding]:
-    """Each header is changed in one way."""
+    """Each header is changed in one way; to set the host is to rewrite it."""
     yield from header_changes(
         ((("set", name), name) for name in spec.set),
         ((("add", name), name) for name in spec.add),
         ((("remove", index), name) for index, name in enumerate(spec.remove)),
         "rewrite.authority",
+        host_is_set=True,
     )
+
+
+def headers(spec: Headers) -> Iterator[Finding]:
+    """A response has no host."""
+    for name in spec.response.set:
+        if name.lower() in HOST_HEADERS:
+            yield conflicting(("response", "set", name), "a response has no host", "another header, or request")
 
 
 def cors(spec: CorsPolicy) -> Iterator[Finding]:
@@ -206,5 +215,6 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     HttpRetry: (retry,),
     HttpBody: (body,),
     HeaderOperations: (header_operations,),
+    Headers: (headers,),
     CorsPolicy: (cors,),
 }

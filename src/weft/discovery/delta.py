@@ -72,7 +72,7 @@ class DeltaSession(Session):
         if explicit:
             subscription.names = self._shared.names(subscription.names | explicit if subscription.names else explicit)
             stale, absent = self._compared(subscription.type_url, explicit, held)
-            for name in (stale & explicit) | absent:
+            for name in sorted((stale & explicit) | absent):
                 self._expect(subscription, name, held.get(name, UNKNOWN))
             if subscription.flight is not None:
                 for name in explicit:
@@ -80,7 +80,7 @@ class DeltaSession(Session):
         if "*" in names:
             subscription.wildcard = True
             stale, gone = self._compared(subscription.type_url, frozenset(held), held)
-            for name in (stale | gone) - explicit:
+            for name in sorted((stale | gone) - explicit):
                 self._expect(subscription, name, held.get(name, UNKNOWN))
                 subscription.unmet.discard(name)
             subscription.greet = not held and not subscription.pending

@@ -67,7 +67,7 @@ class Session(ABC):
             names = self._shared.touched(before, snapshot, subscription.type_url)
             if not names:
                 continue
-            for name in subscription.touched(names):
+            for name in sorted(subscription.touched(names)):
                 self._changed(subscription, name, before)
             subscription.tidy()
 

@@ -18,8 +18,6 @@ from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.discovery.limits import Limits
 from weft.discovery.server import serve_xds
-from weft.mesh.build import build_mesh
-from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 
 Figures = dict[str, float]
@@ -38,20 +36,19 @@ class Bench:
     """The build loop in miniature."""
 
     def __init__(self, services: int, count: int) -> None:
-        self.hub: Hub[Mesh] = Hub(MeshCompiler(), limits=Limits())
+        self._compiler = MeshCompiler()
+        self.hub: Hub[Mesh] = Hub(self._compiler, limits=Limits())
         self.documents = service_documents(services)
         self.backends = backends(services)
         self.proxies = {workload.proxy: workload for workload in proxies(count)}
         self.revision = 0
-        self._memo = Memo()
 
     async def publish(self) -> Figures:
         """Build the mesh and offer it."""
         self.revision += 1
         begun = time.perf_counter()
         workloads = [*self.backends, *self.proxies.values()]
-        self._memo.begin()
-        mesh = build_mesh(snapshot(self.revision, self.documents, workloads), self._memo)
+        mesh = self._compiler.build(snapshot(self.revision, self.documents, workloads))
         built = time.perf_counter()
         await self.hub.publish(mesh, {workload.proxy: workload for workload in workloads}, self.revision)
         return {"mesh_seconds": built - begun, "publish_seconds": time.perf_counter() - built}

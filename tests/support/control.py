@@ -72,8 +72,9 @@ async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
     source = FilesSource([files], poll=0.02)
     collector = Collector([source, StoredSource(store), WorkloadsSource(store)], MeshSettings())
     audit = Audit(store)
-    hub: Hub[Mesh] = Hub(MeshCompiler(), audit.told)
-    builds = Builds(collector, hub)
+    compiler = MeshCompiler()
+    hub: Hub[Mesh] = Hub(compiler, audit.told)
+    builds = Builds(collector, hub, compiler)
     certificates = ServerCertificates(authority, (), home.control_plane, 3600)
     """Everything, running."""
     faults: list[Problem] = []

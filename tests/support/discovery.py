@@ -56,9 +56,6 @@ class TableCompiler:
 
     compiled: list[str] = field(default_factory=list)
 
-    def begin(self) -> None:
-        """A new mesh follows."""
-
     def compile(self, mesh: Mapping[str, tuple[ResourceSet, ...]], workload: Workload, revision: int) -> XdsSnapshot:
         """What the table says."""
         self.compiled.append(workload.proxy)

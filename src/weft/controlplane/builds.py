@@ -9,9 +9,8 @@ from dataclasses import replace
 
 from weft.admin.parts import INTERNAL, Compiled
 from weft.aio.cell import Cell
+from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
-from weft.mesh.build import build_mesh
-from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.model.document import Document
 from weft.model.origin import Origin
@@ -27,10 +26,10 @@ _log = logging.getLogger("weft.builds")
 class Builds:
     """Owns the current Mesh. What cannot be built leaves the last Mesh in force and a Problem."""
 
-    def __init__(self, collector: Collector, hub: Hub[Mesh]) -> None:
+    def __init__(self, collector: Collector, hub: Hub[Mesh], compiler: MeshCompiler) -> None:
         self._collector = collector
         self._hub = hub
-        self._memo = Memo()
+        self._compiler = compiler
         self._documents: tuple[Document[object], ...] | None = None
         self._references: tuple[Problem, ...] = ()
         self.compiled: Cell[Compiled] = Cell(Compiled(0, None))
@@ -55,8 +54,7 @@ class Builds:
         last = self.compiled.value
         self.workloads = {workload.proxy: workload for workload in snapshot.workloads}
         try:
-            self._memo.begin()
-            mesh = build_mesh(snapshot, self._memo)
+            mesh = self._compiler.build(snapshot)
             problems = distinct((*mesh.problems, *self._checked(snapshot.documents)))
         except Exception as error:  # whatever the compiler trips over: the last good mesh stays in force
             _log.exception("revision %d cannot be built", snapshot.revision)

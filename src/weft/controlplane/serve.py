@@ -105,8 +105,9 @@ async def _work(
     sources: list[Source] = [files] if files else []
     collector = Collector([*sources, StoredSource(store), WorkloadsSource(store)], settings.mesh)
     audit, faults = Audit(store), Faults(store)
-    hub: Hub[Mesh] = Hub(MeshCompiler(), audit.told, _limits(settings))
-    builds = Builds(collector, hub)
+    compiler = MeshCompiler()
+    hub: Hub[Mesh] = Hub(compiler, audit.told, _limits(settings))
+    builds = Builds(collector, hub, compiler)
     hosts = [host for host in (settings.bind, settings.advertise) if host]
     certificates = ServerCertificates(authority, hosts, home.control_plane, settings.certificate_ttl)
     endpoints = _endpoints(settings, listeners)

@@ -1,24 +1,27 @@
-"""From the mesh to one proxy's XdsSnapshot, with everything that is equal computed once."""
+"""From a ConfigSnapshot to a Mesh, and from it to each proxy's XdsSnapshot, with everything that is equal made once."""
 
 from __future__ import annotations
 
+from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.mesh.view import build_view
+from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
 from weft.xds.build import build_xds
 from weft.xds.snapshot import XdsSnapshot
 
 
 class MeshCompiler:
-    """The `Compiler` of a real control plane."""
+    """The build loop and the hub use one: what the mesh was checked with is what views are made of."""
 
     def __init__(self) -> None:
         self._memo = Memo()
 
-    def begin(self) -> None:
-        """A new mesh follows: results that the previous one did not use are forgotten."""
+    def build(self, snapshot: ConfigSnapshot) -> Mesh:
+        """The meaning of a snapshot. Results that were not used since the last build are forgotten."""
         self._memo.begin()
+        return build_mesh(snapshot, self._memo)
 
     def compile(self, mesh: Mesh, workload: Workload, revision: int) -> XdsSnapshot:
         """What the workload's proxy should hold."""

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from weft.discovery.delta import DeltaSession
 from weft.discovery.limits import Limits
-from weft.discovery.peer import Peer
+from weft.discovery.peer import Peer, belongs
 from weft.discovery.problems import ProblemLog, nack_problem
 from weft.discovery.shared import Shared
 from weft.discovery.sotw import SotwSession
@@ -33,9 +33,6 @@ _YIELD_AFTER = 0.004
 
 class Compiler(Protocol[MeshT_contra]):
     """How a snapshot is made; `weft.discovery.compiler.MeshCompiler` in a control plane."""
-
-    def begin(self) -> None:
-        """A new mesh follows."""
 
     def compile(self, mesh: MeshT_contra, workload: Workload, revision: int) -> XdsSnapshot:
         """What the workload's proxy should hold."""
@@ -69,7 +66,6 @@ class Hub(Generic[MeshT]):
     async def publish(self, mesh: MeshT, workloads: Mapping[str, Workload], revision: int) -> None:
         """Rebuild what connected proxies should hold and offer it to them. Gives way to other tasks in between."""
         self._mesh, self._workloads, self._revision = mesh, workloads, revision
-        self._compiler.begin()
         changed = []
         turn = time.monotonic()
         for proxy in list(self._streams):
@@ -89,15 +85,24 @@ class Hub(Generic[MeshT]):
         if not streams:
             return False
         workload = self._workloads.get(proxy, streams[-1].workload)
+        self._end_strangers(streams, workload)
         before = self._snapshots.get(proxy)
         snapshot = self._build(proxy, workload, before)
         if snapshot is None:
             return False
         self._snapshots[proxy] = snapshot
         for stream in streams:
-            stream.workload = workload
-            stream.offer(snapshot)
+            if belongs(stream.peer, workload):
+                stream.workload = workload
+                stream.offer(snapshot)
         return before is None or snapshot.layers is not before.layers
+
+    def _end_strangers(self, streams: list[Stream], workload: Workload) -> None:
+        """A name may pass to another identity: what that one is given must not reach its former holder."""
+        for stream in streams:
+            if not belongs(stream.peer, workload):
+                message = f"{stream.proxy!r} is now registered by another identity than {stream.peer.identity}"
+                stream.end(StreamEndedError("PERMISSION_DENIED", message, "identity-refused"))
 
     def _build(self, proxy: str, workload: Workload, before: XdsSnapshot | None) -> XdsSnapshot | None:
         if self._mesh is None:

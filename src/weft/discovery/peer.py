@@ -56,10 +56,15 @@ def check_peer(peer: Peer, node: str, workload: Workload | None, now: float) -> 
         raise IdentityRefusedError(f"the certificate of {peer.name!r} has expired")
     if workload is None:
         raise IdentityRefusedError(f"no workload {peer.name!r} is registered")
-    registered = (workload.proxy, workload.namespace, workload.service_account)
-    if registered != (peer.name, peer.identity.namespace, peer.identity.service_account):
+    if not belongs(peer, workload):
         raise IdentityRefusedError(
             f"{peer.name!r} is registered with service account "
             f"{workload.namespace}/{workload.service_account}, its certificate says {peer.identity}"
         )
     return workload
+
+
+def belongs(peer: Peer, workload: Workload) -> bool:
+    """Whether `workload` is registered under the peer's own name and identity."""
+    registered = (workload.proxy, workload.namespace, workload.service_account)
+    return registered == (peer.name, peer.identity.namespace, peer.identity.service_account)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -283,6 +284,29 @@ async def test_newer_stream_of_a_proxy_takes_over(fixture: Fixture) -> None:
     async with asyncio.timeout(5):
         assert await first.code() == grpc.StatusCode.ABORTED
     assert len(fixture.hub.proxies()) == 1
+
+
+@pytest.mark.parametrize("connects_first", [False, True])
+async def test_a_name_that_passes_to_another_identity(
+    fixture: Fixture, connects_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither holder is given what is the other's, in whichever order the build and the new stream come."""
+    table = {name: (layer(resource(CLUSTER, "a", "2"), resource(LISTENER, "l", "1")),) for name in WORKLOADS}
+    await fixture.hub.publish(table, dict(WORKLOADS), 2)
+    heir = dataclasses.replace(WORKLOADS["web.shop"], service_account="heir")
+    former = fixture.connect(fixture.pair())
+    await load(former)
+    monkeypatch.setitem(WORKLOADS, "web.shop", heir)
+    expected = {grpc.StatusCode.PERMISSION_DENIED}
+    if connects_first:
+        compiled = len(fixture.compiler.compiled)
+        await load(fixture.connect(fixture.pair(uri="spiffe://cluster.local/ns/shop/sa/heir")))
+        assert fixture.compiler.workloads[compiled:] == [heir]
+        expected = {grpc.StatusCode.ABORTED}
+    await fixture.hub.publish(table, dict(WORKLOADS), 3)
+    async with asyncio.timeout(5):
+        assert await former.code() in expected
+    assert len(fixture.hub.proxies()) == connects_first
 
 
 async def test_flood_garbage_and_giants_end_the_stream() -> None:

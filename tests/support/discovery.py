@@ -55,10 +55,12 @@ class TableCompiler:
     """A compiler whose mesh is a mapping from proxy name to layers; a missing proxy is a failing build."""
 
     compiled: list[str] = field(default_factory=list)
+    workloads: list[Workload] = field(default_factory=list)
 
     def compile(self, mesh: Mapping[str, tuple[ResourceSet, ...]], workload: Workload, revision: int) -> XdsSnapshot:
         """What the table says."""
         self.compiled.append(workload.proxy)
+        self.workloads.append(workload)
         return XdsSnapshot(revision, mesh[workload.proxy])
 
 

@@ -131,8 +131,10 @@ class Hub(Generic[MeshT]):
         replaced = [stream for stream in streams if delta and isinstance(stream.session, DeltaSession)]
         if len(streams) - len(replaced) >= self.limits.streams_per_proxy:
             raise StreamEndedError("RESOURCE_EXHAUSTED", "too many streams of one proxy", "too-many-streams")
-        known = self._snapshots.get(peer.name) if streams else None
-        snapshot = known or self._build(peer.name, self._workloads.get(peer.name, workload), None)
+        latest = self._workloads.get(peer.name, workload)
+        workload = latest if belongs(peer, latest) else workload
+        known = self._snapshots.get(peer.name) if streams and belongs(peer, streams[-1].workload) else None
+        snapshot = known or self._build(peer.name, workload, None)
         if snapshot is None:
             raise StreamEndedError("UNAVAILABLE", "there is no configuration for this proxy yet")
         session = (DeltaSession if delta else SotwSession)(snapshot, self._shared, self.limits)

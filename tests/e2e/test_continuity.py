@@ -138,7 +138,7 @@ def test_replacing_an_instance_in_order_costs_no_request(mesh: Mesh) -> None:
 
 
 def test_a_killed_instance_is_avoided_and_its_lease_ends(mesh: Mesh) -> None:
-    start(mesh, "--lease", "3")
+    start(mesh, "--lease", "6")
     state = mesh.state("echo-v1")
     for pid in (mesh.processes["echo-v1"].pid, state["envoy"]["pid"], state["application"]["pid"]):
         os.kill(pid, signal.SIGKILL)
@@ -147,6 +147,8 @@ def test_a_killed_instance_is_avoided_and_its_lease_ends(mesh: Mesh) -> None:
     until("what was in flight is over", lambda: client("http://echo/").status == 200)
     for _ in range(200):
         assert client("http://echo/").json()["workload"] == "echo-v2"
+    large = b"x" * (1 << 20)  # more than is kept for a retry
+    assert [client("http://echo/", "POST", body=large).status for _ in range(20)] == [200] * 20
     until("the lease ends", lambda: "echo-v1" not in {item["name"] for item in mesh.items("workloads")}, 15)
 
 

@@ -121,8 +121,19 @@ def test_ejection_enforces_only_what_is_asked_for() -> None:
     )
     assert detection.enforcing_success_rate.value == 0
     assert cluster.common_lb_config.healthy_panic_threshold.value == 30
-    off = encode_backend(backend(policy=TrafficPolicy()), "cluster.local")
-    assert not Cluster.FromString(off.body).HasField("outlier_detection")
+
+
+def test_without_ejection_only_endpoints_that_cannot_be_connected_to_are_avoided() -> None:
+    detection = Cluster.FromString(
+        encode_backend(backend(policy=TrafficPolicy()), "cluster.local").body
+    ).outlier_detection
+    assert detection.split_external_local_origin_errors
+    assert detection.enforcing_consecutive_local_origin_failure.value == 100
+    others = ("consecutive_5xx", "success_rate", "local_origin_success_rate", "failure_percentage")
+    assert [getattr(detection, f"enforcing_{name}").value for name in others] == [0, 0, 0, 0]
+    assert detection.max_ejection_percent.value < 100
+    outside = encode_backend(backend(policy=TrafficPolicy(), external_name="example.com"), "cluster.local")
+    assert not Cluster.FromString(outside.body).HasField("outlier_detection")
 
 
 def test_a_port_stands_in_the_domain_and_80_or_the_only_one_without() -> None:

@@ -7,6 +7,7 @@ from envoy.config.cluster.v3.outlier_detection_pb2 import OutlierDetection
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.mesh.services import Balancing, Ejection
+from weft.xds.limits import AVOIDED_AFTER_FAILURES, AVOIDED_PERCENT, AVOIDED_SECONDS, LONGEST_AVOIDED_SECONDS
 from weft.xds.messages import duration
 
 _MAX_MAGLEV = 5_000_011
@@ -61,6 +62,28 @@ def set_ejection(cluster: Cluster, ejection: Ejection) -> None:
     if ejection.min_health_percent is not None:
         cluster.common_lb_config.healthy_panic_threshold.value = ejection.min_health_percent
     cluster.outlier_detection.CopyFrom(detection)
+
+
+def set_avoidance(cluster: Cluster) -> None:
+    """Leave an endpoint alone for a while that cannot be connected to, where no document says otherwise.
+
+    A retry finds another one, but not for a request too large to be kept: without this such requests fail until the
+    lease of a dead instance ends. What an endpoint answers is no reason, and one endpoint always stays.
+    """
+    cluster.outlier_detection.CopyFrom(
+        OutlierDetection(
+            split_external_local_origin_errors=True,
+            consecutive_local_origin_failure=UInt32Value(value=AVOIDED_AFTER_FAILURES),
+            enforcing_consecutive_local_origin_failure=UInt32Value(value=100),
+            enforcing_local_origin_success_rate=UInt32Value(value=0),
+            enforcing_success_rate=UInt32Value(value=0),
+            enforcing_consecutive_5xx=UInt32Value(value=0),
+            interval=duration(AVOIDED_SECONDS),
+            base_ejection_time=duration(AVOIDED_SECONDS),
+            max_ejection_time=duration(LONGEST_AVOIDED_SECONDS),
+            max_ejection_percent=UInt32Value(value=AVOIDED_PERCENT),
+        )
+    )
 
 
 def _prime_from(number: int) -> int:

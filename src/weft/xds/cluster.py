@@ -16,7 +16,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from weft.mesh.services import Backend, ConnectionLimits, Protocol
 from weft.mesh.views import InboundPort
 from weft.model.workload import SocketAddress
-from weft.xds.balancing import set_balancing, set_ejection
+from weft.xds.balancing import set_avoidance, set_balancing, set_ejection
 from weft.xds.endpoints import PLAINTEXT_KEY
 from weft.xds.filters.forward_proxy import dns_cache
 from weft.xds.limits import (
@@ -73,6 +73,8 @@ def encode_backend(backend: Backend, trust_domain: str, as_tcp: bool = False) ->
     set_balancing(cluster, backend.policy.balancing)
     if backend.policy.ejection is not None:
         set_ejection(cluster, backend.policy.ejection)
+    elif not backend.external_name:
+        set_avoidance(cluster)
     if not tcp:
         http2 = not backend.external_name and (backend.tls != "none" or backend.protocol is Protocol.HTTP2)
         cluster.typed_extension_protocol_options[CLUSTER_EXTENSION].CopyFrom(

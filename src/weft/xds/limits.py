@@ -33,6 +33,12 @@ MAX_REQUESTS = 65536
 MAX_RETRIES = 1024
 """Circuit breakers where no DestinationRule sets them: bounds against runaway use, well above honest load. Envoy's
 default of 3 concurrent retries would let requests fail while an instance goes away."""
+AVOIDED_AFTER_FAILURES = 3
+AVOIDED_SECONDS = 5.0
+LONGEST_AVOIDED_SECONDS = 30.0
+AVOIDED_PERCENT = 90
+"""After how many failed connections in a row an endpoint is left alone, for how long at first (longer each time), and
+how many percent of a service's endpoints at most: of two, one."""
 
 
 @dataclass(frozen=True, slots=True)

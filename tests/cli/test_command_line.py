@@ -96,15 +96,34 @@ def test_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "_WEFT_COMPLETE" in capsys.readouterr().out
 
 
-def test_completion_knows_the_commands() -> None:
+def completions(line: str, **environment: str) -> set[str]:
+    """What bash offers at the end of `line`."""
+    words = line.split(" ")
     done = subprocess.run(
         [sys.executable, "-c", "from weft.cli.main import main; main()"],
-        env={**os.environ, "_WEFT_COMPLETE": "bash_complete", "COMP_WORDS": "weft pro", "COMP_CWORD": "1"},
+        env={
+            **os.environ,
+            **environment,
+            "_WEFT_COMPLETE": "bash_complete",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(words) - 1),
+        },
         capture_output=True,
         text=True,
         check=False,
     )
-    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == {"proxy", "problems"}
+    assert done.stderr == ""
+    return {text.partition(",")[2] for text in done.stdout.split()}
+
+
+def test_completion_knows_commands_kinds_and_words(tmp_path: Path) -> None:
+    assert completions("weft pro") == {"proxy", "problems"}
+    assert completions("weft get v") == {"virtualservices"}
+    assert completions("weft delete ht") == {"httproutes"}
+    assert "workloads" in completions("weft get ")
+    assert completions("weft proxy config a r") == {"routes"}
+    assert completions("weft get vs r", WEFT_HOME=str(tmp_path)) == set()
+    assert completions("weft get nonsense r", WEFT_HOME=str(tmp_path)) == set()
 
 
 def test_the_help_imports_nothing_heavy() -> None:
@@ -137,7 +156,7 @@ def test_validate_tells_file_line_field_and_the_nearest_name(
     (tmp_path / "a.yaml").write_text(GOOD.replace("selector", "selektor"))
     assert run(["validate", str(tmp_path)]) == 1
     told = capsys.readouterr().err
-    for part in ("a.yaml:4", "spec.selektor", "'selector'", "1 errors"):
+    for part in ("a.yaml:4", "spec.selektor", "'selector'", "1 error,"):
         assert part in told
 
 
@@ -158,6 +177,22 @@ def test_validate_reads_a_meshfile_and_stdin(
     assert "'command' is missing" in capsys.readouterr().err
     monkeypatch.setattr("sys.stdin", io.StringIO(GOOD))
     assert run(["validate", "-"]) == 0
+
+
+def test_without_a_control_plane_the_way_out_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("WEFT_COMMAND", "./run weft")
+    addresses = {"admin": "", "xds": "", "agent_api": "", "agent_socket": ""}
+    for name, pid in (("weft-demo-a", os.getpid()), ("weft-demo-b", 0)):
+        (tmp_path / name / "control-plane").mkdir(parents=True)
+        (tmp_path / name / "control-plane" / "endpoints.json").write_text(json.dumps({**addresses, "pid": pid}))
+    assert run(["get", "services", "--home", str(tmp_path / "a home")]) == 3
+    told = capsys.readouterr().err
+    assert f"./run weft serve --home '{tmp_path}/a home'" in told
+    assert f"a demo runs in:     {tmp_path}/weft-demo-a" in told
+    assert "weft-demo-b" not in told
 
 
 def test_a_directory_without_documents_is_a_usage_error(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import click
 import pytest
 
-from weft.cli.main import run
+from weft.cli.main import run, weft
 from weft.settings.home import Home
 
 KEY = {"group": "networking.istio.io", "kind": "VirtualService", "namespace": "default", "name": "reviews"}
@@ -320,3 +321,36 @@ def test_token_create_prints_the_command_for_the_other_host(admin: Admin, capsys
     out = capsys.readouterr().out
     for part in ("--control-plane 10.0.0.1:15013", "--token weft-abc", "--ca-fingerprint sha256:00", "reviews"):
         assert part in out
+
+
+def test_names_are_completed_from_the_running_mesh(admin: Admin) -> None:
+    documents = [{"metadata": {"name": name}} for name in ("reviews", "ratings", "details")]
+    admin.answers["GET", "/v1/documents"] = (200, {"documents": documents})
+    workloads = [{"name": "reviews-v1", "namespace": "default"}, {"name": "rest", "namespace": "far"}]
+    admin.answers["GET", "/v1/workloads"] = (200, {"workloads": workloads})
+    admin.answers["GET", "/v1/proxies"] = (200, {"proxies": [{"name": "reviews-v1.default"}]})
+
+    def offered(command: str, parameter: str, typed: str, *words: str) -> list[str]:
+        found = get_command(command)
+        context = found.make_context(command, list(words), resilient_parsing=True)
+        argument = next(one for one in found.params if one.name == parameter)
+        return [item.value for item in argument.shell_complete(context, typed)]
+
+    assert offered("get", "name", "r", "svc") == ["ratings", "reviews"]
+    assert admin.asked[0][2] == {"kind": ["Service"], "namespace": ["default"]}
+    assert offered("delete", "names", "d", "vs", "-n", "far") == ["details"]
+    assert admin.asked[1][2] == {"kind": ["VirtualService"], "namespace": ["far"]}
+    assert offered("get", "name", "r", "workloads") == ["reviews-v1"]
+    assert offered("get", "name", "r", "workloads", "-A") == ["rest", "reviews-v1"]
+    assert offered("proxy config", "name", "") == ["reviews-v1.default"]
+
+
+def get_command(name: str) -> click.Command:
+    """The command called `name`, which may have two words."""
+    found: click.Command = weft
+    for word in name.split():
+        assert isinstance(found, click.Group)
+        inner = found.get_command(click.Context(found), word)
+        assert inner is not None
+        found = inner
+    return found

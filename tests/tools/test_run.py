@@ -137,6 +137,17 @@ def test_a_current_environment_is_used_at_once_from_anywhere(checkout: Path, tmp
     assert done.stdout.splitlines() == [str(link.parent), "[get]", "[a b]", "[]"]
 
 
+@pytest.mark.parametrize(
+    ("called", "told"), [("./run", "./run weft"), ("{}/run", "'{}/run' weft"), ("sub/../run", "sub/../run weft")]
+)
+def test_commands_that_weft_prints_begin_as_it_was_called(checkout: Path, called: str, told: str) -> None:
+    environment = installed(checkout)
+    (environment / "bin" / "weft").write_text('#!/bin/sh\necho "$WEFT_COMMAND"\n')
+    (checkout / "sub").mkdir()
+    done = subprocess.run([called.format(checkout), "weft"], cwd=checkout, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == told.format(checkout)
+
+
 def test_a_changed_lock_is_noticed(checkout: Path, path: Path) -> None:
     installed(checkout)
     with (checkout / "requirements" / "run.txt").open("a") as lock:

@@ -15,7 +15,14 @@ from weft.settings.home import Home
     "cat route.yaml | weft apply -f - -n shop",
 )
 @click.option(
-    "-f", "--file", "files", multiple=True, required=True, metavar="PATH", help="File, directory or - (stdin)."
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    type=click.Path(),
+    help="File, directory or - (stdin).",
 )
 @home_option
 @namespace_option

@@ -6,15 +6,22 @@ from typing import Any
 
 import click
 
+from weft.cli.complete import complete_kind, complete_name
 from weft.cli.options import command, home_option, namespace_option, output_option, wait_options
 from weft.settings.home import Home
 
 
 @command("delete", "weft delete virtualservice reviews --wait", "weft delete -f routes.yaml")
-@click.argument("kind", required=False)
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("kind", required=False, shell_complete=complete_kind)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_name)
 @click.option(
-    "-f", "--file", "files", multiple=True, metavar="PATH", help="Delete the documents of a file or directory."
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(),
+    help="Delete the documents of a file or directory.",
 )
 @home_option
 @namespace_option

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from weft.cli.complete import complete_kind, complete_name
 from weft.cli.failure import FailedError
 from weft.cli.options import command, home_option, namespace_option, output_option
 from weft.settings.home import Home
@@ -21,8 +22,8 @@ _WORKLOADS = ("workload", "workloads", "wl")
     "weft get services -A",
     "weft get workloads",
 )
-@click.argument("kind")
-@click.argument("name", required=False)
+@click.argument("kind", shell_complete=complete_kind)
+@click.argument("name", required=False, shell_complete=complete_name)
 @home_option
 @namespace_option
 @click.option("-A", "--all-namespaces", is_flag=True, help="Of every namespace.")

@@ -42,6 +42,7 @@ def home_option(function: CommandT) -> CommandT:
     return click.option(
         "--home",
         metavar="DIR",
+        type=click.Path(file_okay=False),
         envvar="WEFT_HOME",
         callback=_home,
         help="Data directory of the mesh.  [env: WEFT_HOME; default: the platform's state directory]",

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from weft.cli.complete import complete_proxy
 from weft.cli.options import command, home_option, output_option
 from weft.settings.home import Home
 
@@ -84,7 +85,7 @@ def _duration(seconds: float) -> str:
 
 
 @command("config", "weft proxy config reviews-v2 routes", "weft proxy config reviews-v2.default all -o yaml")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_proxy)
 @click.argument("section", type=click.Choice([*SECTIONS, "all"]), default="all")
 @home_option
 @output_option

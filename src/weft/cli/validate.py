@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @command(
     "validate", "weft validate routes.yaml mesh/", "kustomize build . | weft validate -", "weft validate -o json mesh/"
 )
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @namespace_option
 @click.option("--strict", is_flag=True, help="Warnings are errors, too.")
 @output_option
@@ -38,7 +38,9 @@ def validate(*, paths: tuple[str, ...], namespace: str, strict: bool, output: st
         print_value({"documents": count, "errors": errors, "warnings": warnings, "problems": told}, output)
     else:
         print_problems(told)
-        click.echo(f"{count} documents, {errors} errors, {warnings} warnings", err=bool(errors))
+        counts = ((count, "document"), (errors, "error"), (warnings, "warning"))
+        summary = ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counts)
+        click.echo(summary, err=bool(errors))
     return 1 if errors or (strict and warnings) else 0
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from weft.settings.endpoints import Endpoints
 from weft.settings.home import Home
 
+DEMO_PREFIX = "weft-demo-"
+"""How the temporary home of a demo is called."""
 _TIMEOUT = 30.0
 _WAIT_MARGIN = 15.0
 _MAX_ANSWER = 256 << 20
@@ -141,11 +145,26 @@ class AdminClient:
             ) from error
 
     def _advice(self) -> str:
-        return (
-            f"no control plane is running in {self.home.root}\n"
-            f"  start one:          weft serve --home {self.home.root}     (or: weft up, weft demo)\n"
-            "  or name its home:   --home DIR, or WEFT_HOME"
-        )
+        from weft.local.commands import spoken_command  # noqa: PLC0415
+
+        home = str(self.home.root)
+        lines = [
+            f"no control plane is running in {home}",
+            f"  start one:          {spoken_command('serve', '--home', home)}     (or: weft up, weft demo)",
+            "  or name its home:   --home DIR, or WEFT_HOME",
+        ]
+        lines += [f"  a demo runs in:     {other}" for other in running_demos() if other != home]
+        return "\n".join(lines)
+
+
+def running_demos() -> list[str]:
+    """The temporary homes of the demos that this user runs."""
+    found = []
+    for place in sorted(Path(tempfile.gettempdir()).glob(f"{DEMO_PREFIX}*")):
+        endpoints = read_endpoints(Home(place))
+        if endpoints is not None and alive(endpoints.pid):
+            found.append(str(place))
+    return found
 
 
 def _answer(status: int, raw: bytes) -> Any:

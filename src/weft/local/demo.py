@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import weft.bookinfo
-from weft.local.client import read_endpoints
+from weft.local.client import DEMO_PREFIX, read_endpoints
 from weft.local.commands import spoken_command
 from weft.local.facts import gateway_listeners, mesh_state
 from weft.local.meshfile import MeshFile, read_meshfile
@@ -31,7 +32,7 @@ def demo_mesh() -> MeshFile:
 def run_demo(home: Home | None, report: Report, announce: Callable[[Supervisor], None]) -> int:
     """Run the demo until Ctrl-C, in `home` or in a new temporary one that is removed at the end; the exit code."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # no directory without its removal
-    made = None if home is not None else Path(tempfile.mkdtemp(prefix="weft-demo-"))
+    made = None if home is not None else Path(tempfile.mkdtemp(prefix=DEMO_PREFIX))
     where = home if home is not None else Home(made or Path())
     try:
         return run_up(Plan(demo_mesh(), _FILES, where), report, announce)
@@ -59,12 +60,14 @@ def welcome(supervisor: Supervisor) -> str:
     weft_apply = ("apply", "--home", home, "--wait", "-f")
     endpoints = read_endpoints(supervisor.plan.home)
     pid = endpoints.pid if endpoints else 0
+    place = " (in this directory)" if spoken_command().startswith((".", "'.")) else ""
     return f"""
 The mesh is up: 6 workloads and a gateway, each behind its own Envoy, mutual TLS between them.
 
     {gateway_address(supervisor)}/productpage
 
-Reload the page: the stars change, because three versions of reviews answer in turn. Then, in another terminal, try
+Reload the page: the stars change, because three versions of reviews answer in turn.
+Then, in another terminal{place}, try
 
  1. send everybody to reviews v3 (red stars)
       {spoken_command(*weft_apply, str(tries / "reviews-v3.yaml"))}
@@ -78,6 +81,8 @@ Reload the page: the stars change, because three versions of reviews answer in t
 
 See what is going on:
       {spoken_command("proxy", "status", "--home", home)}
+
+Instead of --home, other commands may be told once: export WEFT_HOME={shlex.quote(home)}
 
 Ctrl-C stops everything and leaves nothing behind.
 """

@@ -1,0 +1,59 @@
+"""What the shell may complete: kinds, and the names of documents, workloads and proxies of a running control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from weft.settings.home import Home, default_home
+
+_PATIENCE = 2.0
+"""Seconds that a person who pressed Tab waits at most."""
+
+
+def complete_kind(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Kinds by their plurals; `get` knows workloads, too."""
+    from weft.schema.registry import KINDS  # noqa: PLC0415
+
+    plurals = [kind.plural for kind in KINDS]
+    return _beginning(incomplete, (*plurals, "workloads") if ctx.info_name == "get" else plurals)
+
+
+def complete_name(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Names of what the KIND on the line stands for."""
+    from weft.schema.registry import UnknownKindError, find_kind  # noqa: PLC0415
+
+    word = str(ctx.params.get("kind") or "")
+    namespace = None if ctx.params.get("all_namespaces") else str(ctx.params.get("namespace") or "default")
+    if word.lower() in ("workload", "workloads", "wl"):
+        found = _ask(ctx, "workloads", "workloads")
+        return _beginning(incomplete, (one["name"] for one in found if namespace in (None, one["namespace"])))
+    try:
+        kind = find_kind(word)
+    except UnknownKindError:
+        return []
+    found = _ask(ctx, "documents", "documents", kind=kind.name, namespace=namespace if kind.namespaced else None)
+    return _beginning(incomplete, (one.get("document", one)["metadata"]["name"] for one in found))
+
+
+def complete_proxy(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Names of connected proxies."""
+    return _beginning(incomplete, (one["name"] for one in _ask(ctx, "proxies", "proxies")))
+
+
+def _ask(ctx: click.Context, path: str, field: str, **query: str | None) -> list[dict[str, Any]]:
+    """A list of the admin API; empty when nobody answers, for there is nowhere to complain."""
+    from weft.local.client import AdminClient, RefusedError, UnreachableError  # noqa: PLC0415
+
+    home = ctx.params.get("home")
+    client = AdminClient(home if isinstance(home, Home) else Home(default_home()), timeout=_PATIENCE)
+    try:
+        return list(client.get(path, **query)[field])
+    except (UnreachableError, RefusedError, KeyError):
+        return []
+
+
+def _beginning(incomplete: str, words: Iterable[object]) -> list[str]:
+    return sorted({text for word in words if (text := str(word)).startswith(incomplete)})

@@ -12,7 +12,7 @@ from weft.admin.callers import Caller, LocalCaller, local_caller, remote_caller
 from weft.admin.parts import Parts
 from weft.admin.registrations import check_workload
 from weft.admin.replies import Refused, json_body, reply, seconds
-from weft.admin.server import new_application
+from weft.admin.server import new_application, vouch
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.request import CertificateRefusedError
 from weft.ca.tokens import TokenRefusedError, consume_token
@@ -75,6 +75,8 @@ class AgentApi:
         try:
             caller = who(request)
             name = str(caller)
+            if isinstance(caller, LocalCaller) or caller.identity is not None:
+                vouch(request)
             return await run(request, caller)
         except Refused as refused:
             if refused.status in {401, 403, 409}:

@@ -1,4 +1,8 @@
-"""An HTTP server with bounds: connections, silence before the first request, hand-shake time, header sizes."""
+"""An HTTP server with bounds: connections, silence before the first request, hand-shake time, header sizes.
+
+When it is full, the oldest connection that has not proven anything makes room, so that strangers who hold connections
+keep nobody else out for longer than they take to reconnect.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 
 from weft.admin.replies import Handler, errors_as_json
@@ -17,6 +22,8 @@ from weft.admin.replies import Handler, errors_as_json
 HANDSHAKE_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 75.0
 STOP_SECONDS = 0.5
+_BACKLOG = 512
+_SHORTAGE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +34,29 @@ class ServerLimits:
     silence: float = 20.0
 
 
+def vouch(request: web.Request) -> None:
+    """The sender of `request` has proven who it is: its connection is not closed to make room for strangers."""
+    if isinstance(request.protocol, _Connection):
+        request.protocol.proven = True
+
+
 class _Connection(web.RequestHandler):
-    """One connection that knows whether a request ever came."""
+    """One connection that knows whether a request ever came, and whether its sender has proven anything."""
 
     heard = False
+    proven = False
+    ended: Callable[[], None] | None = None
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is gone."""
+        super().connection_lost(exc)
+        if self.ended is not None:
+            self.ended()
 
-class _Refusing(asyncio.Protocol):
-    """What a connection over the limit gets: its end."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            transport.abort()
+    def log_exception(self, *args: object, **named: object) -> None:
+        """Faults of ours are logged. What strangers send that is not HTTP is their fault, and there is no end to it."""
+        if not isinstance(named.get("exc_info"), HttpProcessingError):
+            super().log_exception(*args, **named)
 
 
 def new_application(*middlewares: Middleware, body_limit: int) -> web.Application:
@@ -54,30 +72,88 @@ async def serving(
     limits: ServerLimits = ServerLimits(),
 ) -> AsyncIterator[None]:
     """Serve on a bound socket while the context is open; requests under way get a moment at the end."""
-    loop = asyncio.get_running_loop()
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
     server = runner.server
     if server is None:
         raise RuntimeError("aiohttp made no server")
-
-    def accept() -> asyncio.Protocol:
-        if len(server.connections) >= limits.connections:
-            return _Refusing()
-        connection = _Connection(server, loop=loop, keepalive_timeout=KEEP_ALIVE_SECONDS, lingering_time=1.0)
-        loop.call_later(limits.silence, _drop_if_silent, connection)
-        return connection
-
-    if listener.family == socket.AF_UNIX:
-        accepting: asyncio.Server = await loop.create_unix_server(accept, sock=listener)
-    else:
-        handshake = HANDSHAKE_SECONDS if tls else None
-        accepting = await loop.create_server(accept, sock=listener, ssl=tls, ssl_handshake_timeout=handshake)
+    door = _Door(server, tls, limits)
+    listener.setblocking(False)
+    listener.listen(_BACKLOG)
+    accepting = asyncio.create_task(door.accept(listener))
     try:
         yield
     finally:
-        accepting.close()
+        accepting.cancel()
+        await asyncio.gather(accepting, return_exceptions=True)
+        listener.close()
+        await door.close()
         await runner.cleanup()
+
+
+class _Door:
+    """Accepts connections, each with a task until its hand-shake is done; oldest first."""
+
+    def __init__(self, server: web.Server, tls: ssl.SSLContext | None, limits: ServerLimits) -> None:
+        self._server = server
+        self._tls = tls
+        self._limits = limits
+        self._inside: dict[_Connection, asyncio.Task[None]] = {}
+
+    async def accept(self, listener: socket.socket) -> None:
+        """Accept for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(listener)
+            except OSError:  # the client is gone again, or there is no file left for it
+                self._make_room()
+                await asyncio.sleep(_SHORTAGE_SECONDS)
+                continue
+            if len(self._inside) < self._limits.connections or self._make_room():
+                connection = _Connection(
+                    self._server, loop=loop, keepalive_timeout=KEEP_ALIVE_SECONDS, lingering_time=1.0
+                )
+                self._inside[connection] = asyncio.create_task(self._let_in(connection, accepted))
+            else:
+                accepted.close()
+            await asyncio.sleep(0)  # others get their turn, however many stand before the door
+
+    async def close(self) -> None:
+        """Give up hand-shakes under way."""
+        tasks = list(self._inside.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _let_in(self, connection: _Connection, accepted: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        connection.ended = lambda: self._leave(connection)
+        handshake = HANDSHAKE_SECONDS if self._tls else None
+        try:
+            await loop.connect_accepted_socket(
+                lambda: connection, accepted, ssl=self._tls, ssl_handshake_timeout=handshake
+            )
+        except OSError:  # also a hand-shake that fails or takes too long; the transport has closed the socket
+            self._leave(connection)
+        except BaseException:
+            self._leave(connection)
+            raise
+        else:
+            loop.call_later(self._limits.silence, _drop_if_silent, connection)
+
+    def _leave(self, connection: _Connection) -> None:
+        self._inside.pop(connection, None)
+
+    def _make_room(self) -> bool:
+        """Close the oldest connection that has proven nothing; whether there was one."""
+        stranger = next((one for one in self._inside if not one.proven), None)
+        if stranger is None:
+            return False
+        self._inside.pop(stranger).cancel()
+        if stranger.transport is not None:
+            stranger.transport.abort()
+        return True
 
 
 def _drop_if_silent(connection: _Connection) -> None:

@@ -16,6 +16,7 @@ from weft.agent.errors import AgentError
 from weft.agent.processes import ProcessName, ProcessWatch, start_process
 from weft.aio.cell import Cell
 from weft.model.workload import SocketAddress
+from weft.settings.open_files import many_open_files
 
 _LOG = logging.getLogger(__name__)
 _FIRST_DELAY = 0.5
@@ -79,7 +80,7 @@ class Envoy:
         self.place.admin_socket.unlink(missing_ok=True)
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         descriptor = os.open(self.place.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "ab") as log:
+        with os.fdopen(descriptor, "ab") as log, many_open_files():
             try:
                 self._process = start_process(self.place.command(), self.place.directory, environment, log)
             except OSError as error:

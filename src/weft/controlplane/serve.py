@@ -20,7 +20,7 @@ from weft.admin.api import admin_application
 from weft.admin.audit import Audit
 from weft.admin.guard import admin_token
 from weft.admin.parts import EnrolmentSettings, Parts
-from weft.admin.server import serving
+from weft.admin.server import ServerLimits, serving
 from weft.ca.authority import Authority, AuthorityError, open_authority, run_rotation
 from weft.controlplane.builds import Builds
 from weft.controlplane.certificate import ServerCertificates
@@ -35,6 +35,7 @@ from weft.discovery.server import serve_xds
 from weft.mesh.model import Mesh
 from weft.model.workload import SocketAddress
 from weft.settings.endpoints import DEFAULT_ADMIN_PORT, DEFAULT_AGENT_API_PORT, DEFAULT_XDS_PORT, Endpoints
+from weft.settings.open_files import raise_open_files
 from weft.settings.private import PermissionsError, remove_unfinished, write_atomically
 from weft.sources.collector import Collector
 from weft.sources.contents import Source
@@ -127,11 +128,14 @@ async def _work(
         if not stop.is_set():
             async with AsyncExitStack() as servers:
                 await servers.enter_async_context(_serving_xds(listeners.xds, hub, builds, certificates))
+                limits = _server_limits()
                 await servers.enter_async_context(
-                    serving(agents.application(local=False), listeners.agents, certificates.tls)
+                    serving(agents.application(local=False), listeners.agents, certificates.tls, limits)
                 )
-                await servers.enter_async_context(serving(agents.application(local=True), listeners.local))
-                await servers.enter_async_context(serving(admin, listeners.admin))
+                await servers.enter_async_context(
+                    serving(agents.application(local=True), listeners.local, limits=limits)
+                )
+                await servers.enter_async_context(serving(admin, listeners.admin, limits=limits))
                 write_atomically(home.endpoints, msgspec.json.encode(endpoints))
                 servers.callback(home.endpoints.unlink, missing_ok=True)
                 _log.info(
@@ -186,9 +190,15 @@ async def _serving_xds(
 
 
 def _limits(settings: ServeSettings) -> Limits:
-    """Connections end often enough for proxies to show renewed certificates."""
+    """Connections end often enough for proxies to show renewed certificates, and leave files for the other servers."""
     limits = settings.limits
-    return replace(limits, connection_age=min(limits.connection_age, max(1.0, settings.certificate_ttl / 4)))
+    age = min(limits.connection_age, max(1.0, settings.certificate_ttl / 4))
+    return replace(limits, connection_age=age, connections=min(limits.connections, raise_open_files() // 2))
+
+
+def _server_limits() -> ServerLimits:
+    usual = ServerLimits()
+    return replace(usual, connections=min(usual.connections, raise_open_files() // 8))
 
 
 async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:

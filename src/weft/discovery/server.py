@@ -189,6 +189,7 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.max_send_message_length", -1),
+        ("grpc.max_allowed_incoming_connections", limits.connections),
         ("grpc.max_concurrent_streams", limits.streams_per_connection),
         ("grpc.max_metadata_size", 16 << 10),
         ("grpc.max_connection_age_ms", milliseconds(limits.connection_age)),

@@ -82,6 +82,7 @@ BAD: list[tuple[str, str]] = [
     ("service-host", "*"),
     ("regex", "(?=a)"),
     ("regex", "(a)\\1"),
+    ("regex", "\\x{10FFFF}"),
     ("regex", "["),
     ("regex", ""),
     ("regex", "a" * 1025),

@@ -137,6 +137,7 @@ def _seconds(text: str) -> float:
 
 _REGEX_OPTIONS = re2.Options()
 _REGEX_OPTIONS.log_errors = False
+_REGEX_OPTIONS.encoding = re2.Options.Encoding.LATIN1  # Envoy matches bytes
 
 
 def read_regex(text: str) -> str:
@@ -146,7 +147,7 @@ def read_regex(text: str) -> str:
     if len(text) > MAX_REGEX:
         raise FormError(f"longer than {MAX_REGEX} characters")
     try:
-        re2.compile(text, _REGEX_OPTIONS)
+        re2.compile(text.encode(), _REGEX_OPTIONS)
     except re2.error as error:
         reason = error.args[0] if error.args else "not valid"
         raise FormError(reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)) from error
@@ -155,7 +156,7 @@ def read_regex(text: str) -> str:
 
 def regex_groups(text: str) -> int:
     """How many groups a valid regular expression has."""
-    return int(re2.compile(text, _REGEX_OPTIONS).groups)
+    return int(re2.compile(text.encode(), _REGEX_OPTIONS).groups)
 
 
 def read_header_value(text: str) -> str:

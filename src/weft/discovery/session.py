@@ -73,6 +73,8 @@ class Session(ABC):
 
     def next(self) -> Outgoing | None:
         """The next response to write, if any may be written now."""
+        if not any(subscription.pending or subscription.greet for subscription in self.subscriptions.values()):
+            return None
         for type_url, subscription in self.subscriptions.items():
             if type_url not in TYPES and (out := self._send_additions(subscription)):
                 return out

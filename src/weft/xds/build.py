@@ -30,7 +30,7 @@ def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
     changed too. The snapshot's problems name what its resources refer to and nobody defines.
     """
     if isinstance(view, SidecarView):
-        layers = (memo(_outbound_layer, view.outbound, memo), memo(_sidecar_layer, view, memo))
+        layers = (memo(_outbound_layer, view.outbound, memo), _sidecar_layer(view, memo))
     else:
         layers = (
             memo(_backend_layer, view.backends, view.endpoints, view.trust_domain, memo),
@@ -44,7 +44,7 @@ def _outbound_layer(view: OutboundView, memo: Memo) -> ResourceSet:
     resources = [
         *_backends(view.backends, view.endpoints, view.trust_domain, memo),
         memo(encode_http_tunnel),
-        memo(encode_outbound_routes, view, memo),
+        memo(encode_outbound_routes, view.name, view.virtual_hosts, view.tunnels, view.allow_any, memo),
         memo(encode_tunnel_listener, view.name, view.allow_any),
     ]
     if view.allow_any:
@@ -53,9 +53,9 @@ def _outbound_layer(view: OutboundView, memo: Memo) -> ResourceSet:
 
 
 def _sidecar_layer(view: SidecarView, memo: Memo) -> ResourceSet:
-    """A sidecar's own: the application's ports, the proxy listener, upstreams."""
+    """A sidecar's own: the application's ports, the proxy listener, upstreams. Endpoints of others do not touch it."""
     outbound = view.outbound
-    resources = []
+    resources: list[Resource] = []
     for port in view.inbound:
         resources.append(memo(encode_application, port))
         resources.append(memo(encode_inbound, port, outbound.trust_domain))
@@ -63,7 +63,7 @@ def _sidecar_layer(view: SidecarView, memo: Memo) -> ResourceSet:
         resources.append(memo(encode_proxy_listener, view.proxy_listen, outbound.name, outbound.allow_any))
     for upstream in view.upstreams:
         resources.extend(_upstream(upstream, outbound, memo))
-    return memo(_resource_set, tuple(resources))
+    return memo.over(_resource_set, resources)
 
 
 def _upstream(upstream: UpstreamPort, outbound: OutboundView, memo: Memo) -> Iterable[Resource]:

@@ -18,7 +18,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from weft.mesh.memo import Memo
 from weft.mesh.routes import Respond
 from weft.mesh.routes import VirtualHost as MeshVirtualHost
-from weft.mesh.views import OutboundView, Tunnel
+from weft.mesh.views import Tunnel
 from weft.model.workload import SocketAddress
 from weft.xds.actions import respond_action
 from weft.xds.cluster import FORWARD_PROXY, HTTP_TUNNEL
@@ -43,27 +43,29 @@ PROXY_LISTENER = "outbound"
 _UNKNOWN = b"weft: no service or document of the mesh names this host\n"
 
 
-def encode_outbound_routes(view: OutboundView, memo: Memo) -> Resource:
-    """The route configuration of an OutboundView."""
+def encode_outbound_routes(
+    name: str, hosts: tuple[MeshVirtualHost, ...], tunnels: tuple[Tunnel, ...], allow_any: bool, memo: Memo
+) -> Resource:
+    """The route configuration of an OutboundView: of all it has but the endpoints."""
     ledger = DomainLedger()
-    ports = Counter(domain for host in view.virtual_hosts for domain in host.domains)
-    ports.update(domain for tunnel in view.tunnels for domain in tunnel.domains)
+    ports = Counter(domain for host in hosts for domain in host.domains)
+    ports.update(domain for tunnel in tunnels for domain in tunnel.domains)
     parts = []
-    for host in view.virtual_hosts:
+    for host in hosts:
         domains = ledger.claim(host_domains(host.domains, host.port, ports))
         if domains:
-            parts.append(memo(virtual_host, host, host.name, domains, _tunnel_of(host, view)))
-    for tunnel in view.tunnels:
+            parts.append(memo(virtual_host, host, host.name, domains, _tunnel_of(host, allow_any)))
+    for tunnel in tunnels:
         domains = ledger.claim(tuple(f"{domain}:{tunnel.port}" for domain in tunnel.domains))
         if domains:
             parts.append(memo(_tunnel_host, tunnel, domains))
     if ledger.claim(("*",)):
-        parts.append(memo(_unknown_host, view.allow_any))
-    names = {*clusters_of(view.virtual_hosts), *(tunnel.backend for tunnel in view.tunnels), HTTP_TUNNEL}
-    if view.allow_any:
-        names.add(FORWARD_PROXY)
-    requires = tuple((CLUSTER, name) for name in sorted(names))
-    return encode_resource(route_configuration(view.name, parts), view.name, origins_of(view.virtual_hosts), requires)
+        parts.append(memo(_unknown_host, allow_any))
+    clusters = {*clusters_of(hosts), *(tunnel.backend for tunnel in tunnels), HTTP_TUNNEL}
+    if allow_any:
+        clusters.add(FORWARD_PROXY)
+    requires = tuple((CLUSTER, cluster) for cluster in sorted(clusters))
+    return encode_resource(route_configuration(name, parts), name, origins_of(hosts), requires)
 
 
 def encode_proxy_listener(where: SocketAddress, route_name: str, allow_any: bool) -> Resource:
@@ -87,9 +89,9 @@ def encode_tunnel_listener(route_name: str, allow_any: bool) -> Resource:
     return encode_resource(listener, HTTP_TUNNEL, (), ((ROUTES, route_name),))
 
 
-def _tunnel_of(host: MeshVirtualHost, view: OutboundView) -> str:
+def _tunnel_of(host: MeshVirtualHost, allow_any: bool) -> str:
     """Where CONNECT leads. To a host outside the mesh it is mostly HTTPS, which nobody can route by what is inside."""
-    return FORWARD_PROXY if not host.port and view.allow_any else HTTP_TUNNEL
+    return FORWARD_PROXY if not host.port and allow_any else HTTP_TUNNEL
 
 
 def _tunnel_host(tunnel: Tunnel, domains: tuple[str, ...]) -> bytes:

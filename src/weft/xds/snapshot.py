@@ -62,8 +62,8 @@ class XdsSnapshot:
     def get(self, type_url: str, name: str) -> Resource | None:
         """One resource, or None if the proxy is not entitled to it or it does not exist."""
         for layer in self.layers:
-            resource = layer.of_type(type_url).get(name)
-            if resource is not None:
+            named = layer.by_type.get(type_url)
+            if named is not None and (resource := named.get(name)) is not None:
                 return resource
         return None
 

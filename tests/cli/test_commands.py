@@ -319,8 +319,22 @@ def test_token_create_prints_the_command_for_the_other_host(admin: Admin, capsys
     assert run(["token", "create", "--service-account", "reviews", "--ttl", "60"]) == 0
     assert json.loads(admin.asked[0][4]) == {"namespace": "default", "service_account": "reviews", "ttl": 60.0}
     out = capsys.readouterr().out
-    for part in ("--control-plane 10.0.0.1:15013", "--token weft-abc", "--ca-fingerprint sha256:00", "reviews"):
+    for part in ("--control-plane 10.0.0.1:15013", "WEFT_TOKEN=weft-abc \\\n", "--ca-fingerprint sha256:00", "reviews"):
         assert part in out
+
+
+def test_the_token_is_not_shown_to_another_users_process(
+    admin: Admin, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control plane that was killed leaves its port and its process id for anybody to take."""
+
+    def foreign(_pid: int, _number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("os.kill", foreign)
+    assert run(["problems"]) == 3
+    assert "no control plane is running" in capsys.readouterr().err
+    assert not admin.asked
 
 
 def test_names_are_completed_from_the_running_mesh(admin: Admin) -> None:

@@ -22,7 +22,10 @@ def _control_plane_options(function: CommandT) -> CommandT:
         click.option("--quiet", is_flag=True, help="Say less."),
         click.option("--ca-fingerprint", default="", help="sha256:HEX of the CA, as `weft token create` prints it."),
         click.option(
-            "--token", envvar="WEFT_TOKEN", default="", help="One-time join token; needed once.  [env: WEFT_TOKEN]"
+            "--token",
+            envvar="WEFT_TOKEN",
+            default="",
+            help="One-time join token; needed once. Others on this host see options, not variables.  [env: WEFT_TOKEN]",
         ),
         click.option(
             "--control-plane",

@@ -39,7 +39,8 @@ def create(home: Home, namespace: str, service_account: str, ttl: float, output:
         print_value(found, output)
         return 0
     click.echo(
-        f"weft run --control-plane {found['agent_api']} --token {found['token']} \\\n"
+        f"WEFT_TOKEN={found['token']} \\\n"
+        f"weft run --control-plane {found['agent_api']} \\\n"
         f"  --ca-fingerprint {found['fingerprint']} \\\n"
         f"  --namespace {namespace} --service-account {service_account} --name NAME --port PORT -- COMMAND"
     )

@@ -53,15 +53,14 @@ def read_endpoints(home: Home) -> Endpoints | None:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process `pid` exists."""
+    """Whether a process `pid` of this user exists. One of another user is no control plane of ours: whoever listens at
+    its port must not be shown the token."""
     if pid <= 0:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
-    except PermissionError:
-        return True
     return True
 
 
@@ -161,6 +160,8 @@ def running_demos() -> list[str]:
     """The temporary homes of the demos that this user runs."""
     found = []
     for place in sorted(Path(tempfile.gettempdir()).glob(f"{DEMO_PREFIX}*")):
+        if place.lstat().st_uid != os.geteuid():
+            continue
         endpoints = read_endpoints(Home(place))
         if endpoints is not None and alive(endpoints.pid):
             found.append(str(place))

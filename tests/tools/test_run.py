@@ -109,6 +109,19 @@ def test_a_directory_that_is_no_environment_is_left_alone(checkout: Path, tmp_pa
     assert [file.name for file in precious.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("left", [(), ("weft-place", "bin")])
+def test_an_environment_that_was_never_finished_is_made_again(
+    checkout: Path, tmp_path: Path, path: Path, left: tuple[str, ...]
+) -> None:
+    environment = tmp_path / "environment"
+    environment.mkdir()
+    for name in left:
+        (environment / name).write_text("")
+    make_python(path, (3, 9), venv=True)
+    done = run(checkout, "demo", WEFT_VENV=str(environment), PATH=str(path))
+    assert "Python 3.11 or newer is needed" in done.stderr.splitlines()[-1]
+
+
 def installed(checkout: Path) -> Path:
     """An environment that `./run` takes for current, whose `weft` says where it was called and with what."""
     environment = checkout / ".venv"

@@ -61,7 +61,8 @@ class Status:
         return reply({"problems": [problem_json(problem) for problem in self.found()]})
 
     async def workloads(self, _request: web.Request) -> web.Response:
-        """``GET /v1/workloads``: as registered, with proxy name and the end of the lease."""
+        """``GET /v1/workloads``: as registered, with proxy name and the end of the lease; `revision` is the
+        snapshot's, which proxies that know them have confirmed."""
         leases = await self._parts.store.leases()
         connected = {status.name for status in self._parts.hub.proxies()}
         rows = []
@@ -71,7 +72,7 @@ class Status:
             row |= {"proxy": one.proxy, "connected": one.proxy in connected}
             row["lease_expires"] = leases.get(f"{one.namespace}/{one.name}")
             rows.append(row)
-        return reply({"workloads": rows})
+        return reply({"revision": self._parts.collector.snapshot.revision, "workloads": rows})
 
     async def services(self, _request: web.Request) -> web.Response:
         """``GET /v1/services``."""

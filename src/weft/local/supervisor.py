@@ -16,6 +16,7 @@ from weft.local.commands import gateway_launch, run_launch, serve_launch, spoken
 from weft.local.meshfile import MeshFile
 from weft.local.processes import Child, Spawned, preload, spawn
 from weft.local.record import Started, UpRecord, control_plane_of, stop_process
+from weft.model.workload import WorkloadState
 from weft.settings.home import Home
 from weft.settings.private import make_private_directory
 
@@ -179,17 +180,27 @@ class Supervisor:
     async def _all_confirmed(self, deadline: float) -> None:
         expected = len(self.workloads) + len(self.gateways)
         while True:
-            try:
-                found = await asyncio.to_thread(self._admin.get, "proxies")
-            except (UnreachableError, RefusedError):
-                found = {"proxies": []}
-            late = [one["name"] for one in found["proxies"] if one["revision_acked"] < one["revision"]]
-            if len(found["proxies"]) >= expected and not late:
+            complaint = await asyncio.to_thread(self._unconfirmed, expected)
+            if not complaint:
                 self._report(f"proxies: {expected} have confirmed their configuration")
                 return
             self._fail_if_ended(self.children)
-            names = f"proxies that have not confirmed: {', '.join(late)}" if late else "not every proxy has connected"
-            await self._pause(deadline, names, self.children[:1])
+            await self._pause(deadline, complaint, self.children[:1])
+
+    def _unconfirmed(self, expected: int) -> str:
+        """What is missing until every proxy has confirmed a revision in which every workload is healthy."""
+        try:
+            registered = self._admin.get("workloads")
+            proxies = self._admin.get("proxies")["proxies"]
+        except (UnreachableError, RefusedError) as error:
+            return str(error)
+        waiting = [one["name"] for one in registered["workloads"] if one["state"] != WorkloadState.HEALTHY]
+        if waiting:
+            return f"not known to be healthy: {', '.join(waiting)}"
+        if len(registered["workloads"]) < expected or len(proxies) < expected:
+            return "not every proxy has connected"
+        late = [one["name"] for one in proxies if one["revision_acked"] < registered["revision"]]
+        return f"proxies that have not confirmed: {', '.join(late)}" if late else ""
 
     async def _pause(self, deadline: float, complaint: str, children: Sequence[Child]) -> None:
         if time.monotonic() > deadline:

@@ -160,6 +160,22 @@ async def test_only_changed_proxies_are_waited_for_and_only_connected_ones_are_b
     assert fixture.hub.proxies()[0].revision_acked == 2
 
 
+async def test_a_step_on_the_way_to_a_revision_is_part_of_it(fixture: Fixture) -> None:
+    web = fixture.connect(fixture.pair())
+    await load(web)
+    await eventually(lambda: fixture.hub.proxies()[0].revision_acked == 1, "loaded")
+    await fixture.publish(1, "2")
+    assert not await fixture.hub.settled(0.0)
+    same = fixture.hub.snapshot_of("web.shop")
+    assert isinstance(same, XdsSnapshot)
+    await fixture.hub.publish({"web.shop": same.layers}, WORKLOADS, 2)
+    assert (await fixture.hub.wait_revision(2, 0.0)).pending == ("web.shop",)
+    got = await response(web)
+    await web.write(ask(CLUSTER, nonce=got.nonce).SerializeToString())
+    assert (await fixture.hub.wait_revision(2, 10)).confirmed == ("web.shop",)
+    assert await fixture.hub.settled(10)
+
+
 async def test_wait_names_who_did_not_answer_and_who_left() -> None:
     async with running(Limits(reconnect=0.05)) as fixture:
         await fixture.publish(1, "1")

@@ -7,6 +7,9 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from http.client import HTTPException
+
+import pytest
 
 from e2e.conftest import SERVICES
 from support.http import Client, Load, steady_load
@@ -18,6 +21,13 @@ apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: echo}
 spec: {hosts: [echo], http: [{route: [{destination: {host: echo, subset: v2}}]}]}
+"""
+
+MODE = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: istio-system}
+spec: {mtls: {mode: MODE}}
 """
 
 
@@ -121,6 +131,22 @@ def test_renewing_all_certificates_costs_no_request(mesh: Mesh) -> None:
 
     load = under_load(mesh, during)
     assert not load.failures, (load.statuses, load.failures[:5])
+
+
+def test_changing_mutual_tls_costs_no_request(mesh: Mesh) -> None:
+    start(mesh)
+
+    async def during() -> None:
+        for mode in ("DISABLE", "STRICT") * 3:
+            await blocking(mesh.apply, MODE.replace("MODE", mode))
+            await asyncio.sleep(0.2)
+
+    load = under_load(mesh, during)
+    assert not load.failures, (load.statuses, load.failures[:5])
+    plain = Client(timeout=2)
+    host, port = mesh.inbound_of("echo-v1")
+    with pytest.raises((OSError, HTTPException)):
+        plain(f"http://{host}:{port}/")
 
 
 def test_replacing_an_instance_in_order_costs_no_request(mesh: Mesh) -> None:

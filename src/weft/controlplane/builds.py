@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from weft.admin.parts import INTERNAL, Compiled
 from weft.aio.cell import Cell
+from weft.controlplane.changeover import Changeover
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.mesh.model import Mesh
@@ -34,6 +35,8 @@ class Builds:
         self._references: tuple[Problem, ...] = ()
         self.compiled: Cell[Compiled] = Cell(Compiled(0, None))
         self.workloads: Mapping[str, Workload] = {}
+        self._in_force: tuple[Document[object], ...] | None = None
+        self._changeover = Changeover(collector, hub, compiler, self._publish)
 
     def workload(self, proxy: str) -> Workload | None:
         """The registered workload of a proxy."""
@@ -52,21 +55,28 @@ class Builds:
     async def _build(self, snapshot: ConfigSnapshot) -> None:
         start = time.perf_counter()
         last = self.compiled.value
-        self.workloads = {workload.proxy: workload for workload in snapshot.workloads}
         try:
+            if self._in_force is not None:
+                workloads = await self._changeover.run(self._in_force, snapshot, last.revision)
+                snapshot = replace(snapshot, workloads=workloads)
             mesh = self._compiler.build(snapshot)
             problems = distinct((*mesh.problems, *self._checked(snapshot.documents)))
         except Exception as error:  # whatever the compiler trips over: the last good mesh stays in force
             _log.exception("revision %d cannot be built", snapshot.revision)
             problems = tuple(dict.fromkeys((*last.problems, _internal(error))))
             if last.mesh is not None:
-                await self._hub.publish(last.mesh, self.workloads, snapshot.revision)
+                await self._publish(last.mesh, snapshot.workloads, snapshot.revision)
             self.compiled.set(replace(last, revision=snapshot.revision, problems=problems))
             return
-        await self._hub.publish(mesh, self.workloads, snapshot.revision)
+        await self._publish(mesh, snapshot.workloads, snapshot.revision)
+        self._in_force = snapshot.documents
         took = time.perf_counter() - start
         _log.debug("revision %d built in %.1f ms", snapshot.revision, took * 1000)
         self.compiled.set(Compiled(snapshot.revision, mesh, problems, took))
+
+    async def _publish(self, mesh: Mesh, workloads: tuple[Workload, ...], revision: int) -> None:
+        self.workloads = {workload.proxy: workload for workload in workloads}
+        await self._hub.publish(mesh, self.workloads, revision)
 
     def _checked(self, documents: tuple[Document[object], ...]) -> tuple[Problem, ...]:
         """The offline checks, again only when documents changed."""

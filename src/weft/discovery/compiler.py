@@ -5,6 +5,7 @@ from __future__ import annotations
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
+from weft.mesh.peerauth import PeerPolicies
 from weft.mesh.view import build_view
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
@@ -18,10 +19,10 @@ class MeshCompiler:
     def __init__(self) -> None:
         self._memo = Memo()
 
-    def build(self, snapshot: ConfigSnapshot) -> Mesh:
-        """The meaning of a snapshot. Results that were not used since the last build are forgotten."""
+    def build(self, snapshot: ConfigSnapshot, overlap: PeerPolicies | None = None) -> Mesh:
+        """The meaning of a snapshot (see `build_mesh`). Results not used since the last build are forgotten."""
         self._memo.begin()
-        return build_mesh(snapshot, self._memo)
+        return build_mesh(snapshot, self._memo, overlap)
 
     def compile(self, mesh: Mesh, workload: Workload, revision: int) -> XdsSnapshot:
         """What the workload's proxy should hold."""

@@ -56,6 +56,7 @@ class Hub(Generic[MeshT]):
         self._left: dict[str, float] = {}
         self._shared = Shared()
         self._history = History()
+        self._between: set[str] = set()
         self._waiters: set[Waiter] = set()
         self._published = asyncio.Event()
         self._log = ProblemLog(self.limits.problems)
@@ -64,7 +65,10 @@ class Hub(Generic[MeshT]):
     # the build loop
 
     async def publish(self, mesh: MeshT, workloads: Mapping[str, Workload], revision: int) -> None:
-        """Rebuild what connected proxies should hold and offer it to them. Gives way to other tasks in between."""
+        """Rebuild what connected proxies should hold and offer it to them. Gives way to other tasks in between.
+
+        A step on the way to the next revision is published with the revision before; see `settled`.
+        """
         self._mesh, self._workloads, self._revision = mesh, workloads, revision
         changed = []
         turn = time.monotonic()
@@ -74,7 +78,10 @@ class Hub(Generic[MeshT]):
             if time.monotonic() - turn > _YIELD_AFTER:
                 await asyncio.sleep(0)
                 turn = time.monotonic()
-        self._history.add(revision, changed)
+        self._between.update(changed)
+        if revision > self._history.latest:
+            self._history.add(revision, self._between)
+            self._between.clear()
         self.ready.set()
         published, self._published = self._published, asyncio.Event()
         published.set()
@@ -232,17 +239,26 @@ class Hub(Generic[MeshT]):
         publication = self._history.covering(revision)
         concerned = frozenset(self._streams) if publication is None else publication.changed
         waiter = Waiter(revision if publication is None else publication.revision, concerned)
+        await self._wait(waiter, deadline - time.monotonic())
+        return self._result(waiter)
+
+    async def settled(self, timeout: float) -> bool:
+        """Wait until every connected proxy has acknowledged or refused all that it was offered; False: not in time."""
+        waiter = Waiter(self._revision, frozenset(self._streams))
+        await self._wait(waiter, timeout)
+        return waiter.done.is_set()
+
+    async def _wait(self, waiter: Waiter, timeout: float) -> None:
         self._waiters.add(waiter)
         try:
-            for proxy in concerned:
+            for proxy in waiter.concerned:
                 self._check(waiter, proxy)
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            async with asyncio.timeout(max(0.0, timeout)):
                 await waiter.done.wait()
         except TimeoutError:
             pass
         finally:
             self._waiters.discard(waiter)
-        return self._result(waiter)
 
     def _progress(self, proxy: str) -> None:
         for waiter in self._waiters:

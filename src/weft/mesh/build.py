@@ -15,7 +15,7 @@ from weft.mesh.gateways import build_gateways
 from weft.mesh.grants import build_grants
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
-from weft.mesh.peerauth import build_peer_policies
+from weft.mesh.peerauth import PeerPolicies, build_peer_policies
 from weft.mesh.services import Service
 from weft.model.document import Document
 from weft.model.problem import Problem
@@ -30,10 +30,11 @@ from weft.schema.kinds.virtualservice import VirtualServiceSpec
 SpecT = TypeVar("SpecT")
 
 
-def build_mesh(snapshot: ConfigSnapshot, memo: Memo) -> Mesh:
+def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | None = None) -> Mesh:
     """The meaning of a snapshot. Call `memo.begin()` before; nodes whose inputs are unchanged stay the same objects.
 
-    The order of documents and workloads does not matter.
+    The order of documents and workloads does not matter. Ports whose mutual-TLS mode is another by `overlap` accept
+    mutual TLS and plaintext.
     """
     kinds = _by_kind(snapshot.documents)
     settings = snapshot.settings
@@ -82,6 +83,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo) -> Mesh:
         grants=grants,
         peers=peers,
         problems=tuple(sorted(dict.fromkeys(problems), key=_problem_order)),
+        overlap=overlap,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weft.mesh.catalog import ServiceDocument, protocol_of_port
 from weft.mesh.peerauth import PeerPolicy
-from weft.mesh.services import Protocol
+from weft.mesh.services import MutualTlsMode, Protocol
 from weft.mesh.views import InboundPort
 from weft.model.labels import labels_from_mapping, selects
 from weft.model.origin import Origin
@@ -12,15 +12,20 @@ from weft.model.workload import Workload, WorkloadPort
 
 
 def build_inbound(
-    documents: tuple[ServiceDocument, ...], workload: Workload, peers: PeerPolicy
+    documents: tuple[ServiceDocument, ...], workload: Workload, peers: PeerPolicy, overlap: PeerPolicy | None = None
 ) -> tuple[InboundPort, ...]:
-    """The workload's ports. `documents` are services of its namespace, among them all that select it."""
+    """The workload's ports. `documents` are services of its namespace, among them all that select it; where `overlap`
+    has another mode than `peers`, both mutual TLS and plaintext are accepted."""
     services = [item for item in documents if selects(labels_from_mapping(item.spec.selector), workload.labels)]
-    return tuple(_inbound_port(services, workload, port, peers) for port in workload.ports)
+    return tuple(_inbound_port(services, workload, port, peers, overlap) for port in workload.ports)
 
 
 def _inbound_port(
-    services: list[ServiceDocument], workload: Workload, port: WorkloadPort, peers: PeerPolicy
+    services: list[ServiceDocument],
+    workload: Workload,
+    port: WorkloadPort,
+    peers: PeerPolicy,
+    overlap: PeerPolicy | None,
 ) -> InboundPort:
     protocols: set[Protocol] = set()
     origins: list[Origin] = []
@@ -30,6 +35,8 @@ def _inbound_port(
                 protocols.add(protocol_of_port(spec))
                 origins.append(document.origin)
     mode, policy = peers.decide(workload.labels, port.port)
+    if overlap is not None and overlap.mode(workload.labels, port.port) is not mode:
+        mode = MutualTlsMode.PERMISSIVE
     return InboundPort(
         port=port.port,
         listen=port.inbound,

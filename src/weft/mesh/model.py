@@ -22,7 +22,8 @@ class Mesh:
     """Services with their endpoints, and every document attached to what it is about.
 
     `services` are sorted by namespace and name, `index` holds them by full name. `problems` are those of the meaning
-    (dangling names, conflicts), not those of decoding. Compared by identity.
+    (dangling names, conflicts), not those of decoding. `overlap` are policies that callers may still, or already, act
+    on. Compared by identity.
     """
 
     revision: int
@@ -37,3 +38,4 @@ class Mesh:
     grants: Grants
     peers: PeerPolicies
     problems: tuple[Problem, ...] = ()
+    overlap: PeerPolicies | None = None

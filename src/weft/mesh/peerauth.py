@@ -16,6 +16,7 @@ from weft.model.document import Document
 from weft.model.labels import Labels, labels_from_mapping, selects
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
+from weft.model.workload import Workload
 from weft.schema.kinds.peerauthentication import MutualTls, PeerAuthenticationSpec
 
 PeerDocument = Document[PeerAuthenticationSpec]
@@ -102,6 +103,22 @@ def build_peer_policies(documents: tuple[PeerDocument, ...], memo: Memo, root_na
     mesh, groups, problems = group_peer_documents(documents, root_namespace)
     found = {namespace: memo(build_peer_policy, mesh, tuple(group)) for namespace, group in groups.items()}
     return PeerPolicies(MappingProxyType(found), memo(build_peer_policy, mesh, ()), problems)
+
+
+def peer_policies_of(documents: Iterable[Document[object]], root_namespace: str) -> PeerPolicies:
+    """The policies among `documents` of all kinds."""
+    found = tuple(item for item in documents if isinstance(item.spec, PeerAuthenticationSpec))
+    return build_peer_policies(found, Memo(), root_namespace)  # type: ignore[arg-type]
+
+
+def changes_mode(before: PeerPolicies, after: PeerPolicies, workloads: Iterable[Workload]) -> bool:
+    """Whether any port of any workload is in another mode by `after`."""
+    return any(
+        before.of(workload.namespace).mode(workload.labels, port.port)
+        is not after.of(workload.namespace).mode(workload.labels, port.port)
+        for workload in workloads
+        for port in workload.ports
+    )
 
 
 def _selector(document: PeerDocument) -> Labels:

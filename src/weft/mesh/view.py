@@ -20,7 +20,8 @@ def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     if workload.gateway is not None:
         return build_gateway_view(mesh, workload, memo)
     documents = mesh.catalog.documents_for(workload.namespace, workload.labels)
-    inbound = memo.over(build_inbound, documents, workload, mesh.peers.of(workload.namespace))
+    overlap = mesh.overlap.of(workload.namespace) if mesh.overlap else None
+    inbound = memo.over(build_inbound, documents, workload, mesh.peers.of(workload.namespace), overlap)
     outbound = build_outbound(mesh, memo, _caller(mesh, workload))
     upstreams = memo(_upstreams, mesh.catalog, workload)
     return memo(_sidecar, workload, inbound, outbound, upstreams, mesh.settings.trust_domain)

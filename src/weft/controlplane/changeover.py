@@ -1,0 +1,91 @@
+"""Changes of the mutual-TLS mode, in steps: no caller is ahead of what a server accepts, and none is left behind.
+
+First the ports concerned accept mutual TLS and plaintext, while callers go on as before; then callers change; then the
+ports accept only what is asked for. Each step is confirmed by the proxies before the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from weft.discovery.compiler import MeshCompiler
+from weft.discovery.hub import Hub
+from weft.mesh.model import Mesh
+from weft.mesh.peerauth import PeerPolicies, changes_mode, peer_policies_of
+from weft.model.document import Document
+from weft.model.snapshot import ConfigSnapshot
+from weft.model.workload import Workload
+from weft.sources.collector import Collector
+
+_log = logging.getLogger("weft.builds")
+STEP_SECONDS = 3.0
+"""How long a step waits for proxies that do not answer: what changes in the mesh waits that long, too."""
+
+
+class Changeover:
+    """Takes the mesh from one set of documents to the next. Workloads go on changing meanwhile."""
+
+    def __init__(
+        self,
+        collector: Collector,
+        hub: Hub[Mesh],
+        compiler: MeshCompiler,
+        publish: Callable[[Mesh, tuple[Workload, ...], int], Awaitable[None]],
+    ) -> None:
+        self._collector = collector
+        self._hub = hub
+        self._compiler = compiler
+        self._publish = publish
+
+    async def run(
+        self, before: tuple[Document[object], ...], after: ConfigSnapshot, revision: int
+    ) -> tuple[Workload, ...]:
+        """Take every step but the last, if there is one to take: to publish `after` with the workloads returned."""
+        workloads = after.workloads
+        policies = self._policies(before, after)
+        if policies is not None:
+            earlier, later = policies
+            await self._step(replace(after, documents=before), later, revision)
+            workloads = await self._step(after, earlier, revision)
+        return workloads
+
+    def _policies(
+        self, before: tuple[Document[object], ...], after: ConfigSnapshot
+    ) -> tuple[PeerPolicies, PeerPolicies] | None:
+        """The policies before and after, if a port of a workload changes its mode between them."""
+        if before == after.documents:
+            return None
+        root = after.settings.root_namespace
+        old, new = peer_policies_of(before, root), peer_policies_of(after.documents, root)
+        return (old, new) if changes_mode(old, new, after.workloads) else None
+
+    async def _step(self, snapshot: ConfigSnapshot, overlap: PeerPolicies, revision: int) -> tuple[Workload, ...]:
+        """Publish the documents of `snapshot`, with the latest workloads, as a step after `revision`. Returns the
+        workloads when the proxies have confirmed it or their time is over."""
+        collected = self._collector.collected
+        loop = asyncio.get_running_loop()
+        end = loop.time() + STEP_SECONDS
+        while True:
+            version = collected.version
+            workloads = collected.value.snapshot.workloads
+            mesh = self._compiler.build(replace(snapshot, workloads=workloads), overlap)
+            await self._publish(mesh, workloads, revision)
+            if await self._is_over(version, end - loop.time()):
+                return workloads
+
+    async def _is_over(self, version: int, left: float) -> bool:
+        """Whether the step is confirmed or its time is over; False when something changed before."""
+        settled = asyncio.ensure_future(self._hub.settled(left))
+        changed = asyncio.ensure_future(self._collector.collected.changed(version))
+        try:
+            await asyncio.wait({settled, changed}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if settled.done() and not settled.result():
+                _log.warning("not every proxy confirmed a step of a change of mutual TLS; going on")
+            return settled.done() or left <= 0
+        finally:
+            for task in (settled, changed):
+                task.cancel()
+            await asyncio.gather(settled, changed, return_exceptions=True)

@@ -1,0 +1,76 @@
+"""A change of the mutual-TLS mode: what servers accept and what callers use, step by step."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.meshdocs import documents, service, workload
+from weft.controlplane.changeover import Changeover
+from weft.discovery.compiler import MeshCompiler
+from weft.discovery.hub import Hub
+from weft.mesh.memo import Memo
+from weft.mesh.model import Mesh
+from weft.mesh.view import build_view
+from weft.mesh.views import SidecarView
+from weft.model.snapshot import ConfigSnapshot, MeshSettings
+from weft.model.workload import Workload, WorkloadState
+from weft.sources.collector import Collected, Collector
+
+PEER = """
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: default}
+spec: {mtls: {mode: MODE}}
+"""
+
+
+class Steps:
+    """A changeover whose steps are written down: (revision, what the server accepts, what the caller uses)."""
+
+    def __init__(self) -> None:
+        compiler = MeshCompiler()
+        self.collector = Collector([], MeshSettings())
+        self.changeover = Changeover(self.collector, Hub[Mesh](compiler), compiler, self._publish)
+        self.seen: list[tuple[int, str, str]] = []
+        self.meanwhile: Workload | None = None
+
+    async def _publish(self, mesh: Mesh, workloads: tuple[Workload, ...], revision: int) -> None:
+        views = [build_view(mesh, one, Memo()) for one in workloads]
+        first = views[0]
+        assert isinstance(first, SidecarView)
+        self.seen.append((revision, str(first.inbound[0].mode), first.outbound.backends[0].tls))
+        if self.meanwhile is not None:
+            changed, self.meanwhile = self.meanwhile, None
+            self.collector.collected.set(Collected(ConfigSnapshot(9, (), (changed,)), 9))
+
+    async def change(self, before: str, after: str) -> tuple[Workload, ...]:
+        old, new = (documents(service("web", 80) + PEER.replace("MODE", mode)) for mode in (before, after))
+        snapshot = ConfigSnapshot(8, new, (workload("web", port=80),))
+        self.collector.collected.set(Collected(snapshot, 8))
+        return await self.changeover.run(old, snapshot, 7)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "steps"),
+    [
+        ("STRICT", "DISABLE", [(7, "permissive", "all"), (7, "permissive", "none")]),
+        ("DISABLE", "STRICT", [(7, "permissive", "none"), (7, "permissive", "all")]),
+        ("PERMISSIVE", "DISABLE", [(7, "permissive", "all"), (7, "permissive", "none")]),
+        ("STRICT", "STRICT", []),
+    ],
+)
+async def test_callers_change_while_both_are_accepted(
+    before: str, after: str, steps: list[tuple[int, str, str]]
+) -> None:
+    rig = Steps()
+    await rig.change(before, after)
+    assert rig.seen == steps
+
+
+async def test_workloads_go_on_changing() -> None:
+    rig = Steps()
+    rig.meanwhile = workload("web", port=80, state=WorkloadState.DRAINING)
+    (last,) = await rig.change("STRICT", "DISABLE")
+    assert last.state is WorkloadState.DRAINING
+    assert len(rig.seen) >= 2

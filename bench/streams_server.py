@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.machine import cpu_seconds, resident_bytes
 from bench.streams_mesh import backends, moved, proxies, service_documents, snapshot
+from weft.aio.collection import collect_seldom
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.discovery.limits import Limits
@@ -109,4 +110,5 @@ async def main(directory: Path, services: int, count: int, port: int) -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     asyncio.run(main(Path(sys.argv[1]), *map(int, sys.argv[2:5])))

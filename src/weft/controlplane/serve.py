@@ -21,6 +21,7 @@ from weft.admin.audit import Audit
 from weft.admin.guard import admin_token
 from weft.admin.parts import EnrolmentSettings, Parts
 from weft.admin.server import ServerLimits, serving
+from weft.aio.collection import collect_seldom
 from weft.ca.authority import Authority, AuthorityError, open_authority, run_rotation
 from weft.controlplane.builds import Builds
 from weft.controlplane.certificate import ServerCertificates
@@ -56,6 +57,7 @@ def serve(settings: ServeSettings) -> int:
     ServeError says why it cannot start.
     """
     set_up_logging(timed=True)
+    collect_seldom()
     asyncio.run(run_control_plane(settings))
     return 0
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 
 os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-RSA-AES128-GCM-SHA256"
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-"""A line in the log for each failed hand-shake would let any stranger fill the disk."""
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a line for each failed hand-shake lets strangers fill the log
 
 import grpc
 import grpc.aio

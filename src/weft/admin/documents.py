@@ -13,11 +13,11 @@ from aiohttp import web
 
 from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
 from weft.admin.parts import INTERNAL, Parts
-from weft.admin.replies import Refused, body_of, flag, key_json, problem_json, reply, seconds
+from weft.admin.replies import Refused, body_of, flag, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
-from weft.model.document import Document, ObjectKey
+from weft.model.document import Document, ObjectKey, key_mapping
 from weft.model.identity import is_dns_label
-from weft.model.problem import Problem, Severity, distinct
+from weft.model.problem import Problem, Severity, distinct, problem_mapping
 from weft.schema.decode import decode_documents
 from weft.schema.output import document_as_mapping, document_yaml
 from weft.schema.references import check_references
@@ -128,7 +128,7 @@ class Documents:
         await seen(self._parts, revision)
         answer = {
             "revision": revision,
-            "documents": [{"key": key_json(key), "change": "deleted"}],
+            "documents": [{"key": key_mapping(key), "change": "deleted"}],
             "problems": [],
             "wait": None,
         }
@@ -152,7 +152,7 @@ class Documents:
         decoded = await asyncio.to_thread(decode_documents, text, source, default_namespace=namespace)
         problems = [*decoded.problems, *self._owned_by_files(decoded.documents)]
         if any(problem.severity is Severity.ERROR for problem in problems):
-            told = [problem_json(problem) for problem in problems]
+            told = [problem_mapping(problem) for problem in problems]
             raise Refused(422, "bad-documents", "nothing was changed: see the problems", problems=told)
         if not decoded.documents:
             raise Refused(422, "no-documents", f"{source} has no documents", problems=[])
@@ -216,7 +216,7 @@ class Documents:
         if not dry_run:
             await seen(self._parts, revision)
         for step in steps:
-            row: dict[str, object] = {"key": key_json(step.document.key), "change": step.change}
+            row: dict[str, object] = {"key": key_mapping(step.document.key), "change": step.change}
             if dry_run:
                 row["diff"] = await asyncio.to_thread(_diff, step)
             documents.append(row)
@@ -224,7 +224,7 @@ class Documents:
         if wait is not None:
             confirmed = await confirmation(self._parts, revision, wait)
             found += [one for one in self._parts.compiled.value.problems if one.object in keys or one.code == INTERNAL]
-        problems = [problem_json(problem) for problem in distinct(found)]
+        problems = [problem_mapping(problem) for problem in distinct(found)]
         return reply(told | {"documents": documents, "problems": problems, "wait": confirmed})
 
     async def _references(self, steps: Sequence[_Step]) -> tuple[Problem, ...]:
@@ -236,7 +236,7 @@ class Documents:
 
     def _shown(self, document: Document[object]) -> dict[str, object]:
         return {
-            "key": key_json(document.key),
+            "key": key_mapping(document.key),
             "source": document.origin.source,
             "line": document.origin.line,
             "owner": "file" if document.key in self._in_files() else "api",

@@ -9,8 +9,6 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from weft.model.document import ObjectKey
-from weft.model.problem import Problem
 from weft.store.protocol import ConflictError, StoreError
 
 _BODY_SECONDS = 30.0
@@ -40,26 +38,6 @@ def reply(body: object, status: int = 200) -> web.Response:
         content_type="application/json",
         headers={"Cache-Control": "no-store"},
     )
-
-
-def key_json(key: ObjectKey) -> dict[str, str]:
-    """An object's key."""
-    return {"group": key.group, "kind": key.kind, "namespace": key.namespace, "name": key.name}
-
-
-def problem_json(problem: Problem) -> dict[str, object]:
-    """A Problem as both APIs and the CLI show it."""
-    return {
-        "severity": str(problem.severity),
-        "code": problem.code,
-        "message": problem.message,
-        "source": problem.origin.source,
-        "line": problem.origin.line,
-        "path": problem.path,
-        "expected": problem.expected,
-        "nearest": problem.nearest,
-        "object": key_json(problem.object) if problem.object else None,
-    }
 
 
 @web.middleware

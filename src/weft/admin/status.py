@@ -9,12 +9,12 @@ from aiohttp import web
 
 from weft import __version__
 from weft.admin.parts import Parts
-from weft.admin.replies import Refused, json_body, problem_json, reply
+from weft.admin.replies import Refused, json_body, reply
 from weft.admin.routing import Route
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.tokens import DEFAULT_TOKEN_TTL, TokenParametersError, create_token
 from weft.mesh.services import Service
-from weft.model.problem import Problem, Severity
+from weft.model.problem import Problem, Severity, problem_mapping
 
 
 class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ class Status:
 
     async def problems(self, _request: web.Request) -> web.Response:
         """``GET /v1/problems``."""
-        return reply({"problems": [problem_json(problem) for problem in self.found()]})
+        return reply({"problems": [problem_mapping(problem) for problem in self.found()]})
 
     async def workloads(self, _request: web.Request) -> web.Response:
         """``GET /v1/workloads``: as registered, with proxy name and the end of the lease; `revision` is the

@@ -14,7 +14,6 @@ from weft.cli.failure import ExitCode, FailedError
 from weft.cli.options import files_argument
 from weft.cli.output import object_text, print_problems, styled
 from weft.local.client import Source
-from weft.model.problem import Problem
 
 MAX_INPUT = 64 << 20
 
@@ -32,22 +31,6 @@ def _read(path: Path | None) -> Source:
     except OSError as error:
         raise FailedError(f"{path}: {error.strerror}") from error
     return Source("<stdin>" if path is None else str(path), text)
-
-
-def problem_mapping(problem: Problem) -> dict[str, Any]:
-    """A Problem in the admin API's shape."""
-    key = problem.object
-    return {
-        "severity": str(problem.severity),
-        "code": problem.code,
-        "message": problem.message,
-        "source": problem.origin.source,
-        "line": problem.origin.line,
-        "path": problem.path,
-        "expected": problem.expected,
-        "nearest": problem.nearest,
-        "object": {"group": key.group, "kind": key.kind, "namespace": key.namespace, "name": key.name} if key else None,
-    }
 
 
 class Deadline:

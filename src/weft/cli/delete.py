@@ -81,10 +81,10 @@ def _keys_of_names(kind: str, names: tuple[str, ...], namespace: str) -> list[tu
 
 
 def _keys_of_files(files: tuple[str, ...], namespace: str) -> list[tuple[str, str, str]]:
-    from weft.cli.changes import problem_mapping, read_sources  # noqa: PLC0415
+    from weft.cli.changes import read_sources  # noqa: PLC0415
     from weft.cli.failure import FailedError  # noqa: PLC0415
     from weft.cli.output import print_problems  # noqa: PLC0415
-    from weft.model.problem import Severity  # noqa: PLC0415
+    from weft.model.problem import Severity, problem_mapping  # noqa: PLC0415
     from weft.schema.decode import decode_documents  # noqa: PLC0415
 
     keys = []

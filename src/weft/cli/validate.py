@@ -26,9 +26,8 @@ def validate(*, paths: tuple[str, ...], namespace: str, strict: bool, output: st
     Files, directories or - (stdin), taken together as one mesh: syntax, fields, references, conflicting hosts. Exit
     code 1 when there is an error, for use in CI. A weft.yaml in a directory is checked as such.
     """
-    from weft.cli.changes import problem_mapping  # noqa: PLC0415
     from weft.cli.output import print_problems, print_value  # noqa: PLC0415
-    from weft.model.problem import Severity  # noqa: PLC0415
+    from weft.model.problem import Severity, problem_mapping  # noqa: PLC0415
 
     count, found = _check(paths, namespace)
     errors = sum(problem.severity is Severity.ERROR for problem in found)

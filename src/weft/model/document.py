@@ -25,6 +25,11 @@ class ObjectKey:
         return f"{self.kind} {where}"
 
 
+def key_mapping(key: ObjectKey) -> dict[str, str]:
+    """A key as the APIs and ``-o json`` show it."""
+    return {"group": key.group, "kind": key.kind, "namespace": key.namespace, "name": key.name}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Document(Generic[SpecT_co]):
     """One accepted resource. Compared by identity: an unchanged document stays the same object.

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from weft.model.document import ObjectKey
+from weft.model.document import ObjectKey, key_mapping
 from weft.model.origin import Origin
 
 
@@ -44,6 +44,22 @@ class Problem:
         if self.nearest:
             text += f"; did you mean '{self.nearest}'?"
         return text
+
+
+def problem_mapping(problem: Problem) -> dict[str, object]:
+    """A Problem as the APIs and ``-o json`` show it."""
+    key, origin = problem.object, problem.origin
+    return {
+        "severity": str(problem.severity),
+        "code": problem.code,
+        "message": problem.message,
+        "source": origin.source,
+        "line": origin.line,
+        "path": problem.path,
+        "expected": problem.expected,
+        "nearest": problem.nearest,
+        "object": key_mapping(key) if key else None,
+    }
 
 
 def distinct(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -343,6 +343,25 @@ async def test_flood_garbage_and_giants_end_the_stream() -> None:
         assert (await fixture.refusal(giant, request))[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+async def test_names_count_over_reconnections() -> None:
+    """A proxy that asks for a great many names, leaves and comes again, is refused before it keeps us busy."""
+    async with running(Limits(request_burst=20, request_rate=1)) as fixture:
+        await fixture.publish(1, "1")
+        many = Request(
+            type_url=ENDPOINTS,
+            node=base_pb2.Node(id="web.shop"),
+            resource_names_subscribe=[f"cluster-{number}" for number in range(4000)],
+        )
+        first = fixture.connect(fixture.pair())
+        await first.write(many.SerializeToString())
+        await response(first)
+        first.cancel()
+        code, details = await fixture.refusal(fixture.connect(fixture.pair()), many)
+        assert code == grpc.StatusCode.RESOURCE_EXHAUSTED, details
+        other = fixture.connect(fixture.pair("api.shop"))
+        await load(other, "api.shop")
+
+
 @pytest.mark.parametrize("method", ["next", "receive"])
 async def test_a_fault_of_ours_ends_the_stream_and_is_told(
     fixture: Fixture, method: str, monkeypatch: pytest.MonkeyPatch

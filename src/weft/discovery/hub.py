@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
+from weft.discovery.allowance import Allowance
 from weft.discovery.delta import DeltaSession
 from weft.discovery.limits import Limits
 from weft.discovery.peer import Peer, belongs
@@ -54,6 +55,7 @@ class Hub(Generic[MeshT]):
         self._snapshots: dict[str, XdsSnapshot] = {}
         self._workloads: Mapping[str, Workload] = {}
         self._left: dict[str, float] = {}
+        self._allowances: dict[str, Allowance] = {}
         self._shared = Shared()
         self._history = History()
         self._between: set[str] = set()
@@ -145,7 +147,8 @@ class Hub(Generic[MeshT]):
         if snapshot is None:
             raise StreamEndedError("UNAVAILABLE", "there is no configuration for this proxy yet")
         session = (DeltaSession if delta else SotwSession)(snapshot, self._shared, self.limits)
-        stream = Stream(self, peer, workload, session, self.limits)
+        allowance = self._allowances.setdefault(peer.name, Allowance(self.limits, time.monotonic()))
+        stream = Stream(self, peer, workload, session, self.limits, allowance)
         self._snapshots[peer.name] = snapshot
         self._streams[peer.name] = [*(other for other in streams if other not in replaced), stream]
         for other in replaced:
@@ -190,6 +193,8 @@ class Hub(Generic[MeshT]):
             stream.inspect(now)
         for proxy in [proxy for proxy, since in self._left.items() if now - since > 60]:
             del self._left[proxy]
+        for proxy in [name for name, one in self._allowances.items() if name not in self._streams and one.unused(now)]:
+            del self._allowances[proxy]
         for waiter in self._waiters:
             for proxy in tuple(waiter.remaining):
                 self._check(waiter, proxy)

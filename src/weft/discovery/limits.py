@@ -11,8 +11,9 @@ class Limits:
 
     `response_bytes` is the size at which a delta response is cut into several; one response per type is in flight, so
     it also bounds what a stuck proxy can pile up. `request_burst` and `request_rate` count requests that are not the
-    ACK of the response in flight. `connection_age` must stay well below the life of client certificates: Envoy uses a
-    renewed certificate only for a new connection. `connections` counts also those that have not proven anything yet.
+    ACK of the response in flight, and names, for one proxy over all its streams. `connection_age` must stay well below
+    the life of client certificates: Envoy uses a renewed certificate only for a new connection. `connections` counts
+    also those that have not proven anything yet.
     """
 
     connections: int = 12_000

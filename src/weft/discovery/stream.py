@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from weft.discovery.allowance import Allowance
 from weft.discovery.delta import DeltaSession
 from weft.discovery.limits import Limits
 from weft.discovery.peer import Peer
@@ -51,6 +52,7 @@ class Stream:
         workload: Workload,
         session: DeltaSession | SotwSession,
         limits: Limits,
+        allowance: Allowance,
     ) -> None:
         self.peer = peer
         self.workload = workload
@@ -66,8 +68,7 @@ class Stream:
         self._task: asyncio.Task[object] | None = None
         self._writing_since: float | None = None
         self._unanswered: dict[str, tuple[str, float]] = {}
-        self._tokens = float(limits.request_burst)
-        self._refilled = time.monotonic()
+        self._allowance = allowance
 
     @property
     def proxy(self) -> str:
@@ -152,9 +153,7 @@ class Stream:
 
     def _take(self, raw: bytes) -> None:
         try:
-            rejections, answer = self._receive(raw)
-            if not answer:
-                self._spend()
+            rejections = self._receive(raw)
         except RefusedRequestError as error:
             raise StreamEndedError("RESOURCE_EXHAUSTED", str(error), error.code) from error
         if rejections:
@@ -162,28 +161,28 @@ class Stream:
         self._wake.set()
         self._events.progressed(self)
 
-    def _receive(self, raw: bytes) -> tuple[tuple[Rejection, ...], bool]:
+    def _receive(self, raw: bytes) -> tuple[Rejection, ...]:
         if isinstance(self.session, DeltaSession):
             node, delta = delta_request(raw)
             self._check_node(node)
-            answer = self.session.is_answer(delta)
-            return self.session.receive(delta), answer
+            names = len(delta.subscribe) + len(delta.unsubscribe) + len(delta.initial_versions)
+            self._spend(self.session.is_answer(delta), names)
+            return self.session.receive(delta)
         node, sotw = sotw_request(raw)
         self._check_node(node)
-        answer = self.session.is_answer(sotw)
-        return self.session.receive(sotw), answer
+        known = self.session.subscriptions.get(sotw.type_url)
+        repeated = 0 if known is None else len(known.names)
+        self._spend(self.session.is_answer(sotw), max(0, len(sotw.names) - repeated))
+        return self.session.receive(sotw)
 
     def _check_node(self, node: str) -> None:
         if node and node != self.peer.name:
             raise StreamEndedError("PERMISSION_DENIED", f"the node id changed to {node[:200]!r}", "identity-refused")
 
-    def _spend(self) -> None:
-        now = time.monotonic()
-        refill = (now - self._refilled) * self._limits.request_rate
-        self._tokens = min(float(self._limits.request_burst), self._tokens + refill) - 1
-        self._refilled = now
-        if self._tokens < 0:
-            raise RefusedRequestError("flood", f"more than {self._limits.request_rate:g} requests per second")
+    def _spend(self, answer: bool, names: int) -> None:
+        if not self._allowance.spend(0 if answer else 1, names, time.monotonic()):
+            rate = f"{self._limits.request_rate:g} requests per second, or as much in names"
+            raise RefusedRequestError("flood", f"more than {rate}")
 
     def inspect(self, now: float) -> None:
         """Called about once a second (`now` is monotonic): end the stream if it is stuck, note what it lacks."""

@@ -132,13 +132,15 @@ async def wait_first(*events: asyncio.Event | None, timeout: float | None = None
             task.cancel()
 
 
-def stop_now(name: ProcessName, grace: float) -> None:
-    """Stop a process (with its group) that nobody watches, from code without an event loop."""
+def stop_now(name: ProcessName, grace: float, *, group: bool = True) -> None:
+    """Stop a process (with the group it leads, unless told otherwise) that nobody watches: SIGTERM, SIGKILL after
+    `grace` seconds. Blocks."""
+    send = os.killpg if group else os.kill
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
         if not name.alive:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(name.pid, number)
+            send(name.pid, number)
         deadline = time.monotonic() + patience
         while name.alive and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from weft.discovery.blame import named_resources
 from weft.discovery.limits import Limits
 from weft.discovery.shared import Shared
 from weft.discovery.subscription import ABSENT, UNKNOWN, Flight, Pending, Rejection, Subscription
@@ -402,15 +403,3 @@ class Session(ABC):
         subscription.counters.sent += 1
         subscription.counters.resources += resources
         subscription.counters.bytes += len(body)
-
-
-def named_resources(message: str, sent: dict[str, Resource]) -> list[str]:
-    """The resources an error message blames, for messages of the form Envoy and gRPC use for several resources.
-
-    Envoy: ``Error adding/updating cluster(s) NAME: REASON, NAME: REASON`` (listeners: one per line); it has applied
-    the others. gRPC: ``…: NAME: REASON``. Other messages name parts of a resource, or nothing.
-    """
-    head, found, tail = message.partition("(s) ")
-    if not found or not head.startswith("Error adding/updating"):
-        return [name for name in sent if f": {name}: " in message]
-    return [name for name in sent if tail.startswith(f"{name}: ") or f", {name}: " in tail or f"\n{name}: " in tail]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
-import signal
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,18 +93,6 @@ def stop_remains(record: UpRecord, patience: float = 5.0) -> tuple[str, ...]:
             stop_now(started.process, patience)
     found += [f"{state.name} (its proxy or application)" for state in stop_leftovers(record.home, patience)]
     return tuple(found)
-
-
-def stop_process(name: ProcessName, patience: float) -> None:
-    """End one process that is nobody's child here: SIGTERM, after `patience` seconds SIGKILL. Blocks."""
-    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
-        if not name.alive:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(name.pid, number)
-        deadline = time.monotonic() + seconds
-        while name.alive and time.monotonic() < deadline:
-            time.sleep(0.05)
 
 
 def control_plane_of(home: Home) -> ProcessName | None:

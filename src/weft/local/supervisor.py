@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from weft.agent.processes import stop_now
 from weft.agent.state import stop_leftovers
 from weft.local.client import AdminClient, RefusedError, Source, UnreachableError, read_endpoints
 from weft.local.commands import gateway_launch, run_launch, serve_launch, spoken_command
 from weft.local.meshfile import MeshFile
 from weft.local.processes import Child, Spawned, preload, spawn
-from weft.local.record import Started, UpRecord, control_plane_of, stop_process
+from weft.local.record import Started, UpRecord, control_plane_of
 from weft.model.workload import WorkloadState
 from weft.settings.home import Home
 from weft.settings.private import make_private_directory
@@ -132,7 +133,7 @@ class Supervisor:
         other = control_plane_of(self.plan.home)
         if other is not None and other.pid != os.getpid() and await asyncio.to_thread(self._is_ours):
             self._report(f"stopping the control plane that was started again (pid {other.pid})")
-            await asyncio.to_thread(stop_process, other, _SERVE_PATIENCE)
+            await asyncio.to_thread(stop_now, other, _SERVE_PATIENCE, group=False)
 
     def _is_ours(self) -> bool:
         """Whether the server that the home names knows the home's token: then the pid beside it is right, too."""

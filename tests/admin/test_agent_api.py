@@ -24,6 +24,7 @@ from weft.ca.tokens import create_token
 from weft.model.enrolment import RegisterRequest
 from weft.model.identity import SpiffeId
 from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadPort, WorkloadState
+from weft.sources.workloads import workload_from_value
 
 WORKLOAD = Workload(
     "reviews-v1",
@@ -214,6 +215,19 @@ async def test_a_name_changes_hands_only_when_its_lease_is_over(rig: Rig, tmp_pa
     await local.register(thief)
     body = {"state": "healthy"}
     assert (await old.call("POST", "/v1/workloads/default/reviews-v1/lease", body, 403))["code"] == "not-your-workload"
+
+
+async def test_a_token_takes_no_name_from_a_workload_that_is_there(rig: Rig, tmp_path: Path, local: Agent) -> None:
+    """Nor is it used up by the attempt: it still admits the workload under a name of its own."""
+    await local.register()
+    await local.call("POST", "/v1/workloads/default/reviews-v1/lease", {"state": "healthy"})
+    token = await create_token(rig.store, "default", "reviews")
+    joining = Agent(rig, tmp_path, token=token.text)
+    assert (await joining.register(status=409))["code"] == "name-taken"
+    (entry,) = (await rig.store.list("workloads"))[1]
+    assert workload_from_value(entry.value).state is WorkloadState.HEALTHY
+    await joining.register(dataclasses.replace(WORKLOAD, name="reviews-v2"))
+    assert (await joining.register(dataclasses.replace(WORKLOAD, name="reviews-v3"), 401))["code"] == "token-refused"
 
 
 async def test_no_certificate_no_act(rig: Rig, tmp_path: Path, local: Agent) -> None:

@@ -15,7 +15,7 @@ from weft.admin.replies import Refused, json_body, reply, seconds
 from weft.admin.server import new_application, vouch
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.request import CertificateRefusedError
-from weft.ca.tokens import TokenRefusedError, consume_token
+from weft.ca.tokens import TokenRefusedError, consume_token, read_token
 from weft.model.enrolment import (
     CertificateRequest,
     DrainResponse,
@@ -95,9 +95,8 @@ class AgentApi:
         identity = self._identity(workload)
         if (workload.namespace, workload.service_account) == (CONTROL_PLANE_NAMESPACE, CONTROL_PLANE_ACCOUNT):
             raise Refused(403, "reserved-identity", "this identity is the control plane's own", about=key)
-        await self._authorise_registration(caller, workload)
         entry = await self._store.get(LEASED_BUCKET, key)
-        await self._check_holder(entry, workload)
+        await self._authorise_registration(caller, workload, entry)
         issued = self._issue(body.csr, identity, workload)
         changes = [put_workload(workload)]
         if entry is None or entry.value != changes[0].value:
@@ -156,38 +155,48 @@ class AgentApi:
             raise Refused(404, "not-registered", f"{key} is not registered (any more): register it again")
         return entry, workload
 
-    async def _authorise_registration(self, caller: Caller, workload: Workload) -> None:
+    async def _authorise_registration(self, caller: Caller, workload: Workload, entry: Entry | None) -> None:
         if isinstance(caller, LocalCaller):
-            return
+            return await self._check_holder(entry, workload)
         key = workload_key(workload.namespace, workload.name)
         own = caller.identity == self._identity(workload) and caller.proxy == workload.proxy
         if not own and not caller.token:
             if caller.identity is not None:
                 raise Refused(403, "not-your-workload", f"this certificate is that of {caller.proxy}", about=key)
             raise Refused(401, "token-required", "show a join token: weft token create", about=key)
-        if not own:
-            try:
-                grant = await consume_token(self._store, caller.token, self._clock)
-            except TokenRefusedError as error:
-                raise Refused(
-                    401, "token-refused", str(error), record=f"{error.code}: {error.detail}", about=key
-                ) from error
-            if (grant.namespace, grant.service_account) != (workload.namespace, workload.service_account):
-                text = f"the join token is for {grant.namespace}/{grant.service_account}"
-                raise Refused(403, "token-for-another", text, about=f"{key} as {workload.service_account}")
         if workload.gateway is not None and workload.service_account != workload.gateway.gateway:
             text = (
                 "from another host, a gateway's service account must have the Gateway's name: it is given its secrets"
             )
             raise Refused(403, "not-the-gateways-account", text, about=key)
+        if own:
+            return await self._check_holder(entry, workload)
+        return await self._admit(caller.token, workload, entry)
 
-    async def _check_holder(self, entry: Entry | None, workload: Workload) -> None:
-        """Refuse a name that a live lease of another identity holds."""
+    async def _admit(self, token: str, workload: Workload, entry: Entry | None) -> None:
+        """Use up a join token that is for just this identity, unless the name is held by somebody who is there."""
+        key = workload_key(workload.namespace, workload.name)
+        try:
+            grant = await read_token(self._store, token, self._clock)
+            fits = (grant.namespace, grant.service_account) == (workload.namespace, workload.service_account)
+            if fits:
+                await self._check_holder(entry, workload, newcomer=True)
+            await consume_token(self._store, token, self._clock)
+        except TokenRefusedError as error:
+            raise Refused(
+                401, "token-refused", str(error), record=f"{error.code}: {error.detail}", about=key
+            ) from error
+        if not fits:
+            text = f"the join token is for {grant.namespace}/{grant.service_account}"
+            raise Refused(403, "token-for-another", text, about=f"{key} as {workload.service_account}")
+
+    async def _check_holder(self, entry: Entry | None, workload: Workload, *, newcomer: bool = False) -> None:
+        """Refuse a name that a live lease of another identity holds; to a newcomer, also one of the same identity."""
         if entry is None:
             return
         holder = workload_from_value(entry.value)
         expires = (await self._store.leases()).get(entry.key, entry.created + self._settings.lease)
-        if holder.service_account != workload.service_account and expires > self._clock():
+        if expires > self._clock() and (newcomer or holder.service_account != workload.service_account):
             text = f"{entry.key} is registered as service account {holder.service_account}; stop that one first"
             raise Refused(409, "name-taken", text, about=entry.key)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from weft.model.identity import is_dns_label
-from weft.store.protocol import ConflictError, Delete, Put, Store
+from weft.store.protocol import ConflictError, Delete, Entry, Put, Store
 
 BUCKET = "tokens"
 DEFAULT_TOKEN_TTL = 3600.0
@@ -80,25 +80,36 @@ async def create_token(
     return JoinToken(text, namespace, service_account, record.expires)
 
 
+async def read_token(store: Store, text: str, clock: Clock = time.time) -> TokenGrant:
+    """What the token `text` would grant now, without using it up. Raises TokenRefusedError."""
+    _, record = await _valid(store, text, clock())
+    return TokenGrant(record.namespace, record.service_account)
+
+
 async def consume_token(store: Store, text: str, clock: Clock = time.time) -> TokenGrant:
     """Use up the token `text`; of several at once exactly one succeeds. Raises TokenRefusedError."""
-    key = _key(text)
-    entry = await store.get(BUCKET, key)
+    now = clock()
+    entry, record = await _valid(store, text, now)
+    used = msgspec.structs.replace(record, used=now)
+    try:
+        await store.write([Put(BUCKET, entry.key, msgspec.json.encode(used))], {(BUCKET, entry.key): entry.revision})
+    except ConflictError as error:
+        whose = f"for {record.namespace}/{record.service_account}"
+        raise TokenRefusedError("token-reused", f"the join token {whose} was used twice at once") from error
+    return TokenGrant(record.namespace, record.service_account)
+
+
+async def _valid(store: Store, text: str, now: float) -> tuple[Entry, _Record]:
+    entry = await store.get(BUCKET, _key(text))
     if entry is None:
         raise TokenRefusedError("token-unknown", "a join token that was never made, or long ago")
     record = msgspec.json.decode(entry.value, type=_Record)
     whose = f"for {record.namespace}/{record.service_account}"
     if record.used:
         raise TokenRefusedError("token-reused", f"the join token {whose} has been used before")
-    now = clock()
     if now >= record.expires:
         raise TokenRefusedError("token-expired", f"the join token {whose} has expired")
-    used = msgspec.structs.replace(record, used=now)
-    try:
-        await store.write([Put(BUCKET, key, msgspec.json.encode(used))], expect={(BUCKET, key): entry.revision})
-    except ConflictError as error:
-        raise TokenRefusedError("token-reused", f"the join token {whose} was used twice at once") from error
-    return TokenGrant(record.namespace, record.service_account)
+    return entry, record
 
 
 async def _forget_old(store: Store, now: float) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from support.agents import Agent, World, until
-from weft.agent.state import leftovers, read_state, stop_leftovers
+from weft.agent.state import read_state, stop_leftovers
 
 APPLICATION = [sys.executable, str(Path(__file__).with_name("application.py"))]
 AUTO = [[9080, 0]]
@@ -167,18 +167,16 @@ async def test_adoption_without_a_control_plane(world: World) -> None:
 async def test_leftovers_are_found_and_stopped(world: World) -> None:
     agent = await world.healthy(command=APPLICATION, ports=AUTO)
     other = await world.healthy("other", command=APPLICATION, ports=AUTO)
-    assert leftovers(world.home) == ()
+    assert await asyncio.to_thread(stop_leftovers, world.home) == (), "both agents look after theirs"
     agent.process.kill()
     await agent.ended()
-    assert [state.name for state in leftovers(world.home)] == ["web"]
-    loop = asyncio.get_running_loop()
-    stopped = await loop.run_in_executor(None, stop_leftovers, world.home)
+    stopped = await asyncio.to_thread(stop_leftovers, world.home)
     assert [state.name for state in stopped] == ["web"]
     state = read_state(agent.directory)
     assert state is not None
     assert (state.envoy, state.application) == (None, None)
     assert state.ports == agent.state.ports
-    assert leftovers(world.home) == ()
+    assert await asyncio.to_thread(stop_leftovers, world.home) == ()
     assert await world.get(other, "/") == "ok"
     await other.stop()
     assert world.processes() == []

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from weft.agent.binary import envoy_version, find_envoy
+from weft.agent.binary import find_envoy
 from weft.agent.envoy import Envoy, EnvoyPlace, NotReadyError, end_of_log, limit_log
 from weft.agent.errors import AgentError
 from weft.agent.http import HttpError, Server, ask
 from weft.agent.parameters import ControlPlane, PortParameter, RunParameters, UpstreamParameter
-from weft.agent.ports import PortAllocator, allocate_run_ports, allocating
+from weft.agent.ports import PortAllocator, allocate_run_ports, allocating, check_free
 from weft.agent.processes import ProcessName, name_of, start_process, stop_now
 from weft.agent.sidecar_environment import sidecar_environment, upstream_variable
 from weft.agent.state import State, lock_directory, plan_digest, read_state, write_state
@@ -160,6 +160,24 @@ def test_a_port_in_use_is_not_given_out(tmp_path: Path) -> None:
     assert PortAllocator(set()).free("127.0.0.1", port) == port
 
 
+def test_a_chosen_port_that_cannot_be_had_is_told_at_once(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    allocator = PortAllocator(set())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(AgentError, match=f"--upstream db:5432={port}: port {port} of 127.0.0.1 is taken"):
+            allocate_run_ports(run(home, upstreams=(UpstreamParameter("db", 5432, port),)), allocator, None)
+        with pytest.raises(AgentError, match=f"--listen 80={port}: port {port} of 127.0.0.1 is taken"):
+            check_free("127.0.0.1", port, f"--listen 80={port}")
+    twice = (UpstreamParameter("db", 5432, port), UpstreamParameter("cache", 6379, port))
+    with pytest.raises(AgentError, match="leads elsewhere by --upstream db:5432"):
+        allocate_run_ports(run(home, upstreams=twice), allocator, None)
+    with pytest.raises(AgentError, match="--port 80 is given twice"):
+        allocate_run_ports(run(home, ports=(PortParameter(80), PortParameter(80, 0))), allocator, None)
+
+
 def test_the_environment_leads_through_the_sidecar(tmp_path: Path) -> None:
     home = Home(tmp_path)
     state = allocate_run_ports(run(home), PortAllocator(set()), None)
@@ -193,13 +211,12 @@ def test_one_lock_per_directory(tmp_path: Path) -> None:
 def test_envoy_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = find_envoy()
     assert found.is_absolute()
-    assert envoy_version(found).startswith("1.")
+    assert os.access(found, os.X_OK)
     own = tmp_path / "my-envoy"
     own.write_text("#!/bin/sh\necho nothing\n")
     own.chmod(0o755)
     monkeypatch.setenv("WEFT_ENVOY", str(own))
     assert find_envoy() == own
-    assert envoy_version(own) == "unknown"
     monkeypatch.setenv("WEFT_ENVOY", str(tmp_path / "none"))
     with pytest.raises(AgentError, match="WEFT_ENVOY"):
         find_envoy()

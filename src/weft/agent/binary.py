@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from weft.agent.errors import AgentError
@@ -23,16 +21,6 @@ def find_envoy() -> Path:
             raise AgentError(f"WEFT_ENVOY is {explicit}, which is not an executable file")
         return Path(found).absolute()
     return _in_wheel() or _on_path()
-
-
-def envoy_version(binary: Path) -> str:
-    """The version of `binary`, like ``1.40.0``; ``unknown`` when it does not say."""
-    try:
-        done = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    match = re.search(r"/(\d+\.\d+\.\d+[-\w.]*)/", done.stdout)
-    return match[1] if match else "unknown"
 
 
 def _in_wheel() -> Path | None:

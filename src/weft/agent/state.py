@@ -97,11 +97,6 @@ def workload_directories(home: Home) -> Iterator[Path]:
         yield from sorted(path.parent for path in home.workloads.glob("*/*/state.json"))
 
 
-def leftovers(home: Home) -> tuple[State, ...]:
-    """Workloads whose agent is gone while Envoy or the application still runs."""
-    return tuple(state for _, state in _leftovers(home))
-
-
 def stop_leftovers(home: Home, grace: float = 5.0) -> tuple[State, ...]:
     """Stop what killed agents left running (application first, then Envoy) and say what it was. Blocks."""
     found = tuple(_leftovers(home))
@@ -126,6 +121,7 @@ def stop_processes(state: State, grace: float) -> None:
 
 
 def _leftovers(home: Home) -> Iterator[tuple[Path, State]]:
+    """Workloads whose agent is gone while Envoy or the application still runs."""
     for directory in workload_directories(home):
         state = read_state(directory)
         if state is None or not any(name and name.alive for name in (state.envoy, state.application)):

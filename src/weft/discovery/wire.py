@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 _VERSION = 0x0A
 """DiscoveryResponse.version_info and DeltaDiscoveryResponse.system_version_info are both field 1."""
-_RESOURCES = 0x12
+_RESOURCES = b"\x12"
 _TYPE_URL = 0x22
 _NONCE = 0x2A
 _REMOVED = 0x32
@@ -31,7 +31,7 @@ def framed_resources(encoded: Iterable[bytes]) -> bytes:
     """The repeated field `resources` of either response."""
     parts: list[bytes] = []
     for body in encoded:
-        parts += (b"\x12", varint(len(body)), body)
+        parts += (_RESOURCES, varint(len(body)), body)
     return b"".join(parts)
 
 

@@ -143,6 +143,13 @@ async def test_health_follows_the_application(world: World) -> None:
     await agent.stop()
 
 
+async def test_an_application_at_another_port_is_told(world: World) -> None:
+    agent = await world.start(command=[sys.executable, "-c", "import time; time.sleep(600)"], ports=AUTO)
+    await until(lambda: "not healthy after 5 s: nothing listens at 127.0.0.1:" in agent.text(), "a word about the port")
+    assert world.control_plane.states == ["starting"]
+    await agent.stop()
+
+
 async def test_a_second_agent_of_one_name_says_so(world: World) -> None:
     agent = await world.healthy(command=APPLICATION, ports=AUTO)
     second = await world.start(command=APPLICATION, ports=AUTO)

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from weft.agent.envoy_admin import EnvoyAdmin
@@ -24,6 +25,7 @@ _LONGEST_DELAY = 30.0
 _STEADY = 60.0
 """After running this long an exit is a new trouble, not the old one."""
 _POLL = 0.05
+_PATIENCE = 3.0
 _LOG_LINES = 15
 _LOG_LIMIT = 10 * 1024 * 1024
 _LOG_KEPT = 1024 * 1024
@@ -87,23 +89,32 @@ class Envoy:
                 raise AgentError(f"cannot execute Envoy {self.place.binary}: {error.strerror}") from error
         self._started(self._process.name)
 
-    async def wait_ready(self, listeners: tuple[SocketAddress, ...], timeout: float) -> None:
-        """Wait until Envoy serves, listening on all of `listeners`.
+    async def wait_ready(
+        self,
+        listeners: tuple[SocketAddress, ...],
+        timeout: float,
+        say: Callable[[SocketAddress], str] = str,
+    ) -> None:
+        """Wait until Envoy serves, listening on all of `listeners`, which `say` names for people.
 
         Raises AgentError with the end of its log when it ends first, NotReadyError with what is missing after
         `timeout` seconds.
         """
         process = self._process
         missing: tuple[str, ...] = ()
+        patience = asyncio.get_running_loop().time() + _PATIENCE
         try:
             async with asyncio.timeout(timeout):
                 while process is not None and process.running:
                     if await self.admin.ready():
                         found = await self.admin.listeners()
-                        missing = tuple(str(one) for one in listeners if one not in found)
+                        missing = tuple(say(one) for one in listeners if one not in found)
                         if not missing:
                             self.ready.set(True)
                             return
+                    if missing and asyncio.get_running_loop().time() > patience:
+                        patience = inf
+                        _LOG.info("waiting for Envoy to listen on %s", ", ".join(missing))
                     await asyncio.sleep(_POLL)
         except TimeoutError as error:
             wanted = f"it does not listen on {', '.join(missing)}" if missing else "it has no configuration yet"

@@ -9,7 +9,7 @@ from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
 from weft.agent.errors import AgentError
 from weft.agent.life import Life, run_life, tell_ready
 from weft.agent.parameters import GatewayParameters
-from weft.agent.ports import PortAllocator
+from weft.agent.ports import PortAllocator, check_free
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.state import State
 from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadState
@@ -17,6 +17,8 @@ from weft.model.workload import GatewayBinding, SocketAddress, Workload, Workloa
 _LOG = logging.getLogger(__name__)
 _ACTIVE = r"^http\.gateway.*\.downstream_rq_active$"
 _LOOK_EVERY = 1.0
+_LOOKS = 4
+"""After so many without a listener, say so: a name may be misspelt."""
 
 
 def run_gateway(parameters: GatewayParameters, build_bootstrap: BuildBootstrap = bootstrap_text) -> int:
@@ -72,6 +74,7 @@ class _GatewayLife(Life):
     async def _say_addresses(self) -> None:
         """Say where the gateway listens, whenever that changes."""
         before: frozenset[SocketAddress] = frozenset()
+        looks = 0
         while True:
             now = frozenset(await self.proxy.envoy.admin.listeners())
             for address in sorted(now - before):
@@ -79,6 +82,10 @@ class _GatewayLife(Life):
             for address in sorted(before - now):
                 _LOG.info("no longer listening on %s", address)
             before = now
+            looks += 1
+            if looks == _LOOKS and not before:
+                name, namespace = self._parameters.gateway, self._parameters.namespace
+                _LOG.info("no listener yet; is there a Gateway '%s' in namespace '%s'?", name, namespace)
             await asyncio.sleep(_LOOK_EVERY)
 
 
@@ -108,6 +115,8 @@ def _allocate(parameters: GatewayParameters, allocator: PortAllocator, before: S
     known = dict(before.listen) if before else {}
     listen = []
     for port, bound in parameters.listen:
+        if bound:
+            check_free(parameters.address, bound, f"--listen {port}={bound}")
         listen.append((port, bound or allocator.free(parameters.address, known.get(port, 0))))
     return State(parameters.gateway, parameters.namespace, listen=tuple(listen))
 

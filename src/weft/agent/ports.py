@@ -10,14 +10,13 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from weft.agent.errors import AgentError
+from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.parameters import RunParameters
 from weft.agent.state import State, read_state, workload_directories
 from weft.model.workload import SocketAddress, Upstream, WorkloadPort
 from weft.settings.home import Home
+from weft.settings.ports import own_ports
 
-_LOWEST = 20000
-_HIGHEST = 60000
 _LOOPBACK = "127.0.0.1"
 
 
@@ -26,7 +25,7 @@ class PortAllocator:
 
     def __init__(self, taken: set[int]) -> None:
         self._taken = taken
-        self._range = range(_LOWEST, max(_LOWEST + 1000, min(_HIGHEST, _ephemeral_start())))
+        self._range = own_ports()
 
     def free(self, host: str, wanted: int = 0) -> int:
         """`wanted` if nobody holds it, else any free port."""
@@ -70,7 +69,11 @@ def held_ports(state: State) -> set[int]:
 
 
 def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, before: State | None) -> State:
-    """The ports of a ``weft run``: those of `before` where they are still free, else new ones."""
+    """The ports of a ``weft run``: those of `before` where they are still free, else new ones.
+
+    AgentError when a port is given twice, or is to lead to an upstream and is taken.
+    """
+    _check_chosen(parameters)
     old = {port.port: port for port in before.ports} if before else {}
     old_upstreams = {(u.service, u.port): u.listen.port for u in before.upstreams} if before else {}
     for wanted in parameters.ports:
@@ -101,6 +104,25 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
     )
 
 
+def check_free(host: str, port: int, option: str) -> None:
+    """AgentError when a port that the user chose by `option` cannot be bound."""
+    if not _is_free(host, port):
+        raise AgentError(f"{option}: port {port} of {host} is taken, or may not be used; choose another")
+
+
+def _check_chosen(parameters: RunParameters) -> None:
+    served = [port.port for port in parameters.ports]
+    if twice := next((port for port in served if served.count(port) > 1), 0):
+        raise AgentError(f"--port {twice} is given twice", EXIT_USAGE)
+    chosen: dict[int, str] = {}
+    for upstream in parameters.upstreams:
+        option = f"--upstream {upstream.service}:{upstream.port}={upstream.local}"
+        if upstream.local and (other := chosen.setdefault(upstream.local, option)) != option:
+            raise AgentError(f"{option}: the port leads elsewhere by {other}; choose another", EXIT_USAGE)
+        if upstream.local:
+            check_free(_LOOPBACK, upstream.local, option)
+
+
 def _is_free(host: str, port: int) -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -110,11 +132,3 @@ def _is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _ephemeral_start() -> int:
-    """Where the system's own choice of ports begins."""
-    try:
-        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return 49152

@@ -19,6 +19,7 @@ from weft.agent.state import State
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 
 _LOG = logging.getLogger(__name__)
+_PATIENCE = 5.0
 _ACTIVE = r"^http\.inbound.*\.downstream_rq_active$"
 
 
@@ -56,7 +57,7 @@ class _RunLife(Life):
             await self._start_envoy(listeners, has_envoy)
             if self._application is None and self._parameters.command:
                 self._application = self._start_application()
-        self.keep(*proxy.keeping(listeners), self._watch_envoy(), self._watch_health())
+        self.keep(*proxy.keeping(listeners), self._watch_envoy(), self._watch_health(), self._complain())
         return await self._wait_for_end()
 
     async def stop_application(self) -> int | None:
@@ -80,7 +81,13 @@ class _RunLife(Life):
         await self.proxy.enrol()
         if not running:
             self.proxy.envoy.start()
-        await self.proxy.envoy.wait_ready(listeners, self._parameters.timing.ready)
+        upstreams = {one.listen: f"{one.service}:{one.port}" for one in self.proxy.state.upstreams}
+
+        def say(address: SocketAddress) -> str:
+            service = upstreams.get(address)
+            return f"{address} (upstream {service}: is there such a Service?)" if service else str(address)
+
+        await self.proxy.envoy.wait_ready(listeners, self._parameters.timing.ready, say)
 
     async def _enrol_again(self) -> None:
         """Everything serves already, so a control plane may be away for as long as it likes."""
@@ -129,6 +136,16 @@ class _RunLife(Life):
         addresses = tuple(port.application for port in self.proxy.state.ports)
         known = self._healthy if self._was_healthy else None
         await run_health(self._parameters.health, addresses, self._report, known)
+
+    async def _complain(self) -> None:
+        """Say why it is not healthy when that takes long: the port may be another one than was told."""
+        await asyncio.sleep(_PATIENCE)
+        ports = self.proxy.state.ports
+        if not self._was_healthy and ports:
+            addresses = ", ".join(str(port.application) for port in ports)
+            kind = self._parameters.health.kind
+            what = f"answers http:{self._parameters.health.path}" if kind == "http" else "listens"
+            _LOG.warning("not healthy after %g s: nothing %s at %s", _PATIENCE, what, addresses)
 
     def _report(self, healthy: bool) -> None:
         self._healthy = healthy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable, Sequence
 
@@ -39,6 +40,8 @@ def run_up(plan: Plan, report: Report, on_ready: OnReady) -> int:
         return asyncio.run(_run(plan, spawned, problem, report, on_ready))
     finally:
         record.release()
+        with contextlib.suppress(OSError):  # others of this home may still use it
+            plan.home.short_directory.rmdir()
 
 
 async def _run(plan: Plan, spawned: Sequence[Spawned], problem: str, report: Report, on_ready: OnReady) -> int:

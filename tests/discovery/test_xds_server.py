@@ -105,7 +105,7 @@ async def eventually(check: Callable[[], bool], what: str, seconds: float = 10) 
 
 @contextlib.asynccontextmanager
 async def running(limits: Limits | None = None) -> AsyncIterator[Fixture]:
-    fixture = Fixture(limits or Limits())
+    fixture = Fixture(limits or Limits(restart=0))
     server = serve_xds("127.0.0.1", 0, material=lambda: fixture.material, hub=fixture.hub, lookup=WORKLOADS.get)
     try:
         async with server as fixture.port:
@@ -177,7 +177,7 @@ async def test_a_step_on_the_way_to_a_revision_is_part_of_it(fixture: Fixture) -
 
 
 async def test_wait_names_who_did_not_answer_and_who_left() -> None:
-    async with running(Limits(reconnect=0.05)) as fixture:
+    async with running(Limits(reconnect=0.05, restart=0)) as fixture:
         await fixture.publish(1, "1")
         web, api = fixture.connect(fixture.pair()), fixture.connect(fixture.pair("api.shop"))
         await load(web)
@@ -187,6 +187,24 @@ async def test_wait_names_who_did_not_answer_and_who_left() -> None:
         api.cancel()
         result = await fixture.hub.wait_revision(2, 1)
         assert (result.pending, result.gone, result.confirmed) == (("web.shop",), ("api.shop",), ())
+
+
+async def test_a_proxy_that_is_about_to_come_back_is_waited_for() -> None:
+    async with running(Limits(reconnect=20, restart=20)) as fixture:
+        await fixture.publish(1, "1")
+        waiting = asyncio.create_task(fixture.hub.wait_revision(1, 20))
+        web = fixture.connect(fixture.pair())
+        await load(web)
+        assert not waiting.done()
+        api = fixture.connect(fixture.pair("api.shop"))
+        await load(api, "api.shop")
+        slow = fixture.connect(fixture.pair("slow.shop"))
+        await load(slow, "slow.shop")
+        assert (await waiting).confirmed == ("api.shop", "slow.shop", "web.shop")
+        web.cancel()
+        await eventually(lambda: len(fixture.hub.proxies()) == 2, "web has left")
+        await fixture.publish(2, "2", "web.shop")
+        assert (await fixture.hub.wait_revision(2, 0.01)).pending == ("web.shop",)
 
 
 async def test_a_build_that_fails_stops_nobody_else(fixture: Fixture) -> None:

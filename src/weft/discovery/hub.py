@@ -54,7 +54,7 @@ class Hub(Generic[MeshT]):
         self._streams: dict[str, list[Stream]] = {}
         self._snapshots: dict[str, XdsSnapshot] = {}
         self._workloads: Mapping[str, Workload] = {}
-        self._left: dict[str, float] = {}
+        self._awaited: dict[str, float] = {}
         self._allowances: dict[str, Allowance] = {}
         self._shared = Shared()
         self._history = History()
@@ -72,6 +72,9 @@ class Hub(Generic[MeshT]):
         A step on the way to the next revision is published with the revision before; see `settled`.
         """
         self._mesh, self._workloads, self._revision = mesh, workloads, revision
+        if not self.ready.is_set():  # they hold what the process before this one gave them
+            end = time.monotonic() + self.limits.restart
+            self._awaited = {proxy: end for proxy in workloads if proxy not in self._streams}
         changed = []
         turn = time.monotonic()
         for proxy in list(self._streams):
@@ -80,7 +83,7 @@ class Hub(Generic[MeshT]):
             if time.monotonic() - turn > _YIELD_AFTER:
                 await asyncio.sleep(0)
                 turn = time.monotonic()
-        self._between.update(changed)
+        self._between.update(changed, self._absent())
         if revision > self._history.latest:
             self._history.add(revision, self._between)
             self._between.clear()
@@ -163,7 +166,7 @@ class Hub(Generic[MeshT]):
         elif self._streams.pop(stream.proxy, None) is not None:
             self._snapshots.pop(stream.proxy, None)
             self._failures.pop(stream.proxy, None)
-            self._left[stream.proxy] = time.monotonic()
+            self._awaited[stream.proxy] = time.monotonic() + self.limits.reconnect
         self._progress(stream.proxy)
 
     def progressed(self, stream: Stream) -> None:
@@ -191,8 +194,8 @@ class Hub(Generic[MeshT]):
         now = time.monotonic()
         for stream in self._all():
             stream.inspect(now)
-        for proxy in [proxy for proxy, since in self._left.items() if now - since > 60]:
-            del self._left[proxy]
+        for proxy in [proxy for proxy, end in self._awaited.items() if now >= end]:
+            del self._awaited[proxy]
         for proxy in [name for name, one in self._allowances.items() if name not in self._streams and one.unused(now)]:
             del self._allowances[proxy]
         for waiter in self._waiters:
@@ -233,7 +236,7 @@ class Hub(Generic[MeshT]):
 
     async def wait_revision(self, revision: int, timeout: float) -> WaitResult:
         """Wait until `revision` is published and every proxy whose configuration changed with it has acknowledged or
-        refused everything of it; a proxy that has disconnected is not waited for."""
+        refused everything of it. A proxy that has disconnected is waited for only as long as it takes to come back."""
         deadline = time.monotonic() + timeout
         try:
             async with asyncio.timeout(timeout):
@@ -242,16 +245,28 @@ class Hub(Generic[MeshT]):
         except TimeoutError:
             return WaitResult((), (), (), published=False)
         publication = self._history.covering(revision)
-        concerned = frozenset(self._streams) if publication is None else publication.changed
+        concerned = self._present() if publication is None else publication.changed
         waiter = Waiter(revision if publication is None else publication.revision, concerned)
         await self._wait(waiter, deadline - time.monotonic())
         return self._result(waiter)
 
     async def settled(self, timeout: float) -> bool:
         """Wait until every connected proxy has acknowledged or refused all that it was offered; False: not in time."""
-        waiter = Waiter(self._revision, frozenset(self._streams))
+        waiter = Waiter(self._revision, self._present())
         await self._wait(waiter, timeout)
         return waiter.done.is_set()
+
+    def _absent(self) -> set[str]:
+        """Registered proxies that are not connected at the moment, but are about to be again."""
+        now = time.monotonic()
+        return {
+            proxy
+            for proxy, end in self._awaited.items()
+            if now < end and proxy in self._workloads and proxy not in self._streams
+        }
+
+    def _present(self) -> frozenset[str]:
+        return frozenset(self._streams) | self._absent()
 
     async def _wait(self, waiter: Waiter, timeout: float) -> None:
         self._waiters.add(waiter)
@@ -276,11 +291,11 @@ class Hub(Generic[MeshT]):
             if all(stream.session.acked_revision >= waiter.revision for stream in streams):
                 waiter.settle(proxy)
             return
-        since = self._left.get(proxy, 0.0)
-        if time.monotonic() - since >= self.limits.reconnect:
+        left = self._awaited.get(proxy, 0.0) - time.monotonic()
+        if left <= 0 or proxy not in self._workloads:
             waiter.settle(proxy, gone=True)
         else:
-            asyncio.get_running_loop().call_later(self.limits.reconnect, self._progress, proxy)
+            asyncio.get_running_loop().call_later(left, self._progress, proxy)
 
     def _result(self, waiter: Waiter) -> WaitResult:
         nacks = [

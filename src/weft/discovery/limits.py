@@ -14,6 +14,8 @@ class Limits:
     ACK of the response in flight, and names, for one proxy over all its streams. `connection_age` must stay well below
     the life of client certificates: Envoy uses a renewed certificate only for a new connection. `connections` counts
     also those that have not proven anything yet.
+    A proxy that left is counted on for `reconnect`; one that was registered before this process began, for `restart`,
+    which must be longer than Envoy's longest pause between attempts to connect.
     """
 
     connections: int = 12_000
@@ -36,4 +38,5 @@ class Limits:
     streams_per_connection: int = 16
     not_entitled: float = 5.0
     reconnect: float = 1.0
+    restart: float = 6.0
     problems: int = 1000

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from weft.controlplane.settings import ServeError
 from weft.settings.home import Home
+from weft.settings.ports import own_ports
 from weft.settings.private import make_private_directory, write_atomically
 
-_OWN_PORTS = range(20_000, 32_000)
 _PATIENCE = 3.0
 """Seconds to wait for a remembered port, which a control plane that is just ending may still hold."""
 
@@ -118,7 +118,7 @@ def _bind(host: str, port: int) -> socket.socket | None:
 
 def _bind_any(host: str) -> socket.socket | None:
     """A port below those that systems lend to outgoing connections, which could hold it when a restart needs it."""
-    for port in random.sample(_OWN_PORTS, 50):
+    for port in random.sample(own_ports(), 50):
         if bound := _bind(host, port):
             return bound
     return _bind(host, 0)

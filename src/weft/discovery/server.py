@@ -136,7 +136,9 @@ class XdsServer:
         stream = self._hub.attach(peer, workload, delta=delta)
         self._streams.add(stream)
         try:
-            await stream.run(read, context.write, first)
+            stream.take(first)
+            del first
+            await stream.run(read, context.write)
         finally:
             self._streams.discard(stream)
             self._hub.detach(stream)

@@ -91,10 +91,9 @@ class Stream:
         if self._writing_since is not None and self._task is not None:
             self._task.cancel()
 
-    async def run(self, read: Read, write: Write, first: bytes) -> None:
+    async def run(self, read: Read, write: Write) -> None:
         """Serve until the client leaves (returns) or the server ends it (StreamEndedError)."""
         self._task = asyncio.current_task()
-        self._take(first)
         reader = asyncio.create_task(self._read(read))
         try:
             while self._end is None:
@@ -134,7 +133,8 @@ class Stream:
                 raw = await self._receive_one(read)
                 if raw is None:
                     break
-                self._take(raw)
+                self.take(raw)
+                del raw
             self.end(StreamEndedError("", "the client has left"))
         except StreamEndedError as error:
             self.end(error)
@@ -151,7 +151,8 @@ class Stream:
         except Exception:  # of several kinds, all of which mean that the connection is gone
             return None
 
-    def _take(self, raw: bytes) -> None:
+    def take(self, raw: bytes) -> None:
+        """Take in a request. Do not keep it: it names all that the client holds. StreamEndedError if it is refused."""
         try:
             rejections = self._receive(raw)
         except RefusedRequestError as error:

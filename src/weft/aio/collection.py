@@ -12,7 +12,7 @@ def collect_seldom() -> None:
     """Leave what is imported out of every collection, and collect less often.
 
     A control plane holds hundreds of thousands of frozen nodes that form no cycles. With the default a thousand proxies
-    that connect cost forty whole collections of up to half a second each, which found nothing (docs/adr).
+    that connect cost forty whole collections of up to half a second each, which found nothing (ADR 0017).
     """
     gc.freeze()
     gc.set_threshold(_YOUNG)

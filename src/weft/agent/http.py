@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client: one request per connection, over a unix socket, TCP or TLS.
 
 The agent asks three kinds of server a few small things. A full HTTP library would be most of its start-up time, which
-every workload of a machine pays (docs/adr).
+every workload of a machine pays (ADR 0013).
 """
 
 from __future__ import annotations

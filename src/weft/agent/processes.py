@@ -141,9 +141,14 @@ def stop_now(name: ProcessName, grace: float, *, group: bool = True) -> None:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             send(name.pid, number)
-        deadline = time.monotonic() + patience
-        while name.alive and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_now(name, patience)
+
+
+def wait_now(name: ProcessName, patience: float) -> None:
+    """Wait up to `patience` seconds until a process that nobody watches has ended. Blocks."""
+    deadline = time.monotonic() + patience
+    while name.alive and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 async def _wait_for_exit(name: ProcessName) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from weft.agent.errors import AgentError
-from weft.agent.processes import ProcessName, stop_now
+from weft.agent.processes import ProcessName, stop_now, wait_now
 from weft.model.workload import Upstream, WorkloadPort, WorkloadState
 from weft.settings.home import Home
 from weft.settings.private import write_atomically
@@ -95,6 +97,30 @@ def workload_directories(home: Home) -> Iterator[Path]:
     """Every workload's directory in `home`."""
     if home.workloads.is_dir():
         yield from sorted(path.parent for path in home.workloads.glob("*/*/state.json"))
+
+
+def stop_agents(home: Home, only: Container[tuple[str, str]] | None, patience: float) -> tuple[State, ...]:
+    """Ask agents of `home` to stop in order, all at once, and wait up to `patience` seconds; says whose they were.
+
+    `only` limits it to these (namespace, name). Blocks.
+    """
+    states = (read_state(directory) for directory in workload_directories(home))
+    found = tuple(
+        state
+        for state in states
+        if state is not None
+        and state.agent is not None
+        and state.agent.alive
+        and (only is None or (state.namespace, state.name) in only)
+    )
+    for state in found:
+        if state.agent is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(state.agent.pid, signal.SIGTERM)
+    for state in found:
+        if state.agent is not None:
+            wait_now(state.agent, patience)
+    return found
 
 
 def stop_leftovers(home: Home, grace: float = 5.0) -> tuple[State, ...]:

@@ -35,7 +35,7 @@ def run_demo(home: Home | None, report: Report, announce: Callable[[Supervisor],
     made = None if home is not None else Path(tempfile.mkdtemp(prefix=DEMO_PREFIX))
     where = home if home is not None else Home(made or Path())
     try:
-        return run_up(Plan(demo_mesh(), _FILES, where), report, announce)
+        return run_up(Plan(demo_mesh(), _FILES, where, owns_home=made is not None), report, announce)
     finally:
         if made is not None:
             shutil.rmtree(where.short_directory, ignore_errors=True)

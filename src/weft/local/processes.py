@@ -136,6 +136,7 @@ class Child:
     """A spawned process, looked after. `ready` is set with the JSON line it writes when it is ready."""
 
     def __init__(self, spawned: Spawned) -> None:
+        self.launch = spawned.launch
         self.name = spawned.launch.name
         self.log = spawned.log
         self.pid = spawned.pid

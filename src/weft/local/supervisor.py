@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weft.agent.processes import stop_now
-from weft.agent.state import stop_leftovers
+from weft.agent.state import stop_agents, stop_leftovers
 from weft.local.client import AdminClient, RefusedError, Source, UnreachableError, read_endpoints
 from weft.local.commands import gateway_launch, run_launch, serve_launch, spoken_command
 from weft.local.meshfile import MeshFile
@@ -36,12 +37,16 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start: the mesh, the directory its paths are relative to, where it lives, how long it may take."""
+    """What to start: the mesh, the directory its paths are relative to, where it lives, how long it may take.
+
+    With `owns_home` the home ends with the mesh, and so does every agent in it, whoever started it.
+    """
 
     mesh: MeshFile
     base: Path
     home: Home
     timeout: float = 60.0
+    owns_home: bool = False
 
 
 def spawn_all(plan: Plan, record: UpRecord) -> Iterator[Spawned]:
@@ -121,9 +126,17 @@ class Supervisor:
         """Stop gateways, then workloads, then the control plane (also one that was started again by hand)."""
         for group in (self.gateways, self.workloads):
             await asyncio.gather(*(child.stop(_STOP_PATIENCE, self.hurry) for child in group))
+        await asyncio.to_thread(self._stop_agents_started_again)
         if self.control_plane is not None:
             await self._stop_control_plane(self.control_plane)
         await asyncio.to_thread(stop_leftovers, self.plan.home, 1.0)
+
+    def _stop_agents_started_again(self) -> None:
+        mesh = self.plan.mesh
+        ours = {(one.namespace, one.name) for one in mesh.workloads}
+        ours |= {(one.namespace, one.name) for one in mesh.gateways}
+        for state in stop_agents(self.plan.home, None if self.plan.owns_home else ours, _STOP_PATIENCE):
+            self._report(f"stopped {state.name}, which was started again")
 
     async def _stop_control_plane(self, child: Child) -> None:
         if child.running:
@@ -217,7 +230,10 @@ class Supervisor:
         if child is self.control_plane:
             again = spoken_command(*serve_launch(self.plan.home, self.plan.mesh, self.plan.base).arguments)
             return f"the control plane {child.ending}; traffic goes on. Start it again with\n  {again}"
-        return f"{child.name} {child.ending}; the rest goes on. Its log: {child.log}"
+        again = f"cd {shlex.quote(str(child.launch.directory))} && {spoken_command(*child.launch.arguments)}"
+        if child.launch.environment:
+            again += f"\n  (with {', '.join(sorted(child.launch.environment))} set as in weft.yaml)"
+        return f"{child.name} {child.ending}; the rest goes on. Its log: {child.log}. Start it again with\n  {again}"
 
 
 def _environment() -> Mapping[str, str]:

@@ -195,6 +195,17 @@ def test_without_a_control_plane_the_way_out_is_told(
     assert "weft-demo-b" not in told
 
 
+def test_a_home_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "weft.yaml").write_text("workloads: []\n")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o755)
+    for home, told in (("weft.yaml/below", "Not a directory"), ("open", "chmod 700")):
+        assert run(["up", "-f", str(tmp_path / "weft.yaml"), "--home", str(tmp_path / home)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        assert told in line
+
+
 def test_a_directory_without_documents_is_a_usage_error(tmp_path: Path) -> None:
     assert run(["validate", str(tmp_path)]) == 2
 

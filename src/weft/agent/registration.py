@@ -130,6 +130,8 @@ class Registration:
         except RefusedError as error:
             _LOG.debug("not registered any more: %s", error)
         except AgentError as error:
+            if self.answer is None:  # it has perhaps never been registered
+                return
             _LOG.info("could not deregister (the registration ends by itself): %s", error)
 
     async def _renew(self) -> None:

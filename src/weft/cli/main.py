@@ -104,6 +104,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _from_exception(error: Exception) -> int:
     from weft.local.client import RefusedError, UnreachableError  # noqa: PLC0415
+    from weft.settings.private import PermissionsError  # noqa: PLC0415
 
     if isinstance(error, UnreachableError):
         _complain(str(error))
@@ -113,6 +114,12 @@ def _from_exception(error: Exception) -> int:
 
         print_problems(error.problems)
         _complain(str(error))
+        return ExitCode.FAILED
+    if isinstance(error, PermissionsError):
+        _complain(str(error))
+        return ExitCode.FAILED
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        _complain(f"{error.filename}: {error.strerror}")
         return ExitCode.FAILED
     raise error
 

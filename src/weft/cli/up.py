@@ -46,7 +46,8 @@ def up(home: Home, file: Path, timeout: float, as_json: bool) -> int:
     try:
         mesh = read_meshfile(file)
     except MeshFileError as error:
-        raise FailedError(f"{file} cannot be used\n{error}") from error
+        hint = "" if file.exists() else "\nname the file with -f, or see a whole mesh first with: weft demo"
+        raise FailedError(f"{file} cannot be used\n{error}{hint}") from error
     return run_up(Plan(mesh, file.absolute().parent, home, timeout), _report, _print_facts if as_json else _say_ready)
 
 
@@ -65,6 +66,8 @@ def _say_ready(supervisor: Supervisor) -> None:
     for name, listeners in gateway_listeners(supervisor).items():
         for listener, where in listeners.items():
             _report(f"{name}: listener {listener} is at {where}")
+        if not listeners:
+            _report(f"{name}: no listener yet; is there a Gateway of that name among the documents?")
     home = str(supervisor.plan.home.root)
     _report(f"the mesh is up; see it with\n  {spoken_command('proxy', 'status', '--home', home)}")
 

@@ -196,7 +196,7 @@ class Supervisor:
         while True:
             complaint = await asyncio.to_thread(self._unconfirmed, expected)
             if not complaint:
-                self._report(f"proxies: {expected} have confirmed their configuration")
+                self._report(f"proxies: {expected} confirmed their configuration")
                 return
             self._fail_if_ended(self.children)
             await self._pause(deadline, complaint, self.children[:1])

@@ -175,6 +175,28 @@ def test_the_control_plane_may_die_and_is_stopped_when_started_by_hand(up: Up) -
         again.wait()
 
 
+def test_an_agent_that_died_is_started_again_as_told_and_stopped_with_the_mesh(up: Up) -> None:
+    until("it is up", lambda: up.said("the mesh is up"), 60)
+    before = json.loads((up.home / "workloads/default/web/state.json").read_text())
+    os.kill(before["agent"]["pid"], signal.SIGKILL)
+    until("it is told how to start it again", lambda: up.said(" && ") and up.said("run --home"))
+    told = next(line for line in up.log.read_text().splitlines() if " && " in line)
+    with subprocess.Popen(told, shell=True, stderr=subprocess.DEVNULL, start_new_session=True) as again:
+
+        def agent() -> int:
+            state = json.loads((up.home / "workloads/default/web/state.json").read_text())
+            assert state["application"] == before["application"]
+            pid: int = state["agent"]["pid"]
+            return 0 if pid == before["agent"]["pid"] else pid
+
+        pid = until("it has taken over", agent)
+        assert up.page() == "hello\n"
+        assert up.interrupt() == 0
+        assert again.wait(20) == 128 + signal.SIGTERM
+    for number in (pid, before["application"]["pid"], before["envoy"]["pid"]):
+        assert not alive(number)
+
+
 def test_a_workload_that_dies_is_reported_and_the_rest_stays(up: Up) -> None:
     until("it is up", lambda: up.said("the mesh is up"), 60)
     state = json.loads((up.home / "workloads/default/web/state.json").read_text())

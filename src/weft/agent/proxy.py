@@ -30,6 +30,7 @@ from weft.settings.private import PermissionsError, make_private_directory, remo
 
 _LOG = logging.getLogger(__name__)
 _MAX_NAME = 64
+_ADMIN_SOCKET = "admin.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,7 @@ class Proxy:
         self._lock = lock
         self._build_bootstrap = build_bootstrap
         home = parameters.home
-        self._admin_socket = home.socket(self.directory / "admin.sock")
-        if self._admin_socket.parent != self.directory:
-            make_private_directory(home.short_directory)
+        self._admin_socket = home.socket(self.directory / _ADMIN_SOCKET)
         self.files = CertificateFiles(self.directory)
         self.files.prepare()
         self.client = ControlPlaneClient(
@@ -171,6 +170,8 @@ def open_proxy(
     try:
         for path in (home.root, home.workloads, directory.parent, directory):
             make_private_directory(path)
+        if home.socket(directory / _ADMIN_SOCKET).parent != directory:
+            make_private_directory(home.short_directory)
         lock = lock_directory(directory, parameters.what)
         remove_unfinished(directory)
     except (PermissionsError, OSError) as error:

@@ -15,8 +15,9 @@ class PermissionsError(Exception):
 
 
 def make_private_directory(path: Path) -> None:
-    """Make `path` (and its parents) with mode 0700, or check that it has it already."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make `path` (and what is missing above it) with mode 0700, or check that it has it already."""
+    for missing in reversed([parent for parent in path.parents if not parent.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
     path.mkdir(mode=0o700, exist_ok=True)
     check_private(path)
 

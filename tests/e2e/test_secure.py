@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from support.http import Client, tls_context
 from support.mesh import Mesh, until
+from weft.settings.home import Home
 
 
 def files_of(mesh: Mesh, workload: str) -> tuple[Path, Path]:
@@ -244,12 +245,18 @@ def test_the_admin_api_wants_its_token_and_no_browser(world: Mesh) -> None:
 
 
 def test_envoy_admin_is_a_private_socket(world: Mesh) -> None:
-    listening = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=True).stdout
-    own = {int(line.split()[3].rsplit(":", 1)[1]) for line in listening.splitlines()}
+    listening = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
     for name in ("client", "echo-v1", "front"):
         workload = world.workload(name)
         known = {workload["outbound"]["port"]} if workload.get("outbound") else set()
         known |= {port["inbound"]["port"] for port in workload["ports"]}
-        assert known <= own
-        sockets = [path for path in (world.home / "workloads/default" / name).rglob("*") if path.is_socket()]
-        assert all(not path.stat().st_mode & 0o077 for path in sockets)
+        if workload.get("gateway"):
+            known |= {address["port"] for _, address in workload["gateway"]["ports"]}
+        directory = world.home / "workloads/default" / name
+        pid = json.loads((directory / "state.json").read_text())["envoy"]["pid"]
+        own = {int(line.split()[3].rsplit(":", 1)[1]) for line in listening if f"pid={pid}," in line}
+        assert own
+        assert own <= known, "nothing but listeners of the mesh is on TCP"
+        admin = Home(world.home).socket(directory / "admin.sock")
+        assert admin.is_socket()
+        assert not admin.stat().st_mode & 0o077

@@ -122,6 +122,14 @@ def test_errors_have_line_and_column(text: str, start: str, words: str) -> None:
     assert words in message
 
 
+@pytest.mark.parametrize("secret", ["*Pa55word", "!Pa55word"])
+def test_text_taken_for_syntax_is_not_told(secret: str) -> None:
+    """It may be a password."""
+    (message,) = messages(f"password: {secret}")
+    assert "Pa55word" not in message
+    assert "quotes" in message
+
+
 def test_aliases_and_merges() -> None:
     text = "base: &base {a: 1, b: 2}\nother: *base\nmerged:\n  <<: *base\n  b: 3\nmany:\n  <<: [{a: 5}, *base]\n"
     assert values(text) == [

@@ -21,6 +21,10 @@ MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_NODES = 200_000
 
+# What stood there is not told: it may be a password that begins with one of these characters.
+_BAD_TAG = "a tag ('!...') is not allowed; put quotes around text that begins with '!'"
+_BAD_ALIAS = "an alias ('*...') that names no anchor above it; put quotes around text that begins with '*'"
+
 Value = str | int | float | bool | None | list["Node"] | dict[str, "Node"]
 
 _SEPARATOR = re.compile(r"^(?:---(?=\s|\Z)|\.\.\.(?:[ \t].*)?\r?\n)", re.MULTILINE)
@@ -211,7 +215,7 @@ class _Reader:
 
     def _start(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent) -> None:
         if event.tag is not None and event.tag not in _TAGS:
-            raise self._refuse(event, "syntax", f"the tag '{event.tag}' is not allowed")
+            raise self._refuse(event, "syntax", _BAD_TAG)
         mapping = isinstance(event, yaml.MappingStartEvent)
         self._counted(event, 1, len(self._stack) + 1)
         if event.anchor is not None:
@@ -233,17 +237,17 @@ class _Reader:
 
     def _alias(self, event: yaml.AliasEvent) -> Node:
         if event.anchor not in self._anchors:
-            raise self._refuse(event, "syntax", f"the alias '*{event.anchor}' names no anchor above it")
+            raise self._refuse(event, "syntax", _BAD_ALIAS)
         target = self._anchors[event.anchor]
         if target is None:
-            raise self._refuse(event, "syntax", f"the alias '*{event.anchor}' refers to itself")
+            raise self._refuse(event, "syntax", "the alias refers to itself")
         return Node(target.value, *self._place(event), target.text, target.size, target.height)
 
     def _add(self, event: yaml.ScalarEvent | yaml.AliasEvent, node: Node) -> None:
         self._counted(event, node.size, len(self._stack) + node.height)
         if isinstance(event, yaml.ScalarEvent):
             if event.tag is not None and event.tag not in _TAGS:
-                raise self._refuse(event, "syntax", f"the tag '{event.tag}' is not allowed")
+                raise self._refuse(event, "syntax", _BAD_TAG)
             if event.anchor is not None:
                 self._anchors[event.anchor] = node
         self._attach(event, node)

@@ -29,6 +29,9 @@ _NAME = "envoy.filters.network.http_connection_manager"
 _INTERNAL_HEADERS = "x-envoy-"
 """Request headers with which a client could steer Envoy: timeouts, retries, alternative statistics."""
 
+_STRANGERS_HEADERS = ("forwarded", "x-forwarded-host", "x-forwarded-port", "x-original-url", "x-rewrite-url", "proxy")
+"""Request headers with which a client at the edge could make an application believe in another host, path or proxy."""
+
 
 def inbound_manager(routes: RouteConfiguration, *, upgrades: bool) -> Filter:
     """Before the application. The caller's identity is passed on in x-forwarded-client-cert, whatever it sent there."""
@@ -57,6 +60,7 @@ def gateway_manager(route_name: str) -> Filter:
     manager.use_remote_address.value = True
     manager.skip_xff_append = False
     manager.generate_request_id.value = True
+    manager.early_header_mutation_extensions.append(_without("strangers", _STRANGERS_HEADERS))
     return _filter(manager)
 
 
@@ -89,10 +93,15 @@ def _manager(
 
 def _without_internal_headers() -> TypedExtensionConfig:
     remove = HeaderMutation.RemoveOnMatch(key_matcher=StringMatcher(prefix=_INTERNAL_HEADERS))
-    return TypedExtensionConfig(
-        name="envoy.http.early_header_mutation.header_mutation",
-        typed_config=packed(header_mutation_pb2.HeaderMutation(mutations=[HeaderMutation(remove_on_match=remove)])),
-    )
+    return _mutation("envoy.http.early_header_mutation.header_mutation", [HeaderMutation(remove_on_match=remove)])
+
+
+def _without(name: str, headers: tuple[str, ...]) -> TypedExtensionConfig:
+    return _mutation(name, [HeaderMutation(remove=header) for header in headers])
+
+
+def _mutation(name: str, mutations: list[HeaderMutation]) -> TypedExtensionConfig:
+    return TypedExtensionConfig(name=name, typed_config=packed(header_mutation_pb2.HeaderMutation(mutations=mutations)))
 
 
 def _filter(manager: HttpConnectionManager) -> Filter:

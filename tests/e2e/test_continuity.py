@@ -57,21 +57,23 @@ async def blocking(function: Callable[..., object], *arguments: object) -> None:
 
 def test_killing_the_control_plane_costs_no_request(mesh: Mesh) -> None:
     start(mesh, "--lease", "5")
-    before = {item["name"]: item for item in mesh.items("proxies")}
+    client = Client(mesh.proxy_of("client"))
+
+    def follow_v2() -> None:
+        assert {client("http://echo/").json()["workload"] for _ in range(100)} == {"echo-v2"}
 
     async def during() -> None:
         mesh.processes["control-plane"].stop(signal.SIGKILL)
         await asyncio.sleep(8)  # longer than a lease: nothing may expire while the control plane is away
         await blocking(mesh.serve, *PORTS, "--lease", "5")
-        await blocking(until, "proxies are back", lambda: len(mesh.items("proxies")) == len(before), 30)
+        await blocking(mesh.apply, TO_V2)  # waits for the proxies to come back
+        await blocking(follow_v2)
         await asyncio.sleep(6)  # a lease later
-        await blocking(mesh.apply, TO_V2)
+        await blocking(follow_v2)
 
     load = under_load(mesh, during)
     assert load.sent > 2000
     assert not load.failures, (load.statuses, load.failures[:5])
-    client = Client(mesh.proxy_of("client"))
-    assert {client("http://echo/").json()["workload"] for _ in range(50)} == {"echo-v2"}
 
 
 def test_reconnecting_proxies_are_sent_next_to_nothing(mesh: Mesh) -> None:
@@ -92,9 +94,9 @@ def test_restarting_an_agent_costs_no_request(mesh: Mesh) -> None:
     state = mesh.state("echo-v1")
 
     async def during() -> None:
-        os.kill(mesh.processes["echo-v1"].pid, signal.SIGHUP)
-        await asyncio.sleep(2)
-        await blocking(mesh.wait_healthy, "echo-v1")
+        first = mesh.processes["echo-v1"]
+        os.kill(first.pid, signal.SIGHUP)
+        await blocking(until, "the restarted agent took over", lambda: "took over" in first.output())
         mesh.processes["echo-v1"].stop(signal.SIGKILL)
         again = mesh.echo("echo-v1", app="echo", wait=False)
         await blocking(until, "the new agent took over", lambda: again.output().count("took over") == 2)
@@ -176,6 +178,26 @@ def test_a_killed_instance_is_avoided_and_its_lease_ends(mesh: Mesh) -> None:
     large = b"x" * (1 << 20)  # more than is kept for a retry
     assert [client("http://echo/", "POST", body=large).status for _ in range(20)] == [200] * 20
     until("the lease ends", lambda: "echo-v1" not in {item["name"] for item in mesh.items("workloads")}, 15)
+
+
+def test_an_application_that_is_gone_costs_no_request_while_nobody_says_so(mesh: Mesh) -> None:
+    start(mesh)
+    states = {name: mesh.state(name) for name in ("echo-v1", "echo-v2")}
+    for name in states:
+        mesh.processes[name].stop(signal.SIGKILL)
+    try:
+        client = Client(mesh.proxy_of("client"))
+        os.kill(states["echo-v1"]["application"]["pid"], signal.SIGKILL)
+        until("what was in flight is over", lambda: all(client("http://echo/").status == 200 for _ in range(10)), 5)
+        for _ in range(100):
+            assert client("http://echo/").json()["workload"] == "echo-v2"
+        os.kill(states["echo-v2"]["application"]["pid"], signal.SIGKILL)
+        until("nobody is left", lambda: client("http://echo/").status == 503)
+        answer = client("http://echo/")
+        assert (answer.status, "x-weft-not-delivered" in answer.headers) == (503, False)
+    finally:
+        for state in states.values():
+            os.kill(state["envoy"]["pid"], signal.SIGKILL)
 
 
 def test_an_unhealthy_application_gets_no_requests(mesh: Mesh) -> None:

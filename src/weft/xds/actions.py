@@ -28,7 +28,7 @@ from weft.mesh.routes import (
     TextMatch,
     WeightedBackend,
 )
-from weft.xds.headers import envoy_headers, host_of
+from weft.xds.headers import NOT_DELIVERED, envoy_headers, host_of
 from weft.xds.limits import TCP_IDLE_SECONDS
 from weft.xds.messages import duration, packed, share
 from weft.xds.rewrites import envoy_rewrite
@@ -43,6 +43,7 @@ _HOST_ATTEMPTS = 20
 _SHORTEST_BACKOFF = 0.001
 """Seconds; Envoy refuses less."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_CONNECT_FAILURE = "connect-failure"
 _STATUS_CODES = "retriable-status-codes"
 _REDIRECT_CODES = {
     301: RedirectAction.MOVED_PERMANENTLY,
@@ -190,11 +191,14 @@ def _retry_policy(retry: Retry) -> RetryPolicy:
     conditions = retry.conditions
     if retry.codes and _STATUS_CODES not in conditions:
         conditions += (_STATUS_CODES,)
+    hop = _CONNECT_FAILURE in conditions
     policy = RetryPolicy(
-        retry_on=",".join(conditions),
+        retry_on=",".join((*conditions, "retriable-headers") if hop else conditions),
         num_retries=UInt32Value(value=retry.attempts),
         retriable_status_codes=retry.codes,
     )
+    if hop:  # also when it is the last hop, from the proxy to its application, that cannot be connected
+        policy.retriable_headers.add(name=NOT_DELIVERED, present_match=True)
     if retry.per_try_timeout:
         policy.per_try_timeout.CopyFrom(duration(retry.per_try_timeout))
     if retry.backoff:

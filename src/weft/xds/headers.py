@@ -8,6 +8,10 @@ from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 
 from weft.mesh.routes import HeaderChanges
 
+NOT_DELIVERED = "x-weft-not-delivered"
+"""On the response of a proxy that could not connect to its application: the caller's proxy may try another instance. It
+passes between two proxies only; both remove it from what others say."""
+
 
 @dataclass(frozen=True, slots=True)
 class EnvoyHeaderChanges:

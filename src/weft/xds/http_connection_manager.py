@@ -6,7 +6,9 @@ hosts, header names, internal headers, forwarded client certificates.
 
 from __future__ import annotations
 
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ResponseFlagFilter
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
+from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
@@ -14,12 +16,14 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     HttpConnectionManager,
     HttpFilter,
     Rds,
+    ResponseMapper,
 )
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.xds.filters.chain import gateway_filters, inbound_filters, outbound_filters
+from weft.xds.headers import NOT_DELIVERED
 from weft.xds.limits import EDGE, MAX_HEADERS_KIB, MESH, DownstreamLimits
 from weft.xds.messages import duration, packed
 from weft.xds.protocol_options import server_common, server_http1, server_http2
@@ -39,6 +43,7 @@ def inbound_manager(routes: RouteConfiguration, *, upgrades: bool) -> Filter:
     manager.route_config.CopyFrom(routes)
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
+    manager.local_reply_config.mappers.append(_marked_as_not_delivered())
     return _filter(manager)
 
 
@@ -89,6 +94,13 @@ def _manager(
         forward_client_cert_details=HttpConnectionManager.SANITIZE,
         early_header_mutation_extensions=[_without_internal_headers()],
     )
+
+
+def _marked_as_not_delivered() -> ResponseMapper:
+    """UF: there was no connection, so the application cannot have seen the request."""
+    mark = HeaderValueOption(header=HeaderValue(key=NOT_DELIVERED, value="1"))
+    flags = AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=["UF"]))
+    return ResponseMapper(filter=flags, headers_to_add=[mark])
 
 
 def _without_internal_headers() -> TypedExtensionConfig:

@@ -10,6 +10,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from weft.mesh.services import MutualTlsMode, Protocol
 from weft.mesh.views import InboundPort
 from weft.xds.cluster import inbound_cluster_name
+from weft.xds.headers import NOT_DELIVERED
 from weft.xds.http_connection_manager import inbound_manager
 from weft.xds.limits import MESH
 from weft.xds.listener import filter_chain, http_inspector, tcp_listener, tcp_proxy, tls_inspector
@@ -94,4 +95,7 @@ def _http(port: InboundPort) -> Filter:
         action.upgrade_configs.add(upgrade_type="websocket")
     route = Route(name=name, match=RouteMatch(prefix="/"), route=action)
     host = VirtualHost(name=name, domains=["*"], routes=[route])
-    return inbound_manager(RouteConfiguration(name=name, virtual_hosts=[host]), upgrades=websocket)
+    return inbound_manager(
+        RouteConfiguration(name=name, virtual_hosts=[host], response_headers_to_remove=[NOT_DELIVERED]),
+        upgrades=websocket,
+    )

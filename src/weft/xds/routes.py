@@ -27,7 +27,7 @@ from weft.model.origin import Origin
 from weft.xds.actions import SharedChanges, connect_action, forward_action, redirect_action, respond_action
 from weft.xds.cluster import FORWARD_PROXY
 from weft.xds.filters.chain import enable_forward_proxy, route_filters
-from weft.xds.headers import envoy_headers, host_of
+from weft.xds.headers import NOT_DELIVERED, envoy_headers, host_of
 from weft.xds.limits import MAX_DIRECT_RESPONSE
 from weft.xds.matches import route_match
 from weft.xds.messages import provenance, share
@@ -46,6 +46,7 @@ def route_configuration(name: str, hosts: Iterable[bytes], *, ignore_port: bool 
     message.name = name
     message.ignore_port_in_host_matching = ignore_port
     message.max_direct_response_body_size_bytes.CopyFrom(UInt32Value(value=MAX_DIRECT_RESPONSE))
+    message.response_headers_to_remove.append(NOT_DELIVERED)
     message.validate_clusters.CopyFrom(BoolValue(value=False))
     return message
 

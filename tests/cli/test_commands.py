@@ -323,6 +323,13 @@ def test_token_create_prints_the_command_for_the_other_host(admin: Admin, capsys
         assert part in out
 
 
+def test_a_token_for_a_control_plane_on_loopback_says_so(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {"token": "weft-abc", "fingerprint": "sha256:00", "expires": 1.0, "agent_api": "127.0.0.1:15013"}
+    admin.answers["POST", "/v1/tokens"] = (200, answer)
+    assert run(["token", "create", "--service-account", "reviews"]) == 0
+    assert "weft serve --bind" in capsys.readouterr().err
+
+
 def test_the_token_is_not_shown_to_another_users_process(
     admin: Admin, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

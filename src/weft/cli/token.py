@@ -45,6 +45,9 @@ def create(home: Home, namespace: str, service_account: str, ttl: float, output:
         f"  --namespace {namespace} --service-account {service_account} --name NAME --port PORT -- COMMAND"
     )
     click.echo(f"(valid once, for {ttl:g} s)", err=True)
+    if str(found["agent_api"]).startswith(("127.", "[::1]", "localhost")):
+        hint = "other hosts cannot reach this control plane, which listens on loopback: start it with weft serve --bind"
+        click.echo(hint, err=True)
     return 0
 
 

@@ -39,6 +39,11 @@ def kind_rows(kind: Kind) -> Iterator[FieldRow]:
     yield from _rows(kind.spec, "" if kind.flat else "spec.", ())
 
 
+def object_rows(cls: type) -> Iterator[FieldRow]:
+    """Every field of a file that is no document, such as weft.yaml."""
+    yield from _rows(cls, "", ())
+
+
 def _rows(cls: type, prefix: str, above: tuple[type, ...]) -> Iterator[FieldRow]:
     for plan in fields_of(cls):
         shape = _shape(plan.hint)

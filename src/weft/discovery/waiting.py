@@ -6,6 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
+
+_ALIKE = 16
+"""How many publications back an equal set of proxies is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class History:
     def add(self, revision: int, changed: Iterable[str]) -> None:
         """Note a publication; revisions grow."""
         previous = self._publications[-1].revision if self._publications else revision - 1
-        self._publications.append(Publication(previous, revision, frozenset(changed)))
+        self._publications.append(Publication(previous, revision, self._shared(frozenset(changed))))
 
     @property
     def latest(self) -> int:
@@ -39,6 +43,11 @@ class History:
             if publication.previous < revision <= publication.revision:
                 return publication
         return None
+
+    def _shared(self, changed: frozenset[str]) -> frozenset[str]:
+        """The equal set of a recent publication: changes that concern the same proxies hold their names once."""
+        recent = islice(reversed(self._publications), _ALIKE)
+        return next((one.changed for one in recent if one.changed == changed), changed)
 
 
 class Waiter:

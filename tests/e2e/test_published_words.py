@@ -1,0 +1,109 @@
+"""Documents as they are published for the book-information application apply unchanged and are seen in the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import weft.bookinfo
+from support.http import Answer, Client
+from weft.local.client import RefusedError
+from weft.testing.mesh import RunningMesh, running_mesh
+
+ISTIO = "apiVersion: networking.istio.io/v1alpha3\n"
+ROUTES = "apiVersion: gateway.networking.k8s.io/v1\n"
+
+
+@pytest.fixture(scope="module")
+def bookinfo() -> Iterator[RunningMesh]:
+    with running_mesh(Path(weft.bookinfo.__file__).parent / "weft.yaml") as mesh:
+        yield mesh
+
+
+def page(mesh: RunningMesh, user: str = "") -> Answer:
+    return Client()(
+        f"http://{mesh.gateway('bookinfo-gateway')}/productpage", headers={"cookie": f"user={user}"} if user else {}
+    )
+
+
+def versions(mesh: RunningMesh, user: str = "", count: int = 9) -> set[str]:
+    """The versions of reviews that pages came from."""
+    return {found for _ in range(count) for found in re.findall(r"reviews-v[123]", page(mesh, user).body.decode())}
+
+
+def virtual_service(name: str, rules: str) -> str:
+    return (
+        f"{ISTIO}kind: VirtualService\nmetadata:\n  name: {name}\nspec:\n  hosts:\n    - {name}\n  http:\n{rules}---\n"
+    )
+
+
+def to(host: str, subset: str) -> str:
+    return f"    - destination:\n        host: {host}\n        subset: {subset}\n"
+
+
+def only_jason(host: str, subset: str, otherwise: str, more: str = "") -> str:
+    match = f"  - match:\n    - headers:\n        end-user:\n          exact: jason\n{more}"
+    return f"{match}    route:\n{to(host, subset)}  - route:\n{to(host, otherwise)}"
+
+
+def test_one_user_gets_another_version_and_a_fault(bookinfo: RunningMesh) -> None:
+    everybody = "".join(
+        virtual_service(name, f"  - route:\n{to(name, 'v1')}")
+        for name in ("productpage", "reviews", "ratings", "details")
+    )
+    bookinfo.apply(everybody)
+    assert versions(bookinfo) == {"reviews-v1"}
+    bookinfo.apply(virtual_service("reviews", only_jason("reviews", "v2", "v1")))
+    assert (versions(bookinfo), versions(bookinfo, "jason")) == ({"reviews-v1"}, {"reviews-v2"})
+    fault = "    fault:\n      abort:\n        percent: 100\n        httpStatus: 500\n"
+    answer = bookinfo.apply(virtual_service("ratings", only_jason("ratings", "v1", "v1", fault)))
+    assert [problem["code"] for problem in answer["problems"]] == ["deprecated-field"]
+    assert "Ratings service is currently unavailable" in page(bookinfo, "jason").body.decode()
+    for name in ("productpage", "reviews", "ratings", "details"):
+        bookinfo.delete("VirtualService", name)
+    assert versions(bookinfo, count=15) == {"reviews-v1", "reviews-v2", "reviews-v3"}
+
+
+def test_services_by_version_and_routes_between_them(bookinfo: RunningMesh) -> None:
+    services = "".join(
+        f"apiVersion: v1\nkind: Service\nmetadata:\n  name: reviews-{version}\nspec:\n  ports:\n  - port: 9080\n"
+        f"    name: http\n  selector:\n    app: reviews\n    version: {version}\n---\n"
+        for version in ("v1", "v2", "v3")
+    )
+    route = (
+        f'{ROUTES}kind: HTTPRoute\nmetadata:\n  name: reviews\nspec:\n  parentRefs:\n  - group: ""\n    kind: Service\n'
+        "    name: reviews\n    port: 9080\n  rules:\n  - backendRefs:\n    - name: reviews-v3\n      port: 9080\n"
+    )
+    bookinfo.apply(services + route)
+    assert versions(bookinfo) == {"reviews-v3"}
+    bookinfo.delete("HTTPRoute", "reviews")
+
+
+def test_rules_for_every_destination_and_for_a_cookie(bookinfo: RunningMesh) -> None:
+    bookinfo.apply(
+        f'{ISTIO}kind: DestinationRule\nmetadata: {{name: all, namespace: istio-system}}\nspec:\n  host: "*.local"\n'
+        "  trafficPolicy:\n    tls:\n      mode: ISTIO_MUTUAL\n---\n"
+        f"{ISTIO}kind: DestinationRule\nmetadata: {{name: details}}\nspec:\n  host: details\n  trafficPolicy:\n"
+        "    loadBalancer:\n      consistentHash:\n        minimumRingSize: 1024\n        httpCookie: {name: user}\n"
+    )
+    assert "Shakespeare" in page(bookinfo, "jason").body.decode()
+    assert "Shakespeare" in page(bookinfo).body.decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ISTIO}kind: Gateway\nmetadata: {{name: g}}\nspec: {{selector: {{istio: ingressgateway}}}}\n",
+        f"{ISTIO}kind: ServiceEntry\nmetadata: {{name: e}}\nspec: {{hosts: [www.example.com]}}\n",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: details-v1}\nspec: {replicas: 1}\n",
+    ],
+)
+def test_other_kinds_are_refused_by_name(bookinfo: RunningMesh, text: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        bookinfo.apply(text)
+    kind = re.findall("kind: (\\w+)", text)[0]
+    assert f"{kind} of " in str(refused.value.problems[0]["message"])
+    assert refused.value.problems[0]["line"] == 2

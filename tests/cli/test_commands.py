@@ -132,6 +132,18 @@ def test_apply_sends_the_file_with_its_name_and_the_token(
     assert capsys.readouterr().out == "VirtualService default/reviews created\n"
 
 
+def test_a_mesh_file_is_not_applied(admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "shop"
+    place.mkdir()
+    (place / "weft.yaml").write_text("workloads: []\n")
+    (place / "a.yaml").write_text("kind: A\n")
+    assert run(["apply", "-f", "shop/weft.yaml"]) == 2
+    assert "weft up -f shop/weft.yaml" in capsys.readouterr().err
+    admin.answers["POST", "/v1/documents"] = (200, applied())
+    assert run(["apply", "-f", str(place)]) == 0
+    assert len(admin.asked) == 1
+
+
 def test_apply_checks_every_file_before_it_writes_one(
     admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

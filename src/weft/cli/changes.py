@@ -19,8 +19,25 @@ MAX_INPUT = 64 << 20
 
 
 def read_sources(paths: tuple[str, ...]) -> list[Source]:
-    """The texts that ``-f`` names."""
+    """The texts with documents that ``-f`` names.
+
+    A weft.yaml has none: it is left out of a directory, and a UsageError if it is named itself.
+    """
+    files = files_argument(paths)
+    for path in files:
+        if path is not None and is_mesh_file(path.name) and str(path) in {str(Path(text)) for text in paths}:
+            raise click.UsageError(f"{path} is a mesh, not documents; start it with: weft up -f {path}")
+    return [_read(path) for path in files if path is None or not is_mesh_file(path.name)]
+
+
+def read_all(paths: tuple[str, ...]) -> list[Source]:
+    """As `read_sources`, with every weft.yaml."""
     return [_read(path) for path in files_argument(paths)]
+
+
+def is_mesh_file(name: str) -> bool:
+    """Whether a file of this name says what a mesh consists of."""
+    return name in ("weft.yaml", "weft.yml")
 
 
 def _read(path: Path | None) -> Source:

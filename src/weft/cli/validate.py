@@ -47,14 +47,14 @@ def _check(paths: tuple[str, ...], namespace: str) -> tuple[int, list[Problem]]:
     """How many documents there are, and every problem once, by file and line."""
     from pathlib import PurePath  # noqa: PLC0415
 
-    from weft.cli.changes import read_sources  # noqa: PLC0415
+    from weft.cli.changes import is_mesh_file, read_all  # noqa: PLC0415
     from weft.model.problem import distinct  # noqa: PLC0415
     from weft.schema.decode import decode_documents  # noqa: PLC0415
 
     documents: list[Document[object]] = []
     problems: list[Problem] = []
-    for source in read_sources(paths):
-        if PurePath(source.name).name in ("weft.yaml", "weft.yml"):
+    for source in read_all(paths):
+        if is_mesh_file(PurePath(source.name).name):
             problems += _meshfile_problems(source.text, source.name)
             continue
         decoded = decode_documents(source.text, source.name, default_namespace=namespace)

@@ -82,7 +82,17 @@ async def test_what_is_read_and_what_is_not(tmp_path: Path, follow: Follow) -> N
                 '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "c"}, "spec": {"ports": [{"port": 1}]}}'
             )
         (tmp_path / name).write_text(text)
-    for name in (".hidden.yaml", "x.yaml~", "#y.yaml#", ".#z.yaml", "readme.md", ".git/d.yaml", "a.yaml.swp"):
+    wrong = (
+        ".hidden.yaml",
+        "x.yaml~",
+        "#y.yaml#",
+        ".#z.yaml",
+        "readme.md",
+        ".git/d.yaml",
+        "a.yaml.swp",
+        "deep/weft.yaml",
+    )
+    for name in wrong:
         (tmp_path / name).write_text(service("wrong"))
     os.mkfifo(tmp_path / "pipe.yaml")
     followed = await follow(tmp_path)

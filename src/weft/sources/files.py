@@ -21,6 +21,8 @@ REMOVAL_SECONDS = 1.0
 MAX_FILE_BYTES = 8 * 1024 * 1024
 MAX_FILES = 10_000
 SUFFIXES = (".yaml", ".yml", ".json")
+MESH_FILES = ("weft.yaml", "weft.yml")
+"""They say what `weft up` starts, and may lie beside the documents."""
 
 Signature = tuple[int, int, int, int]
 """Modification time (ns), size, inode and device."""
@@ -198,7 +200,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, Signature]]:
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in sorted(files):
             path = Path(directory, name)
-            if name.startswith(".") or path.suffix not in SUFFIXES:
+            if name.startswith(".") or name in MESH_FILES or path.suffix not in SUFFIXES:
                 continue
             try:
                 status = path.stat()

@@ -162,7 +162,8 @@ class AgentApi:
         own = caller.identity == self._identity(workload) and caller.proxy == workload.proxy
         if not own and not caller.token:
             if caller.identity is not None:
-                raise Refused(403, "not-your-workload", f"this certificate is that of {caller.proxy}", about=key)
+                text = f"this certificate is that of {caller.proxy} as {caller.identity}; another needs a join token"
+                raise Refused(403, "not-your-workload", text, about=key)
             raise Refused(401, "token-required", "show a join token: weft token create", about=key)
         if workload.gateway is not None and workload.service_account != workload.gateway.gateway:
             text = (

@@ -247,6 +247,7 @@ def test_followed_files_and_applied_documents_together(tmp_path: Path, serve: Se
     until(lambda: [one for one in served.api("GET", "problems")[1]["problems"] if one["source"].endswith("a.yaml")])
     assert [one["name"] for one in served.api("GET", "services")[1]["services"]] == ["a", "b"]
     assert served.api("GET", "health") == (200, {"status": "ok"})
+    assert f"{files}/a.yaml:" in served.stop()[2], "who saved the file reads it in the log"
 
 
 def test_a_store_that_is_gone_is_told_and_everything_known_is_served(home: Home, serve: Serve) -> None:

@@ -22,6 +22,7 @@ from weft.schema.references import check_references
 from weft.sources.collector import Collector
 
 _log = logging.getLogger("weft.builds")
+_MOST_TOLD = 20
 
 
 class Builds:
@@ -35,6 +36,7 @@ class Builds:
         self._references: tuple[Problem, ...] = ()
         self.compiled: Cell[Compiled] = Cell(Compiled(0, None))
         self.workloads: Mapping[str, Workload] = {}
+        self._told: frozenset[Problem] = frozenset()
         self._in_force: tuple[Document[object], ...] | None = None
         self._changeover = Changeover(collector, hub, compiler, self._publish)
 
@@ -72,7 +74,18 @@ class Builds:
         self._in_force = snapshot.documents
         took = time.perf_counter() - start
         _log.debug("revision %d built in %.1f ms", snapshot.revision, took * 1000)
+        self._tell((*snapshot.problems, *problems))
         self.compiled.set(Compiled(snapshot.revision, mesh, problems, took))
+
+    def _tell(self, problems: tuple[Problem, ...]) -> None:
+        """Log errors that are new, for who has just saved a followed file."""
+        errors = frozenset(problem for problem in problems if problem.severity is Severity.ERROR)
+        new = sorted(str(problem) for problem in errors - self._told)
+        for text in new[:_MOST_TOLD]:
+            _log.warning("%s", text)
+        if len(new) > _MOST_TOLD:
+            _log.warning("and %d more; see `weft problems`", len(new) - _MOST_TOLD)
+        self._told = errors
 
     async def _publish(self, mesh: Mesh, workloads: tuple[Workload, ...], revision: int) -> None:
         self.workloads = {workload.proxy: workload for workload in workloads}

@@ -19,7 +19,7 @@ KindName = Annotated[str, Scalar("kind-name")]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayClassSpec:
-    """A class belongs to weft when its controller name is CONTROLLER_NAME; others are left alone with a warning."""
+    """A class is ours if its `controllerName` is weft.dev/gateway-controller; others are left alone, with a warning."""
 
     controller_name: str
     description: Annotated[str, Length(0, 64)] = ""

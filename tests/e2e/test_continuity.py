@@ -196,8 +196,9 @@ def test_an_application_that_is_gone_costs_no_request_while_nobody_says_so(mesh:
         answer = client("http://echo/")
         assert (answer.status, "x-weft-not-delivered" in answer.headers) == (503, False)
     finally:
-        for state in states.values():
-            os.kill(state["envoy"]["pid"], signal.SIGKILL)
+        for pid in (state[what]["pid"] for state in states.values() for what in ("envoy", "application")):
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_an_unhealthy_application_gets_no_requests(mesh: Mesh) -> None:

@@ -107,7 +107,7 @@ class Mesh:
     def serve(self, *words: str) -> Proc:
         """Start the control plane and wait until it answers."""
         proc = self.spawn("control-plane", "serve", *words)
-        until("control plane answers", lambda: self.api("health") or self.died(proc))
+        until("control plane answers", lambda: self.died(proc) or self.api("health"))
         return proc
 
     def died(self, proc: Proc) -> bool:

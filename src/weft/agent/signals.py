@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -15,6 +15,16 @@ def hold_signals() -> None:
     """Keep signals back until they are handled: one that comes while the agent gets ready must not kill it half-way,
     because what an earlier agent has left would then run on."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+
+
+@contextlib.contextmanager
+def signals_held(numbers: Iterable[signal.Signals] = HANDLED) -> Iterator[None]:
+    """Keep signals back, but for the time in which they are handled; afterwards they act as before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def release_signals() -> None:

@@ -6,7 +6,7 @@ import logging
 
 from weft.agent.errors import AgentError
 from weft.agent.parameters import GatewayParameters, RunParameters
-from weft.agent.signals import hold_signals
+from weft.agent.signals import signals_held
 from weft.cli.failure import FailedError
 from weft.telemetry.log import set_up_logging
 
@@ -15,14 +15,14 @@ def run_agent(parameters: RunParameters | GatewayParameters) -> int:
     """Run until the application ends or a signal comes; the exit code."""
     what = f"run {parameters.name}" if isinstance(parameters, RunParameters) else f"gateway {parameters.gateway}"
     set_up_logging(f"weft {what}", logging.WARNING if parameters.quiet else logging.INFO)
-    hold_signals()
     try:
-        if isinstance(parameters, RunParameters):
-            from weft.agent.run import run_workload  # noqa: PLC0415
+        with signals_held():
+            if isinstance(parameters, RunParameters):
+                from weft.agent.run import run_workload  # noqa: PLC0415
 
-            return run_workload(parameters)
-        from weft.agent.gateway import run_gateway  # noqa: PLC0415
+                return run_workload(parameters)
+            from weft.agent.gateway import run_gateway  # noqa: PLC0415
 
-        return run_gateway(parameters)
+            return run_gateway(parameters)
     except AgentError as error:
         raise FailedError(str(error), error.exit_code) from error

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import weft.bookinfo
+from weft.agent.signals import signals_held
 from weft.local.client import DEMO_PREFIX, read_endpoints
 from weft.local.commands import spoken_command
 from weft.local.facts import gateway_listeners, mesh_state
@@ -31,15 +31,15 @@ def demo_mesh() -> MeshFile:
 
 def run_demo(home: Home | None, report: Report, announce: Callable[[Supervisor], None]) -> int:
     """Run the demo until Ctrl-C, in `home` or in a new temporary one that is removed at the end; the exit code."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # no directory without its removal
-    made = None if home is not None else Path(tempfile.mkdtemp(prefix=DEMO_PREFIX))
-    where = home if home is not None else Home(made or Path())
-    try:
-        return run_up(Plan(demo_mesh(), _FILES, where, owns_home=made is not None), report, announce)
-    finally:
-        if made is not None:
-            shutil.rmtree(where.short_directory, ignore_errors=True)
-            shutil.rmtree(made, ignore_errors=True)
+    if home is not None:
+        return run_up(Plan(demo_mesh(), _FILES, home), report, announce)
+    with signals_held(STOP_SIGNALS):  # no directory without its removal
+        made = Home(Path(tempfile.mkdtemp(prefix=DEMO_PREFIX)))
+        try:
+            return run_up(Plan(demo_mesh(), _FILES, made, owns_home=True), report, announce)
+        finally:
+            shutil.rmtree(made.short_directory, ignore_errors=True)
+            shutil.rmtree(made.root, ignore_errors=True)
 
 
 def demo_state(supervisor: Supervisor) -> dict[str, Any]:

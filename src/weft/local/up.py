@@ -7,6 +7,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Sequence
 
+from weft.agent.signals import signals_held
 from weft.local.processes import Spawned
 from weft.local.record import HomeTaken, UpRecord, stop_remains
 from weft.local.supervisor import STOP_SIGNALS, Plan, Report, StartError, Supervisor, spawn_all
@@ -19,7 +20,11 @@ def run_up(plan: Plan, report: Report, on_ready: OnReady) -> int:
 
     When a mesh is up in this home already, says so, does nothing and returns 0.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until there is somebody to handle them
+    with signals_held(STOP_SIGNALS):  # until there is somebody to handle them
+        return _run_in_home(plan, report, on_ready)
+
+
+def _run_in_home(plan: Plan, report: Report, on_ready: OnReady) -> int:
     record = UpRecord(plan.home)
     try:
         record.take()

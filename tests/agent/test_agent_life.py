@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -123,7 +124,7 @@ async def test_closing_the_terminal_stops(world: World) -> None:
 
 
 async def test_grandchildren_do_not_stay(world: World) -> None:
-    command = ["sh", "-c", f"sleep 987 & exec {APPLICATION[0]} {APPLICATION[1]}; cd {world.directory}"]
+    command = ["sh", "-c", f"sleep 987 & exec {shlex.join(APPLICATION)}; cd {world.directory}"]
     agent = await world.healthy(command=command, ports=AUTO, directory=str(world.directory))
     assert len(world.processes()) >= 4
     await agent.stop()

@@ -71,7 +71,12 @@ class Up:
         """Start it (again)."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                self.words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self.words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "WEFT_COMMAND": "./run weft"},
             )
         return self.process
 

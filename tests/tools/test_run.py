@@ -39,14 +39,12 @@ def make_python(directory: Path, version: tuple[int, int], *, venv: bool) -> Non
     """A python3 that answers the three questions `./run` asks it."""
     script = directory / "python3"
     script.write_text(
-        f"""#!{sys.executable}
-import sys
-code = sys.argv[2]
-if "ensurepip" in code:
-    sys.exit({0 if venv else 1})
-elif "exit" in code:
-    sys.exit({version} < (3, 11))
-print("/somewhere/python3", "{version[0]}.{version[1]}")
+        f"""#!/bin/sh
+case $2 in
+    *ensurepip*) exit {0 if venv else 1} ;;
+    *exit*) exit {int(version < (3, 11))} ;;
+esac
+echo /somewhere/python3 {version[0]}.{version[1]}
 """
     )
     script.chmod(0o755)

@@ -33,11 +33,12 @@ def interpreter() -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", "weft.cli.main")
 
 
-def spoken_command(*arguments: str) -> str:
-    """`arguments` as a person types them after the `weft` of this environment."""
+def spoken_command(*arguments: str, elsewhere: bool = False) -> str:
+    """`arguments` as a person types them after the `weft` of this environment; `elsewhere`: in another directory."""
     beside = Path(sys.executable).with_name("weft")
     found = shutil.which("weft")
-    if given := os.environ.get("WEFT_COMMAND"):
+    given = os.environ.get("WEFT_COMMAND", "")
+    if given and (given.lstrip("'").startswith("/") or not elsewhere):
         start = given
     elif found and beside.exists() and Path(found).samefile(beside):
         start = "weft"

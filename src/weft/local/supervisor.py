@@ -230,7 +230,8 @@ class Supervisor:
         if child is self.control_plane:
             again = spoken_command(*serve_launch(self.plan.home, self.plan.mesh, self.plan.base).arguments)
             return f"the control plane {child.ending}; traffic goes on. Start it again with\n  {again}"
-        again = f"cd {shlex.quote(str(child.launch.directory))} && {spoken_command(*child.launch.arguments)}"
+        command = spoken_command(*child.launch.arguments, elsewhere=True)
+        again = f"cd {shlex.quote(str(child.launch.directory))} && {command}"
         if child.launch.environment:
             again += f"\n  (with {', '.join(sorted(child.launch.environment))} set as in weft.yaml)"
         return f"{child.name} {child.ending}; the rest goes on. Its log: {child.log}. Start it again with\n  {again}"

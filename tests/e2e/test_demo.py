@@ -88,7 +88,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, dict[
     """A running demo."""
     demo = Demo(tmp_path_factory.mktemp("demo"))
     try:
-        yield demo, demo.facts()
+        facts = demo.facts()
+        assert alive(facts["control_plane_pid"])  # later a test kills it, whatever the order
+        yield demo, facts
     finally:
         demo.interrupt()
 
@@ -116,7 +118,6 @@ def test_facts_and_page(demo: tuple[Demo, dict[str, Any]]) -> None:
             assert alive(workload["app_pid"])
             host, port = workload["inbound"].rsplit(":", 1)
             socket.create_connection((host, int(port)), 5).close()
-    assert alive(json.loads((Path(facts["home"]) / "control-plane" / "endpoints.json").read_text())["pid"])
     text = page(facts)
     assert "The Comedy of Errors" in text
     assert reviews_served(facts) == {"reviews-v1", "reviews-v2", "reviews-v3"}

@@ -83,13 +83,13 @@ def assert_nothing_left(demo: Demo, ports: set[int]) -> None:
             probe.bind(("127.0.0.1", port))
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, dict[str, Any]]]:
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[tuple[Demo, dict[str, Any]]]:
     """A running demo."""
-    demo = Demo(tmp_path_factory.mktemp("demo"))
+    demo = Demo(tmp_path / "demo")
     try:
         facts = demo.facts()
-        assert alive(facts["control_plane_pid"])  # later a test kills it, whatever the order
+        assert alive(facts["control_plane_pid"])
         yield demo, facts
     finally:
         demo.interrupt()

@@ -27,6 +27,7 @@ from weft.model.enrolment import CertificateRequest, DrainResponse, RegisterRequ
 from weft.model.identity import SpiffeId
 from weft.model.workload import Workload, WorkloadState
 from weft.settings.home import Home
+from weft.settings.private import make_private_directory
 
 AGENT = Path(__file__).parent.parent / "agent" / "agent_process.py"
 DEADLINE = 20.0
@@ -74,7 +75,7 @@ class FakeControlPlane:
         application.router.add_delete(one, self._delete)
         self.runner = web.AppRunner(application, shutdown_timeout=0.1)
         await self.runner.setup()
-        self.home.agent_socket.parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(self.home.agent_socket.parent)
         self.home.agent_socket.unlink(missing_ok=True)
         await web.UnixSite(self.runner, str(self.home.agent_socket)).start()
         if tls:

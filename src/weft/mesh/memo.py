@@ -1,18 +1,25 @@
 """Memo: pure functions called again with the same (identical) arguments give the same object.
 
 Two generations: what a build used survives into the next, the rest is dropped. Arguments are compared by identity,
-tuples by the identity of their items, so the caller passes frozen nodes and small scalars only; a wrong hit would need
-a node that changed, and none can. A remembered call that itself called the memo keeps those inner calls alive too.
+scalars by type and value, tuples item by item, so the caller passes frozen nodes and small scalars only; a wrong hit
+would need a node that changed, and none can. A remembered call that itself called the memo keeps those inner calls
+alive too.
+
+A function that needs the memo itself takes it as its first parameter, or, where `over` calls it, as its second.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 ResultT = TypeVar("ResultT")
 ItemT = TypeVar("ItemT")
-_SCALARS = frozenset((str, int, float, bool, bytes, type(None)))
+P = ParamSpec("P")
+_THEMSELVES = frozenset((str, bytes, type(None)))
+"""Types whose values equal no value of another type, nor an id."""
+_NUMBERS = frozenset((int, float, bool))
+"""Types whose values equal each other's (1, 1.0, True), and ids."""
 
 
 class _Entry:
@@ -28,8 +35,10 @@ class _Entry:
 
 def _part(argument: object) -> object:
     kind = type(argument)
-    if kind in _SCALARS:
+    if kind in _THEMSELVES:
         return argument
+    if kind in _NUMBERS:
+        return (kind, argument)
     if kind is tuple:
         return tuple([_part(item) for item in argument])  # type: ignore[attr-defined]
     if isinstance(argument, str):
@@ -38,7 +47,7 @@ def _part(argument: object) -> object:
 
 
 class Memo:
-    """One cache per build loop. Call `begin` before each build."""
+    """One cache per build loop. Call `begin` before each build, `end` when all that is made of it was asked for."""
 
     def __init__(self) -> None:
         self._old: dict[object, _Entry] = {}
@@ -51,12 +60,27 @@ class Memo:
         self._old, self._new = self._new, {}
         self.misses = 0
 
-    def __call__(self, function: Callable[..., ResultT], *arguments: object) -> ResultT:
-        """`function(*arguments)`, computed once as long as the arguments stay the same objects."""
+    def end(self) -> None:
+        """End a build: what it did not use is given back now, not at the next `begin`."""
+        self._old = {}
+
+    def __call__(self, function: Callable[P, ResultT], /, *arguments: P.args, **named: P.kwargs) -> ResultT:
+        """`function(*arguments)`, computed once as long as the arguments stay the same objects. By position only."""
+        if named:
+            raise TypeError("arguments of a remembered call are given by position")
         return self._recall((function, *map(_part, arguments)), function, arguments)
 
-    def over(self, function: Callable[..., ResultT], items: Iterable[object], *arguments: object) -> ResultT:
+    def over(
+        self,
+        function: Callable[Concatenate[tuple[ItemT, ...], P], ResultT],
+        items: Iterable[ItemT],
+        /,
+        *arguments: P.args,
+        **named: P.kwargs,
+    ) -> ResultT:
         """`function(tuple(items), *arguments)` where every item is a node: the fast form for long tuples."""
+        if named:
+            raise TypeError("arguments of a remembered call are given by position")
         nodes = tuple(items)
         key = (function, tuple(map(id, nodes)), *map(_part, arguments))
         return self._recall(key, function, (nodes, *arguments))

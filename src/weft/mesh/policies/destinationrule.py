@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
 
-from weft.mesh.routes.rules import HashKey
+from weft.mesh.policies.scope import Policy, Scope, settle
 from weft.mesh.services.catalog import Catalog
-from weft.mesh.services.hosts import best_match
-from weft.mesh.services.service import Balancing, ConnectionLimits, Ejection, Service, TrafficPolicy
+from weft.mesh.services.references import nearest_host, unknown_host, unknown_port
+from weft.mesh.services.service import Balancing, ConnectionLimits, Ejection, Frontend, HashKey, TrafficPolicy
 from weft.model.document import Document
 from weft.model.labels import Labels, labels_from_mapping
-from weft.model.origin import Origin
-from weft.model.problem import Problem, Severity
+from weft.model.origin import FieldPath, Origin
+from weft.model.problem import Problem
+from weft.schema.hosts import is_wildcard
 from weft.schema.kinds import destinationrule as api
 
 ValueT = TypeVar("ValueT")
@@ -24,17 +25,23 @@ Policy = api.TrafficPolicy | api.PortTrafficPolicy
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HostPolicies:
-    """The DestinationRules of one namespace by host (full name or wildcard)."""
+    """The DestinationRules of one namespace by host: full names, and wildcards by what follows the ``*``."""
 
     hosts: Mapping[str, RuleDocument]
+    suffixes: Mapping[str, RuleDocument]
 
     def find(self, host: str) -> RuleDocument | None:
         """The document with the most specific host that covers `host`."""
         exact = self.hosts.get(host)
-        if exact is not None:
+        if exact is not None or not self.suffixes:
             return exact
-        wildcard = best_match(tuple(name for name in self.hosts if name.startswith("*")), host)
-        return self.hosts[wildcard] if wildcard is not None else None
+        start = host.find(".")
+        while start >= 0:
+            found = self.suffixes.get(host[start:])
+            if found is not None:
+                return found
+            start = host.find(".", start + 1)
+        return self.suffixes.get("")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,89 +52,100 @@ class DestinationRules:
     root_namespace: str
     problems: tuple[Problem, ...] = ()
 
-    def find(self, caller: str, service: Service) -> RuleDocument | None:
+    def find(self, caller: str, frontend: Frontend) -> RuleDocument | None:
         """The one in force for callers in namespace `caller`: theirs, then the service's, then the root namespace's."""
-        for namespace in (caller, service.namespace, self.root_namespace):
+        for namespace in (caller, frontend.namespace, self.root_namespace):
             policies = self.namespaces.get(namespace)
-            found = policies.find(service.host) if policies else None
+            found = policies.find(frontend.host) if policies else None
             if found is not None:
                 return found
         return None
 
+    def hosts_of(self, namespace: str, known: Collection[str]) -> Iterable[str]:
+        """Those of the `known` hosts that a document of the namespace is for."""
+        policies = self.namespaces.get(namespace)
+        if policies is None:
+            return ()
+        if policies.suffixes:
+            return (host for host in known if policies.find(host) is not None)
+        return (host for host in policies.hosts if host in known)
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Target:
-    """A service as one caller namespace may use it: the DestinationRule in force decides subsets and policy."""
 
-    service: Service
-    rule: RuleDocument | None
+def subset_of(rule: RuleDocument | None, name: str) -> api.Subset | None:
+    """The subset called `name`, if the document in force has one."""
+    return next((subset for subset in rule.spec.subsets if subset.name == name), None) if rule else None
 
-    def subset(self, name: str) -> api.Subset | None:
-        """The subset called `name`."""
-        subsets = self.rule.spec.subsets if self.rule else ()
-        return next((subset for subset in subsets if subset.name == name), None)
 
-    def subset_labels(self, name: str) -> Labels:
-        """The labels of a subset; none for the whole service."""
-        subset = self.subset(name) if name else None
-        return labels_from_mapping(subset.labels) if subset else ()
+def subset_labels(rule: RuleDocument | None, name: str) -> Labels | None:
+    """The labels of a subset; None if there is no such subset."""
+    subset = subset_of(rule, name)
+    return None if subset is None else labels_from_mapping(subset.labels)
 
-    def policy(self, port: int, subset: str = "") -> TrafficPolicy:
-        """The policy for a port of the service or of a subset."""
-        return traffic_policy(self.rule.spec, port, subset) if self.rule else TrafficPolicy()
 
-    def origins(self, subset: str = "") -> tuple[Origin, ...]:
-        """The documents that shape a backend of it."""
-        if self.rule is None:
-            return (self.service.origin,)
-        names = [item.name for item in self.rule.spec.subsets]
-        place = self.rule.at("spec", "subsets", names.index(subset)) if subset in names else self.rule.origin
-        return (self.service.origin, place)
+def rule_origins(rule: RuleDocument | None, subset: str) -> tuple[Origin, ...]:
+    """Where the document in force says what it says of a subset, or of the whole service."""
+    if rule is None:
+        return ()
+    names = [item.name for item in rule.spec.subsets]
+    return (rule.at("spec", "subsets", names.index(subset)) if subset in names else rule.origin,)
 
 
 def build_destination_rules(
     documents: tuple[RuleDocument, ...], catalog: Catalog, root_namespace: str
 ) -> DestinationRules:
     """The rules by namespace and host; of two for one host in a namespace the oldest wins."""
+    given = [
+        Policy(Scope(each.key.namespace, target=catalog.full_name(each.spec.host, each.key.namespace)), each)
+        for each in documents
+    ]
+    expected = "one DestinationRule for each host of a namespace"
+    settled, conflicts = settle(given, ("spec", "host"), "host-conflict", expected)
     namespaces: dict[str, dict[str, RuleDocument]] = {}
-    problems: list[Problem] = []
-    for document in sorted(documents, key=lambda item: item.precedence):
-        namespace = document.key.namespace
-        host = catalog.full_name(document.spec.host, namespace)
-        winner = namespaces.setdefault(namespace, {}).setdefault(host, document)
-        if winner is not document:
-            problems.append(
-                Problem(
-                    Severity.ERROR,
-                    "host-conflict",
-                    f"{winner.key} ({winner.origin}) is older and has host '{host}', so this one is not in force",
-                    document.at("spec", "host"),
-                    document.key,
-                    "spec.host",
-                    "one DestinationRule for each host of a namespace",
-                )
-            )
-        elif not host.startswith("*") and host not in catalog.services:
-            problems.append(
-                Problem(
-                    Severity.WARNING,
-                    "unknown-host",
-                    f"no service is called '{document.spec.host}'",
-                    document.at("spec", "host"),
-                    document.key,
-                    "spec.host",
-                    "the name of a Service",
-                )
-            )
-    found = {name: HostPolicies(MappingProxyType(hosts)) for name, hosts in namespaces.items()}
-    return DestinationRules(MappingProxyType(found), root_namespace, tuple(problems))
+    problems: list[Problem] = [*conflicts]
+    for policy in settled:
+        namespaces.setdefault(policy.scope.namespace, {})[policy.scope.target] = policy.document
+        problems += _reference_problems(policy.document, policy.scope.target, catalog)
+    return DestinationRules(
+        MappingProxyType({name: _host_policies(hosts) for name, hosts in namespaces.items()}),
+        root_namespace,
+        tuple(problems),
+    )
 
 
-def traffic_policy(spec: api.DestinationRuleSpec, port: int, subset: str = "") -> TrafficPolicy:
+def _host_policies(documents: Mapping[str, RuleDocument]) -> HostPolicies:
+    wildcards = {host[1:]: document for host, document in documents.items() if is_wildcard(host)}
+    hosts = {host: document for host, document in documents.items() if not is_wildcard(host)}
+    return HostPolicies(MappingProxyType(hosts), MappingProxyType(wildcards))
+
+
+def _reference_problems(document: RuleDocument, host: str, catalog: Catalog) -> Iterable[Problem]:
+    """A host that is no service, and ports that the service does not have."""
+    if is_wildcard(host):
+        return
+    frontend = catalog.by_host.get(host)
+    if frontend is None:
+        near = nearest_host(document.spec.host, document.key.namespace, catalog)
+        yield unknown_host(document, ("spec", "host"), document.spec.host, near)
+        return
+    policies: list[tuple[FieldPath, api.TrafficPolicy | None]] = [
+        (("spec", "trafficPolicy"), document.spec.traffic_policy)
+    ]
+    for index, subset in enumerate(document.spec.subsets):
+        policies.append((("spec", "subsets", index, "trafficPolicy"), subset.traffic_policy))
+    for path, policy in policies:
+        for index, each in enumerate(policy.port_level_settings if policy else ()):
+            if frontend.port(each.port.number) is None:
+                where = (*path, "portLevelSettings", index, "port", "number")
+                yield unknown_port(document, where, frontend, each.port.number)
+
+
+def traffic_policy(rule: RuleDocument | None, port: int, subset: str = "") -> TrafficPolicy:
     """The policy of a port: the host's (its portLevelSettings replace all of it for that port), then, field by field,
     the subset's, made the same way."""
-    layers = [_at_port(spec.traffic_policy, port)]
-    found = next((item for item in spec.subsets if item.name == subset), None)
+    if rule is None:
+        return TrafficPolicy()
+    layers = [_at_port(rule.spec.traffic_policy, port)]
+    found = subset_of(rule, subset)
     if found is not None:
         layers.append(_at_port(found.traffic_policy, port))
     balancer = _last([layer.load_balancer for layer in layers if layer])
@@ -139,7 +157,6 @@ def traffic_policy(spec: api.DestinationRuleSpec, port: int, subset: str = "") -
         limits=_limits(pool),
         ejection=_ejection(outlier),
         mutual_tls=None if tls is None else tls.mode == "ISTIO_MUTUAL",
-        hash=_hash_key(balancer),
     )
 
 
@@ -158,9 +175,9 @@ def _balancing(balancer: api.LoadBalancer | None) -> Balancing:
         return Balancing()
     if balancer.consistent_hash is not None:
         if balancer.consistent_hash.maglev is not None:
-            return Balancing("maglev", balancer.consistent_hash.maglev.table_size)
+            return Balancing("maglev", balancer.consistent_hash.maglev.table_size, _hash_key(balancer.consistent_hash))
         ring = balancer.consistent_hash.ring_hash
-        return Balancing("ring-hash", ring.minimum_ring_size if ring else 1024)
+        return Balancing("ring-hash", ring.minimum_ring_size if ring else 1024, _hash_key(balancer.consistent_hash))
     match balancer.simple:
         case "ROUND_ROBIN":
             return Balancing("round-robin")
@@ -170,10 +187,7 @@ def _balancing(balancer: api.LoadBalancer | None) -> Balancing:
             return Balancing()
 
 
-def _hash_key(balancer: api.LoadBalancer | None) -> HashKey | None:
-    key = balancer.consistent_hash if balancer else None
-    if key is None:
-        return None
+def _hash_key(key: api.ConsistentHash) -> HashKey | None:
     if key.http_header_name:
         return HashKey(header=key.http_header_name.lower())
     if key.http_cookie is not None:

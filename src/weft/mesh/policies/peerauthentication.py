@@ -1,7 +1,7 @@
 """PeerAuthentication: which mutual-TLS mode each port of each workload is in.
 
 Order of Istio: the port of a policy that selects the workload, that policy, the namespace's policy, the mesh's policy
-(in the root namespace), STRICT. In one scope the oldest document wins.
+(in the root namespace), STRICT. https://istio.io/latest/docs/reference/config/security/peer_authentication/
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from weft.mesh.memo import Memo
+from weft.mesh.policies.scope import Breadth, Policy, applicable, scope_in, settle
+from weft.mesh.problems import problem_at
 from weft.mesh.services.service import MutualTlsMode
 from weft.model.document import Document
-from weft.model.labels import Labels, labels_from_mapping, selects
-from weft.model.origin import Origin
-from weft.model.problem import Problem, Severity
+from weft.model.labels import Labels, labels_from_mapping
+from weft.model.origin import FieldPath, Origin
+from weft.model.problem import Problem
 from weft.model.workload import Workload
 from weft.schema.kinds.peerauthentication import MutualTls, PeerAuthenticationSpec
 
@@ -24,11 +26,10 @@ PeerDocument = Document[PeerAuthenticationSpec]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PeerPolicy:
-    """The policies that can concern workloads of one namespace, oldest first within `selected`."""
+    """The policies that can concern workloads of one namespace (empty: one without any of its own)."""
 
-    mesh: PeerDocument | None = None
-    namespace: PeerDocument | None = None
-    selected: tuple[tuple[Labels, PeerDocument], ...] = ()
+    namespace: str
+    policies: tuple[Policy[PeerAuthenticationSpec], ...] = ()
 
     def mode(self, labels: Labels, port: int) -> MutualTlsMode:
         """The mode of a port of a workload with these labels."""
@@ -36,24 +37,21 @@ class PeerPolicy:
 
     def decide(self, labels: Labels, port: int) -> tuple[MutualTlsMode, tuple[Origin, ...]]:
         """The mode and the place of the document that set it (none for the default)."""
-        chosen = next((document for selector, document in self.selected if selects(selector, labels)), None)
-        for document, value, path in self._settings(chosen, port):
-            if value.mode != "UNSET":
-                return MutualTlsMode(value.mode.lower()), (document.at(*path),)
+        for policy in applicable(self.policies, self.namespace, labels):
+            for value, path in _settings(policy, port):
+                if value.mode != "UNSET":
+                    return MutualTlsMode(value.mode.lower()), (policy.document.at(*path),)
         return MutualTlsMode.STRICT, ()
 
-    def _settings(
-        self, chosen: PeerDocument | None, port: int
-    ) -> Iterable[tuple[PeerDocument, MutualTls, tuple[str | int, ...]]]:
-        """Settings from the narrowest scope to the widest."""
-        for document in (chosen, self.namespace, self.mesh):
-            if document is None:
-                continue
-            on_port = document.spec.port_level_mtls.get(port)
-            # Without a selector only a stricter port is honoured: a mistake must not open anything.
-            if on_port is not None and (document is chosen or on_port.mode == "STRICT"):
-                yield document, on_port, ("spec", "portLevelMtls", str(port), "mode")
-            yield document, document.spec.mtls, ("spec", "mtls", "mode")
+
+def _settings(policy: Policy[PeerAuthenticationSpec], port: int) -> Iterable[tuple[MutualTls, FieldPath]]:
+    """What a policy says of a port, the narrowest first."""
+    spec = policy.document.spec
+    on_port = spec.port_level_mtls.get(port)
+    # Without a selector only a stricter port is honoured: a mistake must not open anything.
+    if on_port is not None and (policy.scope.breadth is Breadth.NAMED or on_port.mode == "STRICT"):
+        yield on_port, ("spec", "portLevelMtls", str(port), "mode")
+    yield spec.mtls, ("spec", "mtls", "mode")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,40 +67,26 @@ class PeerPolicies:
         return self.namespaces.get(namespace, self.default)
 
 
-def build_peer_policy(mesh: PeerDocument | None, documents: tuple[PeerDocument, ...]) -> PeerPolicy:
-    """The policy of one namespace from its documents (oldest first) and the mesh-wide one."""
-    wide = next((document for document in documents if not _selector(document)), None)
-    return PeerPolicy(mesh, wide, tuple((_selector(item), item) for item in documents if _selector(item)))
-
-
-def group_peer_documents(
-    documents: tuple[PeerDocument, ...], root_namespace: str
-) -> tuple[PeerDocument | None, dict[str, list[PeerDocument]], tuple[Problem, ...]]:
-    """The mesh-wide document, those of each namespace oldest first, and what is wrong with any."""
-    mesh: PeerDocument | None = None
-    groups: dict[str, list[PeerDocument]] = {}
-    owners: dict[tuple[str, Labels], PeerDocument] = {}
-    problems: list[Problem] = []
-    for document in sorted(documents, key=lambda item: item.precedence):
-        selector, namespace = _selector(document), document.key.namespace
-        owner = owners.setdefault((namespace, selector), document)
-        if owner is not document:
-            problems.append(_conflict(document, owner))
-            continue
-        if document.spec.port_level_mtls and not selector:
-            problems.append(_port_without_selector(document))
-        if namespace == root_namespace and not selector:
-            mesh = document
-        else:
-            groups.setdefault(namespace, []).append(document)
-    return mesh, groups, tuple(problems)
-
-
 def build_peer_policies(documents: tuple[PeerDocument, ...], memo: Memo, root_namespace: str) -> PeerPolicies:
     """The policies of all namespaces. A namespace's policy stays the same object while its documents do."""
-    mesh, groups, problems = group_peer_documents(documents, root_namespace)
-    found = {namespace: memo(build_peer_policy, mesh, tuple(group)) for namespace, group in groups.items()}
-    return PeerPolicies(MappingProxyType(found), memo(build_peer_policy, mesh, ()), problems)
+    expected = "one PeerAuthentication for each set of workloads"
+    given = [memo(build_peer_policy, document, root_namespace) for document in documents]
+    policies, conflicts = settle(given, ("spec", "selector"), "policy-conflict", expected)
+    everywhere = [policy for policy in policies if policy.scope.breadth is Breadth.MESH]
+    spaces = dict.fromkeys(policy.scope.namespace for policy in policies if policy.scope.namespace)
+    found = {
+        name: memo(PeerPolicy, name, (*(each for each in policies if each.scope.namespace == name), *everywhere))
+        for name in spaces
+    }
+    problems = (*conflicts, *(_port_without_selector(policy.document) for policy in policies if _opens_ports(policy)))
+    return PeerPolicies(MappingProxyType(found), memo(PeerPolicy, "", tuple(everywhere)), problems)
+
+
+def build_peer_policy(document: PeerDocument, root_namespace: str) -> Policy[PeerAuthenticationSpec]:
+    """A document and what it is for."""
+    selector = document.spec.selector
+    labels = labels_from_mapping(selector.match_labels) if selector else ()
+    return Policy(scope_in(document.key.namespace, root_namespace, labels), document)
 
 
 def peer_policies_of(documents: Iterable[Document[object]], root_namespace: str) -> PeerPolicies:
@@ -121,30 +105,15 @@ def changes_mode(before: PeerPolicies, after: PeerPolicies, workloads: Iterable[
     )
 
 
-def _selector(document: PeerDocument) -> Labels:
-    selector = document.spec.selector
-    return labels_from_mapping(selector.match_labels) if selector else ()
-
-
-def _conflict(document: PeerDocument, owner: PeerDocument) -> Problem:
-    return Problem(
-        Severity.ERROR,
-        "policy-conflict",
-        f"{owner.key} ({owner.origin}) is older and already governs the same workloads, so this one is not in force",
-        document.origin,
-        document.key,
-        "spec.selector",
-        "one PeerAuthentication for each set of workloads",
-    )
+def _opens_ports(policy: Policy[PeerAuthenticationSpec]) -> bool:
+    return bool(policy.document.spec.port_level_mtls) and policy.scope.breadth is not Breadth.NAMED
 
 
 def _port_without_selector(document: PeerDocument) -> Problem:
-    return Problem(
-        Severity.ERROR,
+    return problem_at(
+        document,
+        ("spec", "portLevelMtls"),
         "port-without-selector",
         "portLevelMtls needs a selector; without one only its STRICT ports are in force",
-        document.at("spec", "portLevelMtls"),
-        document.key,
-        "spec.portLevelMtls",
         "spec.selector.matchLabels naming the workloads that have these ports",
     )

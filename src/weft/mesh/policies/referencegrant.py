@@ -1,4 +1,7 @@
-"""ReferenceGrant: which references across namespaces are allowed."""
+"""ReferenceGrant: which references across namespaces are allowed.
+
+https://gateway-api.sigs.k8s.io/api-types/referencegrant/
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from weft.model.document import Document, ObjectKey
-from weft.schema.grants import grant_allows
 from weft.schema.kinds.gateway import GATEWAY_GROUP, ReferenceGrantSpec
 
-ROUTE = (GATEWAY_GROUP, "HTTPRoute")
+HTTP_ROUTE = (GATEWAY_GROUP, "HTTPRoute")
 GATEWAY = (GATEWAY_GROUP, "Gateway")
 
 
@@ -20,11 +22,18 @@ class Grants:
 
     by_namespace: Mapping[str, tuple[Document[ReferenceGrantSpec], ...]]
 
-    def allow(self, source: tuple[str, str], source_namespace: str, kind: str, namespace: str, name: str) -> bool:
-        """Whether objects `source` (group, kind) of `source_namespace` may refer to the core object `kind` `name` of
-        `namespace`. References inside one namespace always may."""
-        to = ObjectKey("", kind, namespace, name)
-        return grant_allows(self.by_namespace.get(namespace, ()), *source, source_namespace, to)
+    def allow(self, source: tuple[str, str], namespace: str, to: ObjectKey) -> bool:
+        """Whether objects `source` (group, kind) of `namespace` may refer to the object `to`. References inside one
+        namespace always may."""
+        return namespace == to.namespace or any(
+            _allows(grant.spec, (*source, namespace), to) for grant in self.by_namespace.get(to.namespace, ())
+        )
+
+
+def _allows(grant: ReferenceGrantSpec, source: tuple[str, str, str], to: ObjectKey) -> bool:
+    return any((each.group, each.kind, each.namespace) == source for each in grant.from_) and any(
+        (each.group, each.kind) == (to.group, to.kind) and each.name in (None, to.name) for each in grant.to
+    )
 
 
 def build_grants(documents: tuple[Document[ReferenceGrantSpec], ...]) -> Grants:

@@ -1,19 +1,31 @@
-"""HTTPRoute: its rules as Rules, each with its precedence."""
+"""HTTPRoute: which hosts and gateways it claims, what it refers to, and its rules, each with its precedence.
+
+https://gateway-api.sigs.k8s.io/reference/spec/#httproute, for services https://gateway-api.sigs.k8s.io/mesh/
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from weft.mesh.policies.destinationrule import Target
-from weft.mesh.routes.converted import Converted, RulePrecedence, reach, trouble
+from weft.mesh.policies.referencegrant import HTTP_ROUTE, Grants
+from weft.mesh.problems import one_of, problem_at
+from weft.mesh.routes.claims import http_claim_problem
 from weft.mesh.routes.httproute_filters import Filters, build_redirect, join_filters
+from weft.mesh.routes.kind import (
+    MESH,
+    Claim,
+    Claims,
+    Converted,
+    ParentRef,
+    Referent,
+    RouteKind,
+    RulePrecedence,
+)
 from weft.mesh.routes.precedence import rule_precedence
 from weft.mesh.routes.rules import (
-    NO_BACKEND,
     Action,
     Forward,
-    HashKey,
     Mirror,
     NamedMatch,
     RequestMatch,
@@ -22,10 +34,14 @@ from weft.mesh.routes.rules import (
     TextMatch,
     WeightedBackend,
 )
-from weft.model.document import Document
-from weft.model.origin import PathPart
-from weft.model.problem import Problem
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.references import unknown_port, unknown_service
+from weft.mesh.services.service import BackendKey, Frontend, Protocol
+from weft.model.document import Document, ObjectKey
+from weft.model.origin import FieldPath
+from weft.model.problem import Problem, Severity
 from weft.schema.kinds import httproute as api
+from weft.schema.walk import nearest_name
 
 HttpRouteDocument = Document[api.HttpRouteSpec]
 SAFE_RETRY = ("connect-failure", "refused-stream", "reset-before-request")
@@ -34,26 +50,98 @@ CONNECTION_ERRORS = ("connect-failure", "refused-stream", "reset")
 """What GEP-1731 wants retried besides the codes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Referent:
-    """What a backendRef names: a service if there is one, and whether the route may refer to it."""
+class HttpRouteKind(RouteKind[api.HttpRouteSpec]):
+    """HTTPRoutes share a host: their rules merge by precedence."""
 
-    target: Target | None
-    granted: bool
+    kind = "HTTPRoute"
+    exclusive = False
+
+    def claims(self, document: HttpRouteDocument, catalog: Catalog) -> Claims:
+        """The services among its parents."""
+        problems: list[Problem] = []
+        claims: list[Claim] = []
+        for index, parent in enumerate(document.spec.parent_refs):
+            if parent.kind != "Service":
+                continue
+            if document.spec.hostnames and not problems:
+                problems.append(_ignored_hostnames(document))
+            path: FieldPath = ("spec", "parentRefs", index)
+            frontend = catalog.named(parent.name, parent.namespace or document.key.namespace)
+            bad = _parent_problem(document, path, parent, frontend, catalog)
+            if bad is not None:
+                problems.append(bad)
+            elif frontend is not None:
+                claims.append(Claim(frontend.host, parent.port or 0, path, index))
+        return Claims(tuple(claims), tuple(problems))
+
+    def parents(self, document: HttpRouteDocument, catalog: Catalog) -> tuple[ParentRef, ...]:  # noqa: ARG002
+        """The Gateways among its parents."""
+        spec, namespace = document.spec, document.key.namespace
+        hosts = tuple((name.lower(), ("spec", "hostnames", place)) for place, name in enumerate(spec.hostnames))
+        found = []
+        for index, parent in enumerate(spec.parent_refs):
+            if parent.kind == "Gateway":
+                path: FieldPath = ("spec", "parentRefs", index)
+                gateway = f"{parent.namespace or namespace}/{parent.name}"
+                wanted = hosts or (("*", path),)
+                found.append(
+                    ParentRef(gateway, path, wanted, parent.section_name or "", parent.port or 0, index)
+                )
+        return tuple(found)
+
+    def referents(
+        self, document: HttpRouteDocument, side: str, catalog: Catalog, grants: Grants
+    ) -> tuple[Referent, ...]:
+        """Those of `backend_references`. On the mesh side a route that sends its callers to the very service they
+        asked for needs nobody's leave."""
+        namespace = document.key.namespace
+        parents = parent_services(document) if side == MESH else ()
+        return tuple(
+            (
+                frontend := catalog.named(key.name, key.namespace),
+                key in parents or grants.allow(HTTP_ROUTE, namespace, key),
+                "" if frontend else nearest_name(key.name, catalog.names_in(key.namespace)),
+            )
+            for key in backend_references(document)
+        )
+
+    def rules(
+        self,
+        document: HttpRouteDocument,
+        port: int,  # noqa: ARG002 - the same on every port and side
+        side: str,  # noqa: ARG002
+        referents: tuple[Referent, ...],
+    ) -> Converted:
+        """Its rules, sorted by precedence."""
+        found = dict(zip(backend_references(document), referents, strict=True))
+        builder = _Builder(document, found, [])
+        entries: list[tuple[RulePrecedence, Rule]] = []
+        for index, rule in enumerate(document.spec.rules):
+            filters = join_filters(rule.filters)
+            action = builder.action(index, rule, filters)
+            for place, match in enumerate(rule.matches or (api.RouteMatch(),)):
+                request = build_match(match)
+                order = rule_precedence(document, request, index, place, path_length=len(match.path.value))
+                entries.append((order, _rule(document, index, rule, request, action, filters)))
+        entries.sort(key=lambda entry: entry[0])
+        rules = tuple(rule for _, rule in entries)
+        return Converted(rules, tuple(order for order, _ in entries), tuple(dict.fromkeys(builder.problems)))
 
 
-def backend_references(document: HttpRouteDocument) -> tuple[tuple[str, str], ...]:
-    """(name, namespace) of every service the route sends requests or copies to, once."""
-    found: dict[tuple[str, str], None] = {}
-    for reference in _references(document.spec):
-        found[(reference.name, reference.namespace or document.key.namespace)] = None
-    return tuple(found)
+def backend_references(document: HttpRouteDocument) -> tuple[ObjectKey, ...]:
+    """Every service the route sends requests or copies to, once."""
+    return tuple(dict.fromkeys(_service_key(document, reference) for reference in _references(document.spec)))
 
 
-def parent_services(document: HttpRouteDocument) -> tuple[tuple[str, str], ...]:
-    """(name, namespace) of every service the route is attached to."""
+def parent_services(document: HttpRouteDocument) -> tuple[ObjectKey, ...]:
+    """Every service the route is attached to."""
+    namespace = document.key.namespace
     parents = [parent for parent in document.spec.parent_refs if parent.kind == "Service"]
-    return tuple((parent.name, parent.namespace or document.key.namespace) for parent in parents)
+    return tuple(ObjectKey("", "Service", parent.namespace or namespace, parent.name) for parent in parents)
+
+
+def _service_key(document: HttpRouteDocument, reference: api.BackendObjectReference) -> ObjectKey:
+    return ObjectKey("", "Service", reference.namespace or document.key.namespace, reference.name)
 
 
 def _references(spec: api.HttpRouteSpec) -> Iterable[api.BackendObjectReference]:
@@ -62,25 +150,34 @@ def _references(spec: api.HttpRouteSpec) -> Iterable[api.BackendObjectReference]
         yield from (item.request_mirror.backend_ref for item in rule.filters if item.request_mirror)
 
 
-def convert_http_route(
-    document: HttpRouteDocument, targets: tuple[Target | None, ...], granted: tuple[bool, ...]
-) -> Converted:
-    """The rules of a route. `targets` and `granted` are those of `backend_references`, in that order."""
-    names = backend_references(document)
-    referents = {name: Referent(target, may) for name, target, may in zip(names, targets, granted, strict=True)}
-    builder = _Builder(document, referents, [])
-    entries: list[tuple[RulePrecedence, Rule]] = []
-    for index, rule in enumerate(document.spec.rules):
-        filters = join_filters(rule.filters)
-        action = builder.action(index, rule, filters)
-        for place, match in enumerate(rule.matches or (api.RouteMatch(),)):
-            request = build_match(match)
-            length = len(match.path.value)
-            order = rule_precedence(document, request, index, place, path_length=length)
-            entries.append((order, _rule(document, index, rule, request, action, filters)))
-    entries.sort(key=lambda entry: entry[0])
-    rules = tuple(rule for _, rule in entries)
-    return Converted(rules, tuple(order for order, _ in entries), tuple(dict.fromkeys(builder.problems)))
+def _ignored_hostnames(document: HttpRouteDocument) -> Problem:
+    message = "hostnames have no meaning for a Service parent and are ignored there"
+    path: FieldPath = ("spec", "hostnames")
+    return problem_at(document, path, "hostnames-ignored", message, "no hostnames", severity=Severity.WARNING)
+
+
+def _parent_problem(
+    document: HttpRouteDocument,
+    path: FieldPath,
+    parent: api.ParentReference,
+    frontend: Frontend | None,
+    catalog: Catalog,
+) -> Problem | None:
+    if frontend is None:
+        namespace = parent.namespace or document.key.namespace
+        return unknown_service(
+            document, (*path, "name"), parent.name, namespace, nearest_name(parent.name, catalog.names_in(namespace))
+        )
+    if parent.port is None:
+        return http_claim_problem(document, path, frontend.host, catalog)
+    port = frontend.port(parent.port)
+    if port is None:
+        return unknown_port(document, (*path, "port"), frontend, parent.port)
+    if port.protocol is Protocol.TCP:
+        message = f"port {port.number} of {frontend.key} carries TCP, which has no HTTP rules"
+        expected = "a port whose appProtocol or name says http"
+        return problem_at(document, (*path, "port"), "not-http", message, expected)
+    return None
 
 
 def _rule(
@@ -134,81 +231,66 @@ class _Builder:
     """Builds the actions of one route; what is wrong is added to `problems`."""
 
     document: HttpRouteDocument
-    referents: dict[tuple[str, str], Referent]
+    referents: dict[ObjectKey, Referent]
     problems: list[Problem]
 
     def action(self, index: int, rule: api.RouteRule, filters: Filters) -> Action:
         if filters.redirect is not None:
             return build_redirect(filters.redirect)
-        path: tuple[PathPart, ...] = ("spec", "rules", index)
-        built = [self._backend((*path, "backendRefs", place), ref) for place, ref in enumerate(rule.backend_refs)]
-        if not built:
-            self.problems.append(
-                trouble(self.document, path, "no-backend", "the rule has no backends, so it answers 500", "backendRefs")
-            )
-        alive = any(backend.backend != NO_BACKEND for backend, _ in built)
+        path: FieldPath = ("spec", "rules", index)
+        backends = [self._backend((*path, "backendRefs", place), ref) for place, ref in enumerate(rule.backend_refs)]
+        if not backends:
+            message = "the rule has no backends, so it answers 500"
+            self.problems.append(problem_at(self.document, path, "no-backend", message, "backendRefs"))
+        alive = any(backend.backend is not None for backend in backends)
         timeouts = rule.timeouts or api.RouteTimeouts()
         return Forward(
-            backends=tuple(backend for backend, _ in built) if alive else (),
+            backends=tuple(backends) if alive else (),
             timeout=timeouts.request or None,
             retry=_retry(rule.retry, timeouts.backend_request),
             host_rewrite=filters.host,
             path_rewrite=filters.path,
             mirrors=self._mirrors(path, filters),
-            hash=next((key for _, key in built if key), None),
         )
 
-    def _backend(self, path: tuple[PathPart, ...], reference: api.BackendRef) -> tuple[WeightedBackend, HashKey | None]:
+    def _backend(self, path: FieldPath, reference: api.BackendRef) -> WeightedBackend:
         filters = join_filters(reference.filters)
-        found = self._reach(path, reference)
-        backend = WeightedBackend(
-            backend=found[0] if found else NO_BACKEND,
+        return WeightedBackend(
+            backend=self._find(path, reference),
             weight=reference.weight,
             request=filters.request,
             response=filters.response,
             host_rewrite=filters.host,
             path_rewrite=filters.path,
         )
-        return backend, found[1] if found else None
 
-    def _mirrors(self, path: tuple[PathPart, ...], filters: Filters) -> tuple[Mirror, ...]:
+    def _mirrors(self, path: FieldPath, filters: Filters) -> tuple[Mirror, ...]:
         found = [
-            (self._reach((*path, "filters", place, "requestMirror", "backendRef"), mirror.backend_ref), mirror)
+            (self._find((*path, "filters", place, "requestMirror", "backendRef"), mirror.backend_ref), mirror)
             for place, mirror in filters.mirrors
         ]
-        return tuple(Mirror(reached[0], _percent(mirror)) for reached, mirror in found if reached)
+        return tuple(Mirror(backend, _percent(mirror)) for backend, mirror in found if backend is not None)
 
-    def _reach(
-        self, path: tuple[PathPart, ...], reference: api.BackendObjectReference
-    ) -> tuple[str, HashKey | None] | None:
-        """The backend's name and hash key, or None with a problem."""
-        namespace = reference.namespace or self.document.key.namespace
-        referent = self.referents[(reference.name, namespace)]
-        what = f"Service {namespace}/{reference.name}"
-        if not referent.granted:
-            self._bad(
-                (*path, "namespace"),
-                "reference-not-granted",
-                f"{what} is in another namespace that does not allow it",
-                f"a ReferenceGrant in namespace '{namespace}' from HTTPRoute in '{self.document.key.namespace}'",
-            )
-            return None
-        target = referent.target
-        if target is None:
-            self._bad((*path, "name"), "unknown-service", f"there is no {what}", "the name of a Service")
-            return None
-        ports = ", ".join(str(port.number) for port in target.service.ports)
-        if reference.port is None:
-            self._bad(path, "missing-port", f"a reference to {what} needs a port", f"port: one of {ports}")
-            return None
-        if target.service.port(reference.port) is None:
-            self._bad((*path, "port"), "unknown-port", f"{what} has no port {reference.port}", f"one of {ports}")
-            return None
-        reached = reach(target, reference.port)
-        return reached.backend, reached.hash
-
-    def _bad(self, path: tuple[PathPart, ...], code: str, message: str, expected: str) -> None:
-        self.problems.append(trouble(self.document, path, code, message, expected))
+    def _find(self, path: FieldPath, reference: api.BackendObjectReference) -> BackendKey | None:
+        """The backend, or None with a problem."""
+        key = _service_key(self.document, reference)
+        frontend, granted, nearest = self.referents[key]
+        if not granted:
+            message = f"{key} is in another namespace that does not allow it"
+            asked = f"a ReferenceGrant in namespace '{key.namespace}' from HTTPRoute in '{self.document.key.namespace}'"
+            bad = problem_at(self.document, (*path, "namespace"), "reference-not-granted", message, asked)
+        elif frontend is None:
+            bad = unknown_service(self.document, (*path, "name"), key.name, key.namespace, nearest)
+        elif reference.port is None:
+            expected = one_of([f"port: {port.number}" for port in frontend.ports], "a port")
+            message = f"a reference to {key} needs a port"
+            bad = problem_at(self.document, path, "missing-port", message, expected)
+        elif frontend.port(reference.port) is None:
+            bad = unknown_port(self.document, (*path, "port"), frontend, reference.port)
+        else:
+            return BackendKey(frontend.host, reference.port)
+        self.problems.append(bad)
+        return None
 
 
 def _percent(mirror: api.RequestMirror) -> float:

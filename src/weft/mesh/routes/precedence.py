@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from weft.mesh.routes.converted import Converted, RulePrecedence
+from weft.mesh.routes.kind import Converted, RulePrecedence
 from weft.mesh.routes.rules import RequestMatch, Rule, TextMatch
 from weft.model.document import Document
 

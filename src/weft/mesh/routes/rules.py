@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from weft.mesh.services.service import BackendKey
 from weft.model.document import ObjectKey
 from weft.model.labels import Labels
 from weft.model.origin import Origin
@@ -72,16 +73,12 @@ class PathRewrite:
     pattern: str = ""
 
 
-NO_BACKEND = "no-backend"
-"""Stands for a destination that does not exist: its share of the requests gets the Forward's `missing_status`."""
-
-
 @dataclass(frozen=True, slots=True)
 class WeightedBackend:
-    """A destination: `backend` is the name of a Backend of the view, or NO_BACKEND. `request` and `response` are its
-    own changes."""
+    """A destination, or None for one that does not exist: its share of the requests gets the Forward's
+    `missing_status`. `request` and `response` are its own changes."""
 
-    backend: str
+    backend: BackendKey | None
     weight: int = 1
     request: HeaderChanges = NO_CHANGES
     response: HeaderChanges = NO_CHANGES
@@ -93,7 +90,7 @@ class WeightedBackend:
 class Mirror:
     """Send a copy of `percent` (0 to 100) of the requests to `backend`; its answer is dropped."""
 
-    backend: str
+    backend: BackendKey
     percent: float = 100.0
 
 
@@ -137,7 +134,7 @@ class Forward:
     """Send to one of the backends by weight. No backend, or a total weight of 0, answers 500.
 
     `timeout` covers the whole request, in seconds; None and 0 mean none. `retry` None means the safe default.
-    `missing_status` answers the share of a backend called NO_BACKEND.
+    `missing_status` answers the share of a backend that does not exist.
     """
 
     backends: tuple[WeightedBackend, ...]
@@ -146,7 +143,6 @@ class Forward:
     host_rewrite: str = ""
     path_rewrite: PathRewrite | None = None
     mirrors: tuple[Mirror, ...] = ()
-    hash: HashKey | None = None
     missing_status: int = 500
 
 
@@ -171,19 +167,6 @@ class Respond:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class HashKey:
-    """What consistent hashing looks at; exactly one of the fields. `cookie_ttl` in seconds, 0 for a session
-    cookie; None makes no cookie."""
-
-    header: str = ""
-    cookie: str = ""
-    cookie_path: str = ""
-    cookie_ttl: float | None = None
-    source_ip: bool = False
-    query: str = ""
-
-
 Action = Forward | Redirect | Respond
 
 
@@ -203,6 +186,24 @@ class Rule:
     response: HeaderChanges = NO_CHANGES
     fault: Fault | None = None
     cors: Cors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedTarget:
+    """A backend of connections, with its share of them."""
+
+    backend: BackendKey
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Layer4Route:
+    """What is done with connections whose content nobody looks at: they are divided over `backends` by weight."""
+
+    name: str
+    backends: tuple[WeightedTarget, ...]
+    origin: Origin
+    object: ObjectKey
 
 
 @dataclass(frozen=True, slots=True)

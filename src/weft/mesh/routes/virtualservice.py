@@ -1,11 +1,16 @@
-"""VirtualService: its http rules as Rules, in document order. The decoder has put old spellings into the new ones."""
+"""VirtualService: which hosts and gateways it claims, what it refers to, and its http rules in document order.
+
+The decoder has put old spellings into the new ones. https://istio.io/latest/docs/reference/config/networking/virtual-service/
+"""
 
 from __future__ import annotations
 
 import base64
 
-from weft.mesh.policies.destinationrule import Target
-from weft.mesh.routes.converted import MESH, Converted, trouble
+from weft.mesh.policies.referencegrant import Grants
+from weft.mesh.problems import problem_at
+from weft.mesh.routes.claims import http_claim_problem
+from weft.mesh.routes.kind import MESH, Claim, Claims, Converted, ParentRef, Referent, RouteKind
 from weft.mesh.routes.rules import (
     Action,
     Cors,
@@ -20,14 +25,90 @@ from weft.mesh.routes.rules import (
     TextMatch,
 )
 from weft.mesh.routes.virtualservice_forward import Destinations, build_forward, header_changes, split_host
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.references import nearest_host
 from weft.model.document import Document
-from weft.model.labels import labels_from_mapping
+from weft.model.labels import Labels, labels_from_mapping
+from weft.model.origin import FieldPath
 from weft.model.problem import Problem
 from weft.schema.kinds import virtualservice as api
 from weft.schema.rules.virtualservice import GRPC_STATUSES
 
 VirtualServiceDocument = Document[api.VirtualServiceSpec]
 EVERY_REQUEST = api.HttpMatchRequest()
+
+
+class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
+    """A VirtualService owns its hosts alone."""
+
+    kind = "VirtualService"
+    exclusive = True
+
+    def claims(self, document: VirtualServiceDocument, catalog: Catalog) -> Claims:
+        """Its hosts, if it is for sidecars."""
+        namespace = document.key.namespace
+        if MESH not in claimed_sides(document.spec, namespace):
+            return Claims()
+        claims: list[Claim] = []
+        problems: list[Problem] = []
+        for index, host in enumerate(document.spec.hosts):
+            path: FieldPath = ("spec", "hosts", index)
+            name = catalog.full_name(host, namespace)
+            bad = http_claim_problem(document, path, name, catalog)
+            if bad is None:
+                claims.append(Claim(name, 0, path))
+            else:
+                problems.append(bad)
+        return Claims(tuple(claims), tuple(problems))
+
+    def parents(self, document: VirtualServiceDocument, catalog: Catalog) -> tuple[ParentRef, ...]:
+        """Its gateways, each with all of its hosts."""
+        spec, namespace = document.spec, document.key.namespace
+        named = [(catalog.full_name(host, namespace), index) for index, host in enumerate(spec.hosts)]
+        hosts: tuple[tuple[str, FieldPath], ...] = tuple((name, ("spec", "hosts", index)) for name, index in named)
+        return tuple(
+            ParentRef(gateway_key(name, namespace), ("spec", "gateways", index), hosts)
+            for index, name in enumerate(spec.gateways)
+            if name != MESH
+        )
+
+    def referents(
+        self,
+        document: VirtualServiceDocument,
+        side: str,  # noqa: ARG002 - anybody may send to any service
+        catalog: Catalog,
+        grants: Grants,  # noqa: ARG002
+    ) -> tuple[Referent, ...]:
+        """Those of `destination_hosts`."""
+        namespace = document.key.namespace
+        return tuple(
+            (frontend := catalog.find(host, namespace), True, "" if frontend else nearest_host(host, namespace, catalog))
+            for host in destination_hosts(document)
+        )
+
+    def rules(
+        self, document: VirtualServiceDocument, port: int, side: str, referents: tuple[Referent, ...]
+    ) -> Converted:
+        """Its rules whose matches are for this port and side."""
+        found = dict(zip(destination_hosts(document), referents, strict=True))
+        destinations = Destinations(document, port, found, [], [])
+        rules = [
+            _rule(document, index, http, match, destinations)
+            for index, http in enumerate(document.spec.http)
+            for match in http.match or (EVERY_REQUEST,)
+            if _in_force(match, document.key.namespace, port, side)
+        ]
+        return Converted(
+            rules=tuple(rules),
+            precedence=tuple((index,) for index in range(len(rules))),
+            problems=tuple(dict.fromkeys(destinations.problems)),
+            subsets=tuple(dict.fromkeys(destinations.subsets)),
+        )
+
+    def selectors(self, document: VirtualServiceDocument) -> tuple[Labels, ...]:
+        """The sourceLabels of its matches."""
+        matches = [match for http in document.spec.http for match in http.match if match.source_labels]
+        return tuple({labels_from_mapping(match.source_labels): None for match in matches})
 
 
 def destination_hosts(document: VirtualServiceDocument) -> tuple[str, ...]:
@@ -38,28 +119,6 @@ def destination_hosts(document: VirtualServiceDocument) -> tuple[str, ...]:
         for destination in [*named, *([http.mirror] if http.mirror else [])]:
             hosts[destination.host] = None
     return tuple(hosts)
-
-
-def convert_virtual_service(
-    document: VirtualServiceDocument, port: int, side: str, targets: tuple[Target | None, ...]
-) -> Converted:
-    """The rules in force on a service port or gateway port.
-
-    `side` is ``mesh`` or the gateway's ``namespace/name``; `targets` are those of `destination_hosts`, in that order.
-    """
-    problems: list[Problem] = []
-    found = dict(zip(destination_hosts(document), targets, strict=True))
-    destinations = Destinations(document, port, found, problems)
-    rules: list[Rule] = []
-    for index, http in enumerate(document.spec.http):
-        matches = [
-            item for item in http.match or (EVERY_REQUEST,) if _in_force(item, document.key.namespace, port, side)
-        ]
-        if not matches:
-            continue
-        for match in matches:
-            rules.append(_rule(document, index, http, match, destinations))
-    return Converted(tuple(rules), tuple((index,) for index in range(len(rules))), tuple(dict.fromkeys(problems)))
 
 
 def _in_force(match: api.HttpMatchRequest, namespace: str, port: int, side: str) -> bool:
@@ -105,7 +164,7 @@ def _action(
         return _respond(http.direct_response)
     if not http.route:
         destinations.problems.append(
-            trouble(
+            problem_at(
                 document,
                 ("spec", "http", index),
                 "no-destination",

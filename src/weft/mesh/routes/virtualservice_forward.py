@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from weft.mesh.policies.destinationrule import Target
-from weft.mesh.routes.converted import Reached, reach, trouble
+from weft.mesh.routes.kind import Referent, SubsetUse
 from weft.mesh.routes.rules import (
-    NO_BACKEND,
     Forward,
     HeaderChanges,
     Mirror,
@@ -19,63 +16,54 @@ from weft.mesh.routes.rules import (
     Retry,
     WeightedBackend,
 )
+from weft.mesh.services.references import unknown_host, unknown_port
+from weft.mesh.services.service import BackendKey, Frontend
 from weft.model.document import Document
-from weft.model.origin import PathPart
+from weft.model.origin import FieldPath
 from weft.model.problem import Problem
 from weft.schema.kinds import virtualservice as api
 
 ISTIO_RETRY_ON = ("connect-failure", "refused-stream", "unavailable", "cancelled", "503")
 _HOST_HEADERS = ("host", ":authority")
+_EFFECT = "; requests sent there get 503"
 
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """The destinations of one document on one port, by host as written; what is wrong is added to `problems`."""
+    """The destinations of one document on one port, by host as written; what is wrong is added to `problems`, the
+    subsets sent to to `subsets`."""
 
     document: Document[api.VirtualServiceSpec]
     port: int
-    targets: Mapping[str, Target | None]
+    referents: Mapping[str, Referent]
     problems: list[Problem]
+    subsets: list[SubsetUse]
 
-    def find(self, destination: api.Destination, path: tuple[PathPart, ...]) -> Reached | None:
+    def find(self, destination: api.Destination, path: FieldPath) -> BackendKey | None:
         """The destination, or None with a problem that says why there is none."""
-        target = self.targets[destination.host]
-        if target is None:
-            self._missing(path, "host", "unknown-host", f"no service is called '{destination.host}'", "")
-            return None
-        if destination.subset and target.subset(destination.subset) is None:
-            names = [item.name for item in target.rule.spec.subsets] if target.rule else []
-            message = f"service '{target.service.host}' has no subset '{destination.subset}'"
-            nearest = next(iter(difflib.get_close_matches(destination.subset, names, 1)), "")
-            expected = f"one of {', '.join(names)}" if names else "a DestinationRule of that host with this subset"
-            self._missing(path, "subset", "unknown-subset", message, expected, nearest)
-            return None
-        port = self._port(destination, target)
-        if port is None:
-            ports = ", ".join(str(port.number) for port in target.service.ports)
-            asked = f"{destination.port.number}" if destination.port else f"{self.port}"
-            message = f"service '{target.service.host}' has no port {asked}"
-            self._missing(path, "port", "unknown-port", message, f"one of {ports}" if ports else "a port")
-            return None
-        return reach(target, port, destination.subset)
-
-    def _port(self, destination: api.Destination, target: Target) -> int | None:
-        ports = target.service.ports
-        if destination.port is not None:
-            return destination.port.number if target.service.port(destination.port.number) else None
-        if len(ports) == 1:
-            return ports[0].number
-        return self.port if target.service.port(self.port) else None
-
-    def _missing(
-        self, path: tuple[PathPart, ...], field: str, code: str, message: str, expected: str, nearest: str = ""
-    ) -> None:
-        known = expected or "the name of a Service"
-        self.problems.append(
-            trouble(
-                self.document, (*path, field), code, f"{message}; requests sent there get 503", known, nearest=nearest
+        frontend, _, nearest = self.referents[destination.host]
+        if frontend is None:
+            self.problems.append(
+                unknown_host(self.document, (*path, "host"), destination.host, nearest, _EFFECT)
             )
-        )
+            return None
+        port = self._port(destination, frontend)
+        if port is None:
+            asked = destination.port.number if destination.port else self.port
+            where = (*path, "port", "number") if destination.port else (*path, "port")
+            self.problems.append(unknown_port(self.document, where, frontend, asked, _EFFECT))
+            return None
+        key = BackendKey(frontend.host, port, destination.subset)
+        if destination.subset:
+            self.subsets.append(SubsetUse(key, (*path, "subset")))
+        return key
+
+    def _port(self, destination: api.Destination, frontend: Frontend) -> int | None:
+        if destination.port is not None:
+            return destination.port.number if frontend.port(destination.port.number) else None
+        if len(frontend.ports) == 1:
+            return frontend.ports[0].number
+        return self.port if frontend.port(self.port) else None
 
 
 def header_changes(operations: api.HeaderOperations) -> HeaderChanges:
@@ -102,7 +90,7 @@ def build_forward(
     destinations: Destinations, index: int, http: api.HttpRoute, match: RequestMatch
 ) -> Forward | Respond:
     """Where rule `index` sends requests. A destination that does not exist answers 503 for its share."""
-    path: tuple[PathPart, ...] = ("spec", "http", index)
+    path: FieldPath = ("spec", "http", index)
     reached = [
         destinations.find(item.destination, (*path, "route", place, "destination"))
         for place, item in enumerate(http.route)
@@ -121,15 +109,14 @@ def build_forward(
         host_rewrite=rewrite.authority or host,
         path_rewrite=_path_rewrite(rewrite, match),
         mirrors=mirrors,
-        hash=next((found.hash for found in reached if found and found.hash), None),
         missing_status=503,
     )
 
 
-def _backend(item: api.HttpRouteDestination, found: Reached | None, alone: bool) -> WeightedBackend:
+def _backend(item: api.HttpRouteDestination, found: BackendKey | None, alone: bool) -> WeightedBackend:
     host, request = split_host(header_changes(item.headers.request))
     return WeightedBackend(
-        backend=found.backend if found else NO_BACKEND,
+        backend=found,
         weight=1 if alone else item.weight,
         request=request,
         response=header_changes(item.headers.response),
@@ -160,8 +147,8 @@ def _retry(retries: api.HttpRetry | None) -> Retry | None:
     )
 
 
-def _mirrors(destinations: Destinations, path: tuple[PathPart, ...], http: api.HttpRoute) -> tuple[Mirror, ...]:
-    wanted: list[tuple[api.Destination, float, tuple[PathPart, ...]]] = []
+def _mirrors(destinations: Destinations, path: FieldPath, http: api.HttpRoute) -> tuple[Mirror, ...]:
+    wanted: list[tuple[api.Destination, float, FieldPath]] = []
     if http.mirror is not None:
         share = http.mirror_percentage.value if http.mirror_percentage else 100.0
         wanted.append((http.mirror, share, (*path, "mirror")))
@@ -169,4 +156,4 @@ def _mirrors(destinations: Destinations, path: tuple[PathPart, ...], http: api.H
         share = item.percentage.value if item.percentage else 100.0
         wanted.append((item.destination, share, (*path, "mirrors", place, "destination")))
     found = [(destinations.find(destination, where), share) for destination, share, where in wanted]
-    return tuple(Mirror(reached.backend, share) for reached, share in found if reached is not None)
+    return tuple(Mirror(backend, share) for backend, share in found if backend is not None)

@@ -3,99 +3,153 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from dataclasses import dataclass
 
 from weft.mesh.memo import Memo
-from weft.mesh.policies.destinationrule import Target
-from weft.mesh.routes.rules import NO_BACKEND, Forward, Rule
-from weft.mesh.services.service import Backend, Endpoint, EndpointSet, Protocol, Service, TrafficPolicy, backend_name
-from weft.mesh.services.targets import Targets
+from weft.mesh.policies.destinationrule import DestinationRules, RuleDocument, rule_origins, subset_labels, traffic_policy
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.endpoints import Services
+from weft.mesh.services.service import (
+    Backend,
+    BackendKey,
+    Endpoint,
+    EndpointSet,
+    Frontend,
+    FrontendPort,
+    Location,
+    MutualTls,
+    PerEndpoint,
+    Plaintext,
+    Resolution,
+    Service,
+    Target,
+    TrafficPolicy,
+    Transport,
+)
 from weft.model.identity import SpiffeId
-from weft.model.labels import Labels
 
-Tls = Literal["all", "none", "mixed"]
-ServiceIndex = Mapping[str, Service]
-
-
-def backends_of_rules(rules: Iterable[Rule]) -> set[str]:
-    """The names of all backends the rules send requests or copies to."""
-    found: set[str] = set()
-    for rule in rules:
-        if isinstance(rule.action, Forward):
-            found.update(item.backend for item in rule.action.backends)
-            found.update(item.backend for item in rule.action.mirrors)
-    found.discard(NO_BACKEND)
-    return found
+Subsets = Mapping[str, tuple[str, ...]]
+"""The subsets that rules send to, by full name of the service."""
+EMPTY: tuple[str, ...] = ()
 
 
-def parts_of_backend(name: str) -> tuple[str, int, str]:
-    """(host, port, subset) of a backend's name."""
-    _, port, subset, host = name.split("|", 3)
-    return host, int(port), subset
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """Every backend of the mesh as callers without DestinationRules of their own use it. Compared by identity."""
+
+    all: tuple[Target, ...]
+    by_key: Mapping[BackendKey, Target]
 
 
-def build_backends(
-    memo: Memo, names: Iterable[str], targets: Targets, services: ServiceIndex
-) -> tuple[tuple[Backend, ...], tuple[EndpointSet, ...]]:
-    """The backends of these names, sorted, and the endpoints of those that have any."""
-    backends: list[Backend] = []
-    endpoints: list[EndpointSet] = []
-    for name in sorted(names):
-        host, port, subset = parts_of_backend(name)
-        backend, members = memo(build_backend, memo, services[host], targets.by_host[host], port, subset)
-        backends.append(backend)
-        if members is not None:
-            endpoints.append(members)
-    return memo.same(backends), memo.same(endpoints)
+@dataclass(frozen=True, slots=True, eq=False)
+class CallerTargets:
+    """The backends as the callers of some namespaces use them: those of `base`, but for `own`."""
+
+    base: Targets
+    own: Mapping[BackendKey, Target]
+
+    def get(self, key: BackendKey) -> Target | None:
+        """The target of a key, if the mesh has one."""
+        return self.own.get(key) or self.base.by_key.get(key)
 
 
-def build_backend(
-    memo: Memo, service: Service, target: Target, port: int, subset: str
-) -> tuple[Backend, EndpointSet | None]:
-    """One backend with its endpoints. The Backend stays the same object while only endpoints come and go."""
-    found = service.port(port)
-    members = found.endpoints if found else ()
-    labels = target.subset_labels(subset)
-    if labels:
-        members = tuple(endpoint for endpoint in members if _carries(endpoint.labels, labels))
-    identities = tuple(sorted({endpoint.identity for endpoint in members}))
-    policy = memo(policy_of, target, port, subset)
-    tls = _tls(members, policy, external=bool(service.external_name))
-    backend = memo(_backend, target, port, subset, policy, identities, tls)
-    return backend, None if service.external_name else EndpointSet(backend.name, members)
+def build_targets(
+    services: Services, memo: Memo, catalog: Catalog, rules: DestinationRules, subsets: Subsets
+) -> Targets:
+    """All backends: each port of each service, and of each subset that a rule sends to."""
+    found = memo.rows(rule_in_force, (catalog.frontends,), rules, "")
+    wanted = [subsets.get(frontend.host, EMPTY) for frontend in catalog.frontends]
+    rows = memo.rows(build_service_targets, (services.all, found, wanted))
+    targets = tuple([target for row in rows for target in row])
+    return Targets(targets, memo.table(_by_key, targets))
 
 
-def policy_of(target: Target, port: int, subset: str) -> TrafficPolicy:
-    """The policy of a port of a target or of its subset."""
-    return target.policy(port, subset)
+def build_caller_targets(
+    base: Targets, memo: Memo, services: Services, rules: DestinationRules, subsets: Subsets, caller: str
+) -> CallerTargets:
+    """The backends for callers in namespace `caller`, whose own DestinationRules come first."""
+    own: dict[BackendKey, Target] = {}
+    for host in rules.hosts_of(caller, services.by_host):
+        service = services.by_host[host]
+        rule = rules.find(caller, service.frontend)
+        if rule is not rules.find("", service.frontend):
+            made = memo(build_service_targets, memo, service, rule, subsets.get(host, EMPTY))
+            own.update((target.backend.key, target) for target in made)
+    return CallerTargets(base, own)
 
 
-def _carries(labels: Labels, wanted: Labels) -> bool:
-    return set(wanted) <= set(labels)
+def rule_in_force(_memo: Memo, frontend: Frontend, rules: DestinationRules, caller: str) -> RuleDocument | None:
+    """The DestinationRule for callers in namespace `caller` (empty: one without rules)."""
+    return rules.find(caller, frontend)
 
 
-def _tls(members: tuple[Endpoint, ...], policy: TrafficPolicy, *, external: bool) -> Tls:
-    if external or policy.mutual_tls is False:
-        return "none"
-    capable = sum(endpoint.mutual_tls for endpoint in members)
-    if policy.mutual_tls or capable == len(members):
-        return "all"
-    return "mixed" if capable else "none"
+def build_service_targets(
+    memo: Memo, service: Service, rule: RuleDocument | None, subsets: tuple[str, ...]
+) -> tuple[Target, ...]:
+    """The backends of one service. A Backend stays the same object while only endpoints come and go."""
+    return tuple(
+        [
+            build_target(memo, service.frontend, port, endpoints, rule, subset)
+            for port, endpoints in service.ports()
+            for subset in ("", *subsets)
+        ]
+    )
+
+
+def build_target(
+    memo: Memo,
+    frontend: Frontend,
+    port: FrontendPort,
+    endpoints: tuple[Endpoint, ...],
+    rule: RuleDocument | None,
+    subset: str,
+) -> Target:
+    """One backend with its endpoints. A subset that no DestinationRule in force defines has none."""
+    key = BackendKey(frontend.host, port.number, subset)
+    if subset:
+        labels = subset_labels(rule, subset)
+        wanted = None if labels is None else set(labels)
+        endpoints = () if wanted is None else tuple([one for one in endpoints if wanted <= set(one.labels)])
+    policy = memo(traffic_policy, rule, port.number, subset)
+    identities = tuple(sorted({endpoint.identity for endpoint in endpoints}))
+    protection = _protection(frontend, policy, endpoints)
+    backend = memo(_backend, frontend, port, subset, rule, policy, identities, protection)
+    return Target(backend, None if backend.address else EndpointSet(key, endpoints))
 
 
 def _backend(
-    target: Target, port: int, subset: str, policy: TrafficPolicy, identities: tuple[SpiffeId, ...], tls: Tls
+    frontend: Frontend,
+    port: FrontendPort,
+    subset: str,
+    rule: RuleDocument | None,
+    policy: TrafficPolicy,
+    identities: tuple[SpiffeId, ...],
+    protection: type[Transport],
 ) -> Backend:
-    found = target.service.port(port)
+    mutual = MutualTls(identities)
+    transports: dict[type[Transport], Transport] = {
+        Plaintext: Plaintext(), MutualTls: mutual, PerEndpoint: PerEndpoint(mutual)
+    }
     return Backend(
-        name=backend_name(target.service.host, port, subset),
-        host=target.service.host,
-        port=port,
-        subset=subset,
-        protocol=found.protocol if found else Protocol.AUTO,
+        key=BackendKey(frontend.host, port.number, subset),
+        protocol=port.protocol,
         policy=policy,
-        identities=identities,
-        tls=tls,
-        origins=target.origins(subset),
-        external_name=target.service.external_name,
+        transport=transports[protection],
+        object=frontend.key,
+        origins=(frontend.origin, *rule_origins(rule, subset)),
+        address=frontend.address if frontend.resolution is Resolution.DNS else "",
     )
+
+
+def _protection(frontend: Frontend, policy: TrafficPolicy, endpoints: tuple[Endpoint, ...]) -> type[Transport]:
+    """How connections are protected: as the policy says, otherwise as the endpoints accept it."""
+    if frontend.location is Location.OUTSIDE or policy.mutual_tls is False:
+        return Plaintext
+    capable = sum([endpoint.mutual_tls for endpoint in endpoints])
+    if policy.mutual_tls or capable == len(endpoints):
+        return MutualTls
+    return PerEndpoint if capable else Plaintext
+
+
+def _by_key(target: Target) -> Iterable[tuple[BackendKey, Target]]:
+    return ((target.backend.key, target),)

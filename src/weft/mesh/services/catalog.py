@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+from weft.mesh.memo import Memo
+from weft.mesh.problems import problem_at
 from weft.mesh.services.hosts import host_candidates, service_host
-from weft.mesh.services.service import Protocol, Service, ServicePort
+from weft.mesh.services.service import Frontend, FrontendPort, Location, Protocol, Resolution
 from weft.model.document import Document
-from weft.model.labels import Labels
+from weft.model.labels import Labels, labels_from_mapping, selects
 from weft.model.problem import Problem, Severity
 from weft.schema.kinds.core import ServicePortSpec, ServiceSpec
 
 ServiceDocument = Document[ServiceSpec]
-Handle = tuple[str, tuple[str, str]]
-"""A namespace and one label: everything a service of that handle selects carries the label."""
+SelectorKey = tuple[str, tuple[str, str]]
+"""A namespace and one label: everything that a service of that key selects carries the label."""
 
 _HTTP2 = ("http2", "grpc", "h2c", "grpc-web")
 _TCP = ("tcp", "https", "tls", "mongo", "mysql", "redis", "postgres", "postgresql")
@@ -28,45 +29,87 @@ _APP_PROTOCOLS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Catalog:
-    """Services by full name; `documents` are theirs, in the same order. Compared by identity."""
+    """All frontends, sorted by namespace and name, and by full name; `documents` are theirs in the same order.
 
-    services: Mapping[str, Service]
-    documents: Mapping[str, ServiceDocument]
+    `selected_labels` are the label names that selector keys use. Compared by identity.
+    """
+
+    documents: tuple[ServiceDocument, ...]
+    frontends: tuple[Frontend, ...]
+    by_host: Mapping[str, Frontend]
+    by_selector: Mapping[SelectorKey, tuple[Frontend, ...]]
+    by_namespace: Mapping[str, tuple[Frontend, ...]]
+    selected_labels: tuple[str, ...]
     problems: tuple[Problem, ...] = ()
-    by_handle: Mapping[Handle, tuple[ServiceDocument, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def full_name(self, host: str, namespace: str) -> str:
         """What `host` means in a document of `namespace`; the literal name if no service has any of its readings."""
         candidates = host_candidates(host, namespace)
-        return next((name for name in candidates if name in self.services), candidates[0])
+        return next((name for name in candidates if name in self.by_host), candidates[0])
 
-    def find(self, host: str, namespace: str) -> Service | None:
+    def find(self, host: str, namespace: str) -> Frontend | None:
         """The service that `host` names in a document of `namespace`."""
-        return self.services.get(self.full_name(host, namespace))
+        return self.by_host.get(self.full_name(host, namespace))
 
-    def named(self, name: str, namespace: str) -> Service | None:
+    def named(self, name: str, namespace: str) -> Frontend | None:
         """The service `namespace`/`name`."""
-        return self.services.get(service_host(name, namespace))
+        return self.by_host.get(service_host(name, namespace))
 
-    def documents_for(self, namespace: str, labels: Labels) -> tuple[ServiceDocument, ...]:
-        """Services of a namespace, among them all that select a workload with these labels."""
-        found: list[ServiceDocument] = []
+    def names_in(self, namespace: str) -> tuple[str, ...]:
+        """The names of a namespace's services."""
+        return tuple(frontend.name for frontend in self.by_namespace.get(namespace, ()))
+
+    def selecting(self, namespace: str, labels: Labels) -> tuple[Frontend, ...]:
+        """The services of a namespace that select a workload with these labels."""
+        found: list[Frontend] = []
         for pair in labels:
-            found += self.by_handle.get((namespace, pair), ())
+            candidates = self.by_selector.get((namespace, pair), ())
+            found += [frontend for frontend in candidates if selects(frontend.selector, labels)]
         return tuple(found)
 
 
-def selector_handle(document: ServiceDocument) -> Handle | None:
-    """The handle of a service: its ``app`` label or else its first; None if it selects nothing."""
-    selector = document.spec.selector
-    if not selector or document.spec.type == "ExternalName":
-        return None
-    return (document.key.namespace, ("app", selector["app"]) if "app" in selector else min(selector.items()))
+def selector_keys(frontend: Frontend) -> tuple[SelectorKey, ...]:
+    """The one key of a service: its ``app`` label or else its first; nothing if it selects nothing."""
+    if not frontend.selector:
+        return ()
+    pair = next((pair for pair in frontend.selector if pair[0] == "app"), frontend.selector[0])
+    return ((frontend.namespace, pair),)
 
 
-def selector_handles(documents: tuple[ServiceDocument, ...]) -> tuple[Handle | None, ...]:
-    """`selector_handle` of each."""
-    return tuple(selector_handle(document) for document in documents)
+def build_catalog(documents: tuple[ServiceDocument, ...], memo: Memo) -> Catalog:
+    """All services of `documents`, which are sorted by namespace and name."""
+    frontends = memo.rows(build_frontend, (documents,))
+    by_selector = memo.groups(selector_keys, _name, frontends)
+    return Catalog(
+        documents=documents,
+        frontends=frontends,
+        by_host=memo.table(_by_host, frontends),
+        by_selector=by_selector,
+        by_namespace=memo.groups(_namespaces, _name, frontends),
+        selected_labels=tuple(sorted({pair[0] for _, pair in by_selector})),
+        problems=tuple(problem for found in memo.rows(service_problems, (documents,)) for problem in found),
+    )
+
+
+def build_frontend(_memo: Memo, document: ServiceDocument) -> Frontend:
+    """A service as callers name it: ports and protocols, no endpoints."""
+    spec, key = document.spec, document.key
+    external = spec.type == "ExternalName"
+    return Frontend(
+        key=key,
+        host=service_host(key.name, key.namespace),
+        ports=tuple(
+            FrontendPort(
+                port.port, port.name, protocol_of_port(port), port.port if port.target_port is None else port.target_port
+            )
+            for port in spec.ports
+        ),
+        origin=document.origin,
+        resolution=Resolution.DNS if external else Resolution.WORKLOADS,
+        location=Location.OUTSIDE if external else Location.MESH,
+        selector=() if external else labels_from_mapping(spec.selector),
+        address=spec.external_name if external else "",
+    )
 
 
 def protocol_of_port(port: ServicePortSpec) -> Protocol:
@@ -87,62 +130,25 @@ def _protocol_of_word(word: str) -> Protocol:
     return Protocol.TCP if word in _TCP else Protocol.AUTO
 
 
-def build_frontend(document: ServiceDocument) -> Service:
-    """A service as callers name it: ports and protocols, no endpoints."""
-    spec = document.spec
-    ports = tuple(ServicePort(port.port, port.name, protocol_of_port(port), ()) for port in spec.ports)
-    return Service(
-        name=document.key.name,
-        namespace=document.key.namespace,
-        host=service_host(document.key.name, document.key.namespace),
-        ports=ports,
-        origin=document.origin,
-        external_name=spec.external_name if spec.type == "ExternalName" else "",
+def _name(frontend: Frontend) -> tuple[str, str]:
+    return (frontend.namespace, frontend.name)
+
+
+def _namespaces(frontend: Frontend) -> tuple[str, ...]:
+    return (frontend.namespace,)
+
+
+def _by_host(frontend: Frontend) -> Iterable[tuple[str, Frontend]]:
+    return ((frontend.host, frontend),)
+
+
+def service_problems(_memo: Memo, document: ServiceDocument) -> tuple[Problem, ...]:
+    """What is wrong with a Service alone."""
+    if document.spec.ports:
+        return ()
+    message = "the service has no ports, so nothing can call it through the mesh"
+    return (
+        problem_at(
+            document, ("spec", "ports"), "no-ports", message, "at least one port", severity=Severity.WARNING
+        ),
     )
-
-
-def build_catalog(documents: tuple[ServiceDocument, ...], frontends: tuple[Service, ...]) -> Catalog:
-    """All services; `frontends` are those of `documents` in the same order."""
-    problems: list[Problem] = []
-    by_handle: dict[Handle, list[ServiceDocument]] = {}
-    for document in documents:
-        handle = selector_handle(document)
-        if handle is not None:
-            by_handle.setdefault(handle, []).append(document)
-        problems += _service_problems(document)
-    return Catalog(
-        services=MappingProxyType({service.host: service for service in frontends}),
-        documents=MappingProxyType({s.host: d for d, s in zip(documents, frontends, strict=True)}),
-        problems=tuple(problems),
-        by_handle=MappingProxyType({handle: tuple(found) for handle, found in by_handle.items()}),
-    )
-
-
-def _service_problems(document: ServiceDocument) -> list[Problem]:
-    spec, found = document.spec, []
-    if not spec.ports:
-        found.append(
-            Problem(
-                Severity.WARNING,
-                "no-ports",
-                "the service has no ports, so nothing can call it through the mesh",
-                document.origin,
-                document.key,
-                "spec.ports",
-                "at least one port",
-            )
-        )
-    for index, port in enumerate(spec.ports):
-        if isinstance(port.target_port, str):
-            found.append(
-                Problem(
-                    Severity.ERROR,
-                    "named-target-port",
-                    f"target port '{port.target_port}' is a container port's name, and there are no containers here",
-                    document.at("spec", "ports", index, "targetPort"),
-                    document.key,
-                    f"spec.ports[{index}].targetPort",
-                    "the number of the port that the application serves",
-                )
-            )
-    return found

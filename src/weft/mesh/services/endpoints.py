@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from weft.mesh.memo import Memo
 from weft.mesh.policies.peerauthentication import PeerPolicies, PeerPolicy
-from weft.mesh.services.catalog import Handle, ServiceDocument, selector_handles
-from weft.mesh.services.service import Endpoint, Health, MutualTlsMode, Service
+from weft.mesh.problems import problem_at
+from weft.mesh.services.catalog import Catalog, SelectorKey, ServiceDocument, selector_keys
+from weft.mesh.services.service import Endpoint, Frontend, Health, MutualTlsMode, Service
 from weft.model.identity import SpiffeId
-from weft.model.labels import Labels, labels_from_mapping, selects
+from weft.model.labels import selects
 from weft.model.problem import Problem, Severity
-from weft.model.workload import Workload, WorkloadState
+from weft.model.workload import Workload, WorkloadPort, WorkloadState
 
 _HEALTH = {
     WorkloadState.HEALTHY: Health.HEALTHY,
     WorkloadState.UNHEALTHY: Health.UNHEALTHY,
     WorkloadState.DRAINING: Health.DRAINING,
 }
-
-
-def index_workloads(workloads: Iterable[Workload], handles: Iterable[Handle | None]) -> dict[Handle, list[Workload]]:
-    """The workloads (no gateways) under each handle, in the order given. One pass over the workloads."""
-    found: dict[Handle, list[Workload]] = {handle: [] for handle in handles if handle}
-    keys = {handle[1][0] for handle in found}
-    for workload in workloads:
-        if workload.gateway is not None:
-            continue
-        namespace = workload.namespace
-        for pair in workload.labels:
-            if pair[0] in keys and (group := found.get((namespace, pair))) is not None:
-                group.append(workload)
-    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,60 +30,91 @@ class Served:
     problems: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Services:
+    """Every service with its endpoints, in the order of the catalog, and by full name."""
+
+    all: tuple[Service, ...]
+    by_host: Mapping[str, Service]
+    problems: tuple[Problem, ...]
+
+
 def build_services(
-    memo: Memo,
-    documents: tuple[ServiceDocument, ...],
-    frontends: tuple[Service, ...],
-    workloads: tuple[Workload, ...],
-    peers: PeerPolicies,
-    trust_domain: str,
-) -> tuple[tuple[Service, ...], tuple[Problem, ...]]:
-    """Every service with its endpoints, in the order of `documents`, and what is wrong."""
-    handles = memo.over(selector_handles, documents)
-    index = index_workloads(workloads, handles)
-    services: list[Service] = []
-    problems: list[Problem] = []
-    for document, frontend, handle in zip(documents, frontends, handles, strict=True):
-        candidates = index[handle] if handle is not None else ()
-        if not candidates:
-            services.append(frontend)
-            continue
-        policy = peers.of(frontend.namespace)
-        served = memo.over(build_service, candidates, memo, document, frontend, policy, trust_domain)
-        services.append(served.service)
-        problems += served.problems
-    return tuple(services), tuple(problems)
+    memo: Memo, catalog: Catalog, workloads: tuple[Workload, ...], peers: PeerPolicies, trust_domain: str
+) -> Services:
+    """Every service with its endpoints. A workload that changes costs its services, not all of them."""
+    selected = memo.groups(_keys_of_workload, _name, workloads, catalog.selected_labels)
+    keys = memo.rows(_key_of_frontend, (catalog.frontends,))
+    candidates = [selected.get(key, ()) if key is not None else () for key in keys]
+    policies = [peers.of(frontend.namespace) for frontend in catalog.frontends]
+    served = memo.rows(
+        build_service, (catalog.documents, catalog.frontends, candidates, policies), trust_domain
+    )
+    return memo.over(_services, served, memo)
+
+
+def _services(served: tuple[Served, ...], memo: Memo) -> Services:
+    services = tuple([one.service for one in served])
+    problems = tuple([problem for one in served if one.problems for problem in one.problems])
+    return Services(services, memo.table(_by_host, services), problems)
+
+
+def _by_host(service: Service) -> Iterable[tuple[str, Service]]:
+    return ((service.frontend.host, service),)
+
+
+def _keys_of_workload(workload: Workload, labels: tuple[str, ...]) -> tuple[SelectorKey, ...]:
+    """Where services may look for it. Gateways stand behind no service."""
+    if workload.gateway is not None:
+        return ()
+    return tuple([(workload.namespace, pair) for pair in workload.labels if pair[0] in labels])
+
+
+def _name(workload: Workload) -> tuple[str, str]:
+    return (workload.namespace, workload.name)
+
+
+def _key_of_frontend(_memo: Memo, frontend: Frontend) -> SelectorKey | None:
+    return next(iter(selector_keys(frontend)), None)
 
 
 def build_service(
-    candidates: tuple[Workload, ...],
     memo: Memo,
     document: ServiceDocument,
-    frontend: Service,
+    frontend: Frontend,
+    candidates: tuple[Workload, ...],
     peers: PeerPolicy,
     trust_domain: str,
 ) -> Served:
-    """`frontend` with the endpoints of those `candidates` that the service selects, in order of their names."""
-    selector: Labels = labels_from_mapping(document.spec.selector)
-    selected = sorted((item for item in candidates if selects(selector, item.labels)), key=lambda item: item.name)
-    chosen = [item for item in selected if item.state in _HEALTH]
-    ports = []
-    for port, spec in zip(frontend.ports, document.spec.ports, strict=True):
-        target = port.number if spec.target_port is None else spec.target_port
-        found = (build_endpoint(memo, item, target, peers, trust_domain) for item in chosen)
-        endpoints = tuple(endpoint for endpoint in found if endpoint is not None)
-        ports.append(replace(port, endpoints=endpoints))
-    service = replace(frontend, ports=tuple(ports)) if chosen else frontend
-    return Served(service, tuple(target_port_problems(document, selected)))
+    """`frontend` with the endpoints of those `candidates` that it selects, in order of their names."""
+    selected = [workload for workload in candidates if selects(frontend.selector, workload.labels)]
+    chosen = [workload for workload in selected if workload.state in _HEALTH]
+    if not selected:
+        return Served(Service(frontend))
+    endpoints = tuple(
+        [
+            tuple(
+                [
+                    memo(build_endpoint, memo, workload, served, peers, trust_domain)
+                    for workload in chosen
+                    if (served := served_port(workload, port.target)) is not None
+                ]
+            )
+            for port in frontend.ports
+        ]
+    )
+    return Served(Service(frontend, endpoints), tuple(_target_problems(document, frontend, selected)))
+
+
+def served_port(workload: Workload, target: int | str) -> WorkloadPort | None:
+    """The port of a workload that a service's `target` means."""
+    return next((port for port in workload.ports if port.port == target), None)
 
 
 def build_endpoint(
-    memo: Memo, workload: Workload, target: int | str, peers: PeerPolicy, trust_domain: str
-) -> Endpoint | None:
-    """The endpoint of a workload for a target port, or None if it has no such port."""
-    port = next((port for port in workload.ports if port.port == target), None)
-    if port is None:
-        return None
+    memo: Memo, workload: Workload, port: WorkloadPort, peers: PeerPolicy, trust_domain: str
+) -> Endpoint:
+    """The endpoint of a workload's port."""
     return Endpoint(
         workload=workload.proxy,
         address=port.inbound,
@@ -107,22 +125,15 @@ def build_endpoint(
     )
 
 
-def target_port_problems(document: ServiceDocument, selected: Sequence[Workload]) -> list[Problem]:
+def _target_problems(document: ServiceDocument, frontend: Frontend, selected: Sequence[Workload]) -> list[Problem]:
     """Ports of a service that none of the workloads it selects serves."""
-    served = {port.port for item in selected for port in item.ports}
+    served = {port.port for workload in selected for port in workload.ports}
     found: list[Problem] = []
-    for index, port in enumerate(document.spec.ports):
-        target = port.port if port.target_port is None else port.target_port
-        if selected and isinstance(target, int) and target not in served:
-            found.append(
-                Problem(
-                    Severity.WARNING,
-                    "target-port-not-served",
-                    f"none of the workloads it selects serves port {target}",
-                    document.at("spec", "ports", index),
-                    document.key,
-                    f"spec.ports[{index}].targetPort",
-                    f"one of {', '.join(map(str, sorted(served)))}" if served else "a workload run with --port",
-                )
-            )
+    for index, port in enumerate(frontend.ports):
+        if not any(served_port(workload, port.target) for workload in selected):
+            expected = f"one of {', '.join(map(str, sorted(served)))}" if served else "a workload run with --port"
+            message = f"none of the workloads it selects serves port {port.target}"
+            path = ("spec", "ports", index, "targetPort")
+            code = "target-port-not-served"
+            found.append(problem_at(document, path, code, message, expected, severity=Severity.WARNING))
     return found

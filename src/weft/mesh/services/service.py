@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from weft.mesh.routes.rules import HashKey
+from weft.model.document import ObjectKey
 from weft.model.identity import SpiffeId
 from weft.model.labels import Labels
 from weft.model.origin import Origin
@@ -40,6 +41,66 @@ class MutualTlsMode(enum.StrEnum):
     DISABLE = "disable"
 
 
+class Resolution(enum.StrEnum):
+    """How the addresses behind a frontend are found: registered workloads, or DNS at each caller."""
+
+    WORKLOADS = "workloads"
+    DNS = "dns"
+
+
+class Location(enum.StrEnum):
+    """Whether what is behind a frontend has proxies of the mesh."""
+
+    MESH = "mesh"
+    OUTSIDE = "outside"
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendPort:
+    """A port callers name. `target` is the workload's port behind it: a number, or the name of one."""
+
+    number: int
+    name: str
+    protocol: Protocol
+    target: int | str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frontend:
+    """A service as callers name it, without what is behind it. Compared by identity.
+
+    `host` is its full name (``NAME.NAMESPACE.svc.cluster.local``), `key` the object that declares it, `selector` the
+    labels of its workloads, `address` the DNS name where `resolution` is DNS.
+    """
+
+    key: ObjectKey
+    host: str
+    ports: tuple[FrontendPort, ...]
+    origin: Origin
+    resolution: Resolution = Resolution.WORKLOADS
+    location: Location = Location.MESH
+    selector: Labels = ()
+    address: str = ""
+
+    @property
+    def name(self) -> str:
+        """The short name, which callers of its own namespace may use."""
+        return self.key.name
+
+    @property
+    def namespace(self) -> str:
+        """The namespace it belongs to."""
+        return self.key.namespace
+
+    def port(self, number: int) -> FrontendPort | None:
+        """The port with this number."""
+        return next((port for port in self.ports if port.number == number), None)
+
+    def port_numbers(self) -> str:
+        """The ports as people list them."""
+        return ", ".join(str(port.number) for port in self.ports)
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One instance behind a service port. `mutual_tls` says whether its proxy accepts mutual TLS."""
@@ -52,38 +113,44 @@ class Endpoint:
     mutual_tls: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ServicePort:
-    """One port of a service."""
-
-    number: int
-    name: str
-    protocol: Protocol
-    endpoints: tuple[Endpoint, ...]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Service:
-    """One service. `host` is its full name, ``NAME.NAMESPACE.svc.cluster.local``."""
+    """A frontend and the endpoints of each of its ports, in the order of its ports. Compared by identity."""
 
-    name: str
-    namespace: str
-    host: str
-    ports: tuple[ServicePort, ...]
-    origin: Origin
-    external_name: str = ""
+    frontend: Frontend
+    endpoints: tuple[tuple[Endpoint, ...], ...] = ()
 
-    def port(self, number: int) -> ServicePort | None:
-        """The port with this number."""
-        return next((port for port in self.ports if port.number == number), None)
+    @property
+    def host(self) -> str:
+        """The full name."""
+        return self.frontend.host
+
+    def ports(self) -> Iterator[tuple[FrontendPort, tuple[Endpoint, ...]]]:
+        """Each port with its endpoints."""
+        return zip(self.frontend.ports, self.endpoints or [()] * len(self.frontend.ports), strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class HashKey:
+    """What consistent hashing looks at; exactly one of the fields. `cookie_ttl` in seconds, 0 for a session
+    cookie; None makes no cookie."""
+
+    header: str = ""
+    cookie: str = ""
+    cookie_path: str = ""
+    cookie_ttl: float | None = None
+    source_ip: bool = False
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Balancing:
-    """How an endpoint is chosen. `table_size` is the ring's minimum size or the Maglev table's size (0: default)."""
+    """How an endpoint is chosen. `table_size` is the ring's minimum size or the Maglev table's size (0: default);
+    `hash` is what these two look at."""
 
     algorithm: Literal["round-robin", "least-request", "random", "ring-hash", "maglev"] = "least-request"
     table_size: int = 0
+    hash: HashKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,38 +195,68 @@ class TrafficPolicy:
     limits: ConnectionLimits = ConnectionLimits()
     ejection: Ejection | None = None
     mutual_tls: bool | None = None
-    hash: HashKey | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BackendKey:
+    """Which backend: a port of a service, or of one of its subsets."""
+
+    host: str
+    port: int
+    subset: str = ""
 
 
 @dataclass(frozen=True, slots=True)
+class Plaintext:
+    """Nothing protects the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class MutualTls:
+    """Both sides prove a SPIFFE identity; the server's must be one of `identities` (sorted; none: nobody can)."""
+
+    identities: tuple[SpiffeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PerEndpoint:
+    """Mutual TLS to endpoints that accept it, plaintext to the others."""
+
+    mutual_tls: MutualTls
+
+
+Transport = Plaintext | MutualTls | PerEndpoint
+"""How the connection to a backend is protected."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Backend:
     """What traffic can be sent to: one port of a service, or of one of its subsets. One Envoy cluster.
 
-    `name` is ``outbound|PORT|SUBSET|HOST``. `identities` are those its endpoints may prove, sorted. `tls` is ``all``,
-    ``none`` or ``mixed`` (per endpoint). `external_name` set: resolved by DNS, in plaintext, no EndpointSet.
-    `origins` are the documents that shaped it.
+    `address` set: resolved by DNS, and it has no EndpointSet. `object` declares the service, `origins` are the places
+    in documents that shaped it. Compared by identity.
     """
 
-    name: str
-    host: str
-    port: int
-    subset: str
+    key: BackendKey
     protocol: Protocol
     policy: TrafficPolicy
-    identities: tuple[SpiffeId, ...]
-    tls: Literal["all", "none", "mixed"]
+    transport: Transport
+    object: ObjectKey
     origins: tuple[Origin, ...]
-    external_name: str = ""
+    address: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EndpointSet:
-    """The endpoints of the Backend of the same name. Changes far more often than it."""
+    """The endpoints of the Backend of the same key. Changes far more often than it. Compared by identity."""
 
-    backend: str
+    backend: BackendKey
     endpoints: tuple[Endpoint, ...]
 
 
-def backend_name(host: str, port: int, subset: str = "") -> str:
-    """The name of a Backend and of its cluster (Istio's form)."""
-    return f"outbound|{port}|{subset}|{host}"
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """A backend and where it is; `endpoints` None: DNS says. Compared by identity."""
+
+    backend: Backend
+    endpoints: EndpointSet | None

@@ -1,0 +1,97 @@
+"""Where a policy applies, and which of several is in force: one noun and one rule for every kind of policy.
+
+A policy is for the whole mesh (a document of the root namespace that names nothing narrower), for a namespace, or for
+what it names there: the workloads of a selector, or a target (a host, or another object). Narrower beats wider. Of two
+documents with the same scope the oldest is in force, then the first by namespace and name; the other is a conflict.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from weft.mesh.problems import problem_at
+from weft.model.document import Document
+from weft.model.labels import Labels, selects
+from weft.model.origin import FieldPath
+from weft.model.problem import Problem
+
+SpecT = TypeVar("SpecT")
+SpecT_co = TypeVar("SpecT_co", covariant=True)
+
+
+class Breadth(enum.IntEnum):
+    """How much a scope covers, the narrowest first."""
+
+    NAMED = 0
+    NAMESPACE = 1
+    MESH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a policy is for. `namespace` is empty for the whole mesh; `selector` or `target` narrow it."""
+
+    namespace: str
+    selector: Labels = ()
+    target: str = ""
+
+    @property
+    def breadth(self) -> Breadth:
+        """How much it covers."""
+        if self.selector or self.target:
+            return Breadth.NAMED
+        return Breadth.NAMESPACE if self.namespace else Breadth.MESH
+
+    def covers(self, namespace: str, labels: Labels) -> bool:
+        """Whether a workload with these labels is in it. A scope with a target covers no workload."""
+        if self.target or self.namespace not in ("", namespace):
+            return False
+        return not self.selector or selects(self.selector, labels)
+
+
+def scope_in(namespace: str, root_namespace: str, selector: Labels = ()) -> Scope:
+    """The scope of a document of `namespace` that selects workloads, or all of them: in the root namespace these are
+    the whole mesh's."""
+    return Scope("" if namespace == root_namespace and not selector else namespace, selector)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy(Generic[SpecT_co]):
+    """A document in force and what it is for. Compared by identity."""
+
+    scope: Scope
+    document: Document[SpecT_co]
+
+
+def settle(
+    policies: Iterable[Policy[SpecT]], path: FieldPath, code: str, expected: str
+) -> tuple[tuple[Policy[SpecT], ...], tuple[Problem, ...]]:
+    """The policies in force, oldest first, and a Problem at field `path` for each that an older one shuts out."""
+    owners: dict[Scope, Policy[SpecT]] = {}
+    problems: list[Problem] = []
+    for policy in sorted(policies, key=lambda item: item.document.precedence):
+        owner = owners.setdefault(policy.scope, policy)
+        if owner is not policy:
+            other = owner.document
+            message = f"{other.key} ({other.origin}) is older and is for the same{_what(policy)}"
+            problems.append(
+                problem_at(policy.document, path, code, f"{message}, so this one is not in force", expected)
+            )
+    return tuple(owners.values()), tuple(problems)
+
+
+def _what(policy: Policy[object]) -> str:
+    return f" host '{policy.scope.target}'" if policy.scope.target else " workloads"
+
+
+def applicable(policies: Iterable[Policy[SpecT]], namespace: str, labels: Labels) -> Iterator[Policy[SpecT]]:
+    """The policies for a workload, the narrowest first: of each breadth the oldest that covers it. `policies` are
+    ordered as `settle` gives them."""
+    found: dict[Breadth, Policy[SpecT]] = {}
+    for policy in policies:
+        if policy.scope.covers(namespace, labels):
+            found.setdefault(policy.scope.breadth, policy)
+    return (found[breadth] for breadth in sorted(found))

@@ -1,0 +1,76 @@
+"""Compiled routes: what one route document comes to, made once and the same for every caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from weft.mesh.memo import Memo
+from weft.mesh.policies.referencegrant import Grants
+from weft.mesh.routes.kind import MESH, Claim, Claims, Converted, ParentRef, Referent, RouteDocument, RouteKind
+from weft.mesh.routes.kinds import kind_of
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.hosts import HTTP_PORT
+from weft.model.labels import Labels
+from weft.schema.hosts import covers, is_wildcard
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledRoute:
+    """A route document with its rules for sidecars, by service port, and what gateways need of it. `referents` are
+    those of the gateway side. Compared by identity."""
+
+    document: RouteDocument
+    kind: RouteKind[Any]
+    claims: Claims
+    rules: Mapping[int, Converted]
+    parents: tuple[ParentRef, ...]
+    referents: tuple[Referent, ...]
+    selectors: tuple[Labels, ...]
+
+    def claims_of(self, host: str) -> tuple[Claim, ...]:
+        """Its claims of one host."""
+        return tuple(claim for claim in self.claims.claims if claim.host == host)
+
+
+def compile_route(memo: Memo, document: RouteDocument, catalog: Catalog, grants: Grants) -> CompiledRoute:
+    """A route document, compiled. Its rules stay the same objects while it and the services it names do."""
+    kind = kind_of(document)
+    claims = kind.claims(document, catalog)
+    referents = kind.referents(document, MESH, catalog, grants)
+    ports = sorted({port for claim in claims.claims for port in _ports(claim, catalog)})
+    return CompiledRoute(
+        document=document,
+        kind=kind,
+        claims=claims,
+        rules=MappingProxyType({port: memo(_rules, kind, document, port, MESH, referents) for port in ports}),
+        parents=kind.parents(document, catalog),
+        referents=kind.referents(document, "", catalog, grants),
+        selectors=kind.selectors(document),
+    )
+
+
+def gateway_rules(memo: Memo, route: CompiledRoute, port: int, gateway: str) -> Converted:
+    """The rules of a route on a port of a Gateway (``namespace/name``)."""
+    return memo(_rules, route.kind, route.document, port, gateway, route.referents)
+
+
+def _rules(
+    kind: RouteKind[Any], document: RouteDocument, port: int, side: str, referents: tuple[Referent, ...]
+) -> Converted:
+    return kind.rules(document, port, side, referents)
+
+
+def _ports(claim: Claim, catalog: Catalog) -> set[int]:
+    """The ports on which a claim can be in force: those of the services it is for, HTTP's for a host outside."""
+    if claim.port:
+        return {claim.port}
+    frontend = catalog.by_host.get(claim.host)
+    if frontend is not None:
+        return {port.number for port in frontend.ports}
+    if not is_wildcard(claim.host):
+        return {HTTP_PORT}
+    covered = {port.number for each in catalog.frontends if covers(claim.host, each.host) for port in each.ports}
+    return covered if claim.host == "*" else {HTTP_PORT, *covered}

@@ -1,0 +1,114 @@
+"""A kind of route: what a document of it says, in the questions that the mesh asks of every kind.
+
+One file per kind answers all of them (`httproute`, `virtualservice`); `kinds` lists the files. Nothing else asks what
+kind a route document is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from weft.mesh.policies.referencegrant import Grants
+from weft.mesh.routes.rules import Rule
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.service import BackendKey, Frontend
+from weft.model.document import Document
+from weft.model.labels import Labels
+from weft.model.origin import FieldPath
+from weft.model.problem import Problem
+
+MESH = "mesh"
+"""The side of sidecars, as VirtualService writes it; gateways are ``namespace/name``."""
+RulePrecedence = tuple[float | str, ...]
+"""Sort key among the rules of one host; the smaller, the earlier it is tried."""
+RouteDocument = Document[object]
+SpecT = TypeVar("SpecT")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A host that a document routes on the mesh side (full name, wildcard, or a host outside), on a port (0: all of
+    them), said at field `path`. `parent`: the place in the list of the document's parents, -1 if the kind has none."""
+
+    host: str
+    port: int
+    path: FieldPath
+    parent: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The claims of a document, and what is wrong with the others it makes."""
+
+    claims: tuple[Claim, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParentRef:
+    """A document's reference to a Gateway (``namespace/name``) at field `path`. `section` and `port` narrow it to some
+    listeners; `hosts` are the hosts it wants there, each with its field."""
+
+    gateway: str
+    path: FieldPath
+    hosts: tuple[tuple[str, FieldPath], ...]
+    section: str = ""
+    port: int = 0
+    parent: int = -1
+
+
+Referent = tuple[Frontend | None, bool, str]
+"""What a reference names (None: no such service), whether the document may refer to it, and the nearest name if there
+is no such service."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetUse:
+    """A rule sends to a subset of a service: said at field `path`."""
+
+    key: BackendKey
+    path: FieldPath
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Converted:
+    """The rules of one document for one port and side, in the order they are tried, each with its `precedence`."""
+
+    rules: tuple[Rule, ...] = ()
+    precedence: tuple[RulePrecedence, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    subsets: tuple[SubsetUse, ...] = ()
+
+
+class RouteKind(ABC, Generic[SpecT]):
+    """The questions. Answers depend on the arguments only."""
+
+    kind: ClassVar[str]
+    exclusive: ClassVar[bool]
+    """Whether a document shares its hosts with nobody."""
+
+    @abstractmethod
+    def claims(self, document: Document[SpecT], catalog: Catalog) -> Claims:
+        """The hosts that the document routes for sidecars."""
+
+    @abstractmethod
+    def parents(self, document: Document[SpecT], catalog: Catalog) -> tuple[ParentRef, ...]:
+        """The gateways that it wants to be attached to."""
+
+    @abstractmethod
+    def referents(
+        self, document: Document[SpecT], side: str, catalog: Catalog, grants: Grants
+    ) -> tuple[Referent, ...]:
+        """The services it sends requests or copies to, each once, in the order that `rules` expects."""
+
+    @abstractmethod
+    def rules(
+        self, document: Document[SpecT], port: int, side: str, referents: tuple[Referent, ...]
+    ) -> Converted:
+        """The rules in force on a service port or gateway port of a side (``mesh`` or the gateway's name)."""
+
+    def selectors(self, document: Document[SpecT]) -> tuple[Labels, ...]:  # noqa: ARG002 - most kinds have none
+        """The labels of callers that its rules ask for."""
+        return ()

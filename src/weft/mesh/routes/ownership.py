@@ -1,0 +1,48 @@
+"""Ownership: which documents route a host, where several want it.
+
+The oldest document owns the host, then the first by namespace and name. One of an exclusive kind owns it alone; others
+share it and their rules merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from weft.mesh.problems import problem_at
+from weft.mesh.routes.compiled import CompiledRoute
+from weft.mesh.routes.precedence import owner_order
+from weft.model.origin import FieldPath
+from weft.model.problem import Problem
+
+Contender = tuple[CompiledRoute, FieldPath]
+"""A route, and the field by which it wants a host."""
+
+
+def decide(contenders: Iterable[Contender]) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
+    """Who has a host and who does not get it, in order of precedence; each document counts once."""
+    by_route: dict[int, Contender] = {}
+    for contender in contenders:
+        by_route.setdefault(id(contender[0]), contender)
+    ordered = sorted(by_route.values(), key=lambda one: owner_order(one[0].document))
+    if not ordered:
+        return (), ()
+    if ordered[0][0].kind.exclusive:
+        return (ordered[0],), tuple(ordered[1:])
+    return (
+        tuple(one for one in ordered if not one[0].kind.exclusive),
+        tuple(one for one in ordered if one[0].kind.exclusive),
+    )
+
+
+def conflict(loser: Contender, winner: Contender, host: str) -> Problem:
+    """The Problem of a document that does not get a host."""
+    route, path = loser
+    owner = winner[0].document
+    return problem_at(
+        route.document,
+        path,
+        "host-conflict",
+        f"{owner.key} ({owner.origin}) is older or first by name and already routes '{host}', "
+        "so this document is not in force for it",
+        "a host that no other document routes, or the rules joined in one document",
+    )

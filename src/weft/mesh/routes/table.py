@@ -1,0 +1,211 @@
+"""The route table of the mesh side: the rules of every host, by the namespace whose documents give them.
+
+A namespace's documents concern everybody's calls to its own services, and only its own callers' calls to anything else:
+for these callers they take the place of the service's own documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from weft.mesh.memo import Memo
+from weft.mesh.policies.destinationrule import DestinationRules, subset_of
+from weft.mesh.policies.referencegrant import Grants
+from weft.mesh.problems import one_of, problem_at
+from weft.mesh.routes.compiled import CompiledRoute, compile_route
+from weft.mesh.routes.kind import RouteDocument, SubsetUse
+from weft.mesh.routes.ownership import conflict, decide
+from weft.mesh.routes.precedence import merge_by_precedence
+from weft.mesh.routes.rules import Rule
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.hosts import HTTP_PORT, best_match
+from weft.mesh.services.service import Frontend
+from weft.model.labels import Labels
+from weft.model.problem import Problem
+from weft.schema.hosts import is_wildcard
+from weft.schema.walk import nearest_name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HostRules:
+    """The rules that one namespace's documents give a host (full name, wildcard, or a host outside), by service port; a
+    port without a document in force is not there. Compared by identity."""
+
+    namespace: str
+    host: str
+    ports: Mapping[int, tuple[Rule, ...]]
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def conditional(self) -> bool:
+        """Whether any rule is for some callers only."""
+        return any(rule.source.namespace or rule.source.labels for rules in self.ports.values() for rule in rules)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NamespaceRoutes:
+    """All that one namespace's documents route. Compared by identity."""
+
+    hosts: Mapping[str, HostRules]
+    wildcards: tuple[str, ...] = ()
+    outside: tuple[HostRules, ...] = ()
+
+    def named(self, host: str) -> HostRules | None:
+        """The rules for the host itself."""
+        return self.hosts.get(host)
+
+    def covering(self, host: str) -> HostRules | None:
+        """The rules of the longest wildcard that covers the host."""
+        pattern = best_match(self.wildcards, host) if self.wildcards else None
+        return self.hosts[pattern] if pattern is not None else None
+
+
+NO_ROUTES = NamespaceRoutes(MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RouteTable:
+    """All routes. `selectors` are the source labels any rule asks for, sorted; `subsets` those that rules send to, by
+    the service's full name. Compared by identity."""
+
+    routes: tuple[CompiledRoute, ...]
+    namespaces: Mapping[str, NamespaceRoutes]
+    selectors: tuple[Labels, ...]
+    problems: tuple[Problem, ...]
+
+    def of(self, namespace: str) -> NamespaceRoutes:
+        """What the documents of a namespace route."""
+        return self.namespaces.get(namespace, NO_ROUTES)
+
+
+def build_route_table(
+    documents: tuple[RouteDocument, ...], memo: Memo, catalog: Catalog, grants: Grants
+) -> RouteTable:
+    """The table of all route documents. A document that changes costs its hosts, not all of them."""
+    routes = memo.rows(compile_route, (documents,), catalog, grants)
+    claimed = memo.groups(_claimed, _order, routes)
+    keys = sorted(claimed)
+    hosts = memo.rows(
+        build_host_rules,
+        ([_interned(memo, key) for key in keys], [claimed[key] for key in keys], [catalog.by_host.get(host) for _, host in keys]),
+    )
+    spaces = memo.groups(_namespace, _host, hosts)
+    problems = [problem for route in routes for problem in _problems(route)]
+    problems += [problem for host in hosts if host.problems for problem in host.problems]
+    return RouteTable(
+        routes=routes,
+        namespaces=MappingProxyType(
+            {name: memo.over(_namespace_routes, found, catalog) for name, found in spaces.items()}
+        ),
+        selectors=tuple(sorted({selector for route in routes for selector in route.selectors})),
+        problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+def build_host_rules(
+    memo: Memo, key: tuple[str, str], routes: tuple[CompiledRoute, ...], frontend: Frontend | None
+) -> HostRules:
+    """The rules that the documents of a namespace give a host, and who of them does not get it."""
+    namespace, host = key
+    wanted = {port for route in routes for port in route.rules}
+    numbers = [port.number for port in frontend.ports] if frontend else sorted(wanted)
+    ports: dict[int, tuple[Rule, ...]] = {}
+    problems: list[Problem] = []
+    for number in numbers:
+        contenders = [
+            (route, claim.path)
+            for route in routes
+            for claim in route.claims_of(host)
+            if claim.port in (0, number) and number in route.rules
+        ]
+        winners, losers = decide(contenders)
+        if winners:
+            parts = [route.rules[number] for route, _ in winners]
+            ports[number] = parts[0].rules if len(parts) == 1 else memo.over(merge_by_precedence, parts)
+        problems += [conflict(loser, winners[0], host) for loser in losers]
+    return HostRules(namespace, host, MappingProxyType(ports), tuple(dict.fromkeys(problems)))
+
+
+def _namespace_routes(found: tuple[HostRules, ...], catalog: Catalog) -> NamespaceRoutes:
+    return NamespaceRoutes(
+        hosts=MappingProxyType({each.host: each for each in found}),
+        wildcards=tuple(each.host for each in found if is_wildcard(each.host)),
+        outside=tuple(
+            each for each in found if each.host != "*" and each.host not in catalog.by_host and HTTP_PORT in each.ports
+        ),
+    )
+
+
+def subset_problems(
+    memo: Memo, routes: tuple[CompiledRoute, ...], catalog: Catalog, rules: DestinationRules
+) -> tuple[Problem, ...]:
+    """Subsets that rules send to and that no DestinationRule in force for the document's namespace defines."""
+    found = memo.rows(_subset_problems, (routes,), catalog, rules)
+    return tuple([problem for problems in found if problems for problem in problems])
+
+
+def _subset_problems(
+    _memo: Memo, route: CompiledRoute, catalog: Catalog, rules: DestinationRules
+) -> tuple[Problem, ...]:
+    uses = dict.fromkeys(use for converted in route.rules.values() for use in converted.subsets)
+    return tuple(bad for use in uses if (bad := subset_problem(route.document, use, catalog, rules)) is not None)
+
+
+def subset_problem(
+    document: RouteDocument, use: SubsetUse, catalog: Catalog, rules: DestinationRules
+) -> Problem | None:
+    """What is wrong with a subset that a rule sends to."""
+    frontend = catalog.by_host[use.key.host]
+    rule = rules.find(document.key.namespace, frontend)
+    if subset_of(rule, use.key.subset) is not None:
+        return None
+    names = [subset.name for subset in rule.spec.subsets] if rule else []
+    return problem_at(
+        document,
+        use.path,
+        "unknown-subset",
+        f"no DestinationRule for {frontend.key} has a subset '{use.key.subset}'; requests sent there get 503",
+        one_of(names, "a DestinationRule of that host with this subset"),
+        nearest=nearest_name(use.key.subset, names),
+    )
+
+
+def subsets_of(rules: Iterable[Rule]) -> Iterable[tuple[str, str]]:
+    """(full name, subset) of every subset that rules send to."""
+    for rule in rules:
+        for key in rule.backends():
+            if key.subset:
+                yield key.host, key.subset
+
+
+def _problems(route: CompiledRoute) -> Iterable[Problem]:
+    yield from route.claims.problems
+    for converted in route.rules.values():
+        yield from converted.problems
+
+
+def _claimed(route: CompiledRoute) -> Iterable[tuple[str, str]]:
+    namespace = route.document.key.namespace
+    return dict.fromkeys((namespace, claim.host) for claim in route.claims.claims)
+
+
+def _order(route: CompiledRoute) -> tuple[float, str, str, str]:
+    return (*route.document.precedence, route.document.key.kind)
+
+
+def _namespace(rules: HostRules) -> tuple[str, ...]:
+    return (rules.namespace,)
+
+
+def _host(rules: HostRules) -> str:
+    return rules.host
+
+
+def _interned(memo: Memo, key: tuple[str, str]) -> tuple[str, str]:
+    return memo(_pair, *key)
+
+
+def _pair(namespace: str, host: str) -> tuple[str, str]:
+    return (namespace, host)

@@ -1,0 +1,54 @@
+"""References to services: what is wrong when a document names one that is not there, and what may be meant."""
+
+from __future__ import annotations
+
+from weft.mesh.problems import one_of, problem_at
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.service import Frontend
+from weft.model.document import Document
+from weft.model.origin import FieldPath
+from weft.model.problem import Problem, Severity
+from weft.schema.hosts import service_of_host
+from weft.schema.walk import nearest_name
+
+
+def unknown_service(
+    document: Document[object], path: FieldPath, name: str, namespace: str, nearest: str
+) -> Problem:
+    """There is no Service `namespace`/`name`."""
+    message = f"there is no Service '{name}' in namespace '{namespace}'"
+    return problem_at(document, path, "unknown-service", message, "the name of a Service", nearest=nearest)
+
+
+def unknown_host(
+    document: Document[object],
+    path: FieldPath,
+    host: str,
+    nearest: str,
+    effect: str = "",
+    severity: Severity = Severity.ERROR,
+) -> Problem:
+    """The host names no Service. `effect` says what follows."""
+    service = service_of_host(host, document.key.namespace)
+    if service is None:
+        message = f"'{host}' is outside the mesh, and no document describes it"
+    else:
+        message = f"there is no Service '{service.name}' in namespace '{service.namespace}'"
+    expected = "the name of a Service"
+    return problem_at(
+        document, path, "unknown-host", message + effect, expected, severity=severity, nearest=nearest
+    )
+
+
+def nearest_host(host: str, namespace: str, catalog: Catalog) -> str:
+    """The service name closest to what `host` names in a document of `namespace`."""
+    service = service_of_host(host, namespace)
+    return nearest_name(service.name, catalog.names_in(service.namespace)) if service else ""
+
+
+def unknown_port(
+    document: Document[object], path: FieldPath, frontend: Frontend, port: int, effect: str = ""
+) -> Problem:
+    """The service has no such port. `effect` says what follows."""
+    message = f"{frontend.key} has no port {port}{effect}"
+    return problem_at(document, path, "unknown-port", message, one_of(frontend.port_numbers().split(", "), "a port"))

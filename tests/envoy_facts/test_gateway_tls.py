@@ -1,9 +1,10 @@
-"""Facts of Envoy: a gateway chooses its certificate by the name the client asks for."""
+"""Facts of Envoy: what a gateway's HTTPS port chooses by the name the client asks for, and what TLS it speaks."""
 
 from __future__ import annotations
 
 import contextlib
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,42 @@ from support.certificates import TestAuthority
 from support.envoy import free_port
 from support.loopback import Connection
 from support.proxy import running_view
-from support.views import gateway, gateway_port, rule, virtual_host
+from support.views import gateway, gateway_port, gateway_server, rule, virtual_host
 from weft.mesh.routes.rules import Respond
-from weft.mesh.views import Certificate, GatewayServer
+from weft.mesh.views import Certificate, GatewayServer, TlsVersion
 from weft.model.origin import Origin
+
+HOSTS = ("a.example.com", "*.example.com", "other.com")
+
+
+def _server(host: str, lowest: TlsVersion = "1.3") -> GatewayServer:
+    """A listener whose routes answer with 290 and its place in HOSTS."""
+    place = HOSTS.index(host)
+    return gateway_server(
+        name=f"listener-{place}",
+        hostname=host,
+        route_name=f"gateway|443|listener-{place}",
+        virtual_hosts=(virtual_host([rule(Respond(290 + place))], name=host, domains=(host,), port=0),),
+        certificates=(f"default/{place}",),
+        misdirected=tuple(other for other in HOSTS if other != host),
+        lowest_tls=lowest,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running_gateway(directory: Path, lowest: TlsVersion = "1.3") -> AsyncIterator[tuple[int, ssl.SSLContext]]:
+    """The port of a gateway with one listener for each of HOSTS, and a client that trusts it."""
+    port, public = free_port(), TestAuthority()
+    certificates = []
+    for place, host in enumerate(HOSTS):
+        leaf = public.issue(dns=(host,))
+        certificates.append(Certificate(f"default/{place}", leaf.chain, leaf.key, Origin("secret.yaml", 1)))
+    servers = (_server("*.example.com"), _server("a.example.com", lowest), _server("other.com"))
+    listener = gateway_port(port, port=443, protocol="HTTPS", servers=servers)
+    context = ssl.create_default_context(cadata=public.bundle.decode())
+    context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
+    async with running_view(gateway(listener, certificates=tuple(certificates)), directory):
+        yield port, context
 
 
 @pytest.mark.parametrize(
@@ -29,21 +62,8 @@ from weft.model.origin import Origin
     ],
 )
 async def test_certificates_are_chosen_by_name(name: str, expected: str | None, tmp_path: Path) -> None:
-    port, public = free_port(), TestAuthority()
-    certificates = []
-    for number, host in enumerate(("a.example.com", "*.example.com")):
-        leaf = public.issue(dns=(host,))
-        certificates.append(Certificate(f"default/{number}", leaf.chain, leaf.key, Origin("secret.yaml", 1)))
-    servers = (
-        GatewayServer("wild", "*.example.com", ("default/1",)),
-        GatewayServer("a", "a.example.com", ("default/0",)),
-    )
-    ours = virtual_host([rule(Respond(299))], domains=("*.example.com",), port=443)
-    listener = gateway_port(port, port=443, protocol="HTTPS", servers=servers, virtual_hosts=(ours,))
-    context = ssl.create_default_context(cadata=public.bundle.decode())
-    context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
     seen = None
-    async with running_view(gateway(listener, certificates=tuple(certificates)), tmp_path):
+    async with running_gateway(tmp_path) as (port, context):
         with contextlib.suppress(OSError, ssl.SSLError):
             async with Connection(port, context, name) as client:
                 tls = client.writer.get_extra_info("ssl_object")
@@ -51,5 +71,45 @@ async def test_certificates_are_chosen_by_name(name: str, expected: str | None, 
                 certificate = x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
                 names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
                 seen = names.get_values_for_type(x509.DNSName)[0]
-                assert (await client.request("/", name)).status == 299
+                assert (await client.request("/", name)).status in (290, 291)
     assert seen == expected
+
+
+async def test_a_connection_serves_the_hosts_of_its_listener_only(tmp_path: Path) -> None:
+    """421 for a host that another listener serves, 404 for one that none does, whatever port the client writes."""
+    answers = {
+        "a.example.com": {"a.example.com": 290, "A.example.com:8443": 290, "b.example.com": 421, "other.com": 421},
+        "b.example.com": {"b.example.com": 291, "c.example.com": 291, "a.example.com": 421, "a.example.com.": 421},
+        "other.com": {"other.com": 292, "a.example.com:443": 421, "z.example.com": 421, "elsewhere.com": 404},
+    }
+    seen: dict[str, dict[str, int]] = {}
+    async with running_gateway(tmp_path) as (port, context):
+        for name, hosts in answers.items():
+            async with Connection(port, context, name) as client:
+                seen[name] = {host: (await client.request("/", host)).status for host in hosts}
+    assert seen == answers
+
+
+async def test_tls_1_2_is_spoken_only_where_a_listener_allows_it_and_only_with_safe_ciphers(tmp_path: Path) -> None:
+    async with running_gateway(tmp_path, "1.2") as (port, context):
+        async with Connection(port, context, "a.example.com") as client:
+            assert client.writer.get_extra_info("ssl_object").version() == "TLSv1.3"
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        async with Connection(port, context, "a.example.com") as client:
+            assert client.writer.get_extra_info("ssl_object").version() == "TLSv1.2"
+            assert (await client.request("/", "a.example.com")).status == 290
+        for name, ciphers in (
+            ("other.com", "DEFAULT"),
+            ("a.example.com", "ECDHE-ECDSA-AES128-SHA256"),
+            ("a.example.com", "ECDHE-ECDSA-AES256-SHA"),
+        ):
+            context.set_ciphers(ciphers)
+            with pytest.raises((OSError, ssl.SSLError)):
+                async with Connection(port, context, name) as client:
+                    await client.request("/", name)
+        with pytest.warns(DeprecationWarning):
+            context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+        context.set_ciphers("DEFAULT@SECLEVEL=0")
+        with pytest.raises((OSError, ssl.SSLError)):
+            async with Connection(port, context, "a.example.com") as client:
+                await client.request("/", "a.example.com")

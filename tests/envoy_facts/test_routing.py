@@ -232,6 +232,7 @@ async def test_faults_and_cors_only_where_a_rule_asks(tmp_path: Path) -> None:
             match=prefix("/cors"),
             cors=Cors((TextMatch("exact", "https://a.example"),), ("GET",), ("x-t",), ("x-e",), 60.0, credentials=True),
         ),
+        rule(match=prefix("/ignore"), cors=Cors((TextMatch("exact", "https://a.example"),), forward_unmatched=False)),
         rule(),
     )
     async with edge(tmp_path, *rules) as ours:
@@ -249,6 +250,11 @@ async def test_faults_and_cors_only_where_a_rule_asks(tmp_path: Path) -> None:
         assert preflight.headers["access-control-max-age"] == "60"
         assert ours.one.seen.count("OPTIONS /cors") == 0
         assert (await ours.get("/cors", asked[0])).headers["access-control-expose-headers"] == "x-e"
+        stranger = ("Origin: https://b.example", "Access-Control-Request-Method: GET")
+        for path, forwarded in (("/cors", 1), ("/ignore", 0)):
+            answer = await ours.get(path, *stranger, method="OPTIONS")
+            assert "access-control-allow-origin" not in answer.headers
+            assert (answer.status, ours.one.seen.count(f"OPTIONS {path}")) == (200, forwarded)
         await ours.get("/", *asked, method="OPTIONS")
         assert ours.one.seen.count("OPTIONS /") == 1
 

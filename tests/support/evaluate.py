@@ -15,8 +15,10 @@ from weft.mesh.routes.rules import (
     Rule,
     WeightedBackend,
 )
-from weft.mesh.views import GatewayView, OutboundView, SidecarView
+from weft.mesh.services.hosts import best_match
+from weft.mesh.views import GatewayServer, GatewayView, OutboundView, SidecarView
 from weft.model.origin import Origin
+from weft.schema.hosts import clean_host
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -59,9 +61,13 @@ def evaluate(view: SidecarView | OutboundView | GatewayView, request: Request) -
     Retries, time limits and the health of endpoints are left out: they depend on more than the request.
     """
     if isinstance(view, GatewayView):
-        port = next((item for item in view.ports if item.port == request.listener), None)
-        found = virtual_host_of(port.virtual_hosts if port else (), request.host, 0)
+        server = _server(view, request)
+        if server is None:
+            return Verdict(status=404)
+        found = virtual_host_of(server.virtual_hosts, request.host, 0)
         missing = Verdict(status=404)
+        if best_match((server.hostname, *server.misdirected), clean_host(request.host)) not in (None, server.hostname):
+            return Verdict(status=421)
     else:
         outbound = view.outbound if isinstance(view, SidecarView) else view
         found = virtual_host_of(outbound.virtual_hosts, request.host, request.port, outbound.tunnels)
@@ -70,6 +76,13 @@ def evaluate(view: SidecarView | OutboundView | GatewayView, request: Request) -
         return missing
     rule = next((item for item in found.rules if request_matches(item.match, request)), None)
     return Verdict(status=404) if rule is None else _verdict(rule, request)
+
+
+def _server(view: GatewayView, request: Request) -> GatewayServer | None:
+    """Whose routes are used: the one whose hostname covers the name in the handshake best."""
+    servers = {item.hostname: item for port in view.ports if port.port == request.listener for item in port.servers}
+    best = best_match(tuple(servers), request.server_name or clean_host(request.host))
+    return servers[best] if best is not None else None
 
 
 def _verdict(rule: Rule, request: Request) -> Verdict:

@@ -19,8 +19,9 @@ from weft.schema.hosts import clean_host, covers
 class Request:
     """A request as a proxy sees it.
 
-    `port` is the one in the authority, 0 if none is written; at a gateway `listener` is the Gateway's port. `path` has
-    the query. Header names are in lower case. `random` (0 to below 1) decides faults and weights.
+    `port` is the one in the authority, 0 if none is written; at a gateway `listener` is the Gateway's port and
+    `server_name` that of the TLS handshake (empty: the host). `path` has the query. Header names are in lower case.
+    `random` (0 to below 1) decides faults and weights.
     """
 
     host: str
@@ -31,6 +32,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     random: float = 0.0
     listener: int = 80
+    server_name: str = ""
 
     @property
     def bare_path(self) -> str:

@@ -138,18 +138,28 @@ def sidecar(view: OutboundView | None = None, **changes: Any) -> SidecarView:
     return SidecarView(**(fields | changes))
 
 
-def gateway_port(listen: int = 20005, **changes: Any) -> GatewayPort:
-    """A plaintext listener of a Gateway for every host."""
+def gateway_port(listen: int = 20005, virtual_hosts: tuple[VirtualHost, ...] = (), **changes: Any) -> GatewayPort:
+    """A plaintext listener of a Gateway with these hosts, or for every host."""
     fields: dict[str, Any] = {
         "port": 80,
         "listen": SocketAddress("127.0.0.1", listen),
         "protocol": "HTTP",
-        "servers": (GatewayServer("http", "*", ()),),
-        "route_name": "gateway|default/edge|80",
-        "virtual_hosts": (virtual_host(domains=("*",), port=80, name="*:80"),),
+        "servers": (gateway_server(**({"virtual_hosts": virtual_hosts} if virtual_hosts else {})),),
+        "object": ObjectKey("gateway.networking.k8s.io", "Gateway", "default", "edge"),
         "origin": Origin("gateway.yaml", 3),
     }
     return GatewayPort(**(fields | changes))
+
+
+def gateway_server(**changes: Any) -> GatewayServer:
+    """All hosts of the plaintext listener, each to the one backend."""
+    fields: dict[str, Any] = {
+        "name": "http",
+        "hostname": "*",
+        "route_name": "gateway|80",
+        "virtual_hosts": (virtual_host(domains=("*",), port=80, name="*:80"),),
+    }
+    return GatewayServer(**(fields | changes))
 
 
 def gateway(*ports: GatewayPort, **changes: Any) -> GatewayView:

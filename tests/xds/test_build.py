@@ -95,12 +95,18 @@ def _everything() -> ProxyView:
 
 def _https() -> ProxyView:
     leaf = TestAuthority().issue(dns=("a.example.com",))
-    servers = (
-        GatewayServer("a", "a.example.com", ("default/a",)),
-        GatewayServer("wild", "*.example.com", ("default/a",)),
-        GatewayServer("twice", "a.example.com", ("default/a",)),
-        GatewayServer("bare", "b.example.com", ()),
-        GatewayServer("rest", "*", ("default/a",)),
+    names = {"a": "a.example.com", "wild": "*.example.com", "rest": "*"}
+    servers = tuple(
+        GatewayServer(
+            name,
+            hostname,
+            f"gateway|443|{name}",
+            (virtual_host(domains=(hostname,)),),
+            ("default/a",),
+            tuple(other for other in names.values() if other != hostname),
+            "1.2" if name == "wild" else "1.3",
+        )
+        for name, hostname in names.items()
     )
     port = gateway_port(port=443, protocol="HTTPS", servers=servers)
     return gateway(port, certificates=(Certificate("default/a", leaf.chain, leaf.key, Origin("secret.yaml", 1)),))

@@ -18,7 +18,7 @@ from weft.mesh.views import Certificate
 from weft.model.origin import Origin
 from weft.xds.bootstrap import BootstrapParameters, build_bootstrap, build_secret_files
 from weft.xds.build import build_xds
-from weft.xds.describe import describe_resource
+from weft.xds.describe import describe_resource, describe_with_origins
 from weft.xds.gateways.gateway import encode_certificate, encode_gateway_listener
 from weft.xds.messages import duration, share
 from weft.xds.policies.balancing import set_ejection
@@ -87,11 +87,7 @@ def test_clusters_wait_for_their_endpoints_and_gateways_for_their_certificates()
     assert encode_backend(backend(external_name="example.com", tls="none"), "cluster.local").requires == ()
 
 
-def test_a_gateway_port_without_certificates_has_no_listener() -> None:
-    assert encode_gateway_listener(gateway_port(protocol="HTTPS")) is None
-
-
-def test_provenance_is_in_routes_clusters_and_listeners() -> None:
+def test_routes_say_object_and_line_and_what_envoy_replaces_the_object_only() -> None:
     snapshot = build_xds(sidecar(), 1, Memo())
     described = {kind: [describe_resource(each) for each in snapshot.of_type(kind)] for kind in TYPES}
     [route] = [
@@ -103,11 +99,18 @@ def test_provenance_is_in_routes_clusters_and_listeners() -> None:
     ]
     expected = {"src": "mesh.yaml:7", "object": "HTTPRoute default/reviews"}
     assert route["metadata"]["filter_metadata"]["weft"] == expected
-    assert describe_resource(encode_backend(backend(), "cluster.local"))["metadata"]["filter_metadata"]["weft"] == {
-        "src": "mesh.yaml:7",
-        "object": "Service default/reviews",
-    }
-    assert describe_resource(encode_inbound(inbound(), "cluster.local"))["metadata"]["filter_metadata"]["weft"]["src"]
+    cluster = encode_backend(backend(), "cluster.local")
+    assert describe_resource(cluster)["metadata"]["filter_metadata"]["weft"] == {"object": "Service default/reviews"}
+    listener = describe_resource(encode_gateway_listener(gateway_port()))
+    assert listener["metadata"]["filter_metadata"]["weft"] == {"object": "Gateway default/edge"}
+
+
+def test_a_described_resource_names_lines_that_are_not_in_its_bytes() -> None:
+    for resource in (encode_backend(backend(), "cluster.local"), encode_inbound(inbound(), "cluster.local")):
+        assert b"mesh.yaml" not in resource.delta_bytes
+        assert describe_with_origins(resource)["origins"] == ["mesh.yaml:7"]
+    [routes] = build_xds(sidecar(), 1, Memo()).of_type("type.googleapis.com/envoy.config.route.v3.RouteConfiguration")
+    assert "origins" not in describe_with_origins(routes)
 
 
 def test_ejection_enforces_only_what_is_asked_for() -> None:

@@ -10,7 +10,7 @@ from aiohttp import web
 from weft.admin.parts import Parts
 from weft.admin.replies import Refused, reply
 from weft.admin.routing import Route
-from weft.xds.describe import describe_resource
+from weft.xds.describe import describe_with_origins
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, XdsSnapshot
 
 _TYPES = {"clusters": CLUSTER, "endpoints": ENDPOINTS, "listeners": LISTENER, "routes": ROUTES, "secrets": SECRET}
@@ -66,4 +66,4 @@ class Proxies:
 
 def _described(snapshot: XdsSnapshot, type_url: str) -> list[object]:
     resources = {name: one for layer in snapshot.layers for name, one in layer.of_type(type_url).items()}
-    return [describe_resource(resource) for _, resource in sorted(resources.items())]
+    return [describe_with_origins(resource) for _, resource in sorted(resources.items())]

@@ -42,11 +42,15 @@ def _source(value: Json) -> str:
     return str(notes.get("src") or "")
 
 
+def _origins(value: Json) -> str:
+    return ", ".join(value.get("origins") or ())
+
+
 def _clusters(one: Json) -> Iterator[Row]:
     kind = one.get("type") or (_of(one, "clusterType", "cluster_type") or {}).get("name") or "STATIC"
     policy = _of(one, "lbPolicy", "lb_policy") or "ROUND_ROBIN"
     tls = "mTLS" if _of(one, "transportSocket", "transport_socket", "transportSocketMatches") else "-"
-    yield one.get("name"), kind, policy, tls, _source(one)
+    yield one.get("name"), kind, policy, tls, _origins(one)
 
 
 def _endpoints(one: Json) -> Iterator[Row]:
@@ -66,7 +70,8 @@ def _listeners(one: Json) -> Iterator[Row]:
     tls = "TLS" if any(_of(chain, "transportSocket", "transport_socket") for chain in chains) else "-"
     direction = _of(one, "trafficDirection", "traffic_direction") or "-"
     internal = "internal_listener" in one or "internalListener" in one
-    yield one.get("name"), "internal" if internal else _address(one.get("address")), direction, tls, len(chains)
+    address = "internal" if internal else _address(one.get("address"))
+    yield one.get("name"), address, direction, tls, len(chains), _origins(one)
 
 
 def _routes(one: Json) -> Iterator[Row]:
@@ -107,14 +112,14 @@ def _action(route: Json) -> str:
 
 
 def _secrets(one: Json) -> Iterator[Row]:
-    kinds = [name for name in one if name not in ("name", "@type")]
-    yield one.get("name"), ", ".join(kinds)
+    kinds = [name for name in one if name not in ("name", "@type", "origins")]
+    yield one.get("name"), ", ".join(kinds), _origins(one)
 
 
 _TABLES: dict[str, tuple[Sequence[str], Any]] = {
     "clusters": (("NAME", "TYPE", "POLICY", "TLS", "SOURCE"), _clusters),
     "endpoints": (("CLUSTER", "ADDRESS", "HEALTH"), _endpoints),
-    "listeners": (("NAME", "ADDRESS", "DIRECTION", "TLS", "CHAINS"), _listeners),
+    "listeners": (("NAME", "ADDRESS", "DIRECTION", "TLS", "CHAINS", "SOURCE"), _listeners),
     "routes": (("ROUTES", "DOMAINS", "MATCH", "TO", "SOURCE"), _routes),
-    "secrets": (("NAME", "HOLDS"), _secrets),
+    "secrets": (("NAME", "HOLDS", "SOURCE"), _secrets),
 }

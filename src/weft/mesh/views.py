@@ -7,6 +7,7 @@ from typing import Literal
 
 from weft.mesh.routes.rules import VirtualHost
 from weft.mesh.services.service import Backend, EndpointSet, MutualTlsMode, Protocol
+from weft.model.document import ObjectKey
 from weft.model.identity import SpiffeId
 from weft.model.origin import Origin
 from weft.model.workload import SocketAddress
@@ -86,28 +87,36 @@ class Certificate:
         return f"Certificate({self.name!r})"
 
 
+TlsVersion = Literal["1.2", "1.3"]
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayServer:
-    """One listener of the Gateway document: hosts (``*`` for all) behind a port, with certificates if HTTPS."""
+    """What serves some hosts of a port by one route configuration, called `route_name`.
+
+    A plaintext port has one for all its hosts; an HTTPS port has one for each listener of the Gateway document, chosen
+    by the server name (SNI) that `hostname` covers (``*``: any). `misdirected` are the hostnames of the port's other
+    listeners: who asks for a host of theirs here has come to the wrong one.
+    """
 
     name: str
     hostname: str
-    certificates: tuple[str, ...]
+    route_name: str
+    virtual_hosts: tuple[VirtualHost, ...]
+    certificates: tuple[str, ...] = ()
+    misdirected: tuple[str, ...] = ()
+    lowest_tls: TlsVersion = "1.3"
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayPort:
-    """All listeners of one port: one address, one protocol; for HTTPS chosen by server name (SNI).
-
-    `route_name` names its route configuration, whose virtual hosts are `virtual_hosts`.
-    """
+    """All listeners of one port: one address, one protocol. `object` is the Gateway that says so."""
 
     port: int
     listen: SocketAddress
     protocol: Literal["HTTP", "HTTPS"]
     servers: tuple[GatewayServer, ...]
-    route_name: str
-    virtual_hosts: tuple[VirtualHost, ...]
+    object: ObjectKey
     origin: Origin
 
 

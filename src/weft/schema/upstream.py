@@ -31,7 +31,7 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
     gateway.GatewayClassSpec: _fields("parametersRef"),
     gateway.GatewaySpec: _fields("addresses", "; `weft gateway` says where it binds")
     | _fields("infrastructure backendTLS allowedListeners tls defaultScope"),
-    gateway.ListenerTls: _fields("options frontendValidation"),
+    gateway.ListenerTls: _fields("frontendValidation"),
     httproute.HttpRouteSpec: _fields("useDefaultGateways"),
     httproute.RouteRule: _fields("sessionPersistence"),
     httproute.RouteFilter: _fields("extensionRef cors externalAuth"),
@@ -40,7 +40,6 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
     | _fields("websocketUpgrade", ": remove it; WebSocket needs appProtocol kubernetes.io/ws on the Service's port"),
     virtualservice.HttpMatchRequest: _fields("statPrefix"),
     virtualservice.HttpRetry: _fields("retryRemoteLocalities"),
-    virtualservice.CorsPolicy: _fields("unmatchedPreflights"),
     virtualservice.FaultDelay: _fields("exponentialDelay"),
     virtualservice.FaultAbort: _fields("http2Error"),
     destinationrule.DestinationRuleSpec: _fields("exportTo workloadSelector"),

@@ -258,7 +258,8 @@ def _literal_decoder(choices: tuple[object, ...]) -> Decoder:
             if type(choice) is type(node.value) and choice == node.value:
                 return choice
         near = nearest_name(node.value, names) if isinstance(node.value, str) and not (walk.masked or walk.full) else ""
-        return walk.error(path, "bad-value", f"found {walk.found(node)}", expected, near)
+        quotes = " (put it in quotes)" if not isinstance(node.value, str) and node.text in names else ""
+        return walk.error(path, "bad-value", f"found {walk.found(node)}", expected + quotes, near)
 
     return decode
 

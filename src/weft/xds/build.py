@@ -83,10 +83,8 @@ def _gateway_layer(view: GatewayView, memo: Memo) -> ResourceSet:
     """A gateway's listeners, routes and certificates."""
     resources = [memo(encode_certificate, certificate) for certificate in view.certificates]
     for port in view.ports:
-        listener = memo(encode_gateway_listener, port)
-        if listener is not None:
-            resources.append(listener)
-            resources.append(memo(encode_gateway_routes, port, memo))
+        resources.append(memo(encode_gateway_listener, port))
+        resources += [memo(encode_gateway_routes, memo, port, server) for server in port.servers]
     return memo(_resource_set, tuple(resources))
 
 

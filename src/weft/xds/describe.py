@@ -8,7 +8,7 @@ from google.protobuf import symbol_database
 from google.protobuf.json_format import MessageToDict
 
 from weft.xds import build
-from weft.xds.snapshot import Resource
+from weft.xds.snapshot import ROUTES, Resource
 
 _REDACTED = "[redacted]"
 _SECRET_FIELDS = frozenset({"private_key", "password", "pkcs12", "session_ticket_keys", "generic_secret"})
@@ -23,6 +23,15 @@ def describe_resource(resource: Resource) -> dict[str, Any]:
     described: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
     redacted: dict[str, Any] = _without_secrets(described)
     return redacted
+
+
+def describe_with_origins(resource: Resource) -> dict[str, Any]:
+    """`describe_resource` with the places of the documents that shaped it as ``origins``: they are not in its bytes.
+    Routes say theirs one by one."""
+    described = describe_resource(resource)
+    if resource.origins and resource.type_url != ROUTES:
+        described["origins"] = [str(origin) for origin in resource.origins]
+    return described
 
 
 def _without_secrets(value: Any) -> Any:

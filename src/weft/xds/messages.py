@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from envoy.config.core.v3.address_pb2 import Address
 from envoy.config.core.v3.address_pb2 import SocketAddress as EnvoySocketAddress
 from envoy.config.core.v3.base_pb2 import Metadata
@@ -62,12 +60,16 @@ def string_matcher(match: TextMatch) -> StringMatcher:
     return StringMatcher(prefix=match.value, ignore_case=match.ignore_case)
 
 
-def provenance(origins: Iterable[Origin], subject: str) -> Metadata:
-    """Metadata that says which documents made a thing: ``%METADATA(ROUTE:weft:src)%`` prints it in an access log."""
+def provenance(subject: str, place: Origin | None = None) -> Metadata:
+    """Metadata that says which object made a thing: ``%METADATA(ROUTE:weft:object)%`` prints it in an access log.
+
+    Only routes may say the `place` too: what Envoy replaces when its bytes change (clusters and listeners, with their
+    connections) must stay the same when lines move.
+    """
     metadata = Metadata()
     fields = metadata.filter_metadata["weft"].fields
-    if source := ", ".join(map(str, origins)):
-        fields["src"].string_value = source
+    if place is not None:
+        fields["src"].string_value = str(place)
     if subject:
         fields["object"].string_value = subject
     return metadata

@@ -216,6 +216,49 @@ def test_an_https_listener_has_its_certificate_and_never_shows_the_key() -> None
     assert "PRIVATE" not in repr(view)
 
 
+MIXED = (
+    HTTPS
+    + "  - {name: w, port: 443, protocol: HTTPS, hostname: '*.example', tls: {certificateRefs: [{name: cert}]}}\n"
+    + "  - {name: o, port: 443, protocol: HTTPS, hostname: other.com, tls: {certificateRefs: [{name: cert}]}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "expected"),
+    [
+        ("x.example", "x.example", "a:9080"),
+        ("x.example", "y.example", "421"),
+        ("x.example", "other.com", "421"),
+        ("x.example", "elsewhere.com", "404"),
+        ("y.example", "y.example", "b:9080"),
+        ("y.example", "z.example", "b:9080"),
+        ("y.example", "x.example", "421"),
+        ("other.com", "other.com", "404"),
+    ],
+)
+def test_each_https_listener_serves_its_own_hosts_only(name: str, host: str, expected: str) -> None:
+    routes = route("a", parent=", sectionName: s") + route("b", parent=", sectionName: w")
+    mesh = Compiled(SERVICES, gateway(MIXED), secret(), routes)
+    assert mesh.codes == []
+    assert short(mesh.knock("front", f"{host}/", listener=443, server_name=name)) == expected
+
+
+def test_a_listener_that_takes_every_host_sends_those_of_another_to_it() -> None:
+    every = "  - {name: e, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}\n"
+    mesh = Compiled(SERVICES, gateway(HTTPS + every), secret(), route("a"))
+    asked = [("any.com", "other.com"), ("any.com", "x.example"), ("x.example", "any.com")]
+    answers = [short(mesh.knock("front", f"{host}/", listener=443, server_name=name)) for name, host in asked]
+    assert answers == ["a:9080", "421", "421"]
+
+
+@pytest.mark.parametrize(("option", "lowest"), [("", "1.3"), ("'1.3'", "1.3"), ("'1.2'", "1.2")])
+def test_a_listener_may_let_clients_speak_tls_1_2(option: str, lowest: str) -> None:
+    options = f", options: {{weft.dev/min-tls-version: {option}}}}}" if option else "}"
+    one = HTTPS.replace("{name: cert}]}", "{name: cert}]" + options)
+    (port,) = Compiled(SERVICES, gateway(one), secret()).gateway("front").ports
+    assert [server.lowest_tls for server in port.servers] == [lowest]
+
+
 @pytest.mark.parametrize(
     ("texts", "codes"),
     [
@@ -258,7 +301,7 @@ def test_a_redirect_to_another_host_keeps_the_listeners_port_as_clients_reach_it
     mesh = Compiled(SERVICES, ANY, text)
     assert mesh.knock("front", "x.example/p").location == "http://new.example/p"
     view = mesh.gateway("front", offset=8000)
-    assert getattr(view.ports[0].virtual_hosts[0].rules[0].action, "port", None) == 8080
+    assert getattr(view.ports[0].servers[0].virtual_hosts[0].rules[0].action, "port", None) == 8080
 
 
 def test_a_gateway_that_does_not_exist_gives_an_empty_view_and_a_problem() -> None:

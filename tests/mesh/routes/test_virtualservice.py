@@ -225,6 +225,19 @@ def test_retries_timeouts_mirrors_cors() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "forward"),
+    [("", True), ("FORWARD", True), ("UNSPECIFIED", True), ("IGNORE", False)],
+)
+def test_preflights_of_other_origins_are_forwarded_unless_a_policy_says_ignore(written: str, forward: bool) -> None:
+    unmatched = f", unmatchedPreflights: {written}" if written else ""
+    cors = f", corsPolicy: {{allowOrigins: [{{exact: 'https://a.example'}}]{unmatched}}}"
+    rule = Compiled(SERVICES, virtual(to("v1", more=cors))).ask("web/").rule
+    assert rule is not None
+    assert rule.cors is not None
+    assert rule.cors.forward_unmatched is forward
+
+
+@pytest.mark.parametrize(
     ("destination", "code"),
     [
         ("{host: nobody}", "unknown-host"),

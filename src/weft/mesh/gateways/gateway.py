@@ -28,10 +28,11 @@ GatewayDocument = Document[GatewaySpec]
 
 @dataclass(frozen=True, slots=True)
 class GatewayHost:
-    """A host of a port: the documents in force on it, and, after their rules, those of ever wider hosts of the same
-    listener, whose rules a request may still match (Gateway API's host precedence)."""
+    """A host of the listener called `listener`: the documents in force on it, and, after their rules, those of ever
+    wider hosts of the same listener, whose rules a request may still match (Gateway API's host precedence)."""
 
     host: str
+    listener: str
     documents: tuple[RouteDocument, ...]
     wider: tuple[tuple[RouteDocument, ...], ...] = ()
 
@@ -147,7 +148,9 @@ def _hosts(
             problems += [conflict(loser, winners[0], host) for loser in losers]
         if listener.hostname not in won:
             won[listener.hostname] = ()
-        found[listener.spec.port] += [GatewayHost(host, owners, _wider(host, won)) for host, owners in won.items()]
+        found[listener.spec.port] += [
+            GatewayHost(host, listener.spec.name, owners, _wider(host, won)) for host, owners in won.items()
+        ]
     return MappingProxyType({port: tuple(sorted(hosts, key=lambda item: item.host)) for port, hosts in found.items()})
 
 

@@ -36,7 +36,8 @@ def build_gateway_view(mesh: Mesh, workload: Workload, memo: Memo) -> GatewayVie
         ports = memo.same([compiler.port(number) for number in sorted(gateway.hosts)])
         for listener in gateway.listeners:
             certificates.update({item.name: item for item in listener.certificates})
-    names = {backend for port in ports for host in port.virtual_hosts for backend in backends_of_rules(host.rules)}
+    hosts = (host for port in ports for server in port.servers for host in server.virtual_hosts)
+    names = {backend for host in hosts for backend in backends_of_rules(host.rules)}
     backends, endpoints = build_backends(memo, names, targets, mesh.index)
     return memo(
         _view,
@@ -83,9 +84,20 @@ class _Compiler:
 
     def port(self, number: int) -> GatewayPort:
         """One port with all its hosts."""
+        memo = self._memo
         listeners = tuple(item for item in self._gateway.listeners if item.spec.port == number)
-        hosts = self._memo.same([self._host(number, host) for host in self._gateway.hosts[number]])
-        return self._memo(_port, self._gateway, self._workload, number, listeners, hosts)
+        if self._protocol(number) == "HTTP":
+            servers = [memo(_plaintext, number, self._hosts(number))]
+        else:
+            servers = [memo(_https, listener, listeners, self._hosts(number, listener)) for listener in listeners]
+        return memo(_port, self._gateway, self._workload, number, listeners[0], memo.same(servers))
+
+    def _hosts(self, number: int, listener: Listener | None = None) -> tuple[VirtualHost, ...]:
+        """The hosts of a port, or of one of its listeners."""
+        hosts = self._gateway.hosts[number]
+        if listener is not None:
+            hosts = tuple(host for host in hosts if host.listener == listener.spec.name)
+        return self._memo.same([self._host(number, host) for host in hosts])
 
     def _host(self, number: int, host: GatewayHost) -> VirtualHost:
         rules = tuple([rule for group in (host.documents, *host.wider) for rule in self._rules(group, number)])
@@ -123,26 +135,34 @@ def _virtual_host(rules: tuple[Rule, ...], host: str, port: int, upgrades: tuple
     return VirtualHost(name=f"{host}:{port}", domains=(host,), port=0, rules=rules, upgrades=upgrades)
 
 
+def _plaintext(port: int, hosts: tuple[VirtualHost, ...]) -> GatewayServer:
+    return GatewayServer(name="http", hostname="*", route_name=f"gateway|{port}", virtual_hosts=hosts)
+
+
+def _https(listener: Listener, all_of_port: tuple[Listener, ...], hosts: tuple[VirtualHost, ...]) -> GatewayServer:
+    tls = listener.spec.tls
+    return GatewayServer(
+        name=listener.spec.name,
+        hostname=listener.hostname,
+        route_name=f"gateway|{listener.spec.port}|{listener.spec.name}",
+        virtual_hosts=hosts,
+        certificates=tuple(certificate.name for certificate in listener.certificates),
+        misdirected=tuple(sorted(other.hostname for other in all_of_port if other is not listener)),
+        lowest_tls=tls.options.min_tls_version if tls else "1.3",
+    )
+
+
 def _port(
-    gateway: GatewayModel,
-    workload: Workload,
-    number: int,
-    listeners: tuple[Listener, ...],
-    hosts: tuple[VirtualHost, ...],
+    gateway: GatewayModel, workload: Workload, number: int, first: Listener, servers: tuple[GatewayServer, ...]
 ) -> GatewayPort:
     binding = workload.gateway
     if binding is None:
         raise ValueError(f"workload {workload.proxy} serves no gateway")
-    first = listeners[0]
     return GatewayPort(
         port=number,
         listen=binding.bind(number),
         protocol=first.spec.protocol,
-        servers=tuple(
-            GatewayServer(item.spec.name, item.hostname, tuple(cert.name for cert in item.certificates))
-            for item in listeners
-        ),
-        route_name=f"gateway|{number}",
-        virtual_hosts=hosts,
+        servers=servers,
+        object=gateway.document.key,
         origin=gateway.document.at("spec", "listeners", first.index),
     )

@@ -119,7 +119,8 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Cors:
-    """Cross-origin policy. `max_age` in seconds."""
+    """Cross-origin policy. `max_age` in seconds. `forward_unmatched`: preflight requests of origins that it does not
+    name go to the backend."""
 
     origins: tuple[TextMatch, ...] = ()
     methods: tuple[str, ...] = ()
@@ -127,6 +128,7 @@ class Cors:
     expose: tuple[str, ...] = ()
     max_age: float | None = None
     credentials: bool = False
+    forward_unmatched: bool = True
 
 
 @dataclass(frozen=True, slots=True)

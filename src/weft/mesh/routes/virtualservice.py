@@ -252,6 +252,7 @@ def _cors(policy: api.CorsPolicy | None) -> Cors | None:
         expose=policy.expose_headers,
         max_age=policy.max_age,
         credentials=policy.allow_credentials,
+        forward_unmatched=policy.unmatched_preflights != "IGNORE",
     )
 
 

@@ -36,11 +36,20 @@ class SecretReference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsOptions:
+    """What the Gateway API leaves to implementations: the lowest version of TLS that clients may speak. With 1.2 they
+    may use ECDHE with AES-GCM or ChaCha20-Poly1305 only."""
+
+    min_tls_version: Literal["1.2", "1.3"] = field(default="1.3", metadata={"json": "weft.dev/min-tls-version"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerTls:
     """TLS of an HTTPS listener."""
 
     certificate_refs: Annotated[tuple[SecretReference, ...], Length(0, 64)] = ()
     mode: Literal["Terminate"] = "Terminate"
+    options: TlsOptions = TlsOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

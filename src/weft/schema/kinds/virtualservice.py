@@ -212,7 +212,8 @@ class HttpMirrorPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorsPolicy:
-    """Cross-origin rules. `allow_origin` (a list of exact origins, "*" for all) is the old spelling."""
+    """Cross-origin rules. `allow_origin` (a list of exact origins, "*" for all) is the old spelling. Preflight requests
+    of other origins are the application's business (FORWARD) or answered without any permission (IGNORE)."""
 
     allow_origins: tuple[StringMatch, ...] = ()
     allow_origin: tuple[str, ...] = ()
@@ -221,6 +222,7 @@ class CorsPolicy:
     expose_headers: tuple[HeaderName, ...] = ()
     max_age: Duration | None = None
     allow_credentials: bool = False
+    unmatched_preflights: Literal["UNSPECIFIED", "FORWARD", "IGNORE"] = "FORWARD"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,5 +30,5 @@ def _policy(cors: Cors) -> CorsPolicy:
         expose_headers=",".join(cors.expose),
         max_age="" if cors.max_age is None else str(round(cors.max_age)),
         allow_credentials=BoolValue(value=cors.credentials),
-        forward_not_matching_preflights=BoolValue(value=False),
+        forward_not_matching_preflights=BoolValue(value=cors.forward_unmatched),
     )

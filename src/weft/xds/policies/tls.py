@@ -32,6 +32,7 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
+from weft.mesh.views import TlsVersion
 from weft.xds.messages import packed
 
 IDENTITY = "identity"
@@ -41,6 +42,13 @@ CERTIFICATES_DIRECTORY = "certs"
 IDENTITY_FILE = "sds/identity.json"
 BUNDLE_FILE = "sds/bundle.json"
 """Relative to the workload's directory, in which Envoy is started: the same in all proxies, so resources are shared."""
+
+_TLS12_CIPHERS = (
+    "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]",
+    "[ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+)
 
 ALPN_HTTP2 = "h2"
 ALPN_HTTP1 = "http/1.1"
@@ -96,12 +104,12 @@ def mesh_server_socket(trust_domain: str, alpn: Iterable[str]) -> TransportSocke
     )
 
 
-def edge_server_socket(certificates: Iterable[str]) -> TransportSocket:
+def edge_server_socket(certificates: Iterable[str], lowest: TlsVersion) -> TransportSocket:
     """TLS of a gateway with certificates sent by the control plane as secrets of these names."""
     return _tls_socket(
         DownstreamTlsContext(
             common_tls_context=CommonTlsContext(
-                tls_params=_tls13(),
+                tls_params=_tls13() if lowest == "1.3" else _from_tls12(),
                 tls_certificate_sds_secret_configs=[
                     SdsSecretConfig(name=name, sds_config=ads_source()) for name in certificates
                 ],
@@ -164,6 +172,15 @@ def _file_secret(name: str, path: str) -> SdsSecretConfig:
 def _tls13() -> TlsParameters:
     return TlsParameters(
         tls_minimum_protocol_version=TlsParameters.TLSv1_3, tls_maximum_protocol_version=TlsParameters.TLSv1_3
+    )
+
+
+def _from_tls12() -> TlsParameters:
+    """TLS 1.3 with, for those who cannot speak it, 1.2 as far as RFC 9325 recommends it: forward secrecy and AEAD."""
+    return TlsParameters(
+        tls_minimum_protocol_version=TlsParameters.TLSv1_2,
+        tls_maximum_protocol_version=TlsParameters.TLSv1_3,
+        cipher_suites=_TLS12_CIPHERS,
     )
 
 

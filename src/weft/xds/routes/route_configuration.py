@@ -197,7 +197,7 @@ def _route(
     return Route(
         name=rule.name,
         match=match,
-        metadata=provenance((rule.origin,), str(rule.object) if rule.object is not None else ""),
+        metadata=provenance(str(rule.object) if rule.object is not None else "", rule.origin),
         request_headers_to_add=request.add,
         request_headers_to_remove=request.remove,
         response_headers_to_add=response.add,

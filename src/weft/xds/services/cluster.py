@@ -56,7 +56,7 @@ def encode_backend(backend: Backend, trust_domain: str, as_tcp: bool = False) ->
     name = tcp_variant_name(backend.name) if as_tcp else backend.name
     limits = backend.policy.limits
     cluster = _cluster(name, limits)
-    cluster.metadata.CopyFrom(provenance(backend.origins, _service(backend.host)))
+    cluster.metadata.CopyFrom(provenance(_service(backend.host)))
     requires: tuple[tuple[str, str], ...] = ()
     if backend.external_name:
         cluster.cluster_type.name = "envoy.clusters.dns"
@@ -96,7 +96,6 @@ def encode_application(port: InboundPort) -> Resource:
     name = inbound_cluster_name(port.port)
     cluster = _cluster(name, ConnectionLimits())
     cluster.type = Cluster.STATIC
-    cluster.metadata.CopyFrom(provenance(port.origins, ""))
     cluster.load_assignment.CopyFrom(_static(name, tcp_address(port.application)))
     if port.protocol is not Protocol.TCP:
         http2 = port.protocol is Protocol.HTTP2

@@ -12,7 +12,7 @@ from weft.mesh.views import InboundPort
 from weft.xds.http_connection_manager import inbound_manager
 from weft.xds.limits import MESH
 from weft.xds.listener import filter_chain, http_inspector, tcp_listener, tcp_proxy, tls_inspector
-from weft.xds.messages import duration, provenance
+from weft.xds.messages import duration
 from weft.xds.policies.tls import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, mesh_server_socket
 from weft.xds.resource import encode_resource
 from weft.xds.routes.headers import NOT_DELIVERED
@@ -30,7 +30,6 @@ def encode_inbound(port: InboundPort, trust_domain: str) -> Resource:
     name = inbound_cluster_name(port.port)
     listener = tcp_listener(name, port.listen, MESH.buffer, _chains(port, trust_domain))
     listener.traffic_direction = base_pb2.INBOUND
-    listener.metadata.CopyFrom(provenance(port.origins, ""))
     if port.mode is not MutualTlsMode.DISABLE and (_plain(port) or port.protocol is Protocol.AUTO):
         listener.listener_filters.append(tls_inspector())
     if _plain(port) and port.protocol is Protocol.AUTO:

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
-from weft.mesh.checks import route_problems, workload_problems
-from weft.mesh.gateways.gateway import build_gateways
+from weft.mesh.gateways.gateway import build_declared, build_gateways
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.mesh.policies.destinationrule import build_destination_rules
 from weft.mesh.policies.peerauthentication import PeerPolicies, build_peer_policies
 from weft.mesh.policies.referencegrant import build_grants
-from weft.mesh.routes.claims import RouteDocument, build_mesh_routes
-from weft.mesh.services.catalog import build_catalog, build_frontend
+from weft.mesh.routes.acceptance import build_acceptance
+from weft.mesh.routes.kinds import ROUTE_KINDS
+from weft.mesh.routes.table import build_route_table, subset_problems
+from weft.mesh.services.backends import build_targets
+from weft.mesh.services.catalog import build_catalog
 from weft.mesh.services.endpoints import build_services
-from weft.mesh.services.service import Service
+from weft.mesh.services.workloads import workload_problems
+from weft.mesh.sidecars.outbound import build_common
 from weft.model.document import Document
 from weft.model.problem import Problem
 from weft.model.snapshot import ConfigSnapshot
 from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec
 from weft.schema.kinds.gateway import GatewayClassSpec, GatewaySpec, ReferenceGrantSpec
-from weft.schema.kinds.httproute import HttpRouteSpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
-from weft.schema.kinds.virtualservice import VirtualServiceSpec
 
 SpecT = TypeVar("SpecT")
+Kinds = Mapping[Hashable, tuple[Document[object], ...]]
 
 
 def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | None = None) -> Mesh:
@@ -36,76 +37,63 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     The order of documents and workloads does not matter. Ports whose mutual-TLS mode is another by `overlap` accept
     mutual TLS and plaintext.
     """
-    kinds = _by_kind(snapshot.documents)
     settings = snapshot.settings
-    service_documents = _of(kinds, ServiceSpec)
-    frontends = tuple([memo(build_frontend, document) for document in service_documents])
-    catalog = memo(build_catalog, service_documents, frontends)
-    routes: tuple[RouteDocument, ...] = (*_of(kinds, VirtualServiceSpec), *_of(kinds, HttpRouteSpec))
+    kinds = memo.groups(_kind, _document_order, snapshot.documents)
+    catalog = memo.over(build_catalog, _of(kinds, ServiceSpec), memo)
     grants = memo.over(build_grants, _of(kinds, ReferenceGrantSpec))
     rules = memo.over(build_destination_rules, _of(kinds, DestinationRuleSpec), catalog, settings.root_namespace)
     peers = memo.over(build_peer_policies, _of(kinds, PeerAuthenticationSpec), memo, settings.root_namespace)
-    mesh_routes = memo.over(build_mesh_routes, routes, catalog)
-    gateways = memo(
-        build_gateways,
-        memo,
+    documents = [document for spec in ROUTE_KINDS for document in kinds.get(spec, ())]
+    routes = memo.over(build_route_table, documents, memo, catalog, grants)
+    declared = memo.over(
+        build_declared,
         _of(kinds, GatewaySpec),
+        memo,
         _of(kinds, GatewayClassSpec),
         _of(kinds, NamespaceSpec),
         _of(kinds, SecretSpec),
-        routes,
-        catalog,
         grants,
     )
-    services, service_problems = build_services(
-        memo, service_documents, frontends, snapshot.workloads, peers, settings.trust_domain
+    gateways = memo(build_gateways, memo, declared, routes.routes, catalog, rules)
+    services = build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain)
+    problems = (
+        catalog.problems,
+        rules.problems,
+        peers.problems,
+        routes.problems,
+        memo(subset_problems, memo, routes.routes, catalog, rules),
+        gateways.problems,
+        services.problems,
+        workload_problems(memo, snapshot.workloads, catalog, gateways.by_name),
     )
-    problems: list[Problem] = [
-        *catalog.problems,
-        *rules.problems,
-        *peers.problems,
-        *mesh_routes.problems,
-        *gateways.problems,
-        *memo(route_problems, memo, catalog, rules, mesh_routes, gateways, grants),
-        *service_problems,
-        *workload_problems(snapshot.workloads, catalog, gateways),
-    ]
     return Mesh(
         revision=snapshot.revision,
         settings=settings,
-        services=services,
-        index=memo.over(_index, services),
-        workloads=snapshot.workloads,
         catalog=catalog,
+        services=services,
+        workloads=snapshot.workloads,
         destination_rules=rules,
-        routes=mesh_routes,
+        routes=routes,
+        targets=memo(build_targets, memo, services, catalog, rules, routes.subsets),
+        entries=memo(build_common, memo, routes, catalog),
         gateways=gateways,
-        grants=grants,
         peers=peers,
-        problems=tuple(sorted(dict.fromkeys(problems), key=_problem_order)),
+        acceptance=memo(build_acceptance, memo, routes.routes, gateways.attachments, routes.conflicts),
+        problems=tuple(sorted({problem: None for found in problems for problem in found}, key=_problem_order)),
         overlap=overlap,
     )
 
 
-def _by_kind(documents: Iterable[Document[object]]) -> dict[type[object], list[Document[object]]]:
-    kinds: dict[type[object], list[Document[object]]] = {}
-    for document in documents:
-        kinds.setdefault(type(document.spec), []).append(document)
-    for found in kinds.values():
-        found.sort(key=_document_order)
-    return kinds
+def _kind(document: Document[object]) -> tuple[Hashable, ...]:
+    return (type(document.spec),)
 
 
 def _document_order(document: Document[object]) -> tuple[str, str]:
     return (document.key.namespace, document.key.name)
 
 
-def _of(kinds: Mapping[type[object], list[Document[object]]], spec: type[SpecT]) -> tuple[Document[SpecT], ...]:
-    return tuple(kinds.get(spec, ()))  # type: ignore[arg-type]
-
-
-def _index(services: tuple[Service, ...]) -> Mapping[str, Service]:
-    return MappingProxyType({service.host: service for service in services})
+def _of(kinds: Kinds, spec: type[SpecT]) -> tuple[Document[SpecT], ...]:
+    return kinds.get(spec, ())  # type: ignore[return-value]
 
 
 def _problem_order(problem: Problem) -> tuple[str, int, str, str]:

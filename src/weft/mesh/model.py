@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from weft.mesh.gateways.gateway import Gateways
 from weft.mesh.policies.destinationrule import DestinationRules
 from weft.mesh.policies.peerauthentication import PeerPolicies
-from weft.mesh.policies.referencegrant import Grants
-from weft.mesh.routes.claims import MeshRoutes
+from weft.mesh.routes.acceptance import RouteStatus
+from weft.mesh.routes.table import RouteTable
+from weft.mesh.services.backends import Targets
 from weft.mesh.services.catalog import Catalog
-from weft.mesh.services.service import Service
+from weft.mesh.services.endpoints import Services
+from weft.mesh.sidecars.outbound import Entry
 from weft.model.problem import Problem
 from weft.model.snapshot import MeshSettings
 from weft.model.workload import Workload
@@ -21,21 +23,22 @@ from weft.model.workload import Workload
 class Mesh:
     """Services with their endpoints, and every document attached to what it is about.
 
-    `services` are sorted by namespace and name, `index` holds them by full name. `problems` are those of the meaning
-    (dangling names, conflicts), not those of decoding. `overlap` are policies that callers may still, or already, act
-    on. Compared by identity.
+    `targets` are the backends of all services, `entries` how callers of other namespaces reach each. `acceptance` says
+    of each route and parent whether it is attached. `problems` are those of the meaning (dangling names, conflicts),
+    not those of decoding. `overlap` are policies that callers may still, or already, act on. Compared by identity.
     """
 
     revision: int
     settings: MeshSettings
-    services: tuple[Service, ...]
-    index: Mapping[str, Service]
-    workloads: tuple[Workload, ...]
     catalog: Catalog
+    services: Services
+    workloads: tuple[Workload, ...]
     destination_rules: DestinationRules
-    routes: MeshRoutes
+    routes: RouteTable
+    targets: Targets
+    entries: Mapping[str, Entry]
     gateways: Gateways
-    grants: Grants
     peers: PeerPolicies
+    acceptance: tuple[RouteStatus, ...] = ()
     problems: tuple[Problem, ...] = ()
     overlap: PeerPolicies | None = None

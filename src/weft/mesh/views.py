@@ -5,38 +5,52 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from weft.mesh.routes.rules import VirtualHost
-from weft.mesh.services.service import Backend, EndpointSet, MutualTlsMode, Protocol
+from weft.mesh.routes.rules import Layer4Route, VirtualHost
+from weft.mesh.services.backends import Targets
+from weft.mesh.services.service import Backend, MutualTlsMode, Protocol, Target
 from weft.model.document import ObjectKey
 from weft.model.identity import SpiffeId
 from weft.model.origin import Origin
 from weft.model.workload import SocketAddress
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class TargetsView:
+    """What traffic can be sent to. Shared by all proxies that see it alike, and compared by identity.
+
+    `base` are the backends of the whole mesh, of which `own` take the place of those with the same keys; without `base`
+    they are all there is. `on_demand`: a proxy is told about one when it asks for it by name.
+    """
+
+    base: Targets | None
+    own: tuple[Target, ...]
+    trust_domain: str
+    on_demand: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class OutboundView:
-    """What the sidecars of one namespace (and source class, and scope) may call. Shared by all of them.
+    """By which rules the sidecars of one namespace (and source class, and scope) call. Shared by all of them, and
+    compared by identity.
 
     `name` is the route configuration's name. Virtual hosts carry HTTP, WEBSOCKET, HTTP2 and AUTO ports;
-    `tunnels` are the TCP ports, reached by CONNECT: (domains without port, port, backend name).
+    `tunnels` are the TCP ports, reached by CONNECT. `on_demand`: clusters are asked for when a request needs them.
     """
 
     name: str
     virtual_hosts: tuple[VirtualHost, ...]
     tunnels: tuple[Tunnel, ...]
-    backends: tuple[Backend, ...]
-    endpoints: tuple[EndpointSet, ...]
     allow_any: bool
-    trust_domain: str
+    on_demand: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tunnel:
-    """A TCP port that CONNECT reaches by name."""
+    """A TCP port that CONNECT reaches by one of its `domains` (without port)."""
 
     domains: tuple[str, ...]
     port: int
-    backend: str
+    route: Layer4Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +67,30 @@ class InboundPort:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamPort:
-    """A loopback port that leads to a service. HTTP ones route by the service's virtual host, TCP ones to `backend`."""
+    """A loopback port that leads to a service. HTTP routes by the service's `virtual_host`, connections by `route`;
+    `backend` is the service's own."""
 
     listen: SocketAddress
     host: str
     port: int
     protocol: Protocol
-    backend: str
+    backend: Backend
+    virtual_host: VirtualHost | None
+    route: Layer4Route
 
 
 @dataclass(frozen=True, slots=True)
 class SidecarView:
-    """Everything one sidecar does. Only `outbound` is large, and it is shared by identity."""
+    """Everything one sidecar does. Only `targets` and `outbound` are large, and they are shared by identity."""
 
     proxy: str
     identity: SpiffeId
     inbound: tuple[InboundPort, ...]
     proxy_listen: SocketAddress | None
     upstreams: tuple[UpstreamPort, ...]
+    targets: TargetsView
     outbound: OutboundView
+    trust_domain: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +148,7 @@ class GatewayView:
     gateway: str
     ports: tuple[GatewayPort, ...]
     certificates: tuple[Certificate, ...]
-    backends: tuple[Backend, ...]
-    endpoints: tuple[EndpointSet, ...]
-    trust_domain: str
+    targets: TargetsView
 
 
 ProxyView = SidecarView | GatewayView

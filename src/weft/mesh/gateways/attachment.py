@@ -2,113 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from weft.mesh.gateways.listeners import Listener
-from weft.mesh.routes.claims import Claim, RouteDocument
-from weft.mesh.routes.converted import MESH, trouble
-from weft.mesh.routes.virtualservice import gateway_key
-from weft.mesh.services.catalog import Catalog
+from weft.mesh.problems import one_of, problem_at
+from weft.mesh.routes.compiled import CompiledRoute
+from weft.mesh.routes.kind import ParentRef
+from weft.mesh.routes.ownership import Contender
 from weft.mesh.services.hosts import specificity
 from weft.model.labels import Labels
-from weft.model.origin import PathPart
-from weft.model.problem import Problem, Severity
+from weft.model.problem import Problem
 from weft.schema.hosts import covers, intersection
-from weft.schema.kinds.httproute import HttpRouteSpec, ParentReference
-from weft.schema.kinds.virtualservice import VirtualServiceSpec
+from weft.schema.walk import nearest_name
+
+Wanted = tuple[Listener, str, Contender]
+"""A listener, a host it serves, and the route that wants it there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A route's reference to a Gateway. `section` and `port` narrow it to some listeners; each host with its field."""
+class Attachment:
+    """What one parentRef comes to: the hosts the route may get, or why it gets none."""
 
-    document: RouteDocument
-    gateway: str
-    path: tuple[PathPart, ...]
-    hosts: tuple[tuple[str, tuple[PathPart, ...]], ...]
-    section: str = ""
-    port: int = 0
-
-    @property
-    def kind(self) -> str:
-        """The document's kind."""
-        return self.document.key.kind
-
-
-def gateway_wishes(document: RouteDocument, catalog: Catalog) -> Iterable[Wish]:
-    """Every reference of a route document to a Gateway."""
-    spec, namespace = document.spec, document.key.namespace
-    if isinstance(spec, VirtualServiceSpec):
-        named: list[tuple[str, tuple[PathPart, ...]]] = []
-        for index, host in enumerate(spec.hosts):
-            named.append((catalog.full_name(host, namespace), ("spec", "hosts", index)))
-        for index, name in enumerate(spec.gateways):
-            if name != MESH:
-                yield Wish(document, gateway_key(name, namespace), ("spec", "gateways", index), tuple(named))
-        return
-    for index, parent in enumerate(spec.parent_refs):
-        if parent.kind == "Gateway":
-            yield _route_wish(document, spec, index, parent)
-
-
-def _route_wish(document: RouteDocument, spec: HttpRouteSpec, index: int, parent: ParentReference) -> Wish:
-    hosts = tuple((name.lower(), ("spec", "hostnames", place)) for place, name in enumerate(spec.hostnames))
-    path: tuple[PathPart, ...] = ("spec", "parentRefs", index)
-    return Wish(
-        document=document,
-        gateway=f"{parent.namespace or document.key.namespace}/{parent.name}",
-        path=path,
-        hosts=hosts or (("*", path),),
-        section=parent.section_name or "",
-        port=parent.port or 0,
-    )
+    route: CompiledRoute
+    parent: ParentRef
+    hosts: tuple[Wanted, ...] = ()
+    problem: Problem | None = None
 
 
 def attach(
-    wish: Wish,
-    gateway_namespace: str,
-    listeners: Sequence[Listener],
-    labels: Mapping[str, Labels],
-    problems: list[Problem],
-) -> Iterable[tuple[int, str, str, Claim]]:
-    """(port, listener, host, claim) for every host the route gets; why it gets none is added to `problems`.
+    route: CompiledRoute, parent: ParentRef, listeners: Sequence[Listener], labels: Mapping[str, Labels]
+) -> Attachment:
+    """The listeners and hosts for which the route may be in force. `labels` are those of every declared namespace.
 
     On one port a host belongs to the listener with the most specific hostname that covers it.
     """
-    named = [item for item in listeners if wish.section in ("", item.spec.name) and wish.port in (0, item.spec.port)]
+    named = [each for each in listeners if parent.section in ("", each.name) and parent.port in (0, each.port)]
     if not named:
-        names = ", ".join(item.spec.name for item in listeners)
-        asked = f"'{wish.section}'" if wish.section else f"on port {wish.port}" if wish.port else "in force"
-        problems.append(_refusal(wish, "no-matching-listener", f"has no listener {asked}", f"one of {names}"))
-        return
-    namespace = wish.document.key.namespace
-    allowed = [item for item in named if item.accepts(gateway_namespace, namespace, wish.kind, labels)]
+        return _no_listener(route, parent, listeners)
+    kind, namespace = route.kind.kind, route.document.key.namespace
+    allowed = [each for each in named if each.admission.admits(kind, namespace, labels)]
     if not allowed:
-        message = f"takes no {wish.kind} of namespace '{namespace}'"
-        problems.append(_refusal(wish, "not-allowed", message, "allowedRoutes of the listener that let it in"))
-        return
+        message = f"takes no {kind} of namespace '{namespace}'"
+        return _refused(route, parent, "not-allowed", message, "allowedRoutes of the listener that let it in")
+    hosts: list[Wanted] = []
     found = False
     for listener in allowed:
-        for host, path in wish.hosts:
+        for host, path in parent.hosts:
             common = intersection(listener.hostname, host)
-            if common:
-                found = True
-                if _owner(listeners, listener.spec.port, common) is listener:
-                    claim = Claim(wish.document, listener.spec.port, path)
-                    yield listener.spec.port, listener.spec.name, common, claim
+            found = found or bool(common)
+            if common and _owner(listeners, listener.port, common) is listener:
+                hosts.append((listener, common, (route, path)))
     if not found:
-        names = ", ".join(dict.fromkeys(item.hostname for item in allowed))
-        problems.append(_refusal(wish, "no-matching-host", "has no listener for any host of the route", names))
+        names = one_of(dict.fromkeys(each.hostname for each in allowed), "")
+        return _refused(route, parent, "no-matching-host", "has no listener for any host of the route", names)
+    return Attachment(route, parent, tuple(hosts))
 
 
 def _owner(listeners: Sequence[Listener], port: int, host: str) -> Listener | None:
     """The listener of a port that takes requests for `host`."""
-    covering = [item for item in listeners if item.spec.port == port and covers(item.hostname, host)]
-    return max(covering, key=lambda item: specificity(item.hostname), default=None)
+    covering = [each for each in listeners if each.port == port and covers(each.hostname, host)]
+    return max(covering, key=lambda each: specificity(each.hostname), default=None)
 
 
-def _refusal(wish: Wish, code: str, message: str, expected: str) -> Problem:
-    return trouble(
-        wish.document, wish.path, code, f"Gateway {wish.gateway} {message}", expected, severity=Severity.ERROR
+def _no_listener(route: CompiledRoute, parent: ParentRef, listeners: Sequence[Listener]) -> Attachment:
+    names = [each.name for each in listeners]
+    asked = f"'{parent.section}'" if parent.section else f"on port {parent.port}" if parent.port else "in force"
+    expected = one_of(names, "a listener that is in force")
+    near = nearest_name(parent.section, names) if parent.section else ""
+    return _refused(route, parent, "no-matching-listener", f"has no listener {asked}", expected, near)
+
+
+def _refused(
+    route: CompiledRoute, parent: ParentRef, code: str, message: str, expected: str, nearest: str = ""
+) -> Attachment:
+    text = f"Gateway {parent.gateway} {message}"
+    return Attachment(
+        route, parent, problem=problem_at(route.document, parent.path, code, text, expected, nearest=nearest)
     )

@@ -2,102 +2,206 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from weft.mesh.gateways.attachment import Wish, attach, gateway_wishes
+from weft.mesh.gateways.attachment import Attachment, attach
 from weft.mesh.gateways.listeners import Listener, SecretDocument, build_listeners
 from weft.mesh.memo import Memo
+from weft.mesh.policies.destinationrule import DestinationRules
 from weft.mesh.policies.referencegrant import Grants
-from weft.mesh.routes.claims import Claim, RouteDocument, conflict, decide
-from weft.mesh.routes.converted import trouble
+from weft.mesh.problems import one_of, problem_at
+from weft.mesh.routes.acceptance import Attachments
+from weft.mesh.routes.compiled import CompiledRoute, gateway_rules
+from weft.mesh.routes.kind import ParentRef
+from weft.mesh.routes.ownership import Contender, conflict, decide
+from weft.mesh.routes.table import subset_problem
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import specificity
-from weft.model.document import Document
+from weft.model.document import Document, ObjectKey
 from weft.model.labels import Labels
 from weft.model.problem import Problem, Severity
+from weft.schema.findings import printable
 from weft.schema.hosts import covers, is_wildcard
 from weft.schema.kinds.core import NamespaceSpec
 from weft.schema.kinds.gateway import BUILT_IN_CLASSES, CONTROLLER_NAME, GatewayClassSpec, GatewaySpec
-from weft.schema.kinds.virtualservice import VirtualServiceSpec
+from weft.schema.walk import nearest_name
 
 GatewayDocument = Document[GatewaySpec]
+ClassDocument = Document[GatewayClassSpec]
+Routes = tuple[CompiledRoute, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayHost:
-    """A host of the listener called `listener`: the documents in force on it, and, after their rules, those of ever
-    wider hosts of the same listener, whose rules a request may still match (Gateway API's host precedence)."""
+    """A host of the listener called `listener`: the routes in force on it, and, after their rules, those of ever wider
+    hosts of the same listener, whose rules a request may still match (Gateway API's host precedence)."""
 
     host: str
     listener: str
-    documents: tuple[RouteDocument, ...]
-    wider: tuple[tuple[RouteDocument, ...], ...] = ()
+    routes: Routes
+    wider: tuple[Routes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GatewayModel:
-    """One Gateway of ours: its listeners in force and the hosts of each port."""
+    """One Gateway of ours, named ``namespace/name``: its listeners in force and the hosts of each port. Compared by
+    identity."""
 
-    document: GatewayDocument
+    name: str
+    key: ObjectKey
     listeners: tuple[Listener, ...]
     hosts: Mapping[int, tuple[GatewayHost, ...]]
-
-    @property
-    def name(self) -> str:
-        """``namespace/name``."""
-        return f"{self.document.key.namespace}/{self.document.key.name}"
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gateways:
-    """All Gateways of ours by ``namespace/name``."""
+    """All Gateways of ours by ``namespace/name``, and for each route how its references to Gateways were taken."""
 
     by_name: Mapping[str, GatewayModel]
+    attachments: tuple[Attachments, ...]
     problems: tuple[Problem, ...] = ()
 
 
-def build_gateways(
-    memo: Memo,
+@dataclass(frozen=True, slots=True, eq=False)
+class Declared:
+    """The Gateway documents: the listeners in force of ours by name, the names of others', and namespaces' labels."""
+
+    documents: Mapping[str, GatewayDocument]
+    listeners: Mapping[str, tuple[Listener, ...]]
+    foreign: frozenset[str]
+    labels: Mapping[str, Labels]
+    problems: tuple[Problem, ...]
+
+
+def build_declared(
     documents: tuple[GatewayDocument, ...],
-    classes: tuple[Document[GatewayClassSpec], ...],
+    memo: Memo,
+    classes: tuple[ClassDocument, ...],
     namespaces: tuple[Document[NamespaceSpec], ...],
     secrets: tuple[SecretDocument, ...],
-    routes: tuple[RouteDocument, ...],
-    catalog: Catalog,
     grants: Grants,
-) -> Gateways:
-    """Every Gateway whose class is ours, with the routes attached to it."""
-    problems: list[Problem] = []
-    labels = {document.key.name: document.labels for document in namespaces}
-    by_secret = {(document.key.namespace, document.key.name): document for document in secrets}
-    ours: dict[str, tuple[GatewayDocument, tuple[Listener, ...]]] = {}
-    foreign: set[str] = set()
+) -> Declared:
+    """The Gateways whose class is ours, with their listeners."""
+    by_secret = {document.key: document for document in secrets}
+    problems: list[Problem] = [problem for each in classes for problem in _foreign_class(each)]
+    ours: dict[str, GatewayDocument] = {}
+    listeners: dict[str, tuple[Listener, ...]] = {}
     for document in documents:
-        name = f"{document.key.namespace}/{document.key.name}"
         bad = _class_problem(document, classes)
         if bad is not None:
             problems.append(bad)
-            foreign.add(name)
-        else:
-            ours[name] = (document, build_listeners(memo, document, by_secret, grants, problems))
-    wishes: dict[str, list[Wish]] = {}
-    for route in routes:
-        for wish in gateway_wishes(route, catalog):
-            if wish.gateway in ours:
-                wishes.setdefault(wish.gateway, []).append(wish)
-            elif wish.gateway not in foreign:
-                problems.append(_unknown_gateway(wish, ours))
+            continue
+        name = _name(document)
+        ours[name] = document
+        listeners[name], wrong = build_listeners(memo, document, by_secret, grants)
+        problems += wrong
+    return Declared(
+        documents=MappingProxyType(ours),
+        listeners=MappingProxyType(listeners),
+        foreign=frozenset(map(_name, documents)) - ours.keys(),
+        labels=MappingProxyType({document.key.name: document.labels for document in namespaces}),
+        problems=tuple(problems),
+    )
+
+
+def build_gateways(
+    memo: Memo, declared: Declared, routes: Routes, catalog: Catalog, rules: DestinationRules
+) -> Gateways:
+    """Every Gateway of ours, with the routes attached to it."""
+    found = memo.rows(attach_route, (routes,), declared)
+    attachments = tuple([attachment for each in found if each for attachment in each])
+    by_gateway: dict[str, list[Attachment]] = {name: [] for name in declared.listeners}
+    for attachment in attachments:
+        if attachment.hosts:
+            by_gateway[attachment.parent.gateway].append(attachment)
     models = {
-        name: GatewayModel(document, listeners, _hosts(document, listeners, wishes.get(name, ()), labels, problems))
-        for name, (document, listeners) in ours.items()
+        name: memo.over(build_gateway, given, declared.documents[name], declared.listeners[name], memo)
+        for name, given in by_gateway.items()
     }
-    return Gateways(MappingProxyType(models), tuple(dict.fromkeys(problems)))
+    problems = [*declared.problems, *(each.problem for each in attachments if each.problem is not None)]
+    for model in models.values():
+        problems += model.problems
+        problems += memo(_rule_problems, memo, model, catalog, rules)
+    return Gateways(MappingProxyType(models), memo.rows(_taken, (found,)), tuple(dict.fromkeys(problems)))
 
 
-def _class_problem(document: GatewayDocument, classes: Iterable[Document[GatewayClassSpec]]) -> Problem | None:
+def _taken(_memo: Memo, attachments: tuple[Attachment, ...]) -> Attachments:
+    return tuple((attachment.parent, attachment.problem) for attachment in attachments)
+
+
+def attach_route(_memo: Memo, route: CompiledRoute, declared: Declared) -> tuple[Attachment, ...]:
+    """How each reference of a route to a Gateway is taken. Other controllers' Gateways are left alone."""
+    return tuple(
+        attach(route, parent, declared.listeners[parent.gateway], declared.labels)
+        if parent.gateway in declared.listeners
+        else _unknown(route, parent, declared)
+        for parent in route.parents
+        if parent.gateway not in declared.foreign
+    )
+
+
+def build_gateway(
+    attachments: tuple[Attachment, ...], document: GatewayDocument, listeners: tuple[Listener, ...], memo: Memo
+) -> GatewayModel:
+    """A Gateway with the hosts of each port and the routes that have them."""
+    contenders: dict[tuple[str, str], list[Contender]] = {}
+    for attachment in attachments:
+        for listener, host, contender in attachment.hosts:
+            contenders.setdefault((listener.name, host), []).append(contender)
+    hosts: dict[int, list[GatewayHost]] = {listener.port: [] for listener in listeners}
+    problems: list[Problem] = []
+    for listener in listeners:
+        won: dict[str, Routes] = {}
+        for (name, host), candidates in contenders.items():
+            if name == listener.name:
+                winners, losers = decide(candidates)
+                won[host] = tuple(route for route, _ in winners)
+                problems += [conflict(loser, winners[0], host) for loser in losers]
+        won.setdefault(listener.hostname, ())
+        hosts[listener.port] += [
+            memo(GatewayHost, host, listener.name, routes, _wider(host, won)) for host, routes in won.items()
+        ]
+    return GatewayModel(
+        name=_name(document),
+        key=document.key,
+        listeners=listeners,
+        hosts=MappingProxyType(
+            {port: tuple(sorted(found, key=lambda each: each.host)) for port, found in hosts.items()}
+        ),
+        problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+def _rule_problems(memo: Memo, model: GatewayModel, catalog: Catalog, rules: DestinationRules) -> tuple[Problem, ...]:
+    """What is wrong with the rules that are in force on a Gateway."""
+    found: dict[Problem, None] = {}
+    for port, hosts in model.hosts.items():
+        for route in {id(route): route for host in hosts for route in host.routes}.values():
+            converted = gateway_rules(memo, route, port, model.name)
+            found.update(dict.fromkeys(converted.problems))
+            for use in converted.subsets:
+                bad = subset_problem(route.document, use, catalog, rules)
+                if bad is not None:
+                    found[bad] = None
+    return tuple(found)
+
+
+def _name(document: GatewayDocument) -> str:
+    return f"{document.key.namespace}/{document.key.name}"
+
+
+def _foreign_class(document: ClassDocument) -> Iterable[Problem]:
+    controller = document.spec.controller_name
+    if controller != CONTROLLER_NAME:
+        path = ("spec", "controllerName")
+        message = f"the class belongs to '{printable(controller[:80])}': weft leaves its Gateways alone"
+        yield problem_at(document, path, "foreign-class", message, CONTROLLER_NAME, severity=Severity.WARNING)
+
+
+def _class_problem(document: GatewayDocument, classes: Sequence[ClassDocument]) -> Problem | None:
     name = document.spec.gateway_class_name
     path = ("spec", "gatewayClassName")
     found = next((item for item in classes if item.key.name == name), None)
@@ -105,59 +209,31 @@ def _class_problem(document: GatewayDocument, classes: Iterable[Document[Gateway
         return None
     if found is None:
         known = [*BUILT_IN_CLASSES, *(item.key.name for item in classes)]
-        nearest = next(iter(difflib.get_close_matches(name, known, 1)), "")
-        expected = f"one of {', '.join(known)}"
-        return trouble(document, path, "unknown-class", f"there is no GatewayClass '{name}'", expected, nearest=nearest)
+        message = f"there is no GatewayClass '{name}'; set gatewayClassName: {BUILT_IN_CLASSES[0]}"
+        near = nearest_name(name, known)
+        return problem_at(document, path, "unknown-class", message, one_of(known, ""), nearest=near)
     if found.spec.controller_name == CONTROLLER_NAME:
         return None
-    return trouble(
-        document,
-        path,
-        "foreign-class",
-        f"GatewayClass '{name}' belongs to controller '{found.spec.controller_name}', so this Gateway is left alone",
-        f"class {' or '.join(BUILT_IN_CLASSES)} for a Gateway of this mesh",
-        severity=Severity.WARNING,
-    )
+    controller = printable(found.spec.controller_name[:80])
+    message = f"GatewayClass '{name}' belongs to controller '{controller}', so this Gateway is left alone"
+    expected = f"class {' or '.join(BUILT_IN_CLASSES)} for a Gateway of this mesh"
+    return problem_at(document, path, "foreign-class", message, expected, severity=Severity.WARNING)
 
 
-def _unknown_gateway(wish: Wish, known: Iterable[str]) -> Problem:
-    nearest = next(iter(difflib.get_close_matches(wish.gateway, list(known), 1)), "")
-    message = f"there is no Gateway {wish.gateway}"
-    return trouble(wish.document, wish.path, "unknown-gateway", message, "the name of a Gateway", nearest=nearest)
+def _unknown(route: CompiledRoute, parent: ParentRef, declared: Declared) -> Attachment:
+    namespace, _, name = parent.gateway.rpartition("/")
+    known = [other.rpartition("/")[2] for other in declared.listeners if other.startswith(f"{namespace}/")]
+    message = f"there is no Gateway '{name}' in namespace '{namespace}'"
+    near = nearest_name(name, known)
+    expected = "the name of a Gateway"
+    bad = problem_at(route.document, parent.path, "unknown-gateway", message, expected, nearest=near)
+    return Attachment(route, parent, problem=bad)
 
 
-def _hosts(
-    document: GatewayDocument,
-    listeners: tuple[Listener, ...],
-    wishes: Iterable[Wish],
-    labels: Mapping[str, Labels],
-    problems: list[Problem],
-) -> Mapping[int, tuple[GatewayHost, ...]]:
-    """The hosts of each port with the documents that won them."""
-    claims: dict[tuple[int, str], dict[str, list[Claim]]] = {}
-    for wish in wishes:
-        for port, name, host, claim in attach(wish, document.key.namespace, listeners, labels, problems):
-            claims.setdefault((port, name), {}).setdefault(host, []).append(claim)
-    found: dict[int, list[GatewayHost]] = {listener.spec.port: [] for listener in listeners}
-    for listener in listeners:
-        wanted = claims.get((listener.spec.port, listener.spec.name), {})
-        won: dict[str, tuple[RouteDocument, ...]] = {}
-        for host, candidates in wanted.items():
-            winners, losers = decide(candidates)
-            won[host] = tuple(claim.document for claim in winners)
-            problems += [conflict(loser, winners[0], host) for loser in losers]
-        if listener.hostname not in won:
-            won[listener.hostname] = ()
-        found[listener.spec.port] += [
-            GatewayHost(host, listener.spec.name, owners, _wider(host, won)) for host, owners in won.items()
-        ]
-    return MappingProxyType({port: tuple(sorted(hosts, key=lambda item: item.host)) for port, hosts in found.items()})
-
-
-def _wider(host: str, won: Mapping[str, tuple[RouteDocument, ...]]) -> tuple[tuple[RouteDocument, ...], ...]:
-    """HTTPRoutes of hosts that cover `host`, the most specific first. A VirtualService shares with nobody."""
-    if any(isinstance(document.spec, VirtualServiceSpec) for document in won[host]):
+def _wider(host: str, won: Mapping[str, Routes]) -> tuple[Routes, ...]:
+    """Routes of hosts that cover `host`, the most specific first. A route that shares with nobody stands alone."""
+    if any(route.kind.exclusive for route in won[host]):
         return ()
     covering = [other for other in won if other != host and is_wildcard(other) and covers(other, host)]
     groups = [won[other] for other in sorted(covering, key=specificity, reverse=True)]
-    return tuple(group for group in groups if group and not isinstance(group[0].spec, VirtualServiceSpec))
+    return tuple(group for group in groups if group and not group[0].kind.exclusive)

@@ -4,164 +4,170 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from weft.mesh.memo import Memo
 from weft.mesh.policies.referencegrant import GATEWAY, Grants
-from weft.mesh.routes.converted import trouble
-from weft.mesh.views import Certificate
-from weft.model.document import Document
-from weft.model.labels import Labels, labels_from_mapping
-from weft.model.origin import PathPart
+from weft.mesh.policies.selector import Selector, selector_from_api
+from weft.mesh.problems import problem_at
+from weft.mesh.views import Certificate, TlsVersion
+from weft.model.document import Document, ObjectKey
+from weft.model.labels import Labels
+from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem
 from weft.schema.kinds.core import SecretSpec
-from weft.schema.kinds.gateway import GATEWAY_GROUP, GatewaySpec, LabelSelector, ListenerSpec, SecretReference
+from weft.schema.kinds.gateway import GATEWAY_GROUP, AllowedRoutes, GatewaySpec, ListenerSpec, SecretReference
+from weft.schema.walk import nearest_name
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+"""A label that every namespace has: its name."""
+EVERYTHING = Selector()
 SecretDocument = Document[SecretSpec]
+Secrets = Mapping[ObjectKey, SecretDocument]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Which routes may attach to a listener. `kinds` empty: those that its protocol can carry; `namespaces` None: every
+    namespace whose labels hold."""
+
+    kinds: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] | None = None
+    selector: Selector = EVERYTHING
+
+    def admits(self, kind: str, namespace: str, labels: Mapping[str, Labels]) -> bool:
+        """Whether a route `kind` of `namespace` may attach; `labels` are those of every declared namespace. A
+        VirtualService counts as every kind unless `kinds` is written."""
+        if self.kinds and kind not in self.kinds:
+            return False
+        if self.namespaces is not None:
+            return namespace in self.namespaces
+        return self.selector.matches({NAMESPACE_LABEL: namespace, **dict(labels.get(namespace, ()))})
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listener in force. `hostname` is ``*`` when the document gives none."""
+    """A listener in force, called `name`. `hostname` is ``*`` when the document gives none."""
 
-    spec: ListenerSpec
-    index: int
+    name: str
+    port: int
+    protocol: Literal["HTTP", "HTTPS"]
     hostname: str
+    admission: Admission
+    origin: Origin
     certificates: tuple[Certificate, ...] = ()
-
-    def accepts(self, gateway_namespace: str, namespace: str, kind: str, labels: Mapping[str, Labels]) -> bool:
-        """Whether a route `kind` of `namespace` may attach; `labels` are those of every declared namespace. A
-        VirtualService counts as every kind unless `kinds` is written."""
-        allowed = self.spec.allowed_routes
-        if allowed.kinds and not any((item.group, item.kind) == (GATEWAY_GROUP, kind) for item in allowed.kinds):
-            return False
-        match allowed.namespaces.from_:
-            case "All":
-                return True
-            case "Same":
-                return namespace == gateway_namespace
-            case _:
-                selector = allowed.namespaces.selector
-                return selector is not None and selector_matches(
-                    selector, {NAMESPACE_LABEL: namespace, **dict(labels.get(namespace, ()))}
-                )
-
-
-def selector_matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Whether a Kubernetes label selector holds for `labels`. The empty selector holds for all."""
-    if not set(labels_from_mapping(selector.match_labels)) <= set(labels.items()):
-        return False
-    for item in selector.match_expressions:
-        value = labels.get(item.key)
-        holds = {
-            "In": value is not None and value in item.values,
-            "NotIn": value is None or value not in item.values,
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }[item.operator]
-        if not holds:
-            return False
-    return True
+    lowest_tls: TlsVersion = "1.3"
 
 
 def build_listeners(
-    memo: Memo,
-    document: Document[GatewaySpec],
-    secrets: Mapping[tuple[str, str], SecretDocument],
-    grants: Grants,
-    problems: list[Problem],
-) -> tuple[Listener, ...]:
-    """The listeners of a Gateway that can be in force. Of two that collide the first one stands."""
+    memo: Memo, document: Document[GatewaySpec], secrets: Secrets, grants: Grants
+) -> tuple[tuple[Listener, ...], tuple[Problem, ...]]:
+    """The listeners of a Gateway that can be in force, and what is wrong. Of two that collide the first one stands."""
     found: list[Listener] = []
+    problems: list[Problem] = []
     for index, spec in enumerate(document.spec.listeners):
-        path: tuple[PathPart, ...] = ("spec", "listeners", index)
+        path: FieldPath = ("spec", "listeners", index)
         bad = _collision(document, path, spec, found)
         if bad is not None:
             problems.append(bad)
             continue
         certificates: tuple[Certificate, ...] = ()
         if spec.protocol == "HTTPS":
-            certificates = _certificates(memo, document, path, spec, secrets, grants, problems)
+            certificates, missing = _certificates(memo, document, path, spec, secrets, grants)
+            problems += missing
             if not certificates:
                 continue
-        found.append(Listener(spec, index, spec.hostname.lower() or "*", certificates))
-    return tuple(found)
+        found.append(_listener(document, path, spec, certificates))
+    return tuple(found), tuple(problems)
+
+
+def _listener(
+    document: Document[GatewaySpec], path: FieldPath, spec: ListenerSpec, certificates: tuple[Certificate, ...]
+) -> Listener:
+    return Listener(
+        name=spec.name,
+        port=spec.port,
+        protocol=spec.protocol,
+        hostname=spec.hostname.lower() or "*",
+        admission=_admission(spec.allowed_routes, document.key.namespace),
+        origin=document.at(*path),
+        certificates=certificates,
+        lowest_tls=spec.tls.options.min_tls_version if spec.tls else "1.3",
+    )
+
+
+def _admission(allowed: AllowedRoutes, namespace: str) -> Admission:
+    kinds = tuple(item.kind for item in allowed.kinds if item.group == GATEWAY_GROUP)
+    if allowed.kinds and not kinds:
+        return Admission(namespaces=())
+    match allowed.namespaces.from_:
+        case "All":
+            return Admission(kinds)
+        case "Same":
+            return Admission(kinds, (namespace,))
+        case _:
+            selector = allowed.namespaces.selector
+            return Admission(kinds, None if selector else (), selector_from_api(selector) if selector else EVERYTHING)
 
 
 def _collision(
-    document: Document[GatewaySpec], path: tuple[PathPart, ...], spec: ListenerSpec, found: list[Listener]
+    document: Document[GatewaySpec], path: FieldPath, spec: ListenerSpec, found: list[Listener]
 ) -> Problem | None:
     for other in found:
-        if other.spec.name == spec.name:
+        if other.name == spec.name:
             message = f"a listener called '{spec.name}' stands above"
-            return trouble(document, (*path, "name"), "listener-conflict", message, "another name")
-        if other.spec.port != spec.port:
+            return problem_at(document, (*path, "name"), "listener-conflict", message, "another name")
+        if other.port != spec.port:
             continue
-        if other.spec.protocol != spec.protocol:
-            message = f"port {spec.port} already speaks {other.spec.protocol} for listener '{other.spec.name}'"
-            return trouble(document, (*path, "protocol"), "listener-conflict", message, "one protocol for each port")
+        if other.protocol != spec.protocol:
+            message = f"port {spec.port} already speaks {other.protocol} for listener '{other.name}'"
+            return problem_at(document, (*path, "protocol"), "listener-conflict", message, "one protocol for each port")
         if other.hostname == (spec.hostname.lower() or "*"):
-            message = f"listener '{other.spec.name}' already has this port and host"
-            return trouble(document, (*path, "hostname"), "listener-conflict", message, "another hostname or port")
+            message = f"listener '{other.name}' already has this port and host"
+            return problem_at(document, (*path, "hostname"), "listener-conflict", message, "another hostname or port")
     return None
 
 
 def _certificates(
-    memo: Memo,
-    document: Document[GatewaySpec],
-    path: tuple[PathPart, ...],
-    spec: ListenerSpec,
-    secrets: Mapping[tuple[str, str], SecretDocument],
-    grants: Grants,
-    problems: list[Problem],
-) -> tuple[Certificate, ...]:
+    memo: Memo, document: Document[GatewaySpec], path: FieldPath, spec: ListenerSpec, secrets: Secrets, grants: Grants
+) -> tuple[tuple[Certificate, ...], list[Problem]]:
     references = spec.tls.certificate_refs if spec.tls else ()
+    problems: list[Problem] = []
     if not references:
-        problems.append(
-            trouble(
-                document,
-                (*path, "tls"),
-                "no-certificate",
-                f"HTTPS listener '{spec.name}' has no certificate, so it is not in force",
-                "tls.certificateRefs naming a Secret",
-            )
-        )
+        message = f"HTTPS listener '{spec.name}' has no certificate, so it is not in force"
+        expected = "tls.certificateRefs naming a Secret"
+        problems.append(problem_at(document, (*path, "tls"), "no-certificate", message, expected))
     found: list[Certificate] = []
     for place, reference in enumerate(references):
-        where = (*path, "tls", "certificateRefs", place)
-        certificate = _certificate(memo, document, where, reference, secrets, grants)
+        certificate = _certificate(memo, document, (*path, "tls", "certificateRefs", place), reference, secrets, grants)
         if isinstance(certificate, Problem):
             problems.append(certificate)
         else:
             found.append(certificate)
-    return tuple(found)
+    return tuple(found), problems
 
 
 def _certificate(
     memo: Memo,
     document: Document[GatewaySpec],
-    path: tuple[PathPart, ...],
+    path: FieldPath,
     reference: SecretReference,
-    secrets: Mapping[tuple[str, str], SecretDocument],
+    secrets: Secrets,
     grants: Grants,
 ) -> Certificate | Problem:
-    namespace = reference.namespace or document.key.namespace
-    what = f"Secret {namespace}/{reference.name}"
-    if not grants.allow(GATEWAY, document.key.namespace, "Secret", namespace, reference.name):
-        return trouble(
-            document,
-            (*path, "namespace"),
-            "reference-not-granted",
-            f"{what} is in another namespace that does not allow it",
-            f"a ReferenceGrant in namespace '{namespace}' from Gateway in '{document.key.namespace}'",
-        )
-    secret = secrets.get((namespace, reference.name))
+    key = ObjectKey("", "Secret", reference.namespace or document.key.namespace, reference.name)
+    if not grants.allow(GATEWAY, document.key.namespace, key):
+        message = f"{key} is in another namespace that does not allow it"
+        expected = f"a ReferenceGrant in namespace '{key.namespace}' from Gateway in '{document.key.namespace}'"
+        return problem_at(document, (*path, "namespace"), "reference-not-granted", message, expected)
+    secret = secrets.get(key)
     if secret is None:
-        return trouble(document, (*path, "name"), "unknown-secret", f"there is no {what}", "the name of a Secret")
+        near = nearest_name(key.name, [other.name for other in secrets if other.namespace == key.namespace])
+        message = f"there is no Secret '{key.name}' in namespace '{key.namespace}'"
+        return problem_at(document, (*path, "name"), "unknown-secret", message, "the name of a Secret", nearest=near)
     if not secret.spec.data.get("tls.crt") or not secret.spec.data.get("tls.key"):
-        return trouble(
-            document, path, "bad-certificate", f"{what} has no certificate and key", "data with tls.crt and tls.key"
-        )
+        message = f"{key} has no certificate and key"
+        return problem_at(document, path, "bad-certificate", message, "data with tls.crt and tls.key")
     return memo(build_certificate, secret)
 
 

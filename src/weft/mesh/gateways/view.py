@@ -2,121 +2,140 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from weft.mesh.checks import gateway_of
-from weft.mesh.gateways.gateway import GatewayHost, GatewayModel
+from weft.mesh.gateways.gateway import GatewayHost, GatewayModel, Routes
 from weft.mesh.gateways.listeners import Listener
 from weft.mesh.memo import Memo
-from weft.mesh.model import Mesh
-from weft.mesh.routes.claims import RouteDocument
-from weft.mesh.routes.conversion import convert, joined_rules
+from weft.mesh.routes.compiled import gateway_rules
+from weft.mesh.routes.precedence import merge_by_precedence
 from weft.mesh.routes.rules import Redirect, Rule, VirtualHost
-from weft.mesh.services.backends import backends_of_rules, build_backends
-from weft.mesh.services.service import Backend, EndpointSet
-from weft.mesh.services.targets import Targets, build_targets
-from weft.mesh.sidecars.outbound import rules_for, upgrades_of
-from weft.mesh.views import Certificate, GatewayPort, GatewayServer, GatewayView
+from weft.mesh.services.backends import CallerTargets
+from weft.mesh.services.service import BackendKey, Target
+from weft.mesh.views import Certificate, GatewayPort, GatewayServer, GatewayView, TargetsView
 from weft.model.identity import SpiffeId
-from weft.model.labels import selects
-from weft.model.workload import Workload
+from weft.model.labels import Labels, selects
+from weft.model.workload import SocketAddress, Workload
 
 _DEFAULT_PORTS = {"HTTP": 80, "HTTPS": 443}
 
 
-def build_gateway_view(mesh: Mesh, workload: Workload, memo: Memo) -> GatewayView:
-    """What the gateway proxy `workload` does. A Gateway that does not exist gives a view without ports."""
-    name = gateway_of(workload)
-    gateway = mesh.gateways.by_name.get(name)
+@dataclass(frozen=True, slots=True, eq=False)
+class GatewayPorts:
+    """What a gateway proxy does, but for endpoints: its ports, certificates, and the backends they need."""
+
     ports: tuple[GatewayPort, ...] = ()
-    certificates: dict[str, Certificate] = {}
-    targets = build_targets(memo, mesh.catalog, mesh.destination_rules, workload.namespace)
-    if gateway is not None:
-        compiler = _Compiler(mesh, workload, memo, gateway, targets)
-        ports = memo.same([compiler.port(number) for number in sorted(gateway.hosts)])
-        for listener in gateway.listeners:
-            certificates.update({item.name: item for item in listener.certificates})
-    hosts = (host for port in ports for server in port.servers for host in server.virtual_hosts)
-    names = {backend for host in hosts for backend in backends_of_rules(host.rules)}
-    backends, endpoints = build_backends(memo, names, targets, mesh.index)
-    return memo(
-        _view,
-        workload,
-        name,
-        ports,
-        memo.same([certificates[key] for key in sorted(certificates)]),
-        backends,
-        endpoints,
-        mesh.settings.trust_domain,
-    )
+    certificates: tuple[Certificate, ...] = ()
+    backends: tuple[BackendKey, ...] = ()
+
+
+def build_gateway_view(
+    memo: Memo,
+    workload: Workload,
+    gateway: GatewayModel | None,
+    selectors: tuple[Labels, ...],
+    targets: CallerTargets,
+    trust_domain: str,
+) -> GatewayView:
+    """What the gateway proxy `workload` does. A Gateway that does not exist gives a view without ports. `selectors` are
+    the source labels that any rule asks for."""
+    ports = memo(_gateway_ports, memo, workload, gateway, selectors) if gateway else memo(GatewayPorts)
+    found = (targets.get(key) for key in ports.backends)
+    view = memo.over(_targets, [target for target in found if target is not None], trust_domain)
+    return memo(_view, workload, gateway.name if gateway else "", ports, view, trust_domain)
+
+
+def _targets(found: tuple[Target, ...], trust_domain: str) -> TargetsView:
+    return TargetsView(None, found, trust_domain)
 
 
 def _view(
-    workload: Workload,
-    gateway: str,
-    ports: tuple[GatewayPort, ...],
-    certificates: tuple[Certificate, ...],
-    backends: tuple[Backend, ...],
-    endpoints: tuple[EndpointSet, ...],
-    trust_domain: str,
+    workload: Workload, gateway: str, ports: GatewayPorts, targets: TargetsView, trust_domain: str
 ) -> GatewayView:
     return GatewayView(
         proxy=workload.proxy,
         identity=SpiffeId(trust_domain, workload.namespace, workload.service_account),
         gateway=gateway,
-        ports=ports,
-        certificates=certificates,
-        backends=backends,
-        endpoints=endpoints,
-        trust_domain=trust_domain,
+        ports=ports.ports,
+        certificates=ports.certificates,
+        targets=targets,
     )
 
 
+def _gateway_ports(
+    memo: Memo, workload: Workload, gateway: GatewayModel, selectors: tuple[Labels, ...]
+) -> GatewayPorts:
+    compiler = _Compiler(memo, workload, gateway, tuple(item for item in selectors if selects(item, workload.labels)))
+    ports = tuple(compiler.port(number) for number in sorted(gateway.hosts))
+    certificates = {each.name: each for listener in gateway.listeners for each in listener.certificates}
+    hosts = [host for port in ports for server in port.servers for host in server.virtual_hosts]
+    backends = {key for host in hosts for rule in host.rules for key in rule.backends()}
+    return GatewayPorts(ports, tuple(certificates[name] for name in sorted(certificates)), tuple(sorted(backends)))
+
+
+@dataclass(frozen=True, slots=True)
 class _Compiler:
     """Compiles the ports of one gateway for one proxy."""
 
-    def __init__(self, mesh: Mesh, workload: Workload, memo: Memo, gateway: GatewayModel, targets: Targets) -> None:
-        self._mesh = mesh
-        self._workload = workload
-        self._memo = memo
-        self._gateway = gateway
-        self._targets = targets
+    memo: Memo
+    workload: Workload
+    gateway: GatewayModel
+    selectors: tuple[Labels, ...]
 
     def port(self, number: int) -> GatewayPort:
         """One port with all its hosts."""
-        memo = self._memo
-        listeners = tuple(item for item in self._gateway.listeners if item.spec.port == number)
-        if self._protocol(number) == "HTTP":
-            servers = [memo(_plaintext, number, self._hosts(number))]
+        listeners = tuple(each for each in self.gateway.listeners if each.port == number)
+        first = listeners[0]
+        if first.protocol == "HTTP":
+            hosts = self._hosts(first, self.gateway.hosts[number])
+            route_name = f"gateway|{number}"
+            servers: tuple[GatewayServer, ...] = (GatewayServer("http", "*", route_name, hosts),)
         else:
-            servers = [memo(_https, listener, listeners, self._hosts(number, listener)) for listener in listeners]
-        return memo(_port, self._gateway, self._workload, number, listeners[0], memo.same(servers))
-
-    def _hosts(self, number: int, listener: Listener | None = None) -> tuple[VirtualHost, ...]:
-        """The hosts of a port, or of one of its listeners."""
-        hosts = self._gateway.hosts[number]
-        if listener is not None:
-            hosts = tuple(host for host in hosts if host.listener == listener.spec.name)
-        return self._memo.same([self._host(number, host) for host in hosts])
-
-    def _host(self, number: int, host: GatewayHost) -> VirtualHost:
-        rules = tuple([rule for group in (host.documents, *host.wider) for rule in self._rules(group, number)])
-        upgrades = upgrades_of(rules, self._targets)
-        return self._memo.over(_virtual_host, rules, host.host, number, upgrades)
-
-    def _rules(self, documents: tuple[RouteDocument, ...], number: int) -> tuple[Rule, ...]:
-        memo, mesh = self._memo, self._mesh
-        parts = tuple(convert(memo, item, number, self._gateway.name, self._targets, mesh.grants) for item in documents)
-        selectors = tuple(item for item in mesh.routes.selectors if selects(item, self._workload.labels))
-        rules = rules_for(joined_rules(memo, parts), self._workload.namespace, selectors)
-        binding = self._workload.gateway
-        bound = binding.bind(number).port if binding else number
-        return tuple(
-            memo(_with_port, rule, bound, self._protocol(number)) if _needs_port(rule) else rule for rule in rules
+            servers = tuple(self._https(listener, listeners) for listener in listeners)
+        return GatewayPort(
+            port=number,
+            listen=self._bound(number),
+            protocol=first.protocol,
+            servers=servers,
+            object=self.gateway.key,
+            origin=first.origin,
         )
 
-    def _protocol(self, number: int) -> str:
-        return next(item.spec.protocol for item in self._gateway.listeners if item.spec.port == number)
+    def _bound(self, number: int) -> SocketAddress:
+        binding = self.workload.gateway
+        if binding is None:
+            raise ValueError(f"workload {self.workload.proxy} serves no gateway")
+        return binding.bind(number)
+
+    def _https(self, listener: Listener, all_of_port: tuple[Listener, ...]) -> GatewayServer:
+        own = tuple(host for host in self.gateway.hosts[listener.port] if host.listener == listener.name)
+        return GatewayServer(
+            name=listener.name,
+            hostname=listener.hostname,
+            route_name=f"gateway|{listener.port}|{listener.name}",
+            virtual_hosts=self._hosts(listener, own),
+            certificates=tuple(certificate.name for certificate in listener.certificates),
+            misdirected=tuple(sorted(other.hostname for other in all_of_port if other is not listener)),
+            lowest_tls=listener.lowest_tls,
+        )
+
+    def _hosts(self, listener: Listener, hosts: tuple[GatewayHost, ...]) -> tuple[VirtualHost, ...]:
+        return tuple([self._host(listener, host) for host in hosts])
+
+    def _host(self, listener: Listener, host: GatewayHost) -> VirtualHost:
+        rules = [rule for group in (host.routes, *host.wider) for rule in self._rules(listener, group)]
+        return self.memo.over(_virtual_host, rules, host.host, listener.port)
+
+    def _rules(self, listener: Listener, routes: Routes) -> list[Rule]:
+        memo, number = self.memo, listener.port
+        parts = [gateway_rules(memo, route, number, self.gateway.name) for route in routes]
+        rules = parts[0].rules if len(parts) == 1 else memo.over(merge_by_precedence, parts)
+        namespace, bound = self.workload.namespace, self._bound(number).port
+        return [
+            memo(_with_port, rule, bound, listener.protocol) if _needs_port(rule) else rule
+            for rule in rules
+            if rule.source.covers(namespace, self.selectors)
+        ]
 
 
 def _needs_port(rule: Rule) -> bool:
@@ -131,38 +150,5 @@ def _with_port(rule: Rule, bound: int, protocol: str) -> Rule:
     return replace(rule, action=replace(rule.action, port=bound, port_from_request=False))
 
 
-def _virtual_host(rules: tuple[Rule, ...], host: str, port: int, upgrades: tuple[str, ...]) -> VirtualHost:
-    return VirtualHost(name=f"{host}:{port}", domains=(host,), port=0, rules=rules, upgrades=upgrades)
-
-
-def _plaintext(port: int, hosts: tuple[VirtualHost, ...]) -> GatewayServer:
-    return GatewayServer(name="http", hostname="*", route_name=f"gateway|{port}", virtual_hosts=hosts)
-
-
-def _https(listener: Listener, all_of_port: tuple[Listener, ...], hosts: tuple[VirtualHost, ...]) -> GatewayServer:
-    tls = listener.spec.tls
-    return GatewayServer(
-        name=listener.spec.name,
-        hostname=listener.hostname,
-        route_name=f"gateway|{listener.spec.port}|{listener.spec.name}",
-        virtual_hosts=hosts,
-        certificates=tuple(certificate.name for certificate in listener.certificates),
-        misdirected=tuple(sorted(other.hostname for other in all_of_port if other is not listener)),
-        lowest_tls=tls.options.min_tls_version if tls else "1.3",
-    )
-
-
-def _port(
-    gateway: GatewayModel, workload: Workload, number: int, first: Listener, servers: tuple[GatewayServer, ...]
-) -> GatewayPort:
-    binding = workload.gateway
-    if binding is None:
-        raise ValueError(f"workload {workload.proxy} serves no gateway")
-    return GatewayPort(
-        port=number,
-        listen=binding.bind(number),
-        protocol=first.spec.protocol,
-        servers=servers,
-        object=gateway.document.key,
-        origin=gateway.document.at("spec", "listeners", first.index),
-    )
+def _virtual_host(rules: tuple[Rule, ...], host: str, port: int) -> VirtualHost:
+    return VirtualHost(name=f"{host}:{port}", domains=(host,), port=0, rules=rules)

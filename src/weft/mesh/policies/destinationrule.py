@@ -20,7 +20,7 @@ from weft.schema.kinds import destinationrule as api
 
 ValueT = TypeVar("ValueT")
 RuleDocument = Document[api.DestinationRuleSpec]
-Policy = api.TrafficPolicy | api.PortTrafficPolicy
+Settings = api.TrafficPolicy | api.PortTrafficPolicy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +160,7 @@ def traffic_policy(rule: RuleDocument | None, port: int, subset: str = "") -> Tr
     )
 
 
-def _at_port(policy: api.TrafficPolicy | None, port: int) -> Policy | None:
+def _at_port(policy: api.TrafficPolicy | None, port: int) -> Settings | None:
     if policy is None:
         return None
     return next((item for item in policy.port_level_settings if item.port.number == port), policy)

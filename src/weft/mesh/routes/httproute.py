@@ -17,6 +17,7 @@ from weft.mesh.routes.kind import (
     Claim,
     Claims,
     Converted,
+    MeshParent,
     ParentRef,
     Referent,
     RouteKind,
@@ -71,8 +72,21 @@ class HttpRouteKind(RouteKind[api.HttpRouteSpec]):
             if bad is not None:
                 problems.append(bad)
             elif frontend is not None:
-                claims.append(Claim(frontend.host, parent.port or 0, path, index))
+                claims.append(Claim(frontend.host, parent.port or 0, path))
         return Claims(tuple(claims), tuple(problems))
+
+    def mesh_parents(self, document: HttpRouteDocument) -> tuple[MeshParent, ...]:
+        """The services among its parents."""
+        namespace = document.key.namespace
+        return tuple(
+            MeshParent(
+                str(ObjectKey("", "Service", parent.namespace or namespace, parent.name)),
+                ("spec", "parentRefs", index),
+                parent.port or 0,
+            )
+            for index, parent in enumerate(document.spec.parent_refs)
+            if parent.kind == "Service"
+        )
 
     def parents(self, document: HttpRouteDocument, catalog: Catalog) -> tuple[ParentRef, ...]:  # noqa: ARG002
         """The Gateways among its parents."""
@@ -84,9 +98,7 @@ class HttpRouteKind(RouteKind[api.HttpRouteSpec]):
                 path: FieldPath = ("spec", "parentRefs", index)
                 gateway = f"{parent.namespace or namespace}/{parent.name}"
                 wanted = hosts or (("*", path),)
-                found.append(
-                    ParentRef(gateway, path, wanted, parent.section_name or "", parent.port or 0, index)
-                )
+                found.append(ParentRef(gateway, path, wanted, parent.section_name or "", parent.port or 0))
         return tuple(found)
 
     def referents(
@@ -251,7 +263,13 @@ class _Builder:
             host_rewrite=filters.host,
             path_rewrite=filters.path,
             mirrors=self._mirrors(path, filters),
+            websocket=any(self._speaks_websocket(reference) for reference in rule.backend_refs),
         )
+
+    def _speaks_websocket(self, reference: api.BackendRef) -> bool:
+        frontend, granted, _ = self.referents[_service_key(self.document, reference)]
+        port = frontend.port(reference.port) if frontend and granted and reference.port else None
+        return port is not None and port.protocol is Protocol.WEBSOCKET
 
     def _backend(self, path: FieldPath, reference: api.BackendRef) -> WeightedBackend:
         filters = join_filters(reference.filters)

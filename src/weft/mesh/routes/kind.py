@@ -30,12 +30,11 @@ SpecT = TypeVar("SpecT")
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A host that a document routes on the mesh side (full name, wildcard, or a host outside), on a port (0: all of
-    them), said at field `path`. `parent`: the place in the list of the document's parents, -1 if the kind has none."""
+    them), said at field `path`."""
 
     host: str
     port: int
     path: FieldPath
-    parent: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,16 @@ class Claims:
 
     claims: tuple[Claim, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MeshParent:
+    """Something on the mesh side that a document wants to be attached to, named at field `path`: a Service or the
+    mesh."""
+
+    name: str
+    path: FieldPath
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,6 @@ class ParentRef:
     hosts: tuple[tuple[str, FieldPath], ...]
     section: str = ""
     port: int = 0
-    parent: int = -1
 
 
 Referent = tuple[Frontend | None, bool, str]
@@ -94,19 +102,19 @@ class RouteKind(ABC, Generic[SpecT]):
         """The hosts that the document routes for sidecars."""
 
     @abstractmethod
+    def mesh_parents(self, document: Document[SpecT]) -> tuple[MeshParent, ...]:
+        """What it wants to be attached to on the mesh side."""
+
+    @abstractmethod
     def parents(self, document: Document[SpecT], catalog: Catalog) -> tuple[ParentRef, ...]:
         """The gateways that it wants to be attached to."""
 
     @abstractmethod
-    def referents(
-        self, document: Document[SpecT], side: str, catalog: Catalog, grants: Grants
-    ) -> tuple[Referent, ...]:
+    def referents(self, document: Document[SpecT], side: str, catalog: Catalog, grants: Grants) -> tuple[Referent, ...]:
         """The services it sends requests or copies to, each once, in the order that `rules` expects."""
 
     @abstractmethod
-    def rules(
-        self, document: Document[SpecT], port: int, side: str, referents: tuple[Referent, ...]
-    ) -> Converted:
+    def rules(self, document: Document[SpecT], port: int, side: str, referents: tuple[Referent, ...]) -> Converted:
         """The rules in force on a service port or gateway port of a side (``mesh`` or the gateway's name)."""
 
     def selectors(self, document: Document[SpecT]) -> tuple[Labels, ...]:  # noqa: ARG002 - most kinds have none

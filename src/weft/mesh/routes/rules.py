@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +50,10 @@ class SourceMatch:
 
     namespace: str = ""
     labels: Labels = ()
+
+    def covers(self, namespace: str, selectors: tuple[Labels, ...]) -> bool:
+        """Whether callers in `namespace` that match exactly these source selectors are meant."""
+        return self.namespace in ("", namespace) and (not self.labels or self.labels in selectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ class Forward:
     """Send to one of the backends by weight. No backend, or a total weight of 0, answers 500.
 
     `timeout` covers the whole request, in seconds; None and 0 mean none. `retry` None means the safe default.
-    `missing_status` answers the share of a backend that does not exist.
+    `missing_status` answers the share of a backend that does not exist. `websocket` allows upgrades to it.
     """
 
     backends: tuple[WeightedBackend, ...]
@@ -146,6 +151,7 @@ class Forward:
     path_rewrite: PathRewrite | None = None
     mirrors: tuple[Mirror, ...] = ()
     missing_status: int = 500
+    websocket: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +195,12 @@ class Rule:
     fault: Fault | None = None
     cors: Cors | None = None
 
+    def backends(self) -> Iterator[BackendKey]:
+        """Every backend that it sends requests or copies to."""
+        if isinstance(self.action, Forward):
+            yield from (item.backend for item in self.action.backends if item.backend is not None)
+            yield from (mirror.backend for mirror in self.action.mirrors)
+
 
 @dataclass(frozen=True, slots=True)
 class WeightedTarget:
@@ -220,4 +232,3 @@ class VirtualHost:
     domains: tuple[str, ...]
     port: int
     rules: tuple[Rule, ...]
-    upgrades: tuple[str, ...] = ()

@@ -18,30 +18,27 @@ from weft.mesh.routes.compiled import CompiledRoute, compile_route
 from weft.mesh.routes.kind import RouteDocument, SubsetUse
 from weft.mesh.routes.ownership import conflict, decide
 from weft.mesh.routes.precedence import merge_by_precedence
-from weft.mesh.routes.rules import Rule
+from weft.mesh.routes.rules import Rule, SourceMatch
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import HTTP_PORT, best_match
 from weft.mesh.services.service import Frontend
 from weft.model.labels import Labels
 from weft.model.problem import Problem
-from weft.schema.hosts import is_wildcard
+from weft.schema.hosts import covers, is_wildcard
 from weft.schema.walk import nearest_name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HostRules:
     """The rules that one namespace's documents give a host (full name, wildcard, or a host outside), by service port; a
-    port without a document in force is not there. Compared by identity."""
+    port without a document in force is not there. `conditional`: some are for some callers only. Compared by
+    identity."""
 
     namespace: str
     host: str
     ports: Mapping[int, tuple[Rule, ...]]
+    conditional: bool = False
     problems: tuple[Problem, ...] = ()
-
-    @property
-    def conditional(self) -> bool:
-        """Whether any rule is for some callers only."""
-        return any(rule.source.namespace or rule.source.labels for rules in self.ports.values() for rule in rules)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,45 +59,49 @@ class NamespaceRoutes:
         return self.hosts[pattern] if pattern is not None else None
 
 
+EVERYBODY = SourceMatch()
 NO_ROUTES = NamespaceRoutes(MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RouteTable:
-    """All routes. `selectors` are the source labels any rule asks for, sorted; `subsets` those that rules send to, by
-    the service's full name. Compared by identity."""
+    """All routes. `selectors` are the source labels any rule asks for, sorted; `conditional` the services whose own
+    namespace has rules for some callers only; `subsets` those that rules send to, by the service's full name. Compared
+    by identity."""
 
     routes: tuple[CompiledRoute, ...]
     namespaces: Mapping[str, NamespaceRoutes]
     selectors: tuple[Labels, ...]
+    conditional: tuple[str, ...]
+    subsets: Mapping[str, tuple[str, ...]]
     problems: tuple[Problem, ...]
+    conflicts: tuple[Problem, ...]
 
     def of(self, namespace: str) -> NamespaceRoutes:
         """What the documents of a namespace route."""
         return self.namespaces.get(namespace, NO_ROUTES)
 
 
-def build_route_table(
-    documents: tuple[RouteDocument, ...], memo: Memo, catalog: Catalog, grants: Grants
-) -> RouteTable:
+def build_route_table(documents: tuple[RouteDocument, ...], memo: Memo, catalog: Catalog, grants: Grants) -> RouteTable:
     """The table of all route documents. A document that changes costs its hosts, not all of them."""
     routes = memo.rows(compile_route, (documents,), catalog, grants)
     claimed = memo.groups(_claimed, _order, routes)
-    keys = sorted(claimed)
-    hosts = memo.rows(
-        build_host_rules,
-        ([_interned(memo, key) for key in keys], [claimed[key] for key in keys], [catalog.by_host.get(host) for _, host in keys]),
-    )
+    keys = tuple(claimed)
+    frontends = [catalog.by_host.get(host) for _, host in keys]
+    hosts = memo.rows(build_host_rules, (keys, tuple(claimed.values()), frontends))
     spaces = memo.groups(_namespace, _host, hosts)
     problems = [problem for route in routes for problem in _problems(route)]
-    problems += [problem for host in hosts if host.problems for problem in host.problems]
+    conflicts = tuple([problem for host in hosts if host.problems for problem in host.problems])
     return RouteTable(
         routes=routes,
         namespaces=MappingProxyType(
             {name: memo.over(_namespace_routes, found, catalog) for name, found in spaces.items()}
         ),
         selectors=tuple(sorted({selector for route in routes for selector in route.selectors})),
-        problems=tuple(dict.fromkeys(problems)),
+        conditional=tuple(host for each in hosts if each.conditional for host in _services_of(each, catalog)),
+        subsets=memo.over(build_subsets, routes, memo),
+        problems=tuple(dict.fromkeys((*problems, *conflicts))),
+        conflicts=conflicts,
     )
 
 
@@ -125,7 +126,14 @@ def build_host_rules(
             parts = [route.rules[number] for route, _ in winners]
             ports[number] = parts[0].rules if len(parts) == 1 else memo.over(merge_by_precedence, parts)
         problems += [conflict(loser, winners[0], host) for loser in losers]
-    return HostRules(namespace, host, MappingProxyType(ports), tuple(dict.fromkeys(problems)))
+    conditional = any(rule.source != EVERYBODY for rules in ports.values() for rule in rules)
+    return HostRules(namespace, host, MappingProxyType(ports), conditional, tuple(dict.fromkeys(problems)))
+
+
+def _services_of(rules: HostRules, catalog: Catalog) -> Iterable[str]:
+    """The services of the same namespace that the rules are for."""
+    frontends = catalog.by_namespace.get(rules.namespace, ())
+    return (frontend.host for frontend in frontends if covers(rules.host, frontend.host))
 
 
 def _namespace_routes(found: tuple[HostRules, ...], catalog: Catalog) -> NamespaceRoutes:
@@ -172,12 +180,28 @@ def subset_problem(
     )
 
 
-def subsets_of(rules: Iterable[Rule]) -> Iterable[tuple[str, str]]:
-    """(full name, subset) of every subset that rules send to."""
-    for rule in rules:
-        for key in rule.backends():
-            if key.subset:
-                yield key.host, key.subset
+def build_subsets(routes: tuple[CompiledRoute, ...], memo: Memo) -> Mapping[str, tuple[str, ...]]:
+    """The subsets that rules of any document send to, by the service's full name."""
+    users = memo.groups(_subset_hosts, _order, routes)
+    found = memo.rows(_subset_names, (tuple(users), tuple(users.values())))
+    return memo.over(_subset_table, found)
+
+
+def _subset_hosts(route: CompiledRoute) -> Iterable[str]:
+    return dict.fromkeys(use.key.host for converted in route.rules.values() for use in converted.subsets)
+
+
+def _subset_names(memo: Memo, host: str, routes: tuple[CompiledRoute, ...]) -> tuple[str, tuple[str, ...]]:
+    uses = [use for route in routes for converted in route.rules.values() for use in converted.subsets]
+    return memo(_host_and_names, host, tuple(sorted({use.key.subset for use in uses if use.key.host == host})))
+
+
+def _host_and_names(host: str, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    return host, names
+
+
+def _subset_table(found: tuple[tuple[str, tuple[str, ...]], ...]) -> Mapping[str, tuple[str, ...]]:
+    return MappingProxyType(dict(found))
 
 
 def _problems(route: CompiledRoute) -> Iterable[Problem]:
@@ -201,11 +225,3 @@ def _namespace(rules: HostRules) -> tuple[str, ...]:
 
 def _host(rules: HostRules) -> str:
     return rules.host
-
-
-def _interned(memo: Memo, key: tuple[str, str]) -> tuple[str, str]:
-    return memo(_pair, *key)
-
-
-def _pair(namespace: str, host: str) -> tuple[str, str]:
-    return (namespace, host)

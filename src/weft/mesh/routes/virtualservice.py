@@ -10,7 +10,7 @@ import base64
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import problem_at
 from weft.mesh.routes.claims import http_claim_problem
-from weft.mesh.routes.kind import MESH, Claim, Claims, Converted, ParentRef, Referent, RouteKind
+from weft.mesh.routes.kind import MESH, Claim, Claims, Converted, MeshParent, ParentRef, Referent, RouteKind
 from weft.mesh.routes.rules import (
     Action,
     Cors,
@@ -61,6 +61,11 @@ class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
                 problems.append(bad)
         return Claims(tuple(claims), tuple(problems))
 
+    def mesh_parents(self, document: VirtualServiceDocument) -> tuple[MeshParent, ...]:
+        """The mesh, if it is for sidecars."""
+        sides = claimed_sides(document.spec, document.key.namespace)
+        return (MeshParent(MESH, ("spec", "hosts")),) if MESH in sides else ()
+
     def parents(self, document: VirtualServiceDocument, catalog: Catalog) -> tuple[ParentRef, ...]:
         """Its gateways, each with all of its hosts."""
         spec, namespace = document.spec, document.key.namespace
@@ -82,7 +87,11 @@ class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
         """Those of `destination_hosts`."""
         namespace = document.key.namespace
         return tuple(
-            (frontend := catalog.find(host, namespace), True, "" if frontend else nearest_host(host, namespace, catalog))
+            (
+                frontend := catalog.find(host, namespace),
+                True,
+                "" if frontend else nearest_host(host, namespace, catalog),
+            )
             for host in destination_hosts(document)
         )
 

@@ -17,7 +17,7 @@ from weft.mesh.routes.rules import (
     WeightedBackend,
 )
 from weft.mesh.services.references import unknown_host, unknown_port
-from weft.mesh.services.service import BackendKey, Frontend
+from weft.mesh.services.service import BackendKey, Frontend, Protocol
 from weft.model.document import Document
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem
@@ -43,9 +43,7 @@ class Destinations:
         """The destination, or None with a problem that says why there is none."""
         frontend, _, nearest = self.referents[destination.host]
         if frontend is None:
-            self.problems.append(
-                unknown_host(self.document, (*path, "host"), destination.host, nearest, _EFFECT)
-            )
+            self.problems.append(unknown_host(self.document, (*path, "host"), destination.host, nearest, _EFFECT))
             return None
         port = self._port(destination, frontend)
         if port is None:
@@ -57,6 +55,13 @@ class Destinations:
         if destination.subset:
             self.subsets.append(SubsetUse(key, (*path, "subset")))
         return key
+
+    def speaks_websocket(self, destination: api.Destination) -> bool:
+        """Whether the destination exists and its port carries WebSocket."""
+        frontend, _, _ = self.referents[destination.host]
+        number = self._port(destination, frontend) if frontend else None
+        port = frontend.port(number) if frontend and number else None
+        return port is not None and port.protocol is Protocol.WEBSOCKET
 
     def _port(self, destination: api.Destination, frontend: Frontend) -> int | None:
         if destination.port is not None:
@@ -110,6 +115,7 @@ def build_forward(
         path_rewrite=_path_rewrite(rewrite, match),
         mirrors=mirrors,
         missing_status=503,
+        websocket=any(destinations.speaks_websocket(item.destination) for item in http.route),
     )
 
 

@@ -6,7 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from weft.mesh.memo import Memo
-from weft.mesh.policies.destinationrule import DestinationRules, RuleDocument, rule_origins, subset_labels, traffic_policy
+from weft.mesh.policies.destinationrule import (
+    DestinationRules,
+    RuleDocument,
+    rule_origins,
+    subset_labels,
+    traffic_policy,
+)
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.endpoints import Services
 from weft.mesh.services.service import (
@@ -54,7 +60,7 @@ class CallerTargets:
 
 
 def build_targets(
-    services: Services, memo: Memo, catalog: Catalog, rules: DestinationRules, subsets: Subsets
+    memo: Memo, services: Services, catalog: Catalog, rules: DestinationRules, subsets: Subsets
 ) -> Targets:
     """All backends: each port of each service, and of each subset that a rule sends to."""
     found = memo.rows(rule_in_force, (catalog.frontends,), rules, "")
@@ -65,7 +71,7 @@ def build_targets(
 
 
 def build_caller_targets(
-    base: Targets, memo: Memo, services: Services, rules: DestinationRules, subsets: Subsets, caller: str
+    memo: Memo, base: Targets, services: Services, rules: DestinationRules, subsets: Subsets, caller: str
 ) -> CallerTargets:
     """The backends for callers in namespace `caller`, whose own DestinationRules come first."""
     own: dict[BackendKey, Target] = {}
@@ -128,7 +134,9 @@ def _backend(
 ) -> Backend:
     mutual = MutualTls(identities)
     transports: dict[type[Transport], Transport] = {
-        Plaintext: Plaintext(), MutualTls: mutual, PerEndpoint: PerEndpoint(mutual)
+        Plaintext: Plaintext(),
+        MutualTls: mutual,
+        PerEndpoint: PerEndpoint(mutual),
     }
     return Backend(
         key=BackendKey(frontend.host, port.number, subset),

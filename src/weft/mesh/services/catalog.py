@@ -100,7 +100,10 @@ def build_frontend(_memo: Memo, document: ServiceDocument) -> Frontend:
         host=service_host(key.name, key.namespace),
         ports=tuple(
             FrontendPort(
-                port.port, port.name, protocol_of_port(port), port.port if port.target_port is None else port.target_port
+                port.port,
+                port.name,
+                protocol_of_port(port),
+                port.port if port.target_port is None else port.target_port,
             )
             for port in spec.ports
         ),
@@ -110,6 +113,11 @@ def build_frontend(_memo: Memo, document: ServiceDocument) -> Frontend:
         selector=() if external else labels_from_mapping(spec.selector),
         address=spec.external_name if external else "",
     )
+
+
+def target_of_port(port: ServicePortSpec) -> int | str:
+    """The workload's port behind it."""
+    return port.port if port.target_port is None else port.target_port
 
 
 def protocol_of_port(port: ServicePortSpec) -> Protocol:
@@ -147,8 +155,5 @@ def service_problems(_memo: Memo, document: ServiceDocument) -> tuple[Problem, .
     if document.spec.ports:
         return ()
     message = "the service has no ports, so nothing can call it through the mesh"
-    return (
-        problem_at(
-            document, ("spec", "ports"), "no-ports", message, "at least one port", severity=Severity.WARNING
-        ),
-    )
+    path = ("spec", "ports")
+    return (problem_at(document, path, "no-ports", message, "at least one port", severity=Severity.WARNING),)

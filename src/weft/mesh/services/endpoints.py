@@ -47,9 +47,7 @@ def build_services(
     keys = memo.rows(_key_of_frontend, (catalog.frontends,))
     candidates = [selected.get(key, ()) if key is not None else () for key in keys]
     policies = [peers.of(frontend.namespace) for frontend in catalog.frontends]
-    served = memo.rows(
-        build_service, (catalog.documents, catalog.frontends, candidates, policies), trust_domain
-    )
+    served = memo.rows(build_service, (catalog.documents, catalog.frontends, candidates, policies), trust_domain)
     return memo.over(_services, served, memo)
 
 

@@ -12,9 +12,7 @@ from weft.schema.hosts import service_of_host
 from weft.schema.walk import nearest_name
 
 
-def unknown_service(
-    document: Document[object], path: FieldPath, name: str, namespace: str, nearest: str
-) -> Problem:
+def unknown_service(document: Document[object], path: FieldPath, name: str, namespace: str, nearest: str) -> Problem:
     """There is no Service `namespace`/`name`."""
     message = f"there is no Service '{name}' in namespace '{namespace}'"
     return problem_at(document, path, "unknown-service", message, "the name of a Service", nearest=nearest)
@@ -35,9 +33,7 @@ def unknown_host(
     else:
         message = f"there is no Service '{service.name}' in namespace '{service.namespace}'"
     expected = "the name of a Service"
-    return problem_at(
-        document, path, "unknown-host", message + effect, expected, severity=severity, nearest=nearest
-    )
+    return problem_at(document, path, "unknown-host", message + effect, expected, severity=severity, nearest=nearest)
 
 
 def nearest_host(host: str, namespace: str, catalog: Catalog) -> str:

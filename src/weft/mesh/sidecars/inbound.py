@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from weft.mesh.policies.peerauthentication import PeerPolicy
-from weft.mesh.services.catalog import ServiceDocument, protocol_of_port
-from weft.mesh.services.service import MutualTlsMode, Protocol
+from weft.mesh.services.endpoints import served_port
+from weft.mesh.services.service import Frontend, MutualTlsMode, Protocol
 from weft.mesh.views import InboundPort
-from weft.model.labels import labels_from_mapping, selects
 from weft.model.origin import Origin
 from weft.model.workload import Workload, WorkloadPort
 
 
 def build_inbound(
-    documents: tuple[ServiceDocument, ...], workload: Workload, peers: PeerPolicy, overlap: PeerPolicy | None = None
+    frontends: tuple[Frontend, ...], workload: Workload, peers: PeerPolicy, overlap: PeerPolicy | None = None
 ) -> tuple[InboundPort, ...]:
-    """The workload's ports. `documents` are services of its namespace, among them all that select it; where `overlap`
-    has another mode than `peers`, both mutual TLS and plaintext are accepted."""
-    services = [item for item in documents if selects(labels_from_mapping(item.spec.selector), workload.labels)]
-    return tuple(_inbound_port(services, workload, port, peers, overlap) for port in workload.ports)
+    """The workload's ports. `frontends` are the services that select it; where `overlap` has another mode than `peers`,
+    both mutual TLS and plaintext are accepted."""
+    return tuple(_inbound_port(frontends, workload, port, peers, overlap) for port in workload.ports)
 
 
 def _inbound_port(
-    services: list[ServiceDocument],
+    frontends: tuple[Frontend, ...],
     workload: Workload,
     port: WorkloadPort,
     peers: PeerPolicy,
@@ -29,11 +27,11 @@ def _inbound_port(
 ) -> InboundPort:
     protocols: set[Protocol] = set()
     origins: list[Origin] = []
-    for document in services:
-        for spec in document.spec.ports:
-            if (spec.port if spec.target_port is None else spec.target_port) == port.port:
-                protocols.add(protocol_of_port(spec))
-                origins.append(document.origin)
+    for frontend in frontends:
+        for each in frontend.ports:
+            if served_port(workload, each.target) is port:
+                protocols.add(each.protocol)
+                origins.append(frontend.origin)
     mode, policy = peers.decide(workload.labels, port.port)
     if overlap is not None and overlap.mode(workload.labels, port.port) is not mode:
         mode = MutualTlsMode.PERMISSIVE

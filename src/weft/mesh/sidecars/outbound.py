@@ -1,207 +1,225 @@
-"""Outbound: what the sidecars of one namespace, source class and scope may call, and by which rules."""
+"""Outbound: by which rules the sidecars of one namespace and source class reach every service.
+
+What most callers share is made once: how those of other namespaces reach a service (`common`). A class of callers has
+entries of its own only for the services of its namespace (their short names), those that its namespace's documents
+route, and those with rules for some callers only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from weft.mesh.memo import Memo
-from weft.mesh.model import Mesh
-from weft.mesh.policies.destinationrule import Target
-from weft.mesh.policies.referencegrant import Grants
-from weft.mesh.routes.claims import MeshRoutes, RouteDocument
-from weft.mesh.routes.conversion import convert, joined_rules
-from weft.mesh.routes.converted import MESH, reach
-from weft.mesh.routes.rules import Forward, RequestMatch, Rule, VirtualHost, WeightedBackend
-from weft.mesh.services.backends import backends_of_rules, build_backends, parts_of_backend
+from weft.mesh.routes.rules import (
+    Forward,
+    Layer4Route,
+    RequestMatch,
+    Rule,
+    VirtualHost,
+    WeightedBackend,
+    WeightedTarget,
+)
+from weft.mesh.routes.table import NO_ROUTES, HostRules, RouteTable
+from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import HTTP_PORT, caller_domains
-from weft.mesh.services.service import Protocol, Service, backend_name
-from weft.mesh.services.targets import Targets, build_targets
+from weft.mesh.services.service import BackendKey, Frontend, FrontendPort, Protocol
 from weft.mesh.views import OutboundView, Tunnel
-from weft.model.document import ObjectKey
 from weft.model.labels import Labels
-from weft.model.snapshot import OutboundPolicy
 
-WEBSOCKET_UPGRADE = ("websocket",)
 OUTBOUND_ROUTES = "outbound"
 """The route configuration's name: the same in every proxy, so that its listener never changes with routes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A class of callers: their namespace, which of the source selectors in use they match, and the services they are
-    limited to (None: all)."""
+    """A class of callers: their namespace, and which of the source selectors in use they match."""
 
     namespace: str
     selectors: tuple[Labels, ...] = ()
-    scope: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Routing:
-    """The part of an OutboundView that does not depend on endpoints."""
+class Entry:
+    """How callers reach one service (or host outside): its virtual hosts and tunnels, and the backends these need.
+    Compared by identity."""
 
+    host: str
     virtual_hosts: tuple[VirtualHost, ...]
     tunnels: tuple[Tunnel, ...]
-    backends: tuple[str, ...]
+    backends: tuple[BackendKey, ...]
 
 
-def build_outbound(mesh: Mesh, memo: Memo, caller: Caller) -> OutboundView:
-    """The view shared by all sidecars of this class."""
-    targets = build_targets(memo, mesh.catalog, mesh.destination_rules, caller.namespace)
-    routing = memo(
-        build_routing,
-        memo,
-        mesh.routes,
-        targets,
-        mesh.grants,
-        caller.namespace,
-        caller.selectors,
-        caller.scope,
-    )
-    allow_any = mesh.settings.outbound_policy == OutboundPolicy.ALLOW_ANY
-    return memo(_outbound, memo, routing, targets, mesh.index, allow_any, mesh.settings.trust_domain)
+@dataclass(frozen=True, slots=True, eq=False)
+class CallerRoutes:
+    """How one class of callers reaches every service, and hosts that are no services. Compared by identity."""
+
+    common: Mapping[str, Entry]
+    own: Mapping[str, Entry]
+    outside: tuple[Entry, ...]
+
+    def entries(self, hosts: Iterable[str]) -> list[Entry]:
+        """The entries of these services (full names), then those of hosts outside."""
+        own, common = self.own, self.common
+        found = [own[host] if host in own else common[host] for host in hosts]
+        return [*found, *self.outside]
 
 
-def _outbound(
+def build_common(memo: Memo, table: RouteTable, catalog: Catalog) -> Mapping[str, Entry]:
+    """How callers of other namespaces reach each service, by full name."""
+    spaces = [table.of(frontend.namespace) for frontend in catalog.frontends]
+    pairs = list(zip(spaces, catalog.frontends, strict=True))
+    named = [space.named(frontend.host) for space, frontend in pairs]
+    covering = [space.covering(frontend.host) for space, frontend in pairs]
+    entries = memo.rows(_common_entry, (catalog.frontends, named, covering))
+    return memo.table(_by_host, entries)
+
+
+def build_caller_routes(
     memo: Memo,
-    routing: Routing,
-    targets: Targets,
-    index: Mapping[str, Service],
-    allow_any: bool,
-    trust_domain: str,
-) -> OutboundView:
-    backends, endpoints = build_backends(memo, routing.backends, targets, index)
-    return OutboundView(
-        name=OUTBOUND_ROUTES,
-        virtual_hosts=routing.virtual_hosts,
-        tunnels=routing.tunnels,
-        backends=backends,
-        endpoints=endpoints,
-        allow_any=allow_any,
-        trust_domain=trust_domain,
-    )
-
-
-def build_routing(
-    memo: Memo,
-    routes: MeshRoutes,
-    targets: Targets,
-    grants: Grants,
+    table: RouteTable,
+    catalog: Catalog,
+    common: Mapping[str, Entry],
     namespace: str,
     selectors: tuple[Labels, ...],
-    scope: tuple[str, ...] | None,
-) -> Routing:
-    """Virtual hosts and tunnels of every service in scope, and the names of all backends they need."""
-    caller = Caller(namespace, selectors, scope)
-    compiler = _Compiler(memo, routes, targets, grants, caller)
+) -> CallerRoutes:
+    """How the callers of a namespace that match exactly these source selectors reach everything."""
+    space = table.of(namespace)
+    frontends = _special(table, catalog, namespace)
+    columns: list[list[HostRules | None]] = [[], [], [], []]
+    for frontend in frontends:
+        other = table.of(frontend.namespace) if frontend.namespace != namespace else NO_ROUTES
+        found = (space.named(frontend.host), other.named(frontend.host))
+        wider = (space.covering(frontend.host), other.covering(frontend.host))
+        for column, rules in zip(columns, (*found, *wider), strict=True):
+            column.append(rules)
+    own = memo.rows(_caller_entry, (frontends, *columns), namespace, selectors)
+    outside = memo.rows(_outside_entry, (space.outside,), namespace, selectors)
+    return CallerRoutes(common, memo.table(_by_host, own, name=f"{namespace} {selectors}"), outside)
+
+
+def build_outbound(
+    entries: tuple[Entry, ...], allow_any: bool, on_demand: bool
+) -> tuple[OutboundView, tuple[BackendKey, ...]]:
+    """The view of callers with these entries, and the backends that it needs."""
+    view = OutboundView(
+        name=OUTBOUND_ROUTES,
+        virtual_hosts=tuple([host for entry in entries for host in entry.virtual_hosts]),
+        tunnels=tuple([tunnel for entry in entries for tunnel in entry.tunnels]),
+        allow_any=allow_any,
+        on_demand=on_demand,
+    )
+    return view, tuple(sorted({key for entry in entries for key in entry.backends}))
+
+
+def _special(table: RouteTable, catalog: Catalog, namespace: str) -> Sequence[Frontend]:
+    """The services for which callers of a namespace need entries of their own."""
+    space = table.of(namespace)
+    found = {frontend.host: frontend for frontend in catalog.by_namespace.get(namespace, ())}
+    found.update((host, catalog.by_host[host]) for host in space.hosts if host in catalog.by_host)
+    if space.wildcards:
+        found.update((each.host, each) for each in catalog.frontends if space.covering(each.host) is not None)
+    for host in table.conditional:
+        if host in catalog.by_host:
+            found[host] = catalog.by_host[host]
+    return tuple(found.values())
+
+
+def _by_host(entry: Entry) -> Iterable[tuple[str, Entry]]:
+    return ((entry.host, entry),)
+
+
+def _common_entry(memo: Memo, frontend: Frontend, named: HostRules | None, covering: HostRules | None) -> Entry:
+    return _entry(memo, frontend, (named, covering), Caller(""), local=False)
+
+
+def _caller_entry(
+    memo: Memo,
+    frontend: Frontend,
+    own_named: HostRules | None,
+    its_named: HostRules | None,
+    own_covering: HostRules | None,
+    its_covering: HostRules | None,
+    namespace: str,
+    selectors: tuple[Labels, ...],
+) -> Entry:
+    """Documents that name the service come before wildcards, and the caller's before the service's."""
+    given = (own_named, its_named, own_covering, its_covering)
+    return _entry(memo, frontend, given, Caller(namespace, selectors), local=frontend.namespace == namespace)
+
+
+def _entry(
+    memo: Memo, frontend: Frontend, given: tuple[HostRules | None, ...], caller: Caller, *, local: bool
+) -> Entry:
     hosts: list[VirtualHost] = []
     tunnels: list[Tunnel] = []
-    backends: set[str] = set()
-    for host in tuple(targets.by_host) if scope is None else scope:
-        target = targets.by_host[host]
-        for port in target.service.ports:
-            backends.add(backend_name(host, port.number))
-            if port.protocol is Protocol.TCP:
-                tunnels.append(memo(_tunnel, target.service, port.number, target.service.namespace == namespace))
-            else:
-                hosts.append(compiler.service_host(target, port.number))
-    hosts += compiler.outside_hosts()
-    for virtual_host in hosts:
-        backends |= backends_of_rules(virtual_host.rules)
-    return Routing(memo.same(hosts), memo.same(tunnels), tuple(sorted(backends)))
+    backends: dict[BackendKey, None] = {}
+    for port in frontend.ports:
+        backends[BackendKey(frontend.host, port.number)] = None
+        if port.protocol is Protocol.TCP:
+            tunnels.append(memo(_tunnel, frontend, port, local))
+            continue
+        found = next((each.ports[port.number] for each in given if each and port.number in each.ports), None)
+        if found is None:
+            host = memo(_unrouted_host, frontend, port, local)
+        else:
+            host = memo.over(_ruled_host, rules_for(found, caller), frontend, port, local)
+        hosts.append(host)
+        backends.update((key, None) for rule in host.rules for key in rule.backends())
+    return Entry(frontend.host, tuple(hosts), tuple(tunnels), tuple(backends))
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiler:
-    memo: Memo
-    routes: MeshRoutes
-    targets: Targets
-    grants: Grants
-    caller: Caller
-
-    def service_host(self, target: Target, port: int) -> VirtualHost:
-        service = target.service
-        local = service.namespace == self.caller.namespace
-        documents = self.routes.documents(self.caller.namespace, service, port)
-        if not documents:
-            return self.memo(_default_host, target, port, local)
-        rules = self._rules(documents, port)
-        return self.memo.over(_ruled_host, rules, service, port, local, upgrades_of(rules, self.targets))
-
-    def outside_hosts(self) -> list[VirtualHost]:
-        """Hosts that are no services, routed by the callers' own namespace, on HTTP's port."""
-        own = self.routes.namespaces.get(self.caller.namespace)
-        found: list[VirtualHost] = []
-        if own is None:
-            return found
-        for host in own.outside:
-            rules = self._rules(own.named(host, HTTP_PORT), HTTP_PORT)
-            found.append(self.memo.over(_outside_host, rules, host, upgrades_of(rules, self.targets)))
-        return found
-
-    def _rules(self, documents: tuple[RouteDocument, ...], port: int) -> tuple[Rule, ...]:
-        parts = tuple(convert(self.memo, item, port, MESH, self.targets, self.grants) for item in documents)
-        return rules_for(joined_rules(self.memo, parts), self.caller.namespace, self.caller.selectors)
+def _outside_entry(memo: Memo, given: HostRules, namespace: str, selectors: tuple[Labels, ...]) -> Entry:
+    """A host that is no service, on HTTP's port."""
+    host = memo.over(_outside_host, rules_for(given.ports[HTTP_PORT], Caller(namespace, selectors)), given.host)
+    return Entry(given.host, (host,), (), tuple(dict.fromkeys(key for rule in host.rules for key in rule.backends())))
 
 
-def rules_for(rules: tuple[Rule, ...], namespace: str, selectors: tuple[Labels, ...]) -> tuple[Rule, ...]:
-    """The rules in force for callers of a namespace that match exactly these source selectors."""
-    return tuple(
-        rule
-        for rule in rules
-        if rule.source.namespace in ("", namespace) and (not rule.source.labels or rule.source.labels in selectors)
-    )
+def rules_for(rules: tuple[Rule, ...], caller: Caller) -> tuple[Rule, ...]:
+    """The rules in force for a class of callers."""
+    return tuple([rule for rule in rules if rule.source.covers(caller.namespace, caller.selectors)])
 
 
-def upgrades_of(rules: tuple[Rule, ...], targets: Targets) -> tuple[str, ...]:
-    """The protocol upgrades that the backends of these rules ask for by their ports' protocol."""
-    for name in backends_of_rules(rules):
-        host, number, _ = parts_of_backend(name)
-        port = targets.by_host[host].service.port(number)
-        if port is not None and port.protocol is Protocol.WEBSOCKET:
-            return WEBSOCKET_UPGRADE
-    return ()
+def layer4_route(frontend: Frontend, port: FrontendPort) -> Layer4Route:
+    """Where connections to a port go whose content nobody looks at: to its own endpoints."""
+    key = BackendKey(frontend.host, port.number)
+    return Layer4Route("default", (WeightedTarget(key),), frontend.origin, frontend.key)
 
 
-def _tunnel(service: Service, port: int, local: bool) -> Tunnel:
-    domains = caller_domains(service.host, service.name, service.namespace, service.namespace if local else "")
-    return Tunnel(domains, port, backend_name(service.host, port))
+def _tunnel(frontend: Frontend, port: FrontendPort, local: bool) -> Tunnel:
+    return Tunnel(_domains(frontend, local), port.number, layer4_route(frontend, port))
 
 
-def default_rule(target: Target, port: int) -> Rule:
+def _domains(frontend: Frontend, local: bool) -> tuple[str, ...]:
+    caller = frontend.namespace if local else ""
+    return caller_domains(frontend.host, frontend.name, frontend.namespace, caller)
+
+
+def default_rule(frontend: Frontend, port: FrontendPort) -> Rule:
     """The rule of a service that no document routes: everything to its own endpoints."""
-    service = target.service
-    reached = reach(target, port)
     return Rule(
         name="default",
         match=RequestMatch(),
-        action=Forward((WeightedBackend(reached.backend),), hash=reached.hash),
-        origin=service.origin,
-        object=ObjectKey("", "Service", service.namespace, service.name),
+        action=Forward(
+            (WeightedBackend(BackendKey(frontend.host, port.number)),), websocket=port.protocol is Protocol.WEBSOCKET
+        ),
+        origin=frontend.origin,
+        object=frontend.key,
     )
 
 
-def _default_host(target: Target, port: int, local: bool) -> VirtualHost:
-    found = target.service.port(port)
-    websocket = found is not None and found.protocol is Protocol.WEBSOCKET
-    return _ruled_host(
-        (default_rule(target, port),), target.service, port, local, WEBSOCKET_UPGRADE if websocket else ()
-    )
+def _unrouted_host(frontend: Frontend, port: FrontendPort, local: bool) -> VirtualHost:
+    return _ruled_host((default_rule(frontend, port),), frontend, port, local)
 
 
-def _ruled_host(
-    rules: tuple[Rule, ...], service: Service, port: int, local: bool, upgrades: tuple[str, ...]
-) -> VirtualHost:
-    caller = service.namespace if local else ""
+def _ruled_host(rules: tuple[Rule, ...], frontend: Frontend, port: FrontendPort, local: bool) -> VirtualHost:
     return VirtualHost(
-        name=f"{service.host}:{port}",
-        domains=caller_domains(service.host, service.name, service.namespace, caller),
-        port=port,
+        name=f"{frontend.host}:{port.number}",
+        domains=_domains(frontend, local),
+        port=port.number,
         rules=rules,
-        upgrades=upgrades,
     )
 
 
-def _outside_host(rules: tuple[Rule, ...], host: str, upgrades: tuple[str, ...]) -> VirtualHost:
-    return VirtualHost(name=host, domains=(host,), port=HTTP_PORT, rules=rules, upgrades=upgrades)
+def _outside_host(rules: tuple[Rule, ...], host: str) -> VirtualHost:
+    return VirtualHost(name=host, domains=(host,), port=HTTP_PORT, rules=rules)

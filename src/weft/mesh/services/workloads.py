@@ -1,0 +1,63 @@
+"""What workloads declare about services and gateways, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from weft.mesh.memo import Memo
+from weft.mesh.problems import one_of
+from weft.mesh.services.catalog import Catalog
+from weft.model.origin import Origin
+from weft.model.problem import Problem, Severity
+from weft.model.workload import Workload
+
+
+def workload_problems(
+    memo: Memo, workloads: tuple[Workload, ...], catalog: Catalog, gateways: Collection[str]
+) -> tuple[Problem, ...]:
+    """What is wrong with upstreams, uses and gateways. `gateways` are the names of those in force."""
+    found = memo.rows(_declared, (workloads,), catalog)
+    bound = memo.rows(_gateway_problem, (workloads,), tuple(sorted(gateways)))
+    return tuple([problem for problems in (*found, *bound) if problems for problem in problems])
+
+
+def _declared(_memo: Memo, workload: Workload, catalog: Catalog) -> tuple[Problem, ...]:
+    if not workload.upstreams and not workload.uses:
+        return ()
+    return (*_upstream_problems(workload, catalog), *_use_problems(workload, catalog))
+
+
+def _upstream_problems(workload: Workload, catalog: Catalog) -> Iterable[Problem]:
+    for upstream in workload.upstreams:
+        frontend = catalog.find(upstream.service, workload.namespace)
+        if frontend is None:
+            message = f"upstream '{upstream.service}:{upstream.port}' names no service, so its port is not open"
+            yield _of_workload(workload, "unknown-upstream", message, "the name of a Service")
+        elif frontend.port(upstream.port) is None:
+            message = f"upstream '{upstream.service}' has no port {upstream.port}, so its port is not open"
+            expected = one_of([str(port.number) for port in frontend.ports], "a port")
+            yield _of_workload(workload, "unknown-upstream", message, expected)
+
+
+def _use_problems(workload: Workload, catalog: Catalog) -> Iterable[Problem]:
+    for name in workload.uses:
+        if catalog.find(name, workload.namespace) is None:
+            yield _of_workload(workload, "unknown-use", f"it uses '{name}', which is no service", "a Service's name")
+
+
+def _gateway_problem(_memo: Memo, workload: Workload, gateways: tuple[str, ...]) -> tuple[Problem, ...]:
+    if workload.gateway is None or gateway_of(workload) in gateways:
+        return ()
+    message = f"it serves Gateway {gateway_of(workload)}, which does not exist or is not of this mesh"
+    return (_of_workload(workload, "unknown-gateway", message, "a Gateway of class weft"),)
+
+
+def gateway_of(workload: Workload) -> str:
+    """``namespace/name`` of the Gateway that a gateway workload serves; empty for others."""
+    name = workload.gateway.gateway if workload.gateway else ""
+    return name if not name or "/" in name else f"{workload.namespace}/{name}"
+
+
+def _of_workload(workload: Workload, code: str, message: str, expected: str) -> Problem:
+    origin = Origin(f"workload {workload.proxy}")
+    return Problem(Severity.ERROR, code, message, origin, expected=expected)

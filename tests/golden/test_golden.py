@@ -12,9 +12,7 @@ Services and workloads that all cases share are in ``world.yaml``. Every case al
 
 from __future__ import annotations
 
-import base64
 import fnmatch
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,17 +21,11 @@ import msgspec
 import pytest
 import yaml
 
-from support.certificates import Leaf, TestAuthority, write_workload_directory
+from support.certificates import TestAuthority, write_workload_directory
+from support.corpus import compile_mesh, documents_of, world_documents, world_workloads
 from support.envoy import validate
 from support.static import static_bootstrap
 from support.views import identity
-from weft.mesh.build import build_mesh
-from weft.mesh.memo import Memo
-from weft.mesh.view import build_view
-from weft.model.snapshot import ConfigSnapshot
-from weft.model.workload import Workload
-from weft.schema.decode import decode_documents
-from weft.xds.build import build_xds
 from weft.xds.describe import describe_resource
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, XdsSnapshot
 
@@ -82,37 +74,10 @@ def test_the_order_of_documents_and_workloads_does_not_matter(directory: Path) -
 
 def compile_case(path: Path, proxy: str, order: int = 1) -> XdsSnapshot:
     """What the proxy is sent for the documents of `path` in the world. `order` -1 gives everything in reverse."""
-    shared = (HERE / "world.yaml").read_text()
-    documents, _, workloads = shared.partition("# workloads\n")
-    world = decode_documents(documents, "world.yaml")
-    own = decode_documents(_with_certificate(path.read_text()), path.name)
-    assert [str(problem) for problem in (*world.problems, *own.problems)] == []
-    listed = msgspec.convert(yaml.safe_load(workloads), tuple[Workload, ...])
-    registered = tuple(each for each in listed if each.gateway is None or each.proxy == proxy)
-    everything = tuple(sorted((*world.documents, *own.documents), key=lambda document: document.key))
-    memo = Memo()
-    memo.begin()
-    mesh = build_mesh(ConfigSnapshot(1, everything[::order], registered[::order]), memo)
-    assert [str(problem) for problem in mesh.problems] == []
-    workload = next(each for each in registered if each.proxy == proxy)
-    snapshot = build_xds(build_view(mesh, workload, memo), 1, memo)
-    assert snapshot.problems == ()
-    return snapshot
-
-
-@functools.cache
-def _shop_certificate() -> Leaf:
-    return TestAuthority().issue(dns=("shop.example.com",))
-
-
-def _with_certificate(text: str) -> str:
-    """``${CERTIFICATE}`` and ``${KEY}`` stand for fresh ones: no key belongs into a repository."""
-    if "${KEY}" not in text:
-        return text
-    leaf = _shop_certificate()
-    for name, value in (("CERTIFICATE", leaf.chain), ("KEY", leaf.key)):
-        text = text.replace(f"${{{name}}}", base64.b64encode(value).decode())
-    return text
+    own = documents_of(path.read_text(), path.name)
+    registered = tuple(each for each in world_workloads() if each.gateway is None or each.proxy == proxy)
+    everything = tuple(sorted((*world_documents(), *own), key=lambda document: document.key))
+    return compile_mesh(everything[::order], registered[::order]).snapshots[proxy]
 
 
 def shown(snapshot: XdsSnapshot, case: Case) -> list[tuple[str, str]]:

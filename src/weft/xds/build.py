@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from weft.mesh.memo import Memo
+from weft.mesh.routes.rules import VirtualHost
 from weft.mesh.services.service import Backend, EndpointSet, Protocol
 from weft.mesh.views import GatewayView, OutboundView, ProxyView, SidecarView, UpstreamPort
 from weft.xds.check import check_layers
 from weft.xds.gateways.gateway import encode_certificate, encode_gateway_listener, encode_gateway_routes
+from weft.xds.policies.connections import DEFAULT_TIMES, TcpTimes, tcp_times
 from weft.xds.services.cluster import (
     encode_application,
     encode_backend,
@@ -30,29 +32,31 @@ def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
     changed too. The snapshot's problems name what its resources refer to and nobody defines.
     """
     if isinstance(view, SidecarView):
-        layers = (memo(_outbound_layer, view.outbound, memo), _sidecar_layer(view, memo))
+        layers = (memo(_outbound_layer, memo, view.outbound), _sidecar_layer(memo, view))
     else:
         layers = (
-            memo(_backend_layer, view.backends, view.endpoints, view.trust_domain, memo),
-            memo(_gateway_layer, view, memo),
+            memo(_backend_layer, memo, view.backends, view.endpoints, view.trust_domain),
+            memo(_gateway_layer, memo, view),
         )
-    return XdsSnapshot(revision, layers, memo(check_layers, layers, memo))
+    return XdsSnapshot(revision, layers, memo(check_layers, memo, layers))
 
 
-def _outbound_layer(view: OutboundView, memo: Memo) -> ResourceSet:
+def _outbound_layer(memo: Memo, view: OutboundView) -> ResourceSet:
     """What all sidecars of one OutboundView share: all but their own addresses."""
+    backends = memo.over(_by_name, view.backends)
+    times = tuple([_times(memo, backends.get(tunnel.backend)) for tunnel in view.tunnels])
     resources = [
-        *_backends(view.backends, view.endpoints, view.trust_domain, memo),
+        *_backends(memo, view.backends, view.endpoints, view.trust_domain),
         memo(encode_http_tunnel),
-        memo(encode_outbound_routes, view.name, view.virtual_hosts, view.tunnels, view.allow_any, memo),
+        memo(encode_outbound_routes, memo, view.name, view.virtual_hosts, view.tunnels, times, view.allow_any),
         memo(encode_tunnel_listener, view.name, view.allow_any),
     ]
     if view.allow_any:
         resources.append(memo(encode_forward_proxy))
-    return memo(_resource_set, tuple(resources))
+    return memo.over(_resource_set, resources)
 
 
-def _sidecar_layer(view: SidecarView, memo: Memo) -> ResourceSet:
+def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
     """A sidecar's own: the application's ports, the proxy listener, upstreams. Endpoints of others do not touch it."""
     outbound = view.outbound
     resources: list[Resource] = []
@@ -61,41 +65,58 @@ def _sidecar_layer(view: SidecarView, memo: Memo) -> ResourceSet:
         resources.append(memo(encode_inbound, port, outbound.trust_domain))
     if view.proxy_listen is not None:
         resources.append(memo(encode_proxy_listener, view.proxy_listen, outbound.name, outbound.allow_any))
-    for upstream in view.upstreams:
-        resources.extend(_upstream(upstream, outbound, memo))
+    if view.upstreams:
+        hosts, backends = memo(_index, memo, outbound)
+        for upstream in view.upstreams:
+            host = hosts.get((upstream.host, upstream.port))
+            resources.extend(_upstream(memo, upstream, host, backends.get(upstream.backend), outbound.trust_domain))
     return memo.over(_resource_set, resources)
 
 
-def _upstream(upstream: UpstreamPort, outbound: OutboundView, memo: Memo) -> Iterable[Resource]:
-    yield memo(encode_upstream, upstream)
-    if upstream.protocol is not Protocol.TCP:
-        for host in outbound.virtual_hosts:
-            if host.port == upstream.port and upstream.host in host.domains:
-                yield memo(encode_upstream_routes, host, upstream.host, memo)
-                break
-    if upstream.protocol is Protocol.AUTO:
-        for backend in outbound.backends:
-            if backend.name == upstream.backend:
-                yield memo(encode_backend, backend, outbound.trust_domain, True)
+def _index(memo: Memo, view: OutboundView) -> tuple[Mapping[tuple[str, int], VirtualHost], Mapping[str, Backend]]:
+    """The view's virtual hosts by each name and port, and its backends by name."""
+    return memo.over(_by_place, view.virtual_hosts), memo.over(_by_name, view.backends)
 
 
-def _gateway_layer(view: GatewayView, memo: Memo) -> ResourceSet:
+def _by_place(hosts: tuple[VirtualHost, ...]) -> Mapping[tuple[str, int], VirtualHost]:
+    return MappingProxyType({(domain, host.port): host for host in reversed(hosts) for domain in host.domains})
+
+
+def _by_name(backends: tuple[Backend, ...]) -> Mapping[str, Backend]:
+    return MappingProxyType({backend.name: backend for backend in backends})
+
+
+def _times(memo: Memo, backend: Backend | None) -> TcpTimes:
+    return DEFAULT_TIMES if backend is None else memo(tcp_times, backend.policy.limits)
+
+
+def _upstream(
+    memo: Memo, upstream: UpstreamPort, host: VirtualHost | None, backend: Backend | None, trust_domain: str
+) -> Iterable[Resource]:
+    yield memo(encode_upstream, upstream, _times(memo, backend))
+    if upstream.protocol is not Protocol.TCP and host is not None:
+        yield memo(encode_upstream_routes, memo, host, upstream.host)
+    if upstream.protocol is Protocol.AUTO and backend is not None:
+        yield memo(encode_backend, backend, trust_domain, True)
+
+
+def _gateway_layer(memo: Memo, view: GatewayView) -> ResourceSet:
     """A gateway's listeners, routes and certificates."""
     resources = [memo(encode_certificate, certificate) for certificate in view.certificates]
     for port in view.ports:
         resources.append(memo(encode_gateway_listener, port))
         resources += [memo(encode_gateway_routes, memo, port, server) for server in port.servers]
-    return memo(_resource_set, tuple(resources))
+    return memo.over(_resource_set, resources)
 
 
 def _backend_layer(
-    backends: tuple[Backend, ...], endpoints: tuple[EndpointSet, ...], trust_domain: str, memo: Memo
+    memo: Memo, backends: tuple[Backend, ...], endpoints: tuple[EndpointSet, ...], trust_domain: str
 ) -> ResourceSet:
-    return memo(_resource_set, tuple(_backends(backends, endpoints, trust_domain, memo)))
+    return memo.over(_resource_set, _backends(memo, backends, endpoints, trust_domain))
 
 
 def _backends(
-    backends: tuple[Backend, ...], endpoints: tuple[EndpointSet, ...], trust_domain: str, memo: Memo
+    memo: Memo, backends: tuple[Backend, ...], endpoints: tuple[EndpointSet, ...], trust_domain: str
 ) -> list[Resource]:
     """Clusters and endpoints, one resource per node. A backend resolved by DNS has no endpoints of ours."""
     by_dns = {backend.name for backend in backends if backend.external_name}

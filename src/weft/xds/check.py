@@ -10,7 +10,7 @@ from weft.xds.snapshot import CLUSTER, ENDPOINTS, ROUTES, SECRET, Resource, Reso
 _WORDS = {CLUSTER: "cluster", ENDPOINTS: "endpoints", ROUTES: "route configuration", SECRET: "certificate"}
 
 
-def check_layers(layers: tuple[ResourceSet, ...], memo: Memo) -> tuple[Problem, ...]:
+def check_layers(memo: Memo, layers: tuple[ResourceSet, ...]) -> tuple[Problem, ...]:
     """A Problem for each resource that refers to one that none of `layers` has.
 
     Envoy would take such configuration and answer 503, or wait for ever before a listener opens. What a layer refers to

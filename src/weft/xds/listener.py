@@ -18,8 +18,9 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.model.workload import SocketAddress
-from weft.xds.limits import LISTENER_FILTER_SECONDS, TCP_IDLE_SECONDS, TLS_HANDSHAKE_SECONDS
+from weft.xds.limits import LISTENER_FILTER_SECONDS, TLS_HANDSHAKE_SECONDS
 from weft.xds.messages import duration, packed, tcp_address
+from weft.xds.policies.connections import TcpTimes
 
 
 def tcp_listener(name: str, where: SocketAddress, buffer: int, chains: Iterable[FilterChain]) -> Listener:
@@ -48,9 +49,11 @@ def filter_chain(
     return chain
 
 
-def tcp_proxy(stat_prefix: str, cluster: str) -> Filter:
+def tcp_proxy(stat_prefix: str, cluster: str, times: TcpTimes) -> Filter:
     """Bytes to and from `cluster`."""
-    proxy = TcpProxy(stat_prefix=stat_prefix, cluster=cluster, idle_timeout=duration(TCP_IDLE_SECONDS))
+    proxy = TcpProxy(stat_prefix=stat_prefix, cluster=cluster, idle_timeout=duration(times.idle))
+    if times.longest is not None:
+        proxy.max_downstream_connection_duration.CopyFrom(duration(times.longest))
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
 
 

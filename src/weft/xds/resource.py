@@ -19,14 +19,16 @@ def encode_resource(
     name: str,
     origins: tuple[Origin, ...] = (),
     requires: tuple[tuple[str, str], ...] = (),
+    encoded: bytes = b"",
 ) -> Resource:
     """`message` as a resource called `name`, in the wire forms of both protocol variants.
 
     Equal messages give equal bytes, so a proxy that already holds the version needs nothing. `origins` are the
-    documents that shaped it; `requires` names resources a proxy must hold first, as (type, name).
+    documents that shaped it; `requires` names resources a proxy must hold first, as (type, name); `encoded` are fields
+    that `message` lacks, serialised before.
     """
     type_url = f"type.googleapis.com/{message.DESCRIPTOR.full_name}"
-    body = message.SerializeToString(deterministic=True)
+    body = message.SerializeToString(deterministic=True) + encoded
     version = hashlib.sha256(body).hexdigest()[:_VERSION_LENGTH]
     wrapped = AnyMessage(type_url=type_url, value=body)
     delta = DeltaResource(name=name, version=version, resource=wrapped)

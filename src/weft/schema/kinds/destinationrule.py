@@ -85,7 +85,8 @@ class TcpKeepalive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpSettings:
-    """Limits of TCP connections."""
+    """Limits of TCP connections, kept by the callers' proxies. `idle_timeout` (an hour; 0s: none) also counts for HTTP
+    where its own is not given; the callee's proxy closes after an hour without a byte in any case."""
 
     max_connections: UInt | None = None
     connect_timeout: PositiveDuration | None = None

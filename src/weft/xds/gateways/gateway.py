@@ -17,8 +17,8 @@ from weft.xds.policies.tls import edge_server_socket, server_certificate
 from weft.xds.resource import encode_resource
 from weft.xds.routes.actions import respond_action
 from weft.xds.routes.domains import DomainLedger
-from weft.xds.routes.route_configuration import clusters_of, host_part, origins_of, route_configuration, virtual_host
-from weft.xds.snapshot import CLUSTER, ROUTES, SECRET, Resource
+from weft.xds.routes.route_configuration import clusters_of, encode_routes, host_part, origins_of, virtual_host
+from weft.xds.snapshot import ROUTES, SECRET, Resource
 
 _MISDIRECTED = b"weft: this host has another listener; connect with its own name\n"
 
@@ -55,9 +55,8 @@ def encode_gateway_routes(memo: Memo, port: GatewayPort, server: GatewayServer) 
     others = ledger.claim(server.misdirected)
     if others:
         parts.append(_misdirected(others))
-    requires = tuple((CLUSTER, name) for name in clusters_of(server.virtual_hosts))
-    message = route_configuration(server.route_name, parts, ignore_port=True)
-    return encode_resource(message, server.route_name, (port.origin, *origins_of(server.virtual_hosts)), requires)
+    origins = (port.origin, *origins_of(server.virtual_hosts))
+    return encode_routes(server.route_name, parts, origins, clusters_of(server.virtual_hosts), ignore_port=True)
 
 
 def encode_certificate(certificate: Certificate) -> Resource:

@@ -30,6 +30,7 @@ from weft.mesh.routes.rules import (
 )
 from weft.xds.limits import TCP_IDLE_SECONDS
 from weft.xds.messages import duration, packed, share
+from weft.xds.policies.connections import TcpTimes
 from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
 from weft.xds.routes.rewrites import envoy_rewrite
 
@@ -101,9 +102,11 @@ def forward_action(
     return action
 
 
-def connect_action(cluster: str) -> RouteAction:
+def connect_action(cluster: str, times: TcpTimes) -> RouteAction:
     """End the CONNECT here and carry what is inside to `cluster` as plain TCP."""
-    action = RouteAction(cluster=cluster, timeout=duration(0), idle_timeout=duration(TCP_IDLE_SECONDS))
+    action = RouteAction(cluster=cluster, timeout=duration(0), idle_timeout=duration(times.idle))
+    if times.longest is not None:
+        action.max_stream_duration.max_stream_duration.CopyFrom(duration(times.longest))
     upgrade = action.upgrade_configs.add(upgrade_type="CONNECT")
     upgrade.connect_config.SetInParent()
     return action
@@ -230,6 +233,6 @@ def _hash_policy(key: HashKey) -> RouteAction.HashPolicy:
             policy.cookie.ttl.CopyFrom(duration(key.cookie_ttl))
     elif key.query:
         policy.query_parameter.name = key.query
-    else:
+    elif key.source_ip:
         policy.connection_properties.source_ip = True
     return policy

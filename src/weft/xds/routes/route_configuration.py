@@ -27,28 +27,40 @@ from weft.model.origin import Origin
 from weft.xds.filters.chain import enable_forward_proxy, route_filters
 from weft.xds.limits import MAX_DIRECT_RESPONSE
 from weft.xds.messages import provenance, share
+from weft.xds.policies.connections import DEFAULT_TIMES, TcpTimes
+from weft.xds.resource import encode_resource
 from weft.xds.routes.actions import SharedChanges, connect_action, forward_action, redirect_action, respond_action
 from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
 from weft.xds.routes.matches import route_match
 from weft.xds.services.cluster import FORWARD_PROXY
+from weft.xds.snapshot import CLUSTER, Resource
 
 _MAX_TOTAL_WEIGHT = 1 << 31
 _NOT_IN_HOSTS = ("@", ",")
 """User information, and two Host headers that Envoy joined to one."""
 
 
-def route_configuration(name: str, hosts: Iterable[bytes], *, ignore_port: bool = False) -> RouteConfiguration:
-    """A route configuration of `hosts`, as `virtual_host` made them.
+def encode_routes(
+    name: str,
+    hosts: Iterable[bytes],
+    origins: tuple[Origin, ...],
+    clusters: Iterable[str],
+    *,
+    ignore_port: bool = False,
+) -> Resource:
+    """A route configuration of `hosts`, as `virtual_host` made them, that leads to `clusters`.
 
     `ignore_port` matches hosts whatever port the client wrote; the header itself stays as it is.
     """
-    message = RouteConfiguration.FromString(b"".join(hosts))
-    message.name = name
-    message.ignore_port_in_host_matching = ignore_port
-    message.max_direct_response_body_size_bytes.CopyFrom(UInt32Value(value=MAX_DIRECT_RESPONSE))
-    message.response_headers_to_remove.append(NOT_DELIVERED)
-    message.validate_clusters.CopyFrom(BoolValue(value=False))
-    return message
+    message = RouteConfiguration(
+        name=name,
+        ignore_port_in_host_matching=ignore_port,
+        max_direct_response_body_size_bytes=UInt32Value(value=MAX_DIRECT_RESPONSE),
+        response_headers_to_remove=[NOT_DELIVERED],
+        validate_clusters=BoolValue(value=False),
+    )
+    requires = tuple((CLUSTER, cluster) for cluster in clusters)
+    return encode_resource(message, name, origins, requires, encoded=b"".join(hosts))
 
 
 def virtual_host(
@@ -74,16 +86,16 @@ def virtual_host(
 
 
 def host_part(host: EnvoyVirtualHost) -> bytes:
-    """A virtual host in the form that `route_configuration` joins."""
+    """A virtual host in the form that `encode_routes` joins."""
     return RouteConfiguration(virtual_hosts=[host]).SerializeToString(deterministic=True)
 
 
-def connect_route(cluster: str) -> Route:
+def connect_route(cluster: str, times: TcpTimes = DEFAULT_TIMES) -> Route:
     """Every CONNECT of a virtual host, led to `cluster`."""
     match = RouteMatch()
     match.connect_matcher.SetInParent()
     filters = enable_forward_proxy() if cluster == FORWARD_PROXY else {}
-    return Route(name="connect", match=match, route=connect_action(cluster), typed_per_filter_config=filters)
+    return Route(name="connect", match=match, route=connect_action(cluster, times), typed_per_filter_config=filters)
 
 
 def clusters_of(hosts: Iterable[VirtualHost]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from weft.xds.limits import (
 )
 from weft.xds.messages import duration, packed, provenance, tcp_address
 from weft.xds.policies.balancing import set_avoidance, set_balancing, set_ejection
+from weft.xds.policies.connections import http_idle
 from weft.xds.policies.tls import ALPN_HTTP2, ALPN_TCP, ads_source, mesh_client_socket, plaintext_socket
 from weft.xds.resource import encode_resource
 from weft.xds.services.endpoints import PLAINTEXT_KEY
@@ -82,7 +83,8 @@ def encode_backend(backend: Backend, trust_domain: str, as_tcp: bool = False) ->
                 http2=http2,
                 upgrades=backend.protocol is Protocol.WEBSOCKET,
                 keepalive=True,
-                idle=limits.http_idle_timeout or (HTTP2_IDLE_SECONDS if http2 else HTTP1_IDLE_SECONDS),
+                idle=http_idle(limits, HTTP2_IDLE_SECONDS if http2 else HTTP1_IDLE_SECONDS),
+                longest=limits.max_connection_duration,
                 max_requests_per_connection=limits.max_requests_per_connection,
                 max_concurrent_streams=limits.max_concurrent_streams,
             )

@@ -60,17 +60,21 @@ def client_options(
     upgrades: bool,
     keepalive: bool,
     idle: float | None,
+    longest: float | None = None,
     max_requests_per_connection: int | None = None,
     max_concurrent_streams: int | None = None,
     any_host: bool = False,
 ) -> AnyMessage:
-    """HTTP towards a cluster's endpoints, in one explicit version. `idle` in seconds; None leaves Envoy's hour.
+    """HTTP towards a cluster's endpoints, in one explicit version. In seconds: `idle` is how long a connection is kept
+    for the next request (0: for ever, None: Envoy's hour), `longest` how long for new ones altogether.
 
     `any_host` is for a cluster without a host of its own: TLS, were there any, would be checked against the request's.
     """
     common = HttpProtocolOptions()
     if idle is not None:
         common.idle_timeout.CopyFrom(duration(idle))
+    if longest:
+        common.max_connection_duration.CopyFrom(duration(longest))
     if max_requests_per_connection:
         common.max_requests_per_connection.value = max_requests_per_connection
     explicit = ClusterHttpOptions.ExplicitHttpConfig()

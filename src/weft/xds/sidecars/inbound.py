@@ -13,6 +13,7 @@ from weft.xds.http_connection_manager import inbound_manager
 from weft.xds.limits import MESH
 from weft.xds.listener import filter_chain, http_inspector, tcp_listener, tcp_proxy, tls_inspector
 from weft.xds.messages import duration
+from weft.xds.policies.connections import DEFAULT_TIMES
 from weft.xds.policies.tls import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, mesh_server_socket
 from weft.xds.resource import encode_resource
 from weft.xds.routes.headers import NOT_DELIVERED
@@ -82,7 +83,7 @@ def _plaintext(port: InboundPort) -> list[FilterChain]:
 
 def _tcp(port: InboundPort) -> Filter:
     name = inbound_cluster_name(port.port)
-    return tcp_proxy("inbound", name)
+    return tcp_proxy("inbound", name, DEFAULT_TIMES)
 
 
 def _http(port: InboundPort) -> Filter:

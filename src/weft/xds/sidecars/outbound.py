@@ -25,28 +25,34 @@ from weft.xds.http_connection_manager import outbound_manager
 from weft.xds.limits import MESH
 from weft.xds.listener import filter_chain, tcp_listener
 from weft.xds.messages import duration
+from weft.xds.policies.connections import TcpTimes
 from weft.xds.resource import encode_resource
 from weft.xds.routes.actions import respond_action
 from weft.xds.routes.domains import DomainLedger, host_domains
 from weft.xds.routes.route_configuration import (
     clusters_of,
     connect_route,
+    encode_routes,
     host_part,
     origins_of,
-    route_configuration,
     virtual_host,
 )
 from weft.xds.services.cluster import FORWARD_PROXY, HTTP_TUNNEL
-from weft.xds.snapshot import CLUSTER, ROUTES, Resource
+from weft.xds.snapshot import ROUTES, Resource
 
 PROXY_LISTENER = "outbound"
 _UNKNOWN = b"weft: no service or document of the mesh names this host\n"
 
 
 def encode_outbound_routes(
-    name: str, hosts: tuple[MeshVirtualHost, ...], tunnels: tuple[Tunnel, ...], allow_any: bool, memo: Memo
+    memo: Memo,
+    name: str,
+    hosts: tuple[MeshVirtualHost, ...],
+    tunnels: tuple[Tunnel, ...],
+    times: tuple[TcpTimes, ...],
+    allow_any: bool,
 ) -> Resource:
-    """The route configuration of an OutboundView: of all it has but the endpoints."""
+    """The route configuration of an OutboundView: of all it has but the endpoints. `times` are the tunnels'."""
     ledger = DomainLedger()
     ports = Counter(domain for host in hosts for domain in host.domains)
     ports.update(domain for tunnel in tunnels for domain in tunnel.domains)
@@ -55,17 +61,16 @@ def encode_outbound_routes(
         domains = ledger.claim(host_domains(host.domains, host.port, ports))
         if domains:
             parts.append(memo(virtual_host, host, host.name, domains, _tunnel_of(host, allow_any)))
-    for tunnel in tunnels:
+    for tunnel, its_times in zip(tunnels, times, strict=True):
         domains = ledger.claim(tuple(f"{domain}:{tunnel.port}" for domain in tunnel.domains))
         if domains:
-            parts.append(memo(_tunnel_host, tunnel, domains))
+            parts.append(memo(_tunnel_host, tunnel, domains, its_times))
     if ledger.claim(("*",)):
         parts.append(memo(_unknown_host, allow_any))
     clusters = {*clusters_of(hosts), *(tunnel.backend for tunnel in tunnels), HTTP_TUNNEL}
     if allow_any:
         clusters.add(FORWARD_PROXY)
-    requires = tuple((CLUSTER, cluster) for cluster in sorted(clusters))
-    return encode_resource(route_configuration(name, parts), name, origins_of(hosts), requires)
+    return encode_routes(name, parts, origins_of(hosts), sorted(clusters))
 
 
 def encode_proxy_listener(where: SocketAddress, route_name: str, allow_any: bool) -> Resource:
@@ -94,8 +99,8 @@ def _tunnel_of(host: MeshVirtualHost, allow_any: bool) -> str:
     return FORWARD_PROXY if not host.port and allow_any else HTTP_TUNNEL
 
 
-def _tunnel_host(tunnel: Tunnel, domains: tuple[str, ...]) -> bytes:
-    return host_part(VirtualHost(name=tunnel.backend, domains=domains, routes=[connect_route(tunnel.backend)]))
+def _tunnel_host(tunnel: Tunnel, domains: tuple[str, ...], times: TcpTimes) -> bytes:
+    return host_part(VirtualHost(name=tunnel.backend, domains=domains, routes=[connect_route(tunnel.backend, times)]))
 
 
 def _unknown_host(allow_any: bool) -> bytes:

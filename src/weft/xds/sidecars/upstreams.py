@@ -13,8 +13,9 @@ from weft.xds.http_connection_manager import outbound_manager
 from weft.xds.limits import MESH
 from weft.xds.listener import filter_chain, http_inspector, tcp_listener, tcp_proxy
 from weft.xds.messages import duration
+from weft.xds.policies.connections import TcpTimes
 from weft.xds.resource import encode_resource
-from weft.xds.routes.route_configuration import clusters_of, origins_of, route_configuration, virtual_host
+from weft.xds.routes.route_configuration import clusters_of, encode_routes, origins_of, virtual_host
 from weft.xds.services.cluster import tcp_variant_name
 from weft.xds.snapshot import CLUSTER, ROUTES, Resource
 
@@ -32,18 +33,18 @@ def upstream_route_name(host: str, port: int) -> str:
     return f"upstream|{port}|{host}"
 
 
-def encode_upstream(port: UpstreamPort) -> Resource:
-    """The listener of one upstream."""
+def encode_upstream(port: UpstreamPort, times: TcpTimes) -> Resource:
+    """The listener of one upstream; `times` hold where it carries TCP."""
     name = upstream_name(port)
     route_name = upstream_route_name(port.host, port.port)
     http = filter_chain("http", outbound_manager(route_name, allow_any=False))
     if port.protocol is Protocol.TCP:
-        chains = [filter_chain("tcp", tcp_proxy("upstream", port.backend))]
+        chains = [filter_chain("tcp", tcp_proxy("upstream", port.backend, times))]
         requires: tuple[tuple[str, str], ...] = ((CLUSTER, port.backend),)
     elif port.protocol is Protocol.AUTO:
         variant = tcp_variant_name(port.backend)
         http.filter_chain_match.CopyFrom(FilterChainMatch(application_protocols=["http/1.0", "http/1.1", "h2c"]))
-        chains = [http, filter_chain("tcp", tcp_proxy("upstream", variant))]
+        chains = [http, filter_chain("tcp", tcp_proxy("upstream", variant, times))]
         requires = ((CLUSTER, variant), (ROUTES, route_name))
     else:
         chains = [http]
@@ -57,9 +58,8 @@ def encode_upstream(port: UpstreamPort) -> Resource:
     return encode_resource(listener, name, (), requires)
 
 
-def encode_upstream_routes(host: VirtualHost, service: str, memo: Memo) -> Resource:
+def encode_upstream_routes(memo: Memo, host: VirtualHost, service: str) -> Resource:
     """The rules of `host`, whatever name the client uses: it only knows a loopback address."""
     name = upstream_route_name(service, host.port)
     part = memo(virtual_host, host, host.name, ("*",), "")
-    requires = tuple((CLUSTER, cluster) for cluster in clusters_of((host,)))
-    return encode_resource(route_configuration(name, [part]), name, origins_of((host,)), requires)
+    return encode_routes(name, [part], origins_of((host,)), clusters_of((host,)))

@@ -1,0 +1,134 @@
+"""Accepted means in force: every decoded field is read by the mesh compiler, every mesh value's by an encoder.
+
+The classes of both are given fields that note who reads them, and the corpus is compiled. A field that no document of
+the corpus makes anybody read is either not used, or the corpus lacks a document that uses it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import pytest
+
+import weft
+from support.corpus import INPUTS, compile_mesh, documents_of, workloads_for, world_documents, world_workloads
+from weft.mesh.views import ProxyView
+from weft.schema.registry import KINDS
+
+PACKAGE = Path(weft.__file__).parent
+WITHOUT_BACKEND = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: reviews}
+spec:
+  parentRefs: [{group: "", kind: Service, name: reviews}]
+  rules: [{backendRefs: [{name: reviews, port: 9080}, {name: nothing, port: 80}]}]
+"""
+
+NOT_FOR_ENVOY = {
+    "SidecarView.proxy": "the name it connects under",
+    "SidecarView.identity": "that of its certificate",
+    "GatewayView.proxy": "the name it connects under",
+    "GatewayView.identity": "that of its certificate",
+    "GatewayView.gateway": "for people",
+    "Backend.subset": "part of the name",
+    "Endpoint.workload": "for people",
+    "Endpoint.identity": "callers demand those of the Backend",
+    "Endpoint.labels": "chose the subsets it is in",
+    "TrafficPolicy.hash": "is in the rules that lead there",
+    "TrafficPolicy.mutual_tls": "decided the Backend's tls",
+    "Rule.index": "for people",
+    "Rule.source": "chose the views it is in",
+    "SourceMatch.labels": "chose the views it is in",
+    "SourceMatch.namespace": "chose the views it is in",
+}
+"""Fields of mesh values that no encoder reads, and why."""
+NOT_FOR_THE_MESH = {
+    "ConsistentHash.minimum_ring_size": "an old spelling; the decoder gives the new one",
+    "CorsPolicy.allow_origin": "an old spelling",
+    "FaultAbort.percent": "an old spelling",
+    "FaultDelay.percent": "an old spelling",
+    "HttpRoute.mirror_percent": "an old spelling",
+    "OutlierDetection.consecutive_errors": "an old spelling",
+    "GatewayClassSpec.description": "for people",
+    "ParentReference.group": "goes with its kind, which is read",
+    "SecretSpec.type": "the keys it has decide",
+    "ServiceSpec.cluster_ip": "only values without effect here are decoded",
+    "ServiceSpec.ip_families": "only values without effect here are decoded",
+    "ServiceSpec.ip_family_policy": "only values without effect here are decoded",
+}
+"""Decoded fields that the mesh does not read, and why. Those that can have one value only are not listed."""
+
+
+def classes_of(hint: Any) -> Iterator[type]:
+    """The dataclasses of mesh and schema that a type is made of, all the way down."""
+    seen: set[type] = set()
+    pending = [hint]
+    while pending:
+        one = pending.pop()
+        if dataclasses.is_dataclass(one) and isinstance(one, type):
+            if one not in seen and one.__module__.startswith(("weft.mesh.", "weft.schema.")):
+                seen.add(one)
+                yield one
+                pending += typing.get_type_hints(one, include_extras=True).values()
+        else:
+            pending += get_args(one)
+
+
+def can_vary(hint: Any) -> bool:
+    """Whether a field of this type can have more than one value."""
+    if get_origin(hint) is Annotated or get_origin(hint) is tuple:
+        return can_vary(get_args(hint)[0])
+    return get_origin(hint) is not Literal or len(get_args(hint)) > 1
+
+
+class Noted:
+    """Stands before a field of a class with slots, and notes when code of `files` reads it."""
+
+    def __init__(self, field: Any, name: str, files: tuple[str, ...], read: set[str]) -> None:
+        self._field, self._name, self._files, self._read = field, name, files, read
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        if sys._getframe(1).f_code.co_filename.startswith(self._files):
+            self._read.add(self._name)
+        return self._field.__get__(instance, owner)
+
+    def __set__(self, instance: object, value: object) -> None:
+        self._field.__set__(instance, value)
+
+
+def unread(patch: pytest.MonkeyPatch, classes: Iterator[type], *paths: str) -> set[str]:
+    """The fields of `classes` that no code below `paths` of the package reads while the corpus is compiled."""
+    files = tuple(str(PACKAGE / path) for path in paths)
+    read: set[str] = set()
+    every: set[str] = set()
+    for cls in tuple(classes):
+        hints = typing.get_type_hints(cls, include_extras=True)
+        for each in dataclasses.fields(cls):
+            owner = next(base for base in cls.__mro__ if each.name in vars(base))
+            name = f"{owner.__name__}.{each.name}"
+            if can_vary(hints[each.name]) and name not in every:
+                every.add(name)
+                patch.setattr(owner, each.name, Noted(vars(owner)[each.name], name, files, read))
+    for path in INPUTS:
+        own = documents_of(path.read_text(), path.name)
+        compile_mesh((*world_documents(), *own), workloads_for(own))
+    own = documents_of(WITHOUT_BACKEND, "without.yaml")
+    compile_mesh((*world_documents(), *own), world_workloads()[:1], faulty=True)
+    return every - read
+
+
+def test_every_field_of_a_mesh_value_is_read_by_an_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unread(monkeypatch, classes_of(ProxyView), "xds") == set(NOT_FOR_ENVOY)
+
+
+def test_every_decoded_field_is_read_by_the_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = (cls for kind in KINDS for cls in classes_of(kind.spec))
+    assert unread(monkeypatch, decoded, "mesh", "schema/grants.py") == set(NOT_FOR_THE_MESH)

@@ -111,7 +111,7 @@ async def test_apply_says_what_changed_and_is_in_force_after_the_wait(rig: Rig) 
     assert answer["wait"] == {"confirmed": [], "nacked": [], "pending": []}
     mesh = rig.parts.compiled.value.mesh
     assert mesh is not None
-    assert [one.name for one in mesh.services] == ["a", "b"]
+    assert [one.frontend.name for one in mesh.services.all] == ["a", "b"]
     changed = await apply(rig, service("a") + "---\n" + service("b").replace("80", "81"), wait="5")
     assert [one["change"] for one in changed["documents"]] == ["unchanged", "configured"]
     assert changed["revision"] > answer["revision"]
@@ -187,7 +187,7 @@ async def test_delete(rig: Rig) -> None:
     assert answer["wait"]["pending"] == []
     mesh = rig.parts.compiled.value.mesh
     assert mesh is not None
-    assert mesh.services == ()
+    assert mesh.services.all == ()
     await call(rig, "DELETE", "/v1/documents/ns/-/n?wait=5")
     assert rig.parts.collector.snapshot.documents == ()
     await apply(rig, service("ratings"), wait="5")

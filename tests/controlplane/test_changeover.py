@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.meshdocs import documents, service, workload
+from support.meshdocs import backends, documents, service, workload
 from weft.controlplane.changeover import Changeover
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
@@ -39,7 +39,8 @@ class Steps:
         views = [build_view(mesh, one, Memo()) for one in workloads]
         first = views[0]
         assert isinstance(first, SidecarView)
-        self.seen.append((revision, str(first.inbound[0].mode), first.outbound.backends[0].tls))
+        (transport,) = {type(each.transport).__name__ for each in backends(first).values()}
+        self.seen.append((revision, str(first.inbound[0].mode), transport))
         if self.meanwhile is not None:
             changed, self.meanwhile = self.meanwhile, None
             self.collector.collected.set(Collected(ConfigSnapshot(9, (), (changed,)), 9))
@@ -54,9 +55,9 @@ class Steps:
 @pytest.mark.parametrize(
     ("before", "after", "steps"),
     [
-        ("STRICT", "DISABLE", [(7, "permissive", "all"), (7, "permissive", "none")]),
-        ("DISABLE", "STRICT", [(7, "permissive", "none"), (7, "permissive", "all")]),
-        ("PERMISSIVE", "DISABLE", [(7, "permissive", "all"), (7, "permissive", "none")]),
+        ("STRICT", "DISABLE", [(7, "permissive", "MutualTls"), (7, "permissive", "Plaintext")]),
+        ("DISABLE", "STRICT", [(7, "permissive", "Plaintext"), (7, "permissive", "MutualTls")]),
+        ("PERMISSIVE", "DISABLE", [(7, "permissive", "MutualTls"), (7, "permissive", "Plaintext")]),
         ("STRICT", "STRICT", []),
     ],
 )

@@ -12,10 +12,9 @@ import pytest
 from support.envoy import free_port
 from support.loopback import Connection, echo_server, greeting_server
 from support.proxy import calling_itself, running_pair
-from support.views import BACKEND, HOST, NAMES, backend, outbound, virtual_host
+from support.views import BACKEND, NAMES, backend, layer4, outbound, upstream_port, virtual_host
 from weft.mesh.services.service import ConnectionLimits, Protocol, TrafficPolicy
-from weft.mesh.views import SidecarView, Tunnel, UpstreamPort
-from weft.model.workload import SocketAddress
+from weft.mesh.views import SidecarView, Tunnel
 
 TIMES = [ConnectionLimits(tcp_idle_timeout=1.0), ConnectionLimits(max_connection_duration=1.0)]
 
@@ -23,13 +22,12 @@ TIMES = [ConnectionLimits(tcp_idle_timeout=1.0), ConnectionLimits(max_connection
 def _view(application: int, protocol: Protocol, limits: ConnectionLimits, upstream: int) -> SidecarView:
     """A sidecar that calls itself over a tunnel (for TCP) and over the loopback port `upstream`."""
     policy = TrafficPolicy(limits=limits)
+    tcp, to = protocol is Protocol.TCP, backend(protocol=protocol, policy=policy)
     view = outbound(
-        virtual_hosts=() if protocol is Protocol.TCP else (virtual_host(),),
-        tunnels=(Tunnel(NAMES, 9080, BACKEND),) if protocol is Protocol.TCP else (),
-        backends=(backend(protocol=protocol, policy=policy),),
+        virtual_hosts=() if tcp else (virtual_host(),), tunnels=(Tunnel(NAMES, 9080, layer4()),) if tcp else ()
     )
-    port = UpstreamPort(SocketAddress("127.0.0.1", upstream), HOST, 9080, protocol, BACKEND)
-    return replace(calling_itself(application, view=view, protocol=protocol), upstreams=(port,))
+    port = upstream_port(upstream, to, None if tcp else virtual_host())
+    return replace(calling_itself(application, view=view, to=to, protocol=protocol), upstreams=(port,))
 
 
 @pytest.mark.parametrize("limits", TIMES, ids=["idle", "longest"])

@@ -9,12 +9,24 @@ import pytest
 from support.envoy import free_port
 from support.loopback import Connection, echo_server, greeting_server
 from support.proxy import calling_itself, running_pair
-from support.views import backend, endpoint, inbound, outbound, prefix, rule, sidecar, virtual_host
-from weft.mesh.services.service import EndpointSet, Protocol, backend_name
+from support.views import (
+    backend,
+    endpoint,
+    inbound,
+    layer4,
+    outbound,
+    prefix,
+    rule,
+    sidecar,
+    target,
+    targets,
+    virtual_host,
+)
+from weft.mesh.services.service import BackendKey, Protocol
 from weft.mesh.views import Tunnel
 from weft.model.workload import SocketAddress
 
-DATABASE = backend_name("db.default.svc.cluster.local", 5432)
+DATABASE = BackendKey("db.default.svc.cluster.local", 5432)
 
 
 @pytest.mark.parametrize(
@@ -47,10 +59,9 @@ async def test_connect_to_a_tcp_port_carries_bytes(tmp_path: Path) -> None:
         view = sidecar(
             outbound(
                 virtual_hosts=(),
-                tunnels=(Tunnel(("db",), 5432, DATABASE),),
-                backends=(backend(DATABASE, protocol=Protocol.TCP),),
-                endpoints=(EndpointSet(DATABASE, (endpoint(listen),)),),
+                tunnels=(Tunnel(("db",), 5432, layer4(DATABASE)),),
             ),
+            targets=targets(target(endpoint(listen), to=backend(DATABASE, protocol=Protocol.TCP))),
             inbound=(inbound(listen, database, port=5432, protocol=Protocol.TCP),),
             proxy_listen=SocketAddress("127.0.0.1", free_port()),
         )

@@ -11,9 +11,8 @@ import pytest
 from support.envoy import free_port
 from support.loopback import Connection, Response, echo_server
 from support.proxy import calling_itself, running_pair, running_view
-from support.views import BACKEND, backend, endpoint, gateway, gateway_port, rule, virtual_host
+from support.views import PLAINTEXT, backend, endpoint, gateway, gateway_port, rule, target, targets, virtual_host
 from weft.mesh.routes.rules import Respond
-from weft.mesh.services.service import EndpointSet
 
 
 async def _through(tmp_path: Path, target: str, host: str, *headers: str) -> Response:
@@ -78,8 +77,7 @@ async def test_the_gateway_believes_no_header_about_the_client(tmp_path: Path) -
     async with echo_server("reviews") as application:
         view = gateway(
             gateway_port(port),
-            backends=(backend(tls="none"),),
-            endpoints=(EndpointSet(BACKEND, (endpoint(application.port),)),),
+            targets=targets(target(endpoint(application.port), to=backend(transport=PLAINTEXT))),
         )
         async with running_view(view, tmp_path), Connection(port) as client:
             answer = await client.request(

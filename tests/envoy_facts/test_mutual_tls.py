@@ -14,8 +14,8 @@ from cryptography import x509
 from support.certificates import Leaf, TestAuthority, rotate_certificates, write_workload_directory
 from support.loopback import Connection, echo_server, greeting_server
 from support.proxy import Pair, calling_itself, running_pair
-from support.views import backend, identity, outbound
-from weft.mesh.services.service import MutualTlsMode, Protocol
+from support.views import backend, identity
+from weft.mesh.services.service import MutualTls, MutualTlsMode, Protocol
 from weft.model.identity import SpiffeId
 
 
@@ -83,9 +83,9 @@ async def test_the_application_learns_who_calls_and_nobody_can_say_otherwise(tmp
 async def test_the_caller_accepts_exactly_the_expected_identities(
     identities: tuple[SpiffeId, ...], status: int, tmp_path: Path
 ) -> None:
-    view = outbound(backends=(backend(identities=identities),))
+    to = backend(transport=MutualTls(identities))
     async with echo_server("reviews") as application:
-        ours = calling_itself(application.port, view=view)
+        ours = calling_itself(application.port, to=to)
         async with running_pair(ours, tmp_path) as pair, Connection(pair.proxy) as client:
             assert (await client.request("http://reviews:9080/", "reviews:9080")).status == status
 

@@ -16,7 +16,20 @@ from support.evaluate import Verdict, apply_changes, evaluate
 from support.loopback import Connection, Response, echo_server
 from support.matching import Request
 from support.proxy import running_view
-from support.views import BACKEND, backend, endpoint, gateway, gateway_port, outbound, rule, sidecar, virtual_host
+from support.views import (
+    KEY,
+    PLAINTEXT,
+    backend,
+    endpoint,
+    gateway,
+    gateway_port,
+    outbound,
+    rule,
+    sidecar,
+    target,
+    targets,
+    virtual_host,
+)
 from weft.mesh.routes.rules import (
     Forward,
     HeaderChanges,
@@ -30,7 +43,6 @@ from weft.mesh.routes.rules import (
     VirtualHost,
     WeightedBackend,
 )
-from weft.mesh.services.service import EndpointSet
 from weft.model.workload import SocketAddress
 
 ItemT = TypeVar("ItemT")
@@ -106,7 +118,7 @@ class Maker:
                 path_rewrite=self.rewrite(match),
             )
         if kind == "forward":
-            one = WeightedBackend(BACKEND, self.one((1, 2)), request=self.changes())
+            one = WeightedBackend(KEY, self.one((1, 2)), request=self.changes())
             backends = (one, one) if self.often(0.3) else (one,)
             action = Forward(backends, host_rewrite=self.one(("", "new.example.com")), path_rewrite=self.rewrite(match))
         return rule(action, match, name=f"rule {number}", request=self.changes())
@@ -176,11 +188,8 @@ async def test_a_sidecar_does_what_the_oracle_says(seed: int, tmp_path: Path) ->
     ]
     async with echo_server("app") as application:
         view = sidecar(
-            outbound(
-                virtual_hosts=tuple(hosts),
-                backends=(backend(tls="none"),),
-                endpoints=(EndpointSet(BACKEND, (endpoint(application.port),)),),
-            ),
+            outbound(virtual_hosts=tuple(hosts)),
+            targets=targets(target(endpoint(application.port), to=backend(transport=PLAINTEXT))),
             inbound=(),
             proxy_listen=SocketAddress("127.0.0.1", listen),
         )
@@ -199,8 +208,7 @@ async def test_a_gateway_does_what_the_oracle_says(seed: int, tmp_path: Path) ->
     async with echo_server("app") as application:
         view = gateway(
             gateway_port(listen, virtual_hosts=tuple(hosts)),
-            backends=(backend(tls="none"),),
-            endpoints=(EndpointSet(BACKEND, (endpoint(application.port),)),),
+            targets=targets(target(endpoint(application.port), to=backend(transport=PLAINTEXT))),
         )
         async with running_view(view, tmp_path):
             assert await _compare(view, listen, authorities, maker, proxy=False) == []

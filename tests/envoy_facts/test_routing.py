@@ -16,13 +16,23 @@ import pytest
 from support.envoy import free_port
 from support.loopback import Connection, EchoServer, Response, echo_server
 from support.proxy import calling_itself, running_pair, running_view
-from support.views import BACKEND, backend, endpoint, gateway, gateway_port, outbound, prefix, rule, virtual_host
+from support.views import (
+    KEY,
+    PLAINTEXT,
+    backend,
+    endpoint,
+    gateway,
+    gateway_port,
+    prefix,
+    rule,
+    target,
+    targets,
+    virtual_host,
+)
 from weft.mesh.routes.rules import (
-    NO_BACKEND,
     Cors,
     Fault,
     Forward,
-    HashKey,
     HeaderChanges,
     Mirror,
     NamedMatch,
@@ -35,10 +45,10 @@ from weft.mesh.routes.rules import (
     TextMatch,
     WeightedBackend,
 )
-from weft.mesh.services.service import Balancing, Ejection, EndpointSet, Health, TrafficPolicy, backend_name
+from weft.mesh.services.service import BackendKey, Balancing, Ejection, HashKey, Health, TrafficPolicy
 
-OTHER = backend_name("other.default.svc.cluster.local", 9080)
-OURS = WeightedBackend(BACKEND)
+OTHER = BackendKey("other.default.svc.cluster.local", 9080)
+OURS = WeightedBackend(KEY)
 PRESENT = TextMatch("present")
 
 
@@ -60,8 +70,10 @@ async def edge(directory: Path, *rules: Rule, domains: tuple[str, ...] = ("*",),
     async with echo_server("one") as one, echo_server("other") as other:
         view = gateway(
             gateway_port(port, virtual_hosts=(virtual_host(rules, domains=domains, port=80),)),
-            backends=(backend(tls="none", **policy), backend(OTHER, tls="none", **policy)),
-            endpoints=(EndpointSet(BACKEND, (endpoint(one.port),)), EndpointSet(OTHER, (endpoint(other.port),))),
+            targets=targets(
+                target(endpoint(one.port), to=backend(transport=PLAINTEXT, **policy)),
+                target(endpoint(other.port), to=backend(OTHER, transport=PLAINTEXT, **policy)),
+            ),
         )
         async with running_view(view, directory):
             yield Edge(port, one, other)
@@ -168,7 +180,7 @@ async def test_matches_of_headers_and_queries(tmp_path: Path) -> None:
 
 
 async def test_weights_share_requests_and_missing_backends_answer_500(tmp_path: Path) -> None:
-    shares = (replace(OURS, weight=70), WeightedBackend(OTHER, 20), WeightedBackend(NO_BACKEND, 10))
+    shares = (replace(OURS, weight=70), WeightedBackend(OTHER, 20), WeightedBackend(None, 10))
     async with edge(
         tmp_path, rule(Forward(shares), prefix("/split")), rule(Forward((replace(OURS, weight=0),)))
     ) as ours:
@@ -301,11 +313,8 @@ async def test_timeouts_and_retries(tmp_path: Path) -> None:
 
 async def test_a_dead_endpoint_costs_no_request(tmp_path: Path) -> None:
     async with echo_server("alive") as alive:
-        view = outbound(backends=(backend(tls="none"),))
-        ours = replace(
-            calling_itself(alive.port, view=view),
-            outbound=replace(view, endpoints=(EndpointSet(BACKEND, (endpoint(free_port()), endpoint(alive.port))),)),
-        )
+        dead_and_alive = target(endpoint(free_port()), endpoint(alive.port), to=backend(transport=PLAINTEXT))
+        ours = replace(calling_itself(alive.port), targets=targets(dead_and_alive))
         async with running_pair(ours, tmp_path) as pair, Connection(pair.proxy) as client:
             for _ in range(50):
                 assert (await client.request("http://reviews:9080/", "reviews:9080")).status == 200
@@ -317,9 +326,7 @@ async def test_unhealthy_and_draining_endpoints_get_nothing(health: Health, tmp_
     async with echo_server("bad") as bad, echo_server("good") as good:
         for healthy, status in ((True, 200), (False, 503)):
             endpoints = (endpoint(bad.port, health=health), *((endpoint(good.port),) if healthy else ()))
-            view = gateway(
-                gateway_port(port), backends=(backend(tls="none"),), endpoints=(EndpointSet(BACKEND, endpoints),)
-            )
+            view = gateway(gateway_port(port), targets=targets(target(*endpoints, to=backend(transport=PLAINTEXT))))
             directory = tmp_path / str(status)
             directory.mkdir()
             async with running_view(view, directory), Connection(port) as client:
@@ -336,8 +343,9 @@ async def test_failing_endpoints_are_ejected(tmp_path: Path) -> None:
     async with echo_server("bad", status=500) as bad, echo_server("good") as good:
         view = gateway(
             gateway_port(port),
-            backends=(backend(tls="none", policy=policy),),
-            endpoints=(EndpointSet(BACKEND, (endpoint(bad.port), endpoint(good.port))),),
+            targets=targets(
+                target(endpoint(bad.port), endpoint(good.port), to=backend(transport=PLAINTEXT, policy=policy))
+            ),
         )
         async with running_view(view, tmp_path), Connection(port) as client:
             statuses = [(await client.request("/", "shop")).status for _ in range(60)]
@@ -348,14 +356,15 @@ async def test_failing_endpoints_are_ejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("algorithm", ["ring-hash", "maglev"])
 async def test_one_key_stays_on_one_endpoint(algorithm: Any, tmp_path: Path) -> None:
-    policy = TrafficPolicy(Balancing(algorithm, table_size=1000))
+    policy = TrafficPolicy(Balancing(algorithm, table_size=1000, hash=HashKey(header="user")))
     port = free_port()
     async with echo_server("a") as a, echo_server("b") as b, echo_server("c") as c:
-        keyed = virtual_host([rule(Forward((OURS,), hash=HashKey(header="user")))], domains=("*",), port=80)
+        keyed = virtual_host([rule(Forward((OURS,)))], domains=("*",), port=80)
         view = gateway(
             gateway_port(port, virtual_hosts=(keyed,)),
-            backends=(backend(tls="none", policy=policy),),
-            endpoints=(EndpointSet(BACKEND, tuple(endpoint(each.port) for each in (a, b, c))),),
+            targets=targets(
+                target(*(endpoint(each.port) for each in (a, b, c)), to=backend(transport=PLAINTEXT, policy=policy))
+            ),
         )
         async with running_view(view, tmp_path), Connection(port) as client:
             homes: dict[str, set[str]] = {}

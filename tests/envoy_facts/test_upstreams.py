@@ -10,19 +10,17 @@ import pytest
 from support.envoy import free_port
 from support.loopback import Connection, echo_server, greeting_server
 from support.proxy import calling_itself, running_pair
-from support.views import BACKEND, HOST, backend, outbound, prefix, rule, virtual_host
+from support.views import backend, outbound, prefix, rule, upstream_port, virtual_host
 from weft.mesh.services.service import Protocol
-from weft.mesh.views import SidecarView, UpstreamPort
-from weft.model.workload import SocketAddress
+from weft.mesh.views import SidecarView
 
 
 def _with_upstream(application: int, protocol: Protocol) -> tuple[SidecarView, int]:
     port = free_port()
-    view = outbound(
-        virtual_hosts=(virtual_host([rule(match=prefix("/only"))]),), backends=(backend(protocol=protocol),)
-    )
-    upstream = UpstreamPort(SocketAddress("127.0.0.1", port), HOST, 9080, protocol, BACKEND)
-    return replace(calling_itself(application, view=view, protocol=protocol), upstreams=(upstream,)), port
+    host, to = virtual_host([rule(match=prefix("/only"))]), backend(protocol=protocol)
+    upstream = upstream_port(port, to, None if protocol is Protocol.TCP else host)
+    view = calling_itself(application, view=outbound(virtual_hosts=(host,)), to=to, protocol=protocol)
+    return replace(view, upstreams=(upstream,)), port
 
 
 @pytest.mark.parametrize("protocol", [Protocol.HTTP, Protocol.AUTO])

@@ -11,14 +11,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import weft.bookinfo
-from support.meshdocs import Compiled, documents, gateway_workload, service, short, upstream, workload
+from support.meshdocs import (
+    Compiled,
+    backends,
+    documents,
+    endpoints,
+    gateway_workload,
+    service,
+    short,
+    upstream,
+    workload,
+)
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
-from weft.mesh.services.service import Protocol
+from weft.mesh.services.service import Plaintext, Protocol
 from weft.mesh.view import build_view
-from weft.mesh.views import ProxyView, SidecarView
+from weft.mesh.views import SidecarView
 from weft.model.snapshot import ConfigSnapshot, MeshSettings, OutboundPolicy
 from weft.model.workload import Workload, WorkloadState
+from weft.xds.build import build_xds
+from weft.xds.snapshot import TYPES
 
 TCP = service("db", 5432).replace("http-5432", "tcp-sql")
 EXTERNAL = """
@@ -39,7 +51,7 @@ def test_names_of_a_service_by_the_callers_namespace() -> None:
 
 def test_tcp_ports_are_tunnels_and_the_rest_virtual_hosts() -> None:
     view = Compiled(service("web"), TCP).sidecar().outbound
-    assert [item.backend for item in view.tunnels] == ["outbound|5432||db.default.svc.cluster.local"]
+    assert [item.route.backends[0].backend.host for item in view.tunnels] == ["db.default.svc.cluster.local"]
     assert view.tunnels[0].domains[-1] == "db"
     assert [item.port for item in view.virtual_hosts] == [9080]
 
@@ -64,11 +76,11 @@ def test_what_a_port_speaks(port: str, protocol: Protocol) -> None:
     text = service("web").replace("name: http-9080", port)
     server = workload("web")
     mesh = Compiled(text, workloads=[server])
-    assert mesh.mesh.services[0].ports[0].protocol is protocol
+    assert mesh.mesh.catalog.frontends[0].ports[0].protocol is protocol
     assert mesh.sidecar(server).inbound[0].protocol is protocol
     hosts = mesh.sidecar().outbound.virtual_hosts
-    assert [item.upgrades for item in hosts] == ([] if protocol is Protocol.TCP else [hosts[0].upgrades])
-    assert protocol is Protocol.TCP or hosts[0].upgrades == (("websocket",) if protocol is Protocol.WEBSOCKET else ())
+    upgrades = [getattr(rule.action, "websocket", None) for host in hosts for rule in host.rules]
+    assert upgrades == ([] if protocol is Protocol.TCP else [protocol is Protocol.WEBSOCKET])
 
 
 def test_services_that_disagree_about_a_port_leave_it_to_the_connection() -> None:
@@ -80,8 +92,9 @@ def test_services_that_disagree_about_a_port_leave_it_to_the_connection() -> Non
 
 
 def test_an_external_name_is_a_backend_without_endpoints() -> None:
-    view = Compiled(EXTERNAL).sidecar().outbound
-    assert (view.backends[0].external_name, view.backends[0].tls, view.endpoints) == ("www.example.com", "none", ())
+    view = Compiled(EXTERNAL).sidecar()
+    (found,) = backends(view).values()
+    assert (found.address, found.transport, endpoints(view)) == ("www.example.com", Plaintext(), {})
 
 
 def test_unknown_hosts_pass_or_not_by_policy() -> None:
@@ -99,12 +112,13 @@ metadata: {name: a}
 spec: {hosts: [a], http: [{route: [{destination: {host: b}}]}]}
 """
     mesh = Compiled(*map(service, "abc"), to_b)
-    view = mesh.sidecar(uses=("a",)).outbound
-    assert [item.name.split(".")[0] for item in view.virtual_hosts] == ["a"]
-    assert [item.host.split(".")[0] for item in view.backends] == ["a", "b"]
-    nothing = mesh.sidecar(uses=("nobody",)).outbound
-    assert (nothing.virtual_hosts, nothing.backends) == ((), ())
-    assert mesh.sidecar(uses=("a.default",)).outbound is view
+    view = mesh.sidecar(uses=("a",))
+    assert [item.name.split(".")[0] for item in view.outbound.virtual_hosts] == ["a"]
+    assert [item.key.host.split(".")[0] for item in backends(view).values()] == ["a", "b"]
+    nothing = mesh.sidecar(uses=("nobody",))
+    assert (nothing.outbound.virtual_hosts, backends(nothing)) == ((), {})
+    again = mesh.sidecar(uses=("a.default",))
+    assert (again.outbound, again.targets) == (view.outbound, view.targets)
 
 
 def test_upstreams_lead_to_services_and_unknown_ones_are_told() -> None:
@@ -112,8 +126,8 @@ def test_upstreams_lead_to_services_and_unknown_ones_are_told() -> None:
     client = workload("client", upstreams=wanted)
     mesh = Compiled(TCP, workloads=[client])
     found = mesh.sidecar(client).upstreams
-    assert [(item.listen.port, item.protocol, item.backend) for item in found] == [
-        (1, Protocol.TCP, "outbound|5432||db.default.svc.cluster.local")
+    assert [(item.listen.port, item.protocol, item.backend.key.host) for item in found] == [
+        (1, Protocol.TCP, "db.default.svc.cluster.local")
     ]
     assert mesh.codes == ["unknown-upstream", "unknown-upstream"]
 
@@ -122,7 +136,7 @@ def test_sidecars_of_a_namespace_share_their_outbound_view() -> None:
     mesh = Compiled(service("web"))
     first, second = mesh.sidecar(workload("x")), mesh.sidecar(workload("y"))
     assert first.outbound is second.outbound
-    assert mesh.sidecar(workload("x", namespace="far")).outbound.backends is first.outbound.backends
+    assert mesh.sidecar(workload("x", namespace="far")).targets is first.targets
 
 
 # Reuse
@@ -163,20 +177,20 @@ def compiled(snapshot: ConfigSnapshot, memo: Memo) -> SidecarView:
 
 def test_one_endpoint_changes_one_set_of_endpoints_and_nothing_else(large: ConfigSnapshot) -> None:
     memo = Memo()
-    before = compiled(large, memo).outbound
+    before = compiled(large, memo)
     changed = (replace(large.workloads[0], state=WorkloadState.DRAINING), *large.workloads[1:])
-    after = compiled(replace(large, revision=2, workloads=changed), memo).outbound
+    after = compiled(replace(large, revision=2, workloads=changed), memo)
     assert memo.misses <= 10
-    assert after.virtual_hosts is before.virtual_hosts
-    assert after.backends is before.backends
-    pairs = zip(before.endpoints, after.endpoints, strict=True)
-    assert [old.backend.split("|")[3].split(".")[0] for old, new in pairs if old is not new] == ["s0"]
+    assert after.outbound is before.outbound
+    pairs = list(zip(before.targets.targets(), after.targets.targets(), strict=True))
+    assert [old.backend.key.host.split(".")[0] for old, new in pairs if old is not new] == ["s0"]
+    assert all(old.backend is new.backend for old, new in pairs)
 
 
 def test_one_document_changes_only_what_it_is_about_even_after_quiet_builds(large: ConfigSnapshot) -> None:
     memo = Memo()
-    before = compiled(large, memo).outbound
-    assert compiled(replace(large, revision=2), memo).outbound is before
+    before = compiled(large, memo)
+    assert compiled(replace(large, revision=2), memo) is before
     assert memo.misses == 0
     route = documents("""
 apiVersion: gateway.networking.k8s.io/v1
@@ -186,11 +200,10 @@ spec:
   parentRefs: [{group: "", kind: Service, name: s7}]
   rules: [{backendRefs: [{name: s8, port: 9080}]}]
 """)
-    after = compiled(replace(large, revision=3, documents=(*large.documents, *route)), memo).outbound
+    after = compiled(replace(large, revision=3, documents=(*large.documents, *route)), memo)
     assert memo.misses <= 25
-    assert after.backends is before.backends
-    assert after.endpoints is before.endpoints
-    pairs = zip(before.virtual_hosts, after.virtual_hosts, strict=True)
+    assert after.targets is before.targets
+    pairs = zip(before.outbound.virtual_hosts, after.outbound.virtual_hosts, strict=True)
     assert [new.domains[-1] for old, new in pairs if old is not new] == ["s7"]
 
 
@@ -253,11 +266,14 @@ INSTANCE_LIST = [
 ]
 
 
-def views_of(snapshot: ConfigSnapshot, memo: Memo) -> tuple[list[ProxyView], tuple[object, ...]]:
-    """The view of every workload, and the problems."""
+def views_of(snapshot: ConfigSnapshot, memo: Memo) -> tuple[list[dict[str, str]], tuple[object, ...]]:
+    """The resources of every workload with their versions, and the problems."""
     memo.begin()
     mesh = build_mesh(snapshot, memo)
-    return [build_view(mesh, item, memo) for item in INSTANCE_LIST], mesh.problems
+    snapshots = [build_xds(build_view(mesh, item, memo), 1, memo) for item in INSTANCE_LIST]
+    found = [{f"{kind} {one.name}": one.version for kind in TYPES for one in each.of_type(kind)} for each in snapshots]
+    memo.end()
+    return found, mesh.problems
 
 
 SOURCE = documents(MIXED)
@@ -279,7 +295,7 @@ def test_shuffled_documents_and_an_old_or_fresh_memo_give_equal_views(seed: int,
 
 def test_the_mixed_mesh_is_as_told() -> None:
     mesh = Compiled(SOURCE, workloads=INSTANCE_LIST)
-    assert sorted(mesh.codes) == ["host-conflict", "host-conflict", "target-port-not-served"]
+    assert sorted(mesh.codes) == ["host-conflict", "host-conflict", "target-port-not-served", "unknown-host"]
     assert short(mesh.ask("a/")) == "v1"
     assert short(mesh.ask("a/", workload("d"))) == "b:80"
     assert short(mesh.ask("b.default:80/", workload("client", namespace="far"))) == "c.far:9080"
@@ -316,9 +332,5 @@ spec:
     assert [short(mesh.ask("reviews:9080/", page, random=point)) for point in (0.89, 0.91)] == ["v1", "v3"]
     assert short(mesh.knock("bookinfo-gateway", "127.0.0.1:8080/productpage")) == "productpage:9080"
     assert short(mesh.knock("bookinfo-gateway", "127.0.0.1:8080/admin")) == "404"
-    (reviews,) = [
-        item
-        for item in mesh.sidecar(page).outbound.endpoints
-        if item.backend == "outbound|9080|v3|reviews.default.svc.cluster.local"
-    ]
+    reviews = endpoints(mesh.sidecar(page))["outbound|9080|v3|reviews.default.svc.cluster.local"]
     assert [item.workload for item in reviews.endpoints] == ["reviews-v3.default"]

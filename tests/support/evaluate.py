@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from support.matching import Request, request_matches, rewritten_path, virtual_host_of
 from weft.mesh.routes.rules import (
-    NO_BACKEND,
     NO_CHANGES,
     Forward,
     HeaderChanges,
@@ -16,9 +15,11 @@ from weft.mesh.routes.rules import (
     WeightedBackend,
 )
 from weft.mesh.services.hosts import best_match
+from weft.mesh.services.service import BackendKey
 from weft.mesh.views import GatewayServer, GatewayView, OutboundView, SidecarView
 from weft.model.origin import Origin
 from weft.schema.hosts import clean_host
+from weft.xds.services.names import cluster_name
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -110,22 +111,26 @@ def _forwarded(forward: Forward, rule: Rule, request: Request, delay: float) -> 
     total = sum(item.weight for item in forward.backends)
     if not total:
         return Verdict(status=500, rule=rule, delay=delay)
-    shares = tuple((item.backend, item.weight / total) for item in forward.backends)
+    shares = tuple((_name(item.backend), item.weight / total) for item in forward.backends)
     chosen = _choose(forward.backends, request.random * total)
-    status = forward.missing_status if chosen.backend == NO_BACKEND else 0
+    status = forward.missing_status if chosen.backend is None else 0
     return Verdict(
         status=status,
         rule=rule,
-        backend="" if status else chosen.backend,
+        backend=_name(chosen.backend),
         backends=shares,
         host=chosen.host_rewrite or forward.host_rewrite or request.authority,
         path=rewritten_path(request.path, chosen.path_rewrite or forward.path_rewrite, rule.match),
         request=_changes(rule.request, chosen.request),
         response=_changes(rule.response, chosen.response),
         delay=delay,
-        mirrors=tuple(item.backend for item in forward.mirrors if request.random * 100 < item.percent),
+        mirrors=tuple(_name(item.backend) for item in forward.mirrors if request.random * 100 < item.percent),
         timeout=forward.timeout or None,
     )
+
+
+def _name(backend: BackendKey | None) -> str:
+    return "" if backend is None else cluster_name(backend)
 
 
 def _choose(backends: tuple[WeightedBackend, ...], point: float) -> WeightedBackend:

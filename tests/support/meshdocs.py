@@ -11,6 +11,7 @@ from support.matching import Request
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
+from weft.mesh.services.service import Backend, EndpointSet
 from weft.mesh.view import build_view
 from weft.mesh.views import GatewayView, SidecarView
 from weft.model.document import Document
@@ -18,6 +19,7 @@ from weft.model.labels import labels_from_mapping
 from weft.model.snapshot import ConfigSnapshot, MeshSettings
 from weft.model.workload import GatewayBinding, SocketAddress, Upstream, Workload, WorkloadPort, WorkloadState
 from weft.schema.decode import decode_documents
+from weft.xds.services.names import cluster_name
 
 HOST = "127.0.0.1"
 
@@ -110,6 +112,16 @@ class Compiled:
     def knock(self, gateway: str, url: str, **fields: Any) -> Verdict:
         """What happens to a request at a gateway."""
         return evaluate(self.gateway(gateway), request(url, **fields))
+
+
+def backends(view: SidecarView | GatewayView) -> dict[str, Backend]:
+    """The backends of a view by the names of their clusters."""
+    return {cluster_name(each.backend.key): each.backend for each in view.targets.targets()}
+
+
+def endpoints(view: SidecarView | GatewayView) -> dict[str, EndpointSet]:
+    """The endpoints of a view by the names of their clusters."""
+    return {cluster_name(each.endpoints.backend): each.endpoints for each in view.targets.targets() if each.endpoints}
 
 
 def request(url: str, **fields: Any) -> Request:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from support.certificates import TestAuthority, write_workload_directory
 from support.envoy import RunningEnvoy, free_port, running_envoy
 from support.static import static_bootstrap
-from support.views import BACKEND, backend, endpoint, identity, inbound, outbound, sidecar, virtual_host
+from support.views import KEY, backend, endpoint, identity, inbound, outbound, sidecar, targets, virtual_host
 from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Rule
-from weft.mesh.services.service import EndpointSet
+from weft.mesh.services.service import Backend, EndpointSet, Target
 from weft.mesh.views import OutboundView, ProxyView, SidecarView
 from weft.model.workload import SocketAddress
 from weft.xds.build import build_xds
@@ -44,15 +44,19 @@ async def running_view(
 
 
 def calling_itself(
-    application: int, rules: Iterable[Rule] = (), view: OutboundView | None = None, **port: Any
+    application: int,
+    rules: Iterable[Rule] = (),
+    view: OutboundView | None = None,
+    to: Backend | None = None,
+    others: Iterable[Target] = (),
+    **port: Any,
 ) -> SidecarView:
-    """A view whose reviews service is the proxy's own inbound port before `application`."""
+    """A view whose reviews service (`to`) is the proxy's own inbound port before `application`; it knows `others`."""
     listen = free_port()
-    ours = EndpointSet(BACKEND, (endpoint(listen),))
-    view = view or outbound(virtual_hosts=(virtual_host(rules),), backends=(backend(),))
-    others = tuple(each for each in view.endpoints if each.backend != BACKEND)
+    ours = EndpointSet(KEY, (endpoint(listen),))
     return sidecar(
-        replace(view, endpoints=(ours, *others)),
+        view or outbound(virtual_hosts=(virtual_host(rules),)),
+        targets=targets(Target(to or backend(), ours), *others),
         inbound=(inbound(listen, application, **port),),
         proxy_listen=SocketAddress("127.0.0.1", free_port()),
     )

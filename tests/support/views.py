@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from weft.mesh.routes.rules import Forward, RequestMatch, Rule, TextMatch, VirtualHost, WeightedBackend
+from weft.mesh.routes.rules import (
+    Forward,
+    Layer4Route,
+    RequestMatch,
+    Rule,
+    TextMatch,
+    VirtualHost,
+    WeightedBackend,
+    WeightedTarget,
+)
 from weft.mesh.services.service import (
     Backend,
+    BackendKey,
     Endpoint,
     EndpointSet,
     Health,
+    MutualTls,
     MutualTlsMode,
+    Plaintext,
     Protocol,
+    Target,
     TrafficPolicy,
-    backend_name,
 )
 from weft.mesh.views import (
     GatewayPort,
@@ -23,15 +35,21 @@ from weft.mesh.views import (
     InboundPort,
     OutboundView,
     SidecarView,
+    TargetsView,
+    UpstreamPort,
 )
 from weft.model.document import ObjectKey
 from weft.model.identity import SpiffeId
 from weft.model.origin import Origin
 from weft.model.workload import SocketAddress
+from weft.xds.services.names import cluster_name
 
 TRUST_DOMAIN = "cluster.local"
 HOST = "reviews.default.svc.cluster.local"
-BACKEND = backend_name(HOST, 9080)
+KEY = BackendKey(HOST, 9080)
+BACKEND = cluster_name(KEY)
+PLAINTEXT = Plaintext()
+SERVICE = ObjectKey("", "Service", "default", "reviews")
 NAMES = ("reviews", "reviews.default", "reviews.default.svc", HOST)
 ORIGIN = Origin("mesh.yaml", 7)
 
@@ -53,21 +71,40 @@ def endpoint(port: int, account: str = "reviews", **changes: Any) -> Endpoint:
     return Endpoint(**(fields | changes))
 
 
-def backend(name: str = BACKEND, **changes: Any) -> Backend:
+def backend(key: BackendKey = KEY, **changes: Any) -> Backend:
     """A backend of the reviews service."""
-    _, port, subset, host = name.split("|")
     fields: dict[str, Any] = {
-        "name": name,
-        "host": host,
-        "port": int(port),
-        "subset": subset,
+        "key": key,
         "protocol": Protocol.HTTP,
         "policy": TrafficPolicy(),
-        "identities": (identity("reviews"),),
-        "tls": "all",
+        "transport": MutualTls((identity("reviews"),)),
+        "object": SERVICE,
         "origins": (ORIGIN,),
     }
     return Backend(**(fields | changes))
+
+
+def target(*endpoints: Endpoint, to: Backend | None = None) -> Target:
+    """A backend (that of the reviews service) with its endpoints."""
+    to = to or backend()
+    return Target(to, None if to.address else EndpointSet(to.key, endpoints))
+
+
+def targets(*found: Target) -> TargetsView:
+    """What traffic can be sent to: the reviews service with one endpoint unless others are given."""
+    return TargetsView(None, found or (target(endpoint(20001)),), TRUST_DOMAIN)
+
+
+def layer4(key: BackendKey = KEY) -> Layer4Route:
+    """Connections to one backend."""
+    return Layer4Route((WeightedTarget(key),), ORIGIN, SERVICE)
+
+
+def upstream_port(listen: int, to: Backend | None = None, host: VirtualHost | None = None) -> UpstreamPort:
+    """A loopback port that leads to a backend (the reviews service's)."""
+    to = to or backend()
+    where = SocketAddress("127.0.0.1", listen)
+    return UpstreamPort(where, to.key.host, to.key.port, to.protocol, to, host, layer4(to.key))
 
 
 def rule(action: Any = None, match: RequestMatch | None = None, **changes: Any) -> Rule:
@@ -75,7 +112,7 @@ def rule(action: Any = None, match: RequestMatch | None = None, **changes: Any) 
     fields: dict[str, Any] = {
         "name": "reviews/0",
         "match": match or RequestMatch(),
-        "action": action or Forward((WeightedBackend(BACKEND),)),
+        "action": action or Forward((WeightedBackend(KEY),)),
         "origin": ORIGIN,
         "object": ObjectKey("gateway.networking.k8s.io", "HTTPRoute", "default", "reviews"),
     }
@@ -99,15 +136,12 @@ def virtual_host(rules: Iterable[Rule] = (), **changes: Any) -> VirtualHost:
 
 
 def outbound(**changes: Any) -> OutboundView:
-    """One service with one endpoint."""
+    """The rules of one service."""
     fields: dict[str, Any] = {
         "name": "outbound",
         "virtual_hosts": (virtual_host(),),
         "tunnels": (),
-        "backends": (backend(),),
-        "endpoints": (EndpointSet(BACKEND, (endpoint(20001),)),),
         "allow_any": False,
-        "trust_domain": TRUST_DOMAIN,
     }
     return OutboundView(**(fields | changes))
 
@@ -133,7 +167,9 @@ def sidecar(view: OutboundView | None = None, **changes: Any) -> SidecarView:
         "inbound": (inbound(),),
         "proxy_listen": SocketAddress("127.0.0.1", 20004),
         "upstreams": (),
+        "targets": targets(),
         "outbound": view or outbound(),
+        "trust_domain": TRUST_DOMAIN,
     }
     return SidecarView(**(fields | changes))
 
@@ -170,8 +206,6 @@ def gateway(*ports: GatewayPort, **changes: Any) -> GatewayView:
         "gateway": "default/edge",
         "ports": ports or (gateway_port(),),
         "certificates": (),
-        "backends": (backend(),),
-        "endpoints": (EndpointSet(BACKEND, (endpoint(20001),)),),
-        "trust_domain": TRUST_DOMAIN,
+        "targets": targets(),
     }
     return GatewayView(**(fields | changes))

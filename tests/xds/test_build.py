@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,26 +11,30 @@ from support.envoy import validate
 from support.static import static_bootstrap
 from support.views import (
     BACKEND,
-    HOST,
+    PLAINTEXT,
     backend,
     endpoint,
     gateway,
     gateway_port,
     identity,
     inbound,
+    layer4,
     outbound,
     rule,
     sidecar,
+    target,
+    targets,
+    upstream_port,
     virtual_host,
 )
 from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Forward, WeightedBackend
-from weft.mesh.services.service import EndpointSet, MutualTlsMode, Protocol, backend_name
-from weft.mesh.views import Certificate, GatewayServer, ProxyView, Tunnel, UpstreamPort
+from weft.mesh.services.service import BackendKey, MutualTls, MutualTlsMode, PerEndpoint, Protocol
+from weft.mesh.views import Certificate, GatewayServer, ProxyView, Tunnel
 from weft.model.origin import Origin
-from weft.model.workload import SocketAddress
 from weft.xds.bootstrap import BootstrapParameters, build_bootstrap
 from weft.xds.build import build_xds
+from weft.xds.services.names import cluster_name
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, TYPES
 
 
@@ -44,53 +47,49 @@ def workload_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _everything() -> ProxyView:
-    tcp = backend_name("db.default.svc.cluster.local", 5432)
-    auto = backend_name("any.default.svc.cluster.local", 7000)
-    socket = backend_name("chat.default.svc.cluster.local", 80)
-    external = backend_name("cdn.default.svc.cluster.local", 80)
+    tcp = BackendKey("db.default.svc.cluster.local", 5432)
+    auto = BackendKey("any.default.svc.cluster.local", 7000)
+    socket = BackendKey("chat.default.svc.cluster.local", 80)
+    external = BackendKey("cdn.default.svc.cluster.local", 80)
+    mixed = PerEndpoint(MutualTls((identity("any"),)))
     backends = (
         backend(),
         backend(tcp, protocol=Protocol.TCP),
-        backend(auto, protocol=Protocol.AUTO, tls="mixed"),
-        backend(socket, protocol=Protocol.WEBSOCKET, tls="none"),
-        backend(external, external_name="cdn.example.com", tls="none", identities=()),
+        backend(auto, protocol=Protocol.AUTO, transport=mixed),
+        backend(socket, protocol=Protocol.WEBSOCKET, transport=PLAINTEXT),
+        backend(external, address="cdn.example.com", transport=PLAINTEXT),
+    )
+    anything = virtual_host(
+        [rule(Forward((WeightedBackend(auto),)))],
+        name="any",
+        port=7000,
+        domains=("any", "any.default.svc.cluster.local"),
     )
     hosts = (
         virtual_host(),
+        anything,
         virtual_host(
-            [rule(Forward((WeightedBackend(auto),)))],
-            name="any",
-            port=7000,
-            domains=("any", "any.default.svc.cluster.local"),
-        ),
-        virtual_host(
-            [rule(Forward((WeightedBackend(socket),)))],
-            name="chat",
-            port=80,
-            domains=("chat",),
-            upgrades=("websocket",),
+            [rule(Forward((WeightedBackend(socket),), websocket=True))], name="chat", port=80, domains=("chat",)
         ),
         virtual_host([rule(Forward((WeightedBackend(external),)))], name="cdn", port=80, domains=("cdn",)),
     )
+    ends = (endpoint(20001), endpoint(20010, mutual_tls=False))
     view = outbound(
-        backends=backends,
-        endpoints=tuple(
-            EndpointSet(each.name, (endpoint(20001), endpoint(20010, mutual_tls=False))) for each in backends
-        ),
         virtual_hosts=hosts,
-        tunnels=(Tunnel(("db", "db.default.svc.cluster.local"), 5432, tcp),),
+        tunnels=(Tunnel(("db", "db.default.svc.cluster.local"), 5432, layer4(tcp)),),
         allow_any=True,
     )
     upstreams = (
-        UpstreamPort(SocketAddress("127.0.0.1", 20020), "db.default.svc.cluster.local", 5432, Protocol.TCP, tcp),
-        UpstreamPort(SocketAddress("127.0.0.1", 20021), HOST, 9080, Protocol.HTTP, BACKEND),
-        UpstreamPort(SocketAddress("127.0.0.1", 20022), "any.default.svc.cluster.local", 7000, Protocol.AUTO, auto),
+        upstream_port(20020, backends[1]),
+        upstream_port(20021, backends[0], virtual_host()),
+        upstream_port(20022, backends[2], anything),
     )
     ports = tuple(
         inbound(21000 + index, 22000 + index, port=9000 + index, protocol=protocol, mode=mode)
         for index, (protocol, mode) in enumerate((p, m) for p in Protocol for m in MutualTlsMode)
     )
-    return sidecar(view, inbound=ports, upstreams=upstreams)
+    found = targets(*(target(*ends, to=each) for each in backends))
+    return sidecar(view, targets=found, inbound=ports, upstreams=upstreams)
 
 
 def _https() -> ProxyView:
@@ -137,22 +136,22 @@ def test_envoy_accepts_the_bootstrap(xds: str, workload_directory: Path) -> None
 
 
 def test_proxies_with_one_outbound_view_share_its_layer() -> None:
-    memo, view = Memo(), outbound()
-    one = build_xds(sidecar(view, proxy="a.default"), 1, memo)
-    other = build_xds(sidecar(view, proxy="b.default", inbound=()), 1, memo)
-    assert one.layers[0] is other.layers[0]
-    assert one.layers[1] is not other.layers[1]
+    memo, view, found = Memo(), outbound(), targets()
+    one = build_xds(sidecar(view, proxy="a.default", targets=found), 1, memo)
+    other = build_xds(sidecar(view, proxy="b.default", targets=found, inbound=()), 1, memo)
+    assert [a is b for a, b in zip(one.layers, other.layers, strict=True)] == [True, True, False]
 
 
 def test_unchanged_nodes_stay_the_same_resources_over_builds() -> None:
-    memo, view = Memo(), outbound()
-    first = build_xds(sidecar(view), 1, memo)
+    memo, view, to = Memo(), outbound(), backend()
+    one = target(endpoint(20001), to=to)
+    first = build_xds(sidecar(view, targets=targets(one)), 1, memo)
     for revision in (2, 3, 4):
         memo.begin()
-        build_xds(sidecar(view), revision, memo)
+        build_xds(sidecar(view, targets=targets(one)), revision, memo)
     memo.begin()
-    changed = replace(view, endpoints=(EndpointSet(BACKEND, (endpoint(20001), endpoint(20002))),))
-    second = build_xds(sidecar(changed), 5, memo)
+    more = target(endpoint(20001), endpoint(20002), to=to)
+    second = build_xds(sidecar(view, targets=targets(more)), 5, memo)
     assert second.get(CLUSTER, BACKEND) is first.get(CLUSTER, BACKEND)
     assert second.get(ENDPOINTS, BACKEND) is not first.get(ENDPOINTS, BACKEND)
     for kind in TYPES:
@@ -174,18 +173,18 @@ def test_a_build_without_memory_gives_the_same_bytes() -> None:
 
 def test_a_route_change_touches_no_listener() -> None:
     before = build_xds(sidecar(), 1, Memo())
-    faulty = outbound(virtual_hosts=(virtual_host([rule(Forward((), timeout=1.0))], upgrades=("websocket",)),))
+    faulty = outbound(virtual_hosts=(virtual_host([rule(Forward((), timeout=1.0, websocket=True))]),))
     after = build_xds(sidecar(faulty), 2, Memo())
     assert {r.name: r.version for r in before.of_type(LISTENER)} == {r.name: r.version for r in after.of_type(LISTENER)}
     assert {r.version for r in before.of_type(ROUTES)} != {r.version for r in after.of_type(ROUTES)}
 
 
 def test_a_backend_nobody_defines_is_a_problem() -> None:
-    gone = backend_name("gone.default.svc.cluster.local", 80)
+    gone = BackendKey("gone.default.svc.cluster.local", 80)
     view = outbound(virtual_hosts=(virtual_host([rule(Forward((WeightedBackend(gone),)))]),))
     problems = build_xds(sidecar(view), 1, Memo()).problems
     assert [problem.code for problem in problems] == ["dangling-xds-reference"]
-    assert gone in problems[0].message
+    assert cluster_name(gone) in problems[0].message
     assert str(problems[0].origin) == "mesh.yaml:7"
 
 

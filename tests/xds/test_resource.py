@@ -11,7 +11,18 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, Dis
 from envoy.service.discovery.v3.discovery_pb2 import Resource as DeltaResource
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from support.views import backend, endpoint, gateway_port, inbound, outbound, sidecar, virtual_host
+from support.views import (
+    BACKEND,
+    KEY,
+    PLAINTEXT,
+    backend,
+    endpoint,
+    gateway_port,
+    inbound,
+    outbound,
+    sidecar,
+    virtual_host,
+)
 from weft.mesh.memo import Memo
 from weft.mesh.services.service import Ejection, EndpointSet, TrafficPolicy
 from weft.mesh.views import Certificate
@@ -78,13 +89,13 @@ def test_every_resource_can_be_described() -> None:
 
 
 def test_an_endpoint_change_is_small() -> None:
-    endpoints = EndpointSet("outbound|9080||reviews.default.svc.cluster.local", tuple(map(endpoint, range(10))))
+    endpoints = EndpointSet(KEY, tuple(map(endpoint, range(10))))
     assert len(encode_endpoints(endpoints).delta_bytes) <= 500
 
 
 def test_clusters_wait_for_their_endpoints_and_gateways_for_their_certificates() -> None:
-    assert encode_backend(backend(), "cluster.local").requires == ((ENDPOINTS, backend().name),)
-    assert encode_backend(backend(external_name="example.com", tls="none"), "cluster.local").requires == ()
+    assert encode_backend(backend(), "cluster.local").requires == ((ENDPOINTS, BACKEND),)
+    assert encode_backend(backend(address="example.com", transport=PLAINTEXT), "cluster.local").requires == ()
 
 
 def test_routes_say_object_and_line_and_what_envoy_replaces_the_object_only() -> None:
@@ -135,7 +146,9 @@ def test_without_ejection_only_endpoints_that_cannot_be_connected_to_are_avoided
     others = ("consecutive_5xx", "success_rate", "local_origin_success_rate", "failure_percentage")
     assert [getattr(detection, f"enforcing_{name}").value for name in others] == [0, 0, 0, 0]
     assert detection.max_ejection_percent.value < 100
-    outside = encode_backend(backend(policy=TrafficPolicy(), external_name="example.com"), "cluster.local")
+    outside = encode_backend(
+        backend(policy=TrafficPolicy(), address="example.com", transport=PLAINTEXT), "cluster.local"
+    )
     assert not Cluster.FromString(outside.body).HasField("outlier_detection")
 
 

@@ -77,7 +77,7 @@ class Status:
     async def services(self, _request: web.Request) -> web.Response:
         """``GET /v1/services``."""
         mesh = self._parts.compiled.value.mesh
-        return reply({"services": [_service_json(service) for service in mesh.services] if mesh else []})
+        return reply({"services": [_service_json(service) for service in mesh.services.all] if mesh else []})
 
     async def health(self, _request: web.Request) -> web.Response:
         """``GET /v1/health``: no details for those without a token; see problems for them."""
@@ -136,6 +136,7 @@ class Status:
 
 
 def _service_json(service: Service) -> dict[str, object]:
+    frontend = service.frontend
     ports = [
         {
             "port": port.number,
@@ -149,17 +150,17 @@ def _service_json(service: Service) -> dict[str, object]:
                     "identity": str(one.identity),
                     "labels": dict(one.labels),
                 }
-                for one in port.endpoints
+                for one in endpoints
             ],
         }
-        for port in service.ports
+        for port, endpoints in service.ports()
     ]
-    origin = {"source": service.origin.source, "line": service.origin.line}
+    origin = {"source": frontend.origin.source, "line": frontend.origin.line}
     return {
-        "name": service.name,
-        "namespace": service.namespace,
-        "host": service.host,
-        "external_name": service.external_name,
+        "name": frontend.name,
+        "namespace": frontend.namespace,
+        "host": frontend.host,
+        "external_name": frontend.address,
         "ports": ports,
         "origin": origin,
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import TypeVar, cast
 
 from weft.mesh.gateways.gateway import build_declared, build_gateways
 from weft.mesh.memo import Memo
@@ -28,7 +28,7 @@ from weft.schema.kinds.gateway import GatewayClassSpec, GatewaySpec, ReferenceGr
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
 
 SpecT = TypeVar("SpecT")
-Kinds = Mapping[Hashable, tuple[Document[object], ...]]
+Kinds = Mapping[type[object], tuple[Document[object], ...]]
 
 
 def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | None = None) -> Mesh:
@@ -84,7 +84,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     )
 
 
-def _kind(document: Document[object]) -> tuple[Hashable, ...]:
+def _kind(document: Document[object]) -> tuple[type[object], ...]:
     return (type(document.spec),)
 
 
@@ -93,7 +93,7 @@ def _document_order(document: Document[object]) -> tuple[str, str]:
 
 
 def _of(kinds: Kinds, spec: type[SpecT]) -> tuple[Document[SpecT], ...]:
-    return kinds.get(spec, ())  # type: ignore[return-value]
+    return cast(tuple[Document[SpecT], ...], kinds.get(spec, ()))
 
 
 def _problem_order(problem: Problem) -> tuple[str, int, str, str]:

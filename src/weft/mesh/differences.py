@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
 from operator import is_not
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 ItemT = TypeVar("ItemT")
-KeyT = TypeVar("KeyT", bound=Hashable)
+KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
 Columns = tuple[Sequence[Any], ...]
 _IN_PLACE = 2

@@ -14,14 +14,14 @@ the first time: what changed is found by comparing the objects (`weft.mesh.diffe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from weft.mesh.differences import Columns, changed_rows, patched_groups, patched_table
 
 ResultT = TypeVar("ResultT")
 ItemT = TypeVar("ItemT")
-KeyT = TypeVar("KeyT", bound=Hashable)
+KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
 P = ParamSpec("P")
 _THEMSELVES = frozenset((str, bytes, type(None)))

@@ -50,7 +50,7 @@ def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
         tuple([each for each in mesh.routes.selectors if selects(each, workload.labels)]),
     )
     scope = memo(scope_of, mesh.catalog, workload)
-    hosts = mesh.catalog.by_host if scope is None else scope
+    hosts = mesh.catalog.hosts if scope is None else scope
     allow_any = mesh.settings.outbound_policy == OutboundPolicy.ALLOW_ANY
     outbound, used = memo.over(build_outbound, routes.entries(hosts), allow_any, False)
     if scope is None:

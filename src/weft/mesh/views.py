@@ -27,6 +27,12 @@ class TargetsView:
     trust_domain: str
     on_demand: bool = False
 
+    def targets(self) -> tuple[Target, ...]:
+        """All of them, sorted by key."""
+        found = dict(self.base.by_key) if self.base is not None else {}
+        found.update((target.backend.key, target) for target in self.own)
+        return tuple(found[key] for key in sorted(found))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutboundView:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from weft.mesh.memo import Memo
-from weft.mesh.routes.rules import VirtualHost
-from weft.mesh.services.service import Backend, EndpointSet, Protocol
-from weft.mesh.views import GatewayView, OutboundView, ProxyView, SidecarView, UpstreamPort
+from weft.mesh.services.backends import Targets
+from weft.mesh.services.service import Backend, Protocol, Target
+from weft.mesh.views import GatewayView, OutboundView, ProxyView, SidecarView, TargetsView, Tunnel, UpstreamPort
 from weft.xds.check import check_layers
 from weft.xds.gateways.gateway import encode_certificate, encode_gateway_listener, encode_gateway_routes
 from weft.xds.policies.connections import DEFAULT_TIMES, TcpTimes, tcp_times
@@ -22,31 +22,78 @@ from weft.xds.services.endpoints import encode_endpoints
 from weft.xds.sidecars.inbound import encode_inbound
 from weft.xds.sidecars.outbound import encode_outbound_routes, encode_proxy_listener, encode_tunnel_listener
 from weft.xds.sidecars.upstreams import encode_upstream, encode_upstream_routes
-from weft.xds.snapshot import Resource, ResourceSet, XdsSnapshot
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, Resource, ResourceSet, XdsSnapshot
+
+Encoded = tuple[Resource, Resource | None]
+"""A cluster, and its endpoints if they are not left to DNS."""
 
 
 def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
-    """Everything the proxy of `view` is entitled to.
+    """Everything the proxy of `view` is entitled to, in three layers: targets, routes, and its own.
 
     Resources made from unchanged nodes are the same objects as in the build before, and layers of which nothing
     changed too. The snapshot's problems name what its resources refer to and nobody defines.
     """
+    targets = memo(_targets_layer, memo, view.targets)
     if isinstance(view, SidecarView):
-        layers = (memo(_outbound_layer, memo, view.outbound), _sidecar_layer(memo, view))
-    else:
-        layers = (
-            memo(_backend_layer, memo, view.backends, view.endpoints, view.trust_domain),
-            memo(_gateway_layer, memo, view),
+        times = memo(_tunnel_times, memo, view.outbound.tunnels, view.targets) if view.outbound.tunnels else ()
+        layers: tuple[ResourceSet, ...] = (
+            targets,
+            memo(_outbound_layer, memo, view.outbound, times),
+            _sidecar_layer(memo, view),
         )
+    else:
+        layers = (targets, memo(_gateway_layer, memo, view))
     return XdsSnapshot(revision, layers, memo(check_layers, memo, layers))
 
 
-def _outbound_layer(memo: Memo, view: OutboundView) -> ResourceSet:
-    """What all sidecars of one OutboundView share: all but their own addresses."""
-    backends = memo.over(_by_name, view.backends)
-    times = tuple([_times(memo, backends.get(tunnel.backend)) for tunnel in view.tunnels])
+def _targets_layer(memo: Memo, view: TargetsView) -> ResourceSet:
+    """Clusters and endpoints. What is the same for all proxies is encoded once, and patched where it changes."""
+    if view.base is None:
+        return memo.over(_encoded_set, [memo(encode_target, memo, each, view.trust_domain) for each in view.own])
+    base = memo(_base_layer, memo, view.base, view.trust_domain)
+    if not view.own:
+        return base
+    clusters, endpoints = dict(base.of_type(CLUSTER)), dict(base.of_type(ENDPOINTS))
+    for target in view.own:
+        cluster, members = memo(encode_target, memo, target, view.trust_domain)
+        clusters[cluster.name] = cluster
+        if members is not None:
+            endpoints[members.name] = members
+    return _set_of_targets(clusters, endpoints)
+
+
+def _base_layer(memo: Memo, targets: Targets, trust_domain: str) -> ResourceSet:
+    encoded = memo.rows(encode_target, (targets.all,), trust_domain)
+    return _set_of_targets(memo.table(_cluster, encoded), memo.table(_endpoints, encoded))
+
+
+def _encoded_set(encoded: tuple[Encoded, ...]) -> ResourceSet:
+    endpoints = (pair for each in encoded for pair in _endpoints(each))
+    return _set_of_targets(dict(pair for each in encoded for pair in _cluster(each)), dict(endpoints))
+
+
+def _set_of_targets(clusters: Mapping[str, Resource], endpoints: Mapping[str, Resource]) -> ResourceSet:
+    return ResourceSet(MappingProxyType({CLUSTER: MappingProxyType(clusters), ENDPOINTS: MappingProxyType(endpoints)}))
+
+
+def encode_target(memo: Memo, target: Target, trust_domain: str) -> Encoded:
+    """A backend's cluster and endpoints."""
+    cluster = memo(encode_backend, target.backend, trust_domain)
+    return cluster, None if target.endpoints is None else memo(encode_endpoints, target.endpoints)
+
+
+def _cluster(encoded: Encoded) -> Iterable[tuple[str, Resource]]:
+    return ((encoded[0].name, encoded[0]),)
+
+
+def _endpoints(encoded: Encoded) -> Iterable[tuple[str, Resource]]:
+    return () if encoded[1] is None else ((encoded[1].name, encoded[1]),)
+
+
+def _outbound_layer(memo: Memo, view: OutboundView, times: tuple[TcpTimes, ...]) -> ResourceSet:
+    """What all sidecars of one OutboundView share. `times` are those of its tunnels."""
     resources = [
-        *_backends(memo, view.backends, view.endpoints, view.trust_domain),
         memo(encode_http_tunnel),
         memo(encode_outbound_routes, memo, view.name, view.virtual_hosts, view.tunnels, times, view.allow_any),
         memo(encode_tunnel_listener, view.name, view.allow_any),
@@ -56,48 +103,39 @@ def _outbound_layer(memo: Memo, view: OutboundView) -> ResourceSet:
     return memo.over(_resource_set, resources)
 
 
+def _tunnel_times(memo: Memo, tunnels: tuple[Tunnel, ...], view: TargetsView) -> tuple[TcpTimes, ...]:
+    """How long the connections of each tunnel may last, by the policy of its first backend."""
+    own = {target.backend.key: target for target in view.own}
+    base = view.base.by_key if view.base is not None else own
+    found = [tunnel.route.backends[0].backend for tunnel in tunnels]
+    targets = [own.get(key) or base.get(key) for key in found]
+    return tuple([_times(memo, target.backend if target else None) for target in targets])
+
+
 def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
     """A sidecar's own: the application's ports, the proxy listener, upstreams. Endpoints of others do not touch it."""
     outbound = view.outbound
     resources: list[Resource] = []
     for port in view.inbound:
         resources.append(memo(encode_application, port))
-        resources.append(memo(encode_inbound, port, outbound.trust_domain))
+        resources.append(memo(encode_inbound, port, view.trust_domain))
     if view.proxy_listen is not None:
         resources.append(memo(encode_proxy_listener, view.proxy_listen, outbound.name, outbound.allow_any))
-    if view.upstreams:
-        hosts, backends = memo(_index, memo, outbound)
-        for upstream in view.upstreams:
-            host = hosts.get((upstream.host, upstream.port))
-            resources.extend(_upstream(memo, upstream, host, backends.get(upstream.backend), outbound.trust_domain))
+    for upstream in view.upstreams:
+        resources.extend(_upstream(memo, upstream, view.trust_domain))
     return memo.over(_resource_set, resources)
-
-
-def _index(memo: Memo, view: OutboundView) -> tuple[Mapping[tuple[str, int], VirtualHost], Mapping[str, Backend]]:
-    """The view's virtual hosts by each name and port, and its backends by name."""
-    return memo.over(_by_place, view.virtual_hosts), memo.over(_by_name, view.backends)
-
-
-def _by_place(hosts: tuple[VirtualHost, ...]) -> Mapping[tuple[str, int], VirtualHost]:
-    return MappingProxyType({(domain, host.port): host for host in reversed(hosts) for domain in host.domains})
-
-
-def _by_name(backends: tuple[Backend, ...]) -> Mapping[str, Backend]:
-    return MappingProxyType({backend.name: backend for backend in backends})
 
 
 def _times(memo: Memo, backend: Backend | None) -> TcpTimes:
     return DEFAULT_TIMES if backend is None else memo(tcp_times, backend.policy.limits)
 
 
-def _upstream(
-    memo: Memo, upstream: UpstreamPort, host: VirtualHost | None, backend: Backend | None, trust_domain: str
-) -> Iterable[Resource]:
-    yield memo(encode_upstream, upstream, _times(memo, backend))
-    if upstream.protocol is not Protocol.TCP and host is not None:
-        yield memo(encode_upstream_routes, memo, host, upstream.host)
-    if upstream.protocol is Protocol.AUTO and backend is not None:
-        yield memo(encode_backend, backend, trust_domain, True)
+def _upstream(memo: Memo, upstream: UpstreamPort, trust_domain: str) -> Iterable[Resource]:
+    yield memo(encode_upstream, upstream, _times(memo, upstream.backend))
+    if upstream.virtual_host is not None:
+        yield memo(encode_upstream_routes, memo, upstream.virtual_host, upstream.host)
+    if upstream.protocol is Protocol.AUTO:
+        yield memo(encode_backend, upstream.backend, trust_domain, True)
 
 
 def _gateway_layer(memo: Memo, view: GatewayView) -> ResourceSet:
@@ -107,22 +145,6 @@ def _gateway_layer(memo: Memo, view: GatewayView) -> ResourceSet:
         resources.append(memo(encode_gateway_listener, port))
         resources += [memo(encode_gateway_routes, memo, port, server) for server in port.servers]
     return memo.over(_resource_set, resources)
-
-
-def _backend_layer(
-    memo: Memo, backends: tuple[Backend, ...], endpoints: tuple[EndpointSet, ...], trust_domain: str
-) -> ResourceSet:
-    return memo.over(_resource_set, _backends(memo, backends, endpoints, trust_domain))
-
-
-def _backends(
-    memo: Memo, backends: tuple[Backend, ...], endpoints: tuple[EndpointSet, ...], trust_domain: str
-) -> list[Resource]:
-    """Clusters and endpoints, one resource per node. A backend resolved by DNS has no endpoints of ours."""
-    by_dns = {backend.name for backend in backends if backend.external_name}
-    resources = [memo(encode_backend, backend, trust_domain) for backend in backends]
-    resources += [memo(encode_endpoints, each) for each in endpoints if each.backend not in by_dns]
-    return resources
 
 
 def _resource_set(resources: tuple[Resource, ...]) -> ResourceSet:

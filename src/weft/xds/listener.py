@@ -17,10 +17,12 @@ from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
+from weft.mesh.routes.rules import WeightedTarget
 from weft.model.workload import SocketAddress
 from weft.xds.limits import LISTENER_FILTER_SECONDS, TLS_HANDSHAKE_SECONDS
 from weft.xds.messages import duration, packed, tcp_address
 from weft.xds.policies.connections import TcpTimes
+from weft.xds.services.names import cluster_name
 
 
 def tcp_listener(name: str, where: SocketAddress, buffer: int, chains: Iterable[FilterChain]) -> Listener:
@@ -49,9 +51,16 @@ def filter_chain(
     return chain
 
 
-def tcp_proxy(stat_prefix: str, cluster: str, times: TcpTimes) -> Filter:
-    """Bytes to and from `cluster`."""
-    proxy = TcpProxy(stat_prefix=stat_prefix, cluster=cluster, idle_timeout=duration(times.idle))
+def tcp_proxy(stat_prefix: str, to: str | tuple[WeightedTarget, ...], times: TcpTimes) -> Filter:
+    """Bytes to and from a cluster, or divided over backends by weight."""
+    proxy = TcpProxy(stat_prefix=stat_prefix, idle_timeout=duration(times.idle))
+    if isinstance(to, str):
+        proxy.cluster = to
+    elif len(to) == 1:
+        proxy.cluster = cluster_name(to[0].backend)
+    else:
+        for target in to:
+            proxy.weighted_clusters.clusters.add(name=cluster_name(target.backend), weight=target.weight)
     if times.longest is not None:
         proxy.max_downstream_connection_duration.CopyFrom(duration(times.longest))
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))

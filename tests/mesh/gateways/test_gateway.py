@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from support.meshdocs import Compiled, documents, gateway_workload, service, short, workload
+from support.meshdocs import Compiled, backends, documents, endpoints, gateway_workload, service, short, workload
 from weft.mesh.views import GatewayView
 
 SERVICES = service("a") + service("b") + service("c", namespace="other")
@@ -74,8 +74,8 @@ OPEN = gateway(listener("http", more=", allowedRoutes: {namespaces: {from: All}}
 def test_a_route_attaches_and_only_what_it_uses_is_in_the_view() -> None:
     mesh = Compiled(SERVICES, ANY, route("a"), workloads=[workload("a")])
     view = mesh.gateway("front", offset=8000)
-    assert [item.name for item in view.backends] == ["outbound|9080||a.default.svc.cluster.local"]
-    assert [len(item.endpoints) for item in view.endpoints] == [1]
+    assert list(backends(view)) == ["outbound|9080||a.default.svc.cluster.local"]
+    assert [len(item.endpoints) for item in endpoints(view).values()] == [1]
     assert (view.ports[0].port, view.ports[0].listen.port, view.ports[0].protocol) == (80, 8080, "HTTP")
     assert short(mesh.knock("front", "any.example/x")) == "a:9080"
     assert mesh.codes == []
@@ -113,7 +113,7 @@ def test_no_common_host_no_such_listener_and_no_gateway_are_told() -> None:
     assert Compiled(SERVICES, ANY, route("a", parent=", sectionName: https")).codes == ["no-matching-listener"]
     assert Compiled(SERVICES, ANY, route("a", parent=", port: 81")).codes == ["no-matching-listener"]
     mesh = Compiled(SERVICES, gateway(listener("http"), name="fromt"), route("a"))
-    assert (mesh.codes, mesh.mesh.problems[0].nearest) == (["unknown-gateway"], "default/fromt")
+    assert (mesh.codes, mesh.mesh.problems[0].nearest) == (["unknown-gateway"], "fromt")
 
 
 def test_section_and_port_choose_listeners() -> None:
@@ -172,7 +172,7 @@ metadata: {name: nginx}
 spec: {controllerName: nginx.org/gateway}
 """
     mesh = Compiled(SERVICES, foreign, gateway(listener("http"), of="nginx"), route("a"))
-    assert [(item.code, str(item.severity)) for item in mesh.mesh.problems] == [("foreign-class", "warning")]
+    assert [(item.code, str(item.severity)) for item in mesh.mesh.problems] == [("foreign-class", "warning")] * 2
     assert mesh.gateway("front").ports == ()
     own = foreign.replace("nginx.org/gateway", "weft.dev/gateway-controller").replace("nginx", "mine")
     assert Compiled(SERVICES, own, gateway(listener("http"), of="mine")).codes == []
@@ -309,4 +309,4 @@ def test_a_gateway_that_does_not_exist_gives_an_empty_view_and_a_problem() -> No
     assert mesh.codes == ["unknown-gateway"]
     view = mesh.gateway("front")
     assert isinstance(view, GatewayView)
-    assert (view.ports, view.backends) == ((), ())
+    assert (view.ports, backends(view)) == ((), {})

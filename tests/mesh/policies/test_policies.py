@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from support.meshdocs import Compiled, documents, service, short, workload
-from weft.mesh.routes.rules import HashKey
-from weft.mesh.services.service import Backend, Balancing, Ejection, MutualTlsMode, TrafficPolicy
+from support.meshdocs import Compiled, backends, documents, endpoints, service, short, workload
+from weft.mesh.services.service import (
+    Backend,
+    Balancing,
+    Ejection,
+    HashKey,
+    MutualTls,
+    MutualTlsMode,
+    PerEndpoint,
+    Plaintext,
+    TrafficPolicy,
+)
 from weft.model.workload import WorkloadState
 
 WEB = service("web", 80, 81)
@@ -32,9 +43,13 @@ def balanced(algorithm: str) -> str:
 def backend(mesh: Compiled, name: str, namespace: str = "default") -> Backend:
     """A backend ``PORT|SUBSET`` of web as a client sees it."""
     view = mesh.sidecar(workload("client", namespace=namespace))
-    return next(
-        item for item in view.outbound.backends if item.name == f"outbound|{name}|web.default.svc.cluster.local"
-    )
+    return backends(view)[f"outbound|{name}|web.default.svc.cluster.local"]
+
+
+def accounts(backend: Backend) -> list[str]:
+    """The service accounts that a backend's endpoints may prove."""
+    assert isinstance(backend.transport, MutualTls)
+    return [identity.service_account for identity in backend.transport.identities]
 
 
 def algorithm(mesh: Compiled, namespace: str = "default") -> str:
@@ -45,7 +60,7 @@ def algorithm(mesh: Compiled, namespace: str = "default") -> str:
 def test_defaults() -> None:
     found = backend(Compiled(WEB), "80|")
     assert found.policy == TrafficPolicy(balancing=Balancing("least-request"))
-    assert (found.tls, found.identities) == ("all", ())
+    assert found.transport == MutualTls(())
 
 
 def test_the_callers_namespace_comes_first_then_the_services_then_the_root() -> None:
@@ -59,7 +74,7 @@ def test_the_callers_namespace_comes_first_then_the_services_then_the_root() -> 
     mesh = Compiled(WEB, root, own, consumer)
     found = [algorithm(mesh, namespace) for namespace in ("default", "far", "third")]
     assert found == ["round-robin", "ring-hash", "round-robin"]
-    assert mesh.ask("web.default:80/", workload("c", namespace="far")).rule != mesh.ask("web.default:80/").rule
+    assert mesh.ask("web.default:80/", workload("c", namespace="far")).rule == mesh.ask("web.default:80/").rule
 
 
 def test_an_exact_host_beats_a_wildcard_in_one_namespace() -> None:
@@ -130,15 +145,15 @@ def test_subsets_hold_the_endpoints_that_carry_their_labels_and_their_identities
         workload("web", "v2", port=80, number=2, service_account="second"),
     ]
     mesh = Compiled(WEB, rule(SUBSETS), ROUTE, workloads=instances)
-    view = mesh.sidecar().outbound
-    sets = {item.backend.rsplit("|", 1)[0]: [end.workload for end in item.endpoints] for item in view.endpoints}
+    found = endpoints(mesh.sidecar())
+    sets = {name.rsplit("|", 1)[0]: [end.workload for end in item.endpoints] for name, item in found.items()}
     assert sets["outbound|80|"] == ["web-v1.default", "web-v2.default"]
     assert sets["outbound|80|plain"] == ["web-v1.default"]
     assert sets["outbound|80|own"] == ["web-v2.default"]
     assert sets["outbound|81|"] == []
-    assert [item.service_account for item in backend(mesh, "80|").identities] == ["second", "web"]
-    assert [item.service_account for item in backend(mesh, "80|plain").identities] == ["web"]
-    assert (backend(mesh, "80|own").tls, backend(mesh, "80|").tls) == ("none", "all")
+    assert accounts(backend(mesh, "80|")) == ["second", "web"]
+    assert accounts(backend(mesh, "80|plain")) == ["web"]
+    assert backend(mesh, "80|own").transport == Plaintext()
     assert [str(origin) for origin in backend(mesh, "80|own").origins][1].startswith("doc1.yaml:19")
 
 
@@ -153,15 +168,9 @@ def test_subsets_hold_the_endpoints_that_carry_their_labels_and_their_identities
         ("httpCookie: {name: c, ttl: 5s}", HashKey(cookie="c", cookie_ttl=5.0), Balancing("ring-hash", 1024)),
     ],
 )
-def test_consistent_hashing_is_on_the_backend_and_on_the_routes_to_it(
-    key: str, expected: HashKey, balancing: Balancing
-) -> None:
+def test_consistent_hashing_is_the_backends_affair(key: str, expected: HashKey, balancing: Balancing) -> None:
     mesh = Compiled(WEB, rule(f"  trafficPolicy: {{loadBalancer: {{consistentHash: {{{key}}}}}}}\n"))
-    policy = backend(mesh, "80|").policy
-    assert (policy.hash, policy.balancing) == (expected, balancing)
-    found = mesh.ask("web:80/").rule
-    assert found is not None
-    assert getattr(found.action, "hash", None) == expected
+    assert backend(mesh, "80|").policy.balancing == replace(balancing, hash=expected)
 
 
 def peer(spec: str, name: str, namespace: str = "default") -> str:
@@ -202,9 +211,9 @@ def test_the_narrowest_mode_is_in_force(texts: tuple[str, ...], mode: str) -> No
     mesh = Compiled(WEB, *texts, workloads=[server])
     (port,) = mesh.sidecar(server).inbound
     assert port.mode == MutualTlsMode(mode)
-    (endpoint,) = next(item for item in mesh.sidecar().outbound.endpoints if "|80|" in item.backend).endpoints
+    (endpoint,) = endpoints(mesh.sidecar())["outbound|80||web.default.svc.cluster.local"].endpoints
     assert endpoint.mutual_tls is (mode != "disable")
-    assert backend(mesh, "80|").tls == ("none" if mode == "disable" else "all")
+    assert isinstance(backend(mesh, "80|").transport, Plaintext if mode == "disable" else MutualTls)
 
 
 def test_of_two_for_the_same_workloads_the_oldest_is_in_force() -> None:
@@ -219,9 +228,9 @@ def test_of_two_for_the_same_workloads_the_oldest_is_in_force() -> None:
 def test_automatic_mutual_tls_may_differ_between_endpoints() -> None:
     old = peer("selector: {matchLabels: {version: v1}}, mtls: {mode: DISABLE}", "old")
     both = [workload("web", version, port=80, number=place) for place, version in enumerate(("v1", "v2"))]
-    assert backend(Compiled(WEB, old, workloads=both), "80|").tls == "mixed"
+    assert isinstance(backend(Compiled(WEB, old, workloads=both), "80|").transport, PerEndpoint)
     forced = rule("  trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}\n")
-    assert backend(Compiled(WEB, old, forced, workloads=both), "80|").tls == "all"
+    assert isinstance(backend(Compiled(WEB, old, forced, workloads=both), "80|").transport, MutualTls)
 
 
 @pytest.mark.parametrize(
@@ -230,9 +239,7 @@ def test_automatic_mutual_tls_may_differ_between_endpoints() -> None:
 )
 def test_the_state_of_a_workload_is_the_health_of_its_endpoint(state: str, health: list[str]) -> None:
     server = workload("web", port=80, state=WorkloadState(state))
-    ends = next(
-        item for item in Compiled(WEB, workloads=[server]).sidecar().outbound.endpoints if "|80|" in item.backend
-    )
+    ends = endpoints(Compiled(WEB, workloads=[server]).sidecar())["outbound|80||web.default.svc.cluster.local"]
     assert [str(item.health) for item in ends.endpoints] == health
 
 
@@ -240,7 +247,7 @@ def test_a_target_port_leads_to_the_workloads_port() -> None:
     text = service("web").replace("port: 9080}", "port: 80, targetPort: 9080}")
     server = workload("web", number=5)
     mesh = Compiled(text, workloads=[server, workload("web", "v2", port=1)])
-    (found,) = mesh.sidecar().outbound.endpoints
+    (found,) = endpoints(mesh.sidecar()).values()
     assert [item.address for item in found.endpoints] == [server.ports[0].inbound]
     assert short(mesh.ask("web/")) == "web:80"
 

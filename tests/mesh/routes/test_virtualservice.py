@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.meshdocs import Compiled, documents, service, short, workload
+from support.meshdocs import Compiled, documents, endpoints, service, short, workload
 from weft.mesh.routes.rules import Cors, Fault, Forward, HeaderChanges, Retry, TextMatch
 from weft.mesh.routes.virtualservice_forward import header_changes, split_host
 from weft.model.labels import labels_from_mapping
@@ -214,9 +214,9 @@ def test_retries_timeouts_mirrors_cors() -> None:
     assert (custom.conditions, custom.codes) == (("gateway-error",), (503, 504))
     mirror = ", mirror: {host: web, subset: v2}, mirrorPercentage: {value: 10}"
     mirrored = action(virtual(to("v1", more=mirror))).mirrors
-    assert [(item.backend.split("|")[2], item.percent) for item in mirrored] == [("v2", 10.0)]
+    assert [(item.backend.subset, item.percent) for item in mirrored] == [("v2", 10.0)]
     several = action(virtual(to("v1", more=", mirrors: [{destination: {host: other}}]"))).mirrors
-    assert [(item.backend.split("|")[3][:5], item.percent) for item in several] == [("other", 100.0)]
+    assert [(item.backend.host[:5], item.percent) for item in several] == [("other", 100.0)]
     origins = "allowOrigins: [{prefix: 'https://'}]"
     cors = f", corsPolicy: {{{origins}, allowMethods: [GET], maxAge: 24h, allowCredentials: true}}"
     rule = Compiled(SERVICES, virtual(to("v1", more=cors))).ask("web/").rule
@@ -241,7 +241,6 @@ def test_preflights_of_other_origins_are_forwarded_unless_a_policy_says_ignore(w
     ("destination", "code"),
     [
         ("{host: nobody}", "unknown-host"),
-        ("{host: web, subset: v9}", "unknown-subset"),
         ("{host: two, port: {number: 9}}", "unknown-port"),
     ],
 )
@@ -364,3 +363,15 @@ def test_a_bare_host_means_port_80_or_the_only_port() -> None:
     urls = ("two/", "two:81/", "two:82/", "web/", "mixed/", "mixed:8080/")
     found = [short(mesh.ask(url)) for url in urls]
     assert found == ["two:80", "two:81", "passthrough", "web:9080", "passthrough", "mixed:8080"]
+
+
+def test_a_subset_that_does_not_exist_is_told_and_has_no_endpoints() -> None:
+    mesh = Compiled(SERVICES, virtual(to("v9")), workloads=[workload("web", port=80)])
+    assert "unknown-subset" in mesh.codes
+    found = endpoints(mesh.sidecar())
+    sizes = {
+        name.split("|")[2]: len(each.endpoints)
+        for name, each in found.items()
+        if name.startswith("outbound|80|") and "|web." in name
+    }
+    assert (sizes[""], sizes["v9"]) == (1, 0)

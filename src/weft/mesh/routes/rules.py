@@ -212,9 +212,9 @@ class WeightedTarget:
 
 @dataclass(frozen=True, slots=True)
 class Layer4Route:
-    """What is done with connections whose content nobody looks at: they are divided over `backends` by weight."""
+    """What is done with connections whose content nobody looks at: they are divided over `backends` by weight. `object`
+    and `origin` say which document made it."""
 
-    name: str
     backends: tuple[WeightedTarget, ...]
     origin: Origin
     object: ObjectKey

@@ -29,13 +29,15 @@ _APP_PROTOCOLS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Catalog:
-    """All frontends, sorted by namespace and name, and by full name; `documents` are theirs in the same order.
+    """All frontends, sorted by namespace and name, and by full name; `documents` and `hosts` (full names) are theirs in
+    the same order.
 
     `selected_labels` are the label names that selector keys use. Compared by identity.
     """
 
     documents: tuple[ServiceDocument, ...]
     frontends: tuple[Frontend, ...]
+    hosts: tuple[str, ...]
     by_host: Mapping[str, Frontend]
     by_selector: Mapping[SelectorKey, tuple[Frontend, ...]]
     by_namespace: Mapping[str, tuple[Frontend, ...]]
@@ -83,6 +85,7 @@ def build_catalog(documents: tuple[ServiceDocument, ...], memo: Memo) -> Catalog
     return Catalog(
         documents=documents,
         frontends=frontends,
+        hosts=tuple([frontend.host for frontend in frontends]),
         by_host=memo.table(_by_host, frontends),
         by_selector=by_selector,
         by_namespace=memo.groups(_namespaces, _name, frontends),

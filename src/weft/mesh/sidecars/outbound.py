@@ -183,7 +183,7 @@ def rules_for(rules: tuple[Rule, ...], caller: Caller) -> tuple[Rule, ...]:
 def layer4_route(frontend: Frontend, port: FrontendPort) -> Layer4Route:
     """Where connections to a port go whose content nobody looks at: to its own endpoints."""
     key = BackendKey(frontend.host, port.number)
-    return Layer4Route("default", (WeightedTarget(key),), frontend.origin, frontend.key)
+    return Layer4Route((WeightedTarget(key),), frontend.origin, frontend.key)
 
 
 def _tunnel(frontend: Frontend, port: FrontendPort, local: bool) -> Tunnel:

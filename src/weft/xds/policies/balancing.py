@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.cluster.v3.outlier_detection_pb2 import OutlierDetection
+from envoy.config.route.v3.route_components_pb2 import RouteAction
+from envoy.extensions.load_balancing_policies.common.v3.common_pb2 import ConsistentHashingLbConfig
+from envoy.extensions.load_balancing_policies.maglev.v3.maglev_pb2 import Maglev
+from envoy.extensions.load_balancing_policies.ring_hash.v3.ring_hash_pb2 import RingHash
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from weft.mesh.services.service import Balancing, Ejection
+from weft.mesh.services.service import Balancing, Ejection, HashKey
 from weft.xds.limits import AVOIDED_AFTER_FAILURES, AVOIDED_PERCENT, AVOIDED_SECONDS, LONGEST_AVOIDED_SECONDS
-from weft.xds.messages import duration
+from weft.xds.messages import duration, packed
 
 _MAX_MAGLEV = 5_000_011
 _MAX_RING = 8 << 20
@@ -16,20 +20,49 @@ _POLICIES: dict[str, Cluster.LbPolicy.ValueType] = {
     "round-robin": Cluster.ROUND_ROBIN,
     "least-request": Cluster.LEAST_REQUEST,
     "random": Cluster.RANDOM,
-    "ring-hash": Cluster.RING_HASH,
-    "maglev": Cluster.MAGLEV,
 }
 
 
 def set_balancing(cluster: Cluster, balancing: Balancing) -> None:
-    """The load-balancing policy. A Maglev table has a prime size: the next prime is taken."""
-    cluster.lb_policy = _POLICIES[balancing.algorithm]
-    if not balancing.table_size:
+    """The load-balancing policy. A Maglev table has a prime size: the next prime is taken.
+
+    What consistent hashing looks at stands in the cluster, so that routes do not depend on who calls
+    (https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/load_balancing_policies/common/v3/common.proto).
+    """
+    if balancing.algorithm in _POLICIES:
+        cluster.lb_policy = _POLICIES[balancing.algorithm]
         return
+    hashing = ConsistentHashingLbConfig()
+    if balancing.hash is not None:
+        hashing.hash_policy.append(_hash_policy(balancing.hash))
+    policy: RingHash | Maglev
     if balancing.algorithm == "ring-hash":
-        cluster.ring_hash_lb_config.minimum_ring_size.value = min(balancing.table_size, _MAX_RING)
-    elif balancing.algorithm == "maglev":
-        cluster.maglev_lb_config.table_size.value = _prime_from(min(balancing.table_size, _MAX_MAGLEV))
+        policy = RingHash(consistent_hashing_lb_config=hashing)
+        if balancing.table_size:
+            policy.minimum_ring_size.value = min(balancing.table_size, _MAX_RING)
+    else:
+        policy = Maglev(consistent_hashing_lb_config=hashing)
+        if balancing.table_size:
+            policy.table_size.value = _prime_from(min(balancing.table_size, _MAX_MAGLEV))
+    extension = cluster.load_balancing_policy.policies.add().typed_extension_config
+    extension.name = f"envoy.load_balancing_policies.{balancing.algorithm.replace('-', '_')}"
+    extension.typed_config.CopyFrom(packed(policy))
+
+
+def _hash_policy(key: HashKey) -> RouteAction.HashPolicy:
+    policy = RouteAction.HashPolicy()
+    if key.header:
+        policy.header.header_name = key.header
+    elif key.cookie:
+        policy.cookie.name = key.cookie
+        policy.cookie.path = key.cookie_path
+        if key.cookie_ttl is not None:
+            policy.cookie.ttl.CopyFrom(duration(key.cookie_ttl))
+    elif key.query:
+        policy.query_parameter.name = key.query
+    elif key.source_ip:
+        policy.connection_properties.source_ip = True
+    return policy
 
 
 def set_ejection(cluster: Cluster, ejection: Ejection) -> None:

@@ -16,10 +16,8 @@ from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import Pre
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from weft.mesh.routes.rules import (
-    NO_BACKEND,
     NO_CHANGES,
     Forward,
-    HashKey,
     HeaderChanges,
     Mirror,
     Redirect,
@@ -27,12 +25,14 @@ from weft.mesh.routes.rules import (
     Retry,
     TextMatch,
     WeightedBackend,
+    WeightedTarget,
 )
 from weft.xds.limits import TCP_IDLE_SECONDS
 from weft.xds.messages import duration, packed, share
 from weft.xds.policies.connections import TcpTimes
 from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
 from weft.xds.routes.rewrites import envoy_rewrite
+from weft.xds.services.names import cluster_name
 
 SAFE_RETRY = Retry(
     attempts=2, conditions=("connect-failure", "refused-stream", "reset-before-request"), other_host=True
@@ -40,6 +40,8 @@ SAFE_RETRY = Retry(
 """Only where the request cannot have been processed, and on another endpoint if there is one."""
 _MISSING = {404: RouteAction.NOT_FOUND, 500: RouteAction.INTERNAL_SERVER_ERROR}
 """What answers where the cluster does not exist; otherwise 503."""
+NO_CLUSTER = "no-backend"
+"""Stands for a destination that does not exist. No cluster is called so."""
 _HOST_ATTEMPTS = 20
 _SHORTEST_BACKOFF = 0.001
 """Seconds; Envoy refuses less."""
@@ -67,7 +69,6 @@ def forward_action(
     forward: Forward,
     backends: tuple[WeightedBackend, ...],
     path: TextMatch | None,
-    upgrades: tuple[str, ...],
     shared: SharedChanges,
 ) -> RouteAction:
     """Send to `backends` (all of positive weight, at least one), otherwise as `forward` says."""
@@ -80,7 +81,7 @@ def forward_action(
         action.weighted_clusters.clusters.extend(_weighted(backend, shared, host) for backend in backends)
         if forward.host_rewrite and not own_hosts:
             action.host_rewrite_literal = forward.host_rewrite
-    if any(backend.backend == NO_BACKEND for backend in backends):
+    if any(backend.backend is None for backend in backends):
         action.cluster_not_found_response_code = _MISSING.get(forward.missing_status, RouteAction.SERVICE_UNAVAILABLE)
     rewrite = backends[0].path_rewrite or forward.path_rewrite
     if rewrite is not None:
@@ -93,18 +94,22 @@ def forward_action(
     if retry.attempts:
         action.retry_policy.CopyFrom(_retry_policy(retry))
     action.request_mirror_policies.extend(_mirror(mirror) for mirror in forward.mirrors)
-    if forward.hash is not None:
-        action.hash_policy.append(_hash_policy(forward.hash))
-    for upgrade in upgrades:
-        action.upgrade_configs.add(upgrade_type=upgrade)
-    if upgrades:
+    if forward.websocket:
+        action.upgrade_configs.add(upgrade_type="websocket")
         action.idle_timeout.CopyFrom(duration(TCP_IDLE_SECONDS))
     return action
 
 
-def connect_action(cluster: str, times: TcpTimes) -> RouteAction:
-    """End the CONNECT here and carry what is inside to `cluster` as plain TCP."""
-    action = RouteAction(cluster=cluster, timeout=duration(0), idle_timeout=duration(times.idle))
+def connect_action(to: str | tuple[WeightedTarget, ...], times: TcpTimes) -> RouteAction:
+    """End the CONNECT here and carry what is inside as plain TCP to a cluster, or to backends by weight."""
+    action = RouteAction(timeout=duration(0), idle_timeout=duration(times.idle))
+    if isinstance(to, str):
+        action.cluster = to
+    elif len(to) == 1:
+        action.cluster = cluster_name(to[0].backend)
+    else:
+        for target in to:
+            action.weighted_clusters.clusters.add(name=cluster_name(target.backend)).weight.value = target.weight
     if times.longest is not None:
         action.max_stream_duration.max_stream_duration.CopyFrom(duration(times.longest))
     upgrade = action.upgrade_configs.add(upgrade_type="CONNECT")
@@ -161,10 +166,15 @@ def _only_host(domains: tuple[str, ...]) -> str:
 
 def _set_single(action: RouteAction, backend: WeightedBackend, forward: Forward) -> None:
     """One destination. Its own header changes are on the route (see routes.py)."""
-    action.cluster = backend.backend
+    action.cluster = _cluster_of(backend)
     host = _own_host(backend) or forward.host_rewrite
     if host:
         action.host_rewrite_literal = host
+
+
+def _cluster_of(backend: WeightedBackend) -> str:
+    """Its cluster; for a backend that does not exist a name that no cluster has."""
+    return cluster_name(backend.backend) if backend.backend is not None else NO_CLUSTER
 
 
 def _own_host(backend: WeightedBackend) -> str:
@@ -177,7 +187,7 @@ def _weighted(backend: WeightedBackend, shared: SharedChanges, shared_host: str)
     request = envoy_headers(shared.request, backend.request)
     response = envoy_headers(shared.response, backend.response)
     weight = WeightedCluster.ClusterWeight(
-        name=backend.backend,
+        name=_cluster_of(backend),
         weight=UInt32Value(value=backend.weight),
         request_headers_to_add=request.add,
         request_headers_to_remove=request.remove,
@@ -218,21 +228,6 @@ def _retry_policy(retry: Retry) -> RetryPolicy:
 
 def _mirror(mirror: Mirror) -> RouteAction.RequestMirrorPolicy:
     return RouteAction.RequestMirrorPolicy(
-        cluster=mirror.backend, runtime_fraction=RuntimeFractionalPercent(default_value=share(mirror.percent))
+        cluster=cluster_name(mirror.backend),
+        runtime_fraction=RuntimeFractionalPercent(default_value=share(mirror.percent)),
     )
-
-
-def _hash_policy(key: HashKey) -> RouteAction.HashPolicy:
-    policy = RouteAction.HashPolicy()
-    if key.header:
-        policy.header.header_name = key.header
-    elif key.cookie:
-        policy.cookie.name = key.cookie
-        policy.cookie.path = key.cookie_path
-        if key.cookie_ttl is not None:
-            policy.cookie.ttl.CopyFrom(duration(key.cookie_ttl))
-    elif key.query:
-        policy.query_parameter.name = key.query
-    elif key.source_ip:
-        policy.connection_properties.source_ip = True
-    return policy

@@ -13,16 +13,17 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.mesh.routes.rules import (
-    NO_BACKEND,
     NO_CHANGES,
     Forward,
     HeaderChanges,
+    Layer4Route,
     Redirect,
     Respond,
     Rule,
     VirtualHost,
     WeightedBackend,
 )
+from weft.mesh.services.service import BackendKey
 from weft.model.origin import Origin
 from weft.xds.filters.chain import enable_forward_proxy, route_filters
 from weft.xds.limits import MAX_DIRECT_RESPONSE
@@ -33,6 +34,7 @@ from weft.xds.routes.actions import SharedChanges, connect_action, forward_actio
 from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
 from weft.xds.routes.matches import route_match
 from weft.xds.services.cluster import FORWARD_PROXY
+from weft.xds.services.names import cluster_name
 from weft.xds.snapshot import CLUSTER, Resource
 
 _MAX_TOTAL_WEIGHT = 1 << 31
@@ -90,23 +92,32 @@ def host_part(host: EnvoyVirtualHost) -> bytes:
     return RouteConfiguration(virtual_hosts=[host]).SerializeToString(deterministic=True)
 
 
-def connect_route(cluster: str, times: TcpTimes = DEFAULT_TIMES) -> Route:
-    """Every CONNECT of a virtual host, led to `cluster`."""
+def connect_route(cluster: str) -> Route:
+    """Every CONNECT of a virtual host, led to a cluster of the proxy's own."""
     match = RouteMatch()
     match.connect_matcher.SetInParent()
     filters = enable_forward_proxy() if cluster == FORWARD_PROXY else {}
-    return Route(name="connect", match=match, route=connect_action(cluster, times), typed_per_filter_config=filters)
+    action = connect_action(cluster, DEFAULT_TIMES)
+    return Route(name="connect", match=match, route=action, typed_per_filter_config=filters)
+
+
+def tunnel_route(tunnel: Layer4Route, times: TcpTimes) -> Route:
+    """Every CONNECT of a virtual host, divided over the backends of a layer-4 route."""
+    match = RouteMatch()
+    match.connect_matcher.SetInParent()
+    metadata = provenance(str(tunnel.object), tunnel.origin)
+    return Route(name="connect", match=match, route=connect_action(tunnel.backends, times), metadata=metadata)
 
 
 def clusters_of(hosts: Iterable[VirtualHost]) -> tuple[str, ...]:
-    """The backends that rules of `hosts` name, sorted."""
-    names: set[str] = set()
+    """The clusters that rules of `hosts` send requests or copies to, sorted."""
+    keys: set[BackendKey] = set()
     for host in hosts:
         for rule in host.rules:
             if isinstance(rule.action, Forward):
-                names.update(backend.backend for backend in rule.action.backends if backend.weight)
-                names.update(mirror.backend for mirror in rule.action.mirrors)
-    return tuple(sorted(names - {NO_BACKEND}))
+                keys.update(each.backend for each in rule.action.backends if each.weight and each.backend)
+                keys.update(mirror.backend for mirror in rule.action.mirrors)
+    return tuple(sorted(map(cluster_name, keys)))
 
 
 def origins_of(hosts: Iterable[VirtualHost]) -> tuple[Origin, ...]:
@@ -129,14 +140,14 @@ def _routes(rule: Rule, host: VirtualHost, scheme: str) -> Iterator[Route]:
         yield _response(rule, match, action)
         return
     backends = _weighed(action.backends)
-    if all(backend.backend == NO_BACKEND for backend in backends):
+    if all(backend.backend is None for backend in backends):
         yield _response(rule, match, Respond(action.missing_status if backends else 500))
         return
     if len({backend.path_rewrite for backend in backends}) == 1:
-        yield _forwarding(rule, match, action, backends, host.upgrades)
+        yield _forwarding(rule, match, action, backends)
         return
     for share_match, backend in _shares(match, backends):
-        yield _forwarding(rule, share_match, action, (backend,), host.upgrades)
+        yield _forwarding(rule, share_match, action, (backend,))
 
 
 def _weighed(backends: tuple[WeightedBackend, ...]) -> tuple[WeightedBackend, ...]:
@@ -167,7 +178,6 @@ def _forwarding(
     match: RouteMatch,
     forward: Forward,
     backends: tuple[WeightedBackend, ...],
-    upgrades: tuple[str, ...],
 ) -> Route:
     """Header changes are made rule first, then destination. Envoy has it the other way round, so the route makes both
     for an only destination, and weighted destinations make the rule's themselves if any has its own."""
@@ -182,7 +192,7 @@ def _forwarding(
         route = _route(replace(rule, request=NO_CHANGES, response=NO_CHANGES), match)
     else:
         route = _route(rule, match)
-    route.route.CopyFrom(forward_action(forward, backends, rule.match.path, upgrades, shared))
+    route.route.CopyFrom(forward_action(forward, backends, rule.match.path, shared))
     return route
 
 

@@ -13,7 +13,7 @@ from envoy.extensions.clusters.dynamic_forward_proxy.v3.cluster_pb2 import Clust
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import UInt32Value
 
-from weft.mesh.services.service import Backend, ConnectionLimits, Protocol
+from weft.mesh.services.service import Backend, ConnectionLimits, MutualTls, Plaintext, Protocol, Transport
 from weft.mesh.views import InboundPort
 from weft.model.workload import SocketAddress
 from weft.xds.filters.forward_proxy import dns_cache
@@ -32,6 +32,7 @@ from weft.xds.policies.connections import http_idle
 from weft.xds.policies.tls import ALPN_HTTP2, ALPN_TCP, ads_source, mesh_client_socket, plaintext_socket
 from weft.xds.resource import encode_resource
 from weft.xds.services.endpoints import PLAINTEXT_KEY
+from weft.xds.services.names import cluster_name, inbound_cluster_name, tcp_variant_name
 from weft.xds.services.protocol_options import CLUSTER_EXTENSION, client_options
 from weft.xds.snapshot import ENDPOINTS, Resource
 
@@ -41,43 +42,35 @@ FORWARD_PROXY = "forward-proxy"
 """The cluster for hosts that no document names, resolved by DNS per request."""
 
 
-def inbound_cluster_name(port: int) -> str:
-    """The name of the cluster that leads to the application's port."""
-    return f"inbound|{port}"
-
-
-def tcp_variant_name(backend: str) -> str:
-    """The name of the cluster that carries an AUTO port as TCP: other ALPN, same endpoints."""
-    return f"{backend}|tcp"
-
-
 def encode_backend(backend: Backend, trust_domain: str, as_tcp: bool = False) -> Resource:
     """The cluster of a Backend. `as_tcp` gives the TCP variant of an AUTO one."""
     tcp = as_tcp or backend.protocol is Protocol.TCP
-    name = tcp_variant_name(backend.name) if as_tcp else backend.name
+    service = cluster_name(backend.key)
+    name = tcp_variant_name(backend.key) if as_tcp else service
     limits = backend.policy.limits
     cluster = _cluster(name, limits)
-    cluster.metadata.CopyFrom(provenance(_service(backend.host)))
+    cluster.metadata.CopyFrom(provenance(str(backend.object)))
     requires: tuple[tuple[str, str], ...] = ()
-    if backend.external_name:
+    if backend.address:
         cluster.cluster_type.name = "envoy.clusters.dns"
         cluster.cluster_type.typed_config.CopyFrom(
             packed(DnsCluster(respect_dns_ttl=True, all_addresses_in_single_endpoint=True))
         )
-        cluster.load_assignment.CopyFrom(_static(name, tcp_address(SocketAddress(backend.external_name, backend.port))))
+        cluster.load_assignment.CopyFrom(_static(name, tcp_address(SocketAddress(backend.address, backend.key.port))))
     else:
-        requires = ((ENDPOINTS, backend.name),)
+        requires = ((ENDPOINTS, service),)
         cluster.type = Cluster.EDS
         cluster.eds_cluster_config.eds_config.CopyFrom(ads_source())
         if as_tcp:
-            cluster.eds_cluster_config.service_name = backend.name
+            cluster.eds_cluster_config.service_name = service
     set_balancing(cluster, backend.policy.balancing)
     if backend.policy.ejection is not None:
         set_ejection(cluster, backend.policy.ejection)
-    elif not backend.external_name:
+    elif not backend.address:
         set_avoidance(cluster)
     if not tcp:
-        http2 = not backend.external_name and (backend.tls != "none" or backend.protocol is Protocol.HTTP2)
+        protected = not isinstance(backend.transport, Plaintext)
+        http2 = not backend.address and (protected or backend.protocol is Protocol.HTTP2)
         cluster.typed_extension_protocol_options[CLUSTER_EXTENSION].CopyFrom(
             client_options(
                 http2=http2,
@@ -89,7 +82,7 @@ def encode_backend(backend: Backend, trust_domain: str, as_tcp: bool = False) ->
                 max_concurrent_streams=limits.max_concurrent_streams,
             )
         )
-    _set_transport(cluster, backend, trust_domain, ALPN_TCP if tcp else ALPN_HTTP2)
+    _set_transport(cluster, backend.transport, trust_domain, ALPN_TCP if tcp else ALPN_HTTP2)
     return encode_resource(cluster, name, backend.origins, requires)
 
 
@@ -167,11 +160,12 @@ def _tcp_keepalive(limits: ConnectionLimits) -> TcpKeepalive | None:
     return keepalive
 
 
-def _set_transport(cluster: Cluster, backend: Backend, trust_domain: str, alpn: str) -> None:
-    if backend.tls == "none" or backend.external_name:
+def _set_transport(cluster: Cluster, transport: Transport, trust_domain: str, alpn: str) -> None:
+    if isinstance(transport, Plaintext):
         return
-    mutual = mesh_client_socket(map(str, backend.identities), trust_domain, alpn)
-    if backend.tls == "all":
+    identities = transport.identities if isinstance(transport, MutualTls) else transport.mutual_tls.identities
+    mutual = mesh_client_socket(map(str, identities), trust_domain, alpn)
+    if isinstance(transport, MutualTls):
         cluster.transport_socket.CopyFrom(mutual)
         return
     plaintext = Struct()
@@ -189,10 +183,3 @@ def _static(name: str, address: Address) -> ClusterLoadAssignment:
         cluster_name=name,
         endpoints=[LocalityLbEndpoints(lb_endpoints=[LbEndpoint(endpoint=EnvoyEndpoint(address=address))])],
     )
-
-
-def _service(host: str) -> str:
-    """``Service NAMESPACE/NAME`` for a mesh host, nothing for others."""
-    name, _, rest = host.partition(".")
-    namespace, svc, _ = rest.partition(".svc.")
-    return f"Service {namespace}/{name}" if svc else ""

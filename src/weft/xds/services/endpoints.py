@@ -10,6 +10,7 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from weft.mesh.services.service import Endpoint, EndpointSet, Health
 from weft.xds.messages import tcp_address
 from weft.xds.resource import encode_resource
+from weft.xds.services.names import cluster_name
 from weft.xds.snapshot import Resource
 
 PLAINTEXT_KEY = "plaintext"
@@ -26,12 +27,13 @@ _HEALTH = {
 
 def encode_endpoints(endpoints: EndpointSet) -> Resource:
     """The ClusterLoadAssignment of an EndpointSet. Without endpoints it says so, which answers 503 at once."""
-    assignment = ClusterLoadAssignment(cluster_name=endpoints.backend)
+    name = cluster_name(endpoints.backend)
+    assignment = ClusterLoadAssignment(cluster_name=name)
     if endpoints.endpoints:
         assignment.endpoints.append(
             LocalityLbEndpoints(lb_endpoints=[_endpoint(endpoint) for endpoint in endpoints.endpoints])
         )
-    return encode_resource(assignment, endpoints.backend)
+    return encode_resource(assignment, name)
 
 
 def _endpoint(endpoint: Endpoint) -> LbEndpoint:

@@ -17,7 +17,7 @@ from weft.xds.policies.connections import DEFAULT_TIMES
 from weft.xds.policies.tls import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, mesh_server_socket
 from weft.xds.resource import encode_resource
 from weft.xds.routes.headers import NOT_DELIVERED
-from weft.xds.services.cluster import inbound_cluster_name
+from weft.xds.services.names import inbound_cluster_name
 from weft.xds.snapshot import CLUSTER, Resource
 
 _TLS = "tls"

@@ -35,9 +35,11 @@ from weft.xds.routes.route_configuration import (
     encode_routes,
     host_part,
     origins_of,
+    tunnel_route,
     virtual_host,
 )
 from weft.xds.services.cluster import FORWARD_PROXY, HTTP_TUNNEL
+from weft.xds.services.names import cluster_name
 from weft.xds.snapshot import ROUTES, Resource
 
 PROXY_LISTENER = "outbound"
@@ -67,7 +69,8 @@ def encode_outbound_routes(
             parts.append(memo(_tunnel_host, tunnel, domains, its_times))
     if ledger.claim(("*",)):
         parts.append(memo(_unknown_host, allow_any))
-    clusters = {*clusters_of(hosts), *(tunnel.backend for tunnel in tunnels), HTTP_TUNNEL}
+    carried = (each.backend for tunnel in tunnels for each in tunnel.route.backends)
+    clusters = {*clusters_of(hosts), *map(cluster_name, carried), HTTP_TUNNEL}
     if allow_any:
         clusters.add(FORWARD_PROXY)
     return encode_routes(name, parts, origins_of(hosts), sorted(clusters))
@@ -100,7 +103,9 @@ def _tunnel_of(host: MeshVirtualHost, allow_any: bool) -> str:
 
 
 def _tunnel_host(tunnel: Tunnel, domains: tuple[str, ...], times: TcpTimes) -> bytes:
-    return host_part(VirtualHost(name=tunnel.backend, domains=domains, routes=[connect_route(tunnel.backend, times)]))
+    backends = tunnel.route.backends
+    route = tunnel_route(tunnel.route, times)
+    return host_part(VirtualHost(name=cluster_name(backends[0].backend), domains=domains, routes=[route]))
 
 
 def _unknown_host(allow_any: bool) -> bytes:

@@ -16,7 +16,7 @@ from weft.xds.messages import duration
 from weft.xds.policies.connections import TcpTimes
 from weft.xds.resource import encode_resource
 from weft.xds.routes.route_configuration import clusters_of, encode_routes, origins_of, virtual_host
-from weft.xds.services.cluster import tcp_variant_name
+from weft.xds.services.names import cluster_name, tcp_variant_name
 from weft.xds.snapshot import CLUSTER, ROUTES, Resource
 
 _DETECTION_SECONDS = 0.5
@@ -39,10 +39,11 @@ def encode_upstream(port: UpstreamPort, times: TcpTimes) -> Resource:
     route_name = upstream_route_name(port.host, port.port)
     http = filter_chain("http", outbound_manager(route_name, allow_any=False))
     if port.protocol is Protocol.TCP:
-        chains = [filter_chain("tcp", tcp_proxy("upstream", port.backend, times))]
-        requires: tuple[tuple[str, str], ...] = ((CLUSTER, port.backend),)
+        chains = [filter_chain("tcp", tcp_proxy("upstream", port.route.backends, times))]
+        clusters = [cluster_name(each.backend) for each in port.route.backends]
+        requires: tuple[tuple[str, str], ...] = tuple((CLUSTER, cluster) for cluster in clusters)
     elif port.protocol is Protocol.AUTO:
-        variant = tcp_variant_name(port.backend)
+        variant = tcp_variant_name(port.backend.key)
         http.filter_chain_match.CopyFrom(FilterChainMatch(application_protocols=["http/1.0", "http/1.1", "h2c"]))
         chains = [http, filter_chain("tcp", tcp_proxy("upstream", variant, times))]
         requires = ((CLUSTER, variant), (ROUTES, route_name))

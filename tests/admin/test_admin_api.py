@@ -138,13 +138,14 @@ async def test_bad_documents_change_nothing(rig: Rig) -> None:
     assert (await rig.store.list("documents"))[1] == ()
 
 
-async def test_dangling_references_are_warnings(rig: Rig) -> None:
-    answer = await apply(rig, service("a") + "---\n" + ROUTE, wait="5")
-    assert {problem["severity"] for problem in answer["problems"]} <= {"warning", "error"}
-    first = answer["problems"][0]
-    assert first["severity"] == "warning"
-    assert first["object"]["name"] == "r"
+async def test_dangling_references_are_told_and_stored_all_the_same(rig: Rig) -> None:
+    text = service("a") + "---\n" + ROUTE
+    dry = await apply(rig, text, dry_run="1")
+    answer = await apply(rig, text)
+    (first,) = answer["problems"]
+    assert (first["severity"], first["object"]["name"]) == ("error", "r")
     assert "nowhere" in first["message"]
+    assert [(each["code"], each["path"]) for each in dry["problems"]] == [(first["code"], first["path"])]
     assert len((await call(rig, "GET", "/v1/documents"))["documents"]) == 2
 
 

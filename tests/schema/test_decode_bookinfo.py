@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from weft.mesh.build import build_mesh
+from weft.mesh.memo import Memo
 from weft.model.document import Document
+from weft.model.snapshot import ConfigSnapshot
 from weft.schema.decode import decode_documents
 from weft.schema.kinds.core import ServiceSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec
 from weft.schema.kinds.gateway import GatewaySpec
 from weft.schema.kinds.httproute import HttpRouteSpec
 from weft.schema.kinds.virtualservice import VirtualServiceSpec
-from weft.schema.references import check_references
 
 APPLICATION = """
 # Copyright notice
@@ -286,7 +288,8 @@ def documents() -> dict[str, Document[object]]:
 
 def test_all_are_there_and_every_reference_leads_somewhere(documents: dict[str, Document[object]]) -> None:
     assert len(documents) == 16
-    assert check_references(documents.values()) == ()
+    problems = build_mesh(ConfigSnapshot(1, tuple(documents.values())), Memo()).problems
+    assert {problem.code for problem in problems} == {"host-conflict"}  # VirtualServices and HTTPRoutes of one service
 
 
 def test_metadata_is_kept_without_what_the_server_adds(documents: dict[str, Document[object]]) -> None:

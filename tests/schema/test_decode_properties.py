@@ -8,9 +8,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weft.mesh.build import build_mesh
+from weft.mesh.memo import Memo
+from weft.model.snapshot import ConfigSnapshot
 from weft.schema.decode import decode_documents
 from weft.schema.plans import fields_of, names_of
-from weft.schema.references import check_references
 from weft.schema.registry import KINDS, Kind
 
 SCALARS = st.one_of(
@@ -55,7 +57,7 @@ def test_any_json_gives_documents_or_problems(value: object) -> None:
     for problem in decoded.problems:
         assert problem.origin.source == "f"
         assert str(problem).isprintable()
-    check_references(decoded.documents)
+    build_mesh(ConfigSnapshot(1, decoded.documents), Memo())
 
 
 @settings(max_examples=150, deadline=None)

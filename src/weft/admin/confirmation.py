@@ -13,10 +13,19 @@ _SEEN_SECONDS = 2.0
 
 
 async def seen(parts: Parts, store_revision: int) -> None:
-    """Wait a moment until what was written can be read back; a write is not undone because that takes long."""
+    """Wait a moment until what was written can be read back and its meaning is known; a write is not undone because
+    that takes long."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_SEEN_SECONDS):
-            await parts.collector.included(store_revision)
+            await _compiled(parts, store_revision)
+
+
+async def _compiled(parts: Parts, store_revision: int) -> int:
+    """Wait until the Mesh includes a revision of the store; the revision of the snapshot that does."""
+    snapshot = await parts.collector.included(store_revision)
+    while parts.compiled.value.revision < snapshot:
+        await parts.compiled.changed(parts.compiled.version)
+    return snapshot
 
 
 async def confirmation(parts: Parts, store_revision: int, timeout: float) -> dict[str, object]:
@@ -25,9 +34,7 @@ async def confirmation(parts: Parts, store_revision: int, timeout: float) -> dic
     end = loop.time() + timeout
     try:
         async with asyncio.timeout_at(end):
-            snapshot = await parts.collector.included(store_revision)
-            while parts.compiled.value.revision < snapshot:
-                await parts.compiled.changed(parts.compiled.version)
+            snapshot = await _compiled(parts, store_revision)
     except TimeoutError:
         return {"confirmed": [], "nacked": [], "pending": [status.name for status in parts.hub.proxies()]}
     result = await parts.hub.wait_revision(snapshot, max(0.0, end - loop.time()))

@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -15,12 +15,13 @@ from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
 from weft.admin.parts import INTERNAL, Parts
 from weft.admin.replies import Refused, body_of, flag, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
+from weft.mesh.build import build_mesh
+from weft.mesh.memo import Memo
 from weft.model.document import Document, ObjectKey, key_mapping
 from weft.model.identity import is_dns_label
 from weft.model.problem import Problem, Severity, distinct, problem_mapping
 from weft.schema.decode import decode_documents
 from weft.schema.output import document_as_mapping, document_yaml
-from weft.schema.references import check_references
 from weft.schema.registry import Kind, UnknownKindError, find_kind
 from weft.sources.stored import BUCKET, document_from_entry, put_document, stored_key
 from weft.store.protocol import Change, ConflictError, Delete, Entry
@@ -210,7 +211,6 @@ class Documents:
         self, steps: Sequence[_Step], warnings: Iterable[Problem], revision: int, wait: float | None, *, dry_run: bool
     ) -> web.Response:
         keys = {step.document.key for step in steps}
-        found = [*warnings, *(one for one in await self._references(steps) if one.object in keys)]
         told: dict[str, object] = {"revision": revision}
         documents: list[dict[str, object]] = []
         if not dry_run:
@@ -220,19 +220,20 @@ class Documents:
             if dry_run:
                 row["diff"] = await asyncio.to_thread(_diff, step)
             documents.append(row)
-        confirmed = None
-        if wait is not None:
-            confirmed = await confirmation(self._parts, revision, wait)
-            found += [one for one in self._parts.compiled.value.problems if one.object in keys or one.code == INTERNAL]
+        confirmed = None if wait is None else await confirmation(self._parts, revision, wait)
+        meaning = await self._as_it_would_be(steps) if dry_run else self._parts.compiled.value.problems
+        found = [*warnings, *(one for one in meaning if one.object in keys or one.code == INTERNAL)]
         problems = [problem_mapping(problem) for problem in distinct(found)]
         return reply(told | {"documents": documents, "problems": problems, "wait": confirmed})
 
-    async def _references(self, steps: Sequence[_Step]) -> tuple[Problem, ...]:
-        """What the offline checks say about the mesh as it would be."""
-        everything = {document.key: document for document in self._parts.collector.snapshot.documents}
+    async def _as_it_would_be(self, steps: Sequence[_Step]) -> tuple[Problem, ...]:
+        """What would be wrong with the mesh if the steps were taken."""
+        snapshot = self._parts.collector.snapshot
+        everything = {document.key: document for document in snapshot.documents}
         everything |= {step.document.key: step.document for step in steps}
         documents = tuple(document for _, document in sorted(everything.items()))
-        return await asyncio.to_thread(check_references, documents, Severity.WARNING)
+        mesh = await asyncio.to_thread(build_mesh, replace(snapshot, documents=documents), Memo())
+        return mesh.problems
 
     def _shown(self, document: Document[object]) -> dict[str, object]:
         return {

@@ -82,7 +82,6 @@ def _together(documents: tuple[Document[object], ...]) -> tuple[Problem, ...]:
     from weft.mesh.memo import Memo  # noqa: PLC0415
     from weft.model.problem import Problem, Severity  # noqa: PLC0415
     from weft.model.snapshot import ConfigSnapshot  # noqa: PLC0415
-    from weft.schema.references import check_references  # noqa: PLC0415
 
     first: dict[object, Document[object]] = {}
     repeated = []
@@ -95,4 +94,4 @@ def _together(documents: tuple[Document[object], ...]) -> tuple[Problem, ...]:
             )
     unique = tuple(first.values())
     mesh = build_mesh(ConfigSnapshot(1, unique), Memo())
-    return (*repeated, *check_references(unique), *mesh.problems)
+    return (*repeated, *mesh.problems)

@@ -18,7 +18,6 @@ from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity, distinct
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
-from weft.schema.references import check_references
 from weft.sources.collector import Collector
 
 _log = logging.getLogger("weft.builds")
@@ -32,8 +31,6 @@ class Builds:
         self._collector = collector
         self._hub = hub
         self._compiler = compiler
-        self._documents: tuple[Document[object], ...] | None = None
-        self._references: tuple[Problem, ...] = ()
         self.compiled: Cell[Compiled] = Cell(Compiled(0, None))
         self.workloads: Mapping[str, Workload] = {}
         self._told: frozenset[Problem] = frozenset()
@@ -62,7 +59,7 @@ class Builds:
                 workloads = await self._changeover.run(self._in_force, snapshot, last.revision)
                 snapshot = replace(snapshot, workloads=workloads)
             mesh = self._compiler.build(snapshot)
-            problems = distinct((*mesh.problems, *self._checked(snapshot.documents)))
+            problems = distinct(mesh.problems)
         except Exception as error:  # whatever the compiler trips over: the last good mesh stays in force
             _log.exception("revision %d cannot be built", snapshot.revision)
             problems = tuple(dict.fromkeys((*last.problems, _internal(error))))
@@ -90,13 +87,6 @@ class Builds:
     async def _publish(self, mesh: Mesh, workloads: tuple[Workload, ...], revision: int) -> None:
         self.workloads = {workload.proxy: workload for workload in workloads}
         await self._hub.publish(mesh, self.workloads, revision)
-
-    def _checked(self, documents: tuple[Document[object], ...]) -> tuple[Problem, ...]:
-        """The offline checks, again only when documents changed."""
-        if documents != self._documents:
-            self._references = check_references(documents)
-            self._documents = documents
-        return self._references
 
 
 def _internal(error: Exception) -> Problem:

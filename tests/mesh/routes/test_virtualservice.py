@@ -366,12 +366,12 @@ def test_a_bare_host_means_port_80_or_the_only_port() -> None:
 
 
 def test_a_subset_that_does_not_exist_is_told_and_has_no_endpoints() -> None:
-    mesh = Compiled(SERVICES, virtual(to("v9")), workloads=[workload("web", port=80)])
+    mesh = Compiled(SERVICES, virtual(to("v9")), workloads=[workload("web")])
     assert "unknown-subset" in mesh.codes
     found = endpoints(mesh.sidecar())
     sizes = {
         name.split("|")[2]: len(each.endpoints)
         for name, each in found.items()
-        if name.startswith("outbound|80|") and "|web." in name
+        if name.startswith("outbound|9080|") and "|web." in name
     }
     assert (sizes[""], sizes["v9"]) == (1, 0)

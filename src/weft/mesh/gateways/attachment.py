@@ -69,7 +69,7 @@ def _no_listener(route: CompiledRoute, parent: ParentRef, listeners: Sequence[Li
     names = [each.name for each in listeners]
     asked = f"'{parent.section}'" if parent.section else f"on port {parent.port}" if parent.port else "in force"
     expected = one_of(names, "a listener that is in force")
-    near = nearest_name(parent.section, names) if parent.section else ""
+    near = nearest_name(parent.section, names) if parent.section and parent.section not in names else ""
     return _refused(route, parent, "no-matching-listener", f"has no listener {asked}", expected, near)
 
 

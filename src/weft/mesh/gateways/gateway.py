@@ -14,13 +14,13 @@ from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import one_of, problem_at
 from weft.mesh.routes.acceptance import Attachments
 from weft.mesh.routes.compiled import CompiledRoute, gateway_rules
-from weft.mesh.routes.kind import ParentRef
 from weft.mesh.routes.ownership import Contender, conflict, decide
 from weft.mesh.routes.table import subset_problem
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import specificity
 from weft.model.document import Document, ObjectKey
 from weft.model.labels import Labels
+from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
 from weft.schema.findings import printable
 from weft.schema.hosts import covers, is_wildcard
@@ -122,6 +122,7 @@ def build_gateways(
         for name, given in by_gateway.items()
     }
     problems = [*declared.problems, *(each.problem for each in attachments if each.problem is not None)]
+    problems += [problem for each in memo.rows(mention_problems, (routes,), declared) if each for problem in each]
     for model in models.values():
         problems += model.problems
         problems += memo(_rule_problems, memo, model, catalog, rules)
@@ -137,10 +138,17 @@ def attach_route(_memo: Memo, route: CompiledRoute, declared: Declared) -> tuple
     return tuple(
         attach(route, parent, declared.listeners[parent.gateway], declared.labels)
         if parent.gateway in declared.listeners
-        else _unknown(route, parent, declared)
+        else Attachment(route, parent, problem=_unknown(route, parent.gateway, parent.path, declared))
         for parent in route.parents
         if parent.gateway not in declared.foreign
     )
+
+
+def mention_problems(_memo: Memo, route: CompiledRoute, declared: Declared) -> tuple[Problem, ...]:
+    """Gateways that the rules of a route name and that do not exist."""
+    mentioned = route.kind.mentioned(route.document)
+    known = {*declared.listeners, *declared.foreign} if mentioned else ()
+    return tuple(_unknown(route, name, path, declared) for name, path in mentioned if name not in known)
 
 
 def build_gateway(
@@ -220,14 +228,13 @@ def _class_problem(document: GatewayDocument, classes: Sequence[ClassDocument]) 
     return problem_at(document, path, "foreign-class", message, expected, severity=Severity.WARNING)
 
 
-def _unknown(route: CompiledRoute, parent: ParentRef, declared: Declared) -> Attachment:
-    namespace, _, name = parent.gateway.rpartition("/")
+def _unknown(route: CompiledRoute, gateway: str, path: FieldPath, declared: Declared) -> Problem:
+    namespace, _, name = gateway.rpartition("/")
     known = [other.rpartition("/")[2] for other in declared.listeners if other.startswith(f"{namespace}/")]
     message = f"there is no Gateway '{name}' in namespace '{namespace}'"
     near = nearest_name(name, known)
     expected = "the name of a Gateway"
-    bad = problem_at(route.document, parent.path, "unknown-gateway", message, expected, nearest=near)
-    return Attachment(route, parent, problem=bad)
+    return problem_at(route.document, path, "unknown-gateway", message, expected, nearest=near)
 
 
 def _wider(host: str, won: Mapping[str, Routes]) -> tuple[Routes, ...]:

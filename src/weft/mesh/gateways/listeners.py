@@ -89,14 +89,15 @@ def _listener(
         port=spec.port,
         protocol=spec.protocol,
         hostname=spec.hostname.lower() or "*",
-        admission=_admission(spec.allowed_routes, document.key.namespace),
+        admission=admission_from_api(spec.allowed_routes, document.key.namespace),
         origin=document.at(*path),
         certificates=certificates,
         lowest_tls=spec.tls.options.min_tls_version if spec.tls else "1.3",
     )
 
 
-def _admission(allowed: AllowedRoutes, namespace: str) -> Admission:
+def admission_from_api(allowed: AllowedRoutes, namespace: str) -> Admission:
+    """What a listener of a Gateway in `namespace` lets in."""
     kinds = tuple(item.kind for item in allowed.kinds if item.group == GATEWAY_GROUP)
     if allowed.kinds and not kinds:
         return Admission(namespaces=())

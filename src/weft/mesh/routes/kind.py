@@ -13,7 +13,7 @@ from typing import ClassVar, Generic, TypeVar
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.routes.rules import Rule
 from weft.mesh.services.catalog import Catalog
-from weft.mesh.services.service import BackendKey, Frontend
+from weft.mesh.services.service import Frontend
 from weft.model.document import Document
 from weft.model.labels import Labels
 from weft.model.origin import FieldPath
@@ -74,9 +74,10 @@ is no such service."""
 
 @dataclass(frozen=True, slots=True)
 class SubsetUse:
-    """A rule sends to a subset of a service: said at field `path`."""
+    """A rule sends to a subset of the service called `host` (full name): said at field `path`."""
 
-    key: BackendKey
+    host: str
+    subset: str
     path: FieldPath
 
 
@@ -116,6 +117,10 @@ class RouteKind(ABC, Generic[SpecT]):
     @abstractmethod
     def rules(self, document: Document[SpecT], port: int, side: str, referents: tuple[Referent, ...]) -> Converted:
         """The rules in force on a service port or gateway port of a side (``mesh`` or the gateway's name)."""
+
+    def mentioned(self, document: Document[SpecT]) -> tuple[tuple[str, FieldPath], ...]:  # noqa: ARG002 - see selectors
+        """Gateways (``namespace/name``) that it names without wanting to be attached there, each with its field."""
+        return ()
 
     def selectors(self, document: Document[SpecT]) -> tuple[Labels, ...]:  # noqa: ARG002 - most kinds have none
         """The labels of callers that its rules ask for."""

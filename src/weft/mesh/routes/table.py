@@ -165,18 +165,18 @@ def subset_problem(
     document: RouteDocument, use: SubsetUse, catalog: Catalog, rules: DestinationRules
 ) -> Problem | None:
     """What is wrong with a subset that a rule sends to."""
-    frontend = catalog.by_host[use.key.host]
+    frontend = catalog.by_host[use.host]
     rule = rules.find(document.key.namespace, frontend)
-    if subset_of(rule, use.key.subset) is not None:
+    if subset_of(rule, use.subset) is not None:
         return None
     names = [subset.name for subset in rule.spec.subsets] if rule else []
     return problem_at(
         document,
         use.path,
         "unknown-subset",
-        f"no DestinationRule for {frontend.key} has a subset '{use.key.subset}'; requests sent there get 503",
+        f"no DestinationRule for {frontend.key} has a subset '{use.subset}'; requests sent there get 503",
         one_of(names, "a DestinationRule of that host with this subset"),
-        nearest=nearest_name(use.key.subset, names),
+        nearest=nearest_name(use.subset, names),
     )
 
 
@@ -188,12 +188,12 @@ def build_subsets(routes: tuple[CompiledRoute, ...], memo: Memo) -> Mapping[str,
 
 
 def _subset_hosts(route: CompiledRoute) -> Iterable[str]:
-    return dict.fromkeys(use.key.host for converted in route.rules.values() for use in converted.subsets)
+    return dict.fromkeys(use.host for converted in route.rules.values() for use in converted.subsets)
 
 
 def _subset_names(memo: Memo, host: str, routes: tuple[CompiledRoute, ...]) -> tuple[str, tuple[str, ...]]:
     uses = [use for route in routes for converted in route.rules.values() for use in converted.subsets]
-    return memo(_host_and_names, host, tuple(sorted({use.key.subset for use in uses if use.key.host == host})))
+    return memo(_host_and_names, host, tuple(sorted({use.subset for use in uses if use.host == host})))
 
 
 def _host_and_names(host: str, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

@@ -114,6 +114,17 @@ class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
             subsets=tuple(dict.fromkeys(destinations.subsets)),
         )
 
+    def mentioned(self, document: VirtualServiceDocument) -> tuple[tuple[str, FieldPath], ...]:
+        """The gateways of its matches."""
+        namespace = document.key.namespace
+        return tuple(
+            (gateway_key(name, namespace), ("spec", "http", index, "match", place, "gateways", number))
+            for index, http in enumerate(document.spec.http)
+            for place, match in enumerate(http.match)
+            for number, name in enumerate(match.gateways)
+            if name != MESH
+        )
+
     def selectors(self, document: VirtualServiceDocument) -> tuple[Labels, ...]:
         """The sourceLabels of its matches."""
         matches = [match for http in document.spec.http for match in http.match if match.source_labels]

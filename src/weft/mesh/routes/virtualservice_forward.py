@@ -45,16 +45,15 @@ class Destinations:
         if frontend is None:
             self.problems.append(unknown_host(self.document, (*path, "host"), destination.host, nearest, _EFFECT))
             return None
+        if destination.subset:
+            self.subsets.append(SubsetUse(frontend.host, destination.subset, (*path, "subset")))
         port = self._port(destination, frontend)
         if port is None:
             asked = destination.port.number if destination.port else self.port
             where = (*path, "port", "number") if destination.port else (*path, "port")
             self.problems.append(unknown_port(self.document, where, frontend, asked, _EFFECT))
             return None
-        key = BackendKey(frontend.host, port, destination.subset)
-        if destination.subset:
-            self.subsets.append(SubsetUse(key, (*path, "subset")))
-        return key
+        return BackendKey(frontend.host, port, destination.subset)
 
     def speaks_websocket(self, destination: api.Destination) -> bool:
         """Whether the destination exists and its port carries WebSocket."""

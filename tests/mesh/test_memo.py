@@ -31,14 +31,26 @@ def test_scalars_count_by_value_and_words_of_an_enumeration_are_not_texts() -> N
     assert memo(pair, Protocol.HTTP, 0) is not memo(pair, "http", 0)
 
 
-def test_what_a_build_did_not_use_is_forgotten() -> None:
-    memo, node = Memo(), Node()
-    found = memo(pair, node, 1)
+def test_what_the_latest_build_did_not_use_is_forgotten_by_a_sweep() -> None:
+    memo, kept, dropped = Memo(), Node(), Node()
+    first, second = memo(pair, kept, 0), memo(pair, dropped, 0)
     memo.begin()
-    assert memo(pair, node, 1) is found
+    assert memo(pair, kept, 0) is first
+    memo.sweep()
+    assert memo(pair, kept, 0) is first
+    assert memo(pair, dropped, 0) is not second
+
+
+def test_builds_that_end_sweep_by_themselves() -> None:
+    memo, nodes = Memo(), [Node() for _ in range(100)]
+    for node in nodes:
+        memo.begin()
+        memo(pair, node, 0)
+        memo.end()
     memo.begin()
-    memo.begin()
-    assert memo(pair, node, 1) is not found
+    for node in nodes:
+        memo(pair, node, 0)
+    assert memo.misses >= 80
 
 
 def test_calls_inside_a_remembered_call_are_kept_with_it() -> None:
@@ -52,6 +64,7 @@ def test_calls_inside_a_remembered_call_are_kept_with_it() -> None:
         memo.begin()
         assert memo(outer, node) is inner
         assert memo.misses == 0
+        memo.sweep()
     memo.begin()
     assert memo(pair, node, "inner") is inner
 
@@ -71,17 +84,6 @@ def test_numbers_that_equal_each_other_are_different_arguments() -> None:
 def test_a_number_is_not_the_id_of_a_node() -> None:
     memo, node = Memo(), Node()
     assert memo(pair, node, 0) is not memo(pair, id(node), 0)
-
-
-def test_a_build_that_has_ended_keeps_only_what_it_used() -> None:
-    memo, kept, dropped = Memo(), Node(), Node()
-    first, second = memo(pair, kept, 0), memo(pair, dropped, 0)
-    memo.begin()
-    assert memo(pair, kept, 0) is first
-    memo.end()
-    assert memo(pair, dropped, 0) is not second
-    memo.begin()
-    assert memo(pair, kept, 0) is first
 
 
 def test_arguments_by_name_are_refused() -> None:

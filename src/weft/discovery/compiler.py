@@ -20,10 +20,14 @@ class MeshCompiler:
         self._memo = Memo()
 
     def build(self, snapshot: ConfigSnapshot, overlap: PeerPolicies | None = None) -> Mesh:
-        """The meaning of a snapshot (see `build_mesh`). Results not used since the last build are forgotten."""
+        """The meaning of a snapshot (see `build_mesh`)."""
         self._memo.begin()
         return build_mesh(snapshot, self._memo, overlap)
 
     def compile(self, mesh: Mesh, workload: Workload, revision: int) -> XdsSnapshot:
         """What the workload's proxy should hold."""
         return build_xds(build_view(mesh, workload, self._memo), revision, self._memo)
+
+    def published(self) -> None:
+        """Everybody has what the latest build made; called at the end of a publication."""
+        self._memo.end()

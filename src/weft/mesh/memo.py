@@ -1,9 +1,8 @@
 """Memo: pure functions called again with the same (identical) arguments give the same object.
 
-Two generations: what a build used survives into the next, the rest is dropped. Arguments are compared by identity,
-scalars by type and value, tuples item by item, so the caller passes frozen nodes and small scalars only; a wrong hit
-would need a node that changed, and none can. A remembered call that itself called the memo keeps those inner calls
-alive too.
+Arguments are compared by identity, scalars by type and value, tuples item by item, so the caller passes frozen nodes
+and small scalars only; a wrong hit would need a node that changed, and none can. What the latest build did not use is
+forgotten when `sweep` is called; a remembered call that itself called the memo keeps those inner calls alive too.
 
 A function that needs the memo itself takes it as its first parameter, or, where `over` calls it, as its second.
 
@@ -28,11 +27,13 @@ _THEMSELVES = frozenset((str, bytes, type(None)))
 """Types whose values equal no value of another type, nor an id."""
 _NUMBERS = frozenset((int, float, bool))
 """Types whose values equal each other's (1, 1.0, True), and ids."""
+_SWEEP_AFTER = 16
+"""Builds. A sweep looks at everything that is remembered."""
 
 
 class _Entry:
-    """One remembered call: its arguments (kept alive, so that their ids stay theirs), result, and inner calls. `memos`
-    are what the rows of a table remember."""
+    """One remembered call: its arguments (kept alive, so that their ids stay theirs), result, and the keys of inner
+    calls. `memos` are what the rows of a table remember."""
 
     __slots__ = ("arguments", "inner", "memos", "result")
 
@@ -40,7 +41,7 @@ class _Entry:
         self.arguments = arguments
         self.result = result
         self.memos = memos
-        self.inner: dict[object, _Entry] = {}
+        self.inner: set[object] = set()
 
 
 def _part(argument: object) -> object:
@@ -59,22 +60,41 @@ def _part(argument: object) -> object:
 class Memo:
     """One cache per build loop. Call `begin` before each build, `end` when all that is made of it was asked for."""
 
-    __slots__ = ("_calls", "_new", "_old", "misses")
+    __slots__ = ("_calls", "_entries", "_roots", "_unswept", "misses")
 
     def __init__(self) -> None:
-        self._old: dict[object, _Entry] = {}
-        self._new: dict[object, _Entry] = {}
+        self._entries: dict[object, _Entry] = {}
+        self._roots: set[object] = set()
         self._calls: list[_Entry] = []
+        self._unswept = 0
         self.misses = 0
 
     def begin(self) -> None:
-        """Start a build: results not used since the last `begin` are forgotten."""
-        self._old, self._new = self._new, {}
+        """Start a build."""
+        self._roots = set()
         self.misses = 0
 
     def end(self) -> None:
-        """End a build: what it did not use is given back now, not at the next `begin`."""
-        self._old = {}
+        """End a build. Every so often, what it did not use is forgotten."""
+        self._unswept += 1
+        if self._unswept >= _SWEEP_AFTER:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Forget what neither the latest build nor anybody since has used."""
+        kept: dict[object, _Entry] = {}
+        pending = self._roots
+        while pending:
+            found = {key: self._entries[key] for key in pending}
+            kept.update(found)
+            pending = {key for entry in found.values() for key in entry.inner if key not in kept}
+        self._entries = kept
+        self._unswept = 0
+
+    @property
+    def swept(self) -> bool:
+        """Whether nothing was built since the last `sweep`."""
+        return not self._unswept
 
     def __call__(self, function: Callable[P, ResultT], /, *arguments: P.args, **named: P.kwargs) -> ResultT:
         """`function(*arguments)`, computed once as long as the arguments stay the same objects. By position only."""
@@ -111,7 +131,7 @@ class Memo:
         when one of them changes, so does every row. `name` tells tables apart that share function and arguments.
         """
         key = (function, "rows", name, *map(_part, shared))
-        last = self._new.get(key) or self._old.get(key)
+        last = self._entries.get(key)
         if last is None:
             count = len(columns[0])
             entry = _computed_rows(range(count), [None] * count, [None] * count, function, columns, shared)
@@ -129,7 +149,7 @@ class Memo:
     ) -> Mapping[KeyT, ValueT]:
         """All pairs of ``function(item, *shared)`` as one mapping. No two items may give the same key."""
         key = (function, "table", name, *map(_part, shared))
-        last = self._new.get(key) or self._old.get(key)
+        last = self._entries.get(key)
         before = (last.arguments[0], last.result) if last else ((), {})
         result = patched_table(before, items, lambda item: function(item, *shared))
         return self._used(key, _Entry((items, shared), result))  # type: ignore[no-any-return]
@@ -145,29 +165,21 @@ class Memo:
     ) -> Mapping[KeyT, tuple[ItemT, ...]]:
         """The items under each key that ``function(item, *shared)`` gives, sorted by `order`."""
         key = (function, "groups", name, *map(_part, shared))
-        last = self._new.get(key) or self._old.get(key)
+        last = self._entries.get(key)
         before = (last.arguments[0], last.result) if last else ((), {})
         result = patched_groups(before, items, lambda item: function(item, *shared), order)
         return self._used(key, _Entry((items, shared), result))  # type: ignore[no-any-return]
 
     def _used(self, key: object, entry: _Entry) -> Any:
-        self._new[key] = entry
-        if self._calls:
-            self._calls[-1].inner[key] = entry
+        self._entries[key] = entry
+        (self._calls[-1].inner if self._calls else self._roots).add(key)
         return entry.result
 
     def _recall(self, key: object, function: Callable[..., ResultT], arguments: tuple[object, ...]) -> ResultT:
-        entry = self._new.get(key)
+        entry = self._entries.get(key)
         if entry is None:
-            entry = self._old.get(key)
-            if entry is None:
-                entry = self._compute(key, function, arguments)
-            elif entry.inner:
-                self._keep(key, entry)
-            else:
-                self._new[key] = entry
-        if self._calls:
-            self._calls[-1].inner[key] = entry
+            entry = self._compute(key, function, arguments)
+        (self._calls[-1].inner if self._calls else self._roots).add(key)
         result: ResultT = entry.result
         return result
 
@@ -179,21 +191,12 @@ class Memo:
             entry.result = function(*arguments)
         finally:
             self._calls.pop()
-        self._new[key] = entry
+        self._entries[key] = entry
         return entry
 
-    def _keep(self, key: object, entry: _Entry) -> None:
-        """Carry an entry of the last generation, and what it was made of, into this one."""
-        pending = [(key, entry)]
-        while pending:
-            key, entry = pending.pop()
-            if key not in self._new:
-                self._new[key] = entry
-                pending.extend(entry.inner.items())
-
     def remembers(self) -> bool:
-        """Whether anything was remembered since `begin`."""
-        return bool(self._new)
+        """Whether anything is remembered."""
+        return bool(self._entries)
 
 
 def _patched_rows(last: _Entry, function: Callable[..., Any], columns: Columns, shared: tuple[object, ...]) -> _Entry:
@@ -220,7 +223,7 @@ def _computed_rows(
         memo = memos[row] or Memo()
         memo.begin()
         results[row] = function(memo, *[column[row] for column in columns], *shared)
-        memo.end()
+        memo.sweep()
         memos[row] = memo if memo.remembers() else None
     return _Entry((columns, shared), tuple(results), memos)
 

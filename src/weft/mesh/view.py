@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from weft.mesh.gateways.view import build_gateway_view
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
+from weft.mesh.policies.peerauthentication import PeerPolicy
 from weft.mesh.routes.rules import VirtualHost
 from weft.mesh.services.backends import CallerTargets, build_caller_targets
 from weft.mesh.services.catalog import Catalog
@@ -26,56 +29,79 @@ from weft.mesh.views import (
     UpstreamPort,
 )
 from weft.model.identity import SpiffeId
-from weft.model.labels import selects
+from weft.model.labels import Labels, selects
 from weft.model.snapshot import OutboundPolicy
 from weft.model.workload import Upstream, Workload
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Callers:
+    """What the sidecars of one namespace and source class share: the backends, and the rules by which they call."""
+
+    targets: CallerTargets
+    routes: CallerRoutes
+
+
 def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     """What the proxy of `workload` may see and must do. Proxies that see alike share their views' large parts."""
-    rules, trust_domain = mesh.destination_rules, mesh.settings.trust_domain
-    # Namespaces without DestinationRules of their own see the same backends.
-    shared = workload.namespace if workload.namespace in rules.namespaces else ""
-    targets = memo(build_caller_targets, memo, mesh.targets, mesh.services, rules, mesh.routes.subsets, shared)
+    settings, catalog, namespace = mesh.settings, mesh.catalog, workload.namespace
     if workload.gateway is not None:
+        targets = _targets(memo, mesh, namespace)
         gateway = mesh.gateways.by_name.get(gateway_of(workload))
-        return build_gateway_view(memo, workload, gateway, mesh.routes.selectors, targets, trust_domain)
-    routes = memo(
-        build_caller_routes,
-        memo,
-        mesh.routes,
-        mesh.catalog,
-        mesh.entries,
-        workload.namespace,
-        tuple([each for each in mesh.routes.selectors if selects(each, workload.labels)]),
-    )
-    scope = memo(scope_of, mesh.catalog, workload)
-    hosts = mesh.catalog.hosts if scope is None else scope
-    allow_any = mesh.settings.outbound_policy == OutboundPolicy.ALLOW_ANY
-    outbound, used = memo.over(build_outbound, routes.entries(hosts), allow_any, False)
+        return build_gateway_view(memo, workload, gateway, mesh.routes.selectors, targets, settings.trust_domain)
+    wanted = mesh.routes.selectors
+    selectors = tuple([each for each in wanted if selects(each, workload.labels)]) if wanted else ()
+    callers = memo(_callers, memo, mesh, namespace, selectors)
+    allow_any = settings.outbound_policy == OutboundPolicy.ALLOW_ANY
+    scope = memo(scope_of, catalog, workload) if workload.uses else None
+    seen, outbound = memo(_shared_views, memo, callers, catalog, scope, allow_any, settings.trust_domain)
+    overlap = mesh.overlap.of(namespace) if mesh.overlap else None
+    inbound = memo(_inbound, catalog, workload, mesh.peers.of(namespace), overlap)
+    upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
+    return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings.trust_domain)
+
+
+def _callers(memo: Memo, mesh: Mesh, namespace: str, selectors: tuple[Labels, ...]) -> Callers:
+    routes = memo(build_caller_routes, memo, mesh.routes, mesh.catalog, mesh.entries, namespace, selectors)
+    return memo(Callers, _targets(memo, mesh, namespace), routes)
+
+
+def _targets(memo: Memo, mesh: Mesh, namespace: str) -> CallerTargets:
+    """The backends as callers in `namespace` use them. Those without DestinationRules of their own see the same."""
+    rules = mesh.destination_rules
+    shared = namespace if namespace in rules.namespaces else ""
+    return memo(build_caller_targets, memo, mesh.targets, mesh.services, rules, mesh.routes.subsets, shared)
+
+
+def _shared_views(
+    memo: Memo, callers: Callers, catalog: Catalog, scope: tuple[str, ...] | None, allow_any: bool, trust_domain: str
+) -> tuple[TargetsView, OutboundView]:
+    """What all sidecars of a class with the same scope are told about others."""
+    outbound, used = memo(_outbound, memo, callers.routes, catalog, scope, allow_any)
     if scope is None:
-        seen = memo(_everything, targets, trust_domain)
-    else:
-        found = (targets.get(key) for key in used)
-        seen = memo.over(_some, [target for target in found if target is not None], trust_domain)
-    frontends = memo(_selecting, mesh.catalog, workload)
-    overlap = mesh.overlap.of(workload.namespace) if mesh.overlap else None
-    inbound = memo.over(build_inbound, frontends, workload, mesh.peers.of(workload.namespace), overlap)
-    upstreams = _upstreams(memo, mesh.catalog, workload, routes, targets) if workload.upstreams else ()
-    return memo(_sidecar, workload, inbound, upstreams, seen, outbound, trust_domain)
+        return memo(_everything, callers.targets, trust_domain), outbound
+    found = [target for key in used if (target := callers.targets.get(key)) is not None]
+    return memo.over(_some, found, trust_domain), outbound
 
 
-def scope_of(catalog: Catalog, workload: Workload) -> tuple[str, ...] | None:
-    """The full names of the services that a workload says it uses, sorted; None: it says nothing."""
-    if not workload.uses:
-        return None
+def _outbound(
+    memo: Memo, routes: CallerRoutes, catalog: Catalog, scope: tuple[str, ...] | None, allow_any: bool
+) -> tuple[OutboundView, tuple[BackendKey, ...]]:
+    entries = routes.entries(catalog.hosts if scope is None else scope)
+    return memo.over(build_outbound, entries, allow_any, False)
+
+
+def _inbound(
+    catalog: Catalog, workload: Workload, peers: PeerPolicy, overlap: PeerPolicy | None
+) -> tuple[InboundPort, ...]:
+    return build_inbound(catalog.selecting(workload.namespace, workload.labels), workload, peers, overlap)
+
+
+def scope_of(catalog: Catalog, workload: Workload) -> tuple[str, ...]:
+    """The full names of the services that a workload says it uses, sorted."""
     named = [*workload.uses, *(upstream.service for upstream in workload.upstreams)]
     found = [catalog.find(name, workload.namespace) for name in named]
     return tuple(sorted({frontend.host for frontend in found if frontend is not None}))
-
-
-def _selecting(catalog: Catalog, workload: Workload) -> tuple[Frontend, ...]:
-    return catalog.selecting(workload.namespace, workload.labels)
 
 
 def _everything(targets: CallerTargets, trust_domain: str) -> TargetsView:
@@ -106,17 +132,15 @@ def _sidecar(
     )
 
 
-def _upstreams(
-    memo: Memo, catalog: Catalog, workload: Workload, routes: CallerRoutes, targets: CallerTargets
-) -> tuple[UpstreamPort, ...]:
+def _upstreams(memo: Memo, catalog: Catalog, workload: Workload, callers: Callers) -> tuple[UpstreamPort, ...]:
     """The declared loopback ports whose service and port exist; `workload_problems` tells about the others."""
     found: list[UpstreamPort] = []
     for upstream in workload.upstreams:
         frontend = catalog.find(upstream.service, workload.namespace)
         port = frontend.port(upstream.port) if frontend else None
-        target = targets.get(BackendKey(frontend.host, port.number)) if frontend and port else None
+        target = callers.targets.get(BackendKey(frontend.host, port.number)) if frontend and port else None
         if frontend is not None and port is not None and target is not None:
-            entry = routes.entries((frontend.host,))[0]
+            entry = callers.routes.entries((frontend.host,))[0]
             host = next((each for each in entry.virtual_hosts if each.port == port.number), None)
             found.append(memo(_upstream, upstream, frontend, port, target.backend, host))
     return tuple(found)

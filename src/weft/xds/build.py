@@ -9,6 +9,7 @@ from weft.mesh.memo import Memo
 from weft.mesh.services.backends import Targets
 from weft.mesh.services.service import Backend, Protocol, Target
 from weft.mesh.views import GatewayView, OutboundView, ProxyView, SidecarView, TargetsView, Tunnel, UpstreamPort
+from weft.model.problem import Problem
 from weft.xds.check import check_layers
 from weft.xds.gateways.gateway import encode_certificate, encode_gateway_listener, encode_gateway_routes
 from weft.xds.policies.connections import DEFAULT_TIMES, TcpTimes, tcp_times
@@ -34,17 +35,19 @@ def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
     Resources made from unchanged nodes are the same objects as in the build before, and layers of which nothing
     changed too. The snapshot's problems name what its resources refer to and nobody defines.
     """
+    layers, problems = memo(_layers, memo, view)
+    return XdsSnapshot(revision, layers, problems)
+
+
+def _layers(memo: Memo, view: ProxyView) -> tuple[tuple[ResourceSet, ...], tuple[Problem, ...]]:
     targets = memo(_targets_layer, memo, view.targets)
     if isinstance(view, SidecarView):
         times = memo(_tunnel_times, memo, view.outbound.tunnels, view.targets) if view.outbound.tunnels else ()
-        layers: tuple[ResourceSet, ...] = (
-            targets,
-            memo(_outbound_layer, memo, view.outbound, times),
-            _sidecar_layer(memo, view),
-        )
+        outbound = memo(_outbound_layer, memo, view.outbound, times)
+        layers: tuple[ResourceSet, ...] = (targets, outbound, _sidecar_layer(memo, view))
     else:
         layers = (targets, memo(_gateway_layer, memo, view))
-    return XdsSnapshot(revision, layers, memo(check_layers, memo, layers))
+    return layers, check_layers(memo, layers)
 
 
 def _targets_layer(memo: Memo, view: TargetsView) -> ResourceSet:

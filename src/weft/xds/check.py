@@ -10,22 +10,37 @@ from weft.xds.snapshot import CLUSTER, ENDPOINTS, ROUTES, SECRET, Resource, Reso
 _WORDS = {CLUSTER: "cluster", ENDPOINTS: "endpoints", ROUTES: "route configuration", SECRET: "certificate"}
 
 
+Reference = tuple[Resource, str, str]
+"""A resource, and the type and name of one that it refers to."""
+
+
 def check_layers(memo: Memo, layers: tuple[ResourceSet, ...]) -> tuple[Problem, ...]:
     """A Problem for each resource that refers to one that none of `layers` has.
 
-    Envoy would take such configuration and answer 503, or wait for ever before a listener opens. What a layer refers to
-    within itself is looked up once for all proxies that share it.
+    Envoy would take such configuration and answer 503, or wait for ever before a listener opens. What the layers that
+    several proxies share (all but the last) refer to among themselves is looked up once.
     """
+    *shared, own = layers
+    unmet = [*memo.over(_unmet_among, shared), *memo(_outward, own)]
     return tuple(
         _problem(resource, type_url, name)
+        for resource, type_url, name in unmet
+        if not any(name in layer.of_type(type_url) for layer in layers)
+    )
+
+
+def _unmet_among(layers: tuple[ResourceSet, ...]) -> tuple[Reference, ...]:
+    """References that none of these layers meets."""
+    return tuple(
+        (resource, type_url, name)
         for layer in layers
-        for resource, type_url, name in memo(_outward, layer)
+        for resource, type_url, name in _outward(layer)
         if not any(name in other.of_type(type_url) for other in layers)
     )
 
 
-def _outward(layer: ResourceSet) -> tuple[tuple[Resource, str, str], ...]:
-    """References of a layer that it does not meet itself, as (resource, type, name)."""
+def _outward(layer: ResourceSet) -> tuple[Reference, ...]:
+    """References of a layer that it does not meet itself."""
     return tuple(
         (resource, type_url, name)
         for named in layer.by_type.values()

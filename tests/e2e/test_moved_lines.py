@@ -82,7 +82,7 @@ async def replaced(mesh: Mesh) -> dict[str, int]:
     """How often each proxy has added, changed or removed a listener or a cluster, or drained one."""
     pattern = "listener_manager.listener_(added|modified|removed|in_place_updated)|total_listeners_draining"
     pattern += "|cluster_manager.cluster_(added|modified|removed)"
-    found = {}
+    found: dict[str, int] = {}
     for name in PROXIES:
         directory = mesh.home / "workloads" / "default" / name
         stats = await EnvoyAdmin(Home(mesh.home).socket(directory / "admin.sock")).gauges(pattern)

@@ -19,7 +19,7 @@ from weft.xds.services.cluster import (
     encode_http_tunnel,
 )
 from weft.xds.services.endpoints import encode_endpoints
-from weft.xds.sidecars.inbound import encode_inbound
+from weft.xds.sidecars.inbound import encode_inbound, encode_inbound_routes
 from weft.xds.sidecars.outbound import encode_outbound_routes, encode_proxy_listener, encode_tunnel_listener
 from weft.xds.sidecars.upstreams import encode_upstream, encode_upstream_routes
 from weft.xds.snapshot import Resource, ResourceSet, XdsSnapshot
@@ -63,6 +63,8 @@ def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
     for port in view.inbound:
         resources.append(memo(encode_application, port))
         resources.append(memo(encode_inbound, port, outbound.trust_domain))
+        if port.protocol is not Protocol.TCP:
+            resources.append(memo(encode_inbound_routes, port))
     if view.proxy_listen is not None:
         resources.append(memo(encode_proxy_listener, view.proxy_listen, outbound.name, outbound.allow_any))
     if view.upstreams:

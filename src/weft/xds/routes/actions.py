@@ -16,7 +16,6 @@ from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import Pre
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from weft.mesh.routes.rules import (
-    NO_BACKEND,
     NO_CHANGES,
     Forward,
     HashKey,
@@ -38,8 +37,6 @@ SAFE_RETRY = Retry(
     attempts=2, conditions=("connect-failure", "refused-stream", "reset-before-request"), other_host=True
 )
 """Only where the request cannot have been processed, and on another endpoint if there is one."""
-_MISSING = {404: RouteAction.NOT_FOUND, 500: RouteAction.INTERNAL_SERVER_ERROR}
-"""What answers where the cluster does not exist; otherwise 503."""
 _HOST_ATTEMPTS = 20
 _SHORTEST_BACKOFF = 0.001
 """Seconds; Envoy refuses less."""
@@ -80,8 +77,6 @@ def forward_action(
         action.weighted_clusters.clusters.extend(_weighted(backend, shared, host) for backend in backends)
         if forward.host_rewrite and not own_hosts:
             action.host_rewrite_literal = forward.host_rewrite
-    if any(backend.backend == NO_BACKEND for backend in backends):
-        action.cluster_not_found_response_code = _MISSING.get(forward.missing_status, RouteAction.SERVICE_UNAVAILABLE)
     rewrite = backends[0].path_rewrite or forward.path_rewrite
     if rewrite is not None:
         envoy = envoy_rewrite(rewrite, path)

@@ -27,7 +27,7 @@ from weft.mesh.routes.rules import (
     TextMatch,
     WeightedBackend,
 )
-from weft.xds.limits import TCP_IDLE_SECONDS
+from weft.xds.limits import MESH, TCP_IDLE_SECONDS
 from weft.xds.messages import duration, packed, share
 from weft.xds.policies.connections import TcpTimes
 from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
@@ -41,6 +41,8 @@ _HOST_ATTEMPTS = 20
 _SHORTEST_BACKOFF = 0.001
 """Seconds; Envoy refuses less."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_OTHER_HOST = "other-host"
+"""A name of our own: the type decides, and this stands in every route of every change."""
 _CONNECT_FAILURE = "connect-failure"
 _STATUS_CODES = "retriable-status-codes"
 _REDIRECT_CODES = {
@@ -99,7 +101,9 @@ def forward_action(
 
 def connect_action(cluster: str, times: TcpTimes) -> RouteAction:
     """End the CONNECT here and carry what is inside to `cluster` as plain TCP."""
-    action = RouteAction(cluster=cluster, timeout=duration(0), idle_timeout=duration(times.idle))
+    action = RouteAction(cluster=cluster, timeout=duration(0))
+    if times.idle != MESH.stream_idle:
+        action.idle_timeout.CopyFrom(duration(times.idle))
     if times.longest is not None:
         action.max_stream_duration.max_stream_duration.CopyFrom(duration(times.longest))
     upgrade = action.upgrade_configs.add(upgrade_type="CONNECT")
@@ -203,9 +207,7 @@ def _retry_policy(retry: Retry) -> RetryPolicy:
         policy.retry_back_off.base_interval.CopyFrom(duration(max(retry.backoff, _SHORTEST_BACKOFF)))
     if retry.other_host:
         policy.retry_host_predicate.append(
-            RetryPolicy.RetryHostPredicate(
-                name="envoy.retry_host_predicates.previous_hosts", typed_config=packed(PreviousHostsPredicate())
-            )
+            RetryPolicy.RetryHostPredicate(name=_OTHER_HOST, typed_config=packed(PreviousHostsPredicate()))
         )
         policy.host_selection_retry_max_attempts = _HOST_ATTEMPTS
     return policy

@@ -18,7 +18,8 @@ class OutboundView:
     """What the sidecars of one namespace (and source class, and scope) may call. Shared by all of them.
 
     `name` is the route configuration's name. Virtual hosts carry HTTP, WEBSOCKET, HTTP2 and AUTO ports;
-    `tunnels` are the TCP ports, reached by CONNECT: (domains without port, port, backend name).
+    `tunnels` are the TCP ports, reached by CONNECT: (domains without port, port, backend name). `on_demand` says that
+    the proxy may be told less than all backends, and asks for others when they are used.
     """
 
     name: str
@@ -28,6 +29,7 @@ class OutboundView:
     endpoints: tuple[EndpointSet, ...]
     allow_any: bool
     trust_domain: str
+    on_demand: bool = False
 
 
 @dataclass(frozen=True, slots=True)

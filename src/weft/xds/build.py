@@ -49,7 +49,7 @@ def _outbound_layer(memo: Memo, view: OutboundView) -> ResourceSet:
         *_backends(memo, view.backends, view.endpoints, view.trust_domain),
         memo(encode_http_tunnel),
         memo(encode_outbound_routes, memo, view.name, view.virtual_hosts, view.tunnels, times, view.allow_any),
-        memo(encode_tunnel_listener, view.name, view.allow_any),
+        memo(encode_tunnel_listener, view.name, view.allow_any, view.on_demand),
     ]
     if view.allow_any:
         resources.append(memo(encode_forward_proxy))
@@ -66,12 +66,14 @@ def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
         if port.protocol is not Protocol.TCP:
             resources.append(memo(encode_inbound_routes, port))
     if view.proxy_listen is not None:
-        resources.append(memo(encode_proxy_listener, view.proxy_listen, outbound.name, outbound.allow_any))
+        where = view.proxy_listen
+        listener = memo(encode_proxy_listener, where, outbound.name, outbound.allow_any, outbound.on_demand)
+        resources.append(listener)
     if view.upstreams:
         hosts, backends = memo(_index, memo, outbound)
         for upstream in view.upstreams:
             host = hosts.get((upstream.host, upstream.port))
-            resources.extend(_upstream(memo, upstream, host, backends.get(upstream.backend), outbound.trust_domain))
+            resources.extend(_upstream(memo, upstream, host, backends.get(upstream.backend), outbound))
     return memo.over(_resource_set, resources)
 
 
@@ -93,13 +95,13 @@ def _times(memo: Memo, backend: Backend | None) -> TcpTimes:
 
 
 def _upstream(
-    memo: Memo, upstream: UpstreamPort, host: VirtualHost | None, backend: Backend | None, trust_domain: str
+    memo: Memo, upstream: UpstreamPort, host: VirtualHost | None, backend: Backend | None, outbound: OutboundView
 ) -> Iterable[Resource]:
-    yield memo(encode_upstream, upstream, _times(memo, backend))
+    yield memo(encode_upstream, upstream, _times(memo, backend), outbound.on_demand)
     if upstream.protocol is not Protocol.TCP and host is not None:
         yield memo(encode_upstream_routes, memo, host, upstream.host)
     if upstream.protocol is Protocol.AUTO and backend is not None:
-        yield memo(encode_backend, backend, trust_domain, True)
+        yield memo(encode_backend, backend, outbound.trust_domain, True)
 
 
 def _gateway_layer(memo: Memo, view: GatewayView) -> ResourceSet:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ResponseFlagFilter
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
-from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
@@ -38,6 +38,9 @@ _STRANGERS_HEADERS = ("forwarded", "x-forwarded-host", "x-forwarded-port", "x-or
 """Request headers with which a client at the edge could make an application believe in another host, path or proxy."""
 
 
+_NOT_TOLD = "weft: the control plane has not told this proxy where the service is; it is away, or the service is gone\n"
+
+
 def inbound_manager(route_name: str, *, upgrades: bool) -> Filter:
     """Before the application. The caller's identity is passed on in x-forwarded-client-cert, whatever it sent there."""
     manager = _manager("inbound", MESH, route_name, http_filters(Place.INBOUND), upgrades=upgrades)
@@ -56,6 +59,8 @@ def outbound_manager(route_name: str, *, allow_any: bool = False, on_demand: boo
     wanted = [forward_proxy.NAME] * allow_any + [on_demand_filter.NAME] * on_demand
     manager = _manager("outbound", MESH, route_name, http_filters(Place.OUTBOUND, *wanted), upgrades=True)
     manager.upgrade_configs.add(upgrade_type="CONNECT")
+    if on_demand:
+        manager.local_reply_config.mappers.append(_named_as_not_told())
     return _filter(manager)
 
 
@@ -103,6 +108,12 @@ def _marked_as_not_delivered() -> ResponseMapper:
     mark = HeaderValueOption(header=HeaderValue(key=NOT_DELIVERED, value="1"))
     flags = AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=["UF"]))
     return ResponseMapper(filter=flags, headers_to_add=[mark])
+
+
+def _named_as_not_told() -> ResponseMapper:
+    """NC: the control plane does not have the cluster, or did not answer in time. Without this the 503 is empty."""
+    flags = AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=["NC"]))
+    return ResponseMapper(filter=flags, body=DataSource(inline_string=_NOT_TOLD))
 
 
 def _without_internal_headers() -> TypedExtensionConfig:

@@ -18,9 +18,10 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.model.workload import SocketAddress
-from weft.xds.limits import LISTENER_FILTER_SECONDS, TLS_HANDSHAKE_SECONDS
+from weft.xds.limits import LISTENER_FILTER_SECONDS, ON_DEMAND_SECONDS, TLS_HANDSHAKE_SECONDS
 from weft.xds.messages import duration, packed, tcp_address
 from weft.xds.policies.connections import TcpTimes
+from weft.xds.policies.tls import ads_source
 
 
 def tcp_listener(name: str, where: SocketAddress, buffer: int, chains: Iterable[FilterChain]) -> Listener:
@@ -49,11 +50,14 @@ def filter_chain(
     return chain
 
 
-def tcp_proxy(stat_prefix: str, cluster: str, times: TcpTimes) -> Filter:
-    """Bytes to and from `cluster`."""
+def tcp_proxy(stat_prefix: str, cluster: str, times: TcpTimes, *, on_demand: bool = False) -> Filter:
+    """Bytes to and from `cluster`, which is asked for `on_demand` if it was not sent."""
     proxy = TcpProxy(stat_prefix=stat_prefix, cluster=cluster, idle_timeout=duration(times.idle))
     if times.longest is not None:
         proxy.max_downstream_connection_duration.CopyFrom(duration(times.longest))
+    if on_demand:
+        proxy.on_demand.odcds_config.CopyFrom(ads_source())
+        proxy.on_demand.timeout.CopyFrom(duration(ON_DEMAND_SECONDS))
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
 
 

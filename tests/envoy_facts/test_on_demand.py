@@ -1,0 +1,159 @@
+"""Facts of Envoy: a cluster that a proxy was not told about is asked for when it is used, and never waited for long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from support.ads import HandMadeAds, ads_bootstrap, serving_ads
+from support.certificates import TestAuthority, write_workload_directory
+from support.envoy import free_port, running_envoy
+from support.loopback import Connection, Response, echo_server, greeting_server
+from support.proxy import calling_itself
+from support.views import BACKEND, HOST, NAMES, backend, endpoint, identity, outbound, prefix, rule, virtual_host
+from weft.mesh.memo import Memo
+from weft.mesh.routes.rules import Forward, Mirror, WeightedBackend
+from weft.mesh.services.service import EndpointSet, Protocol, backend_name
+from weft.mesh.views import OutboundView, Tunnel, UpstreamPort
+from weft.model.workload import SocketAddress
+from weft.xds.build import build_xds
+from weft.xds.limits import ON_DEMAND_SECONDS
+from weft.xds.snapshot import CLUSTER
+
+GONE = backend_name("gone.default.svc.cluster.local", 80)
+COPY = backend_name("copy.default.svc.cluster.local", 80)
+RULES = (
+    rule(Forward((WeightedBackend(GONE),)), prefix("/gone")),
+    rule(Forward((WeightedBackend(BACKEND),), mirrors=(Mirror(COPY),)), prefix("/mirrored")),
+    rule(),
+)
+
+
+@dataclass
+class Asking:
+    """A sidecar that was told no backend. `upstream` is its loopback port to the service. Closing `serving` takes its
+    control plane away."""
+
+    ads: HandMadeAds
+    serving: contextlib.AsyncExitStack
+    proxy: int
+    upstream: int
+
+    def asked(self) -> list[str]:
+        """The clusters it has asked for by name."""
+        return [name for kind, name in self.ads.asked if kind == CLUSTER]
+
+    async def get(self, path: str) -> Response:
+        """One request on a connection of its own."""
+        async with Connection(self.proxy) as client:
+            return await client.request(f"http://reviews:9080{path}", "reviews:9080")
+
+
+@contextlib.asynccontextmanager
+async def asking(view: OutboundView, application: int, directory: Path) -> AsyncIterator[Asking]:
+    """`view` on demand, in a sidecar whose reviews service is its own `application`."""
+    authority, upstream = TestAuthority(), free_port()
+    write_workload_directory(directory, authority.issue(uri=str(identity("reviews"))), authority.bundle)
+    protocol = view.backends[0].protocol
+    port = UpstreamPort(SocketAddress("127.0.0.1", upstream), HOST, 9080, protocol, BACKEND)
+    ours = replace(
+        calling_itself(application, view=replace(view, on_demand=True), protocol=protocol), upstreams=(port,)
+    )
+    assert ours.proxy_listen is not None
+    ads = HandMadeAds(untold={(CLUSTER, BACKEND), (CLUSTER, COPY)})
+    ads.tell(build_xds(ours, 1, Memo()))
+    async with contextlib.AsyncExitStack() as serving:
+        await serving.enter_async_context(serving_ads(ads))
+        async with running_envoy(ads_bootstrap(ads), directory):
+            yield Asking(ads, serving, ours.proxy_listen.port, upstream)
+            assert not ads.refused
+
+
+def http() -> OutboundView:
+    """The reviews service with rules, and a backend for copies."""
+    return outbound(
+        virtual_hosts=(virtual_host(RULES),),
+        backends=(backend(), backend(COPY)),
+        endpoints=(EndpointSet(COPY, (endpoint(free_port()),)),),
+    )
+
+
+def tcp() -> OutboundView:
+    """The reviews service as a TCP port."""
+    return outbound(
+        virtual_hosts=(), tunnels=(Tunnel(NAMES, 9080, BACKEND),), backends=(backend(protocol=Protocol.TCP),)
+    )
+
+
+async def test_the_first_requests_wait_for_the_cluster_and_ask_once(tmp_path: Path) -> None:
+    async with echo_server("reviews") as application, asking(http(), application.port, tmp_path) as ours:
+        assert ours.asked() == []
+        first = await asyncio.gather(*(ours.get("/") for _ in range(5)))
+        assert [answer.status for answer in first] == [200] * 5
+        assert (await ours.get("/")).status == 200
+        assert ours.asked() == [BACKEND]
+
+
+async def test_a_connect_into_the_routes_asks_too(tmp_path: Path) -> None:
+    async with (
+        echo_server("reviews") as application,
+        asking(http(), application.port, tmp_path) as ours,
+        Connection(ours.proxy) as client,
+    ):
+        assert (await client.request("reviews:9080", "reviews:9080", method="CONNECT")).status == 200
+        assert (await client.request("/", "reviews:9080")).status == 200
+        assert ours.asked() == [BACKEND]
+
+
+async def test_a_cluster_that_nobody_has_is_answered_at_once(tmp_path: Path) -> None:
+    async with echo_server("reviews") as application, asking(http(), application.port, tmp_path) as ours:
+        started = time.monotonic()
+        answer = await ours.get("/gone")
+        assert (answer.status, b"control plane" in answer.body) == (503, True)
+        assert time.monotonic() - started < ON_DEMAND_SECONDS / 2
+        assert ours.asked() == [GONE]
+
+
+async def test_without_the_control_plane_a_request_waits_a_while_and_known_clusters_go_on(tmp_path: Path) -> None:
+    async with echo_server("reviews") as application, asking(http(), application.port, tmp_path) as ours:
+        assert (await ours.get("/")).status == 200
+        await ours.serving.aclose()
+        assert (await ours.get("/")).status == 200
+        started = time.monotonic()
+        answer = await ours.get("/gone")
+        waited = time.monotonic() - started
+        assert (answer.status, b"control plane" in answer.body) == (503, True)
+        assert ON_DEMAND_SECONDS - 0.1 < waited < ON_DEMAND_SECONDS + 2
+
+
+async def test_a_cluster_that_came_too_late_is_used_when_it_comes(tmp_path: Path) -> None:
+    async with echo_server("reviews") as application, asking(http(), application.port, tmp_path) as ours:
+        await ours.serving.aclose()
+        assert (await ours.get("/")).status == 503
+        await ours.serving.enter_async_context(serving_ads(ours.ads))
+        async with asyncio.timeout(10):
+            while (await ours.get("/")).status != 200:
+                pass
+
+
+async def test_mirrors_are_not_asked_for(tmp_path: Path) -> None:
+    async with echo_server("reviews") as application, asking(http(), application.port, tmp_path) as ours:
+        for _ in range(3):
+            assert (await ours.get("/mirrored")).status == 200
+        assert ours.asked() == [BACKEND]
+
+
+async def test_tcp_asks_through_a_tunnel_and_through_a_loopback_port(tmp_path: Path) -> None:
+    for place in ("tunnel", "upstream"):
+        directory = tmp_path / place
+        directory.mkdir()
+        async with greeting_server(b"ready") as database, asking(tcp(), database, directory) as ours:
+            async with Connection(ours.proxy if place == "tunnel" else ours.upstream) as client:
+                if place == "tunnel":
+                    assert (await client.request("reviews:9080", "reviews:9080", method="CONNECT")).status == 200
+                assert await asyncio.wait_for(client.reader.readexactly(5), 10) == b"ready"
+            assert ours.asked() == [BACKEND]

@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from support.ads import HandMadeAds, ads_bootstrap, serving_ads
-from support.certificates import TestAuthority, write_workload_directory
+from support.certificates import Leaf, TestAuthority, write_workload_directory
+from support.discovery import ProxyAuthority, TableCompiler, layer
 from support.envoy import free_port, running_envoy
 from support.loopback import Connection, Response, echo_server, greeting_server
 from support.proxy import calling_itself
 from support.views import BACKEND, HOST, NAMES, backend, endpoint, identity, outbound, prefix, rule, virtual_host
+from weft.discovery.hub import Hub
+from weft.discovery.server import serve_xds
 from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Forward, Mirror, WeightedBackend
 from weft.mesh.services.service import EndpointSet, Protocol, backend_name
 from weft.mesh.views import OutboundView, Tunnel, UpstreamPort
-from weft.model.workload import SocketAddress
+from weft.model.workload import SocketAddress, Workload
+from weft.xds.bootstrap import BootstrapParameters, build_bootstrap
 from weft.xds.build import build_xds
 from weft.xds.limits import ON_DEMAND_SECONDS
-from weft.xds.snapshot import CLUSTER
+from weft.xds.snapshot import CLUSTER, TYPES, ResourceSet
 
+CONTROL_PLANE = "spiffe://cluster.local/ns/weft-system/sa/weft-control-plane"
 GONE = backend_name("gone.default.svc.cluster.local", 80)
 COPY = backend_name("copy.default.svc.cluster.local", 80)
 RULES = (
@@ -138,6 +143,45 @@ async def test_a_cluster_that_came_too_late_is_used_when_it_comes(tmp_path: Path
         async with asyncio.timeout(10):
             while (await ours.get("/")).status != 200:
                 pass
+
+
+async def test_the_control_plane_answers_at_once_for_what_it_does_not_have_and_pushes_it_when_it_has(
+    tmp_path: Path,
+) -> None:
+    """The same with weft's own server: it answers a name with a removal, and what appears later is sent."""
+    authority, proxy = ProxyAuthority(), "reviews.default"
+    pair = authority.issue(proxy, str(identity("reviews")))
+    write_workload_directory(tmp_path, Leaf(pair.chain.encode(), pair.key.encode()), pair.bundle.encode())
+    server = authority.issue("weft-control-plane", CONTROL_PLANE)
+    workloads = {proxy: Workload("reviews", "default", "reviews")}
+    hub: Hub[Mapping[str, tuple[ResourceSet, ...]]] = Hub(TableCompiler())
+    async with echo_server("reviews") as application:
+        view = calling_itself(application.port, view=replace(http(), on_demand=True))
+        assert view.proxy_listen is not None
+        own = build_xds(view, 1, Memo())
+        without = layer(
+            *(each for kind in TYPES for each in own.of_type(kind) if (kind, each.name) != (CLUSTER, BACKEND))
+        )
+        await hub.publish({proxy: (without,)}, workloads, 1)
+        async with serve_xds("127.0.0.1", 0, material=lambda: server, hub=hub, lookup=workloads.get) as port:
+            where = BootstrapParameters(proxy, f"127.0.0.1:{port}", CONTROL_PLANE, "admin.sock", "cluster.local")
+            async with running_envoy(build_bootstrap(where), tmp_path), Connection(view.proxy_listen.port) as client:
+                started = time.monotonic()
+                answer = await client.request("http://reviews:9080/", "reviews:9080")
+                assert (answer.status, b"control plane" in answer.body) == (503, True)
+                assert time.monotonic() - started < ON_DEMAND_SECONDS / 2
+                await hub.publish({proxy: own.layers}, workloads, 2)
+                assert (await hub.wait_revision(2, 10)).confirmed == (proxy,)
+                assert (await client.request("http://reviews:9080/", "reviews:9080")).status == 200
+
+
+async def test_hosts_of_no_document_are_not_asked_for(tmp_path: Path) -> None:
+    view = replace(http(), allow_any=True)
+    async with echo_server("reviews") as application, asking(view, application.port, tmp_path) as ours:
+        async with echo_server("elsewhere") as other, Connection(ours.proxy) as client:
+            where = f"127.0.0.1:{other.port}"
+            assert (await client.request(f"http://{where}/", where)).headers["x-app"] == "elsewhere"
+        assert ours.asked() == []
 
 
 async def test_mirrors_are_not_asked_for(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     selectors = tuple([each for each in wanted if selects(each, workload.labels)]) if wanted else ()
     callers = memo(_callers, memo, mesh, namespace, selectors)
     allow_any = settings.outbound_policy == OutboundPolicy.ALLOW_ANY
-    scope = memo(scope_of, catalog, workload) if workload.uses else None
+    scope = memo(scope_of, catalog, namespace, _named(workload)) if workload.uses else None
     seen, outbound = memo(_shared_views, memo, callers, catalog, scope, allow_any, settings.trust_domain)
     overlap = mesh.overlap.of(namespace) if mesh.overlap else None
     inbound = memo(_inbound, catalog, workload, mesh.peers.of(namespace), overlap)
@@ -97,10 +97,16 @@ def _inbound(
     return build_inbound(catalog.selecting(workload.namespace, workload.labels), workload, peers, overlap)
 
 
-def scope_of(catalog: Catalog, workload: Workload) -> tuple[str, ...]:
-    """The full names of the services that a workload says it uses, sorted."""
-    named = [*workload.uses, *(upstream.service for upstream in workload.upstreams)]
-    found = [catalog.find(name, workload.namespace) for name in named]
+def _named(workload: Workload) -> tuple[str, ...]:
+    """The services that a workload says it uses, as written."""
+    if not workload.upstreams:
+        return workload.uses
+    return (*workload.uses, *(upstream.service for upstream in workload.upstreams))
+
+
+def scope_of(catalog: Catalog, namespace: str, named: tuple[str, ...]) -> tuple[str, ...]:
+    """The full names of the services that workloads of a namespace `named`, sorted."""
+    found = [catalog.find(name, namespace) for name in named]
     return tuple(sorted({frontend.host for frontend in found if frontend is not None}))
 
 

@@ -40,7 +40,8 @@ class OutboundView:
     compared by identity.
 
     `name` is the route configuration's name. Virtual hosts carry HTTP, WEBSOCKET, HTTP2 and AUTO ports;
-    `tunnels` are the TCP ports, reached by CONNECT. `on_demand`: clusters are asked for when a request needs them.
+    `tunnels` are the TCP ports, reached by CONNECT. `on_demand`: the proxy may be told about fewer backends than its
+    rules name, and asks for others when they are used.
     """
 
     name: str

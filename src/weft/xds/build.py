@@ -20,7 +20,7 @@ from weft.xds.services.cluster import (
     encode_http_tunnel,
 )
 from weft.xds.services.endpoints import encode_endpoints
-from weft.xds.sidecars.inbound import encode_inbound
+from weft.xds.sidecars.inbound import encode_inbound, encode_inbound_routes
 from weft.xds.sidecars.outbound import encode_outbound_routes, encode_proxy_listener, encode_tunnel_listener
 from weft.xds.sidecars.upstreams import encode_upstream, encode_upstream_routes
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, Resource, ResourceSet, XdsSnapshot
@@ -99,7 +99,7 @@ def _outbound_layer(memo: Memo, view: OutboundView, times: tuple[TcpTimes, ...])
     resources = [
         memo(encode_http_tunnel),
         memo(encode_outbound_routes, memo, view.name, view.virtual_hosts, view.tunnels, times, view.allow_any),
-        memo(encode_tunnel_listener, view.name, view.allow_any),
+        memo(encode_tunnel_listener, view.name, view.allow_any, view.on_demand),
     ]
     if view.allow_any:
         resources.append(memo(encode_forward_proxy))
@@ -122,10 +122,13 @@ def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
     for port in view.inbound:
         resources.append(memo(encode_application, port))
         resources.append(memo(encode_inbound, port, view.trust_domain))
+        if port.protocol is not Protocol.TCP:
+            resources.append(memo(encode_inbound_routes, port))
     if view.proxy_listen is not None:
-        resources.append(memo(encode_proxy_listener, view.proxy_listen, outbound.name, outbound.allow_any))
+        where = view.proxy_listen
+        resources.append(memo(encode_proxy_listener, where, outbound.name, outbound.allow_any, outbound.on_demand))
     for upstream in view.upstreams:
-        resources.extend(_upstream(memo, upstream, view.trust_domain))
+        resources.extend(_upstream(memo, upstream, view.trust_domain, outbound.on_demand))
     return memo.over(_resource_set, resources)
 
 
@@ -133,8 +136,8 @@ def _times(memo: Memo, backend: Backend | None) -> TcpTimes:
     return DEFAULT_TIMES if backend is None else memo(tcp_times, backend.policy.limits)
 
 
-def _upstream(memo: Memo, upstream: UpstreamPort, trust_domain: str) -> Iterable[Resource]:
-    yield memo(encode_upstream, upstream, _times(memo, upstream.backend))
+def _upstream(memo: Memo, upstream: UpstreamPort, trust_domain: str, on_demand: bool) -> Iterable[Resource]:
+    yield memo(encode_upstream, upstream, _times(memo, upstream.backend), on_demand)
     if upstream.virtual_host is not None:
         yield memo(encode_upstream_routes, memo, upstream.virtual_host, upstream.host)
     if upstream.protocol is Protocol.AUTO:

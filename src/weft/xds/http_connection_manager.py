@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ResponseFlagFilter
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
-from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.listener.v3.listener_components_pb2 import Filter
-from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
     HttpFilter,
@@ -22,7 +21,9 @@ from envoy.extensions.http.early_header_mutation.header_mutation.v3 import heade
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from weft.xds.filters.chain import gateway_filters, inbound_filters, outbound_filters
+from weft.xds.filters import forward_proxy
+from weft.xds.filters import on_demand as on_demand_filter
+from weft.xds.filters.chain import Place, http_filters
 from weft.xds.limits import EDGE, MAX_HEADERS_KIB, MESH, DownstreamLimits
 from weft.xds.messages import duration, packed
 from weft.xds.policies.tls import ads_source
@@ -37,31 +38,35 @@ _STRANGERS_HEADERS = ("forwarded", "x-forwarded-host", "x-forwarded-port", "x-or
 """Request headers with which a client at the edge could make an application believe in another host, path or proxy."""
 
 
-def inbound_manager(routes: RouteConfiguration, *, upgrades: bool) -> Filter:
+_NOT_TOLD = "weft: the control plane has not told this proxy where the service is; it is away, or the service is gone\n"
+
+
+def inbound_manager(route_name: str, *, upgrades: bool) -> Filter:
     """Before the application. The caller's identity is passed on in x-forwarded-client-cert, whatever it sent there."""
-    manager = _manager("inbound", MESH, inbound_filters(), upgrades=upgrades)
-    manager.route_config.CopyFrom(routes)
+    manager = _manager("inbound", MESH, route_name, http_filters(Place.INBOUND), upgrades=upgrades)
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
     manager.local_reply_config.mappers.append(_marked_as_not_delivered())
     return _filter(manager)
 
 
-def outbound_manager(route_name: str, *, allow_any: bool) -> Filter:
-    """On the application's way out: routes by host over the stream's route configuration.
+def outbound_manager(route_name: str, *, allow_any: bool = False, on_demand: bool = False) -> Filter:
+    """On the application's way out: routes by host. `allow_any` lets hosts be resolved that no document names,
+    `on_demand` lets clusters be asked for that were not sent.
 
     CONNECT is let through to the routes here, since one that refuses it with a status must see it too.
     """
-    manager = _manager("outbound", MESH, outbound_filters(allow_any=allow_any), upgrades=True)
-    manager.rds.CopyFrom(Rds(config_source=ads_source(), route_config_name=route_name))
+    wanted = [forward_proxy.NAME] * allow_any + [on_demand_filter.NAME] * on_demand
+    manager = _manager("outbound", MESH, route_name, http_filters(Place.OUTBOUND, *wanted), upgrades=True)
     manager.upgrade_configs.add(upgrade_type="CONNECT")
+    if on_demand:
+        manager.local_reply_config.mappers.append(_named_as_not_told())
     return _filter(manager)
 
 
 def gateway_manager(route_name: str) -> Filter:
     """At the edge: clients are strangers, their addresses are believed only as far as the connection shows."""
-    manager = _manager("gateway", EDGE, gateway_filters(), upgrades=False)
-    manager.rds.CopyFrom(Rds(config_source=ads_source(), route_config_name=route_name))
+    manager = _manager("gateway", EDGE, route_name, http_filters(Place.GATEWAY), upgrades=False)
     manager.use_remote_address.value = True
     manager.skip_xff_append = False
     manager.generate_request_id.value = True
@@ -70,9 +75,11 @@ def gateway_manager(route_name: str) -> Filter:
 
 
 def _manager(
-    place: str, limits: DownstreamLimits, filters: list[HttpFilter], *, upgrades: bool
+    place: str, limits: DownstreamLimits, route_name: str, filters: list[HttpFilter], *, upgrades: bool
 ) -> HttpConnectionManager:
+    """Routes come over the stream: a change of rules never changes a listener."""
     return HttpConnectionManager(
+        rds=Rds(config_source=ads_source(), route_config_name=route_name),
         stat_prefix=place,
         codec_type=HttpConnectionManager.AUTO,
         http_filters=filters,
@@ -101,6 +108,12 @@ def _marked_as_not_delivered() -> ResponseMapper:
     mark = HeaderValueOption(header=HeaderValue(key=NOT_DELIVERED, value="1"))
     flags = AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=["UF"]))
     return ResponseMapper(filter=flags, headers_to_add=[mark])
+
+
+def _named_as_not_told() -> ResponseMapper:
+    """NC: the control plane does not have the cluster, or did not answer in time. Without this the 503 is empty."""
+    flags = AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=["NC"]))
+    return ResponseMapper(filter=flags, body=DataSource(inline_string=_NOT_TOLD))
 
 
 def _without_internal_headers() -> TypedExtensionConfig:

@@ -20,6 +20,8 @@ LISTENER_FILTER_SECONDS = 5.0
 TCP_IDLE_SECONDS = 3600.0
 """After an hour without a byte a TCP connection is closed, also one tunnelled through HTTP."""
 CONNECT_SECONDS = 5.0
+ON_DEMAND_SECONDS = 3.0
+"""How long a request to a service that the proxy does not know yet waits for the control plane; then 503."""
 HTTP1_IDLE_SECONDS = 1.5
 """How long a connection to a server that is no proxy of ours is kept for the next request. Servers close idle
 connections on their side (gunicorn after 2 s, node and uvicorn after 5 s); a request that meets the closing fails."""

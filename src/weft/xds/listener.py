@@ -19,9 +19,10 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.mesh.routes.rules import WeightedTarget
 from weft.model.workload import SocketAddress
-from weft.xds.limits import LISTENER_FILTER_SECONDS, TLS_HANDSHAKE_SECONDS
+from weft.xds.limits import LISTENER_FILTER_SECONDS, ON_DEMAND_SECONDS, TLS_HANDSHAKE_SECONDS
 from weft.xds.messages import duration, packed, tcp_address
 from weft.xds.policies.connections import TcpTimes
+from weft.xds.policies.tls import ads_source
 from weft.xds.services.names import cluster_name
 
 
@@ -51,8 +52,11 @@ def filter_chain(
     return chain
 
 
-def tcp_proxy(stat_prefix: str, to: str | tuple[WeightedTarget, ...], times: TcpTimes) -> Filter:
-    """Bytes to and from a cluster, or divided over backends by weight."""
+def tcp_proxy(
+    stat_prefix: str, to: str | tuple[WeightedTarget, ...], times: TcpTimes, *, on_demand: bool = False
+) -> Filter:
+    """Bytes to and from a cluster, or divided over backends by weight; these are asked for `on_demand` if they were not
+    sent."""
     proxy = TcpProxy(stat_prefix=stat_prefix, idle_timeout=duration(times.idle))
     if isinstance(to, str):
         proxy.cluster = to
@@ -63,6 +67,9 @@ def tcp_proxy(stat_prefix: str, to: str | tuple[WeightedTarget, ...], times: Tcp
             proxy.weighted_clusters.clusters.add(name=cluster_name(target.backend), weight=target.weight)
     if times.longest is not None:
         proxy.max_downstream_connection_duration.CopyFrom(duration(times.longest))
+    if on_demand:
+        proxy.on_demand.odcds_config.CopyFrom(ads_source())
+        proxy.on_demand.timeout.CopyFrom(duration(ON_DEMAND_SECONDS))
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=packed(proxy))
 
 

@@ -16,18 +16,44 @@ def workload_problems(
     memo: Memo, workloads: tuple[Workload, ...], catalog: Catalog, gateways: Collection[str]
 ) -> tuple[Problem, ...]:
     """What is wrong with upstreams, uses and gateways. `gateways` are the names of those in force."""
-    found = memo.rows(_declared, (workloads,), catalog)
-    bound = memo.rows(_gateway_problem, (workloads,), tuple(sorted(gateways)))
-    return tuple([problem for problems in (*found, *bound) if problems for problem in problems])
+    users = memo.groups(_uses, _name, workloads)
+    unknown = memo.rows(_unknown_uses, (tuple(users),), catalog)
+    bad = [
+        _use_problem(workload, name)
+        for names, group in zip(unknown, users.values(), strict=True)
+        for name in names
+        for workload in group
+    ]
+    declaring = memo.groups(_declares, _name, workloads).get(True, ())
+    found = memo.rows(_upstream_problems, (declaring,), catalog)
+    bound = memo.rows(_gateway_problem, (declaring,), tuple(sorted(gateways)))
+    return (*bad, *(problem for problems in (*found, *bound) for problem in problems))
 
 
-def _declared(_memo: Memo, workload: Workload, catalog: Catalog) -> tuple[Problem, ...]:
-    if not workload.upstreams and not workload.uses:
-        return ()
-    return (*_upstream_problems(workload, catalog), *_use_problems(workload, catalog))
+def _name(workload: Workload) -> tuple[str, str]:
+    return (workload.namespace, workload.name)
 
 
-def _upstream_problems(workload: Workload, catalog: Catalog) -> Iterable[Problem]:
+def _uses(workload: Workload) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What workloads of one namespace that use the same share."""
+    return ((workload.namespace, workload.uses),) if workload.uses else ()
+
+
+def _declares(workload: Workload) -> tuple[bool, ...]:
+    """Whether it has upstreams or serves a Gateway."""
+    return (True,) if workload.upstreams or workload.gateway is not None else ()
+
+
+def _unknown_uses(_memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Catalog) -> tuple[str, ...]:
+    namespace, uses = users
+    return tuple(name for name in uses if catalog.find(name, namespace) is None)
+
+
+def _upstream_problems(_memo: Memo, workload: Workload, catalog: Catalog) -> tuple[Problem, ...]:
+    return tuple(_bad_upstreams(workload, catalog))
+
+
+def _bad_upstreams(workload: Workload, catalog: Catalog) -> Iterable[Problem]:
     for upstream in workload.upstreams:
         frontend = catalog.find(upstream.service, workload.namespace)
         if frontend is None:
@@ -39,10 +65,8 @@ def _upstream_problems(workload: Workload, catalog: Catalog) -> Iterable[Problem
             yield _of_workload(workload, "unknown-upstream", message, expected)
 
 
-def _use_problems(workload: Workload, catalog: Catalog) -> Iterable[Problem]:
-    for name in workload.uses:
-        if catalog.find(name, workload.namespace) is None:
-            yield _of_workload(workload, "unknown-use", f"it uses '{name}', which is no service", "a Service's name")
+def _use_problem(workload: Workload, name: str) -> Problem:
+    return _of_workload(workload, "unknown-use", f"it uses '{name}', which is no service", "a Service's name")
 
 
 def _gateway_problem(_memo: Memo, workload: Workload, gateways: tuple[str, ...]) -> tuple[Problem, ...]:

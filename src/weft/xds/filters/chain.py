@@ -1,4 +1,4 @@
-"""The order of HTTP filters, and each filter's per-route configuration.
+"""The order of HTTP filters, the places where each stands, and each filter's per-route configuration.
 
 A filter that only some routes need stands in the chain disabled, and the routes enable it: a change of routes then
 never changes a listener, and connections that are already open follow the new rules at once.
@@ -6,6 +6,7 @@ never changes a listener, and connections that are already open follow the new r
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,55 +16,68 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from weft.mesh.routes.rules import Rule
-from weft.xds.filters import cors, fault, forward_proxy, router
+from weft.mesh.views import InboundPort
+from weft.xds.filters import cors, fault, forward_proxy, on_demand, router
 from weft.xds.messages import packed
+
+
+class Place(enum.Enum):
+    """Where a chain of filters stands."""
+
+    OUTBOUND = "on an application's way out"
+    INBOUND = "before an application"
+    GATEWAY = "at the edge"
+
+
+CALLING = (Place.OUTBOUND, Place.GATEWAY)
+EVERYWHERE = tuple(Place)
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One HTTP filter. `route` gives a rule's configuration, or None if the rule does not use the filter."""
+    """One HTTP filter. `rule` gives the configuration of a rule's routes (places of callers), `port` that of the route
+    to an application's port (inbound), or None if the filter is not used there. An `optional` one stands only in chains
+    that ask for it by name; an `enabled` one needs no route that enables it."""
 
     name: str
+    places: tuple[Place, ...]
     listener: Callable[[], Message]
-    route: Callable[[Rule], Message | None] | None = None
+    rule: Callable[[Rule], Message | None] | None = None
+    port: Callable[[InboundPort], Message | None] | None = None
+    optional: bool = False
+    enabled: bool = False
 
 
-ROUTED = (
+FILTERS = (
     # Preflight requests carry no credentials and are not the application's business: answered before anything else.
-    Filter(cors.NAME, cors.listener_config, cors.route_config),
+    Filter(cors.NAME, CALLING, cors.listener_config, rule=cors.route_config),
     # Faults stand for what the callee does, so they come after everything that is the caller's side.
-    Filter(fault.NAME, fault.listener_config, fault.route_config),
+    Filter(fault.NAME, CALLING, fault.listener_config, rule=fault.route_config),
+    # Looks up the host, which may take long: after all that may answer without it.
+    Filter(forward_proxy.NAME, (Place.OUTBOUND,), forward_proxy.listener_config, optional=True),
+    # Waits until the control plane has sent the cluster: last before the router, which needs it.
+    Filter(on_demand.NAME, (Place.OUTBOUND,), on_demand.listener_config, optional=True, enabled=True),
+    Filter(router.NAME, EVERYWHERE, router.listener_config, enabled=True),
 )
-FORWARDING = (
-    # Looks up the host, which may take long: last before the router.
-    Filter(forward_proxy.NAME, forward_proxy.listener_config),
-)
-_ROUTER = Filter(router.NAME, router.listener_config)
 
 
-def outbound_filters(*, allow_any: bool) -> list[HttpFilter]:
-    """The chain of a sidecar's outbound side; `allow_any` adds what unknown hosts need."""
-    return _chain(ROUTED + (FORWARDING if allow_any else ()))
+def http_filters(place: Place, *wanted: str) -> list[HttpFilter]:
+    """The chain of a place, with those of its optional filters that are `wanted`."""
+    return [
+        HttpFilter(name=each.name, typed_config=packed(each.listener()), disabled=not each.enabled)
+        for each in FILTERS
+        if place in each.places and (not each.optional or each.name in wanted)
+    ]
 
 
-def gateway_filters() -> list[HttpFilter]:
-    """The chain of a gateway."""
-    return _chain(ROUTED)
+def rule_filters(place: Place, rule: Rule) -> dict[str, AnyMessage]:
+    """The filters that the routes of a rule enable, with their configuration."""
+    return _enabled({each.name: each.rule(rule) for each in FILTERS if each.rule and place in each.places})
 
 
-def inbound_filters() -> list[HttpFilter]:
-    """The chain before the application: faults and CORS are done by callers' proxies."""
-    return _chain(())
-
-
-def route_filters(rule: Rule) -> dict[str, AnyMessage]:
-    """The filters that a rule enables, with their configuration."""
-    enabled = {}
-    for each in ROUTED:
-        config = each.route(rule) if each.route is not None else None
-        if config is not None:
-            enabled[each.name] = packed(config)
-    return enabled
+def port_filters(port: InboundPort) -> dict[str, AnyMessage]:
+    """The filters that the route to an application's port enables, with their configuration."""
+    return _enabled({each.name: each.port(port) for each in FILTERS if each.port and Place.INBOUND in each.places})
 
 
 def enable_forward_proxy() -> dict[str, AnyMessage]:
@@ -71,7 +85,5 @@ def enable_forward_proxy() -> dict[str, AnyMessage]:
     return {forward_proxy.NAME: packed(FilterConfig(config=AnyMessage()))}
 
 
-def _chain(filters: tuple[Filter, ...]) -> list[HttpFilter]:
-    chain = [HttpFilter(name=each.name, typed_config=packed(each.listener()), disabled=True) for each in filters]
-    chain.append(HttpFilter(name=_ROUTER.name, typed_config=packed(_ROUTER.listener())))
-    return chain
+def _enabled(configs: dict[str, Message | None]) -> dict[str, AnyMessage]:
+    return {name: packed(config) for name, config in configs.items() if config is not None}

@@ -9,6 +9,7 @@ from envoy.config.route.v3.route_components_pb2 import Route, RouteMatch, Virtua
 from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Respond
 from weft.mesh.views import Certificate, GatewayPort, GatewayServer
+from weft.xds.filters.chain import Place
 from weft.xds.http_connection_manager import gateway_manager
 from weft.xds.limits import EDGE
 from weft.xds.listener import filter_chain, tcp_listener, tls_inspector
@@ -50,7 +51,16 @@ def encode_gateway_routes(memo: Memo, port: GatewayPort, server: GatewayServer) 
         domains = ledger.claim(host.domains)
         if domains:
             parts.append(
-                memo(virtual_host, host, host.name, domains, "", _has_wildcard(domains), port.protocol.lower())
+                memo(
+                    virtual_host,
+                    host,
+                    host.name,
+                    domains,
+                    "",
+                    _has_wildcard(domains),
+                    port.protocol.lower(),
+                    Place.GATEWAY,
+                )
             )
     others = ledger.claim(server.misdirected)
     if others:

@@ -27,7 +27,8 @@ from weft.mesh.routes.rules import (
     WeightedBackend,
     WeightedTarget,
 )
-from weft.xds.limits import TCP_IDLE_SECONDS
+from weft.mesh.services.service import BackendKey
+from weft.xds.limits import MESH, TCP_IDLE_SECONDS
 from weft.xds.messages import duration, packed, share
 from weft.xds.policies.connections import TcpTimes
 from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
@@ -38,14 +39,12 @@ SAFE_RETRY = Retry(
     attempts=2, conditions=("connect-failure", "refused-stream", "reset-before-request"), other_host=True
 )
 """Only where the request cannot have been processed, and on another endpoint if there is one."""
-_MISSING = {404: RouteAction.NOT_FOUND, 500: RouteAction.INTERNAL_SERVER_ERROR}
-"""What answers where the cluster does not exist; otherwise 503."""
-NO_CLUSTER = "no-backend"
-"""Stands for a destination that does not exist. No cluster is called so."""
 _HOST_ATTEMPTS = 20
 _SHORTEST_BACKOFF = 0.001
 """Seconds; Envoy refuses less."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_OTHER_HOST = "other-host"
+"""A name of our own: the type decides, and this stands in every route of every change."""
 _CONNECT_FAILURE = "connect-failure"
 _STATUS_CODES = "retriable-status-codes"
 _REDIRECT_CODES = {
@@ -81,8 +80,6 @@ def forward_action(
         action.weighted_clusters.clusters.extend(_weighted(backend, shared, host) for backend in backends)
         if forward.host_rewrite and not own_hosts:
             action.host_rewrite_literal = forward.host_rewrite
-    if any(backend.backend is None for backend in backends):
-        action.cluster_not_found_response_code = _MISSING.get(forward.missing_status, RouteAction.SERVICE_UNAVAILABLE)
     rewrite = backends[0].path_rewrite or forward.path_rewrite
     if rewrite is not None:
         envoy = envoy_rewrite(rewrite, path)
@@ -102,7 +99,9 @@ def forward_action(
 
 def connect_action(to: str | tuple[WeightedTarget, ...], times: TcpTimes) -> RouteAction:
     """End the CONNECT here and carry what is inside as plain TCP to a cluster, or to backends by weight."""
-    action = RouteAction(timeout=duration(0), idle_timeout=duration(times.idle))
+    action = RouteAction(timeout=duration(0))
+    if times.idle != MESH.stream_idle:
+        action.idle_timeout.CopyFrom(duration(times.idle))
     if isinstance(to, str):
         action.cluster = to
     elif len(to) == 1:
@@ -166,15 +165,17 @@ def _only_host(domains: tuple[str, ...]) -> str:
 
 def _set_single(action: RouteAction, backend: WeightedBackend, forward: Forward) -> None:
     """One destination. Its own header changes are on the route (see routes.py)."""
-    action.cluster = _cluster_of(backend)
+    action.cluster = cluster_name(_existing(backend))
     host = _own_host(backend) or forward.host_rewrite
     if host:
         action.host_rewrite_literal = host
 
 
-def _cluster_of(backend: WeightedBackend) -> str:
-    """Its cluster; for a backend that does not exist a name that no cluster has."""
-    return cluster_name(backend.backend) if backend.backend is not None else NO_CLUSTER
+def _existing(backend: WeightedBackend) -> BackendKey:
+    """Its key. Shares of backends that do not exist are answered by routes of their own."""
+    if backend.backend is None:
+        raise ValueError("a backend that does not exist has no cluster")
+    return backend.backend
 
 
 def _own_host(backend: WeightedBackend) -> str:
@@ -187,7 +188,7 @@ def _weighted(backend: WeightedBackend, shared: SharedChanges, shared_host: str)
     request = envoy_headers(shared.request, backend.request)
     response = envoy_headers(shared.response, backend.response)
     weight = WeightedCluster.ClusterWeight(
-        name=_cluster_of(backend),
+        name=cluster_name(_existing(backend)),
         weight=UInt32Value(value=backend.weight),
         request_headers_to_add=request.add,
         request_headers_to_remove=request.remove,
@@ -218,9 +219,7 @@ def _retry_policy(retry: Retry) -> RetryPolicy:
         policy.retry_back_off.base_interval.CopyFrom(duration(max(retry.backoff, _SHORTEST_BACKOFF)))
     if retry.other_host:
         policy.retry_host_predicate.append(
-            RetryPolicy.RetryHostPredicate(
-                name="envoy.retry_host_predicates.previous_hosts", typed_config=packed(PreviousHostsPredicate())
-            )
+            RetryPolicy.RetryHostPredicate(name=_OTHER_HOST, typed_config=packed(PreviousHostsPredicate()))
         )
         policy.host_selection_retry_max_attempts = _HOST_ATTEMPTS
     return policy

@@ -25,7 +25,7 @@ from weft.mesh.routes.rules import (
 )
 from weft.mesh.services.service import BackendKey
 from weft.model.origin import Origin
-from weft.xds.filters.chain import enable_forward_proxy, route_filters
+from weft.xds.filters.chain import Place, enable_forward_proxy, rule_filters
 from weft.xds.limits import MAX_DIRECT_RESPONSE
 from weft.xds.messages import provenance, share
 from weft.xds.policies.connections import DEFAULT_TIMES, TcpTimes
@@ -72,10 +72,11 @@ def virtual_host(
     tunnel: str = "",
     strict_host: bool = False,
     scheme: str = "http",
+    place: Place = Place.OUTBOUND,
 ) -> bytes:
     """`host` under `name`, answering to `domains`. `tunnel` names the cluster that CONNECT requests are led to;
     `strict_host` refuses hosts that wildcards would take although they are not one host name; `scheme` is that of
-    requests.
+    requests; `place` says which filters its rules may use.
 
     The result is a serialised RouteConfiguration that holds nothing else; such texts can be joined.
     """
@@ -83,7 +84,11 @@ def virtual_host(
     if strict_host:
         routes.extend(_refusal(sign) for sign in _NOT_IN_HOSTS)
     for rule in host.rules:
-        routes.extend(_routes(rule, host, scheme))
+        filters = rule_filters(place, rule)
+        for route in _routes(rule, host, scheme):
+            for filter_name, config in filters.items():
+                route.typed_per_filter_config[filter_name].CopyFrom(config)
+            routes.append(route)
     return host_part(EnvoyVirtualHost(name=name, domains=domains, routes=routes))
 
 
@@ -126,7 +131,8 @@ def origins_of(hosts: Iterable[VirtualHost]) -> tuple[Origin, ...]:
 
 
 def _routes(rule: Rule, host: VirtualHost, scheme: str) -> Iterator[Route]:
-    """The routes of one rule: one, unless its backends rewrite the path each in its own way."""
+    """The routes of one rule: one, unless some of its backends are missing, which answers their share of the requests
+    at once, or rewrite the path each in its own way."""
     match = route_match(rule.match)
     if match is None:
         return
@@ -139,15 +145,25 @@ def _routes(rule: Rule, host: VirtualHost, scheme: str) -> Iterator[Route]:
     if isinstance(action, Respond):
         yield _response(rule, match, action)
         return
-    backends = _weighed(action.backends)
-    if all(backend.backend is None for backend in backends):
-        yield _response(rule, match, Respond(action.missing_status if backends else 500))
-        return
-    if len({backend.path_rewrite for backend in backends}) == 1:
-        yield _forwarding(rule, match, action, backends)
-        return
-    for share_match, backend in _shares(match, backends):
-        yield _forwarding(rule, share_match, action, (backend,))
+    groups = _groups(_weighed(action.backends))
+    if not groups:
+        yield _response(rule, match, Respond(500))
+    for share_match, backends in _shares(match, groups):
+        if backends[0].backend is None:
+            yield _response(rule, share_match, Respond(action.missing_status))
+        else:
+            yield _forwarding(rule, share_match, action, backends)
+
+
+def _groups(backends: tuple[WeightedBackend, ...]) -> tuple[tuple[WeightedBackend, ...], ...]:
+    """Backends that one route can do justice to: all missing ones, all others or, where they rewrite paths, each."""
+    missing = tuple(backend for backend in backends if backend.backend is None)
+    found = tuple(backend for backend in backends if backend.backend is not None)
+    if len({backend.path_rewrite for backend in found}) > 1:
+        groups = (missing, *((backend,) for backend in found))
+    else:
+        groups = (missing, found)
+    return tuple(group for group in groups if group)
 
 
 def _weighed(backends: tuple[WeightedBackend, ...]) -> tuple[WeightedBackend, ...]:
@@ -159,18 +175,20 @@ def _weighed(backends: tuple[WeightedBackend, ...]) -> tuple[WeightedBackend, ..
     return tuple(replace(backend, weight=max(backend.weight // divisor, 1)) for backend in used)
 
 
-def _shares(match: RouteMatch, backends: tuple[WeightedBackend, ...]) -> Iterator[tuple[RouteMatch, WeightedBackend]]:
-    """One match per backend. Envoy draws one number per request, so each route takes what lies below its upper bound
+def _shares(
+    match: RouteMatch, groups: tuple[tuple[WeightedBackend, ...], ...]
+) -> Iterator[tuple[RouteMatch, tuple[WeightedBackend, ...]]]:
+    """One match per group. Envoy draws one number per request, so each route takes what lies below its upper bound
     and was not taken before."""
-    total = sum(backend.weight for backend in backends)
+    total = sum(backend.weight for group in groups for backend in group)
     below = 0
-    for backend in backends:
-        below += backend.weight
+    for group in groups:
+        below += sum(backend.weight for backend in group)
         part = RouteMatch()
         part.CopyFrom(match)
         if below < total:
             part.runtime_fraction.CopyFrom(RuntimeFractionalPercent(default_value=share(100 * below / total)))
-        yield part, backend
+        yield part, group
 
 
 def _forwarding(
@@ -214,7 +232,7 @@ def _route(
     request_more: tuple[HeaderChanges, ...] = (),
     response_more: tuple[HeaderChanges, ...] = (),
 ) -> Route:
-    """What all actions share: name, provenance, header changes (the rule's, then the others), filters."""
+    """What all actions share: name, provenance, header changes (the rule's, then the others)."""
     request, response = envoy_headers(rule.request, *request_more), envoy_headers(rule.response, *response_more)
     return Route(
         name=rule.name,
@@ -224,5 +242,4 @@ def _route(
         request_headers_to_remove=request.remove,
         response_headers_to_add=response.add,
         response_headers_to_remove=response.remove,
-        typed_per_filter_config=route_filters(rule),
     )

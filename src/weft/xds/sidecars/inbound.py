@@ -5,10 +5,10 @@ from __future__ import annotations
 from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, FilterChainMatch
 from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, RouteMatch, VirtualHost
-from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from weft.mesh.services.service import MutualTlsMode, Protocol
 from weft.mesh.views import InboundPort
+from weft.xds.filters.chain import port_filters
 from weft.xds.http_connection_manager import inbound_manager
 from weft.xds.limits import MESH
 from weft.xds.listener import filter_chain, http_inspector, tcp_listener, tcp_proxy, tls_inspector
@@ -16,9 +16,9 @@ from weft.xds.messages import duration
 from weft.xds.policies.connections import DEFAULT_TIMES
 from weft.xds.policies.tls import ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, mesh_server_socket
 from weft.xds.resource import encode_resource
-from weft.xds.routes.headers import NOT_DELIVERED
+from weft.xds.routes.route_configuration import encode_routes, host_part
 from weft.xds.services.names import inbound_cluster_name
-from weft.xds.snapshot import CLUSTER, Resource
+from weft.xds.snapshot import CLUSTER, ROUTES, Resource
 
 _TLS = "tls"
 _HTTP_TLS = (ALPN_HTTP2, ALPN_HTTP1)
@@ -35,7 +35,22 @@ def encode_inbound(port: InboundPort, trust_domain: str) -> Resource:
         listener.listener_filters.append(tls_inspector())
     if _plain(port) and port.protocol is Protocol.AUTO:
         listener.listener_filters.append(http_inspector())
-    return encode_resource(listener, name, port.origins, ((CLUSTER, name),))
+    requires = [(CLUSTER, name)]
+    if port.protocol is not Protocol.TCP:
+        requires.append((ROUTES, name))
+    return encode_resource(listener, name, port.origins, tuple(requires))
+
+
+def encode_inbound_routes(port: InboundPort) -> Resource:
+    """The route configuration of one application port: everything to the application, for as long as it takes, since
+    callers set timeouts. Its listener never changes with what it says."""
+    name = inbound_cluster_name(port.port)
+    action = RouteAction(cluster=name, timeout=duration(0))
+    if port.protocol is Protocol.WEBSOCKET:
+        action.upgrade_configs.add(upgrade_type="websocket")
+    route = Route(name=name, match=RouteMatch(prefix="/"), route=action, typed_per_filter_config=port_filters(port))
+    host = host_part(VirtualHost(name=name, domains=["*"], routes=[route]))
+    return encode_routes(name, [host], port.origins, [name])
 
 
 def _plain(port: InboundPort) -> bool:
@@ -87,15 +102,4 @@ def _tcp(port: InboundPort) -> Filter:
 
 
 def _http(port: InboundPort) -> Filter:
-    """Everything to the application, for as long as it takes: callers set timeouts."""
-    name = inbound_cluster_name(port.port)
-    websocket = port.protocol is Protocol.WEBSOCKET
-    action = RouteAction(cluster=name, timeout=duration(0))
-    if websocket:
-        action.upgrade_configs.add(upgrade_type="websocket")
-    route = Route(name=name, match=RouteMatch(prefix="/"), route=action)
-    host = VirtualHost(name=name, domains=["*"], routes=[route])
-    return inbound_manager(
-        RouteConfiguration(name=name, virtual_hosts=[host], response_headers_to_remove=[NOT_DELIVERED]),
-        upgrades=websocket,
-    )
+    return inbound_manager(inbound_cluster_name(port.port), upgrades=port.protocol is Protocol.WEBSOCKET)

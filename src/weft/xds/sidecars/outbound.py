@@ -76,21 +76,23 @@ def encode_outbound_routes(
     return encode_routes(name, parts, origins_of(hosts), sorted(clusters))
 
 
-def encode_proxy_listener(where: SocketAddress, route_name: str, allow_any: bool) -> Resource:
+def encode_proxy_listener(where: SocketAddress, route_name: str, allow_any: bool, on_demand: bool = False) -> Resource:
     """The listener that HTTP_PROXY names."""
-    chain = filter_chain("outbound", outbound_manager(route_name, allow_any=allow_any))
+    manager = outbound_manager(route_name, allow_any=allow_any, on_demand=on_demand)
+    chain = filter_chain("outbound", manager)
     listener = tcp_listener(PROXY_LISTENER, where, MESH.buffer, [chain])
     listener.traffic_direction = base_pb2.OUTBOUND
     return encode_resource(listener, PROXY_LISTENER, (), ((ROUTES, route_name),))
 
 
-def encode_tunnel_listener(route_name: str, allow_any: bool) -> Resource:
+def encode_tunnel_listener(route_name: str, allow_any: bool, on_demand: bool = False) -> Resource:
     """The internal listener for what comes out of a CONNECT to an HTTP host."""
+    manager = outbound_manager(route_name, allow_any=allow_any, on_demand=on_demand)
     listener = Listener(
         name=HTTP_TUNNEL,
         stat_prefix=HTTP_TUNNEL,
         internal_listener=Listener.InternalListenerConfig(),
-        filter_chains=[filter_chain("outbound", outbound_manager(route_name, allow_any=allow_any))],
+        filter_chains=[filter_chain("outbound", manager)],
         per_connection_buffer_limit_bytes=UInt32Value(value=MESH.buffer),
         traffic_direction=base_pb2.OUTBOUND,
     )

@@ -17,6 +17,7 @@ from support.loopback import Connection, echo_server
 from support.views import identity, inbound, outbound, sidecar
 from weft.mesh.memo import Memo
 from weft.mesh.services.service import MutualTlsMode
+from weft.mesh.views import TargetsView
 from weft.xds.build import build_xds
 from weft.xds.routes.route_configuration import encode_routes, host_part
 from weft.xds.snapshot import ROUTES, Resource
@@ -43,7 +44,8 @@ async def test_an_inbound_listener_waits_for_its_routes_and_a_change_of_them_lea
     listen = free_port()
     async with echo_server("reviews") as application, serving_ads(HandMadeAds(withheld={(ROUTES, NAME)})) as ads:
         port = inbound(listen, application.port, mode=MutualTlsMode.DISABLE)
-        view = sidecar(outbound(virtual_hosts=(), backends=(), endpoints=()), inbound=(port,), proxy_listen=None)
+        nothing = TargetsView(None, (), "cluster.local")
+        view = sidecar(outbound(virtual_hosts=()), targets=nothing, inbound=(port,), proxy_listen=None)
         async with running_envoy(ads_bootstrap(ads), tmp_path) as envoy:
 
             async def is_warming() -> bool:

@@ -29,7 +29,7 @@ from weft.mesh.views import (
     UpstreamPort,
 )
 from weft.model.identity import SpiffeId
-from weft.model.labels import Labels, selects
+from weft.model.labels import selects
 from weft.model.snapshot import OutboundPolicy
 from weft.model.workload import Upstream, Workload
 
@@ -51,7 +51,8 @@ def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
         return build_gateway_view(memo, workload, gateway, mesh.routes.selectors, targets, settings.trust_domain)
     wanted = mesh.routes.selectors
     selectors = tuple([each for each in wanted if selects(each, workload.labels)]) if wanted else ()
-    callers = memo(_callers, memo, mesh, namespace, selectors)
+    routes = memo(build_caller_routes, memo, mesh.routes, catalog, mesh.entries, namespace, selectors)
+    callers = memo(Callers, _targets(memo, mesh, namespace), routes)
     allow_any = settings.outbound_policy == OutboundPolicy.ALLOW_ANY
     scope = memo(scope_of, catalog, namespace, _named(workload)) if workload.uses else None
     seen, outbound = memo(_shared_views, memo, callers, catalog, scope, allow_any, settings.trust_domain)
@@ -59,11 +60,6 @@ def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     inbound = memo(_inbound, catalog, workload, mesh.peers.of(namespace), overlap)
     upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
     return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings.trust_domain)
-
-
-def _callers(memo: Memo, mesh: Mesh, namespace: str, selectors: tuple[Labels, ...]) -> Callers:
-    routes = memo(build_caller_routes, memo, mesh.routes, mesh.catalog, mesh.entries, namespace, selectors)
-    return memo(Callers, _targets(memo, mesh, namespace), routes)
 
 
 def _targets(memo: Memo, mesh: Mesh, namespace: str) -> CallerTargets:

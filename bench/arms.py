@@ -8,7 +8,7 @@ import os
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from bench.processes import BenchError
 ROOT = Path(__file__).resolve().parents[1]
 Samples = dict[str, list[float]]
 """Values of each figure, by its name."""
+Table = Mapping[str, Series | str]
+"""What is shown of each figure."""
 Arms = tuple["Arm", ...]
 
 
@@ -58,7 +60,7 @@ def committed(reference: str) -> Iterator[Arm]:
         yield Arm(reference, Path(directory) / "src")
 
 
-def compare(arms: Sequence[Arm], measure: Callable[[Arm], Samples]) -> dict[str, object]:
+def compare(arms: Sequence[Arm], measure: Callable[[Arm], Samples]) -> dict[str, Table]:
     """Measure one arm, or two as A B B A; the table of the report, by arm, with the ratio A ÷ B of neighbours."""
     if len(arms) == 1:
         return {arms[0].name: _shown([measure(arms[0])])}
@@ -68,9 +70,11 @@ def compare(arms: Sequence[Arm], measure: Callable[[Arm], Samples]) -> dict[str,
         rounds[arm].append(measure(arm))
     shown = {arm.name: _shown(rounds[arm]) for arm in arms}
     figures = dict.fromkeys([*shown[first.name], *shown[second.name]])
-    absent = {name: {figure: values.get(figure, "-") for figure in figures} for name, values in shown.items()}
-    ratios: dict[str, Series | str] = {figure: _ratio(figure, rounds[first], rounds[second]) for figure in figures}
-    return {**absent, f"{first.name} ÷ {second.name}": ratios}
+    tables: dict[str, Table] = {
+        name: {figure: values.get(figure, "-") for figure in figures} for name, values in shown.items()
+    }
+    ratios = {figure: _ratio(figure, rounds[first], rounds[second]) for figure in figures}
+    return {**tables, f"{first.name} ÷ {second.name}": ratios}
 
 
 def _shown(rounds: Sequence[Samples]) -> dict[str, Series]:

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from bench.arms import THIS, Arm, Arms, Samples, compare
+from bench.arms import THIS, Arm, Arms, Samples, Table, compare
 from bench.commands import Figures, Server, serving
-from bench.figures import series
+from bench.figures import Series, series
 from bench.machine import Cores, choose_cores
 from bench.processes import BenchError, free_port, started
 from bench.report import to_plain
@@ -246,7 +246,7 @@ def push_yardstick(setting: Setting, sizes: dict[str, int], repeat: int) -> Samp
     return samples
 
 
-def measure_setting(setting: Setting, arms: Arms) -> tuple[dict[str, object], dict[str, object]]:
+def measure_setting(setting: Setting, arms: Arms) -> tuple[dict[str, Table], dict[str, Series]]:
     """The table by arm, and the yardstick of it."""
     shape = setting.shape
     callers = [(caller_name(shape, number), caller_identity(shape, number)) for number in range(shape.callers)]
@@ -285,9 +285,8 @@ def measure_shapes(
         setting = Setting(below, cores, shape, effort)
         table, alone = measure_setting(setting, arms)
         for arm, figures in table.items():
-            if isinstance(figures, dict):
-                rows = {f"{setting.label}: {figure}": value for figure, value in figures.items()}
-                tables.setdefault(arm, {}).update(rows)
+            rows = {f"{setting.label}: {figure}": value for figure, value in figures.items()}
+            tables.setdefault(arm, {}).update(rows)
         yardsticks[setting.label] = alone
     return {"services": shapes[0].services, "arms": tables, "yardstick": yardsticks}
 

@@ -1,0 +1,173 @@
+"""Many registrations in the store of a real `weft serve`: its rest, the change of one, and what a renewal costs."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.arms import THIS, Arm, Arms, Samples, compare
+from bench.machine import Cores, cpu_seconds, resident_bytes
+from bench.processes import WEFT, BenchError, started, wait_until
+from bench.registrations_seed import NAMESPACE
+from bench.streams import yardstick
+
+LEASE = 15.0
+"""Seconds, the default: in this time after its start a control plane ends no lease, and so looks at none."""
+PAUSE = 0.3
+"""Seconds between two changes, more than the control plane holds off."""
+
+
+class Agent:
+    """One connection to the agent API's socket."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._connection: http.client.HTTPConnection | None = None
+
+    def renew(self, number: int, state: str) -> None:
+        """Renew the lease of a registration, in this state."""
+        self._call("POST", f"/v1/workloads/{NAMESPACE}/backend-{number}/lease", json.dumps({"state": state}))
+
+    def answers(self) -> bool:
+        """Whether the control plane is there."""
+        self._call("GET", "/v1/trust-bundle", "")
+        return True
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _call(self, method: str, path: str, body: str) -> None:
+        if self._connection is None:
+            self._connection = self._connect()
+        headers = {"Content-Type": "application/json"} if body else {}
+        try:
+            self._connection.request(method, path, body or None, headers)
+            answer = self._connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise OSError(str(error)) from error
+        if answer.status != 200:
+            raise BenchError(f"{method} {path} was answered with {answer.status}: {content[:300]!r}")
+
+    def _connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("localhost", timeout=60)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        try:
+            connection.sock.settimeout(60)
+            connection.sock.connect(self._path)
+        except OSError:
+            connection.sock.close()
+            raise
+        return connection
+
+
+class Round:
+    """One round of one arm."""
+
+    def __init__(self, cores: Cores, arm: Arm, count: int, lease: float, repeat: int) -> None:
+        self._cores = cores
+        self._arm = arm
+        self._count = count
+        self._lease = lease
+        self._repeat = repeat
+        self.samples: Samples = {}
+
+    def run(self) -> Samples:
+        """Start on a filled store, rest, change, renew."""
+        with tempfile.TemporaryDirectory(prefix="weft-bench-") as directory:
+            home = Path(directory) / "home"
+            self._say("filling the store")
+            agent = Agent(self._seed(home))
+            options = ["--xds-port", "0", "--agent-port", "0", "--admin-port", "0", "--lease", f"{self._lease:g}"]
+            environment = {**self._arm.environment(), "WEFT_HOME": str(home)}
+            command = [*WEFT, "serve", *options]
+            with started("serve", command, Path(directory), core=self._cores.proxies, env=environment) as process:
+                try:
+                    self._measure(process, agent)
+                finally:
+                    agent.close()
+        return self.samples
+
+    def _seed(self, home: Path) -> str:
+        command = [sys.executable, "-m", "bench.registrations_seed", str(home), str(self._count)]
+        done = subprocess.run(
+            command, env=self._arm.environment(), capture_output=True, text=True, timeout=300, check=False
+        )
+        if done.returncode != 0:
+            raise BenchError(f"the store could not be filled: {done.stderr[-1500:]}")
+        path: str = json.loads(done.stdout)["socket"]
+        return path
+
+    def _measure(self, process: subprocess.Popen[bytes], agent: Agent) -> None:
+        self._say("start")
+        begun = time.monotonic()
+        wait_until("the control plane answers", agent.answers, 120, process=process)
+        self._note("start: seconds", time.monotonic() - begun)
+        self._note("start: CPU s", cpu_seconds(process.pid))
+        time.sleep(self._lease + 2)
+        self._note("memory, MB", resident_bytes(process.pid) / 1e6)
+        self._say("rest")
+        share = self._share(process, lambda: time.sleep(10 if self._lease > 5 else 2))
+        self._note("rest: % of a core", 100 * share)
+        self._say("changes")
+        states = ("unhealthy", "healthy")
+
+        def change(number: int) -> None:
+            agent.renew(0, states[number % 2])
+            time.sleep(PAUSE)
+
+        self._each(process, share, "state change of one: CPU ms", 1e3, change)
+        self._each(process, share, "renewal: CPU µs", 1e6, lambda number: [agent.renew(1, "healthy") for _ in range(50)])
+        self.samples["renewal: CPU µs"] = [value / 50 for value in self.samples["renewal: CPU µs"]]
+        self._note("memory: after changes, MB", resident_bytes(process.pid) / 1e6)
+
+    def _each(
+        self, process: subprocess.Popen[bytes], share: float, figure: str, unit: float, act: Callable[[int], object]
+    ) -> None:
+        """CPU time of an act, without that of rest in the same time."""
+        for number in range(self._repeat):
+            begun, cpu = time.monotonic(), cpu_seconds(process.pid)
+            act(number)
+            used = cpu_seconds(process.pid) - cpu - share * (time.monotonic() - begun)
+            self._note(figure, unit * max(0.0, used))
+
+    @staticmethod
+    def _share(process: subprocess.Popen[bytes], wait: Callable[[], None]) -> float:
+        begun, cpu = time.monotonic(), cpu_seconds(process.pid)
+        wait()
+        return (cpu_seconds(process.pid) - cpu) / (time.monotonic() - begun)
+
+    def _note(self, figure: str, value: float) -> None:
+        self.samples.setdefault(figure, []).append(value)
+
+    def _say(self, what: str) -> None:
+        print(f"bench: registrations: {self._count}, {self._arm.name}: {what}", file=sys.stderr, flush=True)
+
+
+def measure_registrations(_: Path, cores: Cores, *, quick: bool, arms: Arms = (THIS,)) -> dict[str, object]:
+    """The section of the report."""
+    return measure_counts(cores, (1000,) if quick else (10_000, 50_000), LEASE, 4 if quick else 10, arms)
+
+
+def measure_counts(
+    cores: Cores, counts: tuple[int, ...], lease: float, repeat: int, arms: Arms
+) -> dict[str, object]:
+    """The figures for each number of registrations, by arm."""
+    tables: dict[str, dict[str, object]] = {}
+    for count in counts:
+        compared = compare(arms, lambda arm, count=count: Round(cores, arm, count, lease, repeat).run())
+        for arm, figures in compared.items():
+            rows = {f"{count:,} registrations: {figure}": value for figure, value in figures.items()}
+            tables.setdefault(arm, {}).update(rows)
+    return {"arms": tables, "yardstick": {"ms for 10,000 SHA-256 of 1 KB": yardstick()}}

@@ -9,7 +9,9 @@ import select
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
+import weft
 from bench.arms import Arm
 from bench.machine import pin
 from bench.processes import BenchError, stop
@@ -26,6 +28,7 @@ class Server:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self.ready = self._answer()
+        self.weft = str(self.ready.pop("weft"))
 
     def ask(self, command: str, *arguments: object) -> Figures:
         """Figures of one command."""
@@ -66,7 +69,10 @@ def serving(arm: Arm, module: str, arguments: Sequence[object], core: int) -> It
     ) as process:
         try:
             pin(process.pid, core)
-            yield Server(process)
+            server = Server(process)
+            if not Path(server.weft).is_relative_to(arm.source):
+                raise BenchError(f"{server.weft} was imported, which is not in {arm.source}")
+            yield server
         finally:
             stop(process, 5)
 
@@ -76,7 +82,7 @@ async def answer_commands(actions: Mapping[str, Action], ready: Mapping[str, obj
     commands = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    print(json.dumps(ready), flush=True)
+    print(json.dumps({**ready, "weft": weft.__file__}), flush=True)
     while line := await commands.readline():
         name, *arguments = json.loads(line)
         print(json.dumps(await actions[name](*arguments)), flush=True)

@@ -95,7 +95,10 @@ class Engine:
     @asynccontextmanager
     async def serving(self, port: int, material: Material) -> AsyncIterator[int]:
         """The xDS server on loopback; its port."""
-        lookup: Callable[[str], Workload | None] = lambda name: self.workloads.get(name)  # noqa: E731
+
+        def lookup(name: str) -> Workload | None:
+            return self.workloads.get(name)
+
         async with serve_xds("127.0.0.1", port, material=lambda: material, hub=self.hub, lookup=lookup) as bound:
             yield bound
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.arms import THIS, Arm, Arms, Samples, compare
@@ -22,6 +23,9 @@ LEASE = 15.0
 """Seconds, the default: in this time after its start a control plane ends no lease, and so looks at none."""
 PAUSE = 0.3
 """Seconds between two changes, more than the control plane holds off."""
+
+RENEWALS = 50
+"""In one measurement."""
 
 
 class Agent:
@@ -121,15 +125,17 @@ class Round:
         share = self._share(process, lambda: time.sleep(10 if self._lease > 5 else 2))
         self._note("rest: % of a core", 100 * share)
         self._say("changes")
-        states = ("unhealthy", "healthy")
 
         def change(number: int) -> None:
-            agent.renew(0, states[number % 2])
+            agent.renew(0, ("unhealthy", "healthy")[number % 2])
             time.sleep(PAUSE)
 
+        def renew(_: int) -> None:
+            for _number in range(RENEWALS):
+                agent.renew(1, "healthy")
+
         self._each(process, share, "state change of one: CPU ms", 1e3, change)
-        self._each(process, share, "renewal: CPU µs", 1e6, lambda number: [agent.renew(1, "healthy") for _ in range(50)])
-        self.samples["renewal: CPU µs"] = [value / 50 for value in self.samples["renewal: CPU µs"]]
+        self._each(process, share, "renewal: CPU µs", 1e6 / RENEWALS, renew)
         self._note("memory: after changes, MB", resident_bytes(process.pid) / 1e6)
 
     def _each(
@@ -160,14 +166,15 @@ def measure_registrations(_: Path, cores: Cores, *, quick: bool, arms: Arms = (T
     return measure_counts(cores, (1000,) if quick else (10_000, 50_000), LEASE, 4 if quick else 10, arms)
 
 
-def measure_counts(
-    cores: Cores, counts: tuple[int, ...], lease: float, repeat: int, arms: Arms
-) -> dict[str, object]:
+def measure_counts(cores: Cores, counts: tuple[int, ...], lease: float, repeat: int, arms: Arms) -> dict[str, object]:
     """The figures for each number of registrations, by arm."""
     tables: dict[str, dict[str, object]] = {}
+
+    def measure(count: int, arm: Arm) -> Samples:
+        return Round(cores, arm, count, lease, repeat).run()
+
     for count in counts:
-        compared = compare(arms, lambda arm, count=count: Round(cores, arm, count, lease, repeat).run())
-        for arm, figures in compared.items():
+        for arm, figures in compare(arms, partial(measure, count)).items():
             rows = {f"{count:,} registrations: {figure}": value for figure, value in figures.items()}
             tables.setdefault(arm, {}).update(rows)
     return {"arms": tables, "yardstick": {"ms for 10,000 SHA-256 of 1 KB": yardstick()}}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bench.commands import Figures, answer_commands
+from bench.commands import Action, Figures, answer_commands
 from bench.engine import Engine, collect_seldom
 from bench.machine import peak_bytes, reset_peak, resident_bytes
 from bench.simulated import Responses, SimulatedProxy
@@ -145,7 +145,12 @@ class SizeServer:
 async def main(shape: Shape) -> None:
     """Work until stdin ends."""
     server = SizeServer(shape)
-    actions = {"build": server.build, "load": server.load, "change": server.change, "close": server.close}
+    actions: dict[str, Action] = {
+        "build": server.build,
+        "load": server.load,
+        "change": server.change,
+        "close": server.close,
+    }
     await answer_commands(actions, {"resident": resident_bytes(os.getpid())})
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.arms import THIS, Arm, Arms, Samples, Table, compare
 from bench.commands import Figures, Server, serving
-from bench.figures import Series, series
+from bench.figures import Series, ratio, series
 from bench.machine import Cores, choose_cores
 from bench.processes import BenchError, free_port, started
 from bench.report import to_plain
@@ -57,6 +57,14 @@ class Setting:
         """What is measured, for people."""
         scope = f"scoped to {self.shape.uses}" if self.shape.uses else "unscoped"
         return f"{scope}, {self.shape.callers} streams"
+
+
+def prepare(setting: Setting) -> None:
+    """What clients and servers read: certificates, and the names of the callers."""
+    shape = setting.shape
+    callers = [(caller_name(shape, number), caller_identity(shape, number)) for number in range(shape.callers)]
+    write_certificates(setting.directory, callers)
+    (setting.directory / "callers").write_text("\n".join(name for name, _ in callers))
 
 
 def say(text: str) -> None:
@@ -225,6 +233,7 @@ class Round:
 
 
 KINDS = {"endpoint": "endpoint change", "route": "route change", "add": "service added"}
+ALONE = "CPU µs per push of gRPC alone"
 FEW = "endpoint change that few use"
 
 
@@ -241,17 +250,14 @@ def push_yardstick(setting: Setting, sizes: dict[str, int], repeat: int) -> Samp
             for _ in range(repeat):
                 figures = server.ask("push", size)
                 each = 1e6 * figures["cpu"] / setting.shape.callers
-                samples.setdefault(f"{what}: CPU µs per push of gRPC alone", []).append(each)
+                samples.setdefault(f"{what}: {ALONE}", []).append(each)
                 samples.setdefault(f"{what}: seconds of gRPC alone", []).append(figures["seconds"])
     return samples
 
 
 def measure_setting(setting: Setting, arms: Arms) -> tuple[dict[str, Table], dict[str, Series]]:
     """The table by arm, and the yardstick of it."""
-    shape = setting.shape
-    callers = [(caller_name(shape, number), caller_identity(shape, number)) for number in range(shape.callers)]
-    write_certificates(setting.directory, callers)
-    (setting.directory / "callers").write_text("\n".join(name for name, _ in callers))
+    prepare(setting)
     sizes: dict[str, int] = {}
 
     def measure(arm: Arm) -> Samples:
@@ -263,7 +269,12 @@ def measure_setting(setting: Setting, arms: Arms) -> tuple[dict[str, Table], dic
     table = compare(arms, measure)
     say(f"{setting.label}: gRPC alone")
     alone = push_yardstick(setting, sizes, max(3, setting.effort.changes // 4))
-    return table, {figure: series(values) for figure, values in alone.items()}
+    yardsticks = {figure: series(values) for figure, values in alone.items()}
+    for change in sizes:
+        ours, theirs = table[arms[0].name][f"{change}: CPU µs per push"], yardsticks[f"{change}: {ALONE}"]
+        if isinstance(ours, Series):
+            yardsticks[f"{change}: CPU per push ÷ gRPC alone"] = ratio([(ours.median, theirs.median)])
+    return table, yardsticks
 
 
 def measure_streams(directory: Path, cores: Cores, *, quick: bool, arms: Arms = (THIS,)) -> dict[str, object]:
@@ -273,9 +284,7 @@ def measure_streams(directory: Path, cores: Cores, *, quick: bool, arms: Arms = 
     return measure_shapes(directory, cores, shapes, QUICK if quick else FULL, arms)
 
 
-def measure_shapes(
-    directory: Path, cores: Cores, shapes: list[Shape], effort: Effort, arms: Arms
-) -> dict[str, object]:
+def measure_shapes(directory: Path, cores: Cores, shapes: list[Shape], effort: Effort, arms: Arms) -> dict[str, object]:
     """The figures of these shapes, by arm."""
     tables: dict[str, dict[str, object]] = {}
     yardsticks: dict[str, object] = {"ms for 10,000 SHA-256 of 1 KB": yardstick()}
@@ -314,9 +323,7 @@ def main() -> None:
     profiles: list[str] | None = [] if arguments.profile else None
     with tempfile.TemporaryDirectory(prefix="weft-streams-") as directory:
         setting = Setting(Path(directory), choose_cores(), shape, Effort(QUICK.alone, arguments.changes, 5.0))
-        callers = [(caller_name(shape, number), caller_identity(shape, number)) for number in range(shape.callers)]
-        write_certificates(setting.directory, callers)
-        (setting.directory / "callers").write_text("\n".join(name for name, _ in callers))
+        prepare(setting)
         samples = Round(setting, THIS, profiles).run()
     print(json.dumps(to_plain({figure: series(values) for figure, values in samples.items()}), indent=2))
     print("\n".join(profiles or ()))

@@ -1,4 +1,4 @@
-"""The yardstick of the streams: a gRPC server that pushes bytes to the same clients and reads their answers. No more."""
+"""The yardstick of the streams: a gRPC server that only pushes bytes to the same clients and reads their answers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ async def main(directory: Path) -> None:
     material = material_of(directory)
     server = grpc.aio.server(options=[("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)])
     service, _, method = METHOD[1:].partition("/")
-    handlers = {method: grpc.stream_stream_rpc_method_handler(echo.stream)}
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        method: grpc.stream_stream_rpc_method_handler(echo.stream)
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     credentials = grpc.ssl_server_credentials(
         [(material.key.encode(), material.chain.encode())], material.bundle.encode(), require_client_auth=True

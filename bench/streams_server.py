@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.commands import Figures, answer_commands
+from bench.commands import Action, Figures, answer_commands
 from bench.engine import Engine, collect_seldom, material_of
 from bench.machine import peak_bytes, reset_peak, resident_bytes
 from bench.synthetic import Shape, World
@@ -108,7 +108,7 @@ async def main(directory: Path, port: int, shape: Shape) -> None:
     """Serve until stdin ends."""
     server = StreamsServer(shape)
     await server.begin()
-    actions = {
+    actions: dict[str, Action] = {
         "change": server.change,
         "state": server.state,
         "rest": server.rest,

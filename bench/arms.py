@@ -47,10 +47,10 @@ def checkout(directory: Path) -> Arm:
 
 
 @contextlib.contextmanager
-def committed(reference: str) -> Iterator[Arm]:
-    """The code of a commit of this repository, in a directory that is gone afterwards."""
+def committed(reference: str, repository: Path = ROOT) -> Iterator[Arm]:
+    """The code of a commit, in a directory that is gone afterwards."""
     done = subprocess.run(
-        ["git", "-C", str(ROOT), "archive", "--format=tar", reference, "src"], capture_output=True, check=False
+        ["git", "-C", str(repository), "archive", "--format=tar", reference, "src"], capture_output=True, check=False
     )
     if done.returncode != 0:
         raise BenchError(f"git cannot read {reference!r}: {done.stderr.decode().strip()}")
@@ -85,7 +85,7 @@ def _shown(rounds: Sequence[Samples]) -> dict[str, Series]:
 def _ratio(figure: str, first: Sequence[Samples], second: Sequence[Samples]) -> Series | str:
     pairs = [
         (series(one[figure]).median, series(other[figure]).median)
-        for one, other in zip(first, reversed(second), strict=True)
+        for one, other in zip(first, second, strict=True)
         if figure in one and figure in other
     ]
     if not pairs or any(below == 0 for _, below in pairs):

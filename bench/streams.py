@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.arms import THIS, Arm, Arms, Samples, Table, compare
 from bench.commands import Figures, Server, serving
-from bench.figures import Series, ratio, series
+from bench.figures import Series, series
 from bench.machine import Cores, choose_cores
 from bench.processes import BenchError, free_port, started
 from bench.report import to_plain
@@ -199,7 +199,7 @@ class Round:
 
     def _rest(self, server: Server) -> None:
         self._say("rest")
-        time.sleep(1)
+        time.sleep(min(1.0, self._setting.effort.rest))
         with self._profiled(server, "rest"):
             share = server.ask("rest", self._setting.effort.rest)["share"]
         self._note("rest: % of a core", 100 * share)
@@ -255,7 +255,7 @@ def push_yardstick(setting: Setting, sizes: dict[str, int], repeat: int) -> Samp
     return samples
 
 
-def measure_setting(setting: Setting, arms: Arms) -> tuple[dict[str, Table], dict[str, Series]]:
+def measure_setting(setting: Setting, arms: Arms) -> tuple[dict[str, Table], dict[str, Series | float]]:
     """The table by arm, and the yardstick of it."""
     prepare(setting)
     sizes: dict[str, int] = {}
@@ -269,11 +269,13 @@ def measure_setting(setting: Setting, arms: Arms) -> tuple[dict[str, Table], dic
     table = compare(arms, measure)
     say(f"{setting.label}: gRPC alone")
     alone = push_yardstick(setting, sizes, max(3, setting.effort.changes // 4))
-    yardsticks = {figure: series(values) for figure, values in alone.items()}
+    yardsticks: dict[str, Series | float] = {figure: series(values) for figure, values in alone.items()}
     for change in sizes:
-        ours, theirs = table[arms[0].name][f"{change}: CPU µs per push"], yardsticks[f"{change}: {ALONE}"]
+        ours = table[arms[0].name].get(f"{change}: CPU µs per push")
         if isinstance(ours, Series):
-            yardsticks[f"{change}: CPU per push ÷ gRPC alone"] = ratio([(ours.median, theirs.median)])
+            yardsticks[f"{change}: CPU per push ÷ gRPC alone"] = (
+                ours.median / series(alone[f"{change}: {ALONE}"]).median
+            )
     return table, yardsticks
 
 

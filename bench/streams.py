@@ -193,13 +193,13 @@ class Round:
         if pushes > 1:
             self._note(f"{name}: CPU µs per push", 1e6 * max(0.0, figures["cpu"] - before) / (pushes - 1))
         self._note(f"{name}: CPU ms in all", 1e3 * figures["cpu"])
+        self._note(f"{name}: % of the CPU in the event loop's thread", 100 * figures["thread"] / figures["cpu"])
         self._note(f"{name}: seconds to the last ACK", figures["seconds"])
         self._note(f"{name}: bytes per stream", figures["bytes"] / self._count)
         self._note(f"{name}: peak of memory in flight, MB", max(0.0, figures["peak"] / 1e6))
 
     def _rest(self, server: Server) -> None:
         self._say("rest")
-        time.sleep(min(1.0, self._setting.effort.rest))
         with self._profiled(server, "rest"):
             share = server.ask("rest", self._setting.effort.rest)["share"]
         self._note("rest: % of a core", 100 * share)

@@ -39,7 +39,8 @@ The same mesh, larger, in many namespaces, with sessions whose wire is a queue: 
 gRPC and TLS. The time that the simulated proxies take in the same process is taken out. *CPU before any push* ends when
 the first response is written; where nobody is concerned, when that is known.""",
     "registrations": """\
-A real `weft serve` on a store that was filled before, with the usual lease. Nobody is connected and no lease ends.
+A real `weft serve` on a store that was filled before, with the usual lease; no lease ends. Simulated proxies connect
+only for the rest *with streams*.
 *State change* and *renewal* are calls of the agent API on its unix socket; CPU is that of the control plane without
 its rest.""",
     "demo": """\

@@ -73,19 +73,19 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def connected(setting: Setting, first: int, end: int, port: int) -> Iterator[None]:
-    """Running clients, from number `first` up to `end`."""
+def connected(directory: Path, core: int, first: int, end: int, port: int) -> Iterator[None]:
+    """Running clients, from number `first` up to `end`, with the certificates in a directory."""
     with contextlib.ExitStack() as stack:
         for begin in range(first, end, PER_CLIENT):
             count = min(PER_CLIENT, end - begin)
-            words = [str(setting.directory), str(begin), str(count), str(port)]
+            words = [str(directory), str(begin), str(count), str(port)]
             command = [sys.executable, "-m", "bench.streams_client", *words]
             stack.enter_context(
                 started(
                     f"client-{begin}",
                     command,
-                    setting.directory,
-                    core=setting.cores.load,
+                    directory,
+                    core=core,
                     env=THIS.environment(),
                     patience=5,
                 )
@@ -141,7 +141,7 @@ class Round:
     def _first(self, server: Server, clients: contextlib.ExitStack, port: int) -> None:
         """One stream: what a change costs before any push, but for the push to this one."""
         before = server.ask("state")
-        clients.enter_context(connected(self._setting, 0, 1, port))
+        clients.enter_context(connected(self._setting.directory, self._setting.cores.load, 0, 1, port))
         loaded = wait_current(server, 1)
         self._note("first proxy: CPU ms", 1e3 * (loaded["cpu"] - before["cpu"]))
         server.ask("change", "endpoint")
@@ -158,7 +158,7 @@ class Round:
         before = server.ask("state")
         begun = time.monotonic()
         with self._profiled(server, "first load"):
-            clients.enter_context(connected(self._setting, 1, self._count, port))
+            clients.enter_context(connected(self._setting.directory, self._setting.cores.load, 1, self._count, port))
             loaded = wait_current(server, self._count)
         streams = max(1, self._count - 1)
         self._note("first load: seconds", time.monotonic() - begun)
@@ -242,7 +242,7 @@ def push_yardstick(setting: Setting, sizes: dict[str, int], repeat: int) -> Samp
     samples: Samples = {}
     with (
         serving(THIS, "bench.streams_echo", [setting.directory], setting.cores.proxies) as server,
-        connected(setting, 0, setting.shape.callers, int(server.ready["port"])),
+        connected(setting.directory, setting.cores.load, 0, setting.shape.callers, int(server.ready["port"])),
     ):
         wait_current(server, setting.shape.callers)
         server.ask("push", 1)

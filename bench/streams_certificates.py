@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def write_certificates(directory: Path, callers: Iterable[tuple[str, str]]) -> N
     (directory / "root.pem").write_bytes(root.public_bytes(serialization.Encoding.PEM))
     _write_key(directory / "server.key", server_key)
     _write_key(directory / "proxy.key", proxy_key)
-    names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.UniformResourceIdentifier(SERVER)]
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    names: list[x509.GeneralName] = [address, x509.UniformResourceIdentifier(SERVER)]
     server = _sign("weft-control-plane", server_key, root_key, names)
     (directory / "server.pem").write_bytes(server.public_bytes(serialization.Encoding.PEM))
     for number, (name, identity) in enumerate(callers):

@@ -26,7 +26,6 @@ class Client:
             (directory / f"{number}.pem").read_bytes(),
         )
         options = [
-            ("grpc.ssl_target_name_override", "localhost"),
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_receive_message_length", -1),
             ("grpc.initial_reconnect_backoff_ms", 300),

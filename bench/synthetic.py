@@ -86,7 +86,7 @@ class World:
             for number in range(shape.services)
         ]
         documents = decoded("---\n".join([*texts, self._route(0)]))
-        workloads = [_caller(shape, number) for number in range(shape.callers)]
+        workloads = [caller(shape, number) for number in range(shape.callers)]
         for number in range(shape.services):
             workloads += self._backends(f"service-{number}", namespace_of(shape, number), number)
         self._first = (
@@ -166,7 +166,7 @@ def backend(name: str, namespace: str, app: str, number: int) -> Workload:
     return Workload(name, namespace, "backend", (("app", app),), (port,), state=WorkloadState.HEALTHY)
 
 
-def _caller(shape: Shape, number: int) -> Workload:
+def caller(shape: Shape, number: int) -> Workload:
     """A workload that only calls."""
     name, _, namespace = caller_name(shape, number).rpartition(".")
     outbound = SocketAddress("127.0.0.1", 15001)

@@ -21,7 +21,7 @@ from bench.commands import serving  # noqa: E402
 from bench.figures import Series  # noqa: E402
 from bench.machine import Cores  # noqa: E402
 from bench.processes import BenchError  # noqa: E402
-from bench.registrations import measure_counts  # noqa: E402
+from bench.registrations import Size, measure_sizes  # noqa: E402
 from bench.report import METHOD, TITLES, render_section, to_plain  # noqa: E402
 from bench.simulated import CLUSTER, ENDPOINTS, LISTENER, Request, Responses, SimulatedProxy  # noqa: E402
 from bench.size import measure_shape  # noqa: E402
@@ -88,9 +88,11 @@ def test_size() -> None:
 
 
 def test_registrations() -> None:
-    figures = table(measure_counts(UNPINNED, (20,), 1.0, 2, (THIS,)), THIS.name)
+    size = Size(20, streams=2, lease=1.0, repeat=2, rest=0.2)
+    figures = table(measure_sizes(UNPINNED, (size,), (THIS,)), THIS.name)
     assert figures["20 registrations: memory, MB"]["median"] > 0
-    assert {"20 registrations: rest: % of a core", "20 registrations: renewal: CPU µs"} <= figures.keys()
+    wanted = ("rest: % of a core", "renewal: CPU µs", "rest with 2 streams: % of a core")
+    assert {f"20 registrations: {figure}" for figure in wanted} <= figures.keys()
 
 
 def test_a_server_with_the_wrong_code_gives_no_figures(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from bench.__main__ import COMPARED, SECTIONS  # noqa: E402
+from bench.__main__ import COMPARED, SECTIONS, parse_arguments  # noqa: E402
 from bench.arms import THIS, Arm, Samples, checkout, committed, compare  # noqa: E402
 from bench.commands import serving  # noqa: E402
 from bench.figures import Series  # noqa: E402
@@ -193,3 +193,14 @@ def test_a_simulated_proxy_asks_as_envoy_does() -> None:
     removal = discovery_pb2.DeltaDiscoveryResponse(type_url=CLUSTER, nonce="2", removed_resources=["b"])
     _, dropped = map(Request.FromString, proxy.answer(removal.SerializeToString()))
     assert list(dropped.resource_names_unsubscribe) == ["b"]
+
+
+def test_side_by_side_is_for_sections_that_can(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "--against", "HEAD"])
+    assert parse_arguments().section == list(COMPARED)
+    monkeypatch.setattr(sys, "argv", ["bench", "--against", "HEAD", "--section", "demo"])
+    with pytest.raises(SystemExit):
+        parse_arguments()
+    assert "demo cannot be measured side by side" in capsys.readouterr().err

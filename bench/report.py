@@ -29,8 +29,9 @@ Simulated proxies speak delta ADS to the compiler, hub and xDS server of a contr
 a certificate of its own, and confirm what they are sent. Each service has ten endpoints, one of them a route. A scoped
 proxy declares ten services: one that all declare, and nine of which there are a hundred different lists. Changes are
 to the service that all use: one endpoint moves, its route sets another header, a service with ten endpoints is added;
-*few use* means an endpoint of a service in one list. *CPU before any push* is a whole change with one stream
-connected: build, the first proxy's compilation, one push. *CPU per push* is what every further stream adds. Restart is
+*few use* means an endpoint of a service in one list. *CPU before any push* is that of the build with all streams
+connected, and what a change costs besides the build when one stream is connected: the first proxy's compilation, and
+one push. *CPU per push* is what every further stream adds, the compilation of other lists with it. Restart is
 a new process, with clients that hold everything. *gRPC alone* is a server that pushes as many bytes to the same clients
 and reads their answers, in the same layout of processes. CPU is that of the server's process, without the asking; the
 clients have the other core. With two columns of code the rounds are in turn, A B B A.""",

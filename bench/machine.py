@@ -52,10 +52,24 @@ def cpu_seconds(pid: int) -> float:
 
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process."""
+    return _status_bytes(pid, "VmRSS")
+
+
+def peak_bytes(pid: int) -> int:
+    """The most resident memory of a process since it began, or since its `reset_peak`."""
+    return _status_bytes(pid, "VmHWM")
+
+
+def reset_peak() -> None:
+    """Forget this process's peak of resident memory (proc_pid_clear_refs(5))."""
+    (PROC / "self" / "clear_refs").write_text("5")
+
+
+def _status_bytes(pid: int, field: str) -> int:
     for line in (PROC / str(pid) / "status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
-    raise LookupError(f"process {pid} has no VmRSS")
+    raise LookupError(f"process {pid} has no {field}")
 
 
 def describe_machine(cores: Cores, envoy: str) -> dict[str, str | int]:

@@ -25,8 +25,25 @@ through its own outbound listener, again and again, until its answer shows the c
 of the same API and one round of asking all of them, which also is the resolution of the figure. Stale answers
 are old answers to questions that were asked after the waiting call had returned.""",
     "streams": """\
-Simulated proxies speak delta ADS to a real control plane, with client certificates, and confirm what they are
-sent.""",
+Simulated proxies speak delta ADS to the compiler, hub and xDS server of a control plane, each on a TLS connection with
+a certificate of its own, and confirm what they are sent. Each service has ten endpoints, one of them a route. A scoped
+proxy declares ten services: one that all declare, and nine of which there are a hundred different lists. Changes are
+to the service that all use: one endpoint moves, its route sets another header, a service with ten endpoints is added;
+*few use* means an endpoint of a service in one list. *CPU before any push* is that of the build with all streams
+connected, and what a change costs besides the build when one stream is connected: the first proxy's compilation, and
+one push. *CPU per push* is what every further stream adds, the compilation of other lists with it. Restart is
+a new process, with clients that hold everything. *gRPC alone* is a server that pushes as many bytes to the same clients
+and reads their answers, in the same layout of processes. CPU is that of the server's process, without the asking; the
+clients have the other core. With two columns of code the rounds are in turn, A B B A.""",
+    "size": """\
+The same mesh, larger, in many namespaces, with sessions whose wire is a queue: what the control plane does without
+gRPC and TLS. The time that the simulated proxies take in the same process is taken out. *CPU before any push* ends when
+the first response is written; where nobody is concerned, when that is known.""",
+    "registrations": """\
+A real `weft serve` on a store that was filled before, with the usual lease; no lease ends. Simulated proxies connect
+only for the rest *with streams*.
+*State change* and *renewal* are calls of the agent API on its unix socket; CPU is that of the control plane without
+its rest.""",
     "demo": """\
 From starting the process, in a fresh data directory, until the product page has come through the gateway. The
 yardstick is the start of one bare Envoy until it listens.""",
@@ -36,6 +53,8 @@ TITLES = {
     "data path": "Data path",
     "propagation": "Propagation to 20 Envoys",
     "streams": "Streams",
+    "size": "Size",
+    "registrations": "Registrations",
     "demo": "Demo start",
 }
 

@@ -3,112 +3,128 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
+import cProfile
+import io
 import os
+import pstats
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-from bench.machine import cpu_seconds, resident_bytes
-from bench.streams_mesh import backends, moved, proxies, service_documents, snapshot
-from weft.aio.collection import collect_seldom
-from weft.discovery.compiler import MeshCompiler
-from weft.discovery.hub import Hub
-from weft.discovery.limits import Limits
-from weft.discovery.server import serve_xds
-from weft.mesh.model import Mesh
+from bench.commands import Action, Figures, answer_commands
+from bench.engine import Engine, collect_seldom, material_of
+from bench.machine import peak_bytes, reset_peak, resident_bytes
+from bench.synthetic import Shape, World
+from weft.model.snapshot import ConfigSnapshot
 
-Figures = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Material:
-    """The server's certificate."""
-
-    key: str
-    chain: str
-    bundle: str
+QUIET = 0.25
+PATIENCE = 120.0
+"""Seconds in which every proxy must have confirmed a change."""
 
 
-class Bench:
+class StreamsServer:
     """The build loop in miniature."""
 
-    def __init__(self, services: int, count: int) -> None:
-        self._compiler = MeshCompiler()
-        self.hub: Hub[Mesh] = Hub(self._compiler, limits=Limits())
-        self.documents = service_documents(services)
-        self.backends = backends(services)
-        self.proxies = {workload.proxy: workload for workload in proxies(count)}
-        self.revision = 0
+    def __init__(self, shape: Shape) -> None:
+        self.engine = Engine()
+        self._world = World(shape)
+        self._revision = 0
+        self._asking = 0.0
+        self._profile: cProfile.Profile | None = None
 
-    async def publish(self) -> Figures:
-        """Build the mesh and offer it."""
-        self.revision += 1
-        begun = time.perf_counter()
-        workloads = [*self.backends, *self.proxies.values()]
-        mesh = self._compiler.build(snapshot(self.revision, self.documents, workloads))
-        built = time.perf_counter()
-        await self.hub.publish(mesh, {workload.proxy: workload for workload in workloads}, self.revision)
-        return {"mesh_seconds": built - begun, "publish_seconds": time.perf_counter() - built}
+    async def publish(self, snapshot: ConfigSnapshot) -> float:
+        """Build and offer; CPU seconds of the build."""
+        self._revision = snapshot.revision
+        return await self.engine.publish(snapshot)
 
-    async def change(self) -> Figures:
-        """One endpoint moves; until every proxy has confirmed it."""
-        sent = self._sent()
-        cpu = cpu_seconds(os.getpid())
-        begun = time.perf_counter()
-        self.backends[0] = moved(self.backends[0], self.revision)
-        figures = await self.publish()
-        result = await self.hub.wait_revision(self.revision, 60)
-        return {
-            **figures,
-            "seconds": time.perf_counter() - begun,
-            "cpu_seconds": cpu_seconds(os.getpid()) - cpu,
-            "confirmed": len(result.confirmed),
-            "bytes": self._sent() - sent,
+    async def begin(self) -> None:
+        """The first publication, before anybody is connected."""
+        await self.publish(self._world.snapshot())
+
+    async def change(self, kind: str, service: int = 0) -> Figures:
+        """One change, until every proxy that it concerns has confirmed it."""
+        edits: dict[str, Callable[[], ConfigSnapshot]] = {
+            "endpoint": lambda: self._world.move_endpoint(service),
+            "route": self._world.change_route,
+            "add": self._world.add_service,
+            "remove": self._world.remove_service,
+            "restore": self._world.restore,
         }
+        sent = self.engine.bytes_sent()
+        snapshot = edits[kind]()
+        resident = resident_bytes(os.getpid())
+        reset_peak()
+        begun, cpu, thread = time.perf_counter(), time.process_time(), time.thread_time()
+        built = await self.publish(snapshot)
+        confirmed = await self.engine.wait(self._revision, PATIENCE)
+        figures = {
+            "seconds": time.perf_counter() - begun,
+            "cpu": time.process_time() - cpu,
+            "thread": time.thread_time() - thread,
+            "build": built,
+            "confirmed": confirmed,
+            "peak": peak_bytes(os.getpid()) - resident,
+        }
+        return {**figures, "bytes": self.engine.bytes_sent() - sent}
 
     async def state(self) -> Figures:
-        """Memory, CPU so far, and how many proxies hold everything."""
-        statuses = self.hub.proxies()
-        return {
-            "rss": resident_bytes(os.getpid()),
-            "cpu_seconds": cpu_seconds(os.getpid()),
-            "current": sum(status.revision_acked == self.revision and len(status.types) == 4 for status in statuses),
-            "bytes": self._sent(),
+        """Memory, CPU so far (without that of asking), and how many proxies hold everything."""
+        begun = time.process_time()
+        figures = {
+            "cpu": begun - self._asking,
+            "resident": resident_bytes(os.getpid()),
+            "current": self.engine.current(self._revision),
+            "bytes": self.engine.bytes_sent(),
         }
+        self._asking += time.process_time() - begun
+        return figures
 
-    async def collect(self) -> Figures:
-        """Garbage collection, so that memory is that of living things."""
-        return {"collected": gc.collect()}
+    async def rest(self, seconds: float) -> Figures:
+        """CPU seconds per second of doing nothing, once what clients still had to say is over."""
+        for _ in range(40):
+            cpu = time.process_time()
+            await asyncio.sleep(QUIET)
+            if time.process_time() - cpu < 0.02 * QUIET:
+                break
+        begun, cpu = time.perf_counter(), time.process_time()
+        await asyncio.sleep(seconds)
+        return {"share": (time.process_time() - cpu) / (time.perf_counter() - begun)}
 
-    def _sent(self) -> int:
-        return sum(status.bytes_sent for status in self.hub.proxies())
+    async def profile(self) -> Figures:
+        """From now on note where the main thread's time goes."""
+        self._profile = cProfile.Profile()
+        self._profile.enable()
+        return {}
+
+    async def profiled(self, rows: int) -> str:
+        """The functions that took the most time of their own, and those with all they called."""
+        if self._profile is None:
+            return ""
+        self._profile.disable()
+        text = io.StringIO()
+        found = pstats.Stats(self._profile, stream=text).strip_dirs()
+        found.sort_stats("tottime").print_stats(rows)
+        found.sort_stats("cumulative").print_stats(rows)
+        self._profile = None
+        return text.getvalue()
 
 
-async def main(directory: Path, services: int, count: int, port: int) -> None:
+async def main(directory: Path, port: int, shape: Shape) -> None:
     """Serve until stdin ends."""
-    bench = Bench(services, count)
-    await bench.publish()
-    texts = [(directory / name).read_text() for name in ("server.key", "server.pem", "root.pem")]
-    material = Material(*texts)
-    actions: dict[str, Callable[[], Awaitable[Figures]]] = {
-        "change": bench.change,
-        "state": bench.state,
-        "collect": bench.collect,
+    server = StreamsServer(shape)
+    await server.begin()
+    actions: dict[str, Action] = {
+        "change": server.change,
+        "state": server.state,
+        "rest": server.rest,
+        "profile": server.profile,
+        "profiled": server.profiled,
     }
-    commands = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    lookup = bench.proxies.get
-    async with serve_xds("127.0.0.1", port, material=lambda: material, hub=bench.hub, lookup=lookup) as bound:
-        print(json.dumps({"port": bound}), flush=True)
-        while line := await commands.readline():
-            print(json.dumps(await actions[line.decode().strip()]()), flush=True)
+    async with server.engine.serving(port, material_of(directory)) as bound:
+        await answer_commands(actions, {"port": bound, "cpu": time.process_time()})
 
 
 if __name__ == "__main__":
     collect_seldom()
-    asyncio.run(main(Path(sys.argv[1]), *map(int, sys.argv[2:5])))
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), Shape(*map(int, sys.argv[3:]))))

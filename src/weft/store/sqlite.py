@@ -7,19 +7,21 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from weft.aio.cell import Cell
-from weft.store.memory import KEEP_REVISIONS, check_expected, check_kept, last_changes, wait_revision
-from weft.store.protocol import LEASED_BUCKET, Change, Entry, Put, StoreError
+from weft.store.leases import LeaseTable
+from weft.store.memory import KEEP_REVISIONS, check_expected, check_kept, chosen_leases, last_changes, wait_revision
+from weft.store.protocol import LEASED_BUCKET, Change, Delete, Entry, Put, StoreError
 
 ResultT = TypeVar("ResultT")
 SCHEMA_VERSION = 1
-LEASE_FLUSH_SECONDS = 5.0
-"""Renewals reach the disk this late: a lease that lapses after a crash is only held too long by the restart's grace."""
+LEASE_FLUSH_SECONDS = 30.0
+"""Renewals reach the disk this late. After a crash the restart's grace covers those that were lost."""
+_READ_AT_ONCE = 500
 
 _SCHEMA = """
 CREATE TABLE entries (bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, revision INTEGER NOT NULL,
@@ -33,7 +35,7 @@ INSERT INTO head VALUES (0);
 
 
 class SqliteStore:
-    """See `weft.store.protocol.Store`. Made by `open_sqlite`; all SQL runs on one worker thread."""
+    """See `weft.store.protocol.Store`. Made by `open_sqlite`; SQL and leases are touched on one worker thread only."""
 
     def __init__(self, path: Path, clock: Callable[[], float], keep: int) -> None:
         self._path = path
@@ -43,14 +45,15 @@ class SqliteStore:
         self._database: sqlite3.Connection | None = None
         self._inode = 0
         self._revision = Cell(0)
-        self._leases: dict[str, float] = {}
+        self._leases = LeaseTable()
+        self._renewed: set[str] = set()
         self._flush: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Future[None] | None = None
 
     async def open(self) -> None:
         """Open or create the file; StoreError if that cannot be done."""
         try:
-            revision, self._leases = await self._run(self._open)
+            revision = await self._run(self._open)
         except BaseException:
             self._worker.shutdown(wait=False)
             raise
@@ -60,35 +63,48 @@ class SqliteStore:
         """One entry."""
         return await self._run(lambda: self._get(bucket, key))
 
+    async def read(self, bucket: str, keys: Collection[str]) -> tuple[int, tuple[Entry, ...]]:
+        """The revision and the entries named, by key."""
+        wanted = sorted(set(keys))
+        return await self._run(lambda: self._read(bucket, wanted))
+
     async def list(self, bucket: str) -> tuple[int, tuple[Entry, ...]]:
         """The revision and the entries of a bucket, by key."""
         return await self._run(lambda: self._list(bucket))
 
-    async def write(self, changes: Sequence[Change], expect: Mapping[tuple[str, str], int] | None = None) -> int:
+    async def write(
+        self,
+        changes: Sequence[Change],
+        expect: Mapping[tuple[str, str], int] | None = None,
+        leases: Mapping[str, float] | None = None,
+    ) -> int:
         """All changes or none, on the disk when this returns. Cancelling the caller does not undo a write."""
-        final = last_changes(changes)
-        wanted = dict(expect or {})
-        future = asyncio.ensure_future(self._write_and_tell(final, wanted))
-        return await asyncio.shield(future)
+        final, wanted, ends = last_changes(changes), dict(expect or {}), dict(leases or {})
+        revision = await self._told(lambda: self._write(final, wanted, ends))
+        if ends:
+            self._flush_soon()
+        return revision
 
     async def changes(self, after: int, timeout: float) -> tuple[int, tuple[tuple[str, str], ...]]:
         """Wait for writes later than `after`."""
         await wait_revision(self._revision, after, timeout)
         return await self._run(lambda: self._changes(after))
 
-    async def extend(self, leases: Mapping[str, float]) -> None:
-        """Set expiry times of registered workloads; written to the file a few seconds later."""
-        known = self._leases.keys() & leases.keys()
-        if len(known) < len(leases):
-            known = await self._run(lambda: {key for key in leases if self._get(LEASED_BUCKET, key) is not None})
-        self._leases.update({key: leases[key] for key in known})
-        if self._flush is None:
-            loop = asyncio.get_running_loop()
-            self._flush = loop.call_later(LEASE_FLUSH_SECONDS, self._start_flush)
+    async def extend(self, leases: Mapping[str, float]) -> frozenset[str]:
+        """Set when leases end; written to the file some time later. The keys that have no entry."""
+        ends = dict(leases)
+        gone = await self._run(lambda: self._extend(ends))
+        if len(gone) < len(ends):
+            self._flush_soon()
+        return gone
 
-    async def leases(self) -> Mapping[str, float]:
-        """All expiry times."""
-        return dict(self._leases)
+    async def expire(self, now: float) -> tuple[tuple[str, ...], float]:
+        """Delete entries whose leases are over."""
+        return await self._told(lambda: self._expire(now))
+
+    async def leases(self, keys: Collection[str] | None = None) -> Mapping[str, float]:
+        """When leases end."""
+        return await self._run(lambda: chosen_leases(self._leases, keys))
 
     async def close(self) -> None:
         """Write what is pending and release the file."""
@@ -108,26 +124,33 @@ class SqliteStore:
         except RuntimeError as error:
             raise StoreError(f"the store {self._path} is closed") from error
 
-    async def _write_and_tell(self, final: dict[tuple[str, str], Change], expect: dict[tuple[str, str], int]) -> int:
-        revision = await self._run(lambda: self._write(final, expect))
-        for (bucket, key), change in final.items():
-            if bucket == LEASED_BUCKET and not isinstance(change, Put):
-                self._leases.pop(key, None)
-        if revision != self._revision.value:
-            self._revision.set(revision)
-        return revision
+    async def _told(self, job: Callable[[], tuple[int, ResultT]]) -> ResultT:
+        """The result of a job that also returns the store's revision, of which those who wait for it are told: also
+        when the caller is cancelled meanwhile."""
+
+        async def run() -> ResultT:
+            revision, result = await self._run(job)
+            if revision > self._revision.value:
+                self._revision.set(revision)
+            return result
+
+        return await asyncio.shield(asyncio.ensure_future(run()))
+
+    def _flush_soon(self) -> None:
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(LEASE_FLUSH_SECONDS, self._start_flush)
 
     def _start_flush(self) -> None:
         self._flush = None
-        self._flushing = asyncio.ensure_future(self._write_leases(dict(self._leases)))
+        self._flushing = asyncio.ensure_future(self._write_leases())
 
-    async def _write_leases(self, leases: dict[str, float]) -> None:
+    async def _write_leases(self) -> None:
         with contextlib.suppress(StoreError):  # the next renewal tries again, and writes report a broken store
-            await self._run(lambda: self._replace_leases(leases))
+            await self._run(self._save_leases)
 
     # What follows runs on the worker thread.
 
-    def _open(self) -> tuple[int, dict[str, float]]:
+    def _open(self) -> int:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         status = self._path.stat()
@@ -143,8 +166,9 @@ class SqliteStore:
             database.executescript(script)
         elif version != SCHEMA_VERSION:
             raise StoreError(f"{self._path} has format {version}, this weft reads {SCHEMA_VERSION}: use the other weft")
-        (revision,) = database.execute("SELECT revision FROM head").fetchone()
-        return revision, dict(database.execute("SELECT key, expires FROM leases").fetchall())
+        query = "SELECT key, coalesce(expires, created) FROM entries LEFT JOIN leases USING (key) WHERE bucket = ?"
+        self._leases = LeaseTable(dict(database.execute(query, (LEASED_BUCKET,)).fetchall()))
+        return self._head()
 
     def _connection(self) -> sqlite3.Connection:
         if self._database is None:
@@ -161,6 +185,17 @@ class SqliteStore:
         rows = self._connection().execute(query, (bucket,)).fetchall()
         return self._head(), tuple(Entry(*row) for row in rows)
 
+    def _read(self, bucket: str, keys: Sequence[str]) -> tuple[int, tuple[Entry, ...]]:
+        rows = []
+        for start in range(0, len(keys), _READ_AT_ONCE):
+            part = keys[start : start + _READ_AT_ONCE]
+            query = (
+                "SELECT bucket, key, value, revision, created FROM entries "  # noqa: S608 - marks only
+                f"WHERE bucket = ? AND key IN ({', '.join('?' * len(part))}) ORDER BY key"
+            )
+            rows += self._connection().execute(query, (bucket, *part)).fetchall()
+        return self._head(), tuple(Entry(*row) for row in rows)
+
     def _head(self) -> int:
         (revision,) = self._connection().execute("SELECT revision FROM head").fetchone()
         return int(revision)
@@ -172,19 +207,52 @@ class SqliteStore:
         rows: list[tuple[str, str]] = self._connection().execute(query, (after,)).fetchall()
         return revision, tuple(rows)
 
-    def _write(self, final: dict[tuple[str, str], Change], expect: dict[tuple[str, str], int]) -> int:
+    def _write(
+        self, final: dict[tuple[str, str], Change], expect: dict[tuple[str, str], int], leases: dict[str, float]
+    ) -> tuple[int, int]:
         if self._path.stat().st_ino != self._inode:
             raise StoreError(f"{self._path} was replaced while in use: restart the control plane")
+        with self._transaction() as database:
+            before = self._head()
+            revision = self._apply(database, final, expect)
+        if revision > before:
+            self._follow_leases(change for change in final.values() if change.bucket == LEASED_BUCKET)
+        self._extend(leases)
+        return revision, revision
+
+    def _follow_leases(self, changes: Iterable[Change]) -> None:
+        """Give new registrations a lease and take it from those that have gone."""
+        for change in changes:
+            if isinstance(change, Delete):
+                self._leases.drop(change.key)
+            elif change.key not in self._leases.ends:
+                self._leases.set(change.key, self._clock())
+
+    def _extend(self, leases: dict[str, float]) -> frozenset[str]:
+        gone = frozenset(leases.keys() - self._leases.ends.keys())
+        for key, end in leases.items():
+            if key not in gone:
+                self._leases.set(key, end)
+                self._renewed.add(key)
+        return gone
+
+    def _expire(self, now: float) -> tuple[int, tuple[tuple[str, ...], float]]:
+        keys = self._leases.over(now)
+        deletes: dict[tuple[str, str], Change] = {(LEASED_BUCKET, key): Delete(LEASED_BUCKET, key) for key in keys}
+        revision = self._write(deletes, {}, {})[0] if keys else self._head()
+        return revision, (keys, self._leases.first())
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         database = self._connection()
         database.execute("BEGIN IMMEDIATE")
         try:
-            revision = self._apply(database, final, expect)
+            yield database
             database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
-        return revision
 
     def _apply(
         self, database: sqlite3.Connection, final: dict[tuple[str, str], Change], expect: dict[tuple[str, str], int]
@@ -215,17 +283,12 @@ class SqliteStore:
         statement = "DELETE FROM entries WHERE bucket = ? AND key = ?"
         return database.execute(statement, (change.bucket, change.key)).rowcount > 0
 
-    def _replace_leases(self, leases: dict[str, float]) -> None:
-        database = self._connection()
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            database.execute("DELETE FROM leases")
-            database.executemany("INSERT INTO leases VALUES (?, ?)", leases.items())
-            database.execute("COMMIT")
-        except BaseException:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            raise
+    def _save_leases(self) -> None:
+        """Write the leases renewed since the last time."""
+        rows = [(key, self._leases.ends[key]) for key in self._renewed if key in self._leases.ends]
+        with self._transaction() as database:
+            database.executemany("INSERT OR REPLACE INTO leases VALUES (?, ?)", rows)
+        self._renewed.clear()
 
     def _close(self) -> None:
         database, self._database = self._database, None

@@ -41,8 +41,9 @@ from weft.settings.private import PermissionsError, remove_unfinished, write_ato
 from weft.sources.collector import Collector
 from weft.sources.contents import Source
 from weft.sources.files import FilesSource
+from weft.sources.leases import Leases
 from weft.sources.stored import StoredSource
-from weft.sources.workloads import LeaseExpiry, WorkloadsSource
+from weft.sources.workloads import WorkloadsSource
 from weft.store.protocol import LEASED_BUCKET, Store, StoreError
 from weft.store.sqlite import open_sqlite
 from weft.telemetry.log import set_up_logging
@@ -116,20 +117,21 @@ async def _work(
     endpoints = _endpoints(settings, listeners)
     identity = str(certificates.current.value.identity)
     enrolment = EnrolmentSettings(
-        endpoints.xds, endpoints.agent_api, identity, settings.lease, settings.certificate_ttl, settings.advertise
+        endpoints.xds, endpoints.agent_api, identity, settings.certificate_ttl, settings.advertise
     )
     contents = files.contents if files else None
-    parts = Parts(store, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults)
+    leases = Leases(store, settings.lease)
+    parts = Parts(store, leases, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults)
     agents = AgentApi(parts)
     admin = admin_application(parts, admin_token(home.admin_token))
-    forever = (collector, builds, audit, faults, certificates, LeaseExpiry(store, settings.lease))
+    forever = (collector, builds, audit, faults, certificates, leases)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one.run()) for one in forever]
         tasks.append(group.create_task(run_rotation(authority)))
         await _first_of(builds.compiled.changed(0), stop.wait())
         if not stop.is_set():
             async with AsyncExitStack() as servers:
-                await servers.enter_async_context(_serving_xds(listeners.xds, hub, builds, certificates))
+                await servers.enter_async_context(_serving_xds(listeners.xds, hub, collector, certificates))
                 limits = _server_limits()
                 await servers.enter_async_context(
                     serving(agents.application(local=False), listeners.agents, certificates.tls, limits)
@@ -182,12 +184,12 @@ def _endpoints(settings: ServeSettings, listeners: _Listeners) -> Endpoints:
 
 @contextlib.asynccontextmanager
 async def _serving_xds(
-    listener: socket.socket, hub: Hub[Mesh], builds: Builds, certificates: ServerCertificates
+    listener: socket.socket, hub: Hub[Mesh], collector: Collector, certificates: ServerCertificates
 ) -> AsyncIterator[None]:
     """Hand the chosen port over to gRPC, which binds by itself."""
     host, port = listener.getsockname()[:2]
     listener.close()
-    async with serve_xds(host, port, material=lambda: certificates.current.value, hub=hub, lookup=builds.workload):
+    async with serve_xds(host, port, material=lambda: certificates.current.value, hub=hub, lookup=collector.workload):
         yield
 
 

@@ -48,7 +48,7 @@ class LeaseTable:
     def over(self, now: float) -> tuple[str, ...]:
         """The keys of leases that have ended by `now`, earliest first. They stay until they are dropped."""
         found = []
-        while self.first() <= now:
+        while self.first() <= now and self._queue:
             found.append(heapq.heappop(self._queue)[1])
         for key in found:
             self._push(key, self.ends[key])

@@ -146,9 +146,7 @@ async def test_an_agent_whose_proxy_is_connected_renews_seldom(rig: Rig, local: 
     assert await local.call("POST", path, {"state": "healthy"}) == {"lease": 15.0}
 
 
-async def test_a_renewal_that_comes_too_late_is_told(
-    rig: Rig, local: Agent, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_renewal_that_comes_too_late_is_told(rig: Rig, local: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the lease ends while the renewal is under way."""
     await local.register()
     renew = rig.parts.leases.renew

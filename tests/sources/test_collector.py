@@ -194,7 +194,7 @@ async def test_entries_of_the_store_decode_alone() -> None:
 
 
 async def test_what_did_not_change_is_the_same_object(collector: Collector, store: MemoryStore, tmp_path: Path) -> None:
-    """A change of a workload looks at no document, and the other way round, also where files and the store are merged."""
+    """A change of a workload looks at no document, and the other way round, also where files are merged."""
     (tmp_path / "mesh.yaml").write_text(ROUTE.replace("NAME", "f").replace("PORT", "81"))
     workloads = [put_workload(Workload(name, "default", "x")) for name in "ab"]
     await included(collector, await store.write([put_document(service("a"), 1), *workloads]))

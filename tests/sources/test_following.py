@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.model.problem import Problem, Severity
 from weft.model.origin import Origin
+from weft.model.problem import Problem, Severity
 from weft.sources import following
 from weft.sources.following import BucketChange, follow_bucket
 from weft.sources.mirror import Mirror
@@ -125,22 +125,23 @@ def decode(entry: Entry, before: str | None) -> tuple[str | None, tuple[Problem,
     return (before if before == text else text), ()
 
 
+Step = tuple[list[tuple[str, bytes | None]], bool]
+"""A batch, and whether it is followed at once."""
 KEYS = st.sampled_from(["a", "a/b", "a/c", "a-b/c", "z"])
 VALUES = st.sampled_from([None, b"one", b"two", b"bad"])
 STEPS = st.lists(st.tuples(st.lists(st.tuples(KEYS, VALUES), max_size=4), st.booleans()), max_size=10)
 
 
 @given(STEPS)
-async def test_a_mirror_holds_what_a_list_would_give(
-    steps: list[tuple[list[tuple[str, bytes | None]], bool]],
-) -> None:
+async def test_a_mirror_holds_what_a_list_would_give(steps: list[Step]) -> None:
     """Whether it follows each change, several at once, or misses so many that it is given everything."""
     store = Watched(keep=2)
     mirror = Mirror(decode)
     changes = follow_bucket(store, "b")
     mirror.take(await take(changes))
     seen = 0
-    for batch, follow in [*steps, ([("a", b"one")], True), ([("a", b"two")], True)]:
+    last: list[Step] = [([("a", b"one")], True), ([("a", b"two")], True)]
+    for batch, follow in steps + last:
         made = [Delete("b", key) if value is None else Put("b", key, value) for key, value in batch]
         revision = await store.write(made)
         if follow and revision > seen:

@@ -154,7 +154,7 @@ class Registration:
             _LOG.info("registered again")
 
     async def _wait_for_renewal(self, usual: float) -> None:
-        """Wait until the next renewal is due: as seldom as we were told, while the proxy is connected; else as usual."""
+        """Wait until a renewal is due: as seldom as we were told while the proxy is connected, as usual otherwise."""
         left = max(usual, self._lease / 3) * random.uniform(0.9, 1.0)  # noqa: S311
         while not await self._wait_for_change(min(usual, left)):
             left -= usual

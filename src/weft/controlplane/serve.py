@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,9 +32,12 @@ from weft.controlplane.settings import ServeError, ServeSettings
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.discovery.limits import Limits
+from weft.discovery.peer import Peer
 from weft.discovery.server import serve_xds
+from weft.discovery.stream import Stream
 from weft.mesh.model import Mesh
-from weft.model.workload import SocketAddress
+from weft.model.problem import Problem
+from weft.model.workload import SocketAddress, Workload
 from weft.settings.endpoints import DEFAULT_ADMIN_PORT, DEFAULT_AGENT_API_PORT, DEFAULT_XDS_PORT, Endpoints
 from weft.settings.open_files import raise_open_files
 from weft.settings.private import PermissionsError, remove_unfinished, write_atomically
@@ -87,6 +90,27 @@ class _Listeners:
     admin: socket.socket
 
 
+class _HoldingHub(Hub[Mesh]):
+    """Connected proxies hold their registrations."""
+
+    def __init__(
+        self, leases: Leases, compiler: MeshCompiler, events: Callable[[Problem], None], limits: Limits
+    ) -> None:
+        super().__init__(compiler, events, limits)
+        self._leases = leases
+
+    def attach(self, peer: Peer, workload: Workload, *, delta: bool) -> Stream:
+        """See `Hub.attach`."""
+        stream = super().attach(peer, workload, delta=delta)
+        self._leases.attached(stream.proxy)
+        return stream
+
+    def detach(self, stream: Stream) -> None:
+        """See `Hub.detach`."""
+        super().detach(stream)
+        self._leases.detached(stream.proxy)
+
+
 async def _run(settings: ServeSettings, stop: asyncio.Event) -> None:
     home = settings.home
     remove_unfinished(home.control_plane)
@@ -110,7 +134,8 @@ async def _work(
     collector = Collector([*sources, StoredSource(store), WorkloadsSource(store)], settings.mesh)
     audit, faults = Audit(store), Faults(store)
     compiler = MeshCompiler()
-    hub: Hub[Mesh] = Hub(compiler, audit.told, _limits(settings))
+    leases = Leases(store, settings.lease)
+    hub = _HoldingHub(leases, compiler, audit.told, _limits(settings))
     builds = Builds(collector, hub, compiler)
     hosts = [host for host in (settings.bind, settings.advertise) if host]
     certificates = ServerCertificates(authority, hosts, home.control_plane, settings.certificate_ttl)
@@ -120,7 +145,6 @@ async def _work(
         endpoints.xds, endpoints.agent_api, identity, settings.certificate_ttl, settings.advertise
     )
     contents = files.contents if files else None
-    leases = Leases(store, settings.lease)
     parts = Parts(store, leases, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults)
     agents = AgentApi(parts)
     admin = admin_application(parts, admin_token(home.admin_token))

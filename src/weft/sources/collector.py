@@ -54,7 +54,7 @@ class Collector:
         return self._collected.value.snapshot
 
     def workload(self, proxy: str) -> Workload | None:
-        """The registered workload of a proxy, known from the moment at which `included` returns for its registration."""
+        """The registered workload of a proxy: known when `included` returns for its registration."""
         return self.snapshot.workload(proxy)
 
     async def run(self) -> None:

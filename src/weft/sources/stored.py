@@ -46,9 +46,7 @@ def document_from_entry(entry: Entry) -> tuple[Document[object] | None, tuple[Pr
     try:
         record = msgspec.json.decode(entry.value, type=_Record)
         lines = FieldLines(record.source, dict(record.lines))
-        decoded = decode_stored(
-            record.text, lines, default_namespace=namespace or "default", created=entry.created
-        )
+        decoded = decode_stored(record.text, lines, default_namespace=namespace or "default", created=entry.created)
     except Exception as error:  # one stored document must not stop the others
         text = f"the stored document {entry.key} cannot be decoded ({type(error).__name__}); apply it again"
         return None, (source_problem("stored-document-damaged", text, "api"),)

@@ -51,9 +51,7 @@ class WorkloadsSource:
         mirror = Mirror(_decode)
         async for change in follow_bucket(self._store, LEASED_BUCKET):
             mirror.take(change)
-            contents = Contents(
-                workloads=mirror.values, problems=mirror.problems, store_revision=change.revision
-            )
+            contents = Contents(workloads=mirror.values, problems=mirror.problems, store_revision=change.revision)
             self._contents.set(contents)
 
 

@@ -248,7 +248,9 @@ async def test_a_certificate_acts_for_its_own_workload_only(rig: Rig, tmp_path: 
     assert {one.state for one in rig.parts.collector.snapshot.workloads} == {WorkloadState.STARTING}
 
 
-async def test_a_name_changes_hands_only_when_its_lease_is_over(rig: Rig, tmp_path: Path, local: Agent) -> None:
+async def test_a_name_changes_hands_only_when_its_lease_is_over(
+    rig: Rig, tmp_path: Path, local: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await local.register()
     thief = dataclasses.replace(WORKLOAD, service_account="thief")
     assert (await local.register(thief, 409))["code"] == "name-taken"
@@ -256,6 +258,8 @@ async def test_a_name_changes_hands_only_when_its_lease_is_over(rig: Rig, tmp_pa
     assert (await Agent(rig, tmp_path, token=token.text).register(thief, 409))["code"] == "name-taken"
     old = Agent(rig, tmp_path, pem=await certificate_for(rig, WORKLOAD))
     await rig.store.extend({"default/reviews-v1": 1.0})
+    assert (await local.register(thief, 409))["code"] == "name-taken", "its agent could not renew before the start"
+    monkeypatch.setattr(rig.parts.leases, "_awake", 0.0)
     await local.register(thief)
     body = {"state": "healthy"}
     assert (await old.call("POST", "/v1/workloads/default/reviews-v1/lease", body, 403))["code"] == "not-your-workload"

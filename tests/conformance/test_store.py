@@ -223,6 +223,7 @@ async def test_renewals_that_race_with_the_end_are_kept_or_told(store: Store) ->
         return key not in await store.extend({key: 50.0})
 
     renewals = [renew(key, number % 5) for number, key in enumerate(names)]
+
     async def end() -> tuple[tuple[str, ...], float]:
         await asyncio.sleep(0)
         await asyncio.sleep(0)

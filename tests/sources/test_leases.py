@@ -188,6 +188,9 @@ async def test_suspended_agents_are_given_time_to_speak() -> None:
 async def test_a_deregistered_workload_is_forgotten(time: Time) -> None:
     await time.register("a")
     time.leases.attached("a.ns")
+    await time.passes(14)
+    assert await time.leases.renew("ns/a") is not None
+    await time.passes(2)
     assert await time.leases.held("ns/a")
     await time.store.write([Delete("workloads", "ns/a")])
     time.leases.forget("ns/a")
@@ -195,6 +198,17 @@ async def test_a_deregistered_workload_is_forgotten(time: Time) -> None:
     time.leases.detached("a.ns")
     assert not time.leases._holds
     assert not time.leases._connected
+
+
+async def test_a_name_is_held_until_its_agent_could_have_renewed(time: Time) -> None:
+    await time.register("a")
+    await time.store.extend({"ns/a": 900.0})
+    time.restart()
+    assert await time.leases.held("ns/a"), "the control plane is just back: the agent may be there"
+    time.clock.now += 16
+    assert not await time.leases.held("ns/a")
+    await time.leases.renew("ns/a")
+    assert await time.leases.held("ns/a")
 
 
 async def test_a_store_that_is_away_ends_nothing_and_loses_nothing(time: Time) -> None:

@@ -111,12 +111,8 @@ def _merge(before: _Merged, contents: Sequence[Contents]) -> _Merged:
     documents, duplicates, workloads = before.documents, before.duplicates, before.workloads
     if not _same(document_groups, before.document_groups):
         documents, duplicates = _merged_documents(document_groups)
-        if documents == before.documents:
-            documents = before.documents
     if not _same(workload_groups, before.workload_groups):
         workloads = _merged_workloads(workload_groups)
-        if workloads == before.workloads:
-            workloads = before.workloads
     return _Merged(document_groups, workload_groups, documents, duplicates, workloads)
 
 

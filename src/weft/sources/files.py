@@ -79,11 +79,18 @@ class FilesSource:
             before = files
             files, problems = await asyncio.to_thread(self._scan, before, loop.time())
             if not _same(files, before) or problems != lost or self._contents.value is None:
-                contents = _contents(files, problems)
-                if contents != self._contents.value:
-                    self._contents.set(contents)
+                self._publish(_contents(files, problems))
             lost = problems
             await asyncio.sleep(self._poll)
+
+    def _publish(self, contents: Contents) -> None:
+        """Hand on what is new; documents of which none changed stay the same object."""
+        before = self._contents.value
+        if contents == before:
+            return
+        if before is not None and contents.documents == before.documents:
+            contents = replace(contents, documents=before.documents)
+        self._contents.set(contents)
 
     # What follows runs in a thread, one scan at a time.
 

@@ -110,10 +110,12 @@ class Leases:
         return word
 
     async def held(self, key: str) -> bool:
-        """Whether somebody holds the registration: its proxy, or an agent whose lease is not over."""
+        """Whether somebody holds the registration, or may do so who could not renew lately."""
         now = self._clock()
         hold = self._connected.get(key)
-        return (hold is not None and hold.speaks(now)) or (await self._store.leases([key])).get(key, 0.0) > now
+        if now < self._awake + self.ttl or (hold is not None and hold.speaks(now)):
+            return True
+        return (await self._store.leases([key])).get(key, 0.0) > now
 
     def forget(self, key: str) -> None:
         """The registration has ended."""

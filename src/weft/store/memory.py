@@ -57,11 +57,11 @@ class MemoryStore:
         for place, wanted in (expect or {}).items():
             held = self._entries.get(place)
             check_expected(place, wanted, held.revision if held else 0)
-        revision = self._apply(changes)
+        revision = self._apply(changes, leases or {})
         self._extend(leases or {})
         return revision
 
-    def _apply(self, changes: Sequence[Change]) -> int:
+    def _apply(self, changes: Sequence[Change], leases: Mapping[str, float]) -> int:
         revision = self._revision.value + 1
         touched = []
         for place, change in last_changes(changes).items():
@@ -72,7 +72,7 @@ class MemoryStore:
                 created = held.created if held else self._clock()
                 self._entries[place] = Entry(change.bucket, change.key, change.value, revision, created)
                 if held is None and change.bucket == LEASED_BUCKET:
-                    self._leases.set(change.key, created)
+                    self._leases.set(change.key, leases.get(change.key, created))
             else:
                 if held is None:
                     continue
@@ -100,7 +100,7 @@ class MemoryStore:
         return self._extend(leases)
 
     def _extend(self, leases: Mapping[str, float]) -> frozenset[str]:
-        gone = frozenset(leases.keys() - self._leases.ends.keys())
+        gone = frozenset(key for key in leases if key not in self._leases.ends)
         for key, end in leases.items():
             if key not in gone:
                 self._leases.set(key, end)
@@ -109,7 +109,7 @@ class MemoryStore:
     async def expire(self, now: float) -> tuple[tuple[str, ...], float]:
         """Delete entries whose leases are over."""
         keys = self._leases.over(now)
-        self._apply([Delete(LEASED_BUCKET, key) for key in keys])
+        self._apply([Delete(LEASED_BUCKET, key) for key in keys], {})
         return keys, self._leases.first()
 
     async def leases(self, keys: Collection[str] | None = None) -> Mapping[str, float]:

@@ -7,8 +7,9 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,10 +19,14 @@ from weft.store.memory import KEEP_REVISIONS, check_expected, check_kept, chosen
 from weft.store.protocol import LEASED_BUCKET, Change, Delete, Entry, Put, StoreError
 
 ResultT = TypeVar("ResultT")
+Place = tuple[str, str]
+"""Bucket and key."""
 SCHEMA_VERSION = 1
 LEASE_FLUSH_SECONDS = 30.0
 """Renewals reach the disk this late. After a crash the restart's grace covers those that were lost."""
 _READ_AT_ONCE = 500
+_REMEMBERED = 256
+"""Revisions whose changes are told without asking the file."""
 
 _SCHEMA = """
 CREATE TABLE entries (bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, revision INTEGER NOT NULL,
@@ -32,6 +37,14 @@ CREATE TABLE leases (key TEXT PRIMARY KEY, expires REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE head (revision INTEGER NOT NULL);
 INSERT INTO head VALUES (0);
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The store's revision after a write, and what changed with it."""
+
+    revision: int
+    places: tuple[Place, ...] = ()
 
 
 class SqliteStore:
@@ -45,6 +58,7 @@ class SqliteStore:
         self._database: sqlite3.Connection | None = None
         self._inode = 0
         self._revision = Cell(0)
+        self._recent: dict[int, tuple[Place, ...]] = {}
         self._leases = LeaseTable()
         self._renewed: set[str] = set()
         self._flush: asyncio.TimerHandle | None = None
@@ -75,7 +89,7 @@ class SqliteStore:
     async def write(
         self,
         changes: Sequence[Change],
-        expect: Mapping[tuple[str, str], int] | None = None,
+        expect: Mapping[Place, int] | None = None,
         leases: Mapping[str, float] | None = None,
     ) -> int:
         """All changes or none, on the disk when this returns. Cancelling the caller does not undo a write."""
@@ -85,10 +99,14 @@ class SqliteStore:
             self._flush_soon()
         return revision
 
-    async def changes(self, after: int, timeout: float) -> tuple[int, tuple[tuple[str, str], ...]]:
+    async def changes(self, after: int, timeout: float) -> tuple[int, tuple[Place, ...]]:
         """Wait for writes later than `after`."""
         await wait_revision(self._revision, after, timeout)
-        return await self._run(lambda: self._changes(after))
+        revision = self._revision.value
+        numbers = range(after + 1, revision + 1)
+        if after > revision or any(number not in self._recent for number in numbers):
+            return await self._run(lambda: self._changes(after))
+        return revision, tuple(sorted({place for number in numbers for place in self._recent[number]}))
 
     async def extend(self, leases: Mapping[str, float]) -> frozenset[str]:
         """Set when leases end; written to the file some time later. The keys that have no entry."""
@@ -124,14 +142,17 @@ class SqliteStore:
         except RuntimeError as error:
             raise StoreError(f"the store {self._path} is closed") from error
 
-    async def _told(self, job: Callable[[], tuple[int, ResultT]]) -> ResultT:
-        """The result of a job that also returns the store's revision, of which those who wait for it are told: also
-        when the caller is cancelled meanwhile."""
+    async def _told(self, job: Callable[[], tuple[_Written, ResultT]]) -> ResultT:
+        """The result of a job that writes. Those who follow the store are told of it, also when the caller is cancelled
+        meanwhile."""
 
         async def run() -> ResultT:
-            revision, result = await self._run(job)
-            if revision > self._revision.value:
-                self._revision.set(revision)
+            written, result = await self._run(job)
+            if written.places:
+                self._recent[written.revision] = written.places
+                self._recent.pop(written.revision - min(self._keep, _REMEMBERED), None)
+            if written.revision > self._revision.value:
+                self._revision.set(written.revision)
             return result
 
         return await asyncio.shield(asyncio.ensure_future(run()))
@@ -200,47 +221,42 @@ class SqliteStore:
         (revision,) = self._connection().execute("SELECT revision FROM head").fetchone()
         return int(revision)
 
-    def _changes(self, after: int) -> tuple[int, tuple[tuple[str, str], ...]]:
+    def _changes(self, after: int) -> tuple[int, tuple[Place, ...]]:
         revision = self._head()
         check_kept(after, revision, self._keep)
         query = "SELECT DISTINCT bucket, key FROM changes WHERE revision > ? ORDER BY bucket, key"
-        rows: list[tuple[str, str]] = self._connection().execute(query, (after,)).fetchall()
+        rows: list[Place] = self._connection().execute(query, (after,)).fetchall()
         return revision, tuple(rows)
 
     def _write(
-        self, final: dict[tuple[str, str], Change], expect: dict[tuple[str, str], int], leases: dict[str, float]
-    ) -> tuple[int, int]:
+        self, final: dict[Place, Change], expect: dict[Place, int], leases: dict[str, float]
+    ) -> tuple[_Written, int]:
         if self._path.stat().st_ino != self._inode:
             raise StoreError(f"{self._path} was replaced while in use: restart the control plane")
         with self._transaction() as database:
-            before = self._head()
-            revision = self._apply(database, final, expect)
-        if revision > before:
-            self._follow_leases(change for change in final.values() if change.bucket == LEASED_BUCKET)
+            written = self._apply(database, final, expect)
+        for bucket, key in written.places:
+            if bucket == LEASED_BUCKET and isinstance(final[bucket, key], Delete):
+                self._leases.drop(key)
+            elif bucket == LEASED_BUCKET and key not in self._leases.ends:
+                self._leases.set(key, leases.get(key, self._clock()))
         self._extend(leases)
-        return revision, revision
-
-    def _follow_leases(self, changes: Iterable[Change]) -> None:
-        """Give new registrations a lease and take it from those that have gone."""
-        for change in changes:
-            if isinstance(change, Delete):
-                self._leases.drop(change.key)
-            elif change.key not in self._leases.ends:
-                self._leases.set(change.key, self._clock())
+        return written, written.revision
 
     def _extend(self, leases: dict[str, float]) -> frozenset[str]:
-        gone = frozenset(leases.keys() - self._leases.ends.keys())
+        gone = frozenset(key for key in leases if key not in self._leases.ends)
         for key, end in leases.items():
             if key not in gone:
                 self._leases.set(key, end)
                 self._renewed.add(key)
         return gone
 
-    def _expire(self, now: float) -> tuple[int, tuple[tuple[str, ...], float]]:
+    def _expire(self, now: float) -> tuple[_Written, tuple[tuple[str, ...], float]]:
         keys = self._leases.over(now)
-        deletes: dict[tuple[str, str], Change] = {(LEASED_BUCKET, key): Delete(LEASED_BUCKET, key) for key in keys}
-        revision = self._write(deletes, {}, {})[0] if keys else self._head()
-        return revision, (keys, self._leases.first())
+        written = _Written(0)
+        if keys:
+            written, _ = self._write({(LEASED_BUCKET, key): Delete(LEASED_BUCKET, key) for key in keys}, {}, {})
+        return written, (keys, self._leases.first())
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -254,21 +270,19 @@ class SqliteStore:
                 database.execute("ROLLBACK")
             raise
 
-    def _apply(
-        self, database: sqlite3.Connection, final: dict[tuple[str, str], Change], expect: dict[tuple[str, str], int]
-    ) -> int:
+    def _apply(self, database: sqlite3.Connection, final: dict[Place, Change], expect: dict[Place, int]) -> _Written:
         for place, wanted in expect.items():
             held = self._get(*place)
             check_expected(place, wanted, held.revision if held else 0)
         before = self._head()
         revision = before + 1
-        touched = [place for place, change in final.items() if self._change(database, change, revision)]
+        touched = tuple(place for place, change in final.items() if self._change(database, change, revision))
         if not touched:
-            return before
+            return _Written(before)
         database.executemany("INSERT INTO changes VALUES (?, ?, ?)", [(revision, *place) for place in touched])
         database.execute("DELETE FROM changes WHERE revision <= ?", (revision - self._keep,))
         database.execute("UPDATE head SET revision = ?", (revision,))
-        return revision
+        return _Written(revision, touched)
 
     def _change(self, database: sqlite3.Connection, change: Change, revision: int) -> bool:
         if isinstance(change, Put):

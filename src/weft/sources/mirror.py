@@ -13,8 +13,8 @@ from weft.store.protocol import Entry
 
 ValueT = TypeVar("ValueT")
 Decode = Callable[[Entry, ValueT | None], tuple[ValueT | None, tuple[Problem, ...]]]
-"""A value from its entry and the value that was there before (to be returned if it still is the same), or the Problems
-that keep it out of force."""
+"""A value from its entry and the value that was there before (to be returned if it still is the same), with Problems;
+None if they keep it out of force."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,9 +50,10 @@ def document_from_entry(entry: Entry) -> tuple[Document[object] | None, tuple[Pr
     except Exception as error:  # one stored document must not stop the others
         text = f"the stored document {entry.key} cannot be decoded ({type(error).__name__}); apply it again"
         return None, (source_problem("stored-document-damaged", text, "api"),)
-    if decoded.failed or len(decoded.documents) != 1:
+    if len(decoded.documents) != 1:
         return None, decoded.problems
-    return dataclasses.replace(decoded.documents[0], generation=record.generation), ()
+    document = dataclasses.replace(decoded.documents[0], generation=record.generation)
+    return document, decoded.problems if decoded.failed else ()
 
 
 def _decode(entry: Entry, before: Document[object] | None) -> tuple[Document[object] | None, tuple[Problem, ...]]:

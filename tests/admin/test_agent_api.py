@@ -133,6 +133,50 @@ async def test_the_life_of_a_workload_on_the_socket(rig: Rig, local: Agent) -> N
     assert (await local.call("POST", f"{path}/lease", {"state": "healthy"}, 404))["code"] == "not-registered"
 
 
+async def test_an_agent_whose_proxy_is_connected_renews_seldom(rig: Rig, local: Agent) -> None:
+    path = "/v1/workloads/default/reviews-v1/lease"
+    await local.register()
+    for number in range(100):
+        rig.parts.leases.attached(f"other-{number}.default")
+    assert await local.call("POST", path, {"state": "healthy"}) == {"lease": 15.0}, "its own is not connected yet"
+    rig.parts.leases.attached("reviews-v1.default")
+    assert (await local.call("POST", path, {"state": "healthy"}))["lease"] > 100
+    assert (await local.register())["lease"] == 15.0, "an agent that starts knows nothing of its proxy yet"
+    rig.parts.leases.detached("reviews-v1.default")
+    assert await local.call("POST", path, {"state": "healthy"}) == {"lease": 15.0}
+
+
+async def test_a_renewal_that_comes_too_late_is_told(rig: Rig, local: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the lease ends while the renewal is under way."""
+    await local.register()
+    renew = rig.parts.leases.renew
+
+    async def late(key: str) -> float | None:
+        await rig.store.expire(float("inf"))
+        return await renew(key)
+
+    monkeypatch.setattr(rig.parts.leases, "renew", late)
+    answer = await local.call("POST", "/v1/workloads/default/reviews-v1/lease", {"state": "starting"}, 404)
+    assert answer["code"] == "not-registered"
+
+
+async def test_a_registration_is_known_before_its_reply_however_long_publishing_takes(
+    rig: Rig, local: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The xDS server asks the collector, not what was published last."""
+    held = asyncio.Event()
+    publish = rig.parts.hub.publish
+
+    async def slow(*arguments: Any) -> None:
+        await held.wait()
+        await publish(*arguments)
+
+    monkeypatch.setattr(rig.parts.hub, "publish", slow)
+    await local.register()
+    assert rig.parts.collector.workload("reviews-v1.default") == WORKLOAD
+    held.set()
+
+
 async def test_joining_with_a_token_and_going_on_with_the_certificate(rig: Rig, tmp_path: Path) -> None:
     token = await create_token(rig.store, "default", "reviews")
     key, csr = new_request()
@@ -204,7 +248,9 @@ async def test_a_certificate_acts_for_its_own_workload_only(rig: Rig, tmp_path: 
     assert {one.state for one in rig.parts.collector.snapshot.workloads} == {WorkloadState.STARTING}
 
 
-async def test_a_name_changes_hands_only_when_its_lease_is_over(rig: Rig, tmp_path: Path, local: Agent) -> None:
+async def test_a_name_changes_hands_only_when_its_lease_is_over(
+    rig: Rig, tmp_path: Path, local: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await local.register()
     thief = dataclasses.replace(WORKLOAD, service_account="thief")
     assert (await local.register(thief, 409))["code"] == "name-taken"
@@ -212,6 +258,8 @@ async def test_a_name_changes_hands_only_when_its_lease_is_over(rig: Rig, tmp_pa
     assert (await Agent(rig, tmp_path, token=token.text).register(thief, 409))["code"] == "name-taken"
     old = Agent(rig, tmp_path, pem=await certificate_for(rig, WORKLOAD))
     await rig.store.extend({"default/reviews-v1": 1.0})
+    assert (await local.register(thief, 409))["code"] == "name-taken", "its agent could not renew before the start"
+    monkeypatch.setattr(rig.parts.leases, "_awake", 0.0)
     await local.register(thief)
     body = {"state": "healthy"}
     assert (await old.call("POST", "/v1/workloads/default/reviews-v1/lease", body, 403))["code"] == "not-your-workload"

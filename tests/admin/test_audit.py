@@ -1,11 +1,14 @@
 """The audit under a flood, and without a store."""
 
+import asyncio
+
 import pytest
 
+from support.agents import until
 from weft.admin import audit as audit_module
 from weft.admin.audit import Audit
 from weft.store.memory import MemoryStore
-from weft.store.protocol import StoreError
+from weft.store.protocol import Entry, StoreError
 
 
 async def test_a_flood_of_refusals_is_bounded_and_pushes_out_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +45,30 @@ async def test_refusals_wait_for_a_store_that_is_away(monkeypatch: pytest.Monkey
         with pytest.raises(StoreError):
             await audit.flush()
     assert [event.who for event in await audit.events()] == ["x"]
+
+
+async def test_at_rest_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest events are looked for at the start and after many new ones, not all the time."""
+
+    class Counting(MemoryStore):
+        lists = 0
+
+        async def list(self, bucket: str) -> tuple[int, tuple[Entry, ...]]:
+            self.lists += 1
+            return await super().list(bucket)
+
+    monkeypatch.setattr(audit_module, "_FLUSH_SECONDS", 0.005)
+    monkeypatch.setattr(audit_module, "KEEP_EVENTS", 20)
+    store = Counting()
+    audit = Audit(store)
+    running = asyncio.create_task(audit.run())
+    await until(lambda: store.lists == 2, "looked once")
+    for number in range(150):
+        await store.write([audit.done("admin token", "create", object=str(number))])
+    await until(lambda: store.lists == 4, "looked again")
+    await until(lambda: store._revision.value == 151, "forgot the oldest")
+    assert len(await audit.events()) < 150
+    lists = store.lists
+    await asyncio.sleep(0.1)
+    assert store.lists == lists
+    running.cancel()

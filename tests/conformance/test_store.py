@@ -148,13 +148,107 @@ async def test_an_unknown_future_revision_is_refused_at_once(store: Store) -> No
             await store.changes(7, 10)
 
 
-async def test_leases_belong_to_workloads(store: Store) -> None:
-    await store.write([Put("workloads", "ns/a", b"{}"), Put("workloads", "ns/b", b"{}")])
-    await store.extend({"ns/a": 10.0, "ns/b": 11.0, "ns/unknown": 12.0})
+async def test_read_gives_the_entries_named(store: Store) -> None:
+    await store.write([Put("b", key, key.encode()) for key in "zabc"])
+    await store.write([Put("other", "a", b"")])
+    revision, entries = await store.read("b", ["z", "a", "absent", "a"])
+    assert revision == 2
+    assert [(entry.key, entry.value, entry.revision) for entry in entries] == [("a", b"a", 1), ("z", b"z", 1)]
+    assert await store.read("b", []) == (2, ())
+    many = [f"k{number:04}" for number in range(1200)]
+    await store.write([Put("b", key, b"") for key in many])
+    assert [entry.key for entry in (await store.read("b", many))[1]] == many
+
+
+async def test_leases_belong_to_workloads(store: Store, clock: Clock) -> None:
+    await store.write([Put("workloads", "ns/a", b"{}"), Put("workloads", "ns/b", b"{}")], leases={"ns/a": 9.0})
+    assert await store.leases() == {"ns/a": 9.0, "ns/b": clock.now}, "without one, a lease is over at once"
+    assert await store.extend({"ns/a": 10.0, "ns/b": 11.0, "ns/unknown": 12.0}) == {"ns/unknown"}
     assert await store.leases() == {"ns/a": 10.0, "ns/b": 11.0}
-    await store.extend({"ns/a": 20.0})
+    assert await store.leases(["ns/b", "ns/unknown"]) == {"ns/b": 11.0}
+    assert await store.extend({"ns/a": 20.0}) == frozenset()
     assert (await store.leases())["ns/a"] == 20.0
     assert (await store.list("workloads"))[0] == 1, "renewals make no revision"
+    await store.write([Put("workloads", "ns/a", b"{}")], leases={"ns/a": 21.0})
+    assert (await store.leases())["ns/a"] == 21.0
+    assert (await store.list("workloads"))[0] == 1
     await store.write([Delete("workloads", "ns/a")])
-    await store.extend({"ns/a": 30.0})
+    assert await store.extend({"ns/a": 30.0}) == {"ns/a"}
     assert await store.leases() == {"ns/b": 11.0}
+
+
+async def test_a_refused_write_leaves_the_lease_alone(store: Store) -> None:
+    await store.write([Put("workloads", "ns/a", b"1")], leases={"ns/a": 10.0})
+    with pytest.raises(ConflictError):
+        await store.write([Put("workloads", "ns/a", b"2")], {("workloads", "ns/a"): 0}, {"ns/a": 99.0})
+    assert await store.leases() == {"ns/a": 10.0}
+
+
+async def test_leases_that_are_over_end_in_one_step(store: Store) -> None:
+    names = ("ns/a", "ns/b", "ns/c")
+    leases = {"ns/a": 10.0, "ns/b": 20.0, "ns/c": 30.0}
+    await store.write([Put("workloads", key, b"{}") for key in names], leases=leases)
+    await store.write([Put("other", "ns/a", b"")])
+    assert await store.expire(9.9) == ((), 10.0)
+    assert (await store.list("workloads"))[0] == 2, "nothing has ended: no revision"
+    assert await store.expire(20.0) == (("ns/a", "ns/b"), 30.0)
+    assert await store.changes(2, 0) == (3, (("workloads", "ns/a"), ("workloads", "ns/b")))
+    assert [entry.key for entry in (await store.list("workloads"))[1]] == ["ns/c"]
+    assert await store.get("other", "ns/a") is not None
+    assert await store.expire(30.0) == (("ns/c",), float("inf"))
+    assert await store.expire(99.0) == ((), float("inf"))
+
+
+async def test_a_renewed_lease_does_not_end(store: Store) -> None:
+    """Neither a renewal, nor a registration with the same value, which makes no revision."""
+    names = ("ns/renewed", "ns/registered", "ns/dead", "ns/shortened")
+    leases = dict.fromkeys(names, 10.0) | {"ns/shortened": 90.0}
+    await store.write([Put("workloads", key, b"{}") for key in names], leases=leases)
+    assert await store.expire(5.0) == ((), 10.0)
+    await store.extend({"ns/renewed": 30.0, "ns/shortened": 12.0})
+    await store.write([Put("workloads", "ns/registered", b"{}")], leases={"ns/registered": 31.0})
+    keys, first = await store.expire(15.0)
+    assert (set(keys), first) == ({"ns/dead", "ns/shortened"}, 30.0)
+    assert [entry.key for entry in (await store.list("workloads"))[1]] == ["ns/registered", "ns/renewed"]
+
+
+async def test_renewals_that_race_with_the_end_are_kept_or_told(store: Store) -> None:
+    """Whoever is told that the lease was renewed is still registered afterwards; the others are told that it ended."""
+    names = [f"ns/w{number}" for number in range(50)]
+    await store.write([Put("workloads", key, b"{}") for key in names], leases=dict.fromkeys(names, 10.0))
+
+    async def renew(key: str, turns: int) -> bool:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return key not in await store.extend({key: 50.0})
+
+    renewals = [renew(key, number % 5) for number, key in enumerate(names)]
+
+    async def end() -> tuple[tuple[str, ...], float]:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return await store.expire(20.0)
+
+    ending = asyncio.ensure_future(end())
+    kept = await asyncio.gather(*renewals)
+    ended, _ = await ending
+    held = {entry.key for entry in (await store.list("workloads"))[1]}
+    assert {key for key, renewed in zip(names, kept, strict=True) if renewed} == held
+    assert set(ended) == set(names) - held
+    assert ended
+    assert held
+
+
+async def test_a_lease_begins_anew_with_its_entry(store: Store) -> None:
+    for end in (10.0, 20.0, 15.0):
+        await store.write([Put("workloads", "ns/a", b"{}")], leases={"ns/a": end})
+        assert await store.expire(end - 1) == ((), end)
+        await store.write([Delete("workloads", "ns/a")])
+        assert await store.expire(99.0) == ((), float("inf"))
+
+
+async def test_expiry_is_watched(store: Store) -> None:
+    revision = await store.write([Put("workloads", "ns/a", b"{}")], leases={"ns/a": 10.0})
+    waiting = asyncio.create_task(store.changes(revision, 10))
+    await store.expire(10.0)
+    assert await asyncio.wait_for(waiting, 2) == (revision + 1, (("workloads", "ns/a"),))

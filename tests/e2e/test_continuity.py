@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from http.client import HTTPException
 
@@ -14,6 +15,8 @@ import pytest
 from e2e.conftest import SERVICES
 from support.http import Client, Load, steady_load
 from support.mesh import Mesh, alive, until
+from weft.agent.envoy_admin import EnvoyAdmin
+from weft.settings.home import Home
 
 PORTS = ("--xds-port", "0", "--agent-port", "0", "--admin-port", "0")
 TO_V2 = """
@@ -178,6 +181,46 @@ def test_a_killed_instance_is_avoided_and_its_lease_ends(mesh: Mesh) -> None:
     large = b"x" * (1 << 20)  # more than is kept for a retry
     assert [client("http://echo/", "POST", body=large).status for _ in range(20)] == [200] * 20
     until("the lease ends", lambda: "echo-v1" not in {item["name"] for item in mesh.items("workloads")}, 15)
+
+
+def test_a_dead_agent_is_seen_although_its_envoy_lives(mesh: Mesh) -> None:
+    """Proxies hold the registrations of agents that renew seldom, but not those of agents that are no more."""
+    start(mesh, "--lease", "1")  # three agents that each renew every 1.5 s
+    everybody = {"client", "echo-v1", "echo-v2"}
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        assert {item["name"] for item in mesh.items("workloads")} == everybody
+        time.sleep(0.1)
+    state = mesh.state("echo-v1")
+    mesh.processes["echo-v1"].stop(signal.SIGKILL)
+    try:
+        until("it is seen", lambda: {item["name"] for item in mesh.items("workloads")} == everybody - {"echo-v1"}, 10)
+        assert alive(state["envoy"]["pid"])
+        client = Client(mesh.proxy_of("client"))
+        until("it is avoided", lambda: {client("http://echo/").json()["workload"] for _ in range(20)} == {"echo-v2"})
+    finally:
+        for what in ("envoy", "application"):
+            os.kill(state[what]["pid"], signal.SIGKILL)
+
+
+def test_a_proxy_that_is_cut_off_leaves_the_registration_to_its_agent(mesh: Mesh) -> None:
+    start(mesh, "--lease", "1")
+    home = Home(mesh.home)
+    admin = EnvoyAdmin(home.socket(home.workload("default", "echo-v1") / "admin.sock"))
+    until("its proxy is connected", lambda: asyncio.run(admin.connected()))
+    pid = mesh.state("echo-v1")["envoy"]["pid"]
+    os.kill(pid, signal.SIGSTOP)  # says nothing any more, and its connection stays until a keep-alive fails
+    until("nobody answers", lambda: not asyncio.run(admin.connected()))
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        assert "echo-v1" in {item["name"] for item in mesh.items("workloads")}
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGCONT)
+    mesh.processes["control-plane"].stop(signal.SIGKILL)
+    until("its proxy is cut off", lambda: not asyncio.run(admin.connected()))
+    mesh.serve(*PORTS, "--lease", "1")
+    until("its proxy is back", lambda: asyncio.run(admin.connected()), 30)
+    assert mesh.workload("echo-v1")["state"] == "healthy"
 
 
 def test_an_application_that_is_gone_costs_no_request_while_nobody_says_so(mesh: Mesh) -> None:

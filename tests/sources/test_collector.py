@@ -14,8 +14,9 @@ from weft.schema.decode import decode_documents
 from weft.sources.collector import Collector
 from weft.sources.contents import Contents
 from weft.sources.files import FilesSource
+from weft.sources.leases import Leases
 from weft.sources.stored import StoredSource, document_from_entry, put_document, stored_key
-from weft.sources.workloads import LeaseExpiry, WorkloadsSource, put_workload
+from weft.sources.workloads import WorkloadsSource, put_workload
 from weft.store.memory import MemoryStore
 from weft.store.protocol import Delete, Put, StoreError
 
@@ -192,21 +193,47 @@ async def test_entries_of_the_store_decode_alone() -> None:
     assert document.origin.source == "dir/ä.yaml"
 
 
-async def test_leases_end_after_their_time_and_not_before_the_grace(store: MemoryStore, clock: Clock) -> None:
-    await store.write([put_workload(Workload(name, "ns", "x")) for name in ("dead", "alive", "unleased")])
-    await store.extend({"ns/dead": 1001.0, "ns/alive": 1030.0})
-    expiry = LeaseExpiry(store, 15, clock)
+async def test_what_did_not_change_is_the_same_object(collector: Collector, store: MemoryStore, tmp_path: Path) -> None:
+    """A change of a workload looks at no document, and the other way round, also where files are merged."""
+    (tmp_path / "mesh.yaml").write_text(ROUTE.replace("NAME", "f").replace("PORT", "81"))
+    workloads = [put_workload(Workload(name, "default", "x")) for name in "ab"]
+    await included(collector, await store.write([put_document(service("a"), 1), *workloads]))
+    async with asyncio.timeout(5):
+        while len(collector.snapshot.documents) < 2:
+            await collector.collected.changed(collector.collected.version)
+    first = collector.snapshot
+    await included(collector, await store.write([put_workload(Workload("c", "default", "x"))]))
+    second = collector.snapshot
+    assert second.documents is first.documents
+    await included(collector, await store.write([put_document(service("b"), 1)]))
+    third = collector.snapshot
+    assert third.workloads is second.workloads
+    assert [one.key.name for one in third.documents] == ["a", "b", "f"]
+    assert third.documents[0] is first.documents[0]
 
-    async def step(seconds: float) -> tuple[str, ...]:
-        clock.now += seconds
-        return await expiry.expire()
 
-    assert await step(5) == (), "the grace of one TTL after the start"
-    assert await step(5) == ()
-    assert set(await step(5)) == {"ns/dead", "ns/unleased"}
-    assert await step(5) == ()
-    assert [entry.key for entry in (await store.list("workloads"))[1]] == ["ns/alive"]
-    assert await step(600) == (), "nobody could renew while this machine was suspended"
-    assert await step(7) == ()
-    assert await step(7) == ()
-    assert await step(7) == ("ns/alive",)
+async def test_renewals_and_the_same_again_make_no_revision(collector: Collector, store: MemoryStore) -> None:
+    leases = Leases(store)
+    changes = [put_document(service("a"), 1), put_workload(Workload("w", "default", "x"))]
+    revision = await included(collector, await store.write(changes, leases=leases.granted("default/w")))
+    before = collector.collected.value
+    for _ in range(3):
+        assert await leases.renew("default/w") is not None
+        assert await store.write(changes, leases=leases.granted("default/w")) == before.store_revision
+    await included(collector, await store.write([Put("audit", "x", b"")]))
+    assert collector.snapshot is before.snapshot
+    assert collector.snapshot.revision == revision
+    moved = service("a", source="elsewhere.yaml")
+    await included(collector, await store.write([put_document(moved, 1)]))
+    assert collector.snapshot.documents[0].origin.source == "elsewhere.yaml", "where it stands is not forgotten"
+
+
+async def test_a_workload_is_found_by_its_proxy(collector: Collector, store: MemoryStore) -> None:
+    names = [(namespace, name) for namespace in ("a", "a-b", "b") for name in ("x", "x-1", "y")]
+    assert collector.workload("x.a") is None
+    await included(collector, await store.write([put_workload(Workload(name, where, "s")) for where, name in names]))
+    for where, name in names:
+        found = collector.workload(f"{name}.{where}")
+        assert found is not None
+        assert (found.namespace, found.name) == (where, name)
+    assert [collector.workload(proxy) for proxy in ("z.b", "x.c", "x", "", ".", "x.a.b")] == [None] * 6

@@ -65,6 +65,19 @@ async def test_reopening_finds_everything(tmp_path: Path) -> None:
         await again.close()
 
 
+async def test_a_registration_whose_renewals_were_lost_has_a_lease(tmp_path: Path) -> None:
+    """As after a crash: the restart's grace is what holds it."""
+    store = await open_sqlite(tmp_path / "weft.db", lambda: 40.0)
+    await store.write([Put("workloads", "ns/a", b"{}"), Put("other", "ns/b", b"{}")], leases={"ns/a": 50.0})
+    await store._run(store._close)
+    again = await open_sqlite(tmp_path / "weft.db")
+    try:
+        assert await again.leases() == {"ns/a": 40.0}
+        assert await again.expire(39.0) == ((), 40.0)
+    finally:
+        await again.close()
+
+
 async def test_sigkill_loses_no_confirmed_write(tmp_path: Path) -> None:
     path = tmp_path / "weft.db"
     for bucket in ("first", "second"):

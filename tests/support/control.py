@@ -27,6 +27,7 @@ from weft.model.snapshot import MeshSettings
 from weft.settings.home import Home
 from weft.sources.collector import Collector
 from weft.sources.files import FilesSource
+from weft.sources.leases import Leases
 from weft.sources.stored import StoredSource
 from weft.sources.workloads import WorkloadsSource
 from weft.store.memory import MemoryStore
@@ -80,9 +81,18 @@ async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
     faults: list[Problem] = []
     admin, agents = _bound(), _bound()
     where = f"127.0.0.1:{agents.getsockname()[1]}"
-    enrolment = EnrolmentSettings("127.0.0.1:1", where, "spiffe://cluster.local/ns/x/sa/y", 15.0, 3600.0)
+    enrolment = EnrolmentSettings("127.0.0.1:1", where, "spiffe://cluster.local/ns/x/sa/y", 3600.0)
     parts = Parts(
-        store, authority, collector, hub, audit, builds.compiled, enrolment, source.contents, lambda: tuple(faults)
+        store,
+        Leases(store),
+        authority,
+        collector,
+        hub,
+        audit,
+        builds.compiled,
+        enrolment,
+        source.contents,
+        lambda: tuple(faults),
     )
     api = AgentApi(parts)
     tasks = [asyncio.create_task(one.run()) for one in (collector, builds, audit)]

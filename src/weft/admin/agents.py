@@ -23,6 +23,7 @@ from weft.model.enrolment import (
     RegisterRequest,
     RegisterResponse,
     RenewRequest,
+    RenewResponse,
 )
 from weft.model.identity import SpiffeId
 from weft.model.workload import Workload, WorkloadState
@@ -41,6 +42,7 @@ class AgentApi:
 
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
+        self._leases = parts.leases
         self._authority = parts.authority
         self._collector = parts.collector
         self._hub = parts.hub
@@ -101,8 +103,9 @@ class AgentApi:
         changes = [put_workload(workload)]
         if entry is None or entry.value != changes[0].value:
             changes.append(self._audit.done(str(caller), "register", object=f"workload {key}", detail=str(identity)))
-        revision = await self._store.write(changes, {(LEASED_BUCKET, key): entry.revision if entry else 0})
-        await self._store.extend({key: self._clock() + self._settings.lease})
+        expect = {(LEASED_BUCKET, key): entry.revision if entry else 0}
+        revision = await self._store.write(changes, expect, self._leases.granted(key))
+        self._leases.heard(key, self._leases.ttl)
         async with asyncio.timeout(KNOWN_SECONDS):  # the proxy connects next, and must be known by then
             await self._collector.included(revision)
         return reply(self._welcome(request, caller, issued))
@@ -113,8 +116,10 @@ class AgentApi:
         leaving = workload.state is WorkloadState.DRAINING
         if body.state is not workload.state and not leaving:
             await self._change_state(entry, workload, body.state)
-        await self._store.extend({entry.key: self._clock() + self._settings.lease})
-        return reply({"lease": self._settings.lease})
+        lease = await self._leases.renew(entry.key)
+        if lease is None:
+            raise _not_registered(entry.key)
+        return reply(RenewResponse(lease))
 
     async def _certificate(self, request: web.Request, caller: Caller) -> web.Response:
         _, workload = await self._own(request, caller)
@@ -136,6 +141,7 @@ class AgentApi:
         entry, _ = await self._own(request, caller)
         record = self._audit.done(str(caller), "deregister", object=f"workload {entry.key}")
         await self._store.write([Delete(LEASED_BUCKET, entry.key), record])
+        self._leases.forget(entry.key)
         return web.Response(status=204)
 
     async def _own(self, request: web.Request, caller: Caller) -> tuple[Entry, Workload]:
@@ -152,7 +158,7 @@ class AgentApi:
             if workload is not None and caller.identity != self._identity(workload):
                 raise Refused(403, "not-your-workload", "this name is registered by another identity", about=key)
         if entry is None or workload is None:
-            raise Refused(404, "not-registered", f"{key} is not registered (any more): register it again")
+            raise _not_registered(key)
         return entry, workload
 
     async def _authorise_registration(self, caller: Caller, workload: Workload, entry: Entry | None) -> None:
@@ -196,8 +202,8 @@ class AgentApi:
         if entry is None:
             return
         holder = workload_from_value(entry.value)
-        expires = (await self._store.leases()).get(entry.key, entry.created + self._settings.lease)
-        if expires > self._clock() and (newcomer or holder.service_account != workload.service_account):
+        differs = newcomer or holder.service_account != workload.service_account
+        if differs and await self._leases.held(entry.key):
             text = f"{entry.key} is registered as service account {holder.service_account}; stop that one first"
             raise Refused(409, "name-taken", text, about=entry.key)
 
@@ -228,8 +234,12 @@ class AgentApi:
             host = f"[{host}]" if ":" in host else host
             xds, agent_api = (f"{host}:{address.rpartition(':')[2]}" for address in (xds, agent_api))
         return RegisterResponse(
-            issued, xds, settings.xds_identity, self._authority.trust_domain, settings.lease, agent_api
+            issued, xds, settings.xds_identity, self._authority.trust_domain, self._leases.ttl, agent_api
         )
+
+
+def _not_registered(key: str) -> Refused:
+    return Refused(404, "not-registered", f"{key} is not registered (any more): register it again")
 
 
 def _path_key(request: web.Request) -> str:

@@ -18,6 +18,8 @@ BUCKET = "audit"
 REFUSED_BUCKET = "audit-refused"
 """A bucket of its own, so that a flood of refusals never pushes out what was done."""
 KEEP_EVENTS = 2000
+_TRIM_AFTER = 100
+"""The oldest events are forgotten after this many new ones: looking at all of them is not for every second."""
 _PENDING = 50
 """Refusals recorded and logged per flush; of the others only the number is."""
 _REFUSALS = 100
@@ -52,6 +54,7 @@ class Audit:
         self._numbers = itertools.count()
         self._pending: list[Event] = []
         self._dropped = 0
+        self._untrimmed = _TRIM_AFTER
         self._refusals: dict[tuple[str, str], Problem] = {}
 
     def done(self, who: str, action: str, **members: str) -> Put:
@@ -102,7 +105,8 @@ class Audit:
             await asyncio.sleep(_FLUSH_SECONDS)
             try:
                 await self.flush()
-                await self._trim()
+                if self._untrimmed >= _TRIM_AFTER:
+                    await self._trim()
             except StoreError:
                 continue  # the health check tells; what is pending is written when the store is back
 
@@ -125,6 +129,7 @@ class Audit:
             raise
 
     async def _trim(self) -> None:
+        self._untrimmed = 0
         for bucket in (BUCKET, REFUSED_BUCKET):
             _, entries = await self._store.list(bucket)
             if len(entries) > KEEP_EVENTS:
@@ -132,6 +137,7 @@ class Audit:
                 await self._store.write([Delete(bucket, entry.key) for entry in old])
 
     def _put(self, bucket: str, event: Event) -> Put:
+        self._untrimmed += 1
         key = f"{int(event.time * 1e6):018d}-{next(self._numbers):06d}"
         return Put(bucket, key, msgspec.json.encode(event))
 

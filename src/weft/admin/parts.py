@@ -14,6 +14,7 @@ from weft.mesh.model import Mesh
 from weft.model.problem import Problem
 from weft.sources.collector import Collector
 from weft.sources.contents import Contents
+from weft.sources.leases import Leases
 from weft.store.protocol import Store
 
 INTERNAL = "internal-error"
@@ -25,13 +26,12 @@ class EnrolmentSettings:
     """What agents are told.
 
     `xds` and `agent_api` are ``HOST:PORT`` for agents of this host; `advertised` the host that agents elsewhere use
-    (empty: the address they came to). `lease` and `certificate_ttl` in seconds.
+    (empty: the address they came to). `certificate_ttl` in seconds.
     """
 
     xds: str
     agent_api: str
     xds_identity: str
-    lease: float
     certificate_ttl: float
     advertised: str = ""
 
@@ -52,6 +52,7 @@ class Parts:
     without any; `faults` tells what is wrong with the control plane itself."""
 
     store: Store
+    leases: Leases
     authority: Authority
     collector: Collector
     hub: Hub[Mesh]

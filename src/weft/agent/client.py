@@ -25,6 +25,7 @@ from weft.model.enrolment import (
     RegisterRequest,
     RegisterResponse,
     RenewRequest,
+    RenewResponse,
 )
 from weft.model.workload import Workload, WorkloadState
 
@@ -83,9 +84,9 @@ class ControlPlaneClient:
             _LOG.info("our certificate is no longer accepted; joining with the token")
             return await self._call("POST", "/v1/workloads", request, RegisterResponse, with_token=True)
 
-    async def renew(self, state: WorkloadState) -> None:
+    async def renew(self, state: WorkloadState) -> RenewResponse:
         """Renew the lease, in `state`. RefusedError with status 404 means: register again."""
-        await self._call("POST", f"{self._path}/lease", RenewRequest(state), None)
+        return await self._call("POST", f"{self._path}/lease", RenewRequest(state), RenewResponse)
 
     async def certificate(self, csr: str) -> Issued:
         """A new certificate for the same identity."""

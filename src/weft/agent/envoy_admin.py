@@ -10,6 +10,7 @@ from weft.agent.http import Answer, HttpError, Server, ask
 from weft.model.workload import SocketAddress
 
 _TIMEOUT = 2.0
+_CONNECTED = "control_plane.connected_state"
 
 
 class EnvoyAdmin:
@@ -22,6 +23,10 @@ class EnvoyAdmin:
         """Whether Envoy has its first configuration and serves."""
         answer = await self._ask("GET", "/ready")
         return answer is not None and answer.status == 200
+
+    async def connected(self) -> bool:
+        """Whether Envoy has a stream to the control plane."""
+        return (await self.gauges(f"^{_CONNECTED}$") or {}).get(_CONNECTED) == 1
 
     async def listeners(self) -> tuple[SocketAddress, ...]:
         """The addresses on which Envoy listens."""

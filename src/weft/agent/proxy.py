@@ -75,12 +75,15 @@ class Proxy:
         self.client = ControlPlaneClient(
             parameters.control_plane, home.agent_socket, self.files, parameters.namespace, parameters.name
         )
+        self.envoy = Envoy(EnvoyPlace(find_envoy(), self.directory, self._admin_socket), self._envoy_started)
         self.registration = Registration(
-            self.client, self.files, lambda now: dataclasses.replace(workload(self.state), state=now)
+            self.client,
+            self.files,
+            lambda now: dataclasses.replace(workload(self.state), state=now),
+            self.envoy.admin.connected,
         )
         self.registration.state = state.state
         self._workload = workload
-        self.envoy = Envoy(EnvoyPlace(find_envoy(), self.directory, self._admin_socket), self._envoy_started)
 
     def save(self, **changes: object) -> None:
         """Change state.json."""

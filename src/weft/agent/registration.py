@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from weft.agent.certificates import CertificateFiles
 from weft.agent.client import ControlPlaneClient, RefusedError, UnreachableError
@@ -23,14 +23,21 @@ _RETRIED_STATUS = {404, 409, 425, 429}
 
 
 class Registration:
-    """Owns what the control plane knows about the workload. `run` is its one task."""
+    """Owns what the control plane knows about the workload. `run` is its one task. `connected` tells whether the proxy
+    has a stream to the control plane."""
 
     def __init__(
-        self, client: ControlPlaneClient, files: CertificateFiles, workload: Callable[[WorkloadState], Workload]
+        self,
+        client: ControlPlaneClient,
+        files: CertificateFiles,
+        workload: Callable[[WorkloadState], Workload],
+        connected: Callable[[], Awaitable[bool]],
     ) -> None:
         self._client = client
         self._files = files
         self._workload = workload
+        self._connected = connected
+        self._lease = 0.0
         self._changed = asyncio.Event()
         self.state = WorkloadState.STARTING
         self.answer: RegisterResponse | None = None
@@ -95,9 +102,11 @@ class Registration:
         """Renew the lease three times per its length and at every change of state, for ever."""
         retry, lost = _FIRST_RETRY, False
         while True:
-            interval = self.answer.lease / 3 if self.answer else _LONGEST_RETRY
-            delay = min(retry, interval) if lost else interval * random.uniform(0.9, 1.0)  # noqa: S311
-            await self._wait_for_change(delay)
+            usual = self.answer.lease / 3 if self.answer else _LONGEST_RETRY
+            if lost:
+                await self._wait_for_change(min(retry, usual))
+            else:
+                await self._wait_for_renewal(usual)
             self._changed.clear()
             try:
                 await self._renew()
@@ -135,17 +144,27 @@ class Registration:
             _LOG.info("could not deregister (the registration ends by itself): %s", error)
 
     async def _renew(self) -> None:
+        self._lease = 0.0
         try:
-            await self._client.renew(self.state)
+            self._lease = (await self._client.renew(self.state)).lease
         except RefusedError as error:
             if error.status not in (401, 404):
                 raise
             await self.register()
             _LOG.info("registered again")
 
-    async def _wait_for_change(self, delay: float) -> None:
+    async def _wait_for_renewal(self, usual: float) -> None:
+        """Wait until a renewal is due: as seldom as we were told while the proxy is connected, as usual otherwise."""
+        left = max(usual, self._lease / 3) * random.uniform(0.9, 1.0)  # noqa: S311
+        while not await self._wait_for_change(min(usual, left)):
+            left -= usual
+            if left <= 0 or not await self._connected():
+                return
+
+    async def _wait_for_change(self, delay: float) -> bool:
+        """Whether the state was changed within `delay` seconds."""
         try:
             async with asyncio.timeout(delay):
-                await self._changed.wait()
+                return await self._changed.wait()
         except TimeoutError:
-            return
+            return False

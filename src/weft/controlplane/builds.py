@@ -37,10 +37,6 @@ class Builds:
         self._in_force: tuple[Document[object], ...] | None = None
         self._changeover = Changeover(collector, hub, compiler, self._publish)
 
-    def workload(self, proxy: str) -> Workload | None:
-        """The registered workload of a proxy."""
-        return self.workloads.get(proxy)
-
     async def run(self) -> None:
         """Build and publish for ever."""
         collected = self._collector.collected

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,17 +32,21 @@ from weft.controlplane.settings import ServeError, ServeSettings
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.discovery.limits import Limits
+from weft.discovery.peer import Peer
 from weft.discovery.server import serve_xds
+from weft.discovery.stream import Stream
 from weft.mesh.model import Mesh
-from weft.model.workload import SocketAddress
+from weft.model.problem import Problem
+from weft.model.workload import SocketAddress, Workload
 from weft.settings.endpoints import DEFAULT_ADMIN_PORT, DEFAULT_AGENT_API_PORT, DEFAULT_XDS_PORT, Endpoints
 from weft.settings.open_files import raise_open_files
 from weft.settings.private import PermissionsError, remove_unfinished, write_atomically
 from weft.sources.collector import Collector
 from weft.sources.contents import Source
 from weft.sources.files import FilesSource
+from weft.sources.leases import Leases
 from weft.sources.stored import StoredSource
-from weft.sources.workloads import LeaseExpiry, WorkloadsSource
+from weft.sources.workloads import WorkloadsSource
 from weft.store.protocol import LEASED_BUCKET, Store, StoreError
 from weft.store.sqlite import open_sqlite
 from weft.telemetry.log import set_up_logging
@@ -86,6 +90,27 @@ class _Listeners:
     admin: socket.socket
 
 
+class _HoldingHub(Hub[Mesh]):
+    """Connected proxies hold their registrations."""
+
+    def __init__(
+        self, leases: Leases, compiler: MeshCompiler, events: Callable[[Problem], None], limits: Limits
+    ) -> None:
+        super().__init__(compiler, events, limits)
+        self._leases = leases
+
+    def attach(self, peer: Peer, workload: Workload, *, delta: bool) -> Stream:
+        """See `Hub.attach`."""
+        stream = super().attach(peer, workload, delta=delta)
+        self._leases.attached(stream.proxy)
+        return stream
+
+    def detach(self, stream: Stream) -> None:
+        """See `Hub.detach`."""
+        super().detach(stream)
+        self._leases.detached(stream.proxy)
+
+
 async def _run(settings: ServeSettings, stop: asyncio.Event) -> None:
     home = settings.home
     remove_unfinished(home.control_plane)
@@ -109,27 +134,28 @@ async def _work(
     collector = Collector([*sources, StoredSource(store), WorkloadsSource(store)], settings.mesh)
     audit, faults = Audit(store), Faults(store)
     compiler = MeshCompiler()
-    hub: Hub[Mesh] = Hub(compiler, audit.told, _limits(settings))
+    leases = Leases(store, settings.lease)
+    hub = _HoldingHub(leases, compiler, audit.told, _limits(settings))
     builds = Builds(collector, hub, compiler)
     hosts = [host for host in (settings.bind, settings.advertise) if host]
     certificates = ServerCertificates(authority, hosts, home.control_plane, settings.certificate_ttl)
     endpoints = _endpoints(settings, listeners)
     identity = str(certificates.current.value.identity)
     enrolment = EnrolmentSettings(
-        endpoints.xds, endpoints.agent_api, identity, settings.lease, settings.certificate_ttl, settings.advertise
+        endpoints.xds, endpoints.agent_api, identity, settings.certificate_ttl, settings.advertise
     )
     contents = files.contents if files else None
-    parts = Parts(store, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults)
+    parts = Parts(store, leases, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults)
     agents = AgentApi(parts)
     admin = admin_application(parts, admin_token(home.admin_token))
-    forever = (collector, builds, audit, faults, certificates, LeaseExpiry(store, settings.lease))
+    forever = (collector, builds, audit, faults, certificates, leases)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one.run()) for one in forever]
         tasks.append(group.create_task(run_rotation(authority)))
         await _first_of(builds.compiled.changed(0), stop.wait())
         if not stop.is_set():
             async with AsyncExitStack() as servers:
-                await servers.enter_async_context(_serving_xds(listeners.xds, hub, builds, certificates))
+                await servers.enter_async_context(_serving_xds(listeners.xds, hub, collector, certificates))
                 limits = _server_limits()
                 await servers.enter_async_context(
                     serving(agents.application(local=False), listeners.agents, certificates.tls, limits)
@@ -182,12 +208,12 @@ def _endpoints(settings: ServeSettings, listeners: _Listeners) -> Endpoints:
 
 @contextlib.asynccontextmanager
 async def _serving_xds(
-    listener: socket.socket, hub: Hub[Mesh], builds: Builds, certificates: ServerCertificates
+    listener: socket.socket, hub: Hub[Mesh], collector: Collector, certificates: ServerCertificates
 ) -> AsyncIterator[None]:
     """Hand the chosen port over to gRPC, which binds by itself."""
     host, port = listener.getsockname()[:2]
     listener.close()
-    async with serve_xds(host, port, material=lambda: certificates.current.value, hub=hub, lookup=builds.workload):
+    async with serve_xds(host, port, material=lambda: certificates.current.value, hub=hub, lookup=collector.workload):
         yield
 
 

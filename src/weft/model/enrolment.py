@@ -54,6 +54,15 @@ class RenewRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RenewResponse:
+    """Renew again within `lease` seconds, best at a third of it, or at any change. While the workload's proxy is
+    connected to the control plane, that may be much longer than `RegisterResponse.lease`; an agent that sees its proxy
+    lose the connection renews at once, and then as often as that says. 0: as `RegisterResponse` said."""
+
+    lease: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateRequest:
     """``POST /v1/workloads/{namespace}/{name}/certificate``: a new certificate for the same identity -> Issued."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from weft.model.document import Document
@@ -36,3 +37,15 @@ class ConfigSnapshot:
     workloads: tuple[Workload, ...] = ()
     problems: tuple[Problem, ...] = ()
     settings: MeshSettings = MeshSettings()
+
+    def workload(self, proxy: str) -> Workload | None:
+        """The registered workload of a proxy (`Workload.proxy`)."""
+        name, _, namespace = proxy.partition(".")
+        index = bisect_left(self.workloads, (namespace, name), key=workload_order)
+        found = self.workloads[index] if index < len(self.workloads) else None
+        return found if found is not None and found.proxy == proxy else None
+
+
+def workload_order(workload: Workload) -> tuple[str, str]:
+    """The sort key of workloads in a snapshot."""
+    return workload.namespace, workload.name

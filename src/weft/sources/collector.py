@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from weft.aio.cell import Cell
 from weft.aio.holdoff import HoldOff
-from weft.model.snapshot import ConfigSnapshot, MeshSettings
+from weft.model.document import Document
+from weft.model.problem import Problem
+from weft.model.snapshot import ConfigSnapshot, MeshSettings, workload_order
+from weft.model.workload import Workload
 from weft.sources.contents import Contents, Source, merged_documents
 
 QUIET_SECONDS = 0.010
@@ -36,6 +40,7 @@ class Collector:
     ) -> None:
         self._sources = tuple(sources)
         self._hold = HoldOff(quiet, longest)
+        self._merged = _Merged()
         self._collected = Cell(Collected(ConfigSnapshot(0, settings=settings), -1))
 
     @property
@@ -47,6 +52,10 @@ class Collector:
     def snapshot(self) -> ConfigSnapshot:
         """The current snapshot."""
         return self._collected.value.snapshot
+
+    def workload(self, proxy: str) -> Workload | None:
+        """The registered workload of a proxy: known when `included` returns for its registration."""
+        return self.snapshot.workload(proxy)
 
     async def run(self) -> None:
         """Run the sources and merge for ever."""
@@ -76,18 +85,59 @@ class Collector:
             if len(ready) < len(everything):
                 continue  # a snapshot without one of its sources would take configuration away
             revisions = [one.store_revision for one in ready if one.store_revision is not None]
-            collected = Collected(_merged(self.snapshot, ready), min(revisions, default=0))
-            if collected != self._collected.value:
-                self._collected.set(collected)
+            store_revision = min(revisions, default=0)
+            self._merged = _merge(self._merged, ready)
+            problems = (*(problem for one in ready for problem in one.problems), *self._merged.duplicates)
+            snapshot = _snapshot(self.snapshot, self._merged, problems)
+            if snapshot is not self.snapshot or store_revision != self._collected.value.store_revision:
+                self._collected.set(Collected(snapshot, store_revision))
 
 
-def _merged(before: ConfigSnapshot, contents: Sequence[Contents]) -> ConfigSnapshot:
-    """The merged snapshot; `before` itself if nothing changed."""
-    winners, duplicates = merged_documents(one.documents for one in contents)
-    documents = tuple(document for _, document in sorted(winners.items()))
-    workloads = tuple(workload for one in contents for workload in one.workloads)
-    problems = tuple(problem for one in contents for problem in one.problems) + duplicates
-    same = (before.documents, before.workloads, before.problems) == (documents, workloads, problems)
-    if same and before.revision > 0:
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """What the sources' documents and workloads were merged to, and the very tuples they came from."""
+
+    document_groups: tuple[tuple[Document[object], ...], ...] = ()
+    workload_groups: tuple[tuple[Workload, ...], ...] = ()
+    documents: tuple[Document[object], ...] = ()
+    duplicates: tuple[Problem, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+
+
+def _merge(before: _Merged, contents: Sequence[Contents]) -> _Merged:
+    """Sources put together. What is the same object as before is not looked at again."""
+    document_groups = tuple(one.documents for one in contents if one.documents)
+    workload_groups = tuple(one.workloads for one in contents if one.workloads)
+    documents, duplicates, workloads = before.documents, before.duplicates, before.workloads
+    if not _same(document_groups, before.document_groups):
+        documents, duplicates = _merged_documents(document_groups)
+    if not _same(workload_groups, before.workload_groups):
+        workloads = _merged_workloads(workload_groups)
+    return _Merged(document_groups, workload_groups, documents, duplicates, workloads)
+
+
+def _merged_documents(
+    groups: Sequence[tuple[Document[object], ...]],
+) -> tuple[tuple[Document[object], ...], tuple[Problem, ...]]:
+    if len(groups) < 2:
+        return groups[0] if groups else (), ()
+    winners, duplicates = merged_documents(groups)
+    return tuple(document for _, document in sorted(winners.items())), duplicates
+
+
+def _merged_workloads(groups: Sequence[tuple[Workload, ...]]) -> tuple[Workload, ...]:
+    if len(groups) < 2:
+        return groups[0] if groups else ()
+    return tuple(sorted(itertools.chain(*groups), key=workload_order))
+
+
+def _same(first: Sequence[object], second: Sequence[object]) -> bool:
+    return len(first) == len(second) and all(a is b for a, b in zip(first, second, strict=True))
+
+
+def _snapshot(before: ConfigSnapshot, merged: _Merged, problems: tuple[Problem, ...]) -> ConfigSnapshot:
+    """The next snapshot; `before` itself if nothing changed."""
+    same = merged.documents is before.documents and merged.workloads is before.workloads
+    if same and problems == before.problems and before.revision > 0:
         return before
-    return ConfigSnapshot(before.revision + 1, documents, workloads, problems, before.settings)
+    return ConfigSnapshot(before.revision + 1, merged.documents, merged.workloads, problems, before.settings)

@@ -15,7 +15,11 @@ from weft.model.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Everything a source offers. `store_revision` is None for sources that do not follow the store."""
+    """Everything a source offers. `store_revision` is None for sources that do not follow the store.
+
+    Documents are sorted by key, each key once; workloads by namespace and name. A tuple in which nothing changed is the
+    same object as before, so that nobody has to look through it.
+    """
 
     documents: tuple[Document[object], ...] = ()
     workloads: tuple[Workload, ...] = ()

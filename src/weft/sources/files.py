@@ -74,12 +74,23 @@ class FilesSource:
         """Poll for ever."""
         loop = asyncio.get_running_loop()
         files: dict[Path, _File] = {}
+        lost: tuple[Problem, ...] = ()
         while True:
-            files, problems = await asyncio.to_thread(self._scan, files, loop.time())
-            contents = _contents(files, problems)
-            if contents != self._contents.value:
-                self._contents.set(contents)
+            before = files
+            files, problems = await asyncio.to_thread(self._scan, before, loop.time())
+            if not _same(files, before) or problems != lost or self._contents.value is None:
+                self._publish(_contents(files, problems))
+            lost = problems
             await asyncio.sleep(self._poll)
+
+    def _publish(self, contents: Contents) -> None:
+        """Hand on what is new; documents of which none changed stay the same object."""
+        before = self._contents.value
+        if contents == before:
+            return
+        if before is not None and contents.documents == before.documents:
+            contents = replace(contents, documents=before.documents)
+        self._contents.set(contents)
 
     # What follows runs in a thread, one scan at a time.
 
@@ -174,6 +185,10 @@ def _contents(files: Mapping[Path, _File], problems: tuple[Problem, ...]) -> Con
     documents = tuple(document for _, document in sorted(everything.items()))
     own = tuple(problem for file in ordered if not file.missing for problem in file.problems)
     return Contents(documents, problems=problems + own + duplicates)
+
+
+def _same(files: Mapping[Path, _File], before: Mapping[Path, _File]) -> bool:
+    return len(files) == len(before) and all(file is before.get(path) for path, file in files.items())
 
 
 def _signature(status: os.stat_result) -> Signature:

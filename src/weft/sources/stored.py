@@ -9,10 +9,11 @@ import msgspec
 from weft.aio.cell import Cell
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldLines
-from weft.model.problem import Problem, Severity
-from weft.schema.decode import decode_documents
+from weft.model.problem import Problem
+from weft.schema.decode import decode_stored
 from weft.sources.contents import Contents, kept, source_problem
 from weft.sources.following import follow_bucket
+from weft.sources.mirror import Mirror
 from weft.store.protocol import Entry, Put, Store
 
 BUCKET = "documents"
@@ -44,18 +45,20 @@ def document_from_entry(entry: Entry) -> tuple[Document[object] | None, tuple[Pr
     namespace = entry.key.split("/")[2] if entry.key.count("/") == 3 else ""
     try:
         record = msgspec.json.decode(entry.value, type=_Record)
-        decoded = decode_documents(
-            record.text, record.source, default_namespace=namespace or "default", created=entry.created
-        )
+        lines = FieldLines(record.source, dict(record.lines))
+        decoded = decode_stored(record.text, lines, default_namespace=namespace or "default", created=entry.created)
     except Exception as error:  # one stored document must not stop the others
         text = f"the stored document {entry.key} cannot be decoded ({type(error).__name__}); apply it again"
         return None, (source_problem("stored-document-damaged", text, "api"),)
-    errors = [problem for problem in decoded.problems if problem.severity is Severity.ERROR]
-    if errors or len(decoded.documents) != 1:
+    if len(decoded.documents) != 1:
         return None, decoded.problems
-    lines = FieldLines(record.source, dict(record.lines))
-    document = dataclasses.replace(decoded.documents[0], lines=lines, generation=record.generation)
-    return document, ()
+    document = dataclasses.replace(decoded.documents[0], generation=record.generation)
+    return document, decoded.problems if decoded.failed else ()
+
+
+def _decode(entry: Entry, before: Document[object] | None) -> tuple[Document[object] | None, tuple[Problem, ...]]:
+    document, problems = document_from_entry(entry)
+    return (None if document is None else kept(document, before)), problems
 
 
 class StoredSource:
@@ -72,20 +75,10 @@ class StoredSource:
 
     async def run(self) -> None:
         """Follow the store for ever."""
-        known: dict[str, tuple[int, Document[object] | None, tuple[Problem, ...]]] = {}
-        async for state in follow_bucket(self._store, BUCKET):
-            fresh = {}
-            for entry in state.entries:
-                held = known.get(entry.key)
-                if held is None or held[0] != entry.revision:
-                    document, problems = document_from_entry(entry)
-                    if document is not None:
-                        document = kept(document, held[1] if held else None)
-                    held = (entry.revision, document, problems)
-                fresh[entry.key] = held
-            known = fresh
-            documents = sorted((one for _, one, _ in known.values() if one is not None), key=lambda one: one.key)
-            found = [problem for _, _, problems in known.values() for problem in problems]
-            if state.error:
-                found.append(source_problem("store-unavailable", state.error, "store", "a store that can be read"))
-            self._contents.set(Contents(tuple(documents), problems=tuple(found), store_revision=state.revision))
+        mirror = Mirror(_decode)
+        async for change in follow_bucket(self._store, BUCKET):
+            mirror.take(change)
+            problems = mirror.problems
+            if change.error:
+                problems += (source_problem("store-unavailable", change.error, "store", "a store that can be read"),)
+            self._contents.set(Contents(mirror.values, problems=problems, store_revision=change.revision))

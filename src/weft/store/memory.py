@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from weft.aio.cell import Cell
+from weft.store.leases import LeaseTable
 from weft.store.protocol import (
     LEASED_BUCKET,
     Change,
     CompactedError,
     ConflictError,
+    Delete,
     Entry,
     Put,
 )
@@ -28,23 +30,38 @@ class MemoryStore:
         self._keep = keep
         self._entries: dict[tuple[str, str], Entry] = {}
         self._log: dict[int, tuple[tuple[str, str], ...]] = {}
-        self._leases: dict[str, float] = {}
+        self._leases = LeaseTable()
         self._revision = Cell(0)
 
     async def get(self, bucket: str, key: str) -> Entry | None:
         """One entry."""
         return self._entries.get((bucket, key))
 
+    async def read(self, bucket: str, keys: Collection[str]) -> tuple[int, tuple[Entry, ...]]:
+        """The revision and the entries named, by key."""
+        found = (self._entries.get((bucket, key)) for key in sorted(set(keys)))
+        return self._revision.value, tuple(entry for entry in found if entry is not None)
+
     async def list(self, bucket: str) -> tuple[int, tuple[Entry, ...]]:
         """The revision and the entries of a bucket, by key."""
         found = [entry for place, entry in self._entries.items() if place[0] == bucket]
         return self._revision.value, tuple(sorted(found, key=lambda entry: entry.key))
 
-    async def write(self, changes: Sequence[Change], expect: Mapping[tuple[str, str], int] | None = None) -> int:
+    async def write(
+        self,
+        changes: Sequence[Change],
+        expect: Mapping[tuple[str, str], int] | None = None,
+        leases: Mapping[str, float] | None = None,
+    ) -> int:
         """All changes or none."""
         for place, wanted in (expect or {}).items():
             held = self._entries.get(place)
             check_expected(place, wanted, held.revision if held else 0)
+        revision = self._apply(changes, leases or {})
+        self._extend(leases or {})
+        return revision
+
+    def _apply(self, changes: Sequence[Change], leases: Mapping[str, float]) -> int:
         revision = self._revision.value + 1
         touched = []
         for place, change in last_changes(changes).items():
@@ -54,12 +71,14 @@ class MemoryStore:
                     continue
                 created = held.created if held else self._clock()
                 self._entries[place] = Entry(change.bucket, change.key, change.value, revision, created)
+                if held is None and change.bucket == LEASED_BUCKET:
+                    self._leases.set(change.key, leases.get(change.key, created))
             else:
                 if held is None:
                     continue
                 del self._entries[place]
                 if change.bucket == LEASED_BUCKET:
-                    self._leases.pop(change.key, None)
+                    self._leases.drop(change.key)
             touched.append(place)
         if not touched:
             return self._revision.value
@@ -76,16 +95,34 @@ class MemoryStore:
         places = (place for number in range(after + 1, revision + 1) for place in self._log[number])
         return revision, tuple(sorted(set(places)))
 
-    async def extend(self, leases: Mapping[str, float]) -> None:
-        """Set expiry times of registered workloads."""
-        self._leases.update({key: at for key, at in leases.items() if (LEASED_BUCKET, key) in self._entries})
+    async def extend(self, leases: Mapping[str, float]) -> frozenset[str]:
+        """Set when leases end; the keys that have no entry."""
+        return self._extend(leases)
 
-    async def leases(self) -> Mapping[str, float]:
-        """All expiry times."""
-        return dict(self._leases)
+    def _extend(self, leases: Mapping[str, float]) -> frozenset[str]:
+        gone = frozenset(key for key in leases if key not in self._leases.ends)
+        for key, end in leases.items():
+            if key not in gone:
+                self._leases.set(key, end)
+        return gone
+
+    async def expire(self, now: float) -> tuple[tuple[str, ...], float]:
+        """Delete entries whose leases are over."""
+        keys = self._leases.over(now)
+        self._apply([Delete(LEASED_BUCKET, key) for key in keys], {})
+        return keys, self._leases.first()
+
+    async def leases(self, keys: Collection[str] | None = None) -> Mapping[str, float]:
+        """When leases end."""
+        return chosen_leases(self._leases, keys)
 
     async def close(self) -> None:
         """Nothing to release."""
+
+
+def chosen_leases(table: LeaseTable, keys: Collection[str] | None) -> dict[str, float]:
+    """When the leases of `keys` end, or all of them."""
+    return dict(table.ends) if keys is None else {key: table.ends[key] for key in keys if key in table.ends}
 
 
 def last_changes(changes: Sequence[Change]) -> dict[tuple[str, str], Change]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,18 +54,31 @@ Change = Put | Delete
 
 
 class Store(Protocol):
-    """Back ends pass `tests/conformance/test_store.py`."""
+    """Back ends pass `tests/conformance/test_store.py`.
+
+    Every entry of bucket ``workloads`` has a lease, whose key is the entry's. A lease is not part of the entry's value:
+    renewing one makes no revision and no watch event, and a renewal may be lost in a crash.
+    """
 
     async def get(self, bucket: str, key: str) -> Entry | None:
         """One entry."""
 
+    async def read(self, bucket: str, keys: Collection[str]) -> tuple[int, tuple[Entry, ...]]:
+        """The current revision and those of the entries named that exist, sorted by key, as they are together at it."""
+
     async def list(self, bucket: str) -> tuple[int, tuple[Entry, ...]]:
         """The current revision and all entries of a bucket, sorted by key."""
 
-    async def write(self, changes: Sequence[Change], expect: Mapping[tuple[str, str], int] | None = None) -> int:
+    async def write(
+        self,
+        changes: Sequence[Change],
+        expect: Mapping[tuple[str, str], int] | None = None,
+        leases: Mapping[str, float] | None = None,
+    ) -> int:
         """Apply all changes or none and return the new revision, durable when this returns.
 
         `expect` maps (bucket, key) to the revision its entry must have, 0 meaning absent; else ConflictError.
+        `leases` are set in the same step, as by `extend`; without one, a new entry's lease is over at once.
         A batch that changes nothing keeps the revision.
         """
 
@@ -75,14 +88,15 @@ class Store(Protocol):
         Returns the current revision and the (bucket, key) pairs written since, each once; CompactedError if unknown.
         """
 
-    async def extend(self, leases: Mapping[str, float]) -> None:
-        """Set expiry times (epoch seconds) by lease key: the key of an entry in bucket ``workloads``.
+    async def extend(self, leases: Mapping[str, float]) -> frozenset[str]:
+        """Set when leases end (epoch seconds), by key. Returns the keys that have no entry; nothing is set for them."""
 
-        Keys without such an entry are ignored. No revision, no watch event; may be lost in a crash.
-        """
+    async def expire(self, now: float) -> tuple[tuple[str, ...], float]:
+        """Delete every entry whose lease has ended by `now`, in one step: what is renewed before it stays, and what is
+        renewed after it is told by `extend` to be gone. Returns the keys and when the next lease ends (or infinity)."""
 
-    async def leases(self) -> Mapping[str, float]:
-        """All lease keys and expiry times. A lease ends when its entry in bucket ``workloads`` is deleted."""
+    async def leases(self, keys: Collection[str] | None = None) -> Mapping[str, float]:
+        """When leases end, by key: all of them, or those of `keys` that exist."""
 
     async def close(self) -> None:
         """Release files and threads."""

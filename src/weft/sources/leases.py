@@ -1,0 +1,177 @@
+"""Leases: how long a registration lasts, who holds it, and the end of those that nobody holds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from weft.sources.workloads import workload_key_of_proxy
+from weft.store.protocol import Store, StoreError
+
+DEFAULT_LEASE_SECONDS = 15.0
+RENEWALS_PER_SECOND = 2.0
+"""Of agents whose proxies are connected, all together: the more there are, the less often each is asked to renew."""
+LONGEST_WORD_SECONDS = 3600.0
+_SOONEST_SECONDS = 0.05
+
+
+@dataclass(slots=True)
+class _Hold:
+    """What this process knows of one registration. `end` is what it last wrote to the store, `word` the time until
+    which the agent's last renewal speaks for it (None: this process has not heard the agent)."""
+
+    streams: int = 0
+    end: float = 0.0
+    word: float | None = None
+
+    def speaks(self, now: float) -> bool:
+        """Whether the agent's last word still counts."""
+        return self.word is not None and self.word > now
+
+
+class Leases:
+    """The leases of one control plane (ADR 0022).
+
+    A lease lasts `ttl` from its last renewal. A connected proxy holds it: this process renews it, all those near their
+    end in one write, as long as the agent's last word is not too old. How old it may be is what the agent was told when
+    it renewed: at least `ttl`, and longer the more proxies are connected. Once the proxy has gone, `ttl` is left.
+
+    No lease ends before one `ttl` has passed since the start, nor since a moment in which this process did not run
+    (a suspended laptop, a stopped process): agents could not renew then.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ttl: float = DEFAULT_LEASE_SECONDS,
+        clock: Callable[[], float] = time.time,
+        renewals: float = RENEWALS_PER_SECOND,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._renewals = renewals
+        self._holds: dict[str, _Hold] = {}
+        self._connected: dict[str, _Hold] = {}
+        self._released: dict[str, float] = {}
+        self._awake = self._last = clock()
+        self.ttl = ttl
+
+    # proxies, told by the xDS server
+
+    def attached(self, proxy: str) -> None:
+        """A stream of `proxy` is connected."""
+        key = workload_key_of_proxy(proxy)
+        hold = self._holds.setdefault(key, _Hold())
+        hold.streams += 1
+        if hold.word is None:  # told how often to renew by a control plane before this one
+            hold.word = self._clock() + LONGEST_WORD_SECONDS
+        self._connected[key] = hold
+        self._released.pop(key, None)
+
+    def detached(self, proxy: str) -> None:
+        """A stream of `proxy` has ended."""
+        key = workload_key_of_proxy(proxy)
+        hold = self._connected.get(key)
+        if hold is None:
+            return
+        hold.streams -= 1
+        if hold.streams > 0:
+            return
+        del self._connected[key]
+        now = self._clock()
+        if hold.speaks(now):
+            self._released[key] = now + self.ttl
+        else:
+            del self._holds[key]
+
+    # agents, told by the agent API
+
+    def granted(self, key: str) -> dict[str, float]:
+        """The lease of a registration, to be written together with it; the agent is heard when that has been done."""
+        return {key: self._clock() + self.ttl}
+
+    def heard(self, key: str, word: float) -> None:
+        """The agent has just spoken, and need not speak again for `word` seconds."""
+        now = self._clock()
+        hold = self._holds.setdefault(key, _Hold())
+        hold.end, hold.word = now + self.ttl, now + word
+        self._released.pop(key, None)
+
+    async def renew(self, key: str) -> float | None:
+        """An agent's renewal. How long its word counts now, of which it should renew at a third; None if the
+        registration has ended."""
+        if await self._store.extend({key: self._clock() + self.ttl}):
+            self.forget(key)
+            return None
+        word = self._word(key)
+        self.heard(key, word)
+        return word
+
+    async def held(self, key: str) -> bool:
+        """Whether somebody holds the registration, or may do so who could not renew lately."""
+        now = self._clock()
+        hold = self._connected.get(key)
+        if now < self._awake + self.ttl or (hold is not None and hold.speaks(now)):
+            return True
+        return (await self._store.leases([key])).get(key, 0.0) > now
+
+    def forget(self, key: str) -> None:
+        """The registration has ended."""
+        self._released.pop(key, None)
+        hold = self._holds.get(key)
+        if hold is not None and hold.streams:
+            hold.word = 0.0
+        else:
+            self._holds.pop(key, None)
+
+    def _word(self, key: str) -> float:
+        """How long an agent's word counts: for all agents together, renewals are as rare as `renewals` says."""
+        if key not in self._connected:
+            return self.ttl
+        return max(self.ttl, min(3 * len(self._connected) / self._renewals, LONGEST_WORD_SECONDS))
+
+    # the end
+
+    async def run(self) -> None:
+        """Renew what connected proxies hold, and end what nobody holds, for ever."""
+        first = 0.0
+        while True:
+            await asyncio.sleep(max(_SOONEST_SECONDS, min(self.ttl / 4, first - self._clock())))
+            try:
+                _, first = await self.expire()
+            except StoreError:
+                continue  # the sources and the health check tell; nothing ends while the store is away
+
+    async def expire(self) -> tuple[tuple[str, ...], float]:
+        """End what has run out by now; the keys of what was ended, and when the next lease may end."""
+        now = self._clock()
+        if not 0 <= now - self._last < self.ttl / 2:
+            self._awake = now
+            for hold in self._connected.values():
+                hold.word = max(hold.word or 0.0, now + LONGEST_WORD_SECONDS)
+        self._last = now
+        await self._hold(now)
+        grace = self._awake + self.ttl
+        if now < grace:
+            return (), grace
+        ended, first = await self._store.expire(now)
+        for key in ended:
+            self.forget(key)
+        return ended, first
+
+    async def _hold(self, now: float) -> None:
+        """Renew, in one write, what connected proxies hold and is near its end, and what they left."""
+        ends, self._released = self._released, {}
+        near = [(key, hold) for key, hold in self._connected.items() if hold.end < now + self.ttl / 2]
+        ends |= {key: min(now + self.ttl, hold.word or 0.0) for key, hold in near if hold.speaks(now)}
+        if not ends:
+            return
+        try:
+            await self._store.extend(ends)
+        except StoreError:
+            self._released = ends | self._released
+            raise
+        for key, hold in near:
+            hold.end = max(hold.end, ends.get(key, 0.0))

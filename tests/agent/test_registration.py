@@ -1,0 +1,117 @@
+"""How often an agent renews: as told while its proxy is connected, as registered otherwise."""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from support.agents import until
+from weft.agent.certificates import CertificateFiles
+from weft.agent.client import ControlPlaneClient, RefusedError
+from weft.agent.registration import Registration
+from weft.ca.authority import open_authority
+from weft.model.enrolment import RegisterResponse, RenewResponse
+from weft.model.identity import SpiffeId
+from weft.model.workload import Workload, WorkloadState
+
+USUAL = 0.15
+"""The lease at registration: a renewal every 0.05 s."""
+
+
+@dataclass
+class World:
+    """The control plane and the proxy, as the registration sees them."""
+
+    directory: Path
+    told: float = 0.0
+    connected: bool = True
+    known: bool = True
+    looks: int = 0
+    renewals: list[WorkloadState] = field(default_factory=list)
+    registrations: int = 0
+
+    def __post_init__(self) -> None:
+        self.authority = open_authority(self.directory / "ca")
+
+    async def register(self, workload: Workload, csr: str) -> RegisterResponse:
+        self.registrations += 1
+        self.known = True
+        issued = self.authority.issue(csr, SpiffeId("cluster.local", "ns", "x"), workload.proxy)
+        return RegisterResponse(issued, "127.0.0.1:1", "spiffe://x", "cluster.local", USUAL, "127.0.0.1:2")
+
+    async def renew(self, state: WorkloadState) -> RenewResponse:
+        if not self.known:
+            raise RefusedError(404, "not-registered", "register again")
+        self.renewals.append(state)
+        return RenewResponse(self.told)
+
+    async def look(self) -> bool:
+        self.looks += 1
+        return self.connected
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def registered(world: World) -> tuple[Registration, "asyncio.Task[None]"]:
+    files = CertificateFiles(world.directory)
+    files.prepare()
+    client = cast(ControlPlaneClient, world)
+    registration = Registration(client, files, lambda state: Workload("a", "ns", "x", state=state), world.look)
+    await registration.register()
+    return registration, asyncio.create_task(registration.run())
+
+
+async def reached(world: World, renewals: int) -> None:
+    await until(lambda: len(world.renewals) >= renewals, f"{renewals} renewals")
+
+
+async def looked(world: World, looks: int) -> None:
+    await until(lambda: world.looks >= looks, f"{looks} looks at the proxy")
+
+
+async def test_without_being_told_it_renews_as_registered(world: World) -> None:
+    _, running = await registered(world)
+    await reached(world, 5)
+    assert world.looks == 0, "nobody is asked in vain"
+    running.cancel()
+
+
+async def test_it_renews_seldom_while_the_proxy_is_connected(world: World) -> None:
+    world.told = 3600.0
+    _, running = await registered(world)
+    await looked(world, 10)
+    assert len(world.renewals) == 1
+    running.cancel()
+
+
+async def test_a_proxy_that_is_cut_off_makes_it_renew_at_once_and_often(world: World) -> None:
+    world.told = 3600.0
+    _, running = await registered(world)
+    await looked(world, 3)
+    world.connected = False
+    await reached(world, 5)
+    running.cancel()
+
+
+async def test_it_registers_again_when_cut_off_for_too_long(world: World) -> None:
+    world.told = 3600.0
+    _, running = await registered(world)
+    await looked(world, 3)
+    world.known = world.connected = False
+    await until(lambda: world.registrations >= 2, "registered again")
+    running.cancel()
+
+
+async def test_a_change_of_state_is_told_at_once(world: World) -> None:
+    world.told = 3600.0
+    registration, running = await registered(world)
+    await looked(world, 3)
+    registration.set_state(WorkloadState.UNHEALTHY)
+    await reached(world, 2)
+    assert world.renewals == [WorkloadState.STARTING, WorkloadState.UNHEALTHY]
+    running.cancel()

@@ -1,0 +1,279 @@
+"""Who holds a registration: agents by renewing, connected proxies as long as their agents were heard."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from weft.model.workload import Workload
+from weft.sources.leases import LONGEST_WORD_SECONDS, Leases
+from weft.sources.workloads import put_workload
+from weft.store.memory import MemoryStore
+from weft.store.protocol import Delete, StoreError
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Time:
+    """Leases of 15 s on a memory store, and a clock that is moved in small steps, as `Leases.run` looks."""
+
+    def __init__(self, renewals: float = 2.0) -> None:
+        self.clock = Clock()
+        self.store = MemoryStore(self.clock)
+        self.renewals = renewals
+        self.restart()
+
+    def restart(self) -> None:
+        self.leases = Leases(self.store, 15, self.clock, self.renewals)
+
+    async def step(self, seconds: float) -> tuple[str, ...]:
+        """Move the clock at once."""
+        self.clock.now += seconds
+        return (await self.leases.expire())[0]
+
+    async def passes(self, seconds: float) -> tuple[str, ...]:
+        """What ends while time passes."""
+        ended: tuple[str, ...] = ()
+        for _ in range(round(seconds * 2)):
+            ended += await self.step(0.5)
+        return ended
+
+    async def register(self, name: str) -> None:
+        key = f"ns/{name}"
+        await self.store.write([put_workload(Workload(name, "ns", "x"))], leases=self.leases.granted(key))
+        self.leases.heard(key, self.leases.ttl)
+
+    async def registered(self) -> list[str]:
+        return [entry.key for entry in (await self.store.list("workloads"))[1]]
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+async def test_leases_end_after_their_time_and_not_before_the_grace(time: Time) -> None:
+    store = time.store
+    await store.write([put_workload(Workload(name, "ns", "x")) for name in ("dead", "alive", "unleased")])
+    await store.extend({"ns/dead": 1001.0, "ns/alive": 1030.0})
+    assert await time.step(5) == (), "the grace of one TTL after the start"
+    assert await time.step(5) == ()
+    assert set(await time.step(5)) == {"ns/dead", "ns/unleased"}
+    assert await time.step(5) == ()
+    assert await time.registered() == ["ns/alive"]
+    assert await time.step(600) == (), "nobody could renew while this machine was suspended"
+    assert await time.step(7) == ()
+    assert await time.step(7) == ()
+    assert await time.step(7) == ("ns/alive",)
+
+
+async def test_an_agent_holds_its_registration_by_renewing(time: Time) -> None:
+    await time.passes(20)
+    await time.register("a")
+    for _ in range(10):
+        assert await time.passes(14) == ()
+        assert await time.leases.renew("ns/a") == 15
+    assert await time.passes(14.5) == ()
+    assert await time.passes(1) == ("ns/a",)
+    assert await time.leases.renew("ns/a") is None, "and is told when it came too late"
+
+
+async def test_few_agents_are_heard_as_soon_as_without_proxies(time: Time) -> None:
+    """A dead agent is noticed within one lease, although its Envoy is alive and connected."""
+    await time.register("a")
+    time.leases.attached("a.ns")
+    await time.passes(20)
+    await time.register("a")
+    for _ in range(5):
+        assert await time.passes(5) == ()
+        assert await time.leases.renew("ns/a") == 15
+    assert await time.passes(14) == ()
+    assert await time.passes(1.5) == ("ns/a",)
+
+
+async def test_connected_proxies_let_many_agents_renew_seldom() -> None:
+    time = Time(renewals=0.1)
+    names = [f"w{number}" for number in range(10)]
+    for name in names:
+        await time.register(name)
+        time.leases.attached(f"{name}.ns")
+    words = {await time.leases.renew(f"ns/{name}") for name in names}
+    assert words == {300.0}, "ten agents that renew three times in 300 s renew 0.1 times a second"
+    assert await time.passes(299) == (), "their proxies hold the registrations"
+    for name in names[1:]:
+        await time.leases.renew(f"ns/{name}")
+    assert await time.passes(2) == ("ns/w0",), "but a dead agent is noticed when its word is too old"
+    assert await time.passes(200) == ()
+
+
+async def test_a_word_never_counts_for_longer_than_the_longest() -> None:
+    time = Time(renewals=0.001)
+    for number in range(50):
+        await time.register(f"w{number}")
+        time.leases.attached(f"w{number}.ns")
+    assert await time.leases.renew("ns/w0") == LONGEST_WORD_SECONDS
+
+
+async def test_when_the_proxy_has_gone_a_lease_is_left() -> None:
+    time = Time(renewals=0.01)
+    await time.register("a")
+    time.leases.attached("a.ns")
+    time.leases.attached("a.ns")
+    assert await time.leases.renew("ns/a") == 300
+    assert await time.passes(100) == ()
+    time.leases.detached("a.ns")
+    assert await time.passes(30) == (), "another stream is there"
+    time.leases.detached("a.ns")
+    assert await time.passes(14.5) == ()
+    assert await time.passes(1) == ("ns/a",)
+    time.leases.detached("a.ns")
+    time.leases.attached("a.ns")
+    assert await time.passes(30) == ()
+    assert await time.registered() == [], "a stream makes no registration"
+
+
+async def test_a_proxy_that_reconnects_holds_on() -> None:
+    time = Time(renewals=0.01)
+    await time.register("a")
+    time.leases.attached("a.ns")
+    await time.leases.renew("ns/a")
+    for _ in range(10):
+        assert await time.passes(10) == ()
+        time.leases.detached("a.ns")
+        assert await time.passes(10) == ()
+        time.leases.attached("a.ns")
+
+
+async def test_an_agent_renews_while_its_proxy_is_away() -> None:
+    time = Time(renewals=0.01)
+    await time.register("a")
+    time.leases.attached("a.ns")
+    await time.leases.renew("ns/a")
+    time.leases.detached("a.ns")
+    for _ in range(10):
+        assert await time.passes(10) == ()
+        assert await time.leases.renew("ns/a") == 15, "as often as without a proxy"
+
+
+async def test_after_a_restart_connected_proxies_hold_what_their_agents_renew_seldom() -> None:
+    time = Time(renewals=0.01)
+    await time.register("a")
+    await time.register("b")
+    time.leases.attached("a.ns")
+    time.leases.attached("b.ns")
+    assert await time.leases.renew("ns/a") == 600
+    time.restart()
+    await time.passes(2)
+    time.leases.attached("a.ns")
+    assert await time.passes(12) == ()
+    assert await time.passes(3) == ("ns/b",)
+    assert await time.passes(500) == ()
+
+
+async def test_suspended_agents_are_given_time_to_speak() -> None:
+    time = Time(renewals=0.01)
+    await time.register("a")
+    time.leases.attached("a.ns")
+    await time.leases.renew("ns/a")
+    await time.passes(20)
+    assert await time.step(5000) == ()
+    assert await time.passes(300) == ()
+
+
+async def test_a_deregistered_workload_is_forgotten(time: Time) -> None:
+    await time.register("a")
+    time.leases.attached("a.ns")
+    await time.passes(14)
+    assert await time.leases.renew("ns/a") is not None
+    await time.passes(2)
+    assert await time.leases.held("ns/a")
+    await time.store.write([Delete("workloads", "ns/a")])
+    time.leases.forget("ns/a")
+    assert not await time.leases.held("ns/a")
+    time.leases.detached("a.ns")
+    assert not time.leases._holds
+    assert not time.leases._connected
+
+
+async def test_a_name_is_held_until_its_agent_could_have_renewed(time: Time) -> None:
+    await time.register("a")
+    await time.store.extend({"ns/a": 900.0})
+    time.restart()
+    assert await time.leases.held("ns/a"), "the control plane is just back: the agent may be there"
+    time.clock.now += 16
+    assert not await time.leases.held("ns/a")
+    await time.leases.renew("ns/a")
+    assert await time.leases.held("ns/a")
+
+
+async def test_a_store_that_is_away_ends_nothing_and_loses_nothing(time: Time) -> None:
+    class Broken(MemoryStore):
+        broken = False
+
+        async def extend(self, leases: Mapping[str, float]) -> frozenset[str]:
+            if self.broken:
+                raise StoreError("away")
+            return await super().extend(leases)
+
+    store = time.store = Broken(time.clock)
+    time.renewals = 0.01
+    time.restart()
+    await time.register("a")
+    time.leases.attached("a.ns")
+    await time.leases.renew("ns/a")
+    await time.passes(20)
+    time.leases.detached("a.ns")
+    store.broken = True
+    with pytest.raises(StoreError):
+        await time.step(1)
+    store.broken = False
+    assert await time.passes(13.5) == ()
+    assert await time.passes(1) == ("ns/a",)
+
+
+async def test_holding_many_is_one_write_now_and_then() -> None:
+    class Counting(MemoryStore):
+        writes = 0
+        keys = 0
+
+        async def extend(self, leases: Mapping[str, float]) -> frozenset[str]:
+            self.writes += 1
+            self.keys += len(leases)
+            return await super().extend(leases)
+
+    time = Time(renewals=0.5)
+    store = time.store = Counting(time.clock)
+    time.restart()
+    for number in range(100):
+        await time.register(f"w{number}")
+        time.leases.attached(f"w{number}.ns")
+    for number in range(100):
+        await time.leases.renew(f"ns/w{number}")
+    store.writes = store.keys = 0
+    assert await time.passes(150) == ()
+    assert store.writes <= 150 / 7
+    assert store.keys <= 100 * 150 / 7
+
+
+async def test_running_sleeps_until_something_may_end() -> None:
+    class Watched(MemoryStore):
+        asked = 0
+
+        async def expire(self, now: float) -> tuple[tuple[str, ...], float]:
+            self.asked += 1
+            return await super().expire(now)
+
+    store = Watched()
+    leases = Leases(store, 2.0)
+    running = asyncio.create_task(leases.run())
+    await store.write([put_workload(Workload("a", "ns", "x"))], leases=leases.granted("ns/a"))
+    async with asyncio.timeout(10):
+        await store.changes(1, 10)
+    assert await store.get("workloads", "ns/a") is None
+    assert store.asked <= 6, "four times per lease, and when the lease ends"
+    running.cancel()

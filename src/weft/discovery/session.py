@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from weft.discovery.blame import named_resources
 from weft.discovery.dependencies import Dependencies
 from weft.discovery.limits import Limits
-from weft.discovery.shared import SMALL_BATCH, Shared
+from weft.discovery.shared import Shared
 from weft.discovery.states import ABSENT, DUE, ON_THE_WAY, UNKNOWN, Record, State, at_rest
 from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, SECRET, TYPES, Resource, XdsSnapshot
@@ -168,7 +168,7 @@ class Session(ABC):
     def _load(self, subscription: Subscription, index: int, names: frozenset[str] | None = None) -> None:
         """The client is to be told all of a layer (of it, what is called so), of which it holds nothing."""
         batches = self._shared.batches(index, self.snapshot.layers[index], subscription.type_url, names)
-        if subscription.type_url in _BATCHED and sum(len(batch.names) for batch in batches) >= SMALL_BATCH:
+        if subscription.type_url in _BATCHED and sum(len(batch.names) for batch in batches) >= self._limits.batch:
             for name in [name for name in subscription.records if any(name in batch.names for batch in batches)]:
                 self._drop(subscription, name)
             if not subscription.untold:
@@ -257,7 +257,7 @@ class Session(ABC):
             moved += sorted(touched.difference(*(one.names for one in fresh)))
         subscription.untold = tuple(revised)
         for name in moved:
-            self._expect(subscription, name, UNKNOWN if name in subscription.names else ABSENT)
+            self._expect(subscription, name, UNKNOWN)
         return names
 
     def _note_asked(self, subscription: Subscription, names: Iterable[str]) -> None:

@@ -13,8 +13,6 @@ from weft.xds.snapshot import CLUSTER, ENDPOINTS, Resource, ResourceSet, XdsSnap
 
 _EMPTY = ResourceSet()
 _NOBODY: frozenset[str] = frozenset()
-SMALL_BATCH = 32
-"""Fewer resources than this are told one by one."""
 LARGE_BODY = 32 << 10
 """Responses of at least so many bytes are kept, because other streams are likely to be sent the very same."""
 _REMEMBERED = 16_384

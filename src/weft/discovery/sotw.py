@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from weft.discovery import wire
-from weft.discovery.session import Items, RefusedRequestError, Session
+from weft.discovery.session import Outgoing, RefusedRequestError, Session
 from weft.discovery.shared import combined_version
 from weft.discovery.states import UNKNOWN
 from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
@@ -58,6 +58,16 @@ class SotwSession(Session):
         subscription.tidy()
         return refused
 
+    def next(self, most: int | None = None) -> Outgoing | None:
+        """See `Session.next`. That a resource is gone can be said of clusters and listeners only: of others it counts
+        as said."""
+        for subscription in self.subscriptions.values():
+            if subscription.records and subscription.flight is None and subscription.type_url not in _WHOLE:
+                for name, resource in self._ready(subscription):
+                    if resource is None:
+                        self._accepted(subscription, name, subscription.records[name], None)
+        return super().next(most)
+
     def is_answer(self, request: SotwRequest) -> bool:
         """Whether a request accepts the response that is on the way."""
         known = self.subscriptions.get(request.type_url)
@@ -103,18 +113,11 @@ class SotwSession(Session):
 
     def _choose(self, subscription: Subscription) -> tuple[dict[str, Resource | None], tuple[Batch, ...]]:
         items = self._ready(subscription)
-        if subscription.type_url not in _WHOLE:
-            items = self._tellable(subscription, items)
-        elif not subscription.nonce and len(items) < len(subscription.records):
-            return {}, ()  # from the first response on a stream, what waits must not be missing: it may be in use
+        if subscription.type_url in _WHOLE and not subscription.nonce:
+            ready = dict(items)
+            if any(n not in ready and not self._stays(subscription, n, r) for n, r in subscription.records.items()):
+                return {}, ()  # from the first response on a stream nothing may be missing: it may be in use
         return dict(items), subscription.untold
-
-    def _tellable(self, subscription: Subscription, items: Items) -> Items:
-        """That a resource of these types is gone cannot be said: it counts as said."""
-        for name, resource in items:
-            if resource is None:
-                self._accepted(subscription, name, subscription.records[name], None)
-        return [item for item in items if item[1] is not None]
 
     def _encode(self, subscription: Subscription, flight: Flight) -> bytes:
         kind = subscription.type_url

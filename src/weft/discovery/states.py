@@ -7,7 +7,7 @@ HELD       holds what it should                     rest    .      .         .  
 UNTOLD     holds nothing, or nobody knows what      rest    SENT   .         .        .         UNTOLD
 CHANGED    holds another version                    rest    SENT   .         .        .         REPEAT
 REPEAT     should hold it, and is to be sent it     again   SENT   .         .        .         REPEAT
-LEAVING    holds what is gone from the snapshot     rest    SENT   .         .        .         LEAVING
+LEAVING    holds what is gone from the snapshot     rest    SENT   .         .        .         .
 SENT       was just sent what it should hold        flight  .      HELD      REFUSED  again     REPEAT
 OVERTAKEN  was just sent something else             flight  .      rest      rest     again     REPEAT
 REFUSED    refuses what it should hold              rest    .      .         .        .         REFUSED
@@ -121,7 +121,7 @@ class Record:
 
     def repeat(self) -> None:
         """It must be sent once more. What the response on the way says of it does not count."""
-        if self.state not in (State.UNTOLD, State.LEAVING, State.REFUSED):
+        if self.state not in (State.UNTOLD, State.REFUSED):
             self.state = State.REPEAT
 
     def _again(self, target: Resource | None) -> State:

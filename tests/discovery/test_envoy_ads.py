@@ -26,7 +26,7 @@ from support.discovery import KeyPair, ProxyAuthority, TableCompiler, layer
 from support.envoy import RunningEnvoy, free_port, running_envoy
 from weft.discovery.hub import Hub
 from weft.discovery.server import serve_xds
-from weft.discovery.stream import StreamEndedError
+from weft.discovery.stream import Ending
 from weft.model.workload import Workload
 from weft.xds.resource import encode_resource
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSet
@@ -266,9 +266,8 @@ async def refuse_one_of_two(hub: Hub[Table], own: ResourceSet, two: int, front: 
 
 async def reconnect(hub: Hub[Table], first_load: int) -> None:
     before = hub.proxies()[0]
-    for streams in list(hub._streams.values()):
-        for stream in streams:
-            stream.end(StreamEndedError("UNAVAILABLE", "cut by the test"))
+    for stream in hub._roster:
+        stream.end(Ending("UNAVAILABLE", "cut by the test"))
     await eventually(
         lambda: bool(hub.proxies()) and hub.proxies()[0].connected != before.connected and not hub.proxies()[0].pending,
         "reconnected",

@@ -27,3 +27,7 @@ class MeshCompiler:
     def compile(self, mesh: Mesh, workload: Workload, revision: int) -> XdsSnapshot:
         """What the workload's proxy should hold."""
         return build_xds(build_view(mesh, workload, self._memo), revision, self._memo)
+
+    def published(self) -> None:
+        """See `weft.discovery.snapshots.Compiler`."""
+        self._memo.end()

@@ -10,7 +10,7 @@ from support.envoy import free_port
 from support.loopback import Connection, echo_server, greeting_server
 from support.proxy import calling_itself, running_pair
 from support.views import backend, endpoint, inbound, outbound, prefix, rule, sidecar, virtual_host
-from weft.mesh.services import EndpointSet, Protocol, backend_name
+from weft.mesh.services.service import EndpointSet, Protocol, backend_name
 from weft.mesh.views import Tunnel
 from weft.model.workload import SocketAddress
 

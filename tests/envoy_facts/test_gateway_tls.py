@@ -14,7 +14,7 @@ from support.envoy import free_port
 from support.loopback import Connection
 from support.proxy import running_view
 from support.views import gateway, gateway_port, rule, virtual_host
-from weft.mesh.routes import Respond
+from weft.mesh.routes.rules import Respond
 from weft.mesh.views import Certificate, GatewayServer
 from weft.model.origin import Origin
 

@@ -12,8 +12,8 @@ from support.envoy import free_port
 from support.loopback import Connection, Response, echo_server
 from support.proxy import calling_itself, running_pair, running_view
 from support.views import BACKEND, backend, endpoint, gateway, gateway_port, rule, virtual_host
-from weft.mesh.routes import Respond
-from weft.mesh.services import EndpointSet
+from weft.mesh.routes.rules import Respond
+from weft.mesh.services.service import EndpointSet
 
 
 async def _through(tmp_path: Path, target: str, host: str, *headers: str) -> Response:

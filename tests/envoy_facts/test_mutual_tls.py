@@ -15,7 +15,7 @@ from support.certificates import Leaf, TestAuthority, rotate_certificates, write
 from support.loopback import Connection, echo_server, greeting_server
 from support.proxy import Pair, calling_itself, running_pair
 from support.views import backend, identity, outbound
-from weft.mesh.services import MutualTlsMode, Protocol
+from weft.mesh.services.service import MutualTlsMode, Protocol
 from weft.model.identity import SpiffeId
 
 

@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 import pytest
 
 from support.envoy import free_port
+from support.evaluate import Verdict, apply_changes, evaluate
 from support.loopback import Connection, Response, echo_server
+from support.matching import Request
 from support.proxy import running_view
 from support.views import BACKEND, backend, endpoint, gateway, gateway_port, outbound, rule, sidecar, virtual_host
-from weft.mesh.evaluate import Verdict, apply_changes, evaluate
-from weft.mesh.matching import Request
-from weft.mesh.routes import (
+from weft.mesh.routes.rules import (
     Forward,
     HeaderChanges,
     NamedMatch,
@@ -30,7 +30,7 @@ from weft.mesh.routes import (
     VirtualHost,
     WeightedBackend,
 )
-from weft.mesh.services import EndpointSet
+from weft.mesh.services.service import EndpointSet
 from weft.model.workload import SocketAddress
 
 ItemT = TypeVar("ItemT")

@@ -17,7 +17,7 @@ from support.envoy import free_port
 from support.loopback import Connection, EchoServer, Response, echo_server
 from support.proxy import calling_itself, running_pair, running_view
 from support.views import BACKEND, backend, endpoint, gateway, gateway_port, outbound, prefix, rule, virtual_host
-from weft.mesh.routes import (
+from weft.mesh.routes.rules import (
     NO_BACKEND,
     Cors,
     Fault,
@@ -35,7 +35,7 @@ from weft.mesh.routes import (
     TextMatch,
     WeightedBackend,
 )
-from weft.mesh.services import Balancing, Ejection, EndpointSet, Health, TrafficPolicy, backend_name
+from weft.mesh.services.service import Balancing, Ejection, EndpointSet, Health, TrafficPolicy, backend_name
 
 OTHER = backend_name("other.default.svc.cluster.local", 9080)
 OURS = WeightedBackend(BACKEND)

@@ -11,7 +11,7 @@ from support.envoy import free_port
 from support.loopback import Connection, echo_server, greeting_server
 from support.proxy import calling_itself, running_pair
 from support.views import BACKEND, HOST, backend, outbound, prefix, rule, virtual_host
-from weft.mesh.services import Protocol
+from weft.mesh.services.service import Protocol
 from weft.mesh.views import SidecarView, UpstreamPort
 from weft.model.workload import SocketAddress
 

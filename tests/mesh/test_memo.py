@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from weft.mesh.memo import Memo
-from weft.mesh.services import Protocol
+from weft.mesh.services.service import Protocol
 
 
 class Node:
@@ -58,3 +60,30 @@ def test_a_tuple_of_the_same_nodes_is_the_same_tuple() -> None:
     memo, nodes = Memo(), [Node(), Node()]
     assert memo.same(nodes) is memo.same(tuple(nodes))
     assert memo.same(reversed(nodes)) is not memo.same(nodes)
+
+
+def test_numbers_that_equal_each_other_are_different_arguments() -> None:
+    memo = Memo()
+    results = [memo(pair, value, None) for value in (1, True, 1.0)]
+    assert [[type(item) for item in result[:1]] for result in results] == [[int], [bool], [float]]
+
+
+def test_a_number_is_not_the_id_of_a_node() -> None:
+    memo, node = Memo(), Node()
+    assert memo(pair, node, 0) is not memo(pair, id(node), 0)
+
+
+def test_a_build_that_has_ended_keeps_only_what_it_used() -> None:
+    memo, kept, dropped = Memo(), Node(), Node()
+    first, second = memo(pair, kept, 0), memo(pair, dropped, 0)
+    memo.begin()
+    assert memo(pair, kept, 0) is first
+    memo.end()
+    assert memo(pair, dropped, 0) is not second
+    memo.begin()
+    assert memo(pair, kept, 0) is first
+
+
+def test_arguments_by_name_are_refused() -> None:
+    with pytest.raises(TypeError, match="by position"):
+        Memo()(pair, Node(), second=Node())

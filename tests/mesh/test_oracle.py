@@ -14,10 +14,10 @@ import pytest
 from aiohttp import web
 
 from support.envoy import free_port, running_envoy
+from support.evaluate import Verdict, apply_changes, evaluate
+from support.matching import Request
 from support.meshdocs import Compiled, service, workload
 from support.static import static_bootstrap
-from weft.mesh.evaluate import Verdict, apply_changes, evaluate
-from weft.mesh.matching import Request
 from weft.mesh.view import build_view
 from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadPort, WorkloadState
 from weft.xds.build import build_xds

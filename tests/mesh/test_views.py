@@ -14,7 +14,7 @@ import weft.bookinfo
 from support.meshdocs import Compiled, documents, gateway_workload, service, short, upstream, workload
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
-from weft.mesh.services import Protocol
+from weft.mesh.services.service import Protocol
 from weft.mesh.view import build_view
 from weft.mesh.views import ProxyView, SidecarView
 from weft.model.snapshot import ConfigSnapshot, MeshSettings, OutboundPolicy

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from support.evaluate import Verdict, evaluate
+from support.matching import Request
 from weft.mesh.build import build_mesh
-from weft.mesh.evaluate import Verdict, evaluate
-from weft.mesh.matching import Request
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.mesh.view import build_view

@@ -13,8 +13,8 @@ from support.envoy import RunningEnvoy, free_port, running_envoy
 from support.static import static_bootstrap
 from support.views import BACKEND, backend, endpoint, identity, inbound, outbound, sidecar, virtual_host
 from weft.mesh.memo import Memo
-from weft.mesh.routes import Rule
-from weft.mesh.services import EndpointSet
+from weft.mesh.routes.rules import Rule
+from weft.mesh.services.service import EndpointSet
 from weft.mesh.views import OutboundView, ProxyView, SidecarView
 from weft.model.workload import SocketAddress
 from weft.xds.build import build_xds

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from weft.mesh.routes import Forward, RequestMatch, Rule, TextMatch, VirtualHost, WeightedBackend
-from weft.mesh.services import (
+from weft.mesh.routes.rules import Forward, RequestMatch, Rule, TextMatch, VirtualHost, WeightedBackend
+from weft.mesh.services.service import (
     Backend,
     Endpoint,
     EndpointSet,

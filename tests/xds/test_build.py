@@ -25,8 +25,8 @@ from support.views import (
     virtual_host,
 )
 from weft.mesh.memo import Memo
-from weft.mesh.routes import Forward, WeightedBackend
-from weft.mesh.services import EndpointSet, MutualTlsMode, Protocol, backend_name
+from weft.mesh.routes.rules import Forward, WeightedBackend
+from weft.mesh.services.service import EndpointSet, MutualTlsMode, Protocol, backend_name
 from weft.mesh.views import Certificate, GatewayServer, ProxyView, Tunnel, UpstreamPort
 from weft.model.origin import Origin
 from weft.model.workload import SocketAddress

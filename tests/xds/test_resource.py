@@ -13,20 +13,20 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from support.views import backend, endpoint, gateway_port, inbound, outbound, sidecar, virtual_host
 from weft.mesh.memo import Memo
-from weft.mesh.services import Ejection, EndpointSet, TrafficPolicy
+from weft.mesh.services.service import Ejection, EndpointSet, TrafficPolicy
 from weft.mesh.views import Certificate
 from weft.model.origin import Origin
-from weft.xds.balancing import set_ejection
 from weft.xds.bootstrap import BootstrapParameters, build_bootstrap, build_secret_files
 from weft.xds.build import build_xds
-from weft.xds.cluster import encode_backend
 from weft.xds.describe import describe_resource
-from weft.xds.domains import DomainLedger, host_domains
-from weft.xds.endpoints import encode_endpoints
-from weft.xds.gateway import encode_certificate, encode_gateway_listener
-from weft.xds.inbound import encode_inbound
+from weft.xds.gateways.gateway import encode_certificate, encode_gateway_listener
 from weft.xds.messages import duration, share
+from weft.xds.policies.balancing import set_ejection
 from weft.xds.resource import encode_resource
+from weft.xds.routes.domains import DomainLedger, host_domains
+from weft.xds.services.cluster import encode_backend
+from weft.xds.services.endpoints import encode_endpoints
+from weft.xds.sidecars.inbound import encode_inbound
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, TYPES
 
 PARAMETERS = BootstrapParameters(

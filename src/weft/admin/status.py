@@ -13,7 +13,7 @@ from weft.admin.replies import Refused, json_body, reply
 from weft.admin.routing import Route
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.tokens import DEFAULT_TOKEN_TTL, TokenParametersError, create_token
-from weft.mesh.services import Service
+from weft.mesh.services.service import Service
 from weft.model.problem import Problem, Severity, problem_mapping
 
 

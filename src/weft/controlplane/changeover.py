@@ -14,7 +14,7 @@ from dataclasses import replace
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.mesh.model import Mesh
-from weft.mesh.peerauth import PeerPolicies, changes_mode, peer_policies_of
+from weft.mesh.policies.peerauthentication import PeerPolicies, changes_mode, peer_policies_of
 from weft.model.document import Document
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload

@@ -5,7 +5,7 @@ from __future__ import annotations
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
-from weft.mesh.peerauth import PeerPolicies
+from weft.mesh.policies.peerauthentication import PeerPolicies
 from weft.mesh.view import build_view
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload

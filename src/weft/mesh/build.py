@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
-from weft.mesh.catalog import build_catalog, build_frontend
 from weft.mesh.checks import route_problems, workload_problems
-from weft.mesh.claims import RouteDocument, build_mesh_routes
-from weft.mesh.destinationrule import build_destination_rules
-from weft.mesh.endpoints import build_services
-from weft.mesh.gateways import build_gateways
-from weft.mesh.grants import build_grants
+from weft.mesh.gateways.gateway import build_gateways
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
-from weft.mesh.peerauth import PeerPolicies, build_peer_policies
-from weft.mesh.services import Service
+from weft.mesh.policies.destinationrule import build_destination_rules
+from weft.mesh.policies.peerauthentication import PeerPolicies, build_peer_policies
+from weft.mesh.policies.referencegrant import build_grants
+from weft.mesh.routes.claims import RouteDocument, build_mesh_routes
+from weft.mesh.services.catalog import build_catalog, build_frontend
+from weft.mesh.services.endpoints import build_services
+from weft.mesh.services.service import Service
 from weft.model.document import Document
 from weft.model.problem import Problem
 from weft.model.snapshot import ConfigSnapshot

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from weft.mesh.catalog import Catalog
-from weft.mesh.claims import MeshRoutes, NamespaceRoutes, RouteDocument, decide
-from weft.mesh.conversion import convert
-from weft.mesh.converted import MESH
-from weft.mesh.destinationrule import DestinationRules
-from weft.mesh.gateways import Gateways
-from weft.mesh.grants import Grants
-from weft.mesh.hosts import HTTP_PORT
+from weft.mesh.gateways.gateway import Gateways
 from weft.mesh.memo import Memo
-from weft.mesh.targets import build_targets
+from weft.mesh.policies.destinationrule import DestinationRules
+from weft.mesh.policies.referencegrant import Grants
+from weft.mesh.routes.claims import MeshRoutes, NamespaceRoutes, RouteDocument, decide
+from weft.mesh.routes.conversion import convert
+from weft.mesh.routes.converted import MESH
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.hosts import HTTP_PORT
+from weft.mesh.services.targets import build_targets
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload

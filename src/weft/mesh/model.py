@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from weft.mesh.catalog import Catalog
-from weft.mesh.claims import MeshRoutes
-from weft.mesh.destinationrule import DestinationRules
-from weft.mesh.gateways import Gateways
-from weft.mesh.grants import Grants
-from weft.mesh.peerauth import PeerPolicies
-from weft.mesh.services import Service
+from weft.mesh.gateways.gateway import Gateways
+from weft.mesh.policies.destinationrule import DestinationRules
+from weft.mesh.policies.peerauthentication import PeerPolicies
+from weft.mesh.policies.referencegrant import Grants
+from weft.mesh.routes.claims import MeshRoutes
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.service import Service
 from weft.model.problem import Problem
 from weft.model.snapshot import MeshSettings
 from weft.model.workload import Workload

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from weft.mesh.catalog import Catalog
-from weft.mesh.gatewayview import build_gateway_view
-from weft.mesh.inbound import build_inbound
+from weft.mesh.gateways.view import build_gateway_view
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
-from weft.mesh.outbound import Caller, build_outbound
-from weft.mesh.services import backend_name
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.service import backend_name
+from weft.mesh.sidecars.inbound import build_inbound
+from weft.mesh.sidecars.outbound import Caller, build_outbound
 from weft.mesh.views import InboundPort, OutboundView, ProxyView, SidecarView, UpstreamPort
 from weft.model.identity import SpiffeId
 from weft.model.labels import selects

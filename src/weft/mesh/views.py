@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from weft.mesh.routes import VirtualHost
-from weft.mesh.services import Backend, EndpointSet, MutualTlsMode, Protocol
+from weft.mesh.routes.rules import VirtualHost
+from weft.mesh.services.service import Backend, EndpointSet, MutualTlsMode, Protocol
 from weft.model.identity import SpiffeId
 from weft.model.origin import Origin
 from weft.model.workload import SocketAddress

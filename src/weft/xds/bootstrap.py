@@ -25,9 +25,7 @@ from weft.model.workload import SocketAddress
 from weft.xds.limits import CONNECT_SECONDS
 from weft.xds.messages import duration, packed, tcp_address
 from weft.xds.overload import overload_manager
-from weft.xds.protocol_options import CLUSTER_EXTENSION, client_options
-from weft.xds.stats import stats_config
-from weft.xds.tls import (
+from weft.xds.policies.tls import (
     ALPN_HTTP2,
     BUNDLE_FILE,
     CERTIFICATES_DIRECTORY,
@@ -37,6 +35,8 @@ from weft.xds.tls import (
     identity_secret,
     mesh_client_socket,
 )
+from weft.xds.services.protocol_options import CLUSTER_EXTENSION, client_options
+from weft.xds.stats import stats_config
 
 XDS_CLUSTER = "weft-control-plane"
 _BACKOFF_BASE_SECONDS = 0.2

@@ -6,21 +6,21 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from weft.mesh.memo import Memo
-from weft.mesh.services import Backend, EndpointSet, Protocol
+from weft.mesh.services.service import Backend, EndpointSet, Protocol
 from weft.mesh.views import GatewayView, OutboundView, ProxyView, SidecarView, UpstreamPort
 from weft.xds.check import check_layers
-from weft.xds.cluster import (
+from weft.xds.gateways.gateway import encode_certificate, encode_gateway_listener, encode_gateway_routes
+from weft.xds.services.cluster import (
     encode_application,
     encode_backend,
     encode_forward_proxy,
     encode_http_tunnel,
 )
-from weft.xds.endpoints import encode_endpoints
-from weft.xds.gateway import encode_certificate, encode_gateway_listener, encode_gateway_routes
-from weft.xds.inbound import encode_inbound
-from weft.xds.outbound import encode_outbound_routes, encode_proxy_listener, encode_tunnel_listener
+from weft.xds.services.endpoints import encode_endpoints
+from weft.xds.sidecars.inbound import encode_inbound
+from weft.xds.sidecars.outbound import encode_outbound_routes, encode_proxy_listener, encode_tunnel_listener
+from weft.xds.sidecars.upstreams import encode_upstream, encode_upstream_routes
 from weft.xds.snapshot import Resource, ResourceSet, XdsSnapshot
-from weft.xds.upstreams import encode_upstream, encode_upstream_routes
 
 
 def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:

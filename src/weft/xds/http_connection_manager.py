@@ -23,11 +23,11 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.xds.filters.chain import gateway_filters, inbound_filters, outbound_filters
-from weft.xds.headers import NOT_DELIVERED
 from weft.xds.limits import EDGE, MAX_HEADERS_KIB, MESH, DownstreamLimits
 from weft.xds.messages import duration, packed
-from weft.xds.protocol_options import server_common, server_http1, server_http2
-from weft.xds.tls import ads_source
+from weft.xds.policies.tls import ads_source
+from weft.xds.routes.headers import NOT_DELIVERED
+from weft.xds.services.protocol_options import server_common, server_http1, server_http2
 
 _NAME = "envoy.filters.network.http_connection_manager"
 _INTERNAL_HEADERS = "x-envoy-"

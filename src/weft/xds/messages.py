@@ -14,7 +14,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from weft.mesh.routes import TextMatch
+from weft.mesh.routes.rules import TextMatch
 from weft.model.origin import Origin
 from weft.model.workload import SocketAddress
 

@@ -14,7 +14,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
-from weft.mesh.routes import Rule
+from weft.mesh.routes.rules import Rule
 from weft.xds.filters import cors, fault, forward_proxy, router
 from weft.xds.messages import packed
 

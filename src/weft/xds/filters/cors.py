@@ -6,7 +6,7 @@ from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors as CorsFilter
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import CorsPolicy
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from weft.mesh.routes import Cors, Rule
+from weft.mesh.routes.rules import Cors, Rule
 from weft.xds.messages import string_matcher
 
 NAME = "envoy.filters.http.cors"

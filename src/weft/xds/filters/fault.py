@@ -5,7 +5,7 @@ from __future__ import annotations
 from envoy.extensions.filters.common.fault.v3.fault_pb2 import FaultDelay
 from envoy.extensions.filters.http.fault.v3.fault_pb2 import FaultAbort, HTTPFault
 
-from weft.mesh.routes import Fault, Rule
+from weft.mesh.routes.rules import Fault, Rule
 from weft.xds.messages import duration, share
 
 NAME = "envoy.filters.http.fault"

@@ -1,0 +1,1 @@
+"""Policies in mesh words: what a document says about services and workloads, and which one is in force."""

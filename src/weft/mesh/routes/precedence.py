@@ -1,0 +1,67 @@
+"""Precedence: the order of HTTPRoute rules, and which document owns a host.
+
+Gateway API, HTTPRouteRule: an exact path, then the longest prefix, a method, the most headers, the most query
+parameters; then the oldest route, its namespace and name; then the first rule. Where a regex path stands is left to
+implementations: after every exact path, and before the prefixes that are not longer than its pattern's literal start.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from weft.mesh.routes.converted import Converted, RulePrecedence
+from weft.mesh.routes.rules import RequestMatch, Rule, TextMatch
+from weft.model.document import Document
+
+_LITERAL = re.compile(r"\^?((?:[A-Za-z0-9/_~%-]|\\[^A-Za-z0-9])*)(?![*?{])")
+
+
+def literal_start(pattern: str) -> int:
+    """The number of characters that every text matched by a regex starts with, as far as is plain to see."""
+    if "|" in pattern:
+        return 0
+    found = _LITERAL.match(pattern)
+    return len(found[1].replace("\\", "")) if found else 0
+
+
+def _path_rank(path: TextMatch | None) -> tuple[int, int, int]:
+    if path is None:
+        return (1, -1, 1)
+    if path.kind == "exact":
+        return (0, -len(path.value), 0)
+    if path.kind == "regex":
+        return (1, -literal_start(path.value), 0)
+    return (1, -len(path.value), 1)
+
+
+def rule_precedence(
+    document: Document[object], match: RequestMatch, rule: int, place: int, *, path_length: int = 0
+) -> RulePrecedence:
+    """The sort key of match `place` of rule `rule`; the smaller comes first. `path_length` is the length of the path as
+    written, where `match` holds another form of it."""
+    kind, length, regex = _path_rank(match.path)
+    return (
+        kind,
+        -path_length if path_length and not (match.path and match.path.kind == "regex") else length,
+        regex,
+        0 if match.method else 1,
+        -len(match.headers),
+        -len(match.query),
+        document.created,
+        document.key.namespace,
+        document.key.name,
+        rule,
+        place,
+    )
+
+
+def merge_by_precedence(parts: Sequence[Converted]) -> tuple[Rule, ...]:
+    """The rules of several HTTPRoutes on one host, in the order they are tried."""
+    entries = [entry for part in parts for entry in zip(part.precedence, part.rules, strict=True)]
+    return tuple(rule for _, rule in sorted(entries, key=lambda entry: entry[0]))
+
+
+def owner_order(document: Document[object]) -> tuple[float, str, str, str]:
+    """Sort key of documents that claim one host: the oldest first, then namespace, name and kind."""
+    return (*document.precedence, document.key.kind)

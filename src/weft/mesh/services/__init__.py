@@ -1,0 +1,1 @@
+"""Services in mesh words: what can be called, where it is, and by which names."""

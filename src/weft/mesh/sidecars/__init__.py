@@ -1,0 +1,1 @@
+"""Sidecars in mesh words: the ports of an application, and what it may call."""

@@ -1,0 +1,54 @@
+"""Inbound: the application ports behind a sidecar, what they speak and what they accept."""
+
+from __future__ import annotations
+
+from weft.mesh.policies.peerauthentication import PeerPolicy
+from weft.mesh.services.catalog import ServiceDocument, protocol_of_port
+from weft.mesh.services.service import MutualTlsMode, Protocol
+from weft.mesh.views import InboundPort
+from weft.model.labels import labels_from_mapping, selects
+from weft.model.origin import Origin
+from weft.model.workload import Workload, WorkloadPort
+
+
+def build_inbound(
+    documents: tuple[ServiceDocument, ...], workload: Workload, peers: PeerPolicy, overlap: PeerPolicy | None = None
+) -> tuple[InboundPort, ...]:
+    """The workload's ports. `documents` are services of its namespace, among them all that select it; where `overlap`
+    has another mode than `peers`, both mutual TLS and plaintext are accepted."""
+    services = [item for item in documents if selects(labels_from_mapping(item.spec.selector), workload.labels)]
+    return tuple(_inbound_port(services, workload, port, peers, overlap) for port in workload.ports)
+
+
+def _inbound_port(
+    services: list[ServiceDocument],
+    workload: Workload,
+    port: WorkloadPort,
+    peers: PeerPolicy,
+    overlap: PeerPolicy | None,
+) -> InboundPort:
+    protocols: set[Protocol] = set()
+    origins: list[Origin] = []
+    for document in services:
+        for spec in document.spec.ports:
+            if (spec.port if spec.target_port is None else spec.target_port) == port.port:
+                protocols.add(protocol_of_port(spec))
+                origins.append(document.origin)
+    mode, policy = peers.decide(workload.labels, port.port)
+    if overlap is not None and overlap.mode(workload.labels, port.port) is not mode:
+        mode = MutualTlsMode.PERMISSIVE
+    return InboundPort(
+        port=port.port,
+        listen=port.inbound,
+        application=port.application,
+        protocol=_common(protocols),
+        mode=mode,
+        origins=tuple(dict.fromkeys((*origins, *policy))),
+    )
+
+
+def _common(protocols: set[Protocol]) -> Protocol:
+    """What services that lead to one port agree on; AUTO where they do not, or where there is none."""
+    if len(protocols) == 1:
+        return next(iter(protocols))
+    return Protocol.WEBSOCKET if protocols == {Protocol.HTTP, Protocol.WEBSOCKET} else Protocol.AUTO

@@ -1,0 +1,1 @@
+"""Gateways for Envoy: listeners, routes and certificates."""

@@ -1,0 +1,1 @@
+"""Policies for Envoy: balancing, ejection and TLS."""

@@ -1,0 +1,1 @@
+"""Routes for Envoy: route configurations, matches, actions and rewrites."""

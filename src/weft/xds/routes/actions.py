@@ -1,0 +1,235 @@
+"""What a rule does with a request, as an Envoy RouteAction, RedirectAction or DirectResponseAction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
+from envoy.config.route.v3.route_components_pb2 import (
+    DirectResponseAction,
+    RedirectAction,
+    RetryPolicy,
+    RouteAction,
+    WeightedCluster,
+)
+from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from weft.mesh.routes.rules import (
+    NO_BACKEND,
+    NO_CHANGES,
+    Forward,
+    HashKey,
+    HeaderChanges,
+    Mirror,
+    Redirect,
+    Respond,
+    Retry,
+    TextMatch,
+    WeightedBackend,
+)
+from weft.xds.limits import TCP_IDLE_SECONDS
+from weft.xds.messages import duration, packed, share
+from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
+from weft.xds.routes.rewrites import envoy_rewrite
+
+SAFE_RETRY = Retry(
+    attempts=2, conditions=("connect-failure", "refused-stream", "reset-before-request"), other_host=True
+)
+"""Only where the request cannot have been processed, and on another endpoint if there is one."""
+_MISSING = {404: RouteAction.NOT_FOUND, 500: RouteAction.INTERNAL_SERVER_ERROR}
+"""What answers where the cluster does not exist; otherwise 503."""
+_HOST_ATTEMPTS = 20
+_SHORTEST_BACKOFF = 0.001
+"""Seconds; Envoy refuses less."""
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_CONNECT_FAILURE = "connect-failure"
+_STATUS_CODES = "retriable-status-codes"
+_REDIRECT_CODES = {
+    301: RedirectAction.MOVED_PERMANENTLY,
+    302: RedirectAction.FOUND,
+    303: RedirectAction.SEE_OTHER,
+    307: RedirectAction.TEMPORARY_REDIRECT,
+    308: RedirectAction.PERMANENT_REDIRECT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SharedChanges:
+    """Header changes of a rule that its weighted destinations make, before their own."""
+
+    request: HeaderChanges = NO_CHANGES
+    response: HeaderChanges = NO_CHANGES
+
+
+def forward_action(
+    forward: Forward,
+    backends: tuple[WeightedBackend, ...],
+    path: TextMatch | None,
+    upgrades: tuple[str, ...],
+    shared: SharedChanges,
+) -> RouteAction:
+    """Send to `backends` (all of positive weight, at least one), otherwise as `forward` says."""
+    action = RouteAction(timeout=duration(forward.timeout or 0))
+    if len(backends) == 1:
+        _set_single(action, backends[0], forward)
+    else:
+        own_hosts = any(_own_host(backend) for backend in backends)
+        host = forward.host_rewrite if own_hosts else ""
+        action.weighted_clusters.clusters.extend(_weighted(backend, shared, host) for backend in backends)
+        if forward.host_rewrite and not own_hosts:
+            action.host_rewrite_literal = forward.host_rewrite
+    if any(backend.backend == NO_BACKEND for backend in backends):
+        action.cluster_not_found_response_code = _MISSING.get(forward.missing_status, RouteAction.SERVICE_UNAVAILABLE)
+    rewrite = backends[0].path_rewrite or forward.path_rewrite
+    if rewrite is not None:
+        envoy = envoy_rewrite(rewrite, path)
+        if envoy.pattern is not None:
+            action.regex_rewrite.CopyFrom(envoy.pattern)
+        else:
+            action.prefix_rewrite = envoy.prefix
+    retry = forward.retry or SAFE_RETRY
+    if retry.attempts:
+        action.retry_policy.CopyFrom(_retry_policy(retry))
+    action.request_mirror_policies.extend(_mirror(mirror) for mirror in forward.mirrors)
+    if forward.hash is not None:
+        action.hash_policy.append(_hash_policy(forward.hash))
+    for upgrade in upgrades:
+        action.upgrade_configs.add(upgrade_type=upgrade)
+    if upgrades:
+        action.idle_timeout.CopyFrom(duration(TCP_IDLE_SECONDS))
+    return action
+
+
+def connect_action(cluster: str) -> RouteAction:
+    """End the CONNECT here and carry what is inside to `cluster` as plain TCP."""
+    action = RouteAction(cluster=cluster, timeout=duration(0), idle_timeout=duration(TCP_IDLE_SECONDS))
+    upgrade = action.upgrade_configs.add(upgrade_type="CONNECT")
+    upgrade.connect_config.SetInParent()
+    return action
+
+
+def redirect_action(
+    redirect: Redirect, path: TextMatch | None, domains: tuple[str, ...], scheme: str
+) -> RedirectAction:
+    """Answer with a redirect. The query string stays. `domains` are the virtual host's, `scheme` that of
+    requests.
+
+    A default port is not written. Envoy would keep the port the client wrote unless it is given a host or a port; the
+    host is known when the virtual host has only one, else the port has to be written after all.
+    """
+    action = RedirectAction(response_code=_REDIRECT_CODES[redirect.status])
+    if redirect.scheme:
+        action.scheme_redirect = redirect.scheme
+    default = _DEFAULT_PORTS.get(redirect.scheme or scheme, 0)
+    stays = not redirect.port and redirect.port_from_request and not redirect.scheme
+    host = redirect.host or ("" if stays else _only_host(domains))
+    if host:
+        action.host_redirect = host
+    if redirect.port and not (host and redirect.port == default):
+        action.port_redirect = redirect.port
+    elif not host and not stays:
+        action.port_redirect = default
+    if redirect.path_rewrite is not None:
+        envoy = envoy_rewrite(redirect.path_rewrite, path)
+        if redirect.path_rewrite.kind == "full":
+            action.path_redirect = redirect.path_rewrite.value
+        elif envoy.pattern is not None:
+            action.regex_rewrite.CopyFrom(envoy.pattern)
+        else:
+            action.prefix_rewrite = envoy.prefix
+    return action
+
+
+def respond_action(respond: Respond) -> DirectResponseAction:
+    """Answer at once."""
+    action = DirectResponseAction(status=respond.status)
+    if respond.body:
+        try:
+            action.body.inline_string = respond.body.decode()
+        except UnicodeDecodeError:
+            action.body.inline_bytes = respond.body
+    return action
+
+
+def _only_host(domains: tuple[str, ...]) -> str:
+    return domains[0] if len(domains) == 1 and "*" not in domains[0] else ""
+
+
+def _set_single(action: RouteAction, backend: WeightedBackend, forward: Forward) -> None:
+    """One destination. Its own header changes are on the route (see routes.py)."""
+    action.cluster = backend.backend
+    host = _own_host(backend) or forward.host_rewrite
+    if host:
+        action.host_rewrite_literal = host
+
+
+def _own_host(backend: WeightedBackend) -> str:
+    return host_of(backend.request) or backend.host_rewrite
+
+
+def _weighted(backend: WeightedBackend, shared: SharedChanges, shared_host: str) -> WeightedCluster.ClusterWeight:
+    """One of several destinations. The route's own host rewrite would win over those of the destinations, so where one
+    has its own, the others are given the shared one."""
+    request = envoy_headers(shared.request, backend.request)
+    response = envoy_headers(shared.response, backend.response)
+    weight = WeightedCluster.ClusterWeight(
+        name=backend.backend,
+        weight=UInt32Value(value=backend.weight),
+        request_headers_to_add=request.add,
+        request_headers_to_remove=request.remove,
+        response_headers_to_add=response.add,
+        response_headers_to_remove=response.remove,
+    )
+    host = _own_host(backend) or shared_host
+    if host:
+        weight.host_rewrite_literal = host
+    return weight
+
+
+def _retry_policy(retry: Retry) -> RetryPolicy:
+    conditions = retry.conditions
+    if retry.codes and _STATUS_CODES not in conditions:
+        conditions += (_STATUS_CODES,)
+    hop = _CONNECT_FAILURE in conditions
+    policy = RetryPolicy(
+        retry_on=",".join((*conditions, "retriable-headers") if hop else conditions),
+        num_retries=UInt32Value(value=retry.attempts),
+        retriable_status_codes=retry.codes,
+    )
+    if hop:  # also when it is the last hop, from the proxy to its application, that cannot be connected
+        policy.retriable_headers.add(name=NOT_DELIVERED, present_match=True)
+    if retry.per_try_timeout:
+        policy.per_try_timeout.CopyFrom(duration(retry.per_try_timeout))
+    if retry.backoff:
+        policy.retry_back_off.base_interval.CopyFrom(duration(max(retry.backoff, _SHORTEST_BACKOFF)))
+    if retry.other_host:
+        policy.retry_host_predicate.append(
+            RetryPolicy.RetryHostPredicate(
+                name="envoy.retry_host_predicates.previous_hosts", typed_config=packed(PreviousHostsPredicate())
+            )
+        )
+        policy.host_selection_retry_max_attempts = _HOST_ATTEMPTS
+    return policy
+
+
+def _mirror(mirror: Mirror) -> RouteAction.RequestMirrorPolicy:
+    return RouteAction.RequestMirrorPolicy(
+        cluster=mirror.backend, runtime_fraction=RuntimeFractionalPercent(default_value=share(mirror.percent))
+    )
+
+
+def _hash_policy(key: HashKey) -> RouteAction.HashPolicy:
+    policy = RouteAction.HashPolicy()
+    if key.header:
+        policy.header.header_name = key.header
+    elif key.cookie:
+        policy.cookie.name = key.cookie
+        policy.cookie.path = key.cookie_path
+        if key.cookie_ttl is not None:
+            policy.cookie.ttl.CopyFrom(duration(key.cookie_ttl))
+    elif key.query:
+        policy.query_parameter.name = key.query
+    else:
+        policy.connection_properties.source_ip = True
+    return policy

@@ -1,0 +1,1 @@
+"""Services for Envoy: clusters and endpoints."""

@@ -1,0 +1,1 @@
+"""Sidecars for Envoy: the listeners of an application and of its way out."""

@@ -1,0 +1,117 @@
+"""The way out of a sidecar: one route configuration for all hosts, the proxy listener, and the CONNECT tunnel.
+
+An application that honours HTTP_PROXY sends absolute-form requests, which are routed by host, or CONNECT (gRPC, HTTPS).
+CONNECT to an HTTP port is ended here and led into an internal listener with the same routes; to a TCP port it is
+carried straight to the endpoints.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from envoy.config.core.v3 import base_pb2
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, RouteMatch, VirtualHost
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from weft.mesh.memo import Memo
+from weft.mesh.routes.rules import Respond
+from weft.mesh.routes.rules import VirtualHost as MeshVirtualHost
+from weft.mesh.views import Tunnel
+from weft.model.workload import SocketAddress
+from weft.xds.filters.chain import enable_forward_proxy
+from weft.xds.http_connection_manager import outbound_manager
+from weft.xds.limits import MESH
+from weft.xds.listener import filter_chain, tcp_listener
+from weft.xds.messages import duration
+from weft.xds.resource import encode_resource
+from weft.xds.routes.actions import respond_action
+from weft.xds.routes.domains import DomainLedger, host_domains
+from weft.xds.routes.route_configuration import (
+    clusters_of,
+    connect_route,
+    host_part,
+    origins_of,
+    route_configuration,
+    virtual_host,
+)
+from weft.xds.services.cluster import FORWARD_PROXY, HTTP_TUNNEL
+from weft.xds.snapshot import CLUSTER, ROUTES, Resource
+
+PROXY_LISTENER = "outbound"
+_UNKNOWN = b"weft: no service or document of the mesh names this host\n"
+
+
+def encode_outbound_routes(
+    name: str, hosts: tuple[MeshVirtualHost, ...], tunnels: tuple[Tunnel, ...], allow_any: bool, memo: Memo
+) -> Resource:
+    """The route configuration of an OutboundView: of all it has but the endpoints."""
+    ledger = DomainLedger()
+    ports = Counter(domain for host in hosts for domain in host.domains)
+    ports.update(domain for tunnel in tunnels for domain in tunnel.domains)
+    parts = []
+    for host in hosts:
+        domains = ledger.claim(host_domains(host.domains, host.port, ports))
+        if domains:
+            parts.append(memo(virtual_host, host, host.name, domains, _tunnel_of(host, allow_any)))
+    for tunnel in tunnels:
+        domains = ledger.claim(tuple(f"{domain}:{tunnel.port}" for domain in tunnel.domains))
+        if domains:
+            parts.append(memo(_tunnel_host, tunnel, domains))
+    if ledger.claim(("*",)):
+        parts.append(memo(_unknown_host, allow_any))
+    clusters = {*clusters_of(hosts), *(tunnel.backend for tunnel in tunnels), HTTP_TUNNEL}
+    if allow_any:
+        clusters.add(FORWARD_PROXY)
+    requires = tuple((CLUSTER, cluster) for cluster in sorted(clusters))
+    return encode_resource(route_configuration(name, parts), name, origins_of(hosts), requires)
+
+
+def encode_proxy_listener(where: SocketAddress, route_name: str, allow_any: bool) -> Resource:
+    """The listener that HTTP_PROXY names."""
+    chain = filter_chain("outbound", outbound_manager(route_name, allow_any=allow_any))
+    listener = tcp_listener(PROXY_LISTENER, where, MESH.buffer, [chain])
+    listener.traffic_direction = base_pb2.OUTBOUND
+    return encode_resource(listener, PROXY_LISTENER, (), ((ROUTES, route_name),))
+
+
+def encode_tunnel_listener(route_name: str, allow_any: bool) -> Resource:
+    """The internal listener for what comes out of a CONNECT to an HTTP host."""
+    listener = Listener(
+        name=HTTP_TUNNEL,
+        stat_prefix=HTTP_TUNNEL,
+        internal_listener=Listener.InternalListenerConfig(),
+        filter_chains=[filter_chain("outbound", outbound_manager(route_name, allow_any=allow_any))],
+        per_connection_buffer_limit_bytes=UInt32Value(value=MESH.buffer),
+        traffic_direction=base_pb2.OUTBOUND,
+    )
+    return encode_resource(listener, HTTP_TUNNEL, (), ((ROUTES, route_name),))
+
+
+def _tunnel_of(host: MeshVirtualHost, allow_any: bool) -> str:
+    """Where CONNECT leads. To a host outside the mesh it is mostly HTTPS, which nobody can route by what is inside."""
+    return FORWARD_PROXY if not host.port and allow_any else HTTP_TUNNEL
+
+
+def _tunnel_host(tunnel: Tunnel, domains: tuple[str, ...]) -> bytes:
+    return host_part(VirtualHost(name=tunnel.backend, domains=domains, routes=[connect_route(tunnel.backend)]))
+
+
+def _unknown_host(allow_any: bool) -> bytes:
+    return host_part(VirtualHost(name="unknown-hosts", domains=["*"], routes=_unknown_routes(allow_any)))
+
+
+def _unknown_routes(allow_any: bool) -> Iterator[Route]:
+    every = RouteMatch(prefix="/")
+    if allow_any:
+        forward = RouteAction(cluster=FORWARD_PROXY, timeout=duration(0))
+        forward.upgrade_configs.add(upgrade_type="websocket")
+        yield connect_route(FORWARD_PROXY)
+        yield Route(name="forward", match=every, route=forward, typed_per_filter_config=enable_forward_proxy())
+        return
+    refusal = respond_action(Respond(502, _UNKNOWN))
+    connect = RouteMatch()
+    connect.connect_matcher.SetInParent()
+    yield Route(name="connect", match=connect, direct_response=refusal)
+    yield Route(name="refuse", match=every, direct_response=refusal)

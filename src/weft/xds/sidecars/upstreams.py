@@ -1,0 +1,65 @@
+"""Loopback ports that lead to one service each (``--upstream``), whatever the application's protocol."""
+
+from __future__ import annotations
+
+from envoy.config.core.v3 import base_pb2
+from envoy.config.listener.v3.listener_components_pb2 import FilterChainMatch
+
+from weft.mesh.memo import Memo
+from weft.mesh.routes.rules import VirtualHost
+from weft.mesh.services.service import Protocol
+from weft.mesh.views import UpstreamPort
+from weft.xds.http_connection_manager import outbound_manager
+from weft.xds.limits import MESH
+from weft.xds.listener import filter_chain, http_inspector, tcp_listener, tcp_proxy
+from weft.xds.messages import duration
+from weft.xds.resource import encode_resource
+from weft.xds.routes.route_configuration import clusters_of, origins_of, route_configuration, virtual_host
+from weft.xds.services.cluster import tcp_variant_name
+from weft.xds.snapshot import CLUSTER, ROUTES, Resource
+
+_DETECTION_SECONDS = 0.5
+"""How long an AUTO port waits for the client's first bytes; then it is a protocol in which the server speaks first."""
+
+
+def upstream_name(port: UpstreamPort) -> str:
+    """The name of its listener."""
+    return f"upstream|{port.listen}"
+
+
+def upstream_route_name(host: str, port: int) -> str:
+    """The name of the route configuration for an HTTP upstream: the service's rules under any host name."""
+    return f"upstream|{port}|{host}"
+
+
+def encode_upstream(port: UpstreamPort) -> Resource:
+    """The listener of one upstream."""
+    name = upstream_name(port)
+    route_name = upstream_route_name(port.host, port.port)
+    http = filter_chain("http", outbound_manager(route_name, allow_any=False))
+    if port.protocol is Protocol.TCP:
+        chains = [filter_chain("tcp", tcp_proxy("upstream", port.backend))]
+        requires: tuple[tuple[str, str], ...] = ((CLUSTER, port.backend),)
+    elif port.protocol is Protocol.AUTO:
+        variant = tcp_variant_name(port.backend)
+        http.filter_chain_match.CopyFrom(FilterChainMatch(application_protocols=["http/1.0", "http/1.1", "h2c"]))
+        chains = [http, filter_chain("tcp", tcp_proxy("upstream", variant))]
+        requires = ((CLUSTER, variant), (ROUTES, route_name))
+    else:
+        chains = [http]
+        requires = ((ROUTES, route_name),)
+    listener = tcp_listener(name, port.listen, MESH.buffer, chains)
+    listener.traffic_direction = base_pb2.OUTBOUND
+    if port.protocol is Protocol.AUTO:
+        listener.listener_filters.append(http_inspector())
+        listener.listener_filters_timeout.CopyFrom(duration(_DETECTION_SECONDS))
+        listener.continue_on_listener_filters_timeout = True
+    return encode_resource(listener, name, (), requires)
+
+
+def encode_upstream_routes(host: VirtualHost, service: str, memo: Memo) -> Resource:
+    """The rules of `host`, whatever name the client uses: it only knows a loopback address."""
+    name = upstream_route_name(service, host.port)
+    part = memo(virtual_host, host, host.name, ("*",), "")
+    requires = tuple((CLUSTER, cluster) for cluster in clusters_of((host,)))
+    return encode_resource(route_configuration(name, [part]), name, origins_of((host,)), requires)

@@ -1,0 +1,55 @@
+"""Names: what a host in a document stands for, and which host covers which."""
+
+from __future__ import annotations
+
+import pytest
+
+from weft.mesh.services.hosts import best_match, host_candidates
+from weft.schema.hosts import covers, intersection
+
+FULL = "web.default.svc.cluster.local"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("web", (FULL,)),
+        ("WEB.", (FULL,)),
+        ("web.default", ("web.default", FULL)),
+        ("web.default.svc", ("web.default.svc", FULL)),
+        (FULL, (FULL,)),
+        ("*.example", ("*.example",)),
+        ("*", ("*",)),
+        ("www.example.com", ("www.example.com",)),
+    ],
+)
+def test_what_a_host_may_stand_for(host: str, expected: tuple[str, ...]) -> None:
+    assert host_candidates(host, "default") == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host", "covered"),
+    [
+        ("*", "a.b", True),
+        ("", "*.b", True),
+        ("a.b", "a.b", True),
+        ("a.b", "*.b", False),
+        ("*.b", "a.b", True),
+        ("*.b", "x.a.b", True),
+        ("*.b", "*.a.b", True),
+        ("*.b", "*.b", True),
+        ("*.a.b", "*.b", False),
+        ("*.b", "b", False),
+        ("*.b", "ab", False),
+        ("*.b", "*", False),
+    ],
+)
+def test_which_host_covers_which(pattern: str, host: str, covered: bool) -> None:
+    assert covers(pattern, host) is covered
+
+
+def test_the_most_specific_pattern_and_the_narrower_host() -> None:
+    assert best_match(("*", "*.b", "*.a.b", "c.b"), "x.a.b") == "*.a.b"
+    assert best_match(("*.b", "x.a.b"), "x.a.b") == "x.a.b"
+    assert best_match(("*.c",), "x.a.b") is None
+    assert [intersection("*.b", "a.b"), intersection("a.b", "*"), intersection("*.a", "*.b")] == ["a.b", "a.b", ""]

@@ -347,7 +347,7 @@ def test_layers_that_stay_are_not_looked_at() -> None:
     shared = Shared()
     before, after = XdsSnapshot(1, (common, own)), XdsSnapshot(2, (common, layer(L2)))
     assert shared.touched(before, after, CLUSTER) == (frozenset(), frozenset())
-    assert shared.touched(before, after, LISTENER) == ({"l"}, frozenset())
+    assert shared.touched(before, after, LISTENER) == (frozenset({"l"}), frozenset())
     assert shared.touched(before, after, LISTENER)[0] is shared.touched(before, after, LISTENER)[0]
 
 

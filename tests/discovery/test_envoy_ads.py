@@ -29,7 +29,7 @@ from weft.discovery.server import serve_xds
 from weft.discovery.stream import Ending
 from weft.model.workload import Workload
 from weft.xds.resource import encode_resource
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSet
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, ResourceSet
 
 PROXY = "web.shop"
 WORKLOAD = Workload("web", "shop", "web")
@@ -57,7 +57,8 @@ def endpoints(name: str, port: int) -> Resource:
 
 def routes(cluster_name: str) -> Resource:
     host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": cluster_name}}]}
-    return encode_resource(ParseDict({"name": "r", "virtual_hosts": [host]}, route_pb2.RouteConfiguration()), "r")
+    message = ParseDict({"name": "r", "virtual_hosts": [host]}, route_pb2.RouteConfiguration())
+    return encode_resource(message, "r", requires=((CLUSTER, cluster_name),))
 
 
 def listener(name: str, port: int) -> Resource:
@@ -75,7 +76,7 @@ def listener(name: str, port: int) -> Resource:
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
         "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
     }
-    return encode_resource(ParseDict(text, listener_pb2.Listener()), name)
+    return encode_resource(ParseDict(text, listener_pb2.Listener()), name, requires=((ROUTES, "r"),))
 
 
 def bootstrap(directory: Path, port: int, pair: KeyPair, variant: str = "DELTA_GRPC") -> str:

@@ -58,7 +58,12 @@ class Storm:
     def snapshot(self, own: ResourceSet, targets: ResourceSet) -> XdsSnapshot:
         self.own, self.targets = own, targets
         self.revision += 1
-        moved = layer(*(resource(ENDPOINTS, name, str(self.revision), body=f"{name}={self.revision}".encode().ljust(80)) for name in self.names))
+        moved = layer(
+            *(
+                resource(ENDPOINTS, name, str(self.revision), body=f"{name}={self.revision}".encode().ljust(80))
+                for name in self.names
+            )
+        )
         return XdsSnapshot(self.revision, (own, targets, moved))
 
     def blow(self, until: Callable[[DeltaDiscoveryResponse | DiscoveryResponse], bool], bound: int = BOUND) -> int:
@@ -73,7 +78,9 @@ class Storm:
             self.answer(response)
             if until(response):
                 return count
-        raise AssertionError(f"not within {bound} responses: {[one.type_url.rpartition('.')[2] for one in self.responses[-bound:]]}")
+        raise AssertionError(
+            f"not within {bound} responses: {[one.type_url.rpartition('.')[2] for one in self.responses[-bound:]]}"
+        )
 
     def answer(self, response: DeltaDiscoveryResponse | DiscoveryResponse) -> None:
         if isinstance(self.session, DeltaSession):

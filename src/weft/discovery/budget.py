@@ -15,8 +15,8 @@ class Waiting(Protocol):
 class Budget:
     """Large responses wait while `limit` bytes or more are on the way, responses of up to `small` bytes never do.
 
-    So there are at most `limit` bytes and one response more. A turn goes to one at a time, first come, first served; who
-    had one, or leaves, must call `pass_on`.
+    So there are at most `limit` bytes and one response more. A turn goes to one at a time, first come, first served;
+    who had one must call `pass_on`, and who leaves `leave`.
     """
 
     def __init__(self, limit: int, small: int) -> None:

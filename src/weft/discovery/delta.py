@@ -177,7 +177,7 @@ class DeltaSession(Session):
         return not self._is_told_what_refers(subscription.type_url) or super()._is_referred_to(subscription, name)
 
     def _is_told_what_refers(self, type_url: str) -> bool:
-        """A client that comes back tells type by type what it holds: until then, what it holds may refer to anything."""
+        """A client that comes back says type by type what it holds: until then, that may refer to anything."""
         if any(kind not in self.subscriptions for kind in _WILDCARD_BY_DEFAULT):
             return False
         if type_url != CLUSTER or ROUTES in self.subscriptions:

@@ -1,4 +1,4 @@
-"""The Hub: offers every connected proxy what it should hold whenever the mesh changes, and answers questions about proxies.
+"""The Hub: offers every proxy what it should hold whenever the mesh changes, and answers questions about proxies.
 
 It belongs to one event loop. `publish` is called by one task, the build loop; streams call in from theirs.
 """

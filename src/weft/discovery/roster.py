@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 
 from weft.discovery.allowance import Allowance
 from weft.discovery.limits import Limits
@@ -34,7 +34,7 @@ class Roster:
         """How many streams are open."""
         return self._count
 
-    def proxies(self) -> Iterable[str]:
+    def proxies(self) -> Collection[str]:
         """Connected proxies: a view that changes with them."""
         return self._streams.keys()
 

@@ -105,8 +105,7 @@ class Shared:
             yield Batch(index, chosen, frozenset(chosen), size)
 
     def required(self, resource: Resource, type_url: str) -> frozenset[str]:
-        """Names of one type that a resource refers to. A cluster refers to endpoints of its own name, if to no others."""
-
+        """Names of one type that a resource refers to. A cluster without any refers to endpoints of its own name."""
         if resource.type_url == CLUSTER:
             names = frozenset([name for kind, name in resource.requires if kind == type_url])
             return names or frozenset((resource.name,)) if type_url == ENDPOINTS else names

@@ -40,7 +40,7 @@ class Waiters:
         self.registered: Container[str] = ()
 
     async def wait(self, revision: int, concerned: frozenset[str], timeout: float) -> WaitResult:
-        """Until each of `concerned` has acknowledged or refused all of `revision`, or is gone; `timeout` seconds at most."""
+        """Until each of `concerned` has answered all of `revision` or is gone, for at most `timeout` seconds."""
         waiter = Waiter(revision, concerned)
         self._waiters.add(waiter)
         try:

@@ -100,24 +100,32 @@ class XdsServer:
         await self._serve(context, delta=False)
 
     async def _serve(self, context: grpc.aio.ServicerContext[bytes, bytes], *, delta: bool) -> None:
+        who, ending = await self._run_until_end(context, delta=delta)
+        if ending is None:
+            return
+        if ending.problem:
+            self._hub.report(ending.problem, who, ending.message)
+        if ending.problem == "stuck":
+            raise asyncio.CancelledError  # a status could not get through either
+        # gRPC keeps what this raises as long as the call, so it must not be raised where it drags the stream along
+        await context.abort(grpc.StatusCode[ending.code], ending.message)
+
+    async def _run_until_end(
+        self, context: grpc.aio.ServicerContext[bytes, bytes], *, delta: bool
+    ) -> tuple[str, Ending | None]:
+        """Serve; returns who was served, and how the server ends it (None: the client did)."""
         who = context.peer().rpartition(":")[0]
         try:
             peer = peer_from_auth_context(context.auth_context())
             who = peer.name
             await self._run(context, peer, delta=delta)
         except IdentityRefusedError as error:
-            self._hub.report("identity-refused", who, str(error))
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+            return who, Ending("PERMISSION_DENIED", str(error), "identity-refused")
         except RefusedRequestError as error:
-            self._hub.report(error.code, who, str(error))
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            return who, Ending("INVALID_ARGUMENT", str(error), error.code)
         except StreamEndedError as error:
-            ending = error.ending
-            if ending.problem:
-                self._hub.report(ending.problem, who, ending.message)
-            if ending.problem == "stuck":
-                raise asyncio.CancelledError from error  # a status could not get through either
-            await context.abort(grpc.StatusCode[ending.code], ending.message)
+            return who, error.ending
+        return who, None
 
     async def _run(self, context: grpc.aio.ServicerContext[bytes, bytes], peer: Peer, *, delta: bool) -> None:
         async def read() -> bytes | None:

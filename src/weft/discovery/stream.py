@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,15 +96,21 @@ class Stream:
         return self.peer.name
 
     def offer(self, snapshot: XdsSnapshot) -> None:
-        """A new snapshot for this proxy. Never waits, and never raises: a fault of ours ends this stream only."""
+        """A new snapshot for this proxy. Never waits, and never raises."""
         changed = snapshot.layers is not self.session.snapshot.layers
-        try:
+        with self._faults_end_it("a snapshot could not be offered"):
             self.session.offer(snapshot)
             self._tell_asked()
-        except Exception as error:
-            self.end(Ending("INTERNAL", f"a snapshot could not be offered: {error!r}", "internal-error"))
         if changed:
             self._wake.set()
+
+    @contextmanager
+    def _faults_end_it(self, what: str) -> Iterator[None]:
+        """A fault of ours ends this stream, and nothing else."""
+        try:
+            yield
+        except Exception as error:
+            self.end(Ending("INTERNAL", f"{what}: {error!r}", "internal-error"))
 
     def end(self, ending: Ending) -> None:
         """End the stream, also if it is stuck in a write."""
@@ -227,6 +234,10 @@ class Stream:
 
     def inspect(self, now: float) -> None:
         """Called about once a second (`now` is monotonic): end the stream if it is stuck, note what it lacks."""
+        with self._faults_end_it("the stream could not be looked at"):
+            self._inspect(now)
+
+    def _inspect(self, now: float) -> None:
         if self._writing_since is not None and now - self._writing_since > self._limits.write:
             self.end(Ending("UNAVAILABLE", "the proxy does not read", "stuck"))
         if self.peer.not_after <= time.time():

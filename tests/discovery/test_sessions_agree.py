@@ -16,7 +16,7 @@ from weft.discovery.delta import DeltaRequest, DeltaSession
 from weft.discovery.limits import Limits
 from weft.discovery.shared import Shared
 from weft.discovery.sotw import SotwRequest, SotwSession
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, XdsSnapshot
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, ResourceSet, XdsSnapshot
 
 TYPES = (CLUSTER, ENDPOINTS, LISTENER, ROUTES)
 WHOLE = (CLUSTER, LISTENER)
@@ -35,12 +35,18 @@ class DeltaClient:
     shared: Shared
     held: Held = field(default_factory=lambda: {kind: {} for kind in TYPES})
     names_refused: bool = True
+    by_name: bool = False
+    """Whether clusters are on demand, and this client asks for them all, one by one."""
 
     def connect(self, snapshot: XdsSnapshot) -> None:
         self.session = DeltaSession(snapshot, self.shared, Limits(response_bytes=60, batch=2))
         for kind in TYPES:
-            names = () if kind in WHOLE else NAMES
+            names: tuple[str, ...] = () if kind in WHOLE else NAMES
+            if self.by_name and kind == CLUSTER:
+                names = ("*", NAMES[0])
             self.session.receive(DeltaRequest(kind, names, initial_versions=self.held[kind]))
+        if self.by_name:
+            self.session.receive(DeltaRequest(CLUSTER, NAMES[1:]))
 
     def step(self) -> bool:
         out = self.session.next()
@@ -128,11 +134,17 @@ events = st.lists(
 )
 
 
-def built(revision: int, content: dict[tuple[str, str], str], split: bool, refers: bool) -> XdsSnapshot:
+def built(
+    revision: int, content: dict[tuple[str, str], str], split: bool, refers: bool, on_demand: bool
+) -> XdsSnapshot:
     resources = [
         resource(kind, name, version, ((CLUSTER, LEADS_TO[version]),) if refers and kind in (LISTENER, ROUTES) else ())
         for (kind, name), version in sorted(content.items())
     ]
+    if on_demand:
+        lazy = layer(*(one for one in resources if one.type_url == CLUSTER and (split or one.name != NAMES[2])))
+        own = layer(*(one for one in resources if one.type_url != CLUSTER or one.name == NAMES[2]))
+        return XdsSnapshot(revision, (own, ResourceSet(lazy.by_type, on_demand=True)))
     if not split:
         return XdsSnapshot(revision, (layer(*resources),))
     return XdsSnapshot(revision, (layer(*resources[::2]), layer(*resources[1::2])))
@@ -143,7 +155,11 @@ def built(revision: int, content: dict[tuple[str, str], str], split: bool, refer
 def test_both_variants_end_with_the_last_snapshot(
     events: list[tuple[str, dict[tuple[str, str], str], bool]], final: dict[tuple[str, str], str], named: bool
 ) -> None:
-    clients: list[DeltaClient | SotwClient] = [DeltaClient(Shared(), names_refused=named), SotwClient(Shared())]
+    clients: list[DeltaClient | SotwClient] = [
+        DeltaClient(Shared(), names_refused=named),
+        DeltaClient(Shared(), names_refused=named, by_name=True),
+        SotwClient(Shared()),
+    ]
     for client in clients:
         revision = play(client, [*events, ("offer", final, False)])
         assert client.session.acked_revision == revision
@@ -158,7 +174,11 @@ def test_what_a_client_holds_leads_to_clusters_that_it_holds(
     events: list[tuple[str, dict[tuple[str, str], str], bool]], final: dict[tuple[str, str], str], named: bool
 ) -> None:
     whole = [(event, without_dangling(content) if content else content, split) for event, content, split in events]
-    for client in (DeltaClient(Shared(), names_refused=named), SotwClient(Shared())):
+    for client in (
+        DeltaClient(Shared(), names_refused=named),
+        DeltaClient(Shared(), names_refused=named, by_name=True),
+        SotwClient(Shared()),
+    ):
 
         def check(client: DeltaClient | SotwClient = client) -> None:
             if not isinstance(client, SotwClient):  # routes cannot be taken away from one, so it may keep old ones
@@ -181,12 +201,13 @@ def play(
 ) -> int:
     """Let it all happen to one client, then let it come to rest; returns the last revision. With a `check` to be made
     after each step, listeners and routes refer to clusters."""
+    on_demand = isinstance(client, DeltaClient) and client.by_name
     snapshot = XdsSnapshot(0, ())
     client.connect(snapshot)
     unanswered = False
     for event, content, split in events:
         if event == "offer":
-            snapshot = built(snapshot.revision + 1, content, split, refers=check is not None)
+            snapshot = built(snapshot.revision + 1, content, split, refers=check is not None, on_demand=on_demand)
             client.session.offer(snapshot)
         elif event == "reconnect":
             client.connect(snapshot)

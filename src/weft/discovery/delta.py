@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from weft.discovery import wire
 from weft.discovery.session import Items, RefusedRequestError, Session
@@ -75,7 +76,7 @@ class DeltaSession(Session):
         if explicit:
             explicit = self._shared.names(explicit)
             subscription.names = self._shared.names(subscription.names | explicit) if subscription.names else explicit
-            self._note_asked(subscription, explicit)
+            self.asked |= self._interest.on_demand(subscription, explicit, self.snapshot)
             if held:
                 stale, absent = self._compared(subscription.type_url, explicit, held, self.snapshot.layers)
                 for name in sorted((stale & explicit) | absent):
@@ -103,7 +104,7 @@ class DeltaSession(Session):
 
     def _load_all(self, subscription: Subscription, explicit: frozenset[str]) -> None:
         """The client wants everything, and holds nothing; `explicit` are names that it is told anyway."""
-        told = self._told_on_demand(subscription) - explicit
+        told = self._interest.remembered(subscription, self.snapshot) - explicit
         for index, layer in enumerate(self.snapshot.layers):
             if not layer.on_demand:
                 named = layer.of_type(subscription.type_url)
@@ -112,22 +113,13 @@ class DeltaSession(Session):
             elif told:
                 self._load(subscription, index, self._shared.names(told))
 
-    def _told_on_demand(self, subscription: Subscription) -> frozenset[str]:
-        """Names that are on demand and that the wildcard brings all the same."""
-        if subscription.type_url != CLUSTER:
-            return frozenset()
-        snapshot = self.snapshot
-        return frozenset(
-            name for name in self._remembered if snapshot.get(CLUSTER, name) and not snapshot.eager(CLUSTER, name)
-        )
-
     def _compare_all(self, subscription: Subscription, explicit: frozenset[str], held: Mapping[str, str]) -> None:
         """The client wants everything, and holds `held`."""
         eager = tuple(layer for layer in self.snapshot.layers if not layer.on_demand)
         stale, gone = self._compared(subscription.type_url, frozenset(held), held, eager)
-        for name in sorted((stale | gone | self._told_on_demand(subscription)) - explicit):
+        remembered = self._interest.remembered(subscription, self.snapshot)
+        for name in sorted((stale | gone | remembered) - explicit):
             self._expect(subscription, name, held.get(name, UNKNOWN))
-            subscription.unmet.discard(name)
 
     def _compared(
         self, type_url: str, names: frozenset[str], held: Mapping[str, str], layers: tuple[ResourceSet, ...]
@@ -160,7 +152,6 @@ class DeltaSession(Session):
             self._forget(subscription, name)
             if subscription.wildcard:
                 self._expect(subscription, name, UNKNOWN)
-                subscription.unmet.discard(name)
 
     def _suspects(self, subscription: Subscription, names: list[str]) -> list[str]:
         """Envoy checks every resource before it applies one, and may not say which is bad: halve until it is alone."""
@@ -219,14 +210,12 @@ class DeltaSession(Session):
     def _encode(self, subscription: Subscription, flight: Flight) -> bytes:
         kind, nonce, version = subscription.type_url, flight.nonce, str(self.snapshot.revision)
         removed = tuple([name for name, resource in flight.sent.items() if resource is None])
-        resources = [resource for resource in flight.sent.values() if resource is not None]
-        parts: tuple[object, ...] = flight.batches or tuple(resources)
-        for batch in flight.batches:
-            resources += batch.resources.values()
-        encoded = [resource.delta_bytes for resource in resources]
-        return self._shared.body(
-            (kind, nonce, version, removed),
-            parts,
-            sum(map(len, encoded)),
-            lambda: wire.delta_response(kind, nonce, version, encoded, removed),
-        )
+        resources = tuple([resource for resource in flight.sent.values() if resource is not None])
+        size = sum([len(resource.delta_bytes) for resource in resources]) + sum([b.size for b in flight.batches])
+
+        def encode() -> bytes:
+            batched = (resource for batch in flight.batches for resource in batch.resources.values())
+            encoded = (resource.delta_bytes for resource in chain(resources, batched))
+            return wire.delta_response(kind, nonce, version, encoded, removed)
+
+        return self._shared.body((kind, nonce, version, removed), (*resources, *flight.batches), size, encode)

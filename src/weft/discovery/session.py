@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 
 from weft.discovery.blame import named_resources
 from weft.discovery.dependencies import Dependencies
+from weft.discovery.interest import Interest
 from weft.discovery.limits import Limits
 from weft.discovery.shared import Shared
 from weft.discovery.states import ABSENT, DUE, ON_THE_WAY, UNKNOWN, Record, State, at_rest
@@ -63,11 +64,11 @@ class Session(ABC):
         self.snapshot = snapshot
         self.subscriptions: dict[str, Subscription] = {}
         self.last_nack: Rejection | None = None
-        self.asked: set[str] = set()
+        self.asked: frozenset[str] = frozenset()
         self.deferred = False
-        self._remembered = remembered
         self._shared = shared
         self._limits = limits
+        self._interest = Interest(shared, on_demand=self.on_demand, remembered=remembered)
         self._dependencies = Dependencies(self.subscriptions, shared)
         self._ordered: tuple[Subscription, ...] = ()
 
@@ -77,7 +78,7 @@ class Session(ABC):
         """From now on the client should hold `snapshot`; what is not sent yet is merged into it."""
         before, self.snapshot = self.snapshot, snapshot
         for subscription in self._ordered:
-            names = self._touched(subscription, before)
+            names = self._interest.touched(subscription, before, snapshot)
             if not names:
                 continue
             if subscription.untold:
@@ -144,26 +145,9 @@ class Session(ABC):
         if max(map(len, names), default=0) > self._limits.name_bytes:
             raise RefusedRequestError("name-too-long", f"a resource name exceeds {self._limits.name_bytes} characters")
 
-    def _target(self, subscription: Subscription, name: str, snapshot: XdsSnapshot | None = None) -> Resource | None:
-        """What the client should hold by that name, given what it asked for."""
-        snapshot = snapshot or self.snapshot
-        if name in subscription.names or (subscription.wildcard and self._is_told(subscription, name)):
-            return snapshot.get(subscription.type_url, name)
-        return snapshot.eager(subscription.type_url, name) if subscription.wildcard else None
-
-    def _is_told(self, subscription: Subscription, name: str) -> bool:
-        """Whether a wildcard brings `name` even if it is on demand."""
-        return not self.on_demand or (name in self._remembered and subscription.type_url == CLUSTER)
-
-    def _touched(self, subscription: Subscription, before: XdsSnapshot) -> frozenset[str]:
-        """Names that changed between two snapshots and that the client should hold, or held."""
-        eager, on_demand = self._shared.touched(before, self.snapshot, subscription.type_url)
-        if not subscription.wildcard:
-            return (eager | on_demand if on_demand else eager) & subscription.names
-        if on_demand and self.on_demand:
-            told = frozenset(name for name in on_demand if self._is_told(subscription, name))
-            on_demand = told | (on_demand & subscription.names)
-        return eager | on_demand if on_demand else eager
+    def _target(self, subscription: Subscription, name: str) -> Resource | None:
+        """What the client should hold by that name."""
+        return self._interest.target(subscription, name, self.snapshot)
 
     def _load(self, subscription: Subscription, index: int, names: frozenset[str] | None = None) -> None:
         """The client is to be told all of a layer (of it, what is called so), of which it holds nothing."""
@@ -184,7 +168,7 @@ class Session(ABC):
         if subscription.is_untold(name):
             return
         target = self._target(subscription, name)
-        if target is None:
+        if target is None and name in subscription.names:
             subscription.unmet.add(name)
         self._drop(subscription, name)
         state = at_rest(held, target)
@@ -212,7 +196,7 @@ class Session(ABC):
         revision = self.snapshot.revision
         if target is not None and name in subscription.unmet:
             subscription.unmet.discard(name)
-            self._note_asked(subscription, (name,))
+            self.asked |= self._interest.on_demand(subscription, (name,), self.snapshot)
         refused = subscription.rejected.get(name)
         if refused is not None:
             if target is not None and target.version == refused.version:
@@ -229,7 +213,7 @@ class Session(ABC):
         flight = subscription.flight
         if flight is not None and flight.batched(name) is not None:
             return Record(State.SENT, UNKNOWN, None, flight.first, revision)
-        held = self._target(subscription, name, before)
+        held = self._interest.target(subscription, name, before)
         return Record(State.HELD, ABSENT if held is None else held.version, held, revision, revision)
 
     def _keep(self, subscription: Subscription, name: str, record: Record) -> None:
@@ -248,23 +232,16 @@ class Session(ABC):
                 revised.append(batch)
                 continue
             names -= touched
-            layers = self.snapshot.layers
-            layer = layers[batch.layer] if batch.layer < len(layers) else None
+            layers = self.snapshot.layers[batch.layer : batch.layer + 1]
             fresh: tuple[Batch, ...] = ()
-            if layer is not None:
-                fresh = self._shared.batches(batch.layer, layer, subscription.type_url, batch.names)
+            if layers and layers[0].on_demand == batch.on_demand:
+                fresh = self._shared.batches(batch.layer, layers[0], subscription.type_url, batch.names)
             revised += fresh
             moved += sorted(touched.difference(*(one.names for one in fresh)))
         subscription.untold = tuple(revised)
         for name in moved:
             self._expect(subscription, name, UNKNOWN)
         return names
-
-    def _note_asked(self, subscription: Subscription, names: Iterable[str]) -> None:
-        """Of clusters asked for by name, note those that the client would not have been given otherwise."""
-        if self.on_demand and subscription.type_url == CLUSTER:
-            snapshot = self.snapshot
-            self.asked.update(n for n in names if snapshot.get(CLUSTER, n) and not snapshot.eager(CLUSTER, n))
 
     def _unpack(self, subscription: Subscription) -> None:
         """Records instead of the batches that wait."""

@@ -88,21 +88,22 @@ class Shared:
         return self._once(
             (index, id(layer), type_url, None if names is None else id(names)),
             (layer, names),
-            lambda: tuple(self._cut(index, layer.of_type(type_url), names)),
+            lambda: tuple(self._cut(index, layer, type_url, names)),
         )
 
-    def _cut(self, index: int, named: Mapping[str, Resource], names: frozenset[str] | None) -> Iterable[Batch]:
+    def _cut(self, index: int, layer: ResourceSet, type_url: str, names: frozenset[str] | None) -> Iterable[Batch]:
+        named = layer.of_type(type_url)
         chosen: dict[str, Resource] = {}
         size = 0
         for name in sorted(named if names is None else names & named.keys()):
             length = len(named[name].delta_bytes)
             if chosen and size + length > self._response_bytes:
-                yield Batch(index, chosen, frozenset(chosen), size)
+                yield Batch(index, layer.on_demand, chosen, frozenset(chosen), size)
                 chosen, size = {}, 0
             chosen[name] = named[name]
             size += length
         if chosen:
-            yield Batch(index, chosen, frozenset(chosen), size)
+            yield Batch(index, layer.on_demand, chosen, frozenset(chosen), size)
 
     def required(self, resource: Resource, type_url: str) -> frozenset[str]:
         """Names of one type that a resource refers to. A cluster without any refers to endpoints of its own name."""

@@ -205,7 +205,7 @@ class Stream:
 
     def _tell_asked(self) -> None:
         if self.session.asked:
-            names, self.session.asked = frozenset(self.session.asked), set()
+            names, self.session.asked = self.session.asked, frozenset()
             self._events.asked(self, names)
 
     def _receive(self, raw: bytes) -> tuple[Rejection, ...]:

@@ -31,10 +31,12 @@ class Batch:
     """Resources of one layer that a client is told for the first time, all together.
 
     One value for all streams that load alike: a batch that waits or is on the way says UNTOLD or SENT of each of its
-    resources that has no record of its own. `layer` is the layer's place in the snapshot, `size` the sum of bytes.
+    resources that has no record of its own. `layer` is the layer's place in the snapshot, `on_demand` what it is there,
+    `size` the sum of bytes.
     """
 
     layer: int
+    on_demand: bool
     resources: Mapping[str, Resource]
     names: frozenset[str]
     size: int

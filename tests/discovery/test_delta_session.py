@@ -346,9 +346,8 @@ def test_layers_that_stay_are_not_looked_at() -> None:
     common, own = layer(A1, B1), layer(L1)
     shared = Shared()
     before, after = XdsSnapshot(1, (common, own)), XdsSnapshot(2, (common, layer(L2)))
-    assert shared.touched(before, after, CLUSTER) == (frozenset(), frozenset())
-    assert shared.touched(before, after, LISTENER) == (frozenset({"l"}), frozenset())
-    assert shared.touched(before, after, LISTENER)[0] is shared.touched(before, after, LISTENER)[0]
+    assert shared.changes(before, after) == {LISTENER: (frozenset({"l"}), frozenset())}
+    assert shared.changes(before, after) is shared.changes(before, after)
 
 
 @pytest.mark.parametrize(

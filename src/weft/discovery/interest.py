@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from weft.discovery.shared import Shared
+from weft.discovery.shared import Touched
 from weft.discovery.subscription import Subscription
 from weft.xds.snapshot import CLUSTER, Resource, XdsSnapshot
 
@@ -17,8 +17,7 @@ from weft.xds.snapshot import CLUSTER, Resource, XdsSnapshot
 class Interest:
     """The rules of one session: whether it knows resources `on_demand`, and what is `remembered` of its proxy."""
 
-    def __init__(self, shared: Shared, *, on_demand: bool, remembered: frozenset[str]) -> None:
-        self._shared = shared
+    def __init__(self, *, on_demand: bool, remembered: frozenset[str]) -> None:
         self._on_demand = on_demand
         self._remembered = remembered
 
@@ -28,9 +27,9 @@ class Interest:
             return snapshot.get(subscription.type_url, name)
         return snapshot.eager(subscription.type_url, name) if subscription.wildcard else None
 
-    def touched(self, subscription: Subscription, before: XdsSnapshot, after: XdsSnapshot) -> frozenset[str]:
+    def touched(self, subscription: Subscription, change: Touched) -> frozenset[str]:
         """Names by which the client should hold something else after a change."""
-        eager, on_demand = self._shared.touched(before, after, subscription.type_url)
+        eager, on_demand = change
         if not subscription.wildcard:
             eager &= subscription.names
         if on_demand and (self._on_demand or not subscription.wildcard):

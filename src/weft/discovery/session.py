@@ -68,7 +68,7 @@ class Session(ABC):
         self.deferred = False
         self._shared = shared
         self._limits = limits
-        self._interest = Interest(shared, on_demand=self.on_demand, remembered=remembered)
+        self._interest = Interest(on_demand=self.on_demand, remembered=remembered)
         self._dependencies = Dependencies(self.subscriptions, shared)
         self._ordered: tuple[Subscription, ...] = ()
 
@@ -77,9 +77,10 @@ class Session(ABC):
     def offer(self, snapshot: XdsSnapshot) -> None:
         """From now on the client should hold `snapshot`; what is not sent yet is merged into it."""
         before, self.snapshot = self.snapshot, snapshot
-        for subscription in self._ordered:
-            names = self._interest.touched(subscription, before, snapshot)
-            if not names:
+        for type_url, change in self._shared.changes(before, snapshot).items():
+            subscription = self.subscriptions.get(type_url)
+            names = subscription and self._interest.touched(subscription, change)
+            if subscription is None or not names:
                 continue
             if subscription.untold:
                 names = self._revise_batches(subscription, names)

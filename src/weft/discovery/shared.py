@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import TypeVar
+from itertools import zip_longest
+from typing import NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from weft.discovery.subscription import Batch
@@ -13,12 +14,21 @@ from weft.xds.snapshot import CLUSTER, ENDPOINTS, Resource, ResourceSet, XdsSnap
 
 _EMPTY = ResourceSet()
 _NOBODY: frozenset[str] = frozenset()
+_NO_CHANGES: Mapping[str, Touched] = {}
 LARGE_BODY = 32 << 10
 """Responses of at least so many bytes are kept, because other streams are likely to be sent the very same."""
 _REMEMBERED = 16_384
 _BODIES = 16
 """Bounds: what is asked for is up to clients."""
 ResultT = TypeVar("ResultT")
+
+
+class Touched(NamedTuple):
+    """Names of one type that were added, changed, removed, or moved between layers: in layers that every subscriber of
+    the type is given, and in those that are on demand."""
+
+    eager: frozenset[str]
+    on_demand: frozenset[str]
 
 
 class Shared:
@@ -42,35 +52,28 @@ class Shared:
         """Forget whole responses: nobody is being sent any."""
         self._bodies = {}
 
-    def touched(self, old: XdsSnapshot, new: XdsSnapshot, type_url: str) -> tuple[frozenset[str], frozenset[str]]:
-        """Names of a type that were added, changed, removed, or moved between layers: in layers that every subscriber
-        of the type is given, and in those that are on demand."""
-        eager = on_demand = _NOBODY
-        if old.layers is new.layers:
-            return eager, on_demand
-        for index in range(max(len(old.layers), len(new.layers))):
-            before = old.layers[index] if index < len(old.layers) else _EMPTY
-            after = new.layers[index] if index < len(new.layers) else _EMPTY
-            if before is after:
-                continue
-            names = self._difference(before, after, type_url)
-            if before.on_demand and after.on_demand:
-                on_demand = on_demand | names if on_demand else names
-            else:
-                eager = eager | names if eager else names
-        return eager, on_demand
+    def changes(self, old: XdsSnapshot, new: XdsSnapshot) -> Mapping[str, Touched]:
+        """What differs between two snapshots, by type. Layers that are the same are not looked at."""
+        found: Mapping[str, Touched] = _NO_CHANGES
+        if old.layers is not new.layers:
+            for before, after in zip_longest(old.layers, new.layers, fillvalue=_EMPTY):
+                if before is not after:
+                    difference = self._difference(before, after)
+                    found = _united(found, difference) if found else difference
+        return found
 
-    def _difference(self, before: ResourceSet, after: ResourceSet, type_url: str) -> frozenset[str]:
-        def compute() -> frozenset[str]:
-            old, new = before.of_type(type_url), after.of_type(type_url)
-            if old is new and before.on_demand == after.on_demand:
-                return _NOBODY
-            if before.on_demand != after.on_demand:
-                return frozenset([*old, *new])
-            changed = [name for name, resource in new.items() if old.get(name) is not resource]
-            return frozenset([*changed, *(name for name in old if name not in new)])
+    def _difference(self, before: ResourceSet, after: ResourceSet) -> Mapping[str, Touched]:
+        def compute() -> Mapping[str, Touched]:
+            kinds = before.by_type.keys() | after.by_type.keys()
+            named = {kind: _changed_names(before, after, kind) for kind in kinds}
+            on_demand = before.on_demand and after.on_demand
+            return {
+                kind: Touched(_NOBODY, names) if on_demand else Touched(names, _NOBODY)
+                for kind, names in named.items()
+                if names
+            }
 
-        return self._once((id(before), id(after), type_url), (before, after), compute)
+        return self._once((id(before), id(after)), (before, after), compute)
 
     def versions(self, layer: ResourceSet, type_url: str) -> Mapping[str, str]:
         """The version of each resource of one type in a layer."""
@@ -156,6 +159,24 @@ class Shared:
             known = self._known[key] = (kept, compute())
         result: ResultT = known[1]  # type: ignore[assignment]
         return result
+
+
+def _changed_names(before: ResourceSet, after: ResourceSet, type_url: str) -> frozenset[str]:
+    old, new = before.of_type(type_url), after.of_type(type_url)
+    if before.on_demand != after.on_demand:
+        return frozenset([*old, *new])
+    if old is new:
+        return _NOBODY
+    changed = [name for name, resource in new.items() if old.get(name) is not resource]
+    return frozenset([*changed, *(name for name in old if name not in new)])
+
+
+def _united(one: Mapping[str, Touched], other: Mapping[str, Touched]) -> Mapping[str, Touched]:
+    united = dict(one)
+    for kind, (eager, on_demand) in other.items():
+        mine = united.get(kind, Touched(_NOBODY, _NOBODY))
+        united[kind] = Touched(mine.eager | eager, mine.on_demand | on_demand)
+    return united
 
 
 def combined_version(parts: Iterable[tuple[str, str]]) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -98,19 +97,13 @@ class Stream:
     def offer(self, snapshot: XdsSnapshot) -> None:
         """A new snapshot for this proxy. Never waits, and never raises."""
         changed = snapshot.layers is not self.session.snapshot.layers
-        with self._faults_end_it("a snapshot could not be offered"):
+        try:
             self.session.offer(snapshot)
             self._tell_asked()
+        except Exception as error:
+            self.end(_fault("a snapshot could not be offered", error))
         if changed:
             self._wake.set()
-
-    @contextmanager
-    def _faults_end_it(self, what: str) -> Iterator[None]:
-        """A fault of ours ends this stream, and nothing else."""
-        try:
-            yield
-        except Exception as error:
-            self.end(Ending("INTERNAL", f"{what}: {error!r}", "internal-error"))
 
     def end(self, ending: Ending) -> None:
         """End the stream, also if it is stuck in a write."""
@@ -164,8 +157,7 @@ class Stream:
         try:
             return self.session.next(self._budget.most)
         except Exception as error:
-            ending = Ending("INTERNAL", f"no response could be made: {error!r}", "internal-error")
-            raise StreamEndedError(ending) from error
+            raise StreamEndedError(_fault("no response could be made", error)) from error
 
     async def _read(self, read: Read) -> None:
         try:
@@ -182,7 +174,7 @@ class Stream:
             self.end(Ending("", "cancelled"))
             raise
         except Exception as error:
-            self.end(Ending("INTERNAL", f"a request could not be taken in: {error!r}", "internal-error"))
+            self.end(_fault("a request could not be taken in", error))
 
     @staticmethod
     async def _receive_one(read: Read) -> bytes | None:
@@ -234,8 +226,10 @@ class Stream:
 
     def inspect(self, now: float) -> None:
         """Called about once a second (`now` is monotonic): end the stream if it is stuck, note what it lacks."""
-        with self._faults_end_it("the stream could not be looked at"):
+        try:
             self._inspect(now)
+        except Exception as error:
+            self.end(_fault("the stream could not be looked at", error))
 
     def _inspect(self, now: float) -> None:
         if self._writing_since is not None and now - self._writing_since > self._limits.write:
@@ -260,3 +254,8 @@ class Stream:
             if len(current) >= _REPORTED_UNMET:
                 break
         self.unmet_since = current
+
+
+def _fault(what: str, error: Exception) -> Ending:
+    """A fault of ours ends the stream, and nothing else."""
+    return Ending("INTERNAL", f"{what}: {error!r}", "internal-error")

@@ -216,6 +216,18 @@ async def test_streams_are_counted() -> None:
         await loaded(hub, "slow.shop")
 
 
+async def test_every_stream_is_looked_at_in_ten_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weft.discovery.roster._AT_ONCE", 1)
+    async with serving() as hub:
+        clients = await loaded(hub, *NAMES)
+        seen: list[str] = []
+        for client in clients:
+            monkeypatch.setattr(client.stream, "inspect", lambda _, name=client.stream.proxy: seen.append(name))
+        for _ in range(6):
+            hub.inspect()
+        assert sorted(seen) == sorted(NAMES * 2)
+
+
 def on_demand(*names: str, eager: tuple[str, ...] = ("always",)) -> tuple[ResourceSet, ...]:
     lazy = {name: resource(CLUSTER, name, "1") for name in names}
     return (layer(*(resource(CLUSTER, name, "1") for name in eager)), ResourceSet({CLUSTER: lazy}, on_demand=True))

@@ -184,9 +184,9 @@ class Hub(Generic[MeshT]):
             self._events(problem)
 
     def inspect(self) -> None:
-        """Called about once a second: end stuck streams, forget old findings."""
+        """Called about once a second: end stuck streams (of many, a part at a time), forget old findings."""
         now = time.monotonic()
-        for stream in self._roster:
+        for stream in self._roster.some():
             stream.inspect(now)
         self._roster.forget(now)
         self._waiters.check_all()

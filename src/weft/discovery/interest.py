@@ -41,6 +41,8 @@ class Interest:
         """Of `names`, those of clusters that a client is not given unless it asks, or once asked."""
         if not self._on_demand or subscription.type_url != CLUSTER:
             return frozenset()
+        if not any(layer.on_demand for layer in snapshot.layers):
+            return frozenset()
         return frozenset(n for n in names if snapshot.get(CLUSTER, n) and not snapshot.eager(CLUSTER, n))
 
     def remembered(self, subscription: Subscription, snapshot: XdsSnapshot) -> frozenset[str]:

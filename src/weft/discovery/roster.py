@@ -9,6 +9,10 @@ from weft.discovery.limits import Limits
 from weft.discovery.observer import Observer
 from weft.discovery.stream import Stream
 
+_AT_ONCE = 100
+_ROUND = 10
+"""A thousand streams that rest cost something only if each is looked at every second."""
+
 
 class Roster:
     """Streams by proxy. Times are monotonic seconds."""
@@ -18,6 +22,7 @@ class Roster:
         self._observer = observer
         self._streams: dict[str, tuple[Stream, ...]] = {}
         self._count = 0
+        self._round: list[Stream] = []
         self._awaited: dict[str, float] = {}
         self._allowances: dict[str, Allowance] = {}
 
@@ -28,6 +33,15 @@ class Roster:
         """All streams; they may change meanwhile."""
         for streams in tuple(self._streams.values()):
             yield from streams
+
+    def some(self) -> list[Stream]:
+        """A part of the streams: whoever calls often sees each in at most `_ROUND` calls."""
+        if not self._round:
+            self._round = list(self)
+        part = max(_AT_ONCE, -(-self._count // _ROUND))
+        chosen = self._round[-part:]
+        del self._round[-part:]
+        return chosen
 
     @property
     def count(self) -> int:

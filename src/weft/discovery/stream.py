@@ -225,7 +225,7 @@ class Stream:
             raise RefusedRequestError("flood", f"more than {rate}")
 
     def inspect(self, now: float) -> None:
-        """Called about once a second (`now` is monotonic): end the stream if it is stuck, note what it lacks."""
+        """Called at least every ten seconds (`now` is monotonic): end the stream if it is stuck, note what it lacks."""
         try:
             self._inspect(now)
         except Exception as error:

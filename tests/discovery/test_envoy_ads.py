@@ -16,7 +16,8 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
-from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401  (registers the type for ParseDict)
+from envoy.extensions.filters.http.on_demand.v3 import on_demand_pb2  # noqa: F401  (registers the type for ParseDict)
+from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401
 from envoy.extensions.filters.network.http_connection_manager.v3 import (  # noqa: F401
     http_connection_manager_pb2,
 )
@@ -61,13 +62,14 @@ def routes(cluster_name: str) -> Resource:
     return encode_resource(message, "r", requires=((CLUSTER, cluster_name),))
 
 
-def listener(name: str, port: int) -> Resource:
+def listener(name: str, port: int, filters: tuple[dict[str, Any], ...] = ()) -> Resource:
     package = "type.googleapis.com/envoy.extensions.filters"
     manager = {
         "@type": f"{package}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
         "rds": {"route_config_name": "r", "config_source": ADS},
         "http_filters": [
+            *filters,
             {"name": "router", "typed_config": {"@type": f"{package}.http.router.v3.Router"}},
         ],
     }
@@ -212,6 +214,62 @@ async def test_state_of_the_world(hub: Hub[Table], authority: ProxyAuthority, tm
                 await change_route(hub, own, one, two, front)
                 await change_cluster_alone(hub, own, two, envoy)
                 assert '"name": "a"' not in await envoy.get("/config_dump?resource=dynamic_active_clusters")
+
+
+class Notes:
+    """An observer that remembers what was asked for."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def attached(self, proxy: str) -> None:
+        assert proxy == PROXY
+
+    def detached(self, proxy: str) -> None:
+        assert proxy == PROXY
+
+    def asked(self, proxy: str, names: frozenset[str]) -> None:
+        assert proxy == PROXY
+        self.names |= names
+
+
+async def test_clusters_on_demand(authority: ProxyAuthority, tmp_path: Path) -> None:
+    """The first request to a cluster brings it; of one that does not exist it is refused; a new stream knows all."""
+    notes = Notes()
+    hub: Hub[Table] = Hub(TableCompiler(), observer=notes, remembered=lambda _: frozenset(notes.names))
+    front = free_port()
+    package = "type.googleapis.com/envoy.extensions.filters.http.on_demand.v3"
+    odcds = {"source": ADS, "timeout": "2s"}
+    on_demand = {"name": "on_demand", "typed_config": {"@type": f"{package}.OnDemand", "odcds": odcds}}
+    own = layer(cluster("always"), listener("front", front, (on_demand,)))
+
+    def lazy(*resources: Resource) -> ResourceSet:
+        return ResourceSet(layer(*resources).by_type, on_demand=True)
+
+    async with application("one") as one, application("two") as two:
+        present = lazy(cluster("a"), endpoints("a", one), cluster("unused"), endpoints("unused", one))
+        await hub.publish({PROXY: (layer(routes("a")), own, present)}, {PROXY: WORKLOAD}, 1)
+        async with (
+            served(hub, authority) as port,
+            running_envoy(bootstrap(tmp_path, port, authority.issue(PROXY, URI)), tmp_path) as envoy,
+        ):
+            await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
+            assert '"name": "a"' not in await envoy.get("/config_dump?resource=dynamic_active_clusters")
+            assert await fetch(front) == "one"
+            assert notes.names == {"a"}
+            await hub.publish({PROXY: (layer(routes("b")), own, present)}, {PROXY: WORKLOAD}, 2)
+            assert (await hub.wait_revision(2, 10)).confirmed == (PROXY,)
+            assert await fetch(front) == "", "there is no such cluster"
+            more = lazy(cluster("a"), endpoints("a", one), cluster("b"), endpoints("b", two))
+            await hub.publish({PROXY: (layer(routes("b")), own, more)}, {PROXY: WORKLOAD}, 3)
+            assert (await hub.wait_revision(3, 10)).confirmed == (PROXY,)
+            assert await fetch(front) == "two"
+            assert notes.names == {"a", "b"}
+            await reconnect(hub, 10**6)
+            assert hub.problems() == ()
+            assert await fetch(front) == "two"
+            dump = await envoy.get("/config_dump?resource=dynamic_active_clusters")
+            assert '"name": "a"' in dump and '"name": "unused"' not in dump
 
 
 async def change_route(hub: Hub[Table], own: ResourceSet, one: int, two: int, front: int) -> None:

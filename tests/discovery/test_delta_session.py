@@ -15,8 +15,9 @@ from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, XdsSnapshot
 A1, A2 = resource(CLUSTER, "a", "1"), resource(CLUSTER, "a", "2")
 B1 = resource(CLUSTER, "b", "1")
 EA1, EA2 = resource(ENDPOINTS, "a", "1"), resource(ENDPOINTS, "a", "2")
-L1, L2 = resource(LISTENER, "l", "1"), resource(LISTENER, "l", "2")
-R1, R2 = resource(ROUTES, "r", "1"), resource(ROUTES, "r", "2")
+L1, L2 = (resource(LISTENER, "l", version, requires=((ROUTES, "r"),)) for version in ("1", "2"))
+R1 = resource(ROUTES, "r", "1", requires=((CLUSTER, "a"),))
+R2 = resource(ROUTES, "r", "2", requires=((CLUSTER, "b"),))
 
 
 def session(first: XdsSnapshot, limits: Limits | None = None) -> DeltaSession:
@@ -90,16 +91,31 @@ def test_reconnect_with_known_versions_is_sent_nothing() -> None:
 
 
 def test_reconnect_is_sent_what_changed_and_last_of_all_what_went() -> None:
-    machine = session(snapshot(9, A2, L1))
+    machine = session(snapshot(9, A2, L1, R1))
     machine.receive(DeltaRequest(CLUSTER, initial_versions={"a": "1", "gone": "1"}))
-    machine.receive(DeltaRequest(LISTENER, initial_versions={}))
+    machine.receive(DeltaRequest(LISTENER, initial_versions={"l": "0"}))
+    machine.receive(DeltaRequest(ROUTES, ("r",), initial_versions={"r": "1"}))
     clusters = sent(machine)
-    assert names(clusters) == ("Cluster", ["a=2"], [])
+    assert names(clusters) == ("Cluster", ["a=2"], []), "the old listener may refer to what is gone"
     answer(machine, clusters)
     listeners = sent(machine)
     assert names(listeners) == ("Listener", ["l=1"], [])
     assert sent(machine) is None
     answer(machine, listeners)
+    assert names(sent(machine)) == ("Cluster", [], ["gone"])
+
+
+def test_nothing_is_removed_before_a_client_that_comes_back_has_said_what_it_holds() -> None:
+    machine = session(snapshot(9, A1, L1, R1))
+    machine.receive(DeltaRequest(CLUSTER, initial_versions={"a": "1", "gone": "1"}))
+    assert sent(machine) is None
+    machine.receive(DeltaRequest(LISTENER, initial_versions={"l": "1"}))
+    assert sent(machine) is None
+    machine.receive(DeltaRequest(ROUTES, ("r",), initial_versions={"r": "0"}))
+    routes = sent(machine)
+    assert names(routes) == ("RouteConfiguration", ["r=1"], [])
+    assert sent(machine) is None, "the routes it holds may lead to what is gone"
+    answer(machine, routes)
     assert names(sent(machine)) == ("Cluster", [], ["gone"])
 
 
@@ -330,9 +346,8 @@ def test_layers_that_stay_are_not_looked_at() -> None:
     common, own = layer(A1, B1), layer(L1)
     shared = Shared()
     before, after = XdsSnapshot(1, (common, own)), XdsSnapshot(2, (common, layer(L2)))
-    assert shared.touched(before, after, CLUSTER) == frozenset()
-    assert shared.touched(before, after, LISTENER) == {"l"}
-    assert shared.touched(before, after, LISTENER) is shared.touched(before, after, LISTENER)
+    assert shared.changes(before, after) == {LISTENER: (frozenset({"l"}), frozenset())}
+    assert shared.changes(before, after) is shared.changes(before, after)
 
 
 @pytest.mark.parametrize(

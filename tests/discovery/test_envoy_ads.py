@@ -16,7 +16,8 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
-from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401  (registers the type for ParseDict)
+from envoy.extensions.filters.http.on_demand.v3 import on_demand_pb2  # noqa: F401  (registers the type for ParseDict)
+from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401
 from envoy.extensions.filters.network.http_connection_manager.v3 import (  # noqa: F401
     http_connection_manager_pb2,
 )
@@ -26,10 +27,10 @@ from support.discovery import KeyPair, ProxyAuthority, TableCompiler, layer
 from support.envoy import RunningEnvoy, free_port, running_envoy
 from weft.discovery.hub import Hub
 from weft.discovery.server import serve_xds
-from weft.discovery.stream import StreamEndedError
+from weft.discovery.stream import Ending
 from weft.model.workload import Workload
 from weft.xds.resource import encode_resource
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSet
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, ResourceSet
 
 PROXY = "web.shop"
 WORKLOAD = Workload("web", "shop", "web")
@@ -57,16 +58,18 @@ def endpoints(name: str, port: int) -> Resource:
 
 def routes(cluster_name: str) -> Resource:
     host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": cluster_name}}]}
-    return encode_resource(ParseDict({"name": "r", "virtual_hosts": [host]}, route_pb2.RouteConfiguration()), "r")
+    message = ParseDict({"name": "r", "virtual_hosts": [host]}, route_pb2.RouteConfiguration())
+    return encode_resource(message, "r", requires=((CLUSTER, cluster_name),))
 
 
-def listener(name: str, port: int) -> Resource:
+def listener(name: str, port: int, filters: tuple[dict[str, Any], ...] = ()) -> Resource:
     package = "type.googleapis.com/envoy.extensions.filters"
     manager = {
         "@type": f"{package}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
         "rds": {"route_config_name": "r", "config_source": ADS},
         "http_filters": [
+            *filters,
             {"name": "router", "typed_config": {"@type": f"{package}.http.router.v3.Router"}},
         ],
     }
@@ -75,7 +78,7 @@ def listener(name: str, port: int) -> Resource:
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
         "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
     }
-    return encode_resource(ParseDict(text, listener_pb2.Listener()), name)
+    return encode_resource(ParseDict(text, listener_pb2.Listener()), name, requires=((ROUTES, "r"),))
 
 
 def bootstrap(directory: Path, port: int, pair: KeyPair, variant: str = "DELTA_GRPC") -> str:
@@ -213,6 +216,62 @@ async def test_state_of_the_world(hub: Hub[Table], authority: ProxyAuthority, tm
                 assert '"name": "a"' not in await envoy.get("/config_dump?resource=dynamic_active_clusters")
 
 
+class Notes:
+    """An observer that remembers what was asked for."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def attached(self, proxy: str) -> None:
+        assert proxy == PROXY
+
+    def detached(self, proxy: str) -> None:
+        assert proxy == PROXY
+
+    def asked(self, proxy: str, names: frozenset[str]) -> None:
+        assert proxy == PROXY
+        self.names |= names
+
+
+async def test_clusters_on_demand(authority: ProxyAuthority, tmp_path: Path) -> None:
+    """The first request to a cluster brings it; of one that does not exist it is refused; a new stream knows all."""
+    notes = Notes()
+    hub: Hub[Table] = Hub(TableCompiler(), observer=notes, remembered=lambda _: frozenset(notes.names))
+    front = free_port()
+    package = "type.googleapis.com/envoy.extensions.filters.http.on_demand.v3"
+    odcds = {"source": ADS, "timeout": "2s"}
+    on_demand = {"name": "on_demand", "typed_config": {"@type": f"{package}.OnDemand", "odcds": odcds}}
+    own = layer(cluster("always"), listener("front", front, (on_demand,)))
+
+    def lazy(*resources: Resource) -> ResourceSet:
+        return ResourceSet(layer(*resources).by_type, on_demand=True)
+
+    async with application("one") as one, application("two") as two:
+        present = lazy(cluster("a"), endpoints("a", one), cluster("unused"), endpoints("unused", one))
+        await hub.publish({PROXY: (layer(routes("a")), own, present)}, {PROXY: WORKLOAD}, 1)
+        async with (
+            served(hub, authority) as port,
+            running_envoy(bootstrap(tmp_path, port, authority.issue(PROXY, URI)), tmp_path) as envoy,
+        ):
+            await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
+            assert '"name": "a"' not in await envoy.get("/config_dump?resource=dynamic_active_clusters")
+            assert await fetch(front) == "one"
+            assert notes.names == {"a"}
+            await hub.publish({PROXY: (layer(routes("b")), own, present)}, {PROXY: WORKLOAD}, 2)
+            assert (await hub.wait_revision(2, 10)).confirmed == (PROXY,)
+            assert await fetch(front) == "", "there is no such cluster"
+            more = lazy(cluster("a"), endpoints("a", one), cluster("b"), endpoints("b", two))
+            await hub.publish({PROXY: (layer(routes("b")), own, more)}, {PROXY: WORKLOAD}, 3)
+            assert (await hub.wait_revision(3, 10)).confirmed == (PROXY,)
+            assert await fetch(front) == "two"
+            assert notes.names == {"a", "b"}
+            await reconnect(hub, 10**6)
+            assert hub.problems() == ()
+            assert await fetch(front) == "two"
+            dump = await envoy.get("/config_dump?resource=dynamic_active_clusters")
+            assert '"name": "a"' in dump and '"name": "unused"' not in dump
+
+
 async def change_route(hub: Hub[Table], own: ResourceSet, one: int, two: int, front: int) -> None:
     """A new cluster, a route to it, and the end of the old cluster, in one publication, without a failed request."""
     stop = asyncio.Event()
@@ -266,9 +325,8 @@ async def refuse_one_of_two(hub: Hub[Table], own: ResourceSet, two: int, front: 
 
 async def reconnect(hub: Hub[Table], first_load: int) -> None:
     before = hub.proxies()[0]
-    for streams in list(hub._streams.values()):
-        for stream in streams:
-            stream.end(StreamEndedError("UNAVAILABLE", "cut by the test"))
+    for stream in hub._roster:
+        stream.end(Ending("UNAVAILABLE", "cut by the test"))
     await eventually(
         lambda: bool(hub.proxies()) and hub.proxies()[0].connected != before.connected and not hub.proxies()[0].pending,
         "reconnected",

@@ -1,7 +1,9 @@
-"""Property: whatever happens on the way, clients of both variants end with what the last snapshot says."""
+"""Properties: whatever happens on the way, clients of both variants end with what the last snapshot says, and hold
+nothing at any moment that refers to what they lack."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, DiscoveryResponse
@@ -14,13 +16,15 @@ from weft.discovery.delta import DeltaRequest, DeltaSession
 from weft.discovery.limits import Limits
 from weft.discovery.shared import Shared
 from weft.discovery.sotw import SotwRequest, SotwSession
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, XdsSnapshot
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, ResourceSet, XdsSnapshot
 
 TYPES = (CLUSTER, ENDPOINTS, LISTENER, ROUTES)
 WHOLE = (CLUSTER, LISTENER)
 NAMES = ("a", "b", "c")
 BAD = "9"
 """The version that every client refuses."""
+LEADS_TO = {"1": "a", "2": "b", "3": "c", BAD: "a"}
+"""To which cluster each version of a listener or of routes leads."""
 Held = dict[str, dict[str, str]]
 
 
@@ -31,12 +35,18 @@ class DeltaClient:
     shared: Shared
     held: Held = field(default_factory=lambda: {kind: {} for kind in TYPES})
     names_refused: bool = True
+    by_name: bool = False
+    """Whether clusters are on demand, and this client asks for them all, one by one."""
 
     def connect(self, snapshot: XdsSnapshot) -> None:
-        self.session = DeltaSession(snapshot, self.shared, Limits(response_bytes=60))
+        self.session = DeltaSession(snapshot, self.shared, Limits(response_bytes=60, batch=2))
         for kind in TYPES:
-            names = () if kind in WHOLE else NAMES
+            names: tuple[str, ...] = () if kind in WHOLE else NAMES
+            if self.by_name and kind == CLUSTER:
+                names = ("*", NAMES[0])
             self.session.receive(DeltaRequest(kind, names, initial_versions=self.held[kind]))
+        if self.by_name:
+            self.session.receive(DeltaRequest(CLUSTER, NAMES[1:]))
 
     def step(self) -> bool:
         out = self.session.next()
@@ -73,7 +83,7 @@ class SotwClient:
     versions: dict[str, str] = field(default_factory=dict)
 
     def connect(self, snapshot: XdsSnapshot) -> None:
-        self.session = SotwSession(snapshot, self.shared, Limits())
+        self.session = SotwSession(snapshot, self.shared, Limits(batch=2))
         for kind in TYPES:
             names = () if kind in WHOLE else NAMES
             self.session.receive(SotwRequest(kind, names, self.versions.get(kind, "")))
@@ -106,6 +116,14 @@ class SotwClient:
 contents = st.dictionaries(
     st.tuples(st.sampled_from(TYPES), st.sampled_from(NAMES)), st.sampled_from(("1", "2", "3", BAD)), max_size=8
 )
+
+
+def without_dangling(content: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    """The content, and the clusters that it leads to."""
+    led_to = {LEADS_TO[version] for (kind, _), version in content.items() if kind in (LISTENER, ROUTES)}
+    return {**{(CLUSTER, name): "1" for name in led_to}, **content}
+
+
 events = st.lists(
     st.one_of(
         st.tuples(st.just("offer"), contents, st.booleans()),
@@ -116,8 +134,17 @@ events = st.lists(
 )
 
 
-def built(revision: int, content: dict[tuple[str, str], str], split: bool) -> XdsSnapshot:
-    resources = [resource(kind, name, version) for (kind, name), version in sorted(content.items())]
+def built(
+    revision: int, content: dict[tuple[str, str], str], split: bool, refers: bool, on_demand: bool
+) -> XdsSnapshot:
+    resources = [
+        resource(kind, name, version, ((CLUSTER, LEADS_TO[version]),) if refers and kind in (LISTENER, ROUTES) else ())
+        for (kind, name), version in sorted(content.items())
+    ]
+    if on_demand:
+        lazy = layer(*(one for one in resources if one.type_url == CLUSTER and (split or one.name != NAMES[2])))
+        own = layer(*(one for one in resources if one.type_url != CLUSTER or one.name == NAMES[2]))
+        return XdsSnapshot(revision, (own, ResourceSet(lazy.by_type, on_demand=True)))
     if not split:
         return XdsSnapshot(revision, (layer(*resources),))
     return XdsSnapshot(revision, (layer(*resources[::2]), layer(*resources[1::2])))
@@ -128,7 +155,11 @@ def built(revision: int, content: dict[tuple[str, str], str], split: bool) -> Xd
 def test_both_variants_end_with_the_last_snapshot(
     events: list[tuple[str, dict[tuple[str, str], str], bool]], final: dict[tuple[str, str], str], named: bool
 ) -> None:
-    clients: list[DeltaClient | SotwClient] = [DeltaClient(Shared(), names_refused=named), SotwClient(Shared())]
+    clients: list[DeltaClient | SotwClient] = [
+        DeltaClient(Shared(), names_refused=named),
+        DeltaClient(Shared(), names_refused=named, by_name=True),
+        SotwClient(Shared()),
+    ]
     for client in clients:
         revision = play(client, [*events, ("offer", final, False)])
         assert client.session.acked_revision == revision
@@ -137,14 +168,46 @@ def test_both_variants_end_with_the_last_snapshot(
         expect_end(client.held, final, keep_removed=isinstance(client, SotwClient), refused=refused)
 
 
-def play(client: DeltaClient | SotwClient, events: list[tuple[str, dict[tuple[str, str], str], bool]]) -> int:
-    """Let it all happen to one client, then let it come to rest; returns the last revision."""
+@settings(max_examples=300, deadline=None)
+@given(events=events, final=contents, named=st.booleans())
+def test_what_a_client_holds_leads_to_clusters_that_it_holds(
+    events: list[tuple[str, dict[tuple[str, str], str], bool]], final: dict[tuple[str, str], str], named: bool
+) -> None:
+    whole = [(event, without_dangling(content) if content else content, split) for event, content, split in events]
+    for client in (
+        DeltaClient(Shared(), names_refused=named),
+        DeltaClient(Shared(), names_refused=named, by_name=True),
+        SotwClient(Shared()),
+    ):
+
+        def check(client: DeltaClient | SotwClient = client) -> None:
+            if not isinstance(client, SotwClient):  # routes cannot be taken away from one, so it may keep old ones
+                for version in client.held[ROUTES].values():
+                    assert LEADS_TO[version] in client.held[CLUSTER], client.held
+            for version in client.held[LISTENER].values():
+                assert LEADS_TO[version] in client.held[CLUSTER], client.held
+
+        mine = whole
+        if isinstance(client, SotwClient):  # nobody knows what one holds that comes back
+            mine = [each for each in whole if each[0] != "reconnect"]
+        revision = play(client, [*mine, ("offer", without_dangling(final), False)], check)
+        assert client.session.acked_revision == revision
+
+
+def play(
+    client: DeltaClient | SotwClient,
+    events: list[tuple[str, dict[tuple[str, str], str], bool]],
+    check: Callable[[], None] | None = None,
+) -> int:
+    """Let it all happen to one client, then let it come to rest; returns the last revision. With a `check` to be made
+    after each step, listeners and routes refer to clusters."""
+    on_demand = isinstance(client, DeltaClient) and client.by_name
     snapshot = XdsSnapshot(0, ())
     client.connect(snapshot)
     unanswered = False
     for event, content, split in events:
         if event == "offer":
-            snapshot = built(snapshot.revision + 1, content, split)
+            snapshot = built(snapshot.revision + 1, content, split, refers=check is not None, on_demand=on_demand)
             client.session.offer(snapshot)
         elif event == "reconnect":
             client.connect(snapshot)
@@ -154,11 +217,15 @@ def play(client: DeltaClient | SotwClient, events: list[tuple[str, dict[tuple[st
             unanswered = False
         else:
             unanswered = client.step()
+            if check is not None:
+                check()
     if unanswered:
         client.answer()
     for _ in range(200):
         if not client.step():
             return snapshot.revision
+        if check is not None:
+            check()
         client.answer()
     raise AssertionError("it never comes to rest")
 

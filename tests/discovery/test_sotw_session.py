@@ -14,8 +14,9 @@ A1, A2 = resource(CLUSTER, "a", "1"), resource(CLUSTER, "a", "2")
 B1 = resource(CLUSTER, "b", "1")
 EA1, EA2 = resource(ENDPOINTS, "a", "1"), resource(ENDPOINTS, "a", "2")
 EB1 = resource(ENDPOINTS, "b", "1")
-L1 = resource(LISTENER, "l", "1")
-R1, R2 = resource(ROUTES, "r", "1"), resource(ROUTES, "r", "2")
+L1 = resource(LISTENER, "l", "1", requires=((ROUTES, "r"),))
+R1 = resource(ROUTES, "r", "1", requires=((CLUSTER, "a"),))
+R2 = resource(ROUTES, "r", "2", requires=((CLUSTER, "b"),))
 
 
 class Client:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from weft.discovery.waiting import History, Waiter
+from weft.discovery.history import History
+from weft.discovery.waiting import Waiter
 
 
 def test_a_revision_is_covered_by_the_publication_that_brought_it() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import subprocess
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from weft.discovery.grpc_tls import grpc
 from weft.discovery.hub import Hub
 from weft.discovery.limits import Limits
 from weft.discovery.server import SERVICE, serve_xds
+from weft.discovery.stream import Ending
 from weft.model.problem import Problem
 from weft.model.workload import Workload
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ResourceSet, XdsSnapshot
@@ -395,6 +398,24 @@ async def test_a_fault_of_ours_ends_the_stream_and_is_told(
     assert (await fixture.refusal(call, ask(ENDPOINTS)))[0] == grpc.StatusCode.INTERNAL
     await eventually(lambda: fixture.hub.proxies() == (), "detached")
     assert [event.code for event in fixture.events] == ["internal-error"]
+
+
+async def test_a_stream_that_the_server_ends_leaves_no_cycle(fixture: Fixture) -> None:
+    """Full collections are rare: a cycle would hold a session and its snapshot for hours."""
+    for ending in (Ending("UNAUTHENTICATED", "expired"), Ending("UNAVAILABLE", "does not read", "stuck")):
+        call = fixture.connect(fixture.pair())
+        await load(call)
+        (stream,) = fixture.hub._roster
+        reference = weakref.ref(stream)
+        gc.collect()
+        gc.disable()
+        try:
+            stream.end(ending)
+            del stream
+            await eventually(lambda: not fixture.hub.connected(), "detached")
+            await eventually(lambda: reference() is None, f"the stream is freed after {ending}")  # noqa: B023
+        finally:
+            gc.enable()
 
 
 async def test_limit_of_streams() -> None:

@@ -13,6 +13,7 @@ Services and workloads that all cases share are in ``world.yaml``. Every case al
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,37 @@ def test_the_order_of_documents_and_workloads_does_not_matter(directory: Path) -
     for kind in KINDS.values():
         versions = {each.name: each.version for each in one.of_type(kind)}
         assert versions == {each.name: each.version for each in other.of_type(kind)}
+
+
+@pytest.mark.parametrize("directory", CASES, ids=lambda path: path.name)
+def test_what_a_resource_refers_to_is_what_it_requires(directory: Path) -> None:
+    """The order in which proxies are sent things, and when things are removed, stands on `Resource.requires`."""
+    case = msgspec.convert(yaml.safe_load((directory / "case.yaml").read_text()), Case)
+    snapshot = compile_case(directory / "input.yaml", case.proxy)
+    for kind in (LISTENER, ROUTES):
+        for resource in snapshot.of_type(kind):
+            found = {each for each in references(describe_resource(resource)) if snapshot.get(*each) is not None}
+            assert found == {each for each in resource.requires if snapshot.get(*each) is not None}, resource.name
+
+
+def references(described: Any) -> Iterator[tuple[str, str]]:
+    """Everything that a resource, as JSON, names of other resources."""
+    if isinstance(described, list):
+        for each in described:
+            yield from references(each)
+    if not isinstance(described, dict):
+        return
+    for key, value in described.items():
+        if key == "cluster" and isinstance(value, str):
+            yield CLUSTER, value
+        elif key == "clusters":
+            yield from ((CLUSTER, each["name"]) for each in value if each.get("weight"))
+        elif key == "route_config_name":
+            yield ROUTES, value
+        elif key == "tls_certificate_sds_secret_configs":
+            yield from ((SECRET, each["name"]) for each in value)
+        else:
+            yield from references(value)
 
 
 def compile_case(path: Path, proxy: str, order: int = 1) -> XdsSnapshot:

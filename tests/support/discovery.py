@@ -10,11 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from envoy.service.discovery.v3 import discovery_pb2
-from google.protobuf.any_pb2 import Any as AnyMessage
 
 from weft.model.origin import Origin
 from weft.model.workload import Workload
+from weft.xds.resource import framed_resource
 from weft.xds.snapshot import Resource, ResourceSet, XdsSnapshot
 
 
@@ -23,18 +22,7 @@ def resource(
 ) -> Resource:
     """A resource whose body names it, unless given."""
     body = body or f"{name}={version}".encode()
-    packed = AnyMessage(type_url=type_url, value=body)
-    delta = discovery_pb2.Resource(name=name, version=version, resource=packed)
-    return Resource(
-        type_url,
-        name,
-        version,
-        body,
-        packed.SerializeToString(),
-        delta.SerializeToString(),
-        (Origin(f"{name}.yaml", 7),),
-        requires,
-    )
+    return framed_resource(type_url, name, version, body, (Origin(f"{name}.yaml", 7),), requires)
 
 
 def layer(*resources: Resource) -> ResourceSet:
@@ -62,6 +50,9 @@ class TableCompiler:
         self.compiled.append(workload.proxy)
         self.workloads.append(workload)
         return XdsSnapshot(revision, mesh[workload.proxy])
+
+    def published(self) -> None:
+        """Nothing is kept."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ PARAMETERS = BootstrapParameters(
 def test_the_wire_forms_are_what_responses_hold() -> None:
     resource = encode_resource(Cluster(name="a"), "a", (Origin("f", 1),))
     assert resource.type_url == CLUSTER
-    wrapped = AnyMessage.FromString(resource.any_bytes)
+    wrapped = AnyMessage.FromString(bytes(resource.any_bytes))
     cluster = Cluster()
     assert wrapped.Unpack(cluster)
     assert cluster.name == "a"
@@ -60,7 +60,7 @@ def test_the_wire_forms_are_what_responses_hold() -> None:
         assert len(body) < 128
         return b"\x12" + bytes([len(body)]) + body
 
-    assert DiscoveryResponse.FromString(field(resource.any_bytes)) == DiscoveryResponse(resources=[wrapped])
+    assert DiscoveryResponse.FromString(field(bytes(resource.any_bytes))) == DiscoveryResponse(resources=[wrapped])
     assert DeltaDiscoveryResponse.FromString(field(resource.delta_bytes)) == DeltaDiscoveryResponse(resources=[delta])
 
 

@@ -56,19 +56,27 @@ class Builds:
                 snapshot = replace(snapshot, workloads=workloads)
             mesh = self._compiler.build(snapshot)
             problems = distinct(mesh.problems)
+            await self._publish(mesh, snapshot.workloads, snapshot.revision)
         except Exception as error:  # whatever the compiler trips over: the last good mesh stays in force
             _log.exception("revision %d cannot be built", snapshot.revision)
-            problems = tuple(dict.fromkeys((*last.problems, _internal(error))))
-            if last.mesh is not None:
-                await self._publish(last.mesh, snapshot.workloads, snapshot.revision)
-            self.compiled.set(replace(last, revision=snapshot.revision, problems=problems))
+            await self._keep_last(snapshot, error)
             return
-        await self._publish(mesh, snapshot.workloads, snapshot.revision)
         self._in_force = snapshot.documents
         took = time.perf_counter() - start
         _log.debug("revision %d built in %.1f ms", snapshot.revision, took * 1000)
         self._tell((*snapshot.problems, *problems))
         self.compiled.set(Compiled(snapshot.revision, mesh, problems, took))
+
+    async def _keep_last(self, snapshot: ConfigSnapshot, error: Exception) -> None:
+        """The last good mesh stays in force, with the workloads of now."""
+        last = self.compiled.value
+        if last.mesh is not None:
+            try:
+                await self._publish(last.mesh, snapshot.workloads, snapshot.revision)
+            except Exception:  # proxies keep what they have
+                _log.exception("revision %d cannot be published", snapshot.revision)
+        problems = tuple(dict.fromkeys((*last.problems, _internal(error))))
+        self.compiled.set(replace(last, revision=snapshot.revision, problems=problems))
 
     def _tell(self, problems: tuple[Problem, ...]) -> None:
         """Log errors that are new, for who has just saved a followed file."""

@@ -29,5 +29,5 @@ class MeshCompiler:
         return build_xds(build_view(mesh, workload, self._memo), revision, self._memo)
 
     def published(self) -> None:
-        """Everybody has what the latest build made; called at the end of a publication."""
+        """See `weft.discovery.snapshots.Compiler`."""
         self._memo.end()

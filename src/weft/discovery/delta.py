@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from weft.discovery import wire
-from weft.discovery.session import Items, Outgoing, RefusedRequestError, Session
-from weft.discovery.subscription import UNKNOWN, Flight, Rejection, Subscription
-from weft.xds.snapshot import CLUSTER, LISTENER, Resource
+from weft.discovery.session import Items, RefusedRequestError, Session
+from weft.discovery.states import UNKNOWN, State
+from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
+from weft.xds.snapshot import CLUSTER, LISTENER, ROUTES, Resource, ResourceSet
 
 _WILDCARD_BY_DEFAULT = (CLUSTER, LISTENER)
 
@@ -29,6 +31,8 @@ class DeltaSession(Session):
     """One delta stream."""
 
     variant = "delta"
+    on_demand = True
+    takes_rest = False  # Envoy may have applied the others, but does not say so, and sending them again is safe
 
     def receive(self, request: DeltaRequest) -> tuple[Rejection, ...]:
         """Take in a request; returns what it refuses. Raises RefusedRequestError if it breaks a limit."""
@@ -70,31 +74,63 @@ class DeltaSession(Session):
         if "*" in explicit:
             explicit -= {"*"}
         if explicit:
-            subscription.names = self._shared.names(subscription.names | explicit if subscription.names else explicit)
-            stale, absent = self._compared(subscription.type_url, explicit, held)
-            for name in sorted((stale & explicit) | absent):
-                self._expect(subscription, name, held.get(name, UNKNOWN))
-            if subscription.flight is not None:
-                for name in explicit:
-                    subscription.flight.sent.pop(name, None)
+            explicit = self._shared.names(explicit)
+            subscription.names = self._shared.names(subscription.names | explicit) if subscription.names else explicit
+            self.asked |= self._interest.on_demand(subscription, explicit, self.snapshot)
+            if held:
+                stale, absent = self._compared(subscription.type_url, explicit, held, self.snapshot.layers)
+                for name in sorted((stale & explicit) | absent):
+                    self._expect(subscription, name, held.get(name, UNKNOWN))
+            else:
+                self._load_names(subscription, explicit)
         if "*" in names:
             subscription.wildcard = True
-            stale, gone = self._compared(subscription.type_url, frozenset(held), held)
-            for name in sorted((stale | gone) - explicit):
-                self._expect(subscription, name, held.get(name, UNKNOWN))
-                subscription.unmet.discard(name)
-            subscription.greet = not held and not subscription.pending
+            if held:
+                self._compare_all(subscription, explicit, held)
+            else:
+                self._load_all(subscription, explicit)
+                subscription.greet = not subscription.records and not subscription.untold
+
+    def _load_names(self, subscription: Subscription, names: frozenset[str]) -> None:
+        """The client wants `names` and holds none of them."""
+        for index, layer in enumerate(self.snapshot.layers):
+            present = layer.of_type(subscription.type_url).keys()
+            if not names or names.isdisjoint(present):
+                continue
+            self._load(subscription, index, names)
+            names = self._shared.names(names.difference(present))
+        for name in sorted(names):
+            self._expect(subscription, name, UNKNOWN)
+
+    def _load_all(self, subscription: Subscription, explicit: frozenset[str]) -> None:
+        """The client wants everything, and holds nothing; `explicit` are names that it is told anyway."""
+        told = self._interest.remembered(subscription, self.snapshot) - explicit
+        for index, layer in enumerate(self.snapshot.layers):
+            if not layer.on_demand:
+                named = layer.of_type(subscription.type_url)
+                rest = None if explicit.isdisjoint(named) else self._shared.names(frozenset(named) - explicit)
+                self._load(subscription, index, rest)
+            elif told:
+                self._load(subscription, index, self._shared.names(told))
+
+    def _compare_all(self, subscription: Subscription, explicit: frozenset[str], held: Mapping[str, str]) -> None:
+        """The client wants everything, and holds `held`."""
+        eager = tuple(layer for layer in self.snapshot.layers if not layer.on_demand)
+        stale, gone = self._compared(subscription.type_url, frozenset(held), held, eager)
+        remembered = self._interest.remembered(subscription, self.snapshot)
+        for name in sorted((stale | gone | remembered) - explicit):
+            self._expect(subscription, name, held.get(name, UNKNOWN))
 
     def _compared(
-        self, type_url: str, names: frozenset[str], held: Mapping[str, str]
+        self, type_url: str, names: frozenset[str], held: Mapping[str, str], layers: tuple[ResourceSet, ...]
     ) -> tuple[frozenset[str], frozenset[str]]:
-        """Resources that the client does not hold as they are now, and those of `names` that do not exist.
+        """Resources of `layers` that the client does not hold as they are now, and those of `names` that do not exist.
 
         Whole layers are compared at once: when two thousand proxies come back after a restart, this is what they cost.
         """
         stale: frozenset[str] = frozenset()
         absent = names
-        for layer in self.snapshot.layers:
+        for layer in layers:
             versions = self._shared.versions(layer, type_url)
             if not versions:
                 continue
@@ -108,49 +144,78 @@ class DeltaSession(Session):
         if dropped:
             subscription.names = self._shared.names(subscription.names - dropped)
         if "*" in names and subscription.wildcard:
+            self._unpack(subscription)
             subscription.wildcard = False
-            for resource in self.snapshot.of_type(subscription.type_url):
-                if resource.name not in subscription.names:
-                    self._forget(subscription, resource.name)
-            for name in [name for name in subscription.pending if name not in subscription.names]:
+            for name in [name for name in subscription.records if name not in subscription.names]:
                 self._forget(subscription, name)
         for name in dropped:
             self._forget(subscription, name)
             if subscription.wildcard:
                 self._expect(subscription, name, UNKNOWN)
-                subscription.unmet.discard(name)
 
-    def _suspects(self, subscription: Subscription, changed: dict[str, Resource]) -> list[str]:
+    def _suspects(self, subscription: Subscription, names: list[str]) -> list[str]:
         """Envoy checks every resource before it applies one, and may not say which is bad: halve until it is alone."""
-        names = list(changed)
         if len(names) <= 1:
             return names
         middle = len(names) // 2
         subscription.apart[:0] = [tuple(names[:middle]), tuple(names[middle:])]
         return []
 
-    def _accepted_besides(self, flight: Flight, changed: dict[str, Resource], bad: list[str]) -> list[str]:  # noqa: ARG002
-        """Only removals: Envoy may have applied the others too, but does not say so, and sending them again is safe."""
-        return [name for name, resource in flight.sent.items() if resource is None]
-
     def _loaded(self) -> bool:
         return all(type_url in self.subscriptions for type_url in _WILDCARD_BY_DEFAULT)
 
-    def _compose(self, subscription: Subscription, items: Items, *, removal: bool) -> Outgoing | None:
+    def _is_referred_to(self, subscription: Subscription, name: str) -> bool:
+        return not self._is_told_what_refers(subscription.type_url) or super()._is_referred_to(subscription, name)
+
+    def _is_told_what_refers(self, type_url: str) -> bool:
+        """A client that comes back says type by type what it holds: until then, that may refer to anything."""
+        if any(kind not in self.subscriptions for kind in _WILDCARD_BY_DEFAULT):
+            return False
+        if type_url != CLUSTER or ROUTES in self.subscriptions:
+            return True
+        listeners = self.subscriptions[LISTENER]
+        return not any(
+            self._shared.required(listener, ROUTES) and listeners.state(listener.name) is State.HELD
+            for listener in self.snapshot.of_type(LISTENER)
+        )
+
+    def _choose(self, subscription: Subscription) -> tuple[dict[str, Resource | None], tuple[Batch, ...]]:
+        """Batches first, in responses of their own, whose bytes streams share."""
+        most = self._limits.response_bytes
+        size = count = 0
+        if subscription.untold:
+            for batch in subscription.untold:
+                size += batch.size
+                if count and size > most:
+                    break
+                count += 1
+            return {}, subscription.untold[:count]
         sent: dict[str, Resource | None] = {}
-        size = 0
-        for name, resource in items:
+        for name, resource in self._isolated(subscription, self._ready(subscription)):
             size += len(name) + (len(resource.delta_bytes) if resource is not None else 0)
-            if sent and size > self._limits.response_bytes:
+            if sent and size > most:
                 break
             sent[name] = resource
-        nonce = self._launch(subscription, sent, removal=removal)
-        body = wire.delta_response(
-            subscription.type_url,
-            nonce,
-            str(self.snapshot.revision),
-            (resource.delta_bytes for resource in sent.values() if resource is not None),
-            (name for name, resource in sent.items() if resource is None),
-        )
-        self._count(subscription, body, len(sent))
-        return Outgoing(subscription.type_url, nonce, body)
+        return sent, ()
+
+    @staticmethod
+    def _isolated(subscription: Subscription, items: Items) -> Items:
+        """Of `items`, those that must travel without the others now."""
+        while items and subscription.apart:
+            if chosen := [item for item in items if item[0] in subscription.apart[0]]:
+                return chosen
+            del subscription.apart[0]
+        return items
+
+    def _encode(self, subscription: Subscription, flight: Flight) -> bytes:
+        kind, nonce, version = subscription.type_url, flight.nonce, str(self.snapshot.revision)
+        removed = tuple([name for name, resource in flight.sent.items() if resource is None])
+        resources = tuple([resource for resource in flight.sent.values() if resource is not None])
+        size = sum([len(resource.delta_bytes) for resource in resources]) + sum([b.size for b in flight.batches])
+
+        def encode() -> bytes:
+            batched = (resource for batch in flight.batches for resource in batch.resources.values())
+            encoded = (resource.delta_bytes for resource in chain(resources, batched))
+            return wire.delta_response(kind, nonce, version, encoded, removed)
+
+        return self._shared.body((kind, nonce, version, removed), (*resources, *flight.batches), size, encode)

@@ -10,10 +10,12 @@ class Limits:
     """Sizes in bytes, times in seconds.
 
     `response_bytes` is the size at which a delta response is cut into several; one response per type is in flight, so
-    it also bounds what a stuck proxy can pile up. `request_burst` and `request_rate` count requests that are not the
-    ACK of the response in flight, and names, for one proxy over all its streams. `connection_age` must stay well below
-    the life of client certificates: Envoy uses a renewed certificate only for a new connection. `connections` counts
-    also those that have not proven anything yet.
+    it also bounds what a stuck proxy can pile up. `flight_bytes` bounds what is being written to all proxies together;
+    responses of up to `small_response` do not wait for their turn. `batch` is the number of resources from which on a
+    first load is told as a whole, as one value that all streams share.
+    `request_burst` and `request_rate` count requests that are not the ACK of the response in flight, and names, for one
+    proxy over all its streams. `connection_age` must stay well below the life of client certificates: Envoy uses a
+    renewed certificate only for a new connection. `connections` counts also those that have not proven anything yet.
     A proxy that left is counted on for `reconnect`; one that was registered before this process began, for `restart`,
     which must be longer than Envoy's longest pause between attempts to connect.
     """
@@ -26,6 +28,9 @@ class Limits:
     name_bytes: int = 1024
     message_bytes: int = 4 << 20
     response_bytes: int = 1 << 20
+    flight_bytes: int = 64 << 20
+    small_response: int = 64 << 10
+    batch: int = 32
     request_burst: int = 500
     request_rate: float = 100.0
     first_request: float = 30.0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from weft.discovery.status import short_type
+from weft.discovery.stream import Stream
 from weft.discovery.subscription import Rejection
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
@@ -39,3 +41,13 @@ def nack_problem(proxy: str, rejection: Rejection) -> Problem:
     origin = rejection.origins[0] if rejection.origins else Origin(f"proxy {proxy}")
     message = f"proxy {proxy} refused {short_type(rejection.type_url)} {rejection.name!r}: {rejection.message}"
     return Problem(Severity.ERROR, "nack", message, origin)
+
+
+def stream_problems(stream: Stream, not_entitled: float, now: float) -> Iterator[Problem]:
+    """What a proxy refuses at present, and what it has asked for in vain for `not_entitled` seconds."""
+    for rejection in stream.session.rejections():
+        yield nack_problem(stream.proxy, rejection)
+    for (type_url, name), since in stream.unmet_since.items():
+        if now - since >= not_entitled:
+            message = f"proxy {stream.proxy} asks for {short_type(type_url)} {name[:200]!r}, which it may not have"
+            yield Problem(Severity.WARNING, "not-entitled", message, Origin(f"proxy {stream.proxy}"))

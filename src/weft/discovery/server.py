@@ -11,10 +11,11 @@ from typing import Any, Protocol, cast
 from weft.discovery.grpc_tls import grpc
 from weft.discovery.hub import Hub
 from weft.discovery.limits import Limits
+from weft.discovery.memory import Trimmer, system_trim
 from weft.discovery.peer import IdentityRefusedError, Peer, check_peer, peer_from_auth_context
 from weft.discovery.requests import delta_request, sotw_request
 from weft.discovery.session import RefusedRequestError
-from weft.discovery.stream import Stream, StreamEndedError
+from weft.discovery.stream import Ending, Stream, StreamEndedError
 from weft.model.workload import Workload
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -77,7 +78,7 @@ class XdsServer:
     async def stop(self) -> None:
         """End all streams and close the listener, in well under a second."""
         for stream in tuple(self._streams):
-            stream.end(StreamEndedError("UNAVAILABLE", "the control plane is stopping"))
+            stream.end(Ending("UNAVAILABLE", "the control plane is stopping"))
         await self._server.stop(_STOP)
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
@@ -99,23 +100,32 @@ class XdsServer:
         await self._serve(context, delta=False)
 
     async def _serve(self, context: grpc.aio.ServicerContext[bytes, bytes], *, delta: bool) -> None:
+        who, ending = await self._run_until_end(context, delta=delta)
+        if ending is None:
+            return
+        if ending.problem:
+            self._hub.report(ending.problem, who, ending.message)
+        if ending.problem == "stuck":
+            raise asyncio.CancelledError  # a status could not get through either
+        # gRPC keeps what this raises as long as the call, so it must not be raised where it drags the stream along
+        await context.abort(grpc.StatusCode[ending.code], ending.message)
+
+    async def _run_until_end(
+        self, context: grpc.aio.ServicerContext[bytes, bytes], *, delta: bool
+    ) -> tuple[str, Ending | None]:
+        """Serve; returns who was served, and how the server ends it (None: the client did)."""
         who = context.peer().rpartition(":")[0]
         try:
             peer = peer_from_auth_context(context.auth_context())
             who = peer.name
             await self._run(context, peer, delta=delta)
         except IdentityRefusedError as error:
-            self._hub.report("identity-refused", who, str(error))
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+            return who, Ending("PERMISSION_DENIED", str(error), "identity-refused")
         except RefusedRequestError as error:
-            self._hub.report(error.code, who, str(error))
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            return who, Ending("INVALID_ARGUMENT", str(error), error.code)
         except StreamEndedError as error:
-            if error.problem:
-                self._hub.report(error.problem, who, str(error))
-            if error.problem == "stuck":
-                raise asyncio.CancelledError from error  # a status could not get through either
-            await context.abort(grpc.StatusCode[error.code], str(error))
+            return who, error.ending
+        return who, None
 
     async def _run(self, context: grpc.aio.ServicerContext[bytes, bytes], peer: Peer, *, delta: bool) -> None:
         async def read() -> bytes | None:
@@ -128,7 +138,7 @@ class XdsServer:
                 await self._hub.ready.wait()
         except TimeoutError as error:
             what = "the control plane has no configuration yet" if not self._hub.ready.is_set() else "no request came"
-            raise StreamEndedError("UNAVAILABLE", what) from error
+            raise StreamEndedError(Ending("UNAVAILABLE", what)) from error
         if first is None:
             return
         node = delta_request(first)[0] if delta else sotw_request(first)[0]
@@ -173,9 +183,12 @@ async def serve_xds(
 
 
 async def _inspect(hub: Hub[Any]) -> None:
+    trim, trimmer = system_trim(), Trimmer()
     while True:
         await asyncio.sleep(1.0)
         hub.inspect()
+        if trim is not None and trimmer.is_due(hub.budget.total, hub.budget.in_flight, time.monotonic()):
+            await asyncio.to_thread(trim)
 
 
 def _configuration(material: Material) -> grpc.ServerCertificateConfiguration:

@@ -1,10 +1,8 @@
 """A Session: the state machine of one xDS stream, without I/O or clock; variants are in delta.py and sotw.py.
 
-Order of what is sent (Envoy's "eventual consistency considerations"): clusters and endpoints; when the client has
-acknowledged those, listeners and routes; when it has acknowledged everything, removals: listeners, routes, clusters,
-endpoints, each after the ACK of the one before. Endpoints never wait for the ACK of clusters, because Envoy holds that
-back until the clusters are warm, and for that it needs their endpoints. One response per type is on the way at a time;
-what changes meanwhile is merged into the next.
+What it knows of each resource is one of the states in states.py; what has to wait for what is in dependencies.py. A
+response takes up all that is due of its type and need not wait, additions and removals alike, oldest first. One
+response per type is on the way at a time; what changes meanwhile is merged into the next.
 """
 
 from __future__ import annotations
@@ -12,19 +10,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from weft.discovery.blame import named_resources
+from weft.discovery.dependencies import Dependencies
+from weft.discovery.interest import Interest
 from weft.discovery.limits import Limits
 from weft.discovery.shared import Shared
-from weft.discovery.subscription import ABSENT, UNKNOWN, Flight, Pending, Rejection, Subscription
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, TYPES, Resource, XdsSnapshot
+from weft.discovery.states import ABSENT, DUE, ON_THE_WAY, UNKNOWN, Record, State, at_rest
+from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, SECRET, TYPES, Resource, XdsSnapshot
 
 MAX_MESSAGE = 2000
 """Characters of a client's error message that are kept."""
-_FREE = (CLUSTER, ENDPOINTS, SECRET)
-_GATED = (LISTENER, ROUTES)
-_REMOVALS = ((LISTENER,), (ROUTES,), (CLUSTER, SECRET), (ENDPOINTS,))
+_BATCHED = (CLUSTER, ENDPOINTS, SECRET)
+"""Types whose resources wait for nothing."""
 Items = list[tuple[str, Resource | None]]
 
 
@@ -46,48 +46,57 @@ class Outgoing:
 
 
 class Session(ABC):
-    """What both variants share. `snapshot` is what the client should hold as far as it subscribed to it."""
+    """What both variants share. `snapshot` is what the client should hold as far as it subscribed to it.
+
+    `asked` are names of on-demand resources that the client asked for; who wants to know takes them out. `deferred`
+    says that a response was too large for the last `next`.
+    """
 
     variant: Literal["delta", "sotw"]
+    on_demand: ClassVar[bool]
+    """Whether the variant has resources on demand."""
+    takes_rest: ClassVar[bool]
+    """Whether a client that refuses a response for some of its resources has taken the others."""
 
-    def __init__(self, snapshot: XdsSnapshot, shared: Shared, limits: Limits) -> None:
+    def __init__(
+        self, snapshot: XdsSnapshot, shared: Shared, limits: Limits, remembered: frozenset[str] = frozenset()
+    ) -> None:
         self.snapshot = snapshot
         self.subscriptions: dict[str, Subscription] = {}
         self.last_nack: Rejection | None = None
+        self.asked: frozenset[str] = frozenset()
+        self.deferred = False
         self._shared = shared
         self._limits = limits
-        self._nonce = 0
-        self._rejected = 0
+        self._interest = Interest(on_demand=self.on_demand, remembered=remembered)
+        self._dependencies = Dependencies(self.subscriptions, shared)
+        self._ordered: tuple[Subscription, ...] = ()
 
     # what the hub asks
 
     def offer(self, snapshot: XdsSnapshot) -> None:
         """From now on the client should hold `snapshot`; what is not sent yet is merged into it."""
         before, self.snapshot = self.snapshot, snapshot
-        for subscription in self.subscriptions.values():
-            names = self._shared.touched(before, snapshot, subscription.type_url)
-            if not names:
+        for type_url, change in self._shared.changes(before, snapshot).items():
+            subscription = self.subscriptions.get(type_url)
+            names = subscription and self._interest.touched(subscription, change)
+            if subscription is None or not names:
                 continue
-            for name in sorted(subscription.touched(names)):
-                self._changed(subscription, name, before)
+            if subscription.untold:
+                names = self._revise_batches(subscription, names)
+            for name in sorted(names):
+                self._news(subscription, name, before)
             subscription.tidy()
 
-    def next(self) -> Outgoing | None:
-        """The next response to write, if any may be written now."""
-        if not any(subscription.pending or subscription.greet for subscription in self.subscriptions.values()):
-            return None
-        for type_url, subscription in self.subscriptions.items():
-            if type_url not in TYPES and (out := self._send_additions(subscription)):
-                return out
-        for type_url in _FREE:
-            if out := self._send_additions(self.subscriptions.get(type_url)):
-                return out
-        if not (self._quiet(CLUSTER) and self._quiet(ENDPOINTS)):
-            return None
-        for type_url in _GATED:
-            if out := self._send_additions(self.subscriptions.get(type_url)):
-                return out
-        return self._next_removal() if self._removals_waiting() and all(map(self._quiet, TYPES)) else None
+    def next(self, most: int | None = None) -> Outgoing | None:
+        """The next response to write, if any may be written now, of at most `most` bytes."""
+        self.deferred = False
+        for subscription in self._ordered:
+            if subscription.flight is None and (subscription.records or subscription.untold or subscription.greet):
+                out = self._response(subscription, most)
+                if out is not None:
+                    return out
+        return None
 
     @property
     def acked_revision(self) -> int:
@@ -95,21 +104,24 @@ class Session(ABC):
         if not self._loaded():
             return -1
         oldest = self.snapshot.revision + 1
-        for subscription in self.subscriptions.values():
-            for name, entry in subscription.pending.items():
-                if entry.first < oldest and not self._at_rest(subscription, name, entry):
-                    oldest = entry.first
+        for subscription in self._ordered:
+            for name, record in subscription.records.items():
+                if record.first < oldest and not self._stays(subscription, name, record):
+                    oldest = record.first
+            if subscription.untold:
+                oldest = min(oldest, subscription.untold_first)
+            if subscription.flight is not None and subscription.flight.batches:
+                oldest = min(oldest, subscription.flight.first)
         return oldest - 1
 
     def rejections(self) -> Iterator[Rejection]:
         """What the client refuses at present."""
-        if self._rejected:
-            for subscription in self.subscriptions.values():
-                yield from subscription.rejected.values()
+        for subscription in self._ordered:
+            yield from subscription.rejected.values()
 
     def unmet(self) -> Iterator[tuple[str, str]]:
         """Names (as type, name) the client asked for that were never in its snapshot since."""
-        for subscription in self.subscriptions.values():
+        for subscription in self._ordered:
             for name in subscription.unmet:
                 yield subscription.type_url, name
 
@@ -125,6 +137,7 @@ class Session(ABC):
         if len(type_url) > self._limits.name_bytes:
             raise RefusedRequestError("name-too-long", "the type URL is too long")
         fresh = self.subscriptions[type_url] = Subscription(type_url)
+        self._ordered = tuple(sorted(self.subscriptions.values(), key=_rank))
         return fresh, True
 
     def _check_names(self, names: Iterable[str], total: int) -> None:
@@ -133,55 +146,111 @@ class Session(ABC):
         if max(map(len, names), default=0) > self._limits.name_bytes:
             raise RefusedRequestError("name-too-long", f"a resource name exceeds {self._limits.name_bytes} characters")
 
+    def _target(self, subscription: Subscription, name: str) -> Resource | None:
+        """What the client should hold by that name."""
+        return self._interest.target(subscription, name, self.snapshot)
+
+    def _load(self, subscription: Subscription, index: int, names: frozenset[str] | None = None) -> None:
+        """The client is to be told all of a layer (of it, what is called so), of which it holds nothing."""
+        batches = self._shared.batches(index, self.snapshot.layers[index], subscription.type_url, names)
+        if subscription.type_url in _BATCHED and sum(len(batch.names) for batch in batches) >= self._limits.batch:
+            for name in [name for name in subscription.records if any(name in batch.names for batch in batches)]:
+                self._drop(subscription, name)
+            if not subscription.untold:
+                subscription.untold_first = self.snapshot.revision
+            subscription.untold += batches
+            return
+        for batch in batches:
+            for name in batch.resources:
+                self._expect(subscription, name, UNKNOWN)
+
     def _expect(self, subscription: Subscription, name: str, held: str) -> None:
-        """The client wants `name` and holds version `held` of it."""
-        resource = self.snapshot.get(subscription.type_url, name)
-        if resource is None:
+        """The client wants `name` and holds version `held` of it. A response on the way does not count."""
+        if subscription.is_untold(name):
+            return
+        target = self._target(subscription, name)
+        if target is None and name in subscription.names:
             subscription.unmet.add(name)
-        if held != (resource.version if resource is not None else ABSENT):
+        self._drop(subscription, name)
+        state = at_rest(held, target)
+        if state is not State.HELD:
             revision = self.snapshot.revision
-            subscription.pending[name] = Pending(held, None, revision, revision)
-        if subscription.flight is not None:
-            subscription.flight.sent.pop(name, None)
+            subscription.records[name] = Record(state, held, None, revision, revision)
 
     def _forget(self, subscription: Subscription, name: str) -> None:
-        subscription.pending.pop(name, None)
-        self._clear_rejection(subscription, name)
+        """The client does not want `name` any more."""
+        if subscription.is_untold(name):
+            self._unpack(subscription)
+        self._drop(subscription, name)
         subscription.unmet.discard(name)
-        if subscription.flight is not None:
-            subscription.flight.sent.pop(name, None)
+
+    @staticmethod
+    def _drop(subscription: Subscription, name: str) -> None:
+        subscription.records.pop(name, None)
+        subscription.rejected.pop(name, None)
 
     # changes
 
-    def _changed(self, subscription: Subscription, name: str, before: XdsSnapshot) -> None:
-        resource = self.snapshot.get(subscription.type_url, name)
-        version = ABSENT if resource is None else resource.version
+    def _news(self, subscription: Subscription, name: str, before: XdsSnapshot) -> None:
+        """The snapshot says something else about `name` than `before`."""
+        target = self._target(subscription, name)
         revision = self.snapshot.revision
-        if resource is not None:
+        if target is not None and name in subscription.unmet:
             subscription.unmet.discard(name)
-        entry = subscription.pending.get(name)
-        if entry is None:
-            old = before.get(subscription.type_url, name)
-            held = ABSENT if old is None else old.version
-            if held != version:
-                subscription.pending[name] = Pending(held, old, revision, revision)
-            return
-        entry.last = revision
-        entry.again = entry.again and resource is not None
+            self.asked |= self._interest.on_demand(subscription, (name,), self.snapshot)
         refused = subscription.rejected.get(name)
-        if refused is not None and refused.version != version:
-            self._clear_rejection(subscription, name)
-            entry.first = revision
-        if subscription.flying(name):
-            entry.later = entry.later or revision
-        elif entry.held == version and not entry.again:
-            del subscription.pending[name]
-        elif resource is None and entry.held not in (ABSENT, UNKNOWN) and entry.old is None:
-            entry.old = before.get(subscription.type_url, name)
+        if refused is not None:
+            if target is not None and target.version == refused.version:
+                return
+            del subscription.rejected[name]
+        record = subscription.records.get(name) or self._held(subscription, name, before)
+        carried = None if subscription.flight is None else subscription.flight.carried(name)
+        record.news(target, carried, revision)
+        self._keep(subscription, name, record)
 
-    def _clear_rejection(self, subscription: Subscription, name: str) -> None:
-        if subscription.rejected.pop(name, None) is not None:
-            self._rejected -= 1
+    def _held(self, subscription: Subscription, name: str, before: XdsSnapshot) -> Record:
+        """A record for a name that has none: it is in a batch on the way, or as `before` says."""
+        revision = self.snapshot.revision
+        flight = subscription.flight
+        if flight is not None and flight.batched(name) is not None:
+            return Record(State.SENT, UNKNOWN, None, flight.first, revision)
+        held = self._interest.target(subscription, name, before)
+        return Record(State.HELD, ABSENT if held is None else held.version, held, revision, revision)
+
+    def _keep(self, subscription: Subscription, name: str, record: Record) -> None:
+        if record.state is State.HELD:
+            subscription.records.pop(name, None)
+        else:
+            subscription.records[name] = record
+
+    def _revise_batches(self, subscription: Subscription, names: frozenset[str]) -> frozenset[str]:
+        """Take changed names into the batches that wait. Returns the names that are in none of them."""
+        revised: list[Batch] = []
+        moved: list[str] = []
+        for batch in subscription.untold:
+            touched = names & batch.names
+            if not touched:
+                revised.append(batch)
+                continue
+            names -= touched
+            layers = self.snapshot.layers[batch.layer : batch.layer + 1]
+            fresh: tuple[Batch, ...] = ()
+            if layers and layers[0].on_demand == batch.on_demand:
+                fresh = self._shared.batches(batch.layer, layers[0], subscription.type_url, batch.names)
+            revised += fresh
+            moved += sorted(touched.difference(*(one.names for one in fresh)))
+        subscription.untold = tuple(revised)
+        for name in moved:
+            self._expect(subscription, name, UNKNOWN)
+        return names
+
+    def _unpack(self, subscription: Subscription) -> None:
+        """Records instead of the batches that wait."""
+        batches, subscription.untold = subscription.untold, ()
+        for batch in batches:
+            for name in batch.resources:
+                record = Record(State.UNTOLD, UNKNOWN, None, subscription.untold_first, self.snapshot.revision)
+                subscription.records.setdefault(name, record)
 
     # acknowledgement
 
@@ -193,190 +262,109 @@ class Session(ABC):
             return refused
         if message is None:
             subscription.counters.acked += 1
-            accepted: Iterable[str] = flight.sent
+            for name, record in self._on_the_way(subscription):
+                self._accepted(subscription, name, record, flight.carried(name))
         else:
             subscription.counters.nacked += 1
-            refused, accepted = self._refused(subscription, flight, message[:MAX_MESSAGE])
-        for name in accepted:
-            self._accepted(subscription, name, flight.sent[name])
+            refused = self._refused(subscription, flight, message[:MAX_MESSAGE])
         subscription.tidy()
         return refused
 
-    def _accepted(self, subscription: Subscription, name: str, sent: Resource | None) -> None:
-        entry = subscription.pending.get(name)
-        if entry is None:
-            return
-        entry.held, entry.old = (ABSENT, None) if sent is None else (sent.version, sent)
-        if entry.held == self._version(subscription.type_url, name) and not entry.again:
-            del subscription.pending[name]
-        else:
-            entry.first = entry.later or entry.first
-            entry.later = 0
+    @staticmethod
+    def _on_the_way(subscription: Subscription) -> list[tuple[str, Record]]:
+        """Records of what is in the response on the way."""
+        return [(name, record) for name, record in subscription.records.items() if record.state in ON_THE_WAY]
 
-    def _refused(
-        self, subscription: Subscription, flight: Flight, message: str
-    ) -> tuple[tuple[Rejection, ...], list[str]]:
-        """Hold what the client refused; returns that and the names that count as accepted."""
-        changed = {name: resource for name, resource in flight.sent.items() if resource is not None}
-        bad = named_resources(message, changed) or self._suspects(subscription, changed)
+    def _accepted(self, subscription: Subscription, name: str, record: Record, carried: Resource | None) -> None:
+        record.accepted(carried, self._target(subscription, name))
+        del subscription.records[name]  # what is due again has to wait for its turn
+        self._keep(subscription, name, record)
+
+    def _refused(self, subscription: Subscription, flight: Flight, message: str) -> tuple[Rejection, ...]:
+        """The client refused `flight`: hold what it refuses, and send again what it may not have taken."""
+        brought = flight.resources()
+        bad = named_resources(message, brought) or self._suspects(subscription, list(brought))
+        took_rest = self.takes_rest or not brought
+        for name in bad if took_rest else brought:
+            if flight.batched(name) is not None and self._target(subscription, name) and not subscription.knows(name):
+                record = Record(State.SENT, UNKNOWN, None, flight.first, self.snapshot.revision)
+                subscription.records[name] = record
         rejections = []
-        for name in bad:
-            resource, entry = changed[name], subscription.pending.get(name)
-            if entry is None:
-                continue
-            rejection = Rejection(
-                subscription.type_url, name, resource.version, message, resource.origins, entry.first, entry.last
-            )
-            rejections.append(rejection)
-            entry.again = False
-            current = self._version(subscription.type_url, name)
-            if resource.version == current:
-                self._rejected += name not in subscription.rejected
-                subscription.rejected[name] = rejection
-            elif entry.held == current:
-                del subscription.pending[name]
+        for name, record in self._on_the_way(subscription):
+            if name in bad:
+                rejections.append(self._reject(subscription, brought[name], record, message))
+            elif took_rest:
+                self._accepted(subscription, name, record, flight.carried(name))
             else:
-                entry.first, entry.later = entry.later or entry.first, 0
+                record.returned(self._target(subscription, name))
+                self._keep(subscription, name, record)
         if rejections:
             self.last_nack = rejections[0]
-        return tuple(rejections), self._accepted_besides(flight, changed, bad)
+        return tuple(rejections)
 
-    @abstractmethod
-    def _suspects(self, subscription: Subscription, changed: dict[str, Resource]) -> list[str]:
-        """Which resources a refusal that names none is about."""
-
-    @abstractmethod
-    def _accepted_besides(self, flight: Flight, changed: dict[str, Resource], bad: list[str]) -> list[str]:
-        """Which names of a refused response the client has accepted all the same."""
+    def _reject(self, subscription: Subscription, resource: Resource, record: Record, message: str) -> Rejection:
+        kind, name = subscription.type_url, resource.name
+        rejection = Rejection(kind, name, resource.version, message, resource.origins, record.first, record.last)
+        record.refused(self._target(subscription, name))
+        if record.state is State.REFUSED:
+            subscription.rejected[name] = rejection
+        self._keep(subscription, name, record)
+        return rejection
 
     # what may be sent
 
-    def _version(self, type_url: str, name: str) -> str:
-        resource = self.snapshot.get(type_url, name)
-        return ABSENT if resource is None else resource.version
+    def _ready(self, subscription: Subscription) -> Items:
+        """What is due and need not wait, oldest first; None tells that a name does not exist, or not any more."""
+        items: Items = []
+        for name, record in subscription.records.items():
+            if record.state not in DUE:
+                continue
+            target = self._target(subscription, name)
+            if target is not None:
+                if not self._dependencies.waits(target, self.snapshot):
+                    items.append((name, target))
+            elif record.state is State.UNTOLD or not self._is_referred_to(subscription, name):
+                items.append((name, None))
+        return items
 
-    def _additions(self, subscription: Subscription) -> Iterator[tuple[str, Resource | None]]:
-        """What may be added or changed at the client; None tells that a name does not exist."""
-        for name, entry in subscription.pending.items():
-            resource = self.snapshot.get(subscription.type_url, name)
-            if resource is None:
-                if entry.held == UNKNOWN:
-                    yield name, None
-            elif not self._held_back(subscription, resource) and (entry.held != resource.version or entry.again):
-                yield name, resource
+    def _is_referred_to(self, subscription: Subscription, name: str) -> bool:
+        return next(self._dependencies.referrers(subscription.type_url, name), None) is not None
 
-    def _held_back(self, subscription: Subscription, resource: Resource) -> bool:
-        """Whether the client refused just this version, or one that it needs and has no earlier version of."""
-        if not self._rejected:
-            return False
-        refused = subscription.rejected.get(resource.name)
-        if refused is not None and refused.version == resource.version:
-            return True
-        for type_url, name in resource.requires:
-            other = self.subscriptions.get(type_url)
-            if other is not None and name in other.rejected and other.pending[name].held in (ABSENT, UNKNOWN):
-                return True
-        return False
+    def _stays(self, subscription: Subscription, name: str, record: Record) -> bool:
+        """Whether it stays as it is until the configuration changes: because of what the client refuses."""
+        if record.state not in DUE:
+            return record.state is State.REFUSED
+        target = self._target(subscription, name)
+        if target is not None:
+            return self._dependencies.hopeless(target, self.snapshot)
+        return any(self._stays(*each) for each in self._dependencies.referrers(subscription.type_url, name))
 
-    def _quiet(self, type_url: str) -> bool:
-        """Whether no addition of a type is waiting or on the way."""
-        subscription = self.subscriptions.get(type_url)
-        if subscription is None or (subscription.flight is None and not subscription.pending):
-            return True
-        if subscription.flight is not None and not subscription.flight.removal:
-            return False
-        return next(self._additions(subscription), None) is None
-
-    def _send_additions(self, subscription: Subscription | None) -> Outgoing | None:
-        if subscription is None or subscription.flight is not None:
+    def _response(self, subscription: Subscription, most: int | None) -> Outgoing | None:
+        sent, batches = self._choose(subscription)
+        if not sent and not batches and not subscription.greet:
             return None
-        if not subscription.pending and not subscription.greet:
+        revision = self.snapshot.revision
+        flight = Flight(subscription.next_nonce(revision), sent, batches, subscription.untold_first)
+        body = self._encode(subscription, flight)
+        if most is not None and len(body) > most:
+            self.deferred = True
             return None
-        items = list(self._additions(subscription))
-        while subscription.apart and items:
-            group = subscription.apart.pop(0)
-            if chosen := [item for item in items if item[0] in group]:
-                items = chosen
-                break
-        if not items and not subscription.greet:
-            return None
-        subscription.greet = False
-        out = self._compose(subscription, items, removal=False)
-        if out is not None and subscription.type_url == CLUSTER:
-            self._resend_endpoints(self._sent(subscription))
-        return out
+        subscription.launch(flight, revision, len(body))
+        if subscription.type_url == CLUSTER:
+            self._repeat_endpoints(flight)
+        return Outgoing(subscription.type_url, flight.nonce, body)
 
-    @staticmethod
-    def _sent(subscription: Subscription) -> list[Resource | None]:
-        return [] if subscription.flight is None else list(subscription.flight.sent.values())
-
-    def _resend_endpoints(self, clusters: Iterable[Resource | None]) -> None:
+    def _repeat_endpoints(self, clusters: Flight) -> None:
         """A cluster that was sent again waits for its endpoints again, even if they are the same."""
         endpoints = self.subscriptions.get(ENDPOINTS)
-        if endpoints is None:
+        if endpoints is None or not (endpoints.wildcard or endpoints.names):
             return
-        for cluster in clusters:
-            if cluster is None:
-                continue
-            for name in [name for kind, name in cluster.requires if kind == ENDPOINTS] or [cluster.name]:
-                resource = self.snapshot.get(ENDPOINTS, name)
-                if resource is None or not endpoints.wants(name):
-                    continue
-                revision = self.snapshot.revision
-                entry = endpoints.pending.get(name)
-                if entry is None:
-                    entry = endpoints.pending[name] = Pending(resource.version, resource, revision, revision)
-                entry.again = True
-
-    # removals
-
-    def _removable(self, subscription: Subscription) -> list[str]:
-        return [
-            name
-            for name, entry in subscription.pending.items()
-            if entry.held not in (ABSENT, UNKNOWN) and self.snapshot.get(subscription.type_url, name) is None
-        ]
-
-    def _removals_waiting(self) -> bool:
-        return any(subscription.pending for subscription in self.subscriptions.values())
-
-    def _removals_held(self, type_url: str) -> bool:
-        """A client that refused a listener or routes goes on with the old ones, which need the old clusters."""
-        if not self._rejected or type_url in _GATED:
-            return False
-        for kind in _GATED:
-            subscription = self.subscriptions.get(kind)
-            for name in subscription.pending if subscription is not None else ():
-                resource = self.snapshot.get(kind, name)
-                if resource is not None and self._held_back(self.subscriptions[kind], resource):
-                    return True
-        return False
-
-    def _next_removal(self) -> Outgoing | None:
-        for stage in _REMOVALS:
-            busy = False
-            for type_url in stage:
-                subscription = self.subscriptions.get(type_url)
-                if subscription is None or not subscription.pending or self._removals_held(type_url):
-                    continue
-                names = self._removable(subscription)
-                busy = busy or bool(names)
-                if names and subscription.flight is None:
-                    items: Items = [(name, None) for name in names]
-                    if out := self._compose(subscription, items, removal=True):
-                        return out
-            if busy and any(s.flight for t in stage if (s := self.subscriptions.get(t)) is not None):
-                return None
-        return None
-
-    def _at_rest(self, subscription: Subscription, name: str, entry: Pending) -> bool:
-        """Whether a difference stays as it is until the configuration changes."""
-        if subscription.flying(name) or not self._rejected:
-            return False
-        resource = self.snapshot.get(subscription.type_url, name)
-        if resource is None:
-            return entry.held not in (ABSENT, UNKNOWN) and self._removals_held(subscription.type_url)
-        return self._held_back(subscription, resource)
+        for cluster in clusters.resources().values():
+            for name in self._shared.required(cluster, ENDPOINTS):
+                if self._target(endpoints, name) is not None and not endpoints.is_untold(name):
+                    record = endpoints.records.get(name) or self._held(endpoints, name, self.snapshot)
+                    record.repeat()
+                    self._keep(endpoints, name, record)
 
     # variants
 
@@ -385,21 +373,17 @@ class Session(ABC):
         """Whether the client has asked for what it will hold."""
 
     @abstractmethod
-    def _compose(self, subscription: Subscription, items: Items, *, removal: bool) -> Outgoing | None:
-        """Encode a response and put it on the way. None if there is no way to say it: then it counts as said."""
+    def _suspects(self, subscription: Subscription, names: list[str]) -> list[str]:
+        """Which of the resources of a refused response are held, if the refusal names none."""
 
-    def _launch(self, subscription: Subscription, sent: dict[str, Resource | None], *, removal: bool) -> str:
-        """Put a response on the way; returns its nonce."""
-        self._nonce += 1
-        nonce = f"{self._nonce:x}"
-        subscription.flight = Flight(nonce, sent, removal)
-        subscription.nonce = nonce
-        for name in sent:
-            if (entry := subscription.pending.get(name)) is not None:
-                entry.again, entry.later = False, 0
-        return nonce
+    @abstractmethod
+    def _choose(self, subscription: Subscription) -> tuple[dict[str, Resource | None], tuple[Batch, ...]]:
+        """What the next response says: by name, and in batches."""
 
-    def _count(self, subscription: Subscription, body: bytes, resources: int) -> None:
-        subscription.counters.sent += 1
-        subscription.counters.resources += resources
-        subscription.counters.bytes += len(body)
+    @abstractmethod
+    def _encode(self, subscription: Subscription, flight: Flight) -> bytes:
+        """The response."""
+
+
+def _rank(subscription: Subscription) -> int:
+    return TYPES.index(subscription.type_url) if subscription.type_url in TYPES else -1

@@ -8,13 +8,13 @@ later it may hold the good resources all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from weft.discovery import wire
-from weft.discovery.session import Items, Outgoing, RefusedRequestError, Session
+from weft.discovery.session import Outgoing, RefusedRequestError, Session
 from weft.discovery.shared import combined_version
-from weft.discovery.subscription import ABSENT, UNKNOWN, Flight, Rejection, Subscription
+from weft.discovery.states import UNKNOWN
+from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
 from weft.xds.snapshot import CLUSTER, LISTENER, Resource
 
 _WHOLE = (CLUSTER, LISTENER)
@@ -35,6 +35,8 @@ class SotwSession(Session):
     """One state-of-the-world stream."""
 
     variant = "sotw"
+    on_demand = False
+    takes_rest = True  # both Envoy and gRPC apply the resources of a refused response that they do not blame
 
     def receive(self, request: SotwRequest) -> tuple[Rejection, ...]:
         """Take in a request; returns what it refuses. Raises RefusedRequestError if it breaks a limit."""
@@ -44,7 +46,8 @@ class SotwSession(Session):
         subscription, first = self._subscription(request.type_url)
         if first:
             self._resubscribe(subscription, request.names)
-            subscription.greet = subscription.type_url in _WHOLE and not subscription.pending
+            waiting = subscription.records or subscription.untold
+            subscription.greet = subscription.type_url in _WHOLE and not waiting
             return ()
         if request.nonce != subscription.nonce:
             return ()
@@ -54,6 +57,16 @@ class SotwSession(Session):
         self._resubscribe(subscription, request.names)
         subscription.tidy()
         return refused
+
+    def next(self, most: int | None = None) -> Outgoing | None:
+        """See `Session.next`. That a resource is gone can be said of clusters and listeners only: of others it counts
+        as said."""
+        for subscription in self.subscriptions.values():
+            if subscription.records and subscription.flight is None and subscription.type_url not in _WHOLE:
+                for name, resource in self._ready(subscription):
+                    if resource is None:
+                        self._accepted(subscription, name, subscription.records[name], None)
+        return super().next(most)
 
     def is_answer(self, request: SotwRequest) -> bool:
         """Whether a request accepts the response that is on the way."""
@@ -81,76 +94,52 @@ class SotwSession(Session):
         subscription.wildcard = wildcard
         for name in before - explicit:
             self._forget(subscription, name)
-        for name in explicit - before:
+        for name in sorted(explicit - before):
             self._expect(subscription, name, UNKNOWN)
-        if newly_wildcard:
+        if newly_wildcard and explicit:
             for resource in self.snapshot.of_type(subscription.type_url):
                 if resource.name not in explicit:
                     self._expect(subscription, resource.name, UNKNOWN)
+        elif newly_wildcard:
+            for index in range(len(self.snapshot.layers)):
+                self._load(subscription, index)
 
-    def _suspects(self, subscription: Subscription, changed: dict[str, Resource]) -> list[str]:  # noqa: ARG002
+    def _suspects(self, subscription: Subscription, names: list[str]) -> list[str]:  # noqa: ARG002
         """All of them: a whole response cannot be cut into parts."""
-        return list(changed)
-
-    def _accepted_besides(self, flight: Flight, changed: dict[str, Resource], bad: list[str]) -> list[str]:
-        """Both Envoy and gRPC apply the resources of a refused response that they do not blame."""
-        return [name for name in flight.sent if name not in changed or name not in bad]
+        return names
 
     def _loaded(self) -> bool:
         return bool(self.subscriptions)
 
-    def _compose(self, subscription: Subscription, items: Items, *, removal: bool) -> Outgoing | None:
-        sent = dict(items)
-        if subscription.type_url in _WHOLE:
-            version, resources = self._whole(subscription, sent, removal=removal)
-        else:
-            present = [resource for resource in sent.values() if resource is not None]
-            for name, resource in items:
-                if resource is None:
-                    del sent[name]
-                    self._accepted(subscription, name, None)
-            if not present:
-                return None
-            version = combined_version(sorted((resource.name, resource.version) for resource in present))
-            resources = wire.framed_resources(resource.any_bytes for resource in present)
-        nonce = self._launch(subscription, sent, removal=removal)
-        body = wire.sotw_response(subscription.type_url, nonce, version, resources)
-        self._count(subscription, body, len(sent))
-        return Outgoing(subscription.type_url, nonce, body)
+    def _choose(self, subscription: Subscription) -> tuple[dict[str, Resource | None], tuple[Batch, ...]]:
+        items = self._ready(subscription)
+        if subscription.type_url in _WHOLE and not subscription.nonce:
+            ready = dict(items)
+            if any(n not in ready and not self._stays(subscription, n, r) for n, r in subscription.records.items()):
+                return {}, ()  # from the first response on a stream nothing may be missing: it may be in use
+        return dict(items), subscription.untold
 
-    def _whole(
-        self, subscription: Subscription, sent: dict[str, Resource | None], *, removal: bool
-    ) -> tuple[str, bytes]:
+    def _encode(self, subscription: Subscription, flight: Flight) -> bytes:
+        kind = subscription.type_url
+        if kind in _WHOLE:
+            version, resources = self._whole(subscription, flight)
+        else:
+            held = flight.resources()
+            version = combined_version(sorted((name, resource.version) for name, resource in held.items()))
+            resources = wire.framed_resources(resource.any_bytes for resource in held.values())
+        return wire.sotw_response(kind, flight.nonce, version, resources)
+
+    def _whole(self, subscription: Subscription, flight: Flight) -> tuple[str, bytes]:
         """Version and framed resources of everything the client should hold after this response."""
-        if subscription.wildcard and not self._rejected and not self._leaving(subscription, removal=removal):
+        if subscription.wildcard and subscription.records.keys() <= flight.sent.keys():
             return self._shared.whole_type(self.snapshot, subscription.type_url)
-        held = sorted(self._effective(subscription, sent, removal=removal), key=lambda resource: resource.name)
-        version = combined_version((resource.name, resource.version) for resource in held)
-        return version, wire.framed_resources(resource.any_bytes for resource in held)
-
-    def _leaving(self, subscription: Subscription, *, removal: bool) -> list[Resource]:
-        """Resources gone from the snapshot that the client must keep until nothing needs them."""
-        if removal:
-            return []
-        return [
-            entry.old
-            for name, entry in subscription.pending.items()
-            if entry.old is not None and entry.held != ABSENT and self.snapshot.get(subscription.type_url, name) is None
-        ]
-
-    def _effective(
-        self, subscription: Subscription, sent: dict[str, Resource | None], *, removal: bool
-    ) -> Iterator[Resource]:
-        yield from self._leaving(subscription, removal=removal)
+        wanted: dict[str, Resource | None] = {name: record.content for name, record in subscription.records.items()}
         if subscription.wildcard:
-            wanted: Iterator[Resource | None] = self.snapshot.of_type(subscription.type_url)
+            present = {resource.name: resource for resource in self.snapshot.of_type(subscription.type_url)}
         else:
-            wanted = (self.snapshot.get(subscription.type_url, name) for name in subscription.names)
-        for resource in wanted:
-            if resource is None:
-                continue
-            entry = subscription.pending.get(resource.name)
-            if entry is None or resource.name in sent or not self._held_back(subscription, resource):
-                yield resource
-            elif entry.old is not None:
-                yield entry.old
+            present = {name: one for name in subscription.names if (one := self._target(subscription, name))}
+        held = {**present, **wanted, **flight.sent}
+        resources = [held[name] for name in sorted(held)]
+        found = [resource for resource in resources if resource is not None]
+        version = combined_version((resource.name, resource.version) for resource in found)
+        return version, wire.framed_resources(resource.any_bytes for resource in found)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from weft.discovery.stream import Stream
+from weft.discovery.subscription import Rejection
 from weft.model.origin import Origin
 
 
@@ -71,6 +73,42 @@ class WaitResult:
     pending: tuple[str, ...]
     gone: tuple[str, ...] = ()
     published: bool = True
+
+
+def status_of(stream: Stream) -> ProxyStatus:
+    """The state of one stream."""
+    session = stream.session
+    types = tuple(
+        TypeStatus(
+            short_type(type_url),
+            one.wildcard,
+            len(one.names),
+            one.counters.sent,
+            one.counters.acked,
+            one.counters.nacked,
+            one.outstanding,
+            len(one.rejected),
+            one.counters.bytes,
+        )
+        for type_url, one in session.subscriptions.items()
+    )
+    last = session.last_nack
+    return ProxyStatus(
+        stream.proxy,
+        session.variant,
+        stream.connected,
+        stream.peer.not_after,
+        session.snapshot.revision,
+        session.acked_revision,
+        stream.bytes_sent,
+        types,
+        None if last is None else nack_from_rejection(stream.proxy, last),
+    )
+
+
+def nack_from_rejection(proxy: str, rejection: Rejection) -> Nack:
+    """What is reported of a refusal."""
+    return Nack(proxy, short_type(rejection.type_url), rejection.name, rejection.message, rejection.origins)
 
 
 def short_type(type_url: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from weft.discovery.allowance import Allowance
+from weft.discovery.budget import Budget
 from weft.discovery.delta import DeltaSession
 from weft.discovery.limits import Limits
 from weft.discovery.peer import Peer
@@ -32,18 +34,33 @@ class StreamEvents(Protocol):
     def refused(self, stream: Stream, rejections: tuple[Rejection, ...]) -> None:
         """The client refused resources."""
 
+    def asked(self, stream: Stream, names: frozenset[str]) -> None:
+        """The client asked for clusters that are on demand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a stream ends. `code` is the name of a gRPC status, empty if the client ended it or is gone; `problem` is a
+    kebab-case word if the ending is one."""
+
+    code: str
+    message: str
+    problem: str = ""
+
 
 class StreamEndedError(Exception):
-    """The server ends the stream. `code` is the name of a gRPC status; `problem` a kebab-case word if it is one."""
+    """The server ends the stream."""
 
-    def __init__(self, code: str, message: str, problem: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.problem = problem
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.message)
+        self.ending = ending
 
 
 class Stream:
-    """Made by the hub; `run` lasts as long as the stream."""
+    """Made by the hub; `run` lasts as long as the stream.
+
+    It keeps the Ending and not the exception: that would hold the frames it passed through, which hold the stream.
+    """
 
     def __init__(
         self,
@@ -53,6 +70,7 @@ class Stream:
         session: DeltaSession | SotwSession,
         limits: Limits,
         allowance: Allowance,
+        budget: Budget,
     ) -> None:
         self.peer = peer
         self.workload = workload
@@ -63,12 +81,13 @@ class Stream:
         self.unmet_since: dict[tuple[str, str], float] = {}
         self._events = events
         self._limits = limits
+        self._allowance = allowance
+        self._budget = budget
         self._wake = asyncio.Event()
-        self._end: StreamEndedError | None = None
+        self._ending: Ending | None = None
         self._task: asyncio.Task[object] | None = None
         self._writing_since: float | None = None
         self._unanswered: dict[str, tuple[str, float]] = {}
-        self._allowance = allowance
 
     @property
     def proxy(self) -> str:
@@ -76,17 +95,21 @@ class Stream:
         return self.peer.name
 
     def offer(self, snapshot: XdsSnapshot) -> None:
-        """A new snapshot for this proxy. Never waits."""
+        """A new snapshot for this proxy. Never waits, and never raises."""
         changed = snapshot.layers is not self.session.snapshot.layers
-        self.session.offer(snapshot)
+        try:
+            self.session.offer(snapshot)
+            self._tell_asked()
+        except Exception as error:
+            self.end(_fault("a snapshot could not be offered", error))
         if changed:
             self._wake.set()
 
-    def end(self, error: StreamEndedError) -> None:
+    def end(self, ending: Ending) -> None:
         """End the stream, also if it is stuck in a write."""
-        if self._end is not None:
+        if self._ending is not None:
             return
-        self._end = error
+        self._ending = ending
         self._wake.set()
         if self._writing_since is not None and self._task is not None:
             self._task.cancel()
@@ -96,53 +119,62 @@ class Stream:
         self._task = asyncio.current_task()
         reader = asyncio.create_task(self._read(read))
         try:
-            while self._end is None:
+            while self._ending is None:
                 await self._wake.wait()
                 self._wake.clear()
                 await self._send(write)
         except asyncio.CancelledError:
-            if self._end is None:
+            if self._ending is None:
                 raise
         finally:
+            self._task = None
+            self._budget.leave(self._wake)
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
-        if self._end.code:
-            raise self._end
+        if self._ending.code:
+            raise StreamEndedError(self._ending)
 
     async def _send(self, write: Write) -> None:
-        while self._end is None and (out := self._next()) is not None:
+        while self._ending is None and (out := self._next()) is not None:
+            size = len(out.body)
             self._writing_since = time.monotonic()
+            self._budget.take(size)
             try:
                 await write(out.body)
             except Exception as error:  # of several kinds, all of which mean that the connection is gone
-                self._writing_since = None
-                self.end(StreamEndedError("", f"writing failed: {error}"))
+                self.end(Ending("", f"writing failed: {error}"))
                 return
-            self._writing_since = None
-            self.bytes_sent += len(out.body)
+            finally:
+                self._writing_since = None
+                self._budget.give(size)
+            self.bytes_sent += size
+        if self.session.deferred:
+            self._budget.wait(self._wake)
+        else:
+            self._budget.pass_on()
 
     def _next(self) -> Outgoing | None:
         try:
-            return self.session.next()
+            return self.session.next(self._budget.most)
         except Exception as error:
-            raise StreamEndedError("INTERNAL", f"no response could be made: {error!r}", "internal-error") from error
+            raise StreamEndedError(_fault("no response could be made", error)) from error
 
     async def _read(self, read: Read) -> None:
         try:
-            while self._end is None:
+            while self._ending is None:
                 raw = await self._receive_one(read)
                 if raw is None:
                     break
                 self.take(raw)
                 del raw
-            self.end(StreamEndedError("", "the client has left"))
+            self.end(Ending("", "the client has left"))
         except StreamEndedError as error:
-            self.end(error)
+            self.end(error.ending)
         except asyncio.CancelledError:
-            self.end(StreamEndedError("", "cancelled"))
+            self.end(Ending("", "cancelled"))
             raise
         except Exception as error:
-            self.end(StreamEndedError("INTERNAL", f"a request could not be taken in: {error!r}", "internal-error"))
+            self.end(_fault("a request could not be taken in", error))
 
     @staticmethod
     async def _receive_one(read: Read) -> bytes | None:
@@ -156,11 +188,17 @@ class Stream:
         try:
             rejections = self._receive(raw)
         except RefusedRequestError as error:
-            raise StreamEndedError("RESOURCE_EXHAUSTED", str(error), error.code) from error
+            raise StreamEndedError(Ending("RESOURCE_EXHAUSTED", str(error), error.code)) from error
         if rejections:
             self._events.refused(self, rejections)
+        self._tell_asked()
         self._wake.set()
         self._events.progressed(self)
+
+    def _tell_asked(self) -> None:
+        if self.session.asked:
+            names, self.session.asked = self.session.asked, frozenset()
+            self._events.asked(self, names)
 
     def _receive(self, raw: bytes) -> tuple[Rejection, ...]:
         if isinstance(self.session, DeltaSession):
@@ -178,7 +216,8 @@ class Stream:
 
     def _check_node(self, node: str) -> None:
         if node and node != self.peer.name:
-            raise StreamEndedError("PERMISSION_DENIED", f"the node id changed to {node[:200]!r}", "identity-refused")
+            message = f"the node id changed to {node[:200]!r}"
+            raise StreamEndedError(Ending("PERMISSION_DENIED", message, "identity-refused"))
 
     def _spend(self, answer: bool, names: int) -> None:
         if not self._allowance.spend(0 if answer else 1, names, time.monotonic()):
@@ -186,11 +225,17 @@ class Stream:
             raise RefusedRequestError("flood", f"more than {rate}")
 
     def inspect(self, now: float) -> None:
-        """Called about once a second (`now` is monotonic): end the stream if it is stuck, note what it lacks."""
+        """Called at least every ten seconds (`now` is monotonic): end the stream if it is stuck, note what it lacks."""
+        try:
+            self._inspect(now)
+        except Exception as error:
+            self.end(_fault("the stream could not be looked at", error))
+
+    def _inspect(self, now: float) -> None:
         if self._writing_since is not None and now - self._writing_since > self._limits.write:
-            self.end(StreamEndedError("UNAVAILABLE", "the proxy does not read", "stuck"))
+            self.end(Ending("UNAVAILABLE", "the proxy does not read", "stuck"))
         if self.peer.not_after <= time.time():
-            self.end(StreamEndedError("UNAUTHENTICATED", "the client certificate has expired; connect with a new one"))
+            self.end(Ending("UNAUTHENTICATED", "the client certificate has expired; connect with a new one"))
         for type_url, subscription in self.session.subscriptions.items():
             flight = subscription.flight
             if flight is None:
@@ -199,7 +244,7 @@ class Stream:
             if nonce != flight.nonce:
                 self._unanswered[type_url] = (flight.nonce, now)
             elif now - since > self._limits.acknowledge:
-                self.end(StreamEndedError("UNAVAILABLE", "a response was not acknowledged", "stuck"))
+                self.end(Ending("UNAVAILABLE", "a response was not acknowledged", "stuck"))
         self._note_unmet(now)
 
     def _note_unmet(self, now: float) -> None:
@@ -209,3 +254,8 @@ class Stream:
             if len(current) >= _REPORTED_UNMET:
                 break
         self.unmet_since = current
+
+
+def _fault(what: str, error: Exception) -> Ending:
+    """A fault of ours ends the stream, and nothing else."""
+    return Ending("INTERNAL", f"{what}: {error!r}", "internal-error")

@@ -3,51 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import islice
+import time
+from collections.abc import Container
 
-_ALIKE = 16
-"""How many publications back an equal set of proxies is looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """One publish: it covers the revisions after `previous` up to `revision`; `changed` are the proxies concerned."""
-
-    previous: int
-    revision: int
-    changed: frozenset[str]
-
-
-class History:
-    """The latest publications, to find which one covers a revision."""
-
-    def __init__(self, size: int = 1000) -> None:
-        self._publications: deque[Publication] = deque(maxlen=size)
-
-    def add(self, revision: int, changed: Iterable[str]) -> None:
-        """Note a publication; revisions grow."""
-        previous = self._publications[-1].revision if self._publications else revision - 1
-        self._publications.append(Publication(previous, revision, self._shared(frozenset(changed))))
-
-    @property
-    def latest(self) -> int:
-        """The latest revision published; -1 before the first."""
-        return self._publications[-1].revision if self._publications else -1
-
-    def covering(self, revision: int) -> Publication | None:
-        """The publication that brought `revision`. None: not yet published, or forgotten long ago."""
-        for publication in reversed(self._publications):
-            if publication.previous < revision <= publication.revision:
-                return publication
-        return None
-
-    def _shared(self, changed: frozenset[str]) -> frozenset[str]:
-        """The equal set of a recent publication: changes that concern the same proxies hold their names once."""
-        recent = islice(reversed(self._publications), _ALIKE)
-        return next((one.changed for one in recent if one.changed == changed), changed)
+from weft.discovery.roster import Roster
+from weft.discovery.status import Nack, WaitResult, nack_from_rejection
 
 
 class Waiter:
@@ -69,3 +29,65 @@ class Waiter:
             self.gone.add(proxy)
         if not self.remaining:
             self.done.set()
+
+
+class Waiters:
+    """Everyone who waits at the moment. `progress` is to be called when something was heard of a proxy."""
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+        self._waiters: set[Waiter] = set()
+        self.registered: Container[str] = ()
+
+    async def wait(self, revision: int, concerned: frozenset[str], timeout: float) -> WaitResult:
+        """Until each of `concerned` has answered all of `revision` or is gone, for at most `timeout` seconds."""
+        waiter = Waiter(revision, concerned)
+        self._waiters.add(waiter)
+        try:
+            for proxy in concerned:
+                self._check(waiter, proxy)
+            async with asyncio.timeout(max(0.0, timeout)):
+                await waiter.done.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waiters.discard(waiter)
+        return self._result(waiter)
+
+    def progress(self, proxy: str) -> None:
+        """The proxy answered, subscribed, came or left."""
+        for waiter in self._waiters:
+            if proxy in waiter.remaining:
+                self._check(waiter, proxy)
+
+    def check_all(self) -> None:
+        """Called about once a second."""
+        for waiter in self._waiters:
+            for proxy in tuple(waiter.remaining):
+                self._check(waiter, proxy)
+
+    def _check(self, waiter: Waiter, proxy: str) -> None:
+        streams = self._roster.of(proxy)
+        if streams:
+            if all(stream.session.acked_revision >= waiter.revision for stream in streams):
+                waiter.settle(proxy)
+            return
+        left = self._roster.back_within(proxy, time.monotonic())
+        if left <= 0 or proxy not in self.registered:
+            waiter.settle(proxy, gone=True)
+        else:
+            asyncio.get_running_loop().call_later(left, self.progress, proxy)
+
+    def _result(self, waiter: Waiter) -> WaitResult:
+        nacks: list[Nack] = [
+            nack_from_rejection(proxy, rejection)
+            for proxy in sorted(waiter.concerned)
+            for stream in self._roster.of(proxy)
+            for rejection in stream.session.rejections()
+            if rejection.first <= waiter.revision <= rejection.last or stream.first_revision >= waiter.revision
+        ]
+        refusing = {nack.proxy for nack in nacks}
+        settled = waiter.concerned - waiter.remaining - waiter.gone - refusing
+        return WaitResult(
+            tuple(sorted(settled)), tuple(nacks), tuple(sorted(waiter.remaining)), tuple(sorted(waiter.gone))
+        )

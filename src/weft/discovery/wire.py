@@ -4,34 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from weft.xds.resource import frame, frame_head
+
 _VERSION = 0x0A
 """DiscoveryResponse.version_info and DeltaDiscoveryResponse.system_version_info are both field 1."""
-_RESOURCES = b"\x12"
+_RESOURCES = 0x12
 _TYPE_URL = 0x22
 _NONCE = 0x2A
 _REMOVED = 0x32
 
 
-def varint(number: int) -> bytes:
-    """A non-negative number as a base-128 varint."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def frame(tag: int, value: bytes) -> bytes:
-    """A length-delimited field; `tag` is one byte."""
-    return bytes((tag,)) + varint(len(value)) + value
-
-
-def framed_resources(encoded: Iterable[bytes]) -> bytes:
+def framed_resources(encoded: Iterable[bytes | memoryview]) -> bytes:
     """The repeated field `resources` of either response."""
-    parts: list[bytes] = []
+    parts: list[bytes | memoryview] = []
     for body in encoded:
-        parts += (_RESOURCES, varint(len(body)), body)
+        parts += (frame_head(_RESOURCES, len(body)), body)
     return b"".join(parts)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
-from envoy.service.discovery.v3.discovery_pb2 import Resource as DeltaResource
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from weft.model.origin import Origin
 from weft.xds.snapshot import Resource
 
 _VERSION_LENGTH = 16
+_FIELD_1, _FIELD_2, _FIELD_3 = 0x0A, 0x12, 0x1A
+"""Length-delimited fields of these numbers (https://protobuf.dev/programming-guides/encoding/)."""
 
 
 def encode_resource(
@@ -27,18 +27,48 @@ def encode_resource(
     documents that shaped it; `requires` names resources a proxy must hold first, as (type, name); `encoded` are fields
     that `message` lacks, serialised before.
     """
-    type_url = f"type.googleapis.com/{message.DESCRIPTOR.full_name}"
     body = message.SerializeToString(deterministic=True) + encoded
     version = hashlib.sha256(body).hexdigest()[:_VERSION_LENGTH]
-    wrapped = AnyMessage(type_url=type_url, value=body)
-    delta = DeltaResource(name=name, version=version, resource=wrapped)
+    type_url = f"type.googleapis.com/{message.DESCRIPTOR.full_name}"
+    return framed_resource(type_url, name, version, body, origins, requires)
+
+
+def framed_resource(
+    type_url: str,
+    name: str,
+    version: str,
+    body: bytes,
+    origins: tuple[Origin, ...] = (),
+    requires: tuple[tuple[str, str], ...] = (),
+) -> Resource:
+    """A resource of an encoded message: put into a google.protobuf.Any (type_url = 1, value = 2), and that into an
+    envoy.service.discovery.v3.Resource (version = 1, resource = 2, name = 3), whose bytes are kept."""
+    before_body = frame(_FIELD_1, type_url.encode()) + frame_head(_FIELD_2, len(body))
+    head = frame(_FIELD_1, version.encode()) + frame_head(_FIELD_2, len(before_body) + len(body))
+    body_start = len(head) + len(before_body)
     return Resource(
         type_url=type_url,
         name=name,
         version=version,
-        body=body,
-        any_bytes=wrapped.SerializeToString(deterministic=True),
-        delta_bytes=delta.SerializeToString(deterministic=True),
+        delta_bytes=b"".join((head, before_body, body, frame(_FIELD_3, name.encode()))),
+        any_start=len(head),
+        body_start=body_start,
+        end=body_start + len(body),
         origins=origins,
         requires=requires,
     )
+
+
+def frame(tag: int, value: bytes) -> bytes:
+    """A length-delimited field; `tag` is one byte."""
+    return frame_head(tag, len(value)) + value
+
+
+def frame_head(tag: int, length: int) -> bytes:
+    """What stands before the `length` bytes of a length-delimited field: its tag, and the length as a varint."""
+    out = bytearray((tag,))
+    while length > 0x7F:
+        out.append(length & 0x7F | 0x80)
+        length >>= 7
+    out.append(length)
+    return bytes(out)

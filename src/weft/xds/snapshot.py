@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from weft.model.origin import Origin
 from weft.model.problem import Problem
@@ -15,44 +16,63 @@ LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105
 TYPES = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET)
-"""In make-before-break order of additions; removals go the other way, last of all."""
+"""In the order in which responses are written. What refers to others stands after them."""
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resource:
-    """One encoded resource.
+    """One encoded resource. Made by `weft.xds.resource`.
 
-    `version` is a hash of `body`. `any_bytes` is the encoded google.protobuf.Any (for state-of-the-world responses),
-    `delta_bytes` the encoded envoy.service.discovery.v3.Resource (for delta responses). `origins` are the documents
-    that shaped it, for the report of a NACK. `requires` names resources that a proxy must hold first, as (type, name).
+    `version` is a hash of `body`. `delta_bytes` is the encoded envoy.service.discovery.v3.Resource (for delta
+    responses); the other forms lie inside it, from `any_start` and `body_start`, both up to `end`. `origins` are the
+    documents that shaped it, for the report of a NACK. `requires` names resources that a proxy must hold first, as
+    (type, name).
     """
 
     type_url: str
     name: str
     version: str
-    body: bytes = field(repr=False)
-    any_bytes: bytes = field(repr=False)
     delta_bytes: bytes = field(repr=False)
+    any_start: int = field(repr=False)
+    body_start: int = field(repr=False)
+    end: int = field(repr=False)
     origins: tuple[Origin, ...] = ()
     requires: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def any_bytes(self) -> memoryview:
+        """The encoded google.protobuf.Any (for state-of-the-world responses), without a copy."""
+        return memoryview(self.delta_bytes)[self.any_start : self.end]
+
+    @property
+    def body(self) -> bytes:
+        """A copy of the encoded message itself."""
+        return self.delta_bytes[self.body_start : self.end]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResourceSet:
-    """A layer: resources by type and name. Compared by identity; equal layers of two builds are the same object."""
+    """A layer: resources by type and name. Compared by identity; equal layers of two builds are the same object.
 
-    by_type: Mapping[str, Mapping[str, Resource]] = field(default_factory=lambda: MappingProxyType({}))
+    What is `on_demand` goes to a delta client only under the names it asks for. State-of-the-world clients know no
+    such thing: to them it is a layer like any other.
+    """
+
+    by_type: Mapping[str, Mapping[str, Resource]] = field(default_factory=lambda: _NOTHING)
+    on_demand: bool = False
 
     def of_type(self, type_url: str) -> Mapping[str, Resource]:
         """The layer's resources of one type, by name."""
-        return self.by_type.get(type_url, MappingProxyType({}))
+        return self.by_type.get(type_url, _NOTHING)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class XdsSnapshot:
-    """All resources one proxy is entitled to: the union of its layers, whose names do not overlap.
+    """All resources one proxy is entitled to: the union of its layers.
 
-    `revision` is that of the ConfigSnapshot it was built from.
+    Names of layers do not overlap, but for those of an on-demand layer: they may stand in another one too, with the
+    identical Resource. `revision` is that of the ConfigSnapshot it was built from.
     """
 
     revision: int
@@ -67,7 +87,17 @@ class XdsSnapshot:
                 return resource
         return None
 
-    def of_type(self, type_url: str) -> Iterator[Resource]:
-        """All resources of one type."""
+    def eager(self, type_url: str, name: str) -> Resource | None:
+        """One resource of those that a client is given without asking for them by name."""
         for layer in self.layers:
-            yield from layer.of_type(type_url).values()
+            named = layer.by_type.get(type_url)
+            if named is not None and not layer.on_demand and (resource := named.get(name)) is not None:
+                return resource
+        return None
+
+    def of_type(self, type_url: str) -> Iterator[Resource]:
+        """All resources of one type, each once."""
+        found: dict[str, Resource] = {}
+        for layer in self.layers:
+            found.update(layer.of_type(type_url))
+        yield from found.values()

@@ -1,0 +1,110 @@
+"""What must wait for what on one stream: additions for what they require, removals for what still refers to them. Pure.
+
+Both follow Envoy's "eventual consistency considerations"
+(https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#eventual-consistency-considerations).
+
+* Listeners and routes wait for the clusters and secrets that they require, and for the endpoints that bear a cluster's
+  name (a listener: also for those of its routes), as far as the client asked for them and never held a version. It does
+  not matter if those change meanwhile. Clusters and endpoints wait for nothing: Envoy holds back the ACK of clusters
+  until they are warm, and for that it needs their endpoints. No listener waits for its routes, because a client asks
+  for those when it has the listener.
+* A resource is removed when no version that the client holds, or is being sent, of anything else refers to it. A
+  version that the client brought from another stream is taken to refer to everything it could refer to.
+
+So what is waited for is the answer to a particular resource, sent without waiting, and nothing can put that off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from weft.discovery.shared import Shared
+from weft.discovery.states import NEVER_HELD, ON_THE_WAY, Record, State
+from weft.discovery.subscription import Subscription
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource, XdsSnapshot
+
+_WAITING = (LISTENER, ROUTES)
+_REFERRERS = {ROUTES: (LISTENER,), SECRET: (LISTENER,), CLUSTER: (LISTENER, ROUTES), ENDPOINTS: (CLUSTER,)}
+"""Which types may refer to a type."""
+Referrer = tuple[Subscription, str, Record]
+
+
+class Dependencies:
+    """Asked by the session that owns `subscriptions` (the same mapping, which it goes on changing)."""
+
+    def __init__(self, subscriptions: Mapping[str, Subscription], shared: Shared) -> None:
+        self._subscriptions = subscriptions
+        self._shared = shared
+
+    def waits(self, resource: Resource, snapshot: XdsSnapshot) -> bool:
+        """Whether `resource` needs something that the client is still to be given."""
+        if resource.type_url not in _WAITING or not any(map(self._loading, (CLUSTER, ENDPOINTS, SECRET))):
+            return False
+        for each in self._with_routes(resource, snapshot):
+            clusters = self._shared.required(each, CLUSTER)
+            if self._lacks(CLUSTER, clusters) or self._lacks(ENDPOINTS, clusters):
+                return True
+            if self._lacks(SECRET, self._shared.required(each, SECRET)):
+                return True
+        return False
+
+    def hopeless(self, resource: Resource, snapshot: XdsSnapshot) -> bool:
+        """Whether `resource` needs something that the client refuses, and has no earlier version of."""
+        if resource.type_url not in _WAITING:
+            return False
+        refused = [
+            (kind, name)
+            for kind in (CLUSTER, SECRET)
+            if (subscription := self._subscriptions.get(kind)) is not None
+            for name in subscription.rejected
+            if subscription.records[name].never_held
+        ]
+        return bool(refused) and any(
+            name in self._shared.required(each, kind)
+            for each in self._with_routes(resource, snapshot)
+            for kind, name in refused
+        )
+
+    def referrers(self, type_url: str, name: str) -> Iterator[Referrer]:
+        """What the client holds, or is being sent, that refers to a resource which is gone from the snapshot."""
+        for kind in _REFERRERS.get(type_url, ()):
+            subscription = self._subscriptions.get(kind)
+            if subscription is None:
+                continue
+            for other, record in subscription.records.items():
+                if self._refers(subscription, other, record, type_url, name):
+                    yield subscription, other, record
+
+    def _refers(self, subscription: Subscription, other: str, record: Record, type_url: str, name: str) -> bool:
+        if record.content is None:
+            if record.version not in NEVER_HELD:
+                return True
+        elif name in self._shared.required(record.content, type_url):
+            return True
+        if record.state not in ON_THE_WAY or subscription.flight is None:
+            return False
+        carried = subscription.flight.carried(other)
+        return carried is not None and name in self._shared.required(carried, type_url)
+
+    def _with_routes(self, resource: Resource, snapshot: XdsSnapshot) -> Iterator[Resource]:
+        yield resource
+        if resource.type_url == LISTENER:
+            for name in self._shared.required(resource, ROUTES):
+                if (routes := snapshot.get(ROUTES, name)) is not None:
+                    yield routes
+
+    def _loading(self, type_url: str) -> bool:
+        subscription = self._subscriptions.get(type_url)
+        return subscription is not None and subscription.outstanding + len(subscription.rejected) > 0
+
+    def _lacks(self, type_url: str, names: frozenset[str]) -> bool:
+        """Whether the client never held one of `names`. Clusters become warm without endpoints that it refuses."""
+        subscription = self._subscriptions.get(type_url)
+        if subscription is None or not names:
+            return False
+        if any(not names.isdisjoint(batch.names) for batch in subscription.batches()):
+            return True
+        return any(
+            record.never_held and name in names and (type_url != ENDPOINTS or record.state is not State.REFUSED)
+            for name, record in subscription.records.items()
+        )

@@ -1,0 +1,50 @@
+"""The build loop goes on whatever building or publishing trips over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+from weft.admin.parts import INTERNAL
+from weft.aio.cell import Cell
+from weft.controlplane.builds import Builds
+from weft.discovery.compiler import MeshCompiler
+from weft.mesh.model import Mesh
+from weft.model.snapshot import ConfigSnapshot
+from weft.model.workload import Workload
+
+
+class FaultyHub:
+    """A hub that fails for some revisions."""
+
+    def __init__(self, *faults: int) -> None:
+        self.faults = faults
+        self.published: list[int] = []
+
+    async def publish(self, mesh: Mesh, workloads: Mapping[str, Workload], revision: int) -> None:
+        assert mesh.services.all == () and not workloads
+        if revision in self.faults:
+            raise ZeroDivisionError
+        self.published.append(revision)
+
+
+async def test_a_publication_that_fails_ends_nothing() -> None:
+    collected: Cell[SimpleNamespace] = Cell(SimpleNamespace(snapshot=ConfigSnapshot(0, (), ())))
+    hub = FaultyHub(1, 3)
+    builds = Builds(cast(Any, SimpleNamespace(collected=collected)), cast(Any, hub), MeshCompiler())
+    running = asyncio.create_task(builds.run())
+    try:
+        for revision in range(1, 5):
+            collected.set(SimpleNamespace(snapshot=ConfigSnapshot(revision, (), ())))
+            async with asyncio.timeout(5):
+                while builds.compiled.value.revision < revision:
+                    await builds.compiled.changed(builds.compiled.version)
+            codes = [problem.code for problem in builds.compiled.value.problems]
+            assert codes == ([INTERNAL] if revision in hub.faults else [])
+        assert hub.published == [2, 4]
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -1,0 +1,305 @@
+"""The hub with streams that are plain queues: who is waited for, what a fault ends, what is observed and remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
+
+from support.discovery import TableCompiler, layer, resource
+from weft.discovery.hub import Hub
+from weft.discovery.limits import Limits
+from weft.discovery.peer import Peer
+from weft.discovery.stream import Ending, StreamEndedError
+from weft.model.identity import SpiffeId
+from weft.model.workload import Workload
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSet
+
+Table = Mapping[str, tuple[ResourceSet, ...]]
+NAMES = ("web.shop", "api.shop", "slow.shop")
+WORKLOADS = {name: Workload(name.split(".")[0], "shop", "web") for name in NAMES}
+IDENTITY = SpiffeId("cluster.local", "shop", "web")
+
+
+def table(version: str, *names: str, size: int = 10) -> Table:
+    big = resource(CLUSTER, "a", version, body=version.encode() + b"x" * size)
+    return {name: (layer(big, resource(LISTENER, "l", "1")),) for name in names or NAMES}
+
+
+async def eventually(check: Callable[[], bool], what: str, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.005)
+
+
+class Client:
+    """A delta client at the other end of a stream: it answers everything, unless `reads` is cleared."""
+
+    def __init__(self, hub: Hub[Table], name: str = "web.shop") -> None:
+        self.stream = hub.attach(Peer(name, IDENTITY, time.time() + 3600), WORKLOADS[name], delta=True)
+        self.hub = hub
+        self.requests: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.writing = 0
+        self.held: dict[str, dict[str, str]] = {CLUSTER: {}, LISTENER: {}, ENDPOINTS: {}}
+        self.removed: list[str] = []
+        for kind in (CLUSTER, LISTENER):
+            self.ask(kind)
+        self.task = asyncio.create_task(self.run())
+
+    async def run(self) -> str:
+        try:
+            await self.stream.run(self.requests.get, self.write)
+        except StreamEndedError as error:
+            return error.ending.code
+        except asyncio.CancelledError:
+            return "CANCELLED"
+        finally:
+            self.hub.detach(self.stream)
+        return ""
+
+    def ask(self, kind: str, *names: str, nonce: str = "") -> None:
+        request = DeltaDiscoveryRequest(type_url=kind, resource_names_subscribe=names, response_nonce=nonce)
+        self.requests.put_nowait(request.SerializeToString())
+
+    async def write(self, body: bytes) -> None:
+        self.writing += len(body)
+        await self.reads.wait()
+        self.writing -= len(body)
+        response = DeltaDiscoveryResponse.FromString(body)
+        self.held[response.type_url].update((one.name, one.version) for one in response.resources)
+        for name in response.removed_resources:
+            self.held[response.type_url].pop(name, None)
+            self.removed.append(name)
+        self.ask(response.type_url, nonce=response.nonce)
+
+    @property
+    def current(self) -> bool:
+        return self.stream.session.acked_revision == self.stream.session.snapshot.revision
+
+    async def leave(self) -> str:
+        self.requests.put_nowait(None)
+        return await self.task
+
+
+@dataclass
+class Notes:
+    """An observer that writes everything down."""
+
+    events: list[tuple[str, str]] = field(default_factory=list)
+    names: list[frozenset[str]] = field(default_factory=list)
+
+    def attached(self, proxy: str) -> None:
+        self.events.append(("attached", proxy))
+
+    def detached(self, proxy: str) -> None:
+        self.events.append(("detached", proxy))
+
+    def asked(self, proxy: str, names: frozenset[str]) -> None:
+        self.events.append(("asked", proxy))
+        self.names.append(names)
+
+
+@contextlib.asynccontextmanager
+async def serving(limits: Limits | None = None, **options: Any) -> AsyncIterator[Hub[Table]]:
+    hub: Hub[Table] = Hub(TableCompiler(), limits=limits or Limits(restart=0, reconnect=0), **options)
+    await hub.publish(table("1"), WORKLOADS, 1)
+    yield hub
+    streams = list(hub._roster)
+    for stream in streams:
+        stream.end(Ending("UNAVAILABLE", "the test is over"))
+    await eventually(lambda: not hub.connected(), "all streams end")
+
+
+async def loaded(hub: Hub[Table], *names: str) -> list[Client]:
+    clients = [Client(hub, name) for name in names]
+    for client in clients:
+        await eventually(lambda: client.current, "loaded")  # noqa: B023
+    return clients
+
+
+@pytest.mark.parametrize("returns", [True, False], ids=["reconnects", "registers"])
+async def test_a_proxy_that_comes_while_a_revision_is_published_is_waited_for(
+    returns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every build gives way to the others, and one of them is a proxy that connects."""
+    monkeypatch.setattr("weft.discovery.hub._YIELD_AFTER", -1.0)
+    async with serving() as hub:
+        (api,) = await loaded(hub, "api.shop")
+        if returns:
+            (web,) = await loaded(hub, "web.shop")
+            await web.leave()
+        publishing = asyncio.create_task(hub.publish(table("2"), WORKLOADS, 2))
+        await asyncio.sleep(0)  # it has begun, and waits for its next turn
+        assert not publishing.done()
+        late = Client(hub, "web.shop")
+        late.reads.clear()
+        await publishing
+        await eventually(lambda: api.current, "the other has confirmed")
+        assert (await hub.wait_revision(2, 0.01)).pending == ("web.shop",)
+        late.reads.set()
+        assert (await hub.wait_revision(2, 10)).confirmed == ("api.shop", "web.shop")
+
+
+async def test_a_fault_in_one_session_ends_that_stream_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as hub:
+        web, api = await loaded(hub, "web.shop", "api.shop")
+
+        def fails(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(web.stream.session, "offer", fails)
+        await hub.publish(table("2"), WORKLOADS, 2)
+        assert await web.task == "INTERNAL"
+        await eventually(lambda: api.held[CLUSTER] == {"a": "2"}, "the other is served")
+        monkeypatch.setattr(api.stream, "_note_unmet", fails)
+        hub.inspect()
+        assert await api.task == "INTERNAL"
+
+
+@pytest.mark.parametrize("how", ["ended", "cancelled", "left", "fault"])
+async def test_a_stream_that_is_over_leaves_no_cycle(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as hub:
+        (web,) = await loaded(hub, "web.shop")
+        reference = weakref.ref(web.stream)
+        session = weakref.ref(web.stream.session)
+        task, requests = web.task, web.requests
+        gc.collect()
+        gc.disable()
+        try:
+            if how == "ended":
+                web.stream.end(Ending("UNAUTHENTICATED", "the client certificate has expired"))
+            elif how == "cancelled":
+                task.cancel()
+            elif how == "left":
+                requests.put_nowait(None)
+            else:
+                requests.put_nowait(b"\xff\xff")
+            await asyncio.wait([task])
+            del web, task, requests
+            await asyncio.sleep(0)
+            assert reference() is None
+            assert session() is None
+        finally:
+            gc.enable()
+
+
+async def test_observer_hears_of_the_first_and_the_last_stream() -> None:
+    notes = Notes()
+    async with serving(observer=notes) as hub:
+        (first,) = await loaded(hub, "web.shop")
+        assert list(hub.connected()) == ["web.shop"]
+        second = Client(hub, "web.shop")
+        assert await first.task == "ABORTED"
+        assert notes.events == [("attached", "web.shop")]
+        await second.leave()
+        assert notes.events == [("attached", "web.shop"), ("detached", "web.shop")]
+        assert not hub.connected()
+
+
+async def test_streams_are_counted() -> None:
+    async with serving(Limits(streams=2, restart=0)) as hub:
+        web, _ = await loaded(hub, "web.shop", "api.shop")
+        with pytest.raises(StreamEndedError):
+            Client(hub, "slow.shop")
+        await web.leave()
+        await loaded(hub, "slow.shop")
+
+
+async def test_every_stream_is_looked_at_in_ten_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weft.discovery.roster._AT_ONCE", 1)
+    async with serving() as hub:
+        clients = await loaded(hub, *NAMES)
+        seen: list[str] = []
+        for client in clients:
+            monkeypatch.setattr(client.stream, "inspect", lambda _, name=client.stream.proxy: seen.append(name))
+        for _ in range(6):
+            hub.inspect()
+        assert sorted(seen) == sorted(NAMES * 2)
+
+
+def on_demand(*names: str, eager: tuple[str, ...] = ("always",)) -> tuple[ResourceSet, ...]:
+    lazy = {name: resource(CLUSTER, name, "1") for name in names}
+    return (layer(*(resource(CLUSTER, name, "1") for name in eager)), ResourceSet({CLUSTER: lazy}, on_demand=True))
+
+
+async def test_on_demand_names_are_told_to_the_observer_and_remembered() -> None:
+    notes = Notes()
+    remembered = {"web": frozenset({"y", "gone"})}
+
+    def recall(workload: Workload) -> frozenset[str]:
+        return remembered.get(workload.name, frozenset())
+
+    async with serving(observer=notes, remembered=recall) as hub:
+        await hub.publish({name: on_demand("x", "y") for name in NAMES}, WORKLOADS, 2)
+        web, api = await loaded(hub, "web.shop", "api.shop")
+        assert (set(web.held[CLUSTER]), set(api.held[CLUSTER])) == ({"always", "y"}, {"always"})
+        api.ask(CLUSTER, "x", "always", "later")
+        await eventually(lambda: "x" in api.held[CLUSTER] and api.removed == ["later"], "all names are answered")
+        assert notes.names == [{"x"}]
+        await hub.publish({name: on_demand("x", "y", "later") for name in NAMES}, WORKLOADS, 3)
+        await eventually(lambda: "later" in api.held[CLUSTER], "it is pushed when it exists")
+        assert notes.names == [{"x"}, {"later"}]
+        assert "later" not in web.held[CLUSTER]
+        assert (await hub.wait_revision(3, 10)).confirmed == ("api.shop", "web.shop")
+
+
+async def test_bytes_on_the_way_to_all_are_bounded_and_small_responses_always_go() -> None:
+    limits = Limits(restart=0, reconnect=0, flight_bytes=150_000, small_response=1000)
+    async with serving(limits) as hub:
+        await hub.publish(table("big", size=100_000), WORKLOADS, 2)
+        clients = [Client(hub, name) for name in NAMES]
+        for client in clients:
+            client.reads.clear()
+        await eventually(lambda: hub.budget.in_flight > 200_000, "two of three are being written to")
+        waiting = next(client for client in clients if client.writing < 1000)
+        assert hub.budget.in_flight < 150_000 + 110_000
+        waiting.reads.set()
+        await hub.publish(table("2"), WORKLOADS, 3)
+        await eventually(lambda: waiting.held[CLUSTER] == {"a": "2"}, "a small one goes")
+        await hub.publish(table("large", size=100_000), WORKLOADS, 4)
+        await asyncio.sleep(0)
+        assert waiting.held[CLUSTER] == {"a": "2"}
+        for client in clients:
+            client.reads.set()
+        await eventually(lambda: all(client.held[CLUSTER] == {"a": "large"} for client in clients), "all in their turn")
+        await eventually(lambda: not hub.budget.in_flight, "nothing is counted twice")
+
+
+async def test_who_leaves_while_waiting_for_a_turn_passes_it_on() -> None:
+    limits = Limits(restart=0, reconnect=0, flight_bytes=1, small_response=0)
+    async with serving(limits) as hub:
+        clients = [Client(hub, name) for name in NAMES]
+        for client in clients:
+            client.reads.clear()
+        await eventually(lambda: any(client.writing for client in clients), "one at a time")
+        await asyncio.sleep(0)
+        assert sum(client.writing > 0 for client in clients) == 1
+        writing = next(client for client in clients if client.writing)
+        first, last = (client for client in clients if client is not writing)
+        await first.leave()
+        writing.stream.end(Ending("UNAVAILABLE", "stuck"))
+        await writing.task
+        last.reads.set()
+        await eventually(lambda: last.current, "its turn comes")
+
+
+async def test_what_streams_shared_is_forgotten_with_the_publication() -> None:
+    async with serving() as hub:
+        (web,) = await loaded(hub, "web.shop")
+        for revision in range(2, 6):
+            await hub.publish(table(f"kept-{revision}", size=50_000), WORKLOADS, revision)
+            await eventually(lambda: web.current, "confirmed")
+        gc.collect()
+        alive = {one.version for one in gc.get_objects() if type(one) is Resource and one.version.startswith("kept-")}
+        assert alive == {"kept-5"}, "nothing of old layers is kept"

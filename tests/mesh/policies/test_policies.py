@@ -6,7 +6,7 @@ import pytest
 
 from support.meshdocs import Compiled, documents, service, short, workload
 from weft.mesh.routes.rules import HashKey
-from weft.mesh.services.service import Backend, Balancing, Ejection, MutualTlsMode, TrafficPolicy
+from weft.mesh.services.service import Backend, Balancing, ConnectionLimits, Ejection, MutualTlsMode, TrafficPolicy
 from weft.model.workload import WorkloadState
 
 WEB = service("web", 80, 81)
@@ -109,7 +109,7 @@ spec:
 """
 
 
-def test_policies_merge_field_by_field_and_a_port_replaces_them() -> None:
+def test_policies_merge_field_by_field_and_a_port_replaces_everything_above_it() -> None:
     mesh = Compiled(WEB, rule(SUBSETS), ROUTE)
     base, plain, own = (backend(mesh, f"80|{subset}").policy for subset in ("", "plain", "own"))
     assert plain == base
@@ -120,8 +120,7 @@ def test_policies_merge_field_by_field_and_a_port_replaces_them() -> None:
     assert own.limits == base.limits
     on_port, own_on_port = (backend(mesh, f"81|{subset}").policy for subset in ("", "own"))
     assert on_port == TrafficPolicy(balancing=Balancing("round-robin"))
-    assert (own_on_port.limits.max_connections, own_on_port.mutual_tls) == (9, None)
-    assert own_on_port.balancing.algorithm == "round-robin"
+    assert own_on_port == TrafficPolicy(limits=ConnectionLimits(max_connections=9))
 
 
 def test_subsets_hold_the_endpoints_that_carry_their_labels_and_their_identities() -> None:

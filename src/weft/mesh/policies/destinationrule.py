@@ -124,12 +124,13 @@ def build_destination_rules(
 
 
 def traffic_policy(spec: api.DestinationRuleSpec, port: int, subset: str = "") -> TrafficPolicy:
-    """The policy of a port: the host's (its portLevelSettings replace all of it for that port), then, field by field,
-    the subset's, made the same way."""
-    layers = [_at_port(spec.traffic_policy, port)]
-    found = next((item for item in spec.subsets if item.name == subset), None)
+    """The policy of a port: the host's, then, field by field, the subset's. portLevelSettings replace all of what stands
+    above them for that port: the subset's those of the host, too."""
+    layers: list[Policy | None] = [_at_port(spec.traffic_policy, port)]
+    found = next((item.traffic_policy for item in spec.subsets if item.name == subset), None)
     if found is not None:
-        layers.append(_at_port(found.traffic_policy, port))
+        own = _at_port(found, port)
+        layers = [*layers, own] if own is found else [own]
     balancer = _last([layer.load_balancer for layer in layers if layer])
     pool = _last([layer.connection_pool for layer in layers if layer])
     outlier = _last([layer.outlier_detection for layer in layers if layer])

@@ -151,7 +151,7 @@ def _retry(retries: api.HttpRetry | None) -> Retry | None:
         return None
     words = tuple(word for item in retries.retry_on.split(",") if (word := item.strip())) or ISTIO_RETRY_ON
     return Retry(
-        attempts=retries.attempts,
+        attempts=retries.attempts or 0,
         conditions=tuple(word for word in words if not word.isdigit()),
         codes=tuple(int(word) for word in words if word.isdigit()),
         per_try_timeout=retries.per_try_timeout,

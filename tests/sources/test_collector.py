@@ -1,6 +1,7 @@
 """Collector, stored documents and registrations on a memory store."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,15 +10,16 @@ import pytest
 from weft.aio.cell import Cell
 from weft.model.document import Document
 from weft.model.snapshot import MeshSettings
+from weft.model.unreadable import Unreadable
 from weft.model.workload import Workload, WorkloadState
 from weft.schema.decode import decode_documents
 from weft.sources.collector import Collector
 from weft.sources.contents import Contents
 from weft.sources.files import FilesSource
-from weft.sources.stored import StoredSource, document_from_entry, put_document, stored_key
+from weft.sources.stored import BUCKET, StoredSource, document_from_entry, put_document, stored_key
 from weft.sources.workloads import LeaseExpiry, WorkloadsSource, put_workload
 from weft.store.memory import MemoryStore
-from weft.store.protocol import Delete, Put, StoreError
+from weft.store.protocol import Delete, Entry, Put, StoreError
 
 ROUTE = """\
 # a comment
@@ -190,6 +192,18 @@ async def test_entries_of_the_store_decode_alone() -> None:
     assert problems == ()
     assert document is not None
     assert document.origin.source == "dir/ä.yaml"
+
+
+async def test_a_stored_security_document_that_this_version_cannot_understand_is_there_and_told() -> None:
+    text = """{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: a},
+        spec: {selector: {matchLabels: {app: x}}, newer: 1}}"""
+    value = json.dumps({"text": text, "source": "peers.yaml", "lines": [[[], 7]]}).encode()
+    key = "security.istio.io/PeerAuthentication/default/a"
+    document, problems = document_from_entry(Entry(BUCKET, key, value, 1, 0))
+    assert document is not None
+    assert document.spec == Unreadable("PeerAuthentication", (("app", "x"),))
+    assert str(document.origin) == "peers.yaml:7"
+    assert [problem.code for problem in problems] == ["unknown-field"]
 
 
 async def test_leases_end_after_their_time_and_not_before_the_grace(store: MemoryStore, clock: Clock) -> None:

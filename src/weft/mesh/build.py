@@ -11,7 +11,8 @@ from weft.mesh.gateways.gateway import build_gateways
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.mesh.policies.destinationrule import build_destination_rules
-from weft.mesh.policies.peerauthentication import PeerPolicies, build_peer_policies
+from weft.mesh.policies.meshconfig import build_settings, settings_documents
+from weft.mesh.policies.peerauthentication import PeerDocument, PeerPolicies, build_peer_policies, peer_documents
 from weft.mesh.policies.referencegrant import build_grants
 from weft.mesh.routes.claims import RouteDocument, build_mesh_routes
 from weft.mesh.services.catalog import build_catalog, build_frontend
@@ -20,6 +21,7 @@ from weft.mesh.services.service import Service
 from weft.model.document import Document
 from weft.model.problem import Problem
 from weft.model.snapshot import ConfigSnapshot
+from weft.model.unreadable import Unreadable
 from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec
 from weft.schema.kinds.gateway import GatewayClassSpec, GatewaySpec, ReferenceGrantSpec
@@ -37,14 +39,15 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     mutual TLS and plaintext.
     """
     kinds = _by_kind(snapshot.documents)
-    settings = snapshot.settings
+    wide = memo.over(build_settings, settings_documents(snapshot.documents), snapshot.settings)
+    settings = wide.settings
     service_documents = _of(kinds, ServiceSpec)
     frontends = tuple([memo(build_frontend, document) for document in service_documents])
     catalog = memo(build_catalog, service_documents, frontends)
     routes: tuple[RouteDocument, ...] = (*_of(kinds, VirtualServiceSpec), *_of(kinds, HttpRouteSpec))
     grants = memo.over(build_grants, _of(kinds, ReferenceGrantSpec))
     rules = memo.over(build_destination_rules, _of(kinds, DestinationRuleSpec), catalog, settings.root_namespace)
-    peers = memo.over(build_peer_policies, _of(kinds, PeerAuthenticationSpec), memo, settings.root_namespace)
+    peers = memo.over(build_peer_policies, _peers(kinds), memo, settings.root_namespace)
     mesh_routes = memo.over(build_mesh_routes, routes, catalog)
     gateways = memo(
         build_gateways,
@@ -61,6 +64,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         memo, service_documents, frontends, snapshot.workloads, peers, settings.trust_domain
     )
     problems: list[Problem] = [
+        *wide.problems,
         *catalog.problems,
         *rules.problems,
         *peers.problems,
@@ -73,6 +77,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     return Mesh(
         revision=snapshot.revision,
         settings=settings,
+        defaults=wide.defaults,
         services=services,
         index=memo.over(_index, services),
         workloads=snapshot.workloads,
@@ -102,6 +107,10 @@ def _document_order(document: Document[object]) -> tuple[str, str]:
 
 def _of(kinds: Mapping[type[object], list[Document[object]]], spec: type[SpecT]) -> tuple[Document[SpecT], ...]:
     return tuple(kinds.get(spec, ()))  # type: ignore[arg-type]
+
+
+def _peers(kinds: Mapping[type[object], list[Document[object]]]) -> tuple[PeerDocument, ...]:
+    return peer_documents((*kinds.get(PeerAuthenticationSpec, ()), *kinds.get(Unreadable, ())))
 
 
 def _index(services: tuple[Service, ...]) -> Mapping[str, Service]:

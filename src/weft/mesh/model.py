@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from weft.mesh.gateways.gateway import Gateways
 from weft.mesh.policies.destinationrule import DestinationRules
+from weft.mesh.policies.meshconfig import TrafficDefaults
 from weft.mesh.policies.peerauthentication import PeerPolicies
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.routes.claims import MeshRoutes
@@ -21,6 +22,7 @@ from weft.model.workload import Workload
 class Mesh:
     """Services with their endpoints, and every document attached to what it is about.
 
+    `settings` and `defaults` are those in force: of the MeshConfig, over what the control plane was started with.
     `services` are sorted by namespace and name, `index` holds them by full name. `problems` are those of the meaning
     (dangling names, conflicts), not those of decoding. `overlap` are policies that callers may still, or already, act
     on. Compared by identity.
@@ -28,6 +30,7 @@ class Mesh:
 
     revision: int
     settings: MeshSettings
+    defaults: TrafficDefaults
     services: tuple[Service, ...]
     index: Mapping[str, Service]
     workloads: tuple[Workload, ...]

@@ -9,6 +9,7 @@ from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceAccountSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec
 from weft.schema.kinds.gateway import GATEWAY_GROUP, GatewayClassSpec, GatewaySpec, ReferenceGrantSpec
 from weft.schema.kinds.httproute import HttpRouteSpec
+from weft.schema.kinds.meshconfig import WEFT_GROUP, ConfigMapSpec, MeshConfigSpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
 from weft.schema.kinds.virtualservice import VirtualServiceSpec
 
@@ -21,7 +22,8 @@ _GATEWAY_VERSIONS = ("v1", "v1beta1")
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind. `versions` are those accepted, the preferred one first; `name_form` is the form of object names (see
-    `weft.schema.forms`). With `flat` the fields stand beside metadata, not in ``spec``."""
+    `weft.schema.forms`). With `flat` the fields stand beside metadata, not in ``spec``. A document of a `security` kind
+    that cannot be understood closes what it names (`weft.model.unreadable`)."""
 
     name: str
     plural: str
@@ -32,6 +34,7 @@ class Kind:
     namespaced: bool = True
     flat: bool = False
     name_form: str = "dns-subdomain"
+    security: bool = False
 
     @property
     def api_versions(self) -> tuple[str, ...]:
@@ -59,8 +62,16 @@ KINDS: tuple[Kind, ...] = (
     Kind("VirtualService", "virtualservices", ("vs",), ISTIO_NETWORKING, _NETWORKING_VERSIONS, VirtualServiceSpec),
     Kind("DestinationRule", "destinationrules", ("dr",), ISTIO_NETWORKING, _NETWORKING_VERSIONS, DestinationRuleSpec),
     Kind(
-        "PeerAuthentication", "peerauthentications", ("pa",), ISTIO_SECURITY, ("v1", "v1beta1"), PeerAuthenticationSpec
+        "PeerAuthentication",
+        "peerauthentications",
+        ("pa",),
+        ISTIO_SECURITY,
+        ("v1", "v1beta1"),
+        PeerAuthenticationSpec,
+        security=True,
     ),
+    Kind("MeshConfig", "meshconfigs", ("mc",), WEFT_GROUP, ("v1alpha1",), MeshConfigSpec),
+    Kind("ConfigMap", "configmaps", ("cm",), "", ("v1",), ConfigMapSpec, flat=True),
 )
 
 _BY_GROUP_AND_NAME = {(kind.group, kind.name): kind for kind in KINDS}

@@ -9,7 +9,7 @@ import msgspec
 from weft.aio.cell import Cell
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldLines
-from weft.model.problem import Problem, Severity
+from weft.model.problem import Problem
 from weft.schema.decode import decode_documents
 from weft.sources.contents import Contents, kept, source_problem
 from weft.sources.following import follow_bucket
@@ -40,7 +40,8 @@ def put_document(document: Document[object], generation: int) -> Put:
 
 
 def document_from_entry(entry: Entry) -> tuple[Document[object] | None, tuple[Problem, ...]]:
-    """The stored document, or the Problems that keep it out of force (written by another version of weft)."""
+    """The stored document, or the Problems that keep it out of force (written by another version of weft). One about
+    security that cannot be understood comes with its Problems and an `Unreadable` spec."""
     namespace = entry.key.split("/")[2] if entry.key.count("/") == 3 else ""
     try:
         record = msgspec.json.decode(entry.value, type=_Record)
@@ -50,12 +51,11 @@ def document_from_entry(entry: Entry) -> tuple[Document[object] | None, tuple[Pr
     except Exception as error:  # one stored document must not stop the others
         text = f"the stored document {entry.key} cannot be decoded ({type(error).__name__}); apply it again"
         return None, (source_problem("stored-document-damaged", text, "api"),)
-    errors = [problem for problem in decoded.problems if problem.severity is Severity.ERROR]
-    if errors or len(decoded.documents) != 1:
+    if len(decoded.documents) != 1:
         return None, decoded.problems
     lines = FieldLines(record.source, dict(record.lines))
     document = dataclasses.replace(decoded.documents[0], lines=lines, generation=record.generation)
-    return document, ()
+    return document, decoded.problems if decoded.failed else ()
 
 
 class StoredSource:

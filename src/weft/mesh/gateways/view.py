@@ -9,6 +9,7 @@ from weft.mesh.gateways.gateway import GatewayHost, GatewayModel
 from weft.mesh.gateways.listeners import Listener
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
+from weft.mesh.policies.meshconfig import with_defaults
 from weft.mesh.routes.claims import RouteDocument
 from weft.mesh.routes.conversion import convert, joined_rules
 from weft.mesh.routes.rules import Redirect, Rule, VirtualHost
@@ -38,6 +39,7 @@ def build_gateway_view(mesh: Mesh, workload: Workload, memo: Memo) -> GatewayVie
             certificates.update({item.name: item for item in listener.certificates})
     names = {backend for port in ports for host in port.virtual_hosts for backend in backends_of_rules(host.rules)}
     backends, endpoints = build_backends(memo, names, targets, mesh.index)
+    _, backends = with_defaults(memo, mesh.defaults, (), backends)
     return memo(
         _view,
         workload,
@@ -85,6 +87,7 @@ class _Compiler:
         """One port with all its hosts."""
         listeners = tuple(item for item in self._gateway.listeners if item.spec.port == number)
         hosts = self._memo.same([self._host(number, host) for host in self._gateway.hosts[number]])
+        hosts, _ = with_defaults(self._memo, self._mesh.defaults, hosts, ())
         return self._memo(_port, self._gateway, self._workload, number, listeners, hosts)
 
     def _host(self, number: int, host: GatewayHost) -> VirtualHost:

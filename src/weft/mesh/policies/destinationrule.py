@@ -124,7 +124,7 @@ def build_destination_rules(
 
 
 def traffic_policy(spec: api.DestinationRuleSpec, port: int, subset: str = "") -> TrafficPolicy:
-    """The policy of a port: the host's, then, field by field, the subset's. portLevelSettings replace all of what stands
+    """The policy of a port: the host's, then, field by field, the subset's. portLevelSettings replace all that stands
     above them for that port: the subset's those of the host, too."""
     layers: list[Policy | None] = [_at_port(spec.traffic_policy, port)]
     found = next((item.traffic_policy for item in spec.subsets if item.name == subset), None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.mesh.policies.destinationrule import Target
+from weft.mesh.policies.meshconfig import TrafficDefaults, with_defaults
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.routes.claims import MeshRoutes, RouteDocument
 from weft.mesh.routes.conversion import convert, joined_rules
@@ -60,7 +61,7 @@ def build_outbound(mesh: Mesh, memo: Memo, caller: Caller) -> OutboundView:
         caller.scope,
     )
     allow_any = mesh.settings.outbound_policy == OutboundPolicy.ALLOW_ANY
-    return memo(_outbound, memo, routing, targets, mesh.index, allow_any, mesh.settings.trust_domain)
+    return memo(_outbound, memo, routing, targets, mesh.index, mesh.defaults, allow_any, mesh.settings.trust_domain)
 
 
 def _outbound(
@@ -68,13 +69,15 @@ def _outbound(
     routing: Routing,
     targets: Targets,
     index: Mapping[str, Service],
+    defaults: TrafficDefaults,
     allow_any: bool,
     trust_domain: str,
 ) -> OutboundView:
     backends, endpoints = build_backends(memo, routing.backends, targets, index)
+    hosts, backends = with_defaults(memo, defaults, routing.virtual_hosts, backends)
     return OutboundView(
         name=OUTBOUND_ROUTES,
-        virtual_hosts=routing.virtual_hosts,
+        virtual_hosts=hosts,
         tunnels=routing.tunnels,
         backends=backends,
         endpoints=endpoints,

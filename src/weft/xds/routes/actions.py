@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
 from envoy.config.route.v3.route_components_pb2 import (
@@ -18,6 +18,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from weft.mesh.routes.rules import (
     NO_BACKEND,
     NO_CHANGES,
+    SAFE_RETRY,
     Forward,
     HashKey,
     HeaderChanges,
@@ -33,10 +34,6 @@ from weft.xds.messages import duration, packed, share
 from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
 from weft.xds.routes.rewrites import envoy_rewrite
 
-SAFE_RETRY = Retry(
-    attempts=2, conditions=("connect-failure", "refused-stream", "reset-before-request"), other_host=True
-)
-"""Only where the request cannot have been processed, and on another endpoint if there is one."""
 _MISSING = {404: RouteAction.NOT_FOUND, 500: RouteAction.INTERNAL_SERVER_ERROR}
 """What answers where the cluster does not exist; otherwise 503."""
 _HOST_ATTEMPTS = 20
@@ -88,8 +85,8 @@ def forward_action(
             action.regex_rewrite.CopyFrom(envoy.pattern)
         else:
             action.prefix_rewrite = envoy.prefix
-    retry = forward.retry or SAFE_RETRY
-    if retry.attempts:
+    retry = forward.retry or replace(SAFE_RETRY, per_try_timeout=forward.per_try_timeout)
+    if retry.attempts or retry.per_try_timeout:
         action.retry_policy.CopyFrom(_retry_policy(retry))
     action.request_mirror_policies.extend(_mirror(mirror) for mirror in forward.mirrors)
     if forward.hash is not None:

@@ -37,7 +37,8 @@ to the file. `weft validate` checks it together with the documents beside it.
   only be changed in their files. `apply`: files and directories that are applied at the start, as `weft apply` does
   it. Mesh-wide settings stand there too, in a [MeshConfig](meshconfig.md); `trustDomain` alone is set here.
 * `ports` of a workload: `9080` (the application listens on 127.0.0.1:9080), `"9080:auto"` (it is told a free port
-  in `PORT`, and 9080 is what the mesh calls it), `"9080:18081"` (it listens on 18081).
+  in `PORT`, and 9080 is what the mesh calls it), `"9080:18081"` (it listens on 18081). `http=` in front of any of them
+  names the port, for Services with `targetPort: http`.
 * `upstreams`: `"postgres:5432=15432"` makes 127.0.0.1:15432 lead to a service, for any TCP protocol; without
   `=PORT` a free port is told in `WEFT_UPSTREAM_POSTGRES_5432`.
 * `uses`: the services it calls; its proxy is told about no others.

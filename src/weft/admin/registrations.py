@@ -32,8 +32,13 @@ def check_workload(workload: Workload) -> None:
         _check_port("ports.port", port.port)
         _check_address("ports.application", port.application)
         _check_address("ports.inbound", port.inbound)
+        if port.name and (not is_dns_label(port.name) or port.name.isdigit()):
+            _refuse("ports.name", port.name, "an RFC 1123 label that is no number")
     if len({port.port for port in workload.ports}) != len(workload.ports):
         _refuse("ports", "a port twice", "each port once")
+    names = [port.name for port in workload.ports if port.name]
+    if len(set(names)) != len(names):
+        _refuse("ports", "a name twice", "each name once")
     if workload.outbound is not None:
         _check_address("outbound", workload.outbound)
     for upstream in workload.upstreams:

@@ -120,7 +120,12 @@ def _get_workloads(home: Home, name: str | None, namespace: str | None, output: 
 def _ports(workload: Mapping[str, Any]) -> str:
     if gateway := workload.get("gateway"):
         return f"gateway {gateway['gateway']}"
-    return " ".join(f"{port['port']}@{port['inbound']['host']}:{port['inbound']['port']}" for port in workload["ports"])
+    return " ".join(_port(port) for port in workload["ports"])
+
+
+def _port(port: Mapping[str, Any]) -> str:
+    name = f"{port['name']}=" if port.get("name") else ""
+    return f"{name}{port['port']}@{port['inbound']['host']}:{port['inbound']['port']}"
 
 
 def _pairs(labels: Mapping[str, str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from support.meshdocs import Compiled, documents, service, short, workload
@@ -242,6 +244,28 @@ def test_a_target_port_leads_to_the_workloads_port() -> None:
     (found,) = mesh.sidecar().outbound.endpoints
     assert [item.address for item in found.endpoints] == [server.ports[0].inbound]
     assert short(mesh.ask("web/")) == "web:80"
+
+
+def test_a_target_port_by_name_leads_to_the_port_that_each_workload_calls_so() -> None:
+    text = service("web").replace("port: 9080}", "port: 80, targetPort: main}")
+    servers = [
+        workload("web", f"v{number}", port=port, number=number, name=f"web-v{number}")
+        for number, port in enumerate((9080, 8000), 1)
+    ]
+    named = [replace(item, ports=(replace(item.ports[0], name="main"),)) for item in servers]
+    mesh = Compiled(text, workloads=named)
+    assert mesh.codes == []
+    (found,) = mesh.sidecar().outbound.endpoints
+    assert [item.address for item in found.endpoints] == [item.ports[0].inbound for item in named]
+    assert str(mesh.sidecar(named[1]).inbound[0].protocol) == "http"
+
+    unnamed = Compiled(text, workloads=servers)
+    (problem,) = unnamed.mesh.problems
+    assert (problem.code, problem.path) == ("named-target-port", "spec.ports[0].targetPort")
+    assert problem.message == "none of the workloads it selects has a port called 'main'"
+    assert problem.expected == "one of 8000, 9080, or a workload run with --port main=PORT"
+    assert Compiled(text, workloads=[servers[0], named[1]]).codes == []
+    assert Compiled(text).codes == []
 
 
 def test_a_port_that_no_selected_workload_serves_is_told() -> None:

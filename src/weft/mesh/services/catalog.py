@@ -87,6 +87,11 @@ def _protocol_of_word(word: str) -> Protocol:
     return Protocol.TCP if word in _TCP else Protocol.AUTO
 
 
+def target_of(port: ServicePortSpec) -> int | str:
+    """The port of a workload that a service's port leads to: its number or its name."""
+    return port.port if port.target_port is None else port.target_port
+
+
 def build_frontend(document: ServiceDocument) -> Service:
     """A service as callers name it: ports and protocols, no endpoints."""
     spec = document.spec
@@ -132,17 +137,4 @@ def _service_problems(document: ServiceDocument) -> list[Problem]:
                 "at least one port",
             )
         )
-    for index, port in enumerate(spec.ports):
-        if isinstance(port.target_port, str):
-            found.append(
-                Problem(
-                    Severity.ERROR,
-                    "named-target-port",
-                    f"target port '{port.target_port}' is a container port's name, and there are no containers here",
-                    document.at("spec", "ports", index, "targetPort"),
-                    document.key,
-                    f"spec.ports[{index}].targetPort",
-                    "the number of the port that the application serves",
-                )
-            )
     return found

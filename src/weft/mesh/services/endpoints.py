@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from weft.mesh.memo import Memo
 from weft.mesh.policies.peerauthentication import PeerPolicies, PeerPolicy
-from weft.mesh.services.catalog import Handle, ServiceDocument, selector_handles
+from weft.mesh.services.catalog import Handle, ServiceDocument, selector_handles, target_of
 from weft.mesh.services.service import Endpoint, Health, MutualTlsMode, Service
 from weft.model.identity import SpiffeId
 from weft.model.labels import Labels, labels_from_mapping, selects
 from weft.model.problem import Problem, Severity
-from weft.model.workload import Workload, WorkloadState
+from weft.model.workload import Workload, WorkloadPort, WorkloadState
 
 _HEALTH = {
     WorkloadState.HEALTHY: Health.HEALTHY,
@@ -82,7 +82,7 @@ def build_service(
     chosen = [item for item in selected if item.state in _HEALTH]
     ports = []
     for port, spec in zip(frontend.ports, document.spec.ports, strict=True):
-        target = port.number if spec.target_port is None else spec.target_port
+        target = target_of(spec)
         found = (build_endpoint(memo, item, target, peers, trust_domain) for item in chosen)
         endpoints = tuple(endpoint for endpoint in found if endpoint is not None)
         ports.append(replace(port, endpoints=endpoints))
@@ -94,7 +94,7 @@ def build_endpoint(
     memo: Memo, workload: Workload, target: int | str, peers: PeerPolicy, trust_domain: str
 ) -> Endpoint | None:
     """The endpoint of a workload for a target port, or None if it has no such port."""
-    port = next((port for port in workload.ports if port.port == target), None)
+    port = workload.port(target)
     if port is None:
         return None
     return Endpoint(
@@ -109,20 +109,30 @@ def build_endpoint(
 
 def target_port_problems(document: ServiceDocument, selected: Sequence[Workload]) -> list[Problem]:
     """Ports of a service that none of the workloads it selects serves."""
-    served = {port.port for item in selected for port in item.ports}
     found: list[Problem] = []
     for index, port in enumerate(document.spec.ports):
-        target = port.port if port.target_port is None else port.target_port
-        if selected and isinstance(target, int) and target not in served:
-            found.append(
-                Problem(
-                    Severity.WARNING,
-                    "target-port-not-served",
-                    f"none of the workloads it selects serves port {target}",
-                    document.at("spec", "ports", index),
-                    document.key,
-                    f"spec.ports[{index}].targetPort",
-                    f"one of {', '.join(map(str, sorted(served)))}" if served else "a workload run with --port",
-                )
+        target = target_of(port)
+        if not selected or any(item.port(target) for item in selected):
+            continue
+        named = isinstance(target, str)
+        what = f"has a port called '{target}'" if named else f"serves port {target}"
+        found.append(
+            Problem(
+                Severity.WARNING,
+                "named-target-port" if named else "target-port-not-served",
+                f"none of the workloads it selects {what}",
+                document.at("spec", "ports", index),
+                document.key,
+                f"spec.ports[{index}].targetPort",
+                _expected_target(target, [port for item in selected for port in item.ports]),
             )
+        )
     return found
+
+
+def _expected_target(target: int | str, served: Sequence[WorkloadPort]) -> str:
+    names = sorted({port.name for port in served if port.name})
+    numbers = sorted({port.port for port in served})
+    known = f"one of {', '.join(map(str, [*names, *numbers]))}, or " if served else ""
+    option = f"--port {target}=PORT" if isinstance(target, str) else f"--port {target}"
+    return f"{known}a workload run with {option}"

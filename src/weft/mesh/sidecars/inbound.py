@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weft.mesh.policies.peerauthentication import PeerPolicy
-from weft.mesh.services.catalog import ServiceDocument, protocol_of_port
+from weft.mesh.services.catalog import ServiceDocument, protocol_of_port, target_of
 from weft.mesh.services.service import MutualTlsMode, Protocol
 from weft.mesh.views import InboundPort
 from weft.model.labels import labels_from_mapping, selects
@@ -31,7 +31,7 @@ def _inbound_port(
     origins: list[Origin] = []
     for document in services:
         for spec in document.spec.ports:
-            if (spec.port if spec.target_port is None else spec.target_port) == port.port:
+            if workload.port(target_of(spec)) == port:
                 protocols.add(protocol_of_port(spec))
                 origins.append(document.origin)
     mode, policy = peers.decide(workload.labels, port.port)

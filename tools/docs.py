@@ -19,6 +19,7 @@ from weft.cli.failure import EXIT_CODES
 from weft.cli.main import weft as command_line
 from weft.local.meshfile import MeshFile
 from weft.schema.catalogue import FieldRow, kind_description, kind_rows, object_rows
+from weft.schema.differences import DIFFERENCES
 from weft.schema.registry import KINDS, Kind
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,6 +108,9 @@ def kind_page(kind: Kind) -> str:
         lines += table(rows)
     else:
         lines.append("It has no fields of its own beside `metadata`.")
+    if kind.name in DIFFERENCES:
+        lines += ["", "## Where weft differs from Istio on purpose", ""]
+        lines += [f"* {text}" for text in DIFFERENCES[kind.name]]
     return "\n".join(lines) + "\n"
 
 

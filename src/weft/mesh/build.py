@@ -15,6 +15,7 @@ from weft.mesh.policies.meshconfig import build_settings, settings_documents
 from weft.mesh.policies.peerauthentication import PeerDocument, PeerPolicies, build_peer_policies, peer_documents
 from weft.mesh.policies.referencegrant import build_grants
 from weft.mesh.routes.claims import RouteDocument, build_mesh_routes
+from weft.mesh.routes.differences import istio_differences
 from weft.mesh.services.catalog import build_catalog, build_frontend
 from weft.mesh.services.endpoints import build_services
 from weft.mesh.services.service import Service
@@ -69,6 +70,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         *rules.problems,
         *peers.problems,
         *mesh_routes.problems,
+        *memo.over(istio_differences, _of(kinds, VirtualServiceSpec), catalog),
         *gateways.problems,
         *memo(route_problems, memo, catalog, rules, mesh_routes, gateways, grants),
         *service_problems,

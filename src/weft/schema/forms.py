@@ -240,7 +240,7 @@ FORMS: Mapping[str, Form] = {
     "api-group": Form(_read_group, "an API group such as gateway.networking.k8s.io, or '' for the core group"),
     "kind-name": Form(_matching(_KIND, 63), "the name of a kind, such as HTTPRoute"),
     "secret-key": Form(_matching(_SECRET_KEY, 253), "a key of letters, digits, '-', '_' and '.'"),
-    "base64": Form(read_base64, "base64"),
+    "base64": Form(read_base64, "base64; plain text goes into stringData"),
     "trust-domain": Form(_read_trust_domain, "a trust domain, such as cluster.local"),
     "timestamp": Form(read_timestamp, "a time such as 2026-01-31T12:00:00Z"),
 }

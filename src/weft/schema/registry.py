@@ -12,6 +12,7 @@ from weft.schema.kinds.httproute import HttpRouteSpec
 from weft.schema.kinds.meshconfig import WEFT_GROUP, ConfigMapSpec, MeshConfigSpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
 from weft.schema.kinds.virtualservice import VirtualServiceSpec
+from weft.schema.upstream import LEFT_OUT_KINDS, UNSUPPORTED_KINDS
 
 ISTIO_NETWORKING = "networking.istio.io"
 ISTIO_SECURITY = "security.istio.io"
@@ -74,6 +75,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("ConfigMap", "configmaps", ("cm",), "", ("v1",), ConfigMapSpec, flat=True),
 )
 
+KIND_NAMES = frozenset(kind.name for kind in KINDS) | {name for _, name in (*UNSUPPORTED_KINDS, *LEFT_OUT_KINDS)}
+"""Names of kinds that exist, read here or not."""
 _BY_GROUP_AND_NAME = {(kind.group, kind.name): kind for kind in KINDS}
 _BY_WORD = {
     word: kind

@@ -88,7 +88,8 @@ UNSUPPORTED_VALUES: Mapping[tuple[type, str], Mapping[str, str]] = {
     ),
     (core.ServiceSpec, "sessionAffinity"): _values("ClientIP", "; use a DestinationRule with consistentHash"),
     (core.ServicePortSpec, "protocol"): _values("UDP SCTP"),
-    (gateway.ListenerSpec, "protocol"): _values("TLS TCP UDP"),
+    (gateway.ListenerSpec, "protocol"): _values("TLS TCP UDP")
+    | _values("HBONE", ": it is a waypoint of Istio's ambient mode, which weft does not need; leave the Gateway out"),
     (gateway.ListenerTls, "mode"): _values("Passthrough"),
     (httproute.RouteFilter, "type"): _values("ExtensionRef CORS ExternalAuth"),
     (destinationrule.ClientTls, "mode"): _values("SIMPLE MUTUAL", _OUTSIDE),

@@ -6,15 +6,23 @@ would need a node that changed, and none can. A remembered call that itself call
 alive too.
 
 A function that needs the memo itself takes it as its first parameter, or, where `over` calls it, as its second.
+
+Tables cost what changes in them: `rows` calls a function once for each row and again for rows that changed, `table`
+and `groups` are mappings made of items and patched where these changed. What they return equals what they would return
+the first time: what changed is found by comparing the objects (`weft.mesh.differences`), never told by anybody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from weft.mesh.differences import Columns, changed_rows, patched_groups, patched_table
 
 ResultT = TypeVar("ResultT")
 ItemT = TypeVar("ItemT")
+KeyT = TypeVar("KeyT", bound=Hashable)
+ValueT = TypeVar("ValueT")
 P = ParamSpec("P")
 _THEMSELVES = frozenset((str, bytes, type(None)))
 """Types whose values equal no value of another type, nor an id."""
@@ -23,13 +31,15 @@ _NUMBERS = frozenset((int, float, bool))
 
 
 class _Entry:
-    """One remembered call: its arguments (kept alive, so that their ids stay theirs), result, and inner calls."""
+    """One remembered call: its arguments (kept alive, so that their ids stay theirs), result, and inner calls. `memos`
+    are what the rows of a table remember."""
 
-    __slots__ = ("arguments", "inner", "result")
+    __slots__ = ("arguments", "inner", "memos", "result")
 
-    def __init__(self, arguments: object) -> None:
+    def __init__(self, arguments: Any, result: Any = None, memos: Sequence[Memo | None] = ()) -> None:
         self.arguments = arguments
-        self.result: Any = None
+        self.result = result
+        self.memos = memos
         self.inner: dict[object, _Entry] = {}
 
 
@@ -48,6 +58,8 @@ def _part(argument: object) -> object:
 
 class Memo:
     """One cache per build loop. Call `begin` before each build, `end` when all that is made of it was asked for."""
+
+    __slots__ = ("_calls", "_new", "_old", "misses")
 
     def __init__(self) -> None:
         self._old: dict[object, _Entry] = {}
@@ -89,6 +101,61 @@ class Memo:
         """The tuple of these nodes, as the same object as long as the nodes are the same."""
         return self.over(_tuple, items)
 
+    def rows(
+        self, function: Callable[..., ResultT], columns: Columns, /, *shared: object, name: str = ""
+    ) -> tuple[ResultT, ...]:
+        """``function(memo, *row, *shared)`` for each row of a table, in order; a row of the same objects as in the last
+        call is not computed again, and without any change the result is the same object.
+
+        The memo a row is given is its own: what it remembers lasts as long as the row. `shared` are nodes and scalars;
+        when one of them changes, so does every row. `name` tells tables apart that share function and arguments.
+        """
+        key = (function, "rows", name, *map(_part, shared))
+        last = self._new.get(key) or self._old.get(key)
+        if last is None:
+            count = len(columns[0])
+            entry = _computed_rows(range(count), [None] * count, [None] * count, function, columns, shared)
+        else:
+            entry = _patched_rows(last, function, columns, shared)
+        return self._used(key, entry)  # type: ignore[no-any-return]
+
+    def table(
+        self,
+        function: Callable[..., Iterable[tuple[KeyT, ValueT]]],
+        items: Sequence[ItemT],
+        /,
+        *shared: object,
+        name: str = "",
+    ) -> Mapping[KeyT, ValueT]:
+        """All pairs of ``function(item, *shared)`` as one mapping. No two items may give the same key."""
+        key = (function, "table", name, *map(_part, shared))
+        last = self._new.get(key) or self._old.get(key)
+        before = (last.arguments[0], last.result) if last else ((), {})
+        result = patched_table(before, items, lambda item: function(item, *shared))
+        return self._used(key, _Entry((items, shared), result))  # type: ignore[no-any-return]
+
+    def groups(
+        self,
+        function: Callable[..., Iterable[KeyT]],
+        order: Callable[[ItemT], Any],
+        items: Sequence[ItemT],
+        /,
+        *shared: object,
+        name: str = "",
+    ) -> Mapping[KeyT, tuple[ItemT, ...]]:
+        """The items under each key that ``function(item, *shared)`` gives, sorted by `order`."""
+        key = (function, "groups", name, *map(_part, shared))
+        last = self._new.get(key) or self._old.get(key)
+        before = (last.arguments[0], last.result) if last else ((), {})
+        result = patched_groups(before, items, lambda item: function(item, *shared), order)
+        return self._used(key, _Entry((items, shared), result))  # type: ignore[no-any-return]
+
+    def _used(self, key: object, entry: _Entry) -> Any:
+        self._new[key] = entry
+        if self._calls:
+            self._calls[-1].inner[key] = entry
+        return entry.result
+
     def _recall(self, key: object, function: Callable[..., ResultT], arguments: tuple[object, ...]) -> ResultT:
         entry = self._new.get(key)
         if entry is None:
@@ -123,6 +190,39 @@ class Memo:
             if key not in self._new:
                 self._new[key] = entry
                 pending.extend(entry.inner.items())
+
+    def remembers(self) -> bool:
+        """Whether anything was remembered since `begin`."""
+        return bool(self._new)
+
+
+def _patched_rows(last: _Entry, function: Callable[..., Any], columns: Columns, shared: tuple[object, ...]) -> _Entry:
+    changed, places = changed_rows(last.arguments[0], columns)
+    if not changed and places is None:
+        return last
+    if places is None:
+        return _computed_rows(changed, list(last.result), list(last.memos), function, columns, shared)
+    results = [last.result[place] if place >= 0 else None for place in places]
+    memos = [last.memos[place] if place >= 0 else None for place in places]
+    return _computed_rows(changed, results, memos, function, columns, shared)
+
+
+def _computed_rows(
+    changed: Iterable[int],
+    results: list[Any],
+    memos: list[Memo | None],
+    function: Callable[..., Any],
+    columns: Columns,
+    shared: tuple[object, ...],
+) -> _Entry:
+    """The entry of a table whose `changed` rows are computed now; what the others gave stands in `results`."""
+    for row in changed:
+        memo = memos[row] or Memo()
+        memo.begin()
+        results[row] = function(memo, *[column[row] for column in columns], *shared)
+        memo.end()
+        memos[row] = memo if memo.remembers() else None
+    return _Entry((columns, shared), tuple(results), memos)
 
 
 def _tuple(items: tuple[Any, ...]) -> tuple[Any, ...]:

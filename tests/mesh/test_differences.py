@@ -1,0 +1,105 @@
+"""Tables that are patched equal tables that are made anew, and only what changed is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weft.mesh.differences import changed_rows, exchanged
+from weft.mesh.memo import Memo
+
+
+class Node:
+    """Compared by identity; `number` says which it is."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+NODES = [Node(number) for number in range(12)]
+SEQUENCES = st.lists(st.lists(st.sampled_from(range(12)), unique=True), min_size=1, max_size=6)
+
+
+def squared(memo: Memo, node: Node, factor: int) -> tuple[Node, int]:
+    return node, node.number * factor
+
+
+def pair(node: Node) -> Iterable[tuple[int, Node]]:
+    return ((node.number, node),)
+
+
+def thirds(node: Node) -> Iterable[int]:
+    return (node.number % 3, 10 + node.number % 2)
+
+
+def number(node: Node) -> int:
+    return node.number
+
+
+@given(SEQUENCES)
+def test_patched_tables_equal_those_made_anew(sequences: list[list[int]]) -> None:
+    memo = Memo()
+    for places in sequences:
+        memo.begin()
+        items = tuple(NODES[place] for place in places)
+        assert memo.rows(squared, (items,), 3) == Memo().rows(squared, (items,), 3)
+        assert memo.table(pair, items) == {node.number: node for node in items}
+        assert memo.groups(thirds, number, items) == Memo().groups(thirds, number, items)
+        memo.end()
+
+
+@given(SEQUENCES, SEQUENCES)
+def test_rows_of_several_columns_follow_every_column(first: list[list[int]], second: list[list[int]]) -> None:
+    memo = Memo()
+    for left, right in zip(first, second, strict=False):
+        size = min(len(left), len(right))
+        columns = ([NODES[place] for place in left[:size]], [NODES[place] for place in right[:size]])
+        memo.begin()
+        assert memo.rows(lambda _memo, one, other: (one, other), columns) == tuple(zip(*columns, strict=True))
+
+
+def test_only_what_changed_is_computed() -> None:
+    calls: list[int] = []
+
+    def computed(memo: Memo, node: Node) -> object:
+        calls.append(node.number)
+        return memo(object)
+
+    memo = Memo()
+    before = memo.rows(computed, (tuple(NODES[:5]),))
+    calls.clear()
+    memo.begin()
+    other = Node(2)
+    after = memo.rows(computed, ((*NODES[:2], other, *NODES[3:5]),))
+    assert calls == [2]
+    assert [one is two for one, two in zip(before, after, strict=True)] == [True] * 5  # the row's own memo kept it
+    memo.begin()
+    memo.rows(computed, ((NODES[7], *NODES[:2], *NODES[3:5]),))
+    assert calls == [2, 7]
+
+
+def test_what_did_not_change_is_the_same_object() -> None:
+    memo = Memo()
+    items = tuple(NODES)
+    found = memo.rows(squared, (items,), 1), memo.table(pair, items), memo.groups(thirds, number, items)
+    memo.begin()
+    again = tuple(NODES)
+    assert memo.rows(squared, (again,), 1) is found[0]
+    assert memo.table(pair, again) is found[1]
+    groups = memo.groups(thirds, number, again)
+    assert groups is found[2]
+    memo.begin()
+    fewer = memo.groups(thirds, number, tuple(NODES[1:]))
+    assert fewer[1] is groups[1]
+    assert fewer[0] == groups[0][1:]
+
+
+def test_differences_of_sequences() -> None:
+    a, b, c, d = NODES[:4]
+    assert changed_rows(([a, b, c],), ([a, d, c],)) == ([1], None)
+    assert changed_rows(([a, c],), ([a, b, c],)) == ([1], [0, -1, 1])
+    assert changed_rows(([a, b, c],), ([a, c],)) == ([], [0, 2])
+    assert exchanged([a, b, c], [b, c]) == ([a], [])
+    assert exchanged([a, b], [a, b, d]) == ([], [d])

@@ -19,7 +19,7 @@ from weft.cli.failure import EXIT_CODES
 from weft.cli.main import weft as command_line
 from weft.local.meshfile import MeshFile
 from weft.schema.catalogue import FieldRow, kind_description, kind_rows, object_rows
-from weft.schema.differences import DIFFERENCES
+from weft.schema.istio_differences import DIFFERENCES
 from weft.schema.registry import KINDS, Kind
 
 ROOT = Path(__file__).resolve().parent.parent

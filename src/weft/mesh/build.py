@@ -15,7 +15,7 @@ from weft.mesh.policies.meshconfig import build_settings, settings_documents
 from weft.mesh.policies.peerauthentication import PeerDocument, PeerPolicies, build_peer_policies, peer_documents
 from weft.mesh.policies.referencegrant import build_grants
 from weft.mesh.routes.claims import RouteDocument, build_mesh_routes
-from weft.mesh.routes.differences import istio_differences
+from weft.mesh.routes.istio_differences import istio_differences
 from weft.mesh.services.catalog import build_catalog, build_frontend
 from weft.mesh.services.endpoints import build_services
 from weft.mesh.services.service import Service

@@ -18,10 +18,7 @@ _NO_EFFECT = ": it has no effect outside Kubernetes; remove it"
 
 
 def _fields(names: str, reason: str = "") -> dict[str, str]:
-    return dict.fromkeys(names.split(), reason)
-
-
-def _values(names: str, reason: str = "") -> dict[str, str]:
+    """Fields, or values of a field, that are refused for one reason."""
     return dict.fromkeys(names.split(), reason)
 
 
@@ -83,17 +80,17 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
 _OUTSIDE = "; inside the mesh use ISTIO_MUTUAL or DISABLE"
 
 UNSUPPORTED_VALUES: Mapping[tuple[type, str], Mapping[str, str]] = {
-    (core.ServiceSpec, "type"): _values(
+    (core.ServiceSpec, "type"): _fields(
         "NodePort LoadBalancer", ": it opens no ports of the host; use ClusterIP and publish the service with a Gateway"
     ),
-    (core.ServiceSpec, "sessionAffinity"): _values("ClientIP", "; use a DestinationRule with consistentHash"),
-    (core.ServicePortSpec, "protocol"): _values("UDP SCTP"),
-    (gateway.ListenerSpec, "protocol"): _values("TLS TCP UDP")
-    | _values("HBONE", ": it is a waypoint of Istio's ambient mode, which weft does not need; leave the Gateway out"),
-    (gateway.ListenerTls, "mode"): _values("Passthrough"),
-    (httproute.RouteFilter, "type"): _values("ExtensionRef CORS ExternalAuth"),
-    (destinationrule.ClientTls, "mode"): _values("SIMPLE MUTUAL", _OUTSIDE),
-    (destinationrule.LoadBalancer, "simple"): _values("PASSTHROUGH"),
+    (core.ServiceSpec, "sessionAffinity"): _fields("ClientIP", "; use a DestinationRule with consistentHash"),
+    (core.ServicePortSpec, "protocol"): _fields("UDP SCTP"),
+    (gateway.ListenerSpec, "protocol"): _fields("TLS TCP UDP")
+    | _fields("HBONE", ": it is a waypoint of Istio's ambient mode, which weft does not need; leave the Gateway out"),
+    (gateway.ListenerTls, "mode"): _fields("Passthrough"),
+    (httproute.RouteFilter, "type"): _fields("ExtensionRef CORS ExternalAuth"),
+    (destinationrule.ClientTls, "mode"): _fields("SIMPLE MUTUAL", _OUTSIDE),
+    (destinationrule.LoadBalancer, "simple"): _fields("PASSTHROUGH"),
 }
 """Values of fields, with what to say after "is not supported by weft"."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from support.meshdocs import Compiled, documents, service, short, workload
 from weft.mesh.routes.rules import SAFE_RETRY
-from weft.schema.differences import DIFFERENCES
+from weft.schema.istio_differences import DIFFERENCES
 from weft.schema.registry import KINDS
 from weft.xds.limits import AVOIDED_AFTER_FAILURES, AVOIDED_SECONDS, CONNECT_SECONDS, MAX_CONNECTIONS, MAX_REQUESTS
 from weft.xds.limits import MAX_RETRIES as RETRIES

@@ -1,4 +1,4 @@
-"""What a VirtualService says that means something else in Istio: told as a warning (see `weft.schema.istio_differences`)."""
+"""What a VirtualService says that means something else in Istio: a warning (see `weft.schema.istio_differences`)."""
 
 from __future__ import annotations
 

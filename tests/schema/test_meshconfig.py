@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from weft.model.origin import path_text
 from weft.schema.decode import Decoded, decode_documents
 from weft.schema.kinds.meshconfig import ConfigMapSpec, MeshConfigSpec
 
@@ -28,7 +29,7 @@ def istio(mesh: str, more: str = "", name: str = "istio") -> Decoded:
 
 
 def codes(decoded: Decoded) -> list[tuple[int, str, str]]:
-    return [(problem.origin.line, problem.code, problem.path) for problem in decoded.problems]
+    return [(problem.origin.line, problem.code, path_text(problem.path)) for problem in decoded.problems]
 
 
 def test_the_fields_of_the_kind() -> None:

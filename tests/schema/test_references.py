@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from weft.model.labels import Labels
+from weft.model.origin import path_text
 from weft.model.problem import Severity
 from weft.schema.decode import decode_documents
 from weft.schema.grants import listener_allows, selector_matches
@@ -106,7 +107,7 @@ def found(text: str) -> list[tuple[str, str, str]]:
     assert not decoded.failed, [str(problem) for problem in decoded.problems]
     problems = check_references(decoded.documents)
     assert {problem.code for problem in problems} <= REFERENCE_CODES
-    return [(problem.code, problem.path, problem.nearest) for problem in problems]
+    return [(problem.code, path_text(problem.path), problem.nearest) for problem in problems]
 
 
 ROUTE = "spec.http[0].route[0].destination"

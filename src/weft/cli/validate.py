@@ -48,6 +48,7 @@ def _check(paths: tuple[str, ...], namespace: str) -> tuple[int, list[Problem]]:
     from pathlib import PurePath  # noqa: PLC0415
 
     from weft.cli.changes import is_mesh_file, read_all  # noqa: PLC0415
+    from weft.model.origin import path_text  # noqa: PLC0415
     from weft.model.problem import distinct  # noqa: PLC0415
     from weft.schema.decode import decode_documents  # noqa: PLC0415
 
@@ -65,7 +66,7 @@ def _check(paths: tuple[str, ...], namespace: str) -> tuple[int, list[Problem]]:
     documents.sort(key=lambda document: document.key)
     problems += _together(tuple(documents), trust_domain)
     unique = distinct(problems)
-    return len(documents), sorted(unique, key=lambda one: (one.origin.source, one.origin.line, one.path))
+    return len(documents), sorted(unique, key=lambda one: (one.origin.source, one.origin.line, path_text(one.path)))
 
 
 def _meshfile(text: str, name: str) -> tuple[tuple[Problem, ...], str]:

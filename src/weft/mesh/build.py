@@ -20,6 +20,7 @@ from weft.mesh.services.catalog import build_catalog, build_frontend
 from weft.mesh.services.endpoints import build_services
 from weft.mesh.services.service import Service
 from weft.model.document import Document
+from weft.model.origin import path_text
 from weft.model.problem import Problem
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.unreadable import Unreadable
@@ -120,4 +121,4 @@ def _index(services: tuple[Service, ...]) -> Mapping[str, Service]:
 
 
 def _problem_order(problem: Problem) -> tuple[str, int, str, str]:
-    return (problem.origin.source, problem.origin.line, problem.path, problem.message)
+    return (problem.origin.source, problem.origin.line, path_text(problem.path), problem.message)

@@ -106,12 +106,12 @@ def _left_out(group: str, name: str, objects: list[tuple[str, Origin]]) -> Probl
     reason = LEFT_OUT_KINDS[group, name]
     if len(objects) == 1:
         return Problem(
-            Severity.WARNING, "left-out", f"{name} {objects[0][0]} is left out: {reason}", objects[0][1], path="kind"
+            Severity.WARNING, "left-out", f"{name} {objects[0][0]} is left out: {reason}", objects[0][1], path=("kind",)
         )
     names = ", ".join(where for where, _ in objects[:_MOST_NAMES])
     more = ", …" if len(objects) > _MOST_NAMES else ""
     message = f"{len(objects)} {_plural(name)} ({names}{more}) are left out: {reason}"
-    return Problem(Severity.WARNING, "left-out", message, objects[0][1], path="kind")
+    return Problem(Severity.WARNING, "left-out", message, objects[0][1], path=("kind",))
 
 
 def _plural(name: str) -> str:

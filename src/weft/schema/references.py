@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 from weft.model.document import Document, ObjectKey
 from weft.model.identity import DNS_SUFFIX
 from weft.model.labels import Labels
-from weft.model.origin import FieldPath, path_text
+from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
 from weft.schema.findings import printable
 from weft.schema.grants import grant_allows, listener_allows
@@ -121,9 +121,7 @@ class _Check:
         nearest: str = "",
     ) -> None:
         origin = document.at(*path)
-        self.problems.append(
-            Problem(self.severity, code, message, origin, document.key, path_text(path), expected, nearest)
-        )
+        self.problems.append(Problem(self.severity, code, message, origin, document.key, path, expected, nearest))
 
     def virtual_service(self, document: Document[object], spec: VirtualServiceSpec) -> None:
         self._gateways(document, ("spec", "gateways"), spec.gateways)
@@ -320,7 +318,7 @@ class _Check:
     def gateway_class(self, document: Document[object], spec: GatewayClassSpec) -> None:
         if spec.controller_name != CONTROLLER_NAME:
             message = f"the class belongs to '{printable(spec.controller_name[:80])}': weft leaves its Gateways alone"
-            path = path_text(("spec", "controllerName"))
+            path = ("spec", "controllerName")
             origin = document.at("spec", "controllerName")
             self.problems.append(
                 Problem(Severity.WARNING, "foreign-class", message, origin, document.key, path, CONTROLLER_NAME)

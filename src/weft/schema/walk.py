@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from weft.model.document import ObjectKey
-from weft.model.origin import FieldLines, FieldPath, PathPart, path_text
+from weft.model.origin import FieldLines, FieldPath, PathPart
 from weft.model.problem import Problem, Severity
 from weft.schema.findings import Finding, deprecated, printable
 from weft.schema.forms import FORMS, FormError
@@ -95,7 +95,7 @@ class Walk:
                 message,
                 self.lines.origin(*where),
                 self.object,
-                printable(path_text(where)),
+                tuple(printable(part) if isinstance(part, str) else part for part in where),
                 finding.expected,
                 printable(finding.nearest),
             )

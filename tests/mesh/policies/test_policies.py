@@ -261,7 +261,7 @@ def test_a_target_port_by_name_leads_to_the_port_that_each_workload_calls_so() -
 
     unnamed = Compiled(text, workloads=servers)
     (problem,) = unnamed.mesh.problems
-    assert (problem.code, problem.path) == ("named-target-port", "spec.ports[0].targetPort")
+    assert (problem.code, problem.path) == ("named-target-port", ("spec", "ports", 0, "targetPort"))
     assert problem.message == "none of the workloads it selects has a port called 'main'"
     assert problem.expected == "one of 8000, 9080, or a workload run with --port main=PORT"
     assert Compiled(text, workloads=[servers[0], named[1]]).codes == []
@@ -271,5 +271,5 @@ def test_a_target_port_by_name_leads_to_the_port_that_each_workload_calls_so() -
 def test_a_port_that_no_selected_workload_serves_is_told() -> None:
     mesh = Compiled(WEB, workloads=[workload("web", port=80)])
     assert [(item.code, item.path) for item in mesh.mesh.problems] == [
-        ("target-port-not-served", "spec.ports[1].targetPort")
+        ("target-port-not-served", ("spec", "ports", 1, "targetPort"))
     ]

@@ -331,8 +331,8 @@ def test_a_host_that_names_no_service_or_only_tcp_is_told() -> None:
     database = service("db", 5432).replace("http-5432", "tcp")
     mesh = Compiled(SERVICES, database, virtual(to("v1"), hosts="wbe, db, web"))
     assert sorted((item.code, item.path) for item in mesh.mesh.problems) == [
-        ("not-http", "spec.hosts[1]"),
-        ("unknown-host", "spec.hosts[0]"),
+        ("not-http", ("spec", "hosts", 1)),
+        ("unknown-host", ("spec", "hosts", 0)),
     ]
     assert short(mesh.ask("web/")) == "v1"
 

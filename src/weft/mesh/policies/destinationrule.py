@@ -103,7 +103,7 @@ def build_destination_rules(
                     f"{winner.key} ({winner.origin}) is older and has host '{host}', so this one is not in force",
                     document.at("spec", "host"),
                     document.key,
-                    "spec.host",
+                    ("spec", "host"),
                     "one DestinationRule for each host of a namespace",
                 )
             )
@@ -115,7 +115,7 @@ def build_destination_rules(
                     f"no service is called '{document.spec.host}'",
                     document.at("spec", "host"),
                     document.key,
-                    "spec.host",
+                    ("spec", "host"),
                     "the name of a Service",
                 )
             )

@@ -140,7 +140,7 @@ def _misplaced(document: SettingsDocument, defaults: MeshSettings) -> Problem:
         f"mesh-wide settings do not stand in {document.key}, so it is not in force",
         document.at("metadata"),
         document.key,
-        "metadata",
+        ("metadata",),
         f"{document.key.kind} {defaults.root_namespace}/{name}",
     )
 
@@ -167,6 +167,6 @@ def _other_trust_domain(
         f"{spec.trust_domain}` with a --home of its own",
         document.at(*path, "trustDomain"),
         document.key,
-        ".".join(map(str, (*path, "trustDomain"))),
+        (*path, "trustDomain"),
         defaults.trust_domain,
     )

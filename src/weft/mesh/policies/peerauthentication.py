@@ -184,7 +184,7 @@ def _conflict(document: PeerDocument, owner: PeerDocument) -> Problem:
         f"{owner.key} ({owner.origin}) {why} and already governs the same workloads, so this one is not in force",
         document.origin,
         document.key,
-        "spec.selector",
+        ("spec", "selector"),
         "one PeerAuthentication for each set of workloads",
     )
 
@@ -196,6 +196,6 @@ def _port_without_selector(document: PeerDocument) -> Problem:
         "portLevelMtls needs a selector; without one only its STRICT ports are in force",
         document.at("spec", "portLevelMtls"),
         document.key,
-        "spec.portLevelMtls",
+        ("spec", "portLevelMtls"),
         "spec.selector.matchLabels naming the workloads that have these ports",
     )

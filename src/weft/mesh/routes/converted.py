@@ -8,7 +8,7 @@ from weft.mesh.policies.destinationrule import Target
 from weft.mesh.routes.rules import HashKey, Rule
 from weft.mesh.services.service import backend_name
 from weft.model.document import Document
-from weft.model.origin import PathPart, path_text
+from weft.model.origin import PathPart
 from weft.model.problem import Problem, Severity
 
 RulePrecedence = tuple[float | str, ...]
@@ -51,4 +51,4 @@ def trouble(
     nearest: str = "",
 ) -> Problem:
     """A Problem at a field of a document."""
-    return Problem(severity, code, message, document.at(*path), document.key, path_text(path), expected, nearest)
+    return Problem(severity, code, message, document.at(*path), document.key, path, expected, nearest)

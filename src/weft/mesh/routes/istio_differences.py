@@ -32,6 +32,6 @@ def _foreign_hosts(document: VirtualServiceDocument, catalog: Catalog) -> Iterat
             "(in Istio for all callers)",
             document.at("spec", "hosts", index),
             document.key,
-            f"spec.hosts[{index}]",
+            ("spec", "hosts", index),
             f"a document in namespace '{service.namespace}', if it is meant for all callers",
         )

@@ -133,7 +133,7 @@ def _service_problems(document: ServiceDocument) -> list[Problem]:
                 "the service has no ports, so nothing can call it through the mesh",
                 document.origin,
                 document.key,
-                "spec.ports",
+                ("spec", "ports"),
                 "at least one port",
             )
         )

@@ -123,7 +123,7 @@ def target_port_problems(document: ServiceDocument, selected: Sequence[Workload]
                 f"none of the workloads it selects {what}",
                 document.at("spec", "ports", index),
                 document.key,
-                f"spec.ports[{index}].targetPort",
+                ("spec", "ports", index, "targetPort"),
                 _expected_target(target, [port for item in selected for port in item.ports]),
             )
         )

@@ -21,6 +21,7 @@ from weft.local.meshfile import MeshFile
 from weft.schema.catalogue import FieldRow, kind_description, kind_rows, object_rows
 from weft.schema.istio_differences import DIFFERENCES
 from weft.schema.registry import KINDS, Kind
+from weft.schema.upstream import LEFT_OUT_KINDS, UNSUPPORTED_KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -169,6 +170,10 @@ def command_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _names(kinds: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted({name for _, name in kinds} - {"ConfigMap"})) + "."
+
+
 def index_page() -> str:
     """The list of kinds."""
     lines = ["# Kinds", "", GENERATED, "", "The command line has [its own page](cli.md).", ""]
@@ -178,6 +183,8 @@ def index_page() -> str:
         if said.startswith("https://"):
             said = f"[specification]({said})"
         lines.append(f"| [{kind.name}]({kind_page_name(kind)}) | {kind.group or 'core'} | {said} |")
+    lines += ["", "## Others", "", "Left out with a warning, for they say nothing about a mesh: " + _names(LEFT_OUT_KINDS)]
+    lines += ["", "Refused by name, for they do, and weft does not read them yet: " + _names(UNSUPPORTED_KINDS)]
     return "\n".join(lines) + "\n"
 
 

@@ -28,6 +28,7 @@ from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec
 from weft.schema.kinds.gateway import GatewayClassSpec, GatewaySpec, ReferenceGrantSpec
 from weft.schema.kinds.httproute import HttpRouteSpec
+from weft.schema.kinds.meshconfig import ConfigMapSpec, MeshConfigSpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
 from weft.schema.kinds.virtualservice import VirtualServiceSpec
 
@@ -41,7 +42,8 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     mutual TLS and plaintext.
     """
     kinds = _by_kind(snapshot.documents)
-    wide = memo.over(build_settings, settings_documents(snapshot.documents), snapshot.settings)
+    wide_documents = settings_documents((*kinds.get(MeshConfigSpec, ()), *kinds.get(ConfigMapSpec, ())))
+    wide = memo.over(build_settings, wide_documents, snapshot.settings)
     settings = wide.settings
     service_documents = _of(kinds, ServiceSpec)
     frontends = tuple([memo(build_frontend, document) for document in service_documents])

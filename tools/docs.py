@@ -171,7 +171,9 @@ def command_page() -> str:
 
 
 def _names(kinds: Iterable[tuple[str, str]]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted({name for _, name in kinds} - {"ConfigMap"})) + "."
+    known = {kind.name for kind in KINDS}
+    told = {f"`{name}` of {group}" if name in known else f"`{name}`" for group, name in kinds if name != "ConfigMap"}
+    return ", ".join(sorted(told)) + "."
 
 
 def index_page() -> str:
@@ -183,8 +185,9 @@ def index_page() -> str:
         if said.startswith("https://"):
             said = f"[specification]({said})"
         lines.append(f"| [{kind.name}]({kind_page_name(kind)}) | {kind.group or 'core'} | {said} |")
-    lines += ["", "## Others", "", "Left out with a warning, for they say nothing about a mesh: " + _names(LEFT_OUT_KINDS)]
-    lines += ["", "Refused by name, for they do, and weft does not read them yet: " + _names(UNSUPPORTED_KINDS)]
+    lines += ["", "## Others", ""]
+    lines += ["Left out with a warning, for they say nothing about a mesh: " + _names(LEFT_OUT_KINDS), ""]
+    lines += ["Refused by name, for they do, and weft does not read them yet: " + _names(UNSUPPORTED_KINDS)]
     return "\n".join(lines) + "\n"
 
 

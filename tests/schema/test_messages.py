@@ -31,6 +31,11 @@ def test_another_projects_kind_is_told_as_such_and_the_object_is_named() -> None
     assert str(problem.object) == "Server shop/a"
 
 
+def test_a_kind_that_has_a_counterpart_here_says_which() -> None:
+    operator = "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nmetadata: {name: a}\n"
+    assert "its meshConfig goes into the spec of a MeshConfig" in told(operator)[0]
+
+
 def test_the_core_group_may_be_called_core() -> None:
     text = ROUTE + "{parentRefs: [{kind: Service, group: core, name: a, port: 80}]}\n"
     decoded = decode_documents(text, "f")

@@ -79,4 +79,4 @@ def test_what_is_said_to_be_unsupported_is_not_supported() -> None:
     for (cls, field), values in UNSUPPORTED_VALUES.items():
         assert field in names_of(cls)
         assert values
-    assert not UNSUPPORTED_KINDS & {(kind.group, kind.name) for kind in KINDS}
+    assert not set(UNSUPPORTED_KINDS) & {(kind.group, kind.name) for kind in KINDS}

@@ -29,7 +29,8 @@ _ENVELOPE = ("apiVersion", "kind", "metadata")
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a text holds: the documents that can be accepted, and every problem found, warnings too."""
+    """What a text holds: the documents that can be accepted, those about security that cannot be understood (their spec
+    is `Unreadable`), and every problem found, warnings too."""
 
     documents: tuple[Document[object], ...] = ()
     problems: tuple[Problem, ...] = ()

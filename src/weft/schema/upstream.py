@@ -99,24 +99,27 @@ def _kinds(group: str, names: str, reason: str = "") -> dict[tuple[str, str], st
     return {(group, name): reason for name in names.split()}
 
 
-UNSUPPORTED_KINDS: frozenset[tuple[str, str]] = frozenset(
+UNSUPPORTED_KINDS: Mapping[tuple[str, str], str] = (
     _kinds("", "Endpoints")
     | _kinds("discovery.k8s.io", "EndpointSlice")
     | _kinds("networking.k8s.io", "Ingress IngressClass NetworkPolicy")
     | _kinds(
         "networking.istio.io",
-        "Gateway ServiceEntry WorkloadEntry WorkloadGroup Sidecar EnvoyFilter ProxyConfig",
+        "ServiceEntry WorkloadEntry WorkloadGroup Sidecar EnvoyFilter ProxyConfig",
     )
+    | _kinds("networking.istio.io", "Gateway", "; use the Gateway of gateway.networking.k8s.io")
     | _kinds("security.istio.io", "AuthorizationPolicy RequestAuthentication")
     | _kinds("telemetry.istio.io", "Telemetry")
     | _kinds("extensions.istio.io", "WasmPlugin")
-    | _kinds("install.istio.io", "IstioOperator")
+    | _kinds(
+        "install.istio.io", "IstioOperator", "; its meshConfig goes into the spec of a MeshConfig of weft.dev/v1alpha1"
+    )
     | _kinds(
         "gateway.networking.k8s.io",
         "GRPCRoute TLSRoute TCPRoute UDPRoute BackendTLSPolicy ListenerSet",
     )
 )
-"""Group and name of kinds that say something about a mesh and are refused with "not supported yet"."""
+"""Group and name of kinds that say something about a mesh, with what to say after "is not supported yet by weft"."""
 
 _NO_CONTAINERS = "weft runs no containers; `weft run` and weft.yaml start workloads"
 _THE_CLUSTER = "it is about the cluster, not about the mesh"

@@ -19,7 +19,8 @@ from weft.schema.metadata import Metadata, decode_metadata, peek
 from weft.schema.recognition import LeftOut, recognise
 from weft.schema.registry import KINDS, Kind
 from weft.schema.unreadable import unreadable_spec
-from weft.schema.walk import INVALID, Walk, decode_fields, nearest_name, shown
+from weft.schema.walk import INVALID, Walk, decode_fields
+from weft.schema.wording import nearest_name, shown
 from weft.schema.yaml_nodes import Node, YamlDocument, field_lines, parse_documents, plain_value
 
 MAX_PROBLEMS = 1000

@@ -14,7 +14,8 @@ from weft.schema.kinds.meshconfig import ConfigMapSpec
 from weft.schema.metadata import peek
 from weft.schema.registry import KINDS, Kind, kind_of
 from weft.schema.upstream import FOREIGN_GROUPS, LEFT_OUT_KINDS, UNSUPPORTED_KINDS
-from weft.schema.walk import Walk, nearest_name, shown
+from weft.schema.walk import Walk
+from weft.schema.wording import nearest_name, shown
 from weft.schema.yaml_nodes import Node
 
 KIND_CODES = frozenset(("unknown-kind", "foreign-kind", "unsupported-kind", "unsupported-version"))

@@ -28,7 +28,7 @@ from weft.schema.kinds.gateway import (
 )
 from weft.schema.kinds.httproute import BackendObjectReference, HttpRouteSpec, ParentReference
 from weft.schema.kinds.virtualservice import Destination, VirtualServiceSpec
-from weft.schema.walk import nearest_name
+from weft.schema.wording import nearest_name
 
 REFERENCE_CODES = frozenset(
     (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from weft.model.labels import Labels, labels_from_mapping
 from weft.model.unreadable import TargetName, Unreadable
-from weft.schema.walk import nearest_name
+from weft.schema.wording import nearest_name
 from weft.schema.yaml_nodes import Node
 
 _SCOPE = ("selector", "targetRef", "targetRefs")

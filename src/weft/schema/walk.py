@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import math
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from weft.model.document import ObjectKey
@@ -16,10 +15,10 @@ from weft.model.problem import Problem, Severity
 from weft.schema.findings import Finding, deprecated, printable
 from weft.schema.forms import FORMS, FormError
 from weft.schema.plans import FieldPlan, choice_of, fields_of, names_of
-from weft.schema.registry import KIND_NAMES
 from weft.schema.rules import NORMALISERS, RULES
 from weft.schema.scalars import Length, Range, Scalar
 from weft.schema.upstream import UNSUPPORTED_FIELDS, UNSUPPORTED_VALUES
+from weft.schema.wording import nearest_name, shown
 from weft.schema.yaml_nodes import Node
 
 MAX_PROBLEMS = 100
@@ -33,32 +32,6 @@ class _Invalid:
 INVALID = _Invalid()
 
 Decoder = Callable[["Walk", Node, FieldPath], object]
-
-
-def shown(value: object) -> str:
-    """`value` as it may stand in a message: short, on one line."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return f"the boolean {str(value).lower()}"
-    if isinstance(value, int | float):
-        return f"the number {value}"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    text = str(value)
-    text = text if len(text) <= 80 else text[:77] + "..."
-    return f"'{printable(text)}'"
-
-
-def nearest_name(text: str, names: Iterable[str]) -> str:
-    """The name closest to `text`, or nothing when none is close. A kind that exists is no typing error of another."""
-    if text in KIND_NAMES:
-        return ""
-    by_lower = {name.lower(): name for name in names if name}
-    close = difflib.get_close_matches(text[:100].lower(), by_lower, n=1)
-    return by_lower[close[0]] if close else ""
 
 
 @dataclasses.dataclass(slots=True)

@@ -63,7 +63,7 @@ def test_what_is_no_business_of_the_mesh_is_left_out_and_the_rest_applied(world:
     text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n---\n" + TO % "v1"
     done = world.apply(text)
     try:
-        assert "warning: kind: Deployment default/x is left out" in done.stderr
+        assert "warning: Deployment x is left out" in done.stderr
         assert "VirtualService default/switch created" in done.stdout
     finally:
         world.delete(TO % "v1")

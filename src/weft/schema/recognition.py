@@ -55,7 +55,7 @@ def recognise(
     kind = kind_of(group, name)
     namespace = peek(entries, "namespace") or default_namespace
     if (group, name) in LEFT_OUT_KINDS and not (kind is not None and _is_ours(kind, entries)):
-        where = f"{namespace}/{peek(entries, 'name')}"
+        where = "/".join(text for text in (peek(entries, "namespace"), peek(entries, "name")) if text)
         left_out.found.setdefault((group, name), []).append((where, walk.lines.origin("kind")))
         return api_version, None
     if name:
@@ -107,14 +107,12 @@ def _project(group: str) -> str:
 def _left_out(group: str, name: str, objects: list[tuple[str, Origin]]) -> Problem:
     reason = LEFT_OUT_KINDS[group, name]
     if len(objects) == 1:
-        return Problem(
-            Severity.WARNING, "left-out", f"{name} {objects[0][0]} is left out: {reason}", objects[0][1], path=("kind",)
-        )
+        return Problem(Severity.WARNING, "left-out", f"{name} {objects[0][0]} is left out: {reason}", objects[0][1])
     names = ", ".join(where for where, _ in objects[:_MOST_NAMES])
     more = ", …" if len(objects) > _MOST_NAMES else ""
     message = f"{len(objects)} {_plural(name)} ({names}{more}) are left out: {reason}"
-    return Problem(Severity.WARNING, "left-out", message, objects[0][1], path=("kind",))
+    return Problem(Severity.WARNING, "left-out", message, objects[0][1])
 
 
 def _plural(name: str) -> str:
-    return name[:-1] + "ies" if name.endswith("cy") else name if name.endswith("s") else f"{name}s"
+    return f"{name}es" if name.endswith("s") else f"{name}s"

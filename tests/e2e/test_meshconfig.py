@@ -58,6 +58,9 @@ def test_default_retries_change(world: Mesh, client: Client) -> None:
     assert answer() == 503
     with world.applied(SETTINGS % "defaultHttpRetryPolicy: {attempts: 2}"):
         assert answer() == 200
+        shown = world.weft("get", "meshconfig", "-n", "istio-system").stdout
+        assert shown.splitlines()[0].split() == ["NAME", "OUTBOUND", "FIELDS", "SOURCE"]
+        assert "defaultHttpRetryPolicy" in shown
     assert answer() == 503
 
 

@@ -66,7 +66,7 @@ def test_text_in_a_config_map_keeps_its_lines_and_the_document_its_text() -> Non
     assert decoded.problems == ()
     (document,) = decoded.documents
     assert isinstance(document.spec, ConfigMapSpec)
-    assert document.spec.settings == MeshConfigSpec(connect_timeout=1.0)
+    assert document.spec.data.mesh == MeshConfigSpec(connect_timeout=1.0)
     assert document.at("data", "mesh", "connectTimeout").line == 6
     assert json.loads(document.text)["data"]["mesh"] == "# a comment\nconnectTimeout: 1s"
 

@@ -124,7 +124,9 @@ def _spec_of(document: SettingsDocument) -> tuple[MeshConfigSpec, tuple[PathPart
     spec = document.spec
     if isinstance(spec, MeshConfigSpec):
         return spec, ("spec",)
-    return spec.settings, ("data", "mesh" if spec.data.mesh else "meshConfig")
+    if spec.data.mesh is not None:
+        return spec.data.mesh, ("data", "mesh")
+    return spec.data.mesh_config or MeshConfigSpec(), ("data", "meshConfig")
 
 
 def _in_place(document: SettingsDocument, defaults: MeshSettings) -> bool:

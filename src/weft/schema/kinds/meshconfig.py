@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from weft.schema.kinds.virtualservice import HttpRetry
@@ -61,9 +61,4 @@ class ConfigMapSpec:
     A MeshConfig wins over it. Other ConfigMaps belong to applications and are left out.
     """
 
-    data: ConfigMapData = field(default_factory=ConfigMapData)
-
-    @property
-    def settings(self) -> MeshConfigSpec:
-        """What the text says."""
-        return self.data.mesh or self.data.mesh_config or MeshConfigSpec()
+    data: ConfigMapData = ConfigMapData()

@@ -19,7 +19,9 @@ from weft.cli.failure import EXIT_CODES
 from weft.cli.main import weft as command_line
 from weft.local.meshfile import MeshFile
 from weft.schema.catalogue import FieldRow, kind_description, kind_rows, object_rows
+from weft.schema.istio_differences import DIFFERENCES
 from weft.schema.registry import KINDS, Kind
+from weft.schema.upstream import LEFT_OUT_KINDS, UNSUPPORTED_KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -35,9 +37,10 @@ to the file. `weft validate` checks it together with the documents beside it.
 
 * `documents`: files and directories that are followed live: save a change and it is in force. Such documents can
   only be changed in their files. `apply`: files and directories that are applied at the start, as `weft apply` does
-  it.
+  it. Mesh-wide settings stand there too, in a [MeshConfig](meshconfig.md); `trustDomain` alone is set here.
 * `ports` of a workload: `9080` (the application listens on 127.0.0.1:9080), `"9080:auto"` (it is told a free port
-  in `PORT`, and 9080 is what the mesh calls it), `"9080:18081"` (it listens on 18081).
+  in `PORT`, and 9080 is what the mesh calls it), `"9080:18081"` (it listens on 18081). `http=` in front of any of them
+  names the port, for Services with `targetPort: http`.
 * `upstreams`: `"postgres:5432=15432"` makes 127.0.0.1:15432 lead to a service, for any TCP protocol; without
   `=PORT` a free port is told in `WEFT_UPSTREAM_POSTGRES_5432`.
 * `uses`: the services it calls; its proxy is told about no others.
@@ -106,6 +109,9 @@ def kind_page(kind: Kind) -> str:
         lines += table(rows)
     else:
         lines.append("It has no fields of its own beside `metadata`.")
+    if kind.name in DIFFERENCES:
+        lines += ["", "## Where weft differs from Istio on purpose", ""]
+        lines += [f"* {text}" for text in DIFFERENCES[kind.name]]
     return "\n".join(lines) + "\n"
 
 
@@ -164,6 +170,12 @@ def command_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _names(kinds: Iterable[tuple[str, str]]) -> str:
+    known = {kind.name for kind in KINDS}
+    told = {f"`{name}` of {group}" if name in known else f"`{name}`" for group, name in kinds if name != "ConfigMap"}
+    return ", ".join(sorted(told)) + "."
+
+
 def index_page() -> str:
     """The list of kinds."""
     lines = ["# Kinds", "", GENERATED, "", "The command line has [its own page](cli.md).", ""]
@@ -173,6 +185,9 @@ def index_page() -> str:
         if said.startswith("https://"):
             said = f"[specification]({said})"
         lines.append(f"| [{kind.name}]({kind_page_name(kind)}) | {kind.group or 'core'} | {said} |")
+    lines += ["", "## Others", ""]
+    lines += ["Left out with a warning, for they say nothing about a mesh: " + _names(LEFT_OUT_KINDS), ""]
+    lines += ["Refused by name, for they do, and weft does not read them yet: " + _names(UNSUPPORTED_KINDS)]
     return "\n".join(lines) + "\n"
 
 

@@ -359,6 +359,14 @@ async def test_a_remote_workload_does_not_become_a_gateway(rig: Rig, tmp_path: P
         {"labels": (("a", "x y"),)},
         {"ports": (WorkloadPort(0, SocketAddress("127.0.0.1", 1), SocketAddress("127.0.0.1", 1)),)},
         {"ports": (WorkloadPort(1, SocketAddress("evil.example", 1), SocketAddress("127.0.0.1", 1)),)},
+        {"ports": (WorkloadPort(1, SocketAddress("127.0.0.1", 1), SocketAddress("127.0.0.1", 1), "a b"),)},
+        {"ports": (WorkloadPort(1, SocketAddress("127.0.0.1", 1), SocketAddress("127.0.0.1", 1), "80"),)},
+        {
+            "ports": tuple(
+                WorkloadPort(number, SocketAddress("127.0.0.1", 1), SocketAddress("127.0.0.1", 1), "same")
+                for number in (1, 2)
+            )
+        },
         {"ports": WORKLOAD.ports * 2},
         {"ports": WORKLOAD.ports * 100},
         {"uses": ("a b",)},

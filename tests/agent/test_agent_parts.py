@@ -177,6 +177,9 @@ def test_a_chosen_port_that_cannot_be_had_is_told_at_once(tmp_path: Path) -> Non
         allocate_run_ports(run(home, upstreams=twice), allocator, None)
     with pytest.raises(AgentError, match="--port 80 is given twice"):
         allocate_run_ports(run(home, ports=(PortParameter(80), PortParameter(80, 0))), allocator, None)
+    with pytest.raises(AgentError, match="two ports are called http"):
+        named = (PortParameter(80, name="http"), PortParameter(81, name="http"))
+        allocate_run_ports(run(home, ports=named), allocator, None)
 
 
 def test_the_environment_leads_through_the_sidecar(tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ def test_completion_knows_commands_kinds_and_words(tmp_path: Path) -> None:
     assert completions("weft pro") == {"proxy", "problems"}
     assert completions("weft get v") == {"virtualservices"}
     assert completions("weft delete ht") == {"httproutes"}
+    assert completions("weft get mesh") == {"meshconfigs"}
     assert "workloads" in completions("weft get ")
     assert completions("weft proxy config a r") == {"routes"}
     assert completions("weft get vs r", WEFT_HOME=str(tmp_path)) == set()
@@ -141,6 +142,19 @@ def test_validate_accepts_the_demo_and_every_example(capsys: pytest.CaptureFixtu
         assert run(["validate", documents, str(example)]) == 0, capsys.readouterr().err
     assert run(["validate", str(ROOT / "examples/circuit-breaker.yaml"), f"{documents}/services.yaml"]) == 0
     assert run(["validate", str(ROOT / "examples/shop")]) == 0
+
+
+def test_validate_knows_the_trust_domain_of_a_weft_yaml_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = "apiVersion: weft.dev/v1alpha1\nkind: MeshConfig\nmetadata: {name: default, namespace: istio-system}\n"
+    (tmp_path / "mesh.yaml").write_text(settings + "spec: {trustDomain: example.org}\n")
+    assert run(["validate", str(tmp_path)]) == 0
+    (tmp_path / "weft.yaml").write_text("trustDomain: example.org\n")
+    assert run(["validate", str(tmp_path)]) == 0
+    (tmp_path / "weft.yaml").write_text("trustDomain: another.example\n")
+    assert run(["validate", str(tmp_path)]) == 1
+    assert "the mesh runs with the trust domain 'another.example'" in capsys.readouterr().err
 
 
 def test_what_the_demo_tells_to_try_is_what_the_examples_show() -> None:

@@ -59,6 +59,16 @@ def test_bad_documents_are_refused_and_nothing_changes(
     assert client("http://echo/").status == 200
 
 
+def test_what_is_no_business_of_the_mesh_is_left_out_and_the_rest_applied(world: Mesh) -> None:
+    text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n---\n" + TO % "v1"
+    done = world.apply(text)
+    try:
+        assert "warning: Deployment x is left out" in done.stderr
+        assert "VirtualService default/switch created" in done.stdout
+    finally:
+        world.delete(TO % "v1")
+
+
 def test_a_dangling_subset_is_named_and_the_rest_works(world: Mesh, client: Client) -> None:
     text = TO.replace("http: [", "http: [{match: [{uri: {exact: /ok}}], route: [{destination: {host: echo}}]},") % "v9"
     done = world.weft("apply", "-f", "-", "--wait", stdin=text, check=False)

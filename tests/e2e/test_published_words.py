@@ -105,5 +105,5 @@ def test_other_kinds_are_refused_by_name(bookinfo: RunningMesh, text: str) -> No
     with pytest.raises(RefusedError) as refused:
         bookinfo.apply(text)
     kind = re.findall("kind: (\\w+)", text)[0]
-    assert f"{kind} of " in str(refused.value.problems[0]["message"])
+    assert str(refused.value.problems[0]["message"]).startswith(f"{kind} ")
     assert refused.value.problems[0]["line"] == 2

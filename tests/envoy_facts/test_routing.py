@@ -298,6 +298,8 @@ async def test_timeouts_and_retries(tmp_path: Path) -> None:
         rule(Forward((OURS,), retry=codes), prefix("/retry")),
         rule(Forward((OURS,), retry=Retry(0)), prefix("/none")),
         rule(Forward((OURS,), retry=tries), prefix("/tries")),
+        rule(Forward((OURS,), retry=Retry(0, per_try_timeout=0.1)), prefix("/once")),
+        rule(Forward((OURS,), per_try_timeout=0.1), prefix("/safe")),
         rule(),
     )
     async with edge(tmp_path, *rules) as ours:
@@ -305,6 +307,9 @@ async def test_timeouts_and_retries(tmp_path: Path) -> None:
         assert (await ours.get("/timeout")).status == 504
         assert (await ours.get("/tries")).status == 504
         assert ours.one.seen.count("GET /tries") == 2
+        for path in ("/once", "/safe"):
+            assert (await ours.get(path)).status == 504
+            assert ours.one.seen.count(f"GET {path}") == 1
         ours.one.delay, ours.one.status = 0.0, 503
         for path, times in (("/retry", 3), ("/none", 1), ("/default", 1)):
             assert (await ours.get(path)).status == 503

@@ -10,6 +10,7 @@ from weft.mesh.memo import Memo
 from weft.mesh.policies.selector import selector_from_api
 from weft.model.document import Document
 from weft.model.labels import Labels
+from weft.model.origin import path_text
 from weft.model.problem import Problem
 from weft.model.snapshot import ConfigSnapshot
 from weft.schema.decode import decode_documents
@@ -121,7 +122,8 @@ def found(text: str) -> list[tuple[str, str, str]]:
     decoded = decode_documents(BASE + text, "f")
     assert not decoded.failed, [str(problem) for problem in decoded.problems]
     problems = problems_of(decoded.documents)
-    return [(problem.code, problem.path, problem.nearest) for problem in problems if problem.code in REFERENCE_CODES]
+    told = [problem for problem in problems if problem.code in REFERENCE_CODES]
+    return [(problem.code, path_text(problem.path), problem.nearest) for problem in told]
 
 
 ROUTE = "spec.http[0].route[0].destination"

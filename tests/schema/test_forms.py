@@ -40,6 +40,7 @@ GOOD: list[tuple[str, str, object]] = [
     ("label-value", "", ""),
     ("label-value", "v1.2_3", "v1.2_3"),
     ("base64", "aGVs\nbG8=", b"hello"),
+    ("trust-domain", "cluster.local", "cluster.local"),
     ("timestamp", "1970-01-01T00:01:00Z", 60.0),
     ("timestamp", "1970-01-01T01:00:00+01:00", 0.0),
     ("api-group", "", ""),
@@ -102,6 +103,7 @@ BAD: list[tuple[str, str]] = [
     ("base64", "***"),
     ("base64", "aGVsbG8"),
     ("timestamp", "2026-01-01T00:00:00"),
+    ("trust-domain", "Example.org"),
     ("timestamp", "yesterday"),
     ("secret-key", "a/b"),
 ]

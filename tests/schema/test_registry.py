@@ -28,6 +28,8 @@ from weft.schema.upstream import UNSUPPORTED_FIELDS, UNSUPPORTED_KINDS, UNSUPPOR
         ("vs", "VirtualService"),
         ("dr", "DestinationRule"),
         ("pa", "PeerAuthentication"),
+        ("meshconfig", "MeshConfig"),
+        ("cm", "ConfigMap"),
     ],
 )
 def test_words_for_kinds(word: str, name: str) -> None:
@@ -35,7 +37,9 @@ def test_words_for_kinds(word: str, name: str) -> None:
 
 
 def test_an_unknown_word_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UnknownKindError, match=r"no kind 'httprute' \(did you mean 'httproutes'\?\); kinds: destin"):
+    with pytest.raises(
+        UnknownKindError, match=r"no kind 'httprute' \(did you mean 'httproutes'\?\); kinds: configmaps, destin"
+    ):
         find_kind("httprute")
 
 
@@ -75,4 +79,4 @@ def test_what_is_said_to_be_unsupported_is_not_supported() -> None:
     for (cls, field), values in UNSUPPORTED_VALUES.items():
         assert field in names_of(cls)
         assert values
-    assert not UNSUPPORTED_KINDS & {(kind.group, kind.name) for kind in KINDS}
+    assert not set(UNSUPPORTED_KINDS) & {(kind.group, kind.name) for kind in KINDS}

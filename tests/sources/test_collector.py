@@ -1,6 +1,7 @@
 """Collector, stored documents and registrations on a memory store."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,16 +10,17 @@ import pytest
 from weft.aio.cell import Cell
 from weft.model.document import Document
 from weft.model.snapshot import MeshSettings
+from weft.model.unreadable import Unreadable
 from weft.model.workload import Workload, WorkloadState
 from weft.schema.decode import decode_documents
 from weft.sources.collector import Collector
 from weft.sources.contents import Contents
 from weft.sources.files import FilesSource
 from weft.sources.leases import Leases
-from weft.sources.stored import StoredSource, document_from_entry, put_document, stored_key
+from weft.sources.stored import BUCKET, StoredSource, document_from_entry, put_document, stored_key
 from weft.sources.workloads import WorkloadsSource, put_workload
 from weft.store.memory import MemoryStore
-from weft.store.protocol import Delete, Put, StoreError
+from weft.store.protocol import Delete, Entry, Put, StoreError
 
 ROUTE = """\
 # a comment
@@ -210,6 +212,19 @@ async def test_what_did_not_change_is_the_same_object(collector: Collector, stor
     assert third.workloads is second.workloads
     assert [one.key.name for one in third.documents] == ["a", "b", "f"]
     assert third.documents[0] is first.documents[0]
+
+
+async def test_a_stored_security_document_that_this_version_cannot_understand_is_there_and_told() -> None:
+    spec = {"selector": {"matchLabels": {"app": "x"}}, "newer": 1}
+    head = {"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {"name": "a"}}
+    text = json.dumps(head | {"spec": spec})
+    value = json.dumps({"text": text, "source": "peers.yaml", "lines": [[[], 7]]}).encode()
+    key = "security.istio.io/PeerAuthentication/default/a"
+    document, problems = document_from_entry(Entry(BUCKET, key, value, 1, 0))
+    assert document is not None
+    assert document.spec == Unreadable("PeerAuthentication", (("app", "x"),))
+    assert str(document.origin) == "peers.yaml:7"
+    assert [problem.code for problem in problems] == ["unknown-field"]
 
 
 async def test_renewals_and_the_same_again_make_no_revision(collector: Collector, store: MemoryStore) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from weft.model.unreadable import Unreadable
 from weft.sources import files as files_module
 from weft.sources.contents import Contents
 from weft.sources.files import FilesSource
@@ -177,6 +178,38 @@ async def test_one_bad_document_keeps_its_last_version_and_lets_the_others_throu
     assert followed.text("b") == before
     assert "prt" in str(followed.contents.problems[0])
     assert followed.contents.problems[0].nearest.endswith("port")
+
+
+PEER = (
+    "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: NAME}\nspec: {mtls: {mode: MODE}}\n"
+)
+
+
+async def test_of_a_security_document_the_last_good_version_stays_and_only_a_new_one_closes(
+    tmp_path: Path, follow: Follow
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(PEER.replace("NAME", "old").replace("MODE", "PERMISSIVE"))
+    followed = await follow(tmp_path)
+    (good,) = followed.contents.documents
+    wrong = PEER.replace("MODE", "STRIKT")
+    path.write_text(wrong.replace("NAME", "old") + "---\n" + wrong.replace("NAME", "new"))
+    await followed.until(lambda: followed.names == ["new", "old"])
+    new, old = followed.contents.documents
+    assert old is good
+    assert isinstance(new.spec, Unreadable)
+    assert followed.codes == ["bad-value", "bad-value"]
+    path.write_text(wrong.replace("NAME", "old") + "---\n" + PEER.replace("NAME", "new").replace("MODE", "DISABLE"))
+    await followed.until(lambda: not isinstance(followed.contents.documents[0].spec, Unreadable))
+
+
+async def test_a_mistyped_kind_keeps_the_last_version_of_all_in_the_file(tmp_path: Path, follow: Follow) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(service("a"))
+    followed = await follow(tmp_path)
+    path.write_text(service("a").replace("kind: Service", "kind: Servce") + service("b"))
+    await followed.until(lambda: followed.names == ["a", "b"])
+    assert followed.codes == ["unknown-kind"]
 
 
 async def test_a_document_removed_from_a_file_goes(tmp_path: Path, follow: Follow) -> None:

@@ -90,18 +90,16 @@ def page(bookinfo: RunningMesh) -> Page:
 
 @pytest.fixture
 def example(bookinfo: RunningMesh) -> Iterator[Callable[[str], None]]:
-    keys: list[tuple[str, str]] = []
+    keys: list[dict[str, str]] = []
 
     def apply(name: str) -> None:
         answer = bookinfo.apply((EXAMPLES / name).read_text(), source=name)
         assert not answer["problems"]
-        keys.extend(
-            (one["key"]["kind"], one["key"]["name"]) for one in answer["documents"] if one["change"] == "created"
-        )
+        keys.extend(one["key"] for one in answer["documents"] if one["change"] == "created")
 
     yield apply
-    for kind, name in keys:
-        bookinfo.delete(kind, name)
+    for key in keys:
+        bookinfo.delete(key["kind"], key["name"], namespace=key["namespace"])
 
 
 def versions(page: Page, count: int, user: str = "") -> list[str]:
@@ -148,7 +146,9 @@ def test_a_deadline_on_ratings(example: Callable[[str], None], page: Page) -> No
     assert "stars red" in page()
 
 
-@pytest.mark.parametrize("name", ["reviews-timeout-retries.yaml", "reviews-mirror.yaml", "circuit-breaker.yaml"])
+@pytest.mark.parametrize(
+    "name", ["reviews-timeout-retries.yaml", "reviews-mirror.yaml", "circuit-breaker.yaml", "meshconfig.yaml"]
+)
 def test_the_page_is_whole_with(example: Callable[[str], None], page: Page, name: str) -> None:
     example(name)
     assert len(versions(page, 5)) == 5

@@ -20,6 +20,7 @@ from weft.mesh.memo import Memo
 from weft.model.document import Document, ObjectKey, key_mapping
 from weft.model.identity import is_dns_label
 from weft.model.problem import Problem, Severity, distinct, problem_mapping
+from weft.model.unreadable import Unreadable
 from weft.schema.decode import decode_documents
 from weft.schema.output import document_as_mapping, document_yaml
 from weft.schema.registry import Kind, UnknownKindError, find_kind
@@ -156,7 +157,8 @@ class Documents:
             told = [problem_mapping(problem) for problem in problems]
             raise Refused(422, "bad-documents", "nothing was changed: see the problems", problems=told)
         if not decoded.documents:
-            raise Refused(422, "no-documents", f"{source} has no documents", problems=[])
+            told = [problem_mapping(problem) for problem in problems]
+            raise Refused(422, "no-documents", f"{source} has no documents for weft", problems=told)
         return decoded.documents, tuple(problems)
 
     def _owned_by_files(self, documents: Iterable[Document[object]]) -> list[Problem]:
@@ -243,6 +245,7 @@ class Documents:
             "owner": "file" if document.key in self._in_files() else "api",
             "created": document.created,
             "generation": document.generation,
+            "unreadable": isinstance(document.spec, Unreadable),
             "document": document_as_mapping(document, redact=True),
         }
 

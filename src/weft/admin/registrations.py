@@ -7,7 +7,7 @@ import re
 
 from weft.admin.replies import Refused
 from weft.model.identity import is_dns_label
-from weft.model.workload import SocketAddress, Workload
+from weft.model.workload import SocketAddress, Workload, WorkloadPort
 
 MAX_PORTS = 64
 MAX_UPSTREAMS = 256
@@ -28,12 +28,7 @@ def check_workload(workload: Workload) -> None:
     _check_count("ports", len(workload.ports), MAX_PORTS)
     _check_count("upstreams", len(workload.upstreams), MAX_UPSTREAMS)
     _check_count("uses", len(workload.uses), MAX_USES)
-    for port in workload.ports:
-        _check_port("ports.port", port.port)
-        _check_address("ports.application", port.application)
-        _check_address("ports.inbound", port.inbound)
-    if len({port.port for port in workload.ports}) != len(workload.ports):
-        _refuse("ports", "a port twice", "each port once")
+    _check_ports(workload.ports)
     if workload.outbound is not None:
         _check_address("outbound", workload.outbound)
     for upstream in workload.upstreams:
@@ -50,6 +45,20 @@ def check_workload(workload: Workload) -> None:
         for number, where in workload.gateway.ports:
             _check_port("gateway.ports", number)
             _check_address("gateway.ports", where)
+
+
+def _check_ports(ports: tuple[WorkloadPort, ...]) -> None:
+    for port in ports:
+        _check_port("ports.port", port.port)
+        _check_address("ports.application", port.application)
+        _check_address("ports.inbound", port.inbound)
+        if port.name and (not is_dns_label(port.name) or port.name.isdigit()):
+            _refuse("ports.name", port.name, "an RFC 1123 label that is no number")
+    if len({port.port for port in ports}) != len(ports):
+        _refuse("ports", "a port twice", "each port once")
+    names = [port.name for port in ports if port.name]
+    if len(set(names)) != len(names):
+        _refuse("ports", "a name twice", "each name once")
 
 
 def _check_labels(workload: Workload) -> None:

@@ -28,10 +28,12 @@ class ControlPlane:
 @dataclass(frozen=True, slots=True)
 class PortParameter:
     """``--port N``, ``--port N:auto`` or ``--port N:M``: `application` is where the application listens on loopback;
-    None means N itself, 0 any free port (told to the application as ``PORT`` and ``WEFT_PORT_N``)."""
+    None means N itself, 0 any free port (told to the application as ``PORT`` and ``WEFT_PORT_N``). With ``NAME=`` in
+    front the port has a name, which Services may give as targetPort."""
 
     port: int
     application: int | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,9 @@ def _check_chosen(parameters: RunParameters) -> None:
     served = [port.port for port in parameters.ports]
     if twice := next((port for port in served if served.count(port) > 1), 0):
         raise AgentError(f"--port {twice} is given twice", EXIT_USAGE)
+    names = [port.name for port in parameters.ports if port.name]
+    if twice_named := next((name for name in names if names.count(name) > 1), ""):
+        raise AgentError(f"two ports are called {twice_named}", EXIT_USAGE)
     chosen: dict[int, str] = {}
     for upstream in parameters.upstreams:
         option = f"--upstream {upstream.service}:{upstream.port}={upstream.local}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
@@ -175,7 +176,7 @@ def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
         parameters.command,
         parameters.service_account,
         parameters.labels,
-        parameters.ports,
+        [{"port": port.port, "application": port.application} for port in parameters.ports],
         parameters.upstreams,
         parameters.uses,
         parameters.proxy_host,
@@ -202,12 +203,13 @@ def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
 
 
 def _workload(parameters: RunParameters, state: State) -> Workload:
+    names = {port.port: port.name for port in parameters.ports}
     return Workload(
         name=parameters.name,
         namespace=parameters.namespace,
         service_account=parameters.service_account,
         labels=parameters.labels,
-        ports=state.ports,
+        ports=tuple(replace(port, name=names.get(port.port, "")) for port in state.ports),
         outbound=SocketAddress("127.0.0.1", state.outbound),
         upstreams=state.upstreams,
         uses=parameters.uses,

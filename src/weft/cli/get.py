@@ -59,7 +59,7 @@ def _get_documents(home: Home, word: str, name: str | None, namespace: str | Non
         (
             *((document["metadata"].get("namespace", ""),) if spaces else ()),
             document["metadata"]["name"],
-            *cells(document.get("spec") or document),
+            *(_unreadable(headings) if original.get("unreadable") else cells(document.get("spec") or document)),
             _source(original),
         )
         for document, original in zip(shown, found, strict=True)
@@ -67,6 +67,11 @@ def _get_documents(home: Home, word: str, name: str | None, namespace: str | Non
     empty = f"no {kind.plural}" + (f" in namespace {where}" if where else "")
     print_table((*(("NAMESPACE",) if spaces else ()), "NAME", *headings, "SOURCE"), rows, empty=empty)
     return 0
+
+
+def _unreadable(headings: Sequence[str]) -> Sequence[str]:
+    """The cells of a document about security that cannot be understood, and closes what it names."""
+    return ("cannot be understood, see `weft problems`", *("" for _ in headings[1:]))
 
 
 def _without_notes(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +120,12 @@ def _get_workloads(home: Home, name: str | None, namespace: str | None, output: 
 def _ports(workload: Mapping[str, Any]) -> str:
     if gateway := workload.get("gateway"):
         return f"gateway {gateway['gateway']}"
-    return " ".join(f"{port['port']}@{port['inbound']['host']}:{port['inbound']['port']}" for port in workload["ports"])
+    return " ".join(_port(port) for port in workload["ports"])
+
+
+def _port(port: Mapping[str, Any]) -> str:
+    name = f"{port['name']}=" if port.get("name") else ""
+    return f"{name}{port['port']}@{port['inbound']['host']}:{port['inbound']['port']}"
 
 
 def _pairs(labels: Mapping[str, str]) -> str:
@@ -154,6 +164,15 @@ def _peer_authentication(spec: Mapping[str, Any]) -> Sequence[str]:
     return (spec.get("mtls") or {}).get("mode", "UNSET"), _pairs(selector) or "(all)"
 
 
+def _mesh_config(spec: Mapping[str, Any]) -> Sequence[str]:
+    policy = (spec.get("outboundTrafficPolicy") or {}).get("mode", "")
+    return policy, _joined(sorted(spec))
+
+
+def _config_map(document: Mapping[str, Any]) -> Sequence[str]:
+    return (_joined(sorted(document.get("data") or ())),)
+
+
 def _secret(document: Mapping[str, Any]) -> Sequence[str]:
     return str(document.get("type", "Opaque")), _joined(sorted(document.get("data") or ()))
 
@@ -165,5 +184,7 @@ _COLUMNS: dict[str, tuple[Sequence[str], Any]] = {
     "VirtualService": (("HOSTS", "GATEWAYS", "RULES"), _virtual_service),
     "DestinationRule": (("HOST", "SUBSETS"), _destination_rule),
     "PeerAuthentication": (("MODE", "SELECTOR"), _peer_authentication),
+    "MeshConfig": (("OUTBOUND", "FIELDS"), _mesh_config),
+    "ConfigMap": (("KEYS",), _config_map),
     "Secret": (("TYPE", "KEYS"), _secret),
 }

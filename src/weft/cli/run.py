@@ -73,8 +73,9 @@ def _control_plane(server: str, token: str, fingerprint: str) -> ControlPlane:
     "--port",
     "ports",
     multiple=True,
-    metavar="PORT[:auto|:PORT]",
-    help="A port it serves, and where it really listens: there, at a free port (told as PORT), or at another.",
+    metavar="[NAME=]PORT[:auto|:PORT]",
+    help="A port it serves, by its name for a Service's targetPort, and where it really listens: there, at a free port "
+    "(told as PORT), or at another.",
 )
 @click.option(
     "--upstream",

@@ -32,7 +32,7 @@ from weft.settings.home import Home
     type=click.Choice(["ALLOW_ANY", "REGISTRY_ONLY"]),
     default="ALLOW_ANY",
     show_default=True,
-    help="What sidecars do with hosts that no document names.",
+    help="What sidecars do with hosts that no document names, unless a MeshConfig says it.",
 )
 @click.option(
     "--lease",

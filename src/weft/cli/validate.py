@@ -48,40 +48,44 @@ def _check(paths: tuple[str, ...], namespace: str) -> tuple[int, list[Problem]]:
     from pathlib import PurePath  # noqa: PLC0415
 
     from weft.cli.changes import is_mesh_file, read_all  # noqa: PLC0415
+    from weft.model.origin import path_text  # noqa: PLC0415
     from weft.model.problem import distinct  # noqa: PLC0415
     from weft.schema.decode import decode_documents  # noqa: PLC0415
 
     documents: list[Document[object]] = []
     problems: list[Problem] = []
+    trust_domain = ""
     for source in read_all(paths):
         if is_mesh_file(PurePath(source.name).name):
-            problems += _meshfile_problems(source.text, source.name)
+            found, trust_domain = _meshfile(source.text, source.name)
+            problems += found
             continue
         decoded = decode_documents(source.text, source.name, default_namespace=namespace)
         documents += decoded.documents
         problems += decoded.problems
     documents.sort(key=lambda document: document.key)
-    problems += _together(tuple(documents))
+    problems += _together(tuple(documents), trust_domain)
     unique = distinct(problems)
-    return len(documents), sorted(unique, key=lambda one: (one.origin.source, one.origin.line, one.path))
+    return len(documents), sorted(unique, key=lambda one: (one.origin.source, one.origin.line, path_text(one.path)))
 
 
-def _meshfile_problems(text: str, name: str) -> tuple[Problem, ...]:
+def _meshfile(text: str, name: str) -> tuple[tuple[Problem, ...], str]:
+    """What is wrong with a weft.yaml, and the trust domain it names."""
     from weft.local.meshfile import MeshFileError, decode_meshfile  # noqa: PLC0415
 
     try:
-        decode_meshfile(text, name)
+        return (), decode_meshfile(text, name).trust_domain
     except MeshFileError as error:
-        return error.problems
-    return ()
+        return error.problems, ""
 
 
-def _together(documents: tuple[Document[object], ...]) -> tuple[Problem, ...]:
-    """What is wrong between documents: repeated ones, dangling references, conflicting hosts."""
+def _together(documents: tuple[Document[object], ...], trust_domain: str) -> tuple[Problem, ...]:
+    """What is wrong between documents: repeated ones, dangling references, conflicting hosts. Without a trust domain
+    that of the documents' MeshConfig is taken for granted."""
     from weft.mesh.build import build_mesh  # noqa: PLC0415
     from weft.mesh.memo import Memo  # noqa: PLC0415
     from weft.model.problem import Problem, Severity  # noqa: PLC0415
-    from weft.model.snapshot import ConfigSnapshot  # noqa: PLC0415
+    from weft.model.snapshot import ConfigSnapshot, MeshSettings  # noqa: PLC0415
 
     first: dict[object, Document[object]] = {}
     repeated = []
@@ -93,5 +97,6 @@ def _together(documents: tuple[Document[object], ...]) -> tuple[Problem, ...]:
                 Problem(Severity.ERROR, "duplicate", message, document.origin, document.key, expected="one of them")
             )
     unique = tuple(first.values())
-    mesh = build_mesh(ConfigSnapshot(1, unique), Memo())
+    settings = MeshSettings(trust_domain=trust_domain)
+    mesh = build_mesh(ConfigSnapshot(1, unique, settings=settings), Memo())
     return (*repeated, *mesh.problems)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.mesh.model import Mesh
+from weft.mesh.policies.meshconfig import settings_of
 from weft.mesh.policies.peerauthentication import PeerPolicies, changes_mode, peer_policies_of
 from weft.model.document import Document
 from weft.model.snapshot import ConfigSnapshot
@@ -58,8 +59,10 @@ class Changeover:
         """The policies before and after, if a port of a workload changes its mode between them."""
         if before == after.documents:
             return None
-        root = after.settings.root_namespace
-        old, new = peer_policies_of(before, root), peer_policies_of(after.documents, root)
+        old, new = (
+            peer_policies_of(documents, settings_of(documents, after.settings).root_namespace)
+            for documents in (before, after.documents)
+        )
         return (old, new) if changes_mode(old, new, after.workloads) else None
 
     async def _step(self, snapshot: ConfigSnapshot, overlap: PeerPolicies, revision: int) -> tuple[Workload, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.agent.parameters import HealthParameters, PortParameter, UpstreamParameter
+from weft.model.identity import is_dns_label
 from weft.model.labels import Labels, labels_from_mapping
 
 
@@ -16,13 +17,16 @@ class WordError(ValueError):
 
 
 def parse_port(text: str) -> PortParameter:
-    """``9080``, ``9080:auto``, ``9080:18081``."""
-    expected = "PORT, PORT:auto or PORT:PORT, such as 9080:auto"
-    port, colon, application = text.partition(":")
+    """``9080``, ``9080:auto``, ``9080:18081``; with a name in front: ``http=9080``."""
+    expected = "[NAME=]PORT, [NAME=]PORT:auto or [NAME=]PORT:PORT, such as http=9080:auto"
+    name, equals, rest = text.partition("=") if "=" in text else ("", "", text)
+    if equals and (not is_dns_label(name) or name.isdigit()):
+        raise WordError(f"found '{text}'", expected)
+    port, colon, application = rest.partition(":")
     number = _port(port, text, expected)
     if not colon:
-        return PortParameter(number)
-    return PortParameter(number, 0 if application == "auto" else _port(application, text, expected))
+        return PortParameter(number, name=name)
+    return PortParameter(number, 0 if application == "auto" else _port(application, text, expected), name)
 
 
 def parse_upstream(text: str) -> UpstreamParameter:

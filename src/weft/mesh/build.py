@@ -9,9 +9,11 @@ from weft.mesh.gateways.gateway import build_declared, build_gateways
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.mesh.policies.destinationrule import build_destination_rules
-from weft.mesh.policies.peerauthentication import PeerPolicies, build_peer_policies
+from weft.mesh.policies.meshconfig import build_settings, settings_documents
+from weft.mesh.policies.peerauthentication import PeerDocument, PeerPolicies, build_peer_policies, peer_documents
 from weft.mesh.policies.referencegrant import build_grants
 from weft.mesh.routes.acceptance import build_acceptance
+from weft.mesh.routes.istio_differences import istio_differences
 from weft.mesh.routes.kinds import ROUTE_KINDS
 from weft.mesh.routes.table import build_route_table, subset_problems
 from weft.mesh.services.backends import build_targets
@@ -20,12 +22,16 @@ from weft.mesh.services.endpoints import build_services
 from weft.mesh.services.workloads import workload_problems
 from weft.mesh.sidecars.outbound import build_common
 from weft.model.document import Document
+from weft.model.origin import path_text
 from weft.model.problem import Problem
 from weft.model.snapshot import ConfigSnapshot
+from weft.model.unreadable import Unreadable
 from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec
 from weft.schema.kinds.gateway import GatewayClassSpec, GatewaySpec, ReferenceGrantSpec
+from weft.schema.kinds.meshconfig import ConfigMapSpec, MeshConfigSpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
+from weft.schema.kinds.virtualservice import VirtualServiceSpec
 
 SpecT = TypeVar("SpecT")
 Kinds = Mapping[type[object], tuple[Document[object], ...]]
@@ -37,14 +43,16 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     The order of documents and workloads does not matter. Ports whose mutual-TLS mode is another by `overlap` accept
     mutual TLS and plaintext.
     """
-    settings = snapshot.settings
     kinds = memo.groups(_kind, _document_order, snapshot.documents)
+    wide_documents = settings_documents((*kinds.get(MeshConfigSpec, ()), *kinds.get(ConfigMapSpec, ())))
+    wide = memo.over(build_settings, wide_documents, snapshot.settings)
+    settings, defaults = wide.settings, wide.defaults
     catalog = memo.over(build_catalog, _of(kinds, ServiceSpec), memo)
     grants = memo.over(build_grants, _of(kinds, ReferenceGrantSpec))
     rules = memo.over(build_destination_rules, _of(kinds, DestinationRuleSpec), catalog, settings.root_namespace)
-    peers = memo.over(build_peer_policies, _of(kinds, PeerAuthenticationSpec), memo, settings.root_namespace)
+    peers = memo.over(build_peer_policies, _peers(kinds), memo, settings.root_namespace)
     documents = [document for spec in ROUTE_KINDS for document in kinds.get(spec, ())]
-    routes = memo.over(build_route_table, documents, memo, catalog, grants)
+    routes = memo.over(build_route_table, documents, memo, catalog, grants, defaults)
     declared = memo.over(
         build_declared,
         _of(kinds, GatewaySpec),
@@ -57,11 +65,13 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     gateways = memo(build_gateways, memo, declared, routes.routes, catalog, rules)
     services = build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain)
     problems = (
+        wide.problems,
         catalog.problems,
         rules.problems,
         peers.problems,
         routes.problems,
         memo(subset_problems, memo, routes.routes, catalog, rules),
+        memo.over(istio_differences, _of(kinds, VirtualServiceSpec), catalog),
         gateways.problems,
         services.problems,
         workload_problems(memo, snapshot.workloads, catalog, gateways.by_name),
@@ -69,13 +79,14 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     return Mesh(
         revision=snapshot.revision,
         settings=settings,
+        defaults=defaults,
         catalog=catalog,
         services=services,
         workloads=snapshot.workloads,
         destination_rules=rules,
         routes=routes,
-        targets=memo(build_targets, memo, services, catalog, rules, routes.subsets),
-        entries=memo(build_common, memo, routes, catalog),
+        targets=memo(build_targets, memo, services, catalog, rules, routes.subsets, defaults),
+        entries=memo(build_common, memo, routes, catalog, defaults),
         gateways=gateways,
         peers=peers,
         acceptance=memo(build_acceptance, memo, routes.routes, gateways.attachments, routes.conflicts),
@@ -96,5 +107,9 @@ def _of(kinds: Kinds, spec: type[SpecT]) -> tuple[Document[SpecT], ...]:
     return cast(tuple[Document[SpecT], ...], kinds.get(spec, ()))
 
 
+def _peers(kinds: Kinds) -> tuple[PeerDocument, ...]:
+    return peer_documents((*kinds.get(PeerAuthenticationSpec, ()), *kinds.get(Unreadable, ())))
+
+
 def _problem_order(problem: Problem) -> tuple[str, int, str, str]:
-    return (problem.origin.source, problem.origin.line, problem.path, problem.message)
+    return (problem.origin.source, problem.origin.line, path_text(problem.path), problem.message)

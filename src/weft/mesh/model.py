@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from weft.mesh.gateways.gateway import Gateways
 from weft.mesh.policies.destinationrule import DestinationRules
+from weft.mesh.policies.meshconfig import TrafficDefaults
 from weft.mesh.policies.peerauthentication import PeerPolicies
 from weft.mesh.routes.acceptance import RouteStatus
 from weft.mesh.routes.table import RouteTable
@@ -23,6 +24,7 @@ from weft.model.workload import Workload
 class Mesh:
     """Services with their endpoints, and every document attached to what it is about.
 
+    `settings` and `defaults` are those in force: of the MeshConfig, over what the control plane was started with.
     `targets` are the backends of all services, `entries` how callers of other namespaces reach each. `acceptance` says
     of each route and parent whether it is attached. `problems` are those of the meaning (dangling names, conflicts),
     not those of decoding. `overlap` are policies that callers may still, or already, act on. Compared by identity.
@@ -30,6 +32,7 @@ class Mesh:
 
     revision: int
     settings: MeshSettings
+    defaults: TrafficDefaults
     catalog: Catalog
     services: Services
     workloads: tuple[Workload, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from weft.model.document import Document
-from weft.model.origin import FieldPath, path_text
+from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
 
 
@@ -20,7 +20,7 @@ def problem_at(
     nearest: str = "",
 ) -> Problem:
     """A Problem at a field of a document."""
-    return Problem(severity, code, message, document.at(*path), document.key, path_text(path), expected, nearest)
+    return Problem(severity, code, message, document.at(*path), document.key, path, expected, nearest)
 
 
 def one_of(known: Iterable[str], otherwise: str) -> str:

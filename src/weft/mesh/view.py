@@ -51,7 +51,7 @@ def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
         return build_gateway_view(memo, workload, gateway, mesh.routes.selectors, targets, settings.trust_domain)
     wanted = mesh.routes.selectors
     selectors = tuple([each for each in wanted if selects(each, workload.labels)]) if wanted else ()
-    routes = memo(build_caller_routes, memo, mesh.routes, catalog, mesh.entries, namespace, selectors)
+    routes = memo(build_caller_routes, memo, mesh.routes, catalog, mesh.entries, mesh.defaults, namespace, selectors)
     callers = memo(Callers, _targets(memo, mesh, namespace), routes)
     allow_any = settings.outbound_policy == OutboundPolicy.ALLOW_ANY
     scope = memo(scope_of, catalog, namespace, _named(workload)) if workload.uses else None

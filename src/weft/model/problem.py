@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from weft.model.document import ObjectKey, key_mapping
-from weft.model.origin import Origin
+from weft.model.origin import FieldPath, Origin, path_text
 
 
 class Severity(enum.StrEnum):
@@ -22,7 +22,8 @@ class Problem:
     """One finding.
 
     `code` is a stable kebab-case word for programs (``unknown-field``, ``host-conflict``, ``nack``); `path` is the
-    field as text; `message` says what was found; `expected` what would be right; `nearest` the closest valid name.
+    field, empty for the whole document; `message` says what was found; `expected` what would be right; `nearest` the
+    closest valid name.
     """
 
     severity: Severity
@@ -30,14 +31,14 @@ class Problem:
     message: str
     origin: Origin
     object: ObjectKey | None = None
-    path: str = ""
+    path: FieldPath = ()
     expected: str = ""
     nearest: str = ""
 
     def __str__(self) -> str:
         text = f"{self.origin}: {self.severity}: "
         if self.path:
-            text += f"{self.path}: "
+            text += f"{path_text(self.path)}: "
         text += self.message
         if self.expected:
             text += f"; expected {self.expected}"
@@ -55,7 +56,7 @@ def problem_mapping(problem: Problem) -> dict[str, object]:
         "message": problem.message,
         "source": origin.source,
         "line": origin.line,
-        "path": problem.path,
+        "path": path_text(problem.path),
         "expected": problem.expected,
         "nearest": problem.nearest,
         "object": key_mapping(key) if key else None,

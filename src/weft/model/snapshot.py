@@ -20,7 +20,8 @@ class OutboundPolicy:
 
 @dataclass(frozen=True, slots=True)
 class MeshSettings:
-    """Mesh-wide settings that are not documents."""
+    """Mesh-wide settings: in a snapshot those the control plane was started with, in a Mesh those in force, with what
+    the documents say over them. An empty trust domain stands for none that runs yet."""
 
     trust_domain: str = DEFAULT_TRUST_DOMAIN
     root_namespace: str = "istio-system"

@@ -33,13 +33,14 @@ class SocketAddress:
 class WorkloadPort:
     """One port the application serves.
 
-    `port` is its number in the mesh (what a Service's targetPort names), `application` where the application really
-    listens, `inbound` where the proxy accepts for it.
+    `port` is its number in the mesh and `name` its name, if it has one (a Service's targetPort is either),
+    `application` where the application really listens, `inbound` where the proxy accepts for it.
     """
 
     port: int
     application: SocketAddress
     inbound: SocketAddress
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,10 @@ class Workload:
     uses: tuple[str, ...] = ()
     gateway: GatewayBinding | None = None
     state: WorkloadState = WorkloadState.STARTING
+
+    def port(self, target: int | str) -> WorkloadPort | None:
+        """The port that a Service's targetPort means here: its number or its name."""
+        return next((port for port in self.ports if target in (port.port, port.name)), None)
 
     @property
     def proxy(self) -> str:

@@ -12,12 +12,16 @@ from typing import Any
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldLines, Origin
 from weft.model.problem import Problem, Severity
+from weft.schema.embedded import with_settings
 from weft.schema.json_nodes import node_from_json
 from weft.schema.kinds.core import SecretSpec
+from weft.schema.kinds.meshconfig import ConfigMapSpec
 from weft.schema.metadata import Metadata, decode_metadata, peek
-from weft.schema.registry import KINDS, Kind, kind_of
-from weft.schema.upstream import UNSUPPORTED_KINDS
-from weft.schema.walk import INVALID, Walk, decode_fields, nearest_name, shown
+from weft.schema.recognition import LeftOut, recognise
+from weft.schema.registry import KINDS, Kind
+from weft.schema.unreadable import unreadable_spec
+from weft.schema.walk import INVALID, Walk, decode_fields
+from weft.schema.wording import nearest_name, shown
 from weft.schema.yaml_nodes import Node, YamlDocument, field_lines, parse_documents, plain_value
 
 MAX_PROBLEMS = 1000
@@ -27,7 +31,8 @@ _ENVELOPE = ("apiVersion", "kind", "metadata")
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a text holds: the documents that can be accepted, and every problem found, warnings too."""
+    """What a text holds: the documents that can be accepted, those about security that cannot be understood (their spec
+    is `Unreadable`), and every problem found, warnings too."""
 
     documents: tuple[Document[object], ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -43,23 +48,25 @@ def decode_documents(text: str, source: str, *, default_namespace: str = "defaul
 
     Several documents may be divided by ``---`` or stand in a ``List``. Documents without a namespace get
     `default_namespace`. `created` (seconds since the epoch) is what the store knows; with 0, the document's own
-    creationTimestamp counts. A document with an error is left out; the others are not affected.
+    creationTimestamp counts. A document with an error is left out, or, if it is about security, there with an
+    `Unreadable` spec; the others are not affected.
     """
     documents: list[Document[object]] = []
     problems: list[Problem] = []
+    left_out = LeftOut()
     origins: dict[ObjectKey, Origin] = {}
     for root, acceptable in _objects(text, source, problems):
         walk = Walk(field_lines(root, source))
-        document = _decode_document(walk, root, default_namespace, created)
+        document = _Decoder(walk, default_namespace, created, acceptable=acceptable).decode(root, left_out)
         if document is not None and document.key in origins:
             first = origins[document.key]
             walk.error((), "duplicate-object", f"{document.key} is given twice (first at {first})", "one of them")
             document = None
         problems.extend(sorted(walk.problems, key=lambda problem: problem.origin.line))
-        if document is not None and acceptable:
+        if document is not None:
             documents.append(document)
             origins[document.key] = document.origin
-    return Decoded(tuple(documents), tuple(problems))
+    return Decoded(tuple(documents), (*problems, *left_out.problems()))
 
 
 def decode_stored(text: str, lines: FieldLines, *, default_namespace: str = "default", created: float = 0.0) -> Decoded:
@@ -68,7 +75,8 @@ def decode_stored(text: str, lines: FieldLines, *, default_namespace: str = "def
     ValueError if `text` is not JSON. Much faster than `decode_documents`, with the same result.
     """
     walk = Walk(lines)
-    document = _decode_document(walk, node_from_json(text), default_namespace, created)
+    decoder = _Decoder(walk, default_namespace, created, acceptable=True)
+    document = decoder.decode(node_from_json(text), LeftOut())
     return Decoded((document,) if document is not None else (), tuple(walk.problems))
 
 
@@ -105,80 +113,48 @@ def _roots(parsed: YamlDocument) -> list[Node]:
     return items.value
 
 
-def _decode_document(walk: Walk, root: Node, default_namespace: str, created: float) -> Document[object] | None:
-    if not isinstance(root.value, dict):
-        walk.error((), "wrong-type", f"found {shown(root.value)}", "a document with apiVersion, kind and metadata")
-        return None
-    entries = root.value
-    api_version, kind = _kind(walk, entries)
-    if kind is None:
-        return None
-    namespace = (peek(entries, "namespace") or default_namespace) if kind.namespaced else ""
-    walk.object = ObjectKey(kind.group, kind.name, namespace, peek(entries, "name"))
-    walk.masked = kind.spec is SecretSpec
-    metadata = decode_metadata(walk, entries, kind.name_form)
-    if metadata is not None and metadata.namespace and not kind.namespaced:
-        walk.error(("metadata", "namespace"), "bad-value", f"a {kind.name} is in no namespace", "no namespace")
-    spec = _decode_spec(walk, kind, entries)
-    if metadata is None or spec is INVALID or walk.failed:
-        return None
-    key = ObjectKey(kind.group, kind.name, namespace, metadata.name)
-    return Document(
-        key=key,
-        api_version=api_version,
-        spec=spec,
-        text=canonical_json(
-            _canonical(kind, api_version, key=key, metadata=metadata, entries=entries, spec=spec),
-        ),
-        lines=walk.lines,
-        labels=metadata.labels,
-        annotations=metadata.annotations,
-        created=created or metadata.created,
-        generation=metadata.generation,
-    )
+@dataclass(frozen=True, slots=True)
+class _Decoder:
+    """Decodes one object. `acceptable` False: its YAML had errors, so what was read of it is not all."""
 
+    walk: Walk
+    default_namespace: str
+    created: float
+    acceptable: bool
 
-def _kind(walk: Walk, entries: dict[str, Node]) -> tuple[str, Kind | None]:
-    """The document's apiVersion and kind, or None after saying why it is none of ours."""
-    texts = {}
-    for name in ("apiVersion", "kind"):
-        node = entries.get(name)
-        if node is None or node.value is None:
-            walk.error((), "missing-field", f"the field '{name}' is missing", f"a document with {name}")
-        elif isinstance(node.value, str):
-            texts[name] = node.value
-        else:
-            walk.wrong_type(node, (name,), "text")
-    if len(texts) < 2:
-        return "", None
-    api_version, name = texts["apiVersion"], texts["kind"]
-    group = api_version.rpartition("/")[0]
-    kind = kind_of(group, name)
-    if kind is None:
-        _refuse_kind(walk, group, name)
-    elif api_version not in kind.api_versions:
-        message = f"the version {shown(api_version)} of {name} is not supported by weft"
-        walk.error(("apiVersion",), "unsupported-version", message, " or ".join(kind.api_versions))
-        kind = None
-    return api_version, kind
-
-
-def _refuse_kind(walk: Walk, group: str, name: str) -> None:
-    names = [kind.name for kind in KINDS]
-    supported = "one of " + ", ".join(names)
-    same_name = next((kind for kind in KINDS if kind.name == name), None)
-    where = f" of {shown(group)}" if group else ""
-    if (group, name) in UNSUPPORTED_KINDS:
-        walk.error(("kind",), "unsupported-kind", f"{name}{where} is not supported yet by weft", supported)
-    elif same_name is not None:
-        message = f"there is no {name}{where or ' of the core group'}"
-        groups = [kind.group for kind in KINDS]
-        near = nearest_name(group, groups)
-        expected = " or ".join(same_name.api_versions)
-        walk.error(("apiVersion",), "unknown-kind", message, expected, near if near != group else "")
-    else:
-        message = f"unknown kind {shown(name)}{where}"
-        walk.error(("kind",), "unknown-kind", message, supported, nearest_name(name, names))
+    def decode(self, root: Node, left_out: LeftOut) -> Document[object] | None:
+        """The document, or None after saying why there is none."""
+        walk, entries = self.walk, root.value
+        if not isinstance(entries, dict):
+            walk.error((), "wrong-type", f"found {shown(entries)}", "a document with apiVersion, kind and metadata")
+            return None
+        api_version, kind = recognise(walk, entries, self.default_namespace, left_out)
+        if kind is None:
+            return None
+        namespace = (peek(entries, "namespace") or self.default_namespace) if kind.namespaced else ""
+        key = walk.object = ObjectKey(kind.group, kind.name, namespace, peek(entries, "name"))
+        walk.masked = kind.spec is SecretSpec
+        metadata = decode_metadata(walk, entries, kind.name_form)
+        if metadata is not None and metadata.namespace and not kind.namespaced:
+            walk.error(("metadata", "namespace"), "bad-value", f"a {kind.name} is in no namespace", "no namespace")
+        known = api_version in kind.api_versions
+        spec = _decode_spec(walk, kind, entries) if known else INVALID
+        if metadata is None or spec is INVALID or walk.failed or not self.acceptable:
+            if not kind.security or not key.name:
+                return None
+            metadata = metadata or Metadata(key.name)
+            spec = unreadable_spec(kind.name, entries)
+        return Document(
+            key=key,
+            api_version=api_version,
+            spec=spec,
+            text=_text(kind, api_version, key=key, metadata=metadata, entries=entries, spec=spec),
+            lines=walk.lines,
+            labels=metadata.labels,
+            annotations=metadata.annotations,
+            created=self.created or metadata.created,
+            generation=metadata.generation,
+        )
 
 
 def _decode_spec(walk: Walk, kind: Kind, entries: dict[str, Node]) -> object:
@@ -186,6 +162,8 @@ def _decode_spec(walk: Walk, kind: Kind, entries: dict[str, Node]) -> object:
     rest = {key: child for key, child in entries.items() if key not in _ENVELOPE and key != "status"}
     if kind.spec is SecretSpec:
         return _decode_secret(walk, rest)
+    if kind.spec is ConfigMapSpec:
+        rest = with_settings(walk, rest)
     if kind.flat:
         return decode_fields(kind.spec, walk, rest, ())
     for key in rest:
@@ -233,9 +211,9 @@ def _string_data(walk: Walk, node: Node | None) -> dict[str, Node]:
     return texts
 
 
-def _canonical(
+def _text(
     kind: Kind, api_version: str, *, key: ObjectKey, metadata: Metadata, entries: dict[str, Node], spec: object
-) -> dict[str, Any]:
+) -> str:
     """The whole resource as it is stored and shown, without what the server fills in."""
     about: dict[str, Any] = {"name": key.name}
     if key.namespace:
@@ -248,8 +226,13 @@ def _canonical(
     if isinstance(spec, SecretSpec):
         result["type"] = spec.type
         result["data"] = {name: base64.b64encode(value).decode() for name, value in spec.data.items()}
+    elif isinstance(spec, ConfigMapSpec):
+        result["data"] = plain_value(entries["data"])
     elif not kind.flat and "spec" in entries and entries["spec"].value is not None:
         result["spec"] = plain_value(entries["spec"])
         if kind.name == "Namespace":
             result["spec"].pop("finalizers", None)
-    return result
+    try:
+        return canonical_json(result)
+    except ValueError:  # a number that JSON does not have, which no kind accepts either
+        return canonical_json(result | {"spec": str(result["spec"])})

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import re2  # type: ignore[import-untyped]  # ships no types
 
+from weft.model.identity import is_trust_domain
+
 MAX_REGEX = 1024
 MAX_DURATION = 99999 * 3600.0
 
@@ -188,6 +190,12 @@ def read_base64(text: str) -> bytes:
         raise FormError from error
 
 
+def _read_trust_domain(text: str) -> str:
+    if not is_trust_domain(text):
+        raise FormError
+    return text
+
+
 def read_timestamp(text: str) -> float:
     """Seconds since the epoch from RFC 3339."""
     try:
@@ -232,6 +240,7 @@ FORMS: Mapping[str, Form] = {
     "api-group": Form(_read_group, "an API group such as gateway.networking.k8s.io, or '' for the core group"),
     "kind-name": Form(_matching(_KIND, 63), "the name of a kind, such as HTTPRoute"),
     "secret-key": Form(_matching(_SECRET_KEY, 253), "a key of letters, digits, '-', '_' and '.'"),
-    "base64": Form(read_base64, "base64"),
+    "base64": Form(read_base64, "base64; plain text goes into stringData"),
+    "trust-domain": Form(_read_trust_domain, "a trust domain, such as cluster.local"),
     "timestamp": Form(read_timestamp, "a time such as 2026-01-31T12:00:00Z"),
 }

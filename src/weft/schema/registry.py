@@ -9,8 +9,10 @@ from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceAccountSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec
 from weft.schema.kinds.gateway import GATEWAY_GROUP, GatewayClassSpec, GatewaySpec, ReferenceGrantSpec
 from weft.schema.kinds.httproute import HttpRouteSpec
+from weft.schema.kinds.meshconfig import WEFT_GROUP, ConfigMapSpec, MeshConfigSpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
 from weft.schema.kinds.virtualservice import VirtualServiceSpec
+from weft.schema.upstream import LEFT_OUT_KINDS, UNSUPPORTED_KINDS
 
 ISTIO_NETWORKING = "networking.istio.io"
 ISTIO_SECURITY = "security.istio.io"
@@ -21,7 +23,8 @@ _GATEWAY_VERSIONS = ("v1", "v1beta1")
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind. `versions` are those accepted, the preferred one first; `name_form` is the form of object names (see
-    `weft.schema.forms`). With `flat` the fields stand beside metadata, not in ``spec``."""
+    `weft.schema.forms`). With `flat` the fields stand beside metadata, not in ``spec``. A document of a `security` kind
+    that cannot be understood closes what it names (`weft.model.unreadable`)."""
 
     name: str
     plural: str
@@ -32,6 +35,7 @@ class Kind:
     namespaced: bool = True
     flat: bool = False
     name_form: str = "dns-subdomain"
+    security: bool = False
 
     @property
     def api_versions(self) -> tuple[str, ...]:
@@ -59,10 +63,20 @@ KINDS: tuple[Kind, ...] = (
     Kind("VirtualService", "virtualservices", ("vs",), ISTIO_NETWORKING, _NETWORKING_VERSIONS, VirtualServiceSpec),
     Kind("DestinationRule", "destinationrules", ("dr",), ISTIO_NETWORKING, _NETWORKING_VERSIONS, DestinationRuleSpec),
     Kind(
-        "PeerAuthentication", "peerauthentications", ("pa",), ISTIO_SECURITY, ("v1", "v1beta1"), PeerAuthenticationSpec
+        "PeerAuthentication",
+        "peerauthentications",
+        ("pa",),
+        ISTIO_SECURITY,
+        ("v1", "v1beta1"),
+        PeerAuthenticationSpec,
+        security=True,
     ),
+    Kind("MeshConfig", "meshconfigs", ("mc",), WEFT_GROUP, ("v1alpha1",), MeshConfigSpec),
+    Kind("ConfigMap", "configmaps", ("cm",), "", ("v1",), ConfigMapSpec, flat=True),
 )
 
+KIND_NAMES = frozenset(kind.name for kind in KINDS) | {name for _, name in (*UNSUPPORTED_KINDS, *LEFT_OUT_KINDS)}
+"""Names of kinds that exist, read here or not."""
 _BY_GROUP_AND_NAME = {(kind.group, kind.name): kind for kind in KINDS}
 _BY_WORD = {
     word: kind

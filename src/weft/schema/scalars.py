@@ -72,5 +72,7 @@ LabelValue = Annotated[str, Scalar("label-value")]
 SecretKey = Annotated[str, Scalar("secret-key")]
 """A key of a Secret's data."""
 Base64 = Annotated[bytes, Scalar("base64")]
+TrustDomain = Annotated[str, Scalar("trust-domain")]
+"""The trust domain of SPIFFE identities."""
 Timestamp = Annotated[float, Scalar("timestamp")]
 """Seconds since the epoch. RFC 3339 text."""

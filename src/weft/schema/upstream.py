@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from weft.schema.kinds import core, destinationrule, gateway, httproute, peerauthentication, virtualservice
+from weft.schema.kinds import (
+    core,
+    destinationrule,
+    gateway,
+    httproute,
+    meshconfig,
+    peerauthentication,
+    virtualservice,
+)
 
 _NO_EFFECT = ": it has no effect outside Kubernetes; remove it"
 
 
 def _fields(names: str, reason: str = "") -> dict[str, str]:
-    return dict.fromkeys(names.split(), reason)
-
-
-def _values(names: str, reason: str = "") -> dict[str, str]:
+    """Fields, or values of a field, that are refused for one reason."""
     return dict.fromkeys(names.split(), reason)
 
 
@@ -52,51 +57,99 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
         "clientCertificate privateKey caCertificates credentialName subjectAltNames sni insecureSkipVerify caCrl"
     ),
     peerauthentication.WorkloadSelector: _fields("matchExpressions"),
+    meshconfig.MeshConfigSpec: _fields(
+        "accessLogFile accessLogFormat accessLogEncoding enableEnvoyAccessLogService disableEnvoyListenerLog "
+        "enableTracing extensionProviders defaultProviders enablePrometheusMerge inboundClusterStatName "
+        "outboundClusterStatName pathNormalization tlsDefaults meshMTLS trustDomainAliases caCertificates ca "
+        "localityLbSetting tcpKeepalive h2UpgradePolicy inboundTrafficPolicy defaultServiceExportTo "
+        "defaultVirtualServiceExportTo defaultDestinationRuleExportTo dnsRefreshRate serviceSettings "
+        "serviceScopeConfigs verifyCertificateAtClient hboneIdleTimeout",
+        " yet: remove it",
+    )
+    | _fields(
+        "proxyListenPort proxyInboundListenPort proxyHttpPort protocolDetectionTimeout ingressClass ingressService "
+        "ingressControllerMode ingressSelector defaultConfig configSources certificates discoverySelectors",
+        ": it is about how Istio is installed; remove it",
+    ),
+    meshconfig.ConfigMapSpec: _fields("binaryData immutable", ": remove it"),
+    meshconfig.ConfigMapData: _fields("meshNetworks", " yet: there is one network; remove it"),
 }
 """Fields of supported kinds, with what to say after "is not supported by weft"."""
 
 _OUTSIDE = "; inside the mesh use ISTIO_MUTUAL or DISABLE"
 
 UNSUPPORTED_VALUES: Mapping[tuple[type, str], Mapping[str, str]] = {
-    (core.ServiceSpec, "type"): _values(
+    (core.ServiceSpec, "type"): _fields(
         "NodePort LoadBalancer", ": it opens no ports of the host; use ClusterIP and publish the service with a Gateway"
     ),
-    (core.ServiceSpec, "sessionAffinity"): _values("ClientIP", "; use a DestinationRule with consistentHash"),
-    (core.ServicePortSpec, "protocol"): _values("UDP SCTP"),
-    (gateway.ListenerSpec, "protocol"): _values("TLS TCP UDP"),
-    (gateway.ListenerTls, "mode"): _values("Passthrough"),
-    (httproute.RouteFilter, "type"): _values("ExtensionRef CORS ExternalAuth"),
-    (destinationrule.ClientTls, "mode"): _values("SIMPLE MUTUAL", _OUTSIDE),
-    (destinationrule.LoadBalancer, "simple"): _values("PASSTHROUGH"),
+    (core.ServiceSpec, "sessionAffinity"): _fields("ClientIP", "; use a DestinationRule with consistentHash"),
+    (core.ServicePortSpec, "protocol"): _fields("UDP SCTP"),
+    (gateway.ListenerSpec, "protocol"): _fields("TLS TCP UDP")
+    | _fields("HBONE", ": it is a waypoint of Istio's ambient mode, which weft does not need; leave the Gateway out"),
+    (gateway.ListenerTls, "mode"): _fields("Passthrough"),
+    (httproute.RouteFilter, "type"): _fields("ExtensionRef CORS ExternalAuth"),
+    (destinationrule.ClientTls, "mode"): _fields("SIMPLE MUTUAL", _OUTSIDE),
+    (destinationrule.LoadBalancer, "simple"): _fields("PASSTHROUGH"),
 }
 """Values of fields, with what to say after "is not supported by weft"."""
 
 
-def _kinds(group: str, names: str) -> dict[tuple[str, str], None]:
-    return dict.fromkeys((group, name) for name in names.split())
+def _kinds(group: str, names: str, reason: str = "") -> dict[tuple[str, str], str]:
+    return {(group, name): reason for name in names.split()}
 
 
-UNSUPPORTED_KINDS: frozenset[tuple[str, str]] = frozenset(
-    _kinds("", "Pod ConfigMap Endpoints Node PersistentVolume PersistentVolumeClaim ReplicationController")
-    | _kinds("apps", "Deployment StatefulSet DaemonSet ReplicaSet")
-    | _kinds("batch", "Job CronJob")
-    | _kinds("autoscaling", "HorizontalPodAutoscaler")
-    | _kinds("policy", "PodDisruptionBudget")
+UNSUPPORTED_KINDS: Mapping[tuple[str, str], str] = (
+    _kinds("", "Endpoints")
     | _kinds("discovery.k8s.io", "EndpointSlice")
     | _kinds("networking.k8s.io", "Ingress IngressClass NetworkPolicy")
-    | _kinds("rbac.authorization.k8s.io", "Role ClusterRole RoleBinding ClusterRoleBinding")
-    | _kinds("apiextensions.k8s.io", "CustomResourceDefinition")
     | _kinds(
         "networking.istio.io",
-        "Gateway ServiceEntry WorkloadEntry WorkloadGroup Sidecar EnvoyFilter ProxyConfig",
+        "ServiceEntry WorkloadEntry WorkloadGroup Sidecar EnvoyFilter ProxyConfig",
     )
+    | _kinds("networking.istio.io", "Gateway", "; use the Gateway of gateway.networking.k8s.io")
     | _kinds("security.istio.io", "AuthorizationPolicy RequestAuthentication")
     | _kinds("telemetry.istio.io", "Telemetry")
     | _kinds("extensions.istio.io", "WasmPlugin")
-    | _kinds("install.istio.io", "IstioOperator")
+    | _kinds(
+        "install.istio.io", "IstioOperator", "; its meshConfig goes into the spec of a MeshConfig of weft.dev/v1alpha1"
+    )
     | _kinds(
         "gateway.networking.k8s.io",
         "GRPCRoute TLSRoute TCPRoute UDPRoute BackendTLSPolicy ListenerSet",
     )
 )
-"""Group and name of well-known kinds that are refused with "not supported yet"."""
+"""Group and name of kinds that say something about a mesh, with what to say after "is not supported yet by weft"."""
+
+_NO_CONTAINERS = "weft runs no containers; `weft run` and weft.yaml start workloads"
+_THE_CLUSTER = "it is about the cluster, not about the mesh"
+
+LEFT_OUT_KINDS: Mapping[tuple[str, str], str] = (
+    _kinds("", "Pod PodTemplate ReplicationController", _NO_CONTAINERS)
+    | _kinds("apps", "Deployment StatefulSet DaemonSet ReplicaSet", _NO_CONTAINERS)
+    | _kinds("batch", "Job CronJob", _NO_CONTAINERS)
+    | _kinds("", "ConfigMap", "it belongs to an application, and weft runs no containers")
+    | _kinds("", "Node PersistentVolume PersistentVolumeClaim LimitRange ResourceQuota Event", _THE_CLUSTER)
+    | _kinds("storage.k8s.io", "StorageClass", _THE_CLUSTER)
+    | _kinds("scheduling.k8s.io", "PriorityClass", _THE_CLUSTER)
+    | _kinds("autoscaling", "HorizontalPodAutoscaler", _THE_CLUSTER)
+    | _kinds("policy", "PodDisruptionBudget", _THE_CLUSTER)
+    | _kinds("rbac.authorization.k8s.io", "Role ClusterRole RoleBinding ClusterRoleBinding", _THE_CLUSTER)
+    | _kinds("apiextensions.k8s.io", "CustomResourceDefinition", _THE_CLUSTER)
+)
+"""Group and name of kinds that say nothing about a mesh, and why: they are left out with a warning."""
+
+FOREIGN_GROUPS: Mapping[str, str] = {
+    "gateway.envoyproxy.io": "Envoy Gateway",
+    "kuma.io": "Kuma",
+    "linkerd.io": "Linkerd",
+    "projectcontour.io": "Contour",
+    "traefik.io": "Traefik",
+    "traefik.containo.us": "Traefik",
+    "konghq.com": "Kong",
+    "flagger.app": "Flagger",
+    "argoproj.io": "Argo",
+    "consul.hashicorp.com": "Consul",
+    "getambassador.io": "Emissary",
+    "cilium.io": "Cilium",
+}
+"""API groups (and everything below them) of projects whose kinds weft does not read."""

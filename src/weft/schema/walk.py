@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import math
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from weft.model.document import ObjectKey
-from weft.model.origin import FieldLines, FieldPath, PathPart, path_text
+from weft.model.origin import FieldLines, FieldPath, PathPart
 from weft.model.problem import Problem, Severity
-from weft.schema.findings import Finding, printable
+from weft.schema.findings import Finding, deprecated, printable
 from weft.schema.forms import FORMS, FormError
 from weft.schema.plans import FieldPlan, choice_of, fields_of, names_of
 from weft.schema.rules import NORMALISERS, RULES
 from weft.schema.scalars import Length, Range, Scalar
 from weft.schema.upstream import UNSUPPORTED_FIELDS, UNSUPPORTED_VALUES
+from weft.schema.wording import nearest_name, shown
 from weft.schema.yaml_nodes import Node
 
 MAX_PROBLEMS = 100
@@ -32,30 +32,6 @@ class _Invalid:
 INVALID = _Invalid()
 
 Decoder = Callable[["Walk", Node, FieldPath], object]
-
-
-def shown(value: object) -> str:
-    """`value` as it may stand in a message: short, on one line."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return f"the boolean {str(value).lower()}"
-    if isinstance(value, int | float):
-        return f"the number {value}"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    text = str(value)
-    text = text if len(text) <= 80 else text[:77] + "..."
-    return f"'{printable(text)}'"
-
-
-def nearest_name(text: str, names: Iterable[str]) -> str:
-    """The name closest to `text`, or nothing when none is close."""
-    by_lower = {name.lower(): name for name in names if name}
-    close = difflib.get_close_matches(text[:100].lower(), by_lower, n=1)
-    return by_lower[close[0]] if close else ""
 
 
 @dataclasses.dataclass(slots=True)
@@ -92,7 +68,7 @@ class Walk:
                 message,
                 self.lines.origin(*where),
                 self.object,
-                printable(path_text(where)),
+                tuple(printable(part) if isinstance(part, str) else part for part in where),
                 finding.expected,
                 printable(finding.nearest),
             )
@@ -113,7 +89,7 @@ class Walk:
     def found(self, node: Node) -> str:
         """The value of `node` for a message."""
         if self.masked and not isinstance(node.value, list | dict):
-            return "something else"
+            return "a value that is not shown"
         if isinstance(node.value, bool) and node.text.lower() not in ("true", "false"):
             return f"'{node.text}' (the boolean {str(node.value).lower()} in YAML)"
         return shown(node.value)
@@ -320,7 +296,7 @@ def decode_fields(cls: type, walk: Walk, entries: Mapping[str, Node], path: Fiel
             else:
                 values[plan.name] = _decode_field(cls, plan, walk, child, (*path, key))
     for plan in fields_of(cls):
-        if plan.required and plan.name not in values:
+        if plan.required and plan.name not in values and not _stands_for(cls, entries, plan):
             values[plan.name] = walk.error(path, "missing-field", f"the field '{plan.json}' is missing")
     chosen = _one_is_chosen(cls, walk, values, path)
     if unknown or not chosen or any(value is INVALID for value in values.values()):
@@ -328,20 +304,38 @@ def decode_fields(cls: type, walk: Walk, entries: Mapping[str, Node], path: Fiel
     return _checked(walk, cls(**values), path, spelled)
 
 
+def _stands_for(cls: type, entries: Mapping[str, Node], plan: FieldPlan) -> bool:
+    """Whether the missing field only follows from an error that has been told: it is misspelt, or something that is
+    not supported stands in its place."""
+    plans, unsupported = names_of(cls), UNSUPPORTED_FIELDS.get(cls, {})
+    others = [key for key in entries if key not in plans]
+    names = [each.json for each in fields_of(cls)]
+    return any(key in unsupported or nearest_name(key, names) == plan.json for key in others)
+
+
 def _decode_field(cls: type, plan: FieldPlan, walk: Walk, node: Node, path: FieldPath) -> object:
     if isinstance(node.value, str):
+        if node.value == "core" and plan.json == "group" and _takes_core(plan.hint):
+            walk.report((), deprecated(path, "the core group is written ''", "''"))
+            node = dataclasses.replace(node, value="", text="")
         if not node.value and plan.default == "":
             return ""
-        reason = UNSUPPORTED_VALUES.get((cls, plan.json), {}).get(node.value)
+        reason = UNSUPPORTED_VALUES.get((cls, plan.json), {}).get(str(node.value))
         if reason is not None:
-            return walk.error(path, "unsupported-value", f"'{node.value}' is not supported by weft{reason}")
+            return walk.error(path, "unsupported-value", f"'{node.value}' is not supported by weft{reason or ' yet'}")
     return decoder_of(plan.hint)(walk, node, path)
+
+
+def _takes_core(hint: Any) -> bool:
+    """Whether an API group may be the core group."""
+    marks = get_args(hint)
+    return "" in marks or Scalar("api-group") in marks
 
 
 def _unknown_field(cls: type, walk: Walk, key: str, path: FieldPath) -> _Invalid:
     reason = UNSUPPORTED_FIELDS.get(cls, {}).get(key)
     if reason is not None:
-        return walk.error(path, "unsupported-field", f"'{key}' is not supported by weft{reason}")
+        return walk.error(path, "unsupported-field", f"'{key}' is not supported by weft{reason or ' yet'}")
     if walk.full:
         return INVALID
     names = [plan.json for plan in fields_of(cls)]

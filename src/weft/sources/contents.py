@@ -10,6 +10,7 @@ from weft.aio.cell import Cell
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
+from weft.model.unreadable import Unreadable
 from weft.model.workload import Workload
 
 
@@ -39,8 +40,13 @@ class Source(Protocol):
 
 
 def kept(new: Document[object], old: Document[object] | None) -> Document[object]:
-    """`old` if `new` says the same from the same lines, so that nothing built from it is built again."""
-    if old is None or old.text != new.text or old.lines != new.lines:
+    """`old` if `new` says the same from the same lines, so that nothing built from it is built again, or if `new`
+    cannot be understood and `old` could: the last good version stays in force."""
+    if old is None:
+        return new
+    if isinstance(new.spec, Unreadable) != isinstance(old.spec, Unreadable):
+        return old if isinstance(new.spec, Unreadable) else new
+    if old.text != new.text or old.lines != new.lines:
         return new
     same = (old.created, old.generation, old.api_version) == (new.created, new.generation, new.api_version)
     return old if same else new

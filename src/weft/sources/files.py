@@ -13,6 +13,7 @@ from weft.aio.cell import Cell
 from weft.model.document import Document
 from weft.model.problem import Problem, Severity
 from weft.schema.decode import Decoded, decode_documents
+from weft.schema.recognition import KIND_CODES
 from weft.sources.contents import Contents, kept, merged_documents, source_problem
 
 POLL_SECONDS = 0.2
@@ -170,7 +171,7 @@ class FilesSource:
         documents = [kept(document, before.get(document.key)) for document in decoded.documents]
         present = {document.key for document in documents}
         errors = [problem for problem in decoded.problems if problem.severity is Severity.ERROR]
-        unnamed = any(problem.object is None for problem in errors)
+        unnamed = any(problem.object is None or problem.code in KIND_CODES for problem in errors)
         broken = {problem.object for problem in errors}
         documents += [document for key, document in before.items() if key not in present and (unnamed or key in broken)]
         return tuple(documents), decoded.problems

@@ -41,7 +41,8 @@ def put_document(document: Document[object], generation: int) -> Put:
 
 
 def document_from_entry(entry: Entry) -> tuple[Document[object] | None, tuple[Problem, ...]]:
-    """The stored document, or the Problems that keep it out of force (written by another version of weft)."""
+    """The stored document, or the Problems that keep it out of force (written by another version of weft). One about
+    security that cannot be understood comes with its Problems and an `Unreadable` spec."""
     namespace = entry.key.split("/")[2] if entry.key.count("/") == 3 else ""
     try:
         record = msgspec.json.decode(entry.value, type=_Record)

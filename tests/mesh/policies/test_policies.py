@@ -10,6 +10,7 @@ from support.meshdocs import Compiled, backends, documents, endpoints, service, 
 from weft.mesh.services.service import (
     Backend,
     Balancing,
+    ConnectionLimits,
     Ejection,
     HashKey,
     MutualTls,
@@ -124,7 +125,7 @@ spec:
 """
 
 
-def test_policies_merge_field_by_field_and_a_port_replaces_them() -> None:
+def test_policies_merge_field_by_field_and_a_port_replaces_everything_above_it() -> None:
     mesh = Compiled(WEB, rule(SUBSETS), ROUTE)
     base, plain, own = (backend(mesh, f"80|{subset}").policy for subset in ("", "plain", "own"))
     assert plain == base
@@ -135,8 +136,7 @@ def test_policies_merge_field_by_field_and_a_port_replaces_them() -> None:
     assert own.limits == base.limits
     on_port, own_on_port = (backend(mesh, f"81|{subset}").policy for subset in ("", "own"))
     assert on_port == TrafficPolicy(balancing=Balancing("round-robin"))
-    assert (own_on_port.limits.max_connections, own_on_port.mutual_tls) == (9, None)
-    assert own_on_port.balancing.algorithm == "round-robin"
+    assert own_on_port == TrafficPolicy(limits=ConnectionLimits(max_connections=9))
 
 
 def test_subsets_hold_the_endpoints_that_carry_their_labels_and_their_identities() -> None:
@@ -252,8 +252,30 @@ def test_a_target_port_leads_to_the_workloads_port() -> None:
     assert short(mesh.ask("web/")) == "web:80"
 
 
+def test_a_target_port_by_name_leads_to_the_port_that_each_workload_calls_so() -> None:
+    text = service("web").replace("port: 9080}", "port: 80, targetPort: main}")
+    servers = [
+        workload("web", f"v{number}", port=port, number=number, name=f"web-v{number}")
+        for number, port in enumerate((9080, 8000), 1)
+    ]
+    named = [replace(item, ports=(replace(item.ports[0], name="main"),)) for item in servers]
+    mesh = Compiled(text, workloads=named)
+    assert mesh.codes == []
+    (found,) = endpoints(mesh.sidecar()).values()
+    assert [item.address for item in found.endpoints] == [item.ports[0].inbound for item in named]
+    assert str(mesh.sidecar(named[1]).inbound[0].protocol) == "http"
+
+    unnamed = Compiled(text, workloads=servers)
+    (problem,) = unnamed.mesh.problems
+    assert (problem.code, problem.path) == ("named-target-port", ("spec", "ports", 0, "targetPort"))
+    assert problem.message == "none of the workloads it selects has a port called 'main'"
+    assert problem.expected == "one of 8000, 9080, or a workload run with --port main=PORT"
+    assert Compiled(text, workloads=[servers[0], named[1]]).codes == []
+    assert Compiled(text).codes == []
+
+
 def test_a_port_that_no_selected_workload_serves_is_told() -> None:
     mesh = Compiled(WEB, workloads=[workload("web", port=80)])
     assert [(item.code, item.path) for item in mesh.mesh.problems] == [
-        ("target-port-not-served", "spec.ports[1].targetPort")
+        ("target-port-not-served", ("spec", "ports", 1, "targetPort"))
     ]

@@ -14,7 +14,7 @@ from weft.mesh.services.hosts import specificity
 from weft.model.labels import Labels
 from weft.model.problem import Problem
 from weft.schema.hosts import covers, intersection
-from weft.schema.walk import nearest_name
+from weft.schema.wording import nearest_name
 
 Wanted = tuple[Listener, str, Contender]
 """A listener, a host it serves, and the route that wants it there."""

@@ -26,7 +26,7 @@ from weft.schema.findings import printable
 from weft.schema.hosts import covers, is_wildcard
 from weft.schema.kinds.core import NamespaceSpec
 from weft.schema.kinds.gateway import BUILT_IN_CLASSES, CONTROLLER_NAME, GatewayClassSpec, GatewaySpec
-from weft.schema.walk import nearest_name
+from weft.schema.wording import nearest_name
 
 GatewayDocument = Document[GatewaySpec]
 ClassDocument = Document[GatewayClassSpec]

@@ -17,7 +17,7 @@ from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem
 from weft.schema.kinds.core import SecretSpec
 from weft.schema.kinds.gateway import GATEWAY_GROUP, AllowedRoutes, GatewaySpec, ListenerSpec, SecretReference
-from weft.schema.walk import nearest_name
+from weft.schema.wording import nearest_name
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """A label that every namespace has: its name."""

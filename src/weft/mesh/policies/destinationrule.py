@@ -139,22 +139,24 @@ def _reference_problems(document: RuleDocument, host: str, catalog: Catalog) -> 
                 yield unknown_port(document, where, frontend, each.port.number)
 
 
-def traffic_policy(rule: RuleDocument | None, port: int, subset: str = "") -> TrafficPolicy:
-    """The policy of a port: the host's (its portLevelSettings replace all of it for that port), then, field by field,
-    the subset's, made the same way."""
-    if rule is None:
-        return TrafficPolicy()
-    layers = [_at_port(rule.spec.traffic_policy, port)]
-    found = subset_of(rule, subset)
+def traffic_policy(
+    rule: RuleDocument | None, port: int, subset: str = "", connect_timeout: float | None = None
+) -> TrafficPolicy:
+    """The policy of a port: the host's, then, field by field, the subset's. portLevelSettings replace all that stands
+    above them for that port: the subset's those of the host, too. `connect_timeout` is the mesh's default."""
+    layers: list[Settings | None] = [_at_port(rule.spec.traffic_policy, port)] if rule else []
+    subset_found = subset_of(rule, subset)
+    found = subset_found.traffic_policy if subset_found else None
     if found is not None:
-        layers.append(_at_port(found.traffic_policy, port))
+        own = _at_port(found, port)
+        layers = [*layers, own] if own is found else [own]
     balancer = _last([layer.load_balancer for layer in layers if layer])
     pool = _last([layer.connection_pool for layer in layers if layer])
     outlier = _last([layer.outlier_detection for layer in layers if layer])
     tls = _last([layer.tls for layer in layers if layer])
     return TrafficPolicy(
         balancing=_balancing(balancer),
-        limits=_limits(pool),
+        limits=_limits(pool, connect_timeout),
         ejection=_ejection(outlier),
         mutual_tls=None if tls is None else tls.mode == "ISTIO_MUTUAL",
     )
@@ -197,9 +199,9 @@ def _hash_key(key: api.ConsistentHash) -> HashKey | None:
     return HashKey(source_ip=True) if key.use_source_ip else None
 
 
-def _limits(pool: api.ConnectionPool | None) -> ConnectionLimits:
+def _limits(pool: api.ConnectionPool | None, connect_timeout: float | None) -> ConnectionLimits:
     if pool is None:
-        return ConnectionLimits()
+        return ConnectionLimits(connect_timeout=connect_timeout)
     tcp, http = pool.tcp or api.TcpSettings(), pool.http or api.HttpSettings()
     keepalive = tcp.tcp_keepalive or api.TcpKeepalive()
     return ConnectionLimits(
@@ -209,7 +211,7 @@ def _limits(pool: api.ConnectionPool | None) -> ConnectionLimits:
         max_requests_per_connection=http.max_requests_per_connection,
         max_retries=http.max_retries,
         max_concurrent_streams=http.max_concurrent_streams,
-        connect_timeout=tcp.connect_timeout,
+        connect_timeout=connect_timeout if tcp.connect_timeout is None else tcp.connect_timeout,
         http_idle_timeout=http.idle_timeout,
         tcp_idle_timeout=tcp.idle_timeout,
         max_connection_duration=tcp.max_connection_duration,

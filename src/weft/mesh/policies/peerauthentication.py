@@ -1,7 +1,7 @@
 """PeerAuthentication: which mutual-TLS mode each port of each workload is in.
 
 Order of Istio: the port of a policy that selects the workload, that policy, the namespace's policy, the mesh's policy
-(in the root namespace), STRICT. https://istio.io/latest/docs/reference/config/security/peer_authentication/
+(in the root namespace), STRICT. A document that cannot be understood is STRICT for what it names. https://istio.io/latest/docs/reference/config/security/peer_authentication/
 """
 
 from __future__ import annotations
@@ -9,19 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeGuard
 
 from weft.mesh.memo import Memo
-from weft.mesh.policies.scope import Breadth, Policy, applicable, scope_in, settle
+from weft.mesh.policies.scope import Breadth, Policy, Scope, applicable, scope_in, settle
 from weft.mesh.problems import problem_at
 from weft.mesh.services.service import MutualTlsMode
 from weft.model.document import Document
 from weft.model.labels import Labels, labels_from_mapping
 from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem
+from weft.model.unreadable import Unreadable
 from weft.model.workload import Workload
 from weft.schema.kinds.peerauthentication import MutualTls, PeerAuthenticationSpec
 
-PeerDocument = Document[PeerAuthenticationSpec]
+PeerSpec = PeerAuthenticationSpec | Unreadable
+PeerDocument = Document[PeerSpec]
+_KIND = "PeerAuthentication"
+_CLOSED = PeerAuthenticationSpec(mtls=MutualTls(mode="STRICT"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +34,7 @@ class PeerPolicy:
     """The policies that can concern workloads of one namespace (empty: one without any of its own)."""
 
     namespace: str
-    policies: tuple[Policy[PeerAuthenticationSpec], ...] = ()
+    policies: tuple[Policy[PeerSpec], ...] = ()
 
     def mode(self, labels: Labels, port: int) -> MutualTlsMode:
         """The mode of a port of a workload with these labels."""
@@ -44,9 +49,12 @@ class PeerPolicy:
         return MutualTlsMode.STRICT, ()
 
 
-def _settings(policy: Policy[PeerAuthenticationSpec], port: int) -> Iterable[tuple[MutualTls, FieldPath]]:
+def _settings(policy: Policy[PeerSpec], port: int) -> Iterable[tuple[MutualTls, FieldPath]]:
     """What a policy says of a port, the narrowest first."""
     spec = policy.document.spec
+    if isinstance(spec, Unreadable):
+        yield _CLOSED.mtls, ()
+        return
     on_port = spec.port_level_mtls.get(port)
     # Without a selector only a stricter port is honoured: a mistake must not open anything.
     if on_port is not None and (policy.scope.breadth is Breadth.NAMED or on_port.mode == "STRICT"):
@@ -78,21 +86,39 @@ def build_peer_policies(documents: tuple[PeerDocument, ...], memo: Memo, root_na
         name: memo(PeerPolicy, name, (*(each for each in policies if each.scope.namespace == name), *everywhere))
         for name in spaces
     }
-    problems = (*conflicts, *(_port_without_selector(policy.document) for policy in policies if _opens_ports(policy)))
+    problems = (
+        *conflicts,
+        *(_unreadable(policy) for policy in given if isinstance(policy.document.spec, Unreadable)),
+        *(_port_without_selector(policy.document) for policy in policies if _opens_ports(policy)),
+    )
     return PeerPolicies(MappingProxyType(found), memo(PeerPolicy, "", tuple(everywhere)), problems)
 
 
-def build_peer_policy(document: PeerDocument, root_namespace: str) -> Policy[PeerAuthenticationSpec]:
+def build_peer_policy(document: PeerDocument, root_namespace: str) -> Policy[PeerSpec]:
     """A document and what it is for."""
-    selector = document.spec.selector
+    spec = document.spec
+    if isinstance(spec, Unreadable):
+        if not spec.scoped:
+            return Policy(Scope(document.key.namespace, known=False), document)
+        return Policy(scope_in(document.key.namespace, root_namespace, spec.selector), document)
+    selector = spec.selector
     labels = labels_from_mapping(selector.match_labels) if selector else ()
     return Policy(scope_in(document.key.namespace, root_namespace, labels), document)
 
 
 def peer_policies_of(documents: Iterable[Document[object]], root_namespace: str) -> PeerPolicies:
     """The policies among `documents` of all kinds."""
-    found = tuple(item for item in documents if isinstance(item.spec, PeerAuthenticationSpec))
-    return build_peer_policies(found, Memo(), root_namespace)  # type: ignore[arg-type]
+    return build_peer_policies(peer_documents(documents), Memo(), root_namespace)
+
+
+def peer_documents(documents: Iterable[Document[object]]) -> tuple[PeerDocument, ...]:
+    """Those of this kind, understood or not."""
+    return tuple(document for document in documents if _is_peer(document))
+
+
+def _is_peer(document: Document[object]) -> TypeGuard[PeerDocument]:
+    spec = document.spec
+    return isinstance(spec, PeerAuthenticationSpec) or (isinstance(spec, Unreadable) and spec.kind == _KIND)
 
 
 def changes_mode(before: PeerPolicies, after: PeerPolicies, workloads: Iterable[Workload]) -> bool:
@@ -105,8 +131,16 @@ def changes_mode(before: PeerPolicies, after: PeerPolicies, workloads: Iterable[
     )
 
 
-def _opens_ports(policy: Policy[PeerAuthenticationSpec]) -> bool:
-    return bool(policy.document.spec.port_level_mtls) and policy.scope.breadth is not Breadth.NAMED
+def _opens_ports(policy: Policy[PeerSpec]) -> bool:
+    spec = policy.document.spec
+    return isinstance(spec, PeerAuthenticationSpec) and bool(spec.port_level_mtls) and not policy.scope.selector
+
+
+def _unreadable(policy: Policy[PeerSpec]) -> Problem:
+    whom = "the workloads it selects" if policy.scope.known else "all workloads of its namespace"
+    message = f"it cannot be understood, so {whom} accept mutual TLS only until it is mended"
+    expected = "a document without the errors told about it"
+    return problem_at(policy.document, (), "policy-unreadable", message, expected)
 
 
 def _port_without_selector(document: PeerDocument) -> Problem:

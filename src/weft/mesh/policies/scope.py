@@ -2,7 +2,8 @@
 
 A policy is for the whole mesh (a document of the root namespace that names nothing narrower), for a namespace, or for
 what it names there: the workloads of a selector, or a target (a host, or another object). Narrower beats wider. Of two
-documents with the same scope the oldest is in force, then the first by namespace and name; the other is a conflict.
+documents with the same scope one that cannot be understood goes first, then the oldest, then the first by namespace and
+name; the other is a conflict.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from weft.model.document import Document
 from weft.model.labels import Labels, selects
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem
+from weft.model.unreadable import Unreadable
 
 SpecT = TypeVar("SpecT")
 SpecT_co = TypeVar("SpecT_co", covariant=True)
@@ -25,22 +27,27 @@ SpecT_co = TypeVar("SpecT_co", covariant=True)
 class Breadth(enum.IntEnum):
     """How much a scope covers, the narrowest first."""
 
-    NAMED = 0
-    NAMESPACE = 1
-    MESH = 2
+    UNKNOWN = 0
+    NAMED = 1
+    NAMESPACE = 2
+    MESH = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a policy is for. `namespace` is empty for the whole mesh; `selector` or `target` narrow it."""
+    """What a policy is for. `namespace` is empty for the whole mesh; `selector` or `target` narrow it. `known` False:
+    it is narrowed by something that cannot be read, so it is for all of the namespace, and nothing is an exception."""
 
     namespace: str
     selector: Labels = ()
     target: str = ""
+    known: bool = True
 
     @property
     def breadth(self) -> Breadth:
         """How much it covers."""
+        if not self.known:
+            return Breadth.UNKNOWN
         if self.selector or self.target:
             return Breadth.NAMED
         return Breadth.NAMESPACE if self.namespace else Breadth.MESH
@@ -72,15 +79,20 @@ def settle(
     """The policies in force, oldest first, and a Problem at field `path` for each that an older one shuts out."""
     owners: dict[Scope, Policy[SpecT]] = {}
     problems: list[Problem] = []
-    for policy in sorted(policies, key=lambda item: item.document.precedence):
+    for policy in sorted(policies, key=_precedence):
         owner = owners.setdefault(policy.scope, policy)
         if owner is not policy:
             other = owner.document
-            message = f"{other.key} ({other.origin}) is older and is for the same{_what(policy)}"
+            why = "cannot be understood" if isinstance(other.spec, Unreadable) else "is older"
+            message = f"{other.key} ({other.origin}) {why} and is for the same{_what(policy)}"
             problems.append(
                 problem_at(policy.document, path, code, f"{message}, so this one is not in force", expected)
             )
     return tuple(owners.values()), tuple(problems)
+
+
+def _precedence(policy: Policy[object]) -> tuple[bool, float, str, str]:
+    return (not isinstance(policy.document.spec, Unreadable), *policy.document.precedence)
 
 
 def _what(policy: Policy[object]) -> str:

@@ -13,7 +13,7 @@ from weft.mesh.memo import Memo
 from weft.mesh.routes.compiled import CompiledRoute
 from weft.mesh.routes.kind import ParentRef
 from weft.model.document import ObjectKey
-from weft.model.origin import FieldPath, path_text
+from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
 
 Attachments = tuple[tuple[ParentRef, Problem | None], ...]
@@ -114,5 +114,4 @@ def resolved(problems: Iterable[Problem]) -> Condition:
 
 
 def _within(problem: Problem, path: FieldPath) -> bool:
-    text = path_text(path)
-    return problem.path == text or problem.path.startswith((f"{text}.", f"{text}["))
+    return problem.path[: len(path)] == path

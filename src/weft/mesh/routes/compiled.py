@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from weft.mesh.memo import Memo
+from weft.mesh.policies.meshconfig import TrafficDefaults, with_default_retry
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.routes.kind import MESH, Claim, Claims, Converted, ParentRef, Referent, RouteDocument, RouteKind
 from weft.mesh.routes.kinds import kind_of
@@ -29,13 +30,16 @@ class CompiledRoute:
     parents: tuple[ParentRef, ...]
     referents: tuple[Referent, ...]
     selectors: tuple[Labels, ...]
+    defaults: TrafficDefaults
 
     def claims_of(self, host: str) -> tuple[Claim, ...]:
         """Its claims of one host."""
         return tuple(claim for claim in self.claims.claims if claim.host == host)
 
 
-def compile_route(memo: Memo, document: RouteDocument, catalog: Catalog, grants: Grants) -> CompiledRoute:
+def compile_route(
+    memo: Memo, document: RouteDocument, catalog: Catalog, grants: Grants, defaults: TrafficDefaults
+) -> CompiledRoute:
     """A route document, compiled. Its rules stay the same objects while it and the services it names do."""
     kind = kind_of(document)
     claims = kind.claims(document, catalog)
@@ -45,22 +49,29 @@ def compile_route(memo: Memo, document: RouteDocument, catalog: Catalog, grants:
         document=document,
         kind=kind,
         claims=claims,
-        rules=MappingProxyType({port: memo(_rules, kind, document, port, MESH, referents) for port in ports}),
+        rules=MappingProxyType({port: memo(_rules, kind, document, port, MESH, referents, defaults) for port in ports}),
         parents=kind.parents(document, catalog),
         referents=kind.referents(document, "", catalog, grants),
         selectors=kind.selectors(document),
+        defaults=defaults,
     )
 
 
 def gateway_rules(memo: Memo, route: CompiledRoute, port: int, gateway: str) -> Converted:
     """The rules of a route on a port of a Gateway (``namespace/name``)."""
-    return memo(_rules, route.kind, route.document, port, gateway, route.referents)
+    return memo(_rules, route.kind, route.document, port, gateway, route.referents, route.defaults)
 
 
 def _rules(
-    kind: RouteKind[Any], document: RouteDocument, port: int, side: str, referents: tuple[Referent, ...]
+    kind: RouteKind[Any],
+    document: RouteDocument,
+    port: int,
+    side: str,
+    referents: tuple[Referent, ...],
+    defaults: TrafficDefaults,
 ) -> Converted:
-    return kind.rules(document, port, side, referents)
+    converted = kind.rules(document, port, side, referents)
+    return replace(converted, rules=tuple(with_default_retry(rule, defaults) for rule in converted.rules))
 
 
 def _ports(claim: Claim, catalog: Catalog) -> set[int]:

@@ -42,11 +42,9 @@ from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
 from weft.schema.kinds import httproute as api
-from weft.schema.walk import nearest_name
+from weft.schema.wording import nearest_name
 
 HttpRouteDocument = Document[api.HttpRouteSpec]
-SAFE_RETRY = ("connect-failure", "refused-stream", "reset-before-request")
-"""Conditions under which the request cannot have been processed: the mesh's own default, twice on other hosts."""
 CONNECTION_ERRORS = ("connect-failure", "refused-stream", "reset")
 """What GEP-1731 wants retried besides the codes."""
 
@@ -259,7 +257,8 @@ class _Builder:
         return Forward(
             backends=tuple(backends) if alive else (),
             timeout=timeouts.request or None,
-            retry=_retry(rule.retry, timeouts.backend_request),
+            retry=_retry(rule.retry, timeouts.backend_request or None),
+            per_try_timeout=timeouts.backend_request or None,
             host_rewrite=filters.host,
             path_rewrite=filters.path,
             mirrors=self._mirrors(path, filters),
@@ -318,9 +317,8 @@ def _percent(mirror: api.RequestMirror) -> float:
 
 
 def _retry(retry: api.RouteRetry | None, per_try: float | None) -> Retry | None:
-    """GEP-1731 and GEP-1742. A time limit for each try alone keeps the safe default conditions."""
-    per_try = per_try or None
+    """GEP-1731 and GEP-1742. A time limit for each try alone keeps the default conditions."""
     if retry is None:
-        return None if per_try is None else Retry(2, SAFE_RETRY, per_try_timeout=per_try, other_host=True)
+        return None
     attempts = 1 if retry.attempts is None else retry.attempts
     return Retry(attempts, CONNECTION_ERRORS, retry.codes, per_try, retry.backoff, other_host=True)

@@ -111,6 +111,12 @@ class Retry:
     other_host: bool = False
 
 
+SAFE_RETRY = Retry(
+    attempts=2, conditions=("connect-failure", "refused-stream", "reset-before-request"), other_host=True
+)
+"""The default: only where the request cannot have been processed, and on another endpoint if there is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Injected delay (seconds) and abort, each for a share of requests (0 to 100)."""
@@ -140,13 +146,15 @@ class Cors:
 class Forward:
     """Send to one of the backends by weight. No backend, or a total weight of 0, answers 500.
 
-    `timeout` covers the whole request, in seconds; None and 0 mean none. `retry` None means the safe default.
-    `missing_status` answers the share of a backend that does not exist. `websocket` allows upgrades to it.
+    `timeout` covers the whole request, in seconds; None and 0 mean none. `retry` None means the safe default, each try
+    of it within `per_try_timeout` if there is one. `missing_status` answers the share of a backend that does not exist.
+    `websocket` allows upgrades to it.
     """
 
     backends: tuple[WeightedBackend, ...]
     timeout: float | None = None
     retry: Retry | None = None
+    per_try_timeout: float | None = None
     host_rewrite: str = ""
     path_rewrite: PathRewrite | None = None
     mirrors: tuple[Mirror, ...] = ()

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from weft.mesh.memo import Memo
 from weft.mesh.policies.destinationrule import DestinationRules, subset_of
+from weft.mesh.policies.meshconfig import TrafficDefaults
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import one_of, problem_at
 from weft.mesh.routes.compiled import CompiledRoute, compile_route
@@ -25,7 +26,7 @@ from weft.mesh.services.service import Frontend
 from weft.model.labels import Labels
 from weft.model.problem import Problem
 from weft.schema.hosts import covers, is_wildcard
-from weft.schema.walk import nearest_name
+from weft.schema.wording import nearest_name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +83,11 @@ class RouteTable:
         return self.namespaces.get(namespace, NO_ROUTES)
 
 
-def build_route_table(documents: tuple[RouteDocument, ...], memo: Memo, catalog: Catalog, grants: Grants) -> RouteTable:
+def build_route_table(
+    documents: tuple[RouteDocument, ...], memo: Memo, catalog: Catalog, grants: Grants, defaults: TrafficDefaults
+) -> RouteTable:
     """The table of all route documents. A document that changes costs its hosts, not all of them."""
-    routes = memo.rows(compile_route, (documents,), catalog, grants)
+    routes = memo.rows(compile_route, (documents,), catalog, grants, defaults)
     claimed = memo.groups(_claimed, _order, routes)
     keys = tuple(claimed)
     frontends = [catalog.by_host.get(host) for _, host in keys]

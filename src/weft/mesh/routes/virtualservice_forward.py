@@ -109,7 +109,7 @@ def build_forward(
     return Forward(
         backends=backends,
         timeout=http.timeout,
-        retry=_retry(http.retries),
+        retry=build_retry(http.retries),
         host_rewrite=rewrite.authority or host,
         path_rewrite=_path_rewrite(rewrite, match),
         mirrors=mirrors,
@@ -138,9 +138,12 @@ def _path_rewrite(rewrite: api.HttpRewrite, match: RequestMatch) -> PathRewrite 
     return PathRewrite("full" if whole else "prefix", rewrite.uri)
 
 
-def _retry(retries: api.HttpRetry | None) -> Retry | None:
+def build_retry(retries: api.HttpRetry | None) -> Retry | None:
+    """Istio's retries in mesh words. Without attempts nothing of them is in force."""
     if retries is None:
         return None
+    if not retries.attempts:
+        return Retry(0)
     words = tuple(word for item in retries.retry_on.split(",") if (word := item.strip())) or ISTIO_RETRY_ON
     return Retry(
         attempts=retries.attempts,

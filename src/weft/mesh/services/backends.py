@@ -13,6 +13,7 @@ from weft.mesh.policies.destinationrule import (
     subset_labels,
     traffic_policy,
 )
+from weft.mesh.policies.meshconfig import TrafficDefaults
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.endpoints import Services
 from weft.mesh.services.service import (
@@ -41,10 +42,12 @@ EMPTY: tuple[str, ...] = ()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """Every backend of the mesh as callers without DestinationRules of their own use it. Compared by identity."""
+    """Every backend of the mesh as callers without DestinationRules of their own use it. `connect_timeout` is the
+    mesh's default, in seconds (None: weft's). Compared by identity."""
 
     all: tuple[Target, ...]
     by_key: Mapping[BackendKey, Target]
+    connect_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,14 +63,19 @@ class CallerTargets:
 
 
 def build_targets(
-    memo: Memo, services: Services, catalog: Catalog, rules: DestinationRules, subsets: Subsets
+    memo: Memo,
+    services: Services,
+    catalog: Catalog,
+    rules: DestinationRules,
+    subsets: Subsets,
+    defaults: TrafficDefaults,
 ) -> Targets:
     """All backends: each port of each service, and of each subset that a rule sends to."""
     found = memo.rows(rule_in_force, (catalog.frontends,), rules, "")
     wanted = [subsets.get(frontend.host, EMPTY) for frontend in catalog.frontends]
-    rows = memo.rows(build_service_targets, (services.all, found, wanted))
+    rows = memo.rows(build_service_targets, (services.all, found, wanted), defaults.connect_timeout)
     targets = tuple([target for row in rows for target in row])
-    return Targets(targets, memo.table(_by_key, targets))
+    return Targets(targets, memo.table(_by_key, targets), defaults.connect_timeout)
 
 
 def build_caller_targets(
@@ -79,7 +87,8 @@ def build_caller_targets(
         service = services.by_host[host]
         rule = rules.find(caller, service.frontend)
         if rule is not rules.find("", service.frontend):
-            made = memo(build_service_targets, memo, service, rule, subsets.get(host, EMPTY))
+            wanted = subsets.get(host, EMPTY)
+            made = memo(build_service_targets, memo, service, rule, wanted, base.connect_timeout)
             own.update((target.backend.key, target) for target in made)
     return CallerTargets(base, own)
 
@@ -90,12 +99,16 @@ def rule_in_force(_memo: Memo, frontend: Frontend, rules: DestinationRules, call
 
 
 def build_service_targets(
-    memo: Memo, service: Service, rule: RuleDocument | None, subsets: tuple[str, ...]
+    memo: Memo,
+    service: Service,
+    rule: RuleDocument | None,
+    subsets: tuple[str, ...],
+    connect_timeout: float | None = None,
 ) -> tuple[Target, ...]:
     """The backends of one service. A Backend stays the same object while only endpoints come and go."""
     return tuple(
         [
-            build_target(memo, service.frontend, port, endpoints, rule, subset)
+            build_target(memo, service.frontend, port, endpoints, rule, subset, connect_timeout)
             for port, endpoints in service.ports()
             for subset in ("", *subsets)
         ]
@@ -109,6 +122,7 @@ def build_target(
     endpoints: tuple[Endpoint, ...],
     rule: RuleDocument | None,
     subset: str,
+    connect_timeout: float | None = None,
 ) -> Target:
     """One backend with its endpoints. A subset that no DestinationRule in force defines has none."""
     key = BackendKey(frontend.host, port.number, subset)
@@ -116,7 +130,7 @@ def build_target(
         labels = subset_labels(rule, subset)
         wanted = None if labels is None else set(labels)
         endpoints = () if wanted is None else tuple([one for one in endpoints if wanted <= set(one.labels)])
-    policy = memo(traffic_policy, rule, port.number, subset)
+    policy = memo(traffic_policy, rule, port.number, subset, connect_timeout)
     identities = tuple(sorted({endpoint.identity for endpoint in endpoints}))
     protection = _protection(frontend, policy, endpoints)
     backend = memo(_backend, frontend, port, subset, rule, policy, identities, protection)

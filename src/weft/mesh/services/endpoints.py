@@ -12,6 +12,7 @@ from weft.mesh.services.catalog import Catalog, SelectorKey, ServiceDocument, se
 from weft.mesh.services.service import Endpoint, Frontend, Health, MutualTlsMode, Service
 from weft.model.identity import SpiffeId
 from weft.model.labels import selects
+from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload, WorkloadPort, WorkloadState
 
@@ -95,18 +96,13 @@ def build_service(
                 [
                     memo(build_endpoint, memo, workload, served, peers, trust_domain)
                     for workload in chosen
-                    if (served := served_port(workload, port.target)) is not None
+                    if (served := workload.port(port.target)) is not None
                 ]
             )
             for port in frontend.ports
         ]
     )
     return Served(Service(frontend, endpoints), tuple(_target_problems(document, frontend, selected)))
-
-
-def served_port(workload: Workload, target: int | str) -> WorkloadPort | None:
-    """The port of a workload that a service's `target` means."""
-    return next((port for port in workload.ports if port.port == target), None)
 
 
 def build_endpoint(
@@ -125,13 +121,24 @@ def build_endpoint(
 
 def _target_problems(document: ServiceDocument, frontend: Frontend, selected: Sequence[Workload]) -> list[Problem]:
     """Ports of a service that none of the workloads it selects serves."""
-    served = {port.port for workload in selected for port in workload.ports}
     found: list[Problem] = []
     for index, port in enumerate(frontend.ports):
-        if not any(served_port(workload, port.target) for workload in selected):
-            expected = f"one of {', '.join(map(str, sorted(served)))}" if served else "a workload run with --port"
-            message = f"none of the workloads it selects serves port {port.target}"
-            path = ("spec", "ports", index, "targetPort")
-            code = "target-port-not-served"
-            found.append(problem_at(document, path, code, message, expected, severity=Severity.WARNING))
+        target = port.target
+        if any(workload.port(target) for workload in selected):
+            continue
+        named = isinstance(target, str)
+        what = f"has a port called '{target}'" if named else f"serves port {target}"
+        path: FieldPath = ("spec", "ports", index, "targetPort")
+        code = "named-target-port" if named else "target-port-not-served"
+        message = f"none of the workloads it selects {what}"
+        expected = _expected_target(target, [port for workload in selected for port in workload.ports])
+        found.append(problem_at(document, path, code, message, expected, severity=Severity.WARNING))
     return found
+
+
+def _expected_target(target: int | str, served: Sequence[WorkloadPort]) -> str:
+    names = sorted({port.name for port in served if port.name})
+    numbers = sorted({port.port for port in served})
+    known = f"one of {', '.join(map(str, [*names, *numbers]))}, or " if served else ""
+    option = f"--port {target}=PORT" if isinstance(target, str) else f"--port {target}"
+    return f"{known}a workload run with {option}"

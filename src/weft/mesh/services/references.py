@@ -9,7 +9,7 @@ from weft.model.document import Document
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
 from weft.schema.hosts import service_of_host
-from weft.schema.walk import nearest_name
+from weft.schema.wording import nearest_name
 
 
 def unknown_service(document: Document[object], path: FieldPath, name: str, namespace: str, nearest: str) -> Problem:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from weft.mesh.memo import Memo
+from weft.mesh.policies.meshconfig import TrafficDefaults, with_default_retry
 from weft.mesh.routes.rules import (
     Forward,
     Layer4Route,
@@ -65,13 +66,13 @@ class CallerRoutes:
         return [*found, *self.outside]
 
 
-def build_common(memo: Memo, table: RouteTable, catalog: Catalog) -> Mapping[str, Entry]:
+def build_common(memo: Memo, table: RouteTable, catalog: Catalog, defaults: TrafficDefaults) -> Mapping[str, Entry]:
     """How callers of other namespaces reach each service, by full name."""
     spaces = [table.of(frontend.namespace) for frontend in catalog.frontends]
     pairs = list(zip(spaces, catalog.frontends, strict=True))
     named = [space.named(frontend.host) for space, frontend in pairs]
     covering = [space.covering(frontend.host) for space, frontend in pairs]
-    entries = memo.rows(_common_entry, (catalog.frontends, named, covering))
+    entries = memo.rows(_common_entry, (catalog.frontends, named, covering), defaults)
     return memo.table(_by_host, entries)
 
 
@@ -80,6 +81,7 @@ def build_caller_routes(
     table: RouteTable,
     catalog: Catalog,
     common: Mapping[str, Entry],
+    defaults: TrafficDefaults,
     namespace: str,
     selectors: tuple[Labels, ...],
 ) -> CallerRoutes:
@@ -93,7 +95,7 @@ def build_caller_routes(
         wider = (space.covering(frontend.host), other.covering(frontend.host))
         for column, rules in zip(columns, (*found, *wider), strict=True):
             column.append(rules)
-    own = memo.rows(_caller_entry, (frontends, *columns), namespace, selectors)
+    own = memo.rows(_caller_entry, (frontends, *columns), defaults, namespace, selectors)
     outside = memo.rows(_outside_entry, (space.outside,), namespace, selectors)
     return CallerRoutes(common, memo.table(_by_host, own, name=f"{namespace} {selectors}"), outside)
 
@@ -129,8 +131,10 @@ def _by_host(entry: Entry) -> Iterable[tuple[str, Entry]]:
     return ((entry.host, entry),)
 
 
-def _common_entry(memo: Memo, frontend: Frontend, named: HostRules | None, covering: HostRules | None) -> Entry:
-    return _entry(memo, frontend, (named, covering), Caller(""), local=False)
+def _common_entry(
+    memo: Memo, frontend: Frontend, named: HostRules | None, covering: HostRules | None, defaults: TrafficDefaults
+) -> Entry:
+    return _entry(memo, frontend, (named, covering), Caller(""), defaults, local=False)
 
 
 def _caller_entry(
@@ -140,16 +144,24 @@ def _caller_entry(
     its_named: HostRules | None,
     own_covering: HostRules | None,
     its_covering: HostRules | None,
+    defaults: TrafficDefaults,
     namespace: str,
     selectors: tuple[Labels, ...],
 ) -> Entry:
     """Documents that name the service come before wildcards, and the caller's before the service's."""
     given = (own_named, its_named, own_covering, its_covering)
-    return _entry(memo, frontend, given, Caller(namespace, selectors), local=frontend.namespace == namespace)
+    local = frontend.namespace == namespace
+    return _entry(memo, frontend, given, Caller(namespace, selectors), defaults, local=local)
 
 
 def _entry(
-    memo: Memo, frontend: Frontend, given: tuple[HostRules | None, ...], caller: Caller, *, local: bool
+    memo: Memo,
+    frontend: Frontend,
+    given: tuple[HostRules | None, ...],
+    caller: Caller,
+    defaults: TrafficDefaults,
+    *,
+    local: bool,
 ) -> Entry:
     hosts: list[VirtualHost] = []
     tunnels: list[Tunnel] = []
@@ -161,7 +173,7 @@ def _entry(
             continue
         found = next((each.ports[port.number] for each in given if each and port.number in each.ports), None)
         if found is None:
-            host = memo(_unrouted_host, frontend, port, local)
+            host = memo(_unrouted_host, frontend, port, local, defaults)
         else:
             host = memo.over(_ruled_host, rules_for(found, caller), frontend, port, local)
         hosts.append(host)
@@ -208,8 +220,8 @@ def default_rule(frontend: Frontend, port: FrontendPort) -> Rule:
     )
 
 
-def _unrouted_host(frontend: Frontend, port: FrontendPort, local: bool) -> VirtualHost:
-    return _ruled_host((default_rule(frontend, port),), frontend, port, local)
+def _unrouted_host(frontend: Frontend, port: FrontendPort, local: bool, defaults: TrafficDefaults) -> VirtualHost:
+    return _ruled_host((with_default_retry(default_rule(frontend, port), defaults),), frontend, port, local)
 
 
 def _ruled_host(rules: tuple[Rule, ...], frontend: Frontend, port: FrontendPort, local: bool) -> VirtualHost:

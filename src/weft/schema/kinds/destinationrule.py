@@ -139,7 +139,8 @@ class ClientTls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortTrafficPolicy:
-    """Policy of one port; it replaces the whole of the destination's settings for that port."""
+    """Policy of one port. It inherits nothing: for that port it replaces all other settings, a subset's those of the
+    destination, too."""
 
     port: PortSelector
     load_balancer: LoadBalancer | None = None

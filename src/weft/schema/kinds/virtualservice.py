@@ -193,9 +193,9 @@ class HttpFaultInjection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRetry:
-    """Retries after the first try; `attempts` 0 means none."""
+    """Retries after the first try; `attempts` 0 means none, and so does leaving it out."""
 
-    attempts: Annotated[int, Range(0, 100)] = 2
+    attempts: Annotated[int, Range(0, 100)] | None = None
     per_try_timeout: Duration | None = None
     retry_on: str = ""
     backoff: Duration | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from weft.schema.findings import Rule
-from weft.schema.rules import core, destinationrule, gateway, httproute, peerauthentication, virtualservice
+from weft.schema.rules import core, destinationrule, gateway, httproute, meshconfig, peerauthentication, virtualservice
 from weft.schema.rules.normal_form import NORMALISERS
 
 RULES: Mapping[type, tuple[Rule, ...]] = {
@@ -15,6 +15,7 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     **virtualservice.RULES,
     **destinationrule.RULES,
     **peerauthentication.RULES,
+    **meshconfig.RULES,
 }
 
 __all__ = ["NORMALISERS", "RULES"]

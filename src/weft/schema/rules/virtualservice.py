@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from weft.model.origin import FieldPath
+from weft.model.problem import Severity
 from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
 from weft.schema.forms import FormError, read_base64, regex_groups
 from weft.schema.kinds.virtualservice import (
@@ -156,13 +157,18 @@ def abort(spec: FaultAbort) -> Iterator[Finding]:
 
 
 def retry(spec: HttpRetry) -> Iterator[Finding]:
-    """Conditions are Envoy's words or statuses; none goes with `attempts` 0."""
+    """Conditions are Envoy's words or statuses; nothing is retried without `attempts`."""
     for word in spec.retry_on.split(",") if spec.retry_on else ():
         condition = word.strip()
         if condition not in RETRY_CONDITIONS and _STATUS.fullmatch(condition) is None:
             yield Finding(("retryOn",), f"found '{condition[:80]}'", "one of " + ", ".join(sorted(RETRY_CONDITIONS)))
-    if spec.attempts == 0 and (spec.retry_on or spec.per_try_timeout is not None or spec.backoff is not None):
+    if spec.attempts or not (spec.retry_on or spec.per_try_timeout is not None or spec.backoff is not None):
+        return
+    if spec.attempts == 0:
         yield conflicting(("attempts",), "0 attempts turn retries off, the other fields have no effect", "1 or more")
+    else:
+        message = "without 'attempts' nothing is retried (as in Istio), and the other fields have no effect"
+        yield Finding((), message, "attempts", code="no-effect", severity=Severity.WARNING)
 
 
 def body(spec: HttpBody) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
 from envoy.config.route.v3.route_components_pb2 import (
@@ -17,6 +17,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from weft.mesh.routes.rules import (
     NO_CHANGES,
+    SAFE_RETRY,
     Forward,
     HeaderChanges,
     Mirror,
@@ -35,10 +36,6 @@ from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
 from weft.xds.routes.rewrites import envoy_rewrite
 from weft.xds.services.names import cluster_name
 
-SAFE_RETRY = Retry(
-    attempts=2, conditions=("connect-failure", "refused-stream", "reset-before-request"), other_host=True
-)
-"""Only where the request cannot have been processed, and on another endpoint if there is one."""
 _HOST_ATTEMPTS = 20
 _SHORTEST_BACKOFF = 0.001
 """Seconds; Envoy refuses less."""
@@ -87,8 +84,8 @@ def forward_action(
             action.regex_rewrite.CopyFrom(envoy.pattern)
         else:
             action.prefix_rewrite = envoy.prefix
-    retry = forward.retry or SAFE_RETRY
-    if retry.attempts:
+    retry = forward.retry or replace(SAFE_RETRY, per_try_timeout=forward.per_try_timeout)
+    if retry.attempts or retry.per_try_timeout:
         action.retry_policy.CopyFrom(_retry_policy(retry))
     action.request_mirror_policies.extend(_mirror(mirror) for mirror in forward.mirrors)
     if forward.websocket:

@@ -1,0 +1,118 @@
+"""Which kind a document is of, and what is said of one that weft does not read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from weft.model.document import ObjectKey
+from weft.model.origin import Origin
+from weft.model.problem import Problem, Severity
+from weft.schema.embedded import holds_settings
+from weft.schema.findings import printable
+from weft.schema.kinds.meshconfig import ConfigMapSpec
+from weft.schema.metadata import peek
+from weft.schema.registry import KINDS, Kind, kind_of
+from weft.schema.upstream import FOREIGN_GROUPS, LEFT_OUT_KINDS, UNSUPPORTED_KINDS
+from weft.schema.walk import Walk
+from weft.schema.wording import nearest_name, shown
+from weft.schema.yaml_nodes import Node
+
+KIND_CODES = frozenset(("unknown-kind", "foreign-kind", "unsupported-kind", "unsupported-version"))
+"""Codes of problems that doubt the kind: the object they name may be another's."""
+_MOST_NAMES = 3
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """The documents of one text that are no business of a mesh, told once for each kind."""
+
+    found: dict[tuple[str, str], list[tuple[str, Origin]]] = field(default_factory=dict)
+
+    def problems(self) -> list[Problem]:
+        """A warning for each kind, at its first object."""
+        return [_left_out(*key, objects) for key, objects in self.found.items()]
+
+
+def recognise(
+    walk: Walk, entries: Mapping[str, Node], default_namespace: str, left_out: LeftOut
+) -> tuple[str, Kind | None]:
+    """The document's apiVersion and kind; no kind after saying why it is none of ours. A kind of security comes back
+    although its version is not supported."""
+    texts = {}
+    for name in ("apiVersion", "kind"):
+        node = entries.get(name)
+        if node is None or node.value is None:
+            walk.error((), "missing-field", f"the field '{name}' is missing", f"a document with {name}")
+        elif isinstance(node.value, str):
+            texts[name] = node.value
+        else:
+            walk.wrong_type(node, (name,), "text")
+    if len(texts) < 2:
+        return "", None
+    api_version, name = texts["apiVersion"], texts["kind"]
+    group = api_version.rpartition("/")[0]
+    kind = kind_of(group, name)
+    namespace = peek(entries, "namespace") or default_namespace
+    if (group, name) in LEFT_OUT_KINDS and not (kind is not None and _is_ours(kind, entries)):
+        where = "/".join(text for text in (peek(entries, "namespace"), peek(entries, "name")) if text)
+        left_out.found.setdefault((group, name), []).append((where, walk.lines.origin("kind")))
+        return api_version, None
+    if name:
+        walk.object = ObjectKey(printable(group[:253]), printable(name[:80]), namespace, peek(entries, "name"))
+    if kind is None:
+        _refuse_kind(walk, group, name)
+    elif api_version not in kind.api_versions:
+        message = f"the version {shown(api_version)} of {name} is not supported by weft"
+        walk.error(("apiVersion",), "unsupported-version", message, " or ".join(kind.api_versions))
+        return api_version, kind if kind.security else None
+    return api_version, kind
+
+
+def _is_ours(kind: Kind, entries: Mapping[str, Node]) -> bool:
+    """Whether a document of a kind that applications share is for the mesh."""
+    return kind.spec is not ConfigMapSpec or holds_settings(entries)
+
+
+def _refuse_kind(walk: Walk, group: str, name: str) -> None:
+    same_name = next((kind for kind in KINDS if kind.name == name), None)
+    where = f" of {shown(group)}" if group else ""
+    project = _project(group)
+    if project:
+        message = f"{name} is a kind of {project}'s own; weft does not read it"
+        walk.error(("kind",), "foreign-kind", message, "kinds of Kubernetes, the Gateway API, Istio or weft")
+    elif (group, name) in UNSUPPORTED_KINDS:
+        reason = UNSUPPORTED_KINDS[group, name]
+        walk.error(("kind",), "unsupported-kind", f"{name}{where} is not supported yet by weft{reason}", _supported())
+    elif same_name is not None:
+        message = f"there is no {name}{where or ' of the core group'}"
+        near = nearest_name(group, [kind.group for kind in KINDS])
+        expected = " or ".join(same_name.api_versions)
+        walk.error(("apiVersion",), "unknown-kind", message, expected, near if near != group else "")
+    else:
+        message = f"unknown kind {shown(name)}{where}"
+        near = nearest_name(name, [kind.name for kind in KINDS])
+        walk.error(("kind",), "unknown-kind", message, _supported(), near)
+
+
+def _supported() -> str:
+    return "one of " + ", ".join(kind.name for kind in KINDS)
+
+
+def _project(group: str) -> str:
+    """The project whose API group this is, if it is one that weft knows and does not read."""
+    return next((name for suffix, name in FOREIGN_GROUPS.items() if f".{group}".endswith(f".{suffix}")), "")
+
+
+def _left_out(group: str, name: str, objects: list[tuple[str, Origin]]) -> Problem:
+    reason = LEFT_OUT_KINDS[group, name]
+    if len(objects) == 1:
+        return Problem(Severity.WARNING, "left-out", f"{name} {objects[0][0]} is left out: {reason}", objects[0][1])
+    names = ", ".join(where for where, _ in objects[:_MOST_NAMES])
+    more = ", …" if len(objects) > _MOST_NAMES else ""
+    message = f"{len(objects)} {_plural(name)} ({names}{more}) are left out: {reason}"
+    return Problem(Severity.WARNING, "left-out", message, objects[0][1])
+
+
+def _plural(name: str) -> str:
+    return f"{name}es" if name.endswith("s") else f"{name}s"

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -163,6 +163,29 @@ async def test_a_half_written_file_does_no_harm(tmp_path: Path, follow: Follow) 
     assert problem.origin.line >= 8
     path.write_text(service("a", 82) + service("b", 82))
     await followed.until(lambda: followed.codes == [] and "82" in followed.text("a") + followed.text("b"))
+
+
+async def test_a_new_file_is_read_when_it_has_stopped_growing(
+    tmp_path: Path, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, walk, seen = tmp_path / "a.yaml", files_module._walk, set[str]()
+    parts = [service(f"s{number}") for number in range(8)]
+
+    def growing(root: Path) -> Iterator[tuple[Path, files_module.Signature]]:
+        if parts:
+            with path.open("a") as file:
+                file.write(parts.pop(0))
+        yield from walk(root)
+
+    followed = await follow(tmp_path)
+    monkeypatch.setattr(files_module, "_walk", growing)
+
+    def whole() -> bool:
+        seen.add(" ".join(followed.names))
+        return len(followed.names) == 8
+
+    await followed.until(whole)
+    assert seen <= {"", " ".join(f"s{number}" for number in range(8))}
 
 
 async def test_one_bad_document_keeps_its_last_version_and_lets_the_others_through(

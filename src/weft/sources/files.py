@@ -46,9 +46,9 @@ class _File:
 class FilesSource:
     """Follows `roots` (directories, recursively, or files). Documents without a namespace get `namespace`.
 
-    A change counts once the file has been the same for one poll; a removal, of a file or of documents in it, once it
-    has lasted `removal` seconds. A file or document that cannot be decoded leaves its last good version in force. A
-    root that is missing altogether leaves everything from it in force.
+    A change, or a file that is new after the start, counts once it has been the same for one poll; a removal, of a
+    file or of documents in it, once it has lasted `removal` seconds. A file or document that cannot be decoded leaves
+    its last good version in force. A root that is missing altogether leaves everything from it in force.
     """
 
     def __init__(
@@ -125,7 +125,8 @@ class FilesSource:
 
     def _look(self, path: Path, signature: Signature, file: _File | None, now: float) -> _File:
         if file is None:
-            return self._read(path, _File(signature, now), now)
+            new = _File(signature, now)
+            return self._read(path, new, now) if self._contents.value is None else new
         if file.missing or file.seen != signature:
             changed = replace(file, seen=signature, since=now, missing=False)
             return changed if file.seen != signature else replace(changed, since=file.since)

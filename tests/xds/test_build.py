@@ -25,7 +25,7 @@ from support.views import (
     virtual_host,
 )
 from weft.mesh.memo import Memo
-from weft.mesh.routes.rules import Forward, WeightedBackend
+from weft.mesh.routes.rules import Forward, Mirror, WeightedBackend
 from weft.mesh.services.service import EndpointSet, MutualTlsMode, Protocol, backend_name
 from weft.mesh.views import Certificate, GatewayServer, ProxyView, Tunnel, UpstreamPort
 from weft.model.origin import Origin
@@ -75,7 +75,9 @@ def _everything() -> ProxyView:
     view = outbound(
         backends=backends,
         endpoints=tuple(
-            EndpointSet(each.name, (endpoint(20001), endpoint(20010, mutual_tls=False))) for each in backends
+            EndpointSet(each.name, (endpoint(20001), endpoint(20010, mutual_tls=False)))
+            for each in backends
+            if not each.external_name
         ),
         virtual_hosts=hosts,
         tunnels=(Tunnel(("db", "db.default.svc.cluster.local"), 5432, tcp),),
@@ -140,8 +142,20 @@ def test_proxies_with_one_outbound_view_share_its_layer() -> None:
     memo, view = Memo(), outbound()
     one = build_xds(sidecar(view, proxy="a.default"), 1, memo)
     other = build_xds(sidecar(view, proxy="b.default", inbound=()), 1, memo)
-    assert one.layers[0] is other.layers[0]
-    assert one.layers[1] is not other.layers[1]
+    assert one.layers[:2] == other.layers[:2]
+    assert one.layers[2] is not other.layers[2]
+
+
+def test_an_endpoint_change_leaves_routes_alone_and_callers_who_see_the_same_share_targets() -> None:
+    memo, view = Memo(), outbound()
+    proxy = sidecar(view)
+    first = build_xds(proxy, 1, memo)
+    other = build_xds(sidecar(replace(view, virtual_hosts=())), 1, memo)
+    assert other.layers[0] is first.layers[0]
+    memo.begin()
+    changed = replace(view, endpoints=(EndpointSet(BACKEND, (endpoint(20001), endpoint(20002))),))
+    second = build_xds(replace(proxy, outbound=changed), 2, memo)
+    assert [a is b for a, b in zip(first.layers, second.layers, strict=True)] == [False, True, True]
 
 
 def test_unchanged_nodes_stay_the_same_resources_over_builds() -> None:
@@ -187,6 +201,20 @@ def test_a_backend_nobody_defines_is_a_problem() -> None:
     assert [problem.code for problem in problems] == ["dangling-xds-reference"]
     assert gone in problems[0].message
     assert str(problems[0].origin) == "mesh.yaml:7"
+
+
+def test_routes_on_demand_need_the_clusters_of_mirrors_only() -> None:
+    copy = backend_name("copy.default.svc.cluster.local", 80)
+    mirrored = rule(Forward((WeightedBackend(BACKEND),), mirrors=(Mirror(copy),)))
+    tcp = backend_name("db.default.svc.cluster.local", 5432)
+    view = outbound(
+        virtual_hosts=(virtual_host([mirrored]),),
+        tunnels=(Tunnel(("db",), 5432, tcp),),
+        backends=(backend(copy),),
+        endpoints=(EndpointSet(copy, ()),),
+    )
+    assert {problem.message.split("'")[1] for problem in build_xds(sidecar(view), 1, Memo()).problems} == {BACKEND, tcp}
+    assert build_xds(sidecar(replace(view, on_demand=True)), 1, Memo()).problems == ()
 
 
 def test_only_the_gateway_has_its_certificates() -> None:

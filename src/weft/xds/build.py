@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from weft.mesh.memo import Memo
@@ -26,29 +26,49 @@ from weft.xds.snapshot import Resource, ResourceSet, XdsSnapshot
 
 
 def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
-    """Everything the proxy of `view` is entitled to.
+    """Everything the proxy of `view` is entitled to, in three layers: *targets* (clusters and endpoints), *routes* and
+    what else callers share, and its *own*.
 
     Resources made from unchanged nodes are the same objects as in the build before, and layers of which nothing
     changed too. The snapshot's problems name what its resources refer to and nobody defines.
     """
+    outbound = view.outbound if isinstance(view, SidecarView) else view
+    targets = memo(_target_layer, memo, outbound.backends, outbound.endpoints, outbound.trust_domain)
     if isinstance(view, SidecarView):
-        layers = (memo(_outbound_layer, memo, view.outbound), _sidecar_layer(memo, view))
+        layers: tuple[ResourceSet, ...] = (targets, memo(_route_layer, memo, view.outbound), _sidecar_layer(memo, view))
     else:
-        layers = (
-            memo(_backend_layer, memo, view.backends, view.endpoints, view.trust_domain),
-            memo(_gateway_layer, memo, view),
-        )
+        layers = (targets, memo(_gateway_layer, memo, view))
     return XdsSnapshot(revision, layers, memo(check_layers, memo, layers))
 
 
-def _outbound_layer(memo: Memo, view: OutboundView) -> ResourceSet:
-    """What all sidecars of one OutboundView share: all but their own addresses."""
-    backends = memo.over(_by_name, view.backends)
+def _target_layer(
+    memo: Memo, backends: tuple[Backend, ...], endpoints: tuple[EndpointSet, ...], trust_domain: str
+) -> ResourceSet:
+    """Clusters and endpoints, one resource per node: shared by all views that see them alike."""
+    clusters = memo.over(_clusters, backends, memo, trust_domain)
+    return _resource_set([*clusters, *[memo(encode_endpoints, each) for each in endpoints]])
+
+
+def _clusters(backends: tuple[Backend, ...], memo: Memo, trust_domain: str) -> tuple[Resource, ...]:
+    return tuple([memo(encode_backend, backend, trust_domain) for backend in backends])
+
+
+def _route_layer(memo: Memo, view: OutboundView) -> ResourceSet:
+    """What all sidecars of one OutboundView share besides: all but their own addresses. Endpoints do not touch it."""
+    backends = memo.over(_by_name, view.backends) if view.tunnels else {}
     times = tuple([_times(memo, backends.get(tunnel.backend)) for tunnel in view.tunnels])
     resources = [
-        *_backends(memo, view.backends, view.endpoints, view.trust_domain),
         memo(encode_http_tunnel),
-        memo(encode_outbound_routes, memo, view.name, view.virtual_hosts, view.tunnels, times, view.allow_any),
+        memo(
+            encode_outbound_routes,
+            memo,
+            view.name,
+            view.virtual_hosts,
+            view.tunnels,
+            times,
+            view.allow_any,
+            view.on_demand,
+        ),
         memo(encode_tunnel_listener, view.name, view.allow_any, view.on_demand),
     ]
     if view.allow_any:
@@ -99,7 +119,7 @@ def _upstream(
 ) -> Iterable[Resource]:
     yield memo(encode_upstream, upstream, _times(memo, backend), outbound.on_demand)
     if upstream.protocol is not Protocol.TCP and host is not None:
-        yield memo(encode_upstream_routes, memo, host, upstream.host)
+        yield memo(encode_upstream_routes, memo, host, upstream.host, outbound.on_demand)
     if upstream.protocol is Protocol.AUTO and backend is not None:
         yield memo(encode_backend, backend, outbound.trust_domain, True)
 
@@ -113,23 +133,7 @@ def _gateway_layer(memo: Memo, view: GatewayView) -> ResourceSet:
     return memo.over(_resource_set, resources)
 
 
-def _backend_layer(
-    memo: Memo, backends: tuple[Backend, ...], endpoints: tuple[EndpointSet, ...], trust_domain: str
-) -> ResourceSet:
-    return memo.over(_resource_set, _backends(memo, backends, endpoints, trust_domain))
-
-
-def _backends(
-    memo: Memo, backends: tuple[Backend, ...], endpoints: tuple[EndpointSet, ...], trust_domain: str
-) -> list[Resource]:
-    """Clusters and endpoints, one resource per node. A backend resolved by DNS has no endpoints of ours."""
-    by_dns = {backend.name for backend in backends if backend.external_name}
-    resources = [memo(encode_backend, backend, trust_domain) for backend in backends]
-    resources += [memo(encode_endpoints, each) for each in endpoints if each.backend not in by_dns]
-    return resources
-
-
-def _resource_set(resources: tuple[Resource, ...]) -> ResourceSet:
+def _resource_set(resources: Sequence[Resource]) -> ResourceSet:
     by_type: dict[str, dict[str, Resource]] = {}
     for resource in resources:
         by_type.setdefault(resource.type_url, {})[resource.name] = resource

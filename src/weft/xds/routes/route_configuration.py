@@ -103,13 +103,15 @@ def connect_route(cluster: str, times: TcpTimes = DEFAULT_TIMES) -> Route:
     return Route(name="connect", match=match, route=connect_action(cluster, times), typed_per_filter_config=filters)
 
 
-def clusters_of(hosts: Iterable[VirtualHost]) -> tuple[str, ...]:
-    """The backends that rules of `hosts` name, sorted."""
+def clusters_of(hosts: Iterable[VirtualHost], *, on_demand: bool = False) -> tuple[str, ...]:
+    """The backends that a proxy must hold before it follows the rules of `hosts`, sorted: all, or, if others are asked
+    for `on_demand`, those of mirrors, which are not."""
     names: set[str] = set()
     for host in hosts:
         for rule in host.rules:
             if isinstance(rule.action, Forward):
-                names.update(backend.backend for backend in rule.action.backends if backend.weight)
+                if not on_demand:
+                    names.update(backend.backend for backend in rule.action.backends if backend.weight)
                 names.update(mirror.backend for mirror in rule.action.mirrors)
     return tuple(sorted(names - {NO_BACKEND}))
 

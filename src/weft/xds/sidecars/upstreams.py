@@ -58,8 +58,8 @@ def encode_upstream(port: UpstreamPort, times: TcpTimes, on_demand: bool = False
     return encode_resource(listener, name, (), requires)
 
 
-def encode_upstream_routes(memo: Memo, host: VirtualHost, service: str) -> Resource:
+def encode_upstream_routes(memo: Memo, host: VirtualHost, service: str, on_demand: bool = False) -> Resource:
     """The rules of `host`, whatever name the client uses: it only knows a loopback address."""
     name = upstream_route_name(service, host.port)
     part = memo(virtual_host, host, host.name, ("*",), "")
-    return encode_routes(name, [part], origins_of((host,)), clusters_of((host,)))
+    return encode_routes(name, [part], origins_of((host,)), clusters_of((host,), on_demand=on_demand))

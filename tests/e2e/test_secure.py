@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from support.envoy import free_port
 from support.http import Client, tls_context
 from support.mesh import Mesh, until
 from weft.settings.home import Home
@@ -135,22 +136,83 @@ def test_private_files_are_private(world: Mesh) -> None:
     assert stat.S_IMODE((world.home / "control-plane" / "admin.token").stat().st_mode) == 0o600
 
 
-def test_no_secret_in_any_dump(world: Mesh, tmp_path: Path) -> None:
+def certificate_secret(directory: Path) -> str:
+    """A Secret called shop for shop.example and *.other.example; its PEM files are ``c`` and ``k`` in `directory`."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
-         "-subj", "/CN=shop.example", "-addext", "subjectAltName=DNS:shop.example",
-         "-keyout", str(tmp_path / "k"), "-out", str(tmp_path / "c")],
+         "-subj", "/CN=shop.example", "-addext", "subjectAltName=DNS:shop.example,DNS:*.other.example",
+         "-keyout", str(directory / "k"), "-out", str(directory / "c")],
         check=True, capture_output=True,
     )  # fmt: skip
-    secret = json.dumps(
+    return json.dumps(
         {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": "shop"},
             "type": "kubernetes.io/tls",
-            "stringData": {"tls.crt": (tmp_path / "c").read_text(), "tls.key": (tmp_path / "k").read_text()},
+            "stringData": {"tls.crt": (directory / "c").read_text(), "tls.key": (directory / "k").read_text()},
         }
     )
+
+
+PLAIN_GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front}
+spec: {gatewayClassName: weft, listeners: [{name: http, port: 80, protocol: HTTP}]}
+"""
+
+
+def test_https_listeners_of_a_port_are_apart_and_speak_tls_1_2_only_where_it_is_allowed(
+    world: Mesh, tmp_path: Path
+) -> None:
+    documents = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front}
+spec:
+  gatewayClassName: weft
+  listeners:
+    - {name: http, port: 80, protocol: HTTP}
+    - {name: shop, port: PORT, protocol: HTTPS, hostname: shop.example, tls: {certificateRefs: [{name: shop}]}}
+    - name: other
+      port: PORT
+      protocol: HTTPS
+      hostname: "*.other.example"
+      tls: {certificateRefs: [{name: shop}], options: {weft.dev/min-tls-version: "1.2"}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop}
+spec: {parentRefs: [{name: front, port: PORT}], rules: [{backendRefs: [{name: echo, port: 80}]}]}
+"""
+    secret, port = certificate_secret(tmp_path), free_port()
+
+    def ask(name: str, host: str, *options: str) -> str:
+        command = ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{port}", "-servername", name, *options]
+        request = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        command += ["-CAfile", str(tmp_path / "c"), "-verify_return_error"]
+        done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=20, check=False)
+        return done.stdout.split(" ")[1] if done.stdout.startswith("HTTP/1.1 ") else "refused"
+
+    try:
+        world.apply(secret + "\n---\n" + documents.replace("PORT", str(port)))
+        until("the shop answers", lambda: ask("shop.example", "shop.example") == "200")
+        assert ask("shop.example", "a.other.example") == "421"
+        assert ask("shop.example", "nowhere.example") == "404"
+        assert ask("a.other.example", "b.other.example") == "200"
+        assert ask("a.other.example", "shop.example") == "421"
+        assert ask("a.other.example", "a.other.example", "-tls1_2") == "200"
+        assert ask("a.other.example", "a.other.example", "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256") == "refused"
+        assert ask("shop.example", "shop.example", "-tls1_2") == "refused"
+    finally:
+        world.weft("delete", "httproute", "shop", "--wait", check=False)
+        world.apply(PLAIN_GATEWAY)
+        world.weft("delete", "secret", "shop", "--wait", check=False)
+
+
+def test_no_secret_in_any_dump(world: Mesh, tmp_path: Path) -> None:
+    secret, port = certificate_secret(tmp_path), free_port()
     body = "".join((tmp_path / "k").read_text().splitlines()[1:-1])[20:60]
     gateway = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -160,24 +222,20 @@ spec:
   gatewayClassName: weft
   listeners:
     - {name: http, port: 80, protocol: HTTP}
-    - {name: https, port: 19443, protocol: HTTPS, hostname: shop.example, tls: {certificateRefs: [{name: shop}]}}
+    - {name: https, port: PORT, protocol: HTTPS, hostname: shop.example, tls: {certificateRefs: [{name: shop}]}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: shop}
 spec: {parentRefs: [{name: front, sectionName: https}], rules: [{backendRefs: [{name: echo, port: 80}]}]}
 """
-    plain = "\n---\n".join(
-        ["apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: front}\n"
-         "spec: {gatewayClassName: weft, listeners: [{name: http, port: 80, protocol: HTTP}]}\n"]
-    )  # fmt: skip
     try:
-        world.apply(secret + "\n---\n" + gateway)
+        world.apply(secret + "\n---\n" + gateway.replace("PORT", str(port)))
 
         def page() -> bool:
             context = tls_context(str(tmp_path / "c"))
             with (
-                socket.create_connection(("127.0.0.1", 19443), 5) as raw,
+                socket.create_connection(("127.0.0.1", port), 5) as raw,
                 context.wrap_socket(raw, server_hostname="shop.example") as tls,
             ):
                 tls.sendall(b"GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")
@@ -198,7 +256,7 @@ spec: {parentRefs: [{name: front, sectionName: https}], rules: [{backendRefs: [{
             assert "PRIVATE KEY" not in log.read_text()
     finally:
         world.weft("delete", "httproute", "shop", "--wait", check=False)
-        world.apply(plain)
+        world.apply(PLAIN_GATEWAY)
         world.weft("delete", "secret", "shop", "--wait", check=False)
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
-from support.certificates import TestAuthority
-from support.envoy import free_port
+from support.ads import HandMadeAds, ads_bootstrap, serving_ads
+from support.certificates import TestAuthority, write_workload_directory
+from support.envoy import free_port, running_envoy
 from support.loopback import Connection
 from support.proxy import running_view
-from support.views import gateway, gateway_port, gateway_server, rule, virtual_host
+from support.views import gateway, gateway_port, gateway_server, identity, rule, virtual_host
+from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Respond
-from weft.mesh.views import Certificate, GatewayServer, TlsVersion
+from weft.mesh.views import Certificate, GatewayServer, GatewayView, TlsVersion
 from weft.model.origin import Origin
+from weft.xds.build import build_xds
 
 HOSTS = ("a.example.com", "*.example.com", "other.com")
 
@@ -36,20 +41,28 @@ def _server(host: str, lowest: TlsVersion = "1.3") -> GatewayServer:
     )
 
 
-@contextlib.asynccontextmanager
-async def running_gateway(directory: Path, lowest: TlsVersion = "1.3") -> AsyncIterator[tuple[int, ssl.SSLContext]]:
-    """The port of a gateway with one listener for each of HOSTS, and a client that trusts it."""
-    port, public = free_port(), TestAuthority()
+def _view(port: int, public: TestAuthority, *servers: GatewayServer) -> GatewayView:
     certificates = []
     for place, host in enumerate(HOSTS):
         leaf = public.issue(dns=(host,))
         certificates.append(Certificate(f"default/{place}", leaf.chain, leaf.key, Origin("secret.yaml", 1)))
-    servers = (_server("*.example.com"), _server("a.example.com", lowest), _server("other.com"))
     listener = gateway_port(port, port=443, protocol="HTTPS", servers=servers)
+    return gateway(listener, certificates=tuple(certificates))
+
+
+def _client(public: TestAuthority) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=public.bundle.decode())
     context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
-    async with running_view(gateway(listener, certificates=tuple(certificates)), directory):
-        yield port, context
+    return context
+
+
+@contextlib.asynccontextmanager
+async def running_gateway(directory: Path, lowest: TlsVersion = "1.3") -> AsyncIterator[tuple[int, ssl.SSLContext]]:
+    """The port of a gateway with one listener for each of HOSTS, and a client that trusts it."""
+    port, public = free_port(), TestAuthority()
+    servers = (_server("*.example.com"), _server("a.example.com", lowest), _server("other.com"))
+    async with running_view(_view(port, public, *servers), directory):
+        yield port, _client(public)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +126,30 @@ async def test_tls_1_2_is_spoken_only_where_a_listener_allows_it_and_only_with_s
         with pytest.raises((OSError, ssl.SSLError)):
             async with Connection(port, context, "a.example.com") as client:
                 await client.request("/", "a.example.com")
+
+
+async def test_one_more_listener_of_a_port_leaves_connections_to_the_others_alone(tmp_path: Path) -> None:
+    """Envoy takes it as an update in place: only filter chains differ, and each has routes of its own."""
+    port, public = free_port(), TestAuthority()
+    write_workload_directory(tmp_path, public.issue(uri=str(identity("edge"))), public.bundle)
+    context = _client(public)
+    view = _view(port, public, _server("a.example.com"))
+    more = replace(view, ports=(replace(view.ports[0], servers=(_server("a.example.com"), _server("other.com"))),))
+    async with serving_ads(HandMadeAds()) as ads:
+        ads.tell(build_xds(view, 1, Memo()))
+        async with (
+            running_envoy(ads_bootstrap(ads), tmp_path) as envoy,
+            Connection(port, context, "a.example.com") as client,
+        ):
+            assert (await client.request("/", "a.example.com")).status == 290
+            ads.tell(build_xds(more, 2, Memo()))
+            async with asyncio.timeout(10):
+                while True:
+                    with contextlib.suppress(OSError, ssl.SSLError):
+                        async with Connection(port, context, "other.com") as other:
+                            assert (await other.request("/", "other.com")).status == 292
+                            break
+                    await asyncio.sleep(0.05)
+            assert await envoy.stat("listener_manager.listener_in_place_updated") == 1
+            await asyncio.sleep(1.5)  # longer than this Envoy drains
+            assert (await client.request("/", "a.example.com")).status == 290

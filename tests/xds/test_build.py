@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from support.envoy import validate
 from support.static import static_bootstrap
 from support.views import (
     BACKEND,
+    KEY,
     PLAINTEXT,
     backend,
     endpoint,
@@ -28,7 +30,7 @@ from support.views import (
     virtual_host,
 )
 from weft.mesh.memo import Memo
-from weft.mesh.routes.rules import Forward, WeightedBackend
+from weft.mesh.routes.rules import Forward, Mirror, WeightedBackend
 from weft.mesh.services.service import BackendKey, MutualTls, MutualTlsMode, PerEndpoint, Protocol
 from weft.mesh.views import Certificate, GatewayServer, ProxyView, Tunnel
 from weft.model.origin import Origin
@@ -142,6 +144,18 @@ def test_proxies_with_one_outbound_view_share_its_layer() -> None:
     assert [a is b for a, b in zip(one.layers, other.layers, strict=True)] == [True, True, False]
 
 
+def test_an_endpoint_change_leaves_routes_alone_and_callers_who_see_the_same_share_targets() -> None:
+    memo, view, found = Memo(), outbound(), targets()
+    proxy = sidecar(view, targets=found)
+    first = build_xds(proxy, 1, memo)
+    other = build_xds(sidecar(replace(view, virtual_hosts=()), targets=found), 1, memo)
+    assert other.layers[0] is first.layers[0]
+    memo.begin()
+    changed = targets(target(endpoint(20001), endpoint(20002)))
+    second = build_xds(replace(proxy, targets=changed), 2, memo)
+    assert [a is b for a, b in zip(first.layers, second.layers, strict=True)] == [False, True, True]
+
+
 def test_unchanged_nodes_stay_the_same_resources_over_builds() -> None:
     memo, view, to = Memo(), outbound(), backend()
     one = target(endpoint(20001), to=to)
@@ -186,6 +200,16 @@ def test_a_backend_nobody_defines_is_a_problem() -> None:
     assert [problem.code for problem in problems] == ["dangling-xds-reference"]
     assert cluster_name(gone) in problems[0].message
     assert str(problems[0].origin) == "mesh.yaml:7"
+
+
+def test_routes_on_demand_need_the_clusters_of_mirrors_only() -> None:
+    copy, tcp = BackendKey("copy.default.svc.cluster.local", 80), BackendKey("db.default.svc.cluster.local", 5432)
+    mirrored = rule(Forward((WeightedBackend(KEY),), mirrors=(Mirror(copy),)))
+    view = outbound(virtual_hosts=(virtual_host([mirrored]),), tunnels=(Tunnel(("db",), 5432, layer4(tcp)),))
+    found = targets(target(to=backend(copy)))
+    problems = build_xds(sidecar(view, targets=found), 1, Memo()).problems
+    assert {problem.message.split("'")[1] for problem in problems} == {BACKEND, cluster_name(tcp)}
+    assert build_xds(sidecar(replace(view, on_demand=True), targets=found), 1, Memo()).problems == ()
 
 
 def test_only_the_gateway_has_its_certificates() -> None:

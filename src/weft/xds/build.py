@@ -30,7 +30,8 @@ Encoded = tuple[Resource, Resource | None]
 
 
 def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
-    """Everything the proxy of `view` is entitled to, in three layers: targets, routes, and its own.
+    """Everything the proxy of `view` is entitled to, in three layers: *targets* (clusters and endpoints), *routes* and
+    what else callers share, and its *own*.
 
     Resources made from unchanged nodes are the same objects as in the build before, and layers of which nothing
     changed too. The snapshot's problems name what its resources refer to and nobody defines.
@@ -98,7 +99,16 @@ def _outbound_layer(memo: Memo, view: OutboundView, times: tuple[TcpTimes, ...])
     """What all sidecars of one OutboundView share. `times` are those of its tunnels."""
     resources = [
         memo(encode_http_tunnel),
-        memo(encode_outbound_routes, memo, view.name, view.virtual_hosts, view.tunnels, times, view.allow_any),
+        memo(
+            encode_outbound_routes,
+            memo,
+            view.name,
+            view.virtual_hosts,
+            view.tunnels,
+            times,
+            view.allow_any,
+            view.on_demand,
+        ),
         memo(encode_tunnel_listener, view.name, view.allow_any, view.on_demand),
     ]
     if view.allow_any:
@@ -139,7 +149,7 @@ def _times(memo: Memo, backend: Backend | None) -> TcpTimes:
 def _upstream(memo: Memo, upstream: UpstreamPort, trust_domain: str, on_demand: bool) -> Iterable[Resource]:
     yield memo(encode_upstream, upstream, _times(memo, upstream.backend), on_demand)
     if upstream.virtual_host is not None:
-        yield memo(encode_upstream_routes, memo, upstream.virtual_host, upstream.host)
+        yield memo(encode_upstream_routes, memo, upstream.virtual_host, upstream.host, on_demand)
     if upstream.protocol is Protocol.AUTO:
         yield memo(encode_backend, upstream.backend, trust_domain, True)
 

@@ -56,8 +56,9 @@ def outbound_manager(route_name: str, *, allow_any: bool = False, on_demand: boo
 
     CONNECT is let through to the routes here, since one that refuses it with a status must see it too.
     """
-    wanted = [forward_proxy.NAME] * allow_any + [on_demand_filter.NAME] * on_demand
-    manager = _manager("outbound", MESH, route_name, http_filters(Place.OUTBOUND, *wanted), upgrades=True)
+    optional = {forward_proxy.NAME: allow_any, on_demand_filter.NAME: on_demand}
+    filters = http_filters(Place.OUTBOUND, *[name for name, wanted in optional.items() if wanted])
+    manager = _manager("outbound", MESH, route_name, filters, upgrades=True)
     manager.upgrade_configs.add(upgrade_type="CONNECT")
     if on_demand:
         manager.local_reply_config.mappers.append(_named_as_not_told())

@@ -18,9 +18,10 @@ from weft.xds.policies.tls import edge_server_socket, server_certificate
 from weft.xds.resource import encode_resource
 from weft.xds.routes.actions import respond_action
 from weft.xds.routes.domains import DomainLedger
-from weft.xds.routes.route_configuration import clusters_of, encode_routes, host_part, origins_of, virtual_host
+from weft.xds.routes.route_configuration import Entry, clusters_of, encode_routes, host_part, origins_of, virtual_host
 from weft.xds.snapshot import ROUTES, SECRET, Resource
 
+_ENTRIES = {"HTTP": Entry(Place.GATEWAY, "http"), "HTTPS": Entry(Place.GATEWAY, "https")}
 _MISDIRECTED = b"weft: this host has another listener; connect with its own name\n"
 
 
@@ -50,18 +51,7 @@ def encode_gateway_routes(memo: Memo, port: GatewayPort, server: GatewayServer) 
     for host in server.virtual_hosts:
         domains = ledger.claim(host.domains)
         if domains:
-            parts.append(
-                memo(
-                    virtual_host,
-                    host,
-                    host.name,
-                    domains,
-                    "",
-                    _has_wildcard(domains),
-                    port.protocol.lower(),
-                    Place.GATEWAY,
-                )
-            )
+            parts.append(memo(virtual_host, host, domains, _ENTRIES[port.protocol]))
     others = ledger.claim(server.misdirected)
     if others:
         parts.append(_misdirected(others))
@@ -73,10 +63,6 @@ def encode_certificate(certificate: Certificate) -> Resource:
     """A certificate with its key, for the gateway that serves it and nobody else."""
     secret = server_certificate(certificate.name, certificate.chain, certificate.key)
     return encode_resource(secret, certificate.name, (certificate.origin,))
-
-
-def _has_wildcard(domains: tuple[str, ...]) -> bool:
-    return any("*" in domain for domain in domains)
 
 
 def _chain(port: GatewayPort, server: GatewayServer) -> FilterChain:

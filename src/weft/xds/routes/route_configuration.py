@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
 from envoy.config.route.v3.route_components_pb2 import HeaderMatcher, Route, RouteMatch
@@ -65,31 +65,31 @@ def encode_routes(
     return encode_resource(message, name, origins, requires, encoded=b"".join(hosts))
 
 
-def virtual_host(
-    host: VirtualHost,
-    name: str,
-    domains: tuple[str, ...],
-    tunnel: str = "",
-    strict_host: bool = False,
-    scheme: str = "http",
-    place: Place = Place.OUTBOUND,
-) -> bytes:
-    """`host` under `name`, answering to `domains`. `tunnel` names the cluster that CONNECT requests are led to;
-    `strict_host` refuses hosts that wildcards would take although they are not one host name; `scheme` is that of
-    requests; `place` says which filters its rules may use.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How requests come to virtual hosts: the `place` of the listener, which says what filters rules may use, the
+    `scheme` that clients speak, and the cluster that CONNECT is led to (`tunnel`, empty where there is none)."""
+
+    place: Place
+    scheme: str = "http"
+    tunnel: str = ""
+
+
+def virtual_host(host: VirtualHost, domains: tuple[str, ...], entry: Entry) -> bytes:
+    """`host`, answering to `domains`. At the edge, wildcards do not take what is not one host name.
 
     The result is a serialised RouteConfiguration that holds nothing else; such texts can be joined.
     """
-    routes = [connect_route(tunnel)] if tunnel else []
-    if strict_host:
+    routes = [connect_route(entry.tunnel)] if entry.tunnel else []
+    if entry.place is Place.GATEWAY and any("*" in domain for domain in domains):
         routes.extend(_refusal(sign) for sign in _NOT_IN_HOSTS)
     for rule in host.rules:
-        filters = rule_filters(place, rule)
-        for route in _routes(rule, host, scheme):
+        filters = rule_filters(entry.place, rule)
+        for route in _routes(rule, host, entry.scheme):
             for filter_name, config in filters.items():
                 route.typed_per_filter_config[filter_name].CopyFrom(config)
             routes.append(route)
-    return host_part(EnvoyVirtualHost(name=name, domains=domains, routes=routes))
+    return host_part(EnvoyVirtualHost(name=host.name, domains=domains, routes=routes))
 
 
 def host_part(host: EnvoyVirtualHost) -> bytes:
@@ -114,13 +114,15 @@ def tunnel_route(tunnel: Layer4Route, times: TcpTimes) -> Route:
     return Route(name="connect", match=match, route=connect_action(tunnel.backends, times), metadata=metadata)
 
 
-def clusters_of(hosts: Iterable[VirtualHost]) -> tuple[str, ...]:
-    """The clusters that rules of `hosts` send requests or copies to, sorted."""
+def clusters_of(hosts: Iterable[VirtualHost], *, on_demand: bool = False) -> tuple[str, ...]:
+    """The clusters that a proxy must hold before it follows the rules of `hosts`, sorted: all, or, if others are asked
+    for `on_demand`, those of mirrors, which are not."""
     keys: set[BackendKey] = set()
     for host in hosts:
         for rule in host.rules:
             if isinstance(rule.action, Forward):
-                keys.update(each.backend for each in rule.action.backends if each.weight and each.backend)
+                if not on_demand:
+                    keys.update(each.backend for each in rule.action.backends if each.weight and each.backend)
                 keys.update(mirror.backend for mirror in rule.action.mirrors)
     return tuple(sorted(map(cluster_name, keys)))
 

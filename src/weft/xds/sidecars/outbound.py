@@ -20,7 +20,7 @@ from weft.mesh.routes.rules import Respond
 from weft.mesh.routes.rules import VirtualHost as MeshVirtualHost
 from weft.mesh.views import Tunnel
 from weft.model.workload import SocketAddress
-from weft.xds.filters.chain import enable_forward_proxy
+from weft.xds.filters.chain import Place, enable_forward_proxy
 from weft.xds.http_connection_manager import outbound_manager
 from weft.xds.limits import MESH
 from weft.xds.listener import filter_chain, tcp_listener
@@ -30,6 +30,7 @@ from weft.xds.resource import encode_resource
 from weft.xds.routes.actions import respond_action
 from weft.xds.routes.domains import DomainLedger, host_domains
 from weft.xds.routes.route_configuration import (
+    Entry,
     clusters_of,
     connect_route,
     encode_routes,
@@ -43,6 +44,8 @@ from weft.xds.services.names import cluster_name
 from weft.xds.snapshot import ROUTES, Resource
 
 PROXY_LISTENER = "outbound"
+_INSIDE = Entry(Place.OUTBOUND, tunnel=HTTP_TUNNEL)
+_PASSING = Entry(Place.OUTBOUND, tunnel=FORWARD_PROXY)
 _UNKNOWN = b"weft: no service or document of the mesh names this host\n"
 
 
@@ -53,6 +56,7 @@ def encode_outbound_routes(
     tunnels: tuple[Tunnel, ...],
     times: tuple[TcpTimes, ...],
     allow_any: bool,
+    on_demand: bool = False,
 ) -> Resource:
     """The route configuration of an OutboundView: of all it has but the endpoints. `times` are the tunnels'."""
     ledger = DomainLedger()
@@ -62,15 +66,16 @@ def encode_outbound_routes(
     for host in hosts:
         domains = ledger.claim(host_domains(host.domains, host.port, ports))
         if domains:
-            parts.append(memo(virtual_host, host, host.name, domains, _tunnel_of(host, allow_any)))
+            parts.append(memo(virtual_host, host, domains, _entry(host, allow_any)))
     for tunnel, its_times in zip(tunnels, times, strict=True):
         domains = ledger.claim(tuple(f"{domain}:{tunnel.port}" for domain in tunnel.domains))
         if domains:
             parts.append(memo(_tunnel_host, tunnel, domains, its_times))
     if ledger.claim(("*",)):
         parts.append(memo(_unknown_host, allow_any))
-    carried = (each.backend for tunnel in tunnels for each in tunnel.route.backends)
-    clusters = {*clusters_of(hosts), *map(cluster_name, carried), HTTP_TUNNEL}
+    clusters = {HTTP_TUNNEL, *clusters_of(hosts, on_demand=on_demand)}
+    if not on_demand:
+        clusters.update(cluster_name(each.backend) for tunnel in tunnels for each in tunnel.route.backends)
     if allow_any:
         clusters.add(FORWARD_PROXY)
     return encode_routes(name, parts, origins_of(hosts), sorted(clusters))
@@ -99,9 +104,9 @@ def encode_tunnel_listener(route_name: str, allow_any: bool, on_demand: bool = F
     return encode_resource(listener, HTTP_TUNNEL, (), ((ROUTES, route_name),))
 
 
-def _tunnel_of(host: MeshVirtualHost, allow_any: bool) -> str:
-    """Where CONNECT leads. To a host outside the mesh it is mostly HTTPS, which nobody can route by what is inside."""
-    return FORWARD_PROXY if not host.port and allow_any else HTTP_TUNNEL
+def _entry(host: MeshVirtualHost, allow_any: bool) -> Entry:
+    """CONNECT to a host outside the mesh is mostly HTTPS, which nobody can route by what is inside."""
+    return _PASSING if not host.port and allow_any else _INSIDE
 
 
 def _tunnel_host(tunnel: Tunnel, domains: tuple[str, ...], times: TcpTimes) -> bytes:

@@ -9,16 +9,18 @@ from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import VirtualHost
 from weft.mesh.services.service import Protocol
 from weft.mesh.views import UpstreamPort
+from weft.xds.filters.chain import Place
 from weft.xds.http_connection_manager import outbound_manager
 from weft.xds.limits import MESH
 from weft.xds.listener import filter_chain, http_inspector, tcp_listener, tcp_proxy
 from weft.xds.messages import duration
 from weft.xds.policies.connections import TcpTimes
 from weft.xds.resource import encode_resource
-from weft.xds.routes.route_configuration import clusters_of, encode_routes, origins_of, virtual_host
+from weft.xds.routes.route_configuration import Entry, clusters_of, encode_routes, origins_of, virtual_host
 from weft.xds.services.names import cluster_name, tcp_variant_name
 from weft.xds.snapshot import CLUSTER, ROUTES, Resource
 
+_ENTRY = Entry(Place.OUTBOUND)
 _DETECTION_SECONDS = 0.5
 """How long an AUTO port waits for the client's first bytes; then it is a protocol in which the server speaks first."""
 
@@ -59,8 +61,8 @@ def encode_upstream(port: UpstreamPort, times: TcpTimes, on_demand: bool = False
     return encode_resource(listener, name, (), requires)
 
 
-def encode_upstream_routes(memo: Memo, host: VirtualHost, service: str) -> Resource:
+def encode_upstream_routes(memo: Memo, host: VirtualHost, service: str, on_demand: bool = False) -> Resource:
     """The rules of `host`, whatever name the client uses: it only knows a loopback address."""
     name = upstream_route_name(service, host.port)
-    part = memo(virtual_host, host, host.name, ("*",), "")
-    return encode_routes(name, [part], origins_of((host,)), clusters_of((host,)))
+    part = memo(virtual_host, host, ("*",), _ENTRY)
+    return encode_routes(name, [part], origins_of((host,)), clusters_of((host,), on_demand=on_demand))

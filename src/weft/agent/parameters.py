@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from weft.model.labels import Labels
+from weft.model.workload import Scope
 from weft.settings.home import Home
 
 DEFAULT_NAMESPACE = "default"
@@ -92,6 +93,7 @@ class RunParameters:
     ports: tuple[PortParameter, ...] = ()
     upstreams: tuple[UpstreamParameter, ...] = ()
     uses: tuple[str, ...] = ()
+    scope: Scope = Scope.DEMAND
     proxy_host: str = "127.0.0.1"
     environment: Labels = ()
     directory: str = ""

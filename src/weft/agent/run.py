@@ -179,6 +179,7 @@ def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
         [{"port": port.port, "application": port.application} for port in parameters.ports],
         parameters.upstreams,
         parameters.uses,
+        parameters.scope,
         parameters.proxy_host,
         parameters.environment,
         parameters.directory,
@@ -213,4 +214,5 @@ def _workload(parameters: RunParameters, state: State) -> Workload:
         outbound=SocketAddress("127.0.0.1", state.outbound),
         upstreams=state.upstreams,
         uses=parameters.uses,
+        scope=parameters.scope,
     )

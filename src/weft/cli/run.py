@@ -86,6 +86,13 @@ def _control_plane(server: str, token: str, fingerprint: str) -> ControlPlane:
 )
 @click.option("--uses", multiple=True, metavar="HOST", help="Tell its proxy only about these services.")
 @click.option(
+    "--scope",
+    type=click.Choice(["demand", "all"]),
+    default="demand",
+    show_default=True,
+    help="Without --uses: tell its proxy about a service when it first calls it, or about all at once.",
+)
+@click.option(
     "--health", metavar="tcp|none|http:/PATH", help="How its health is seen.  [default: tcp, none without a port]"
 )
 @click.option("--health-interval", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, help="Seconds.")
@@ -106,6 +113,7 @@ def run(
     ports: tuple[str, ...],
     upstreams: tuple[str, ...],
     uses: tuple[str, ...],
+    scope: str,
     health: str | None,
     health_interval: float,
     health_timeout: float,
@@ -127,6 +135,7 @@ def run(
     from weft.agent.parameters import RunParameters, Timing  # noqa: PLC0415
     from weft.cli.agents import run_agent  # noqa: PLC0415
     from weft.local.words import parse_health, parse_labels, parse_port, parse_upstream  # noqa: PLC0415
+    from weft.model.workload import Scope  # noqa: PLC0415
 
     check = health or ("tcp" if ports else "none")
     parameters = RunParameters(
@@ -139,6 +148,7 @@ def run(
         ports=tuple(_word(parse_port, text) for text in ports),
         upstreams=tuple(_word(parse_upstream, text) for text in upstreams),
         uses=uses,
+        scope=Scope(scope),
         proxy_host=inbound_address,
         control_plane=_control_plane(control_plane, token, ca_fingerprint),
         health=_word(parse_health, check, health_interval, health_timeout),

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +25,7 @@ from weft.aio.collection import collect_seldom
 from weft.ca.authority import Authority, AuthorityError, open_authority, run_rotation
 from weft.controlplane.builds import Builds
 from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.connections import Connections
 from weft.controlplane.faults import Faults
 from weft.controlplane.lock import locked
 from weft.controlplane.ports import Ports, bind_agent_socket, remove_agent_socket
@@ -32,17 +33,15 @@ from weft.controlplane.settings import ServeError, ServeSettings
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.discovery.limits import Limits
-from weft.discovery.peer import Peer
 from weft.discovery.server import serve_xds
-from weft.discovery.stream import Stream
 from weft.mesh.model import Mesh
-from weft.model.problem import Problem
-from weft.model.workload import SocketAddress, Workload
+from weft.model.workload import SocketAddress
 from weft.settings.endpoints import DEFAULT_ADMIN_PORT, DEFAULT_AGENT_API_PORT, DEFAULT_XDS_PORT, Endpoints
 from weft.settings.open_files import raise_open_files
 from weft.settings.private import PermissionsError, remove_unfinished, write_atomically
 from weft.sources.collector import Collector
 from weft.sources.contents import Source
+from weft.sources.demand import Demand
 from weft.sources.files import FilesSource
 from weft.sources.leases import Leases
 from weft.sources.stored import StoredSource
@@ -90,27 +89,6 @@ class _Listeners:
     admin: socket.socket
 
 
-class _HoldingHub(Hub[Mesh]):
-    """Connected proxies hold their registrations."""
-
-    def __init__(
-        self, leases: Leases, compiler: MeshCompiler, events: Callable[[Problem], None], limits: Limits
-    ) -> None:
-        super().__init__(compiler, events, limits)
-        self._leases = leases
-
-    def attach(self, peer: Peer, workload: Workload, *, delta: bool) -> Stream:
-        """See `Hub.attach`."""
-        stream = super().attach(peer, workload, delta=delta)
-        self._leases.attached(stream.proxy)
-        return stream
-
-    def detach(self, stream: Stream) -> None:
-        """See `Hub.detach`."""
-        super().detach(stream)
-        self._leases.detached(stream.proxy)
-
-
 async def _run(settings: ServeSettings, stop: asyncio.Event) -> None:
     home = settings.home
     remove_unfinished(home.control_plane)
@@ -135,7 +113,9 @@ async def _work(
     audit, faults = Audit(store), Faults(store)
     compiler = MeshCompiler()
     leases = Leases(store, settings.lease)
-    hub = _HoldingHub(leases, compiler, audit.told, _limits(settings))
+    demand = Demand(store, lambda proxy: collector.workload(proxy) is not None)
+    await demand.load()
+    hub = Hub[Mesh](compiler, audit.told, _limits(settings), Connections(leases, demand), demand.of)
     builds = Builds(collector, hub, compiler)
     hosts = [host for host in (settings.bind, settings.advertise) if host]
     certificates = ServerCertificates(authority, hosts, home.control_plane, settings.certificate_ttl)
@@ -148,7 +128,7 @@ async def _work(
     parts = Parts(store, leases, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults)
     agents = AgentApi(parts)
     admin = admin_application(parts, admin_token(home.admin_token))
-    forever = (collector, builds, audit, faults, certificates, leases)
+    forever = (collector, builds, audit, faults, certificates, leases, demand)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one.run()) for one in forever]
         tasks.append(group.create_task(run_rotation(authority)))

@@ -31,3 +31,8 @@ class MeshCompiler:
     def published(self) -> None:
         """See `weft.discovery.snapshots.Compiler`."""
         self._memo.end()
+
+    def idle(self) -> None:
+        """See `weft.discovery.snapshots.Compiler`."""
+        if not self._memo.swept:
+            self._memo.sweep()

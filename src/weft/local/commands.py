@@ -71,6 +71,8 @@ def run_launch(home: Home, workload: WorkloadEntry, base: Path) -> Launch:
         arguments += ["--labels", f"{key}={value}"]
     for option, values in (("--port", workload.ports), ("--upstream", workload.upstreams), ("--uses", workload.uses)):
         arguments += [word for value in values for word in (option, value)]
+    if workload.scope != "demand":
+        arguments += ["--scope", workload.scope]
     arguments += _health_arguments(workload)
     directory = base / Path(workload.working_directory).expanduser()
     return Launch(

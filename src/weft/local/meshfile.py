@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 from weft.local.words import WordError, parse_listen, parse_port, parse_upstream
 from weft.model.identity import DEFAULT_TRUST_DOMAIN, is_trust_domain
@@ -44,6 +44,7 @@ class WorkloadEntry:
     ports: tuple[str, ...] = ()
     upstreams: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    scope: Literal["demand", "all"] = "demand"
     working_directory: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     health_check: HealthCheck = HealthCheck()

@@ -16,6 +16,7 @@ from weft.mesh.services.workloads import gateway_of
 from weft.mesh.sidecars.inbound import build_inbound
 from weft.mesh.sidecars.outbound import (
     CallerRoutes,
+    Outbound,
     build_caller_routes,
     build_outbound,
     layer4_route,
@@ -31,7 +32,7 @@ from weft.mesh.views import (
 from weft.model.identity import SpiffeId
 from weft.model.labels import selects
 from weft.model.snapshot import OutboundPolicy
-from weft.model.workload import Upstream, Workload
+from weft.model.workload import Scope, Upstream, Workload
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +56,8 @@ def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     callers = memo(Callers, _targets(memo, mesh, namespace), routes)
     allow_any = settings.outbound_policy == OutboundPolicy.ALLOW_ANY
     scope = memo(scope_of, catalog, namespace, _named(workload)) if workload.uses else None
-    seen, outbound = memo(_shared_views, memo, callers, catalog, scope, allow_any, settings.trust_domain)
+    on_demand = scope is None and workload.scope is not Scope.ALL
+    seen, outbound = memo(_shared_views, memo, callers, catalog, scope, on_demand, allow_any, settings.trust_domain)
     overlap = mesh.overlap.of(namespace) if mesh.overlap else None
     inbound = memo(_inbound, catalog, workload, mesh.peers.of(namespace), overlap)
     upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
@@ -70,21 +72,31 @@ def _targets(memo: Memo, mesh: Mesh, namespace: str) -> CallerTargets:
 
 
 def _shared_views(
-    memo: Memo, callers: Callers, catalog: Catalog, scope: tuple[str, ...] | None, allow_any: bool, trust_domain: str
+    memo: Memo,
+    callers: Callers,
+    catalog: Catalog,
+    scope: tuple[str, ...] | None,
+    on_demand: bool,
+    allow_any: bool,
+    trust_domain: str,
 ) -> tuple[TargetsView, OutboundView]:
     """What all sidecars of a class with the same scope are told about others."""
-    outbound, used = memo(_outbound, memo, callers.routes, catalog, scope, allow_any)
-    if scope is None:
-        return memo(_everything, callers.targets, trust_domain), outbound
-    found = [target for key in used if (target := callers.targets.get(key)) is not None]
-    return memo.over(_some, found, trust_domain), outbound
+    outbound = memo(_outbound, memo, callers.routes, catalog, scope, allow_any, on_demand)
+    if scope is not None:
+        return memo.over(_some, _found(callers.targets, outbound.backends), trust_domain), outbound.view
+    told = _found(callers.targets, outbound.mirrors) if on_demand else ()
+    return memo.over(_everything, told, callers.targets, trust_domain, on_demand), outbound.view
+
+
+def _found(targets: CallerTargets, keys: tuple[BackendKey, ...]) -> list[Target]:
+    return [target for key in keys if (target := targets.get(key)) is not None]
 
 
 def _outbound(
-    memo: Memo, routes: CallerRoutes, catalog: Catalog, scope: tuple[str, ...] | None, allow_any: bool
-) -> tuple[OutboundView, tuple[BackendKey, ...]]:
+    memo: Memo, routes: CallerRoutes, catalog: Catalog, scope: tuple[str, ...] | None, allow_any: bool, on_demand: bool
+) -> Outbound:
     entries = routes.entries(catalog.hosts if scope is None else scope)
-    return memo.over(build_outbound, entries, allow_any, False)
+    return memo.over(build_outbound, entries, allow_any, on_demand)
 
 
 def _inbound(
@@ -106,8 +118,8 @@ def scope_of(catalog: Catalog, namespace: str, named: tuple[str, ...]) -> tuple[
     return tuple(sorted({frontend.host for frontend in found if frontend is not None}))
 
 
-def _everything(targets: CallerTargets, trust_domain: str) -> TargetsView:
-    return TargetsView(targets.base, tuple(targets.own.values()), trust_domain)
+def _everything(told: tuple[Target, ...], targets: CallerTargets, trust_domain: str, on_demand: bool) -> TargetsView:
+    return TargetsView(targets.base, tuple(targets.own.values()), trust_domain, on_demand, told)
 
 
 def _some(found: tuple[Target, ...], trust_domain: str) -> TargetsView:

@@ -19,12 +19,14 @@ class TargetsView:
     """What traffic can be sent to. Shared by all proxies that see it alike, and compared by identity.
 
     `base` are the backends of the whole mesh, of which `own` take the place of those with the same keys; without `base`
-    they are all there is.
+    they are all there is. `on_demand`: a proxy is told about one when it asks for it by name, but for `told`.
     """
 
     base: Targets | None
     own: tuple[Target, ...]
     trust_domain: str
+    on_demand: bool = False
+    told: tuple[Target, ...] = ()
 
     def targets(self) -> tuple[Target, ...]:
         """All of them, sorted by key."""

@@ -73,9 +73,18 @@ class GatewayBinding:
         return SocketAddress(self.address, port + self.offset if port < 1024 else port)
 
 
+class Scope(enum.StrEnum):
+    """How a proxy is told about services where its workload does not say which it uses: of each when it first needs it,
+    or of all at once."""
+
+    DEMAND = "demand"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What an agent registered. `uses` limits what its proxy is told to those hosts; empty means the whole mesh."""
+    """What an agent registered. `uses` limits what its proxy is told to those hosts; without them it may ask for
+    everything, or is told everything, as `scope` says."""
 
     name: str
     namespace: str
@@ -85,6 +94,7 @@ class Workload:
     outbound: SocketAddress | None = None
     upstreams: tuple[Upstream, ...] = ()
     uses: tuple[str, ...] = ()
+    scope: Scope = Scope.DEMAND
     gateway: GatewayBinding | None = None
     state: WorkloadState = WorkloadState.STARTING
 

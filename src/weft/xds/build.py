@@ -20,6 +20,7 @@ from weft.xds.services.cluster import (
     encode_http_tunnel,
 )
 from weft.xds.services.endpoints import encode_endpoints
+from weft.xds.services.names import cluster_name
 from weft.xds.sidecars.inbound import encode_inbound, encode_inbound_routes
 from weft.xds.sidecars.outbound import encode_outbound_routes, encode_proxy_listener, encode_tunnel_listener
 from weft.xds.sidecars.upstreams import encode_upstream, encode_upstream_routes
@@ -41,14 +42,28 @@ def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
 
 
 def _layers(memo: Memo, view: ProxyView) -> tuple[tuple[ResourceSet, ...], tuple[Problem, ...]]:
-    targets = memo(_targets_layer, memo, view.targets)
+    targets = memo(_target_layers, memo, view.targets)
     if isinstance(view, SidecarView):
         times = memo(_tunnel_times, memo, view.outbound.tunnels, view.targets) if view.outbound.tunnels else ()
         outbound = memo(_outbound_layer, memo, view.outbound, times)
-        layers: tuple[ResourceSet, ...] = (targets, outbound, _sidecar_layer(memo, view))
+        layers: tuple[ResourceSet, ...] = (*targets, outbound, _sidecar_layer(memo, view))
     else:
-        layers = (targets, memo(_gateway_layer, memo, view))
+        layers = (*targets, memo(_gateway_layer, memo, view))
     return layers, check_layers(memo, layers)
+
+
+def _target_layers(memo: Memo, view: TargetsView) -> tuple[ResourceSet, ...]:
+    """All targets; where they are on demand, those that are told all the same stand in a second layer."""
+    everything = _targets_layer(memo, view)
+    if not view.on_demand:
+        return (everything,)
+    names = [cluster_name(target.backend.key) for target in view.told]
+    told = [named[name] for name in names for named in everything.by_type.values() if name in named]
+    return memo(_on_demand, everything), memo.over(_resource_set, told)
+
+
+def _on_demand(layer: ResourceSet) -> ResourceSet:
+    return ResourceSet(layer.by_type, on_demand=True)
 
 
 def _targets_layer(memo: Memo, view: TargetsView) -> ResourceSet:

@@ -207,6 +207,11 @@ class Rule:
         """Every backend that it sends requests or copies to."""
         if isinstance(self.action, Forward):
             yield from (item.backend for item in self.action.backends if item.backend is not None)
+        yield from self.mirrors()
+
+    def mirrors(self) -> Iterator[BackendKey]:
+        """Every backend that it sends copies to."""
+        if isinstance(self.action, Forward):
             yield from (mirror.backend for mirror in self.action.mirrors)
 
 

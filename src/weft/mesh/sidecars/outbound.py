@@ -42,13 +42,23 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """How callers reach one service (or host outside): its virtual hosts and tunnels, and the backends these need.
-    Compared by identity."""
+    """How callers reach one service (or host outside): its virtual hosts and tunnels, and the backends these need;
+    `mirrors` are those that get copies. Compared by identity."""
 
     host: str
     virtual_hosts: tuple[VirtualHost, ...]
     tunnels: tuple[Tunnel, ...]
     backends: tuple[BackendKey, ...]
+    mirrors: tuple[BackendKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outbound:
+    """A view, and the backends that it needs, sorted; `mirrors` are those that get copies. Compared by identity."""
+
+    view: OutboundView
+    backends: tuple[BackendKey, ...]
+    mirrors: tuple[BackendKey, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,9 +110,7 @@ def build_caller_routes(
     return CallerRoutes(common, memo.table(_by_host, own, name=f"{namespace} {selectors}"), outside)
 
 
-def build_outbound(
-    entries: tuple[Entry, ...], allow_any: bool, on_demand: bool
-) -> tuple[OutboundView, tuple[BackendKey, ...]]:
+def build_outbound(entries: tuple[Entry, ...], allow_any: bool, on_demand: bool) -> Outbound:
     """The view of callers with these entries, and the backends that it needs."""
     view = OutboundView(
         name=OUTBOUND_ROUTES,
@@ -111,7 +119,11 @@ def build_outbound(
         allow_any=allow_any,
         on_demand=on_demand,
     )
-    return view, tuple(sorted({key for entry in entries for key in entry.backends}))
+    return Outbound(
+        view,
+        tuple(sorted({key for entry in entries for key in entry.backends})),
+        tuple(sorted({key for entry in entries for key in entry.mirrors})),
+    )
 
 
 def _special(table: RouteTable, catalog: Catalog, namespace: str) -> Sequence[Frontend]:
@@ -178,13 +190,18 @@ def _entry(
             host = memo.over(_ruled_host, rules_for(found, caller), frontend, port, local)
         hosts.append(host)
         backends.update((key, None) for rule in host.rules for key in rule.backends())
-    return Entry(frontend.host, tuple(hosts), tuple(tunnels), tuple(backends))
+    return Entry(frontend.host, tuple(hosts), tuple(tunnels), tuple(backends), _mirrors(hosts))
+
+
+def _mirrors(hosts: Iterable[VirtualHost]) -> tuple[BackendKey, ...]:
+    return tuple(dict.fromkeys(key for host in hosts for rule in host.rules for key in rule.mirrors()))
 
 
 def _outside_entry(memo: Memo, given: HostRules, namespace: str, selectors: tuple[Labels, ...]) -> Entry:
     """A host that is no service, on HTTP's port."""
     host = memo.over(_outside_host, rules_for(given.ports[HTTP_PORT], Caller(namespace, selectors)), given.host)
-    return Entry(given.host, (host,), (), tuple(dict.fromkeys(key for rule in host.rules for key in rule.backends())))
+    backends = tuple(dict.fromkeys(key for rule in host.rules for key in rule.backends()))
+    return Entry(given.host, (host,), (), backends, _mirrors((host,)))
 
 
 def rules_for(rules: tuple[Rule, ...], caller: Caller) -> tuple[Rule, ...]:

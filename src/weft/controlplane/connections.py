@@ -1,0 +1,26 @@
+"""Connections: what follows from proxies' streams: they hold registrations, and what they ask for is remembered."""
+
+from __future__ import annotations
+
+from weft.sources.demand import Demand
+from weft.sources.leases import Leases
+
+
+class Connections:
+    """The hub's observer (`weft.discovery.observer.Observer`)."""
+
+    def __init__(self, leases: Leases, demand: Demand) -> None:
+        self._leases = leases
+        self._demand = demand
+
+    def attached(self, proxy: str) -> None:
+        """The first stream of a proxy is open: it holds the registration."""
+        self._leases.attached(proxy)
+
+    def detached(self, proxy: str) -> None:
+        """The last stream of a proxy has ended."""
+        self._leases.detached(proxy)
+
+    def asked(self, proxy: str, names: frozenset[str]) -> None:
+        """A proxy asked for clusters that are on demand."""
+        self._demand.asked(proxy, names)

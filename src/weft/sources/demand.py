@@ -1,0 +1,88 @@
+"""Demand: which clusters proxies asked for, kept with their registrations, so that they need not ask again.
+
+A proxy that says nothing about what it uses is told about a service when it first needs it. What it needed
+once it will need again: after a restart it is given that at once. It is what the proxy asked for and nothing that the
+control plane found out, and it changes when a proxy is told something, never what it may be told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import msgspec
+
+from weft.aio.holdoff import HoldOff
+from weft.model.workload import Workload
+from weft.store.protocol import Delete, Put, Store, StoreError
+
+BUCKET = "demand"
+MAX_NAMES = 1000
+"""Of one proxy. One that asks for more is given the others when it asks again."""
+_MANY = 256
+"""Proxies."""
+_QUIET_SECONDS = 0.5
+_LONGEST_SECONDS = 2.0
+
+
+class Demand:
+    """What proxies asked for. `run` writes it down; what was not written yet is asked for once more. It outlasts a
+    registration that ends and comes back; of names that do not come back, those are dropped that `is_registered` does
+    not know when they have become many."""
+
+    def __init__(self, store: Store, is_registered: Callable[[str], bool]) -> None:
+        self._store = store
+        self._is_registered = is_registered
+        self._most = _MANY
+        self._names: dict[str, frozenset[str]] = {}
+        self._unwritten: set[str] = set()
+        self._hold = HoldOff(_QUIET_SECONDS, _LONGEST_SECONDS)
+
+    def asked(self, proxy: str, names: frozenset[str]) -> None:
+        """A proxy asked for these clusters."""
+        known = self._names.get(proxy, frozenset())
+        fresh = names - known
+        if fresh and len(known) < MAX_NAMES:
+            self._names[proxy] = known | frozenset(sorted(fresh)[: MAX_NAMES - len(known)])
+            self._unwritten.add(proxy)
+            self._hold.poke()
+
+    def of(self, workload: Workload) -> frozenset[str]:
+        """What the proxy of a workload asked for in earlier times."""
+        return self._names.get(workload.proxy, frozenset())
+
+    async def load(self) -> None:
+        """Read what was kept. StoreError if it cannot be."""
+        _, entries = await self._store.list(BUCKET)
+        for entry in entries:
+            with contextlib.suppress(msgspec.DecodeError):
+                self._names[entry.key] = frozenset(msgspec.json.decode(entry.value, type=tuple[str, ...]))
+
+    async def run(self) -> None:
+        """Write down what is new, for ever."""
+        while True:
+            await self._hold.wait()
+            self._prune()
+            proxies, self._unwritten = self._unwritten, set()
+            try:
+                await self._store.write([self._change(proxy) for proxy in sorted(proxies)])
+            except StoreError:
+                self._unwritten |= proxies
+                await asyncio.sleep(_LONGEST_SECONDS)
+                self._hold.poke()
+
+    def _prune(self) -> None:
+        if len(self._names) <= self._most:
+            return
+        gone = [proxy for proxy in self._names if not self._is_registered(proxy)]
+        for proxy in gone:
+            del self._names[proxy]
+        self._unwritten.update(gone)
+        self._most = max(_MANY, 2 * len(self._names))
+
+    def _change(self, proxy: str) -> Put | Delete:
+        names = self._names.get(proxy)
+        if names is None:
+            return Delete(BUCKET, proxy)
+        return Put(BUCKET, proxy, msgspec.json.encode(sorted(names)))

@@ -51,6 +51,9 @@ class TableCompiler:
         self.workloads.append(workload)
         return XdsSnapshot(revision, mesh[workload.proxy])
 
+    def idle(self) -> None:
+        """Nothing to forget."""
+
     def published(self) -> None:
         """Nothing is kept."""
 

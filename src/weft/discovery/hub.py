@@ -90,7 +90,7 @@ class Hub(Generic[MeshT]):
         if revision > self._history.latest:
             self._history.add(revision, self._between)
             self._between.clear()
-        self._snapshots.finish()
+        self._snapshots.finish(time.monotonic())
         self._shared.published()
         self.ready.set()
         published, self._published = self._published, asyncio.Event()
@@ -190,6 +190,7 @@ class Hub(Generic[MeshT]):
             stream.inspect(now)
         self._roster.forget(now)
         self._waiters.check_all()
+        self._snapshots.inspect(now)
         if not self.budget.in_flight:
             self._shared.forget_bodies()
 

@@ -13,6 +13,8 @@ from weft.xds.snapshot import XdsSnapshot
 MeshT = TypeVar("MeshT")
 MeshT_contra = TypeVar("MeshT_contra", contravariant=True)
 
+_IDLE_SECONDS = 3.0
+
 
 class Compiler(Protocol[MeshT_contra]):
     """How a snapshot is made; `weft.discovery.compiler.MeshCompiler` in a control plane."""
@@ -23,6 +25,9 @@ class Compiler(Protocol[MeshT_contra]):
     def published(self) -> None:
         """Every connected proxy has its snapshot of the mesh: what none of them uses can be forgotten."""
 
+    def idle(self) -> None:
+        """Nothing was published for a while: a good time to forget it."""
+
 
 class Snapshots(Generic[MeshT]):
     """`workloads` are those of the mesh in force; `tell` hears of a build that fails, once."""
@@ -30,6 +35,7 @@ class Snapshots(Generic[MeshT]):
     def __init__(self, compiler: Compiler[MeshT], tell: Callable[[Problem], None]) -> None:
         self._compiler = compiler
         self._tell = tell
+        self._finished: float | None = None
         self._mesh: MeshT | None = None
         self._revision = -1
         self._current: dict[str, XdsSnapshot] = {}
@@ -40,9 +46,16 @@ class Snapshots(Generic[MeshT]):
         """From now on snapshots are built from `mesh`."""
         self._mesh, self.workloads, self._revision = mesh, workloads, revision
 
-    def finish(self) -> None:
+    def finish(self, now: float) -> None:
         """All connected proxies have theirs."""
+        self._finished = now
         self._compiler.published()
+
+    def inspect(self, now: float) -> None:
+        """Called about once a second: when nothing was published for a while, forget what nobody uses."""
+        if self._finished is not None and now - self._finished > _IDLE_SECONDS:
+            self._finished = None
+            self._compiler.idle()
 
     @property
     def revision(self) -> int:

@@ -38,7 +38,7 @@ class Dependencies:
 
     def waits(self, resource: Resource, snapshot: XdsSnapshot) -> bool:
         """Whether `resource` needs something that the client is still to be given."""
-        if resource.type_url not in _WAITING or not any(map(self._loading, (CLUSTER, ENDPOINTS, SECRET))):
+        if resource.type_url not in _WAITING or not any(map(self._is_settling, (CLUSTER, ENDPOINTS, SECRET))):
             return False
         for each in self._with_routes(resource, snapshot):
             clusters = self._shared.required(each, CLUSTER)
@@ -93,7 +93,7 @@ class Dependencies:
                 if (routes := snapshot.get(ROUTES, name)) is not None:
                     yield routes
 
-    def _loading(self, type_url: str) -> bool:
+    def _is_settling(self, type_url: str) -> bool:
         subscription = self._subscriptions.get(type_url)
         return subscription is not None and subscription.outstanding + len(subscription.rejected) > 0
 

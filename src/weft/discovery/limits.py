@@ -12,7 +12,7 @@ class Limits:
     `response_bytes` is the size at which a delta response is cut into several; one response per type is in flight, so
     it also bounds what a stuck proxy can pile up. `flight_bytes` bounds what is being written to all proxies together;
     responses of up to `small_response` do not wait for their turn. `batch` is the number of resources from which on a
-    first load is told as a whole, as one value that all streams share.
+    first load is sent as a whole, as one value that all streams share.
     `request_burst` and `request_rate` count requests that are not the ACK of the response in flight, and names, for one
     proxy over all its streams. `connection_age` must stay well below the life of client certificates: Envoy uses a
     renewed certificate only for a new connection. `connections` counts also those that have not proven anything yet.

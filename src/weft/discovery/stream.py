@@ -99,7 +99,7 @@ class Stream:
         changed = snapshot.layers is not self.session.snapshot.layers
         try:
             self.session.offer(snapshot)
-            self._tell_asked()
+            self._pass_on_asked()
         except Exception as error:
             self.end(_fault("a snapshot could not be offered", error))
         if changed:
@@ -191,11 +191,11 @@ class Stream:
             raise StreamEndedError(Ending("RESOURCE_EXHAUSTED", str(error), error.code)) from error
         if rejections:
             self._events.refused(self, rejections)
-        self._tell_asked()
+        self._pass_on_asked()
         self._wake.set()
         self._events.progressed(self)
 
-    def _tell_asked(self) -> None:
+    def _pass_on_asked(self) -> None:
         if self.session.asked:
             names, self.session.asked = self.session.asked, frozenset()
             self._events.asked(self, names)

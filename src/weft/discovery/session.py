@@ -88,16 +88,17 @@ class Session(ABC):
                 self._news(subscription, name, before)
             subscription.tidy()
 
+    @property
+    def may_send(self) -> bool:
+        """Whether it is worth asking for the next response."""
+        return any(subscription.may_send for subscription in self._ordered)
+
     def next(self, most: int | None = None) -> Outgoing | None:
         """The next response to write, if any may be written now, of at most `most` bytes."""
         self.deferred = False
         for subscription in self._ordered:
-            if subscription.flight is None and (
-                subscription.records or subscription.loading or subscription.owes_answer
-            ):
-                out = self._response(subscription, most)
-                if out is not None:
-                    return out
+            if subscription.may_send and (out := self._response(subscription, most)) is not None:
+                return out
         return None
 
     @property

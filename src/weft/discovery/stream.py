@@ -96,13 +96,12 @@ class Stream:
 
     def offer(self, snapshot: XdsSnapshot) -> None:
         """A new snapshot for this proxy. Never waits, and never raises."""
-        changed = snapshot.layers is not self.session.snapshot.layers
         try:
             self.session.offer(snapshot)
             self._pass_on_asked()
         except Exception as error:
             self.end(_fault("a snapshot could not be offered", error))
-        if changed:
+        if self.session.may_send:
             self._wake.set()
 
     def end(self, ending: Ending) -> None:
@@ -192,7 +191,8 @@ class Stream:
         if rejections:
             self._events.refused(self, rejections)
         self._pass_on_asked()
-        self._wake.set()
+        if self.session.may_send:
+            self._wake.set()
         self._events.progressed(self)
 
     def _pass_on_asked(self) -> None:

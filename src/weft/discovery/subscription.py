@@ -128,6 +128,11 @@ class Subscription:
         """Whether there is a record of `name`, or a batch that waits holds it."""
         return name in self.records or self.is_loading(name)
 
+    @property
+    def may_send(self) -> bool:
+        """Whether no response is on the way, and there is something that may be due."""
+        return self.flight is None and bool(self.records or self.loading or self.owes_answer)
+
     def batches(self) -> Iterator[Batch]:
         """Those that the client has not accepted."""
         yield from self.loading

@@ -123,8 +123,12 @@ class Session(ABC):
             yield from subscription.rejected.values()
 
     def unmet(self) -> Iterator[tuple[str, str]]:
-        """Names (as type, name) the client asked for that were never in its snapshot since."""
+        """Names (as type, name) the client asked for that were never in its snapshot since. Not those of clusters where
+        clusters are on demand: Envoy goes on asking for one that is gone."""
+        on_demand = any(layer.on_demand for layer in self.snapshot.layers)
         for subscription in self._ordered:
+            if on_demand and subscription.type_url == CLUSTER:
+                continue
             for name in subscription.unmet:
                 yield subscription.type_url, name
 

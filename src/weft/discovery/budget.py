@@ -28,7 +28,7 @@ class Share:
 
 
 class Budget:
-    """Responses of more than `small` bytes wait while `limit` bytes or more are on the way; others do not wait or count.
+    """Responses of more than `small` bytes wait while `limit` or more are on the way; others neither wait nor count.
 
     So there are at most `limit` bytes and one response more. A turn goes to one at a time, first come, first served;
     who had one must call `pass_on`, and who leaves `leave`. `in_flight` are the bytes on the way, `total` those of all

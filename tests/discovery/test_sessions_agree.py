@@ -33,7 +33,8 @@ Event = tuple[str, Any, Any]
 
 @dataclass
 class DeltaClient:
-    """A model of Envoy's delta client: applies nothing of a response that it refuses."""
+    """A model of Envoy's delta client: of a response that it refuses it applies nothing, unless it names what it
+    refuses; then it applies the others."""
 
     shared: Shared
     held: Held = field(default_factory=lambda: {kind: {} for kind in TYPES})
@@ -70,12 +71,12 @@ class DeltaClient:
             return False
         response = DeltaDiscoveryResponse.FromString(out.body)
         error = self.refusal(list(response.resources))
-        if error is None:
+        if error is None or self.names_refused:
             mine = self.held[response.type_url]
-            wanted = {one.name: one.version for one in response.resources}
-            if response.type_url == ENDPOINTS:
-                wanted = {name: version for name, version in wanted.items() if name not in self.dropped}
-            mine.update(wanted)
+            for one in response.resources:
+                dropped = response.type_url == ENDPOINTS and one.name in self.dropped
+                if one.version != BAD and not dropped:
+                    mine[one.name] = one.version
             for name in response.removed_resources:
                 mine.pop(name, None)
         self.waiting = DeltaRequest(response.type_url, nonce=response.nonce, error=error)

@@ -71,8 +71,10 @@ def test_cell(state: State, event: str, cell: str) -> None:
                 mine.news(newer, carried, 7)
             elif event == "accepted":
                 mine.accepted(carried, newer)
-            elif event in ("refused", "returned"):
-                getattr(mine, event)(newer)
+            elif event == "refused":
+                mine.refused(newer)
+            elif event == "returned":
+                mine.returned(carried, newer)
             else:
                 getattr(mine, event)()
             assert mine.state is expected(cell, mine, newer, carried), (record, newer, carried)

@@ -9,7 +9,8 @@ Both follow Envoy's "eventual consistency considerations"
   until they are warm, and for that it needs their endpoints. No listener waits for its routes, because a client asks
   for those when it has the listener.
 * A resource is removed when no version that the client holds, or is being sent, of anything else refers to it. A
-  version that the client brought from another stream is taken to refer to everything it could refer to.
+  version that the client brought from another stream, and one that it may have taken from a response it refused, is
+  taken to refer to everything it could refer to.
 
 So what is waited for is the answer to a particular resource, sent without waiting, and nothing can put that off.
 """

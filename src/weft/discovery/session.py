@@ -303,7 +303,7 @@ class Session(ABC):
             elif applied_rest:
                 self._accepted(subscription, name, record, flight.carried(name))
             else:
-                record.returned(self._target(subscription, name))
+                record.returned(flight.carried(name), self._target(subscription, name))
                 self._keep(subscription, name, record)
         if rejections:
             self.last_nack = rejections[0]

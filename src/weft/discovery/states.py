@@ -74,7 +74,7 @@ def same(one: Resource | None, other: Resource | None) -> bool:
 class Record:
     """A resource that is not HELD.
 
-    `version` is what the client holds, `content` that resource if this stream sent it. `first` and `last` are the
+    `version` is what the client holds, `content` that resource if it is known. `first` and `last` are the
     revisions of the oldest and the newest change that the client has not answered; `later` that of the oldest change
     since the response on the way was sent (0: none).
     """
@@ -115,8 +115,9 @@ class Record:
         """The client refused the response because of it."""
         self._landed(State.REFUSED if self.state is State.SENT else at_rest(self.version, target))
 
-    def returned(self, target: Resource | None) -> None:
-        """The client refused the response, but not because of it."""
+    def returned(self, carried: Resource | None, target: Resource | None) -> None:
+        """The client refused the response, but not because of it: it may have taken what the response said of it."""
+        self.content = carried if self.never_held else None
         self.state, self.later = self._again(target), 0
 
     def repeat(self) -> None:

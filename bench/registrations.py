@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -42,6 +41,7 @@ from weft.store.sqlite import open_sqlite
 COUNTS = (10_000, 50_000)
 CONNECTED = 1_000
 """Proxies that hold their registrations; the leases of the others are long ones."""
+REST_SECONDS = 8.0
 _BATCH = 1_000
 _FAR = 86_400.0
 
@@ -59,7 +59,6 @@ class _Rig:
 def measure_registrations(directory: Path, _cores: Cores, *, quick: bool) -> dict[str, object]:
     """One group of figures per count."""
     collect_seldom()
-    logging.getLogger("weft").setLevel(logging.ERROR)
     counts = COUNTS[:1] if quick else COUNTS
     return {f"{count:,} registrations": asyncio.run(_measure(directory, count, quick=quick)) for count in counts}
 
@@ -71,11 +70,10 @@ async def _measure(directory: Path, count: int, *, quick: bool) -> dict[str, flo
         figures |= await _api_figures(rig, count, rounds)
         figures |= await _change_figures(rig, count, rounds)
         figures |= await _lease_figures(rig, count, rounds)
-        await asyncio.sleep(1)
-        seconds = 3.0 if quick else 8.0
+        await asyncio.sleep(REST_SECONDS / 8)
         began = time.process_time()
-        await asyncio.sleep(seconds)
-        figures["at_rest_percent_of_a_core"] = 100 * (time.process_time() - began) / seconds
+        await asyncio.sleep(REST_SECONDS)
+        figures["at_rest_percent_of_a_core"] = 100 * (time.process_time() - began) / REST_SECONDS
     return figures
 
 
@@ -131,7 +129,7 @@ async def _api_figures(rig: _Rig, count: int, rounds: int) -> dict[str, float]:
         await _call(rig, "/v1/workloads", RegisterRequest(_workload(count + number), csr))
 
     async def renew(number: int) -> None:
-        one = _workload(number)
+        one = _workload(number % count)
         await _call(rig, f"/v1/workloads/{one.namespace}/{one.name}/lease", RenewRequest(one.state))
 
     async def many() -> None:

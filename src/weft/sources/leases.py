@@ -142,7 +142,7 @@ class Leases:
             try:
                 _, first = await self.expire()
             except StoreError:
-                continue  # the sources and the health check tell; nothing ends while the store is away
+                first = float("inf")  # the sources and the health check tell; nothing ends while the store is away
 
     async def expire(self) -> tuple[tuple[str, ...], float]:
         """End what has run out by now; the keys of what was ended, and when the next lease may end."""

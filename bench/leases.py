@@ -1,4 +1,4 @@
-"""Many registrations: what registering, renewing, a change, the end of leases and rest cost with 50,000 of them."""
+"""Leases: what registering, a change and the end of leases cost with many registrations, part by part."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from weft.controlplane.ports import bind_agent_socket
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.mesh.model import Mesh
-from weft.model.enrolment import RegisterRequest, RenewRequest
+from weft.model.enrolment import RegisterRequest
 from weft.model.snapshot import MeshSettings
 from weft.model.workload import SocketAddress, Workload, WorkloadPort, WorkloadState
 from weft.settings.home import Home
@@ -41,7 +41,6 @@ from weft.store.sqlite import open_sqlite
 COUNTS = (10_000, 50_000)
 CONNECTED = 1_000
 """Proxies that hold their registrations; the leases of the others are long ones."""
-REST_SECONDS = 8.0
 _BATCH = 1_000
 _FAR = 86_400.0
 
@@ -56,7 +55,7 @@ class _Rig:
     server: Server
 
 
-def measure_registrations(directory: Path, _cores: Cores, *, quick: bool) -> dict[str, object]:
+def measure_leases(directory: Path, _cores: Cores, *, quick: bool) -> dict[str, object]:
     """One group of figures per count."""
     collect_seldom()
     counts = COUNTS[:1] if quick else COUNTS
@@ -70,10 +69,6 @@ async def _measure(directory: Path, count: int, *, quick: bool) -> dict[str, flo
         figures |= await _api_figures(rig, count, rounds)
         figures |= await _change_figures(rig, count, rounds)
         figures |= await _lease_figures(rig, count, rounds)
-        await asyncio.sleep(REST_SECONDS / 8)
-        began = time.process_time()
-        await asyncio.sleep(REST_SECONDS)
-        figures["at_rest_percent_of_a_core"] = 100 * (time.process_time() - began) / REST_SECONDS
     return figures
 
 
@@ -128,21 +123,14 @@ async def _api_figures(rig: _Rig, count: int, rounds: int) -> dict[str, float]:
     async def register(number: int) -> None:
         await _call(rig, "/v1/workloads", RegisterRequest(_workload(count + number), csr))
 
-    async def renew(number: int) -> None:
-        one = _workload(number % count)
-        await _call(rig, f"/v1/workloads/{one.namespace}/{one.name}/lease", RenewRequest(one.state))
-
     async def many() -> None:
         await asyncio.gather(*(register(rounds + number) for number in range(4 * rounds)))
 
     together, _ = await _timed(lambda _: many(), 1)
     registration, _ = await _timed(register, rounds)
-    wall, cpu = await _timed(renew, 10 * rounds)
     return {
         "registration_ms": registration,
         "registration_of_many_at_once_ms_each": together / (4 * rounds),
-        "renewal_ms": wall,
-        "renewal_cpu_ms": cpu,
     }
 
 

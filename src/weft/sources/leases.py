@@ -20,7 +20,7 @@ _SOONEST_SECONDS = 0.05
 @dataclass(slots=True)
 class _Hold:
     """What this process knows of one registration. `end` is what it last wrote to the store, `word` the time until
-    which the agent's last renewal speaks for it (None: this process has not heard the agent)."""
+    which the agent's last renewal speaks for it (None: this process has not heard the agent; 0: it has ended)."""
 
     streams: int = 0
     end: float = 0.0
@@ -149,8 +149,9 @@ class Leases:
         now = self._clock()
         if not 0 <= now - self._last < self.ttl / 2:
             self._awake = now
-            for hold in self._connected.values():
-                hold.word = max(hold.word or 0.0, now + LONGEST_WORD_SECONDS)
+            for hold in self._holds.values():
+                if hold.word:  # else it is over
+                    hold.word = max(hold.word, now + LONGEST_WORD_SECONDS)
         self._last = now
         await self._hold(now)
         grace = self._awake + self.ttl

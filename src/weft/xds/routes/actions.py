@@ -36,7 +36,8 @@ from weft.xds.routes.rewrites import envoy_rewrite
 SAFE_RETRY = Retry(
     attempts=2, conditions=("connect-failure", "refused-stream", "reset-before-request"), other_host=True
 )
-"""Only where the request cannot have been processed, and on another endpoint if there is one."""
+"""Only where the request cannot have been processed, and on another endpoint if there is one. Virtual hosts say it once
+for all their routes that say nothing."""
 _HOST_ATTEMPTS = 20
 _SHORTEST_BACKOFF = 0.001
 """Seconds; Envoy refuses less."""
@@ -86,9 +87,8 @@ def forward_action(
             action.regex_rewrite.CopyFrom(envoy.pattern)
         else:
             action.prefix_rewrite = envoy.prefix
-    retry = forward.retry or SAFE_RETRY
-    if retry.attempts:
-        action.retry_policy.CopyFrom(_retry_policy(retry))
+    if forward.retry is not None:
+        action.retry_policy.CopyFrom(retry_policy(forward.retry))
     action.request_mirror_policies.extend(_mirror(mirror) for mirror in forward.mirrors)
     if forward.hash is not None:
         action.hash_policy.append(_hash_policy(forward.hash))
@@ -100,8 +100,9 @@ def forward_action(
 
 
 def connect_action(cluster: str, times: TcpTimes) -> RouteAction:
-    """End the CONNECT here and carry what is inside to `cluster` as plain TCP."""
-    action = RouteAction(cluster=cluster, timeout=duration(0))
+    """End the CONNECT here and carry what is inside to `cluster` as plain TCP. It is tried once, whatever its virtual
+    host does."""
+    action = RouteAction(cluster=cluster, timeout=duration(0), retry_policy=RetryPolicy())
     if times.idle != MESH.stream_idle:
         action.idle_timeout.CopyFrom(duration(times.idle))
     if times.longest is not None:
@@ -189,7 +190,10 @@ def _weighted(backend: WeightedBackend, shared: SharedChanges, shared_host: str)
     return weight
 
 
-def _retry_policy(retry: Retry) -> RetryPolicy:
+def retry_policy(retry: Retry) -> RetryPolicy:
+    """`retry` for Envoy. Without attempts it is a policy that never retries."""
+    if not retry.attempts:
+        return RetryPolicy()
     conditions = retry.conditions
     if retry.codes and _STATUS_CODES not in conditions:
         conditions += (_STATUS_CODES,)

@@ -56,7 +56,6 @@ def encode_outbound_routes(
     tunnels: tuple[Tunnel, ...],
     times: tuple[TcpTimes, ...],
     allow_any: bool,
-    on_demand: bool = False,
 ) -> Resource:
     """The route configuration of an OutboundView: of all it has but the endpoints. `times` are the tunnels'."""
     ledger = DomainLedger()
@@ -73,9 +72,8 @@ def encode_outbound_routes(
             parts.append(memo(_tunnel_host, tunnel, domains, its_times))
     if ledger.claim(("*",)):
         parts.append(memo(_unknown_host, allow_any))
-    clusters = {HTTP_TUNNEL, *clusters_of(hosts, on_demand=on_demand)}
-    if not on_demand:
-        clusters.update(cluster_name(each.backend) for tunnel in tunnels for each in tunnel.route.backends)
+    clusters = {HTTP_TUNNEL, *clusters_of(hosts)}
+    clusters.update(cluster_name(each.backend) for tunnel in tunnels for each in tunnel.route.backends)
     if allow_any:
         clusters.add(FORWARD_PROXY)
     return encode_routes(name, parts, origins_of(hosts), sorted(clusters))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from weft.mesh.gateways.view import build_gateway_view
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
-from weft.mesh.policies.peerauthentication import PeerPolicy
 from weft.mesh.routes.rules import VirtualHost
 from weft.mesh.services.backends import CallerTargets, build_caller_targets
 from weft.mesh.services.catalog import Catalog
@@ -59,7 +58,8 @@ def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     on_demand = scope is None and workload.scope is not Scope.ALL
     seen, outbound = memo(_shared_views, memo, callers, catalog, scope, on_demand, allow_any, settings.trust_domain)
     overlap = mesh.overlap.of(namespace) if mesh.overlap else None
-    inbound = memo(_inbound, catalog, workload, mesh.peers.of(namespace), overlap)
+    frontends = memo(_selecting, catalog, workload)
+    inbound = memo.over(build_inbound, frontends, workload, mesh.peers.of(namespace), overlap)
     upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
     return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings.trust_domain)
 
@@ -99,10 +99,8 @@ def _outbound(
     return memo.over(build_outbound, entries, allow_any, on_demand)
 
 
-def _inbound(
-    catalog: Catalog, workload: Workload, peers: PeerPolicy, overlap: PeerPolicy | None
-) -> tuple[InboundPort, ...]:
-    return build_inbound(catalog.selecting(workload.namespace, workload.labels), workload, peers, overlap)
+def _selecting(catalog: Catalog, workload: Workload) -> tuple[Frontend, ...]:
+    return catalog.selecting(workload.namespace, workload.labels)
 
 
 def _named(workload: Workload) -> tuple[str, ...]:

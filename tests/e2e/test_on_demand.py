@@ -17,13 +17,13 @@ import aiohttp
 import pytest
 
 from support.http import Answer, Client, steady_load
-from support.mesh import APPS, Mesh, until
+from support.mesh import Mesh, until
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.settings.home import Home
 from weft.xds.limits import ON_DEMAND_SECONDS
 
 PORTS = ("--xds-port", "0", "--agent-port", "0", "--admin-port", "0")
-NAMES = ("first", "many", "connected", "named", "copied", "copies", "web", "kept", "known", "unknown", "ruled", "old", "new")
+NAMES = tuple("first many connected named copied copies web kept known unknown ruled old new".split())
 SERVICE = """
 apiVersion: v1
 kind: Service

@@ -214,7 +214,12 @@ def test_on_demand_or_not_routes_say_where_they_lead() -> None:
     built = build_xds(sidecar(replace(view, on_demand=True), targets=every), 1, Memo())
     assert built.problems == ()
     (routes,) = (each for each in built.of_type(ROUTES) if each.name == "outbound")
-    assert {name for kind, name in routes.requires if kind == CLUSTER} >= {BACKEND, cluster_name(copy), cluster_name(tcp)}
+    needed = {name for kind, name in routes.requires if kind == CLUSTER}
+    assert needed >= {BACKEND, cluster_name(copy), cluster_name(tcp)}
+        BACKEND,
+        cluster_name(copy),
+        cluster_name(tcp),
+    }
 
 
 def test_only_the_gateway_has_its_certificates() -> None:

@@ -23,7 +23,8 @@ from weft.settings.home import Home
 from weft.xds.limits import ON_DEMAND_SECONDS
 
 PORTS = ("--xds-port", "0", "--agent-port", "0", "--admin-port", "0")
-NAMES = tuple("first many connected named copied copies web kept known unknown ruled old new".split())
+NAMES = ("first", "many", "connected", "named", "copied", "copies", "web")
+NAMES += ("kept", "known", "unknown", "ruled", "old", "new")
 SERVICE = """
 apiVersion: v1
 kind: Service

@@ -216,10 +216,6 @@ def test_on_demand_or_not_routes_say_where_they_lead() -> None:
     (routes,) = (each for each in built.of_type(ROUTES) if each.name == "outbound")
     needed = {name for kind, name in routes.requires if kind == CLUSTER}
     assert needed >= {BACKEND, cluster_name(copy), cluster_name(tcp)}
-        BACKEND,
-        cluster_name(copy),
-        cluster_name(tcp),
-    }
 
 
 def test_only_the_gateway_has_its_certificates() -> None:

@@ -24,7 +24,7 @@ from weft.xds.limits import ON_DEMAND_SECONDS
 
 PORTS = ("--xds-port", "0", "--agent-port", "0", "--admin-port", "0")
 NAMES = ("first", "many", "connected", "named", "copied", "copies", "web")
-NAMES += ("kept", "known", "unknown", "ruled", "old", "new")
+OTHERS = ("kept", "known", "unknown", "ruled", "old", "new")
 SERVICE = """
 apiVersion: v1
 kind: Service
@@ -62,7 +62,12 @@ def route(name: str, filters: str = "", backend: str = "") -> str:
 
 
 DOCUMENTS = "---".join(
-    [*map(service, NAMES), service("stream", "tcp", 7000), service("tunnel", "tcp", 7001), route("copied", MIRROR)]
+    [
+        *map(service, (*NAMES, *OTHERS)),
+        service("stream", "tcp", 7000),
+        service("tunnel", "tcp", 7001),
+        route("copied", MIRROR),
+    ]
 )
 IDLE = [sys.executable, "-c", "import signal; signal.pause()"]
 WORKLOADS = {

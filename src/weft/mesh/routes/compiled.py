@@ -21,7 +21,7 @@ from weft.schema.hosts import covers, is_wildcard
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledRoute:
     """A route document with its rules for sidecars, by service port, and what gateways need of it. `referents` are
-    those of the gateway side. Compared by identity."""
+    those of the gateway side, `subsets` (service, subset) what any of its rules sends to. Compared by identity."""
 
     document: RouteDocument
     kind: RouteKind[Any]
@@ -30,6 +30,7 @@ class CompiledRoute:
     parents: tuple[ParentRef, ...]
     referents: tuple[Referent, ...]
     selectors: tuple[Labels, ...]
+    subsets: tuple[tuple[str, str], ...]
     defaults: TrafficDefaults
 
     def claims_of(self, host: str) -> tuple[Claim, ...]:
@@ -53,6 +54,7 @@ def compile_route(
         parents=kind.parents(document, catalog),
         referents=kind.referents(document, "", catalog, grants),
         selectors=kind.selectors(document),
+        subsets=kind.subsets(document, referents),
         defaults=defaults,
     )
 

@@ -126,7 +126,17 @@ def build_host_rules(
             ports[number] = parts[0].rules if len(parts) == 1 else memo.over(merge_by_precedence, parts)
         problems += [conflict(loser, winners[0], host) for loser in losers]
     conditional = any(rule.source != EVERYBODY for rules in ports.values() for rule in rules)
-    return HostRules(namespace, host, MappingProxyType(ports), conditional, tuple(dict.fromkeys(problems)))
+    return memo(_host_rules, namespace, host, tuple(ports.items()), conditional, tuple(dict.fromkeys(problems)))
+
+
+def _host_rules(
+    namespace: str,
+    host: str,
+    ports: tuple[tuple[int, tuple[Rule, ...]], ...],
+    conditional: bool,
+    problems: tuple[Problem, ...],
+) -> HostRules:
+    return HostRules(namespace, host, MappingProxyType(dict(ports)), conditional, problems)
 
 
 def _services_of(rules: HostRules, catalog: Catalog) -> Iterable[str]:
@@ -187,12 +197,12 @@ def build_subsets(routes: tuple[CompiledRoute, ...], memo: Memo) -> Mapping[str,
 
 
 def _subset_hosts(route: CompiledRoute) -> Iterable[str]:
-    return dict.fromkeys(use.host for converted in route.rules.values() for use in converted.subsets)
+    return dict.fromkeys(host for host, _ in route.subsets)
 
 
 def _subset_names(memo: Memo, host: str, routes: tuple[CompiledRoute, ...]) -> tuple[str, tuple[str, ...]]:
-    uses = [use for route in routes for converted in route.rules.values() for use in converted.subsets]
-    return memo(_host_and_names, host, tuple(sorted({use.subset for use in uses if use.host == host})))
+    names = {subset for route in routes for service, subset in route.subsets if service == host}
+    return memo(_host_and_names, host, tuple(sorted(names)))
 
 
 def _host_and_names(host: str, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

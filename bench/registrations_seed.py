@@ -24,14 +24,14 @@ FOREVER = 4e9
 """Epoch seconds."""
 
 
-async def register(home: Home, workloads: list[Workload]) -> None:
+async def register(home: Home, workloads: list[Workload], namespace: str = NAMESPACE) -> None:
     """Write them, and close the store as a control plane does."""
     store = await open_sqlite(home.database)
     try:
         for first in range(0, len(workloads), 1000):
             batch = workloads[first : first + 1000]
             await store.write([put_workload(workload) for workload in batch])
-            await store.extend({workload_key(NAMESPACE, workload.name): FOREVER for workload in batch})
+            await store.extend({workload_key(namespace, workload.name): FOREVER for workload in batch})
     finally:
         await store.close()
 

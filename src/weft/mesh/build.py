@@ -16,7 +16,7 @@ from weft.mesh.routes.acceptance import build_acceptance
 from weft.mesh.routes.istio_differences import istio_differences
 from weft.mesh.routes.kinds import ROUTE_KINDS
 from weft.mesh.routes.table import build_route_table, subset_problems
-from weft.mesh.services.backends import build_targets
+from weft.mesh.services.backends import build_targets, join_subsets
 from weft.mesh.services.catalog import build_catalog
 from weft.mesh.services.endpoints import build_services
 from weft.mesh.services.workloads import workload_problems
@@ -63,6 +63,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         grants,
     )
     gateways = memo(build_gateways, memo, declared, routes.routes, catalog, rules)
+    subsets = memo(join_subsets, routes.subsets, gateways.subsets)
     services = build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain)
     problems = (
         wide.problems,
@@ -85,7 +86,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         workloads=snapshot.workloads,
         destination_rules=rules,
         routes=routes,
-        targets=memo(build_targets, memo, services, catalog, rules, routes.subsets, defaults),
+        targets=memo(build_targets, memo, services, catalog, rules, subsets, defaults),
         entries=memo(build_common, memo, routes, catalog, defaults),
         gateways=gateways,
         peers=peers,

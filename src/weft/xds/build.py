@@ -155,7 +155,7 @@ def _times(memo: Memo, backend: Backend | None) -> TcpTimes:
 def _upstream(memo: Memo, upstream: UpstreamPort, trust_domain: str, on_demand: bool) -> Iterable[Resource]:
     yield memo(encode_upstream, upstream, _times(memo, upstream.backend), on_demand)
     if upstream.virtual_host is not None:
-        yield memo(encode_upstream_routes, memo, upstream.virtual_host, upstream.host, on_demand)
+        yield memo(encode_upstream_routes, memo, upstream.virtual_host, upstream.host)
     if upstream.protocol is Protocol.AUTO:
         yield memo(encode_backend, upstream.backend, trust_domain, True)
 

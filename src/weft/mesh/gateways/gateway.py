@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import one_of, problem_at
 from weft.mesh.routes.acceptance import Attachments
 from weft.mesh.routes.compiled import CompiledRoute, gateway_rules
+from weft.mesh.routes.kind import Converted, SubsetUse
 from weft.mesh.routes.ownership import Contender, conflict, decide
 from weft.mesh.routes.table import subset_problem
 from weft.mesh.services.catalog import Catalog
@@ -58,10 +59,12 @@ class GatewayModel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gateways:
-    """All Gateways of ours by ``namespace/name``, and for each route how its references to Gateways were taken."""
+    """All Gateways of ours by ``namespace/name``, for each route how its references to Gateways were taken, and the
+    subsets that rules on Gateways send to, by the service's full name."""
 
     by_name: Mapping[str, GatewayModel]
     attachments: tuple[Attachments, ...]
+    subsets: Mapping[str, tuple[str, ...]]
     problems: tuple[Problem, ...] = ()
 
 
@@ -126,7 +129,23 @@ def build_gateways(
     for model in models.values():
         problems += model.problems
         problems += memo(_rule_problems, memo, model, catalog, rules)
-    return Gateways(MappingProxyType(models), memo.rows(_taken, (found,)), tuple(dict.fromkeys(problems)))
+    uses = {use for model in models.values() for use in memo(_subsets, memo, model)}
+    return Gateways(
+        by_name=MappingProxyType(models),
+        attachments=memo.rows(_taken, (found,)),
+        subsets=memo(_by_service, tuple(sorted(uses))),
+        problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+def _subsets(memo: Memo, model: GatewayModel) -> tuple[tuple[str, str], ...]:
+    """The subsets that the rules on a Gateway send to, each with its service."""
+    return tuple(dict.fromkeys((use.host, use.subset) for _, use in _subset_uses(memo, model)))
+
+
+def _by_service(uses: tuple[tuple[str, str], ...]) -> Mapping[str, tuple[str, ...]]:
+    hosts = dict.fromkeys(host for host, _ in uses)
+    return MappingProxyType({host: tuple(name for other, name in uses if other == host) for host in hosts})
 
 
 def _taken(_memo: Memo, attachments: tuple[Attachment, ...]) -> Attachments:
@@ -185,16 +204,25 @@ def build_gateway(
 
 def _rule_problems(memo: Memo, model: GatewayModel, catalog: Catalog, rules: DestinationRules) -> tuple[Problem, ...]:
     """What is wrong with the rules that are in force on a Gateway."""
-    found: dict[Problem, None] = {}
+    found = dict.fromkeys(problem for _, converted in _converted(memo, model) for problem in converted.problems)
+    for route, use in _subset_uses(memo, model):
+        bad = subset_problem(route.document, use, catalog, rules)
+        if bad is not None:
+            found[bad] = None
+    return tuple(found)
+
+
+def _converted(memo: Memo, model: GatewayModel) -> Iterator[tuple[CompiledRoute, Converted]]:
+    """The rules of the routes that are in force on a Gateway, for each of its ports."""
     for port, hosts in model.hosts.items():
         for route in {id(route): route for host in hosts for route in host.routes}.values():
-            converted = gateway_rules(memo, route, port, model.name)
-            found.update(dict.fromkeys(converted.problems))
-            for use in converted.subsets:
-                bad = subset_problem(route.document, use, catalog, rules)
-                if bad is not None:
-                    found[bad] = None
-    return tuple(found)
+            yield route, gateway_rules(memo, route, port, model.name)
+
+
+def _subset_uses(memo: Memo, model: GatewayModel) -> Iterator[tuple[CompiledRoute, SubsetUse]]:
+    for route, converted in _converted(memo, model):
+        for use in converted.subsets:
+            yield route, use
 
 
 def _name(document: GatewayDocument) -> str:

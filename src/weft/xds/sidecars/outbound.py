@@ -68,11 +68,11 @@ class Part:
 def encode_outbound_routes(memo: Memo, view: OutboundView, times: tuple[TcpTimes, ...]) -> Resource:
     """The route configuration of an OutboundView. `times` are the tunnels'. A host that changes is encoded again, the
     others are joined as they are."""
-    hosts, tunnels, on_demand = view.virtual_hosts, view.tunnels, view.on_demand
+    hosts, tunnels = view.virtual_hosts, view.tunnels
     names = [*(host.domains for host in hosts), *(tunnel.domains for tunnel in tunnels)]
     ports = Counter(chain.from_iterable(names))
-    parts = [memo(_host_part, each, _alone(each, ports), view.allow_any, on_demand) for each in hosts]
-    parts += [memo(_tunnel_part, each, its, on_demand) for each, its in zip(tunnels, times, strict=True)]
+    parts = [memo(_host_part, each, _alone(each, ports), view.allow_any) for each in hosts]
+    parts += [memo(_tunnel_part, each, its) for each, its in zip(tunnels, times, strict=True)]
     parts.append(memo(_unknown_part, view.allow_any))
     domains = [domain for part in parts for domain in part.domains]
     if len(set(domains)) < len(domains):
@@ -88,19 +88,19 @@ def _alone(host: MeshVirtualHost, ports: Mapping[str, int]) -> tuple[str, ...] |
     return None if len(alone) == len(host.domains) else alone
 
 
-def _host_part(host: MeshVirtualHost, alone: tuple[str, ...] | None, allow_any: bool, on_demand: bool) -> Part:
+def _host_part(host: MeshVirtualHost, alone: tuple[str, ...] | None, allow_any: bool) -> Part:
     domains = host_domains(host.domains, host.port, host.domains if alone is None else alone)
-    clusters = clusters_of((host,), on_demand=on_demand)
+    clusters = clusters_of((host,))
     passing = (FORWARD_PROXY,) if allow_any and not host.port else ()
     body = virtual_host(host, domains, _entry(host, allow_any))
     return Part(domains, body, (*clusters, *passing), origins_of((host,)))
 
 
-def _tunnel_part(tunnel: Tunnel, times: TcpTimes, on_demand: bool) -> Part:
+def _tunnel_part(tunnel: Tunnel, times: TcpTimes) -> Part:
     domains = tuple([f"{name}:{tunnel.port}" for name in tunnel.domains])
     clusters = tuple([cluster_name(each.backend) for each in tunnel.route.backends])
     host = VirtualHost(name=clusters[0], domains=domains, routes=[tunnel_route(tunnel.route, times)])
-    return Part(domains, host_part(host), () if on_demand else clusters, (tunnel.route.origin,))
+    return Part(domains, host_part(host), clusters, (tunnel.route.origin,))
 
 
 def _unknown_part(allow_any: bool) -> Part:

@@ -110,7 +110,9 @@ def build_caller_routes(
     return CallerRoutes(common, memo.table(_by_host, own, name=f"{namespace} {selectors}"), outside)
 
 
-def build_outbound(entries: tuple[Entry, ...], allow_any: bool, on_demand: bool) -> Outbound:
+def build_outbound(
+    entries: tuple[Entry, ...], allow_any: bool, on_demand: bool, connect_timeout: float | None = None
+) -> Outbound:
     """The view of callers with these entries, and the backends that it needs."""
     view = OutboundView(
         name=OUTBOUND_ROUTES,
@@ -118,6 +120,7 @@ def build_outbound(entries: tuple[Entry, ...], allow_any: bool, on_demand: bool)
         tunnels=tuple([tunnel for entry in entries for tunnel in entry.tunnels]),
         allow_any=allow_any,
         on_demand=on_demand,
+        connect_timeout=connect_timeout,
     )
     return Outbound(
         view,

@@ -395,7 +395,9 @@ async def test_a_fault_of_ours_ends_the_stream_and_is_told(
         raise ZeroDivisionError
 
     monkeypatch.setattr(DeltaSession, method, fails)
-    assert (await fixture.refusal(call, ask(ENDPOINTS)))[0] == grpc.StatusCode.INTERNAL
+    request = ask(ENDPOINTS)
+    request.resource_names_subscribe.append("a")
+    assert (await fixture.refusal(call, request))[0] == grpc.StatusCode.INTERNAL
     await eventually(lambda: fixture.hub.proxies() == (), "detached")
     assert [event.code for event in fixture.events] == ["internal-error"]
 

@@ -62,6 +62,15 @@ def documents_in_reverse(text: str) -> str:
     return yaml.safe_dump_all(objects(text)[::-1], sort_keys=False)
 
 
+def lists_of_named_things_in_reverse(text: str) -> str:
+    """The last port of a Service, listener of a Gateway, subset of a DestinationRule first."""
+    changed = objects(text)
+    for each in changed:
+        for name in ("ports", "listeners", "subsets"):
+            each.get("spec", {}).get(name, []).reverse()
+    return yaml.safe_dump_all(changed, sort_keys=False)
+
+
 def filled_in_by_a_server(text: str) -> str:
     """Metadata that nobody reads: versions, annotations, labels that nobody selects."""
     changed = objects(text)
@@ -85,6 +94,7 @@ EDITS = (
     reordered_keys,
     applied_as_json,
     documents_in_reverse,
+    lists_of_named_things_in_reverse,
     filled_in_by_a_server,
 )
 

@@ -114,16 +114,7 @@ def _outbound_layer(memo: Memo, view: OutboundView, times: tuple[TcpTimes, ...])
     """What all sidecars of one OutboundView share. `times` are those of its tunnels."""
     resources = [
         memo(encode_http_tunnel),
-        memo(
-            encode_outbound_routes,
-            memo,
-            view.name,
-            view.virtual_hosts,
-            view.tunnels,
-            times,
-            view.allow_any,
-            view.on_demand,
-        ),
+        memo(encode_outbound_routes, memo, view, times),
         memo(encode_tunnel_listener, view.name, view.on_demand),
     ]
     if view.allow_any:

@@ -50,10 +50,6 @@ class NamespaceRoutes:
     wildcards: tuple[str, ...] = ()
     outside: tuple[HostRules, ...] = ()
 
-    def named(self, host: str) -> HostRules | None:
-        """The rules for the host itself."""
-        return self.hosts.get(host)
-
     def covering(self, host: str) -> HostRules | None:
         """The rules of the longest wildcard that covers the host."""
         pattern = best_match(self.wildcards, host) if self.wildcards else None

@@ -31,15 +31,16 @@ def gateway_listener_name(port: int) -> str:
 
 
 def encode_gateway_listener(port: GatewayPort) -> Resource:
-    """The listener of one port."""
-    chains = [_chain(port, server) for server in port.servers]
+    """The listener of one port. The order of its chains means nothing, so it is not the document's."""
+    servers = sorted(port.servers, key=lambda server: server.name)
+    chains = [_chain(port, server) for server in servers]
     listener = tcp_listener(gateway_listener_name(port.port), port.listen, EDGE.buffer, chains)
     listener.traffic_direction = base_pb2.INBOUND
     listener.metadata.CopyFrom(provenance(str(port.object)))
     if port.protocol == "HTTPS":
         listener.listener_filters.append(tls_inspector())
     certificates = sorted({name for server in port.servers for name in server.certificates})
-    requires = [(ROUTES, server.route_name) for server in port.servers]
+    requires = [(ROUTES, server.route_name) for server in servers]
     requires += [(SECRET, name) for name in certificates]
     return encode_resource(listener, listener.name, (port.origin,), tuple(requires))
 

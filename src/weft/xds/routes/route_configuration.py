@@ -30,7 +30,15 @@ from weft.xds.limits import MAX_DIRECT_RESPONSE
 from weft.xds.messages import provenance, share
 from weft.xds.policies.connections import DEFAULT_TIMES, TcpTimes
 from weft.xds.resource import encode_resource
-from weft.xds.routes.actions import SharedChanges, connect_action, forward_action, redirect_action, respond_action
+from weft.xds.routes.actions import (
+    SAFE_RETRY,
+    SharedChanges,
+    connect_action,
+    forward_action,
+    redirect_action,
+    respond_action,
+    retry_policy,
+)
 from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
 from weft.xds.routes.matches import route_match
 from weft.xds.services.cluster import FORWARD_PROXY
@@ -89,7 +97,10 @@ def virtual_host(host: VirtualHost, domains: tuple[str, ...], entry: Entry) -> b
             for filter_name, config in filters.items():
                 route.typed_per_filter_config[filter_name].CopyFrom(config)
             routes.append(route)
-    return host_part(EnvoyVirtualHost(name=host.name, domains=domains, routes=routes))
+    message = EnvoyVirtualHost(name=host.name, domains=domains, routes=routes)
+    if any(isinstance(rule.action, Forward) and rule.action.retry is None for rule in host.rules):
+        message.retry_policy.CopyFrom(retry_policy(SAFE_RETRY))
+    return host_part(message)
 
 
 def host_part(host: EnvoyVirtualHost) -> bytes:

@@ -104,7 +104,7 @@ def everything(seed: int) -> EditedMesh:
 
 
 @given(EDITS, st.integers(0, 2**16))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_edits_of_a_small_mesh(edits: list[list[Edit]], seed: int) -> None:
     lived, edited = Lived(seed), EditedMesh()
     for step in edits:
@@ -114,7 +114,7 @@ def test_any_edits_of_a_small_mesh(edits: list[list[Edit]], seed: int) -> None:
 
 
 @given(EDITS, st.integers(0, 2**16))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_edits_of_a_full_mesh(edits: list[list[Edit]], seed: int) -> None:
     lived, edited = Lived(seed), everything(seed)
     lived.check(edited)

@@ -103,3 +103,27 @@ def test_differences_of_sequences() -> None:
     assert changed_rows(([a, b, c],), ([a, c],)) == ([], [0, 2])
     assert exchanged([a, b, c], [b, c]) == ([a], [])
     assert exchanged([a, b], [a, b, d]) == ([], [d])
+
+
+def test_what_rows_remember_outlives_what_they_share() -> None:
+    calls: list[int] = []
+
+    def inner(node: Node) -> Node:
+        calls.append(node.number)
+        return node
+
+    def outer(memo: Memo, node: Node, shared: Node, *_: object) -> tuple[Node, Node]:
+        return memo(inner, node), shared
+
+    memo = Memo()
+    items = tuple(NODES[:3])
+    for shared in (Node(20), Node(21), Node(22)):
+        memo.begin()
+        assert memo.rows(outer, (items,), shared, "one") == tuple((node, shared) for node in items)
+        assert memo.rows(outer, (items,), shared, ("two",)) == tuple((node, shared) for node in items)
+        memo.end()
+    assert calls == [0, 1, 2, 0, 1, 2]  # once for each of the two tables
+    memo.sweep()
+    memo.begin()
+    memo.rows(outer, ((NODES[2], NODES[0]),), Node(23), "one")
+    assert len(calls) == 6

@@ -76,13 +76,22 @@ def _part(argument: object) -> object:
     return _KEYS.get(type(argument), _learn)(argument)
 
 
+def _scalar(argument: object) -> object:
+    """Numbers and words, also in tuples; nothing for nodes."""
+    kind = type(argument)
+    if kind is tuple:
+        return tuple(map(_scalar, argument))  # type: ignore[arg-type]
+    return None if _KEYS.get(kind, id) is id else argument
+
+
 class Memo:
     """One cache per build loop. Call `begin` before each build, `end` when all that is made of it was asked for."""
 
-    __slots__ = ("_calls", "_entries", "_roots", "_unswept", "misses")
+    __slots__ = ("_calls", "_entries", "_lines", "_roots", "_unswept", "misses")
 
     def __init__(self) -> None:
         self._entries: dict[object, _Entry] = {}
+        self._lines: dict[object, _Entry] = {}
         self._roots: set[_Entry] = set()
         self._calls: list[_Entry] = []
         self._unswept = 0
@@ -109,6 +118,8 @@ class Memo:
                 entry = kept[entry.key] = self._entries.get(entry.key, entry)
                 pending.extend(entry.inner)
         self._entries = kept
+        if self._lines:
+            self._lines = {line: entry for line, entry in self._lines.items() if entry.key in kept}
         self._unswept = 0
 
     @property
@@ -156,16 +167,18 @@ class Memo:
         """``function(memo, *row, *shared)`` for each row of a table, in order; a row of the same objects as in the last
         call is not computed again, and without any change the result is the same object.
 
-        The memo a row is given is its own: what it remembers lasts as long as the row. `shared` are nodes and scalars;
-        when one of them changes, so does every row. `name` tells tables apart that share function and arguments.
+        The memo a row is given is its own: what it remembers lasts as long as the row, told by its first column.
+        `shared` are nodes and scalars; when one of them changes, every row is computed again. `name` tells tables apart
+        that share function and scalars.
         """
         key = (function, "rows", name, *map(_part, shared))
+        line = (function, name, *map(_scalar, shared))
         last = self._entries.get(key)
         if last is None:
-            count = len(columns[0])
-            entry = _computed_rows(key, range(count), [None] * count, [None] * count, function, columns, shared)
+            entry = _new_rows(key, self._lines.get(line), function, columns, shared)
         else:
             entry = _patched_rows(last, function, columns, shared)
+        self._lines[line] = entry
         return self._used(entry)  # type: ignore[no-any-return]
 
     def table(
@@ -218,6 +231,20 @@ class Memo:
     def remembers(self) -> bool:
         """Whether anything is remembered."""
         return bool(self._entries)
+
+
+def _new_rows(
+    key: object, former: _Entry | None, function: Callable[..., Any], columns: Columns, shared: tuple[object, ...]
+) -> _Entry:
+    """The entry of a table all of whose rows are computed. `former` is the same table with other shared nodes: its
+    rows' memos still hold."""
+    count = len(columns[0])
+    memos: list[Memo | None] = [None] * count
+    if former is not None:
+        _, places = changed_rows(former.arguments[0][:1], columns[:1])
+        kept = range(count) if places is None else places
+        memos = [former.memos[place] if place >= 0 else None for place in kept]
+    return _computed_rows(key, range(count), [None] * count, memos, function, columns, shared)
 
 
 def _patched_rows(last: _Entry, function: Callable[..., Any], columns: Columns, shared: tuple[object, ...]) -> _Entry:

@@ -24,9 +24,7 @@ Edit = Callable[[EditedMesh], None]
 
 FLAG = st.booleans()
 PUT_DOCUMENT = st.builds(
-    lambda key, variant, created, again: (
-        lambda mesh: mesh.put_document(key, variant, created=created, again=again)
-    ),
+    lambda key, variant, created, again: lambda mesh: mesh.put_document(key, variant, created=created, again=again),
     st.sampled_from(KEYS),
     st.integers(0, 4),
     st.sampled_from((0.0, 0.0, 1.0, 2.0)),
@@ -50,7 +48,9 @@ EDITS = st.lists(
 def sent(snapshot: XdsSnapshot) -> object:
     """All that a proxy may be sent, when, and what its resources say of themselves."""
     found = {
-        (kind, each.name): (each.version, each.requires, each.origins) for kind in TYPES for each in snapshot.of_type(kind)
+        (kind, each.name): (each.version, each.requires, each.origins)
+        for kind in TYPES
+        for each in snapshot.of_type(kind)
     }
     eager = {(kind, name) for kind, name in found if snapshot.eager(kind, name) is not None}
     gotten = {(kind, name) for kind, name in found if snapshot.get(kind, name) is not None}

@@ -70,7 +70,7 @@ class Lived:
 
     def __init__(self, seed: int) -> None:
         self.compiler = MeshCompiler()
-        self.random = random.Random(seed)  # noqa: S311 - not for secrets
+        self.random = random.Random(seed)
         self.peers: PeerPolicies | None = None
         self.revision = 0
 
@@ -95,7 +95,7 @@ class Lived:
 
 def everything(seed: int) -> EditedMesh:
     """A mesh in which some variant of nearly every document is."""
-    chance = random.Random(seed)  # noqa: S311 - not for secrets
+    chance = random.Random(seed)
     edited = EditedMesh()
     for key in KEYS:
         if chance.random() < 0.8:

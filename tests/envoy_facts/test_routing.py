@@ -46,6 +46,7 @@ from weft.mesh.routes.rules import (
     WeightedBackend,
 )
 from weft.mesh.services.service import BackendKey, Balancing, Ejection, HashKey, Health, TrafficPolicy
+from weft.xds.services.names import cluster_name
 
 OTHER = BackendKey("other.default.svc.cluster.local", 9080)
 OURS = WeightedBackend(KEY)
@@ -329,12 +330,11 @@ async def test_a_rule_that_says_nothing_is_retried_safely_and_one_that_says_none
     port = free_port()
     view = gateway(
         gateway_port(port, virtual_hosts=(virtual_host(rules, domains=("*",), port=80),)),
-        backends=(backend(tls="none"),),
-        endpoints=(EndpointSet(BACKEND, (endpoint(free_port()),)),),
+        targets=targets(target(endpoint(free_port()), to=backend(transport=PLAINTEXT))),
     )
     async with running_view(view, tmp_path) as (envoy, _), Connection(port) as client:
         assert (await client.request(path, "shop")).status == 503
-        assert await envoy.stat(f"cluster.{BACKEND}.upstream_rq_retry") == retries
+        assert await envoy.stat(f"cluster.{cluster_name(KEY)}.upstream_rq_retry") == retries
 
 
 async def test_a_dead_endpoint_costs_no_request(tmp_path: Path) -> None:

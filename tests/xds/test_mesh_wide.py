@@ -25,7 +25,8 @@ CALLERS = (
 
 def compiled(spec: str, caller: Workload) -> XdsSnapshot:
     """What a caller is sent under these settings."""
-    config = f"apiVersion: weft.dev/v1alpha1\nkind: MeshConfig\nmetadata: {{name: default, namespace: istio-system}}\nspec: {{{spec}}}"
+    head = "apiVersion: weft.dev/v1alpha1\nkind: MeshConfig\nmetadata: {name: default, namespace: istio-system}\n"
+    config = f"{head}spec: {{{spec}}}"
     documents = (*world_documents(), *(documents_of(config, "config.yaml") if spec else ()))
     memo = Memo()
     memo.begin()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.corpus import EVERYTHING, INPUTS, compile_mesh, documents_of, workloads_for, world_documents
+from support.corpus import EVERYTHING, INPUTS, SETTINGS, compile_mesh, documents_of, workloads_for, world_documents
 from weft.model.document import Document
 from weft.model.workload import Workload
 from weft.schema.registry import KINDS
@@ -100,7 +100,8 @@ EDITS = (
 
 
 def test_every_kind_is_edited() -> None:
-    assert {each["kind"] for each in objects(EVERYTHING.read_text())} >= {kind.name for kind in KINDS}
+    edited = {each["kind"] for path in (EVERYTHING, *SETTINGS) for each in objects(path.read_text())}
+    assert edited >= {kind.name for kind in KINDS}
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)

@@ -76,22 +76,13 @@ def _part(argument: object) -> object:
     return _KEYS.get(type(argument), _learn)(argument)
 
 
-def _scalar(argument: object) -> object:
-    """Numbers and words, also in tuples; nothing for nodes."""
-    kind = type(argument)
-    if kind is tuple:
-        return tuple(map(_scalar, argument))  # type: ignore[arg-type]
-    return None if _KEYS.get(kind, id) is id else argument
-
-
 class Memo:
     """One cache per build loop. Call `begin` before each build, `end` when all that is made of it was asked for."""
 
-    __slots__ = ("_calls", "_entries", "_lines", "_roots", "_unswept", "misses")
+    __slots__ = ("_calls", "_entries", "_roots", "_unswept", "misses")
 
     def __init__(self) -> None:
         self._entries: dict[object, _Entry] = {}
-        self._lines: dict[object, _Entry] = {}
         self._roots: set[_Entry] = set()
         self._calls: list[_Entry] = []
         self._unswept = 0
@@ -118,8 +109,6 @@ class Memo:
                 entry = kept[entry.key] = self._entries.get(entry.key, entry)
                 pending.extend(entry.inner)
         self._entries = kept
-        if self._lines:
-            self._lines = {line: entry for line, entry in self._lines.items() if entry.key in kept}
         self._unswept = 0
 
     @property
@@ -167,19 +156,11 @@ class Memo:
         """``function(memo, *row, *shared)`` for each row of a table, in order; a row of the same objects as in the last
         call is not computed again, and without any change the result is the same object.
 
-        The memo a row is given is its own: what it remembers lasts as long as the row, told by its first column.
-        `shared` are nodes and scalars; when one of them changes, every row is computed again. `name` tells tables apart
-        that share function and scalars.
+        The memo a row is given is its own: what it remembers lasts as long as the row, also when `shared` (nodes and
+        scalars), and so every row, changes. `name` tells tables of one function apart.
         """
-        key = (function, "rows", name, *map(_part, shared))
-        line = (function, name, *map(_scalar, shared))
-        last = self._entries.get(key)
-        if last is None:
-            entry = _new_rows(key, self._lines.get(line), function, columns, shared)
-        else:
-            entry = _patched_rows(last, function, columns, shared)
-        self._lines[line] = entry
-        return self._used(entry)  # type: ignore[no-any-return]
+        key = (function, "rows", name)
+        return self._used(_patched_rows(self._entries.get(key), key, function, columns, shared))  # type: ignore[no-any-return]
 
     def table(
         self,
@@ -190,9 +171,8 @@ class Memo:
         name: str = "",
     ) -> Mapping[KeyT, ValueT]:
         """All pairs of ``function(item, *shared)`` as one mapping. No two items may give the same key."""
-        key = (function, "table", name, *map(_part, shared))
-        last = self._entries.get(key)
-        before = (last.arguments[0], last.result) if last else ((), {})
+        key = (function, "table", name)
+        before = _unless_shared_changed(self._entries.get(key), shared)
         result = patched_table(before, items, lambda item: function(item, *shared))
         return self._used(_Entry(key, (items, shared), result))  # type: ignore[no-any-return]
 
@@ -206,9 +186,8 @@ class Memo:
         name: str = "",
     ) -> Mapping[KeyT, tuple[ItemT, ...]]:
         """The items under each key that ``function(item, *shared)`` gives, sorted by `order`."""
-        key = (function, "groups", name, *map(_part, shared))
-        last = self._entries.get(key)
-        before = (last.arguments[0], last.result) if last else ((), {})
+        key = (function, "groups", name)
+        before = _unless_shared_changed(self._entries.get(key), shared)
         result = patched_groups(before, items, lambda item: function(item, *shared), order)
         return self._used(_Entry(key, (items, shared), result))  # type: ignore[no-any-return]
 
@@ -233,29 +212,28 @@ class Memo:
         return bool(self._entries)
 
 
-def _new_rows(
-    key: object, former: _Entry | None, function: Callable[..., Any], columns: Columns, shared: tuple[object, ...]
+def _unless_shared_changed(last: _Entry | None, shared: tuple[object, ...]) -> tuple[Any, Any]:
+    """The items of the last call and what they gave; nothing if they gave it with other `shared` arguments."""
+    if last is None or _items(last.arguments[1]) != _items(shared):
+        return (), {}
+    return last.arguments[0], last.result
+
+
+def _patched_rows(
+    last: _Entry | None, key: object, function: Callable[..., Any], columns: Columns, shared: tuple[object, ...]
 ) -> _Entry:
-    """The entry of a table all of whose rows are computed. `former` is the same table with other shared nodes: its
-    rows' memos still hold."""
     count = len(columns[0])
-    memos: list[Memo | None] = [None] * count
-    if former is not None:
-        _, places = changed_rows(former.arguments[0][:1], columns[:1])
-        kept = range(count) if places is None else places
-        memos = [former.memos[place] if place >= 0 else None for place in kept]
-    return _computed_rows(key, range(count), [None] * count, memos, function, columns, shared)
-
-
-def _patched_rows(last: _Entry, function: Callable[..., Any], columns: Columns, shared: tuple[object, ...]) -> _Entry:
+    if last is None:
+        return _computed_rows(key, range(count), [None] * count, [None] * count, function, columns, shared)
     changed, places = changed_rows(last.arguments[0], columns)
-    if not changed and places is None:
+    same = _items(last.arguments[1]) == _items(shared)
+    if same and not changed and places is None:
         return last
-    if places is None:
-        return _computed_rows(last.key, changed, list(last.result), list(last.memos), function, columns, shared)
-    results = [last.result[place] if place >= 0 else None for place in places]
-    memos = [last.memos[place] if place >= 0 else None for place in places]
-    return _computed_rows(last.key, changed, results, memos, function, columns, shared)
+    results, memos = list(last.result), list(last.memos)
+    if places is not None:
+        results = [last.result[place] if place >= 0 else None for place in places]
+        memos = [last.memos[place] if place >= 0 else None for place in places]
+    return _computed_rows(key, changed if same else range(count), results, memos, function, columns, shared)
 
 
 def _computed_rows(

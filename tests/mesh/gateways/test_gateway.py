@@ -310,3 +310,23 @@ def test_a_gateway_that_does_not_exist_gives_an_empty_view_and_a_problem() -> No
     view = mesh.gateway("front")
     assert isinstance(view, GatewayView)
     assert (view.ports, backends(view)) == ((), {})
+
+
+def test_a_virtual_service_of_a_gateway_alone_brings_its_subsets() -> None:
+    subsets = """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: a}
+spec: {host: a, subsets: [{name: v2, labels: {version: v2}}]}
+"""
+    virtual = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop}
+spec: {hosts: [shop.example], gateways: [front], http: [{route: [{destination: {host: a, subset: v2}}]}]}
+"""
+    mesh = Compiled(SERVICES, ANY, subsets, virtual, workloads=[workload("a", "v1"), workload("a", "v2", number=1)])
+    found = endpoints(mesh.gateway("front"))["outbound|9080|v2|a.default.svc.cluster.local"]
+    assert [each.workload for each in found.endpoints] == ["a-v2.default"]

@@ -22,8 +22,7 @@ Wanted = tuple[Listener, str, Contender]
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """What one parentRef comes to: the `listeners` that let the route in, and the hosts it may get there, or why it gets
-    none."""
+    """What one parentRef comes to: the `listeners` that let the route in and the hosts it may get there, or why not."""
 
     route: CompiledRoute
     parent: ParentRef

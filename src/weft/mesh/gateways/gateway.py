@@ -8,11 +8,11 @@ from types import MappingProxyType
 
 from weft.mesh.gateways.attachment import Attachment, attach
 from weft.mesh.gateways.listeners import Listener, SecretDocument, build_listeners
+from weft.mesh.gateways.taken import references_of_route, take_route
 from weft.mesh.memo import Memo
 from weft.mesh.policies.destinationrule import DestinationRules
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import one_of, problem_at
-from weft.mesh.gateways.taken import references_of_route, take_route
 from weft.mesh.routes.acceptance import Parents, by_route
 from weft.mesh.routes.compiled import CompiledRoute
 from weft.mesh.routes.kind import RouteDocument

@@ -8,8 +8,8 @@ from weft.mesh.gateways.attachment import Attachment
 from weft.mesh.memo import Memo
 from weft.mesh.policies.destinationrule import DestinationRules
 from weft.mesh.routes.acceptance import (
-    ParentStatus,
     Parents,
+    ParentStatus,
     accepted_conditions,
     resolved_condition,
     unresolved,

@@ -68,7 +68,8 @@ class ParentStatus:
 
 @dataclass(frozen=True, slots=True)
 class RouteStatus:
-    """The parents of one route: the mesh, then those of the document in its order. Gateways of other controllers are not among them."""
+    """The parents of one route: the mesh, then those of the document in its order. Gateways of other controllers
+    are not among them."""
 
     route: ObjectKey
     parents: tuple[ParentStatus, ...]

@@ -32,7 +32,8 @@ from weft.schema.hosts import covers, is_wildcard
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledRoute:
     """A route document with its rules for sidecars, by service port, and what gateways need of it. `referents` are
-    those of the gateway side, `mesh_referents` those of the mesh side. Compared by identity."""
+    those of the gateway side, `mesh_referents` those of the mesh side, `subsets` (service, subset) what any of its
+    rules sends to. Compared by identity."""
 
     document: RouteDocument
     kind: RouteKind[Any]
@@ -42,6 +43,7 @@ class CompiledRoute:
     referents: tuple[Referent, ...]
     mesh_referents: tuple[Referent, ...]
     selectors: tuple[Labels, ...]
+    subsets: tuple[tuple[str, str], ...]
     defaults: TrafficDefaults
 
     def claims_of(self, host: str) -> tuple[Claim, ...]:
@@ -66,6 +68,7 @@ def compile_route(
         referents=kind.referents(document, "", catalog, grants),
         mesh_referents=referents,
         selectors=kind.selectors(document),
+        subsets=kind.subsets(document, referents),
         defaults=defaults,
     )
 

@@ -120,6 +120,14 @@ class RouteKind(ABC, Generic[SpecT]):
     def rules(self, document: Document[SpecT], port: int, side: str, referents: tuple[Referent, ...]) -> Converted:
         """The rules in force on a service port or gateway port of a side (``mesh`` or the gateway's name)."""
 
+    def subsets(
+        self,
+        document: Document[SpecT],  # noqa: ARG002 - see selectors
+        referents: tuple[Referent, ...],  # noqa: ARG002
+    ) -> tuple[tuple[str, str], ...]:
+        """(full name of the service, subset) of every subset that it sends to, on whatever side."""
+        return ()
+
     def mentioned(self, document: Document[SpecT]) -> tuple[tuple[str, FieldPath], ...]:  # noqa: ARG002 - see selectors
         """Gateways (``namespace/name``) that it names without wanting to be attached there, each with its field."""
         return ()

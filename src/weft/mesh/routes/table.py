@@ -133,7 +133,17 @@ def build_host_rules(
         Lost(loser[0].document.key, loser[1], host, problem, entirely=loser not in attached)
         for loser, problem in problems.items()
     )
-    return HostRules(namespace, host, MappingProxyType(ports), conditional, lost)
+    return memo(_host_rules, namespace, host, tuple(ports.items()), conditional, lost)
+
+
+def _host_rules(
+    namespace: str,
+    host: str,
+    ports: tuple[tuple[int, tuple[Rule, ...]], ...],
+    conditional: bool,
+    lost: tuple[Lost, ...],
+) -> HostRules:
+    return HostRules(namespace, host, MappingProxyType(dict(ports)), conditional, lost)
 
 
 def _services_of(rules: HostRules, catalog: Catalog) -> Iterable[str]:
@@ -193,12 +203,12 @@ def build_subsets(routes: tuple[CompiledRoute, ...], memo: Memo) -> Mapping[str,
 
 
 def _subset_hosts(route: CompiledRoute) -> Iterable[str]:
-    return dict.fromkeys(use.host for converted in route.rules.values() for use in converted.subsets)
+    return dict.fromkeys(host for host, _ in route.subsets)
 
 
 def _subset_names(memo: Memo, host: str, routes: tuple[CompiledRoute, ...]) -> tuple[str, tuple[str, ...]]:
-    uses = [use for route in routes for converted in route.rules.values() for use in converted.subsets]
-    return memo(_host_and_names, host, tuple(sorted({use.subset for use in uses if use.host == host})))
+    names = {subset for route in routes for service, subset in route.subsets if service == host}
+    return memo(_host_and_names, host, tuple(sorted(names)))
 
 
 def _host_and_names(host: str, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

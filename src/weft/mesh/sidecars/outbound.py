@@ -107,9 +107,10 @@ def build_caller_routes(
         [space.covering(host) for host in hosts] if space.wildcards else [None] * len(hosts),
         [other.covering(host) if other.wildcards else None for other, host in pairs],
     )
-    own = memo.rows(_caller_entry, (frontends, *columns), defaults, namespace, selectors)
-    outside = memo.rows(_outside_entry, (space.outside,), namespace, selectors)
-    return CallerRoutes(common, memo.table(_by_host, own, name=f"{namespace} {selectors}"), outside)
+    name = f"{namespace} {selectors}"
+    own = memo.rows(_caller_entry, (frontends, *columns), defaults, namespace, selectors, name=name)
+    outside = memo.rows(_outside_entry, (space.outside,), namespace, selectors, name=name)
+    return CallerRoutes(common, memo.table(_by_host, own, name=name), outside)
 
 
 def build_outbound(

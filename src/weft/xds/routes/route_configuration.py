@@ -14,6 +14,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.mesh.routes.rules import (
     NO_CHANGES,
+    SAFE_RETRY,
     Forward,
     HeaderChanges,
     Layer4Route,
@@ -31,7 +32,6 @@ from weft.xds.messages import provenance, share
 from weft.xds.policies.connections import DEFAULT_TIMES, TcpTimes
 from weft.xds.resource import encode_resource
 from weft.xds.routes.actions import (
-    SAFE_RETRY,
     SharedChanges,
     connect_action,
     forward_action,

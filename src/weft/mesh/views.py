@@ -42,13 +42,15 @@ class OutboundView:
 
     Virtual hosts carry HTTP, WEBSOCKET, HTTP2 and AUTO ports;
     `tunnels` are the TCP ports, reached by CONNECT. `on_demand`: the proxy may be told about fewer backends than its
-    rules name, and asks for others when they are used.
+    rules name, and asks for others when they are used. `allow_any`: hosts that no document names can be called, and
+    `connect_timeout` is how long a connection to one may take to make, in seconds (None: weft's default).
     """
 
     virtual_hosts: tuple[VirtualHost, ...]
     tunnels: tuple[Tunnel, ...]
     allow_any: bool
     on_demand: bool = False
+    connect_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

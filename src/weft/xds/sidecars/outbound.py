@@ -126,18 +126,19 @@ def _without_twins(parts: Sequence[Part]) -> list[Part]:
     return found
 
 
-def encode_proxy_listener(where: SocketAddress, allow_any: bool, on_demand: bool = False) -> Resource:
-    """The listener that HTTP_PROXY names."""
-    manager = outbound_manager(OUTBOUND_ROUTES, allow_any=allow_any, on_demand=on_demand)
+def encode_proxy_listener(where: SocketAddress, on_demand: bool = False) -> Resource:
+    """The listener that HTTP_PROXY names. The same whether hosts outside the mesh may be called or not: that is the
+    routes' business, so open connections follow when it changes."""
+    manager = outbound_manager(OUTBOUND_ROUTES, any_host=True, on_demand=on_demand)
     chain = filter_chain("outbound", manager)
     listener = tcp_listener(PROXY_LISTENER, where, MESH.buffer, [chain])
     listener.traffic_direction = base_pb2.OUTBOUND
     return encode_resource(listener, PROXY_LISTENER, (), ((ROUTES, OUTBOUND_ROUTES),))
 
 
-def encode_tunnel_listener(allow_any: bool, on_demand: bool = False) -> Resource:
+def encode_tunnel_listener(on_demand: bool = False) -> Resource:
     """The internal listener for what comes out of a CONNECT to an HTTP host."""
-    manager = outbound_manager(OUTBOUND_ROUTES, allow_any=allow_any, on_demand=on_demand)
+    manager = outbound_manager(OUTBOUND_ROUTES, any_host=True, on_demand=on_demand)
     listener = Listener(
         name=HTTP_TUNNEL,
         stat_prefix=HTTP_TUNNEL,

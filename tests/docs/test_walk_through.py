@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
@@ -115,7 +115,7 @@ class Proxy:
         await self.requests.put(DeltaDiscoveryRequest(**fields).SerializeToString())
 
     async def next_routes(self) -> None:
-        """Wait for routes that it did not hold. Only pytest's own time limit ends it, so that `--timeout 0` does not."""
+        """Wait for routes that it did not hold: until pytest's own time limit, which who debugs takes away."""
         await self.changed.wait()
         self.changed.clear()
 
@@ -128,14 +128,11 @@ async def rig(trace: Trace, tmp_path: Path) -> AsyncIterator[Rig]:
         service = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.S)[0]
         (rig.files / "service.yaml").write_text(service)
         await rig.store.write([put_workload(CALLER)])
-        await until(lambda: bool(rig.parts.collector.snapshot.documents and rig.parts.collector.snapshot.workloads))
+        collected = rig.parts.collector.collected
+        async with asyncio.timeout(10):
+            while not (collected.value.snapshot.documents and collected.value.snapshot.workloads):
+                await collected.changed(collected.version)
         yield rig
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

@@ -149,9 +149,10 @@ class Editor:
 
     def remove(self) -> None:
         """Something that was added is taken away."""
-        if self.added:
-            kind, name = self.added.pop(self.chance.choice(sorted(self.added)))
-            self.mesh.call("DELETE", f"documents/{kind}/{OTHERS}/{name}")
+        if not self.added:
+            self.put_service()
+        kind, name = self.added.pop(self.chance.choice(sorted(self.added)))
+        self.mesh.call("DELETE", f"documents/{kind}/{OTHERS}/{name}")
 
     def add_endpoint(self) -> None:
         """An instance comes, or has other labels, or another address."""
@@ -164,10 +165,11 @@ class Editor:
 
     def remove_endpoint(self) -> None:
         """An instance goes."""
-        if self.endpoints:
-            name = self.chance.choice(sorted(self.endpoints))
-            del self.endpoints[name]
-            self.agent.remove(OTHERS, name)
+        if not self.endpoints:
+            self.add_endpoint()
+        name = self.chance.choice(sorted(self.endpoints))
+        del self.endpoints[name]
+        self.agent.remove(OTHERS, name)
 
     def finish(self) -> float:
         """The last edit, of every service that is called; when it was begun."""
@@ -240,7 +242,8 @@ class Watch:
         """The figures."""
         day = self._editor.day
         await self._until_seen(0)
-        await self._requests.run(day.rate, asyncio.sleep(2.0))  # so that each caller has asked for what it needs
+        for _ in range(20):  # so that each caller has asked for what it needs
+            await self._requests.steps()
         await asyncio.sleep(day.pause)
         held, memory = await self._held(), self._memory()
         cpu = cpu_seconds(self._processes["control plane"])

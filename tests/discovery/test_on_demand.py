@@ -183,3 +183,17 @@ def test_state_of_the_world_clients_get_the_whole() -> None:
     out = machine.next()
     assert out is not None
     assert [one.value.decode() for one in DiscoveryResponse.FromString(out.body).resources] == ["a=1", "x=2"]
+
+
+def test_what_a_client_is_given() -> None:
+    on_demand = ResourceSet({CLUSTER: {"x": X1, "y": Y1}, ENDPOINTS: {"x": resource(ENDPOINTS, "x", "1")}}, True)
+    machine = loaded(XdsSnapshot(1, (layer(A1, L1, R1), on_demand)))
+
+    def names(type_url: str) -> list[str]:
+        return sorted(one.name for one in machine.given().of_type(type_url))
+
+    assert (names(CLUSTER), names(ENDPOINTS), names(LISTENER), names(ROUTES)) == (["a"], [], ["l"], ["r"])
+    machine.receive(DeltaRequest(CLUSTER, ("x",)))
+    machine.receive(DeltaRequest(ENDPOINTS, ("x",)))
+    assert (names(CLUSTER), names(ENDPOINTS), names(LISTENER), names(ROUTES)) == (["a", "x"], ["x"], ["l"], ["r"])
+    assert machine.given().revision == 1

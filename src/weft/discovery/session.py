@@ -19,7 +19,7 @@ from weft.discovery.limits import Limits
 from weft.discovery.shared import Shared
 from weft.discovery.states import ABSENT, DUE, ON_THE_WAY, UNKNOWN, Record, State, at_rest
 from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, SECRET, TYPES, Resource, XdsSnapshot
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, SECRET, TYPES, Resource, ResourceSet, XdsSnapshot
 
 MAX_MESSAGE = 2000
 """Characters of a client's error message that are kept."""
@@ -131,6 +131,22 @@ class Session(ABC):
                 continue
             for name in subscription.unmet:
                 yield subscription.type_url, name
+
+    def given(self) -> XdsSnapshot:
+        """The snapshot without what is on demand and was not asked for."""
+        layers = self.snapshot.layers
+        if not any(layer.on_demand for layer in layers):
+            return self.snapshot
+        return XdsSnapshot(self.snapshot.revision, tuple(map(self._given, layers)))
+
+    def _given(self, layer: ResourceSet) -> ResourceSet:
+        if not layer.on_demand:
+            return layer
+        wanted = {
+            kind: {name: one for name, one in layer.of_type(kind).items() if self._target(subscription, name)}
+            for kind, subscription in self.subscriptions.items()
+        }
+        return ResourceSet(wanted)
 
     # subscriptions
 

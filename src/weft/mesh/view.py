@@ -68,7 +68,7 @@ def _targets(memo: Memo, mesh: Mesh, namespace: str) -> CallerTargets:
     """The backends as callers in `namespace` use them. Those without DestinationRules of their own see the same."""
     rules = mesh.destination_rules
     shared = namespace if namespace in rules.namespaces else ""
-    return memo(build_caller_targets, memo, mesh.targets, mesh.services, rules, mesh.routes.subsets, shared)
+    return memo(build_caller_targets, memo, mesh.targets, mesh.services, rules, shared)
 
 
 def _shared_views(

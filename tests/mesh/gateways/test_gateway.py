@@ -285,6 +285,23 @@ def test_virtual_services_own_hosts_and_resolve_names_where_they_are_written() -
     assert Compiled(SERVICES, ANY, virtual("a", "x.example", gateways="nope/front")).codes == ["unknown-gateway"]
 
 
+def test_a_subset_that_only_a_gateway_sends_to_has_endpoints() -> None:
+    text = (
+        virtual("a, subset: v1", "'*'")
+        + """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: a, namespace: default}
+spec: {host: a, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+"""
+    )
+    mesh = Compiled(SERVICES, ANY, text, workloads=[workload("a", version="v1"), workload("a", version="v2")])
+    view = mesh.gateway("front")
+    assert list(backends(view)) == ["outbound|9080|v1|a.default.svc.cluster.local"]
+    assert [len(item.endpoints) for item in endpoints(view).values()] == [1]
+
+
 def test_a_virtual_service_and_a_route_compete_for_a_host() -> None:
     old = documents(virtual("a", "x.example"), "old.yaml", created=1.0)
     new = documents(route("b", "x.example"), "new.yaml", created=2.0)

@@ -125,15 +125,13 @@ def tunnel_route(tunnel: Layer4Route, times: TcpTimes) -> Route:
     return Route(name="connect", match=match, route=connect_action(tunnel.backends, times), metadata=metadata)
 
 
-def clusters_of(hosts: Iterable[VirtualHost], *, on_demand: bool = False) -> tuple[str, ...]:
-    """The clusters that a proxy must hold before it follows the rules of `hosts`, sorted: all, or, if others are asked
-    for `on_demand`, those of mirrors, which are not."""
+def clusters_of(hosts: Iterable[VirtualHost]) -> tuple[str, ...]:
+    """The clusters to which the rules of `hosts` lead, sorted."""
     keys: set[BackendKey] = set()
     for host in hosts:
         for rule in host.rules:
             if isinstance(rule.action, Forward):
-                if not on_demand:
-                    keys.update(each.backend for each in rule.action.backends if each.weight and each.backend)
+                keys.update(each.backend for each in rule.action.backends if each.weight and each.backend)
                 keys.update(mirror.backend for mirror in rule.action.mirrors)
     return tuple(sorted(map(cluster_name, keys)))
 

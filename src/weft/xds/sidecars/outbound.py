@@ -48,6 +48,8 @@ from weft.xds.services.names import cluster_name
 from weft.xds.snapshot import ROUTES, Resource
 
 PROXY_LISTENER = "outbound"
+OUTBOUND_ROUTES = "outbound"
+"""The route configuration's name: the same in every proxy, so that its listener never changes with routes."""
 _INSIDE = Entry(Place.OUTBOUND, tunnel=HTTP_TUNNEL)
 _PASSING = Entry(Place.OUTBOUND, tunnel=FORWARD_PROXY)
 _UNKNOWN = b"weft: no service or document of the mesh names this host\n"
@@ -66,18 +68,18 @@ class Part:
 def encode_outbound_routes(memo: Memo, view: OutboundView, times: tuple[TcpTimes, ...]) -> Resource:
     """The route configuration of an OutboundView. `times` are the tunnels'. A host that changes is encoded again, the
     others are joined as they are."""
-    hosts, tunnels, on_demand = view.virtual_hosts, view.tunnels, view.on_demand
+    hosts, tunnels = view.virtual_hosts, view.tunnels
     names = [*(host.domains for host in hosts), *(tunnel.domains for tunnel in tunnels)]
     ports = Counter(chain.from_iterable(names))
-    parts = [memo(_host_part, each, _alone(each, ports), view.allow_any, on_demand) for each in hosts]
-    parts += [memo(_tunnel_part, each, its, on_demand) for each, its in zip(tunnels, times, strict=True)]
+    parts = [memo(_host_part, each, _alone(each, ports), view.allow_any) for each in hosts]
+    parts += [memo(_tunnel_part, each, its) for each, its in zip(tunnels, times, strict=True)]
     parts.append(memo(_unknown_part, view.allow_any))
     domains = [domain for part in parts for domain in part.domains]
     if len(set(domains)) < len(domains):
         parts = _without_twins(parts)
     clusters = {HTTP_TUNNEL}.union(*[part.clusters for part in parts])
     origins = tuple(dict.fromkeys([origin for part in parts for origin in part.origins]))
-    return encode_routes(view.name, [part.body for part in parts], origins, sorted(clusters))
+    return encode_routes(OUTBOUND_ROUTES, [part.body for part in parts], origins, sorted(clusters))
 
 
 def _alone(host: MeshVirtualHost, ports: Mapping[str, int]) -> tuple[str, ...] | None:
@@ -86,19 +88,19 @@ def _alone(host: MeshVirtualHost, ports: Mapping[str, int]) -> tuple[str, ...] |
     return None if len(alone) == len(host.domains) else alone
 
 
-def _host_part(host: MeshVirtualHost, alone: tuple[str, ...] | None, allow_any: bool, on_demand: bool) -> Part:
+def _host_part(host: MeshVirtualHost, alone: tuple[str, ...] | None, allow_any: bool) -> Part:
     domains = host_domains(host.domains, host.port, host.domains if alone is None else alone)
-    clusters = clusters_of((host,), on_demand=on_demand)
+    clusters = clusters_of((host,))
     passing = (FORWARD_PROXY,) if allow_any and not host.port else ()
     body = virtual_host(host, domains, _entry(host, allow_any))
     return Part(domains, body, (*clusters, *passing), origins_of((host,)))
 
 
-def _tunnel_part(tunnel: Tunnel, times: TcpTimes, on_demand: bool) -> Part:
+def _tunnel_part(tunnel: Tunnel, times: TcpTimes) -> Part:
     domains = tuple([f"{name}:{tunnel.port}" for name in tunnel.domains])
     clusters = tuple([cluster_name(each.backend) for each in tunnel.route.backends])
     host = VirtualHost(name=clusters[0], domains=domains, routes=[tunnel_route(tunnel.route, times)])
-    return Part(domains, host_part(host), () if on_demand else clusters, (tunnel.route.origin,))
+    return Part(domains, host_part(host), clusters, (tunnel.route.origin,))
 
 
 def _unknown_part(allow_any: bool) -> Part:
@@ -124,19 +126,19 @@ def _without_twins(parts: Sequence[Part]) -> list[Part]:
     return found
 
 
-def encode_proxy_listener(where: SocketAddress, route_name: str, on_demand: bool = False) -> Resource:
+def encode_proxy_listener(where: SocketAddress, on_demand: bool = False) -> Resource:
     """The listener that HTTP_PROXY names. The same whether hosts outside the mesh may be called or not: that is the
     routes' business, so open connections follow when it changes."""
-    manager = outbound_manager(route_name, any_host=True, on_demand=on_demand)
+    manager = outbound_manager(OUTBOUND_ROUTES, any_host=True, on_demand=on_demand)
     chain = filter_chain("outbound", manager)
     listener = tcp_listener(PROXY_LISTENER, where, MESH.buffer, [chain])
     listener.traffic_direction = base_pb2.OUTBOUND
-    return encode_resource(listener, PROXY_LISTENER, (), ((ROUTES, route_name),))
+    return encode_resource(listener, PROXY_LISTENER, (), ((ROUTES, OUTBOUND_ROUTES),))
 
 
-def encode_tunnel_listener(route_name: str, on_demand: bool = False) -> Resource:
+def encode_tunnel_listener(on_demand: bool = False) -> Resource:
     """The internal listener for what comes out of a CONNECT to an HTTP host."""
-    manager = outbound_manager(route_name, any_host=True, on_demand=on_demand)
+    manager = outbound_manager(OUTBOUND_ROUTES, any_host=True, on_demand=on_demand)
     listener = Listener(
         name=HTTP_TUNNEL,
         stat_prefix=HTTP_TUNNEL,
@@ -145,7 +147,7 @@ def encode_tunnel_listener(route_name: str, on_demand: bool = False) -> Resource
         per_connection_buffer_limit_bytes=UInt32Value(value=MESH.buffer),
         traffic_direction=base_pb2.OUTBOUND,
     )
-    return encode_resource(listener, HTTP_TUNNEL, (), ((ROUTES, route_name),))
+    return encode_resource(listener, HTTP_TUNNEL, (), ((ROUTES, OUTBOUND_ROUTES),))
 
 
 def _entry(host: MeshVirtualHost, allow_any: bool) -> Entry:

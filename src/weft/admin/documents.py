@@ -25,6 +25,7 @@ from weft.model.unreadable import Unreadable
 from weft.schema.decode import decode_documents
 from weft.schema.output import document_as_mapping, document_yaml
 from weft.schema.registry import Kind, UnknownKindError, find_kind
+from weft.schema.wording import nearest_name
 from weft.sources.stored import BUCKET, document_from_entry, put_document, stored_key
 from weft.store.protocol import Change, ConflictError, Delete, Entry
 
@@ -263,8 +264,8 @@ class Documents:
 
     def _absent(self, key: ObjectKey) -> Refused:
         names = [one.key.name for one in self._parts.collector.snapshot.documents if one.key.kind == key.kind]
-        near = difflib.get_close_matches(key.name, names, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        near = nearest_name(key.name, names)
+        hint = f"; did you mean '{near}'?" if near else ""
         where = f" in namespace {key.namespace}" if key.namespace else ""
         return Refused(404, "not-found", f"there is no {key.kind} '{key.name}'{where}{hint}")
 

@@ -79,8 +79,8 @@ def patched_table(
     items: Sequence[ItemT],
     pairs: Callable[[ItemT], Iterable[tuple[KeyT, ValueT]]],
 ) -> Mapping[KeyT, ValueT]:
-    """The `pairs` of all items, of which no two have a key in common. `before` are earlier items with their table, which
-    is returned if nothing changed."""
+    """The `pairs` of all items, no two with a key in common. `before` are earlier items with their table, which is
+    returned if nothing changed."""
     earlier, table = before
     gone, come = exchanged(earlier, items)
     if not gone and not come:
@@ -100,8 +100,8 @@ def patched_groups(
     keys: Callable[[ItemT], Iterable[KeyT]],
     order: Callable[[ItemT], Any],
 ) -> Mapping[KeyT, tuple[ItemT, ...]]:
-    """The items under each of their `keys`, in `order`, which tells any two items apart. `before` are earlier items with
-    their groups, of which those that did not change stay the same objects."""
+    """The items under each of their `keys`, in `order`, which tells any two apart. `before` are earlier items with their
+    groups, of which those that did not change stay the same objects."""
     earlier, groups = before
     gone, come = exchanged(earlier, items)
     if not gone and not come:

@@ -108,12 +108,3 @@ def test_what_remains_is_told(new: ModuleType, what: str) -> None:
     page = (ROOT / "docs" / "contributing.md").read_text()
     told = new.remaining_stops(page, what)
     assert "tests/" in told and "(laid out)" not in told
-
-
-def test_every_place_that_the_page_names_is_there() -> None:
-    page = (ROOT / "docs" / "contributing.md").read_text()
-    words = {word for word in page.split("`")[1::2] if "/" in word and " " not in word and "NAME" not in word}
-    assert len(words) > 25
-    for word in words:
-        places = (ROOT / "src" / "weft" / word, ROOT / word)
-        assert any(place.exists() for place in places), word

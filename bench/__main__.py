@@ -31,6 +31,7 @@ SECTIONS = {
     "streams": ("bench.streams", "measure_streams"),
     "size": ("bench.size", "measure_size"),
     "registrations": ("bench.registrations", "measure_registrations"),
+    "edits": ("bench.edits", "measure_edits"),
     "demo": ("bench.demo", "measure_demo"),
 }
 """Name, module and function of each section: called with a scratch directory, the cores, and ``quick``."""
@@ -44,6 +45,7 @@ sections:
                  simulated streams, unscoped and scoped to 10 services
   size           10,000 services, 100,000 endpoints, 2,000 scoped sessions, without gRPC
   registrations  10,000 and 50,000 registrations in the store of `weft serve`
+  edits          500 random edits of a mesh of 1,000 services in 50 s, under requests
   demo           from `weft demo` to the first page
 
 examples:

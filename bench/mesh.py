@@ -29,9 +29,9 @@ class BenchMesh:
         return {"WEFT_HOME": str(self.home)}
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[subprocess.Popen[bytes]]:
+    def serving(self, *options: str) -> Iterator[subprocess.Popen[bytes]]:
         """A control plane that answers."""
-        command = [*WEFT, "serve", "--xds-port", "0", "--agent-port", "0", "--admin-port", "0"]
+        command = [*WEFT, "serve", "--xds-port", "0", "--agent-port", "0", "--admin-port", "0", *options]
         with started("control-plane", command, self.logs, core=self.cores.load, env=self._environment) as process:
             wait_until("the control plane answers", lambda: self.call("GET", "health"), process=process)
             yield process

@@ -10,9 +10,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from bench.arms import THIS, Arm, Arms, Samples, compare
 from bench.machine import Cores, cpu_seconds, resident_bytes
@@ -20,6 +22,10 @@ from bench.mesh import BenchMesh
 from bench.processes import WEFT, BenchError, started, wait_until
 from bench.registrations_seed import NAMESPACE
 from bench.streams import connected, yardstick
+from weft.agent.keys import make_key
+from weft.model.enrolment import RegisterRequest
+from weft.model.labels import Labels
+from weft.model.workload import Workload
 
 LEASE = 15.0
 """Seconds, the default: in this time after its start a control plane ends no lease, and so looks at none."""
@@ -36,10 +42,20 @@ class Agent:
     def __init__(self, path: str) -> None:
         self._path = path
         self._connection: http.client.HTTPConnection | None = None
+        self._csr = make_key().csr
 
     def renew(self, number: int, state: str) -> None:
         """Renew the lease of a registration, in this state."""
         self._call("POST", f"/v1/workloads/{NAMESPACE}/backend-{number}/lease", json.dumps({"state": state}))
+
+    def register(self, workload: Workload, labels: Labels) -> None:
+        """Register a workload, or take over its registration, with these labels."""
+        request = RegisterRequest(replace(workload, labels=labels), self._csr)
+        self._call("POST", "/v1/workloads", msgspec.json.encode(request).decode())
+
+    def remove(self, namespace: str, name: str) -> None:
+        """End a registration."""
+        self._call("DELETE", f"/v1/workloads/{namespace}/{name}", "")
 
     def answers(self) -> bool:
         """Whether the control plane is there."""
@@ -63,7 +79,7 @@ class Agent:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise OSError(str(error)) from error
-        if answer.status != 200:
+        if answer.status not in {200, 204}:
             raise BenchError(f"{method} {path} was answered with {answer.status}: {content[:300]!r}")
 
     def _connect(self) -> http.client.HTTPConnection:

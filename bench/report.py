@@ -44,6 +44,14 @@ A real `weft serve` on a store that was filled before, with the usual lease; no 
 only for the rest *with streams*.
 *State change* and *renewal* are calls of the agent API on its unix socket; CPU is that of the control plane without
 its rest.""",
+    "edits": """\
+Three Envoys started by `weft run`: one is told about services on demand, one about all, one about those it says it
+uses. All three call six services at the fixed rate, each in turn; a request counts as failed if it is not answered with
+200, by a workload that may answer, with the header that the service's rules set. Edits are calls of the admin API
+and the agent API, of services that nobody calls (routes, DestinationRules with subsets, Services, endpoints, labels)
+and of the six (headers, timeouts, weights, mirrors, retries, load balancing, comments, PeerAuthentication). *In force*
+counts from the last edit until every Envoy answers with what it says. Memory is resident, *after* is when all was put
+back and some seconds have passed. Nothing is pinned.""",
     "demo": """\
 From starting the process, in a fresh data directory, until the product page has come through the gateway. The
 yardstick is the start of one bare Envoy until it listens.""",
@@ -55,6 +63,7 @@ TITLES = {
     "streams": "Streams",
     "size": "Size",
     "registrations": "Registrations",
+    "edits": "A day of edits",
     "demo": "Demo start",
 }
 

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from support.control import Rig
+from weft.admin import documents
 from weft.admin.api import admin_routes
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
@@ -123,6 +124,26 @@ async def test_apply_says_what_changed_and_is_in_force_after_the_wait(rig: Rig) 
     assert (listed[0]["source"], listed[0]["line"], listed[0]["owner"]) == ("dir/my file.yaml", 1, "api")
     assert listed[0]["generation"] == 2
     assert listed[0]["document"]["spec"]["ports"][0]["port"] == 81
+
+
+async def test_an_apply_reads_what_it_changes_and_the_store_has_room_for_so_many(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+    whole = rig.store.list
+
+    async def listing(bucket: str) -> Any:
+        listed.append(bucket)
+        return await whole(bucket)
+
+    monkeypatch.setattr(rig.store, "list", listing)
+    await apply(rig, service("a") + "---\n" + service("b"), wait="5")
+    await apply(rig, service("b"), wait="5")
+    assert "documents" not in listed
+    monkeypatch.setattr(documents, "MAX_DOCUMENTS", 3)
+    await apply(rig, service("c") + "---\n" + service("a"), wait="5")
+    assert (await apply(rig, service("d"), 413))["code"] == "too-many-documents"
+    await apply(rig, service("c").replace("80", "81"))
 
 
 async def test_bad_documents_change_nothing(rig: Rig) -> None:

@@ -23,18 +23,24 @@ class Turn:
 def test_turns_are_given_one_at_a_time_in_order() -> None:
     budget = Budget(limit=100, small=10)
     most = [budget.most]
-    for _ in range(2):
-        budget.take(60)
+    assert budget.take(10) is None, "small ones do not count"
+    shares = []
+    for size in (60, 61):
+        share = budget.take(size)
+        assert share is not None
+        shares.append(share)
         most.append(budget.most)
     assert most == [None, None, 10]
     first, second = Turn(), Turn()
     budget.wait(first)
     budget.wait(second)
     budget.wait(first)
-    budget.give(10)
+    budget.pass_on()
     assert (first.turns, second.turns) == (0, 0), "still too much"
-    budget.give(50)
-    assert (first.turns, second.turns) == (1, 0)
+    for _ in range(2):
+        shares[0].give()
+        assert (first.turns, second.turns) == (1, 0)
+    assert budget.in_flight == 61
     budget.pass_on()
     assert (first.turns, second.turns) == (1, 1), "there was room for another"
     budget.pass_on()
@@ -43,13 +49,14 @@ def test_turns_are_given_one_at_a_time_in_order() -> None:
 
 def test_who_leaves_does_not_keep_the_turn() -> None:
     budget = Budget(limit=1, small=0)
-    budget.take(1)
+    share = budget.take(1)
+    assert share is not None
     first, second = Turn(), Turn()
     budget.wait(first)
     budget.wait(second)
     budget.leave(first)
     assert (first.turns, second.turns) == (0, 0)
-    budget.give(1)
+    share.give()
     assert (first.turns, second.turns) == (0, 1)
     assert (budget.in_flight, budget.total) == (0, 1)
 

@@ -10,7 +10,7 @@ from weft.discovery.delta import DeltaRequest, DeltaSession
 from weft.discovery.limits import Limits
 from weft.discovery.session import RefusedRequestError
 from weft.discovery.shared import Shared
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, XdsSnapshot
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, XdsSnapshot
 
 A1, A2 = resource(CLUSTER, "a", "1"), resource(CLUSTER, "a", "2")
 B1 = resource(CLUSTER, "b", "1")
@@ -278,6 +278,24 @@ def test_old_clusters_stay_when_routes_are_refused() -> None:
     machine.offer(snapshot(3, L1, resource(ROUTES, "r", "3")))
     answer(machine, sent(machine))
     assert names(sent(machine)) == ("Cluster", [], ["a"])
+
+
+@pytest.mark.parametrize("earlier", [(), (R1,)], ids=["never held", "held"])
+def test_what_a_client_may_have_taken_of_a_refused_response_holds_clusters(earlier: tuple[Resource, ...]) -> None:
+    """It refuses another resource of the response; the routes to b are in force, or not: nobody knows."""
+    machine = session(snapshot(1, A1, B1, L1, *earlier))
+    for kind, wanted in ((CLUSTER, ()), (LISTENER, ()), (ROUTES, ("r", "bad"))):
+        machine.receive(DeltaRequest(kind, wanted))
+    while (response := sent(machine)) is not None:
+        answer(machine, response)
+    machine.offer(snapshot(2, A1, B1, L1, R2, resource(ROUTES, "bad", "1")))
+    answer(machine, sent(machine), "errors: bad: no")
+    machine.offer(snapshot(3, A1, L1, resource(ROUTES, "r", "3", requires=((CLUSTER, "a"),))))
+    routes = sent(machine)
+    assert names(routes)[:2] == ("RouteConfiguration", ["r=3"])
+    assert sent(machine) is None
+    answer(machine, routes)
+    assert names(sent(machine)) == ("Cluster", [], ["b"])
 
 
 def test_unknown_name_is_answered_as_absent_and_remembered() -> None:

@@ -216,6 +216,26 @@ async def test_state_of_the_world(hub: Hub[Table], authority: ProxyAuthority, tm
                 assert '"name": "a"' not in await envoy.get("/config_dump?resource=dynamic_active_clusters")
 
 
+async def test_a_port_passes_from_one_listener_to_another(
+    hub: Hub[Table], authority: ProxyAuthority, tmp_path: Path
+) -> None:
+    """The removal and the addition travel in one response, and Envoy takes the removal first."""
+    front = free_port()
+    async with application("one") as one:
+        shared = layer(cluster("a"), endpoints("a", one), routes("a"))
+        await hub.publish({PROXY: (shared, layer(listener("front", front)))}, {PROXY: WORKLOAD}, 1)
+        async with (
+            served(hub, authority) as port,
+            running_envoy(bootstrap(tmp_path, port, authority.issue(PROXY, URI)), tmp_path),
+        ):
+            await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
+            assert await fetch(front) == "one"
+            await hub.publish({PROXY: (shared, layer(listener("renamed", front)))}, {PROXY: WORKLOAD}, 2)
+            result = await hub.wait_revision(2, 10)
+            assert (result.confirmed, result.nacked) == ((PROXY,), ())
+            assert await fetch(front) == "one"
+
+
 class Notes:
     """An observer that remembers what was asked for."""
 

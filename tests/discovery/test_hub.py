@@ -276,6 +276,16 @@ async def test_bytes_on_the_way_to_all_are_bounded_and_small_responses_always_go
         await eventually(lambda: not hub.budget.in_flight, "nothing is counted twice")
 
 
+async def test_a_client_that_does_not_read_holds_up_the_others_for_a_moment_only() -> None:
+    async with serving(Limits(restart=0, reconnect=0, flight_bytes=1, small_response=0, turn=0.05)) as hub:
+        stuck = Client(hub, "slow.shop")
+        stuck.reads.clear()
+        await eventually(lambda: bool(stuck.writing), "it is written to, and does not read")
+        (web,) = await loaded(hub, "web.shop")
+        assert web.held[CLUSTER] == {"a": "1"}
+        assert stuck.writing
+
+
 async def test_who_leaves_while_waiting_for_a_turn_passes_it_on() -> None:
     limits = Limits(restart=0, reconnect=0, flight_bytes=1, small_response=0)
     async with serving(limits) as hub:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, DiscoveryResponse
 from envoy.service.discovery.v3.discovery_pb2 import Resource as WireResource
@@ -26,11 +27,14 @@ BAD = "9"
 LEADS_TO = {"1": "a", "2": "b", "3": "c", BAD: "a"}
 """To which cluster each version of a listener or of routes leads."""
 Held = dict[str, dict[str, str]]
+Event = tuple[str, Any, Any]
+"""What happens, and for an offer the content of the snapshot and how it is divided, for a toggle the name."""
 
 
 @dataclass
 class DeltaClient:
-    """A model of Envoy's delta client: applies nothing of a response that it refuses."""
+    """A model of Envoy's delta client: of a response that it refuses it applies nothing, unless it names what it
+    refuses; then it applies the others."""
 
     shared: Shared
     held: Held = field(default_factory=lambda: {kind: {} for kind in TYPES})
@@ -48,15 +52,31 @@ class DeltaClient:
         if self.by_name:
             self.session.receive(DeltaRequest(CLUSTER, NAMES[1:]))
 
+        self.dropped: set[str] = set()
+
+    def toggle(self, name: str) -> None:
+        """Drop a name, or ask for it again: of endpoints, or also of clusters if it asks for those by name."""
+        for kind in (CLUSTER, ENDPOINTS) if self.by_name else (ENDPOINTS,):
+            if name in self.dropped:
+                self.session.receive(DeltaRequest(kind, (name,)))
+            else:
+                self.session.receive(DeltaRequest(kind, unsubscribe=(name,)))
+                if kind == ENDPOINTS:
+                    self.held[kind].pop(name, None)
+        self.dropped ^= {name}
+
     def step(self) -> bool:
         out = self.session.next()
         if out is None:
             return False
         response = DeltaDiscoveryResponse.FromString(out.body)
         error = self.refusal(list(response.resources))
-        if error is None:
+        if error is None or self.names_refused:
             mine = self.held[response.type_url]
-            mine.update({one.name: one.version for one in response.resources})
+            for one in response.resources:
+                dropped = response.type_url == ENDPOINTS and one.name in self.dropped
+                if one.version != BAD and not dropped:
+                    mine[one.name] = one.version
             for name in response.removed_resources:
                 mine.pop(name, None)
         self.waiting = DeltaRequest(response.type_url, nonce=response.nonce, error=error)
@@ -129,6 +149,7 @@ events = st.lists(
         st.tuples(st.just("offer"), contents, st.booleans()),
         st.tuples(st.just("step"), st.none(), st.none()),
         st.tuples(st.just("reconnect"), st.none(), st.none()),
+        st.tuples(st.just("toggle"), st.sampled_from(NAMES), st.none()),
     ),
     max_size=25,
 )
@@ -153,7 +174,7 @@ def built(
 @settings(max_examples=300, deadline=None)
 @given(events=events, final=contents, named=st.booleans())
 def test_both_variants_end_with_the_last_snapshot(
-    events: list[tuple[str, dict[tuple[str, str], str], bool]], final: dict[tuple[str, str], str], named: bool
+    events: list[Event], final: dict[tuple[str, str], str], named: bool
 ) -> None:
     clients: list[DeltaClient | SotwClient] = [
         DeltaClient(Shared(), names_refused=named),
@@ -171,9 +192,9 @@ def test_both_variants_end_with_the_last_snapshot(
 @settings(max_examples=300, deadline=None)
 @given(events=events, final=contents, named=st.booleans())
 def test_what_a_client_holds_leads_to_clusters_that_it_holds(
-    events: list[tuple[str, dict[tuple[str, str], str], bool]], final: dict[tuple[str, str], str], named: bool
+    events: list[Event], final: dict[tuple[str, str], str], named: bool
 ) -> None:
-    whole = [(event, without_dangling(content) if content else content, split) for event, content, split in events]
+    whole = [(kind, without_dangling(one) if kind == "offer" else one, split) for kind, one, split in events]
     for client in (
         DeltaClient(Shared(), names_refused=named),
         DeltaClient(Shared(), names_refused=named, by_name=True),
@@ -196,7 +217,7 @@ def test_what_a_client_holds_leads_to_clusters_that_it_holds(
 
 def play(
     client: DeltaClient | SotwClient,
-    events: list[tuple[str, dict[tuple[str, str], str], bool]],
+    events: list[Event],
     check: Callable[[], None] | None = None,
 ) -> int:
     """Let it all happen to one client, then let it come to rest; returns the last revision. With a `check` to be made
@@ -209,6 +230,9 @@ def play(
         if event == "offer":
             snapshot = built(snapshot.revision + 1, content, split, refers=check is not None, on_demand=on_demand)
             client.session.offer(snapshot)
+        elif event == "toggle":
+            if isinstance(client, DeltaClient):
+                client.toggle(content)
         elif event == "reconnect":
             client.connect(snapshot)
             unanswered = False
@@ -221,9 +245,17 @@ def play(
                 check()
     if unanswered:
         client.answer()
+    if isinstance(client, DeltaClient):
+        for name in sorted(client.dropped):
+            client.toggle(name)
+    come_to_rest(client, check)
+    return snapshot.revision
+
+
+def come_to_rest(client: DeltaClient | SotwClient, check: Callable[[], None] | None) -> None:
     for _ in range(200):
         if not client.step():
-            return snapshot.revision
+            return
         if check is not None:
             check()
         client.answer()

@@ -48,8 +48,8 @@ def expected(cell: str, record: Record, target: Resource | None, carried: Resour
         return State.SENT if same(carried, target) else State.OVERTAKEN
     if cell == "again":
         if target is None:
-            return State.UNTOLD if record.version in NEVER_HELD else State.LEAVING
-        return State.UNTOLD if record.version in NEVER_HELD else State.REPEAT
+            return State.MISSING if record.version in NEVER_HELD else State.LEAVING
+        return State.MISSING if record.version in NEVER_HELD else State.REPEAT
     return State[cell]
 
 
@@ -71,8 +71,10 @@ def test_cell(state: State, event: str, cell: str) -> None:
                 mine.news(newer, carried, 7)
             elif event == "accepted":
                 mine.accepted(carried, newer)
-            elif event in ("refused", "returned"):
-                getattr(mine, event)(newer)
+            elif event == "refused":
+                mine.refused(newer)
+            elif event == "returned":
+                mine.returned(carried, newer)
             else:
                 getattr(mine, event)()
             assert mine.state is expected(cell, mine, newer, carried), (record, newer, carried)
@@ -107,8 +109,8 @@ def test_a_session_goes_through_the_states() -> None:
         machine.receive(DeltaRequest(ENDPOINTS, nonce=mine.nonce, error=error))
         return mine.state("a")
 
-    assert [mine.state("a"), send(), answer()] == [State.UNTOLD, State.SENT, State.HELD], "it does not exist"
-    assert [offer(2, "1"), send(), answer()] == [State.UNTOLD, State.SENT, State.HELD]
+    assert [mine.state("a"), send(), answer()] == [State.MISSING, State.SENT, State.HELD], "it does not exist"
+    assert [offer(2, "1"), send(), answer()] == [State.MISSING, State.SENT, State.HELD]
     assert [offer(3, "2"), offer(4, "1")] == [State.CHANGED, State.HELD]
     assert [offer(5, "2"), send(), offer(6, "3"), answer()] == [
         State.CHANGED,
@@ -134,7 +136,7 @@ def test_a_large_load_keeps_no_record_of_its_own() -> None:
     for machine in machines:
         machine.receive(DeltaRequest(CLUSTER))
         mine = machine.subscriptions[CLUSTER]
-        assert (mine.state("c3"), mine.outstanding, mine.records) == (State.UNTOLD, count, {})
+        assert (mine.state("c3"), mine.outstanding, mine.records) == (State.MISSING, count, {})
         out = machine.next()
         assert out is not None
         bodies.append(out.body)

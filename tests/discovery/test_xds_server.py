@@ -153,7 +153,7 @@ async def test_only_changed_proxies_are_waited_for_and_only_connected_ones_are_b
     web = fixture.connect(fixture.pair())
     await load(web)
     await eventually(lambda: fixture.hub.proxies()[0].revision_acked == 1, "loaded")
-    same = fixture.hub.snapshot_of("web.shop")
+    same = fixture.hub.given_to("web.shop")
     assert isinstance(same, XdsSnapshot)
     fixture.compiler.compiled.clear()
     await fixture.hub.publish({"web.shop": same.layers}, WORKLOADS, 2)
@@ -169,7 +169,7 @@ async def test_a_step_on_the_way_to_a_revision_is_part_of_it(fixture: Fixture) -
     await eventually(lambda: fixture.hub.proxies()[0].revision_acked == 1, "loaded")
     await fixture.publish(1, "2")
     assert not await fixture.hub.settled(0.0)
-    same = fixture.hub.snapshot_of("web.shop")
+    same = fixture.hub.given_to("web.shop")
     assert isinstance(same, XdsSnapshot)
     await fixture.hub.publish({"web.shop": same.layers}, WORKLOADS, 2)
     assert (await fixture.hub.wait_revision(2, 0.0)).pending == ("web.shop",)
@@ -395,7 +395,9 @@ async def test_a_fault_of_ours_ends_the_stream_and_is_told(
         raise ZeroDivisionError
 
     monkeypatch.setattr(DeltaSession, method, fails)
-    assert (await fixture.refusal(call, ask(ENDPOINTS)))[0] == grpc.StatusCode.INTERNAL
+    request = ask(ENDPOINTS)
+    request.resource_names_subscribe.append("a")
+    assert (await fixture.refusal(call, request))[0] == grpc.StatusCode.INTERNAL
     await eventually(lambda: fixture.hub.proxies() == (), "detached")
     assert [event.code for event in fixture.events] == ["internal-error"]
 

@@ -115,6 +115,8 @@ async def test_moved_lines_cut_no_connection_and_replace_nothing(moved: Mesh) ->
         session.get(download, proxy=f"http://{host}:{port}") as slow,
     ):
         reader, writer = await asyncio.open_connection(upstream["host"], upstream["port"])
+        writer.write(b"GET /counts HTTP/1.1\r\nHost: stream\r\n\r\n")
+        assert await answer(reader) == b"200"  # now the caller has the clusters that it asked for
         size = len(await slow.content.readexactly(MB))
         before = await replaced(moved)
         places = [await asyncio.to_thread(places_of_clusters, moved)]

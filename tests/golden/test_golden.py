@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from support.corpus import compile_mesh, documents_of, world_documents, world_wo
 from support.envoy import validate
 from support.static import static_bootstrap
 from support.views import identity
+from weft.model.workload import Scope
 from weft.xds.describe import describe_resource
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, XdsSnapshot
 
@@ -75,9 +76,10 @@ def test_the_order_of_documents_and_workloads_does_not_matter(directory: Path) -
 
 @pytest.mark.parametrize("directory", CASES, ids=lambda path: path.name)
 def test_what_a_resource_refers_to_is_what_it_requires(directory: Path) -> None:
-    """The order in which proxies are sent things, and when things are removed, stands on `Resource.requires`."""
+    """The order in which proxies are sent things, and when things are removed, stands on `Resource.requires`. (What is
+    on demand is not required.)"""
     case = msgspec.convert(yaml.safe_load((directory / "case.yaml").read_text()), Case)
-    snapshot = compile_case(directory / "input.yaml", case.proxy)
+    snapshot = compile_case(directory / "input.yaml", case.proxy, scope=Scope.ALL)
     for kind in (LISTENER, ROUTES):
         for resource in snapshot.of_type(kind):
             found = {each for each in references(describe_resource(resource)) if snapshot.get(*each) is not None}
@@ -104,10 +106,11 @@ def references(described: Any) -> Iterator[tuple[str, str]]:
             yield from references(value)
 
 
-def compile_case(path: Path, proxy: str, order: int = 1) -> XdsSnapshot:
+def compile_case(path: Path, proxy: str, order: int = 1, scope: Scope = Scope.DEMAND) -> XdsSnapshot:
     """What the proxy is sent for the documents of `path` in the world. `order` -1 gives everything in reverse."""
     own = documents_of(path.read_text(), path.name)
-    registered = tuple(each for each in world_workloads() if each.gateway is None or each.proxy == proxy)
+    wanted = (each for each in world_workloads() if each.gateway is None or each.proxy == proxy)
+    registered = tuple(replace(each, scope=scope) for each in wanted)
     everything = tuple(sorted((*world_documents(), *own), key=lambda document: document.key))
     return compile_mesh(everything[::order], registered[::order]).snapshots[proxy]
 

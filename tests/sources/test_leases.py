@@ -183,6 +183,11 @@ async def test_suspended_agents_are_given_time_to_speak() -> None:
     await time.passes(20)
     assert await time.step(5000) == ()
     assert await time.passes(300) == ()
+    time.leases.detached("a.ns")
+    assert await time.passes(5) == ()
+    assert await time.step(5000) == ()
+    time.leases.attached("a.ns")
+    assert await time.passes(300) == (), "also when the proxy comes back only after that"
 
 
 async def test_a_deregistered_workload_is_forgotten(time: Time) -> None:

@@ -125,6 +125,19 @@ async def test_a_replaced_file_takes_no_writes(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_leases_that_cannot_be_ended_stay(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path / "weft.db")
+    await store.write([Put("workloads", "ns/a", b"")], leases={"ns/a": 10.0})
+    (tmp_path / "weft.db").rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(StoreError, match="does not answer"):
+            await store.expire(20.0)
+    assert await store.leases() == {"ns/a": 10.0}
+    (tmp_path / "away").rename(tmp_path / "weft.db")
+    assert await store.expire(20.0) == (("ns/a",), float("inf"))
+    await store.close()
+
+
 async def test_a_locked_or_foreign_file_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "junk.db").write_bytes(b"this is no database, and long enough to be seen as none" * 20)
     (tmp_path / "junk.db").chmod(0o600)

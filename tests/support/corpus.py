@@ -25,7 +25,9 @@ from weft.xds.snapshot import XdsSnapshot
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EVERYTHING = Path(__file__).with_name("everything.yaml")
-INPUTS = (*sorted(GOLDEN.glob("*/input.yaml")), EVERYTHING)
+SETTINGS = sorted((Path(__file__).parent / "settings").glob("*.yaml"))
+"""Mesh-wide settings in ConfigMaps: one document of a mesh has them, so each is a text of its own."""
+INPUTS = (*sorted(GOLDEN.glob("*/input.yaml")), EVERYTHING, *SETTINGS)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,6 @@ def _https() -> ProxyView:
         GatewayServer(
             name,
             hostname,
-            f"gateway|443|{name}",
             (virtual_host(domains=(hostname,)),),
             ("default/a",),
             tuple(other for other in names.values() if other != hostname),
@@ -202,14 +201,20 @@ def test_a_backend_nobody_defines_is_a_problem() -> None:
     assert str(problems[0].origin) == "mesh.yaml:7"
 
 
-def test_routes_on_demand_need_the_clusters_of_mirrors_only() -> None:
+def test_on_demand_or_not_routes_say_where_they_lead() -> None:
+    """A cluster is not taken away while a proxy still has a route to it, also one that it was told about on demand."""
     copy, tcp = BackendKey("copy.default.svc.cluster.local", 80), BackendKey("db.default.svc.cluster.local", 5432)
     mirrored = rule(Forward((WeightedBackend(KEY),), mirrors=(Mirror(copy),)))
     view = outbound(virtual_hosts=(virtual_host([mirrored]),), tunnels=(Tunnel(("db",), 5432, layer4(tcp)),))
-    found = targets(target(to=backend(copy)))
-    problems = build_xds(sidecar(view, targets=found), 1, Memo()).problems
+    copies = target(to=backend(copy))
+    problems = build_xds(sidecar(view, targets=targets(copies)), 1, Memo()).problems
     assert {problem.message.split("'")[1] for problem in problems} == {BACKEND, cluster_name(tcp)}
-    assert build_xds(sidecar(replace(view, on_demand=True), targets=found), 1, Memo()).problems == ()
+    every = replace(targets(target(), copies, target(to=backend(tcp))), on_demand=True, told=(copies,))
+    built = build_xds(sidecar(replace(view, on_demand=True), targets=every), 1, Memo())
+    assert built.problems == ()
+    (routes,) = (each for each in built.of_type(ROUTES) if each.name == "outbound")
+    needed = {name for kind, name in routes.requires if kind == CLUSTER}
+    assert needed >= {BACKEND, cluster_name(copy), cluster_name(tcp)}
 
 
 def test_only_the_gateway_has_its_certificates() -> None:

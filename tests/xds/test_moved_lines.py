@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.corpus import EVERYTHING, INPUTS, compile_mesh, documents_of, workloads_for, world_documents
+from support.corpus import EVERYTHING, INPUTS, SETTINGS, compile_mesh, documents_of, workloads_for, world_documents
 from weft.model.document import Document
 from weft.model.workload import Workload
 from weft.schema.registry import KINDS
@@ -62,6 +62,15 @@ def documents_in_reverse(text: str) -> str:
     return yaml.safe_dump_all(objects(text)[::-1], sort_keys=False)
 
 
+def lists_of_named_things_in_reverse(text: str) -> str:
+    """The last port of a Service, listener of a Gateway, subset of a DestinationRule first."""
+    changed = objects(text)
+    for each in changed:
+        for name in ("ports", "listeners", "subsets"):
+            each.get("spec", {}).get(name, []).reverse()
+    return yaml.safe_dump_all(changed, sort_keys=False)
+
+
 def filled_in_by_a_server(text: str) -> str:
     """Metadata that nobody reads: versions, annotations, labels that nobody selects."""
     changed = objects(text)
@@ -85,12 +94,14 @@ EDITS = (
     reordered_keys,
     applied_as_json,
     documents_in_reverse,
+    lists_of_named_things_in_reverse,
     filled_in_by_a_server,
 )
 
 
 def test_every_kind_is_edited() -> None:
-    assert {each["kind"] for each in objects(EVERYTHING.read_text())} >= {kind.name for kind in KINDS}
+    edited = {each["kind"] for path in (EVERYTHING, *SETTINGS) for each in objects(path.read_text())}
+    assert edited >= {kind.name for kind in KINDS}
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)

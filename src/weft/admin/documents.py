@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
@@ -183,11 +183,10 @@ class Documents:
         return {document.key: document for document in contents.documents} if contents else {}
 
     async def _plan(self, documents: Sequence[Document[object]]) -> list[_Step]:
-        _, entries = await self._context.store.list(BUCKET)
-        stored = {entry.key: entry for entry in entries}
         keys = {stored_key(document.key) for document in documents}
-        if len(stored.keys() | keys) > MAX_DOCUMENTS:
-            raise Refused(413, "too-many-documents", f"the store holds at most {MAX_DOCUMENTS} documents")
+        _, entries = await self._context.store.read(BUCKET, keys)
+        stored = {entry.key: entry for entry in entries}
+        await self._check_room(keys - stored.keys())
         steps = []
         for document in documents:
             entry = stored.get(stored_key(document.key))
@@ -196,6 +195,14 @@ class Documents:
             change = "unchanged" if same else "configured" if entry else "created"
             steps.append(_Step(document, change, entry, old))
         return steps
+
+    async def _check_room(self, new: Collection[str]) -> None:
+        """Refuse documents that are too many; they are counted one by one only when there may be."""
+        if len(self._context.collector.snapshot.documents) + len(new) <= MAX_DOCUMENTS // 2:
+            return
+        _, entries = await self._context.store.list(BUCKET)
+        if len(entries) + len(new) > MAX_DOCUMENTS:
+            raise Refused(413, "too-many-documents", f"the store holds at most {MAX_DOCUMENTS} documents")
 
     async def _write(self, steps: Iterable[_Step]) -> int:
         changes: list[Change] = []

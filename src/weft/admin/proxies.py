@@ -42,7 +42,7 @@ class Proxies:
         if word != "all" and word not in _TYPES:
             raise Refused(404, "unknown-type", f"{word[:40]!r}: expected {', '.join(_TYPES)} or all")
         name = self._name(request.match_info["name"])
-        snapshot = self._context.hub.snapshot_of(name)
+        snapshot = self._context.hub.given_to(name)
         if snapshot is None:
             raise Refused(404, "no-configuration", f"{name} was given no configuration yet")
         chosen = _TYPES if word == "all" else {word: _TYPES[word]}

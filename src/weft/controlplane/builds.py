@@ -33,6 +33,7 @@ class Builds:
         self._compiler = compiler
         self.compiled: Cell[Compiled] = Cell(Compiled(0, None))
         self.workloads: Mapping[str, Workload] = {}
+        self._registered: tuple[Workload, ...] = ()
         self._told: frozenset[Problem] = frozenset()
         self._in_force: tuple[Document[object], ...] | None = None
         self._changeover = Changeover(collector, hub, compiler, self._publish)
@@ -89,7 +90,9 @@ class Builds:
         self._told = errors
 
     async def _publish(self, mesh: Mesh, workloads: tuple[Workload, ...], revision: int) -> None:
-        self.workloads = {workload.proxy: workload for workload in workloads}
+        if workloads is not self._registered:
+            self._registered = workloads
+            self.workloads = {workload.proxy: workload for workload in workloads}
         await self._hub.publish(mesh, self.workloads, revision)
 
 

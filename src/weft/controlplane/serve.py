@@ -46,7 +46,7 @@ from weft.sources.files import FilesSource
 from weft.sources.leases import Leases
 from weft.sources.stored import StoredSource
 from weft.sources.workloads import WorkloadsSource
-from weft.store.protocol import LEASED_BUCKET, Store, StoreError
+from weft.store.protocol import Store, StoreError
 from weft.store.sqlite import open_sqlite
 from weft.telemetry.log import set_up_logging
 
@@ -159,8 +159,7 @@ async def _work(
 @contextlib.asynccontextmanager
 async def _listening(settings: ServeSettings, store: Store) -> AsyncIterator[_Listeners]:
     """Bind everything, or nothing."""
-    _, registered = await store.list(LEASED_BUCKET)
-    ports = Ports(settings.home.control_plane / "ports.json", awaited=bool(registered))
+    ports = Ports(settings.home.control_plane / "ports.json", awaited=bool(await store.leases()))
     with contextlib.ExitStack() as bound:
         xds = bound.enter_context(await ports.bind("xds", settings.bind, settings.xds_port, DEFAULT_XDS_PORT))
         agents = bound.enter_context(

@@ -12,11 +12,27 @@ class Waiting(Protocol):
         """It is your turn."""
 
 
+class Share:
+    """What one response takes of the budget."""
+
+    def __init__(self, budget: Budget, size: int) -> None:
+        self._budget = budget
+        self._size = size
+
+    def give(self) -> None:
+        """Give it back. Once is enough, more often is the same."""
+        size, self._size = self._size, 0
+        if size:
+            self._budget.in_flight -= size
+            self._budget.pass_on()
+
+
 class Budget:
-    """Large responses wait while `limit` bytes or more are on the way, responses of up to `small` bytes never do.
+    """Responses of more than `small` bytes wait while `limit` or more are on the way; others neither wait nor count.
 
     So there are at most `limit` bytes and one response more. A turn goes to one at a time, first come, first served;
-    who had one must call `pass_on`, and who leaves `leave`.
+    who had one must call `pass_on`, and who leaves `leave`. `in_flight` are the bytes on the way, `total` those of all
+    responses there ever were.
     """
 
     def __init__(self, limit: int, small: int) -> None:
@@ -31,15 +47,13 @@ class Budget:
         """The size of the largest response that may be sent now; None is any."""
         return self._small if self.in_flight >= self._limit else None
 
-    def take(self, size: int) -> None:
-        """A response goes on its way."""
-        self.in_flight += size
+    def take(self, size: int) -> Share | None:
+        """A response goes on its way. None: it is small."""
         self.total += size
-
-    def give(self, size: int) -> None:
-        """It has arrived, or never will."""
-        self.in_flight -= size
-        self.pass_on()
+        if size <= self._small:
+            return None
+        self.in_flight += size
+        return Share(self, size)
 
     def wait(self, who: Waiting) -> None:
         """`who` has a response that is too large for now."""

@@ -32,7 +32,7 @@ class DeltaSession(Session):
 
     variant = "delta"
     on_demand = True
-    takes_rest = False  # Envoy may have applied the others, but does not say so, and sending them again is safe
+    applies_rest = False  # Envoy may have applied the others, but does not say so, and sending them again is safe
 
     def receive(self, request: DeltaRequest) -> tuple[Rejection, ...]:
         """Take in a request; returns what it refuses. Raises RefusedRequestError if it breaks a limit."""
@@ -89,7 +89,7 @@ class DeltaSession(Session):
                 self._compare_all(subscription, explicit, held)
             else:
                 self._load_all(subscription, explicit)
-                subscription.greet = not subscription.records and not subscription.untold
+                subscription.owes_answer = not subscription.records and not subscription.loading
 
     def _load_names(self, subscription: Subscription, names: frozenset[str]) -> None:
         """The client wants `names` and holds none of them."""
@@ -103,15 +103,15 @@ class DeltaSession(Session):
             self._expect(subscription, name, UNKNOWN)
 
     def _load_all(self, subscription: Subscription, explicit: frozenset[str]) -> None:
-        """The client wants everything, and holds nothing; `explicit` are names that it is told anyway."""
-        told = self._interest.remembered(subscription, self.snapshot) - explicit
+        """The client wants everything, and holds nothing; `explicit` are names that it is sent anyway."""
+        remembered = self._interest.remembered(subscription, self.snapshot) - explicit
         for index, layer in enumerate(self.snapshot.layers):
             if not layer.on_demand:
                 named = layer.of_type(subscription.type_url)
                 rest = None if explicit.isdisjoint(named) else self._shared.names(frozenset(named) - explicit)
                 self._load(subscription, index, rest)
-            elif told:
-                self._load(subscription, index, self._shared.names(told))
+            elif remembered:
+                self._load(subscription, index, self._shared.names(remembered))
 
     def _compare_all(self, subscription: Subscription, explicit: frozenset[str], held: Mapping[str, str]) -> None:
         """The client wants everything, and holds `held`."""
@@ -158,16 +158,16 @@ class DeltaSession(Session):
         if len(names) <= 1:
             return names
         middle = len(names) // 2
-        subscription.apart[:0] = [tuple(names[:middle]), tuple(names[middle:])]
+        subscription.bisection[:0] = [tuple(names[:middle]), tuple(names[middle:])]
         return []
 
     def _loaded(self) -> bool:
         return all(type_url in self.subscriptions for type_url in _WILDCARD_BY_DEFAULT)
 
     def _is_referred_to(self, subscription: Subscription, name: str) -> bool:
-        return not self._is_told_what_refers(subscription.type_url) or super()._is_referred_to(subscription, name)
+        return not self._knows_what_refers(subscription.type_url) or super()._is_referred_to(subscription, name)
 
-    def _is_told_what_refers(self, type_url: str) -> bool:
+    def _knows_what_refers(self, type_url: str) -> bool:
         """A client that comes back says type by type what it holds: until then, that may refer to anything."""
         if any(kind not in self.subscriptions for kind in _WILDCARD_BY_DEFAULT):
             return False
@@ -183,13 +183,13 @@ class DeltaSession(Session):
         """Batches first, in responses of their own, whose bytes streams share."""
         most = self._limits.response_bytes
         size = count = 0
-        if subscription.untold:
-            for batch in subscription.untold:
+        if subscription.loading:
+            for batch in subscription.loading:
                 size += batch.size
                 if count and size > most:
                     break
                 count += 1
-            return {}, subscription.untold[:count]
+            return {}, subscription.loading[:count]
         sent: dict[str, Resource | None] = {}
         for name, resource in self._isolated(subscription, self._ready(subscription)):
             size += len(name) + (len(resource.delta_bytes) if resource is not None else 0)
@@ -201,10 +201,10 @@ class DeltaSession(Session):
     @staticmethod
     def _isolated(subscription: Subscription, items: Items) -> Items:
         """Of `items`, those that must travel without the others now."""
-        while items and subscription.apart:
-            if chosen := [item for item in items if item[0] in subscription.apart[0]]:
+        while items and subscription.bisection:
+            if chosen := [item for item in items if item[0] in subscription.bisection[0]]:
                 return chosen
-            del subscription.apart[0]
+            del subscription.bisection[0]
         return items
 
     def _encode(self, subscription: Subscription, flight: Flight) -> bytes:

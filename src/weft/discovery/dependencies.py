@@ -9,7 +9,8 @@ Both follow Envoy's "eventual consistency considerations"
   until they are warm, and for that it needs their endpoints. No listener waits for its routes, because a client asks
   for those when it has the listener.
 * A resource is removed when no version that the client holds, or is being sent, of anything else refers to it. A
-  version that the client brought from another stream is taken to refer to everything it could refer to.
+  version that the client brought from another stream, and one that it may have taken from a response it refused, is
+  taken to refer to everything it could refer to.
 
 So what is waited for is the answer to a particular resource, sent without waiting, and nothing can put that off.
 """
@@ -38,7 +39,7 @@ class Dependencies:
 
     def waits(self, resource: Resource, snapshot: XdsSnapshot) -> bool:
         """Whether `resource` needs something that the client is still to be given."""
-        if resource.type_url not in _WAITING or not any(map(self._loading, (CLUSTER, ENDPOINTS, SECRET))):
+        if resource.type_url not in _WAITING or not any(map(self._is_settling, (CLUSTER, ENDPOINTS, SECRET))):
             return False
         for each in self._with_routes(resource, snapshot):
             clusters = self._shared.required(each, CLUSTER)
@@ -93,7 +94,7 @@ class Dependencies:
                 if (routes := snapshot.get(ROUTES, name)) is not None:
                     yield routes
 
-    def _loading(self, type_url: str) -> bool:
+    def _is_settling(self, type_url: str) -> bool:
         subscription = self._subscriptions.get(type_url)
         return subscription is not None and subscription.outstanding + len(subscription.rejected) > 0
 

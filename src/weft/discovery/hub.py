@@ -200,9 +200,10 @@ class Hub(Generic[MeshT]):
         """The names of connected proxies: a view that changes with them."""
         return self._roster.proxies()
 
-    def snapshot_of(self, proxy: str) -> XdsSnapshot | None:
-        """What a connected proxy should hold."""
-        return self._snapshots.get(proxy)
+    def given_to(self, proxy: str) -> XdsSnapshot | None:
+        """What a connected proxy should hold: without what is on demand and it did not ask for."""
+        streams = self._roster.of(proxy)
+        return streams[-1].session.given() if streams else None
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
         """All connected streams, by proxy name."""

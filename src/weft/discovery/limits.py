@@ -11,8 +11,8 @@ class Limits:
 
     `response_bytes` is the size at which a delta response is cut into several; one response per type is in flight, so
     it also bounds what a stuck proxy can pile up. `flight_bytes` bounds what is being written to all proxies together;
-    responses of up to `small_response` do not wait for their turn. `batch` is the number of resources from which on a
-    first load is told as a whole, as one value that all streams share.
+    responses of up to `small_response` neither wait for their turn nor count, others count for `turn` at most. `batch`
+    is the number of resources from which on a first load is sent as a whole, as one value that all streams share.
     `request_burst` and `request_rate` count requests that are not the ACK of the response in flight, and names, for one
     proxy over all its streams. `connection_age` must stay well below the life of client certificates: Envoy uses a
     renewed certificate only for a new connection. `connections` counts also those that have not proven anything yet.
@@ -34,6 +34,7 @@ class Limits:
     request_burst: int = 500
     request_rate: float = 100.0
     first_request: float = 30.0
+    turn: float = 2.0
     write: float = 60.0
     acknowledge: float = 90.0
     connection_age: float = 1800.0

@@ -19,7 +19,7 @@ from weft.discovery.limits import Limits
 from weft.discovery.shared import Shared
 from weft.discovery.states import ABSENT, DUE, ON_THE_WAY, UNKNOWN, Record, State, at_rest
 from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, SECRET, TYPES, Resource, XdsSnapshot
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, SECRET, TYPES, Resource, ResourceSet, XdsSnapshot
 
 MAX_MESSAGE = 2000
 """Characters of a client's error message that are kept."""
@@ -55,7 +55,7 @@ class Session(ABC):
     variant: Literal["delta", "sotw"]
     on_demand: ClassVar[bool]
     """Whether the variant has resources on demand."""
-    takes_rest: ClassVar[bool]
+    applies_rest: ClassVar[bool]
     """Whether a client that refuses a response for some of its resources has taken the others."""
 
     def __init__(
@@ -82,20 +82,23 @@ class Session(ABC):
             names = subscription and self._interest.touched(subscription, change)
             if subscription is None or not names:
                 continue
-            if subscription.untold:
+            if subscription.loading:
                 names = self._revise_batches(subscription, names)
             for name in sorted(names):
                 self._news(subscription, name, before)
             subscription.tidy()
 
+    @property
+    def may_send(self) -> bool:
+        """Whether it is worth asking for the next response."""
+        return any(subscription.may_send for subscription in self._ordered)
+
     def next(self, most: int | None = None) -> Outgoing | None:
         """The next response to write, if any may be written now, of at most `most` bytes."""
         self.deferred = False
         for subscription in self._ordered:
-            if subscription.flight is None and (subscription.records or subscription.untold or subscription.greet):
-                out = self._response(subscription, most)
-                if out is not None:
-                    return out
+            if subscription.may_send and (out := self._response(subscription, most)) is not None:
+                return out
         return None
 
     @property
@@ -108,8 +111,8 @@ class Session(ABC):
             for name, record in subscription.records.items():
                 if record.first < oldest and not self._stays(subscription, name, record):
                     oldest = record.first
-            if subscription.untold:
-                oldest = min(oldest, subscription.untold_first)
+            if subscription.loading:
+                oldest = min(oldest, subscription.loading_first)
             if subscription.flight is not None and subscription.flight.batches:
                 oldest = min(oldest, subscription.flight.first)
         return oldest - 1
@@ -120,10 +123,30 @@ class Session(ABC):
             yield from subscription.rejected.values()
 
     def unmet(self) -> Iterator[tuple[str, str]]:
-        """Names (as type, name) the client asked for that were never in its snapshot since."""
+        """Names (as type, name) the client asked for that were never in its snapshot since. Not those of clusters where
+        clusters are on demand: Envoy goes on asking for one that is gone."""
+        on_demand = any(layer.on_demand for layer in self.snapshot.layers)
         for subscription in self._ordered:
+            if on_demand and subscription.type_url == CLUSTER:
+                continue
             for name in subscription.unmet:
                 yield subscription.type_url, name
+
+    def given(self) -> XdsSnapshot:
+        """The snapshot without what is on demand and was not asked for."""
+        layers = self.snapshot.layers
+        if not any(layer.on_demand for layer in layers):
+            return self.snapshot
+        return XdsSnapshot(self.snapshot.revision, tuple(map(self._given, layers)))
+
+    def _given(self, layer: ResourceSet) -> ResourceSet:
+        if not layer.on_demand:
+            return layer
+        wanted = {
+            kind: {name: one for name, one in layer.of_type(kind).items() if self._target(subscription, name)}
+            for kind, subscription in self.subscriptions.items()
+        }
+        return ResourceSet(wanted)
 
     # subscriptions
 
@@ -151,14 +174,14 @@ class Session(ABC):
         return self._interest.target(subscription, name, self.snapshot)
 
     def _load(self, subscription: Subscription, index: int, names: frozenset[str] | None = None) -> None:
-        """The client is to be told all of a layer (of it, what is called so), of which it holds nothing."""
+        """The client is to be sent all of a layer, or what is called so in it, and holds nothing of it."""
         batches = self._shared.batches(index, self.snapshot.layers[index], subscription.type_url, names)
         if subscription.type_url in _BATCHED and sum(len(batch.names) for batch in batches) >= self._limits.batch:
             for name in [name for name in subscription.records if any(name in batch.names for batch in batches)]:
                 self._drop(subscription, name)
-            if not subscription.untold:
-                subscription.untold_first = self.snapshot.revision
-            subscription.untold += batches
+            if not subscription.loading:
+                subscription.loading_first = self.snapshot.revision
+            subscription.loading += batches
             return
         for batch in batches:
             for name in batch.resources:
@@ -166,7 +189,7 @@ class Session(ABC):
 
     def _expect(self, subscription: Subscription, name: str, held: str) -> None:
         """The client wants `name` and holds version `held` of it. A response on the way does not count."""
-        if subscription.is_untold(name):
+        if subscription.is_loading(name):
             return
         target = self._target(subscription, name)
         if target is None and name in subscription.names:
@@ -179,7 +202,7 @@ class Session(ABC):
 
     def _forget(self, subscription: Subscription, name: str) -> None:
         """The client does not want `name` any more."""
-        if subscription.is_untold(name):
+        if subscription.is_loading(name):
             self._unpack(subscription)
         self._drop(subscription, name)
         subscription.unmet.discard(name)
@@ -227,7 +250,7 @@ class Session(ABC):
         """Take changed names into the batches that wait. Returns the names that are in none of them."""
         revised: list[Batch] = []
         moved: list[str] = []
-        for batch in subscription.untold:
+        for batch in subscription.loading:
             touched = names & batch.names
             if not touched:
                 revised.append(batch)
@@ -239,17 +262,17 @@ class Session(ABC):
                 fresh = self._shared.batches(batch.layer, layers[0], subscription.type_url, batch.names)
             revised += fresh
             moved += sorted(touched.difference(*(one.names for one in fresh)))
-        subscription.untold = tuple(revised)
+        subscription.loading = tuple(revised)
         for name in moved:
             self._expect(subscription, name, UNKNOWN)
         return names
 
     def _unpack(self, subscription: Subscription) -> None:
         """Records instead of the batches that wait."""
-        batches, subscription.untold = subscription.untold, ()
+        batches, subscription.loading = subscription.loading, ()
         for batch in batches:
             for name in batch.resources:
-                record = Record(State.UNTOLD, UNKNOWN, None, subscription.untold_first, self.snapshot.revision)
+                record = Record(State.MISSING, UNKNOWN, None, subscription.loading_first, self.snapshot.revision)
                 subscription.records.setdefault(name, record)
 
     # acknowledgement
@@ -284,8 +307,8 @@ class Session(ABC):
         """The client refused `flight`: hold what it refuses, and send again what it may not have taken."""
         brought = flight.resources()
         bad = named_resources(message, brought) or self._suspects(subscription, list(brought))
-        took_rest = self.takes_rest or not brought
-        for name in bad if took_rest else brought:
+        applied_rest = self.applies_rest or not brought
+        for name in bad if applied_rest else brought:
             if flight.batched(name) is not None and self._target(subscription, name) and not subscription.knows(name):
                 record = Record(State.SENT, UNKNOWN, None, flight.first, self.snapshot.revision)
                 subscription.records[name] = record
@@ -293,10 +316,10 @@ class Session(ABC):
         for name, record in self._on_the_way(subscription):
             if name in bad:
                 rejections.append(self._reject(subscription, brought[name], record, message))
-            elif took_rest:
+            elif applied_rest:
                 self._accepted(subscription, name, record, flight.carried(name))
             else:
-                record.returned(self._target(subscription, name))
+                record.returned(flight.carried(name), self._target(subscription, name))
                 self._keep(subscription, name, record)
         if rejections:
             self.last_nack = rejections[0]
@@ -314,7 +337,7 @@ class Session(ABC):
     # what may be sent
 
     def _ready(self, subscription: Subscription) -> Items:
-        """What is due and need not wait, oldest first; None tells that a name does not exist, or not any more."""
+        """What is due and need not wait, oldest first; None: the name does not exist, or not any more."""
         items: Items = []
         for name, record in subscription.records.items():
             if record.state not in DUE:
@@ -323,7 +346,7 @@ class Session(ABC):
             if target is not None:
                 if not self._dependencies.waits(target, self.snapshot):
                     items.append((name, target))
-            elif record.state is State.UNTOLD or not self._is_referred_to(subscription, name):
+            elif record.state is State.MISSING or not self._is_referred_to(subscription, name):
                 items.append((name, None))
         return items
 
@@ -341,10 +364,10 @@ class Session(ABC):
 
     def _response(self, subscription: Subscription, most: int | None) -> Outgoing | None:
         sent, batches = self._choose(subscription)
-        if not sent and not batches and not subscription.greet:
+        if not sent and not batches and not subscription.owes_answer:
             return None
         revision = self.snapshot.revision
-        flight = Flight(subscription.next_nonce(revision), sent, batches, subscription.untold_first)
+        flight = Flight(subscription.next_nonce(revision), sent, batches, subscription.loading_first)
         body = self._encode(subscription, flight)
         if most is not None and len(body) > most:
             self.deferred = True
@@ -361,7 +384,7 @@ class Session(ABC):
             return
         for cluster in clusters.resources().values():
             for name in self._shared.required(cluster, ENDPOINTS):
-                if self._target(endpoints, name) is not None and not endpoints.is_untold(name):
+                if self._target(endpoints, name) is not None and not endpoints.is_loading(name):
                     record = endpoints.records.get(name) or self._held(endpoints, name, self.snapshot)
                     record.repeat()
                     self._keep(endpoints, name, record)

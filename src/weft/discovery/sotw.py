@@ -36,7 +36,7 @@ class SotwSession(Session):
 
     variant = "sotw"
     on_demand = False
-    takes_rest = True  # both Envoy and gRPC apply the resources of a refused response that they do not blame
+    applies_rest = True  # both Envoy and gRPC apply the resources of a refused response that they do not blame
 
     def receive(self, request: SotwRequest) -> tuple[Rejection, ...]:
         """Take in a request; returns what it refuses. Raises RefusedRequestError if it breaks a limit."""
@@ -46,8 +46,8 @@ class SotwSession(Session):
         subscription, first = self._subscription(request.type_url)
         if first:
             self._resubscribe(subscription, request.names)
-            waiting = subscription.records or subscription.untold
-            subscription.greet = subscription.type_url in _WHOLE and not waiting
+            waiting = subscription.records or subscription.loading
+            subscription.owes_answer = subscription.type_url in _WHOLE and not waiting
             return ()
         if request.nonce != subscription.nonce:
             return ()
@@ -117,7 +117,7 @@ class SotwSession(Session):
             ready = dict(items)
             if any(n not in ready and not self._stays(subscription, n, r) for n, r in subscription.records.items()):
                 return {}, ()  # from the first response on a stream nothing may be missing: it may be in use
-        return dict(items), subscription.untold
+        return dict(items), subscription.loading
 
     def _encode(self, subscription: Subscription, flight: Flight) -> bytes:
         kind = subscription.type_url

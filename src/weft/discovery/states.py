@@ -4,7 +4,7 @@
 state      the client                               news    sent   accepted  refused  returned  repeat
 =========  =======================================  ======  =====  ========  =======  ========  =======
 HELD       holds what it should                     rest    .      .         .        .         REPEAT
-UNTOLD     holds nothing, or nobody knows what      rest    SENT   .         .        .         UNTOLD
+MISSING    holds nothing, or nobody knows what      rest    SENT   .         .        .         MISSING
 CHANGED    holds another version                    rest    SENT   .         .        .         REPEAT
 REPEAT     should hold it, and is to be sent it     again   SENT   .         .        .         REPEAT
 LEAVING    holds what is gone from the snapshot     rest    SENT   .         .        .         .
@@ -18,7 +18,7 @@ Events: *news*, the snapshot now says something else; *sent*, it was put into a 
 not); *repeat*, the cluster that an endpoint set belongs to was sent again and waits for its endpoints again.
 
 ``rest`` is the state that follows from what the client holds and what it should hold (`at_rest`). ``again`` has to be
-sent whatever the client holds: UNTOLD if it held nothing, LEAVING if the resource is gone, else REPEAT. ``flight`` is
+sent whatever the client holds: MISSING if it held nothing, LEAVING if the resource is gone, else REPEAT. ``flight`` is
 SENT if what was sent is what the client should hold now, else OVERTAKEN. ``.`` cannot happen. A HELD resource has no
 record: a session remembers nothing of what is as it should be.
 """
@@ -33,7 +33,7 @@ from weft.xds.snapshot import Resource
 ABSENT = ""
 """As a version: the client is known to hold nothing by that name."""
 UNKNOWN = "?"
-"""As a version: the client was told nothing about that name yet."""
+"""As a version: nothing was said about that name on this stream yet."""
 NEVER_HELD = (ABSENT, UNKNOWN)
 
 
@@ -41,7 +41,7 @@ class State(Enum):
     """See the module."""
 
     HELD = "held"
-    UNTOLD = "untold"
+    MISSING = "missing"
     CHANGED = "changed"
     REPEAT = "repeat"
     LEAVING = "leaving"
@@ -51,18 +51,18 @@ class State(Enum):
 
 
 ON_THE_WAY = (State.SENT, State.OVERTAKEN)
-DUE = (State.UNTOLD, State.CHANGED, State.REPEAT, State.LEAVING)
+DUE = (State.MISSING, State.CHANGED, State.REPEAT, State.LEAVING)
 
 
 def at_rest(version: str, target: Resource | None) -> State:
     """The state of a resource that is not on the way: the client holds `version` and should hold `target`."""
     if target is None:
         if version == UNKNOWN:
-            return State.UNTOLD
+            return State.MISSING
         return State.HELD if version == ABSENT else State.LEAVING
     if version == target.version:
         return State.HELD
-    return State.UNTOLD if version in NEVER_HELD else State.CHANGED
+    return State.MISSING if version in NEVER_HELD else State.CHANGED
 
 
 def same(one: Resource | None, other: Resource | None) -> bool:
@@ -74,7 +74,7 @@ def same(one: Resource | None, other: Resource | None) -> bool:
 class Record:
     """A resource that is not HELD.
 
-    `version` is what the client holds, `content` that resource if this stream sent it. `first` and `last` are the
+    `version` is what the client holds, `content` that resource if it is known. `first` and `last` are the
     revisions of the oldest and the newest change that the client has not answered; `later` that of the oldest change
     since the response on the way was sent (0: none).
     """
@@ -115,18 +115,19 @@ class Record:
         """The client refused the response because of it."""
         self._landed(State.REFUSED if self.state is State.SENT else at_rest(self.version, target))
 
-    def returned(self, target: Resource | None) -> None:
-        """The client refused the response, but not because of it."""
+    def returned(self, carried: Resource | None, target: Resource | None) -> None:
+        """The client refused the response, but not because of it: it may have taken what the response said of it."""
+        self.content = carried if self.never_held else None
         self.state, self.later = self._again(target), 0
 
     def repeat(self) -> None:
         """It must be sent once more. What the response on the way says of it does not count."""
-        if self.state not in (State.UNTOLD, State.REFUSED):
+        if self.state not in (State.MISSING, State.REFUSED):
             self.state = State.REPEAT
 
     def _again(self, target: Resource | None) -> State:
         if target is not None:
-            return State.UNTOLD if self.never_held else State.REPEAT
+            return State.MISSING if self.never_held else State.REPEAT
         if self.version == ABSENT:
             self.version = UNKNOWN
         return at_rest(self.version, None)

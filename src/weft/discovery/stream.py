@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,13 +97,12 @@ class Stream:
 
     def offer(self, snapshot: XdsSnapshot) -> None:
         """A new snapshot for this proxy. Never waits, and never raises."""
-        changed = snapshot.layers is not self.session.snapshot.layers
         try:
             self.session.offer(snapshot)
-            self._tell_asked()
+            self._pass_on_asked()
         except Exception as error:
             self.end(_fault("a snapshot could not be offered", error))
-        if changed:
+        if self.session.may_send:
             self._wake.set()
 
     def end(self, ending: Ending) -> None:
@@ -136,22 +136,35 @@ class Stream:
 
     async def _send(self, write: Write) -> None:
         while self._ending is None and (out := self._next()) is not None:
-            size = len(out.body)
             self._writing_since = time.monotonic()
-            self._budget.take(size)
             try:
-                await write(out.body)
+                with self._share(len(out.body)):
+                    await write(out.body)
             except Exception as error:  # of several kinds, all of which mean that the connection is gone
                 self.end(Ending("", f"writing failed: {error}"))
                 return
             finally:
                 self._writing_since = None
-                self._budget.give(size)
-            self.bytes_sent += size
+            self.bytes_sent += len(out.body)
         if self.session.deferred:
             self._budget.wait(self._wake)
         else:
             self._budget.pass_on()
+
+    @contextmanager
+    def _share(self, size: int) -> Iterator[None]:
+        """A share of the budget while a response is written. One that takes long gives it back before: a client that
+        does not read must not hold up the others."""
+        share = self._budget.take(size)
+        if share is None:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(self._limits.turn, share.give)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            share.give()
 
     def _next(self) -> Outgoing | None:
         try:
@@ -191,11 +204,12 @@ class Stream:
             raise StreamEndedError(Ending("RESOURCE_EXHAUSTED", str(error), error.code)) from error
         if rejections:
             self._events.refused(self, rejections)
-        self._tell_asked()
-        self._wake.set()
+        self._pass_on_asked()
+        if self.session.may_send:
+            self._wake.set()
         self._events.progressed(self)
 
-    def _tell_asked(self) -> None:
+    def _pass_on_asked(self) -> None:
         if self.session.asked:
             names, self.session.asked = self.session.asked, frozenset()
             self._events.asked(self, names)

@@ -28,9 +28,9 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Resources of one layer that a client is told for the first time, all together.
+    """Resources of one layer that a client is sent for the first time, all together.
 
-    One value for all streams that load alike: a batch that waits or is on the way says UNTOLD or SENT of each of its
+    One value for all streams that load alike: a batch that waits or is on the way says MISSING or SENT of each of its
     resources that has no record of its own. `layer` is the layer's place in the snapshot, `on_demand` what it is there,
     `size` the sum of bytes.
     """
@@ -88,27 +88,27 @@ class Counters:
 class Subscription:
     """State of one type.
 
-    `records` are the resources that are not HELD, but for those in `untold` (batches to be sent, due since revision
-    `untold_first`) and in the flight's batches. Records that are due stand in the order in which they are to be sent.
+    `records` are the resources that are not HELD, but for those in `loading` (batches to be sent, due since revision
+    `loading_first`) and in the flight's batches. Records that are due stand in the order in which they are to be sent.
     `nonce` is that of the latest response, `nonces` the revision it was made at and how many were made at it. `unmet`
-    are names asked for that were never in the snapshot since; `greet` asks for an empty response, because a client that
-    asked for everything waits for an answer. `apart` holds groups of names that must travel in responses of their own,
-    to find which of them the client refuses.
+    are names asked for that were never in the snapshot since. `owes_answer` asks for a response even if it is empty:
+    a client that asked for everything waits for one. `bisection` holds groups of names that must travel in responses
+    of their own, to find which of them the client refuses.
     """
 
     type_url: str
     wildcard: bool = False
     names: frozenset[str] = frozenset()
     records: dict[str, Record] = field(default_factory=dict)
-    untold: tuple[Batch, ...] = ()
-    untold_first: int = 0
+    loading: tuple[Batch, ...] = ()
+    loading_first: int = 0
     rejected: dict[str, Rejection] = field(default_factory=dict)
     flight: Flight | None = None
     nonce: str = ""
     nonces: tuple[int, int] = (-1, 0)
     unmet: set[str] = field(default_factory=set)
-    greet: bool = False
-    apart: list[tuple[str, ...]] = field(default_factory=list)
+    owes_answer: bool = False
+    bisection: list[tuple[str, ...]] = field(default_factory=list)
     counters: Counters = field(default_factory=Counters)
 
     def state(self, name: str) -> State:
@@ -116,21 +116,26 @@ class Subscription:
         record = self.records.get(name)
         if record is not None:
             return record.state
-        if self.is_untold(name):
-            return State.UNTOLD
+        if self.is_loading(name):
+            return State.MISSING
         return State.SENT if self.flight is not None and self.flight.batched(name) is not None else State.HELD
 
-    def is_untold(self, name: str) -> bool:
+    def is_loading(self, name: str) -> bool:
         """Whether a batch that waits holds `name`."""
-        return any(name in batch.names for batch in self.untold)
+        return any(name in batch.names for batch in self.loading)
 
     def knows(self, name: str) -> bool:
         """Whether there is a record of `name`, or a batch that waits holds it."""
-        return name in self.records or self.is_untold(name)
+        return name in self.records or self.is_loading(name)
+
+    @property
+    def may_send(self) -> bool:
+        """Whether no response is on the way, and there is something that may be due."""
+        return self.flight is None and bool(self.records or self.loading or self.owes_answer)
 
     def batches(self) -> Iterator[Batch]:
         """Those that the client has not accepted."""
-        yield from self.untold
+        yield from self.loading
         if self.flight is not None:
             yield from self.flight.batches
 
@@ -151,10 +156,10 @@ class Subscription:
         for name in flight.sent:
             if (record := self.records.get(name)) is not None:
                 record.sent()
-        self.untold = self.untold[len(flight.batches) :]
-        if self.apart and not flight.batches:
-            del self.apart[0]
-        self.greet = False
+        self.loading = self.loading[len(flight.batches) :]
+        if self.bisection and not flight.batches:
+            del self.bisection[0]
+        self.owes_answer = False
         made, count = self.nonces
         self.flight, self.nonce = flight, flight.nonce
         self.nonces = (revision, count + 1 if made == revision else 1)

@@ -67,6 +67,11 @@ def exchanged(before: Sequence[ItemT], after: Sequence[ItemT]) -> tuple[list[Ite
     return [item for row, item in enumerate(before) if row not in staying], [after[row] for row in changed]
 
 
+def _copied(mapping: Mapping[KeyT, ValueT]) -> dict[KeyT, ValueT]:
+    """A dictionary like it. A proxy copies the dictionary behind it, without asking keys for their hashes again."""
+    return mapping.copy() if isinstance(mapping, MappingProxyType) else dict(mapping)
+
+
 def patched_table(
     before: tuple[Sequence[ItemT], Mapping[KeyT, ValueT]],
     items: Sequence[ItemT],
@@ -77,7 +82,7 @@ def patched_table(
     gone, come = exchanged(earlier, items)
     if not gone and not come:
         return table
-    patched = dict(table)
+    patched = _copied(table)
     for item in gone:
         for key, _ in pairs(item):
             patched.pop(key, None)
@@ -106,7 +111,7 @@ def patched_groups(
     for item in come:
         for key in keys(item):
             joining.setdefault(key, []).append(item)
-    patched = dict(groups)
+    patched = _copied(groups)
     for key in {**leaving, **joining}:
         out = leaving.get(key, ())
         members = [item for item in patched.get(key, ()) if id(item) not in out]

@@ -23,38 +23,57 @@ ItemT = TypeVar("ItemT")
 KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
 P = ParamSpec("P")
-_THEMSELVES = frozenset((str, bytes, type(None)))
-"""Types whose values equal no value of another type, nor an id."""
-_NUMBERS = frozenset((int, float, bool))
-"""Types whose values equal each other's (1, 1.0, True), and ids."""
 _SWEEP_AFTER = 16
 """Builds. A sweep looks at everything that is remembered."""
 
 
 class _Entry:
-    """One remembered call: its arguments (kept alive, so that their ids stay theirs), result, and the keys of inner
-    calls. `memos` are what the rows of a table remember."""
+    """One remembered call: its key, its arguments (kept alive, so that their ids stay theirs), result, and inner calls.
+    `memos` are what the rows of a table remember."""
 
-    __slots__ = ("arguments", "inner", "memos", "result")
+    __slots__ = ("arguments", "inner", "key", "memos", "result")
 
-    def __init__(self, arguments: Any, result: Any = None, memos: Sequence[Memo | None] = ()) -> None:
+    def __init__(self, key: object, arguments: Any, result: Any = None, memos: Sequence[Memo | None] = ()) -> None:
+        self.key = key
         self.arguments = arguments
         self.result = result
         self.memos = memos
-        self.inner: set[object] = set()
+        self.inner: set[_Entry] = set()
+
+
+def _number(value: object) -> object:
+    """Numbers of several types equal each other (1, 1.0, True), and ids."""
+    return (type(value), value)
+
+
+def _nothing(_: object) -> object:
+    return None
+
+
+def _items(items: Any) -> object:
+    return tuple([_KEYS.get(type(each), _learn)(each) for each in items])
+
+
+def _word(word: object) -> object:
+    """A member of an enumeration of words is not the word."""
+    return (type(word), str(word))
+
+
+_KEYS: dict[type, Callable[[Any], object]] = {
+    str: str, bytes: bytes, type(None): _nothing, int: _number, float: _number, bool: _number, tuple: _items
+}  # fmt: skip
+"""What stands for an argument in the key of a call, by its type: itself for words, the id for nodes."""
+
+
+def _learn(argument: object) -> object:
+    """`_KEYS` for a type met for the first time."""
+    kind = type(argument)
+    _KEYS[kind] = _word if issubclass(kind, str) else id
+    return _KEYS[kind](argument)
 
 
 def _part(argument: object) -> object:
-    kind = type(argument)
-    if kind in _THEMSELVES:
-        return argument
-    if kind in _NUMBERS:
-        return (kind, argument)
-    if kind is tuple:
-        return tuple([_part(item) for item in argument])  # type: ignore[attr-defined]
-    if isinstance(argument, str):
-        return (kind, str(argument))
-    return id(argument)
+    return _KEYS.get(type(argument), _learn)(argument)
 
 
 class Memo:
@@ -64,7 +83,7 @@ class Memo:
 
     def __init__(self) -> None:
         self._entries: dict[object, _Entry] = {}
-        self._roots: set[object] = set()
+        self._roots: set[_Entry] = set()
         self._calls: list[_Entry] = []
         self._unswept = 0
         self.misses = 0
@@ -83,11 +102,12 @@ class Memo:
     def sweep(self) -> None:
         """Forget what neither the latest build nor anybody since has used."""
         kept: dict[object, _Entry] = {}
-        pending = self._roots
+        pending = list(self._roots)
         while pending:
-            found = {key: self._entries[key] for key in pending}
-            kept.update(found)
-            pending = {key for entry in found.values() for key in entry.inner if key not in kept}
+            entry = pending.pop()
+            if entry.key not in kept:
+                entry = kept[entry.key] = self._entries.get(entry.key, entry)
+                pending.extend(entry.inner)
         self._entries = kept
         self._unswept = 0
 
@@ -100,7 +120,12 @@ class Memo:
         """`function(*arguments)`, computed once as long as the arguments stay the same objects. By position only."""
         if named:
             raise TypeError("arguments of a remembered call are given by position")
-        return self._recall((function, *map(_part, arguments)), function, arguments)
+        key = (function, *[_KEYS.get(type(each), _learn)(each) for each in arguments])
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._compute(key, function, arguments)
+        (self._calls[-1].inner if self._calls else self._roots).add(entry)
+        return entry.result  # type: ignore[no-any-return]
 
     def over(
         self,
@@ -115,7 +140,11 @@ class Memo:
             raise TypeError("arguments of a remembered call are given by position")
         nodes = tuple(items)
         key = (function, tuple(map(id, nodes)), *map(_part, arguments))
-        return self._recall(key, function, (nodes, *arguments))
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._compute(key, function, (nodes, *arguments))
+        (self._calls[-1].inner if self._calls else self._roots).add(entry)
+        return entry.result  # type: ignore[no-any-return]
 
     def same(self, items: Iterable[ItemT]) -> tuple[ItemT, ...]:
         """The tuple of these nodes, as the same object as long as the nodes are the same."""
@@ -127,17 +156,11 @@ class Memo:
         """``function(memo, *row, *shared)`` for each row of a table, in order; a row of the same objects as in the last
         call is not computed again, and without any change the result is the same object.
 
-        The memo a row is given is its own: what it remembers lasts as long as the row. `shared` are nodes and scalars;
-        when one of them changes, so does every row. `name` tells tables apart that share function and arguments.
+        The memo a row is given is its own: what it remembers lasts as long as the row, also when `shared` (nodes and
+        scalars), and so every row, changes. `name` tells tables of one function apart.
         """
-        key = (function, "rows", name, *map(_part, shared))
-        last = self._entries.get(key)
-        if last is None:
-            count = len(columns[0])
-            entry = _computed_rows(range(count), [None] * count, [None] * count, function, columns, shared)
-        else:
-            entry = _patched_rows(last, function, columns, shared)
-        return self._used(key, entry)  # type: ignore[no-any-return]
+        key = (function, "rows", name)
+        return self._used(_patched_rows(self._entries.get(key), key, function, columns, shared))  # type: ignore[no-any-return]
 
     def table(
         self,
@@ -148,11 +171,10 @@ class Memo:
         name: str = "",
     ) -> Mapping[KeyT, ValueT]:
         """All pairs of ``function(item, *shared)`` as one mapping. No two items may give the same key."""
-        key = (function, "table", name, *map(_part, shared))
-        last = self._entries.get(key)
-        before = (last.arguments[0], last.result) if last else ((), {})
+        key = (function, "table", name)
+        before = _unless_shared_changed(self._entries.get(key), shared)
         result = patched_table(before, items, lambda item: function(item, *shared))
-        return self._used(key, _Entry((items, shared), result))  # type: ignore[no-any-return]
+        return self._used(_Entry(key, (items, shared), result))  # type: ignore[no-any-return]
 
     def groups(
         self,
@@ -164,28 +186,19 @@ class Memo:
         name: str = "",
     ) -> Mapping[KeyT, tuple[ItemT, ...]]:
         """The items under each key that ``function(item, *shared)`` gives, sorted by `order`."""
-        key = (function, "groups", name, *map(_part, shared))
-        last = self._entries.get(key)
-        before = (last.arguments[0], last.result) if last else ((), {})
+        key = (function, "groups", name)
+        before = _unless_shared_changed(self._entries.get(key), shared)
         result = patched_groups(before, items, lambda item: function(item, *shared), order)
-        return self._used(key, _Entry((items, shared), result))  # type: ignore[no-any-return]
+        return self._used(_Entry(key, (items, shared), result))  # type: ignore[no-any-return]
 
-    def _used(self, key: object, entry: _Entry) -> Any:
-        self._entries[key] = entry
-        (self._calls[-1].inner if self._calls else self._roots).add(key)
+    def _used(self, entry: _Entry) -> Any:
+        self._entries[entry.key] = entry
+        (self._calls[-1].inner if self._calls else self._roots).add(entry)
         return entry.result
-
-    def _recall(self, key: object, function: Callable[..., ResultT], arguments: tuple[object, ...]) -> ResultT:
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._compute(key, function, arguments)
-        (self._calls[-1].inner if self._calls else self._roots).add(key)
-        result: ResultT = entry.result
-        return result
 
     def _compute(self, key: object, function: Callable[..., Any], arguments: tuple[object, ...]) -> _Entry:
         self.misses += 1
-        entry = _Entry(arguments)
+        entry = _Entry(key, arguments)
         self._calls.append(entry)
         try:
             entry.result = function(*arguments)
@@ -199,18 +212,32 @@ class Memo:
         return bool(self._entries)
 
 
-def _patched_rows(last: _Entry, function: Callable[..., Any], columns: Columns, shared: tuple[object, ...]) -> _Entry:
+def _unless_shared_changed(last: _Entry | None, shared: tuple[object, ...]) -> tuple[Any, Any]:
+    """The items of the last call and what they gave; nothing if they gave it with other `shared` arguments."""
+    if last is None or _items(last.arguments[1]) != _items(shared):
+        return (), {}
+    return last.arguments[0], last.result
+
+
+def _patched_rows(
+    last: _Entry | None, key: object, function: Callable[..., Any], columns: Columns, shared: tuple[object, ...]
+) -> _Entry:
+    count = len(columns[0])
+    if last is None:
+        return _computed_rows(key, range(count), [None] * count, [None] * count, function, columns, shared)
     changed, places = changed_rows(last.arguments[0], columns)
-    if not changed and places is None:
+    same = _items(last.arguments[1]) == _items(shared)
+    if same and not changed and places is None:
         return last
-    if places is None:
-        return _computed_rows(changed, list(last.result), list(last.memos), function, columns, shared)
-    results = [last.result[place] if place >= 0 else None for place in places]
-    memos = [last.memos[place] if place >= 0 else None for place in places]
-    return _computed_rows(changed, results, memos, function, columns, shared)
+    results, memos = list(last.result), list(last.memos)
+    if places is not None:
+        results = [last.result[place] if place >= 0 else None for place in places]
+        memos = [last.memos[place] if place >= 0 else None for place in places]
+    return _computed_rows(key, changed if same else range(count), results, memos, function, columns, shared)
 
 
 def _computed_rows(
+    key: object,
     changed: Iterable[int],
     results: list[Any],
     memos: list[Memo | None],
@@ -225,7 +252,7 @@ def _computed_rows(
         results[row] = function(memo, *[column[row] for column in columns], *shared)
         memo.sweep()
         memos[row] = memo if memo.remembers() else None
-    return _Entry((columns, shared), tuple(results), memos)
+    return _Entry(key, (columns, shared), tuple(results), memos)
 
 
 def _tuple(items: tuple[Any, ...]) -> tuple[Any, ...]:

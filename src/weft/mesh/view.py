@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from weft.mesh.gateways.view import build_gateway_view
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
-from weft.mesh.policies.peerauthentication import PeerPolicy
 from weft.mesh.routes.rules import VirtualHost
 from weft.mesh.services.backends import CallerTargets, build_caller_targets
 from weft.mesh.services.catalog import Catalog
@@ -59,7 +58,8 @@ def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     on_demand = scope is None and workload.scope is not Scope.ALL
     seen, outbound = memo(_shared_views, memo, callers, catalog, scope, on_demand, allow_any, settings.trust_domain)
     overlap = mesh.overlap.of(namespace) if mesh.overlap else None
-    inbound = memo(_inbound, catalog, workload, mesh.peers.of(namespace), overlap)
+    frontends = memo(_selecting, catalog, workload)
+    inbound = memo.over(build_inbound, frontends, workload, mesh.peers.of(namespace), overlap)
     upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
     return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings.trust_domain)
 
@@ -68,7 +68,7 @@ def _targets(memo: Memo, mesh: Mesh, namespace: str) -> CallerTargets:
     """The backends as callers in `namespace` use them. Those without DestinationRules of their own see the same."""
     rules = mesh.destination_rules
     shared = namespace if namespace in rules.namespaces else ""
-    return memo(build_caller_targets, memo, mesh.targets, mesh.services, rules, mesh.routes.subsets, shared)
+    return memo(build_caller_targets, memo, mesh.targets, mesh.services, rules, shared)
 
 
 def _shared_views(
@@ -81,7 +81,8 @@ def _shared_views(
     trust_domain: str,
 ) -> tuple[TargetsView, OutboundView]:
     """What all sidecars of a class with the same scope are told about others."""
-    outbound = memo(_outbound, memo, callers.routes, catalog, scope, allow_any, on_demand)
+    routes, connect_timeout = callers.routes, callers.targets.base.connect_timeout
+    outbound = memo(_outbound, memo, routes, catalog, scope, allow_any, on_demand, connect_timeout)
     if scope is not None:
         return memo.over(_some, _found(callers.targets, outbound.backends), trust_domain), outbound.view
     told = _found(callers.targets, outbound.mirrors) if on_demand else ()
@@ -93,16 +94,20 @@ def _found(targets: CallerTargets, keys: tuple[BackendKey, ...]) -> list[Target]
 
 
 def _outbound(
-    memo: Memo, routes: CallerRoutes, catalog: Catalog, scope: tuple[str, ...] | None, allow_any: bool, on_demand: bool
+    memo: Memo,
+    routes: CallerRoutes,
+    catalog: Catalog,
+    scope: tuple[str, ...] | None,
+    allow_any: bool,
+    on_demand: bool,
+    connect_timeout: float | None,
 ) -> Outbound:
     entries = routes.entries(catalog.hosts if scope is None else scope)
-    return memo.over(build_outbound, entries, allow_any, on_demand)
+    return memo.over(build_outbound, entries, allow_any, on_demand, connect_timeout)
 
 
-def _inbound(
-    catalog: Catalog, workload: Workload, peers: PeerPolicy, overlap: PeerPolicy | None
-) -> tuple[InboundPort, ...]:
-    return build_inbound(catalog.selecting(workload.namespace, workload.labels), workload, peers, overlap)
+def _selecting(catalog: Catalog, workload: Workload) -> tuple[Frontend, ...]:
+    return catalog.selecting(workload.namespace, workload.labels)
 
 
 def _named(workload: Workload) -> tuple[str, ...]:

@@ -67,5 +67,5 @@ def _read(walk: Walk, node: Node, path: FieldPath) -> Node:
         return Node({}, node.line, node.column)
     inner = field_lines(root, "").lines
     moved = {(*path, *part): node.line + (line if "\n" in text else 0) for part, line in inner.items() if part}
-    walk.lines = FieldLines(walk.lines.source, {**walk.lines.lines, **moved})
+    walk.lines = FieldLines(walk.lines.source, {**moved, **walk.lines.lines})
     return Node(root.value, node.line, node.column, root.text)

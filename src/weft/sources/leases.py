@@ -20,7 +20,7 @@ _SOONEST_SECONDS = 0.05
 @dataclass(slots=True)
 class _Hold:
     """What this process knows of one registration. `end` is what it last wrote to the store, `word` the time until
-    which the agent's last renewal speaks for it (None: this process has not heard the agent)."""
+    which the agent's last renewal speaks for it (None: this process has not heard the agent; 0: it has ended)."""
 
     streams: int = 0
     end: float = 0.0
@@ -142,15 +142,16 @@ class Leases:
             try:
                 _, first = await self.expire()
             except StoreError:
-                continue  # the sources and the health check tell; nothing ends while the store is away
+                first = float("inf")  # the sources and the health check tell; nothing ends while the store is away
 
     async def expire(self) -> tuple[tuple[str, ...], float]:
         """End what has run out by now; the keys of what was ended, and when the next lease may end."""
         now = self._clock()
         if not 0 <= now - self._last < self.ttl / 2:
             self._awake = now
-            for hold in self._connected.values():
-                hold.word = max(hold.word or 0.0, now + LONGEST_WORD_SECONDS)
+            for hold in self._holds.values():
+                if hold.word:  # else it is over
+                    hold.word = max(hold.word, now + LONGEST_WORD_SECONDS)
         self._last = now
         await self._hold(now)
         grace = self._awake + self.ttl

@@ -114,20 +114,11 @@ def _outbound_layer(memo: Memo, view: OutboundView, times: tuple[TcpTimes, ...])
     """What all sidecars of one OutboundView share. `times` are those of its tunnels."""
     resources = [
         memo(encode_http_tunnel),
-        memo(
-            encode_outbound_routes,
-            memo,
-            view.name,
-            view.virtual_hosts,
-            view.tunnels,
-            times,
-            view.allow_any,
-            view.on_demand,
-        ),
-        memo(encode_tunnel_listener, view.name, view.allow_any, view.on_demand),
+        memo(encode_outbound_routes, memo, view, times),
+        memo(encode_tunnel_listener, view.on_demand),
     ]
     if view.allow_any:
-        resources.append(memo(encode_forward_proxy))
+        resources.append(memo(encode_forward_proxy, view.connect_timeout))
     return memo.over(_resource_set, resources)
 
 
@@ -151,7 +142,7 @@ def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
             resources.append(memo(encode_inbound_routes, port))
     if view.proxy_listen is not None:
         where = view.proxy_listen
-        resources.append(memo(encode_proxy_listener, where, outbound.name, outbound.allow_any, outbound.on_demand))
+        resources.append(memo(encode_proxy_listener, where, outbound.on_demand))
     for upstream in view.upstreams:
         resources.extend(_upstream(memo, upstream, view.trust_domain, outbound.on_demand))
     return memo.over(_resource_set, resources)
@@ -164,7 +155,7 @@ def _times(memo: Memo, backend: Backend | None) -> TcpTimes:
 def _upstream(memo: Memo, upstream: UpstreamPort, trust_domain: str, on_demand: bool) -> Iterable[Resource]:
     yield memo(encode_upstream, upstream, _times(memo, upstream.backend), on_demand)
     if upstream.virtual_host is not None:
-        yield memo(encode_upstream_routes, memo, upstream.virtual_host, upstream.host, on_demand)
+        yield memo(encode_upstream_routes, memo, upstream.virtual_host, upstream.host)
     if upstream.protocol is Protocol.AUTO:
         yield memo(encode_backend, upstream.backend, trust_domain, True)
 

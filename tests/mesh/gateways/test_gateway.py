@@ -285,6 +285,23 @@ def test_virtual_services_own_hosts_and_resolve_names_where_they_are_written() -
     assert Compiled(SERVICES, ANY, virtual("a", "x.example", gateways="nope/front")).codes == ["unknown-gateway"]
 
 
+def test_a_subset_that_only_a_gateway_sends_to_has_endpoints() -> None:
+    text = (
+        virtual("a, subset: v1", "'*'")
+        + """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: a, namespace: default}
+spec: {host: a, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+"""
+    )
+    mesh = Compiled(SERVICES, ANY, text, workloads=[workload("a", version="v1"), workload("a", version="v2")])
+    view = mesh.gateway("front")
+    assert list(backends(view)) == ["outbound|9080|v1|a.default.svc.cluster.local"]
+    assert [len(item.endpoints) for item in endpoints(view).values()] == [1]
+
+
 def test_a_virtual_service_and_a_route_compete_for_a_host() -> None:
     old = documents(virtual("a", "x.example"), "old.yaml", created=1.0)
     new = documents(route("b", "x.example"), "new.yaml", created=2.0)
@@ -310,3 +327,23 @@ def test_a_gateway_that_does_not_exist_gives_an_empty_view_and_a_problem() -> No
     view = mesh.gateway("front")
     assert isinstance(view, GatewayView)
     assert (view.ports, backends(view)) == ((), {})
+
+
+def test_a_virtual_service_of_a_gateway_alone_brings_its_subsets() -> None:
+    subsets = """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: a}
+spec: {host: a, subsets: [{name: v2, labels: {version: v2}}]}
+"""
+    virtual = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop}
+spec: {hosts: [shop.example], gateways: [front], http: [{route: [{destination: {host: a, subset: v2}}]}]}
+"""
+    mesh = Compiled(SERVICES, ANY, subsets, virtual, workloads=[workload("a", "v1"), workload("a", "v2", number=1)])
+    found = endpoints(mesh.gateway("front"))["outbound|9080|v2|a.default.svc.cluster.local"]
+    assert [each.workload for each in found.endpoints] == ["a-v2.default"]

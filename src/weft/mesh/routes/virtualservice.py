@@ -6,11 +6,12 @@ The decoder has put old spellings into the new ones. https://istio.io/latest/doc
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import problem_at
 from weft.mesh.routes.claims import http_claim_problem
-from weft.mesh.routes.kind import MESH, Claim, Claims, Converted, MeshParent, ParentRef, Referent, RouteKind
+from weft.mesh.routes.kind import MESH, THE_MESH, Claim, Claims, Converted, MeshParent, ParentRef, Referent, RouteKind
 from weft.mesh.routes.rules import (
     Action,
     Cors,
@@ -64,7 +65,7 @@ class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
     def mesh_parents(self, document: VirtualServiceDocument) -> tuple[MeshParent, ...]:
         """The mesh, if it is for sidecars."""
         sides = claimed_sides(document.spec, document.key.namespace)
-        return (MeshParent(MESH, ("spec", "hosts")),) if MESH in sides else ()
+        return (MeshParent(THE_MESH, ("spec", "hosts")),) if MESH in sides else ()
 
     def parents(self, document: VirtualServiceDocument, catalog: Catalog) -> tuple[ParentRef, ...]:
         """Its gateways, each with all of its hosts."""
@@ -114,6 +115,12 @@ class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
             subsets=tuple(dict.fromkeys(destinations.subsets)),
         )
 
+    def subsets(self, document: VirtualServiceDocument, referents: tuple[Referent, ...]) -> tuple[tuple[str, str], ...]:
+        """Those of its destinations and mirrors."""
+        found = dict(zip(destination_hosts(document), referents, strict=True))
+        named = ((found[each.host][0], each.subset) for each in _destinations(document) if each.subset)
+        return tuple(dict.fromkeys((frontend.host, subset) for frontend, subset in named if frontend is not None))
+
     def mentioned(self, document: VirtualServiceDocument) -> tuple[tuple[str, FieldPath], ...]:
         """The gateways of its matches."""
         namespace = document.key.namespace
@@ -133,12 +140,15 @@ class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
 
 def destination_hosts(document: VirtualServiceDocument) -> tuple[str, ...]:
     """Every host the document sends requests or copies to, as written, once."""
-    hosts: dict[str, None] = {}
+    return tuple(dict.fromkeys(destination.host for destination in _destinations(document)))
+
+
+def _destinations(document: VirtualServiceDocument) -> Iterator[api.Destination]:
     for http in document.spec.http:
-        named = [item.destination for item in http.route] + [item.destination for item in http.mirrors]
-        for destination in [*named, *([http.mirror] if http.mirror else [])]:
-            hosts[destination.host] = None
-    return tuple(hosts)
+        yield from (item.destination for item in http.route)
+        yield from (item.destination for item in http.mirrors)
+        if http.mirror is not None:
+            yield http.mirror
 
 
 def _in_force(match: api.HttpMatchRequest, namespace: str, port: int, side: str) -> bool:

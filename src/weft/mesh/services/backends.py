@@ -42,11 +42,12 @@ EMPTY: tuple[str, ...] = ()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """Every backend of the mesh as callers without DestinationRules of their own use it. `connect_timeout` is the
-    mesh's default, in seconds (None: weft's). Compared by identity."""
+    """Every backend of the mesh as callers without DestinationRules of their own use it. `subsets` are those that it
+    has, `connect_timeout` is the mesh's default, in seconds (None: weft's). Compared by identity."""
 
     all: tuple[Target, ...]
     by_key: Mapping[BackendKey, Target]
+    subsets: Subsets
     connect_timeout: float | None = None
 
 
@@ -75,11 +76,11 @@ def build_targets(
     wanted = [subsets.get(frontend.host, EMPTY) for frontend in catalog.frontends]
     rows = memo.rows(build_service_targets, (services.all, found, wanted), defaults.connect_timeout)
     targets = tuple([target for row in rows for target in row])
-    return Targets(targets, memo.table(_by_key, targets), defaults.connect_timeout)
+    return Targets(targets, memo.table(_by_key, targets), subsets, defaults.connect_timeout)
 
 
 def build_caller_targets(
-    memo: Memo, base: Targets, services: Services, rules: DestinationRules, subsets: Subsets, caller: str
+    memo: Memo, base: Targets, services: Services, rules: DestinationRules, caller: str
 ) -> CallerTargets:
     """The backends for callers in namespace `caller`, whose own DestinationRules come first."""
     own: dict[BackendKey, Target] = {}
@@ -87,7 +88,7 @@ def build_caller_targets(
         service = services.by_host[host]
         rule = rules.find(caller, service.frontend)
         if rule is not rules.find("", service.frontend):
-            wanted = subsets.get(host, EMPTY)
+            wanted = base.subsets.get(host, EMPTY)
             made = memo(build_service_targets, memo, service, rule, wanted, base.connect_timeout)
             own.update((target.backend.key, target) for target in made)
     return CallerTargets(base, own)

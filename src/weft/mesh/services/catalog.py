@@ -15,8 +15,9 @@ from weft.model.problem import Problem, Severity
 from weft.schema.kinds.core import ServicePortSpec, ServiceSpec
 
 ServiceDocument = Document[ServiceSpec]
-SelectorKey = tuple[str, tuple[str, str]]
-"""A namespace and one label: everything that a service of that key selects carries the label."""
+SelectorKey = str
+"""A namespace and one label: everything that a service of that key selects carries the label. One text, because its
+hash is kept."""
 
 _HTTP2 = ("http2", "grpc", "h2c", "grpc-web")
 _TCP = ("tcp", "https", "tls", "mongo", "mysql", "redis", "postgres", "postgresql")
@@ -65,7 +66,7 @@ class Catalog:
         """The services of a namespace that select a workload with these labels."""
         found: list[Frontend] = []
         for pair in labels:
-            candidates = self.by_selector.get((namespace, pair), ())
+            candidates = self.by_selector.get(selector_key(namespace, pair), ())
             found += [frontend for frontend in candidates if selects(frontend.selector, labels)]
         return tuple(found)
 
@@ -75,7 +76,17 @@ def selector_keys(frontend: Frontend) -> tuple[SelectorKey, ...]:
     if not frontend.selector:
         return ()
     pair = next((pair for pair in frontend.selector if pair[0] == "app"), frontend.selector[0])
-    return ((frontend.namespace, pair),)
+    return (selector_key(frontend.namespace, pair),)
+
+
+def selector_key(namespace: str, label: tuple[str, str]) -> SelectorKey:
+    """The key of what carries a label in a namespace."""
+    return f"{namespace} {label[0]}={label[1]}"
+
+
+def _selected_label(frontend: Frontend) -> str:
+    """The name of the label in a service's selector key."""
+    return next((name for name, _ in frontend.selector if name == "app"), frontend.selector[0][0])
 
 
 def build_catalog(documents: tuple[ServiceDocument, ...], memo: Memo) -> Catalog:
@@ -89,7 +100,7 @@ def build_catalog(documents: tuple[ServiceDocument, ...], memo: Memo) -> Catalog
         by_host=memo.table(_by_host, frontends),
         by_selector=by_selector,
         by_namespace=memo.groups(_namespaces, _name, frontends),
-        selected_labels=tuple(sorted({pair[0] for _, pair in by_selector})),
+        selected_labels=tuple(sorted({_selected_label(found[0]) for found in by_selector.values()})),
         problems=tuple(problem for found in memo.rows(service_problems, (documents,)) for problem in found),
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from weft.mesh.memo import Memo
 from weft.mesh.policies.peerauthentication import PeerPolicies, PeerPolicy
 from weft.mesh.problems import problem_at
-from weft.mesh.services.catalog import Catalog, SelectorKey, ServiceDocument, selector_keys
+from weft.mesh.services.catalog import Catalog, SelectorKey, ServiceDocument, selector_key, selector_keys
 from weft.mesh.services.service import Endpoint, Frontend, Health, MutualTlsMode, Service
 from weft.model.identity import SpiffeId
 from weft.model.labels import selects
@@ -66,7 +66,7 @@ def _keys_of_workload(workload: Workload, labels: tuple[str, ...]) -> tuple[Sele
     """Where services may look for it. Gateways stand behind no service."""
     if workload.gateway is not None:
         return ()
-    return tuple([(workload.namespace, pair) for pair in workload.labels if pair[0] in labels])
+    return tuple([selector_key(workload.namespace, pair) for pair in workload.labels if pair[0] in labels])
 
 
 def _name(workload: Workload) -> tuple[str, str]:

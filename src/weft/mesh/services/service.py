@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from weft.model.document import ObjectKey
 from weft.model.identity import SpiffeId
@@ -197,8 +197,7 @@ class TrafficPolicy:
     mutual_tls: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class BackendKey:
+class BackendKey(NamedTuple):
     """Which backend: a port of a service, or of one of its subsets."""
 
     host: str

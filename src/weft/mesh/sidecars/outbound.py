@@ -28,9 +28,6 @@ from weft.mesh.services.service import BackendKey, Frontend, FrontendPort, Proto
 from weft.mesh.views import OutboundView, Tunnel
 from weft.model.labels import Labels
 
-OUTBOUND_ROUTES = "outbound"
-"""The route configuration's name: the same in every proxy, so that its listener never changes with routes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -54,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outbound:
-    """A view, and the backends that it needs, sorted; `mirrors` are those that get copies. Compared by identity."""
+    """A view, and the backends that it needs; `mirrors` are those that get copies. Compared by identity."""
 
     view: OutboundView
     backends: tuple[BackendKey, ...]
@@ -79,9 +76,9 @@ class CallerRoutes:
 def build_common(memo: Memo, table: RouteTable, catalog: Catalog, defaults: TrafficDefaults) -> Mapping[str, Entry]:
     """How callers of other namespaces reach each service, by full name."""
     spaces = [table.of(frontend.namespace) for frontend in catalog.frontends]
-    pairs = list(zip(spaces, catalog.frontends, strict=True))
-    named = [space.named(frontend.host) for space, frontend in pairs]
-    covering = [space.covering(frontend.host) for space, frontend in pairs]
+    pairs = list(zip(spaces, catalog.hosts, strict=True))
+    named = [space.hosts.get(host) for space, host in pairs]
+    covering = [space.covering(host) if space.wildcards else None for space, host in pairs]
     entries = memo.rows(_common_entry, (catalog.frontends, named, covering), defaults)
     return memo.table(_by_host, entries)
 
@@ -98,31 +95,36 @@ def build_caller_routes(
     """How the callers of a namespace that match exactly these source selectors reach everything."""
     space = table.of(namespace)
     frontends = _special(table, catalog, namespace)
-    columns: list[list[HostRules | None]] = [[], [], [], []]
-    for frontend in frontends:
-        other = table.of(frontend.namespace) if frontend.namespace != namespace else NO_ROUTES
-        found = (space.named(frontend.host), other.named(frontend.host))
-        wider = (space.covering(frontend.host), other.covering(frontend.host))
-        for column, rules in zip(columns, (*found, *wider), strict=True):
-            column.append(rules)
-    own = memo.rows(_caller_entry, (frontends, *columns), defaults, namespace, selectors)
-    outside = memo.rows(_outside_entry, (space.outside,), namespace, selectors)
-    return CallerRoutes(common, memo.table(_by_host, own, name=f"{namespace} {selectors}"), outside)
+    hosts = [frontend.host for frontend in frontends]
+    others = [table.of(each.namespace) if each.namespace != namespace else NO_ROUTES for each in frontends]
+    pairs = list(zip(others, hosts, strict=True))
+    columns = (
+        [space.hosts.get(host) for host in hosts],
+        [other.hosts.get(host) for other, host in pairs],
+        [space.covering(host) for host in hosts] if space.wildcards else [None] * len(hosts),
+        [other.covering(host) if other.wildcards else None for other, host in pairs],
+    )
+    name = f"{namespace} {selectors}"
+    own = memo.rows(_caller_entry, (frontends, *columns), defaults, namespace, selectors, name=name)
+    outside = memo.rows(_outside_entry, (space.outside,), namespace, selectors, name=name)
+    return CallerRoutes(common, memo.table(_by_host, own, name=name), outside)
 
 
-def build_outbound(entries: tuple[Entry, ...], allow_any: bool, on_demand: bool) -> Outbound:
+def build_outbound(
+    entries: tuple[Entry, ...], allow_any: bool, on_demand: bool, connect_timeout: float | None = None
+) -> Outbound:
     """The view of callers with these entries, and the backends that it needs."""
     view = OutboundView(
-        name=OUTBOUND_ROUTES,
         virtual_hosts=tuple([host for entry in entries for host in entry.virtual_hosts]),
         tunnels=tuple([tunnel for entry in entries for tunnel in entry.tunnels]),
         allow_any=allow_any,
         on_demand=on_demand,
+        connect_timeout=connect_timeout,
     )
     return Outbound(
         view,
-        tuple(sorted({key for entry in entries for key in entry.backends})),
-        tuple(sorted({key for entry in entries for key in entry.mirrors})),
+        tuple(dict.fromkeys([key for entry in entries for key in entry.backends])),
+        tuple(dict.fromkeys([key for entry in entries for key in entry.mirrors])),
     )
 
 

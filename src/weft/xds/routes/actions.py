@@ -84,9 +84,10 @@ def forward_action(
             action.regex_rewrite.CopyFrom(envoy.pattern)
         else:
             action.prefix_rewrite = envoy.prefix
-    retry = forward.retry or replace(SAFE_RETRY, per_try_timeout=forward.per_try_timeout)
-    if retry.attempts or retry.per_try_timeout:
-        action.retry_policy.CopyFrom(_retry_policy(retry))
+    if forward.retry is not None:
+        action.retry_policy.CopyFrom(retry_policy(forward.retry))
+    elif forward.per_try_timeout is not None:
+        action.retry_policy.CopyFrom(retry_policy(replace(SAFE_RETRY, per_try_timeout=forward.per_try_timeout)))
     action.request_mirror_policies.extend(_mirror(mirror) for mirror in forward.mirrors)
     if forward.websocket:
         action.upgrade_configs.add(upgrade_type="websocket")
@@ -95,8 +96,9 @@ def forward_action(
 
 
 def connect_action(to: str | tuple[WeightedTarget, ...], times: TcpTimes) -> RouteAction:
-    """End the CONNECT here and carry what is inside as plain TCP to a cluster, or to backends by weight."""
-    action = RouteAction(timeout=duration(0))
+    """End the CONNECT here and carry what is inside as plain TCP to a cluster, or to backends by weight. It is tried
+    once, whatever its virtual host does."""
+    action = RouteAction(timeout=duration(0), retry_policy=RetryPolicy())
     if times.idle != MESH.stream_idle:
         action.idle_timeout.CopyFrom(duration(times.idle))
     if isinstance(to, str):
@@ -198,7 +200,10 @@ def _weighted(backend: WeightedBackend, shared: SharedChanges, shared_host: str)
     return weight
 
 
-def _retry_policy(retry: Retry) -> RetryPolicy:
+def retry_policy(retry: Retry) -> RetryPolicy:
+    """`retry` for Envoy. Without attempts it is a policy that never retries."""
+    if not retry.attempts:
+        return RetryPolicy()
     conditions = retry.conditions
     if retry.codes and _STATUS_CODES not in conditions:
         conditions += (_STATUS_CODES,)

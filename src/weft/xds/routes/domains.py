@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container
 
 HTTP_PORT = 80
 
 
-def host_domains(names: tuple[str, ...], port: int, ports: Mapping[str, int]) -> tuple[str, ...]:
+def host_domains(names: tuple[str, ...], port: int, alone: Container[str]) -> tuple[str, ...]:
     """``name:port`` for each of `names`, and the bare name where it can mean only this port.
 
-    That is port 80, HTTP's own, or the only port of the name; `ports` counts them. Names for any port (`port` 0) are
+    That is port 80, HTTP's own, or the only port of the name: of those in `alone`. Names for any port (`port` 0) are
     matched with and without one, as far as Envoy can: it has no pattern with wildcards at both ends.
     """
     domains = []
@@ -21,7 +21,7 @@ def host_domains(names: tuple[str, ...], port: int, ports: Mapping[str, int]) ->
                 domains.append(f"{name}:*")
             continue
         domains.append(f"{name}:{port}")
-        if port == HTTP_PORT or ports.get(name, 0) == 1:
+        if port == HTTP_PORT or name in alone:
             domains.append(name)
     return tuple(domains)
 

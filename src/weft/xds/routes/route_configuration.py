@@ -14,6 +14,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.mesh.routes.rules import (
     NO_CHANGES,
+    SAFE_RETRY,
     Forward,
     HeaderChanges,
     Layer4Route,
@@ -30,7 +31,14 @@ from weft.xds.limits import MAX_DIRECT_RESPONSE
 from weft.xds.messages import provenance, share
 from weft.xds.policies.connections import DEFAULT_TIMES, TcpTimes
 from weft.xds.resource import encode_resource
-from weft.xds.routes.actions import SharedChanges, connect_action, forward_action, redirect_action, respond_action
+from weft.xds.routes.actions import (
+    SharedChanges,
+    connect_action,
+    forward_action,
+    redirect_action,
+    respond_action,
+    retry_policy,
+)
 from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
 from weft.xds.routes.matches import route_match
 from weft.xds.services.cluster import FORWARD_PROXY
@@ -89,7 +97,10 @@ def virtual_host(host: VirtualHost, domains: tuple[str, ...], entry: Entry) -> b
             for filter_name, config in filters.items():
                 route.typed_per_filter_config[filter_name].CopyFrom(config)
             routes.append(route)
-    return host_part(EnvoyVirtualHost(name=host.name, domains=domains, routes=routes))
+    message = EnvoyVirtualHost(name=host.name, domains=domains, routes=routes)
+    if any(isinstance(rule.action, Forward) and rule.action.retry is None for rule in host.rules):
+        message.retry_policy.CopyFrom(retry_policy(SAFE_RETRY))
+    return host_part(message)
 
 
 def host_part(host: EnvoyVirtualHost) -> bytes:
@@ -114,15 +125,13 @@ def tunnel_route(tunnel: Layer4Route, times: TcpTimes) -> Route:
     return Route(name="connect", match=match, route=connect_action(tunnel.backends, times), metadata=metadata)
 
 
-def clusters_of(hosts: Iterable[VirtualHost], *, on_demand: bool = False) -> tuple[str, ...]:
-    """The clusters that a proxy must hold before it follows the rules of `hosts`, sorted: all, or, if others are asked
-    for `on_demand`, those of mirrors, which are not."""
+def clusters_of(hosts: Iterable[VirtualHost]) -> tuple[str, ...]:
+    """The clusters to which the rules of `hosts` lead, sorted."""
     keys: set[BackendKey] = set()
     for host in hosts:
         for rule in host.rules:
             if isinstance(rule.action, Forward):
-                if not on_demand:
-                    keys.update(each.backend for each in rule.action.backends if each.weight and each.backend)
+                keys.update(each.backend for each in rule.action.backends if each.weight and each.backend)
                 keys.update(mirror.backend for mirror in rule.action.mirrors)
     return tuple(sorted(map(cluster_name, keys)))
 

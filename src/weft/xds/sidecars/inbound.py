@@ -35,7 +35,7 @@ def encode_inbound(port: InboundPort, trust_domain: str) -> Resource:
         listener.listener_filters.append(tls_inspector())
     if _plain(port) and port.protocol is Protocol.AUTO:
         listener.listener_filters.append(http_inspector())
-    requires = [(CLUSTER, name)]
+    requires = [(CLUSTER, name)] if port.protocol in (Protocol.TCP, Protocol.AUTO) else []
     if port.protocol is not Protocol.TCP:
         requires.append((ROUTES, name))
     return encode_resource(listener, name, port.origins, tuple(requires))

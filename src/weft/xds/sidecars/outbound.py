@@ -8,17 +8,21 @@ carried straight to the endpoints.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, RouteMatch, VirtualHost
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Respond
 from weft.mesh.routes.rules import VirtualHost as MeshVirtualHost
-from weft.mesh.views import Tunnel
+from weft.mesh.views import OutboundView, Tunnel
+from weft.model.origin import Origin
 from weft.model.workload import SocketAddress
 from weft.xds.filters.chain import Place, enable_forward_proxy
 from weft.xds.http_connection_manager import outbound_manager
@@ -44,55 +48,97 @@ from weft.xds.services.names import cluster_name
 from weft.xds.snapshot import ROUTES, Resource
 
 PROXY_LISTENER = "outbound"
+OUTBOUND_ROUTES = "outbound"
+"""The route configuration's name: the same in every proxy, so that its listener never changes with routes."""
 _INSIDE = Entry(Place.OUTBOUND, tunnel=HTTP_TUNNEL)
 _PASSING = Entry(Place.OUTBOUND, tunnel=FORWARD_PROXY)
 _UNKNOWN = b"weft: no service or document of the mesh names this host\n"
 
 
-def encode_outbound_routes(
-    memo: Memo,
-    name: str,
-    hosts: tuple[MeshVirtualHost, ...],
-    tunnels: tuple[Tunnel, ...],
-    times: tuple[TcpTimes, ...],
-    allow_any: bool,
-    on_demand: bool = False,
-) -> Resource:
-    """The route configuration of an OutboundView: of all it has but the endpoints. `times` are the tunnels'."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One virtual host, encoded: what it answers to, the clusters it leads to, and the places that shaped it."""
+
+    domains: tuple[str, ...]
+    body: bytes
+    clusters: tuple[str, ...]
+    origins: tuple[Origin, ...]
+
+
+def encode_outbound_routes(memo: Memo, view: OutboundView, times: tuple[TcpTimes, ...]) -> Resource:
+    """The route configuration of an OutboundView. `times` are the tunnels'. A host that changes is encoded again, the
+    others are joined as they are."""
+    hosts, tunnels = view.virtual_hosts, view.tunnels
+    names = [*(host.domains for host in hosts), *(tunnel.domains for tunnel in tunnels)]
+    ports = Counter(chain.from_iterable(names))
+    parts = [memo(_host_part, each, _alone(each, ports), view.allow_any) for each in hosts]
+    parts += [memo(_tunnel_part, each, its) for each, its in zip(tunnels, times, strict=True)]
+    parts.append(memo(_unknown_part, view.allow_any))
+    domains = [domain for part in parts for domain in part.domains]
+    if len(set(domains)) < len(domains):
+        parts = _without_twins(parts)
+    clusters = {HTTP_TUNNEL}.union(*[part.clusters for part in parts])
+    origins = tuple(dict.fromkeys([origin for part in parts for origin in part.origins]))
+    return encode_routes(OUTBOUND_ROUTES, [part.body for part in parts], origins, sorted(clusters))
+
+
+def _alone(host: MeshVirtualHost, ports: Mapping[str, int]) -> tuple[str, ...] | None:
+    """Those of a host's names that mean only its port; None: all."""
+    alone = tuple([name for name in host.domains if ports[name] == 1])
+    return None if len(alone) == len(host.domains) else alone
+
+
+def _host_part(host: MeshVirtualHost, alone: tuple[str, ...] | None, allow_any: bool) -> Part:
+    domains = host_domains(host.domains, host.port, host.domains if alone is None else alone)
+    clusters = clusters_of((host,))
+    passing = (FORWARD_PROXY,) if allow_any and not host.port else ()
+    body = virtual_host(host, domains, _entry(host, allow_any))
+    return Part(domains, body, (*clusters, *passing), origins_of((host,)))
+
+
+def _tunnel_part(tunnel: Tunnel, times: TcpTimes) -> Part:
+    domains = tuple([f"{name}:{tunnel.port}" for name in tunnel.domains])
+    clusters = tuple([cluster_name(each.backend) for each in tunnel.route.backends])
+    host = VirtualHost(name=clusters[0], domains=domains, routes=[tunnel_route(tunnel.route, times)])
+    return Part(domains, host_part(host), clusters, (tunnel.route.origin,))
+
+
+def _unknown_part(allow_any: bool) -> Part:
+    """Whatever nobody names."""
+    host = VirtualHost(name="unknown-hosts", domains=["*"], routes=_unknown_routes(allow_any))
+    return Part(("*",), host_part(host), (FORWARD_PROXY,) if allow_any else (), ())
+
+
+def _without_twins(parts: Sequence[Part]) -> list[Part]:
+    """The parts, each without the domains of those before it: Envoy refuses the whole of a route configuration if a
+    domain stands twice."""
     ledger = DomainLedger()
-    ports = Counter(domain for host in hosts for domain in host.domains)
-    ports.update(domain for tunnel in tunnels for domain in tunnel.domains)
-    parts = []
-    for host in hosts:
-        domains = ledger.claim(host_domains(host.domains, host.port, ports))
-        if domains:
-            parts.append(memo(virtual_host, host, domains, _entry(host, allow_any)))
-    for tunnel, its_times in zip(tunnels, times, strict=True):
-        domains = ledger.claim(tuple(f"{domain}:{tunnel.port}" for domain in tunnel.domains))
-        if domains:
-            parts.append(memo(_tunnel_host, tunnel, domains, its_times))
-    if ledger.claim(("*",)):
-        parts.append(memo(_unknown_host, allow_any))
-    clusters = {HTTP_TUNNEL, *clusters_of(hosts, on_demand=on_demand)}
-    if not on_demand:
-        clusters.update(cluster_name(each.backend) for tunnel in tunnels for each in tunnel.route.backends)
-    if allow_any:
-        clusters.add(FORWARD_PROXY)
-    return encode_routes(name, parts, origins_of(hosts), sorted(clusters))
+    found: list[Part] = []
+    for part in parts:
+        domains = ledger.claim(part.domains)
+        if domains == part.domains:
+            found.append(part)
+        elif domains:
+            [host] = RouteConfiguration.FromString(part.body).virtual_hosts
+            del host.domains[:]
+            host.domains.extend(domains)
+            found.append(replace(part, domains=domains, body=host_part(host)))
+    return found
 
 
-def encode_proxy_listener(where: SocketAddress, route_name: str, allow_any: bool, on_demand: bool = False) -> Resource:
-    """The listener that HTTP_PROXY names."""
-    manager = outbound_manager(route_name, allow_any=allow_any, on_demand=on_demand)
+def encode_proxy_listener(where: SocketAddress, on_demand: bool = False) -> Resource:
+    """The listener that HTTP_PROXY names. The same whether hosts outside the mesh may be called or not: that is the
+    routes' business, so open connections follow when it changes."""
+    manager = outbound_manager(OUTBOUND_ROUTES, any_host=True, on_demand=on_demand)
     chain = filter_chain("outbound", manager)
     listener = tcp_listener(PROXY_LISTENER, where, MESH.buffer, [chain])
     listener.traffic_direction = base_pb2.OUTBOUND
-    return encode_resource(listener, PROXY_LISTENER, (), ((ROUTES, route_name),))
+    return encode_resource(listener, PROXY_LISTENER, (), ((ROUTES, OUTBOUND_ROUTES),))
 
 
-def encode_tunnel_listener(route_name: str, allow_any: bool, on_demand: bool = False) -> Resource:
+def encode_tunnel_listener(on_demand: bool = False) -> Resource:
     """The internal listener for what comes out of a CONNECT to an HTTP host."""
-    manager = outbound_manager(route_name, allow_any=allow_any, on_demand=on_demand)
+    manager = outbound_manager(OUTBOUND_ROUTES, any_host=True, on_demand=on_demand)
     listener = Listener(
         name=HTTP_TUNNEL,
         stat_prefix=HTTP_TUNNEL,
@@ -101,22 +147,12 @@ def encode_tunnel_listener(route_name: str, allow_any: bool, on_demand: bool = F
         per_connection_buffer_limit_bytes=UInt32Value(value=MESH.buffer),
         traffic_direction=base_pb2.OUTBOUND,
     )
-    return encode_resource(listener, HTTP_TUNNEL, (), ((ROUTES, route_name),))
+    return encode_resource(listener, HTTP_TUNNEL, (), ((ROUTES, OUTBOUND_ROUTES),))
 
 
 def _entry(host: MeshVirtualHost, allow_any: bool) -> Entry:
     """CONNECT to a host outside the mesh is mostly HTTPS, which nobody can route by what is inside."""
     return _PASSING if not host.port and allow_any else _INSIDE
-
-
-def _tunnel_host(tunnel: Tunnel, domains: tuple[str, ...], times: TcpTimes) -> bytes:
-    backends = tunnel.route.backends
-    route = tunnel_route(tunnel.route, times)
-    return host_part(VirtualHost(name=cluster_name(backends[0].backend), domains=domains, routes=[route]))
-
-
-def _unknown_host(allow_any: bool) -> bytes:
-    return host_part(VirtualHost(name="unknown-hosts", domains=["*"], routes=_unknown_routes(allow_any)))
 
 
 def _unknown_routes(allow_any: bool) -> Iterator[Route]:

@@ -42,7 +42,7 @@ def encode_upstream(port: UpstreamPort, times: TcpTimes, on_demand: bool = False
     http = filter_chain("http", outbound_manager(route_name, on_demand=on_demand))
     if port.protocol is Protocol.TCP:
         chains = [filter_chain("tcp", tcp_proxy("upstream", port.route.backends, times, on_demand=on_demand))]
-        clusters = [] if on_demand else [cluster_name(each.backend) for each in port.route.backends]
+        clusters = [cluster_name(each.backend) for each in port.route.backends]
         requires: tuple[tuple[str, str], ...] = tuple((CLUSTER, cluster) for cluster in clusters)
     elif port.protocol is Protocol.AUTO:
         variant = tcp_variant_name(port.backend.key)
@@ -61,8 +61,8 @@ def encode_upstream(port: UpstreamPort, times: TcpTimes, on_demand: bool = False
     return encode_resource(listener, name, (), requires)
 
 
-def encode_upstream_routes(memo: Memo, host: VirtualHost, service: str, on_demand: bool = False) -> Resource:
+def encode_upstream_routes(memo: Memo, host: VirtualHost, service: str) -> Resource:
     """The rules of `host`, whatever name the client uses: it only knows a loopback address."""
     name = upstream_route_name(service, host.port)
     part = memo(virtual_host, host, ("*",), _ENTRY)
-    return encode_routes(name, [part], origins_of((host,)), clusters_of((host,), on_demand=on_demand))
+    return encode_routes(name, [part], origins_of((host,)), clusters_of((host,)))

@@ -173,7 +173,7 @@ async def _listening(settings: ServeSettings, store: Store) -> AsyncIterator[_Li
 
 
 def _endpoints(settings: ServeSettings, listeners: _Listeners) -> Endpoints:
-    """What this host's agents and commands are told."""
+    """The addresses for agents and commands of this host."""
     wildcard = settings.bind in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
     host = _LOOPBACK if wildcard else settings.bind
 

@@ -25,13 +25,20 @@ def new() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module")
+def stubs() -> Path:
+    """The directory with the stubs of protobuf classes, which `./run check` makes too."""
+    subprocess.run([sys.executable, ROOT / "tools" / "stubs.py"], check=True, capture_output=True)
+    return ROOT / "build"
+
+
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def tree(tmp_path: Path, stubs: Path) -> Path:
     """A copy of what is checked, and of the tests' support."""
     for name in ("src", "tests/support", "tests/mesh", "tools"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy2(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
-    (tmp_path / "build").symlink_to(ROOT / "build")
+    (tmp_path / "build").symlink_to(stubs)
     return tmp_path
 
 

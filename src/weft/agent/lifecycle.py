@@ -72,7 +72,7 @@ class Lifecycle(ABC):
             await self._leave()
             return RESTART
         if code is None:
-            _LOG.info("stopping; once more to hurry")
+            _LOG.info("stopping in order; a second signal (Ctrl-C) skips the waiting")
             await self.proxy.drain(signals.hurry)
         stopped = await self.stop_application()
         await _cancel(*self._kept)
@@ -82,7 +82,7 @@ class Lifecycle(ABC):
         return code
 
     async def _leave(self) -> None:
-        _LOG.info("the agent starts anew; Envoy and the application stay")
+        _LOG.info("restarting the agent; Envoy and the application go on")
         await _cancel(*self._kept)
         self.leave_application()
         await self.proxy.leave()

@@ -125,7 +125,7 @@ class Registration:
         try:
             answer = await self._client.drain(wait)
         except AgentError as error:
-            _LOG.warning("cannot tell callers to go elsewhere: %s", error)
+            _LOG.warning("callers were not told that this workload is stopping: %s", error)
             return
         if not answer.confirmed:
             _LOG.warning("callers that have not confirmed: %s", ", ".join(answer.pending))

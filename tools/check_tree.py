@@ -17,7 +17,7 @@ LONGEST = 500
 """Lines in a Python file. About 400 is the aim; more than this is two files."""
 LONGEST_FUNCTION = 80
 """Lines in a function. About 40 is the aim."""
-UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK|raise NotImplementedError)\b")
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK|FILL IN|raise NotImplementedError)\b")
 TEST_EXCUSES = re.compile(r"\b(pytest\.skip|pytest\.xfail|mark\.skip|mark\.skipif|mark\.xfail|importorskip)\b")
 PYTHON_ROOTS = ("src", "tests", "tools", "bench", "examples")
 CONFLICT = re.compile(r"^(<{7} |>{7} |={7}$)")

@@ -33,7 +33,6 @@ def _server(host: str, lowest: TlsVersion = "1.3") -> GatewayServer:
     return gateway_server(
         name=f"listener-{place}",
         hostname=host,
-        route_name=f"gateway|443|listener-{place}",
         virtual_hosts=(virtual_host([rule(Respond(290 + place))], name=host, domains=(host,), port=0),),
         certificates=(f"default/{place}",),
         misdirected=tuple(other for other in HOSTS if other != host),

@@ -400,3 +400,28 @@ async def test_one_key_stays_on_one_endpoint(algorithm: Any, tmp_path: Path) -> 
                 homes.setdefault(user, set()).add(answer.headers["x-app"])
     assert all(len(apps) == 1 for apps in homes.values())
     assert len(set.union(*homes.values())) > 1
+
+
+@pytest.mark.parametrize(("ttl", "attributes"), [(0.0, ""), (60.0, "; Max-Age=60")])
+async def test_a_cookie_that_the_cluster_asks_for_is_made_and_keeps_a_client_on_one_endpoint(
+    ttl: float, attributes: str, tmp_path: Path
+) -> None:
+    key = HashKey(cookie="home", cookie_path="/shop", cookie_ttl=ttl)
+    policy = TrafficPolicy(Balancing("ring-hash", hash=key))
+    port = free_port()
+    async with echo_server("a") as a, echo_server("b") as b, echo_server("c") as c:
+        view = gateway(
+            gateway_port(port),
+            targets=targets(
+                target(*(endpoint(each.port) for each in (a, b, c)), to=backend(transport=PLAINTEXT, policy=policy))
+            ),
+        )
+        async with running_view(view, tmp_path), Connection(port) as client:
+            for _ in range(8):
+                first = await client.request("/", "shop")
+                cookie, _, rest = first.headers["set-cookie"].partition("; ")
+                assert cookie.startswith("home=")
+                assert f"; {rest}" == f"{attributes}; Path=/shop; HttpOnly"
+                again = [await client.request("/", "shop", f"Cookie: {cookie}") for _ in range(4)]
+                assert {each.headers["x-app"] for each in again} == {first.headers["x-app"]}
+                assert not any("set-cookie" in each.headers for each in again)

@@ -103,3 +103,25 @@ def test_differences_of_sequences() -> None:
     assert changed_rows(([a, b, c],), ([a, c],)) == ([], [0, 2])
     assert exchanged([a, b, c], [b, c]) == ([a], [])
     assert exchanged([a, b], [a, b, d]) == ([], [d])
+
+
+def test_what_rows_remember_outlives_what_they_share() -> None:
+    calls: list[int] = []
+
+    def inner(node: Node) -> Node:
+        calls.append(node.number)
+        return node
+
+    def outer(memo: Memo, node: Node, shared: Node) -> tuple[Node, Node]:
+        return memo(inner, node), shared
+
+    memo = Memo()
+    items = tuple(NODES[:3])
+    for shared in (Node(20), Node(21), Node(22)):
+        memo.begin()
+        assert memo.rows(outer, (items,), shared) == tuple((node, shared) for node in items)
+        memo.end()
+    memo.begin()
+    last = Node(23)
+    assert memo.rows(outer, ((NODES[2], NODES[0]),), last) == ((NODES[2], last), (NODES[0], last))
+    assert calls == [0, 1, 2]

@@ -138,7 +138,6 @@ def virtual_host(rules: Iterable[Rule] = (), **changes: Any) -> VirtualHost:
 def outbound(**changes: Any) -> OutboundView:
     """The rules of one service."""
     fields: dict[str, Any] = {
-        "name": "outbound",
         "virtual_hosts": (virtual_host(),),
         "tunnels": (),
         "allow_any": False,
@@ -192,7 +191,6 @@ def gateway_server(**changes: Any) -> GatewayServer:
     fields: dict[str, Any] = {
         "name": "http",
         "hostname": "*",
-        "route_name": "gateway|80",
         "virtual_hosts": (virtual_host(domains=("*",), port=80, name="*:80"),),
     }
     return GatewayServer(**(fields | changes))

@@ -101,7 +101,6 @@ def _https() -> ProxyView:
         GatewayServer(
             name,
             hostname,
-            f"gateway|443|{name}",
             (virtual_host(domains=(hostname,)),),
             ("default/a",),
             tuple(other for other in names.values() if other != hostname),

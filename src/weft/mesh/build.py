@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar, cast
 
-from weft.mesh.gateways.gateway import build_declared, build_gateways
+from weft.mesh.gateways.gateway import Gateways, build_declared, build_gateways
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
-from weft.mesh.policies.destinationrule import build_destination_rules
+from weft.mesh.policies.destinationrule import DestinationRules, build_destination_rules
 from weft.mesh.policies.meshconfig import build_settings, settings_documents
 from weft.mesh.policies.peerauthentication import PeerDocument, PeerPolicies, build_peer_policies, peer_documents
 from weft.mesh.policies.referencegrant import build_grants
-from weft.mesh.routes.acceptance import build_acceptance
+from weft.mesh.routes.acceptance import RouteStatus, build_acceptance
 from weft.mesh.routes.istio_differences import istio_differences
 from weft.mesh.routes.kinds import ROUTE_KINDS
-from weft.mesh.routes.table import build_route_table, subset_problems
-from weft.mesh.services.backends import build_targets, join_subsets
-from weft.mesh.services.catalog import build_catalog
+from weft.mesh.routes.table import RouteTable, build_route_table, subset_problems
+from weft.mesh.services.backends import build_targets
+from weft.mesh.services.catalog import Catalog, build_catalog
 from weft.mesh.services.endpoints import build_services
 from weft.mesh.services.workloads import workload_problems
 from weft.mesh.sidecars.outbound import build_common
@@ -62,16 +62,16 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         _of(kinds, SecretSpec),
         grants,
     )
-    gateways = memo(build_gateways, memo, declared, routes.routes, catalog, rules)
-    subsets = memo(join_subsets, routes.subsets, gateways.subsets)
+    gateways = memo(build_gateways, memo, declared, routes, catalog, rules)
     services = build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain)
+    subsets = memo(subset_problems, memo, routes, catalog, rules)
     problems = (
         wide.problems,
         catalog.problems,
         rules.problems,
         peers.problems,
         routes.problems,
-        memo(subset_problems, memo, routes.routes, catalog, rules),
+        [problem for found in subsets if found for problem in found],
         memo.over(istio_differences, _of(kinds, VirtualServiceSpec), catalog),
         gateways.problems,
         services.problems,
@@ -86,14 +86,21 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         workloads=snapshot.workloads,
         destination_rules=rules,
         routes=routes,
-        targets=memo(build_targets, memo, services, catalog, rules, subsets, defaults),
+        targets=memo(build_targets, memo, services, catalog, rules, routes.subsets, defaults),
         entries=memo(build_common, memo, routes, catalog, defaults),
         gateways=gateways,
         peers=peers,
-        acceptance=memo(build_acceptance, memo, routes.routes, gateways.attachments, routes.conflicts),
+        acceptance=memo(_acceptance, memo, routes, gateways, catalog, rules),
         problems=tuple(sorted({problem: None for found in problems for problem in found}, key=_problem_order)),
         overlap=overlap,
     )
+
+
+def _acceptance(
+    memo: Memo, routes: RouteTable, gateways: Gateways, catalog: Catalog, rules: DestinationRules
+) -> tuple[RouteStatus, ...]:
+    subsets = memo(subset_problems, memo, routes, catalog, rules)
+    return build_acceptance(memo, routes.routes, routes.lost, subsets, gateways.parents)
 
 
 def _kind(document: Document[object]) -> tuple[type[object], ...]:

@@ -81,7 +81,8 @@ def _shared_views(
     trust_domain: str,
 ) -> tuple[TargetsView, OutboundView]:
     """What all sidecars of a class with the same scope are told about others."""
-    outbound = memo(_outbound, memo, callers.routes, catalog, scope, allow_any, on_demand)
+    routes, connect_timeout = callers.routes, callers.targets.base.connect_timeout
+    outbound = memo(_outbound, memo, routes, catalog, scope, allow_any, on_demand, connect_timeout)
     if scope is not None:
         return memo.over(_some, _found(callers.targets, outbound.backends), trust_domain), outbound.view
     told = _found(callers.targets, outbound.mirrors) if on_demand else ()
@@ -93,10 +94,16 @@ def _found(targets: CallerTargets, keys: tuple[BackendKey, ...]) -> list[Target]
 
 
 def _outbound(
-    memo: Memo, routes: CallerRoutes, catalog: Catalog, scope: tuple[str, ...] | None, allow_any: bool, on_demand: bool
+    memo: Memo,
+    routes: CallerRoutes,
+    catalog: Catalog,
+    scope: tuple[str, ...] | None,
+    allow_any: bool,
+    on_demand: bool,
+    connect_timeout: float | None,
 ) -> Outbound:
     entries = routes.entries(catalog.hosts if scope is None else scope)
-    return memo.over(build_outbound, entries, allow_any, on_demand)
+    return memo.over(build_outbound, entries, allow_any, on_demand, connect_timeout)
 
 
 def _selecting(catalog: Catalog, workload: Workload) -> tuple[Frontend, ...]:

@@ -40,16 +40,17 @@ class OutboundView:
     """By which rules the sidecars of one namespace (and source class, and scope) call. Shared by all of them, and
     compared by identity.
 
-    `name` is the route configuration's name. Virtual hosts carry HTTP, WEBSOCKET, HTTP2 and AUTO ports;
+    Virtual hosts carry HTTP, WEBSOCKET, HTTP2 and AUTO ports;
     `tunnels` are the TCP ports, reached by CONNECT. `on_demand`: the proxy may be told about fewer backends than its
-    rules name, and asks for others when they are used.
+    rules name, and asks for others when they are used. `allow_any`: hosts that no document names can be called, and
+    `connect_timeout` is how long a connection to one may take to make, in seconds (None: weft's default).
     """
 
-    name: str
     virtual_hosts: tuple[VirtualHost, ...]
     tunnels: tuple[Tunnel, ...]
     allow_any: bool
     on_demand: bool = False
+    connect_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +120,7 @@ TlsVersion = Literal["1.2", "1.3"]
 
 @dataclass(frozen=True, slots=True)
 class GatewayServer:
-    """What serves some hosts of a port by one route configuration, called `route_name`.
+    """What serves some hosts of a port by rules of their own.
 
     A plaintext port has one for all its hosts; an HTTPS port has one for each listener of the Gateway document, chosen
     by the server name (SNI) that `hostname` covers (``*``: any). `misdirected` are the hostnames of the port's other
@@ -128,7 +129,6 @@ class GatewayServer:
 
     name: str
     hostname: str
-    route_name: str
     virtual_hosts: tuple[VirtualHost, ...]
     certificates: tuple[str, ...] = ()
     misdirected: tuple[str, ...] = ()

@@ -115,10 +115,10 @@ def _outbound_layer(memo: Memo, view: OutboundView, times: tuple[TcpTimes, ...])
     resources = [
         memo(encode_http_tunnel),
         memo(encode_outbound_routes, memo, view, times),
-        memo(encode_tunnel_listener, view.name, view.allow_any, view.on_demand),
+        memo(encode_tunnel_listener, view.on_demand),
     ]
     if view.allow_any:
-        resources.append(memo(encode_forward_proxy))
+        resources.append(memo(encode_forward_proxy, view.connect_timeout))
     return memo.over(_resource_set, resources)
 
 
@@ -142,7 +142,7 @@ def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
             resources.append(memo(encode_inbound_routes, port))
     if view.proxy_listen is not None:
         where = view.proxy_listen
-        resources.append(memo(encode_proxy_listener, where, outbound.name, outbound.allow_any, outbound.on_demand))
+        resources.append(memo(encode_proxy_listener, where, outbound.on_demand))
     for upstream in view.upstreams:
         resources.extend(_upstream(memo, upstream, view.trust_domain, outbound.on_demand))
     return memo.over(_resource_set, resources)

@@ -50,13 +50,13 @@ def inbound_manager(route_name: str, *, upgrades: bool) -> Filter:
     return _filter(manager)
 
 
-def outbound_manager(route_name: str, *, allow_any: bool = False, on_demand: bool = False) -> Filter:
-    """On the application's way out: routes by host. `allow_any` lets hosts be resolved that no document names,
+def outbound_manager(route_name: str, *, any_host: bool = False, on_demand: bool = False) -> Filter:
+    """On the application's way out: routes by host. `any_host`: routes may have hosts resolved that no document names;
     `on_demand` lets clusters be asked for that were not sent.
 
     CONNECT is let through to the routes here, since one that refuses it with a status must see it too.
     """
-    optional = {forward_proxy.NAME: allow_any, on_demand_filter.NAME: on_demand}
+    optional = {forward_proxy.NAME: any_host, on_demand_filter.NAME: on_demand}
     filters = http_filters(Place.OUTBOUND, *[name for name, wanted in optional.items() if wanted])
     manager = _manager("outbound", MESH, route_name, filters, upgrades=True)
     manager.upgrade_configs.add(upgrade_type="CONNECT")

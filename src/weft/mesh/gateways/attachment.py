@@ -22,11 +22,12 @@ Wanted = tuple[Listener, str, Contender]
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """What one parentRef comes to: the hosts the route may get, or why it gets none."""
+    """What one parentRef comes to: the `listeners` that let the route in and the hosts it may get there, or why not."""
 
     route: CompiledRoute
     parent: ParentRef
     hosts: tuple[Wanted, ...] = ()
+    listeners: tuple[str, ...] = ()
     problem: Problem | None = None
 
 
@@ -46,17 +47,18 @@ def attach(
         message = f"takes no {kind} of namespace '{namespace}'"
         return _refused(route, parent, "not-allowed", message, "allowedRoutes of the listener that let it in")
     hosts: list[Wanted] = []
-    found = False
+    found: dict[str, None] = {}
     for listener in allowed:
         for host, path in parent.hosts:
             common = intersection(listener.hostname, host)
-            found = found or bool(common)
+            if common:
+                found[listener.name] = None
             if common and _owner(listeners, listener.port, common) is listener:
                 hosts.append((listener, common, (route, path)))
     if not found:
         names = one_of(dict.fromkeys(each.hostname for each in allowed), "")
         return _refused(route, parent, "no-matching-host", "has no listener for any host of the route", names)
-    return Attachment(route, parent, tuple(hosts))
+    return Attachment(route, parent, tuple(hosts), tuple(found))
 
 
 def _owner(listeners: Sequence[Listener], port: int, host: str) -> Listener | None:

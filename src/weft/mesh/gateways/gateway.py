@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from weft.mesh.gateways.attachment import Attachment, attach
 from weft.mesh.gateways.listeners import Listener, SecretDocument, build_listeners
+from weft.mesh.gateways.taken import references_of_route, take_route
 from weft.mesh.memo import Memo
 from weft.mesh.policies.destinationrule import DestinationRules
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import one_of, problem_at
-from weft.mesh.routes.acceptance import Attachments
-from weft.mesh.routes.compiled import CompiledRoute, gateway_rules
-from weft.mesh.routes.kind import Converted, SubsetUse
-from weft.mesh.routes.ownership import Contender, conflict, decide
-from weft.mesh.routes.table import subset_problem
+from weft.mesh.routes.acceptance import Parents, by_route
+from weft.mesh.routes.compiled import CompiledRoute
+from weft.mesh.routes.kind import RouteDocument
+from weft.mesh.routes.ownership import Contender, Lost, conflict, decide, routes_of
+from weft.mesh.routes.table import RouteTable
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import specificity
 from weft.model.document import Document, ObjectKey
@@ -47,24 +48,24 @@ class GatewayHost:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GatewayModel:
-    """One Gateway of ours, named ``namespace/name``: its listeners in force and the hosts of each port. Compared by
-    identity."""
+    """One Gateway of ours, named ``namespace/name``: its listeners in force and the hosts of each port; `lost` are the
+    hosts that routes do not get. Compared by identity."""
 
     name: str
     key: ObjectKey
     listeners: tuple[Listener, ...]
     hosts: Mapping[int, tuple[GatewayHost, ...]]
-    problems: tuple[Problem, ...] = ()
+    lost: tuple[Lost, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gateways:
-    """All Gateways of ours by ``namespace/name``, for each route how its references to Gateways were taken, and the
-    subsets that rules on Gateways send to, by the service's full name."""
+    """All Gateways of ours by ``namespace/name``, how many routes each of their listeners has let in (by the listener's
+    name), and for each route how its references to Gateways were taken."""
 
     by_name: Mapping[str, GatewayModel]
-    attachments: tuple[Attachments, ...]
-    subsets: Mapping[str, tuple[str, ...]]
+    attached: Mapping[str, Mapping[str, int]]
+    parents: tuple[Parents, ...]
     problems: tuple[Problem, ...] = ()
 
 
@@ -111,48 +112,41 @@ def build_declared(
 
 
 def build_gateways(
-    memo: Memo, declared: Declared, routes: Routes, catalog: Catalog, rules: DestinationRules
+    memo: Memo, declared: Declared, table: RouteTable, catalog: Catalog, rules: DestinationRules
 ) -> Gateways:
     """Every Gateway of ours, with the routes attached to it."""
-    found = memo.rows(attach_route, (routes,), declared)
+    routes = table.routes
+    documents = [route.document for route in routes]
+    found = memo.rows(attach_route, (documents, routes), declared)
     attachments = tuple([attachment for each in found if each for attachment in each])
     by_gateway: dict[str, list[Attachment]] = {name: [] for name in declared.listeners}
     for attachment in attachments:
-        if attachment.hosts:
+        if attachment.listeners:
             by_gateway[attachment.parent.gateway].append(attachment)
     models = {
         name: memo.over(build_gateway, given, declared.documents[name], declared.listeners[name], memo)
         for name, given in by_gateway.items()
     }
+    lost = tuple([one for model in models.values() for one in model.lost])
+    referred = memo.rows(references_of_route, (documents, routes, found))
+    taken = memo.rows(take_route, (documents, routes, found, referred, by_route(routes, lost)), catalog, rules)
     problems = [*declared.problems, *(each.problem for each in attachments if each.problem is not None)]
     problems += [problem for each in memo.rows(mention_problems, (routes,), declared) if each for problem in each]
-    for model in models.values():
-        problems += model.problems
-        problems += memo(_rule_problems, memo, model, catalog, rules)
-    uses = {use for model in models.values() for use in memo(_subsets, memo, model)}
+    problems += [one.problem for one in lost]
+    problems += [problem for each in taken if each.problems for problem in each.problems]
     return Gateways(
         by_name=MappingProxyType(models),
-        attachments=memo.rows(_taken, (found,)),
-        subsets=memo(_by_service, tuple(sorted(uses))),
+        attached=MappingProxyType(
+            {name: _attached(declared.listeners[name], given) for name, given in by_gateway.items()}
+        ),
+        parents=tuple([each.parents for each in taken]),
         problems=tuple(dict.fromkeys(problems)),
     )
 
 
-def _subsets(memo: Memo, model: GatewayModel) -> tuple[tuple[str, str], ...]:
-    """The subsets that the rules on a Gateway send to, each with its service."""
-    return tuple(dict.fromkeys((use.host, use.subset) for _, use in _subset_uses(memo, model)))
-
-
-def _by_service(uses: tuple[tuple[str, str], ...]) -> Mapping[str, tuple[str, ...]]:
-    hosts = dict.fromkeys(host for host, _ in uses)
-    return MappingProxyType({host: tuple(name for other, name in uses if other == host) for host in hosts})
-
-
-def _taken(_memo: Memo, attachments: tuple[Attachment, ...]) -> Attachments:
-    return tuple((attachment.parent, attachment.problem) for attachment in attachments)
-
-
-def attach_route(_memo: Memo, route: CompiledRoute, declared: Declared) -> tuple[Attachment, ...]:
+def attach_route(
+    _memo: Memo, _document: RouteDocument, route: CompiledRoute, declared: Declared
+) -> tuple[Attachment, ...]:
     """How each reference of a route to a Gateway is taken. Other controllers' Gateways are left alone."""
     return tuple(
         attach(route, parent, declared.listeners[parent.gateway], declared.labels)
@@ -179,14 +173,17 @@ def build_gateway(
         for listener, host, contender in attachment.hosts:
             contenders.setdefault((listener.name, host), []).append(contender)
     hosts: dict[int, list[GatewayHost]] = {listener.port: [] for listener in listeners}
-    problems: list[Problem] = []
+    lost: dict[Lost, None] = {}
     for listener in listeners:
         won: dict[str, Routes] = {}
         for (name, host), candidates in contenders.items():
             if name == listener.name:
                 winners, losers = decide(candidates)
-                won[host] = tuple(route for route, _ in winners)
-                problems += [conflict(loser, winners[0], host) for loser in losers]
+                won[host] = routes_of(winners)
+                for loser in losers:
+                    problem = conflict(loser, winners[0], host)
+                    where = (_name(document), name)
+                    lost[Lost(loser[0].document.key, loser[1], host, problem, where)] = None
         won.setdefault(listener.hostname, ())
         hosts[listener.port] += [
             memo(GatewayHost, host, listener.name, routes, _wider(host, won)) for host, routes in won.items()
@@ -198,31 +195,17 @@ def build_gateway(
         hosts=MappingProxyType(
             {port: tuple(sorted(found, key=lambda each: each.host)) for port, found in hosts.items()}
         ),
-        problems=tuple(dict.fromkeys(problems)),
+        lost=tuple(lost),
     )
 
 
-def _rule_problems(memo: Memo, model: GatewayModel, catalog: Catalog, rules: DestinationRules) -> tuple[Problem, ...]:
-    """What is wrong with the rules that are in force on a Gateway."""
-    found = dict.fromkeys(problem for _, converted in _converted(memo, model) for problem in converted.problems)
-    for route, use in _subset_uses(memo, model):
-        bad = subset_problem(route.document, use, catalog, rules)
-        if bad is not None:
-            found[bad] = None
-    return tuple(found)
-
-
-def _converted(memo: Memo, model: GatewayModel) -> Iterator[tuple[CompiledRoute, Converted]]:
-    """The rules of the routes that are in force on a Gateway, for each of its ports."""
-    for port, hosts in model.hosts.items():
-        for route in {id(route): route for host in hosts for route in host.routes}.values():
-            yield route, gateway_rules(memo, route, port, model.name)
-
-
-def _subset_uses(memo: Memo, model: GatewayModel) -> Iterator[tuple[CompiledRoute, SubsetUse]]:
-    for route, converted in _converted(memo, model):
-        for use in converted.subsets:
-            yield route, use
+def _attached(listeners: tuple[Listener, ...], attachments: Sequence[Attachment]) -> Mapping[str, int]:
+    """How many routes each listener has let in (the API's attachedRoutes), whether they get a host there or not."""
+    routes: dict[str, set[ObjectKey]] = {listener.name: set() for listener in listeners}
+    for attachment in attachments:
+        for name in attachment.listeners:
+            routes[name].add(attachment.route.document.key)
+    return MappingProxyType({name: len(found) for name, found in routes.items()})
 
 
 def _name(document: GatewayDocument) -> str:

@@ -88,8 +88,7 @@ class _Compiler:
         first = listeners[0]
         if first.protocol == "HTTP":
             hosts = self._hosts(first, self.gateway.hosts[number])
-            route_name = f"gateway|{number}"
-            servers: tuple[GatewayServer, ...] = (GatewayServer("http", "*", route_name, hosts),)
+            servers: tuple[GatewayServer, ...] = (GatewayServer("http", "*", hosts),)
         else:
             servers = tuple(self._https(listener, listeners) for listener in listeners)
         return GatewayPort(
@@ -112,7 +111,6 @@ class _Compiler:
         return GatewayServer(
             name=listener.name,
             hostname=listener.hostname,
-            route_name=f"gateway|{listener.port}|{listener.name}",
             virtual_hosts=self._hosts(listener, own),
             certificates=tuple(certificate.name for certificate in listener.certificates),
             misdirected=tuple(sorted(other.hostname for other in all_of_port if other is not listener)),

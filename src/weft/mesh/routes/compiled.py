@@ -10,18 +10,30 @@ from typing import Any
 from weft.mesh.memo import Memo
 from weft.mesh.policies.meshconfig import TrafficDefaults, with_default_retry
 from weft.mesh.policies.referencegrant import Grants
-from weft.mesh.routes.kind import MESH, Claim, Claims, Converted, ParentRef, Referent, RouteDocument, RouteKind
+from weft.mesh.routes.kind import (
+    MESH,
+    Claim,
+    Claims,
+    Converted,
+    ParentRef,
+    Referent,
+    RouteDocument,
+    RouteKind,
+    SubsetUse,
+)
 from weft.mesh.routes.kinds import kind_of
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import HTTP_PORT
 from weft.model.labels import Labels
+from weft.model.problem import Problem
 from weft.schema.hosts import covers, is_wildcard
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledRoute:
     """A route document with its rules for sidecars, by service port, and what gateways need of it. `referents` are
-    those of the gateway side, `subsets` (service, subset) what any of its rules sends to. Compared by identity."""
+    those of the gateway side, `mesh_referents` those of the mesh side, `subsets` (service, subset) what any of its
+    rules sends to. Compared by identity."""
 
     document: RouteDocument
     kind: RouteKind[Any]
@@ -29,6 +41,7 @@ class CompiledRoute:
     rules: Mapping[int, Converted]
     parents: tuple[ParentRef, ...]
     referents: tuple[Referent, ...]
+    mesh_referents: tuple[Referent, ...]
     selectors: tuple[Labels, ...]
     subsets: tuple[tuple[str, str], ...]
     defaults: TrafficDefaults
@@ -53,10 +66,27 @@ def compile_route(
         rules=MappingProxyType({port: memo(_rules, kind, document, port, MESH, referents, defaults) for port in ports}),
         parents=kind.parents(document, catalog),
         referents=kind.referents(document, "", catalog, grants),
+        mesh_referents=referents,
         selectors=kind.selectors(document),
         subsets=kind.subsets(document, referents),
         defaults=defaults,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class References:
+    """What is wrong with the rules of a route on one port and side, and the subsets they send to."""
+
+    problems: tuple[Problem, ...]
+    subsets: tuple[SubsetUse, ...]
+
+
+def references(
+    kind: RouteKind[Any], document: RouteDocument, port: int, side: str, referents: tuple[Referent, ...]
+) -> References:
+    """What the rules of a document refer to on a port (0: on any) of a side."""
+    converted = kind.rules(document, port, side, referents)
+    return References(converted.problems, converted.subsets)
 
 
 def gateway_rules(memo: Memo, route: CompiledRoute, port: int, gateway: str) -> Converted:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from weft.mesh.policies.referencegrant import HTTP_ROUTE, Grants
-from weft.mesh.problems import one_of, problem_at
+from weft.mesh.problems import problem_at
 from weft.mesh.routes.claims import http_claim_problem
 from weft.mesh.routes.httproute_filters import Filters, build_redirect, join_filters
 from weft.mesh.routes.kind import (
@@ -78,7 +78,7 @@ class HttpRouteKind(RouteKind[api.HttpRouteSpec]):
         namespace = document.key.namespace
         return tuple(
             MeshParent(
-                str(ObjectKey("", "Service", parent.namespace or namespace, parent.name)),
+                ObjectKey("", "Service", parent.namespace or namespace, parent.name),
                 ("spec", "parentRefs", index),
                 parent.port or 0,
             )
@@ -298,14 +298,10 @@ class _Builder:
             bad = problem_at(self.document, (*path, "namespace"), "reference-not-granted", message, asked)
         elif frontend is None:
             bad = unknown_service(self.document, (*path, "name"), key.name, key.namespace, nearest)
-        elif reference.port is None:
-            expected = one_of([f"port: {port.number}" for port in frontend.ports], "a port")
-            message = f"a reference to {key} needs a port"
-            bad = problem_at(self.document, path, "missing-port", message, expected)
-        elif frontend.port(reference.port) is None:
-            bad = unknown_port(self.document, (*path, "port"), frontend, reference.port)
+        elif frontend.port(number := reference.port or 0) is None:
+            bad = unknown_port(self.document, (*path, "port"), frontend, number)
         else:
-            return BackendKey(frontend.host, reference.port)
+            return BackendKey(frontend.host, number)
         self.problems.append(bad)
         return None
 

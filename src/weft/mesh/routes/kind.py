@@ -14,13 +14,15 @@ from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.routes.rules import Rule
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.service import Frontend
-from weft.model.document import Document
+from weft.model.document import Document, ObjectKey
 from weft.model.labels import Labels
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem
 
 MESH = "mesh"
 """The side of sidecars, as VirtualService writes it; gateways are ``namespace/name``."""
+THE_MESH = ObjectKey("", "Mesh", "", MESH)
+"""What a document is attached to that is for all sidecars."""
 RulePrecedence = tuple[float | str, ...]
 """Sort key among the rules of one host; the smaller, the earlier it is tried."""
 RouteDocument = Document[object]
@@ -47,10 +49,10 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class MeshParent:
-    """Something on the mesh side that a document wants to be attached to, named at field `path`: a Service or the
-    mesh."""
+    """Something on the mesh side that a document wants to be attached to, named at field `path`: a Service or
+    `THE_MESH`."""
 
-    name: str
+    key: ObjectKey
     path: FieldPath
     port: int = 0
 

@@ -7,10 +7,12 @@ share it and their rules merge.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from weft.mesh.problems import problem_at
 from weft.mesh.routes.compiled import CompiledRoute
 from weft.mesh.routes.precedence import owner_order
+from weft.model.document import ObjectKey
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem
 
@@ -18,20 +20,37 @@ Contender = tuple[CompiledRoute, FieldPath]
 """A route, and the field by which it wants a host."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A host that a route wants, by its field `path`, and another one has: at `where` (a Gateway's listener, empty for
+    the mesh side). `entirely`: on every port."""
+
+    route: ObjectKey
+    path: FieldPath
+    host: str
+    problem: Problem
+    where: tuple[str, str] = ("", "")
+    entirely: bool = True
+
+
 def decide(contenders: Iterable[Contender]) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
-    """Who has a host and who does not get it, in order of precedence; each document counts once."""
-    by_route: dict[int, Contender] = {}
-    for contender in contenders:
-        by_route.setdefault(id(contender[0]), contender)
-    ordered = sorted(by_route.values(), key=lambda one: owner_order(one[0].document))
+    """Who has a host and who does not get it, in order of precedence."""
+    ordered = sorted(contenders, key=lambda one: owner_order(one[0].document))
     if not ordered:
         return (), ()
-    if ordered[0][0].kind.exclusive:
-        return (ordered[0],), tuple(ordered[1:])
+    first = ordered[0][0]
+    if first.kind.exclusive:
+        winners = tuple(one for one in ordered if one[0] is first)
+        return winners, tuple(one for one in ordered if one[0] is not first)
     return (
         tuple(one for one in ordered if not one[0].kind.exclusive),
         tuple(one for one in ordered if one[0].kind.exclusive),
     )
+
+
+def routes_of(contenders: Iterable[Contender]) -> tuple[CompiledRoute, ...]:
+    """The routes of contenders, each once."""
+    return tuple({id(route): route for route, _ in contenders}.values())
 
 
 def conflict(loser: Contender, winner: Contender, host: str) -> Problem:

@@ -17,7 +17,7 @@ from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import one_of, problem_at
 from weft.mesh.routes.compiled import CompiledRoute, compile_route
 from weft.mesh.routes.kind import RouteDocument, SubsetUse
-from weft.mesh.routes.ownership import conflict, decide
+from weft.mesh.routes.ownership import Contender, Lost, conflict, decide, routes_of
 from weft.mesh.routes.precedence import merge_by_precedence
 from weft.mesh.routes.rules import Rule, SourceMatch
 from weft.mesh.services.catalog import Catalog
@@ -32,14 +32,14 @@ from weft.schema.wording import nearest_name
 @dataclass(frozen=True, slots=True, eq=False)
 class HostRules:
     """The rules that one namespace's documents give a host (full name, wildcard, or a host outside), by service port; a
-    port without a document in force is not there. `conditional`: some are for some callers only. Compared by
-    identity."""
+    port without a document in force is not there. `conditional`: some are for some callers only; `lost`: what
+    documents do not get. Compared by identity."""
 
     namespace: str
     host: str
     ports: Mapping[int, tuple[Rule, ...]]
     conditional: bool = False
-    problems: tuple[Problem, ...] = ()
+    lost: tuple[Lost, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +72,7 @@ class RouteTable:
     conditional: tuple[str, ...]
     subsets: Mapping[str, tuple[str, ...]]
     problems: tuple[Problem, ...]
-    conflicts: tuple[Problem, ...]
+    lost: tuple[Lost, ...]
 
     def of(self, namespace: str) -> NamespaceRoutes:
         """What the documents of a namespace route."""
@@ -90,7 +90,7 @@ def build_route_table(
     hosts = memo.rows(build_host_rules, (keys, tuple(claimed.values()), frontends))
     spaces = memo.groups(_namespace, _host, hosts)
     problems = [problem for route in routes for problem in _problems(route)]
-    conflicts = tuple([problem for host in hosts if host.problems for problem in host.problems])
+    lost = tuple([one for host in hosts if host.lost for one in host.lost])
     return RouteTable(
         routes=routes,
         namespaces=MappingProxyType(
@@ -99,8 +99,8 @@ def build_route_table(
         selectors=tuple(sorted({selector for route in routes for selector in route.selectors})),
         conditional=tuple(host for each in hosts if each.conditional for host in _services_of(each, catalog)),
         subsets=memo.over(build_subsets, routes, memo),
-        problems=tuple(dict.fromkeys((*problems, *conflicts))),
-        conflicts=conflicts,
+        problems=tuple(dict.fromkeys((*problems, *(one.problem for one in lost)))),
+        lost=lost,
     )
 
 
@@ -112,7 +112,8 @@ def build_host_rules(
     wanted = {port for route in routes for port in route.rules}
     numbers = [port.number for port in frontend.ports] if frontend else sorted(wanted)
     ports: dict[int, tuple[Rule, ...]] = {}
-    problems: list[Problem] = []
+    problems: dict[Contender, Problem] = {}
+    attached: set[Contender] = set()
     for number in numbers:
         contenders = [
             (route, claim.path)
@@ -122,11 +123,17 @@ def build_host_rules(
         ]
         winners, losers = decide(contenders)
         if winners:
-            parts = [route.rules[number] for route, _ in winners]
+            parts = [route.rules[number] for route in routes_of(winners)]
             ports[number] = parts[0].rules if len(parts) == 1 else memo.over(merge_by_precedence, parts)
-        problems += [conflict(loser, winners[0], host) for loser in losers]
+        attached.update(winners)
+        for loser in losers:
+            problems.setdefault(loser, conflict(loser, winners[0], host))
     conditional = any(rule.source != EVERYBODY for rules in ports.values() for rule in rules)
-    return memo(_host_rules, namespace, host, tuple(ports.items()), conditional, tuple(dict.fromkeys(problems)))
+    lost = tuple(
+        Lost(loser[0].document.key, loser[1], host, problem, entirely=loser not in attached)
+        for loser, problem in problems.items()
+    )
+    return memo(_host_rules, namespace, host, tuple(ports.items()), conditional, lost)
 
 
 def _host_rules(
@@ -134,9 +141,9 @@ def _host_rules(
     host: str,
     ports: tuple[tuple[int, tuple[Rule, ...]], ...],
     conditional: bool,
-    problems: tuple[Problem, ...],
+    lost: tuple[Lost, ...],
 ) -> HostRules:
-    return HostRules(namespace, host, MappingProxyType(dict(ports)), conditional, problems)
+    return HostRules(namespace, host, MappingProxyType(dict(ports)), conditional, lost)
 
 
 def _services_of(rules: HostRules, catalog: Catalog) -> Iterable[str]:
@@ -156,11 +163,10 @@ def _namespace_routes(found: tuple[HostRules, ...], catalog: Catalog) -> Namespa
 
 
 def subset_problems(
-    memo: Memo, routes: tuple[CompiledRoute, ...], catalog: Catalog, rules: DestinationRules
-) -> tuple[Problem, ...]:
-    """Subsets that rules send to and that no DestinationRule in force for the document's namespace defines."""
-    found = memo.rows(_subset_problems, (routes,), catalog, rules)
-    return tuple([problem for problems in found if problems for problem in problems])
+    memo: Memo, table: RouteTable, catalog: Catalog, rules: DestinationRules
+) -> tuple[tuple[Problem, ...], ...]:
+    """For each route, subsets that its rules send to and that no DestinationRule in force for its namespace defines."""
+    return memo.rows(_subset_problems, (table.routes,), catalog, rules)
 
 
 def _subset_problems(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import problem_at
 from weft.mesh.routes.claims import http_claim_problem
-from weft.mesh.routes.kind import MESH, Claim, Claims, Converted, MeshParent, ParentRef, Referent, RouteKind
+from weft.mesh.routes.kind import MESH, THE_MESH, Claim, Claims, Converted, MeshParent, ParentRef, Referent, RouteKind
 from weft.mesh.routes.rules import (
     Action,
     Cors,
@@ -65,7 +65,7 @@ class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
     def mesh_parents(self, document: VirtualServiceDocument) -> tuple[MeshParent, ...]:
         """The mesh, if it is for sidecars."""
         sides = claimed_sides(document.spec, document.key.namespace)
-        return (MeshParent(MESH, ("spec", "hosts")),) if MESH in sides else ()
+        return (MeshParent(THE_MESH, ("spec", "hosts")),) if MESH in sides else ()
 
     def parents(self, document: VirtualServiceDocument, catalog: Catalog) -> tuple[ParentRef, ...]:
         """Its gateways, each with all of its hosts."""

@@ -30,8 +30,8 @@ _EFFECT = "; requests sent there get 503"
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """The destinations of one document on one port, by host as written; what is wrong is added to `problems`, the
-    subsets sent to to `subsets`."""
+    """The destinations of one document on one port (0: on any), by host as written; what is wrong is added to
+    `problems`, the subsets sent to to `subsets`."""
 
     document: Document[api.VirtualServiceSpec]
     port: int
@@ -65,7 +65,7 @@ class Destinations:
     def _port(self, destination: api.Destination, frontend: Frontend) -> int | None:
         if destination.port is not None:
             return destination.port.number if frontend.port(destination.port.number) else None
-        if len(frontend.ports) == 1:
+        if len(frontend.ports) == 1 or (not self.port and frontend.ports):
             return frontend.ports[0].number
         return self.port if frontend.port(self.port) else None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from weft.mesh.memo import Memo
 from weft.mesh.policies.destinationrule import (
@@ -78,14 +77,6 @@ def build_targets(
     rows = memo.rows(build_service_targets, (services.all, found, wanted), defaults.connect_timeout)
     targets = tuple([target for row in rows for target in row])
     return Targets(targets, memo.table(_by_key, targets), subsets, defaults.connect_timeout)
-
-
-def join_subsets(one: Subsets, other: Subsets) -> Subsets:
-    """The subsets of both."""
-    if not other:
-        return one
-    joined = {host: tuple(sorted({*one.get(host, EMPTY), *names})) for host, names in other.items()}
-    return MappingProxyType({**one, **joined})
 
 
 def build_caller_targets(

@@ -28,9 +28,6 @@ from weft.mesh.services.service import BackendKey, Frontend, FrontendPort, Proto
 from weft.mesh.views import OutboundView, Tunnel
 from weft.model.labels import Labels
 
-OUTBOUND_ROUTES = "outbound"
-"""The route configuration's name: the same in every proxy, so that its listener never changes with routes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -113,14 +110,16 @@ def build_caller_routes(
     return CallerRoutes(common, memo.table(_by_host, own, name=name), outside)
 
 
-def build_outbound(entries: tuple[Entry, ...], allow_any: bool, on_demand: bool) -> Outbound:
+def build_outbound(
+    entries: tuple[Entry, ...], allow_any: bool, on_demand: bool, connect_timeout: float | None = None
+) -> Outbound:
     """The view of callers with these entries, and the backends that it needs."""
     view = OutboundView(
-        name=OUTBOUND_ROUTES,
         virtual_hosts=tuple([host for entry in entries for host in entry.virtual_hosts]),
         tunnels=tuple([tunnel for entry in entries for tunnel in entry.tunnels]),
         allow_any=allow_any,
         on_demand=on_demand,
+        connect_timeout=connect_timeout,
     )
     return Outbound(
         view,

@@ -30,6 +30,11 @@ def gateway_listener_name(port: int) -> str:
     return f"gateway|{port}"
 
 
+def route_name(port: GatewayPort, server: GatewayServer) -> str:
+    """The name of the route configuration of a server: of the port, where it has one for all its hosts."""
+    return gateway_listener_name(port.port) if port.protocol == "HTTP" else f"gateway|{port.port}|{server.name}"
+
+
 def encode_gateway_listener(port: GatewayPort) -> Resource:
     """The listener of one port. The order of its chains means nothing, so it is not the document's."""
     servers = sorted(port.servers, key=lambda server: server.name)
@@ -40,7 +45,7 @@ def encode_gateway_listener(port: GatewayPort) -> Resource:
     if port.protocol == "HTTPS":
         listener.listener_filters.append(tls_inspector())
     certificates = sorted({name for server in port.servers for name in server.certificates})
-    requires = [(ROUTES, server.route_name) for server in servers]
+    requires = [(ROUTES, route_name(port, server)) for server in servers]
     requires += [(SECRET, name) for name in certificates]
     return encode_resource(listener, listener.name, (port.origin,), tuple(requires))
 
@@ -57,7 +62,7 @@ def encode_gateway_routes(memo: Memo, port: GatewayPort, server: GatewayServer) 
     if others:
         parts.append(_misdirected(others))
     origins = (port.origin, *origins_of(server.virtual_hosts))
-    return encode_routes(server.route_name, parts, origins, clusters_of(server.virtual_hosts), ignore_port=True)
+    return encode_routes(route_name(port, server), parts, origins, clusters_of(server.virtual_hosts), ignore_port=True)
 
 
 def encode_certificate(certificate: Certificate) -> Resource:
@@ -68,7 +73,7 @@ def encode_certificate(certificate: Certificate) -> Resource:
 
 def _chain(port: GatewayPort, server: GatewayServer) -> FilterChain:
     """HTTPS chooses a chain by the name the client asks for (SNI)."""
-    manager = gateway_manager(server.route_name)
+    manager = gateway_manager(route_name(port, server))
     if port.protocol == "HTTP":
         return filter_chain(server.name, manager)
     match = FilterChainMatch(transport_protocol="tls")

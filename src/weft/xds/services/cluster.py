@@ -109,9 +109,9 @@ def encode_http_tunnel() -> Resource:
     return encode_resource(cluster, HTTP_TUNNEL)
 
 
-def encode_forward_proxy() -> Resource:
-    """To whatever host the request names, for meshes that allow any."""
-    cluster = _cluster(FORWARD_PROXY, ConnectionLimits())
+def encode_forward_proxy(connect_timeout: float | None = None) -> Resource:
+    """To whatever host the request names, for meshes that allow any. `connect_timeout` is the mesh's default."""
+    cluster = _cluster(FORWARD_PROXY, ConnectionLimits(connect_timeout=connect_timeout))
     cluster.lb_policy = Cluster.CLUSTER_PROVIDED
     cluster.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
     cluster.cluster_type.typed_config.CopyFrom(packed(ClusterConfig(dns_cache_config=dns_cache())))

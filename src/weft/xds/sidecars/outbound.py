@@ -48,6 +48,8 @@ from weft.xds.services.names import cluster_name
 from weft.xds.snapshot import ROUTES, Resource
 
 PROXY_LISTENER = "outbound"
+OUTBOUND_ROUTES = "outbound"
+"""The route configuration's name: the same in every proxy, so that its listener never changes with routes."""
 _INSIDE = Entry(Place.OUTBOUND, tunnel=HTTP_TUNNEL)
 _PASSING = Entry(Place.OUTBOUND, tunnel=FORWARD_PROXY)
 _UNKNOWN = b"weft: no service or document of the mesh names this host\n"
@@ -77,7 +79,7 @@ def encode_outbound_routes(memo: Memo, view: OutboundView, times: tuple[TcpTimes
         parts = _without_twins(parts)
     clusters = {HTTP_TUNNEL}.union(*[part.clusters for part in parts])
     origins = tuple(dict.fromkeys([origin for part in parts for origin in part.origins]))
-    return encode_routes(view.name, [part.body for part in parts], origins, sorted(clusters))
+    return encode_routes(OUTBOUND_ROUTES, [part.body for part in parts], origins, sorted(clusters))
 
 
 def _alone(host: MeshVirtualHost, ports: Mapping[str, int]) -> tuple[str, ...] | None:
@@ -124,18 +126,19 @@ def _without_twins(parts: Sequence[Part]) -> list[Part]:
     return found
 
 
-def encode_proxy_listener(where: SocketAddress, route_name: str, allow_any: bool, on_demand: bool = False) -> Resource:
-    """The listener that HTTP_PROXY names."""
-    manager = outbound_manager(route_name, allow_any=allow_any, on_demand=on_demand)
+def encode_proxy_listener(where: SocketAddress, on_demand: bool = False) -> Resource:
+    """The listener that HTTP_PROXY names. The same whether hosts outside the mesh may be called or not: that is the
+    routes' business, so open connections follow when it changes."""
+    manager = outbound_manager(OUTBOUND_ROUTES, any_host=True, on_demand=on_demand)
     chain = filter_chain("outbound", manager)
     listener = tcp_listener(PROXY_LISTENER, where, MESH.buffer, [chain])
     listener.traffic_direction = base_pb2.OUTBOUND
-    return encode_resource(listener, PROXY_LISTENER, (), ((ROUTES, route_name),))
+    return encode_resource(listener, PROXY_LISTENER, (), ((ROUTES, OUTBOUND_ROUTES),))
 
 
-def encode_tunnel_listener(route_name: str, allow_any: bool, on_demand: bool = False) -> Resource:
+def encode_tunnel_listener(on_demand: bool = False) -> Resource:
     """The internal listener for what comes out of a CONNECT to an HTTP host."""
-    manager = outbound_manager(route_name, allow_any=allow_any, on_demand=on_demand)
+    manager = outbound_manager(OUTBOUND_ROUTES, any_host=True, on_demand=on_demand)
     listener = Listener(
         name=HTTP_TUNNEL,
         stat_prefix=HTTP_TUNNEL,
@@ -144,7 +147,7 @@ def encode_tunnel_listener(route_name: str, allow_any: bool, on_demand: bool = F
         per_connection_buffer_limit_bytes=UInt32Value(value=MESH.buffer),
         traffic_direction=base_pb2.OUTBOUND,
     )
-    return encode_resource(listener, HTTP_TUNNEL, (), ((ROUTES, route_name),))
+    return encode_resource(listener, HTTP_TUNNEL, (), ((ROUTES, OUTBOUND_ROUTES),))
 
 
 def _entry(host: MeshVirtualHost, allow_any: bool) -> Entry:

@@ -73,7 +73,7 @@ def _get_documents(home: Home, word: str, name: str | None, namespace: str | Non
 
 
 def _missing(kind: str, name: str, namespace: str | None, every: Iterable[Mapping[str, Any]]) -> str:
-    """That there is no such thing, and which one may be meant: the same name elsewhere, or one that is nearly the same."""
+    """That there is no such thing, and which one may be meant: of the same name elsewhere, or of nearly the same."""
     import difflib  # noqa: PLC0415
 
     spaces: dict[str, list[str]] = {}

@@ -31,23 +31,22 @@ def check_layers(memo: Memo, layers: tuple[ResourceSet, ...]) -> tuple[Problem, 
 
 def _unmet_among(layers: tuple[ResourceSet, ...]) -> tuple[Reference, ...]:
     """References that none of these layers meets."""
-    return tuple(
-        (resource, type_url, name)
-        for layer in layers
-        for resource, type_url, name in _outward(layer)
-        if not any(name in other.of_type(type_url) for other in layers)
-    )
+    unmet = [reference for layer in layers for reference in _outward(layer)]
+    for layer in layers:
+        unmet = _without(unmet, layer)
+    return tuple(unmet)
 
 
 def _outward(layer: ResourceSet) -> tuple[Reference, ...]:
     """References of a layer that it does not meet itself."""
-    return tuple(
-        (resource, type_url, name)
-        for named in layer.by_type.values()
-        for resource in named.values()
-        for type_url, name in resource.requires
-        if name not in layer.of_type(type_url)
-    )
+    resources = [resource for named in layer.by_type.values() for resource in named.values()]
+    return tuple(_without([(each, *reference) for each in resources for reference in each.requires], layer))
+
+
+def _without(references: list[Reference], layer: ResourceSet) -> list[Reference]:
+    """Those that `layer` does not meet."""
+    held = layer.by_type
+    return [reference for reference in references if reference[2] not in held.get(reference[1], ())]
 
 
 def _problem(resource: Resource, type_url: str, name: str) -> Problem:

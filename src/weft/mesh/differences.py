@@ -100,8 +100,8 @@ def patched_groups(
     keys: Callable[[ItemT], Iterable[KeyT]],
     order: Callable[[ItemT], Any],
 ) -> Mapping[KeyT, tuple[ItemT, ...]]:
-    """The items under each of their `keys`, in `order`, which tells any two apart. `before` are earlier items with their
-    groups, of which those that did not change stay the same objects."""
+    """The items under each of their `keys`, in `order`, which tells any two apart. `before` are earlier items with
+    their groups, of which those that did not change stay the same objects."""
     earlier, groups = before
     gone, come = exchanged(earlier, items)
     if not gone and not come:

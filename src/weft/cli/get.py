@@ -26,7 +26,7 @@ _WORKLOADS = ("workload", "workloads", "wl")
 @click.argument("name", required=False, shell_complete=complete_name)
 @home_option
 @namespace_option
-@click.option("-A", "--all-namespaces", is_flag=True, help="Of every namespace.")
+@click.option("-A", "--all-namespaces", is_flag=True, help="Show those of every namespace.")
 @output_option
 def get(*, kind: str, name: str | None, home: Home, namespace: str, all_namespaces: bool, output: str) -> int:
     """Show documents, workloads or services.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def validate(*, paths: tuple[str, ...], namespace: str, strict: bool, output: str) -> int:
     """Check documents without a control plane.
 
-    Files, directories or - (stdin), taken together as one mesh: syntax, fields, references, conflicting hosts. Exit
-    code 1 when there is an error, for use in CI. A weft.yaml in a directory is checked as such.
+    PATHs are files, directories or - (stdin). Together they are one mesh: syntax, fields, references and conflicting
+    hosts are checked. Exit code 1 when there is an error, for use in CI. A weft.yaml is checked too.
     """
     from weft.cli.output import print_problems, print_value  # noqa: PLC0415
     from weft.model.problem import Severity, problem_mapping  # noqa: PLC0415
@@ -32,11 +32,11 @@ def validate(*, paths: tuple[str, ...], namespace: str, strict: bool, output: st
     count, found = _check(paths, namespace)
     errors = sum(problem.severity is Severity.ERROR for problem in found)
     warnings = len(found) - errors
-    told: list[dict[str, Any]] = [problem_mapping(problem) for problem in found]
+    mappings: list[dict[str, Any]] = [problem_mapping(problem) for problem in found]
     if output != "table":
-        print_value({"documents": count, "errors": errors, "warnings": warnings, "problems": told}, output)
+        print_value({"documents": count, "errors": errors, "warnings": warnings, "problems": mappings}, output)
     else:
-        print_problems(told)
+        print_problems(mappings)
         counts = ((count, "document"), (errors, "error"), (warnings, "warning"))
         summary = ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counts)
         click.echo(summary, err=bool(errors))

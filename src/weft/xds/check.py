@@ -54,7 +54,10 @@ def _outward(by_type: Mapping[str, Names]) -> tuple[Outward, ...]:
 
 def _unmet(outward: Outward, *given: Names) -> tuple[Reference, ...]:
     """The references that none of the `given` resources meets."""
-    return tuple(each for each in outward.references if not any(each[2] in names for names in given))
+    left = outward.references
+    for names in given:
+        left = tuple([each for each in left if each[2] not in names])
+    return left
 
 
 def _problem(resource: Resource, type_url: str, name: str) -> Problem:

@@ -78,7 +78,7 @@ def service(name: str, namespace: str = OTHERS, selector: str = "") -> str:
 
 def http_route(name: str, step: int, chance: random.Random, namespace: str = OTHERS) -> str:
     """An HTTPRoute of a service; what is harmless is left to chance."""
-    weight, filters, backends = chance.randint(1, 99), "", f"{{name: {name}, port: 80}}"
+    weight, filters, backends = _weight(step, chance), "", f"{{name: {name}, port: 80}}"
     if name == "weighted":
         backends = f"{{name: version-one, port: 80, weight: {weight}}}, "
         backends += f"{{name: version-two, port: 80, weight: {100 - weight}}}"
@@ -91,9 +91,14 @@ def http_route(name: str, step: int, chance: random.Random, namespace: str = OTH
     )
 
 
+def _weight(step: int, chance: random.Random) -> int:
+    """In the beginning even, so that callers soon need both sides."""
+    return chance.randint(1, 99) if step else 50
+
+
 def virtual_service(name: str, step: int, chance: random.Random, namespace: str = OTHERS) -> str:
     """A VirtualService that leads to subsets of its service."""
-    weight = chance.randint(1, 99)
+    weight = _weight(step, chance)
     shares = {"v2": 100} if name == "pinned" else {"v1": weight, "v2": 100 - weight}
     routes = ", ".join(
         f"{{destination: {{host: {name}, subset: {subset}}}, weight: {share}}}" for subset, share in shares.items()

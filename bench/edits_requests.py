@@ -68,14 +68,15 @@ class Requests:
         self.slowest = max(self.slowest, time.monotonic() - sent)
 
     async def steps(self) -> dict[tuple[str, str], str]:
-        """The step that each caller sees of each called service that has one."""
+        """Every caller calls every service once; the steps that they see where there are any."""
         async with aiohttp.ClientSession(timeout=_PATIENCE) as session:
 
             async def one(caller: str, service: str) -> tuple[tuple[str, str], str]:
                 async with session.get(f"http://{service}/", proxy=self.proxies[caller]) as answer:
                     return (caller, service), answer.headers.get("step", "")
 
-            return dict(await asyncio.gather(*(one(*pair) for pair in itertools.product(self.proxies, STEPPED))))
+            found = dict(await asyncio.gather(*(one(*pair) for pair in itertools.product(self.proxies, CALLED))))
+        return {pair: step for pair, step in found.items() if pair[1] in STEPPED}
 
 
 def fault(service: str, status: int, headers: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bench.streams_client import ASKS
 from bench.synthetic import Shape, backend, caller, caller_identity, caller_name
 from weft.ca.authority import open_authority
 from weft.model.identity import spiffe_id_from_text
@@ -49,6 +50,7 @@ def certify(home: Home, shape: Shape, directory: Path) -> None:
     )
     names = [caller_name(shape, number) for number in range(shape.callers)]
     (directory / "callers").write_text("\n".join(names))
+    (directory / ASKS).touch()
     for number, name in enumerate(names):
         identity = spiffe_id_from_text(caller_identity(shape, number))
         if identity is None:

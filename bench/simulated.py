@@ -54,9 +54,12 @@ class Responses:
 
 
 class SimulatedProxy:
-    """See the module. `opening` begins a stream, `answer` gives the requests that follow a response."""
+    """See the module. `opening` begins a stream, `answer` gives the requests that follow a response. `asks` are
+    clusters that it asks for by name when it has its routes."""
 
-    def __init__(self, name: str, responses: Responses) -> None:
+    def __init__(self, name: str, responses: Responses, asks: tuple[str, ...] = ()) -> None:
+        self._asks = asks
+        self._asked = False
         self._name = name
         self._responses = responses
         self._held: dict[str, Held] = {}
@@ -66,10 +69,12 @@ class SimulatedProxy:
         """The first requests of a stream: all clusters and listeners, and what is held already."""
         if not self._held:
             return [self._request(kind) for kind in _FOLLOWING]
-        return [
-            self._request(kind, subscribe=held if kind not in _FOLLOWING else (), initial=held)
-            for kind, held in self._held.items()
-        ]
+        return [self._request(kind, subscribe=self._named(kind), initial=held) for kind, held in self._held.items()]
+
+    def _named(self, kind: str) -> Iterable[str]:
+        if kind == CLUSTER and self._asked:
+            return ("*", *self._asks)
+        return () if kind in _FOLLOWING else self._held[kind]
 
     def answer(self, raw: bytes) -> list[bytes]:
         """The ACK, and requests for what the new resources need."""
@@ -82,6 +87,9 @@ class SimulatedProxy:
         for name in response.removed:
             held.pop(name, None)
         held.update(response.versions)
+        if response.kind == ROUTES and self._asks and not self._asked:
+            self._asked = True
+            requests.append(self._request(CLUSTER, subscribe=self._asks))
         return requests
 
     def _follow(self, following: str, response: Parsed) -> list[bytes]:

@@ -13,7 +13,7 @@ from bench.commands import Action, Figures, answer_commands
 from bench.engine import Engine, collect_seldom
 from bench.machine import peak_bytes, reset_peak, resident_bytes
 from bench.simulated import Responses, SimulatedProxy
-from bench.synthetic import Shape, World, caller_identity, caller_name
+from bench.synthetic import Shape, World, asked_clusters, caller_identity, caller_name
 from weft.model.snapshot import ConfigSnapshot
 
 PATIENCE = 200.0
@@ -40,9 +40,9 @@ class Clients:
         self.cpu += time.thread_time() - begun
         return requests
 
-    def proxy(self, name: str) -> SimulatedProxy:
+    def proxy(self, name: str, asks: tuple[str, ...]) -> SimulatedProxy:
         """A new one."""
-        return SimulatedProxy(name, self._responses)
+        return SimulatedProxy(name, self._responses, asks)
 
 
 async def run_stream(stream: Any, proxy: SimulatedProxy, clients: Clients) -> None:
@@ -85,7 +85,7 @@ class SizeServer:
         for number in range(self._shape.callers):
             name = caller_name(self._shape, number)
             stream = self._engine.attach(name, caller_identity(self._shape, number))
-            proxy = self._clients.proxy(name)
+            proxy = self._clients.proxy(name, asked_clusters(self._shape, number))
             self._streams.add(asyncio.create_task(run_stream(stream, proxy, self._clients)))
             await asyncio.sleep(0)
         asking = 0.0

@@ -23,7 +23,8 @@ from bench.machine import Cores, choose_cores
 from bench.processes import BenchError, free_port, started
 from bench.report import to_plain
 from bench.streams_certificates import write_certificates
-from bench.synthetic import Shape, caller_identity, caller_name
+from bench.streams_client import ASKS
+from bench.synthetic import Shape, asked_clusters, caller_identity, caller_name
 
 PER_CLIENT = 500
 LOADING = 300.0
@@ -56,6 +57,7 @@ class Setting:
     def label(self) -> str:
         """What is measured, for people."""
         scope = f"scoped to {self.shape.uses}" if self.shape.uses else "unscoped"
+        scope = f"{self.shape.asks} on demand" if self.shape.asks else scope
         return f"{scope}, {self.shape.callers} streams"
 
 
@@ -65,6 +67,8 @@ def prepare(setting: Setting) -> None:
     callers = [(caller_name(shape, number), caller_identity(shape, number)) for number in range(shape.callers)]
     write_certificates(setting.directory, callers)
     (setting.directory / "callers").write_text("\n".join(name for name, _ in callers))
+    asks = [" ".join(asked_clusters(shape, number)) for number in range(shape.callers)] if shape.asks else ()
+    (setting.directory / ASKS).write_text("\n".join(asks))
 
 
 def say(text: str) -> None:
@@ -285,7 +289,8 @@ def measure_setting(setting: Setting, arms: Arms) -> tuple[dict[str, Table], dic
 def measure_streams(directory: Path, cores: Cores, *, quick: bool, arms: Arms = (THIS,)) -> dict[str, object]:
     """The section of the report: each shape at each number of streams, with its yardsticks."""
     services, counts = (200, (100,)) if quick else (1000, (1000, 2000))
-    shapes = [Shape(services, 10, count, uses) for count in counts for uses in (0, USES)]
+    kinds = ({"uses": 0}, {"uses": USES}, {"asks": USES})
+    shapes = [Shape(services, 10, count, **kind) for count in counts for kind in kinds]
     return measure_shapes(directory, cores, shapes, QUICK if quick else FULL, arms)
 
 
@@ -321,10 +326,11 @@ def main() -> None:
     parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--endpoints", type=int, default=10, help="of each service")
     parser.add_argument("--uses", type=int, default=0, help="services that each proxy declares; 0: it sees all")
+    parser.add_argument("--asks", type=int, default=0, help="clusters that each proxy asks for when it has loaded")
     parser.add_argument("--changes", type=int, default=QUICK.changes)
     parser.add_argument("--profile", action="store_true", help="print where the time goes; it makes all figures larger")
     arguments = parser.parse_args()
-    shape = Shape(arguments.services, arguments.endpoints, arguments.streams, arguments.uses)
+    shape = Shape(arguments.services, arguments.endpoints, arguments.streams, arguments.uses, asks=arguments.asks)
     profiles: list[str] | None = [] if arguments.profile else None
     with tempfile.TemporaryDirectory(prefix="weft-streams-") as directory:
         setting = Setting(Path(directory), choose_cores(), shape, Effort(QUICK.alone, arguments.changes, 5.0))

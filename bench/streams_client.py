@@ -11,6 +11,8 @@ from pathlib import Path
 from bench.simulated import METHOD, Responses, SimulatedProxy
 from weft.discovery.grpc_tls import grpc
 
+ASKS = "asks"
+"""A file of the directory: the clusters that each proxy asks for, a line each; empty: nobody asks."""
 LIFETIME = 3600.0
 """Seconds after which a client ends by itself, whatever became of those who started it."""
 
@@ -18,8 +20,8 @@ LIFETIME = 3600.0
 class Client:
     """One simulated proxy and its connection. What it holds is kept over reconnects."""
 
-    def __init__(self, directory: Path, name: str, number: int, port: int, responses: Responses) -> None:
-        self._proxy = SimulatedProxy(name, responses)
+    def __init__(self, directory: Path, number: int, port: int, proxy: SimulatedProxy) -> None:
+        self._proxy = proxy
         credentials = grpc.ssl_channel_credentials(
             (directory / "root.pem").read_bytes(),
             (directory / "proxy.key").read_bytes(),
@@ -56,7 +58,9 @@ async def main(directory: Path, first: int, count: int, port: int) -> None:
     names = (directory / "callers").read_text().split()
     responses = Responses()
     parent = os.getppid()
-    clients = [Client(directory, names[number], number, port, responses) for number in range(first, first + count)]
+    asks = [tuple(line.split()) for line in (directory / ASKS).read_text().splitlines()] or [()] * len(names)
+    proxies = {each: SimulatedProxy(names[each], responses, asks[each]) for each in range(first, first + count)}
+    clients = [Client(directory, number, port, proxy) for number, proxy in proxies.items()]
     tasks = set()
     for client in clients:
         tasks.add(asyncio.create_task(client.run()))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass, replace
+from typing import Any
 
+from weft.model import workload as model
 from weft.model.document import Document
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import SocketAddress, Workload, WorkloadPort, WorkloadState
@@ -34,13 +36,15 @@ spec:
 
 @dataclass(frozen=True)
 class Shape:
-    """How large a mesh is. `uses` is how many services a caller declares; 0: it declares none and sees all."""
+    """How large a mesh is. `uses` is how many services a caller declares. One that declares none asks for the clusters
+    of `asks` services when it has loaded, as Envoy does when it needs them; 0: it sees all."""
 
     services: int
     endpoints: int
     callers: int
     uses: int = 0
     namespaces: int = 1
+    asks: int = 0
 
 
 def namespace_of(shape: Shape, number: int) -> str:
@@ -59,13 +63,19 @@ def caller_identity(shape: Shape, number: int) -> str:
 
 
 def used_services(shape: Shape, number: int) -> tuple[str, ...]:
-    """What a caller declares: service 0, which all use, and a stretch of the others."""
-    if not shape.uses:
+    """What a caller declares or asks for: service 0, which all use, and a stretch of the others."""
+    count = shape.uses or shape.asks
+    if not count:
         return ()
-    first = 1 + (number % LISTS) * (shape.uses - 1)
-    others = {(first + offset) % shape.services for offset in range(shape.uses - 1)}
+    first = 1 + (number % LISTS) * (count - 1)
+    others = {(first + offset) % shape.services for offset in range(count - 1)}
     names = [f"service-{one}.{namespace_of(shape, one)}.svc.cluster.local" for one in sorted(others | {0})]
     return tuple(names)
+
+
+def asked_clusters(shape: Shape, number: int) -> tuple[str, ...]:
+    """The clusters that a caller asks for."""
+    return tuple(f"outbound|80||{name}" for name in used_services(shape, number)) if not shape.uses else ()
 
 
 def decoded(text: str) -> tuple[Document[object], ...]:
@@ -170,7 +180,15 @@ def caller(shape: Shape, number: int) -> Workload:
     """A workload that only calls."""
     name, _, namespace = caller_name(shape, number).rpartition(".")
     outbound = SocketAddress("127.0.0.1", 15001)
-    return Workload(name, namespace, ACCOUNT, outbound=outbound, uses=used_services(shape, number))
+    if shape.uses:
+        return Workload(name, namespace, ACCOUNT, outbound=outbound, uses=used_services(shape, number))
+    return Workload(name, namespace, ACCOUNT, outbound=outbound, **_scope(shape))
+
+
+def _scope(shape: Shape) -> dict[str, Any]:
+    """Other checkouts may not have scopes: there, everybody who declares nothing sees all."""
+    scopes = getattr(model, "Scope", None)
+    return {} if shape.asks or scopes is None else {"scope": scopes.ALL}
 
 
 def _workload_order(workload: Workload) -> tuple[str, str]:

@@ -39,6 +39,15 @@ def table(section: dict[str, object], arm: str) -> dict[str, Any]:
     return figures
 
 
+def test_streams_that_ask_for_what_they_need(tmp_path: Path) -> None:
+    section = measure_shapes(tmp_path, UNPINNED, [Shape(8, 2, 3, asks=3)], TINY, (THIS,))
+    label = "3 on demand, 3 streams"
+    figures = table(section, THIS.name)
+    assert figures[f"{label}: endpoint change: proxies that confirmed"]["lowest"] == 3
+    assert figures[f"{label}: route change: proxies that confirmed"]["lowest"] == 3
+    assert figures[f"{label}: restart: bytes per stream"]["highest"] == 0, "nothing that is held is sent again"
+
+
 def test_streams_of_two_checkouts_side_by_side(tmp_path: Path) -> None:
     other = Arm("other", ROOT / "src")
     section = measure_shapes(tmp_path, UNPINNED, [Shape(8, 2, 3, 3)], TINY, (THIS, other))

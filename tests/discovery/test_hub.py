@@ -313,3 +313,14 @@ async def test_what_streams_shared_is_forgotten_with_the_publication() -> None:
         gc.collect()
         alive = {one.version for one in gc.get_objects() if type(one) is Resource and one.version.startswith("kept-")}
         assert alive == {"kept-5"}, "nothing of old layers is kept"
+
+
+async def test_what_proxies_share_is_made_before_the_first_of_them_comes() -> None:
+    compiler = TableCompiler()
+    hub: Hub[Table] = Hub(compiler)
+    far = Workload("far", "other", "web")
+    await hub.publish(table("1", "web.shop"), {**WORKLOADS, far.proxy: far}, 1)
+    assert compiler.compiled == ["web.shop", "far.other"]
+    assert hub.problems() == ()
+    await hub.publish(table("2", "web.shop"), WORKLOADS, 2)
+    assert compiler.compiled == ["web.shop", "far.other"]

@@ -128,6 +128,13 @@ def connected(mesh: Mesh, proxy: str) -> bool:
     return gauge(mesh, proxy, "control_plane.connected_state") == 1 and gauge(mesh, proxy, "server.state") == 0
 
 
+def serve_again(mesh: Mesh) -> None:
+    """Start the control plane and wait until the proxies are back."""
+    mesh.serve(*PORTS)
+    everybody = {f"{name}.default" for name in ("echo", *WORKLOADS)}
+    until("all are back", lambda: {one["name"] for one in mesh.items("proxies")} == everybody, 30)
+
+
 def remembered(mesh: Mesh, proxy: str) -> str:
     """What the store keeps of what a proxy asked for."""
     (path,) = (mesh.home / "control-plane").glob("*.db")
@@ -253,7 +260,7 @@ def test_what_was_used_is_there_after_restarts(asking: Mesh, caller: Client) -> 
         old = asking.state("caller")["envoy"]["pid"]
         os.kill(old, signal.SIGKILL)
         if control_plane_too:
-            asking.serve(*PORTS)
+            serve_again(asking)
         until("another Envoy runs", partial(another_envoy, asking, old))
         until("it is connected", partial(connected, asking, "caller"), 30)
         until("it has what it used", lambda: held(asking, "caller") >= first)
@@ -274,5 +281,5 @@ def test_without_a_control_plane_known_services_go_on_and_others_say_why(asking:
         assert b"control plane" in answer.body
         assert caller("http://known/").status == 200
     finally:
-        asking.serve(*PORTS)
+        serve_again(asking)
     until("it works again", lambda: Client(proxy)("http://unknown/").status == 200, 30)

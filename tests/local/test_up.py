@@ -249,7 +249,9 @@ def test_an_interrupt_at_any_moment_leaves_nothing(tmp_path: Path, seconds: floa
 
     with pytest.raises(AssertionError):
         until("never", watched, seconds, 0.02)
-    assert up.interrupt() in (0, 130, -signal.SIGINT)
+    code = up.interrupt()
+    interpreter_only = code == 1 and "runpy" not in up.log.read_text()  # Python was still starting itself
+    assert code in (0, 130, -signal.SIGINT) or interpreter_only
     if (up.home / "up.json").exists():
         seen.update(up.pids())
     assert gone(seen)

@@ -81,6 +81,7 @@ class Hub(Generic[MeshT]):
         self._waiters.registered = workloads
         if not self.ready.is_set():  # they hold what the process before this one gave them
             self._roster.expect(workloads, time.monotonic() + self.limits.restart)
+            self._snapshots.prepare()
         self._publishing = True
         try:
             await self._offer_all()

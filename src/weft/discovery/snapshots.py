@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
@@ -13,6 +14,8 @@ from weft.xds.snapshot import XdsSnapshot
 MeshT = TypeVar("MeshT")
 MeshT_contra = TypeVar("MeshT_contra", contravariant=True)
 
+_PREPARED = 64
+"""Namespaces. More proxies than that do not come at once."""
 _IDLE_SECONDS = 3.0
 
 
@@ -45,6 +48,20 @@ class Snapshots(Generic[MeshT]):
     def start(self, mesh: MeshT, workloads: Mapping[str, Workload], revision: int) -> None:
         """From now on snapshots are built from `mesh`."""
         self._mesh, self.workloads, self._revision = mesh, workloads, revision
+
+    def prepare(self) -> None:
+        """Build for one proxy of each namespace, so that the first that come find made what they share. What fails is
+        told when they come."""
+        if self._mesh is None:
+            return
+        first: dict[str, Workload] = {}
+        for workload in self.workloads.values():
+            first.setdefault(workload.namespace, workload)
+            if len(first) >= _PREPARED:
+                break
+        for workload in first.values():
+            with contextlib.suppress(Exception):
+                self._compiler.compile(self._mesh, workload, self._revision)
 
     def finish(self, now: float) -> None:
         """All connected proxies have theirs."""

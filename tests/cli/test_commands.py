@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import click
 import pytest
+import yaml
 
 from weft.cli.main import run, weft
 from weft.local.client import AdminClient
@@ -304,6 +305,16 @@ def test_get_tells_what_is_attached_to_a_gateway(admin: Admin, capsys: pytest.Ca
     head, ours, theirs = capsys.readouterr().out.splitlines()
     assert ours[head.index("ATTACHED") :].strip() == "http:3,tls:not in force"
     assert theirs[head.index("ATTACHED") :].strip() == "-"
+
+
+def test_get_shows_texts_of_several_lines_as_blocks(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"mesh": "connectTimeout: 2s\nrootNamespace: root\n", "other": "one line"}
+    document = {"kind": "ConfigMap", "metadata": {"name": "istio", "namespace": "default"}, "data": data}
+    admin.answers["GET", "/v1/documents"] = (200, {"documents": [document]})
+    assert run(["get", "configmaps", "istio", "-o", "yaml"]) == 0
+    told = capsys.readouterr().out
+    assert "  mesh: |\n    connectTimeout: 2s\n    rootNamespace: root\n  other: one line\n" in told
+    assert yaml.safe_load(told) == document
 
 
 def test_get_of_nothing(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+
+import pytest
+
+from weft.cli.main import run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,3 +30,13 @@ def test_the_glossary_says_where_each_word_is_used() -> None:
         assert places
         for place in places:
             assert (ROOT / "src" / "weft" / place).is_file(), place
+
+
+def test_the_problem_of_the_first_change_is_shown_by_the_bad_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "contributing.md").read_text()
+    found = re.search(r"git grep '\"([\w-]+)\"' src", page)
+    assert found is not None
+    code = found[1]
+    assert any(f'"{code}"' in path.read_text() for path in (ROOT / "src" / "weft" / "mesh").rglob("*.py"))
+    assert run(["validate", str(ROOT / "examples" / "bad"), "-o", "json"]) == 1
+    assert code in {problem["code"] for problem in json.loads(capsys.readouterr().out)["problems"]}

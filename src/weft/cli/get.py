@@ -239,6 +239,7 @@ def _secret(document: Mapping[str, Any]) -> Sequence[str]:
 
 _COLUMNS: dict[str, tuple[Sequence[str], Any]] = {
     "Service": (("TYPE", "PORTS", "SELECTOR"), _service),
+    "GatewayClass": (("CONTROLLER",), lambda spec: (str(spec.get("controllerName", "")),)),
     "Gateway": (("CLASS", "LISTENERS", "ATTACHED ROUTES"), _gateway),
     "HTTPRoute": (("PARENTS", "HOSTNAMES", "RULES", "ACCEPTED", "RESOLVED REFS"), _http_route),
     "VirtualService": (("HOSTS", "GATEWAYS", "RULES", "ACCEPTED", "RESOLVED REFS"), _virtual_service),

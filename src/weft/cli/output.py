@@ -24,11 +24,23 @@ def styled(text: str, meaning: str, stream: TextIO | None = None) -> str:
 def print_value(value: object, form: str) -> None:
     """`value` as ``json`` or ``yaml``."""
     if form == "yaml":
-        import yaml  # noqa: PLC0415
-
-        click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120), nl=False)
+        click.echo(_yaml_text(value), nl=False)
     else:
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _yaml_text(value: object) -> str:
+    """`value` as YAML, texts of several lines as blocks: a ConfigMap's data is YAML itself."""
+    import yaml  # noqa: PLC0415
+
+    class Dumper(yaml.SafeDumper):
+        """With a style of its own for texts."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "") -> None:

@@ -219,6 +219,9 @@ def test_a_home_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, capsys: 
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("error: ")
         assert told in line
+    assert run(["serve", "--home", str(tmp_path / "weft.yaml/below")]) == 1
+    told = capsys.readouterr().err
+    assert told.endswith("weft.yaml/below: Not a directory\n") and "Errno" not in told
 
 
 def test_a_directory_without_documents_is_a_usage_error(tmp_path: Path) -> None:

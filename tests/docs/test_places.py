@@ -40,3 +40,12 @@ def test_the_problem_of_the_first_change_is_shown_by_the_bad_examples(capsys: py
     assert any(f'"{code}"' in path.read_text() for path in (ROOT / "src" / "weft" / "mesh").rglob("*.py"))
     assert run(["validate", str(ROOT / "examples" / "bad"), "-o", "json"]) == 1
     assert code in {problem["code"] for problem in json.loads(capsys.readouterr().out)["problems"]}
+
+
+def test_the_words_that_select_tests_select_some() -> None:
+    text = "\n".join((ROOT / "docs" / name).read_text() for name in ("contributing.md", "walk-through.md"))
+    found = re.findall(r"run test (tests/\S+) .*?-k (\w+)", text)
+    assert len(found) == 2
+    for place, word in found:
+        tests = [path.read_text() for path in (ROOT / place).rglob("test_*.py")]
+        assert any(re.search(rf"def test\w*{word}", test) for test in tests), word

@@ -19,8 +19,10 @@ def locked(home: Home) -> Iterator[None]:
         make_private_directory(home.root)
         make_private_directory(home.control_plane)
         descriptor = os.open(home.control_plane / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except (PermissionsError, OSError) as error:
+    except PermissionsError as error:
         raise ServeError(f"cannot use the home {home.root}: {error}") from error
+    except OSError as error:
+        raise ServeError(f"cannot use the home {home.root}: {error.strerror}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

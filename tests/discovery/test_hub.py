@@ -286,6 +286,25 @@ async def test_a_client_that_does_not_read_holds_up_the_others_for_a_moment_only
         assert stuck.writing
 
 
+async def test_a_client_that_does_not_read_a_small_response_does_not_keep_the_turn() -> None:
+    limits = Limits(restart=0, reconnect=0, flight_bytes=1, small_response=1000, turn=0.5)
+    async with serving(limits) as hub:
+        writing, stuck, last = await loaded(hub, *NAMES)
+        for client in (writing, stuck):
+            client.reads.clear()
+        full = table("2", "web.shop", size=100_000)
+        await hub.publish({**table("1"), **full}, WORKLOADS, 2)
+        await eventually(lambda: hub.budget.in_flight > 0, "no room is left")
+        large, small = resource(CLUSTER, "b", "1", body=b"x" * 2000), resource(LISTENER, "m", "1")
+        same = table("1")["web.shop"][0]
+        await hub.publish({name: (same, layer(large)) for name in NAMES} | full, WORKLOADS, 3)
+        await eventually(lambda: stuck.stream.session.deferred and last.stream.session.deferred, "both wait")
+        await hub.publish({name: (same, layer(large, small)) for name in NAMES} | full, WORKLOADS, 4)
+        await eventually(lambda: stuck.writing > 0 and "m" in last.held[LISTENER], "large ones wait, small ones do not")
+        assert "b" not in last.held[CLUSTER]
+        await eventually(lambda: last.held[CLUSTER].get("b") == "1", "who cannot take its turn is passed over", 5)
+
+
 async def test_who_leaves_while_waiting_for_a_turn_passes_it_on() -> None:
     limits = Limits(restart=0, reconnect=0, flight_bytes=1, small_response=0)
     async with serving(limits) as hub:

@@ -149,13 +149,13 @@ class Stream:
         if self.session.deferred:
             self._budget.wait(self._wake)
         else:
-            self._budget.pass_on()
+            self._budget.leave(self._wake)
 
     @contextmanager
     def _share(self, size: int) -> Iterator[None]:
         """A share of the budget while a response is written. One that takes long gives it back before: a client that
         does not read must not hold up the others."""
-        share = self._budget.take(size)
+        share = self._budget.take(size, self._wake)
         if share is None:
             yield
             return

@@ -105,6 +105,15 @@ class Stream:
         if self.session.may_send:
             self._wake.set()
 
+    @property
+    def acked_revision(self) -> int:
+        """See `Session.acked_revision`. Never raises: who waits for a proxy waits for others, too."""
+        try:
+            return self.session.acked_revision
+        except Exception as error:
+            self.end(_fault("what was acknowledged is not known", error))
+            return -1
+
     def end(self, ending: Ending) -> None:
         """End the stream, also if it is stuck in a write."""
         if self._ending is not None:

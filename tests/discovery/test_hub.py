@@ -105,8 +105,8 @@ class Notes:
     def detached(self, proxy: str) -> None:
         self.events.append(("detached", proxy))
 
-    def asked(self, proxy: str, names: frozenset[str]) -> None:
-        self.events.append(("asked", proxy))
+    def asked(self, workload: Workload, names: frozenset[str]) -> None:
+        self.events.append(("asked", workload.proxy))
         self.names.append(names)
 
 

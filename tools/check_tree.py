@@ -1,4 +1,4 @@
-"""Check what no other tool does: file lengths, first lines, unfinished code, and prose that promises later work.
+"""Check what no other tool does: lengths of files and functions, first lines, names, locks, and unfinished code.
 
 Run it as ``python tools/check_tree.py``; it prints one line for each thing it finds and exits with 1 if there is any.
 """
@@ -15,8 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 500
 """Lines in a Python file. About 400 is the aim; more than this is two files."""
-LONGEST_FUNCTION = 80
+LONGEST_FUNCTION = 60
 """Lines in a function. About 40 is the aim."""
+VAGUE_NAMES = frozenset(("utils", "util", "helpers", "common", "misc", "lib"))
+"""A module is called by the noun it is about."""
+LOCK = re.compile(r"\b(asyncio|threading|multiprocessing)\.(R?Lock|Semaphore|BoundedSemaphore|Condition)\b")
+"""A task owns its state, so nothing needs a lock. The demo application is a threaded server."""
+WITH_LOCKS = "src/weft/bookinfo"
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK|FILL IN|raise NotImplementedError)\b")
 TEST_EXCUSES = re.compile(r"\b(pytest\.skip|pytest\.xfail|mark\.skip|mark\.skipif|mark\.xfail|importorskip)\b")
 PYTHON_ROOTS = ("src", "tests", "tools", "bench", "examples")
@@ -52,6 +57,17 @@ def check_python(path: Path, text: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"{node.name} has {length} lines, the limit is {LONGEST_FUNCTION}: split it"
 
 
+def check_house(path: Path, text: str) -> Iterator[tuple[int, str]]:
+    """Rules for the code of the mesh, as (line, complaint)."""
+    if path.stem in VAGUE_NAMES:
+        yield 1, f"'{path.name}' says nothing: name the file by what it is about"
+    if path.is_relative_to(ROOT / WITH_LOCKS):
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := LOCK.search(line):
+            yield number, f"'{found.group()}': a task owns its state; put the state where it needs no lock"
+
+
 def check_text(path: Path, text: str) -> Iterator[tuple[int, str]]:
     """Rules for any text file, as (line, complaint)."""
     code = path.suffix == ".py" or path.parent.name == ".ci" or path.name == "run"
@@ -78,6 +94,8 @@ def check_file(path: Path) -> Iterator[str]:
     findings = list(check_text(path, text))
     if path.suffix == ".py":
         findings.extend(check_python(path, text))
+        if path.is_relative_to(ROOT / "src"):
+            findings.extend(check_house(path, text))
     for line, complaint in sorted(findings):
         yield f"{name}:{line}: {complaint}"
 

@@ -38,12 +38,13 @@ to the file. `weft validate` checks it together with the documents beside it.
 * `documents`: files and directories that are followed live: save a change and it is in force. Such documents can
   only be changed in their files. `apply`: files and directories that are applied at the start, as `weft apply` does
   it. Mesh-wide settings stand there too, in a [MeshConfig](meshconfig.md); `trustDomain` alone is set here.
-* `ports` of a workload: `9080` (the application listens on 127.0.0.1:9080), `"9080:auto"` (it is told a free port
-  in `PORT`, and 9080 is what the mesh calls it), `"9080:18081"` (it listens on 18081). `http=` in front of any of them
-  names the port, for Services with `targetPort: http`.
+* `ports` of a workload: `9080` (the application listens on 127.0.0.1:9080), `"9080:auto"` (it finds a free
+  port in its variable `PORT`, and 9080 is its port in the mesh), `"9080:18081"` (it listens on 18081). `http=`
+  in front of any of them names the port, for Services with `targetPort: http`.
 * `upstreams`: `"postgres:5432=15432"` makes 127.0.0.1:15432 lead to a service, for any TCP protocol; without
-  `=PORT` a free port is told in `WEFT_UPSTREAM_POSTGRES_5432`.
-* `uses`: the services it calls; its proxy is told about no others.
+  `=PORT` the application finds a free port in its variable `WEFT_UPSTREAM_POSTGRES_5432`.
+* `uses`: the services it calls; its proxy knows no others. Without it the proxy knows the routes of the whole mesh, and
+  a service is loaded when it is first called; with `scope: all`, all of them are loaded at once.
 * `command`: a list of words, or one line that is split as a shell does it; no shell runs it. `{python}` stands for
   the Python that weft runs on. It is started in `workingDirectory`, by default the directory of the file.
 * `healthCheck`: `http: /path`, or `tcp: true` (the default: its ports accept connections).

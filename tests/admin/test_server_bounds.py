@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from weft.admin.server import ServerLimits, new_application, serving, vouch
+from weft.admin.server import ServerLimits, mark_authenticated, new_application, serving
 from weft.ca.authority import open_authority
 
 FEW = ServerLimits(connections=10, silence=30)
@@ -25,7 +25,7 @@ async def _hello(_request: web.Request) -> web.Response:
 
 
 async def _prove(request: web.Request) -> web.Response:
-    vouch(request)
+    mark_authenticated(request)
     return web.Response(text="welcome")
 
 

@@ -173,7 +173,7 @@ def test_a_chosen_port_that_cannot_be_had_is_told_at_once(tmp_path: Path) -> Non
         with pytest.raises(AgentError, match=f"--listen 80={port}: port {port} of 127.0.0.1 is taken"):
             check_free("127.0.0.1", port, f"--listen 80={port}")
     twice = (UpstreamParameter("db", 5432, port), UpstreamParameter("cache", 6379, port))
-    with pytest.raises(AgentError, match="leads elsewhere by --upstream db:5432"):
+    with pytest.raises(AgentError, match="taken by --upstream db:5432"):
         allocate_run_ports(run(home, upstreams=twice), allocator, None)
     with pytest.raises(AgentError, match="--port 80 is given twice"):
         allocate_run_ports(run(home, ports=(PortParameter(80), PortParameter(80, 0))), allocator, None)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
-from weft.admin.parts import INTERNAL
+from weft.admin.context import INTERNAL
 from weft.aio.cell import Cell
 from weft.controlplane.builds import Builds
 from weft.discovery.compiler import MeshCompiler

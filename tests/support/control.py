@@ -13,7 +13,7 @@ import aiohttp
 from weft.admin.agents import AgentApi
 from weft.admin.api import admin_application
 from weft.admin.audit import Audit
-from weft.admin.parts import EnrolmentSettings, Parts
+from weft.admin.context import ApiContext, EnrolmentSettings
 from weft.admin.server import serving
 from weft.ca.authority import open_authority
 from weft.controlplane.builds import Builds
@@ -39,7 +39,7 @@ TOKEN = "the-admin-token"
 class Rig:
     """What tests talk to. `admin` is the admin API's base URL, `agents` the TLS agent API's ``HOST:PORT``."""
 
-    parts: Parts
+    parts: ApiContext
     home: Home
     files: Path
     store: MemoryStore
@@ -74,7 +74,7 @@ async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
     collector = Collector([source, StoredSource(store), WorkloadsSource(store)], MeshSettings())
     audit = Audit(store)
     compiler = MeshCompiler()
-    hub: Hub[Mesh] = Hub(compiler, audit.told)
+    hub: Hub[Mesh] = Hub(compiler, audit.record)
     builds = Builds(collector, hub, compiler)
     certificates = ServerCertificates(authority, (), home.control_plane, 3600)
     """Everything, running."""
@@ -82,7 +82,7 @@ async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
     admin, agents = _bound(), _bound()
     where = f"127.0.0.1:{agents.getsockname()[1]}"
     enrolment = EnrolmentSettings("127.0.0.1:1", where, "spiffe://cluster.local/ns/x/sa/y", 3600.0)
-    parts = Parts(
+    parts = ApiContext(
         store,
         Leases(store),
         authority,

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from weft.admin.callers import Caller, LocalCaller, local_caller, remote_caller
-from weft.admin.parts import Parts
+from weft.admin.context import ApiContext
 from weft.admin.registrations import check_workload
 from weft.admin.replies import Refused, json_body, reply, seconds
-from weft.admin.server import new_application, vouch
+from weft.admin.server import mark_authenticated, new_application
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.request import CertificateRefusedError
 from weft.ca.tokens import TokenRefusedError, consume_token, read_token
@@ -40,15 +40,15 @@ _Action = Callable[[web.Request, Caller], Awaitable[web.Response]]
 class AgentApi:
     """Handlers of the agent API. One object serves the unix socket and the TLS port."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._store = parts.store
-        self._leases = parts.leases
-        self._authority = parts.authority
-        self._collector = parts.collector
-        self._hub = parts.hub
-        self._audit = parts.audit
-        self._settings = parts.enrolment
-        self._clock = parts.clock
+    def __init__(self, context: ApiContext) -> None:
+        self._store = context.store
+        self._leases = context.leases
+        self._authority = context.authority
+        self._collector = context.collector
+        self._hub = context.hub
+        self._audit = context.audit
+        self._settings = context.enrolment
+        self._clock = context.clock
 
     def application(self, *, local: bool) -> web.Application:
         """The web application for the unix socket (`local`) or for TLS."""
@@ -78,7 +78,7 @@ class AgentApi:
             caller = who(request)
             name = str(caller)
             if isinstance(caller, LocalCaller) or caller.identity is not None:
-                vouch(request)
+                mark_authenticated(request)
             return await run(request, caller)
         except Refused as refused:
             if refused.status in {401, 403, 409}:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from weft.admin.context import ApiContext
 from weft.admin.documents import Documents
 from weft.admin.guard import new_guard
 from weft.admin.openapi import build_description
-from weft.admin.parts import Parts
 from weft.admin.proxies import Proxies
 from weft.admin.replies import reply
 from weft.admin.routing import Route
@@ -17,9 +17,9 @@ from weft.admin.status import Status
 BODY_LIMIT = 8 * 1024 * 1024
 
 
-def admin_routes(parts: Parts) -> tuple[Route, ...]:
+def admin_routes(context: ApiContext) -> tuple[Route, ...]:
     """The whole route table."""
-    routes = (*Documents(parts).routes(), *Proxies(parts).routes(), *Status(parts).routes())
+    routes = (*Documents(context).routes(), *Proxies(context).routes(), *Status(context).routes())
 
     async def describe(_request: web.Request) -> web.Response:
         return reply(build_description(table))
@@ -29,11 +29,11 @@ def admin_routes(parts: Parts) -> tuple[Route, ...]:
     return table
 
 
-def admin_application(parts: Parts, token: str) -> web.Application:
+def admin_application(context: ApiContext, token: str) -> web.Application:
     """The web application; every path but the public ones wants `token`."""
-    table = admin_routes(parts)
+    table = admin_routes(context)
     public = frozenset(route.path for route in table if route.public)
-    application = new_application(new_guard(token, parts.audit, public), body_limit=BODY_LIMIT)
+    application = new_application(new_guard(token, context.audit, public), body_limit=BODY_LIMIT)
     for route in table:
         application.router.add_route(route.method, route.path, route.handler)
     return application

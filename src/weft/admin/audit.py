@@ -25,7 +25,7 @@ _PENDING = 50
 _REFUSALS = 100
 _FLUSH_SECONDS = 1.0
 _LONGEST_TEXT = 300
-_TOLD_BY_STATE = {"nack", "build-failed"}
+_SHOWN_BY_STATE = {"nack", "build-failed"}
 """Not refusals of ours; the hub shows them as long as they last."""
 
 _log = logging.getLogger("weft.audit")
@@ -71,10 +71,10 @@ class Audit:
         if len(self._refusals) > _REFUSALS:
             self._refusals.pop(next(iter(self._refusals)))
 
-    def told(self, problem: Problem) -> None:
-        """Record what the xDS server tells: refused proxies, and resources that proxies refused (in the log only)."""
+    def record(self, problem: Problem) -> None:
+        """Record a Problem of the xDS server: refused proxies, and resources that proxies refused (in the log only)."""
         who, message = _printable(problem.origin.source), _printable(problem.message)
-        if problem.code in _TOLD_BY_STATE:
+        if problem.code in _SHOWN_BY_STATE:
             _log.warning("%s: %s (%s)", who, message, problem.code)
         else:
             self._note(Event(self._clock(), who, "xDS stream", "refused", detail=f"{problem.code}: {message}"))
@@ -108,7 +108,7 @@ class Audit:
                 if self._untrimmed >= _TRIM_AFTER:
                     await self._trim()
             except StoreError:
-                continue  # the health check tells; what is pending is written when the store is back
+                continue  # the health check says so; what is pending is written when the store is back
 
     async def flush(self) -> None:
         """Write the refusals collected so far."""

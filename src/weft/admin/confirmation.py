@@ -5,41 +5,41 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from weft.admin.parts import Parts
+from weft.admin.context import ApiContext
 from weft.model.origin import Origin
 
 LONGEST_WAIT = 600.0
 _SEEN_SECONDS = 2.0
 
 
-async def seen(parts: Parts, store_revision: int) -> None:
+async def seen(context: ApiContext, store_revision: int) -> None:
     """Wait a moment until what was written can be read back and its meaning is known; a write is not undone because
     that takes long."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_SEEN_SECONDS):
-            await _compiled(parts, store_revision)
+            await _compiled(context, store_revision)
 
 
-async def _compiled(parts: Parts, store_revision: int) -> int:
+async def _compiled(context: ApiContext, store_revision: int) -> int:
     """Wait until the Mesh includes a revision of the store; the revision of the snapshot that does."""
-    snapshot = await parts.collector.included(store_revision)
-    while parts.compiled.value.revision < snapshot:
-        await parts.compiled.changed(parts.compiled.version)
+    snapshot = await context.collector.included(store_revision)
+    while context.compiled.value.revision < snapshot:
+        await context.compiled.changed(context.compiled.version)
     return snapshot
 
 
-async def confirmation(parts: Parts, store_revision: int, timeout: float) -> dict[str, object]:
+async def confirmation(context: ApiContext, store_revision: int, timeout: float) -> dict[str, object]:
     """The ``wait`` member of an answer: who confirmed, who refused (with Envoy's words), who has not answered yet."""
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout
     try:
         async with asyncio.timeout_at(end):
-            snapshot = await _compiled(parts, store_revision)
+            snapshot = await _compiled(context, store_revision)
     except TimeoutError:
-        return {"confirmed": [], "nacked": [], "pending": [status.name for status in parts.hub.proxies()]}
-    result = await parts.hub.wait_revision(snapshot, max(0.0, end - loop.time()))
+        return {"confirmed": [], "nacked": [], "pending": [status.name for status in context.hub.proxies()]}
+    result = await context.hub.wait_revision(snapshot, max(0.0, end - loop.time()))
     if not result.published:
-        return {"confirmed": [], "nacked": [], "pending": [status.name for status in parts.hub.proxies()]}
+        return {"confirmed": [], "nacked": [], "pending": [status.name for status in context.hub.proxies()]}
     nacked = [
         {
             "proxy": nack.proxy,

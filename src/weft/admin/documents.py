@@ -11,8 +11,9 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from weft.admin.acceptance import Acceptance
 from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
-from weft.admin.parts import INTERNAL, Parts
+from weft.admin.context import INTERNAL, ApiContext
 from weft.admin.replies import Refused, body_of, flag, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
 from weft.mesh.build import build_mesh
@@ -24,6 +25,7 @@ from weft.model.unreadable import Unreadable
 from weft.schema.decode import decode_documents
 from weft.schema.output import document_as_mapping, document_yaml
 from weft.schema.registry import Kind, UnknownKindError, find_kind
+from weft.schema.wording import nearest_name
 from weft.sources.stored import BUCKET, document_from_entry, put_document, stored_key
 from weft.store.protocol import Change, ConflictError, Delete, Entry
 
@@ -52,8 +54,8 @@ class _Step:
 class Documents:
     """Handlers of ``/v1/documents``."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
 
     def routes(self) -> tuple[Route, ...]:
         """The rows of the route table."""
@@ -70,9 +72,11 @@ class Documents:
         )
         one = "/v1/documents/{kind}/{namespace}/{name}"
         return (
-            Route("GET", "/v1/documents", self.index, "Documents in force, secrets redacted", chosen),
+            Route(
+                "GET", "/v1/documents", self.index, "Documents in force, secrets redacted", chosen, answer="Documents"
+            ),
             Route("POST", "/v1/documents", self.apply, "Create or change documents", how, "YAML or JSON documents"),
-            Route("GET", one, self.get, "One document; namespace - for cluster-scoped kinds"),
+            Route("GET", one, self.get, "One document; namespace - for cluster-scoped kinds", answer="Document"),
             Route("DELETE", one, self.delete, "Delete one document; namespace - for cluster-scoped kinds", (WAIT,)),
         )
 
@@ -82,9 +86,10 @@ class Documents:
         if "kind" in request.query:
             kind = _kind(request.query["kind"])
             wanted |= {"kind": kind.name, "group": kind.group}
+        accepted = Acceptance(self._context.compiled.value.mesh)
         found = [
-            self._shown(document)
-            for document in self._parts.collector.snapshot.documents
+            self._shown(document, accepted)
+            for document in self._context.collector.snapshot.documents
             if all(getattr(document.key, name) == value for name, value in wanted.items())
         ]
         return reply({"documents": found})
@@ -92,9 +97,9 @@ class Documents:
     async def get(self, request: web.Request) -> web.Response:
         """``GET /v1/documents/{kind}/{namespace}/{name}``."""
         key = _path_key(request)
-        for document in self._parts.collector.snapshot.documents:
+        for document in self._context.collector.snapshot.documents:
             if document.key == key:
-                return reply(self._shown(document))
+                return reply(self._shown(document, Acceptance(self._context.compiled.value.mesh)))
         raise self._absent(key)
 
     async def apply(self, request: web.Request) -> web.Response:
@@ -105,7 +110,9 @@ class Documents:
         for _ in range(_ATTEMPTS):
             steps = await self._plan(documents)
             if dry_run:
-                return await self._answer(steps, warnings, self._parts.collector.snapshot.revision, None, dry_run=True)
+                return await self._answer(
+                    steps, warnings, self._context.collector.snapshot.revision, None, dry_run=True
+                )
             try:
                 revision = await self._write(steps)
             except ConflictError:
@@ -117,17 +124,17 @@ class Documents:
         """``DELETE /v1/documents/{kind}/{namespace}/{name}``."""
         wait = seconds(request, "wait", LONGEST_WAIT)
         key = _path_key(request)
-        entry = await self._parts.store.get(BUCKET, stored_key(key))
+        entry = await self._context.store.get(BUCKET, stored_key(key))
         if entry is None:
             if owner := self._in_files().get(key):
                 raise Refused(409, "owned-by-file", f"{key} comes from {owner.origin}: remove it there")
             raise self._absent(key)
         old, _ = document_from_entry(entry)
-        record = self._parts.audit.done(_WHO, "delete", object=str(key), before=_hash(old))
-        revision = await self._parts.store.write(
+        record = self._context.audit.done(_WHO, "delete", object=str(key), before=_hash(old))
+        revision = await self._context.store.write(
             [Delete(BUCKET, entry.key), record], {(BUCKET, entry.key): entry.revision}
         )
-        await seen(self._parts, revision)
+        await seen(self._context, revision)
         answer = {
             "revision": revision,
             "documents": [{"key": key_mapping(key), "change": "deleted"}],
@@ -135,7 +142,7 @@ class Documents:
             "wait": None,
         }
         if wait is not None:
-            answer["wait"] = await confirmation(self._parts, revision, wait)
+            answer["wait"] = await confirmation(self._context, revision, wait)
         return reply(answer)
 
     async def _decoded(self, request: web.Request) -> tuple[tuple[Document[object], ...], tuple[Problem, ...]]:
@@ -154,11 +161,11 @@ class Documents:
         decoded = await asyncio.to_thread(decode_documents, text, source, default_namespace=namespace)
         problems = [*decoded.problems, *self._owned_by_files(decoded.documents)]
         if any(problem.severity is Severity.ERROR for problem in problems):
-            told = [problem_mapping(problem) for problem in problems]
-            raise Refused(422, "bad-documents", "nothing was changed: see the problems", problems=told)
+            found = [problem_mapping(problem) for problem in problems]
+            raise Refused(422, "bad-documents", "nothing was changed: see the problems", problems=found)
         if not decoded.documents:
-            told = [problem_mapping(problem) for problem in problems]
-            raise Refused(422, "no-documents", f"{source} has no documents for weft", problems=told)
+            found = [problem_mapping(problem) for problem in problems]
+            raise Refused(422, "no-documents", f"{source} has no documents for weft", problems=found)
         return decoded.documents, tuple(problems)
 
     def _owned_by_files(self, documents: Iterable[Document[object]]) -> list[Problem]:
@@ -177,12 +184,12 @@ class Documents:
         ]
 
     def _in_files(self) -> Mapping[ObjectKey, Document[object]]:
-        contents = self._parts.files.value if self._parts.files else None
+        contents = self._context.files.value if self._context.files else None
         return {document.key: document for document in contents.documents} if contents else {}
 
     async def _plan(self, documents: Sequence[Document[object]]) -> list[_Step]:
         keys = {stored_key(document.key) for document in documents}
-        _, entries = await self._parts.store.read(BUCKET, keys)
+        _, entries = await self._context.store.read(BUCKET, keys)
         stored = {entry.key: entry for entry in entries}
         await self._check_room(keys - stored.keys())
         steps = []
@@ -196,9 +203,9 @@ class Documents:
 
     async def _check_room(self, new: Collection[str]) -> None:
         """Refuse documents that are too many; they are counted one by one only when there may be."""
-        if len(self._parts.collector.snapshot.documents) + len(new) <= MAX_DOCUMENTS // 2:
+        if len(self._context.collector.snapshot.documents) + len(new) <= MAX_DOCUMENTS // 2:
             return
-        _, entries = await self._parts.store.list(BUCKET)
+        _, entries = await self._context.store.list(BUCKET)
         if len(entries) + len(new) > MAX_DOCUMENTS:
             raise Refused(413, "too-many-documents", f"the store holds at most {MAX_DOCUMENTS} documents")
 
@@ -213,38 +220,37 @@ class Documents:
                 about = str(step.document.key)
                 before, after = _hash(step.old), _hash(step.document)
                 word = "create" if step.entry is None else "change"
-                changes.append(self._parts.audit.done(_WHO, word, object=about, before=before, after=after))
-        return await self._parts.store.write(changes, expect)
+                changes.append(self._context.audit.done(_WHO, word, object=about, before=before, after=after))
+        return await self._context.store.write(changes, expect)
 
     async def _answer(
         self, steps: Sequence[_Step], warnings: Iterable[Problem], revision: int, wait: float | None, *, dry_run: bool
     ) -> web.Response:
         keys = {step.document.key for step in steps}
-        told: dict[str, object] = {"revision": revision}
         documents: list[dict[str, object]] = []
         if not dry_run:
-            await seen(self._parts, revision)
+            await seen(self._context, revision)
         for step in steps:
             row: dict[str, object] = {"key": key_mapping(step.document.key), "change": step.change}
             if dry_run:
                 row["diff"] = await asyncio.to_thread(_diff, step)
             documents.append(row)
-        confirmed = None if wait is None else await confirmation(self._parts, revision, wait)
-        meaning = await self._as_it_would_be(steps) if dry_run else self._parts.compiled.value.problems
+        confirmed = None if wait is None else await confirmation(self._context, revision, wait)
+        meaning = await self._as_it_would_be(steps) if dry_run else self._context.compiled.value.problems
         found = [*warnings, *(one for one in meaning if one.object in keys or one.code == INTERNAL)]
         problems = [problem_mapping(problem) for problem in distinct(found)]
-        return reply(told | {"documents": documents, "problems": problems, "wait": confirmed})
+        return reply({"revision": revision, "documents": documents, "problems": problems, "wait": confirmed})
 
     async def _as_it_would_be(self, steps: Sequence[_Step]) -> tuple[Problem, ...]:
         """What would be wrong with the mesh if the steps were taken."""
-        snapshot = self._parts.collector.snapshot
+        snapshot = self._context.collector.snapshot
         everything = {document.key: document for document in snapshot.documents}
         everything |= {step.document.key: step.document for step in steps}
         documents = tuple(document for _, document in sorted(everything.items()))
         mesh = await asyncio.to_thread(build_mesh, replace(snapshot, documents=documents), Memo())
         return mesh.problems
 
-    def _shown(self, document: Document[object]) -> dict[str, object]:
+    def _shown(self, document: Document[object], accepted: Acceptance) -> dict[str, object]:
         return {
             "key": key_mapping(document.key),
             "source": document.origin.source,
@@ -254,12 +260,13 @@ class Documents:
             "generation": document.generation,
             "unreadable": isinstance(document.spec, Unreadable),
             "document": document_as_mapping(document, redact=True),
+            **accepted.of(document),
         }
 
     def _absent(self, key: ObjectKey) -> Refused:
-        names = [one.key.name for one in self._parts.collector.snapshot.documents if one.key.kind == key.kind]
-        near = difflib.get_close_matches(key.name, names, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        names = [one.key.name for one in self._context.collector.snapshot.documents if one.key.kind == key.kind]
+        near = nearest_name(key.name, names)
+        hint = f"; did you mean '{near}'?" if near else ""
         where = f" in namespace {key.namespace}" if key.namespace else ""
         return Refused(404, "not-found", f"there is no {key.kind} '{key.name}'{where}{hint}")
 

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Middleware
 
 from weft.admin.audit import Audit
 from weft.admin.replies import Handler, Refused
-from weft.admin.server import vouch
+from weft.admin.server import mark_authenticated
 from weft.settings.private import check_private, write_atomically
 
 
@@ -37,7 +37,7 @@ def new_guard(token: str, audit: Audit, public: frozenset[str]) -> Middleware:
             _check_host(request)
             if request.path not in public or request.headers.get("Authorization"):
                 _check_token(request, expected)
-                vouch(request)
+                mark_authenticated(request)
         except Refused as refused:
             who = request.remote or "local"
             audit.refused(who, f"admin {request.method} {request.path}", refused.code, refused.record or str(refused))

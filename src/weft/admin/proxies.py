@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 
 from aiohttp import web
 
-from weft.admin.parts import Parts
+from weft.admin.context import ApiContext
 from weft.admin.replies import Refused, reply
 from weft.admin.routing import Route
+from weft.schema.wording import nearest_name
 from weft.xds.describe import describe_with_origins
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, XdsSnapshot
 
@@ -19,8 +19,8 @@ _TYPES = {"clusters": CLUSTER, "endpoints": ENDPOINTS, "listeners": LISTENER, "r
 class Proxies:
     """Handlers of ``/v1/proxies``."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
 
     def routes(self) -> tuple[Route, ...]:
         """The rows of the route table."""
@@ -34,7 +34,7 @@ class Proxies:
 
     async def list(self, _request: web.Request) -> web.Response:
         """``GET /v1/proxies``."""
-        return reply({"proxies": self._parts.hub.proxies()})
+        return reply({"proxies": self._context.hub.proxies()})
 
     async def config(self, request: web.Request) -> web.Response:
         """``GET /v1/proxies/{name}/config/{type}``."""
@@ -42,7 +42,7 @@ class Proxies:
         if word != "all" and word not in _TYPES:
             raise Refused(404, "unknown-type", f"{word[:40]!r}: expected {', '.join(_TYPES)} or all")
         name = self._name(request.match_info["name"])
-        snapshot = self._parts.hub.given_to(name)
+        snapshot = self._context.hub.given_to(name)
         if snapshot is None:
             raise Refused(404, "no-configuration", f"{name} was given no configuration yet")
         chosen = _TYPES if word == "all" else {word: _TYPES[word]}
@@ -51,7 +51,7 @@ class Proxies:
 
     def _name(self, text: str) -> str:
         """The full name of a connected proxy, also from a workload's name if that is in one namespace only."""
-        names = [status.name for status in self._parts.hub.proxies()]
+        names = [status.name for status in self._context.hub.proxies()]
         if text in names:
             return text
         found = [name for name in names if name.split(".")[0] == text]
@@ -59,8 +59,8 @@ class Proxies:
             return found[0]
         if found:
             raise Refused(409, "ambiguous-name", f"{text} is in several namespaces: {', '.join(sorted(found))}")
-        near = difflib.get_close_matches(text, [*names, *(name.split(".")[0] for name in names)], 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        near = nearest_name(text, [*names, *(name.split(".")[0] for name in names)])
+        hint = f"; did you mean '{near}'?" if near else ""
         raise Refused(404, "not-connected", f"no proxy '{text[:120]}' is connected{hint}")
 
 

@@ -1,6 +1,6 @@
 """An HTTP server with bounds: connections, silence before the first request, hand-shake time, header sizes.
 
-When it is full, the oldest connection that has not proven anything makes room, so that strangers who hold connections
+When it is full, the oldest connection that is not authenticated makes room, so that strangers who hold connections
 keep nobody else out for longer than they take to reconnect.
 """
 
@@ -34,17 +34,17 @@ class ServerLimits:
     silence: float = 20.0
 
 
-def vouch(request: web.Request) -> None:
-    """The sender of `request` has proven who it is: its connection is not closed to make room for strangers."""
+def mark_authenticated(request: web.Request) -> None:
+    """The sender of `request` has proven who it is: its connection is not closed to make room for others."""
     if isinstance(request.protocol, _Connection):
-        request.protocol.proven = True
+        request.protocol.authenticated = True
 
 
 class _Connection(web.RequestHandler):
-    """One connection that knows whether a request ever came, and whether its sender has proven anything."""
+    """One connection that knows whether a request ever came, and whether its sender is authenticated."""
 
-    heard = False
-    proven = False
+    has_requested = False
+    authenticated = False
     ended: Callable[[], None] | None = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -61,7 +61,7 @@ class _Connection(web.RequestHandler):
 
 def new_application(*middlewares: Middleware, body_limit: int) -> web.Application:
     """An application that answers errors in JSON and takes bodies up to `body_limit` bytes."""
-    return web.Application(middlewares=[_heard, errors_as_json, *middlewares], client_max_size=body_limit)
+    return web.Application(middlewares=[_note_request, errors_as_json, *middlewares], client_max_size=body_limit)
 
 
 @contextlib.asynccontextmanager
@@ -77,28 +77,28 @@ async def serving(
     server = runner.server
     if server is None:
         raise RuntimeError("aiohttp made no server")
-    door = _Door(server, tls, limits)
+    acceptor = _Acceptor(server, tls, limits)
     listener.setblocking(False)
     listener.listen(_BACKLOG)
-    accepting = asyncio.create_task(door.accept(listener))
+    accepting = asyncio.create_task(acceptor.accept(listener))
     try:
         yield
     finally:
         accepting.cancel()
         await asyncio.gather(accepting, return_exceptions=True)
         listener.close()
-        await door.close()
+        await acceptor.close()
         await runner.cleanup()
 
 
-class _Door:
+class _Acceptor:
     """Accepts connections, each with a task until its hand-shake is done; oldest first."""
 
     def __init__(self, server: web.Server, tls: ssl.SSLContext | None, limits: ServerLimits) -> None:
         self._server = server
         self._tls = tls
         self._limits = limits
-        self._inside: dict[_Connection, asyncio.Task[None]] = {}
+        self._connections: dict[_Connection, asyncio.Task[None]] = {}
 
     async def accept(self, listener: socket.socket) -> None:
         """Accept for ever."""
@@ -110,59 +110,59 @@ class _Door:
                 self._make_room()
                 await asyncio.sleep(_SHORTAGE_SECONDS)
                 continue
-            if len(self._inside) < self._limits.connections or self._make_room():
+            if len(self._connections) < self._limits.connections or self._make_room():
                 connection = _Connection(
                     self._server, loop=loop, keepalive_timeout=KEEP_ALIVE_SECONDS, lingering_time=1.0
                 )
-                self._inside[connection] = asyncio.create_task(self._let_in(connection, accepted))
+                self._connections[connection] = asyncio.create_task(self._open(connection, accepted))
             else:
                 accepted.close()
-            await asyncio.sleep(0)  # others get their turn, however many stand before the door
+            await asyncio.sleep(0)  # others get their turn, however many connections come in
 
     async def close(self) -> None:
         """Give up hand-shakes under way."""
-        tasks = list(self._inside.values())
+        tasks = list(self._connections.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _let_in(self, connection: _Connection, accepted: socket.socket) -> None:
+    async def _open(self, connection: _Connection, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        connection.ended = lambda: self._leave(connection)
+        connection.ended = lambda: self._forget(connection)
         handshake = HANDSHAKE_SECONDS if self._tls else None
         try:
             await loop.connect_accepted_socket(
                 lambda: connection, accepted, ssl=self._tls, ssl_handshake_timeout=handshake
             )
         except OSError:  # also a hand-shake that fails or takes too long; the transport has closed the socket
-            self._leave(connection)
+            self._forget(connection)
         except BaseException:
-            self._leave(connection)
+            self._forget(connection)
             raise
         else:
             loop.call_later(self._limits.silence, _drop_if_silent, connection)
 
-    def _leave(self, connection: _Connection) -> None:
-        self._inside.pop(connection, None)
+    def _forget(self, connection: _Connection) -> None:
+        self._connections.pop(connection, None)
 
     def _make_room(self) -> bool:
-        """Close the oldest connection that has proven nothing; whether there was one."""
-        stranger = next((one for one in self._inside if not one.proven), None)
+        """Close the oldest connection that is not authenticated; whether there was one."""
+        stranger = next((one for one in self._connections if not one.authenticated), None)
         if stranger is None:
             return False
-        self._inside.pop(stranger).cancel()
+        self._connections.pop(stranger).cancel()
         if stranger.transport is not None:
             stranger.transport.abort()
         return True
 
 
 def _drop_if_silent(connection: _Connection) -> None:
-    if not connection.heard and connection.transport is not None:
+    if not connection.has_requested and connection.transport is not None:
         connection.transport.abort()
 
 
 @web.middleware
-async def _heard(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _note_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     if isinstance(request.protocol, _Connection):
-        request.protocol.heard = True
+        request.protocol.has_requested = True
     return await handler(request)

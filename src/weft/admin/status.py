@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from weft import __version__
-from weft.admin.parts import Parts
+from weft.admin.context import ApiContext
 from weft.admin.replies import Refused, json_body, reply
 from weft.admin.routing import Route
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
@@ -28,8 +28,8 @@ class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Status:
     """Handlers of what is read, and of tokens."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
 
     def routes(self) -> tuple[Route, ...]:
         """The rows of the route table."""
@@ -46,13 +46,13 @@ class Status:
 
     def found(self) -> tuple[Problem, ...]:
         """All Problems, each once."""
-        parts = self._parts
+        context = self._context
         everything = (
-            *parts.faults(),
-            *parts.collector.snapshot.problems,
-            *parts.compiled.value.problems,
-            *parts.hub.problems(),
-            *parts.audit.problems(),
+            *context.faults(),
+            *context.collector.snapshot.problems,
+            *context.compiled.value.problems,
+            *context.hub.problems(),
+            *context.audit.problems(),
         )
         return tuple(dict.fromkeys(everything))
 
@@ -63,25 +63,25 @@ class Status:
     async def workloads(self, _request: web.Request) -> web.Response:
         """``GET /v1/workloads``: as registered, with proxy name and the end of the lease; `revision` is the
         snapshot's, which proxies that know them have confirmed."""
-        leases = await self._parts.store.leases()
-        connected = {status.name for status in self._parts.hub.proxies()}
+        leases = await self._context.store.leases()
+        connected = {status.name for status in self._context.hub.proxies()}
         rows = []
-        for one in self._parts.collector.snapshot.workloads:
+        for one in self._context.collector.snapshot.workloads:
             row: dict[str, object] = {name: getattr(one, name) for name in one.__dataclass_fields__}
             row["labels"] = dict(one.labels)
             row |= {"proxy": one.proxy, "connected": one.proxy in connected}
             row["lease_expires"] = leases.get(f"{one.namespace}/{one.name}")
             rows.append(row)
-        return reply({"revision": self._parts.collector.snapshot.revision, "workloads": rows})
+        return reply({"revision": self._context.collector.snapshot.revision, "workloads": rows})
 
     async def services(self, _request: web.Request) -> web.Response:
         """``GET /v1/services``."""
-        mesh = self._parts.compiled.value.mesh
+        mesh = self._context.compiled.value.mesh
         return reply({"services": [_service_json(service) for service in mesh.services.all] if mesh else []})
 
     async def health(self, _request: web.Request) -> web.Response:
         """``GET /v1/health``: no details for those without a token; see problems for them."""
-        faults = self._parts.faults()
+        faults = self._context.faults()
         return reply({"status": "degraded" if faults else "ok"})
 
     async def version(self, _request: web.Request) -> web.Response:
@@ -90,45 +90,45 @@ class Status:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """``GET /v1/metrics``."""
-        parts = self._parts
+        context = self._context
         found = self.found()
         errors = sum(problem.severity is Severity.ERROR for problem in found)
         values = {
-            "weft_snapshot_revision": parts.collector.snapshot.revision,
-            "weft_compiled_revision": parts.compiled.value.revision,
-            "weft_last_build_seconds": parts.compiled.value.seconds,
-            "weft_documents": len(parts.collector.snapshot.documents),
-            "weft_workloads": len(parts.collector.snapshot.workloads),
-            "weft_proxies_connected": len(parts.hub.proxies()),
+            "weft_snapshot_revision": context.collector.snapshot.revision,
+            "weft_compiled_revision": context.compiled.value.revision,
+            "weft_last_build_seconds": context.compiled.value.seconds,
+            "weft_documents": len(context.collector.snapshot.documents),
+            "weft_workloads": len(context.collector.snapshot.workloads),
+            "weft_proxies_connected": len(context.hub.proxies()),
             "weft_problem_errors": errors,
             "weft_problem_warnings": len(found) - errors,
-            "weft_control_plane_faults": len(parts.faults()),
+            "weft_control_plane_faults": len(context.faults()),
         }
         text = "".join(f"# TYPE {name} gauge\n{name} {value}\n" for name, value in values.items())
         return web.Response(text=text, content_type="text/plain", headers={"Cache-Control": "no-store"})
 
     async def events(self, _request: web.Request) -> web.Response:
         """``GET /v1/events``."""
-        return reply({"events": await self._parts.audit.events()})
+        return reply({"events": await self._context.audit.events()})
 
     async def token(self, request: web.Request) -> web.Response:
         """``POST /v1/tokens``: the token is in the answer and nowhere else."""
         body: TokenRequest = await json_body(request, TokenRequest)
-        parts = self._parts
+        context = self._context
         if (body.namespace, body.service_account) == (CONTROL_PLANE_NAMESPACE, CONTROL_PLANE_ACCOUNT):
             raise Refused(403, "reserved-identity", "this identity is the control plane's own")
         try:
-            token = await create_token(parts.store, body.namespace, body.service_account, body.ttl, parts.clock)
+            token = await create_token(context.store, body.namespace, body.service_account, body.ttl, context.clock)
         except TokenParametersError as error:
             raise Refused(400, "bad-parameter", str(error)) from error
         about = f"token for {token.namespace}/{token.service_account}"
-        await parts.store.write([parts.audit.done("admin token", "create token", object=about)])
-        enrolment = parts.enrolment
+        await context.store.write([context.audit.done("admin token", "create token", object=about)])
+        enrolment = context.enrolment
         port = enrolment.agent_api.rpartition(":")[2]
         return reply(
             {
                 "token": token.text,
-                "fingerprint": parts.authority.fingerprint,
+                "fingerprint": context.authority.fingerprint,
                 "expires": token.expires,
                 "agent_api": f"{enrolment.advertised}:{port}" if enrolment.advertised else enrolment.agent_api,
             }

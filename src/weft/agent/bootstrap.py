@@ -1,4 +1,4 @@
-"""Envoy's bootstrap from what registration told."""
+"""Envoy's bootstrap, from the answer to the registration."""
 
 from __future__ import annotations
 

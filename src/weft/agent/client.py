@@ -164,7 +164,7 @@ class ControlPlaneClient:
     async def _pinned_bundle(self) -> str:
         """The trust bundle, fetched without trust and then checked against the fingerprint. No secret is sent."""
         if not self._parameters.ca_fingerprint:
-            raise AgentError("a control plane elsewhere needs its CA fingerprint: --ca-fingerprint", EXIT_USAGE)
+            raise AgentError("a control plane on another host needs --ca-fingerprint", EXIT_USAGE)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

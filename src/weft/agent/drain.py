@@ -1,4 +1,4 @@
-"""The ordered stop of a proxy: callers go elsewhere, requests in flight finish."""
+"""The ordered stop of a proxy: callers choose other instances, requests in flight finish."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _STEADY = 60.0
-"""After running this long an exit is a new trouble, not the old one."""
+"""After running this long an exit is a new failure, not the old one."""
 _POLL = 0.05
 _PATIENCE = 3.0
 _LOG_LINES = 15
@@ -57,7 +57,7 @@ class EnvoyPlace:
 
 
 class Envoy:
-    """One Envoy. `ready` says whether it runs with its first configuration; `started` is told every new process."""
+    """One Envoy. `ready`: whether it runs with its first configuration; `started` is called with each new process."""
 
     def __init__(self, place: EnvoyPlace, started: Callable[[ProcessName | None], None]) -> None:
         self.place = place

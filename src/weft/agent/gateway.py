@@ -7,7 +7,7 @@ import logging
 
 from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
 from weft.agent.errors import AgentError
-from weft.agent.life import Life, run_life, tell_ready
+from weft.agent.lifecycle import Lifecycle, run_lifecycle, tell_ready
 from weft.agent.parameters import GatewayParameters
 from weft.agent.ports import PortAllocator, check_free
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
@@ -24,13 +24,13 @@ _LOOKS = 4
 def run_gateway(parameters: GatewayParameters, build_bootstrap: BuildBootstrap = bootstrap_text) -> int:
     """Run a gateway until a signal asks to stop. Returns the exit code. Blocks; call it from the main thread."""
 
-    def make() -> Life:
-        return _GatewayLife(parameters, _open(parameters, build_bootstrap))
+    def make() -> Lifecycle:
+        return _GatewayLifecycle(parameters, _open(parameters, build_bootstrap))
 
-    return run_life(make)
+    return run_lifecycle(make)
 
 
-class _GatewayLife(Life):
+class _GatewayLifecycle(Lifecycle):
     """An Envoy without an application."""
 
     def __init__(self, parameters: GatewayParameters, proxy: Proxy) -> None:

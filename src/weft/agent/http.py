@@ -18,7 +18,7 @@ _MAX_BODY = 8 * 1024 * 1024
 
 
 class HttpError(Exception):
-    """The answer is not HTTP, or larger than we want. Trouble with the connection itself is an OSError."""
+    """The answer is not HTTP, or larger than we want. A failure of the connection itself is an OSError."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class ControlPlane:
 @dataclass(frozen=True, slots=True)
 class PortParameter:
     """``--port N``, ``--port N:auto`` or ``--port N:M``: `application` is where the application listens on loopback;
-    None means N itself, 0 any free port (told to the application as ``PORT`` and ``WEFT_PORT_N``). With ``NAME=`` in
+    None means N itself, 0 any free port (the application finds it in ``PORT`` and ``WEFT_PORT_N``). With ``NAME=`` in
     front the port has a name, which Services may give as targetPort."""
 
     port: int
@@ -39,7 +39,7 @@ class PortParameter:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamParameter:
-    """``--upstream SERVICE:PORT[=LOCALPORT]``: `local` 0 means any free port, told to the application as
+    """``--upstream SERVICE:PORT[=LOCALPORT]``: `local` 0 means any free port, which the application finds in
     ``WEFT_UPSTREAM_<SERVICE>_<PORT>=127.0.0.1:N``."""
 
     service: str
@@ -49,8 +49,8 @@ class UpstreamParameter:
 
 @dataclass(frozen=True, slots=True)
 class HealthParameters:
-    """How the application's health is seen: ``tcp`` connects to the first port, ``http`` asks for `path` there (200 to
-    399 is healthy), ``none`` calls it healthy as soon as it runs. Times in seconds."""
+    """How the application's health is checked: ``tcp`` connects to each port, ``http`` asks for `path` at the first
+    (200 to 399 is healthy), ``none`` calls it healthy as soon as it runs. Times in seconds."""
 
     kind: str = "tcp"
     path: str = "/"
@@ -65,8 +65,8 @@ class Timing:
     """Deadlines and grace periods, in seconds.
 
     `wait` limits how long the start may take until the control plane answers (0: for ever); `drain` how long an
-    ordered stop waits for callers and for requests in flight; `grace` how long a process told to stop may take before
-    it is killed; `ready` how long Envoy may take until it is configured.
+    ordered stop waits for callers and for requests in flight; `grace` how long a process that was asked to stop may
+    take before it is killed; `ready` how long Envoy may take until it is configured.
     """
 
     wait: float = 0.0

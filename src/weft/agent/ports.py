@@ -121,7 +121,7 @@ def _check_chosen(parameters: RunParameters) -> None:
     for upstream in parameters.upstreams:
         option = f"--upstream {upstream.service}:{upstream.port}={upstream.local}"
         if upstream.local and (other := chosen.setdefault(upstream.local, option)) != option:
-            raise AgentError(f"{option}: the port leads elsewhere by {other}; choose another", EXIT_USAGE)
+            raise AgentError(f"{option}: this local port is taken by {other}; choose another", EXIT_USAGE)
         if upstream.local:
             check_free(_LOOPBACK, upstream.local, option)
 

@@ -133,7 +133,7 @@ async def wait_first(*events: asyncio.Event | None, timeout: float | None = None
 
 
 def stop_now(name: ProcessName, grace: float, *, group: bool = True) -> None:
-    """Stop a process (with the group it leads, unless told otherwise) that nobody watches: SIGTERM, SIGKILL after
+    """Stop a process (with the group it leads, unless `group` is False) that nobody watches: SIGTERM, SIGKILL after
     `grace` seconds. Blocks."""
     send = os.killpg if group else os.kill
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):

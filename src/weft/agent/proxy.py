@@ -109,7 +109,7 @@ class Proxy:
         write_atomically(path, text)
         process = self.envoy.process
         if process is not None and process.running:
-            _LOG.info("Envoy's bootstrap has changed; starting it anew")
+            _LOG.info("Envoy's bootstrap has changed; restarting Envoy")
             await process.stop(self.parameters.timing.grace)
 
     def adopt_envoy(self) -> bool:

@@ -1,4 +1,4 @@
-"""The workload's registration: made, kept alive as a lease, told every change of state at once."""
+"""The workload's registration: made, renewed as a lease, updated at once when the state changes."""
 
 from __future__ import annotations
 
@@ -73,17 +73,17 @@ class Registration:
             try:
                 return await self.register()
             except UnreachableError as error:
-                trouble: AgentError = error
+                failure: AgentError = error
             except RefusedError as error:
                 if error.status < 500 and error.status not in _RETRIED_STATUS:
                     raise AgentError(f"the control plane refused to register: {error}") from error
-                trouble = error
+                failure = error
             waited = clock() - began
             if wait and waited >= wait:
-                raise AgentError(f"gave up after {wait:g} s: {trouble}", EXIT_TIMEOUT) from trouble
+                raise AgentError(f"gave up after {wait:g} s: {failure}", EXIT_TIMEOUT) from failure
             if waited >= _SAY_AFTER and clock() - said >= _SAY_EVERY:
                 said = clock()
-                _LOG.info("%s; waiting for it (start one with: weft serve)", trouble)
+                _LOG.info("%s; waiting for it (start one with: weft serve)", failure)
             await asyncio.sleep(retry)
             retry = min(retry * 1.5, 1.0)
 
@@ -125,7 +125,7 @@ class Registration:
         try:
             answer = await self._client.drain(wait)
         except AgentError as error:
-            _LOG.warning("cannot tell callers to go elsewhere: %s", error)
+            _LOG.warning("callers were not told that this workload is stopping: %s", error)
             return
         if not answer.confirmed:
             _LOG.warning("callers that have not confirmed: %s", ", ".join(answer.pending))
@@ -154,7 +154,7 @@ class Registration:
             _LOG.info("registered again")
 
     async def _wait_for_renewal(self, usual: float) -> None:
-        """Wait until a renewal is due: as seldom as we were told while the proxy is connected, as usual otherwise."""
+        """Wait until a renewal is due: as seldom as the control plane asks while the proxy is connected."""
         left = max(usual, self._lease / 3) * random.uniform(0.9, 1.0)  # noqa: S311
         while not await self._wait_for_change(min(usual, left)):
             left -= usual

@@ -10,7 +10,7 @@ from pathlib import Path
 from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
 from weft.agent.errors import EXIT_FAILED, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, AgentError
 from weft.agent.health import run_health
-from weft.agent.life import Life, child_environment, run_life, tell_ready
+from weft.agent.lifecycle import Lifecycle, child_environment, run_lifecycle, tell_ready
 from weft.agent.parameters import RunParameters
 from weft.agent.ports import allocate_run_ports
 from weft.agent.processes import ProcessWatch, start_process
@@ -28,13 +28,13 @@ def run_workload(parameters: RunParameters, build_bootstrap: BuildBootstrap = bo
     """Run an application in the mesh until it ends or a signal asks to stop. Returns the exit code: the application's
     own (128+n when a signal ended it), or that of `weft.agent.errors`. Blocks; call it from the main thread."""
 
-    def make() -> Life:
-        return _RunLife(parameters, _open(parameters, build_bootstrap))
+    def make() -> Lifecycle:
+        return _SidecarLifecycle(parameters, _open(parameters, build_bootstrap))
 
-    return run_life(make)
+    return run_lifecycle(make)
 
 
-class _RunLife(Life):
+class _SidecarLifecycle(Lifecycle):
     """Sidecar, application, health."""
 
     def __init__(self, parameters: RunParameters, proxy: Proxy) -> None:
@@ -139,7 +139,7 @@ class _RunLife(Life):
         await run_health(self._parameters.health, addresses, self._report, known)
 
     async def _complain(self) -> None:
-        """Say why it is not healthy when that takes long: the port may be another one than was told."""
+        """Say why it is not healthy when that takes long: the application may listen on another port."""
         await asyncio.sleep(_PATIENCE)
         ports = self.proxy.state.ports
         if not self._was_healthy and ports:

@@ -1,4 +1,4 @@
-"""What `apply` and `delete` have in common: reading documents, telling what changed and who confirmed it."""
+"""What `apply` and `delete` have in common: reading documents, and printing what changed and who confirmed it."""
 
 from __future__ import annotations
 

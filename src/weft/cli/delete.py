@@ -26,7 +26,7 @@ from weft.settings.home import Home
 @home_option
 @namespace_option
 @wait_options
-@click.option("--ignore-not-found", is_flag=True, help="It is no error when there is no such document.")
+@click.option("--ignore-not-found", is_flag=True, help="Do not fail when there is no such document.")
 @output_option
 def delete(
     *,

@@ -33,7 +33,8 @@ def proxy() -> None:
 def status(home: Home, output: str) -> int:
     """List connected proxies and what they have confirmed.
 
-    The columns of resource types count responses acknowledged of those sent; a refused one is told below the table.
+    The columns of resource types show how many responses were acknowledged, of those sent. Refused resources stand
+    below the table.
     """
     from weft.cli.output import print_table, print_value, styled  # noqa: PLC0415
     from weft.local.client import AdminClient  # noqa: PLC0415

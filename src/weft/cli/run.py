@@ -19,13 +19,14 @@ ValueT = TypeVar("ValueT")
 def _control_plane_options(function: CommandT) -> CommandT:
     for option in (
         click.option("--ready-fd", type=int, default=-1, hidden=True),
-        click.option("--quiet", is_flag=True, help="Say less."),
+        click.option("--quiet", is_flag=True, help="Print only warnings and errors of the agent."),
         click.option("--ca-fingerprint", default="", help="sha256:HEX of the CA, as `weft token create` prints it."),
         click.option(
             "--token",
             envvar="WEFT_TOKEN",
             default="",
-            help="One-time join token; needed once. Others on this host see options, not variables.  [env: WEFT_TOKEN]",
+            help="One-time join token, for the first start. Prefer the variable: `ps` shows options to other users.  "
+            "[env: WEFT_TOKEN]",
         ),
         click.option(
             "--control-plane",
@@ -38,12 +39,12 @@ def _control_plane_options(function: CommandT) -> CommandT:
     return function
 
 
-def _word(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
-    from weft.local.words import WordError  # noqa: PLC0415
+def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
+    from weft.local.option_syntax import OptionValueError  # noqa: PLC0415
 
     try:
         return parse(*arguments)
-    except WordError as error:
+    except OptionValueError as error:
         raise click.UsageError(str(error)) from error
 
 
@@ -67,40 +68,71 @@ def _control_plane(server: str, token: str, fingerprint: str) -> ControlPlane:
 @home_option
 @click.option("--name", required=True, help="Name of this instance, unique in its namespace.")
 @namespace_option
-@click.option("--labels", multiple=True, metavar="KEY=VALUE[,...]", help="Labels that Services select.")
-@click.option("--service-account", default="default", show_default=True, help="Its identity.")
+@click.option(
+    "--labels",
+    multiple=True,
+    metavar="KEY=VALUE[,...]",
+    help="Labels of the workload; Services select workloads by them.",
+)
+@click.option(
+    "--service-account", default="default", show_default=True, help="Service account: the identity in its certificate."
+)
 @click.option(
     "--port",
     "ports",
     multiple=True,
     metavar="[NAME=]PORT[:auto|:PORT]",
-    help="A port it serves, by its name for a Service's targetPort, and where it really listens: there, at a free port "
-    "(told as PORT), or at another.",
+    help="A port of the application. By itself: it listens on that port of 127.0.0.1. With :auto: on a free port, "
+    "which is in its variable PORT. With :PORT: on that other port. NAME is for a Service's targetPort.",
 )
 @click.option(
     "--upstream",
     "upstreams",
     multiple=True,
     metavar="SERVICE:PORT[=LOCAL]",
-    help="A loopback port that leads to a service, for any TCP protocol.",
+    help="Open a port on 127.0.0.1 that leads to a service, for any TCP protocol.",
 )
-@click.option("--uses", multiple=True, metavar="HOST", help="Tell its proxy only about these services.")
+@click.option(
+    "--uses",
+    multiple=True,
+    metavar="HOST",
+    help="A service it calls; may be given again. Its proxy then knows only these services.",
+)
 @click.option(
     "--scope",
     type=click.Choice(["demand", "all"]),
     default="demand",
     show_default=True,
-    help="Without --uses: tell its proxy about a service when it first calls it, or about all at once.",
+    help="Without --uses: load a service into the proxy when it is first called, or load all of them at once.",
 )
 @click.option(
-    "--health", metavar="tcp|none|http:/PATH", help="How its health is seen.  [default: tcp, none without a port]"
+    "--health",
+    metavar="tcp|none|http:/PATH",
+    help="Health check: connect to its ports, none, or GET this path.  [default: tcp; none without --port]",
 )
-@click.option("--health-interval", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, help="Seconds.")
-@click.option("--health-timeout", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, help="Seconds.")
 @click.option(
-    "--drain", type=click.FloatRange(0, 3600), default=30.0, show_default=True, help="Seconds an ordered stop may take."
+    "--health-interval",
+    type=click.FloatRange(0.1, 3600),
+    default=2.0,
+    show_default=True,
+    help="Seconds between checks.",
 )
-@click.option("--inbound-address", default="127.0.0.1", show_default=True, help="Address at which callers reach it.")
+@click.option(
+    "--health-timeout", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, help="Seconds for one check."
+)
+@click.option(
+    "--drain",
+    type=click.FloatRange(0, 3600),
+    default=30.0,
+    show_default=True,
+    help="Seconds for requests under way to finish at a stop.",
+)
+@click.option(
+    "--inbound-address",
+    default="127.0.0.1",
+    show_default=True,
+    help="IP address at which callers reach this workload.",
+)
 @_control_plane_options
 @click.argument("application", nargs=-1, metavar="-- COMMAND...", type=click.UNPROCESSED)
 def run(
@@ -129,12 +161,12 @@ def run(
     """Run an application with its sidecar.
 
     The application gets HTTP_PROXY (calls to services by name go through the mesh), PORT and HOST (where to listen).
-    Signals are handed on to it, its exit code is this command's. Without a COMMAND the sidecar runs alone, for an
-    application that is started otherwise.
+    Signals are passed on to it, and its exit code is this command's. Without a COMMAND the sidecar runs alone, for an
+    application that somebody else starts.
     """
     from weft.agent.parameters import RunParameters, Timing  # noqa: PLC0415
     from weft.cli.agents import run_agent  # noqa: PLC0415
-    from weft.local.words import parse_health, parse_labels, parse_port, parse_upstream  # noqa: PLC0415
+    from weft.local.option_syntax import parse_health, parse_labels, parse_port, parse_upstream  # noqa: PLC0415
     from weft.model.workload import Scope  # noqa: PLC0415
 
     check = health or ("tcp" if ports else "none")
@@ -144,14 +176,14 @@ def run(
         command=application,
         namespace=namespace,
         service_account=service_account,
-        labels=_word(parse_labels, labels),
-        ports=tuple(_word(parse_port, text) for text in ports),
-        upstreams=tuple(_word(parse_upstream, text) for text in upstreams),
+        labels=_parsed(parse_labels, labels),
+        ports=tuple(_parsed(parse_port, text) for text in ports),
+        upstreams=tuple(_parsed(parse_upstream, text) for text in upstreams),
         uses=uses,
         scope=Scope(scope),
         proxy_host=inbound_address,
         control_plane=_control_plane(control_plane, token, ca_fingerprint),
-        health=_word(parse_health, check, health_interval, health_timeout),
+        health=_parsed(parse_health, check, health_interval, health_timeout),
         timing=Timing(drain=drain),
         quiet=quiet,
         ready_fd=ready_fd,
@@ -165,23 +197,29 @@ def run(
 @click.argument("name")
 @home_option
 @namespace_option
-@click.option("--service-account", default="", help="Its identity.  [default: the gateway's name]")
-@click.option("--bind", default="127.0.0.1", show_default=True, help="Address its listeners bind.")
+@click.option(
+    "--service-account", default="", help="Service account: the identity in its certificate.  [default: NAME]"
+)
+@click.option("--bind", default="127.0.0.1", show_default=True, help="IP address that its listeners bind.")
 @click.option(
     "--listen",
     multiple=True,
     metavar="PORT=auto|PORT|ADDRESS:PORT",
-    help="Where the listener on a port of the Gateway is bound: at a free port, or at another.",
+    help="Bind the listener on this port of the Gateway to a free port (auto), to another port, or to ADDRESS:PORT.",
 )
 @click.option(
     "--offset",
     type=click.IntRange(0, 60000),
     default=8000,
     show_default=True,
-    help="Added to listener ports below 1024 that --listen does not name.",
+    help="Added to ports below 1024 that --listen does not name: port 80 is bound at 8080.",
 )
 @click.option(
-    "--drain", type=click.FloatRange(0, 3600), default=30.0, show_default=True, help="Seconds an ordered stop may take."
+    "--drain",
+    type=click.FloatRange(0, 3600),
+    default=30.0,
+    show_default=True,
+    help="Seconds for requests under way to finish at a stop.",
 )
 @_control_plane_options
 def gateway(
@@ -202,13 +240,13 @@ def gateway(
 ) -> int:
     """Run the proxy of a Gateway.
 
-    It serves the listeners of the Gateway document NAME, which may come, change and go while it runs.
+    It serves the listeners of the Gateway document NAME, which may be created, changed and deleted while it runs.
     """
     from weft.agent.parameters import GatewayParameters, Timing  # noqa: PLC0415
     from weft.cli.agents import run_agent  # noqa: PLC0415
-    from weft.local.words import parse_listen  # noqa: PLC0415
+    from weft.local.option_syntax import parse_listen  # noqa: PLC0415
 
-    where = [_word(parse_listen, text) for text in listen]
+    where = [_parsed(parse_listen, text) for text in listen]
     addresses = {address for _, address, _ in where if address} or {bind}
     if len(addresses) > 1:
         raise click.UsageError(f"one gateway binds one address, not {' and '.join(sorted(addresses))}")

@@ -21,7 +21,11 @@ from weft.settings.home import Home
 )
 @click.option("--trust-domain", default=None, help="Trust domain of the mesh's identities.  [default: cluster.local]")
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address of the xDS server and the agent API.")
-@click.option("--advertise", default="", help="Host that agents elsewhere are told.  [default: where they came to]")
+@click.option(
+    "--advertise",
+    default="",
+    help="Host name or address for agents on other hosts.  [default: the address they connected to]",
+)
 @click.option("--admin-port", type=click.IntRange(0, 65535), help="Port of the admin API, always on loopback.")
 @click.option(
     "--xds-port", type=click.IntRange(0, 65535), help="Port of the xDS server; 0: any free one, kept over restarts."

@@ -34,8 +34,8 @@ class ServeOptions:
 
 
 def serve_settings(options: ServeOptions) -> ServeSettings:
-    """The settings; what is not given is as the `weft up` of this home told its control plane, if one is up."""
-    documents, trust_domain = UpRecord(options.home).told()
+    """The settings; what is not given is taken from the `weft up` of this home, if one is up."""
+    documents, trust_domain = UpRecord(options.home).control_plane_settings()
     follow = options.documents or tuple(Path(path) for path in documents)
     for path in options.documents:
         if not path.exists():

@@ -21,7 +21,7 @@ def token() -> None:
 )
 @home_option
 @namespace_option
-@click.option("--service-account", required=True, help="The identity it admits, and no other.")
+@click.option("--service-account", required=True, help="The service account that the token is for.")
 @click.option(
     "--ttl", type=click.FloatRange(1, 30 * 86400), default=600.0, show_default=True, help="Seconds it is valid."
 )

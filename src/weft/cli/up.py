@@ -60,7 +60,7 @@ def _print_facts(supervisor: Supervisor) -> None:
 
 
 def _say_ready(supervisor: Supervisor) -> None:
-    from weft.local.commands import spoken_command  # noqa: PLC0415
+    from weft.local.command_line import command_line  # noqa: PLC0415
     from weft.local.facts import gateway_listeners  # noqa: PLC0415
 
     for name, listeners in gateway_listeners(supervisor).items():
@@ -69,7 +69,7 @@ def _say_ready(supervisor: Supervisor) -> None:
         if not listeners:
             _report(f"{name}: no listener yet; is there a Gateway of that name among the documents?")
     home = str(supervisor.plan.home.root)
-    _report(f"the mesh is up; see it with\n  {spoken_command('proxy', 'status', '--home', home)}")
+    _report(f"the mesh is up; see it with\n  {command_line('proxy', 'status', '--home', home)}")
 
 
 @command("demo", "weft demo", "weft demo --home /tmp/bookinfo", "weft demo --json > demo.json &")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from weft.admin.parts import INTERNAL, Compiled
+from weft.admin.context import INTERNAL, Compiled
 from weft.aio.cell import Cell
 from weft.controlplane.changeover import Changeover
 from weft.discovery.compiler import MeshCompiler

@@ -18,8 +18,8 @@ import msgspec
 from weft.admin.agents import AgentApi
 from weft.admin.api import admin_application
 from weft.admin.audit import Audit
+from weft.admin.context import ApiContext, EnrolmentSettings
 from weft.admin.guard import admin_token
-from weft.admin.parts import EnrolmentSettings, Parts
 from weft.admin.server import ServerLimits, serving
 from weft.aio.collection import collect_seldom
 from weft.ca.authority import Authority, AuthorityError, open_authority, run_rotation
@@ -115,7 +115,7 @@ async def _work(
     leases = Leases(store, settings.lease)
     demand = Demand(store, lambda proxy: collector.workload(proxy) is not None)
     await demand.load()
-    hub = Hub[Mesh](compiler, audit.told, _limits(settings), Connections(leases, demand), demand.of)
+    hub = Hub[Mesh](compiler, audit.record, _limits(settings), Connections(leases, demand), demand.of)
     builds = Builds(collector, hub, compiler)
     hosts = [host for host in (settings.bind, settings.advertise) if host]
     certificates = ServerCertificates(authority, hosts, home.control_plane, settings.certificate_ttl)
@@ -125,9 +125,9 @@ async def _work(
         endpoints.xds, endpoints.agent_api, identity, settings.certificate_ttl, settings.advertise
     )
     contents = files.contents if files else None
-    parts = Parts(store, leases, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults)
-    agents = AgentApi(parts)
-    admin = admin_application(parts, admin_token(home.admin_token))
+    context = ApiContext(store, leases, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults)
+    agents = AgentApi(context)
+    admin = admin_application(context, admin_token(home.admin_token))
     forever = (collector, builds, audit, faults, certificates, leases, demand)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one.run()) for one in forever]
@@ -173,7 +173,7 @@ async def _listening(settings: ServeSettings, store: Store) -> AsyncIterator[_Li
 
 
 def _endpoints(settings: ServeSettings, listeners: _Listeners) -> Endpoints:
-    """What this host's agents and commands are told."""
+    """The addresses for agents and commands of this host."""
     wildcard = settings.bind in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
     host = _LOOPBACK if wildcard else settings.bind
 

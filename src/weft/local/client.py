@@ -37,7 +37,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A text with documents, and the file name that problems in it are told with."""
+    """A text with documents, and the file name that problems in it carry."""
 
     name: str
     text: str
@@ -144,12 +144,12 @@ class AdminClient:
             ) from error
 
     def _advice(self) -> str:
-        from weft.local.commands import spoken_command  # noqa: PLC0415
+        from weft.local.command_line import command_line  # noqa: PLC0415
 
         home = str(self.home.root)
         lines = [
             f"no control plane is running in {home}",
-            f"  start one:          {spoken_command('serve', '--home', home)}     (or: weft up, weft demo)",
+            f"  start one:          {command_line('serve', '--home', home)}     (or: weft up, weft demo)",
             "  or name its home:   --home DIR, or WEFT_HOME",
         ]
         lines += [f"  a demo runs in:     {other}" for other in running_demos() if other != home]

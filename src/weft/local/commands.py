@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,25 +23,6 @@ class Launch:
     arguments: tuple[str, ...]
     directory: Path
     environment: Mapping[str, str]
-
-
-def interpreter() -> tuple[str, ...]:
-    """How to start `weft` in this very environment, whatever modules lie in the working directory."""
-    return (sys.executable, "-P", "-m", "weft.cli.main")
-
-
-def spoken_command(*arguments: str, elsewhere: bool = False) -> str:
-    """`arguments` as a person types them after the `weft` of this environment; `elsewhere`: in another directory."""
-    beside = Path(sys.executable).with_name("weft")
-    found = shutil.which("weft")
-    given = os.environ.get("WEFT_COMMAND", "")
-    if given and (given.lstrip("'").startswith("/") or not elsewhere):
-        start = given
-    elif found and beside.exists() and Path(found).samefile(beside):
-        start = "weft"
-    else:
-        start = shlex.quote(str(beside)) if beside.exists() else shlex.join(interpreter())
-    return f"{start} {shlex.join(arguments)}"
 
 
 def serve_launch(home: Home, mesh: MeshFile, base: Path) -> Launch:

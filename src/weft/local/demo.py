@@ -13,7 +13,7 @@ from typing import Any
 import weft.bookinfo
 from weft.agent.signals import signals_held
 from weft.local.client import DEMO_PREFIX, read_endpoints
-from weft.local.commands import spoken_command
+from weft.local.command_line import command_line
 from weft.local.facts import gateway_listeners, mesh_state
 from weft.local.meshfile import MeshFile, read_meshfile
 from weft.local.supervisor import STOP_SIGNALS, Plan, Report, Supervisor
@@ -60,7 +60,7 @@ def welcome(supervisor: Supervisor) -> str:
     weft_apply = ("apply", "--home", home, "--wait", "-f")
     endpoints = read_endpoints(supervisor.plan.home)
     pid = endpoints.pid if endpoints else 0
-    place = " (in this directory)" if spoken_command().startswith((".", "'.")) else ""
+    place = " (in this directory)" if command_line().startswith((".", "'.")) else ""
     return f"""
 The mesh is up: 6 workloads and a gateway, each behind its own Envoy, mutual TLS between them.
 
@@ -70,19 +70,19 @@ Reload the page: the stars change, because three versions of reviews answer in t
 Then, in another terminal{place}, try
 
  1. send everybody to reviews v3 (red stars)
-      {spoken_command(*weft_apply, str(tries / "reviews-v3.yaml"))}
+      {command_line(*weft_apply, str(tries / "reviews-v3.yaml"))}
 
  2. make ratings slow: a page with stars takes two seconds longer
-      {spoken_command(*weft_apply, str(tries / "ratings-delay.yaml"))}
+      {command_line(*weft_apply, str(tries / "ratings-delay.yaml"))}
 
  3. cut the control plane: the page goes on working; start it again and it goes on where it was
       kill -9 {pid}
-      {spoken_command("serve", "--home", home)}
+      {command_line("serve", "--home", home)}
 
 See what is going on:
-      {spoken_command("proxy", "status", "--home", home)}
+      {command_line("proxy", "status", "--home", home)}
 
-Instead of --home, other commands may be told once: export WEFT_HOME={shlex.quote(home)}
+Instead of giving --home each time: export WEFT_HOME={shlex.quote(home)}
 
 Ctrl-C stops everything and leaves nothing behind.
 """

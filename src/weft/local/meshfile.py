@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
 
-from weft.local.words import WordError, parse_listen, parse_port, parse_upstream
+from weft.local.option_syntax import OptionValueError, parse_listen, parse_port, parse_upstream
 from weft.model.identity import DEFAULT_TRUST_DOMAIN, is_trust_domain
 from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem, Severity
@@ -22,7 +22,7 @@ _LabelValue = Annotated[str, Scalar("label-value")]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheck:
-    """How the application's health is seen: an HTTP path, or (the default) whether its first port accepts."""
+    """How the application's health is checked: an HTTP path, or (the default) whether its ports accept connections."""
 
     one_of: ClassVar = OneOf(("http", "tcp"), required=False)
     http: str | None = None
@@ -181,7 +181,7 @@ def _check(walk: Walk, mesh: MeshFile) -> None:
             for number, text in enumerate(texts):
                 try:
                     parse(text)
-                except WordError as error:
+                except OptionValueError as error:
                     walk.error((*path, name, number), "bad-value", error.found, error.expected)
         http = workload.health_check.http
         if http is not None and not http.startswith("/"):
@@ -192,7 +192,7 @@ def _check(walk: Walk, mesh: MeshFile) -> None:
         for port, text in gateway.listen.items():
             try:
                 parse_listen(f"{port}={text}")
-            except WordError as error:
+            except OptionValueError as error:
                 walk.error((*path, "listen", str(port)), "bad-value", error.found, error.expected)
 
 

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from weft.agent.processes import ProcessName, ProcessWatch, name_of, wait_first
-from weft.local.commands import Launch, interpreter
+from weft.local.command_line import interpreter
+from weft.local.commands import Launch
 
 CAN_FORK = sys.platform == "linux"
 """Elsewhere the system's own libraries do not survive a fork without exec."""

@@ -54,12 +54,12 @@ class UpRecord:
         self._lock = descriptor
 
     def write(self, processes: Sequence[Started], documents: Sequence[str] = (), trust_domain: str = "") -> None:
-        """Record the processes started so far, and what the control plane was told."""
+        """Record the processes started so far, and the settings of the control plane."""
         listed = [{"name": each.name, "pid": each.process.pid, "began": each.process.began} for each in processes]
         value = {"pid": os.getpid(), "processes": listed, "documents": list(documents), "trustDomain": trust_domain}
         write_atomically(self._path, json.dumps(value, indent=1))
 
-    def told(self) -> tuple[tuple[str, ...], str]:
+    def control_plane_settings(self) -> tuple[tuple[str, ...], str]:
         """The followed documents and the trust domain of the mesh that is up, for a control plane started again."""
         try:
             value = json.loads(self._path.read_text("utf-8"))

@@ -14,7 +14,8 @@ from pathlib import Path
 from weft.agent.processes import stop_now
 from weft.agent.state import stop_agents, stop_leftovers
 from weft.local.client import AdminClient, RefusedError, Source, UnreachableError, read_endpoints
-from weft.local.commands import gateway_launch, run_launch, serve_launch, spoken_command
+from weft.local.command_line import command_line
+from weft.local.commands import gateway_launch, run_launch, serve_launch
 from weft.local.meshfile import MeshFile
 from weft.local.processes import Child, Spawned, preload, spawn
 from weft.local.record import Started, UpRecord, control_plane_of
@@ -120,7 +121,7 @@ class Supervisor:
             for child in waits.values():
                 if not child.running:
                     reported.add(child.pid)
-                    self._report(self._obituary(child))
+                    self._report(self._exit_message(child))
 
     async def stop(self) -> None:
         """Stop gateways, then workloads, then the control plane (also one that was started again by hand)."""
@@ -226,11 +227,11 @@ class Supervisor:
         if ended:
             raise StartError(f"{ended[0].name} {ended[0].ending}{_tails(ended[:1])}")
 
-    def _obituary(self, child: Child) -> str:
+    def _exit_message(self, child: Child) -> str:
         if child is self.control_plane:
-            again = spoken_command(*serve_launch(self.plan.home, self.plan.mesh, self.plan.base).arguments)
+            again = command_line(*serve_launch(self.plan.home, self.plan.mesh, self.plan.base).arguments)
             return f"the control plane {child.ending}; traffic goes on. Start it again with\n  {again}"
-        command = spoken_command(*child.launch.arguments, elsewhere=True)
+        command = command_line(*child.launch.arguments, elsewhere=True)
         again = f"cd {shlex.quote(str(child.launch.directory))} && {command}"
         if child.launch.environment:
             again += f"\n  (with {', '.join(sorted(child.launch.environment))} set as in weft.yaml)"

@@ -1,4 +1,4 @@
-"""A Problem: something wrong in the configuration, told so that a person can mend it."""
+"""A Problem: something wrong in the configuration, with what a person needs to correct it."""
 
 from __future__ import annotations
 

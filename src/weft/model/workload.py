@@ -74,8 +74,8 @@ class GatewayBinding:
 
 
 class Scope(enum.StrEnum):
-    """How a proxy is told about services where its workload does not say which it uses: of each when it first needs it,
-    or of all at once."""
+    """When a proxy gets the clusters of services, where its workload does not say which it uses: of each when it is
+    first called, or of all at once."""
 
     DEMAND = "demand"
     ALL = "all"
@@ -83,8 +83,8 @@ class Scope(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What an agent registered. `uses` limits what its proxy is told to those hosts; without them it may ask for
-    everything, or is told everything, as `scope` says."""
+    """What an agent registered. With `uses` its proxy knows these hosts only; without, it knows all, and `scope` says
+    when it gets their clusters."""
 
     name: str
     namespace: str

@@ -38,7 +38,7 @@ class FormError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How texts of one form are read, and how the form is told to people."""
+    """How texts of one form are read, and how the form is described to people."""
 
     read: Callable[[str], object]
     expected: str

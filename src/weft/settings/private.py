@@ -11,7 +11,7 @@ _TEMPORARY = ".new-"
 
 
 class PermissionsError(Exception):
-    """A private file or directory can be read or changed by others; the message says how to mend it."""
+    """A private file or directory can be read or changed by others; the message says how to correct it."""
 
 
 def make_private_directory(path: Path) -> None:

@@ -85,7 +85,7 @@ class FilesSource:
             await asyncio.sleep(self._poll)
 
     def _publish(self, contents: Contents) -> None:
-        """Hand on what is new; documents of which none changed stay the same object."""
+        """Publish what is new; documents of which none changed stay the same object."""
         before = self._contents.value
         if contents == before:
             return

@@ -93,7 +93,7 @@ class Store(Protocol):
 
     async def expire(self, now: float) -> tuple[tuple[str, ...], float]:
         """Delete every entry whose lease has ended by `now`, in one step: what is renewed before it stays, and what is
-        renewed after it is told by `extend` to be gone. Returns the keys and when the next lease ends (or infinity)."""
+        renewed after `extend` has said that it is gone. Returns the keys and when the next lease ends (or infinity)."""
 
     async def leases(self, keys: Collection[str] | None = None) -> Mapping[str, float]:
         """When leases end, by key: all of them, or those of `keys` that exist."""

@@ -26,7 +26,7 @@ LEASE_FLUSH_SECONDS = 30.0
 """Renewals reach the disk this late. After a crash the restart's grace covers those that were lost."""
 _READ_AT_ONCE = 500
 _REMEMBERED = 256
-"""Revisions whose changes are told without asking the file."""
+"""Revisions whose changes are known without reading the file."""
 
 _SCHEMA = """
 CREATE TABLE entries (bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, revision INTEGER NOT NULL,
@@ -143,7 +143,7 @@ class SqliteStore:
             raise StoreError(f"the store {self._path} is closed") from error
 
     async def _told(self, job: Callable[[], tuple[_Written, ResultT]]) -> ResultT:
-        """The result of a job that writes. Those who follow the store are told of it, also when the caller is cancelled
+        """The result of a job that writes. Those who follow the store hear of it, also when the caller is cancelled
         meanwhile."""
 
         async def run() -> ResultT:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.local.client import AdminClient, Source
-from weft.local.commands import interpreter
+from weft.local.command_line import interpreter
 from weft.settings.home import Home
 
 _STOP_SECONDS = 60.0

@@ -16,7 +16,7 @@ from weft.schema.kinds.gateway import (
 
 
 def gateway(spec: GatewaySpec) -> Iterator[Finding]:
-    """Listeners are told apart by name, and by port, protocol and hostname."""
+    """Listeners must differ in their names, and in port, protocol and hostname taken together."""
     names: set[str] = set()
     places: dict[tuple[int, str], str] = {}
     protocols: dict[int, str] = {}

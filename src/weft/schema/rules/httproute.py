@@ -41,7 +41,7 @@ _FILTER_FIELDS = {
 
 
 def http_route(spec: HttpRouteSpec) -> Iterator[Finding]:
-    """Parents and rule names are told apart."""
+    """Parents and rule names must differ from each other."""
     if not spec.parent_refs:
         message = "the route attaches to nothing, so it has no effect"
         yield Finding((), message, "parentRefs", code="no-parent", severity=Severity.WARNING)

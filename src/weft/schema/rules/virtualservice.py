@@ -150,7 +150,7 @@ def fault(spec: HttpFaultInjection) -> Iterator[Finding]:
 
 
 def abort(spec: FaultAbort) -> Iterator[Finding]:
-    """gRPC statuses are told by name."""
+    """gRPC statuses are given by name."""
     if spec.grpc_status is not None and spec.grpc_status not in GRPC_STATUSES:
         found = f"found '{spec.grpc_status[:80]}'"
         yield Finding(("grpcStatus",), found, "a gRPC status in capital letters, such as UNAVAILABLE")

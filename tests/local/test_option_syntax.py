@@ -7,7 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from weft.agent.parameters import HealthParameters, PortParameter, UpstreamParameter
-from weft.local.words import WordError, parse_health, parse_labels, parse_listen, parse_port, parse_upstream
+from weft.local.option_syntax import (
+    OptionValueError,
+    parse_health,
+    parse_labels,
+    parse_listen,
+    parse_port,
+    parse_upstream,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +59,7 @@ def test_good_words(parse: Callable[[str], object], text: str, expected: object)
     ],
 )
 def test_bad_words_say_what_was_expected(parse: Callable[[str], object], text: str) -> None:
-    with pytest.raises(WordError) as caught:
+    with pytest.raises(OptionValueError) as caught:
         parse(text)
     assert text in caught.value.found
     assert "such as" in caught.value.expected
@@ -60,7 +67,7 @@ def test_bad_words_say_what_was_expected(parse: Callable[[str], object], text: s
 
 def test_labels() -> None:
     assert parse_labels(("version=v2,app=reviews", "tier=")) == (("app", "reviews"), ("tier", ""), ("version", "v2"))
-    with pytest.raises(WordError):
+    with pytest.raises(OptionValueError):
         parse_labels(("app",))
 
 
@@ -68,5 +75,5 @@ def test_health() -> None:
     assert parse_health("http:/health", 1, 2) == HealthParameters("http", "/health", 1, 2)
     assert parse_health("/health", 1, 2).kind == "http"
     assert parse_health("none", 1, 2).kind == "none"
-    with pytest.raises(WordError):
+    with pytest.raises(OptionValueError):
         parse_health("grpc", 1, 2)

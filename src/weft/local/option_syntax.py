@@ -1,4 +1,4 @@
-"""The small languages of options: ports, upstreams, listeners, labels, health checks."""
+"""The syntax of option values: ports, upstreams, listeners, labels, health checks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from weft.model.identity import is_dns_label
 from weft.model.labels import Labels, labels_from_mapping
 
 
-class WordError(ValueError):
-    """A word of an option is wrong: what was found, what was expected."""
+class OptionValueError(ValueError):
+    """The value of an option is wrong: what was found, what was expected."""
 
     def __init__(self, found: str, expected: str) -> None:
         super().__init__(f"{found}; expected {expected}")
@@ -21,7 +21,7 @@ def parse_port(text: str) -> PortParameter:
     expected = "[NAME=]PORT, [NAME=]PORT:auto or [NAME=]PORT:PORT, such as http=9080:auto"
     name, equals, rest = text.partition("=") if "=" in text else ("", "", text)
     if equals and (not is_dns_label(name) or name.isdigit()):
-        raise WordError(f"found '{text}'", expected)
+        raise OptionValueError(f"found '{text}'", expected)
     port, colon, application = rest.partition(":")
     number = _port(port, text, expected)
     if not colon:
@@ -35,7 +35,7 @@ def parse_upstream(text: str) -> UpstreamParameter:
     target, equals, local = text.partition("=")
     service, colon, port = target.rpartition(":")
     if not colon or not service:
-        raise WordError(f"found '{text}'", expected)
+        raise OptionValueError(f"found '{text}'", expected)
     number = 0 if not equals or local == "auto" else _port(local, text, expected)
     return UpstreamParameter(service, _port(port, text, expected), number)
 
@@ -47,7 +47,7 @@ def parse_listen(text: str) -> tuple[int, str, int]:
     left, equals, right = text.partition("=")
     listener = _port(left, text, expected)
     if not equals or not right:
-        raise WordError(f"found '{text}'", expected)
+        raise OptionValueError(f"found '{text}'", expected)
     address, _, port = right.rpartition(":")
     return listener, address.strip("[]"), 0 if port == "auto" else _port(port, text, expected)
 
@@ -58,7 +58,7 @@ def parse_labels(texts: tuple[str, ...]) -> Labels:
     for pair in (pair for text in texts for pair in text.split(",") if pair):
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise WordError(f"found '{pair}'", "KEY=VALUE[,KEY=VALUE...], such as app=reviews,version=v2")
+            raise OptionValueError(f"found '{pair}'", "KEY=VALUE[,KEY=VALUE...], such as app=reviews,version=v2")
         found[key.strip()] = value.strip()
     return labels_from_mapping(found)
 
@@ -69,11 +69,11 @@ def parse_health(text: str, interval: float, timeout: float) -> HealthParameters
         return HealthParameters(text, interval=interval, timeout=timeout)
     path = text.removeprefix("http:")
     if not path.startswith("/"):
-        raise WordError(f"found '{text}'", "tcp, none or http:/PATH, such as http:/health")
+        raise OptionValueError(f"found '{text}'", "tcp, none or http:/PATH, such as http:/health")
     return HealthParameters("http", path, interval, timeout)
 
 
 def _port(text: str, whole: str, expected: str) -> int:
     if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 65535:
         return int(text)
-    raise WordError(f"found '{whole}'", expected)
+    raise OptionValueError(f"found '{whole}'", expected)

@@ -1,4 +1,4 @@
-"""Parts: what the APIs work on, put together once by the control plane."""
+"""The context of the APIs: the objects of the control plane that handlers use, put together once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INTERNAL = "internal-error"
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentSettings:
-    """What agents are told.
+    """What agents get in the answer to a registration.
 
     `xds` and `agent_api` are ``HOST:PORT`` for agents of this host; `advertised` the host that agents elsewhere use
     (empty: the address they came to). `certificate_ttl` in seconds.
@@ -47,7 +47,7 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ApiContext:
     """The control plane's objects that handlers read or write. `files` are the contents of followed directories, None
     without any; `faults` tells what is wrong with the control plane itself."""
 

@@ -1,4 +1,4 @@
-"""The life of one agent process: start, keep, stop in order; or make room for a new agent in the same process."""
+"""The lifecycle of one agent process: start, keep, stop in order; or restart the agent in the same process."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ RESTART = -1
 """Instead of an exit code: this process shall execute the agent anew."""
 
 
-class Life(ABC):
-    """What `run_workload` and `run_gateway` share. A subclass says what starting and living means."""
+class Lifecycle(ABC):
+    """What `run_workload` and `run_gateway` share. A subclass says what is started and waited for."""
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
@@ -51,7 +51,7 @@ class Life(ABC):
         self._kept += [self._group.create_task(one) for one in work]
 
     async def run(self) -> int:
-        """Live until the end; an exit code, or RESTART."""
+        """Run until the end; an exit code, or RESTART."""
         with self.signals.handled(self.forward):
             try:
                 async with self._group:
@@ -72,7 +72,7 @@ class Life(ABC):
             await self._leave()
             return RESTART
         if code is None:
-            _LOG.info("stopping; once more to hurry")
+            _LOG.info("stopping in order; a second signal (Ctrl-C) skips the waiting")
             await self.proxy.drain(signals.hurry)
         stopped = await self.stop_application()
         await _cancel(*self._kept)
@@ -82,7 +82,7 @@ class Life(ABC):
         return code
 
     async def _leave(self) -> None:
-        _LOG.info("the agent starts anew; Envoy and the application stay")
+        _LOG.info("restarting the agent; Envoy and the application go on")
         await _cancel(*self._kept)
         self.leave_application()
         await self.proxy.leave()
@@ -95,8 +95,8 @@ class Life(ABC):
             return error.exit_code
 
 
-def run_life(make: Callable[[], Life]) -> int:
-    """Run the life that `make` gives, in an event loop of its own; restarts the agent in place when it is asked to."""
+def run_lifecycle(make: Callable[[], Lifecycle]) -> int:
+    """Run what `make` gives, in an event loop of its own; restarts the agent in place when it is asked to."""
 
     async def live() -> int:
         return await make().run()

@@ -1,0 +1,26 @@
+"""Pages for contributors name files that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_place_that_the_page_names_is_there() -> None:
+    page = (ROOT / "docs" / "contributing.md").read_text()
+    words = {word for word in page.split("`")[1::2] if "/" in word and " " not in word and "NAME" not in word}
+    assert len(words) > 25
+    for word in words:
+        places = (ROOT / "src" / "weft" / word, ROOT / word)
+        assert any(place.exists() for place in places), word
+
+
+def test_the_glossary_says_where_each_word_is_used() -> None:
+    rows = [line for line in (ROOT / "docs" / "glossary.md").read_text().splitlines() if line.startswith("| **")]
+    assert len(rows) > 12
+    for row in rows:
+        places = row.rpartition(" | ")[2].split("`")[1::2]
+        assert places
+        for place in places:
+            assert (ROOT / "src" / "weft" / place).is_file(), place

@@ -14,14 +14,15 @@ from dataclasses import replace
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.mesh.model import Mesh
-from weft.mesh.policies.meshconfig import settings_of
-from weft.mesh.policies.peerauthentication import PeerPolicies, changes_mode, peer_policies_of
+from weft.mesh.policies.meshconfig import settings_documents, settings_of
+from weft.mesh.policies.peerauthentication import PeerPolicies, changes_mode, peer_documents, peer_policies_of
 from weft.model.document import Document
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
 from weft.sources.collector import Collector
 
 _log = logging.getLogger("weft.builds")
+Documents = tuple[Document[object], ...]
 STEP_SECONDS = 3.0
 """How long a step waits for proxies that do not answer: what changes in the mesh waits that long, too."""
 
@@ -41,9 +42,7 @@ class Changeover:
         self._compiler = compiler
         self._publish = publish
 
-    async def run(
-        self, before: tuple[Document[object], ...], after: ConfigSnapshot, revision: int
-    ) -> tuple[Workload, ...]:
+    async def run(self, before: Documents, after: ConfigSnapshot, revision: int) -> tuple[Workload, ...]:
         """Take every step but the last, if there is one to take: to publish `after` with the workloads returned."""
         workloads = after.workloads
         policies = self._policies(before, after)
@@ -53,11 +52,10 @@ class Changeover:
             workloads = await self._step(after, earlier, revision)
         return workloads
 
-    def _policies(
-        self, before: tuple[Document[object], ...], after: ConfigSnapshot
-    ) -> tuple[PeerPolicies, PeerPolicies] | None:
+    def _policies(self, before: Documents, after: ConfigSnapshot) -> tuple[PeerPolicies, PeerPolicies] | None:
         """The policies before and after, if a port of a workload changes its mode between them."""
-        if before == after.documents:
+        changed = _changed(before, after.documents)
+        if not peer_documents(changed) and not settings_documents(changed):
             return None
         old, new = (
             peer_policies_of(documents, settings_of(documents, after.settings).root_namespace)
@@ -92,3 +90,9 @@ class Changeover:
             for task in (settled, changed):
                 task.cancel()
             await asyncio.gather(settled, changed, return_exceptions=True)
+
+
+def _changed(before: Documents, after: Documents) -> list[Document[object]]:
+    """Documents that only one of the two has. What did not change are the same objects."""
+    old, new = set(map(id, before)), set(map(id, after))
+    return [document for document in (*before, *after) if (id(document) in old) is not (id(document) in new)]

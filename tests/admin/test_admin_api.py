@@ -321,3 +321,32 @@ async def test_status_pages(rig: Rig) -> None:
     assert (await call(rig, "GET", "/v1/version"))["version"]
     async with rig.session() as session, session.get("/v1/metrics") as response:
         assert "weft_documents 1\n" in await response.text()
+
+
+GATEWAY = """\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: weft
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+"""
+
+
+async def test_documents_tell_how_the_mesh_took_them(rig: Rig) -> None:
+    attached = ROUTE.replace("  rules:", "  - {name: edge}\n  rules:")
+    await apply(rig, f"{service('a')}---\n{GATEWAY}---\n{attached}", wait="5")
+    (route,) = (await call(rig, "GET", "/v1/documents?kind=httproute"))["documents"]
+    assert [parent["parentRef"]["kind"] for parent in route["parents"]] == ["Service", "Gateway"]
+    for parent in route["parents"]:
+        accepted, resolved = parent["conditions"]
+        assert (accepted["type"], accepted["status"]) == ("Accepted", "True")
+        assert (resolved["status"], resolved["reason"]) == ("False", "BackendNotFound")
+        assert "'nowhere'" in resolved["message"]
+    gateway = await call(rig, "GET", "/v1/documents/gateway/default/edge")
+    assert [(one["name"], one["attachedRoutes"]) for one in gateway["listeners"]] == [("http", 1)]
+    plain = await call(rig, "GET", "/v1/documents/svc/default/a")
+    assert not {"parents", "listeners"} & plain.keys()
+    described = (await call(rig, "GET", "/v1/openapi.json"))["components"]["schemas"]["Document"]["properties"]
+    assert set(route) | set(gateway) == set(described)

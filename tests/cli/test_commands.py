@@ -235,6 +235,75 @@ def test_get_shows_a_table_or_values(admin: Admin, capsys: pytest.CaptureFixture
     assert "selector:\n      app: reviews" in capsys.readouterr().out
 
 
+def parent(**conditions: str) -> dict[str, Any]:
+    """A parent of a route, with the reasons of the conditions that are not as they should be."""
+    found = []
+    for name in ("Accepted", "ResolvedRefs", "PartiallyInvalid"):
+        if name != "PartiallyInvalid" or name in conditions:
+            status = name == "PartiallyInvalid" or name not in conditions
+            found.append({"type": name, "status": str(status), "reason": conditions.get(name, name), "message": ""})
+    return {"parentRef": {"group": "", "kind": "Service", "name": "a"}, "conditions": found}
+
+
+ROUTE = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "HTTPRoute",
+    "metadata": {"name": "r", "namespace": "default"},
+    "spec": {"parentRefs": [{"name": "edge"}], "rules": [{}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("parents", "accepted", "resolved"),
+    [
+        ([parent()], "True", "True"),
+        ([parent(), parent()], "True", "True"),
+        (
+            [parent(Accepted="NoMatchingListenerHostname", ResolvedRefs="BackendNotFound")],
+            "False: NoMatchingListenerHostname",
+            "False: BackendNotFound",
+        ),
+        ([parent(Accepted="NotAllowedByListeners"), parent()], "1/2", "True"),
+        ([parent(Accepted="A"), parent(Accepted="B"), parent(Accepted="A")], "False: A,B", "True"),
+        ([parent(PartiallyInvalid="HostConflict"), parent()], "in part: HostConflict", "True"),
+        ([], "-", "-"),
+    ],
+)
+def test_get_tells_whether_parents_accepted_a_route(
+    admin: Admin, capsys: pytest.CaptureFixture[str], parents: list[dict[str, Any]], accepted: str, resolved: str
+) -> None:
+    admin.answers["GET", "/v1/documents"] = (
+        200,
+        {"documents": [{"document": ROUTE, "source": "api", "parents": parents}]},
+    )
+    assert run(["get", "httproutes"]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    start, end = head.index("ACCEPTED"), head.index("RESOLVED REFS")
+    assert row[start:end].strip() == accepted
+    assert row[end : head.index("SOURCE")].strip() == resolved
+    assert run(["get", "httproute", "r", "-o", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown == {**ROUTE, "status": {"parents": parents}}
+
+
+def test_get_tells_what_is_attached_to_a_gateway(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    listeners = [
+        {"name": name, "attachedRoutes": 3, "conditions": [{"type": "Programmed", "status": status}]}
+        for name, status in (("http", "True"), ("tls", "False"))
+    ]
+    spec = {"gatewayClassName": "weft", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}
+    document = {"kind": "Gateway", "metadata": {"name": "edge"}, "spec": spec}
+    answers = [
+        {"document": document, "listeners": listeners},
+        {"document": {**document, "metadata": {"name": "theirs"}}},
+    ]
+    admin.answers["GET", "/v1/documents"] = (200, {"documents": answers})
+    assert run(["get", "gateways"]) == 0
+    head, ours, theirs = capsys.readouterr().out.splitlines()
+    assert ours[head.index("ATTACHED") :].strip() == "http:3,tls:not in force"
+    assert theirs[head.index("ATTACHED") :].strip() == "-"
+
+
 def test_get_of_nothing(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
     admin.answers["GET", "/v1/documents"] = (200, {"documents": []})
     assert run(["get", "services"]) == 0

@@ -19,7 +19,25 @@ class Node:
 
 
 NODES = [Node(number) for number in range(12)]
-SEQUENCES = st.lists(st.lists(st.sampled_from(range(12)), unique=True), min_size=1, max_size=6)
+PLACES = st.sampled_from(range(12))
+SEQUENCES = st.lists(st.lists(PLACES, unique=True), min_size=1, max_size=6)
+REPEATING = st.lists(st.lists(PLACES, max_size=9), min_size=1, max_size=6)
+TABLES = st.lists(st.lists(st.tuples(PLACES, PLACES, PLACES), max_size=9), min_size=1, max_size=6)
+
+
+def moved(sequence: list[int], moves: list[tuple[int, int]]) -> list[int]:
+    """The sequence after some of its items moved elsewhere, one after the other."""
+    found = list(sequence)
+    for source, target in moves:
+        found.insert(target % (len(found) + 1), found.pop(source % len(found)))
+    return found
+
+
+MOVES = st.builds(
+    lambda sequence, moves: [sequence, *(moved(sequence, moves[: end + 1]) for end in range(len(moves)))],
+    st.lists(PLACES, unique=True, min_size=2),
+    st.lists(st.tuples(PLACES, PLACES), max_size=6),
+)
 
 
 def squared(memo: Memo, node: Node, factor: int) -> tuple[Node, int]:
@@ -48,6 +66,48 @@ def test_patched_tables_equal_those_made_anew(sequences: list[list[int]]) -> Non
         assert memo.table(pair, items) == {node.number: node for node in items}
         assert memo.groups(thirds, number, items) == Memo().groups(thirds, number, items)
         memo.end()
+
+
+@given(MOVES)
+def test_items_that_move_are_found_again(sequences: list[list[int]]) -> None:
+    test_patched_tables_equal_those_made_anew.hypothesis.inner_test(sequences)  # type: ignore[attr-defined]
+
+
+@given(REPEATING, st.lists(st.booleans(), min_size=6, max_size=6))
+def test_items_may_be_there_more_than_once(sequences: list[list[int]], ends: list[bool]) -> None:
+    memo = Memo()
+    for places, ended in zip(sequences, ends, strict=False):
+        memo.begin()
+        items = tuple(NODES[place] for place in places)
+        assert memo.rows(squared, (items,), 3) == Memo().rows(squared, (items,), 3)
+        assert memo.groups(thirds, number, items) == Memo().groups(thirds, number, items)
+        if ended:
+            memo.sweep()
+
+
+@given(TABLES, st.lists(st.sampled_from((1, 2)), min_size=6, max_size=6))
+def test_tables_of_any_length_columns_and_shared_arguments(
+    tables: list[list[tuple[int, int, int]]], factors: list[int]
+) -> None:
+    memo = Memo()
+    for rows, factor in zip(tables, factors, strict=False):
+        columns = tuple([NODES[row[column]] for row in rows] for column in range(3))
+        memo.begin()
+        expected = tuple((*(NODES[place] for place in row), factor) for row in rows)
+        assert memo.rows(_row, columns, factor) == expected
+        assert memo.rows(_remembered_row, columns, factor) == expected
+
+
+def _row(_memo: Memo, *row: object) -> object:
+    return row
+
+
+def _remembered_row(memo: Memo, *row: object) -> object:
+    return tuple(memo(_itself, each) for each in row)
+
+
+def _itself(value: object) -> object:
+    return value
 
 
 @given(SEQUENCES, SEQUENCES)

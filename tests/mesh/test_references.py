@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from support.meshdocs import Compiled, documents, service
 from weft.mesh.build import build_mesh
 from weft.mesh.gateways.listeners import admission_from_api
 from weft.mesh.memo import Memo
@@ -11,7 +12,7 @@ from weft.mesh.policies.selector import selector_from_api
 from weft.model.document import Document
 from weft.model.labels import Labels
 from weft.model.origin import path_text
-from weft.model.problem import Problem
+from weft.model.problem import Problem, Severity
 from weft.model.snapshot import ConfigSnapshot
 from weft.schema.decode import decode_documents
 from weft.schema.hosts import intersection, service_of_host
@@ -352,3 +353,41 @@ spec: {host: "*.local", subsets: [{name: wide}]}
     assert found(wide + route) == []
     own = virtual_service("route: [{destination: {host: reviews, subset: wide}}]")
     assert found(wide + own) == [("unknown-subset", f"{ROUTE}.subset", "")]
+
+
+def test_a_host_outside_the_mesh_is_told_what_it_needs() -> None:
+    outside = "needs a ServiceEntry, which weft does not read yet"
+    for host, told in (
+        ("httpbin.org", "'httpbin.org' is no Service ('httpbin' in namespace 'org'); requests sent there get 503"),
+        ("www.example.com", f"'www.example.com' is outside the mesh: it {outside}; requests sent there get 503"),
+        ("nobody", "there is no Service 'nobody' in namespace 'default'; requests sent there get 503"),
+        ("aa.default", "there is no Service 'aa' in namespace 'default'; requests sent there get 503"),
+    ):
+        text = f"""
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: v}}
+spec: {{hosts: [a], http: [{{route: [{{destination: {{host: {host}}}}}]}}]}}
+"""
+        (problem,) = Compiled(service("a"), text).mesh.problems
+        assert problem.message == told
+        assert (outside in problem.expected) is (host == "httpbin.org")
+
+
+def test_a_gateway_that_was_refused_is_no_second_error() -> None:
+    texts = (
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: edge}\nspec: {listeners: []}\n",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec:\n"
+        "  parentRefs: [{name: edge}]\n  rules: [{backendRefs: [{name: a, port: 9080}]}]\n",
+    )
+    refused = decode_documents(texts[0], "gateway.yaml")
+    assert refused.failed
+    found = (*documents(service("a")), *documents(texts[1]))
+    memo = Memo()
+    memo.begin()
+    mesh = build_mesh(ConfigSnapshot(1, found, problems=refused.problems), memo)
+    (problem,) = mesh.problems
+    assert (problem.severity, problem.code) == (Severity.WARNING, "unknown-gateway")
+    assert problem.message.startswith("Gateway 'edge' (gateway.yaml:")
+    assert mesh.acceptance[0].parents[0].conditions[0].reason == "NoMatchingParent"

@@ -62,3 +62,15 @@ def test_kinds_that_are_left_out_are_told_once_each() -> None:
     assert found[0].startswith("f:2: warning: 5 Pods (p, p, p, …) are left out: weft runs")
     assert found[1].startswith("f:18: warning: Role r is left out: ")
     assert len(found) == 2
+
+
+def test_a_backend_of_another_api_is_one_mistake() -> None:
+    backend = "backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: b}]"
+    (text,) = told(ROUTE + f"{{parentRefs: [{{name: a}}], rules: [{{{backend}}}]}}\n")
+    assert "spec.rules[0].backendRefs[0].kind: Backend of gateway.envoyproxy.io cannot be referred to here" in text
+    assert text.endswith("; expected kind Service")
+    for one, field in (("group: example.com, kind: Service", "group"), ("kind: Pod", "kind")):
+        (text,) = told(
+            ROUTE + f"{{parentRefs: [{{name: a}}], rules: [{{backendRefs: [{{{one}, name: b, port: 80}}]}}]}}\n"
+        )
+        assert f"spec.rules[0].backendRefs[0].{field}: found " in text

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from weft.admin.acceptance import Acceptance
 from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
 from weft.admin.context import INTERNAL, ApiContext
 from weft.admin.replies import Refused, body_of, flag, reply, seconds
@@ -24,6 +25,7 @@ from weft.model.unreadable import Unreadable
 from weft.schema.decode import decode_documents
 from weft.schema.output import document_as_mapping, document_yaml
 from weft.schema.registry import Kind, UnknownKindError, find_kind
+from weft.schema.wording import nearest_name
 from weft.sources.stored import BUCKET, document_from_entry, put_document, stored_key
 from weft.store.protocol import Change, ConflictError, Delete, Entry
 
@@ -70,9 +72,11 @@ class Documents:
         )
         one = "/v1/documents/{kind}/{namespace}/{name}"
         return (
-            Route("GET", "/v1/documents", self.index, "Documents in force, secrets redacted", chosen),
+            Route(
+                "GET", "/v1/documents", self.index, "Documents in force, secrets redacted", chosen, answer="Documents"
+            ),
             Route("POST", "/v1/documents", self.apply, "Create or change documents", how, "YAML or JSON documents"),
-            Route("GET", one, self.get, "One document; namespace - for cluster-scoped kinds"),
+            Route("GET", one, self.get, "One document; namespace - for cluster-scoped kinds", answer="Document"),
             Route("DELETE", one, self.delete, "Delete one document; namespace - for cluster-scoped kinds", (WAIT,)),
         )
 
@@ -82,8 +86,9 @@ class Documents:
         if "kind" in request.query:
             kind = _kind(request.query["kind"])
             wanted |= {"kind": kind.name, "group": kind.group}
+        accepted = Acceptance(self._context.compiled.value.mesh)
         found = [
-            self._shown(document)
+            self._shown(document, accepted)
             for document in self._context.collector.snapshot.documents
             if all(getattr(document.key, name) == value for name, value in wanted.items())
         ]
@@ -94,7 +99,7 @@ class Documents:
         key = _path_key(request)
         for document in self._context.collector.snapshot.documents:
             if document.key == key:
-                return reply(self._shown(document))
+                return reply(self._shown(document, Acceptance(self._context.compiled.value.mesh)))
         raise self._absent(key)
 
     async def apply(self, request: web.Request) -> web.Response:
@@ -245,7 +250,7 @@ class Documents:
         mesh = await asyncio.to_thread(build_mesh, replace(snapshot, documents=documents), Memo())
         return mesh.problems
 
-    def _shown(self, document: Document[object]) -> dict[str, object]:
+    def _shown(self, document: Document[object], accepted: Acceptance) -> dict[str, object]:
         return {
             "key": key_mapping(document.key),
             "source": document.origin.source,
@@ -255,12 +260,13 @@ class Documents:
             "generation": document.generation,
             "unreadable": isinstance(document.spec, Unreadable),
             "document": document_as_mapping(document, redact=True),
+            **accepted.of(document),
         }
 
     def _absent(self, key: ObjectKey) -> Refused:
         names = [one.key.name for one in self._context.collector.snapshot.documents if one.key.kind == key.kind]
-        near = difflib.get_close_matches(key.name, names, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        near = nearest_name(key.name, names)
+        hint = f"; did you mean '{near}'?" if near else ""
         where = f" in namespace {key.namespace}" if key.namespace else ""
         return Refused(404, "not-found", f"there is no {key.kind} '{key.name}'{where}{hint}")
 

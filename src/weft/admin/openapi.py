@@ -33,6 +33,65 @@ _PROBLEM = {
         "object": {"type": ["object", "null"], "description": "group, kind, namespace, name"},
     },
 }
+_CONDITION = {
+    "type": "object",
+    "description": "a condition of the Gateway API, without times",
+    "properties": {
+        "type": {"type": "string", "description": "Accepted, ResolvedRefs, PartiallyInvalid or Programmed"},
+        "status": {"enum": ["True", "False"]},
+        "reason": {"type": "string", "description": "the API's word, or HostConflict"},
+        "message": {"type": "string", "description": "for people"},
+    },
+}
+_CONDITIONS = {"type": "array", "items": {"$ref": "#/components/schemas/Condition"}}
+_DOCUMENT = {
+    "type": "object",
+    "properties": {
+        "key": {"type": "object", "description": "group, kind, namespace, name"},
+        "source": {"type": "string", "description": "file, or api"},
+        "line": {"type": "integer"},
+        "owner": {"enum": ["file", "api"]},
+        "created": {"type": "number", "description": "seconds since the epoch, 0 when unknown"},
+        "generation": {"type": "integer"},
+        "unreadable": {"type": "boolean", "description": "of a security kind, not understood: closes what it names"},
+        "document": {"type": "object", "description": "the resource itself, secrets redacted"},
+        "parents": {
+            "type": "array",
+            "description": "routes only: how each parent took it, as the Gateway API's status.parents",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "parentRef": {"type": "object", "description": "a Gateway, a Service, or kind Mesh"},
+                    "controllerName": {"type": "string"},
+                    "conditions": _CONDITIONS,
+                },
+            },
+        },
+        "listeners": {
+            "type": "array",
+            "description": "Gateways of this mesh only: as the Gateway API's status.listeners",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "attachedRoutes": {"type": "integer"},
+                    "conditions": _CONDITIONS,
+                },
+            },
+        },
+    },
+}
+_DOCUMENTS = {
+    "type": "object",
+    "properties": {"documents": {"type": "array", "items": {"$ref": "#/components/schemas/Document"}}},
+}
+_SCHEMAS = {
+    "Error": _ERROR,
+    "Problem": _PROBLEM,
+    "Condition": _CONDITION,
+    "Document": _DOCUMENT,
+    "Documents": _DOCUMENTS,
+}
 
 
 def build_description(routes: Sequence[Route]) -> dict[str, Any]:
@@ -47,7 +106,7 @@ def build_description(routes: Sequence[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Error": _ERROR, "Problem": _PROBLEM},
+            "schemas": _SCHEMAS,
         },
     }
 
@@ -62,11 +121,12 @@ def _operation(route: Route) -> dict[str, Any]:
         for one in route.parameters
     ]
     error = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+    answer = {"schema": {"$ref": f"#/components/schemas/{route.answer}"}} if route.answer else {}
     operation: dict[str, Any] = {
         "summary": route.summary,
         "parameters": in_path + others,
         "responses": {
-            "200": {"description": "done", "content": {"application/json": {}}},
+            "200": {"description": "done", "content": {"application/json": answer}},
             "default": {"description": "refused", **error},
         },
     }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 
 from aiohttp import web
 
 from weft.admin.context import ApiContext
 from weft.admin.replies import Refused, reply
 from weft.admin.routing import Route
+from weft.schema.wording import nearest_name
 from weft.xds.describe import describe_with_origins
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, XdsSnapshot
 
@@ -59,8 +59,8 @@ class Proxies:
             return found[0]
         if found:
             raise Refused(409, "ambiguous-name", f"{text} is in several namespaces: {', '.join(sorted(found))}")
-        near = difflib.get_close_matches(text, [*names, *(name.split(".")[0] for name in names)], 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        near = nearest_name(text, [*names, *(name.split(".")[0] for name in names)])
+        hint = f"; did you mean '{near}'?" if near else ""
         raise Refused(404, "not-connected", f"no proxy '{text[:120]}' is connected{hint}")
 
 

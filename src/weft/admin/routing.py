@@ -20,7 +20,8 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row. `body` tells what the request carries (empty: nothing); `public` needs no token."""
+    """One row. `body` tells what the request carries (empty: nothing); `public` needs no token; `answer` names
+    the schema of what it answers (empty: not described)."""
 
     method: str
     path: str
@@ -29,6 +30,7 @@ class Route:
     parameters: tuple[Parameter, ...] = ()
     body: str = ""
     public: bool = False
+    answer: str = ""
 
 
 WAIT = Parameter("wait", "seconds to wait until every proxy concerned has confirmed", "number")

@@ -32,6 +32,8 @@ def get(*, kind: str, name: str | None, home: Home, namespace: str, all_namespac
     """Show documents, workloads or services.
 
     KIND is a kind of document (httproutes, virtualservice, dr, ...) or `workloads`. Secrets show their keys only.
+    Routes tell whether their parents accepted them (ACCEPTED: True, False and why, how many of several, or in part) and
+    whether all they refer to is there; -o yaml gives the whole `status` in the Gateway API's form.
     """
     where = None if all_namespaces else namespace
     if kind.lower() in _WORKLOADS:
@@ -47,7 +49,7 @@ def _get_documents(home: Home, word: str, name: str | None, namespace: str | Non
     kind = kind_of_word(word)
     where = namespace if kind.namespaced else None
     found = AdminClient(home).get("documents", kind=kind.name, namespace=where, name=name)["documents"]
-    shown = [_without_notes(document) for document in found]
+    shown = [_with_status(document) for document in found]
     if name is not None and not found:
         raise FailedError(f"there is no {kind.name} '{name}'" + (f" in namespace {where}" if where else ""))
     if output != "table":
@@ -59,7 +61,7 @@ def _get_documents(home: Home, word: str, name: str | None, namespace: str | Non
         (
             *((document["metadata"].get("namespace", ""),) if spaces else ()),
             document["metadata"]["name"],
-            *(_unreadable(headings) if original.get("unreadable") else cells(document.get("spec") or document)),
+            *(_unreadable(headings) if original.get("unreadable") else cells(_spec_and_status(document))),
             _source(original),
         )
         for document, original in zip(shown, found, strict=True)
@@ -74,10 +76,17 @@ def _unreadable(headings: Sequence[str]) -> Sequence[str]:
     return ("cannot be understood, see `weft problems`", *("" for _ in headings[1:]))
 
 
-def _without_notes(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document itself, when the API wraps it with notes about its origin."""
-    inner = document.get("document", document)
-    return dict(inner)
+def _with_status(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The document itself, without the API's notes, and with the status that the mesh gives it."""
+    document = dict(answer.get("document", answer))
+    status = {name: answer[name] for name in ("parents", "listeners") if name in answer}
+    return {**document, "status": status} if status else document
+
+
+def _spec_and_status(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What cells are made of: the fields of the spec (of the document, where there is none), and the status."""
+    spec = document.get("spec") or document
+    return {**spec, "status": document["status"]} if "status" in document else spec
 
 
 def _source(document: Mapping[str, Any]) -> str:
@@ -143,16 +152,50 @@ def _service(spec: Mapping[str, Any]) -> Sequence[str]:
 
 def _gateway(spec: Mapping[str, Any]) -> Sequence[str]:
     listeners = [f"{one['name']}:{one['port']}/{one['protocol']}" for one in spec.get("listeners") or ()]
-    return spec.get("gatewayClassName", ""), _joined(listeners)
+    attached = [f"{one['name']}:{_attached(one)}" for one in (spec.get("status") or {}).get("listeners") or ()]
+    return spec.get("gatewayClassName", ""), _joined(listeners), _joined(attached) or "-"
+
+
+def _attached(listener: Mapping[str, Any]) -> str:
+    """How many routes a listener has, or that it is not in force."""
+    programmed = all(one["status"] == "True" for one in listener["conditions"] if one["type"] == "Programmed")
+    return str(listener["attachedRoutes"]) if programmed else "not in force"
+
+
+def _conditions(spec: Mapping[str, Any]) -> tuple[str, str]:
+    """Whether the parents of a route took it, and whether its references are resolved."""
+    parents = (spec.get("status") or {}).get("parents") or ()
+    return _summary(parents, "Accepted"), _summary(parents, "ResolvedRefs")
+
+
+def _summary(parents: Sequence[Mapping[str, Any]], kind: str) -> str:
+    """One condition over all parents: ``True``, ``False: REASON``, or how many of them; ``-`` without any."""
+    found = [one for parent in parents for one in parent["conditions"] if one["type"] == kind]
+    bad = [one for one in found if one["status"] != "True"]
+    if not found:
+        return "-"
+    if 0 < len(bad) < len(found):
+        return f"{len(found) - len(bad)}/{len(found)}"
+    reasons = dict.fromkeys(one["reason"] for one in bad)
+    if reasons:
+        return f"False: {_joined(list(reasons))}"
+    partly = [one for parent in parents for one in parent["conditions"] if one["type"] == "PartiallyInvalid"]
+    return f"in part: {partly[0]['reason']}" if partly and kind == "Accepted" else "True"
 
 
 def _http_route(spec: Mapping[str, Any]) -> Sequence[str]:
     parents = [f"{one.get('kind', 'Gateway')}/{one['name']}" for one in spec.get("parentRefs") or ()]
-    return _joined(parents), _joined(spec.get("hostnames")) or "*", str(len(spec.get("rules") or ()))
+    return (
+        _joined(parents),
+        _joined(spec.get("hostnames")) or "*",
+        str(len(spec.get("rules") or ())),
+        *_conditions(spec),
+    )
 
 
 def _virtual_service(spec: Mapping[str, Any]) -> Sequence[str]:
-    return _joined(spec.get("hosts")), _joined(spec.get("gateways")) or "mesh", str(len(spec.get("http") or ()))
+    rules = str(len(spec.get("http") or ()))
+    return _joined(spec.get("hosts")), _joined(spec.get("gateways")) or "mesh", rules, *_conditions(spec)
 
 
 def _destination_rule(spec: Mapping[str, Any]) -> Sequence[str]:
@@ -179,9 +222,9 @@ def _secret(document: Mapping[str, Any]) -> Sequence[str]:
 
 _COLUMNS: dict[str, tuple[Sequence[str], Any]] = {
     "Service": (("TYPE", "PORTS", "SELECTOR"), _service),
-    "Gateway": (("CLASS", "LISTENERS"), _gateway),
-    "HTTPRoute": (("PARENTS", "HOSTNAMES", "RULES"), _http_route),
-    "VirtualService": (("HOSTS", "GATEWAYS", "RULES"), _virtual_service),
+    "Gateway": (("CLASS", "LISTENERS", "ATTACHED ROUTES"), _gateway),
+    "HTTPRoute": (("PARENTS", "HOSTNAMES", "RULES", "ACCEPTED", "RESOLVED REFS"), _http_route),
+    "VirtualService": (("HOSTS", "GATEWAYS", "RULES", "ACCEPTED", "RESOLVED REFS"), _virtual_service),
     "DestinationRule": (("HOST", "SUBSETS"), _destination_rule),
     "PeerAuthentication": (("MODE", "SELECTOR"), _peer_authentication),
     "MeshConfig": (("OUTBOUND", "FIELDS"), _mesh_config),

@@ -64,7 +64,7 @@ def _check(paths: tuple[str, ...], namespace: str) -> tuple[int, list[Problem]]:
         documents += decoded.documents
         problems += decoded.problems
     documents.sort(key=lambda document: document.key)
-    problems += _together(tuple(documents), trust_domain)
+    problems += _together(tuple(documents), tuple(problems), trust_domain)
     unique = distinct(problems)
     return len(documents), sorted(unique, key=lambda one: (one.origin.source, one.origin.line, path_text(one.path)))
 
@@ -79,9 +79,11 @@ def _meshfile(text: str, name: str) -> tuple[tuple[Problem, ...], str]:
         return error.problems, ""
 
 
-def _together(documents: tuple[Document[object], ...], trust_domain: str) -> tuple[Problem, ...]:
-    """What is wrong between documents: repeated ones, dangling references, conflicting hosts. Without a trust domain
-    that of the documents' MeshConfig is taken for granted."""
+def _together(
+    documents: tuple[Document[object], ...], told: tuple[Problem, ...], trust_domain: str
+) -> tuple[Problem, ...]:
+    """What is wrong between documents: repeated ones, dangling references, conflicting hosts. `told` is what is
+    wrong with each alone. Without a trust domain that of the documents' MeshConfig is taken for granted."""
     from weft.mesh.build import build_mesh  # noqa: PLC0415
     from weft.mesh.memo import Memo  # noqa: PLC0415
     from weft.model.problem import Problem, Severity  # noqa: PLC0415
@@ -98,5 +100,5 @@ def _together(documents: tuple[Document[object], ...], trust_domain: str) -> tup
             )
     unique = tuple(first.values())
     settings = MeshSettings(trust_domain=trust_domain)
-    mesh = build_mesh(ConfigSnapshot(1, unique, settings=settings), Memo())
+    mesh = build_mesh(ConfigSnapshot(1, unique, problems=told, settings=settings), Memo())
     return (*repeated, *mesh.problems)

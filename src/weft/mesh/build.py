@@ -23,7 +23,7 @@ from weft.mesh.services.workloads import workload_problems
 from weft.mesh.sidecars.outbound import build_common
 from weft.model.document import Document
 from weft.model.origin import path_text
-from weft.model.problem import Problem
+from weft.model.problem import Problem, Severity
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.unreadable import Unreadable
 from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceSpec
@@ -61,6 +61,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         _of(kinds, NamespaceSpec),
         _of(kinds, SecretSpec),
         grants,
+        _refused_gateways(snapshot.problems),
     )
     gateways = memo(build_gateways, memo, declared, routes, catalog, rules)
     services = build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain)
@@ -101,6 +102,16 @@ def _acceptance(
 ) -> tuple[RouteStatus, ...]:
     subsets = memo(subset_problems, memo, routes, catalog, rules)
     return build_acceptance(memo, routes.routes, routes.lost, subsets, gateways.parents)
+
+
+def _refused_gateways(problems: tuple[Problem, ...]) -> tuple[tuple[str, str], ...]:
+    """The Gateways that the decoder refused, ``namespace/name``, and where the first error of each stands."""
+    found: dict[str, str] = {}
+    for problem in problems:
+        key = problem.object
+        if key is not None and key.kind == "Gateway" and problem.severity is Severity.ERROR:
+            found.setdefault(f"{key.namespace}/{key.name}", str(problem.origin))
+    return tuple(sorted(found.items()))
 
 
 def _kind(document: Document[object]) -> tuple[type[object], ...]:

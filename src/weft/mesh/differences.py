@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
 from operator import is_not
@@ -43,7 +44,8 @@ def _differing(before: Sequence[object], after: Sequence[object]) -> Iterable[in
 
 
 def _places(before: Sequence[object], after: Sequence[object]) -> list[int]:
-    """Where each item of `after` stood in `before`: what is common at both ends, then by identity in between."""
+    """Where each item of `after` stood in `before`, each place once: what is common at both ends, then by identity in
+    between."""
     shorter = min(len(before), len(after))
     start = next(compress(range(shorter), map(is_not, before, after)), shorter)
     longest = shorter - start
@@ -51,13 +53,13 @@ def _places(before: Sequence[object], after: Sequence[object]) -> list[int]:
     between = {id(before[place]): place for place in range(start, len(before) - end)}
     return [
         *range(start),
-        *(between.get(id(item), -1) for item in after[start : len(after) - end]),
+        *(between.pop(id(item), -1) for item in after[start : len(after) - end]),
         *range(len(before) - end, len(before)),
     ]
 
 
 def exchanged(before: Sequence[ItemT], after: Sequence[ItemT]) -> tuple[list[ItemT], list[ItemT]]:
-    """The items that `after` has no longer, and those that it has new."""
+    """The items that `after` has no longer, and those that it has new. One that is there twice counts twice."""
     if before is after:
         return [], []
     changed, places = changed_rows((before,), (after,))
@@ -77,7 +79,8 @@ def patched_table(
     items: Sequence[ItemT],
     pairs: Callable[[ItemT], Iterable[tuple[KeyT, ValueT]]],
 ) -> Mapping[KeyT, ValueT]:
-    """The `pairs` of all items. `before` are earlier items with their table, which is returned if nothing changed."""
+    """The `pairs` of all items, no two with a key in common. `before` are earlier items with their table, which is
+    returned if nothing changed."""
     earlier, table = before
     gone, come = exchanged(earlier, items)
     if not gone and not come:
@@ -97,24 +100,23 @@ def patched_groups(
     keys: Callable[[ItemT], Iterable[KeyT]],
     order: Callable[[ItemT], Any],
 ) -> Mapping[KeyT, tuple[ItemT, ...]]:
-    """The items under each of their `keys`, in `order`. `before` are earlier items with their groups, of which those
-    that did not change stay the same objects."""
+    """The items under each of their `keys`, in `order`, which tells any two apart. `before` are earlier items with
+    their groups, of which those that did not change stay the same objects."""
     earlier, groups = before
     gone, come = exchanged(earlier, items)
     if not gone and not come:
         return groups
-    leaving: dict[KeyT, set[int]] = {}
+    leaving: dict[KeyT, list[int]] = {}
     joining: dict[KeyT, list[ItemT]] = {}
     for item in gone:
         for key in keys(item):
-            leaving.setdefault(key, set()).add(id(item))
+            leaving.setdefault(key, []).append(id(item))
     for item in come:
         for key in keys(item):
             joining.setdefault(key, []).append(item)
     patched = _copied(groups)
     for key in {**leaving, **joining}:
-        out = leaving.get(key, ())
-        members = [item for item in patched.get(key, ()) if id(item) not in out]
+        members = _without(patched.get(key, ()), leaving.get(key, ()))
         fresh = joining.get(key, ())
         if len(fresh) > 8:
             members = sorted([*members, *fresh], key=order)
@@ -126,3 +128,15 @@ def patched_groups(
         else:
             del patched[key]
     return MappingProxyType(patched)
+
+
+def _without(items: Iterable[ItemT], leaving: Sequence[int]) -> list[ItemT]:
+    """The items but for those with these ids, each as often as its id is there."""
+    count = Counter(leaving)
+    staying = []
+    for item in items:
+        if count and count[id(item)] > 0:
+            count[id(item)] -= 1
+        else:
+            staying.append(item)
+    return staying

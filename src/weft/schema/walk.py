@@ -275,7 +275,24 @@ def _mapping_decoder(key_hint: Any, value_hint: Any) -> Decoder:
 def _decode_object(cls: type, walk: Walk, node: Node, path: FieldPath) -> object:
     if not isinstance(node.value, dict):
         return walk.wrong_type(node, path, "a mapping")
-    return decode_fields(cls, walk, node.value, path)
+    return _foreign(cls, walk, node.value, path) or decode_fields(cls, walk, node.value, path)
+
+
+_OF_API = ("group", "kind")
+
+
+def _foreign(cls: type, walk: Walk, entries: Mapping[str, Node], path: FieldPath) -> _Invalid | None:
+    """A reference to a kind of another API is one mistake, whatever else is wrong with it."""
+    plans, group, kind = names_of(cls), entries.get("group"), entries.get("kind")
+    if group is None or kind is None or not plans.keys() >= set(_OF_API):
+        return None
+    groups, kinds = (get_args(plans[name].hint) if get_origin(plans[name].hint) is Literal else () for name in _OF_API)
+    words = isinstance(group.value, str) and isinstance(kind.value, str)
+    known = group.value in (*groups, "core") or kind.value in kinds
+    if not words or known or not groups or not kinds:
+        return None
+    message = f"{printable(str(kind.value)[:80])} of {printable(str(group.value)[:80])} cannot be referred to here"
+    return walk.error((*path, "kind"), "bad-value", message, f"kind {' or '.join(map(str, kinds))}")
 
 
 def decode_fields(cls: type, walk: Walk, entries: Mapping[str, Node], path: FieldPath) -> object:

@@ -7,6 +7,7 @@ import pytest
 from support.meshdocs import Compiled, documents, service, workload
 from weft.mesh.routes.acceptance import ParentStatus, RouteStatus
 from weft.mesh.routes.kind import THE_MESH
+from weft.mesh.routes.status import parents_mapping
 from weft.model.document import Document, ObjectKey
 
 TCP = """
@@ -273,3 +274,29 @@ def test_what_is_attached_to_each_listener_is_counted() -> None:
     mesh = Compiled(SERVICES, EDGE, *texts).mesh
     assert dict(mesh.gateways.attached["default/edge"]) == {"http": 4, "shop": 4}
     assert dict(Compiled(EDGE).mesh.gateways.attached["default/edge"]) == {"http": 0, "shop": 0}
+
+
+def test_it_is_written_as_the_api_has_it() -> None:
+    text = http_route("{name: edge, sectionName: nothing}, " + of_service("a", ", port: 9080"))
+    refused, taken = parents_mapping(status(EDGE + text))
+    assert refused["parentRef"] == {
+        "group": "gateway.networking.k8s.io",
+        "kind": "Gateway",
+        "namespace": "default",
+        "name": "edge",
+        "sectionName": "nothing",
+    }
+    assert refused["controllerName"] == "weft.dev/gateway-controller"
+    assert taken == {
+        "parentRef": {"group": "", "kind": "Service", "namespace": "default", "name": "a", "port": 9080},
+        "controllerName": "weft.dev/gateway-controller",
+        "conditions": [
+            {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""},
+            {"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs", "message": ""},
+        ],
+    }
+    assert parents_mapping(status(virtual_service("a")))[0]["parentRef"] == {
+        "group": "",
+        "kind": "Mesh",
+        "name": "mesh",
+    }

@@ -71,11 +71,13 @@ class Gateways:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Declared:
-    """The Gateway documents: the listeners in force of ours by name, the names of others', and namespaces' labels."""
+    """The Gateway documents: the listeners in force of ours by name, the names of others', where those stand that have
+    errors of their own, and namespaces' labels."""
 
     documents: Mapping[str, GatewayDocument]
     listeners: Mapping[str, tuple[Listener, ...]]
     foreign: frozenset[str]
+    refused: Mapping[str, str]
     labels: Mapping[str, Labels]
     problems: tuple[Problem, ...]
 
@@ -87,8 +89,10 @@ def build_declared(
     namespaces: tuple[Document[NamespaceSpec], ...],
     secrets: tuple[SecretDocument, ...],
     grants: Grants,
+    refused: tuple[tuple[str, str], ...] = (),
 ) -> Declared:
-    """The Gateways whose class is ours, with their listeners."""
+    """The Gateways whose class is ours, with their listeners. `refused` are the names of those that the decoder
+    refused, and where they stand."""
     by_secret = {document.key: document for document in secrets}
     problems: list[Problem] = [problem for each in classes for problem in _foreign_class(each)]
     ours: dict[str, GatewayDocument] = {}
@@ -106,6 +110,7 @@ def build_declared(
         documents=MappingProxyType(ours),
         listeners=MappingProxyType(listeners),
         foreign=frozenset(map(_name, documents)) - ours.keys(),
+        refused=MappingProxyType(dict(refused)),
         labels=MappingProxyType({document.key.name: document.labels for document in namespaces}),
         problems=tuple(problems),
     )
@@ -241,6 +246,9 @@ def _class_problem(document: GatewayDocument, classes: Sequence[ClassDocument]) 
 
 def _unknown(route: CompiledRoute, gateway: str, path: FieldPath, declared: Declared) -> Problem:
     namespace, _, name = gateway.rpartition("/")
+    if gateway in declared.refused:
+        message = f"Gateway '{name}' ({declared.refused[gateway]}) has errors, so it is not in force"
+        return problem_at(route.document, path, "unknown-gateway", message, severity=Severity.WARNING)
     known = [other.rpartition("/")[2] for other in declared.listeners if other.startswith(f"{namespace}/")]
     message = f"there is no Gateway '{name}' in namespace '{namespace}'"
     near = nearest_name(name, known)

@@ -62,15 +62,11 @@ class Listener:
 def build_listeners(
     memo: Memo, document: Document[GatewaySpec], secrets: Secrets, grants: Grants
 ) -> tuple[tuple[Listener, ...], tuple[Problem, ...]]:
-    """The listeners of a Gateway that can be in force, and what is wrong. Of two that collide the first one stands."""
+    """The listeners of a Gateway that can be in force, and what is wrong. The decoder lets no two collide."""
     found: list[Listener] = []
     problems: list[Problem] = []
     for index, spec in enumerate(document.spec.listeners):
         path: FieldPath = ("spec", "listeners", index)
-        bad = _collision(document, path, spec, found)
-        if bad is not None:
-            problems.append(bad)
-            continue
         certificates: tuple[Certificate, ...] = ()
         if spec.protocol == "HTTPS":
             certificates, missing = _certificates(memo, document, path, spec, secrets, grants)
@@ -111,33 +107,11 @@ def admission_from_api(allowed: AllowedRoutes, namespace: str) -> Admission:
             return Admission(kinds, None if selector else (), selector_from_api(selector) if selector else EVERYTHING)
 
 
-def _collision(
-    document: Document[GatewaySpec], path: FieldPath, spec: ListenerSpec, found: list[Listener]
-) -> Problem | None:
-    for other in found:
-        if other.name == spec.name:
-            message = f"a listener called '{spec.name}' stands above"
-            return problem_at(document, (*path, "name"), "listener-conflict", message, "another name")
-        if other.port != spec.port:
-            continue
-        if other.protocol != spec.protocol:
-            message = f"port {spec.port} already speaks {other.protocol} for listener '{other.name}'"
-            return problem_at(document, (*path, "protocol"), "listener-conflict", message, "one protocol for each port")
-        if other.hostname == (spec.hostname.lower() or "*"):
-            message = f"listener '{other.name}' already has this port and host"
-            return problem_at(document, (*path, "hostname"), "listener-conflict", message, "another hostname or port")
-    return None
-
-
 def _certificates(
     memo: Memo, document: Document[GatewaySpec], path: FieldPath, spec: ListenerSpec, secrets: Secrets, grants: Grants
 ) -> tuple[tuple[Certificate, ...], list[Problem]]:
     references = spec.tls.certificate_refs if spec.tls else ()
     problems: list[Problem] = []
-    if not references:
-        message = f"HTTPS listener '{spec.name}' has no certificate, so it is not in force"
-        expected = "tls.certificateRefs naming a Secret"
-        problems.append(problem_at(document, (*path, "tls"), "no-certificate", message, expected))
     found: list[Certificate] = []
     for place, reference in enumerate(references):
         certificate = _certificate(memo, document, (*path, "tls", "certificateRefs", place), reference, secrets, grants)

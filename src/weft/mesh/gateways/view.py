@@ -11,13 +11,12 @@ from weft.mesh.routes.compiled import gateway_rules
 from weft.mesh.routes.precedence import merge_by_precedence
 from weft.mesh.routes.rules import Redirect, Rule, VirtualHost
 from weft.mesh.services.backends import CallerTargets
+from weft.mesh.services.hosts import DEFAULT_PORTS
 from weft.mesh.services.service import BackendKey, Target
 from weft.mesh.views import Certificate, GatewayPort, GatewayServer, GatewayView, TargetsView
 from weft.model.identity import SpiffeId
 from weft.model.labels import Labels, selects
 from weft.model.workload import SocketAddress, Workload
-
-_DEFAULT_PORTS = {"HTTP": 80, "HTTPS": 443}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +142,7 @@ def _needs_port(rule: Rule) -> bool:
 
 def _with_port(rule: Rule, bound: int, protocol: str) -> Rule:
     """A redirect to another host that keeps the port means the listener's, as the client reaches it."""
-    if not isinstance(rule.action, Redirect) or bound == _DEFAULT_PORTS[protocol]:
+    if not isinstance(rule.action, Redirect) or bound == DEFAULT_PORTS[protocol.lower()]:
         return rule
     return replace(rule, action=replace(rule.action, port=bound, port_from_request=False))
 

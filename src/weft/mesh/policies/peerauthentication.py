@@ -56,7 +56,7 @@ def _settings(policy: Policy[PeerSpec], port: int) -> Iterable[tuple[MutualTls, 
         yield _CLOSED.mtls, ()
         return
     on_port = spec.port_level_mtls.get(port)
-    # Without a selector only a stricter port is honoured: a mistake must not open anything.
+    # The decoder asks for a selector. Without one only a stricter port is honoured: a mistake must not open anything.
     if on_port is not None and (policy.scope.breadth is Breadth.NAMED or on_port.mode == "STRICT"):
         yield on_port, ("spec", "portLevelMtls", str(port), "mode")
     yield spec.mtls, ("spec", "mtls", "mode")
@@ -89,7 +89,6 @@ def build_peer_policies(documents: tuple[PeerDocument, ...], memo: Memo, root_na
     problems = (
         *conflicts,
         *(_unreadable(policy) for policy in given if isinstance(policy.document.spec, Unreadable)),
-        *(_port_without_selector(policy.document) for policy in policies if _opens_ports(policy)),
     )
     return PeerPolicies(MappingProxyType(found), memo(PeerPolicy, "", tuple(everywhere)), problems)
 
@@ -131,23 +130,8 @@ def changes_mode(before: PeerPolicies, after: PeerPolicies, workloads: Iterable[
     )
 
 
-def _opens_ports(policy: Policy[PeerSpec]) -> bool:
-    spec = policy.document.spec
-    return isinstance(spec, PeerAuthenticationSpec) and bool(spec.port_level_mtls) and not policy.scope.selector
-
-
 def _unreadable(policy: Policy[PeerSpec]) -> Problem:
     whom = "the workloads it selects" if policy.scope.known else "all workloads of its namespace"
     message = f"it cannot be understood, so {whom} accept mutual TLS only until it is mended"
     expected = "a document without the errors told about it"
     return problem_at(policy.document, (), "policy-unreadable", message, expected)
-
-
-def _port_without_selector(document: PeerDocument) -> Problem:
-    return problem_at(
-        document,
-        ("spec", "portLevelMtls"),
-        "port-without-selector",
-        "portLevelMtls needs a selector; without one only its STRICT ports are in force",
-        "spec.selector.matchLabels naming the workloads that have these ports",
-    )

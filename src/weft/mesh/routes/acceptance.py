@@ -46,9 +46,9 @@ _REFERENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition: `type` and `reason` in the API's words, `message` for people."""
+    """One condition of a route's parent or a listener: `type` and `reason` in the API's words, `message` for people."""
 
-    type: Literal["Accepted", "ResolvedRefs", "PartiallyInvalid"]
+    type: Literal["Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed"]
     status: bool
     reason: str
     message: str = ""

@@ -9,7 +9,6 @@ import base64
 from collections.abc import Iterator
 
 from weft.mesh.policies.referencegrant import Grants
-from weft.mesh.problems import problem_at
 from weft.mesh.routes.claims import http_claim_problem
 from weft.mesh.routes.kind import MESH, THE_MESH, Claim, Claims, Converted, MeshParent, ParentRef, Referent, RouteKind
 from weft.mesh.routes.rules import (
@@ -169,7 +168,7 @@ def _rule(
     return Rule(
         name=f"{base}.{match.name}" if match.name else base,
         match=request,
-        action=_action(document, index, http, request, destinations),
+        action=_action(index, http, request, destinations),
         origin=document.at("spec", "http", index),
         object=document.key,
         index=index,
@@ -182,7 +181,6 @@ def _rule(
 
 
 def _action(
-    document: VirtualServiceDocument,
     index: int,
     http: api.HttpRoute,
     match: RequestMatch,
@@ -192,17 +190,6 @@ def _action(
         return _redirect(http.redirect)
     if http.direct_response is not None:
         return _respond(http.direct_response)
-    if not http.route:
-        destinations.problems.append(
-            problem_at(
-                document,
-                ("spec", "http", index),
-                "no-destination",
-                "the rule says neither where requests go nor how to answer them, so it answers 503",
-                "one of route, redirect, directResponse",
-            )
-        )
-        return Respond(503)
     return build_forward(destinations, index, http, match)
 
 

@@ -22,9 +22,9 @@ from weft.model.document import Document
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem
 from weft.schema.kinds import virtualservice as api
+from weft.schema.rules.headers import HOST_HEADERS
 
 ISTIO_RETRY_ON = ("connect-failure", "refused-stream", "unavailable", "cancelled", "503")
-_HOST_HEADERS = ("host", ":authority")
 _EFFECT = "; requests sent there get 503"
 
 
@@ -81,11 +81,11 @@ def header_changes(operations: api.HeaderOperations) -> HeaderChanges:
 
 def split_host(changes: HeaderChanges) -> tuple[str, HeaderChanges]:
     """The host that the changes set (empty if none) and the changes without it."""
-    host = next((value for name, value in changes.set if name in _HOST_HEADERS), "")
+    host = next((value for name, value in changes.set if name in HOST_HEADERS), "")
     rest = HeaderChanges(
-        tuple(item for item in changes.set if item[0] not in _HOST_HEADERS),
-        tuple(item for item in changes.add if item[0] not in _HOST_HEADERS),
-        tuple(name for name in changes.remove if name not in _HOST_HEADERS),
+        tuple(item for item in changes.set if item[0] not in HOST_HEADERS),
+        tuple(item for item in changes.add if item[0] not in HOST_HEADERS),
+        tuple(name for name in changes.remove if name not in HOST_HEADERS),
     )
     return host, rest
 

@@ -7,6 +7,8 @@ from weft.schema.hosts import clean_host, covers, is_wildcard, service_of_host
 
 HTTP_PORT = 80
 """The port of hosts that are no services."""
+DEFAULT_PORTS = {"http": HTTP_PORT, "https": 443}
+"""The port that a URL of a scheme means when it has none."""
 SERVICE_SUFFIX = f".svc.{DNS_SUFFIX}"
 
 

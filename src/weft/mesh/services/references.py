@@ -28,11 +28,14 @@ def unknown_host(
 ) -> Problem:
     """The host names no Service. `effect` says what follows."""
     service = service_of_host(host, document.key.namespace)
+    expected = "the name of a Service"
     if service is None:
-        message = f"'{host}' is outside the mesh, and no document describes it"
+        message = f"'{host}' is outside the mesh: it needs a ServiceEntry, which weft does not read yet"
+    elif host.count(".") == 1 and not nearest:
+        message = f"'{host}' is no Service ('{service.name}' in namespace '{service.namespace}')"
+        expected += "; a host outside the mesh needs a ServiceEntry, which weft does not read yet"
     else:
         message = f"there is no Service '{service.name}' in namespace '{service.namespace}'"
-    expected = "the name of a Service"
     return problem_at(document, path, "unknown-host", message + effect, expected, severity=severity, nearest=nearest)
 
 

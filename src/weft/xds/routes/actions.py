@@ -28,6 +28,7 @@ from weft.mesh.routes.rules import (
     WeightedBackend,
     WeightedTarget,
 )
+from weft.mesh.services.hosts import DEFAULT_PORTS
 from weft.mesh.services.service import BackendKey
 from weft.xds.limits import MESH, TCP_IDLE_SECONDS
 from weft.xds.messages import duration, packed, share
@@ -39,7 +40,6 @@ from weft.xds.services.names import cluster_name
 _HOST_ATTEMPTS = 20
 _SHORTEST_BACKOFF = 0.001
 """Seconds; Envoy refuses less."""
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _OTHER_HOST = "other-host"
 """A name of our own: the type decides, and this stands in every route of every change."""
 _CONNECT_FAILURE = "connect-failure"
@@ -127,7 +127,7 @@ def redirect_action(
     action = RedirectAction(response_code=_REDIRECT_CODES[redirect.status])
     if redirect.scheme:
         action.scheme_redirect = redirect.scheme
-    default = _DEFAULT_PORTS.get(redirect.scheme or scheme, 0)
+    default = DEFAULT_PORTS.get(redirect.scheme or scheme, 0)
     stays = not redirect.port and redirect.port_from_request and not redirect.scheme
     host = redirect.host or ("" if stays else _only_host(domains))
     if host:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-HTTP_PORT = 80
+from weft.mesh.services.hosts import HTTP_PORT
 
 
 def host_domains(names: tuple[str, ...], port: int, alone: Container[str]) -> tuple[str, ...]:

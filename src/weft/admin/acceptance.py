@@ -1,0 +1,30 @@
+"""What the mesh says of a document in the admin API: the parents of a route, the listeners of a Gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from weft.mesh.gateways.status import listener_statuses, listeners_mapping
+from weft.mesh.model import Mesh
+from weft.mesh.routes.acceptance import RouteStatus
+from weft.mesh.routes.status import parents_mapping
+from weft.model.document import Document, ObjectKey
+from weft.schema.kinds.gateway import GatewaySpec
+
+
+class Acceptance:
+    """Answers for all documents of one answer; nothing before the first build."""
+
+    def __init__(self, mesh: Mesh | None) -> None:
+        self._mesh = mesh
+        self._routes: Mapping[ObjectKey, RouteStatus] = {each.route: each for each in mesh.acceptance} if mesh else {}
+
+    def of(self, document: Document[object]) -> dict[str, object]:
+        """``parents`` of a route, ``listeners`` of a Gateway, nothing of other kinds."""
+        status = self._routes.get(document.key)
+        if status is not None:
+            return {"parents": parents_mapping(status)}
+        spec = document.spec
+        if self._mesh is not None and isinstance(spec, GatewaySpec):
+            return {"listeners": listeners_mapping(listener_statuses(document.key, spec, self._mesh.gateways))}
+        return {}

@@ -1,0 +1,76 @@
+"""The status of listeners: in force or not and why, and how many routes each has."""
+
+from __future__ import annotations
+
+from support.meshdocs import Compiled, documents, service
+from weft.mesh.gateways.status import listener_statuses, listeners_mapping
+from weft.schema.kinds.gateway import GatewaySpec
+
+TEXT = """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: CLASS
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+  - {name: plain, port: 80, protocol: HTTP, hostname: a.example.com}
+  - {name: theirs, port: 444, protocol: HTTPS, tls: {certificateRefs: [{name: s, namespace: other}]}}
+  - {name: none, port: 445, protocol: HTTPS, tls: {certificateRefs: [{name: none}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: foreign}
+spec: {controllerName: example.com/foreign}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+  parentRefs: [{name: edge, sectionName: http}]
+  rules: [{backendRefs: [{name: a, port: 9080}]}]
+"""
+
+
+def listeners(of: str) -> list[tuple[object, ...]]:
+    """Name, attached routes, and the conditions of each listener that are not the usual ones."""
+    found = documents(TEXT.replace("CLASS", of))
+    mesh = Compiled(service("a"), found).mesh
+    document = found[0]
+    assert isinstance(document.spec, GatewaySpec)
+    return [
+        (
+            each.name,
+            each.attached,
+            *(one.reason for one in each.conditions if one.reason not in ("Programmed", "ResolvedRefs")),
+        )
+        for each in listener_statuses(document.key, document.spec, mesh.gateways)
+    ]
+
+
+def test_listeners_tell_whether_they_are_in_force_and_what_is_attached() -> None:
+    assert listeners("weft") == [
+        ("http", 1),
+        ("plain", 0),
+        ("theirs", 0, "Invalid", "RefNotPermitted"),
+        ("none", 0, "Invalid", "InvalidCertificateRef"),
+    ]
+
+
+def test_a_gateway_of_another_controller_has_no_status() -> None:
+    assert listeners("foreign") == []
+
+
+def test_it_is_written_as_the_api_has_it() -> None:
+    found = documents(TEXT.replace("CLASS", "weft"))
+    assert isinstance(found[0].spec, GatewaySpec)
+    statuses = listener_statuses(found[0].key, found[0].spec, Compiled(service("a"), found).mesh.gateways)
+    assert listeners_mapping(statuses)[0] == {
+        "name": "http",
+        "attachedRoutes": 1,
+        "conditions": [
+            {"type": "Programmed", "status": "True", "reason": "Programmed", "message": ""},
+            {"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs", "message": ""},
+        ],
+    }

@@ -245,15 +245,15 @@ class Watch:
         for _ in range(20):  # so that each caller has asked for what it needs
             await self._requests.steps()
         await asyncio.sleep(day.pause)
-        held, memory = await self._held(), self._memory()
+        held, memory = await self._held(), await self._memory()
         cpu = cpu_seconds(self._processes["control plane"])
         await self._requests.run(day.rate, self._day())
         cpu = cpu_seconds(self._processes["control plane"]) - cpu
-        busy = self._memory()
+        busy = await self._memory()
         await asyncio.to_thread(self._editor.restore)
         await self._until_seen(0)
         await asyncio.sleep(day.pause)
-        after, left, made = self._memory(), await self._held(), self._editor.made
+        after, left, made = await self._memory(), await self._held(), self._editor.made
         return {
             "services": day.services,
             "edits": len(made),
@@ -269,7 +269,7 @@ class Watch:
             "left": {name: now - held[name] for name, now in left.items() if now != held[name]},
             "memory_mb": {
                 name: {"before": memory[name], "at the end of the day": busy[name], "after": after[name]}
-                for name in self._processes
+                for name in memory
             },
         }
 
@@ -300,16 +300,24 @@ class Watch:
         """How many clusters and listeners the Envoys have, and documents and such the control plane."""
         mesh, found = self._editor.mesh, dict[str, int]()
         for name in WORKLOADS:
-            home = Home(mesh.home)
-            admin = EnvoyAdmin(home.socket(home.workload("default", name) / "admin.sock"))
-            stats = await admin.gauges("^(cluster_manager.active_clusters|listener_manager.total_listeners_active)$")
-            found |= {f"{name}: {stat}": value for stat, value in (stats or {}).items()}
+            stats = await self._stats(name, "cluster_manager.active_clusters|listener_manager.total_listeners_active")
+            found |= {f"{name}: {stat}": value for stat, value in stats.items()}
         for what in ("documents", "workloads", "problems"):
             found[what] = len((await asyncio.to_thread(mesh.call, "GET", what))[what])
         return found
 
-    def _memory(self) -> dict[str, float]:
-        return {name: resident_bytes(pid) / 1e6 for name, pid in self._processes.items()}
+    async def _memory(self) -> dict[str, float]:
+        """Resident memory of each process in MB, and what of it Envoys have allocated."""
+        found = {name: resident_bytes(pid) / 1e6 for name, pid in self._processes.items()}
+        for name in WORKLOADS:
+            allocated = (await self._stats(name, "server.memory_allocated")).values()
+            found[f"envoy {name}, allocated"] = sum(allocated) / 1e6
+        return found
+
+    async def _stats(self, name: str, pattern: str) -> dict[str, int]:
+        home = Home(self._editor.mesh.home)
+        admin = EnvoyAdmin(home.socket(home.workload("default", name) / "admin.sock"))
+        return await admin.gauges(f"^({pattern})$") or {}
 
     def _failures(self) -> list[str]:
         """Each with the edits just before it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.meshdocs import backends, documents, service, workload
+from weft.controlplane import changeover
 from weft.controlplane.changeover import Changeover
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
@@ -75,3 +76,15 @@ async def test_workloads_go_on_changing() -> None:
     (last,) = await rig.change("STRICT", "DISABLE")
     assert last.state is WorkloadState.DRAINING
     assert len(rig.seen) >= 2
+
+
+async def test_documents_without_a_say_in_the_mode_do_not_ask_every_workload(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Steps()
+    asked: list[object] = []
+    monkeypatch.setattr(changeover, "changes_mode", lambda *arguments: asked.append(arguments))
+    peer = documents(PEER.replace("MODE", "STRICT"))
+    snapshot = ConfigSnapshot(8, (*documents(service("web", 80, 81)), *peer), (workload("web", port=80),))
+    await rig.changeover.run((*documents(service("web", 80)), *peer), snapshot, 7)
+    assert asked == []
+    await rig.changeover.run((*documents(service("web", 80)),), snapshot, 7)
+    assert len(asked) == 1

@@ -40,6 +40,7 @@ NOT_FOR_ENVOY = {
     "Endpoint.identity": "callers demand those of the Backend",
     "Endpoint.labels": "chose the subsets it is in",
     "Targets.subsets": "chose its Backends",
+    "Targets.by_key": "its `all`, by key",
     "Targets.connect_timeout": "is in the policy of each Backend",
     "TrafficPolicy.mutual_tls": "decided the Backend's transport",
     "Rule.index": "for people",

@@ -13,9 +13,10 @@ from dataclasses import replace
 
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
+from weft.mesh.differences import exchanged
 from weft.mesh.model import Mesh
-from weft.mesh.policies.meshconfig import settings_of
-from weft.mesh.policies.peerauthentication import PeerPolicies, changes_mode, peer_policies_of
+from weft.mesh.policies.meshconfig import settings_documents, settings_of
+from weft.mesh.policies.peerauthentication import PeerPolicies, changes_mode, peer_documents, peer_policies_of
 from weft.model.document import Document
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
@@ -57,7 +58,8 @@ class Changeover:
         self, before: tuple[Document[object], ...], after: ConfigSnapshot
     ) -> tuple[PeerPolicies, PeerPolicies] | None:
         """The policies before and after, if a port of a workload changes its mode between them."""
-        if before == after.documents:
+        changed = [document for documents in exchanged(before, after.documents) for document in documents]
+        if not peer_documents(changed) and not settings_documents(changed):
             return None
         old, new = (
             peer_policies_of(documents, settings_of(documents, after.settings).root_namespace)

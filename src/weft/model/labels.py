@@ -13,14 +13,6 @@ def labels_from_mapping(mapping: Mapping[str, str]) -> Labels:
     return tuple(sorted(mapping.items()))
 
 
-def label_value(labels: Labels, key: str) -> str | None:
-    """The value of `key`, or None."""
-    for name, value in labels:
-        if name == key:
-            return value
-    return None
-
-
 def selects(selector: Labels, labels: Labels) -> bool:
     """Whether every pair of a non-empty `selector` is among `labels`. An empty selector selects nothing."""
     return bool(selector) and set(selector) <= set(labels)

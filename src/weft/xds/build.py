@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from weft.mesh.memo import Memo
 from weft.mesh.services.backends import Targets
-from weft.mesh.services.service import Backend, Protocol, Target
+from weft.mesh.services.service import Backend, BackendKey, Protocol, Target
 from weft.mesh.views import GatewayView, OutboundView, ProxyView, SidecarView, TargetsView, Tunnel, UpstreamPort
 from weft.model.problem import Problem
 from weft.xds.check import check_layers
@@ -28,6 +28,8 @@ from weft.xds.snapshot import CLUSTER, ENDPOINTS, Resource, ResourceSet, XdsSnap
 
 Encoded = tuple[Resource, Resource | None]
 """A cluster, and its endpoints if they are not left to DNS."""
+Backends = Mapping[BackendKey, Backend]
+_NONE: Backends = MappingProxyType({})
 
 
 def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
@@ -44,8 +46,8 @@ def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
 def _layers(memo: Memo, view: ProxyView) -> tuple[tuple[ResourceSet, ...], tuple[Problem, ...]]:
     targets = memo(_target_layers, memo, view.targets)
     if isinstance(view, SidecarView):
-        times = memo(_tunnel_times, memo, view.outbound.tunnels, view.targets) if view.outbound.tunnels else ()
-        outbound = memo(_outbound_layer, memo, view.outbound, times)
+        backends = memo(_backends, memo, view.targets) if view.outbound.tunnels else _NONE
+        outbound = memo(_outbound_layer, memo, view.outbound, backends)
         layers: tuple[ResourceSet, ...] = (*targets, outbound, _sidecar_layer(memo, view))
     else:
         layers = (*targets, memo(_gateway_layer, memo, view))
@@ -83,17 +85,24 @@ def _targets_layer(memo: Memo, view: TargetsView) -> ResourceSet:
 
 
 def _base_layer(memo: Memo, targets: Targets, trust_domain: str) -> ResourceSet:
+    """The clusters stay the same mapping while only endpoints change, and so does what is made of it."""
     encoded = memo.rows(encode_target, (targets.all,), trust_domain)
-    return _set_of_targets(memo.table(_cluster, encoded), memo.table(_endpoints, encoded))
+    clusters = memo.table(_named, [cluster for cluster, _ in encoded], name=CLUSTER)
+    endpoints = memo.table(_named, [members for _, members in encoded if members is not None], name=ENDPOINTS)
+    return _set_of_targets(clusters, endpoints)
 
 
 def _encoded_set(encoded: tuple[Encoded, ...]) -> ResourceSet:
-    endpoints = (pair for each in encoded for pair in _endpoints(each))
-    return _set_of_targets(dict(pair for each in encoded for pair in _cluster(each)), dict(endpoints))
+    clusters = {cluster.name: cluster for cluster, _ in encoded}
+    return _set_of_targets(clusters, {members.name: members for _, members in encoded if members is not None})
 
 
 def _set_of_targets(clusters: Mapping[str, Resource], endpoints: Mapping[str, Resource]) -> ResourceSet:
-    return ResourceSet(MappingProxyType({CLUSTER: MappingProxyType(clusters), ENDPOINTS: MappingProxyType(endpoints)}))
+    return ResourceSet(MappingProxyType({CLUSTER: _frozen(clusters), ENDPOINTS: _frozen(endpoints)}))
+
+
+def _frozen(named: Mapping[str, Resource]) -> Mapping[str, Resource]:
+    return named if isinstance(named, MappingProxyType) else MappingProxyType(named)
 
 
 def encode_target(memo: Memo, target: Target, trust_domain: str) -> Encoded:
@@ -102,16 +111,38 @@ def encode_target(memo: Memo, target: Target, trust_domain: str) -> Encoded:
     return cluster, None if target.endpoints is None else memo(encode_endpoints, target.endpoints)
 
 
-def _cluster(encoded: Encoded) -> Iterable[tuple[str, Resource]]:
-    return ((encoded[0].name, encoded[0]),)
+def _named(resource: Resource) -> Iterable[tuple[str, Resource]]:
+    return ((resource.name, resource),)
 
 
-def _endpoints(encoded: Encoded) -> Iterable[tuple[str, Resource]]:
-    return () if encoded[1] is None else ((encoded[1].name, encoded[1]),)
+def _backends(memo: Memo, view: TargetsView) -> Backends:
+    """The backends of a view by key: the same mapping while only endpoints change."""
+    own = memo.over(_own_backends, [target.backend for target in view.own])
+    if view.base is None:
+        return own
+    base = memo(_base_backends, memo, view.base)
+    return memo(_joined, base, own) if own else base
 
 
-def _outbound_layer(memo: Memo, view: OutboundView, times: tuple[TcpTimes, ...]) -> ResourceSet:
-    """What all sidecars of one OutboundView share. `times` are those of its tunnels."""
+def _base_backends(memo: Memo, targets: Targets) -> Backends:
+    return memo.table(_keyed, [target.backend for target in targets.all])
+
+
+def _own_backends(backends: tuple[Backend, ...]) -> Backends:
+    return {backend.key: backend for backend in backends}
+
+
+def _joined(base: Backends, own: Backends) -> Backends:
+    return {**base, **own}
+
+
+def _keyed(backend: Backend) -> Iterable[tuple[BackendKey, Backend]]:
+    return ((backend.key, backend),)
+
+
+def _outbound_layer(memo: Memo, view: OutboundView, backends: Backends) -> ResourceSet:
+    """What all sidecars of one OutboundView share. `backends` are those that its tunnels lead to."""
+    times = tuple([_tunnel_times(memo, tunnel, backends) for tunnel in view.tunnels])
     resources = [
         memo(encode_http_tunnel),
         memo(encode_outbound_routes, memo, view, times),
@@ -122,13 +153,9 @@ def _outbound_layer(memo: Memo, view: OutboundView, times: tuple[TcpTimes, ...])
     return memo.over(_resource_set, resources)
 
 
-def _tunnel_times(memo: Memo, tunnels: tuple[Tunnel, ...], view: TargetsView) -> tuple[TcpTimes, ...]:
-    """How long the connections of each tunnel may last, by the policy of its first backend."""
-    own = {target.backend.key: target for target in view.own}
-    base = view.base.by_key if view.base is not None else own
-    found = [tunnel.route.backends[0].backend for tunnel in tunnels]
-    targets = [own.get(key) or base.get(key) for key in found]
-    return tuple([_times(memo, target.backend if target else None) for target in targets])
+def _tunnel_times(memo: Memo, tunnel: Tunnel, backends: Backends) -> TcpTimes:
+    """How long its connections may last, by the policy of its first backend."""
+    return _times(memo, backends.get(tunnel.route.backends[0].backend))
 
 
 def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:

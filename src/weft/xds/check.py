@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from weft.mesh.memo import Memo
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
@@ -12,42 +15,49 @@ _WORDS = {CLUSTER: "cluster", ENDPOINTS: "endpoints", ROUTES: "route configurati
 
 Reference = tuple[Resource, str, str]
 """A resource, and the type and name of one that it refers to."""
+Names = Mapping[str, Resource]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outward:
+    """References of one type that a layer does not meet itself. Compared by identity."""
+
+    type_url: str
+    references: tuple[Reference, ...]
 
 
 def check_layers(memo: Memo, layers: tuple[ResourceSet, ...]) -> tuple[Problem, ...]:
     """A Problem for each resource that refers to one that none of `layers` has.
 
-    Envoy would take such configuration and answer 503, or wait for ever before a listener opens. What the layers that
-    several proxies share (all but the last) refer to among themselves is looked up once.
+    Envoy would take such configuration and answer 503, or wait for ever before a listener opens. What a layer refers to
+    is looked up in the others once, and again only when it or their resources of that type change: endpoints that come
+    and go cost nothing here but to the layer that holds them.
     """
-    *shared, own = layers
-    unmet = [*memo.over(_unmet_among, shared), *memo(_outward, own)]
     return tuple(
-        _problem(resource, type_url, name)
-        for resource, type_url, name in unmet
-        if not any(name in layer.of_type(type_url) for layer in layers)
-    )
-
-
-def _unmet_among(layers: tuple[ResourceSet, ...]) -> tuple[Reference, ...]:
-    """References that none of these layers meets."""
-    return tuple(
-        (resource, type_url, name)
+        _problem(*reference)
         for layer in layers
-        for resource, type_url, name in _outward(layer)
-        if not any(name in other.of_type(type_url) for other in layers)
+        for outward in memo(_outward, layer.by_type)
+        for reference in memo(_unmet, outward, *[other.of_type(outward.type_url) for other in layers])
     )
 
 
-def _outward(layer: ResourceSet) -> tuple[Reference, ...]:
-    """References of a layer that it does not meet itself."""
-    return tuple(
-        (resource, type_url, name)
-        for named in layer.by_type.values()
-        for resource in named.values()
-        for type_url, name in resource.requires
-        if name not in layer.of_type(type_url)
-    )
+def _outward(by_type: Mapping[str, Names]) -> tuple[Outward, ...]:
+    """References of a layer that it does not meet itself, by type."""
+    found: dict[str, list[Reference]] = {}
+    for named in by_type.values():
+        for resource in named.values():
+            for type_url, name in resource.requires:
+                if name not in by_type.get(type_url, ()):
+                    found.setdefault(type_url, []).append((resource, type_url, name))
+    return tuple(Outward(type_url, tuple(references)) for type_url, references in found.items())
+
+
+def _unmet(outward: Outward, *given: Names) -> tuple[Reference, ...]:
+    """The references that none of the `given` resources meets."""
+    left = outward.references
+    for names in given:
+        left = tuple([each for each in left if each[2] not in names])
+    return left
 
 
 def _problem(resource: Resource, type_url: str, name: str) -> Problem:

@@ -129,11 +129,6 @@ def build_frontend(_memo: Memo, document: ServiceDocument) -> Frontend:
     )
 
 
-def target_of_port(port: ServicePortSpec) -> int | str:
-    """The workload's port behind it."""
-    return port.port if port.target_port is None else port.target_port
-
-
 def protocol_of_port(port: ServicePortSpec) -> Protocol:
     """What a port speaks: appProtocol first, then the port name's part before the dash (Istio's rule), else AUTO."""
     word = port.app_protocol.lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 from envoy.config.core.v3.base_pb2 import RuntimeFractionalPercent
 from envoy.config.route.v3.route_components_pb2 import HeaderMatcher, Route, RouteMatch
@@ -69,7 +70,7 @@ def encode_routes(
         response_headers_to_remove=[NOT_DELIVERED],
         validate_clusters=BoolValue(value=False),
     )
-    requires = tuple((CLUSTER, cluster) for cluster in clusters)
+    requires = tuple(zip(repeat(CLUSTER), clusters))
     return encode_resource(message, name, origins, requires, encoded=b"".join(hosts))
 
 

@@ -42,7 +42,8 @@ to the file. `weft validate` checks it together with the documents beside it.
   port in its variable `PORT`, and 9080 is its port in the mesh), `"9080:18081"` (it listens on 18081). `http=`
   in front of any of them names the port, for Services with `targetPort: http`.
 * `upstreams`: `"postgres:5432=15432"` makes 127.0.0.1:15432 lead to a service, for any TCP protocol; without
-  `=PORT` the application finds a free port in its variable `WEFT_UPSTREAM_POSTGRES_5432`.
+  `=PORT` it is a free port, and the application finds the address, such as `127.0.0.1:31234`, in its variable
+  `WEFT_UPSTREAM_POSTGRES_5432`.
 * `uses`: the services it calls; its proxy knows no others. Without it the proxy knows the routes of the whole mesh, and
   a service is loaded when it is first called; with `scope: all`, all of them are loaded at once.
 * `command`: a list of words, or one line that is split as a shell does it; no shell runs it. `{python}` stands for

@@ -49,3 +49,16 @@ def test_the_words_that_select_tests_select_some() -> None:
     for place, word in found:
         tests = [path.read_text() for path in (ROOT / place).rglob("test_*.py")]
         assert any(re.search(rf"def test\w*{word}", test) for test in tests), word
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "examples").glob("*.md"),
+    ]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())]
+    assert len(links) > 40
+    for page, link in links:
+        assert (page.parent / link).exists(), f"{page.name}: {link}"

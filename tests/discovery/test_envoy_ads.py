@@ -249,7 +249,7 @@ class Notes:
         assert proxy == PROXY
 
     def asked(self, workload: Workload, names: frozenset[str]) -> None:
-        assert workload == WORKLOAD
+        assert workload.proxy == PROXY
         self.names |= names
 
 

@@ -226,13 +226,16 @@ def test_only_the_gateway_has_its_certificates() -> None:
     assert not list(build_xds(_everything(), 1, Memo()).of_type(SECRET))
 
 
-DATABASE = service("db", 5432).replace("http-5432", "tcp-sql") + """
+DATABASE = (
+    service("db", 5432).replace("http-5432", "tcp-sql")
+    + """
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: long, namespace: other}
 spec: {host: db.default, trafficPolicy: {connectionPool: {tcp: {maxConnectionDuration: 90s}}}}
 """
+)
 
 
 @pytest.mark.parametrize("scope", [{}, {"scope": Scope.ALL}, {"uses": ("db.default",)}], ids=str)

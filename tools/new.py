@@ -174,7 +174,9 @@ def lay_out(root: Path, what: str, values: Values) -> list[str]:
         registry = (root / REGISTRY).read_text(encoding="utf-8")
         if re.search(rf'Kind\(\s*"{values["Kind"]}"', registry):
             raise RefusedError(f"there is a kind {values['Kind']} already")
-        contents[UPSTREAM] = supported((root / UPSTREAM).read_text(encoding="utf-8"), values["Kind"])
+        upstream = (root / UPSTREAM).read_text(encoding="utf-8")
+        if (without := supported(upstream, values["Kind"])) != upstream:
+            contents[UPSTREAM] = without
     for edit in EDITS[what]:
         text = contents.get(edit.path) or (root / edit.path).read_text(encoding="utf-8")
         found = re.search(edit.before, text, flags=re.M)

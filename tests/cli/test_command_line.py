@@ -70,6 +70,7 @@ def test_the_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -
         (["run", "--name", "a", "--labels", "app"], "KEY=VALUE"),
         (["run", "--name", "a", "--control-plane", "h:1"], "--ca-fingerprint"),
         (["run", "--name", "a", "--token", "t"], "--control-plane"),
+        (["run", "--name", "a", "--uses", "b", "--scope", "all"], "one of them"),
         (["gateway", "g", "--listen", "80"], "80=8080"),
         (["gateway", "g", "--listen", "80=1.1.1.1:1", "--listen", "81=2.2.2.2:1"], "one address"),
         (["completion", "tcsh"], "bash"),

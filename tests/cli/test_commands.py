@@ -16,6 +16,7 @@ import click
 import pytest
 
 from weft.cli.main import run, weft
+from weft.local.client import AdminClient
 from weft.settings.home import Home
 
 KEY = {"group": "networking.istio.io", "kind": "VirtualService", "namespace": "default", "name": "reviews"}
@@ -161,6 +162,7 @@ def test_apply_checks_every_file_before_it_writes_one(
     ("wait", "code", "told"),
     [
         ({"confirmed": ["a.default", "b.default"], "nacked": [], "pending": []}, 0, "confirmed by 2 proxies"),
+        ({"confirmed": [], "nacked": [], "pending": []}, 0, "nothing changed for any connected proxy"),
         ({"confirmed": [], "nacked": [], "pending": ["slow.default"]}, 4, "not confirmed in time: slow.default"),
         (
             {
@@ -329,6 +331,30 @@ def test_get_workloads(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None
     row = capsys.readouterr().out.splitlines()[1].split()
     assert row == ["default", "web", "healthy", "80@127.0.0.1:4000", "web", "app=web", "yes"]
     assert run(["get", "workload", "other"]) == 1
+    assert run(["get", "workload", "wep"]) == 1
+    assert "in namespace default; did you mean 'web'?" in capsys.readouterr().err
+    assert run(["get", "worklods"]) == 2
+    assert ", workloads" in capsys.readouterr().err
+
+
+def test_get_of_a_name_that_is_not_there_tells_where_it_is_or_the_nearest(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = {"documents": [{"metadata": {"name": "default", "namespace": "istio-system"}, "spec": {}}]}
+    answer = AdminClient.get
+
+    def by_name(client: AdminClient, path: str, **query: str | None) -> Any:
+        found = answer(client, path, **query)
+        return {"documents": []} if query.get("name") else found
+
+    monkeypatch.setattr(AdminClient, "get", by_name)
+    admin.answers["GET", "/v1/documents"] = (200, there)
+    assert run(["get", "meshconfig", "default"]) == 1
+    assert "in namespace default; there is one in istio-system (-n istio-system)" in capsys.readouterr().err
+    assert run(["get", "meshconfig", "defalt", "-n", "istio-system"]) == 1
+    assert "did you mean 'default'?" in capsys.readouterr().err
+    assert run(["get", "meshconfig", "other", "-A"]) == 1
+    assert capsys.readouterr().err == "error: there is no MeshConfig 'other'\n"
 
 
 def test_proxy_status_tells_who_lags_and_who_refuses(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:

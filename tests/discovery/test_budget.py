@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
+
 from weft.discovery.budget import Budget
 from weft.discovery.memory import Trimmer, system_trim
 
@@ -23,10 +25,10 @@ class Turn:
 def test_turns_are_given_one_at_a_time_in_order() -> None:
     budget = Budget(limit=100, small=10)
     most = [budget.most]
-    assert budget.take(10) is None, "small ones do not count"
+    assert budget.take(10, Turn()) is None, "small ones do not count"
     shares = []
     for size in (60, 61):
-        share = budget.take(size)
+        share = budget.take(size, Turn())
         assert share is not None
         shares.append(share)
         most.append(budget.most)
@@ -49,7 +51,7 @@ def test_turns_are_given_one_at_a_time_in_order() -> None:
 
 def test_who_leaves_does_not_keep_the_turn() -> None:
     budget = Budget(limit=1, small=0)
-    share = budget.take(1)
+    share = budget.take(1, Turn())
     assert share is not None
     first, second = Turn(), Turn()
     budget.wait(first)
@@ -59,6 +61,36 @@ def test_who_leaves_does_not_keep_the_turn() -> None:
     share.give()
     assert (first.turns, second.turns) == (0, 1)
     assert (budget.in_flight, budget.total) == (0, 1)
+
+
+@pytest.mark.parametrize("size", [10, 20], ids=["small", "large"])
+def test_who_sends_passes_the_turn_on(size: int) -> None:
+    """It may be to a client that never reads."""
+    budget = Budget(limit=100, small=10)
+    share = budget.take(100, Turn())
+    assert share is not None
+    first, second = Turn(), Turn()
+    budget.wait(first)
+    budget.wait(second)
+    share.give()
+    assert (first.turns, second.turns) == (1, 0)
+    budget.take(size, first)
+    assert (first.turns, second.turns) == (1, 1), "there is room for both"
+
+
+def test_who_sends_something_else_while_it_waits_is_passed_over_and_keeps_its_place() -> None:
+    budget = Budget(limit=1, small=0)
+    first, second, third = Turn(), Turn(), Turn()
+    share = budget.take(1, Turn())
+    assert share is not None
+    for one in (first, second, third):
+        budget.wait(one)
+    budget.take(0, first)
+    share.give()
+    assert (first.turns, second.turns, third.turns) == (0, 1, 0)
+    budget.wait(first)
+    budget.leave(second)
+    assert (first.turns, second.turns, third.turns) == (1, 1, 0)
 
 
 def test_memory_is_given_back_after_a_burst_and_not_too_often() -> None:

@@ -138,6 +138,29 @@ def test_make_before_break() -> None:
     assert names(sent(machine)) == ("ClusterLoadAssignment", [], ["a"])
 
 
+def test_removing_many_looks_at_what_may_refer_to_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each: a namespace of thousands of services that goes must not stop the control plane."""
+    many = 200
+    services = [resource(kind, f"s{number}", "1") for number in range(many) for kind in (CLUSTER, ENDPOINTS)]
+    routes = resource(ROUTES, "r", "0", requires=tuple((CLUSTER, f"s{number}") for number in range(many)))
+    machine = loaded(snapshot(1, A1, L1, routes, *services))
+    looked: list[str] = []
+    required = Shared.required
+
+    def counting(self: Shared, one: Resource, type_url: str) -> frozenset[str]:
+        looked.append(one.name)
+        return required(self, one, type_url)
+
+    monkeypatch.setattr(Shared, "required", counting)
+    machine.offer(snapshot(2, A1, L1, R1))
+    removed: list[str] = []
+    while (response := sent(machine)) is not None:
+        removed += response.removed_resources
+        answer(machine, response)
+    assert len(removed) == 2 * many
+    assert len(looked) < 10 * many
+
+
 def test_unsubscribed_endpoints_of_a_removed_cluster_are_not_mentioned() -> None:
     machine = loaded(snapshot(1, A1, EA1))
     machine.offer(snapshot(2))

@@ -105,8 +105,8 @@ class Notes:
     def detached(self, proxy: str) -> None:
         self.events.append(("detached", proxy))
 
-    def asked(self, proxy: str, names: frozenset[str]) -> None:
-        self.events.append(("asked", proxy))
+    def asked(self, workload: Workload, names: frozenset[str]) -> None:
+        self.events.append(("asked", workload.proxy))
         self.names.append(names)
 
 
@@ -165,6 +165,18 @@ async def test_a_fault_in_one_session_ends_that_stream_only(monkeypatch: pytest.
         monkeypatch.setattr(api.stream, "_note_unmet", fails)
         hub.inspect()
         assert await api.task == "INTERNAL"
+        web, slow = await loaded(hub, "web.shop", "slow.shop")
+        web.reads.clear()
+        monkeypatch.setattr(
+            type(slow.stream.session), "_loaded", lambda one: fails() if one is slow.stream.session else True
+        )
+        await hub.publish(table("3"), WORKLOADS, 3)
+        waiting = asyncio.create_task(hub.wait_revision(3, 10))
+        assert await slow.task == "INTERNAL"
+        hub.inspect()
+        assert len(hub.proxies()) == 1
+        web.reads.set()
+        assert (await waiting).confirmed == ("web.shop",)
 
 
 @pytest.mark.parametrize("how", ["ended", "cancelled", "left", "fault"])
@@ -284,6 +296,25 @@ async def test_a_client_that_does_not_read_holds_up_the_others_for_a_moment_only
         (web,) = await loaded(hub, "web.shop")
         assert web.held[CLUSTER] == {"a": "1"}
         assert stuck.writing
+
+
+async def test_a_client_that_does_not_read_a_small_response_does_not_keep_the_turn() -> None:
+    limits = Limits(restart=0, reconnect=0, flight_bytes=1, small_response=1000, turn=0.5)
+    async with serving(limits) as hub:
+        writing, stuck, last = await loaded(hub, *NAMES)
+        for client in (writing, stuck):
+            client.reads.clear()
+        full = dict(table("2", "web.shop", size=100_000))
+        await hub.publish({**table("1"), **full}, WORKLOADS, 2)
+        await eventually(lambda: hub.budget.in_flight > 0, "no room is left")
+        large, small = resource(CLUSTER, "b", "1", body=b"x" * 2000), resource(LISTENER, "m", "1")
+        same = table("1")["web.shop"][0]
+        await hub.publish({**{name: (same, layer(large)) for name in NAMES}, **full}, WORKLOADS, 3)
+        await eventually(lambda: stuck.stream.session.deferred and last.stream.session.deferred, "both wait")
+        await hub.publish({**{name: (same, layer(large, small)) for name in NAMES}, **full}, WORKLOADS, 4)
+        await eventually(lambda: stuck.writing > 0 and "m" in last.held[LISTENER], "large ones wait, small ones do not")
+        assert "b" not in last.held[CLUSTER]
+        await eventually(lambda: last.held[CLUSTER].get("b") == "1", "who cannot take its turn is passed over", 5)
 
 
 async def test_who_leaves_while_waiting_for_a_turn_passes_it_on() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import pytest
 
 from support.http import Client
 from support.mesh import Mesh
+from weft.agent.envoy_admin import EnvoyAdmin
+from weft.settings.home import Home
 
 SETTINGS = """
 apiVersion: weft.dev/v1alpha1
@@ -43,12 +46,24 @@ def outside() -> Iterator[str]:
         thread.join()
 
 
+async def listeners(mesh: Mesh) -> dict[str, int]:
+    """How often the client's proxy has added, changed or removed a listener, and how many it drains."""
+    directory = mesh.home / "workloads" / "default" / "client"
+    admin = EnvoyAdmin(Home(mesh.home).socket(directory / "admin.sock"))
+    found = await admin.gauges("listener_manager.listener_(added|modified|removed)|total_listeners_draining")
+    assert found is not None
+    return found
+
+
 def test_the_outbound_policy_changes_on_open_connections(world: Mesh, client: Client, outside: str) -> None:
     assert client(outside).status == 200
+    before = asyncio.run(listeners(world))
+    assert len(before) == 4
     with world.applied(SETTINGS % "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"):
         assert client(outside).status == 502
         assert client("http://echo/").status == 200
     assert client(outside).status == 200
+    assert asyncio.run(listeners(world)) == before
 
 
 def test_default_retries_change(world: Mesh, client: Client) -> None:

@@ -63,6 +63,7 @@ def test_everything_is_understood() -> None:
         ("workloads:\n  - {name: a, command: []}\n", ["workloads[0].command", "empty"]),
         ("workloads:\n  - {name: a, command: [x], healthCheck: {http: health}}\n", ["healthCheck.http", "/health"]),
         ("workloads:\n  - {name: a, command: [x], healthCheck: {http: /, tcp: true}}\n", ["healthCheck"]),
+        ("workloads:\n  - {name: a, command: [x], uses: [b], scope: all}\n", ["workloads[0].scope", "uses"]),
         ("gateways:\n  - {name: g, listen: {80: here}}\n", ["gateways[0].listen", "80=8080"]),
         ("gateways: {}\n", ["weft.yaml:1", "gateways", "a list"]),
         ("trustDomain: 'a b'\n", ["trustDomain", "cluster.local"]),

@@ -72,8 +72,15 @@ def test_a_policy(new: ModuleType, tree: Path) -> None:
         [sys.executable, "tools/check_tree.py"], cwd=tree, capture_output=True, text=True, check=False
     )
     assert f"src/weft/schema/kinds/authorizationpolicy.py:12: '{new.FILL}': finish it" in unfilled.stdout
+    assert [line for line in unfilled.stdout.splitlines() if new.FILL not in line] == []
     known = call(tree, "weft.cli.main", "get", "authorizationpolicies").stderr
     assert "no control plane" in known
+
+
+def test_only_files_that_changed_are_told(new: ModuleType, tree: Path) -> None:
+    before = {path: path.read_text() for path in (tree / "src").rglob("*.py")}
+    files = new.lay_out(tree, "policy", new.kind_values("RetryBudget", "weft.dev"))
+    assert [file for file in files if before.get(tree / file) == (tree / file).read_text()] == []
 
 
 def test_a_kind_of_route(new: ModuleType, tree: Path) -> None:

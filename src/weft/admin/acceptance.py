@@ -9,6 +9,7 @@ from weft.mesh.model import Mesh
 from weft.mesh.routes.acceptance import RouteStatus
 from weft.mesh.routes.status import parents_mapping
 from weft.model.document import Document, ObjectKey
+from weft.model.problem import Problem
 from weft.schema.kinds.gateway import GatewaySpec
 
 
@@ -18,6 +19,9 @@ class Acceptance:
     def __init__(self, mesh: Mesh | None) -> None:
         self._mesh = mesh
         self._routes: Mapping[ObjectKey, RouteStatus] = {each.route: each for each in mesh.acceptance} if mesh else {}
+        self._problems: dict[ObjectKey | None, list[Problem]] = {}
+        for problem in mesh.gateways.problems if mesh else ():
+            self._problems.setdefault(problem.object, []).append(problem)
 
     def of(self, document: Document[object]) -> dict[str, object]:
         """``parents`` of a route, ``listeners`` of a Gateway, nothing of other kinds."""
@@ -26,5 +30,7 @@ class Acceptance:
             return {"parents": parents_mapping(status)}
         spec = document.spec
         if self._mesh is not None and isinstance(spec, GatewaySpec):
-            return {"listeners": listeners_mapping(listener_statuses(document.key, spec, self._mesh.gateways))}
+            problems = self._problems.get(document.key, ())
+            statuses = listener_statuses(document.key, spec, self._mesh.gateways, problems)
+            return {"listeners": listeners_mapping(statuses)}
         return {}

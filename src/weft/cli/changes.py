@@ -95,7 +95,8 @@ def report_answers(answers: Sequence[Mapping[str, Any]]) -> int:
         click.echo(f"{styled('error', 'error', sys.stderr)}: not confirmed in time: {', '.join(pending)}", err=True)
     confirmed = {name for wait in waits for name in wait["confirmed"]}
     if waits and not nacked and not pending:
-        click.echo(f"confirmed by {len(confirmed)} {'proxy' if len(confirmed) == 1 else 'proxies'}", err=True)
+        count = f"confirmed by {len(confirmed)} {'proxy' if len(confirmed) == 1 else 'proxies'}"
+        click.echo(count if confirmed else "nothing changed for any connected proxy", err=True)
     if nacked:
         return ExitCode.FAILED
     return ExitCode.TIMEOUT if pending else ExitCode.OK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -46,12 +46,13 @@ def _get_documents(home: Home, word: str, name: str | None, namespace: str | Non
     from weft.cli.output import print_table, print_value  # noqa: PLC0415
     from weft.local.client import AdminClient  # noqa: PLC0415
 
-    kind = kind_of_word(word)
+    kind = kind_of_word(word, "workloads")
     where = namespace if kind.namespaced else None
     found = AdminClient(home).get("documents", kind=kind.name, namespace=where, name=name)["documents"]
     shown = [_with_status(document) for document in found]
     if name is not None and not found:
-        raise FailedError(f"there is no {kind.name} '{name}'" + (f" in namespace {where}" if where else ""))
+        every = AdminClient(home).get("documents", kind=kind.name)["documents"]
+        raise FailedError(_missing(kind.name, name, where, [_with_status(one)["metadata"] for one in every]))
     if output != "table":
         print_value(shown[0] if name is not None and len(shown) == 1 else shown, output)
         return 0
@@ -69,6 +70,21 @@ def _get_documents(home: Home, word: str, name: str | None, namespace: str | Non
     empty = f"no {kind.plural}" + (f" in namespace {where}" if where else "")
     print_table((*(("NAMESPACE",) if spaces else ()), "NAME", *headings, "SOURCE"), rows, empty=empty)
     return 0
+
+
+def _missing(kind: str, name: str, namespace: str | None, every: Iterable[Mapping[str, Any]]) -> str:
+    """That there is no such thing, and which one may be meant: of the same name elsewhere, or of nearly the same."""
+    import difflib  # noqa: PLC0415
+
+    spaces: dict[str, list[str]] = {}
+    for one in every:
+        spaces.setdefault(str(one["name"]), []).append(str(one.get("namespace") or ""))
+    text = f"there is no {kind} '{name}'" + (f" in namespace {namespace}" if namespace else "")
+    if name in spaces:
+        return f"{text}; there is one in {', '.join(sorted(spaces[name]))} (-n {min(spaces[name])})"
+    here = [other for other, places in spaces.items() if namespace is None or namespace in places]
+    near = difflib.get_close_matches(name, here, 1)
+    return f"{text}; did you mean '{near[0]}'?" if near else text
 
 
 def _unreadable(headings: Sequence[str]) -> Sequence[str]:
@@ -99,13 +115,14 @@ def _get_workloads(home: Home, name: str | None, namespace: str | None, output: 
     from weft.cli.output import print_table, print_value  # noqa: PLC0415
     from weft.local.client import AdminClient  # noqa: PLC0415
 
+    every = AdminClient(home).get("workloads")["workloads"]
     found = [
         one
-        for one in AdminClient(home).get("workloads")["workloads"]
+        for one in every
         if (namespace is None or one["namespace"] == namespace) and (name is None or one["name"] == name)
     ]
     if name is not None and not found:
-        raise FailedError(f"there is no workload '{name}'" + (f" in namespace {namespace}" if namespace else ""))
+        raise FailedError(_missing("workload", name, namespace, every))
     if output != "table":
         print_value(found[0] if name is not None and len(found) == 1 else found, output)
         return 0

@@ -169,6 +169,8 @@ def run(
     from weft.local.option_syntax import parse_health, parse_labels, parse_port, parse_upstream  # noqa: PLC0415
     from weft.model.workload import Scope  # noqa: PLC0415
 
+    if uses and scope == "all":
+        raise click.UsageError("--scope all loads every service, and --uses only those it names; give one of them")
     check = health or ("tcp" if ports else "none")
     parameters = RunParameters(
         home=home,

@@ -46,7 +46,7 @@ def create(home: Home, namespace: str, service_account: str, ttl: float, output:
     )
     click.echo(f"(valid once, for {ttl:g} s)", err=True)
     if str(found["agent_api"]).startswith(("127.", "[::1]", "localhost")):
-        hint = "other hosts cannot reach this control plane, which listens on loopback: start it with weft serve --bind"
+        hint = "other hosts cannot reach that address: start the control plane with weft serve --bind, and --advertise"
         click.echo(hint, err=True)
     return 0
 

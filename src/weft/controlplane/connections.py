@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weft.model.workload import Workload
 from weft.sources.demand import Demand
 from weft.sources.leases import Leases
 
@@ -21,6 +22,6 @@ class Connections:
         """The last stream of a proxy has ended."""
         self._leases.detached(proxy)
 
-    def asked(self, proxy: str, names: frozenset[str]) -> None:
-        """A proxy asked for clusters that are on demand."""
-        self._demand.asked(proxy, names)
+    def asked(self, workload: Workload, names: frozenset[str]) -> None:
+        """The proxy of a workload asked for clusters that are on demand."""
+        self._demand.asked(workload, names)

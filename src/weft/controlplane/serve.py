@@ -113,7 +113,7 @@ async def _work(
     audit, faults = Audit(store), Faults(store)
     compiler = MeshCompiler()
     leases = Leases(store, settings.lease)
-    demand = Demand(store, lambda proxy: collector.workload(proxy) is not None)
+    demand = Demand(store, collector.workload)
     await demand.load()
     hub = Hub[Mesh](compiler, audit.record, _limits(settings), Connections(leases, demand), demand.of)
     builds = Builds(collector, hub, compiler)

@@ -30,15 +30,16 @@ class Share:
 class Budget:
     """Responses of more than `small` bytes wait while `limit` or more are on the way; others neither wait nor count.
 
-    So there are at most `limit` bytes and one response more. A turn goes to one at a time, first come, first served;
-    who had one must call `pass_on`, and who leaves `leave`. `in_flight` are the bytes on the way, `total` those of all
-    responses there ever were.
+    So there are at most `limit` bytes and one response more. A turn goes to one at a time, first come, first served.
+    Whoever sends a response, of any size, passes the turn on with it, and is given none until it says again that it
+    waits: the client may never read. Who has nothing to send must `leave`. `in_flight` are the bytes on the way,
+    `total` those of all responses there ever were.
     """
 
     def __init__(self, limit: int, small: int) -> None:
         self._limit = limit
         self._small = small
-        self._queue: dict[Waiting, None] = {}
+        self._queue: dict[Waiting, bool] = {}  # False: keeps its place, but is sending something else
         self.in_flight = 0
         self.total = 0
 
@@ -47,17 +48,21 @@ class Budget:
         """The size of the largest response that may be sent now; None is any."""
         return self._small if self.in_flight >= self._limit else None
 
-    def take(self, size: int) -> Share | None:
-        """A response goes on its way. None: it is small."""
+    def take(self, size: int, who: Waiting) -> Share | None:
+        """A response of `who` goes on its way. None: it is small."""
         self.total += size
-        if size <= self._small:
-            return None
-        self.in_flight += size
-        return Share(self, size)
+        share = None
+        if size > self._small:
+            self.in_flight += size
+            share = Share(self, size)
+        if who in self._queue:
+            self._queue[who] = False
+        self.pass_on()
+        return share
 
     def wait(self, who: Waiting) -> None:
         """`who` has a response that is too large for now."""
-        self._queue[who] = None
+        self._queue[who] = True
 
     def leave(self, who: Waiting) -> None:
         """`who` waits no longer."""
@@ -67,6 +72,7 @@ class Budget:
     def pass_on(self) -> None:
         """Give the next their turn, if there is room."""
         if self._queue and self.in_flight < self._limit:
-            following = next(iter(self._queue))
-            del self._queue[following]
-            following.set()
+            following = next((one for one, waits in self._queue.items() if waits), None)
+            if following is not None:
+                del self._queue[following]
+                following.set()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
 from weft.discovery import wire
+from weft.discovery.dependencies import Anything
 from weft.discovery.session import Items, RefusedRequestError, Session
 from weft.discovery.states import UNKNOWN, State
 from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
@@ -164,8 +165,8 @@ class DeltaSession(Session):
     def _loaded(self) -> bool:
         return all(type_url in self.subscriptions for type_url in _WILDCARD_BY_DEFAULT)
 
-    def _is_referred_to(self, subscription: Subscription, name: str) -> bool:
-        return not self._knows_what_refers(subscription.type_url) or super()._is_referred_to(subscription, name)
+    def _referred(self, type_url: str) -> Container[str]:
+        return super()._referred(type_url) if self._knows_what_refers(type_url) else Anything()
 
     def _knows_what_refers(self, type_url: str) -> bool:
         """A client that comes back says type by type what it holds: until then, that may refer to anything."""

@@ -17,7 +17,7 @@ So what is waited for is the answer to a particular resource, sent without waiti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from weft.discovery.shared import Shared
 from weft.discovery.states import NEVER_HELD, ON_THE_WAY, Record, State
@@ -28,6 +28,13 @@ _WAITING = (LISTENER, ROUTES)
 _REFERRERS = {ROUTES: (LISTENER,), SECRET: (LISTENER,), CLUSTER: (LISTENER, ROUTES), ENDPOINTS: (CLUSTER,)}
 """Which types may refer to a type."""
 Referrer = tuple[Subscription, str, Record]
+
+
+class Anything:
+    """Holds every name."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
 
 
 class Dependencies:
@@ -73,19 +80,37 @@ class Dependencies:
             if subscription is None:
                 continue
             for other, record in subscription.records.items():
-                if self._refers(subscription, other, record, type_url, name):
+                if name in self._refers(subscription, other, record, type_url):
                     yield subscription, other, record
 
-    def _refers(self, subscription: Subscription, other: str, record: Record, type_url: str, name: str) -> bool:
-        if record.content is None:
-            if record.version not in NEVER_HELD:
-                return True
-        elif name in self._shared.required(record.content, type_url):
-            return True
-        if record.state not in ON_THE_WAY or subscription.flight is None:
-            return False
-        carried = subscription.flight.carried(other)
-        return carried is not None and name in self._shared.required(carried, type_url)
+    def referred(self, type_url: str) -> Container[str]:
+        """Names of one type that have a referrer, in one pass: there may be thousands to remove."""
+        found: set[str] = set()
+        for kind in _REFERRERS.get(type_url, ()):
+            subscription = self._subscriptions.get(kind)
+            if subscription is None:
+                continue
+            for other, record in subscription.records.items():
+                names = self._refers(subscription, other, record, type_url)
+                if isinstance(names, Anything):
+                    return names
+                found |= names
+        return found
+
+    def _refers(
+        self, subscription: Subscription, other: str, record: Record, type_url: str
+    ) -> frozenset[str] | Anything:
+        """Names of one type that the client's version of `other`, or the one on the way, refers to."""
+        names: frozenset[str] = frozenset()
+        if record.content is not None:
+            names = self._shared.required(record.content, type_url)
+        elif record.version not in NEVER_HELD:
+            return Anything()
+        if record.state in ON_THE_WAY and subscription.flight is not None:
+            carried = subscription.flight.carried(other)
+            if carried is not None:
+                names |= self._shared.required(carried, type_url)
+        return names
 
     def _with_routes(self, resource: Resource, snapshot: XdsSnapshot) -> Iterator[Resource]:
         yield resource

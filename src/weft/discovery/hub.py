@@ -172,7 +172,7 @@ class Hub(Generic[MeshT]):
 
     def asked(self, stream: Stream, names: frozenset[str]) -> None:
         """A stream's client asked for clusters on demand."""
-        self._observer.asked(stream.proxy, names)
+        self._observer.asked(stream.workload, names)
 
     def report(self, code: str, who: str, message: str) -> None:
         """Record a refused identity or a broken limit. `who` names the peer (an address or a proxy)."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from weft.model.workload import Workload
+
 
 class Observer(Protocol):
     """Called by the hub, on the event loop's thread; must return at once."""
@@ -14,8 +16,8 @@ class Observer(Protocol):
     def detached(self, proxy: str) -> None:
         """The last stream of a proxy has ended."""
 
-    def asked(self, proxy: str, names: frozenset[str]) -> None:
-        """A proxy asked for clusters that are on demand, perhaps not for the first time."""
+    def asked(self, workload: Workload, names: frozenset[str]) -> None:
+        """The proxy of a workload asked for clusters that are on demand, perhaps not for the first time."""
 
 
 class NoObserver:
@@ -27,5 +29,5 @@ class NoObserver:
     def detached(self, proxy: str) -> None:
         """See `Observer`."""
 
-    def asked(self, proxy: str, names: frozenset[str]) -> None:
+    def asked(self, workload: Workload, names: frozenset[str]) -> None:
         """See `Observer`."""

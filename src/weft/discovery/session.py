@@ -8,7 +8,7 @@ response per type is on the way at a time; what changes meanwhile is merged into
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -339,6 +339,7 @@ class Session(ABC):
     def _ready(self, subscription: Subscription) -> Items:
         """What is due and need not wait, oldest first; None: the name does not exist, or not any more."""
         items: Items = []
+        referred: Container[str] | None = None
         for name, record in subscription.records.items():
             if record.state not in DUE:
                 continue
@@ -346,12 +347,17 @@ class Session(ABC):
             if target is not None:
                 if not self._dependencies.waits(target, self.snapshot):
                     items.append((name, target))
-            elif record.state is State.MISSING or not self._is_referred_to(subscription, name):
+            elif record.state is State.MISSING:
                 items.append((name, None))
+            else:
+                referred = self._referred(subscription.type_url) if referred is None else referred
+                if name not in referred:
+                    items.append((name, None))
         return items
 
-    def _is_referred_to(self, subscription: Subscription, name: str) -> bool:
-        return next(self._dependencies.referrers(subscription.type_url, name), None) is not None
+    def _referred(self, type_url: str) -> Container[str]:
+        """Names of one type that may not be removed yet."""
+        return self._dependencies.referred(type_url)
 
     def _stays(self, subscription: Subscription, name: str, record: Record) -> bool:
         """Whether it stays as it is until the configuration changes: because of what the client refuses."""

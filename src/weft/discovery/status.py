@@ -99,7 +99,7 @@ def status_of(stream: Stream) -> ProxyStatus:
         stream.connected,
         stream.peer.not_after,
         session.snapshot.revision,
-        session.acked_revision,
+        stream.acked_revision,
         stream.bytes_sent,
         types,
         None if last is None else nack_from_rejection(stream.proxy, last),

@@ -105,6 +105,15 @@ class Stream:
         if self.session.may_send:
             self._wake.set()
 
+    @property
+    def acked_revision(self) -> int:
+        """See `Session.acked_revision`. Never raises: who waits for a proxy waits for others, too."""
+        try:
+            return self.session.acked_revision
+        except Exception as error:
+            self.end(_fault("what was acknowledged is not known", error))
+            return -1
+
     def end(self, ending: Ending) -> None:
         """End the stream, also if it is stuck in a write."""
         if self._ending is not None:
@@ -149,13 +158,13 @@ class Stream:
         if self.session.deferred:
             self._budget.wait(self._wake)
         else:
-            self._budget.pass_on()
+            self._budget.leave(self._wake)
 
     @contextmanager
     def _share(self, size: int) -> Iterator[None]:
         """A share of the budget while a response is written. One that takes long gives it back before: a client that
         does not read must not hold up the others."""
-        share = self._budget.take(size)
+        share = self._budget.take(size, self._wake)
         if share is None:
             yield
             return

@@ -69,7 +69,7 @@ class Waiters:
     def _check(self, waiter: Waiter, proxy: str) -> None:
         streams = self._roster.of(proxy)
         if streams:
-            if all(stream.session.acked_revision >= waiter.revision for stream in streams):
+            if all(stream.acked_revision >= waiter.revision for stream in streams):
                 waiter.settle(proxy)
             return
         left = self._roster.back_within(proxy, time.monotonic())

@@ -183,6 +183,8 @@ def _check(walk: Walk, mesh: MeshFile) -> None:
                     parse(text)
                 except OptionValueError as error:
                     walk.error((*path, name, number), "bad-value", error.found, error.expected)
+        if workload.uses and workload.scope == "all":
+            walk.error((*path, "scope"), "bad-value", "scope: all and uses exclude each other", "one of scope, uses")
         http = workload.health_check.http
         if http is not None and not http.startswith("/"):
             walk.error((*path, "healthCheck", "http"), "bad-value", f"found '{http}'", "a path such as /health")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar, cast
 
-from weft.mesh.gateways.gateway import Gateways, build_declared, build_gateways
+from weft.mesh.gateways.gateway import Declared, Gateways, build_declared, build_gateways
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.mesh.policies.destinationrule import DestinationRules, build_destination_rules
 from weft.mesh.policies.meshconfig import build_settings, settings_documents
 from weft.mesh.policies.peerauthentication import PeerDocument, PeerPolicies, build_peer_policies, peer_documents
-from weft.mesh.policies.referencegrant import build_grants
+from weft.mesh.policies.referencegrant import Grants, build_grants
 from weft.mesh.routes.acceptance import RouteStatus, build_acceptance
 from weft.mesh.routes.istio_differences import istio_differences
 from weft.mesh.routes.kinds import ROUTE_KINDS
@@ -53,17 +53,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     peers = memo.over(build_peer_policies, _peers(kinds), memo, settings.root_namespace)
     documents = [document for spec in ROUTE_KINDS for document in kinds.get(spec, ())]
     routes = memo.over(build_route_table, documents, memo, catalog, grants, defaults)
-    declared = memo.over(
-        build_declared,
-        _of(kinds, GatewaySpec),
-        memo,
-        _of(kinds, GatewayClassSpec),
-        _of(kinds, NamespaceSpec),
-        _of(kinds, SecretSpec),
-        grants,
-        _refused_gateways(snapshot.problems),
-    )
-    gateways = memo(build_gateways, memo, declared, routes, catalog, rules)
+    gateways = memo(build_gateways, memo, _declared(memo, kinds, grants, snapshot.problems), routes, catalog, rules)
     services = build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain)
     subsets = memo(subset_problems, memo, routes, catalog, rules)
     problems = (
@@ -94,6 +84,19 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         acceptance=memo(_acceptance, memo, routes, gateways, catalog, rules),
         problems=tuple(sorted({problem: None for found in problems for problem in found}, key=_problem_order)),
         overlap=overlap,
+    )
+
+
+def _declared(memo: Memo, kinds: Kinds, grants: Grants, problems: tuple[Problem, ...]) -> Declared:
+    return memo.over(
+        build_declared,
+        _of(kinds, GatewaySpec),
+        memo,
+        _of(kinds, GatewayClassSpec),
+        _of(kinds, NamespaceSpec),
+        _of(kinds, SecretSpec),
+        grants,
+        _refused_gateways(problems),
     )
 
 

@@ -28,29 +28,30 @@ _LONGEST_SECONDS = 2.0
 
 class Demand:
     """What proxies asked for. `run` writes it down; what was not written yet is asked for once more. It outlasts a
-    registration that ends and comes back; of names that do not come back, those are dropped that `is_registered` does
-    not know when they have become many."""
+    registration that ends and comes back, but not the identity: who takes the name over begins anew. Of proxies that do
+    not come back, those are dropped that `registered` does not know, when they have become many."""
 
-    def __init__(self, store: Store, is_registered: Callable[[str], bool]) -> None:
+    def __init__(self, store: Store, registered: Callable[[str], Workload | None]) -> None:
         self._store = store
-        self._is_registered = is_registered
+        self._registered = registered
         self._most = _MANY
         self._names: dict[str, frozenset[str]] = {}
         self._unwritten: set[str] = set()
         self._hold = HoldOff(_QUIET_SECONDS, _LONGEST_SECONDS)
 
-    def asked(self, proxy: str, names: frozenset[str]) -> None:
-        """A proxy asked for these clusters."""
-        known = self._names.get(proxy, frozenset())
+    def asked(self, workload: Workload, names: frozenset[str]) -> None:
+        """The proxy of a workload asked for these clusters."""
+        key = _key(workload)
+        known = self._names.get(key, frozenset())
         fresh = names - known
         if fresh and len(known) < MAX_NAMES:
-            self._names[proxy] = known | frozenset(sorted(fresh)[: MAX_NAMES - len(known)])
-            self._unwritten.add(proxy)
+            self._names[key] = known | frozenset(sorted(fresh)[: MAX_NAMES - len(known)])
+            self._unwritten.add(key)
             self._hold.poke()
 
     def of(self, workload: Workload) -> frozenset[str]:
         """What the proxy of a workload asked for in earlier times."""
-        return self._names.get(workload.proxy, frozenset())
+        return self._names.get(_key(workload), frozenset())
 
     async def load(self) -> None:
         """Read what was kept. StoreError if it cannot be."""
@@ -64,25 +65,34 @@ class Demand:
         while True:
             await self._hold.wait()
             self._prune()
-            proxies, self._unwritten = self._unwritten, set()
+            keys, self._unwritten = self._unwritten, set()
             try:
-                await self._store.write([self._change(proxy) for proxy in sorted(proxies)])
+                await self._store.write([self._change(key) for key in sorted(keys)])
             except StoreError:
-                self._unwritten |= proxies
+                self._unwritten |= keys
                 await asyncio.sleep(_LONGEST_SECONDS)
                 self._hold.poke()
 
     def _prune(self) -> None:
         if len(self._names) <= self._most:
             return
-        gone = [proxy for proxy in self._names if not self._is_registered(proxy)]
-        for proxy in gone:
-            del self._names[proxy]
+        gone = [key for key in self._names if not self._is_registered(key)]
+        for key in gone:
+            del self._names[key]
         self._unwritten.update(gone)
         self._most = max(_MANY, 2 * len(self._names))
 
-    def _change(self, proxy: str) -> Put | Delete:
-        names = self._names.get(proxy)
+    def _is_registered(self, key: str) -> bool:
+        workload = self._registered(key.partition("/")[0])
+        return workload is not None and _key(workload) == key
+
+    def _change(self, key: str) -> Put | Delete:
+        names = self._names.get(key)
         if names is None:
-            return Delete(BUCKET, proxy)
-        return Put(BUCKET, proxy, msgspec.json.encode(sorted(names)))
+            return Delete(BUCKET, key)
+        return Put(BUCKET, key, msgspec.json.encode(sorted(names)))
+
+
+def _key(workload: Workload) -> str:
+    """The proxy and its identity, whose namespace is part of the name."""
+    return f"{workload.proxy}/{workload.service_account}"

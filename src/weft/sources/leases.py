@@ -150,8 +150,9 @@ class Leases:
         if not 0 <= now - self._last < self.ttl / 2:
             self._awake = now
             for hold in self._holds.values():
-                if hold.word:  # else it is over
-                    hold.word = max(hold.word, now + LONGEST_WORD_SECONDS)
+                hold.end = 0.0  # by the clock as it was
+                if hold.word:  # else it is over; an agent's own clock stood still, too, if its host was suspended
+                    hold.word += now - self._last
         self._last = now
         await self._hold(now)
         grace = self._awake + self.ttl

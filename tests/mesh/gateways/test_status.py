@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.meshdocs import Compiled, documents, service
-from weft.mesh.gateways.status import listener_statuses, listeners_mapping
+from weft.mesh.gateways.status import ListenerStatus, listener_statuses, listeners_mapping
 from weft.schema.kinds.gateway import GatewaySpec
 
 TEXT = """
@@ -33,19 +33,25 @@ spec:
 """
 
 
-def listeners(of: str) -> list[tuple[object, ...]]:
-    """Name, attached routes, and the conditions of each listener that are not the usual ones."""
+def statuses(of: str) -> tuple[ListenerStatus, ...]:
+    """The status of the listeners of the Gateway."""
     found = documents(TEXT.replace("CLASS", of))
     mesh = Compiled(service("a"), found).mesh
     document = found[0]
     assert isinstance(document.spec, GatewaySpec)
+    problems = [problem for problem in mesh.problems if problem.object == document.key]
+    return listener_statuses(document.key, document.spec, mesh.gateways, problems)
+
+
+def listeners(of: str) -> list[tuple[object, ...]]:
+    """Name, attached routes, and the conditions of each listener that are not the usual ones."""
     return [
         (
             each.name,
             each.attached,
             *(one.reason for one in each.conditions if one.reason not in ("Programmed", "ResolvedRefs")),
         )
-        for each in listener_statuses(document.key, document.spec, mesh.gateways)
+        for each in statuses(of)
     ]
 
 
@@ -63,10 +69,7 @@ def test_a_gateway_of_another_controller_has_no_status() -> None:
 
 
 def test_it_is_written_as_the_api_has_it() -> None:
-    found = documents(TEXT.replace("CLASS", "weft"))
-    assert isinstance(found[0].spec, GatewaySpec)
-    statuses = listener_statuses(found[0].key, found[0].spec, Compiled(service("a"), found).mesh.gateways)
-    assert listeners_mapping(statuses)[0] == {
+    assert listeners_mapping(statuses("weft"))[0] == {
         "name": "http",
         "attachedRoutes": 1,
         "conditions": [

@@ -190,8 +190,9 @@ def build_gateway(
                     where = (_name(document), name)
                     lost[Lost(loser[0].document.key, loser[1], host, problem, where)] = None
         won.setdefault(listener.hostname, ())
+        wildcards = sorted(filter(is_wildcard, won), key=specificity, reverse=True)
         hosts[listener.port] += [
-            memo(GatewayHost, host, listener.name, routes, _wider(host, won)) for host, routes in won.items()
+            memo(GatewayHost, host, listener.name, routes, _wider(host, won, wildcards)) for host, routes in won.items()
         ]
     return GatewayModel(
         name=_name(document),
@@ -256,10 +257,10 @@ def _unknown(route: CompiledRoute, gateway: str, path: FieldPath, declared: Decl
     return problem_at(route.document, path, "unknown-gateway", message, expected, nearest=near)
 
 
-def _wider(host: str, won: Mapping[str, Routes]) -> tuple[Routes, ...]:
-    """Routes of hosts that cover `host`, the most specific first. A route that shares with nobody stands alone."""
+def _wider(host: str, won: Mapping[str, Routes], wildcards: Sequence[str]) -> tuple[Routes, ...]:
+    """Routes of those `wildcards` (the most specific first) that cover `host`. A route that shares with nobody stands
+    alone."""
     if any(route.kind.exclusive for route in won[host]):
         return ()
-    covering = [other for other in won if other != host and is_wildcard(other) and covers(other, host)]
-    groups = [won[other] for other in sorted(covering, key=specificity, reverse=True)]
+    groups = [won[other] for other in wildcards if other != host and covers(other, host)]
     return tuple(group for group in groups if group and not group[0].kind.exclusive)

@@ -5,7 +5,7 @@ https://gateway-api.sigs.k8s.io/reference/spec/#listenerstatus
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from weft.mesh.gateways.gateway import Gateways
@@ -31,13 +31,15 @@ class ListenerStatus:
     conditions: tuple[Condition, ...]
 
 
-def listener_statuses(key: ObjectKey, spec: GatewaySpec, gateways: Gateways) -> tuple[ListenerStatus, ...]:
-    """The listeners of a Gateway in the order of the document; none for a Gateway of another controller."""
+def listener_statuses(
+    key: ObjectKey, spec: GatewaySpec, gateways: Gateways, problems: Sequence[Problem]
+) -> tuple[ListenerStatus, ...]:
+    """The listeners of a Gateway in the order of the document; none for a Gateway of another controller. `problems` are
+    those of the Gateway."""
     name = f"{key.namespace}/{key.name}"
     model = gateways.by_name.get(name)
     if model is None:
         return ()
-    problems = [each for each in gateways.problems if each.object == key]
     standing = {listener.name for listener in model.listeners}
     found: list[ListenerStatus] = []
     for index, listener in enumerate(spec.listeners):

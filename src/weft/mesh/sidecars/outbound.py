@@ -180,16 +180,17 @@ def _entry(
     hosts: list[VirtualHost] = []
     tunnels: list[Tunnel] = []
     backends: dict[BackendKey, None] = {}
+    domains = memo(_domains, frontend, local)
     for port in frontend.ports:
         backends[BackendKey(frontend.host, port.number)] = None
         if port.protocol is Protocol.TCP:
-            tunnels.append(memo(_tunnel, frontend, port, local))
+            tunnels.append(memo(_tunnel, frontend, port, domains))
             continue
         found = next((each.ports[port.number] for each in given if each and port.number in each.ports), None)
         if found is None:
-            host = memo(_unrouted_host, frontend, port, local, defaults)
+            host = memo(_unrouted_host, frontend, port, domains, defaults)
         else:
-            host = memo.over(_ruled_host, rules_for(found, caller), frontend, port, local)
+            host = memo.over(_ruled_host, rules_for(found, caller), frontend, port, domains)
         hosts.append(host)
         backends.update((key, None) for rule in host.rules for key in rule.backends())
     return Entry(frontend.host, tuple(hosts), tuple(tunnels), tuple(backends), _mirrors(hosts))
@@ -217,8 +218,8 @@ def layer4_route(frontend: Frontend, port: FrontendPort) -> Layer4Route:
     return Layer4Route((WeightedTarget(key),), frontend.origin, frontend.key)
 
 
-def _tunnel(frontend: Frontend, port: FrontendPort, local: bool) -> Tunnel:
-    return Tunnel(_domains(frontend, local), port.number, layer4_route(frontend, port))
+def _tunnel(frontend: Frontend, port: FrontendPort, domains: tuple[str, ...]) -> Tunnel:
+    return Tunnel(domains, port.number, layer4_route(frontend, port))
 
 
 def _domains(frontend: Frontend, local: bool) -> tuple[str, ...]:
@@ -239,14 +240,18 @@ def default_rule(frontend: Frontend, port: FrontendPort) -> Rule:
     )
 
 
-def _unrouted_host(frontend: Frontend, port: FrontendPort, local: bool, defaults: TrafficDefaults) -> VirtualHost:
-    return _ruled_host((with_default_retry(default_rule(frontend, port), defaults),), frontend, port, local)
+def _unrouted_host(
+    frontend: Frontend, port: FrontendPort, domains: tuple[str, ...], defaults: TrafficDefaults
+) -> VirtualHost:
+    return _ruled_host((with_default_retry(default_rule(frontend, port), defaults),), frontend, port, domains)
 
 
-def _ruled_host(rules: tuple[Rule, ...], frontend: Frontend, port: FrontendPort, local: bool) -> VirtualHost:
+def _ruled_host(
+    rules: tuple[Rule, ...], frontend: Frontend, port: FrontendPort, domains: tuple[str, ...]
+) -> VirtualHost:
     return VirtualHost(
         name=f"{frontend.host}:{port.number}",
-        domains=_domains(frontend, local),
+        domains=domains,
         port=port.number,
         rules=rules,
     )

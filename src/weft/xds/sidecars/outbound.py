@@ -8,7 +8,7 @@ carried straight to the endpoints.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -69,27 +69,31 @@ def encode_outbound_routes(memo: Memo, view: OutboundView, times: tuple[TcpTimes
     """The route configuration of an OutboundView. `times` are the tunnels'. A host that changes is encoded again, the
     others are joined as they are."""
     hosts, tunnels = view.virtual_hosts, view.tunnels
-    names = [*(host.domains for host in hosts), *(tunnel.domains for tunnel in tunnels)]
-    ports = Counter(chain.from_iterable(names))
-    parts = [memo(_host_part, each, _alone(each, ports), view.allow_any) for each in hosts]
+    twice = memo.over(_named_twice, [*(host.domains for host in hosts), *(tunnel.domains for tunnel in tunnels)])
+    parts = [memo(_host_part, memo, each, _alone(each, twice), view.allow_any) for each in hosts]
     parts += [memo(_tunnel_part, each, its) for each, its in zip(tunnels, times, strict=True)]
     parts.append(memo(_unknown_part, view.allow_any))
-    domains = [domain for part in parts for domain in part.domains]
-    if len(set(domains)) < len(domains):
+    if memo.over(_named_twice, [part.domains for part in parts]):
         parts = _without_twins(parts)
     clusters = {HTTP_TUNNEL}.union(*[part.clusters for part in parts])
-    origins = tuple(dict.fromkeys([origin for part in parts for origin in part.origins]))
+    origins = tuple({id(origin): origin for part in parts for origin in part.origins}.values())
     return encode_routes(OUTBOUND_ROUTES, [part.body for part in parts], origins, sorted(clusters))
 
 
-def _alone(host: MeshVirtualHost, ports: Mapping[str, int]) -> tuple[str, ...] | None:
+def _named_twice(domains: tuple[tuple[str, ...], ...]) -> frozenset[str]:
+    """The names that stand more than once in `domains`."""
+    return frozenset([name for name, count in Counter(chain.from_iterable(domains)).items() if count > 1])
+
+
+def _alone(host: MeshVirtualHost, twice: frozenset[str]) -> tuple[str, ...] | None:
     """Those of a host's names that mean only its port; None: all."""
-    alone = tuple([name for name in host.domains if ports[name] == 1])
-    return None if len(alone) == len(host.domains) else alone
+    if twice.isdisjoint(host.domains):
+        return None
+    return tuple([name for name in host.domains if name not in twice])
 
 
-def _host_part(host: MeshVirtualHost, alone: tuple[str, ...] | None, allow_any: bool) -> Part:
-    domains = host_domains(host.domains, host.port, host.domains if alone is None else alone)
+def _host_part(memo: Memo, host: MeshVirtualHost, alone: tuple[str, ...] | None, allow_any: bool) -> Part:
+    domains = memo(host_domains, host.domains, host.port, host.domains if alone is None else alone)
     clusters = clusters_of((host,))
     passing = (FORWARD_PROXY,) if allow_any and not host.port else ()
     body = virtual_host(host, domains, _entry(host, allow_any))

@@ -1,0 +1,97 @@
+"""What proxies asked for is kept: within bounds, by identity, over restarts and a store that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+import pytest
+
+from weft.model.workload import Workload
+from weft.sources import demand as module
+from weft.sources.demand import BUCKET, MAX_NAMES, Demand
+from weft.store.memory import MemoryStore
+from weft.store.protocol import Change, StoreError
+
+WEB = Workload("web", "shop", "web")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_LONGEST_SECONDS", 0.02)
+
+
+@contextlib.asynccontextmanager
+async def running(store: MemoryStore, *registered: Workload) -> AsyncIterator[Demand]:
+    known = {workload.proxy: workload for workload in registered}
+    demand = Demand(store, known.get)
+    await demand.load()
+    task = asyncio.create_task(demand.run())
+    yield demand
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def written(store: MemoryStore, check: Callable[[set[str]], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not check({entry.key for entry in (await store.list(BUCKET))[1]}):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+async def test_it_outlasts_the_control_plane() -> None:
+    store = MemoryStore()
+    async with running(store, WEB) as demand:
+        demand.asked(WEB, frozenset({"a", "b"}))
+        await written(store, bool)
+    async with running(store) as demand:
+        assert demand.of(WEB) == {"a", "b"}
+
+
+async def test_another_identity_that_takes_the_name_begins_anew() -> None:
+    async with running(MemoryStore(), WEB) as demand:
+        demand.asked(WEB, frozenset({"a"}))
+        assert demand.of(Workload("web", "shop", "other")) == frozenset()
+        assert demand.of(WEB) == {"a"}
+
+
+async def test_one_proxy_is_remembered_a_bounded_number_of_names() -> None:
+    async with running(MemoryStore(), WEB) as demand:
+        for start in range(0, 3 * MAX_NAMES, 700):
+            demand.asked(WEB, frozenset(map(str, range(start, start + 700))))
+        assert len(demand.of(WEB)) == MAX_NAMES
+
+
+async def test_of_many_proxies_those_that_are_gone_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MANY", 4)
+    store = MemoryStore()
+    async with running(store, WEB, Workload("w1", "shop", "new")) as demand:
+        for number in range(5):
+            demand.asked(Workload(f"w{number}", "shop", "old"), frozenset({"a"}))
+        await written(store, lambda keys: not keys)
+        demand.asked(WEB, frozenset({"a"}))
+        await written(store, lambda keys: keys == {"web.shop/web"})
+
+
+async def test_a_store_that_is_away_loses_nothing() -> None:
+    class Broken(MemoryStore):
+        tries = 0
+
+        async def write(
+            self,
+            changes: Sequence[Change],
+            expect: Mapping[tuple[str, str], int] | None = None,
+            leases: Mapping[str, float] | None = None,
+        ) -> int:
+            self.tries += 1
+            if self.tries < 3:
+                raise StoreError("away")
+            return await super().write(changes, expect, leases)
+
+    store = Broken()
+    async with running(store, WEB) as demand:
+        demand.asked(WEB, frozenset({"a"}))
+        await written(store, bool)

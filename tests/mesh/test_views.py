@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,7 +29,7 @@ from weft.mesh.services.service import Plaintext, Protocol
 from weft.mesh.view import build_view
 from weft.mesh.views import SidecarView
 from weft.model.snapshot import ConfigSnapshot, MeshSettings, OutboundPolicy
-from weft.model.workload import Workload, WorkloadState
+from weft.model.workload import Scope, Workload, WorkloadState
 from weft.xds.build import build_xds
 from weft.xds.snapshot import TYPES
 
@@ -144,6 +145,32 @@ def test_sidecars_of_a_namespace_share_their_outbound_view() -> None:
 
 SERVICES, INSTANCES = 1000, 10
 CLIENT = workload("client")
+
+
+MIRRORED = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v}
+spec: {hosts: [a], http: [{route: [{destination: {host: b}}], mirror: {host: c}}]}
+"""
+
+
+def told(compiled: Compiled, **caller: Any) -> tuple[list[str], bool]:
+    """What a sidecar is told without asking, and whether it may ask for more."""
+    view = compiled.sidecar(**caller)
+    assert view.outbound.on_demand is view.targets.on_demand
+    found = view.targets.told if view.targets.on_demand else view.targets.targets()
+    return [each.backend.key.host.split(".")[0] for each in found], view.targets.on_demand
+
+
+def test_the_scope_says_what_is_told_at_once_and_what_on_demand() -> None:
+    compiled = Compiled(service("a"), service("b"), service("c"), service("d"), MIRRORED)
+    assert told(compiled) == (["c"], True)  # Envoy asks for no mirror
+    assert told(compiled, namespace="other") == (["c"], True)
+    assert told(compiled, scope=Scope.ALL) == (["a", "b", "c", "d"], False)
+    assert told(compiled, uses=("a",)) == (["a", "b", "c"], False)
+    assert told(compiled, uses=("d",), upstreams=(upstream("b", 9080),)) == (["b", "d"], False)
 
 
 @pytest.fixture(scope="module")

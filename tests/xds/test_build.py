@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.certificates import TestAuthority, write_workload_directory
 from support.envoy import validate
+from support.meshdocs import Compiled, service
 from support.static import static_bootstrap
 from support.views import (
     BACKEND,
@@ -34,8 +36,10 @@ from weft.mesh.routes.rules import Forward, Mirror, WeightedBackend
 from weft.mesh.services.service import BackendKey, MutualTls, MutualTlsMode, PerEndpoint, Protocol
 from weft.mesh.views import Certificate, GatewayServer, ProxyView, Tunnel
 from weft.model.origin import Origin
+from weft.model.workload import Scope
 from weft.xds.bootstrap import BootstrapParameters, build_bootstrap
 from weft.xds.build import build_xds
+from weft.xds.describe import describe_resource
 from weft.xds.services.names import cluster_name
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, TYPES
 
@@ -220,3 +224,24 @@ def test_on_demand_or_not_routes_say_where_they_lead() -> None:
 def test_only_the_gateway_has_its_certificates() -> None:
     assert [each.name for each in build_xds(_https(), 1, Memo()).of_type(SECRET)] == ["default/a"]
     assert not list(build_xds(_everything(), 1, Memo()).of_type(SECRET))
+
+
+DATABASE = (
+    service("db", 5432).replace("http-5432", "tcp-sql")
+    + """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: long, namespace: other}
+spec: {host: db.default, trafficPolicy: {connectionPool: {tcp: {maxConnectionDuration: 90s}}}}
+"""
+)
+
+
+@pytest.mark.parametrize("scope", [{}, {"scope": Scope.ALL}, {"uses": ("db.default",)}], ids=str)
+def test_a_tunnel_lasts_as_long_as_the_rule_of_the_callers_namespace_says(scope: dict[str, Any]) -> None:
+    compiled = Compiled(DATABASE)
+    for namespace, limited in (("default", False), ("other", True)):
+        snapshot = build_xds(compiled.sidecar(namespace=namespace, **scope), 1, compiled.memo)
+        [routes] = [each for each in snapshot.of_type(ROUTES) if each.name == "outbound"]
+        assert ("90s" in str(describe_resource(routes))) is limited

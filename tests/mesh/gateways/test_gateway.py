@@ -347,3 +347,27 @@ spec: {hosts: [shop.example], gateways: [front], http: [{route: [{destination: {
     mesh = Compiled(SERVICES, ANY, subsets, virtual, workloads=[workload("a", "v1"), workload("a", "v2", number=1)])
     found = endpoints(mesh.gateway("front"))["outbound|9080|v2|a.default.svc.cluster.local"]
     assert [each.workload for each in found.endpoints] == ["a-v2.default"]
+
+
+CLOSED = ", allowedRoutes: {namespaces: {from: Same}}"
+TAKING = ", allowedRoutes: {namespaces: {from: All}}"
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("section", ["", ", sectionName: all"])
+def test_a_listener_open_to_all_does_not_give_away_a_host_of_one_that_is_not(section: str, *, reverse: bool) -> None:
+    listeners = (listener("all", more=TAKING), listener("own", "www.example", more=CLOSED))
+    text = gateway("".join(reversed(listeners) if reverse else listeners))
+    mesh = Compiled(SERVICES, text, route("c", "www.example, free.example", namespace="other", parent=section))
+    hosts = [host.domains for server in mesh.gateway("front").ports[0].servers for host in server.virtual_hosts]
+    assert len(hosts) == len(set(hosts))
+    assert short(mesh.knock("front", "free.example/")) == "c.other:9080"
+    assert short(mesh.knock("front", "www.example/")) == "404"
+
+
+def test_the_rules_of_a_virtual_service_are_not_followed_by_those_of_wider_hosts() -> None:
+    own = virtual("a", "x.example").replace("http: [{", "http: [{match: [{uri: {prefix: /own}}], ")
+    mesh = Compiled(SERVICES, ANY, own, route("b", "'*.example'"))
+    assert short(mesh.knock("front", "x.example/own")) == "a:9080"
+    assert short(mesh.knock("front", "x.example/")) == "404"
+    assert short(mesh.knock("front", "y.example/")) == "b:9080"

@@ -40,6 +40,9 @@ WRONG = "mtls: {mode: STRIKT}"
     [
         ([OPEN, peer(f"selector: {{matchLabels: {{app: web}}}}, {WRONG}")], "strict"),
         ([OPEN, peer(f"selector: {{matchLabels: {{app: other}}}}, {WRONG}")], "disable"),
+        # Ports without a selector open nothing.
+        ([peer("portLevelMtls: {80: {mode: DISABLE}}")], "strict"),
+        ([OPEN, peer("portLevelMtls: {80: {mode: PERMISSIVE}}")], "strict"),
         # Of the same scope, it wins, whatever its name and age.
         ([OPEN, peer(WRONG, "z")], "strict"),
         ([OPEN_WEB, peer(f"selector: {{matchLabels: {{app: web}}}}, {WRONG}", "z")], "strict"),

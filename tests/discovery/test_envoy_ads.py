@@ -248,8 +248,8 @@ class Notes:
     def detached(self, proxy: str) -> None:
         assert proxy == PROXY
 
-    def asked(self, proxy: str, names: frozenset[str]) -> None:
-        assert proxy == PROXY
+    def asked(self, workload: Workload, names: frozenset[str]) -> None:
+        assert workload.proxy == PROXY
         self.names |= names
 
 

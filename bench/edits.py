@@ -236,7 +236,8 @@ class Watch:
         self._editor = editor
         self._requests = requests
         self._processes = processes
-        self._in_force = self._confirmed = 0.0
+        self._in_force = self._confirmed = self._cpu = 0.0
+        self._busy: dict[str, float] = {}
 
     async def run(self) -> dict[str, object]:
         """The figures."""
@@ -246,12 +247,7 @@ class Watch:
             await self._requests.steps()
         await asyncio.sleep(day.pause)
         held, memory = await self._held(), await self._memory()
-        cpu = cpu_seconds(self._processes["control plane"])
         await self._requests.run(day.rate, self._day())
-        cpu = cpu_seconds(self._processes["control plane"]) - cpu
-        busy = await self._memory()
-        await asyncio.to_thread(self._editor.restore)
-        await self._until_seen(0)
         await asyncio.sleep(day.pause)
         after, left, made = await self._memory(), await self._held(), self._editor.made
         return {
@@ -265,16 +261,17 @@ class Watch:
             "last_state_confirmed_s": self._confirmed,
             "edit_call_ms": series([1e3 * seconds for _, _, seconds in made]),
             "edit_call_p99_ms": tail([1e3 * seconds for _, _, seconds in made], 0.99),
-            "control_plane_cpu_per_edit_ms": 1e3 * cpu / len(made),
+            "control_plane_cpu_per_edit_ms": 1e3 * self._cpu / len(made),
             "left": {name: now - held[name] for name, now in left.items() if now != held[name]},
             "memory_mb": {
-                name: {"before": memory[name], "at the end of the day": busy[name], "after": after[name]}
+                name: {"before": memory[name], "at the end of the day": self._busy[name], "after": after[name]}
                 for name in memory
             },
         }
 
     async def _day(self) -> None:
         day, begun = self._editor.day, time.monotonic()
+        cpu = cpu_seconds(self._processes["control plane"])
         for number in range(day.edits):
             await asyncio.sleep(max(0.0, begun + number / day.pace - time.monotonic()))
             await asyncio.to_thread(self._editor.edit)
@@ -283,6 +280,11 @@ class Watch:
         self._in_force = time.monotonic() - begun
         await asyncio.to_thread(wait_until, "all confirmed", self._all_confirmed, _PATIENCE)
         self._confirmed = time.monotonic() - begun
+        self._cpu = cpu_seconds(self._processes["control plane"]) - cpu
+        self._busy = await self._memory()
+        await asyncio.to_thread(self._editor.restore)
+        await self._until_seen(0)
+        await asyncio.to_thread(wait_until, "all confirmed", self._all_confirmed, _PATIENCE)
 
     async def _until_seen(self, step: int) -> None:
         """Until every Envoy answers with a step for every called service."""

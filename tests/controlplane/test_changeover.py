@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from support.meshdocs import backends, documents, service, workload
@@ -68,6 +70,24 @@ async def test_callers_change_while_both_are_accepted(
     rig = Steps()
     await rig.change(before, after)
     assert rig.seen == steps
+
+
+class Unseen(tuple[Workload, ...]):
+    """Workloads at which nobody is to look."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Workload]:
+        raise AssertionError("a change of other documents is not a reason to look at every workload")
+
+
+async def test_other_documents_are_none_of_its_business() -> None:
+    rig = Steps()
+    peer = documents(PEER.replace("MODE", "DISABLE"))
+    before = (*documents(service("web", 80)), *peer)
+    after = (*documents(service("web", 81)), *peer, *documents(service("other", 80)))
+    assert await rig.changeover.run(before, ConfigSnapshot(8, after, Unseen()), 7) == ()
+    assert rig.seen == []
 
 
 async def test_workloads_go_on_changing() -> None:

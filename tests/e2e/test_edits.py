@@ -13,7 +13,7 @@ from bench.edits import Day, live  # noqa: E402
 
 
 def test_a_day_of_edits_costs_no_request_and_leaves_nothing(tmp_path: Path) -> None:
-    day = Day(services=100, edits=60, pace=8.0, rate=50.0, pause=4.0)
+    day = Day(services=100, edits=60, pace=8.0, rate=50.0, pause=1.5)
     figures: dict[str, Any] = live(tmp_path, day)
     assert figures["requests_failed"] == 0, figures["failures"]
     assert figures["requests"] > 300

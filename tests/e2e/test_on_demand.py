@@ -139,9 +139,8 @@ def remembered(mesh: Mesh, proxy: str) -> str:
     """What the store keeps of what a proxy asked for."""
     (path,) = (mesh.home / "control-plane").glob("*.db")
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-        rows = database.execute(
-            "SELECT value FROM entries WHERE bucket = 'demand' AND key LIKE ?", (f"{proxy}.default/%",)
-        )
+        key = f"{proxy}.default/{proxy}"
+        rows = database.execute("SELECT value FROM entries WHERE bucket = 'demand' AND key = ?", (key,))
         return "".join(value.decode() for (value,) in rows)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from weft.store.leases import LeaseTable
@@ -18,6 +18,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
+@example([("a", 2, 0), ("b", 1, 0), ("a", 0, 0), ("a", 2, 2)])
 def test_what_is_over_is_what_a_scan_finds(steps: list[tuple[str, int | None, int]]) -> None:
     table, plain = LeaseTable(), dict[str, float]()
     for key, end, now in steps:

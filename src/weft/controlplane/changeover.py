@@ -23,6 +23,7 @@ from weft.model.workload import Workload
 from weft.sources.collector import Collector
 
 _log = logging.getLogger("weft.builds")
+Documents = tuple[Document[object], ...]
 STEP_SECONDS = 3.0
 """How long a step waits for proxies that do not answer: what changes in the mesh waits that long, too."""
 
@@ -42,9 +43,7 @@ class Changeover:
         self._compiler = compiler
         self._publish = publish
 
-    async def run(
-        self, before: tuple[Document[object], ...], after: ConfigSnapshot, revision: int
-    ) -> tuple[Workload, ...]:
+    async def run(self, before: Documents, after: ConfigSnapshot, revision: int) -> tuple[Workload, ...]:
         """Take every step but the last, if there is one to take: to publish `after` with the workloads returned."""
         workloads = after.workloads
         policies = self._policies(before, after)
@@ -54,9 +53,7 @@ class Changeover:
             workloads = await self._step(after, earlier, revision)
         return workloads
 
-    def _policies(
-        self, before: tuple[Document[object], ...], after: ConfigSnapshot
-    ) -> tuple[PeerPolicies, PeerPolicies] | None:
+    def _policies(self, before: Documents, after: ConfigSnapshot) -> tuple[PeerPolicies, PeerPolicies] | None:
         """The policies before and after, if a port of a workload changes its mode between them."""
         changed = [document for documents in exchanged(before, after.documents) for document in documents]
         if not peer_documents(changed) and not settings_documents(changed):

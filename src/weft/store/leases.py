@@ -49,7 +49,9 @@ class LeaseTable:
         """The keys of leases that have ended by `now`, earliest first. They stay until they are dropped."""
         found = []
         while self.first() <= now and self._queue:
-            found.append(heapq.heappop(self._queue)[1])
+            _, key = heapq.heappop(self._queue)
+            del self._queued[key]  # a twin, left by an end that was earlier once, counts no more
+            found.append(key)
         for key in found:
             self._push(key, self.ends[key])
         return tuple(found)

@@ -31,14 +31,24 @@ def check_layers(memo: Memo, layers: tuple[ResourceSet, ...]) -> tuple[Problem, 
 
     Envoy would take such configuration and answer 503, or wait for ever before a listener opens. What a layer refers to
     is looked up in the others once, and again only when it or their resources of that type change: endpoints that come
-    and go cost nothing here but to the layer that holds them.
+    and go cost nothing here but to the layer that holds them. Those that several proxies share (all but the last) come
+    first, so that what they meet among themselves is looked up once for all proxies.
     """
     return tuple(
         _problem(*reference)
         for layer in layers
         for outward in memo(_outward, layer.by_type)
-        for reference in memo(_unmet, outward, *[other.of_type(outward.type_url) for other in layers])
+        for reference in _left(memo, outward, layers)
     )
+
+
+def _left(memo: Memo, outward: Outward, layers: tuple[ResourceSet, ...]) -> tuple[Reference, ...]:
+    """The references that no layer meets."""
+    for layer in layers:
+        outward = memo(_unmet, outward, layer.of_type(outward.type_url))
+        if not outward.references:
+            break
+    return outward.references
 
 
 def _outward(by_type: Mapping[str, Names]) -> tuple[Outward, ...]:
@@ -52,12 +62,9 @@ def _outward(by_type: Mapping[str, Names]) -> tuple[Outward, ...]:
     return tuple(Outward(type_url, tuple(references)) for type_url, references in found.items())
 
 
-def _unmet(outward: Outward, *given: Names) -> tuple[Reference, ...]:
-    """The references that none of the `given` resources meets."""
-    left = outward.references
-    for names in given:
-        left = tuple([each for each in left if each[2] not in names])
-    return left
+def _unmet(outward: Outward, given: Names) -> Outward:
+    """The references that the `given` resources do not meet."""
+    return Outward(outward.type_url, tuple([each for each in outward.references if each[2] not in given]))
 
 
 def _problem(resource: Resource, type_url: str, name: str) -> Problem:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from support.meshdocs import Compiled, service, workload
@@ -70,6 +72,14 @@ def test_the_change_of_mode_it_makes_is_made_in_steps_like_any_other() -> None:
     after = peer_policies_of((*OPEN, *peer(WRONG, "z")), "istio-system")
     assert changes_mode(before, after, [SERVER])
     assert after.of("default").mode(SERVER.labels, 80) is MutualTlsMode.STRICT
+
+
+def test_workloads_of_namespaces_without_a_change_are_not_looked_at() -> None:
+    before = peer_policies_of(OPEN, "istio-system")
+    after = peer_policies_of((*OPEN, *peer(WRONG, "z")), "istio-system")
+    elsewhere = replace(SERVER, namespace="elsewhere")
+    assert not changes_mode(before, after, [elsewhere, replace(elsewhere, ports=None)])  # type: ignore[arg-type]
+    assert changes_mode(before, after, [elsewhere, SERVER])
 
 
 def test_what_is_told_says_what_happens() -> None:

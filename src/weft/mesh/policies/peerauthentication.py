@@ -6,7 +6,7 @@ Order of Istio: the port of a policy that selects the workload, that policy, the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeGuard
@@ -120,12 +120,16 @@ def _is_peer(document: Document[object]) -> TypeGuard[PeerDocument]:
     return isinstance(spec, PeerAuthenticationSpec) or (isinstance(spec, Unreadable) and spec.kind == _KIND)
 
 
-def changes_mode(before: PeerPolicies, after: PeerPolicies, workloads: Iterable[Workload]) -> bool:
+def changes_mode(before: PeerPolicies, after: PeerPolicies, workloads: Collection[Workload]) -> bool:
     """Whether any port of any workload is in another mode by `after`."""
+    spaces = {workload.namespace for workload in workloads}
+    found = {space: (before.of(space), after.of(space)) for space in spaces}
+    changed = {space: pair for space, pair in found.items() if pair[0].policies != pair[1].policies}
     return any(
-        before.of(workload.namespace).mode(workload.labels, port.port)
-        is not after.of(workload.namespace).mode(workload.labels, port.port)
+        old.mode(workload.labels, port.port) is not new.mode(workload.labels, port.port)
         for workload in workloads
+        if workload.namespace in changed
+        for old, new in (changed[workload.namespace],)
         for port in workload.ports
     )
 

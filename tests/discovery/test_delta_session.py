@@ -6,6 +6,7 @@ import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
 from support.discovery import layer, resource, snapshot
+from weft.discovery import shared as shared_module
 from weft.discovery.delta import DeltaRequest, DeltaSession
 from weft.discovery.limits import Limits
 from weft.discovery.session import RefusedRequestError
@@ -159,6 +160,25 @@ def test_removing_many_looks_at_what_may_refer_to_them_once(monkeypatch: pytest.
         answer(machine, response)
     assert len(removed) == 2 * many
     assert len(looked) < 10 * many
+
+
+def test_what_a_client_makes_it_remember_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_module, "_NAMES", 100)
+    shared = Shared()
+    machine = DeltaSession(snapshot(1, *(resource(ENDPOINTS, f"s{n}", "1") for n in range(60))), shared, Limits())
+    for start in range(40):
+        asked = tuple(f"s{number}" for number in range(start, start + 20))
+        machine.receive(DeltaRequest(ENDPOINTS, (*asked, *(f"made-up-{start}-{number}" for number in range(50)))))
+    kept = [
+        part
+        for parts, _ in shared._known.values()
+        if isinstance(parts, tuple)
+        for part in parts
+        if isinstance(part, frozenset)
+    ]
+    assert kept
+    assert sum(map(len, kept)) <= 100
+    assert not [name for names in kept for name in names if name.startswith("made-up")]
 
 
 def test_unsubscribed_endpoints_of_a_removed_cluster_are_not_mentioned() -> None:

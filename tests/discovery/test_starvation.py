@@ -144,3 +144,28 @@ def test_the_confirmed_revision_keeps_up(storm: Storm) -> None:
         reached = storm.session.acked_revision
         storm.blow(lambda _: storm.session.acked_revision > reached, 40)  # noqa: B023
     assert storm.session.acked_revision > storm.revision - 40
+
+
+def test_a_route_to_a_cluster_that_never_rests_arrives() -> None:
+    """Each of its versions waits for endpoints again, but those that the client took count."""
+
+    def snapshot(revision: int, *names: str) -> XdsSnapshot:
+        moved = [resource(CLUSTER, name, str(revision) if name == FRESH else "1") for name in names]
+        sets = [resource(ENDPOINTS, name, "1") for name in names]
+        return XdsSnapshot(revision, (layer(listener("l"), route(f"{len(names)}", names[-1]), *moved, *sets),))
+
+    machine = DeltaSession(snapshot(1, "c0"), Shared(), Limits())
+    for kind, names in NAMES.items():
+        machine.receive(DeltaRequest(kind, names))
+    while (out := machine.next()) is not None:
+        machine.receive(DeltaRequest(out.type_url, nonce=out.nonce))
+    waiting = []
+    for revision in range(2, 2 + BOUND):
+        machine.offer(snapshot(revision, "c0", FRESH))
+        while (out := machine.next()) is not None:
+            waiting.append(out)
+        oldest = waiting.pop(0)
+        machine.receive(DeltaRequest(oldest.type_url, nonce=oldest.nonce))
+        if any(one.type_url == ROUTES for one in waiting):
+            return
+    raise AssertionError("it did not arrive")

@@ -98,8 +98,9 @@ class DeltaSession(Session):
             present = layer.of_type(subscription.type_url).keys()
             if not names or names.isdisjoint(present):
                 continue
-            self._load(subscription, index, names)
-            names = self._shared.names(names.difference(present))
+            found = names.intersection(present)  # not what a client made up: what is loaded is remembered
+            self._load(subscription, index, names if len(found) == len(names) else self._shared.names(found))
+            names = self._shared.names(names - found)
         for name in sorted(names):
             self._expect(subscription, name, UNKNOWN)
 

@@ -285,8 +285,10 @@ class Session(ABC):
             return refused
         if message is None:
             subscription.counters.acked += 1
-            for name, record in self._on_the_way(subscription):
-                self._accepted(subscription, name, record, flight.carried(name))
+            repeated = [each for each in subscription.records.items() if each[1].state is State.REPEAT]
+            for name, record in (*self._on_the_way(subscription), *repeated):
+                if record.state is not State.REPEAT or flight.carried(name) is not None:
+                    self._accepted(subscription, name, record, flight.carried(name))
         else:
             subscription.counters.nacked += 1
             refused = self._refused(subscription, flight, message[:MAX_MESSAGE])

@@ -18,8 +18,9 @@ _NO_CHANGES: Mapping[str, Touched] = {}
 LARGE_BODY = 32 << 10
 """Responses of at least so many bytes are kept, because other streams are likely to be sent the very same."""
 _REMEMBERED = 16_384
+_NAMES = 1_000_000
 _BODIES = 16
-"""Bounds: what is asked for is up to clients."""
+"""Bounds: what is asked for, and under how many names, is up to clients."""
 ResultT = TypeVar("ResultT")
 
 
@@ -40,12 +41,13 @@ class Shared:
     def __init__(self, response_bytes: int = 1 << 20) -> None:
         self._response_bytes = response_bytes
         self._known: dict[Hashable, tuple[object, object]] = {}
+        self._known_names = 0
         self._bodies: dict[Hashable, tuple[object, bytes]] = {}
         self._names: WeakValueDictionary[int, frozenset[str]] = WeakValueDictionary()
 
     def published(self) -> None:
         """Forget what no longer helps."""
-        self._known = {}
+        self._known, self._known_names = {}, 0
         self._bodies = {}
 
     def forget_bodies(self) -> None:
@@ -92,6 +94,7 @@ class Shared:
             (index, id(layer), type_url, None if names is None else id(names)),
             (layer, names),
             lambda: tuple(self._cut(index, layer, type_url, names)),
+            len(names or ()),
         )
 
     def _cut(self, index: int, layer: ResourceSet, type_url: str, names: frozenset[str] | None) -> Iterable[Batch]:
@@ -151,11 +154,13 @@ class Shared:
         self._names[hash(names)] = names
         return names
 
-    def _once(self, key: Hashable, kept: object, compute: Callable[[], ResultT]) -> ResultT:
+    def _once(self, key: Hashable, kept: object, compute: Callable[[], ResultT], names: int = 0) -> ResultT:
+        """`names` is how many of them a client gave."""
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known = {}
+            self._known_names += names
+            if len(self._known) >= _REMEMBERED or self._known_names > _NAMES:
+                self._known, self._known_names = {}, names
             known = self._known[key] = (kept, compute())
         result: ResultT = known[1]  # type: ignore[assignment]
         return result

@@ -6,7 +6,7 @@ state      the client                               news    sent   accepted  ref
 HELD       holds what it should                     rest    .      .         .        .         REPEAT
 MISSING    holds nothing, or nobody knows what      rest    SENT   .         .        .         MISSING
 CHANGED    holds another version                    rest    SENT   .         .        .         REPEAT
-REPEAT     should hold it, and is to be sent it     again   SENT   .         .        .         REPEAT
+REPEAT     should hold it, and is to be sent it     again   SENT   again     .        .         REPEAT
 LEAVING    holds what is gone from the snapshot     rest    SENT   .         .        .         .
 SENT       was just sent what it should hold        flight  .      HELD      REFUSED  again     REPEAT
 OVERTAKEN  was just sent something else             flight  .      rest      rest     again     REPEAT
@@ -15,7 +15,8 @@ REFUSED    refuses what it should hold              rest    .      .         .  
 
 Events: *news*, the snapshot now says something else; *sent*, it was put into a response; that response was *accepted*,
 *refused* because of this resource, or *returned* (refused because of others: the client may have applied this one, or
-not); *repeat*, the cluster that an endpoint set belongs to was sent again and waits for its endpoints again.
+not); *repeat*, the cluster that an endpoint set belongs to was sent again and waits for its endpoints again, also if
+they are on the way: when that response is accepted the client holds them, and is sent them again all the same.
 
 ``rest`` is the state that follows from what the client holds and what it should hold (`at_rest`). ``again`` has to be
 sent whatever the client holds: MISSING if it held nothing, LEAVING if the resource is gone, else REPEAT. ``flight`` is
@@ -109,7 +110,10 @@ class Record:
     def accepted(self, carried: Resource | None, target: Resource | None) -> None:
         """The client took what the response said of it."""
         self.version, self.content = (ABSENT, None) if carried is None else (carried.version, carried)
-        self._landed(at_rest(self.version, target))
+        if self.state is State.REPEAT:
+            self.state = self._again(target)
+        else:
+            self._landed(at_rest(self.version, target))
 
     def refused(self, target: Resource | None) -> None:
         """The client refused the response because of it."""
@@ -121,7 +125,7 @@ class Record:
         self.state, self.later = self._again(target), 0
 
     def repeat(self) -> None:
-        """It must be sent once more. What the response on the way says of it does not count."""
+        """It must be sent once more, also if it is on the way."""
         if self.state not in (State.MISSING, State.REFUSED):
             self.state = State.REPEAT
 

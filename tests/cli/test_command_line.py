@@ -62,6 +62,8 @@ def test_the_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -
     ("words", "told"),
     [
         (["aply"], "Did you mean 'apply'?"),
+        (["proxy", "statis"], "Did you mean 'status'?"),
+        (["token", "list"], "there is no command 'list'"),
         (["get"], "KIND"),
         (["apply"], "--file"),
         (["apply", "-f", "no-such-file.yaml"], "no such file"),

@@ -14,6 +14,7 @@ from weft.cli.failure import ExitCode, FailedError
 from weft.cli.options import files_argument
 from weft.cli.output import object_text, print_problems, styled
 from weft.local.client import Source
+from weft.local.command_line import command_line
 
 MAX_INPUT = 64 << 20
 
@@ -26,7 +27,8 @@ def read_sources(paths: tuple[str, ...]) -> list[Source]:
     files = files_argument(paths)
     for path in files:
         if path is not None and is_mesh_file(path.name) and str(path) in {str(Path(text)) for text in paths}:
-            raise click.UsageError(f"{path} is a mesh, not documents; start it with: weft up -f {path}")
+            start = command_line("up", "-f", str(path))
+            raise click.UsageError(f"{path} is a mesh, not documents; start it with: {start}")
     return [_read(path) for path in files if path is None or not is_mesh_file(path.name)]
 
 

@@ -12,6 +12,7 @@ import click
 
 from weft import __version__
 from weft.cli.failure import EXIT_CODES, ExitCode, FailedError
+from weft.cli.group import Group
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("up", "Start the demo application as a mesh and say what to try."),
@@ -32,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name -> (module in weft.cli, one line of help). The help of each command begins with that line; a test compares."""
 
 
-class Commands(click.Group):
+class Commands(Group):
     """Imports a command's module when the command is used, so that `weft --help` is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -46,18 +47,6 @@ class Commands(click.Group):
             return None
         found: Any = getattr(importlib.import_module(f"weft.cli.{entry[0]}"), cmd_name)
         return found if isinstance(found, click.Command) else None
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but an unknown word gets the nearest command."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib  # noqa: PLC0415
-
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            ctx.fail(f"there is no command '{args[0]}'.{hint}")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The list of commands, without importing them."""

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from weft.cli.complete import complete_proxy
+from weft.cli.group import Group
 from weft.cli.options import command, home_option, output_option
 from weft.settings.home import Home
 
@@ -22,7 +23,7 @@ _SHORT = {
 SECTIONS = ("clusters", "endpoints", "listeners", "routes", "secrets")
 
 
-@click.group()
+@click.group(cls=Group)
 def proxy() -> None:
     """See what proxies know and have confirmed."""
 

@@ -6,12 +6,13 @@ import json
 
 import click
 
+from weft.cli.group import Group
 from weft.cli.options import command, home_option, namespace_option, output_option
 from weft.cli.output import print_value
 from weft.settings.home import Home
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Join tokens for workloads on other hosts."""
 

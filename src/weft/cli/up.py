@@ -39,6 +39,7 @@ def up(home: Home, file: Path, timeout: float, as_json: bool) -> int:
     Starts the control plane, every workload with its sidecar, and every gateway; says when all is ready; stays until
     Ctrl-C and then stops everything in order. When the mesh is up in this home already, it says so and does nothing.
     """
+    from weft.local.command_line import command_line  # noqa: PLC0415
     from weft.local.meshfile import MeshFileError, read_meshfile  # noqa: PLC0415
     from weft.local.supervisor import Plan  # noqa: PLC0415
     from weft.local.up import run_up  # noqa: PLC0415
@@ -46,7 +47,8 @@ def up(home: Home, file: Path, timeout: float, as_json: bool) -> int:
     try:
         mesh = read_meshfile(file)
     except MeshFileError as error:
-        hint = "" if file.exists() else "\nname the file with -f, or see a whole mesh first with: weft demo"
+        demo = command_line("demo")
+        hint = "" if file.exists() else f"\nname the file with -f, or see a whole mesh first with: {demo}"
         raise FailedError(f"{file} cannot be used\n{error}{hint}") from error
     return run_up(Plan(mesh, file.absolute().parent, home, timeout), _report, _print_facts if as_json else _say_ready)
 

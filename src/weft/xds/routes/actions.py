@@ -201,9 +201,14 @@ def _weighted(backend: WeightedBackend, shared: SharedChanges, shared_host: str)
 
 
 def retry_policy(retry: Retry) -> RetryPolicy:
-    """`retry` for Envoy. Without attempts it is a policy that never retries."""
-    if not retry.attempts:
-        return RetryPolicy()
+    """`retry` for Envoy. Without attempts it is a policy that never retries, but still ends a try in time."""
+    policy = _attempts(retry) if retry.attempts else RetryPolicy()
+    if retry.per_try_timeout:
+        policy.per_try_timeout.CopyFrom(duration(retry.per_try_timeout))
+    return policy
+
+
+def _attempts(retry: Retry) -> RetryPolicy:
     conditions = retry.conditions
     if retry.codes and _STATUS_CODES not in conditions:
         conditions += (_STATUS_CODES,)
@@ -215,8 +220,6 @@ def retry_policy(retry: Retry) -> RetryPolicy:
     )
     if hop:  # also when it is the last hop, from the proxy to its application, that cannot be connected
         policy.retriable_headers.add(name=NOT_DELIVERED, present_match=True)
-    if retry.per_try_timeout:
-        policy.per_try_timeout.CopyFrom(duration(retry.per_try_timeout))
     if retry.backoff:
         policy.retry_back_off.base_interval.CopyFrom(duration(max(retry.backoff, _SHORTEST_BACKOFF)))
     if retry.other_host:

@@ -54,6 +54,7 @@ class Engine:
         self.hub: Hub[Any] = Hub(self._compiler, limits=_limits())
         self._documents: object = None
         self._check = _second_checker()
+        self._by_proxy = _registered()
         self.workloads: Mapping[str, Workload] = {}
 
     async def publish(self, snapshot: ConfigSnapshot) -> float:
@@ -63,7 +64,7 @@ class Engine:
         if self._check is not None and snapshot.documents != self._documents:
             self._check(snapshot.documents)
         self._documents = snapshot.documents
-        self.workloads = {workload.proxy: workload for workload in snapshot.workloads}
+        self.workloads = self._by_proxy(snapshot.workloads)
         built = time.process_time() - begun
         outcome: object = self.hub.publish(mesh, self.workloads, snapshot.revision)
         if inspect.isawaitable(outcome):
@@ -109,6 +110,22 @@ def _limits() -> Limits:
     wanted = {"restart": 0.0}
     known = {field.name for field in fields(usual)}
     return replace(usual, **{name: value for name, value in wanted.items() if name in known})  # type: ignore[arg-type]
+
+
+def _registered() -> Callable[[tuple[Workload, ...]], Mapping[str, Workload]]:
+    """How the build loop keeps the workloads by name: patched where there is something to patch tables with."""
+    last: tuple[tuple[Workload, ...], Mapping[str, Workload]] = (), {}
+    try:
+        patched: Any = importlib.import_module("weft.mesh.differences").patched_table
+    except ImportError:
+        return lambda workloads: {workload.proxy: workload for workload in workloads}
+
+    def table(workloads: tuple[Workload, ...]) -> Mapping[str, Workload]:
+        nonlocal last
+        last = workloads, patched(last, workloads, lambda workload: ((workload.proxy, workload),))
+        return last[1]
+
+    return table
 
 
 def _second_checker() -> Callable[[Any], object] | None:

@@ -22,6 +22,7 @@ from bench.mesh import BenchMesh
 from bench.processes import WEFT, BenchError, started, wait_until
 from bench.registrations_seed import NAMESPACE
 from bench.streams import connected, yardstick
+from bench.streams_server import SETTLING
 from weft.agent.keys import make_key
 from weft.model.enrolment import RegisterRequest
 from weft.model.labels import Labels
@@ -181,7 +182,7 @@ class Round:
 
         with connected(mesh.logs, self._cores.load, 0, count, port):
             wait_until(f"{count} proxies are connected", all_there, 120, every=0.5, process=process)
-            time.sleep(2)
+            time.sleep(SETTLING)
             self._note(f"rest with {count} streams: % of a core", 100 * self._rest(process))
             self._note(f"memory: with {count} streams, MB", resident_bytes(process.pid) / 1e6)
 

@@ -19,6 +19,7 @@ from bench.synthetic import Shape, World
 from weft.model.snapshot import ConfigSnapshot
 
 QUIET = 0.25
+SETTLING = 5.0
 PATIENCE = 120.0
 """Seconds in which every proxy must have confirmed a change."""
 
@@ -81,7 +82,9 @@ class StreamsServer:
         return figures
 
     async def rest(self, seconds: float) -> Figures:
-        """CPU seconds per second of doing nothing, once what clients still had to say is over."""
+        """CPU seconds per second of doing nothing, once what follows the last change is over: what clients still had to
+        say, and what the control plane clears up when nothing is to do."""
+        await asyncio.sleep(SETTLING)
         for _ in range(40):
             cpu = time.process_time()
             await asyncio.sleep(QUIET)

@@ -12,6 +12,7 @@ from weft.aio.cell import Cell
 from weft.controlplane.changeover import Changeover
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
+from weft.mesh.differences import patched_table
 from weft.mesh.model import Mesh
 from weft.model.document import Document
 from weft.model.origin import Origin
@@ -91,9 +92,13 @@ class Builds:
 
     async def _publish(self, mesh: Mesh, workloads: tuple[Workload, ...], revision: int) -> None:
         if workloads is not self._registered:
+            self.workloads = patched_table((self._registered, self.workloads), workloads, _by_proxy)
             self._registered = workloads
-            self.workloads = {workload.proxy: workload for workload in workloads}
         await self._hub.publish(mesh, self.workloads, revision)
+
+
+def _by_proxy(workload: Workload) -> tuple[tuple[str, Workload]]:
+    return ((workload.proxy, workload),)
 
 
 def _internal(error: Exception) -> Problem:

@@ -130,7 +130,7 @@ def test_upstreams_lead_to_services_and_unknown_ones_are_told() -> None:
     assert [(item.listen.port, item.protocol, item.backend.key.host) for item in found] == [
         (1, Protocol.TCP, "db.default.svc.cluster.local")
     ]
-    assert mesh.codes == ["unknown-upstream", "unknown-upstream"]
+    assert mesh.codes == ["not-selected", "unknown-upstream", "unknown-upstream"]
 
 
 def test_sidecars_of_a_namespace_share_their_outbound_view() -> None:
@@ -322,7 +322,8 @@ def test_shuffled_documents_and_an_old_or_fresh_memo_give_equal_views(seed: int,
 
 def test_the_mixed_mesh_is_as_told() -> None:
     mesh = Compiled(SOURCE, workloads=INSTANCE_LIST)
-    assert sorted(mesh.codes) == ["host-conflict", "host-conflict", "target-port-not-served", "unknown-host"]
+    told = ["host-conflict", "host-conflict", "not-selected", "target-port-not-served", "unknown-host"]
+    assert sorted(mesh.codes) == told
     assert short(mesh.ask("a/")) == "v1"
     assert short(mesh.ask("a/", workload("d"))) == "b:80"
     assert short(mesh.ask("b.default:80/", workload("client", namespace="far"))) == "c.far:9080"
@@ -361,3 +362,10 @@ spec:
     assert short(mesh.knock("bookinfo-gateway", "127.0.0.1:8080/admin")) == "404"
     reviews = endpoints(mesh.sidecar(page))["outbound|9080|v3|reviews.default.svc.cluster.local"]
     assert [item.workload for item in reviews.endpoints] == ["reviews-v3.default"]
+
+
+def test_a_workload_that_no_service_selects_is_told_with_the_label_that_may_be_meant() -> None:
+    mesh = Compiled(SOURCE, workloads=[workload("x", labels=(("app", "aa"),))])
+    (problem,) = [one for one in mesh.mesh.problems if one.code == "not-selected"]
+    assert (problem.severity, problem.nearest, problem.path) == ("warning", "app=a", ("labels",))
+    assert problem.origin.source == "workload x-v1.default"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +11,7 @@ import click
 from weft.cli.options import command, namespace_option, output_option
 
 if TYPE_CHECKING:
+    from weft.local.meshcheck import CheckedMesh
     from weft.model.document import Document
     from weft.model.problem import Problem
 
@@ -24,7 +27,10 @@ def validate(*, paths: tuple[str, ...], namespace: str, strict: bool, output: st
     """Check documents without a control plane.
 
     PATHs are files, directories or - (stdin). Together they are one mesh: syntax, fields, references and conflicting
-    hosts are checked. Exit code 1 when there is an error, for use in CI. A weft.yaml is checked too.
+    hosts are checked. Exit code 1 when there is an error, for use in CI.
+
+    A weft.yaml is checked with the documents it names: its labels, ports, uses, upstreams and gateways against their
+    Services and Gateways, its programs and paths against this machine.
     """
     from weft.cli.output import print_problems, print_value  # noqa: PLC0415
     from weft.model.problem import Severity, problem_mapping  # noqa: PLC0415
@@ -45,49 +51,46 @@ def validate(*, paths: tuple[str, ...], namespace: str, strict: bool, output: st
 
 def _check(paths: tuple[str, ...], namespace: str) -> tuple[int, list[Problem]]:
     """How many documents there are, and every problem once, by file and line."""
-    from pathlib import PurePath  # noqa: PLC0415
-
     from weft.cli.changes import is_mesh_file, read_all  # noqa: PLC0415
+    from weft.local.meshcheck import check_meshfile  # noqa: PLC0415
     from weft.model.origin import path_text  # noqa: PLC0415
     from weft.model.problem import distinct  # noqa: PLC0415
     from weft.schema.decode import decode_documents  # noqa: PLC0415
 
     documents: list[Document[object]] = []
     problems: list[Problem] = []
-    trust_domain = ""
-    for source in read_all(paths):
-        if is_mesh_file(PurePath(source.name).name):
-            found, trust_domain = _meshfile(source.text, source.name)
-            problems += found
+    meshes: list[CheckedMesh] = []
+    sources = read_all(paths)
+    for source in sources:
+        path = Path(source.name)
+        if is_mesh_file(path.name):
+            meshes.append(check_meshfile(source.text, source.name, path.parent))
+    given = {Path(source.name).resolve() for source in sources}
+    named = [str(path) for mesh in meshes for path in mesh.documents]
+    sources += [one for one in (read_all(tuple(named)) if named else ()) if Path(one.name).resolve() not in given]
+    for source in sources:
+        if is_mesh_file(Path(source.name).name):
             continue
         decoded = decode_documents(source.text, source.name, default_namespace=namespace)
         documents += decoded.documents
         problems += decoded.problems
     documents.sort(key=lambda document: document.key)
-    problems += _together(tuple(documents), tuple(problems), trust_domain)
+    problems += [problem for mesh in meshes for problem in mesh.problems]
+    problems += _together(tuple(documents), tuple(problems), meshes)
     unique = distinct(problems)
     return len(documents), sorted(unique, key=lambda one: (one.origin.source, one.origin.line, path_text(one.path)))
 
 
-def _meshfile(text: str, name: str) -> tuple[tuple[Problem, ...], str]:
-    """What is wrong with a weft.yaml, and the trust domain it names."""
-    from weft.local.meshfile import MeshFileError, decode_meshfile  # noqa: PLC0415
-
-    try:
-        return (), decode_meshfile(text, name).trust_domain
-    except MeshFileError as error:
-        return error.problems, ""
-
-
 def _together(
-    documents: tuple[Document[object], ...], told: tuple[Problem, ...], trust_domain: str
+    documents: tuple[Document[object], ...], told: tuple[Problem, ...], meshes: Sequence[CheckedMesh]
 ) -> tuple[Problem, ...]:
-    """What is wrong between documents: repeated ones, dangling references, conflicting hosts. `told` is what is
-    wrong with each alone. Without a trust domain that of the documents' MeshConfig is taken for granted."""
+    """What is wrong between documents, and with the workloads of `meshes`: repeated documents, dangling references,
+    conflicting hosts. `told` is what is wrong with each alone. Without a trust domain that of the documents'
+    MeshConfig is taken for granted."""
     from weft.mesh.build import build_mesh  # noqa: PLC0415
     from weft.mesh.memo import Memo  # noqa: PLC0415
     from weft.model.problem import Problem, Severity  # noqa: PLC0415
-    from weft.model.snapshot import ConfigSnapshot, MeshSettings  # noqa: PLC0415
+    from weft.model.snapshot import ConfigSnapshot, MeshSettings, workload_order  # noqa: PLC0415
 
     first: dict[object, Document[object]] = {}
     repeated = []
@@ -99,6 +102,10 @@ def _together(
                 Problem(Severity.ERROR, "duplicate", message, document.origin, document.key, expected="one of them")
             )
     unique = tuple(first.values())
-    settings = MeshSettings(trust_domain=trust_domain)
-    mesh = build_mesh(ConfigSnapshot(1, unique, problems=told, settings=settings), Memo())
-    return (*repeated, *mesh.problems)
+    settings = MeshSettings(trust_domain=next((mesh.trust_domain for mesh in meshes), ""))
+    workloads = tuple(sorted((one for mesh in meshes for one in mesh.workloads), key=workload_order))
+    mesh = build_mesh(ConfigSnapshot(1, unique, workloads, told, settings), Memo())
+    found: Iterable[Problem] = mesh.problems
+    for one in meshes:
+        found = one.placed(found)
+    return (*repeated, *found)

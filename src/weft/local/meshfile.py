@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, cast
 
 from weft.local.option_syntax import OptionValueError, parse_listen, parse_port, parse_upstream
 from weft.model.identity import DEFAULT_TRUST_DOMAIN, is_trust_domain
-from weft.model.origin import FieldPath, Origin
+from weft.model.origin import FieldLines, FieldPath, Origin
 from weft.model.problem import Problem, Severity
 from weft.schema.scalars import Duration, Name, OneOf, Port, Scalar, Subdomain
 from weft.schema.walk import INVALID, Walk, decode_value
@@ -120,6 +120,12 @@ def decode_meshfile(text: str, source: str) -> MeshFile:
     if walk.failed:
         raise MeshFileError(tuple(walk.problems))
     return cast(MeshFile, mesh)
+
+
+def meshfile_lines(text: str, source: str) -> FieldLines:
+    """Where the fields of a weft.yaml stand that `decode_meshfile` could read."""
+    root = next(iter(parse_documents(text, source))).root
+    return field_lines(root, source) if root is not None else FieldLines(source)
 
 
 def _problem(source: str, code: str, message: str, expected: str = "") -> Problem:

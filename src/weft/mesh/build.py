@@ -19,7 +19,7 @@ from weft.mesh.routes.table import RouteTable, build_route_table, subset_problem
 from weft.mesh.services.backends import build_targets
 from weft.mesh.services.catalog import Catalog, build_catalog
 from weft.mesh.services.endpoints import build_services
-from weft.mesh.services.workloads import workload_problems
+from weft.mesh.services.workloads import GatewayPorts, workload_problems
 from weft.mesh.sidecars.outbound import build_common
 from weft.model.document import Document
 from weft.model.origin import path_text
@@ -66,7 +66,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         memo.over(istio_differences, _of(kinds, VirtualServiceSpec), catalog),
         gateways.problems,
         services.problems,
-        workload_problems(memo, snapshot.workloads, catalog, gateways.by_name),
+        workload_problems(memo, snapshot.workloads, catalog, memo(_listener_ports, gateways)),
     )
     return Mesh(
         revision=snapshot.revision,
@@ -105,6 +105,13 @@ def _acceptance(
 ) -> tuple[RouteStatus, ...]:
     subsets = memo(subset_problems, memo, routes, catalog, rules)
     return build_acceptance(memo, routes.routes, routes.lost, subsets, gateways.parents)
+
+
+def _listener_ports(gateways: Gateways) -> tuple[GatewayPorts, ...]:
+    return tuple(
+        (name, tuple(sorted({listener.port for listener in model.listeners})))
+        for name, model in sorted(gateways.by_name.items())
+    )
 
 
 def _refused_gateways(problems: tuple[Problem, ...]) -> tuple[tuple[str, str], ...]:

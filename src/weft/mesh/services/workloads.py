@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from weft.mesh.memo import Memo
 from weft.mesh.problems import one_of
 from weft.mesh.services.catalog import Catalog
-from weft.model.origin import Origin
+from weft.mesh.services.references import nearest_host
+from weft.model.labels import Labels
+from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload
+from weft.schema.wording import nearest_name
+
+GatewayPorts = tuple[str, tuple[int, ...]]
+"""``namespace/name`` of a Gateway, and the ports of its listeners."""
 
 
 def workload_problems(
-    memo: Memo, workloads: tuple[Workload, ...], catalog: Catalog, gateways: Collection[str]
+    memo: Memo, workloads: tuple[Workload, ...], catalog: Catalog, gateways: tuple[GatewayPorts, ...]
 ) -> tuple[Problem, ...]:
-    """What is wrong with upstreams, uses and gateways. `gateways` are the names of those in force."""
+    """What is wrong with upstreams, uses, gateways and labels. `gateways` are those in force."""
     users = memo.groups(_uses, _name, workloads)
     unknown = memo.rows(_unknown_uses, (tuple(users),), catalog)
     bad = [
-        _use_problem(workload, name)
-        for names, group in zip(unknown, users.values(), strict=True)
-        for name in names
+        _use_problem(workload, index, catalog)
+        for indexes, group in zip(unknown, users.values(), strict=True)
+        for index in indexes
+        for workload in group
+    ]
+    serving = memo.groups(_serves, _name, workloads)
+    selected = memo.rows(_is_selected, (tuple(serving),), catalog)
+    alone = [
+        _unselected(workload, catalog)
+        for found, group in zip(selected, serving.values(), strict=True)
+        if not found
         for workload in group
     ]
     declaring = memo.groups(_declares, _name, workloads).get(True, ())
     found = memo.rows(_upstream_problems, (declaring,), catalog)
-    bound = memo.rows(_gateway_problem, (declaring,), tuple(sorted(gateways)))
-    return (*bad, *(problem for problems in (*found, *bound) for problem in problems))
+    bound = memo.rows(_gateway_problems, (declaring,), gateways)
+    return (*bad, *alone, *(problem for problems in (*found, *bound) for problem in problems))
 
 
 def _name(workload: Workload) -> tuple[str, str]:
@@ -39,14 +53,36 @@ def _uses(workload: Workload) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return ((workload.namespace, workload.uses),) if workload.uses else ()
 
 
+def _serves(workload: Workload) -> tuple[tuple[str, Labels], ...]:
+    """What workloads of one namespace share that the same services select."""
+    return ((workload.namespace, workload.labels),) if workload.ports and workload.gateway is None else ()
+
+
+def _is_selected(_memo: Memo, workloads: tuple[str, Labels], catalog: Catalog) -> bool:
+    namespace, labels = workloads
+    return any(frontend for frontend in catalog.selecting(namespace, labels))
+
+
+def _unselected(workload: Workload, catalog: Catalog) -> Problem:
+    """Nobody can call a workload that no Service selects: a typing error in a label, or a Service still to come."""
+    own = [f"{name}={value}" for name, value in workload.labels]
+    frontends = catalog.by_namespace.get(workload.namespace, ())
+    selectors = {f"{name}={value}" for frontend in frontends for name, value in frontend.selector}
+    nearest = next((near for pair in own if pair not in selectors and (near := nearest_name(pair, selectors))), "")
+    message = f"no Service selects it (labels: {', '.join(own) or 'none'}), so nothing can call it by name"
+    expected = f"a Service in namespace '{workload.namespace}' that selects its labels"
+    path = ("labels",)
+    return _of_workload(workload, path, "not-selected", message, expected, nearest, Severity.WARNING)
+
+
 def _declares(workload: Workload) -> tuple[bool, ...]:
     """Whether it has upstreams or serves a Gateway."""
     return (True,) if workload.upstreams or workload.gateway is not None else ()
 
 
-def _unknown_uses(_memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Catalog) -> tuple[str, ...]:
+def _unknown_uses(_memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Catalog) -> tuple[int, ...]:
     namespace, uses = users
-    return tuple(name for name in uses if catalog.find(name, namespace) is None)
+    return tuple(index for index, name in enumerate(uses) if catalog.find(name, namespace) is None)
 
 
 def _upstream_problems(_memo: Memo, workload: Workload, catalog: Catalog) -> tuple[Problem, ...]:
@@ -54,26 +90,50 @@ def _upstream_problems(_memo: Memo, workload: Workload, catalog: Catalog) -> tup
 
 
 def _bad_upstreams(workload: Workload, catalog: Catalog) -> Iterable[Problem]:
-    for upstream in workload.upstreams:
+    for index, upstream in enumerate(workload.upstreams):
+        path = ("upstreams", index)
         frontend = catalog.find(upstream.service, workload.namespace)
         if frontend is None:
             message = f"upstream '{upstream.service}:{upstream.port}' names no service, so its port is not open"
-            yield _of_workload(workload, "unknown-upstream", message, "the name of a Service")
+            nearest = nearest_host(upstream.service, workload.namespace, catalog)
+            yield _of_workload(workload, path, "unknown-upstream", message, "the name of a Service", nearest)
         elif frontend.port(upstream.port) is None:
             message = f"upstream '{upstream.service}' has no port {upstream.port}, so its port is not open"
             expected = one_of([str(port.number) for port in frontend.ports], "a port")
-            yield _of_workload(workload, "unknown-upstream", message, expected)
+            yield _of_workload(workload, path, "unknown-upstream", message, expected)
 
 
-def _use_problem(workload: Workload, name: str) -> Problem:
-    return _of_workload(workload, "unknown-use", f"it uses '{name}', which is no service", "a Service's name")
+def _use_problem(workload: Workload, index: int, catalog: Catalog) -> Problem:
+    name = workload.uses[index]
+    nearest = nearest_host(name, workload.namespace, catalog)
+    path = ("uses", index)
+    return _of_workload(
+        workload, path, "unknown-use", f"it uses '{name}', which is no service", "a Service's name", nearest
+    )
 
 
-def _gateway_problem(_memo: Memo, workload: Workload, gateways: tuple[str, ...]) -> tuple[Problem, ...]:
-    if workload.gateway is None or gateway_of(workload) in gateways:
+def _gateway_problems(_memo: Memo, workload: Workload, gateways: tuple[GatewayPorts, ...]) -> tuple[Problem, ...]:
+    """A Gateway that is not there, and ports of it that it does not listen on."""
+    if workload.gateway is None:
         return ()
-    message = f"it serves Gateway {gateway_of(workload)}, which does not exist or is not of this mesh"
-    return (_of_workload(workload, "unknown-gateway", message, "a Gateway of class weft"),)
+    name = gateway_of(workload)
+    ports = dict(gateways).get(name)
+    if ports is None:
+        message = f"it serves Gateway {name}, which does not exist or is not of this mesh"
+        nearest = nearest_name(name, [known for known, _ in gateways])
+        return (_of_workload(workload, ("name",), "unknown-gateway", message, "a Gateway of class weft", nearest),)
+    return tuple(
+        _of_workload(
+            workload,
+            ("listen", str(port)),
+            "unknown-listener",
+            f"Gateway {name} has no listener on port {port}, so nothing listens there",
+            one_of(map(str, ports), "a listener's port"),
+            severity=Severity.WARNING,
+        )
+        for port, _ in workload.gateway.ports
+        if port not in ports
+    )
 
 
 def gateway_of(workload: Workload) -> str:
@@ -82,6 +142,18 @@ def gateway_of(workload: Workload) -> str:
     return name if not name or "/" in name else f"{workload.namespace}/{name}"
 
 
-def _of_workload(workload: Workload, code: str, message: str, expected: str) -> Problem:
-    origin = Origin(f"workload {workload.proxy}")
-    return Problem(Severity.ERROR, code, message, origin, expected=expected)
+def workload_source(workload: Workload) -> str:
+    """The source of Problems of a registered workload."""
+    return f"workload {workload.proxy}"
+
+
+def _of_workload(
+    workload: Workload,
+    path: FieldPath,
+    code: str,
+    message: str,
+    expected: str,
+    nearest: str = "",
+    severity: Severity = Severity.ERROR,
+) -> Problem:
+    return Problem(severity, code, message, Origin(workload_source(workload)), None, path, expected, nearest)

@@ -16,7 +16,9 @@ import click
 import pytest
 import yaml
 
+from weft.admin.replies import instant
 from weft.cli.main import run, weft
+from weft.cli.output import print_table
 from weft.local.client import AdminClient
 from weft.settings.home import Home
 
@@ -219,6 +221,10 @@ def test_delete_by_name_and_by_file(admin: Admin, tmp_path: Path, capsys: pytest
     assert run(["delete"]) == 2
 
 
+def endpoint(workload: str, health: str = "healthy") -> dict[str, Any]:
+    return {"workload": workload, "address": "x", "health": health, "identity": "", "labels": {}}
+
+
 def test_get_shows_a_table_or_values(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
     document = {
         "apiVersion": "v1",
@@ -227,13 +233,18 @@ def test_get_shows_a_table_or_values(admin: Admin, capsys: pytest.CaptureFixture
         "spec": {"ports": [{"port": 9080, "name": "http"}], "selector": {"app": "reviews"}},
     }
     admin.answers["GET", "/v1/documents"] = (200, {"documents": [document]})
+    ports = [{"port": 9080, "endpoints": [endpoint("a"), endpoint("b", "unhealthy")]}, {"port": 1, "endpoints": []}]
+    service = {"namespace": "default", "name": "reviews", "ports": ports}
+    admin.answers["GET", "/v1/services"] = (200, {"services": [service]})
     assert run(["get", "svc"]) == 0
     assert admin.asked[0][2] == {"kind": ["Service"], "namespace": ["default"]}
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0].split() == ["NAME", "TYPE", "PORTS", "SELECTOR", "SOURCE"]
-    assert shown[1].split() == ["reviews", "ClusterIP", "9080/http", "app=reviews"]
+    assert shown[0].split() == ["NAME", "TYPE", "PORTS", "SELECTOR", "ENDPOINTS", "SOURCE"]
+    assert shown[1].split() == ["reviews", "ClusterIP", "9080/http", "app=reviews", "1/2", "healthy"]
     assert run(["get", "svc", "reviews", "-A", "-o", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["metadata"]["name"] == "reviews"
+    found = json.loads(capsys.readouterr().out)
+    assert found["metadata"]["name"] == "reviews"
+    assert found["status"]["endpoints"][1] == {"workload": "b", "port": 9080, "address": "x", "health": "unhealthy"}
     assert run(["get", "svc", "-o", "yaml"]) == 0
     assert "selector:\n      app: reviews" in capsys.readouterr().out
 
@@ -370,11 +381,11 @@ def test_get_of_a_name_that_is_not_there_tells_where_it_is_or_the_nearest(
 
 def test_proxy_status_tells_who_lags_and_who_refuses(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
     def status(name: str, acked: int, rejected: int) -> dict[str, Any]:
-        routes = {"type": "RouteConfiguration", "sent": 2, "acked": 1, "rejected": rejected}
+        routes = {"type": "RouteConfiguration", "sent": 2, "acked": 1, "rejected": rejected, "pending": 5 - acked}
         return {
             "name": name,
-            "connected": time.time() - 130,
-            "certificate_expires": time.time() + 7300,
+            "connected_since": instant(time.time() - 130),
+            "certificate_expires": instant(time.time() + 7300),
             "revision": 5,
             "revision_acked": acked,
             "bytes_sent": 1234,
@@ -387,9 +398,9 @@ def test_proxy_status_tells_who_lags_and_who_refuses(admin: Admin, capsys: pytes
     assert run(["proxy", "status"]) == 0
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
-    assert rows[1] == ["a.default", "in", "sync", "5", "-", "-", "-", "1/2", "-", "1,234", "2m", "2h"]
-    assert rows[2][1] == "pending"
-    assert rows[3][1] == "refuses"
+    assert rows[1] == ["a.default", "in", "sync", "5", "-", "-", "-", "ok", "-", "1,234", "2m", "2h"]
+    assert (rows[2][1], rows[2][6:8]) == ("pending", ["1", "pending"])
+    assert (rows[3][1], rows[3][6:8]) == ("refuses", ["1", "refused"])
     assert "c.default refused RouteConfiguration outbound: no" in out
 
 
@@ -420,6 +431,78 @@ def test_proxy_config_shows_tables(admin: Admin, capsys: pytest.CaptureFixture[s
     assert run(["proxy", "config", "web", "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == answer
     assert run(["proxy", "config", "web", "cluster"]) == 2
+
+
+def test_proxy_config_shows_the_certificate_in_use(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    own = {"name": "identity", "identity": "spiffe://m/ns/a/sa/b", "expires": "2026-01-01T00:00:00.000Z", "file": "f"}
+    given = {"name": "kubernetes://shop", "tls_certificate": {}, "origins": ["s.yaml:1"]}
+    admin.answers["GET", "/v1/proxies/web/config/secrets"] = (200, {"secrets": [own, given]})
+    assert run(["proxy", "config", "web", "secrets"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["NAME", "HOLDS", "EXPIRES", "SOURCE"]
+    assert rows[1] == ["identity", "certificate", "of", "spiffe://m/ns/a/sa/b", "2026-01-01T00:00:00.000Z", "f"]
+    assert rows[2] == ["kubernetes://shop", "tls_certificate", "s.yaml:1"]
+
+
+def test_get_all_shows_every_kind_there_is(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    admin.answers["GET", "/v1/documents"] = (200, {"documents": [{"document": ROUTE, "source": "api"}]})
+    admin.answers["GET", "/v1/workloads"] = (200, {"workloads": []})
+    assert run(["get", "all", "-A"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == "HTTPROUTES" and "WORKLOADS" in out and "SERVICES" not in out
+    assert run(["get", "all", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"httproutes": [ROUTE], "workloads": []}
+    assert run(["get", "all", "x"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["get"], "expected one of namespaces,"),
+        (["get", "pods"], "get workloads"),
+        (["get", "endpoints"], "get services"),
+        (["get", "proxies"], "proxy status"),
+        (["get", "services", "--json"], "-o json"),
+    ],
+)
+def test_get_answers_the_words_of_other_tools(
+    words: list[str], told: str, admin: Admin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_audit_shows_the_latest_last(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    event = {"who": "me", "action": "apply", "object": "Service default/a", "detail": ""}
+    events = [
+        {**event, "time": "2026-01-01T00:00:02.000Z", "outcome": "done"},
+        {**event, "time": "2026-01-01T00:00:01.000Z", "outcome": "refused", "detail": "why"},
+    ]
+    admin.answers["GET", "/v1/events"] = (200, {"events": events})
+    assert run(["audit"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0][-5:] for row in rows[1:]] == [".000Z", ".000Z"] and rows[1][-1] == "why" and rows[2][2] == "done"
+    assert run(["audit", "--refused", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [events[1]]
+    assert run(["audit", "--limit", "1", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [events[0]]
+
+
+def test_tables_fit_the_terminal_and_are_whole_elsewhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = ("a", "b" * 60, "c" * 30)
+    print_table(("ONE", "TWO", "THREE"), [row])
+    assert row[1] in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_table(("ONE", "TWO", "THREE"), [row])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) == 50 and "b…" in lines[1] and lines[1].endswith("c…")
+    monkeypatch.setenv("COLUMNS", "10")
+    print_table(("ONE", "TWO", "THREE"), [row])
+    assert capsys.readouterr().out.splitlines()[1] == "a    bbbbbbb…  ccccccc…"
 
 
 def test_problems_are_listed_and_make_the_exit_code(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:

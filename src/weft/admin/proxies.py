@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from aiohttp import web
 
 from weft.admin.context import ApiContext
-from weft.admin.replies import Refused, reply
+from weft.admin.replies import Refused, instant, reply
 from weft.admin.routing import Route
+from weft.discovery.status import ProxyStatus
 from weft.schema.wording import nearest_name
 from weft.xds.describe import describe_with_origins
+from weft.xds.policies.tls import IDENTITY, IDENTITY_FILE
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, XdsSnapshot
 
 _TYPES = {"clusters": CLUSTER, "endpoints": ENDPOINTS, "listeners": LISTENER, "routes": ROUTES, "secrets": SECRET}
@@ -34,7 +37,7 @@ class Proxies:
 
     async def list(self, _request: web.Request) -> web.Response:
         """``GET /v1/proxies``."""
-        return reply({"proxies": self._context.hub.proxies()})
+        return reply({"proxies": [_status_json(status) for status in self._context.hub.proxies()]})
 
     async def config(self, request: web.Request) -> web.Response:
         """``GET /v1/proxies/{name}/config/{type}``."""
@@ -47,7 +50,15 @@ class Proxies:
             raise Refused(404, "no-configuration", f"{name} was given no configuration yet")
         chosen = _TYPES if word == "all" else {word: _TYPES[word]}
         described = {one: await asyncio.to_thread(_described, snapshot, url) for one, url in chosen.items()}
+        if "secrets" in described:
+            described["secrets"] = [*self._own_certificates(name), *described["secrets"]]
         return reply({"proxy": name, "revision": snapshot.revision, **described})
+
+    def _own_certificates(self, name: str) -> Iterable[object]:
+        """The proxy's own certificate, which its agent gave it: what the control plane saw of it in the hand-shake."""
+        for one in [status for status in self._context.hub.proxies() if status.name == name][-1:]:
+            end = instant(one.certificate_expires)
+            yield {"name": IDENTITY, "identity": one.identity, "expires": end, "file": IDENTITY_FILE}
 
     def _name(self, text: str) -> str:
         """The full name of a connected proxy, also from a workload's name if that is in one namespace only."""
@@ -62,6 +73,15 @@ class Proxies:
         near = nearest_name(text, [*names, *(name.split(".")[0] for name in names)])
         hint = f"; did you mean '{near}'?" if near else ""
         raise Refused(404, "not-connected", f"no proxy '{text[:120]}' is connected{hint}")
+
+
+def _status_json(status: ProxyStatus) -> dict[str, object]:
+    """One stream, with its times as people and programs read them."""
+    row: dict[str, object] = {name: getattr(status, name) for name in status.__dataclass_fields__}
+    del row["connected"]
+    row["connected_since"] = instant(status.connected)
+    row["certificate_expires"] = instant(status.certificate_expires)
+    return row
 
 
 def _described(snapshot: XdsSnapshot, type_url: str) -> list[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -28,6 +29,11 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
         self.record = record
         self.about = about
         self.detail = detail
+
+
+def instant(seconds: float) -> str:
+    """A moment, in seconds since the epoch, as RFC 3339 in UTC with milliseconds: the one form of times in answers."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def reply(body: object, status: int = 200) -> web.Response:

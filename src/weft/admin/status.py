@@ -9,7 +9,7 @@ from aiohttp import web
 
 from weft import __version__
 from weft.admin.context import ApiContext
-from weft.admin.replies import Refused, json_body, reply
+from weft.admin.replies import Refused, instant, json_body, reply
 from weft.admin.routing import Route
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.tokens import DEFAULT_TOKEN_TTL, TokenParametersError, create_token
@@ -70,7 +70,8 @@ class Status:
             row: dict[str, object] = {name: getattr(one, name) for name in one.__dataclass_fields__}
             row["labels"] = dict(one.labels)
             row |= {"proxy": one.proxy, "connected": one.proxy in connected}
-            row["lease_expires"] = leases.get(f"{one.namespace}/{one.name}")
+            end = leases.get(f"{one.namespace}/{one.name}")
+            row["lease_expires"] = None if end is None else instant(end)
             rows.append(row)
         return reply({"revision": self._context.collector.snapshot.revision, "workloads": rows})
 
@@ -109,7 +110,8 @@ class Status:
 
     async def events(self, _request: web.Request) -> web.Response:
         """``GET /v1/events``."""
-        return reply({"events": await self._context.audit.events()})
+        events = await self._context.audit.events()
+        return reply({"events": [msgspec.structs.asdict(one) | {"time": instant(one.time)} for one in events]})
 
     async def token(self, request: web.Request) -> web.Response:
         """``POST /v1/tokens``: the token is in the answer and nowhere else."""
@@ -129,7 +131,7 @@ class Status:
             {
                 "token": token.text,
                 "fingerprint": context.authority.fingerprint,
-                "expires": token.expires,
+                "expires": instant(token.expires),
                 "agent_api": f"{enrolment.advertised}:{port}" if enrolment.advertised else enrolment.agent_api,
             }
         )

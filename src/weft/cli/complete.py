@@ -14,20 +14,22 @@ _PATIENCE = 2.0
 
 
 def complete_kind(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
-    """Kinds by their plurals; `get` knows workloads, too."""
+    """Kinds by their plurals; `get` knows workloads and all, too."""
+    from weft.cli.kinds import ALL  # noqa: PLC0415
     from weft.schema.registry import KINDS  # noqa: PLC0415
 
     plurals = [kind.plural for kind in KINDS]
-    return _beginning(incomplete, (*plurals, "workloads") if ctx.info_name == "get" else plurals)
+    return _beginning(incomplete, (*plurals, "workloads", ALL) if ctx.info_name == "get" else plurals)
 
 
 def complete_name(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """Names of what the KIND on the line stands for."""
+    from weft.cli.kinds import is_workloads  # noqa: PLC0415
     from weft.schema.registry import UnknownKindError, find_kind  # noqa: PLC0415
 
     word = str(ctx.params.get("kind") or "")
     namespace = None if ctx.params.get("all_namespaces") else str(ctx.params.get("namespace") or "default")
-    if word.lower() in ("workload", "workloads", "wl"):
+    if is_workloads(word):
         found = _ask(ctx, "workloads", "workloads")
         return _beginning(incomplete, (one["name"] for one in found if namespace in (None, one["namespace"])))
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,8 @@ from weft.cli.failure import FailedError
 from weft.cli.options import command, home_option, namespace_option, output_option
 from weft.settings.home import Home
 
-_WORKLOADS = ("workload", "workloads", "wl")
+if TYPE_CHECKING:
+    from weft.schema.registry import Kind
 
 
 @command(
@@ -21,35 +22,89 @@ _WORKLOADS = ("workload", "workloads", "wl")
     "weft get virtualservice reviews -o yaml",
     "weft get services -A",
     "weft get workloads",
+    "weft get all -A",
 )
-@click.argument("kind", shell_complete=complete_kind)
+@click.argument("kind", required=False, shell_complete=complete_kind)
 @click.argument("name", required=False, shell_complete=complete_name)
 @home_option
 @namespace_option
 @click.option("-A", "--all-namespaces", is_flag=True, help="Show those of every namespace.")
 @output_option
-def get(*, kind: str, name: str | None, home: Home, namespace: str, all_namespaces: bool, output: str) -> int:
+def get(*, kind: str | None, name: str | None, home: Home, namespace: str, all_namespaces: bool, output: str) -> int:
     """Show documents, workloads or services.
 
-    KIND is a kind of document (httproutes, virtualservice, dr, ...) or `workloads`. Secrets show their keys only.
-    Routes tell whether their parents accepted them (ACCEPTED: True, False and why, how many of several, or in part) and
-    whether all they refer to is there; -o yaml gives the whole `status` in the Gateway API's form.
+    KIND is a kind of document (httproutes, virtualservice, dr, ...), `workloads`, or `all`. Secrets show their keys
+    only.
+    Services tell how many of their endpoints are healthy. Routes tell whether their parents accepted them (ACCEPTED:
+    True, False and why, how many of several, or in part) and whether all they refer to is there. -o yaml gives the
+    whole `status`: endpoints, or conditions in the Gateway API's form.
     """
+    from weft.cli.kinds import ALL, is_workloads, kind_of_word  # noqa: PLC0415
+
     where = None if all_namespaces else namespace
-    if kind.lower() in _WORKLOADS:
+    if kind is not None and kind.lower() == ALL:
+        if name is not None:
+            raise click.UsageError("`all` takes no NAME")
+        return _get_all(home, where, output)
+    if kind is not None and is_workloads(kind):
         return _get_workloads(home, name, where, output)
-    return _get_documents(home, kind, name, where, output)
+    return _get_documents(home, kind_of_word(kind, "workloads", ALL), name, where, output)
 
 
-def _get_documents(home: Home, word: str, name: str | None, namespace: str | None, output: str) -> int:
-    from weft.cli.kinds import kind_of_word  # noqa: PLC0415
+def _get_all(home: Home, namespace: str | None, output: str) -> int:
+    """Every kind of which there is something, and the workloads."""
+    from weft.cli.output import print_value, styled  # noqa: PLC0415
+    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.schema.registry import KINDS  # noqa: PLC0415
+
+    documents = AdminClient(home).get("documents", namespace=namespace)["documents"]
+    held = {_with_status(one)["kind"] for one in documents}
+    kinds = [kind for kind in KINDS if kind.name in held]
+    if output != "table":
+        value: dict[str, Any] = {kind.plural: _documents(home, kind, namespace, None)[1] for kind in kinds}
+        print_value(value | {"workloads": _workloads(home, namespace)}, output)
+        return 0
+    for kind in kinds:
+        click.echo(styled(kind.plural.upper(), "good"))
+        _get_documents(home, kind, None, namespace, output)
+        click.echo()
+    click.echo(styled("WORKLOADS", "good"))
+    return _get_workloads(home, None, namespace, output)
+
+
+def _documents(
+    home: Home, kind: Kind, namespace: str | None, name: str | None
+) -> tuple[list[Mapping[str, Any]], list[dict[str, Any]]]:
+    """The documents of a kind as the API gives them, and as they are shown: with what the mesh says of them."""
+    from weft.local.client import AdminClient  # noqa: PLC0415
+
+    client = AdminClient(home)
+    where = namespace if kind.namespaced else None
+    found = client.get("documents", kind=kind.name, namespace=where, name=name)["documents"]
+    shown = [_with_status(document) for document in found]
+    if kind.name == "Service" and found:
+        endpoints = {(one["namespace"], one["name"]): _endpoints(one) for one in client.get("services")["services"]}
+        for one in shown:
+            key = (one["metadata"].get("namespace"), one["metadata"]["name"])
+            one["status"] = {"endpoints": endpoints.get(key, [])}
+    return found, shown
+
+
+def _endpoints(service: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The endpoints of all ports of a service."""
+    return [
+        {"workload": one["workload"], "port": port["port"], "address": one["address"], "health": one["health"]}
+        for port in service["ports"]
+        for one in port["endpoints"]
+    ]
+
+
+def _get_documents(home: Home, kind: Kind, name: str | None, namespace: str | None, output: str) -> int:
     from weft.cli.output import print_table, print_value  # noqa: PLC0415
     from weft.local.client import AdminClient  # noqa: PLC0415
 
-    kind = kind_of_word(word, "workloads")
     where = namespace if kind.namespaced else None
-    found = AdminClient(home).get("documents", kind=kind.name, namespace=where, name=name)["documents"]
-    shown = [_with_status(document) for document in found]
+    found, shown = _documents(home, kind, namespace, name)
     if name is not None and not found:
         every = AdminClient(home).get("documents", kind=kind.name)["documents"]
         raise FailedError(_missing(kind.name, name, where, [_with_status(one)["metadata"] for one in every]))
@@ -111,11 +166,17 @@ def _source(document: Mapping[str, Any]) -> str:
     return f"{source}:{line}" if line else str(source or "")
 
 
-def _get_workloads(home: Home, name: str | None, namespace: str | None, output: str) -> int:
-    from weft.cli.output import print_table, print_value  # noqa: PLC0415
+def _workloads(home: Home, namespace: str | None) -> list[dict[str, Any]]:
     from weft.local.client import AdminClient  # noqa: PLC0415
 
-    every = AdminClient(home).get("workloads")["workloads"]
+    every: list[dict[str, Any]] = AdminClient(home).get("workloads")["workloads"]
+    return [one for one in every if namespace is None or one["namespace"] == namespace]
+
+
+def _get_workloads(home: Home, name: str | None, namespace: str | None, output: str) -> int:
+    from weft.cli.output import print_table, print_value  # noqa: PLC0415
+
+    every = _workloads(home, None)
     found = [
         one
         for one in every
@@ -164,7 +225,13 @@ def _joined(values: Sequence[Any] | None) -> str:
 
 def _service(spec: Mapping[str, Any]) -> Sequence[str]:
     ports = _joined([f"{port['port']}/{port.get('name') or 'tcp'}" for port in spec.get("ports") or ()])
-    return spec.get("type", "ClusterIP"), ports, _pairs(spec.get("selector") or {})
+    if spec.get("type") == "ExternalName":
+        return "ExternalName", ports, str(spec.get("externalName", "")), "-"
+    workloads: dict[str, bool] = {}
+    for one in (spec.get("status") or {}).get("endpoints") or ():
+        workloads[one["workload"]] = workloads.get(one["workload"], True) and one["health"] == "healthy"
+    healthy = f"{sum(workloads.values())}/{len(workloads)} healthy" if workloads else "none"
+    return spec.get("type", "ClusterIP"), ports, _pairs(spec.get("selector") or {}), healthy
 
 
 def _gateway(spec: Mapping[str, Any]) -> Sequence[str]:
@@ -238,7 +305,7 @@ def _secret(document: Mapping[str, Any]) -> Sequence[str]:
 
 
 _COLUMNS: dict[str, tuple[Sequence[str], Any]] = {
-    "Service": (("TYPE", "PORTS", "SELECTOR"), _service),
+    "Service": (("TYPE", "PORTS", "SELECTOR", "ENDPOINTS"), _service),
     "GatewayClass": (("CONTROLLER",), lambda spec: (str(spec.get("controllerName", "")),)),
     "Gateway": (("CLASS", "LISTENERS", "ATTACHED ROUTES"), _gateway),
     "HTTPRoute": (("PARENTS", "HOSTNAMES", "RULES", "ACCEPTED", "RESOLVED REFS"), _http_route),

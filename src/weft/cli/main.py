@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("validate", "Check documents without a control plane."),
     "proxy": ("proxy", "See what proxies know and have confirmed."),
     "problems": ("problems", "List what is wrong in the configuration."),
+    "audit": ("audit", "Show who did what, and what was refused."),
     "token": ("token", "Join tokens for workloads on other hosts."),
     "version": ("version", "Print versions."),
     "completion": ("completion", "Print the completion script of a shell."),

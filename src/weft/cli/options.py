@@ -20,6 +20,16 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = examples
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; who asks for ``--json`` as with other tools is told its name here."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            form = error.option_name.lstrip("-")
+            if form in ("json", "yaml") and any(one.name == "output" for one in self.params):
+                raise click.NoSuchOption(error.option_name, possibilities=[f"-o {form}"], ctx=ctx) from error
+            raise
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples as they are typed, not wrapped."""
         super().format_epilog(ctx, formatter)

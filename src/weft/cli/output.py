@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TextIO
 
 import click
 
 _COLOURS = {"error": "red", "warning": "yellow", "good": "green", "soft": "bright_black"}
+
+_GAP = "  "
+_NARROWEST = 8
+"""Columns of a terminal that a cell keeps at least."""
 
 
 def styled(text: str, meaning: str, stream: TextIO | None = None) -> str:
@@ -19,6 +25,11 @@ def styled(text: str, meaning: str, stream: TextIO | None = None) -> str:
     if os.environ.get("NO_COLOR") or not where.isatty():
         return text
     return click.style(text, fg=_COLOURS.get(meaning))
+
+
+def moment(text: str) -> float:
+    """A time of the admin API (RFC 3339) in seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def print_value(value: object, form: str) -> None:
@@ -44,17 +55,32 @@ def _yaml_text(value: object) -> str:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "") -> None:
-    """Columns as wide as they need to be; `empty` on stderr when there is no row."""
+    """Columns as wide as they need to be, and on a terminal not wider than it together: long cells are cut there.
+    `empty` on stderr when there is no row."""
     lines = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not lines:
         if empty:
             click.echo(empty, err=True)
         return
     widths = [max(len(heading), *(len(line[i]) for line in lines)) for i, heading in enumerate(headings)]
-    head = "  ".join(heading.ljust(width) for heading, width in zip(headings, widths, strict=True)).rstrip()
-    click.echo(styled(head, "soft"))
+    if sys.stdout.isatty():
+        widths = _fitting(widths, shutil.get_terminal_size().columns - len(_GAP) * (len(widths) - 1))
+    click.echo(styled(_line(headings, widths), "soft"))
     for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        click.echo(_line(line, widths))
+
+
+def _fitting(widths: Sequence[int], room: int) -> list[int]:
+    """`widths` with the widest made narrower until all fit into `room`, but none below what can be read."""
+    found = list(widths)
+    while sum(found) > room and max(found) > _NARROWEST:
+        found[found.index(max(found))] -= 1
+    return found
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    cut = (cell if len(cell) <= width else f"{cell[: width - 1]}…" for cell, width in zip(cells, widths, strict=True))
+    return _GAP.join(cell.ljust(width) for cell, width in zip(cut, widths, strict=True)).rstrip()
 
 
 def problem_text(problem: Mapping[str, Any]) -> str:

@@ -34,10 +34,10 @@ def proxy() -> None:
 def status(home: Home, output: str) -> int:
     """List connected proxies and what they have confirmed.
 
-    The columns of resource types show how many responses were acknowledged, of those sent. Refused resources stand
-    below the table.
+    The columns of resource types say whether the proxy holds all it should: how many resources it refuses, or how many
+    it has not confirmed yet. REVISION is the control plane's own count, which begins anew when it is restarted.
     """
-    from weft.cli.output import print_table, print_value, styled  # noqa: PLC0415
+    from weft.cli.output import moment, print_table, print_value, styled  # noqa: PLC0415
     from weft.local.client import AdminClient  # noqa: PLC0415
 
     found = AdminClient(home).get("proxies")["proxies"]
@@ -49,10 +49,10 @@ def status(home: Home, output: str) -> int:
             one["name"],
             _state(one),
             one["revision_acked"],
-            *(_counts(one, kind) for kind in _SHORT),
+            *(_held(one, kind) for kind in _SHORT),
             f"{one['bytes_sent']:,}",
-            _duration(time.time() - one["connected"]),
-            _duration(one["certificate_expires"] - time.time()),
+            _duration(time.time() - moment(one["connected_since"])),
+            _duration(moment(one["certificate_expires"]) - time.time()),
         )
         for one in found
     ]
@@ -71,10 +71,12 @@ def _state(one: Mapping[str, Any]) -> str:
     return "pending" if one["revision_acked"] < one["revision"] else "in sync"
 
 
-def _counts(one: Mapping[str, Any], kind: str) -> str:
+def _held(one: Mapping[str, Any], kind: str) -> str:
+    """Whether the proxy holds all resources of a type as it should; ``-`` where it wants none."""
     for found in one.get("types") or ():
         if found["type"].rpartition(".")[2] == kind:
-            return f"{found['acked']}/{found['sent']}"
+            refused, pending = found.get("rejected"), found.get("pending")
+            return f"{refused} refused" if refused else f"{pending} pending" if pending else "ok"
     return "-"
 
 

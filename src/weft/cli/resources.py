@@ -112,8 +112,11 @@ def _action(route: Json) -> str:
 
 
 def _secrets(one: Json) -> Iterator[Row]:
+    if "identity" in one:
+        yield one.get("name"), f"certificate of {one['identity']}", one.get("expires"), one.get("file")
+        return
     kinds = [name for name in one if name not in ("name", "@type", "origins")]
-    yield one.get("name"), ", ".join(kinds), _origins(one)
+    yield one.get("name"), ", ".join(kinds), "", _origins(one)
 
 
 _TABLES: dict[str, tuple[Sequence[str], Any]] = {
@@ -121,5 +124,5 @@ _TABLES: dict[str, tuple[Sequence[str], Any]] = {
     "endpoints": (("CLUSTER", "ADDRESS", "HEALTH"), _endpoints),
     "listeners": (("NAME", "ADDRESS", "DIRECTION", "TLS", "CHAINS", "SOURCE"), _listeners),
     "routes": (("ROUTES", "DOMAINS", "MATCH", "TO", "SOURCE"), _routes),
-    "secrets": (("NAME", "HOLDS", "SOURCE"), _secrets),
+    "secrets": (("NAME", "HOLDS", "EXPIRES", "SOURCE"), _secrets),
 }

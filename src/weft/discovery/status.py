@@ -47,6 +47,7 @@ class ProxyStatus:
     name: str
     variant: Literal["delta", "sotw"]
     connected: float
+    identity: str
     certificate_expires: float
     revision: int
     revision_acked: int
@@ -97,6 +98,7 @@ def status_of(stream: Stream) -> ProxyStatus:
         stream.proxy,
         session.variant,
         stream.connected,
+        str(stream.peer.identity),
         stream.peer.not_after,
         session.snapshot.revision,
         stream.acked_revision,

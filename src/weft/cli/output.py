@@ -71,10 +71,12 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, em
 
 
 def _fitting(widths: Sequence[int], room: int) -> list[int]:
-    """`widths` with the widest made narrower until all fit into `room`, but none below what can be read."""
+    """`widths` with the widest made narrower until all fit into `room`, but none below what can be read; the first,
+    which says what the row is about, last."""
     found = list(widths)
-    while sum(found) > room and max(found) > _NARROWEST:
-        found[found.index(max(found))] -= 1
+    for columns in (range(1, len(found)), range(len(found))):
+        while sum(found) > room and max((found[one] for one in columns), default=0) > _NARROWEST:
+            found[max(columns, key=found.__getitem__)] -= 1
     return found
 
 

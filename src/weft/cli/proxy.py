@@ -14,11 +14,11 @@ from weft.cli.options import command, home_option, output_option
 from weft.settings.home import Home
 
 _SHORT = {
-    "Cluster": "CLUSTERS",
-    "ClusterLoadAssignment": "ENDPOINTS",
-    "Listener": "LISTENERS",
-    "RouteConfiguration": "ROUTES",
-    "Secret": "SECRETS",
+    "Cluster": "clusters",
+    "ClusterLoadAssignment": "endpoints",
+    "Listener": "listeners",
+    "RouteConfiguration": "routes",
+    "Secret": "secrets",
 }
 SECTIONS = ("clusters", "endpoints", "listeners", "routes", "secrets")
 
@@ -34,8 +34,9 @@ def proxy() -> None:
 def status(home: Home, output: str) -> int:
     """List connected proxies and what they have confirmed.
 
-    The columns of resource types say whether the proxy holds all it should: how many resources it refuses, or how many
-    it has not confirmed yet. REVISION is the control plane's own count, which begins anew when it is restarted.
+    UNCONFIRMED tells how many resources of which type it refuses or has not confirmed yet, REVISION up to which one it
+    has confirmed all; the control plane counts anew when it is restarted. AGE is that of the connection, CERT how long
+    its certificate lasts.
     """
     from weft.cli.output import moment, print_table, print_value, styled  # noqa: PLC0415
     from weft.local.client import AdminClient  # noqa: PLC0415
@@ -49,14 +50,14 @@ def status(home: Home, output: str) -> int:
             one["name"],
             _state(one),
             one["revision_acked"],
-            *(_held(one, kind) for kind in _SHORT),
+            _unconfirmed(one),
             f"{one['bytes_sent']:,}",
             _duration(time.time() - moment(one["connected_since"])),
             _duration(moment(one["certificate_expires"]) - time.time()),
         )
         for one in found
     ]
-    headings = ("PROXY", "STATE", "REVISION", *_SHORT.values(), "BYTES", "CONNECTED", "CERT EXPIRES IN")
+    headings = ("PROXY", "STATE", "REVISION", "UNCONFIRMED", "BYTES", "AGE", "CERT")
     print_table(headings, rows, empty="no proxy is connected")
     for one in found:
         if nack := one.get("last_nack"):
@@ -71,13 +72,15 @@ def _state(one: Mapping[str, Any]) -> str:
     return "pending" if one["revision_acked"] < one["revision"] else "in sync"
 
 
-def _held(one: Mapping[str, Any], kind: str) -> str:
-    """Whether the proxy holds all resources of a type as it should; ``-`` where it wants none."""
-    for found in one.get("types") or ():
-        if found["type"].rpartition(".")[2] == kind:
-            refused, pending = found.get("rejected"), found.get("pending")
-            return f"{refused} refused" if refused else f"{pending} pending" if pending else "ok"
-    return "-"
+def _unconfirmed(one: Mapping[str, Any]) -> str:
+    """What the proxy does not hold as it should; ``-`` if nothing."""
+    found = [
+        f"{kind[count]} {_SHORT.get(kind['type'].rpartition('.')[2], kind['type'])} {word}"
+        for kind in one.get("types") or ()
+        for count, word in (("rejected", "refused"), ("pending", "pending"))
+        if kind.get(count)
+    ]
+    return ", ".join(found) or "-"
 
 
 def _duration(seconds: float) -> str:

@@ -86,3 +86,10 @@ async def test_clients_that_leave_early_cost_nobody_elses_pages(target: Mesh) ->
         flood = asyncio.create_task(answers(url, RESETS, proxy=through, host=host, patience=0.2))
         found = await pages_during(flood, url, proxy=through, host=host)
         assert {answer[:3] for answer in found} == {"200"}, found
+
+
+async def test_a_sidecar_that_is_sent_round_in_a_circle_ends_it(target: Mesh) -> None:
+    proxy, other = proxy_url(target, "client"), proxy_url(target, "shop")
+    for url in (proxy, other, proxy.replace("127.0.0.1", "localhost")):
+        found = await answers(url, PAGES, proxy=proxy)
+        assert {answer[:3] for answer in found} == {"508"}, found

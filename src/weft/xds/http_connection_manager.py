@@ -21,7 +21,7 @@ from envoy.extensions.http.early_header_mutation.header_mutation.v3 import heade
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from weft.xds.filters import forward_proxy
+from weft.xds.filters import cdn_loop, forward_proxy
 from weft.xds.filters import on_demand as on_demand_filter
 from weft.xds.filters.chain import Place, http_filters
 from weft.xds.limits import EDGE, MAX_HEADERS_KIB, MESH, DownstreamLimits
@@ -50,24 +50,31 @@ def inbound_manager(route_name: str, *, upgrades: bool) -> Filter:
     return _filter(manager)
 
 
-def outbound_manager(route_name: str, *, any_host: bool = False, on_demand: bool = False) -> Filter:
-    """On the application's way out: routes by host. `any_host`: routes may have hosts resolved that no document names;
-    `on_demand` lets clusters be asked for that were not sent.
+def outbound_manager(route_name: str, *, proxy: str = "", any_host: bool = False, on_demand: bool = False) -> Filter:
+    """On the application's way out: routes by host. `proxy` (its name) ends requests that come round to it in a circle.
+    `any_host`: routes may have hosts resolved that no document names; `on_demand` lets clusters be asked for that were
+    not sent.
 
     CONNECT is let through to the routes here, since one that refuses it with a status must see it too.
     """
     optional = {forward_proxy.NAME: any_host, on_demand_filter.NAME: on_demand}
-    filters = http_filters(Place.OUTBOUND, *[name for name, wanted in optional.items() if wanted])
+    given = {cdn_loop.NAME: cdn_loop.listener_config(proxy)} if proxy else {}
+    filters = http_filters(Place.OUTBOUND, *[name for name, wanted in optional.items() if wanted], given=given)
     manager = _manager("outbound", MESH, route_name, filters, upgrades=True)
+    if proxy:
+        manager.local_reply_config.mappers.append(cdn_loop.loop_detected())
     manager.upgrade_configs.add(upgrade_type="CONNECT")
     if on_demand:
         manager.local_reply_config.mappers.append(_named_as_not_told())
     return _filter(manager)
 
 
-def gateway_manager(route_name: str) -> Filter:
-    """At the edge: clients are strangers, their addresses are believed only as far as the connection shows."""
-    manager = _manager("gateway", EDGE, route_name, http_filters(Place.GATEWAY), upgrades=False)
+def gateway_manager(route_name: str, gateway: str) -> Filter:
+    """At the edge: clients are strangers, their addresses are believed only as far as the connection shows. Requests
+    that come round in a circle to the `gateway` of this name, whichever proxy of it that is, are ended."""
+    filters = http_filters(Place.GATEWAY, given={cdn_loop.NAME: cdn_loop.listener_config(gateway)})
+    manager = _manager("gateway", EDGE, route_name, filters, upgrades=False)
+    manager.local_reply_config.mappers.append(cdn_loop.loop_detected())
     manager.use_remote_address.value = True
     manager.skip_xff_append = False
     manager.generate_request_id.value = True

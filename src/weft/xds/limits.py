@@ -35,6 +35,10 @@ MAX_REQUESTS = 65536
 MAX_RETRIES = 1024
 """Circuit breakers where no DestinationRule sets them: bounds against runaway use, well above honest load. Envoy's
 default of 3 concurrent retries would let requests fail while an instance goes away."""
+MAX_OUTSIDE_CONNECTIONS = 1024
+MAX_OUTSIDE_REQUESTS = 2048
+"""The same for all hosts together that no document names: what one application calls outside the mesh, and no more
+than a proxy can hold if these calls lead in a circle. Requests wait for a connection, as many as there are."""
 AVOIDED_AFTER_FAILURES = 3
 AVOIDED_SECONDS = 5.0
 LONGEST_AVOIDED_SECONDS = 30.0

@@ -73,7 +73,7 @@ def encode_certificate(certificate: Certificate) -> Resource:
 
 def _chain(port: GatewayPort, server: GatewayServer) -> FilterChain:
     """HTTPS chooses a chain by the name the client asks for (SNI)."""
-    manager = gateway_manager(route_name(port, server))
+    manager = gateway_manager(route_name(port, server), str(port.object))
     if port.protocol == "HTTP":
         return filter_chain(server.name, manager)
     match = FilterChainMatch(transport_protocol="tls")

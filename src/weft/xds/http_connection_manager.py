@@ -31,12 +31,21 @@ from weft.xds.routes.headers import NOT_DELIVERED
 from weft.xds.services.protocol_options import server_common, server_http1, server_http2
 
 _NAME = "envoy.filters.network.http_connection_manager"
+_MUTATION = "envoy.http.early_header_mutation.header_mutation"
 _INTERNAL_HEADERS = "x-envoy-"
 """Request headers with which a client could steer Envoy: timeouts, retries, alternative statistics."""
 
-_STRANGERS_HEADERS = ("forwarded", "x-forwarded-host", "x-forwarded-port", "x-original-url", "x-rewrite-url", "proxy")
-"""Request headers with which a client at the edge could make an application believe in another host, path or proxy."""
-
+_STRANGERS_HEADERS = (
+    "forwarded", "proxy", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-remote-ip", "x-remote-addr",
+    "x-remote-user", "remote-user", "x-host", "x-scheme", "x-url-scheme", "x-script-name", "front-end-https",
+    *[f"x-forwarded-{what}" for what in (
+        "access-token", "by", "email", "groups", "host", "path", "port", "preferred-username", "prefix", "protocol",
+        "scheme", "server", "ssl", "uri", "user",
+    )],
+)  # fmt: skip
+_STRANGERS_PREFIXES = ("x-original-", "x-rewrite-")
+"""Request headers with which a client at the edge could make an application believe in another client, user, host, path
+or proxy: what proxies in front of applications say. X-Forwarded-For and X-Forwarded-Proto are Envoy's to write."""
 
 _NOT_TOLD = "weft: the control plane has not told this proxy where the service is; it is away, or the service is gone\n"
 
@@ -78,7 +87,9 @@ def gateway_manager(route_name: str, gateway: str) -> Filter:
     manager.use_remote_address.value = True
     manager.skip_xff_append = False
     manager.generate_request_id.value = True
-    manager.early_header_mutation_extensions.append(_without("strangers", _STRANGERS_HEADERS))
+    manager.early_header_mutation_extensions.append(
+        _without("strangers", names=_STRANGERS_HEADERS, prefixes=_STRANGERS_PREFIXES)
+    )
     return _filter(manager)
 
 
@@ -107,7 +118,7 @@ def _manager(
         skip_xff_append=True,
         generate_request_id=BoolValue(value=False),
         forward_client_cert_details=HttpConnectionManager.SANITIZE,
-        early_header_mutation_extensions=[_without_internal_headers()],
+        early_header_mutation_extensions=[_without(_MUTATION, prefixes=(_INTERNAL_HEADERS,))],
     )
 
 
@@ -124,16 +135,13 @@ def _named_as_not_told() -> ResponseMapper:
     return ResponseMapper(filter=flags, body=DataSource(inline_string=_NOT_TOLD))
 
 
-def _without_internal_headers() -> TypedExtensionConfig:
-    remove = HeaderMutation.RemoveOnMatch(key_matcher=StringMatcher(prefix=_INTERNAL_HEADERS))
-    return _mutation("envoy.http.early_header_mutation.header_mutation", [HeaderMutation(remove_on_match=remove)])
-
-
-def _without(name: str, headers: tuple[str, ...]) -> TypedExtensionConfig:
-    return _mutation(name, [HeaderMutation(remove=header) for header in headers])
-
-
-def _mutation(name: str, mutations: list[HeaderMutation]) -> TypedExtensionConfig:
+def _without(name: str, *, names: tuple[str, ...] = (), prefixes: tuple[str, ...] = ()) -> TypedExtensionConfig:
+    """Removes request headers before anything looks at them."""
+    matchers = [StringMatcher(prefix=prefix) for prefix in prefixes]
+    mutations = [HeaderMutation(remove=header) for header in names]
+    mutations += [
+        HeaderMutation(remove_on_match=HeaderMutation.RemoveOnMatch(key_matcher=matcher)) for matcher in matchers
+    ]
     return TypedExtensionConfig(name=name, typed_config=packed(header_mutation_pb2.HeaderMutation(mutations=mutations)))
 
 

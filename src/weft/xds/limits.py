@@ -58,6 +58,9 @@ class DownstreamLimits:
     headers: float
 
 
+LONGEST_REQUEST_SECONDS = 3600.0
+"""A request at a gateway, from its first byte to the last of its answer. Without a bound, one byte now and then holds
+its place for ever; an hour is enough for what people upload and download."""
 EDGE = DownstreamLimits(buffer=32 << 10, stream_window=64 << 10, stream_idle=300.0, connection_idle=300.0, headers=10.0)
 MESH = DownstreamLimits(
     buffer=256 << 10, stream_window=256 << 10, stream_idle=3600.0, connection_idle=3600.0, headers=30.0

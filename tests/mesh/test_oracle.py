@@ -187,7 +187,7 @@ async def test_envoy_and_the_oracle_agree(seed: int, tmp_path: Path) -> None:
         mesh = Compiled(*map(service, NAMES), PLAIN, *texts, workloads=instances)
         view = build_view(mesh.mesh, gateway, mesh.memo)
         snapshot = build_xds(view, 1, mesh.memo)
-        await stack.enter_async_context(running_envoy(static_bootstrap(snapshot), tmp_path))
+        await stack.enter_async_context(running_envoy(static_bootstrap(snapshot, edge=True), tmp_path))
         client = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
         for number in range(HOSTS):
             for question in questions(chance, number):

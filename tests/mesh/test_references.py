@@ -358,7 +358,8 @@ spec: {host: "*.local", subsets: [{name: wide}]}
 def test_a_host_outside_the_mesh_is_told_what_it_needs() -> None:
     outside = "needs a ServiceEntry, which weft does not read yet"
     for host, told in (
-        ("httpbin.org", "'httpbin.org' is no Service ('httpbin' in namespace 'org'); requests sent there get 503"),
+        ("httpbin.dev", "'httpbin.dev' is no Service ('httpbin' in namespace 'dev'); requests sent there get 503"),
+        ("httpbin.org", f"'httpbin.org' is outside the mesh: it {outside}; requests sent there get 503"),
         ("www.example.com", f"'www.example.com' is outside the mesh: it {outside}; requests sent there get 503"),
         ("nobody", "there is no Service 'nobody' in namespace 'default'; requests sent there get 503"),
         ("aa.default", "there is no Service 'aa' in namespace 'default'; requests sent there get 503"),
@@ -372,7 +373,7 @@ spec: {{hosts: [a], http: [{{route: [{{destination: {{host: {host}}}}}]}}]}}
 """
         (problem,) = Compiled(service("a"), text).mesh.problems
         assert problem.message == told
-        assert (outside in problem.expected) is (host == "httpbin.org")
+        assert (outside in problem.expected) is (host == "httpbin.dev")
 
 
 def test_a_gateway_that_was_refused_is_no_second_error() -> None:

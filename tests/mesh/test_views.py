@@ -28,6 +28,7 @@ from weft.mesh.memo import Memo
 from weft.mesh.services.service import Plaintext, Protocol
 from weft.mesh.view import build_view
 from weft.mesh.views import SidecarView
+from weft.model.origin import path_text
 from weft.model.snapshot import ConfigSnapshot, MeshSettings, OutboundPolicy
 from weft.model.workload import Scope, Workload, WorkloadState
 from weft.xds.build import build_xds
@@ -48,6 +49,28 @@ def test_names_of_a_service_by_the_callers_namespace() -> None:
     full = ("web.default.svc.cluster.local", "web.default.svc", "web.default")
     assert mesh.sidecar().outbound.virtual_hosts[0].domains == (*full, "web")
     assert mesh.sidecar(namespace="other").outbound.virtual_hosts[0].domains == full
+
+
+def test_a_namespace_named_like_a_domain_of_the_internet_captures_no_host_of_it() -> None:
+    outsider = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: outsider}
+spec: {hosts: [github.com], http: [{directResponse: {status: 418}}]}
+"""
+    mesh = Compiled(service("github", 80, 443, namespace="com"), service("localhost", 80), outsider)
+    shortest = {host.domains for host in mesh.sidecar().outbound.virtual_hosts if host.port in (80, 443)}
+    github, own = "github.com.svc", "localhost.default"
+    assert shortest == {
+        ("github.com.svc.cluster.local", github),
+        ("localhost.default.svc.cluster.local", f"{own}.svc", own),
+        ("github.com",),
+    }
+    assert mesh.ask("github.com.svc/").status != 418
+    assert mesh.ask("github.com/").status == 418
+    told = {path_text(problem.path) for problem in mesh.mesh.problems if problem.code == "no-short-name"}
+    assert told == {"metadata.namespace", "metadata.name"}
 
 
 def test_tcp_ports_are_tunnels_and_the_rest_virtual_hosts() -> None:

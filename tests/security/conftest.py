@@ -25,7 +25,11 @@ metadata: {name: front}
 spec:
   parentRefs: [{name: front}]
   hostnames: [shop.example]
-  rules: [{matches: [{path: {value: /open}}], backendRefs: [{name: shop, port: 80}]}]
+  rules:
+    - {matches: [{path: {value: /open}}], backendRefs: [{name: shop, port: 80}]}
+    - matches: [{path: {value: /slow}}]
+      filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /delay/0.5}}}]
+      backendRefs: [{name: shop, port: 80}]
 """
 
 

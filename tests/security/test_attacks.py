@@ -180,6 +180,11 @@ apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: weaken, namespace: hostile}
 spec: {mtls: {mode: DISABLE}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: github, namespace: com}
+spec: {ports: [{name: http, port: 80}]}
 """
 
 
@@ -191,6 +196,8 @@ def test_a_hostile_namespace_changes_nothing_for_others(target: Mesh) -> None:
         assert say(gateway, "GET /open HTTP/1.1", "Host: shop.example")[0] == 200
         assert say(gateway, "GET / HTTP/1.1", "Host: new.example")[0] == 404
         assert say(target.inbound_of("shop"), "GET / HTTP/1.1", "Host: shop")[0] == 0
+        routes = target.weft("proxy", "config", "client", "routes").stdout
+        assert " github.com.svc (" in routes  # the shortest name
         assert "not-allowed" in codes(target)
 
 

@@ -15,7 +15,7 @@ from support.views import KEY, backend, endpoint, identity, inbound, outbound, s
 from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Rule
 from weft.mesh.services.service import Backend, EndpointSet, Target
-from weft.mesh.views import OutboundView, ProxyView, SidecarView
+from weft.mesh.views import GatewayView, OutboundView, ProxyView, SidecarView
 from weft.model.workload import SocketAddress
 from weft.xds.build import build_xds
 
@@ -39,7 +39,7 @@ async def running_view(
     write_workload_directory(directory, authority.issue(uri=str(identity("reviews"))), authority.bundle)
     snapshot = build_xds(view, 1, Memo())
     assert snapshot.problems == ()
-    async with running_envoy(static_bootstrap(snapshot), directory) as envoy:
+    async with running_envoy(static_bootstrap(snapshot, edge=isinstance(view, GatewayView)), directory) as envoy:
         yield envoy, authority
 
 

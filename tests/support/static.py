@@ -17,13 +17,16 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
 from google.protobuf.json_format import MessageToJson
 
+from weft.xds.bootstrap import runtime
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, XdsSnapshot
 
 
-def static_bootstrap(snapshot: XdsSnapshot, *, admin: str = "admin.sock") -> str:
-    """All resources of `snapshot` as JSON for ``--config-path``, with routes, endpoints and certificates in place."""
+def static_bootstrap(snapshot: XdsSnapshot, *, admin: str = "admin.sock", edge: bool = False) -> str:
+    """All resources of `snapshot` as JSON for ``--config-path``, with routes, endpoints and certificates in place;
+    `edge` as in BootstrapParameters."""
     bootstrap = Bootstrap(
         admin=Admin(address=Address(pipe=Pipe(path=admin, mode=0o600))),
+        layered_runtime=runtime(edge),
         bootstrap_extensions=[TypedExtensionConfig(name="envoy.bootstrap.internal_listener")],
     )
     bootstrap.node.id = bootstrap.node.cluster = "test"

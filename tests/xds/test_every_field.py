@@ -31,7 +31,6 @@ spec:
 """
 
 NOT_FOR_ENVOY = {
-    "SidecarView.proxy": "the name it connects under",
     "SidecarView.identity": "that of its certificate",
     "GatewayView.proxy": "the name it connects under",
     "GatewayView.identity": "that of its certificate",

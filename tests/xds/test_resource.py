@@ -200,6 +200,18 @@ def test_the_bootstrap_keeps_admin_private_and_the_control_plane_proven() -> Non
     assert build_bootstrap(PARAMETERS) == build_bootstrap(replace(PARAMETERS))
 
 
+def test_only_gateways_close_connections_on_which_streams_are_reset() -> None:
+    def values(edge: bool) -> dict[str, object]:
+        [layer] = json.loads(build_bootstrap(replace(PARAMETERS, edge=edge)))["layered_runtime"]["layers"]
+        found: dict[str, object] = layer["static_layer"]
+        return found
+
+    assert set(values(edge=False)) - set(values(edge=True)) == {
+        "overload.premature_reset_total_stream_count",
+        "envoy.reloadable_features.http2_use_oghttp2",
+    }
+
+
 @pytest.mark.parametrize("path", ["sds/identity.json", "sds/bundle.json"])
 def test_secret_files_name_files_and_hold_no_secret(path: str) -> None:
     text = build_secret_files()[path]

@@ -33,5 +33,6 @@ def bootstrap_text(inputs: BootstrapInputs) -> str:
             admin=str(inputs.admin_socket.absolute()),
             trust_domain=inputs.enrolment.trust_domain,
             namespace=inputs.workload.namespace,
+            edge=inputs.workload.gateway is not None,
         )
     )

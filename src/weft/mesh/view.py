@@ -48,7 +48,8 @@ def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     if workload.gateway is not None:
         targets = _targets(memo, mesh, namespace)
         gateway = mesh.gateways.by_name.get(gateway_of(workload))
-        return build_gateway_view(memo, workload, gateway, mesh.routes.selectors, targets, settings.trust_domain)
+        longest, selectors = mesh.defaults.gateway_request, mesh.routes.selectors
+        return build_gateway_view(memo, workload, gateway, selectors, targets, settings.trust_domain, longest)
     wanted = mesh.routes.selectors
     selectors = tuple([each for each in wanted if selects(each, workload.labels)]) if wanted else ()
     routes = memo(build_caller_routes, memo, mesh.routes, catalog, mesh.entries, mesh.defaults, namespace, selectors)

@@ -137,7 +137,8 @@ class GatewayServer:
 
 @dataclass(frozen=True, slots=True)
 class GatewayPort:
-    """All listeners of one port: one address, one protocol. `object` is the Gateway that says so."""
+    """All listeners of one port: one address, one protocol. `object` is the Gateway that says so. `longest_request` is
+    how long a request may last as a whole, in seconds (0: for ever, None: weft's default)."""
 
     port: int
     listen: SocketAddress
@@ -145,6 +146,7 @@ class GatewayPort:
     servers: tuple[GatewayServer, ...]
     object: ObjectKey
     origin: Origin
+    longest_request: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

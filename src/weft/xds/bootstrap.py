@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Admin, Bootstrap, LayeredRuntime, RuntimeLayer
@@ -45,6 +46,15 @@ _RE2_MAX_PROGRAM_SIZE = 32768
 """Envoy refuses patterns above 100 by default, which honest ones exceed; RE2 is linear whatever the size."""
 _MAX_REQUESTS_PER_IO_CYCLE = 10
 """One client's burst of HTTP/2 streams must not hold up the others' turn."""
+_ANY_NUMBER = (1 << 31) - 1
+_RESETS_OF_MANY_CALLERS: Mapping[str, float | bool] = {
+    "overload.premature_reset_total_stream_count": _ANY_NUMBER,
+    "envoy.reloadable_features.http2_use_oghttp2": True,
+}
+"""For proxies whose HTTP/2 peers are proxies of the mesh. A gateway sends the requests of all its clients over few
+connections, and passes their resets on: who counts those and closes the connection punishes everybody for one. Envoy
+counts streams reset early; its older codec, nghttp2, counts resets by itself and cannot be told not to. Where strangers
+connect both stay (CVE-2023-44487)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,8 @@ class BootstrapParameters:
 
     `node_id` is the proxy's name; `xds` ``HOST:PORT`` of the control plane and `xds_identity` the SPIFFE URI it must
     prove; `admin` the path of Envoy's admin socket (made with mode 0600). `heap` bounds Envoy's memory, in bytes, and
-    `connections` the connections it accepts in all.
+    `connections` the connections it accepts in all. `edge`: strangers connect to it, so it closes a connection whose
+    streams are reset too often.
     """
 
     node_id: str
@@ -64,6 +75,7 @@ class BootstrapParameters:
     namespace: str = ""
     heap: int = 1 << 30
     connections: int = 20_000
+    edge: bool = False
 
 
 def build_bootstrap(parameters: BootstrapParameters) -> str:
@@ -75,7 +87,7 @@ def build_bootstrap(parameters: BootstrapParameters) -> str:
         dynamic_resources=Bootstrap.DynamicResources(
             ads_config=_ads(), cds_config=ads_source(), lds_config=ads_source()
         ),
-        layered_runtime=_runtime(),
+        layered_runtime=runtime(parameters.edge),
         overload_manager=overload_manager(parameters.heap, parameters.connections),
         stats_config=stats_config(),
         stats_flush_on_admin=True,
@@ -147,12 +159,14 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-def _runtime() -> LayeredRuntime:
+def runtime(edge: bool) -> LayeredRuntime:
+    """The switches that Envoy has no other setting for; `edge` as in BootstrapParameters."""
     values = Struct()
     values.update(
         {
             "re2.max_program_size.error_level": _RE2_MAX_PROGRAM_SIZE,
             "http.max_requests_per_io_cycle": _MAX_REQUESTS_PER_IO_CYCLE,
+            **({} if edge else _RESETS_OF_MANY_CALLERS),
         }
     )
     return LayeredRuntime(layers=[RuntimeLayer(name="weft", static_layer=values)])

@@ -169,9 +169,9 @@ def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
             resources.append(memo(encode_inbound_routes, port))
     if view.proxy_listen is not None:
         where = view.proxy_listen
-        resources.append(memo(encode_proxy_listener, where, outbound.on_demand))
+        resources.append(memo(encode_proxy_listener, where, view.proxy, outbound.on_demand))
     for upstream in view.upstreams:
-        resources.extend(_upstream(memo, upstream, view.trust_domain, outbound.on_demand))
+        resources.extend(_upstream(memo, view, upstream))
     return memo.over(_resource_set, resources)
 
 
@@ -179,12 +179,13 @@ def _times(memo: Memo, backend: Backend | None) -> TcpTimes:
     return DEFAULT_TIMES if backend is None else memo(tcp_times, backend.policy.limits)
 
 
-def _upstream(memo: Memo, upstream: UpstreamPort, trust_domain: str, on_demand: bool) -> Iterable[Resource]:
-    yield memo(encode_upstream, upstream, _times(memo, upstream.backend), on_demand)
+def _upstream(memo: Memo, view: SidecarView, upstream: UpstreamPort) -> Iterable[Resource]:
+    times = _times(memo, upstream.backend)
+    yield memo(encode_upstream, upstream, view.proxy, times, view.outbound.on_demand)
     if upstream.virtual_host is not None:
         yield memo(encode_upstream_routes, memo, upstream.virtual_host, upstream.host)
     if upstream.protocol is Protocol.AUTO:
-        yield memo(encode_backend, upstream.backend, trust_domain, True)
+        yield memo(encode_backend, upstream.backend, view.trust_domain, True)
 
 
 def _gateway_layer(memo: Memo, view: GatewayView) -> ResourceSet:

@@ -21,7 +21,7 @@ from envoy.extensions.http.early_header_mutation.header_mutation.v3 import heade
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from weft.xds.filters import forward_proxy
+from weft.xds.filters import cdn_loop, forward_proxy
 from weft.xds.filters import on_demand as on_demand_filter
 from weft.xds.filters.chain import Place, http_filters
 from weft.xds.limits import EDGE, MAX_HEADERS_KIB, MESH, DownstreamLimits
@@ -31,12 +31,21 @@ from weft.xds.routes.headers import NOT_DELIVERED
 from weft.xds.services.protocol_options import server_common, server_http1, server_http2
 
 _NAME = "envoy.filters.network.http_connection_manager"
+_MUTATION = "envoy.http.early_header_mutation.header_mutation"
 _INTERNAL_HEADERS = "x-envoy-"
 """Request headers with which a client could steer Envoy: timeouts, retries, alternative statistics."""
 
-_STRANGERS_HEADERS = ("forwarded", "x-forwarded-host", "x-forwarded-port", "x-original-url", "x-rewrite-url", "proxy")
-"""Request headers with which a client at the edge could make an application believe in another host, path or proxy."""
-
+_STRANGERS_HEADERS = (
+    "forwarded", "proxy", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-remote-ip", "x-remote-addr",
+    "x-remote-user", "remote-user", "x-host", "x-scheme", "x-url-scheme", "x-script-name", "front-end-https",
+    *[f"x-forwarded-{what}" for what in (
+        "access-token", "by", "email", "groups", "host", "path", "port", "preferred-username", "prefix", "protocol",
+        "scheme", "server", "ssl", "uri", "user",
+    )],
+)  # fmt: skip
+_STRANGERS_PREFIXES = ("x-original-", "x-rewrite-")
+"""Request headers with which a client at the edge could make an application believe in another client, user, host, path
+or proxy: what proxies in front of applications say. X-Forwarded-For and X-Forwarded-Proto are Envoy's to write."""
 
 _NOT_TOLD = "weft: the control plane has not told this proxy where the service is; it is away, or the service is gone\n"
 
@@ -50,28 +59,37 @@ def inbound_manager(route_name: str, *, upgrades: bool) -> Filter:
     return _filter(manager)
 
 
-def outbound_manager(route_name: str, *, any_host: bool = False, on_demand: bool = False) -> Filter:
-    """On the application's way out: routes by host. `any_host`: routes may have hosts resolved that no document names;
-    `on_demand` lets clusters be asked for that were not sent.
+def outbound_manager(route_name: str, *, proxy: str = "", any_host: bool = False, on_demand: bool = False) -> Filter:
+    """On the application's way out: routes by host. `proxy` (its name) ends requests that come round to it in a circle.
+    `any_host`: routes may have hosts resolved that no document names; `on_demand` lets clusters be asked for that were
+    not sent.
 
     CONNECT is let through to the routes here, since one that refuses it with a status must see it too.
     """
     optional = {forward_proxy.NAME: any_host, on_demand_filter.NAME: on_demand}
-    filters = http_filters(Place.OUTBOUND, *[name for name, wanted in optional.items() if wanted])
+    given = {cdn_loop.NAME: cdn_loop.listener_config(proxy)} if proxy else {}
+    filters = http_filters(Place.OUTBOUND, *[name for name, wanted in optional.items() if wanted], given=given)
     manager = _manager("outbound", MESH, route_name, filters, upgrades=True)
+    if proxy:
+        manager.local_reply_config.mappers.append(cdn_loop.loop_detected())
     manager.upgrade_configs.add(upgrade_type="CONNECT")
     if on_demand:
         manager.local_reply_config.mappers.append(_named_as_not_told())
     return _filter(manager)
 
 
-def gateway_manager(route_name: str) -> Filter:
-    """At the edge: clients are strangers, their addresses are believed only as far as the connection shows."""
-    manager = _manager("gateway", EDGE, route_name, http_filters(Place.GATEWAY), upgrades=False)
+def gateway_manager(route_name: str, gateway: str) -> Filter:
+    """At the edge: clients are strangers, their addresses are believed only as far as the connection shows. Requests
+    that come round in a circle to the `gateway` of this name, whichever proxy of it that is, are ended."""
+    filters = http_filters(Place.GATEWAY, given={cdn_loop.NAME: cdn_loop.listener_config(gateway)})
+    manager = _manager("gateway", EDGE, route_name, filters, upgrades=False)
+    manager.local_reply_config.mappers.append(cdn_loop.loop_detected())
     manager.use_remote_address.value = True
     manager.skip_xff_append = False
     manager.generate_request_id.value = True
-    manager.early_header_mutation_extensions.append(_without("strangers", _STRANGERS_HEADERS))
+    manager.early_header_mutation_extensions.append(
+        _without("strangers", names=_STRANGERS_HEADERS, prefixes=_STRANGERS_PREFIXES)
+    )
     return _filter(manager)
 
 
@@ -100,7 +118,7 @@ def _manager(
         skip_xff_append=True,
         generate_request_id=BoolValue(value=False),
         forward_client_cert_details=HttpConnectionManager.SANITIZE,
-        early_header_mutation_extensions=[_without_internal_headers()],
+        early_header_mutation_extensions=[_without(_MUTATION, prefixes=(_INTERNAL_HEADERS,))],
     )
 
 
@@ -117,16 +135,13 @@ def _named_as_not_told() -> ResponseMapper:
     return ResponseMapper(filter=flags, body=DataSource(inline_string=_NOT_TOLD))
 
 
-def _without_internal_headers() -> TypedExtensionConfig:
-    remove = HeaderMutation.RemoveOnMatch(key_matcher=StringMatcher(prefix=_INTERNAL_HEADERS))
-    return _mutation("envoy.http.early_header_mutation.header_mutation", [HeaderMutation(remove_on_match=remove)])
-
-
-def _without(name: str, headers: tuple[str, ...]) -> TypedExtensionConfig:
-    return _mutation(name, [HeaderMutation(remove=header) for header in headers])
-
-
-def _mutation(name: str, mutations: list[HeaderMutation]) -> TypedExtensionConfig:
+def _without(name: str, *, names: tuple[str, ...] = (), prefixes: tuple[str, ...] = ()) -> TypedExtensionConfig:
+    """Removes request headers before anything looks at them."""
+    matchers = [StringMatcher(prefix=prefix) for prefix in prefixes]
+    mutations = [HeaderMutation(remove=header) for header in names]
+    mutations += [
+        HeaderMutation(remove_on_match=HeaderMutation.RemoveOnMatch(key_matcher=matcher)) for matcher in matchers
+    ]
     return TypedExtensionConfig(name=name, typed_config=packed(header_mutation_pb2.HeaderMutation(mutations=mutations)))
 
 

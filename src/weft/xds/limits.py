@@ -35,6 +35,10 @@ MAX_REQUESTS = 65536
 MAX_RETRIES = 1024
 """Circuit breakers where no DestinationRule sets them: bounds against runaway use, well above honest load. Envoy's
 default of 3 concurrent retries would let requests fail while an instance goes away."""
+MAX_OUTSIDE_CONNECTIONS = 1024
+MAX_OUTSIDE_REQUESTS = 2048
+"""The same for all hosts together that no document names: what one application calls outside the mesh, and no more
+than a proxy can hold if these calls lead in a circle. Requests wait for a connection, as many as there are."""
 AVOIDED_AFTER_FAILURES = 3
 AVOIDED_SECONDS = 5.0
 LONGEST_AVOIDED_SECONDS = 30.0
@@ -54,6 +58,9 @@ class DownstreamLimits:
     headers: float
 
 
+LONGEST_REQUEST_SECONDS = 3600.0
+"""A request at a gateway, from its first byte to the last of its answer. Without a bound, one byte now and then holds
+its place for ever; an hour is enough for what people upload and download."""
 EDGE = DownstreamLimits(buffer=32 << 10, stream_window=64 << 10, stream_idle=300.0, connection_idle=300.0, headers=10.0)
 MESH = DownstreamLimits(
     buffer=256 << 10, stream_window=256 << 10, stream_idle=3600.0, connection_idle=3600.0, headers=30.0

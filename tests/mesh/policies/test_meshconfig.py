@@ -169,11 +169,13 @@ kind: HTTPRoute
 metadata: {name: web}
 spec: {parentRefs: [{name: gw}], rules: [{backendRefs: [{name: web, port: 9080}]}]}
 """
-    mesh = Compiled(service("web") + gateway, config("connectTimeout: 500ms, defaultHttpRetryPolicy: {attempts: 2}"))
+    settings = "connectTimeout: 500ms, defaultHttpRetryPolicy: {attempts: 2}, gatewayMaxRequestDuration: 10m"
+    mesh = Compiled(service("web") + gateway, config(settings))
     view = mesh.gateway("gw")
     ((rule,),) = [host.rules for port in view.ports for each in port.servers for host in each.virtual_hosts]
     assert isinstance(rule.action, Forward)
     assert rule.action.retry == ISTIO
+    assert [port.longest_request for port in view.ports] == [600.0]
     assert [item.policy.limits.connect_timeout for item in backends(view).values()] == [0.5]
 
 

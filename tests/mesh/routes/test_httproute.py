@@ -237,6 +237,15 @@ def test_filters_of_rule_and_backend_mirrors_timeouts_and_retries() -> None:
     assert mesh.codes == []
 
 
+@pytest.mark.parametrize(("written", "meant"), [("", None), ("    timeouts: {request: 0s}\n", 0.0)])
+def test_a_timeout_of_0_is_told_from_none_that_is_written(written: str, meant: float | None) -> None:
+    rule = f"  - backendRefs: [{{name: a, port: 9080}}]\n{written}"
+    verdict = Compiled(SERVICES, route(rule)).ask("web/")
+    assert verdict.rule is not None
+    assert isinstance(verdict.rule.action, Forward)
+    assert verdict.rule.action.timeout == meant
+
+
 def test_a_rule_says_where_it_is_written() -> None:
     text = route(to("a", "{path: {value: /x}}") + to("b"))
     verdict = Compiled(SERVICES, text).ask("web/")

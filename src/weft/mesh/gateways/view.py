@@ -35,10 +35,11 @@ def build_gateway_view(
     selectors: tuple[Labels, ...],
     targets: CallerTargets,
     trust_domain: str,
+    longest_request: float | None = None,
 ) -> GatewayView:
     """What the gateway proxy `workload` does. A Gateway that does not exist gives a view without ports. `selectors` are
-    the source labels that any rule asks for."""
-    ports = memo(_gateway_ports, memo, workload, gateway, selectors) if gateway else memo(GatewayPorts)
+    the source labels that any rule asks for, `longest_request` is the mesh's setting."""
+    ports = memo(_gateway_ports, memo, workload, gateway, selectors, longest_request) if gateway else memo(GatewayPorts)
     found = (targets.get(key) for key in ports.backends)
     view = memo.over(_targets, [target for target in found if target is not None], trust_domain)
     return memo(_view, workload, gateway.name if gateway else "", ports, view, trust_domain)
@@ -62,9 +63,14 @@ def _view(
 
 
 def _gateway_ports(
-    memo: Memo, workload: Workload, gateway: GatewayModel, selectors: tuple[Labels, ...]
+    memo: Memo,
+    workload: Workload,
+    gateway: GatewayModel,
+    selectors: tuple[Labels, ...],
+    longest_request: float | None,
 ) -> GatewayPorts:
-    compiler = _Compiler(memo, workload, gateway, tuple(item for item in selectors if selects(item, workload.labels)))
+    own = tuple(item for item in selectors if selects(item, workload.labels))
+    compiler = _Compiler(memo, workload, gateway, own, longest_request)
     ports = tuple(compiler.port(number) for number in sorted(gateway.hosts))
     certificates = {each.name: each for listener in gateway.listeners for each in listener.certificates}
     hosts = [host for port in ports for server in port.servers for host in server.virtual_hosts]
@@ -80,6 +86,7 @@ class _Compiler:
     workload: Workload
     gateway: GatewayModel
     selectors: tuple[Labels, ...]
+    longest_request: float | None
 
     def port(self, number: int) -> GatewayPort:
         """One port with all its hosts."""
@@ -97,6 +104,7 @@ class _Compiler:
             servers=servers,
             object=self.gateway.key,
             origin=first.origin,
+            longest_request=self.longest_request,
         )
 
     def _bound(self, number: int) -> SocketAddress:

@@ -20,10 +20,11 @@ SettingsDocument = Document[MeshConfigSpec] | Document[ConfigMapSpec]
 
 @dataclass(frozen=True, slots=True)
 class TrafficDefaults:
-    """What holds where no route and no DestinationRule says otherwise; None where weft's own default does."""
+    """What holds where no route and no DestinationRule says otherwise; None where weft's own default does. Seconds."""
 
     retry: Retry | None = None
     connect_timeout: float | None = None
+    gateway_request: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +73,8 @@ def build_settings(documents: tuple[SettingsDocument, ...], defaults: MeshSettin
         root_namespace=spec.root_namespace or defaults.root_namespace,
         outbound_policy=outbound.mode if outbound else defaults.outbound_policy,
     )
-    traffic = TrafficDefaults(build_retry(spec.default_http_retry_policy), spec.connect_timeout)
+    retry = build_retry(spec.default_http_retry_policy)
+    traffic = TrafficDefaults(retry, spec.connect_timeout, spec.gateway_max_request_duration)
     return MeshWide(settings, traffic, tuple(problems))
 
 

@@ -256,7 +256,7 @@ class _Builder:
         timeouts = rule.timeouts or api.RouteTimeouts()
         return Forward(
             backends=tuple(backends) if alive else (),
-            timeout=timeouts.request or None,
+            timeout=timeouts.request,
             retry=_retry(rule.retry, timeouts.backend_request or None),
             per_try_timeout=timeouts.backend_request or None,
             host_rewrite=filters.host,

@@ -146,9 +146,9 @@ class Cors:
 class Forward:
     """Send to one of the backends by weight. No backend, or a total weight of 0, answers 500.
 
-    `timeout` covers the whole request, in seconds; None and 0 mean none. `retry` None means the safe default, each try
-    of it within `per_try_timeout` if there is one. `missing_status` answers the share of a backend that does not exist.
-    `websocket` allows upgrades to it.
+    `timeout` is how long the answer may take, in seconds: None if nobody said, 0 if there is to be no bound. `retry`
+    None means the safe default, each try of it within `per_try_timeout` if there is one. `missing_status` answers the
+    share of a backend that does not exist. `websocket` allows upgrades to it.
     """
 
     backends: tuple[WeightedBackend, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from weft.mesh.memo import Memo
@@ -12,6 +12,7 @@ from weft.mesh.services.service import Frontend, FrontendPort, Location, Protoco
 from weft.model.document import Document
 from weft.model.labels import Labels, labels_from_mapping, selects
 from weft.model.problem import Problem, Severity
+from weft.schema.hosts import means_outside
 from weft.schema.kinds.core import ServicePortSpec, ServiceSpec
 
 ServiceDocument = Document[ServiceSpec]
@@ -161,8 +162,18 @@ def _by_host(frontend: Frontend) -> Iterable[tuple[str, Frontend]]:
 
 def service_problems(_memo: Memo, document: ServiceDocument) -> tuple[Problem, ...]:
     """What is wrong with a Service alone."""
-    if document.spec.ports:
-        return ()
-    message = "the service has no ports, so nothing can call it through the mesh"
-    path = ("spec", "ports")
-    return (problem_at(document, path, "no-ports", message, "at least one port", severity=Severity.WARNING),)
+    return tuple(_service_problems(document))
+
+
+def _service_problems(document: ServiceDocument) -> Iterator[Problem]:
+    name, namespace = document.key.name, document.key.namespace
+    if not document.spec.ports:
+        message = "the service has no ports, so nothing can call it through the mesh"
+        path = ("spec", "ports")
+        yield problem_at(document, path, "no-ports", message, "at least one port", severity=Severity.WARNING)
+    for short, field in ((name, "name"), (f"{name}.{namespace}", "namespace")):
+        if means_outside(short):
+            message = f"'{short}' stays a host outside the mesh: callers reach this service as '{name}.{namespace}.svc'"
+            expected = f"another {field}, where the short name is wanted"
+            path = ("metadata", field)
+            yield problem_at(document, path, "no-short-name", message, expected, severity=Severity.WARNING)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weft.model.identity import DNS_SUFFIX
-from weft.schema.hosts import clean_host, covers, is_wildcard, service_of_host
+from weft.schema.hosts import clean_host, covers, is_wildcard, means_outside, service_of_host
 
 HTTP_PORT = 80
 """The port of hosts that are no services."""
@@ -32,8 +32,8 @@ def host_candidates(host: str, namespace: str) -> tuple[str, ...]:
 
 def caller_domains(host: str, name: str, namespace: str, caller: str) -> tuple[str, ...]:
     """The names by which callers in namespace `caller` reach a service."""
-    names = (host, f"{name}.{namespace}.svc", f"{name}.{namespace}")
-    return (*names, name) if caller == namespace else names
+    short = (f"{name}.{namespace}", name) if caller == namespace else (f"{name}.{namespace}",)
+    return (host, f"{name}.{namespace}.svc", *[each for each in short if not means_outside(each)])
 
 
 def specificity(pattern: str) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from weft.schema.kinds.virtualservice import HttpRetry
-from weft.schema.scalars import Name, PositiveDuration, TrustDomain
+from weft.schema.scalars import Duration, Name, PositiveDuration, TrustDomain
 
 WEFT_GROUP = "weft.dev"
 MESH_CONFIG_NAME = "default"
@@ -33,6 +33,9 @@ class MeshConfigSpec:
     * `defaultHttpRetryPolicy`: retries of routes that name none of their own. `attempts: 2` alone is what Istio does;
       without the field only requests that cannot have been processed are tried again.
     * `connectTimeout`: for connections to services whose DestinationRule sets none.
+    * `gatewayMaxRequestDuration`: how long a request at a gateway may last as a whole, from its first byte to the last
+      of its answer: an hour without the field, `0s` for ever. A route with a longer timeout has as long as that; one
+      whose timeout is `0s`, or that leads to a port of WebSocket, has no bound.
     * `rootNamespace`: where mesh-wide PeerAuthentication and DestinationRule stand. The MeshConfig itself stays where
       the control plane was told to look (`istio-system`).
     * `trustDomain`: must be the one the control plane runs with, on which all identities hang.
@@ -41,6 +44,7 @@ class MeshConfigSpec:
     outbound_traffic_policy: OutboundTrafficPolicy | None = None
     default_http_retry_policy: HttpRetry | None = None
     connect_timeout: PositiveDuration | None = None
+    gateway_max_request_duration: Duration | None = None
     root_namespace: Name = ""
     trust_domain: TrustDomain = ""
     enable_auto_mtls: Literal[True] = True

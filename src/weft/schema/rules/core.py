@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
+from weft.schema.hosts import is_own_host
 from weft.schema.kinds.core import SecretSpec, ServiceSpec
 
 
@@ -24,6 +25,14 @@ def service(spec: ServiceSpec) -> Iterator[Finding]:
     if spec.type == "ExternalName":
         if not spec.external_name:
             yield missing((), "a service of type ExternalName needs 'externalName'")
+        elif is_own_host(spec.external_name):
+            yield Finding(
+                ("externalName",),
+                f"'{spec.external_name}' is the own host of every proxy that calls it: gateways would publish what "
+                "listens there for nobody else",
+                "the name of another host",
+                code="own-host",
+            )
         if spec.selector:
             yield conflicting(("selector",), "a service of type ExternalName selects no workloads", "no selector")
         if spec.cluster_ip:

@@ -7,8 +7,9 @@ never changes a listener, and connections that are already open follow the new r
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from envoy.config.route.v3.route_components_pb2 import FilterConfig
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
@@ -17,7 +18,7 @@ from google.protobuf.message import Message
 
 from weft.mesh.routes.rules import Rule
 from weft.mesh.views import InboundPort
-from weft.xds.filters import cors, fault, forward_proxy, on_demand, router
+from weft.xds.filters import cdn_loop, cors, fault, forward_proxy, on_demand, router
 from weft.xds.messages import packed
 
 
@@ -31,17 +32,19 @@ class Place(enum.Enum):
 
 CALLING = (Place.OUTBOUND, Place.GATEWAY)
 EVERYWHERE = tuple(Place)
+_NOTHING: Mapping[str, Message] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One HTTP filter. `rule` gives the configuration of a rule's routes (places of callers), `port` that of the route
-    to an application's port (inbound), or None if the filter is not used there. An `optional` one stands only in chains
-    that ask for it by name; an `enabled` one needs no route that enables it."""
+    """One HTTP filter. `listener` gives what stands in the chain; None if that is not the same everywhere, then it
+    stands in chains for which it is given. `rule` gives the configuration of a rule's routes (places of callers),
+    `port` that of the route to an application's port (inbound), or None if the filter is not used there. An `optional`
+    one stands only in chains that ask for it by name; an `enabled` one needs no route that enables it."""
 
     name: str
     places: tuple[Place, ...]
-    listener: Callable[[], Message]
+    listener: Callable[[], Message] | None
     rule: Callable[[Rule], Message | None] | None = None
     port: Callable[[InboundPort], Message | None] | None = None
     optional: bool = False
@@ -49,6 +52,8 @@ class Filter:
 
 
 FILTERS = (
+    # A request in a circle does nothing else here, and its answer is nobody's fault.
+    Filter(cdn_loop.NAME, CALLING, None, enabled=True),
     # Preflight requests carry no credentials and are not the application's business: answered before anything else.
     Filter(cors.NAME, CALLING, cors.listener_config, rule=cors.route_config),
     # Faults stand for what the callee does, so they come after everything that is the caller's side.
@@ -61,13 +66,15 @@ FILTERS = (
 )
 
 
-def http_filters(place: Place, *wanted: str) -> list[HttpFilter]:
-    """The chain of a place, with those of its optional filters that are `wanted`."""
-    return [
-        HttpFilter(name=each.name, typed_config=packed(each.listener()), disabled=not each.enabled)
-        for each in FILTERS
-        if place in each.places and (not each.optional or each.name in wanted)
-    ]
+def http_filters(place: Place, *wanted: str, given: Mapping[str, Message] = _NOTHING) -> list[HttpFilter]:
+    """The chain of a place, with those of its optional filters that are `wanted`, and those whose configuration is
+    `given`."""
+    chain: list[HttpFilter] = []
+    for each in FILTERS:
+        config = given.get(each.name) if each.listener is None else each.listener()
+        if config is not None and place in each.places and (not each.optional or each.name in wanted):
+            chain.append(HttpFilter(name=each.name, typed_config=packed(config), disabled=not each.enabled))
+    return chain
 
 
 def rule_filters(place: Place, rule: Rule) -> dict[str, AnyMessage]:

@@ -11,7 +11,7 @@ from weft.mesh.routes.rules import Respond
 from weft.mesh.views import Certificate, GatewayPort, GatewayServer
 from weft.xds.filters.chain import Place
 from weft.xds.http_connection_manager import gateway_manager
-from weft.xds.limits import EDGE
+from weft.xds.limits import EDGE, LONGEST_REQUEST_SECONDS
 from weft.xds.listener import filter_chain, tcp_listener, tls_inspector
 from weft.xds.messages import provenance
 from weft.xds.policies.tls import edge_server_socket, server_certificate
@@ -21,7 +21,6 @@ from weft.xds.routes.domains import DomainLedger
 from weft.xds.routes.route_configuration import Entry, clusters_of, encode_routes, host_part, origins_of, virtual_host
 from weft.xds.snapshot import ROUTES, SECRET, Resource
 
-_ENTRIES = {"HTTP": Entry(Place.GATEWAY, "http"), "HTTPS": Entry(Place.GATEWAY, "https")}
 _MISDIRECTED = b"weft: this host has another listener; connect with its own name\n"
 
 
@@ -53,11 +52,12 @@ def encode_gateway_listener(port: GatewayPort) -> Resource:
 def encode_gateway_routes(memo: Memo, port: GatewayPort, server: GatewayServer) -> Resource:
     """The route configuration of one server. Clients may write any port behind the host: they see another one."""
     ledger = DomainLedger()
+    entry = memo(_entry, port.protocol, port.longest_request)
     parts = []
     for host in server.virtual_hosts:
         domains = ledger.claim(host.domains)
         if domains:
-            parts.append(memo(virtual_host, host, domains, _ENTRIES[port.protocol]))
+            parts.append(memo(virtual_host, host, domains, entry))
     others = ledger.claim(server.misdirected)
     if others:
         parts.append(_misdirected(others))
@@ -73,13 +73,17 @@ def encode_certificate(certificate: Certificate) -> Resource:
 
 def _chain(port: GatewayPort, server: GatewayServer) -> FilterChain:
     """HTTPS chooses a chain by the name the client asks for (SNI)."""
-    manager = gateway_manager(route_name(port, server))
+    manager = gateway_manager(route_name(port, server), str(port.object))
     if port.protocol == "HTTP":
         return filter_chain(server.name, manager)
     match = FilterChainMatch(transport_protocol="tls")
     if server.hostname != "*":
         match.server_names.append(server.hostname)
     return filter_chain(server.name, manager, match, edge_server_socket(server.certificates, server.lowest_tls))
+
+
+def _entry(protocol: str, longest: float | None) -> Entry:
+    return Entry(Place.GATEWAY, protocol.lower(), longest=LONGEST_REQUEST_SECONDS if longest is None else longest)
 
 
 def _misdirected(domains: tuple[str, ...]) -> bytes:

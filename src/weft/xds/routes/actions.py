@@ -95,6 +95,14 @@ def forward_action(
     return action
 
 
+def set_longest(action: RouteAction, forward: Forward, longest: float) -> None:
+    """Bound a request as a whole to `longest` seconds, or to its timeout if that is longer. A route whose timeout is 0,
+    or that leads to WebSocket, gets no bound. (The timeout itself begins when the request has been received.)"""
+    if forward.timeout != 0 and not forward.websocket:
+        seconds = max(longest, forward.timeout or 0)
+        action.max_stream_duration.max_stream_duration.CopyFrom(duration(seconds))
+
+
 def connect_action(to: str | tuple[WeightedTarget, ...], times: TcpTimes) -> RouteAction:
     """End the CONNECT here and carry what is inside as plain TCP to a cluster, or to backends by weight. It is tried
     once, whatever its virtual host does."""

@@ -39,6 +39,7 @@ from weft.xds.routes.actions import (
     redirect_action,
     respond_action,
     retry_policy,
+    set_longest,
 )
 from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
 from weft.xds.routes.matches import route_match
@@ -77,11 +78,13 @@ def encode_routes(
 @dataclass(frozen=True, slots=True)
 class Entry:
     """How requests come to virtual hosts: the `place` of the listener, which says what filters rules may use, the
-    `scheme` that clients speak, and the cluster that CONNECT is led to (`tunnel`, empty where there is none)."""
+    `scheme` that clients speak, the cluster that CONNECT is led to (`tunnel`, empty where there is none), and how many
+    seconds a request may last as a whole (`longest`, 0 for ever)."""
 
     place: Place
     scheme: str = "http"
     tunnel: str = ""
+    longest: float = 0.0
 
 
 def virtual_host(host: VirtualHost, domains: tuple[str, ...], entry: Entry) -> bytes:
@@ -97,6 +100,8 @@ def virtual_host(host: VirtualHost, domains: tuple[str, ...], entry: Entry) -> b
         for route in _routes(rule, host, entry.scheme):
             for filter_name, config in filters.items():
                 route.typed_per_filter_config[filter_name].CopyFrom(config)
+            if entry.longest and isinstance(rule.action, Forward) and route.HasField("route"):
+                set_longest(route.route, rule.action, entry.longest)
             routes.append(route)
     message = EnvoyVirtualHost(name=host.name, domains=domains, routes=routes)
     if any(isinstance(rule.action, Forward) and rule.action.retry is None for rule in host.rules):

@@ -22,6 +22,8 @@ from weft.xds.limits import (
     HTTP1_IDLE_SECONDS,
     HTTP2_IDLE_SECONDS,
     MAX_CONNECTIONS,
+    MAX_OUTSIDE_CONNECTIONS,
+    MAX_OUTSIDE_REQUESTS,
     MAX_REQUESTS,
     MAX_RETRIES,
     MESH,
@@ -111,7 +113,13 @@ def encode_http_tunnel() -> Resource:
 
 def encode_forward_proxy(connect_timeout: float | None = None) -> Resource:
     """To whatever host the request names, for meshes that allow any. `connect_timeout` is the mesh's default."""
-    cluster = _cluster(FORWARD_PROXY, ConnectionLimits(connect_timeout=connect_timeout))
+    limits = ConnectionLimits(
+        connect_timeout=connect_timeout,
+        max_connections=MAX_OUTSIDE_CONNECTIONS,
+        max_pending_requests=MAX_OUTSIDE_CONNECTIONS,
+        max_requests=MAX_OUTSIDE_REQUESTS,
+    )
+    cluster = _cluster(FORWARD_PROXY, limits)
     cluster.lb_policy = Cluster.CLUSTER_PROVIDED
     cluster.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
     cluster.cluster_type.typed_config.CopyFrom(packed(ClusterConfig(dns_cache_config=dns_cache())))

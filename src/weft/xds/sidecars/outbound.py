@@ -130,10 +130,10 @@ def _without_twins(parts: Sequence[Part]) -> list[Part]:
     return found
 
 
-def encode_proxy_listener(where: SocketAddress, on_demand: bool = False) -> Resource:
-    """The listener that HTTP_PROXY names. The same whether hosts outside the mesh may be called or not: that is the
-    routes' business, so open connections follow when it changes."""
-    manager = outbound_manager(OUTBOUND_ROUTES, any_host=True, on_demand=on_demand)
+def encode_proxy_listener(where: SocketAddress, proxy: str, on_demand: bool = False) -> Resource:
+    """The listener of `proxy` that HTTP_PROXY names. The same whether hosts outside the mesh may be called or not: that
+    is the routes' business, so open connections follow when it changes."""
+    manager = outbound_manager(OUTBOUND_ROUTES, proxy=proxy, any_host=True, on_demand=on_demand)
     chain = filter_chain("outbound", manager)
     listener = tcp_listener(PROXY_LISTENER, where, MESH.buffer, [chain])
     listener.traffic_direction = base_pb2.OUTBOUND
@@ -141,7 +141,8 @@ def encode_proxy_listener(where: SocketAddress, on_demand: bool = False) -> Reso
 
 
 def encode_tunnel_listener(on_demand: bool = False) -> Resource:
-    """The internal listener for what comes out of a CONNECT to an HTTP host."""
+    """The internal listener for what comes out of a CONNECT to an HTTP host. Circles do not lead through it but through
+    the proxy listener: nothing sent out from here is a CONNECT."""
     manager = outbound_manager(OUTBOUND_ROUTES, any_host=True, on_demand=on_demand)
     listener = Listener(
         name=HTTP_TUNNEL,

@@ -35,11 +35,11 @@ def upstream_route_name(host: str, port: int) -> str:
     return f"upstream|{port}|{host}"
 
 
-def encode_upstream(port: UpstreamPort, times: TcpTimes, on_demand: bool = False) -> Resource:
-    """The listener of one upstream; `times` hold where it carries TCP."""
+def encode_upstream(port: UpstreamPort, proxy: str, times: TcpTimes, on_demand: bool = False) -> Resource:
+    """The listener of one upstream of `proxy`; `times` hold where it carries TCP."""
     name = upstream_name(port)
     route_name = upstream_route_name(port.host, port.port)
-    http = filter_chain("http", outbound_manager(route_name, on_demand=on_demand))
+    http = filter_chain("http", outbound_manager(route_name, proxy=proxy, on_demand=on_demand))
     if port.protocol is Protocol.TCP:
         chains = [filter_chain("tcp", tcp_proxy("upstream", port.route.backends, times, on_demand=on_demand))]
         clusters = [cluster_name(each.backend) for each in port.route.backends]

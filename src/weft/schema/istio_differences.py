@@ -15,7 +15,7 @@ DIFFERENCES: Mapping[str, tuple[str, ...]] = {
         "Of two documents with one host the oldest is in force, inside the mesh and at gateways (Istio merges them "
         "at gateways). The other gets the problem `host-conflict`.",
         "A rule without `retries` is tried again only where the request cannot have been processed: "
-        "connect-failure, refused-stream, reset-before-request (Istio also after 503, unavailable, cancelled). A "
+        "connect-failure, refused-stream, reset-before-request (Istio also after unavailable and cancelled). A "
         "[MeshConfig](meshconfig.md) with `defaultHttpRetryPolicy: {attempts: 2}` makes it Istio's.",
         "Retries go to another endpoint also where a DestinationRule hashes (Istio: to the same); "
         "`retryIgnorePreviousHosts: false` turns it off.",

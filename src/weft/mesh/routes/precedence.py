@@ -1,8 +1,9 @@
 """Precedence: the order of HTTPRoute rules, and which document owns a host.
 
 Gateway API, HTTPRouteRule: an exact path, then the longest prefix, a method, the most headers, the most query
-parameters; then the oldest route, its namespace and name; then the first rule. Where a regex path stands is left to
-implementations: after every exact path, and before the prefixes that are not longer than its pattern's literal start.
+parameters; then the oldest route, the first by ``namespace/name``; then the first rule. Where a regex path stands is
+left to implementations: after every exact path, and before the prefixes that are not longer than its pattern's literal
+start.
 """
 
 from __future__ import annotations
@@ -48,9 +49,7 @@ def rule_precedence(
         0 if match.method else 1,
         -len(match.headers),
         -len(match.query),
-        document.created,
-        document.key.namespace,
-        document.key.name,
+        *document.precedence,
         rule,
         place,
     )
@@ -62,6 +61,6 @@ def merge_by_precedence(parts: Sequence[Converted]) -> tuple[Rule, ...]:
     return tuple(rule for _, rule in sorted(entries, key=lambda entry: entry[0]))
 
 
-def owner_order(document: Document[object]) -> tuple[float, str, str, str]:
-    """Sort key of documents that claim one host: the oldest first, then namespace, name and kind."""
+def owner_order(document: Document[object]) -> tuple[float, str, str]:
+    """Sort key of documents that claim one host: the oldest first, then by ``namespace/name`` and kind."""
     return (*document.precedence, document.key.kind)

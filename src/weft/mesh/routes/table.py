@@ -230,7 +230,7 @@ def _claimed(route: CompiledRoute) -> Iterable[tuple[str, str]]:
     return dict.fromkeys((namespace, claim.host) for claim in route.claims.claims)
 
 
-def _order(route: CompiledRoute) -> tuple[float, str, str, str]:
+def _order(route: CompiledRoute) -> tuple[float, str, str]:
     return (*route.document.precedence, route.document.key.kind)
 
 

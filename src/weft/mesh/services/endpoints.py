@@ -96,7 +96,7 @@ def build_service(
                 [
                     memo(build_endpoint, memo, workload, served, peers, trust_domain)
                     for workload in chosen
-                    if (served := workload.port(port.target)) is not None
+                    if (served := port_behind(frontend, port.target, workload)) is not None
                 ]
             )
             for port in frontend.ports
@@ -119,12 +119,26 @@ def build_endpoint(
     )
 
 
+def port_behind(frontend: Frontend, target: int | str, workload: Workload) -> WorkloadPort | None:
+    """The port of a workload that a targetPort of the service means: its number or its name.
+
+    A name that none of its ports has means its only port, where that can have one meaning: it has no name of its own,
+    and no other target of the service means it.
+    """
+    found = workload.port(target)
+    if found is not None or isinstance(target, int) or len(workload.ports) != 1 or workload.ports[0].name:
+        return found
+    only = workload.ports[0]
+    others = {port.target for port in frontend.ports} - {target}
+    return None if any(isinstance(other, str) or other == only.port for other in others) else only
+
+
 def _target_problems(document: ServiceDocument, frontend: Frontend, selected: Sequence[Workload]) -> list[Problem]:
     """Ports of a service that none of the workloads it selects serves."""
     found: list[Problem] = []
     for index, port in enumerate(frontend.ports):
         target = port.target
-        if any(workload.port(target) for workload in selected):
+        if any(port_behind(frontend, target, workload) for workload in selected):
             continue
         named = isinstance(target, str)
         what = f"has a port called '{target}'" if named else f"serves port {target}"

@@ -50,11 +50,12 @@ class Claims:
 @dataclass(frozen=True, slots=True)
 class MeshParent:
     """Something on the mesh side that a document wants to be attached to, named at field `path`: a Service or
-    `THE_MESH`."""
+    `THE_MESH`; `port` and `section` as written."""
 
     key: ObjectKey
     path: FieldPath
     port: int = 0
+    section: str = ""
 
 
 @dataclass(frozen=True, slots=True)

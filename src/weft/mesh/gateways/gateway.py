@@ -183,7 +183,7 @@ def build_gateway(
         won: dict[str, Routes] = {}
         for (name, host), candidates in contenders.items():
             if name == listener.name:
-                winners, losers = decide(candidates)
+                winners, losers = decide(candidates, at_gateway=True)
                 won[host] = routes_of(winners)
                 for loser in losers:
                     problem = conflict(loser, winners[0], host)
@@ -258,8 +258,7 @@ def _unknown(route: CompiledRoute, gateway: str, path: FieldPath, declared: Decl
 
 
 def _wider(host: str, won: Mapping[str, Routes], wildcards: Sequence[str]) -> tuple[Routes, ...]:
-    """Routes of those `wildcards` (the most specific first) that cover `host`. A route that shares with nobody stands
-    alone."""
+    """Routes of those `wildcards` (the most specific first) that cover `host`. An exclusive kind has none."""
     if any(route.kind.exclusive for route in won[host]):
         return ()
     groups = [won[other] for other in wildcards if other != host and covers(other, host)]

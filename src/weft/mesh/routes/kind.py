@@ -99,7 +99,7 @@ class RouteKind(ABC, Generic[SpecT]):
 
     kind: ClassVar[str]
     exclusive: ClassVar[bool]
-    """Whether a document shares its hosts with nobody."""
+    """Whether a document shares its hosts inside the mesh with nobody, and at gateways with its own kind only."""
 
     @abstractmethod
     def claims(self, document: Document[SpecT], catalog: Catalog) -> Claims:

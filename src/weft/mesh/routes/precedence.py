@@ -9,11 +9,13 @@ start.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from weft.mesh.routes.kind import Converted, RulePrecedence
 from weft.mesh.routes.rules import RequestMatch, Rule, TextMatch
 from weft.model.document import Document
+from weft.model.labels import Labels
 
 _LITERAL = re.compile(r"\^?((?:[A-Za-z0-9/_~%-]|\\[^A-Za-z0-9])*)(?![*?{])")
 
@@ -56,9 +58,27 @@ def rule_precedence(
 
 
 def merge_by_precedence(parts: Sequence[Converted]) -> tuple[Rule, ...]:
-    """The rules of several HTTPRoutes on one host, in the order they are tried."""
-    entries = [entry for part in parts for entry in zip(part.precedence, part.rules, strict=True)]
+    """The rules of several documents on one host, in the order they are tried."""
+    entries = [entry for part in parts for entry in _reached(part)]
     return tuple(rule for _, rule in sorted(entries, key=lambda entry: entry[0]))
+
+
+def _reached(part: Converted) -> Iterable[tuple[RulePrecedence, Rule]]:
+    """The rules of one document up to its first for every request. What stands after it stays without effect, also
+    where that rule itself moves back behind those of other documents."""
+    for entry in zip(part.precedence, part.rules, strict=True):
+        yield entry
+        if entry[1].match.everything:
+            return
+
+
+def rules_for_caller(part: Converted, namespace: str, selectors: tuple[Labels, ...]) -> Converted:
+    """The rules in force for callers in `namespace` that match exactly these source selectors."""
+    entries = zip(part.precedence, part.rules, strict=True)
+    kept = [(order, rule) for order, rule in entries if rule.source.covers(namespace, selectors)]
+    if len(kept) == len(part.rules):
+        return part
+    return replace(part, rules=tuple(rule for _, rule in kept), precedence=tuple(order for order, _ in kept))
 
 
 def owner_order(document: Document[object]) -> tuple[float, str, str]:

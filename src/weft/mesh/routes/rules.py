@@ -22,6 +22,19 @@ class TextMatch:
     value: str = ""
     ignore_case: bool = False
 
+    @property
+    def everything(self) -> bool:
+        """Whether every path meets it at first sight."""
+        match self.kind:
+            case "present":
+                return True
+            case "prefix" | "segment-prefix":
+                return self.value in ("", "/")
+            case "regex":
+                return self.value == ".*"
+            case "exact":
+                return False
+
 
 @dataclass(frozen=True, slots=True)
 class NamedMatch:
@@ -42,6 +55,13 @@ class RequestMatch:
     authority: TextMatch | None = None
     headers: tuple[NamedMatch, ...] = ()
     query: tuple[NamedMatch, ...] = ()
+
+    @property
+    def everything(self) -> bool:
+        """Whether every request meets it at first sight."""
+        if self.method or self.scheme or self.authority or self.headers or self.query:
+            return False
+        return self.path is None or self.path.everything
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ def build_host_rules(
             for claim in route.claims_of(host)
             if claim.port in (0, number) and number in route.rules
         ]
-        winners, losers = decide(contenders)
+        winners, losers = decide(contenders, at_gateway=False)
         if winners:
             parts = [route.rules[number] for route in routes_of(winners)]
             ports[number] = parts[0].rules if len(parts) == 1 else memo.over(merge_by_precedence, parts)

@@ -39,7 +39,7 @@ EVERY_REQUEST = api.HttpMatchRequest()
 
 
 class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
-    """A VirtualService owns its hosts alone."""
+    """A VirtualService owns its hosts alone inside the mesh. At gateways VirtualServices of one host merge."""
 
     kind = "VirtualService"
     exclusive = True
@@ -98,9 +98,11 @@ class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
     def rules(
         self, document: VirtualServiceDocument, port: int, side: str, referents: tuple[Referent, ...]
     ) -> Converted:
-        """Its rules whose matches are for this port and side."""
+        """Its rules whose matches are for this port and side. Among those of others the oldest document comes first,
+        then the first by name and namespace; rules for every request come after all others (Istio's gateways)."""
         found = dict(zip(destination_hosts(document), referents, strict=True))
         destinations = Destinations(document, port, found, [], [])
+        order = (document.created, document.key.name, document.key.namespace)
         rules = [
             _rule(document, index, http, match, destinations)
             for index, http in enumerate(document.spec.http)
@@ -109,7 +111,7 @@ class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
         ]
         return Converted(
             rules=tuple(rules),
-            precedence=tuple((index,) for index in range(len(rules))),
+            precedence=tuple((rule.match.everything, *order, index) for index, rule in enumerate(rules)),
             problems=tuple(dict.fromkeys(destinations.problems)),
             subsets=tuple(dict.fromkeys(destinations.subsets)),
         )

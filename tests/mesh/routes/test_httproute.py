@@ -62,7 +62,9 @@ def test_rules_of_several_routes_merge_and_the_oldest_wins_a_tie() -> None:
     mesh = Compiled(SERVICES, young, old)
     assert short(mesh.ask("web/x")) == "c:9080"
     assert short(mesh.ask("web/x/y/z")) == "b:9080"
-    assert mesh.codes == []
+    assert [(problem.code, problem.object and problem.object.name) for problem in mesh.mesh.problems] == [
+        ("unreachable", "aaa")
+    ]
 
 
 def test_a_tie_of_age_goes_to_the_first_by_name_then_to_the_first_rule() -> None:

@@ -24,6 +24,7 @@ from weft.mesh.routes.kind import (
     RulePrecedence,
 )
 from weft.mesh.routes.precedence import rule_precedence
+from weft.mesh.routes.reach import Attempt
 from weft.mesh.routes.rules import (
     Action,
     Forward,
@@ -134,10 +135,28 @@ class HttpRouteKind(RouteKind[api.HttpRouteSpec]):
             for place, match in enumerate(rule.matches or (api.RouteMatch(),)):
                 request = build_match(match)
                 order = rule_precedence(document, request, index, place, path_length=len(match.path.value))
-                entries.append((order, _rule(document, index, rule, request, action, filters)))
+                entries.append((order, _rule(document, index, place, rule, request, action, filters)))
         entries.sort(key=lambda entry: entry[0])
         rules = tuple(rule for _, rule in entries)
         return Converted(rules, tuple(order for order, _ in entries), tuple(dict.fromkeys(builder.problems)))
+
+    def fields(self, document: HttpRouteDocument, index: int, place: int) -> tuple[FieldPath, FieldPath]:
+        """``spec.rules[index]``, and its match if it has several."""
+        path: FieldPath = ("spec", "rules", index)
+        return path, (*path, "matches", place) if len(document.spec.rules[index].matches) > 1 else path
+
+    def attempts(self, document: HttpRouteDocument) -> tuple[Attempt, ...]:
+        """Every match, sorted by precedence."""
+        found = [
+            (
+                rule_precedence(document, request, index, place, path_length=len(match.path.value)),
+                Attempt(document, *self.fields(document, index, place), request),
+            )
+            for index, rule in enumerate(document.spec.rules)
+            for place, match in enumerate(rule.matches or (api.RouteMatch(),))
+            for request in (build_match(match),)
+        ]
+        return tuple(attempt for _, attempt in sorted(found, key=lambda entry: entry[0]))
 
 
 def backend_references(document: HttpRouteDocument) -> tuple[ObjectKey, ...]:
@@ -221,6 +240,7 @@ def _unknown_section(
 def _rule(
     document: HttpRouteDocument,
     index: int,
+    place: int,
     rule: api.RouteRule,
     match: RequestMatch,
     action: Action,
@@ -233,6 +253,7 @@ def _rule(
         origin=document.at("spec", "rules", index),
         object=document.key,
         index=index,
+        place=place,
         request=filters.request,
         response=filters.response,
     )

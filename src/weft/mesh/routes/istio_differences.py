@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from weft.mesh.routes.kind import MESH
-from weft.mesh.routes.virtualservice import VirtualServiceDocument, claimed_sides
+from weft.mesh.routes.virtualservice import VirtualServiceDocument
+from weft.mesh.routes.virtualservice_matches import claimed_sides
 from weft.mesh.services.catalog import Catalog
 from weft.model.problem import Problem, Severity
 

@@ -7,10 +7,12 @@ kind a route document is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from weft.mesh.policies.referencegrant import Grants
+from weft.mesh.routes.reach import Attempt
 from weft.mesh.routes.rules import Rule
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.service import Frontend
@@ -120,6 +122,25 @@ class RouteKind(ABC, Generic[SpecT]):
     @abstractmethod
     def rules(self, document: Document[SpecT], port: int, side: str, referents: tuple[Referent, ...]) -> Converted:
         """The rules in force on a service port or gateway port of a side (``mesh`` or the gateway's name)."""
+
+    @abstractmethod
+    def fields(self, document: Document[SpecT], index: int, place: int) -> tuple[FieldPath, FieldPath]:
+        """Where rule `index` is written, and where its match `place` is (there, if the rule has no other)."""
+
+    @abstractmethod
+    def attempts(self, document: Document[SpecT]) -> tuple[Attempt, ...]:
+        """Every match of its rules on whatever port and side, in the order in which they are tried."""
+
+    def idle(
+        self,
+        document: Document[SpecT],  # noqa: ARG002 - see selectors
+        places: Mapping[str, frozenset[int]],  # noqa: ARG002
+        *,
+        for_all: bool,  # noqa: ARG002
+    ) -> tuple[Problem, ...]:
+        """Warnings for what holds nowhere. `places` are the sides on which the document is in force, each with its
+        ports; `for_all`: inside the mesh it is for callers of every namespace, not only of its own."""
+        return ()
 
     def subsets(
         self,

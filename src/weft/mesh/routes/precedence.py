@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from weft.mesh.routes.kind import Converted, RulePrecedence
-from weft.mesh.routes.rules import RequestMatch, Rule, TextMatch
+from weft.mesh.routes.rules import EVERYBODY, RequestMatch, Rule, TextMatch
 from weft.model.document import Document
 from weft.model.labels import Labels
 
@@ -57,18 +57,19 @@ def rule_precedence(
     )
 
 
-def merge_by_precedence(parts: Sequence[Converted]) -> tuple[Rule, ...]:
-    """The rules of several documents on one host, in the order they are tried."""
-    entries = [entry for part in parts for entry in _reached(part)]
+def merge_by_precedence(parts: Sequence[Converted], *, one_caller: bool = True) -> tuple[Rule, ...]:
+    """The rules of several documents on one host, in the order they are tried: all those for one class of callers, or
+    those for any."""
+    entries = [entry for part in parts for entry in _reached(part, one_caller)]
     return tuple(rule for _, rule in sorted(entries, key=lambda entry: entry[0]))
 
 
-def _reached(part: Converted) -> Iterable[tuple[RulePrecedence, Rule]]:
+def _reached(part: Converted, one_caller: bool) -> Iterable[tuple[RulePrecedence, Rule]]:
     """The rules of one document up to its first for every request. What stands after it stays without effect, also
     where that rule itself moves back behind those of other documents."""
-    for entry in zip(part.precedence, part.rules, strict=True):
-        yield entry
-        if entry[1].match.everything:
+    for order, rule in zip(part.precedence, part.rules, strict=True):
+        yield order, rule
+        if rule.match.everything and (one_caller or rule.source == EVERYBODY):
             return
 
 

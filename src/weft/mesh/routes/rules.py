@@ -76,6 +76,9 @@ class SourceMatch:
         return self.namespace in ("", namespace) and (not self.labels or self.labels in selectors)
 
 
+EVERYBODY = SourceMatch()
+
+
 @dataclass(frozen=True, slots=True)
 class HeaderChanges:
     """Header operations, applied in the order set, add, remove."""
@@ -209,7 +212,7 @@ Action = Forward | Redirect | Respond
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule with one match, in force for the callers in `source`. `object` and `origin` say which document made it;
-    `index` which of its rules."""
+    `index` which of its rules, `place` which of that rule's matches."""
 
     name: str
     match: RequestMatch
@@ -217,6 +220,7 @@ class Rule:
     origin: Origin
     object: ObjectKey | None = None
     index: int = 0
+    place: int = 0
     source: SourceMatch = SourceMatch()
     request: HeaderChanges = NO_CHANGES
     response: HeaderChanges = NO_CHANGES

@@ -24,10 +24,15 @@ def workload_problems(
         for name in names
         for workload in group
     ]
-    declaring = memo.groups(_declares, _name, workloads).get(True, ())
+    declaring = declaring_workloads(memo, workloads)
     found = memo.rows(_upstream_problems, (declaring,), catalog)
     bound = memo.rows(_gateway_problem, (declaring,), tuple(sorted(gateways)))
     return (*bad, *(problem for problems in (*found, *bound) for problem in problems))
+
+
+def declaring_workloads(memo: Memo, workloads: tuple[Workload, ...]) -> tuple[Workload, ...]:
+    """Those that have upstreams or serve a Gateway."""
+    return memo.groups(_declares, _name, workloads).get(True, ())
 
 
 def _name(workload: Workload) -> tuple[str, str]:

@@ -59,6 +59,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     gateways = memo(build_gateways, memo, declared, routes, catalog, rules)
     services = build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain)
     subsets = memo(subset_problems, memo, routes, catalog, rules)
+    differences = memo.rows(istio_differences, (_of(kinds, VirtualServiceSpec),), catalog)
     problems = (
         wide.problems,
         catalog.problems,
@@ -66,7 +67,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         peers.problems,
         routes.problems,
         [problem for found in subsets if found for problem in found],
-        memo.over(istio_differences, _of(kinds, VirtualServiceSpec), catalog),
+        [problem for found in differences if found for problem in found],
         gateways.problems,
         services.problems,
         memo(selectorless_problems, catalog, routes),

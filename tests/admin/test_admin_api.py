@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ import pytest
 from support.control import Rig
 from weft.admin import documents
 from weft.admin.api import admin_routes
+from weft.admin.status import IDLE_AFTER, Status
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.store.protocol import StoreError
@@ -86,6 +88,14 @@ async def test_who_may_not_call(rig: Rig, headers: dict[str, str], status: int, 
     problems = (await call(rig, "GET", "/v1/problems"))["problems"]
     assert code in {problem["code"] for problem in problems}
     assert "the-admin-token" not in json.dumps(problems)
+
+
+async def test_a_service_that_selects_nothing_is_a_problem_after_a_while_only(rig: Rig) -> None:
+    answer = await apply(rig, service("a"), wait="5")
+    assert answer["problems"] == []
+    assert "selects-nothing" not in {problem.code for problem in Status(rig.parts).found()}
+    later = replace(rig.parts, clock=lambda: rig.parts.clock() + IDLE_AFTER + 1)
+    assert "selects-nothing" in {problem.code for problem in Status(later).found()}
 
 
 async def test_loopback_names_may_call(rig: Rig) -> None:

@@ -14,6 +14,7 @@ from weft.discovery.compiler import MeshCompiler
 from weft.mesh.model import Mesh
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
+from weft.schema.decode import decode_documents
 
 
 class FaultyHub:
@@ -45,6 +46,35 @@ async def test_a_publication_that_fails_ends_nothing() -> None:
             assert codes == ([INTERNAL] if revision in hub.faults else [])
         assert hub.published == [2, 4]
         assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_waits_for_a_workload_keeps_the_time_since_when() -> None:
+    gateway = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front}
+spec: {gatewayClassName: weft, listeners: [{name: http, port: 80, protocol: HTTP}]}
+"""
+    documents = decode_documents(gateway, "mesh.yaml").documents
+    others = decode_documents(gateway.replace("front", "side"), "mesh.yaml").documents
+    collected: Cell[SimpleNamespace] = Cell(SimpleNamespace(snapshot=ConfigSnapshot(0, (), ())))
+    now = iter(range(100, 200, 10))
+    collector = cast(Any, SimpleNamespace(collected=collected))
+    builds = Builds(collector, cast(Any, FaultyHub()), MeshCompiler(), clock=lambda: float(next(now)))
+    running = asyncio.create_task(builds.run())
+    try:
+        for revision, given in enumerate((documents, (*documents, *others), others), 1):
+            collected.set(SimpleNamespace(snapshot=ConfigSnapshot(revision, given, ())))
+            async with asyncio.timeout(5):
+                while builds.compiled.value.revision < revision:
+                    await builds.compiled.changed(builds.compiled.version)
+            compiled = builds.compiled.value
+            found = {problem.object.name: since for problem, since in compiled.idle.items() if problem.object}
+            assert found == ({"front": 100.0}, {"front": 100.0, "side": 110.0}, {"side": 110.0})[revision - 1]
+        assert (len(compiled.idle_for(30, 139.0)), len(compiled.idle_for(30, 140.0))) == (0, 1)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -43,6 +43,7 @@ NOT_FOR_ENVOY = {
     "Targets.connect_timeout": "is in the policy of each Backend",
     "TrafficPolicy.mutual_tls": "decided the Backend's transport",
     "Rule.index": "for people",
+    "Rule.place": "for people",
     "Rule.source": "chose the views it is in",
     "WeightedTarget.weight": "no kind of today divides connections",
     "SourceMatch.labels": "chose the views it is in",

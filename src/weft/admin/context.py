@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from weft.admin.audit import Audit
@@ -38,12 +38,18 @@ class EnrolmentSettings:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The latest Mesh, the snapshot revision it means, and everything found wrong on the way (also offline checks)."""
+    """The latest Mesh, the snapshot revision it means, and everything found wrong on the way (also offline checks).
+    `idle`: what has no effect until a workload is there, and since when (epoch seconds)."""
 
     revision: int
     mesh: Mesh | None
     problems: tuple[Problem, ...] = ()
     seconds: float = 0.0
+    idle: Mapping[Problem, float] = field(default_factory=dict)
+
+    def idle_for(self, seconds: float, now: float) -> tuple[Problem, ...]:
+        """Those of `idle` that have been so for some time."""
+        return tuple(problem for problem, since in self.idle.items() if now - since >= seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from weft.ca.tokens import DEFAULT_TOKEN_TTL, TokenParametersError, create_token
 from weft.mesh.services.service import Service
 from weft.model.problem import Problem, Severity, problem_mapping
 
+IDLE_AFTER = 30.0
+"""Seconds after which documents that wait for a workload are told about: a mesh that starts is not all wrong."""
+
 
 class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of ``POST /v1/tokens``. `ttl` in seconds."""
@@ -51,6 +54,7 @@ class Status:
             *context.faults(),
             *context.collector.snapshot.problems,
             *context.compiled.value.problems,
+            *context.compiled.value.idle_for(IDLE_AFTER, context.clock()),
             *context.hub.problems(),
             *context.audit.problems(),
         )

@@ -15,7 +15,8 @@ from weft.settings.home import Home
 def problems(home: Home, output: str) -> int:
     """List what is wrong in the configuration.
 
-    Documents that are not in force and why, configuration that a proxy refused, identities that were turned away.
+    Documents that are not in force and why, configuration that a proxy refused, identities that were turned away. What
+    only waits for a workload (a Service that selects none, a Gateway that no process serves) is listed after 30 s.
     Exit code 1 when there is an error among them.
     """
     from weft.local.client import AdminClient  # noqa: PLC0415

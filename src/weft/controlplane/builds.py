@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from weft.admin.context import INTERNAL, Compiled
@@ -28,8 +28,15 @@ _MOST_TOLD = 20
 class Builds:
     """Owns the current Mesh. What cannot be built leaves the last Mesh in force and a Problem."""
 
-    def __init__(self, collector: Collector, hub: Hub[Mesh], compiler: MeshCompiler) -> None:
+    def __init__(
+        self,
+        collector: Collector,
+        hub: Hub[Mesh],
+        compiler: MeshCompiler,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._collector = collector
+        self._clock = clock
         self._hub = hub
         self._compiler = compiler
         self.compiled: Cell[Compiled] = Cell(Compiled(0, None))
@@ -67,7 +74,14 @@ class Builds:
         took = time.perf_counter() - start
         _log.debug("revision %d built in %.1f ms", snapshot.revision, took * 1000)
         self._tell((*snapshot.problems, *problems))
-        self.compiled.set(Compiled(snapshot.revision, mesh, problems, took))
+        self.compiled.set(Compiled(snapshot.revision, mesh, problems, took, self._idle(last, mesh)))
+
+    def _idle(self, last: Compiled, mesh: Mesh) -> Mapping[Problem, float]:
+        """What waits for a workload, and since when."""
+        if last.mesh is not None and last.mesh.idle is mesh.idle:
+            return last.idle
+        now = self._clock()
+        return {problem: last.idle.get(problem, now) for problem in mesh.idle}
 
     async def _keep_last(self, snapshot: ConfigSnapshot, error: Exception) -> None:
         """The last good mesh stays in force, with the workloads of now."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar, cast
 
 from weft.mesh.gateways.gateway import Declared, Gateways, build_declared, build_gateways
+from weft.mesh.idle import idle_problems, selectorless_problems
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.mesh.policies.destinationrule import DestinationRules, build_destination_rules
@@ -50,12 +51,15 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     catalog = memo.over(build_catalog, _of(kinds, ServiceSpec), memo)
     grants = memo.over(build_grants, _of(kinds, ReferenceGrantSpec))
     rules = memo.over(build_destination_rules, _of(kinds, DestinationRuleSpec), catalog, settings.root_namespace)
-    peers = memo.over(build_peer_policies, _peers(kinds), memo, settings.root_namespace)
+    policies = _peers(kinds)
+    peers = memo.over(build_peer_policies, policies, memo, settings.root_namespace)
     documents = [document for spec in ROUTE_KINDS for document in kinds.get(spec, ())]
     routes = memo.over(build_route_table, documents, memo, catalog, grants, defaults)
-    gateways = memo(build_gateways, memo, _declared(memo, kinds, grants, snapshot.problems), routes, catalog, rules)
+    declared = _declared(memo, kinds, grants, snapshot.problems)
+    gateways = memo(build_gateways, memo, declared, routes, catalog, rules)
     services = build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain)
     subsets = memo(subset_problems, memo, routes, catalog, rules)
+    differences = memo.rows(istio_differences, (_of(kinds, VirtualServiceSpec),), catalog)
     problems = (
         wide.problems,
         catalog.problems,
@@ -63,9 +67,10 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         peers.problems,
         routes.problems,
         [problem for found in subsets if found for problem in found],
-        memo.over(istio_differences, _of(kinds, VirtualServiceSpec), catalog),
+        [problem for found in differences if found for problem in found],
         gateways.problems,
         services.problems,
+        memo(selectorless_problems, catalog, routes),
         workload_problems(memo, snapshot.workloads, catalog, memo(_listener_ports, gateways)),
     )
     return Mesh(
@@ -83,6 +88,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         peers=peers,
         acceptance=memo(_acceptance, memo, routes, gateways, catalog, rules),
         problems=tuple(sorted({problem: None for found in problems for problem in found}, key=_problem_order)),
+        idle=idle_problems(memo, snapshot.workloads, declared, policies, routes, services.idle),
         overlap=overlap,
     )
 

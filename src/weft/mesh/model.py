@@ -27,7 +27,8 @@ class Mesh:
     `settings` and `defaults` are those in force: of the MeshConfig, over what the control plane was started with.
     `targets` are the backends of all services, `entries` how callers of other namespaces reach each. `acceptance` says
     of each route and parent whether it is attached. `problems` are those of the meaning (dangling names, conflicts),
-    not those of decoding. `overlap` are policies that callers may still, or already, act on. Compared by identity.
+    not those of decoding; `idle` tell what has no effect until a workload is there (see `weft.mesh.idle`). `overlap`
+    are policies that callers may still, or already, act on. Compared by identity.
     """
 
     revision: int
@@ -44,4 +45,5 @@ class Mesh:
     peers: PeerPolicies
     acceptance: tuple[RouteStatus, ...] = ()
     problems: tuple[Problem, ...] = ()
+    idle: tuple[Problem, ...] = ()
     overlap: PeerPolicies | None = None

@@ -59,6 +59,6 @@ class Document(Generic[SpecT_co]):
         return self.lines.origin(*path)
 
     @property
-    def precedence(self) -> tuple[float, str, str]:
-        """Sort key of Gateway API's conflict rule: oldest first, then namespace and name."""
-        return (self.created, self.key.namespace, self.key.name)
+    def precedence(self) -> tuple[float, str]:
+        """Sort key of Gateway API's conflict rule: oldest first, then by the text ``namespace/name``."""
+        return (self.created, f"{self.key.namespace}/{self.key.name}")

@@ -12,10 +12,11 @@ DIFFERENCES: Mapping[str, tuple[str, ...]] = {
         "A document of one namespace that routes a service of another is in force for callers in its own namespace "
         "only (Istio: for all callers). `weft validate` warns: `differs-from-istio`. Put it into the service's "
         "namespace.",
-        "Of two documents with one host the oldest is in force, inside the mesh and at gateways (Istio merges them "
-        "at gateways). The other gets the problem `host-conflict`.",
+        "Of two documents with one host the oldest is in force inside the mesh, and the other gets the problem "
+        "`host-conflict` (Istio says nothing). At gateways their rules merge as in Istio: the oldest document's first, "
+        "rules for every request last.",
         "A rule without `retries` is tried again only where the request cannot have been processed: "
-        "connect-failure, refused-stream, reset-before-request (Istio also after 503, unavailable, cancelled). A "
+        "connect-failure, refused-stream, reset-before-request (Istio also after unavailable and cancelled). A "
         "[MeshConfig](meshconfig.md) with `defaultHttpRetryPolicy: {attempts: 2}` makes it Istio's.",
         "Retries go to another endpoint also where a DestinationRule hashes (Istio: to the same); "
         "`retryIgnorePreviousHosts: false` turns it off.",

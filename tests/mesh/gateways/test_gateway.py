@@ -310,6 +310,12 @@ def test_a_virtual_service_and_a_route_compete_for_a_host() -> None:
     assert "VirtualService default/vs (old.yaml:" in mesh.mesh.problems[0].message
 
 
+def test_of_routes_of_one_age_the_first_by_the_text_of_namespace_and_name_comes_first() -> None:
+    everywhere = gateway(listener("http", more=", allowedRoutes: {namespaces: {from: All}}"))
+    texts = [service("a", namespace=space) + route("a", namespace=space) for space in ("team", "team-b")]
+    assert short(Compiled(everywhere, *texts).knock("front", "h.example/")) == "a.team-b:9080"
+
+
 def test_a_redirect_to_another_host_keeps_the_listeners_port_as_clients_reach_it() -> None:
     text = route("a").replace(
         "    backendRefs: [{name: a, port: 9080}]\n",

@@ -8,7 +8,7 @@ from support.meshdocs import Compiled, backends, documents, service, workload
 from weft.mesh.routes.rules import Forward, Retry
 from weft.model.snapshot import MeshSettings
 
-ISTIO = Retry(2, ("connect-failure", "refused-stream", "unavailable", "cancelled"), (503,), other_host=True)
+ISTIO = Retry(2, ("connect-failure", "refused-stream", "unavailable", "cancelled"), other_host=True)
 
 
 def config(spec: str, name: str = "default", namespace: str = "istio-system") -> str:

@@ -265,12 +265,13 @@ def test_a_target_port_by_name_leads_to_the_port_that_each_workload_calls_so() -
     assert [item.address for item in found.endpoints] == [item.ports[0].inbound for item in named]
     assert str(mesh.sidecar(named[1]).inbound[0].protocol) == "http"
 
-    unnamed = Compiled(text, workloads=servers)
-    (problem,) = unnamed.mesh.problems
+    assert Compiled(text, workloads=servers).codes == []
+    others = [replace(item, ports=(replace(item.ports[0], name="other"),)) for item in servers]
+    (problem,) = Compiled(text, workloads=others).mesh.problems
     assert (problem.code, problem.path) == ("named-target-port", ("spec", "ports", 0, "targetPort"))
     assert problem.message == "none of the workloads it selects has a port called 'main'"
-    assert problem.expected == "one of 8000, 9080, or a workload run with --port main=PORT"
-    assert Compiled(text, workloads=[servers[0], named[1]]).codes == []
+    assert problem.expected == "one of other, 8000, 9080, or a workload run with --port main=PORT"
+    assert Compiled(text, workloads=[others[0], named[1]]).codes == []
     assert Compiled(text).codes == []
 
 

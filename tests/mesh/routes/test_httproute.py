@@ -62,7 +62,9 @@ def test_rules_of_several_routes_merge_and_the_oldest_wins_a_tie() -> None:
     mesh = Compiled(SERVICES, young, old)
     assert short(mesh.ask("web/x")) == "c:9080"
     assert short(mesh.ask("web/x/y/z")) == "b:9080"
-    assert mesh.codes == []
+    assert [(problem.code, problem.object and problem.object.name) for problem in mesh.mesh.problems] == [
+        ("unreachable", "aaa")
+    ]
 
 
 def test_a_tie_of_age_goes_to_the_first_by_name_then_to_the_first_rule() -> None:
@@ -106,6 +108,30 @@ def test_a_parent_port_narrows_the_route() -> None:
     assert short(mesh.ask("two:81/")) == "a:9080"
     assert short(mesh.ask("two:80/")) == "two:80"
     assert Compiled(SERVICES, route(to("a"), extra=", port: 1")).codes == ["unknown-port"]
+
+
+def test_a_parents_section_is_the_name_of_a_port() -> None:
+    two = service("two", 80, 81)
+    mesh = Compiled(SERVICES, two, route(to("a"), parent="two", extra=", sectionName: http-81"))
+    assert (short(mesh.ask("two:81/")), short(mesh.ask("two:80/"))) == ("a:9080", "two:80")
+    [accepted] = mesh.mesh.acceptance
+    assert [(parent.section, parent.conditions[0].status) for parent in accepted.parents] == [("http-81", True)]
+    both = Compiled(SERVICES, two, route(to("a"), parent="two", extra=", sectionName: http-81, port: 81"))
+    assert (short(both.ask("two:81/")), both.codes) == ("a:9080", [])
+
+
+@pytest.mark.parametrize(
+    ("parent", "text"),
+    [
+        ("sectionName: http-8l", "called 'http-8l'; expected one of http-80, http-81; did you mean 'http-81'?"),
+        ("sectionName: http-80, port: 81", "called 'http-80' with number 81; expected one of http-80, http-81"),
+    ],
+)
+def test_a_section_that_is_no_port_is_told(parent: str, text: str) -> None:
+    mesh = Compiled(SERVICES, service("two", 80, 81), route(to("a"), parent="two", extra=f", {parent}"))
+    assert [str(problem).rpartition("two has no port ")[2] for problem in mesh.mesh.problems] == [text]
+    [status] = mesh.mesh.acceptance
+    assert (status.parents[0].conditions[0].reason, short(mesh.ask("two:81/"))) == ("NoMatchingParent", "two:81")
 
 
 def test_hostnames_mean_nothing_for_a_service_and_say_so() -> None:

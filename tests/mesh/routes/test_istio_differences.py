@@ -33,6 +33,9 @@ spec: {{hosts: ["{host}"], {gateways} http: [{{directResponse: {{status: 418}}}}
         (virtual("web", namespace="shop"), []),
         (virtual("own"), []),
         (virtual("*.example.com"), []),
+        (virtual("*.shop.svc.cluster.local"), ["differs-from-istio"]),
+        (virtual("*.svc.cluster.local"), ["differs-from-istio"]),
+        (virtual("*.default.svc.cluster.local"), []),
     ],
 )
 def test_hosts_of_other_namespaces_are_warned_of(text: str, codes: list[str]) -> None:

@@ -8,16 +8,17 @@ from types import MappingProxyType
 
 from weft.mesh.gateways.attachment import Attachment, attach
 from weft.mesh.gateways.listeners import Listener, SecretDocument, build_listeners
-from weft.mesh.gateways.taken import references_of_route, take_route
+from weft.mesh.gateways.taken import idle_rules, references_of_route, take_route
 from weft.mesh.memo import Memo
 from weft.mesh.policies.destinationrule import DestinationRules
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import one_of, problem_at
 from weft.mesh.routes.acceptance import Parents, by_route
-from weft.mesh.routes.compiled import CompiledRoute
+from weft.mesh.routes.compiled import CompiledRoute, gateway_rules
 from weft.mesh.routes.kind import RouteDocument
 from weft.mesh.routes.ownership import Contender, Lost, conflict, decide, routes_of
-from weft.mesh.routes.table import RouteTable
+from weft.mesh.routes.precedence import merge_by_precedence
+from weft.mesh.routes.table import RouteTable, crowded_problems
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import specificity
 from weft.model.document import Document, ObjectKey
@@ -49,13 +50,14 @@ class GatewayHost:
 @dataclass(frozen=True, slots=True, eq=False)
 class GatewayModel:
     """One Gateway of ours, named ``namespace/name``: its listeners in force and the hosts of each port; `lost` are the
-    hosts that routes do not get. Compared by identity."""
+    hosts that routes do not get, `problems` tell of rules that those of other documents hide. Compared by identity."""
 
     name: str
     key: ObjectKey
     listeners: tuple[Listener, ...]
     hosts: Mapping[int, tuple[GatewayHost, ...]]
     lost: tuple[Lost, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,6 +140,9 @@ def build_gateways(
     problems = [*declared.problems, *(each.problem for each in attachments if each.problem is not None)]
     problems += [problem for each in memo.rows(mention_problems, (routes,), declared) if each for problem in each]
     problems += [one.problem for one in lost]
+    problems += [problem for model in models.values() for problem in model.problems]
+    idle = memo.rows(idle_rules, (documents, routes, found), catalog)
+    problems += [problem for each in idle if each for problem in each]
     problems += [problem for each in taken if each.problems for problem in each.problems]
     return Gateways(
         by_name=MappingProxyType(models),
@@ -179,12 +184,14 @@ def build_gateway(
             contenders.setdefault((listener.name, host), []).append(contender)
     hosts: dict[int, list[GatewayHost]] = {listener.port: [] for listener in listeners}
     lost: dict[Lost, None] = {}
+    uses: dict[str, list[tuple[int, Routes]]] = {}
     for listener in listeners:
         won: dict[str, Routes] = {}
         for (name, host), candidates in contenders.items():
             if name == listener.name:
-                winners, losers = decide(candidates)
+                winners, losers = decide(candidates, at_gateway=True)
                 won[host] = routes_of(winners)
+                uses.setdefault(host, []).append((listener.port, won[host]))
                 for loser in losers:
                     problem = conflict(loser, winners[0], host)
                     where = (_name(document), name)
@@ -202,7 +209,22 @@ def build_gateway(
             {port: tuple(sorted(found, key=lambda each: each.host)) for port, found in hosts.items()}
         ),
         lost=tuple(lost),
+        problems=tuple(
+            problem
+            for host, ports in uses.items()
+            if any(len(routes) > 1 for _, routes in ports)
+            for problem in memo(_crowded, memo, _name(document), host, tuple(ports))
+        ),
     )
+
+
+def _crowded(memo: Memo, gateway: str, host: str, uses: tuple[tuple[int, Routes], ...]) -> tuple[Problem, ...]:
+    """Rules that those of other documents hide, wherever these share a host: `uses` are the ports and the routes."""
+    every = tuple({id(route): route for _, routes in uses for route in routes}.values())
+    parts = [[gateway_rules(memo, each, port, gateway) for each in routes] for port, routes in uses]
+    merged = [merge_by_precedence(each, one_caller=False) for each in parts]
+    hosts = "every host" if host == "*" else f"'{host}'"
+    return crowded_problems(every, tuple(merged), f"at Gateway {gateway} for {hosts}")
 
 
 def _attached(listeners: tuple[Listener, ...], attachments: Sequence[Attachment]) -> Mapping[str, int]:
@@ -258,8 +280,7 @@ def _unknown(route: CompiledRoute, gateway: str, path: FieldPath, declared: Decl
 
 
 def _wider(host: str, won: Mapping[str, Routes], wildcards: Sequence[str]) -> tuple[Routes, ...]:
-    """Routes of those `wildcards` (the most specific first) that cover `host`. A route that shares with nobody stands
-    alone."""
+    """Routes of those `wildcards` (the most specific first) that cover `host`. An exclusive kind has none."""
     if any(route.kind.exclusive for route in won[host]):
         return ()
     groups = [won[other] for other in wildcards if other != host and covers(other, host)]

@@ -15,11 +15,12 @@ from weft.mesh.routes.acceptance import (
     unresolved,
 )
 from weft.mesh.routes.compiled import CompiledRoute, References, references
-from weft.mesh.routes.kind import RouteDocument
+from weft.mesh.routes.kind import MESH, RouteDocument
 from weft.mesh.routes.ownership import Lost
 from weft.mesh.services.catalog import Catalog
 from weft.model.document import ObjectKey
 from weft.model.problem import Problem
+from weft.schema.hosts import is_wildcard
 from weft.schema.kinds.gateway import GATEWAY_GROUP
 
 
@@ -75,3 +76,23 @@ def take_route(
         if attached and wanted:
             problems += bad
     return Taken(tuple(parents), tuple(dict.fromkeys(problems)))
+
+
+def idle_rules(
+    _memo: Memo, document: RouteDocument, route: CompiledRoute, attachments: tuple[Attachment, ...], catalog: Catalog
+) -> tuple[Problem, ...]:
+    """Warnings for rules that hold on no port and side on which the route is in force, or for no caller."""
+    places: dict[str, frozenset[int]] = {MESH: frozenset(route.rules)} if route.rules else {}
+    for attachment in attachments:
+        ports = frozenset(listener.port for listener, _, _ in attachment.hosts)
+        if ports:
+            places[attachment.parent.gateway] = ports | places.get(attachment.parent.gateway, frozenset())
+    for_all = any(_is_own(claim.host, document.key.namespace, catalog) for claim in route.claims.claims)
+    found: tuple[Problem, ...] = route.kind.idle(document, places, for_all=for_all)
+    return found
+
+
+def _is_own(host: str, namespace: str, catalog: Catalog) -> bool:
+    """Whether a host may be that of a service of the namespace, whose routes are for everybody."""
+    frontend = catalog.by_host.get(host)
+    return is_wildcard(host) if frontend is None else frontend.namespace == namespace

@@ -8,7 +8,7 @@ from weft.mesh.gateways.gateway import GatewayHost, GatewayModel, Routes
 from weft.mesh.gateways.listeners import Listener
 from weft.mesh.memo import Memo
 from weft.mesh.routes.compiled import gateway_rules
-from weft.mesh.routes.precedence import merge_by_precedence
+from weft.mesh.routes.precedence import merge_by_precedence, rules_for_caller
 from weft.mesh.routes.rules import Redirect, Rule, VirtualHost
 from weft.mesh.services.backends import CallerTargets
 from weft.mesh.services.hosts import DEFAULT_PORTS
@@ -133,14 +133,11 @@ class _Compiler:
 
     def _rules(self, listener: Listener, routes: Routes) -> list[Rule]:
         memo, number = self.memo, listener.port
-        parts = [gateway_rules(memo, route, number, self.gateway.name) for route in routes]
-        rules = parts[0].rules if len(parts) == 1 else memo.over(merge_by_precedence, parts)
         namespace, bound = self.workload.namespace, self._bound(number).port
-        return [
-            memo(_with_port, rule, bound, listener.protocol) if _needs_port(rule) else rule
-            for rule in rules
-            if rule.source.covers(namespace, self.selectors)
-        ]
+        every = [gateway_rules(memo, route, number, self.gateway.name) for route in routes]
+        parts = [memo(rules_for_caller, part, namespace, self.selectors) for part in every]
+        rules = parts[0].rules if len(parts) == 1 else memo.over(merge_by_precedence, parts)
+        return [memo(_with_port, rule, bound, listener.protocol) if _needs_port(rule) else rule for rule in rules]
 
 
 def _needs_port(rule: Rule) -> bool:

@@ -91,7 +91,7 @@ def settle(
     return tuple(owners.values()), tuple(problems)
 
 
-def _precedence(policy: Policy[object]) -> tuple[bool, float, str, str]:
+def _precedence(policy: Policy[object]) -> tuple[bool, float, str]:
     return (not isinstance(policy.document.spec, Unreadable), *policy.document.precedence)
 
 

@@ -128,7 +128,7 @@ def _mesh_parents(
         found += memo(references, route.kind, route.document, 0, MESH, route.mesh_referents).problems
     resolved = resolved_condition(found)
     return tuple(
-        ParentStatus(parent.key, parent.path, (*_taken(route, parent, lost), resolved), port=parent.port)
+        ParentStatus(parent.key, parent.path, (*_taken(route, parent, lost), resolved), parent.section, parent.port)
         for parent in parents
     )
 

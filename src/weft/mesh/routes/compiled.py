@@ -22,8 +22,11 @@ from weft.mesh.routes.kind import (
     SubsetUse,
 )
 from weft.mesh.routes.kinds import kind_of
+from weft.mesh.routes.reach import Attempt, unreachable_problems
+from weft.mesh.routes.rules import Rule
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import HTTP_PORT
+from weft.model.document import ObjectKey
 from weft.model.labels import Labels
 from weft.model.problem import Problem
 from weft.schema.hosts import covers, is_wildcard
@@ -33,7 +36,7 @@ from weft.schema.hosts import covers, is_wildcard
 class CompiledRoute:
     """A route document with its rules for sidecars, by service port, and what gateways need of it. `referents` are
     those of the gateway side, `mesh_referents` those of the mesh side, `subsets` (service, subset) what any of its
-    rules sends to. Compared by identity."""
+    rules sends to, `unreachable` a warning for each of its rules that others of its own hide. Compared by identity."""
 
     document: RouteDocument
     kind: RouteKind[Any]
@@ -45,6 +48,7 @@ class CompiledRoute:
     selectors: tuple[Labels, ...]
     subsets: tuple[tuple[str, str], ...]
     defaults: TrafficDefaults
+    unreachable: tuple[Problem, ...]
 
     def claims_of(self, host: str) -> tuple[Claim, ...]:
         """Its claims of one host."""
@@ -70,7 +74,21 @@ def compile_route(
         selectors=kind.selectors(document),
         subsets=kind.subsets(document, referents),
         defaults=defaults,
+        unreachable=memo(_unreachable, kind, document),
     )
+
+
+def _unreachable(kind: RouteKind[Any], document: RouteDocument) -> tuple[Problem, ...]:
+    return unreachable_problems(kind.attempts(document))
+
+
+def attempt_of(routes: Mapping[ObjectKey, CompiledRoute], rule: Rule) -> Attempt:
+    """A rule of one of these routes as it is tried in a list of rules."""
+    if rule.object is None:
+        raise ValueError(f"rule {rule.name} is of no document")
+    route = routes[rule.object]
+    fields = route.kind.fields(route.document, rule.index, rule.place)
+    return Attempt(route.document, *fields, rule.match, rule.source)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

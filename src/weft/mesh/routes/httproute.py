@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from weft.mesh.policies.referencegrant import HTTP_ROUTE, Grants
-from weft.mesh.problems import problem_at
+from weft.mesh.problems import one_of, problem_at
 from weft.mesh.routes.claims import http_claim_problem
 from weft.mesh.routes.httproute_filters import Filters, build_redirect, join_filters
 from weft.mesh.routes.kind import (
@@ -24,6 +24,7 @@ from weft.mesh.routes.kind import (
     RulePrecedence,
 )
 from weft.mesh.routes.precedence import rule_precedence
+from weft.mesh.routes.reach import Attempt
 from weft.mesh.routes.rules import (
     Action,
     Forward,
@@ -37,7 +38,7 @@ from weft.mesh.routes.rules import (
 )
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.references import unknown_port, unknown_service
-from weft.mesh.services.service import BackendKey, Frontend, Protocol
+from weft.mesh.services.service import BackendKey, Frontend, FrontendPort, Protocol
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
@@ -70,7 +71,8 @@ class HttpRouteKind(RouteKind[api.HttpRouteSpec]):
             if bad is not None:
                 problems.append(bad)
             elif frontend is not None:
-                claims.append(Claim(frontend.host, parent.port or 0, path))
+                port = _parent_port(parent, frontend)
+                claims.append(Claim(frontend.host, port.number if port else 0, path))
         return Claims(tuple(claims), tuple(problems))
 
     def mesh_parents(self, document: HttpRouteDocument) -> tuple[MeshParent, ...]:
@@ -81,6 +83,7 @@ class HttpRouteKind(RouteKind[api.HttpRouteSpec]):
                 ObjectKey("", "Service", parent.namespace or namespace, parent.name),
                 ("spec", "parentRefs", index),
                 parent.port or 0,
+                parent.section_name or "",
             )
             for index, parent in enumerate(document.spec.parent_refs)
             if parent.kind == "Service"
@@ -132,10 +135,28 @@ class HttpRouteKind(RouteKind[api.HttpRouteSpec]):
             for place, match in enumerate(rule.matches or (api.RouteMatch(),)):
                 request = build_match(match)
                 order = rule_precedence(document, request, index, place, path_length=len(match.path.value))
-                entries.append((order, _rule(document, index, rule, request, action, filters)))
+                entries.append((order, _rule(document, index, place, rule, request, action, filters)))
         entries.sort(key=lambda entry: entry[0])
         rules = tuple(rule for _, rule in entries)
         return Converted(rules, tuple(order for order, _ in entries), tuple(dict.fromkeys(builder.problems)))
+
+    def fields(self, document: HttpRouteDocument, index: int, place: int) -> tuple[FieldPath, FieldPath]:
+        """``spec.rules[index]``, and its match if it has several."""
+        path: FieldPath = ("spec", "rules", index)
+        return path, (*path, "matches", place) if len(document.spec.rules[index].matches) > 1 else path
+
+    def attempts(self, document: HttpRouteDocument) -> tuple[Attempt, ...]:
+        """Every match, sorted by precedence."""
+        found = [
+            (
+                rule_precedence(document, request, index, place, path_length=len(match.path.value)),
+                Attempt(document, *self.fields(document, index, place), request),
+            )
+            for index, rule in enumerate(document.spec.rules)
+            for place, match in enumerate(rule.matches or (api.RouteMatch(),))
+            for request in (build_match(match),)
+        ]
+        return tuple(attempt for _, attempt in sorted(found, key=lambda entry: entry[0]))
 
 
 def backend_references(document: HttpRouteDocument) -> tuple[ObjectKey, ...]:
@@ -178,21 +199,48 @@ def _parent_problem(
         return unknown_service(
             document, (*path, "name"), parent.name, namespace, nearest_name(parent.name, catalog.names_in(namespace))
         )
-    if parent.port is None:
+    if parent.port is None and parent.section_name is None:
         return http_claim_problem(document, path, frontend.host, catalog)
-    port = frontend.port(parent.port)
+    field = "port" if parent.section_name is None else "sectionName"
+    port = _parent_port(parent, frontend)
+    if port is None and parent.section_name is not None:
+        return _unknown_section(document, (*path, field), parent, frontend)
     if port is None:
-        return unknown_port(document, (*path, "port"), frontend, parent.port)
+        return unknown_port(document, (*path, field), frontend, parent.port or 0)
     if port.protocol is Protocol.TCP:
         message = f"port {port.number} of {frontend.key} carries TCP, which has no HTTP rules"
         expected = "a port whose appProtocol or name says http"
-        return problem_at(document, (*path, "port"), "not-http", message, expected)
+        return problem_at(document, (*path, field), "not-http", message, expected)
     return None
+
+
+def _parent_port(parent: api.ParentReference, frontend: Frontend) -> FrontendPort | None:
+    """The port of a Service parent that `port` and `sectionName` (the port's name) choose together."""
+    if parent.port is None and parent.section_name is None:
+        return None
+    chosen = (
+        port
+        for port in frontend.ports
+        if parent.port in (None, port.number) and parent.section_name in (None, port.name)
+    )
+    return next(chosen, None)
+
+
+def _unknown_section(
+    document: HttpRouteDocument, path: FieldPath, parent: api.ParentReference, frontend: Frontend
+) -> Problem:
+    section = parent.section_name or ""
+    names = [port.name for port in frontend.ports if port.name]
+    number = f" with number {parent.port}" if parent.port is not None and section in names else ""
+    message = f"{frontend.key} has no port called '{section}'{number}"
+    near = "" if section in names else nearest_name(section, names)
+    return problem_at(document, path, "unknown-port", message, one_of(names, "a port with a name"), nearest=near)
 
 
 def _rule(
     document: HttpRouteDocument,
     index: int,
+    place: int,
     rule: api.RouteRule,
     match: RequestMatch,
     action: Action,
@@ -205,6 +253,7 @@ def _rule(
         origin=document.at("spec", "rules", index),
         object=document.key,
         index=index,
+        place=place,
         request=filters.request,
         response=filters.response,
     )

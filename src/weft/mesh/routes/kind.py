@@ -7,10 +7,12 @@ kind a route document is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from weft.mesh.policies.referencegrant import Grants
+from weft.mesh.routes.reach import Attempt
 from weft.mesh.routes.rules import Rule
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.service import Frontend
@@ -50,11 +52,12 @@ class Claims:
 @dataclass(frozen=True, slots=True)
 class MeshParent:
     """Something on the mesh side that a document wants to be attached to, named at field `path`: a Service or
-    `THE_MESH`."""
+    `THE_MESH`; `port` and `section` as written."""
 
     key: ObjectKey
     path: FieldPath
     port: int = 0
+    section: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class RouteKind(ABC, Generic[SpecT]):
 
     kind: ClassVar[str]
     exclusive: ClassVar[bool]
-    """Whether a document shares its hosts with nobody."""
+    """Whether a document shares its hosts inside the mesh with nobody, and at gateways with its own kind only."""
 
     @abstractmethod
     def claims(self, document: Document[SpecT], catalog: Catalog) -> Claims:
@@ -119,6 +122,25 @@ class RouteKind(ABC, Generic[SpecT]):
     @abstractmethod
     def rules(self, document: Document[SpecT], port: int, side: str, referents: tuple[Referent, ...]) -> Converted:
         """The rules in force on a service port or gateway port of a side (``mesh`` or the gateway's name)."""
+
+    @abstractmethod
+    def fields(self, document: Document[SpecT], index: int, place: int) -> tuple[FieldPath, FieldPath]:
+        """Where rule `index` is written, and where its match `place` is (there, if the rule has no other)."""
+
+    @abstractmethod
+    def attempts(self, document: Document[SpecT]) -> tuple[Attempt, ...]:
+        """Every match of its rules on whatever port and side, in the order in which they are tried."""
+
+    def idle(
+        self,
+        document: Document[SpecT],  # noqa: ARG002 - see selectors
+        places: Mapping[str, frozenset[int]],  # noqa: ARG002
+        *,
+        for_all: bool,  # noqa: ARG002
+    ) -> tuple[Problem, ...]:
+        """Warnings for what holds nowhere. `places` are the sides on which the document is in force, each with its
+        ports; `for_all`: inside the mesh it is for callers of every namespace, not only of its own."""
+        return ()
 
     def subsets(
         self,

@@ -1,7 +1,8 @@
 """Ownership: which documents route a host, where several want it.
 
-The oldest document owns the host, then the first by namespace and name. One of an exclusive kind owns it alone; others
-share it and their rules merge.
+The oldest document owns the host, then the first by namespace and name. Inside the mesh one of an exclusive kind owns
+it alone; at a gateway it shares it with others of its kind. Those that are not exclusive share it everywhere. The rules
+of all that share a host merge.
 """
 
 from __future__ import annotations
@@ -33,19 +34,20 @@ class Lost:
     entirely: bool = True
 
 
-def decide(contenders: Iterable[Contender]) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
+def decide(contenders: Iterable[Contender], *, at_gateway: bool) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
     """Who has a host and who does not get it, in order of precedence."""
     ordered = sorted(contenders, key=lambda one: owner_order(one[0].document))
     if not ordered:
         return (), ()
     first = ordered[0][0]
-    if first.kind.exclusive:
-        winners = tuple(one for one in ordered if one[0] is first)
-        return winners, tuple(one for one in ordered if one[0] is not first)
-    return (
-        tuple(one for one in ordered if not one[0].kind.exclusive),
-        tuple(one for one in ordered if one[0].kind.exclusive),
-    )
+    if not first.kind.exclusive:
+        wins = [not route.kind.exclusive for route, _ in ordered]
+    elif at_gateway:
+        wins = [route.kind is first.kind for route, _ in ordered]
+    else:
+        wins = [route is first for route, _ in ordered]
+    pairs = list(zip(ordered, wins, strict=True))
+    return tuple(one for one, won in pairs if won), tuple(one for one, won in pairs if not won)
 
 
 def routes_of(contenders: Iterable[Contender]) -> tuple[CompiledRoute, ...]:

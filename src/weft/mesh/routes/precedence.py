@@ -1,18 +1,21 @@
 """Precedence: the order of HTTPRoute rules, and which document owns a host.
 
 Gateway API, HTTPRouteRule: an exact path, then the longest prefix, a method, the most headers, the most query
-parameters; then the oldest route, its namespace and name; then the first rule. Where a regex path stands is left to
-implementations: after every exact path, and before the prefixes that are not longer than its pattern's literal start.
+parameters; then the oldest route, the first by ``namespace/name``; then the first rule. Where a regex path stands is
+left to implementations: after every exact path, and before the prefixes that are not longer than its pattern's literal
+start.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from weft.mesh.routes.kind import Converted, RulePrecedence
-from weft.mesh.routes.rules import RequestMatch, Rule, TextMatch
+from weft.mesh.routes.rules import EVERYBODY, RequestMatch, Rule, TextMatch
 from weft.model.document import Document
+from weft.model.labels import Labels
 
 _LITERAL = re.compile(r"\^?((?:[A-Za-z0-9/_~%-]|\\[^A-Za-z0-9])*)(?![*?{])")
 
@@ -48,20 +51,37 @@ def rule_precedence(
         0 if match.method else 1,
         -len(match.headers),
         -len(match.query),
-        document.created,
-        document.key.namespace,
-        document.key.name,
+        *document.precedence,
         rule,
         place,
     )
 
 
-def merge_by_precedence(parts: Sequence[Converted]) -> tuple[Rule, ...]:
-    """The rules of several HTTPRoutes on one host, in the order they are tried."""
-    entries = [entry for part in parts for entry in zip(part.precedence, part.rules, strict=True)]
+def merge_by_precedence(parts: Sequence[Converted], *, one_caller: bool = True) -> tuple[Rule, ...]:
+    """The rules of several documents on one host, in the order they are tried: all those for one class of callers, or
+    those for any."""
+    entries = [entry for part in parts for entry in _reached(part, one_caller)]
     return tuple(rule for _, rule in sorted(entries, key=lambda entry: entry[0]))
 
 
-def owner_order(document: Document[object]) -> tuple[float, str, str, str]:
-    """Sort key of documents that claim one host: the oldest first, then namespace, name and kind."""
+def _reached(part: Converted, one_caller: bool) -> Iterable[tuple[RulePrecedence, Rule]]:
+    """The rules of one document up to its first for every request. What stands after it stays without effect, also
+    where that rule itself moves back behind those of other documents."""
+    for order, rule in zip(part.precedence, part.rules, strict=True):
+        yield order, rule
+        if rule.match.everything and (one_caller or rule.source == EVERYBODY):
+            return
+
+
+def rules_for_caller(part: Converted, namespace: str, selectors: tuple[Labels, ...]) -> Converted:
+    """The rules in force for callers in `namespace` that match exactly these source selectors."""
+    entries = zip(part.precedence, part.rules, strict=True)
+    kept = [(order, rule) for order, rule in entries if rule.source.covers(namespace, selectors)]
+    if len(kept) == len(part.rules):
+        return part
+    return replace(part, rules=tuple(rule for _, rule in kept), precedence=tuple(order for order, _ in kept))
+
+
+def owner_order(document: Document[object]) -> tuple[float, str, str]:
+    """Sort key of documents that claim one host: the oldest first, then by ``namespace/name`` and kind."""
     return (*document.precedence, document.key.kind)

@@ -22,6 +22,19 @@ class TextMatch:
     value: str = ""
     ignore_case: bool = False
 
+    @property
+    def everything(self) -> bool:
+        """Whether every path meets it at first sight."""
+        match self.kind:
+            case "present":
+                return True
+            case "prefix" | "segment-prefix":
+                return self.value in ("", "/")
+            case "regex":
+                return self.value == ".*"
+            case "exact":
+                return False
+
 
 @dataclass(frozen=True, slots=True)
 class NamedMatch:
@@ -43,6 +56,13 @@ class RequestMatch:
     headers: tuple[NamedMatch, ...] = ()
     query: tuple[NamedMatch, ...] = ()
 
+    @property
+    def everything(self) -> bool:
+        """Whether every request meets it at first sight."""
+        if self.method or self.scheme or self.authority or self.headers or self.query:
+            return False
+        return self.path is None or self.path.everything
+
 
 @dataclass(frozen=True, slots=True)
 class SourceMatch:
@@ -54,6 +74,9 @@ class SourceMatch:
     def covers(self, namespace: str, selectors: tuple[Labels, ...]) -> bool:
         """Whether callers in `namespace` that match exactly these source selectors are meant."""
         return self.namespace in ("", namespace) and (not self.labels or self.labels in selectors)
+
+
+EVERYBODY = SourceMatch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +212,7 @@ Action = Forward | Redirect | Respond
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule with one match, in force for the callers in `source`. `object` and `origin` say which document made it;
-    `index` which of its rules."""
+    `index` which of its rules, `place` which of that rule's matches."""
 
     name: str
     match: RequestMatch
@@ -197,6 +220,7 @@ class Rule:
     origin: Origin
     object: ObjectKey | None = None
     index: int = 0
+    place: int = 0
     source: SourceMatch = SourceMatch()
     request: HeaderChanges = NO_CHANGES
     response: HeaderChanges = NO_CHANGES

@@ -15,11 +15,12 @@ from weft.mesh.policies.destinationrule import DestinationRules, subset_of
 from weft.mesh.policies.meshconfig import TrafficDefaults
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import one_of, problem_at
-from weft.mesh.routes.compiled import CompiledRoute, compile_route
+from weft.mesh.routes.compiled import CompiledRoute, attempt_of, compile_route
 from weft.mesh.routes.kind import RouteDocument, SubsetUse
 from weft.mesh.routes.ownership import Contender, Lost, conflict, decide, routes_of
 from weft.mesh.routes.precedence import merge_by_precedence
-from weft.mesh.routes.rules import Rule, SourceMatch
+from weft.mesh.routes.reach import crowded_out
+from weft.mesh.routes.rules import EVERYBODY, Rule
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import HTTP_PORT, best_match
 from weft.mesh.services.service import Frontend
@@ -33,13 +34,14 @@ from weft.schema.wording import nearest_name
 class HostRules:
     """The rules that one namespace's documents give a host (full name, wildcard, or a host outside), by service port; a
     port without a document in force is not there. `conditional`: some are for some callers only; `lost`: what
-    documents do not get. Compared by identity."""
+    documents do not get; `problems`: rules that those of other documents hide. Compared by identity."""
 
     namespace: str
     host: str
     ports: Mapping[int, tuple[Rule, ...]]
     conditional: bool = False
     lost: tuple[Lost, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +58,6 @@ class NamespaceRoutes:
         return self.hosts[pattern] if pattern is not None else None
 
 
-EVERYBODY = SourceMatch()
 NO_ROUTES = NamespaceRoutes(MappingProxyType({}))
 
 
@@ -90,6 +91,7 @@ def build_route_table(
     hosts = memo.rows(build_host_rules, (keys, tuple(claimed.values()), frontends))
     spaces = memo.groups(_namespace, _host, hosts)
     problems = [problem for route in routes for problem in _problems(route)]
+    problems += [problem for host in hosts if host.problems for problem in host.problems]
     lost = tuple([one for host in hosts if host.lost for one in host.lost])
     return RouteTable(
         routes=routes,
@@ -114,6 +116,7 @@ def build_host_rules(
     ports: dict[int, tuple[Rule, ...]] = {}
     problems: dict[Contender, Problem] = {}
     attached: set[Contender] = set()
+    merges = False
     for number in numbers:
         contenders = [
             (route, claim.path)
@@ -121,10 +124,11 @@ def build_host_rules(
             for claim in route.claims_of(host)
             if claim.port in (0, number) and number in route.rules
         ]
-        winners, losers = decide(contenders)
+        winners, losers = decide(contenders, at_gateway=False)
         if winners:
             parts = [route.rules[number] for route in routes_of(winners)]
             ports[number] = parts[0].rules if len(parts) == 1 else memo.over(merge_by_precedence, parts)
+            merges = merges or len(parts) > 1
         attached.update(winners)
         for loser in losers:
             problems.setdefault(loser, conflict(loser, winners[0], host))
@@ -133,7 +137,8 @@ def build_host_rules(
         Lost(loser[0].document.key, loser[1], host, problem, entirely=loser not in attached)
         for loser, problem in problems.items()
     )
-    return memo(_host_rules, namespace, host, tuple(ports.items()), conditional, lost)
+    hidden = memo(crowded_problems, routes, tuple(ports.values()), f"inside the mesh for '{host}'") if merges else ()
+    return memo(_host_rules, namespace, host, tuple(ports.items()), conditional, lost, hidden)
 
 
 def _host_rules(
@@ -142,8 +147,18 @@ def _host_rules(
     ports: tuple[tuple[int, tuple[Rule, ...]], ...],
     conditional: bool,
     lost: tuple[Lost, ...],
+    problems: tuple[Problem, ...],
 ) -> HostRules:
-    return HostRules(namespace, host, MappingProxyType(dict(ports)), conditional, lost)
+    return HostRules(namespace, host, MappingProxyType(dict(ports)), conditional, lost, problems)
+
+
+def crowded_problems(
+    routes: tuple[CompiledRoute, ...], ports: tuple[tuple[Rule, ...], ...], where: str
+) -> tuple[Problem, ...]:
+    """Rules of a host that are hidden by those of other documents on each of the `ports` on which they stand."""
+    by_key = {route.document.key: route for route in routes}
+    lists = [tuple([attempt_of(by_key, rule) for rule in rules if rule.object in by_key]) for rules in ports]
+    return crowded_out(lists, [problem for route in routes for problem in route.unreachable], where)
 
 
 def _services_of(rules: HostRules, catalog: Catalog) -> Iterable[str]:
@@ -221,6 +236,7 @@ def _subset_table(found: tuple[tuple[str, tuple[str, ...]], ...]) -> Mapping[str
 
 def _problems(route: CompiledRoute) -> Iterable[Problem]:
     yield from route.claims.problems
+    yield from route.unreachable
     for converted in route.rules.values():
         yield from converted.problems
 
@@ -230,7 +246,7 @@ def _claimed(route: CompiledRoute) -> Iterable[tuple[str, str]]:
     return dict.fromkeys((namespace, claim.host) for claim in route.claims.claims)
 
 
-def _order(route: CompiledRoute) -> tuple[float, str, str, str]:
+def _order(route: CompiledRoute) -> tuple[float, str, str]:
     return (*route.document.precedence, route.document.key.kind)
 
 

@@ -6,25 +6,24 @@ The decoder has put old spellings into the new ones. https://istio.io/latest/doc
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.routes.claims import http_claim_problem
 from weft.mesh.routes.kind import MESH, THE_MESH, Claim, Claims, Converted, MeshParent, ParentRef, Referent, RouteKind
-from weft.mesh.routes.rules import (
-    Action,
-    Cors,
-    Fault,
-    NamedMatch,
-    PathRewrite,
-    Redirect,
-    RequestMatch,
-    Respond,
-    Rule,
-    SourceMatch,
-    TextMatch,
-)
+from weft.mesh.routes.reach import Attempt
+from weft.mesh.routes.rules import Action, Cors, Fault, PathRewrite, Redirect, RequestMatch, Respond, Rule
 from weft.mesh.routes.virtualservice_forward import Destinations, build_forward, header_changes, split_host
+from weft.mesh.routes.virtualservice_matches import (
+    build_match,
+    build_source,
+    claimed_sides,
+    gateway_key,
+    idle_matches,
+    in_force,
+    matches_of,
+    text_match,
+)
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.references import nearest_host
 from weft.model.document import Document
@@ -35,11 +34,10 @@ from weft.schema.kinds import virtualservice as api
 from weft.schema.rules.virtualservice import GRPC_STATUSES
 
 VirtualServiceDocument = Document[api.VirtualServiceSpec]
-EVERY_REQUEST = api.HttpMatchRequest()
 
 
 class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
-    """A VirtualService owns its hosts alone."""
+    """A VirtualService owns its hosts alone inside the mesh. At gateways VirtualServices of one host merge."""
 
     kind = "VirtualService"
     exclusive = True
@@ -98,18 +96,20 @@ class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
     def rules(
         self, document: VirtualServiceDocument, port: int, side: str, referents: tuple[Referent, ...]
     ) -> Converted:
-        """Its rules whose matches are for this port and side."""
+        """Its rules whose matches are for this port and side. Among those of others the oldest document comes first,
+        then the first by name and namespace; rules for every request come after all others (Istio's gateways)."""
         found = dict(zip(destination_hosts(document), referents, strict=True))
         destinations = Destinations(document, port, found, [], [])
+        order = (document.created, document.key.name, document.key.namespace)
         rules = [
-            _rule(document, index, http, match, destinations)
+            _rule(document, index, place, http, match, destinations)
             for index, http in enumerate(document.spec.http)
-            for match in http.match or (EVERY_REQUEST,)
-            if _in_force(match, document.key.namespace, port, side)
+            for place, match in enumerate(matches_of(http))
+            if in_force(match, document.key.namespace, port, side)
         ]
         return Converted(
             rules=tuple(rules),
-            precedence=tuple((index,) for index in range(len(rules))),
+            precedence=tuple((rule.match.everything, *order, index) for index, rule in enumerate(rules)),
             problems=tuple(dict.fromkeys(destinations.problems)),
             subsets=tuple(dict.fromkeys(destinations.subsets)),
         )
@@ -131,6 +131,32 @@ class VirtualServiceKind(RouteKind[api.VirtualServiceSpec]):
             if name != MESH
         )
 
+    def fields(self, document: VirtualServiceDocument, index: int, place: int) -> tuple[FieldPath, FieldPath]:
+        """``spec.http[index]``, and its match if it has several."""
+        path: FieldPath = ("spec", "http", index)
+        return path, (*path, "match", place) if len(document.spec.http[index].match) > 1 else path
+
+    def attempts(self, document: VirtualServiceDocument) -> tuple[Attempt, ...]:
+        """Every match, in the order written."""
+        return tuple(
+            Attempt(
+                document,
+                *self.fields(document, index, place),
+                build_match(match),
+                build_source(match),
+                match.port or 0,
+                frozenset(gateway_key(name, document.key.namespace) for name in match.gateways),
+            )
+            for index, http in enumerate(document.spec.http)
+            for place, match in enumerate(matches_of(http))
+        )
+
+    def idle(
+        self, document: VirtualServiceDocument, places: Mapping[str, frozenset[int]], *, for_all: bool
+    ) -> tuple[Problem, ...]:
+        """See `idle_matches`."""
+        return idle_matches(document, places, for_all=for_all)
+
     def selectors(self, document: VirtualServiceDocument) -> tuple[Labels, ...]:
         """The sourceLabels of its matches."""
         matches = [match for http in document.spec.http for match in http.match if match.source_labels]
@@ -150,19 +176,15 @@ def _destinations(document: VirtualServiceDocument) -> Iterator[api.Destination]
             yield http.mirror
 
 
-def _in_force(match: api.HttpMatchRequest, namespace: str, port: int, side: str) -> bool:
-    gateways = [gateway_key(name, namespace) for name in match.gateways]
-    return (match.port is None or port in (0, match.port)) and (not gateways or side in gateways)
-
-
 def _rule(
     document: VirtualServiceDocument,
     index: int,
+    place: int,
     http: api.HttpRoute,
     match: api.HttpMatchRequest,
     destinations: Destinations,
 ) -> Rule:
-    request = _match(match)
+    request = build_match(match)
     base = http.name or f"{document.key.namespace}/{document.key.name}/{index}"
     _, request_changes = split_host(header_changes(http.headers.request))
     return Rule(
@@ -172,7 +194,8 @@ def _rule(
         origin=document.at("spec", "http", index),
         object=document.key,
         index=index,
-        source=SourceMatch(match.source_namespace, labels_from_mapping(match.source_labels)),
+        place=place,
+        source=build_source(match),
         request=request_changes,
         response=header_changes(http.headers.response),
         fault=_fault(http.fault),
@@ -213,34 +236,6 @@ def _respond(response: api.HttpDirectResponse) -> Respond:
     return Respond(response.status, base64.b64decode(body.bytes_ or ""))
 
 
-def text_match(match: api.StringMatch | api.HeaderValueMatch, *, ignore_case: bool = False) -> TextMatch:
-    """A StringMatch in mesh words; an empty one asks for presence."""
-    if match.exact is not None:
-        return TextMatch("exact", match.exact, ignore_case)
-    if match.prefix is not None:
-        return TextMatch("prefix", match.prefix, ignore_case)
-    if match.regex is not None:
-        return TextMatch("regex", match.regex)
-    return TextMatch("present")
-
-
-def _match(match: api.HttpMatchRequest) -> RequestMatch:
-    headers = [NamedMatch(name.lower(), text_match(value)) for name, value in sorted(match.headers.items())]
-    headers += [
-        NamedMatch(name.lower(), text_match(value), invert=True)
-        for name, value in sorted(match.without_headers.items())
-    ]
-    query = tuple(NamedMatch(name, text_match(value)) for name, value in sorted(match.query_params.items()))
-    return RequestMatch(
-        path=text_match(match.uri, ignore_case=match.ignore_uri_case) if match.uri else None,
-        method=text_match(match.method) if match.method else None,
-        scheme=text_match(match.scheme) if match.scheme else None,
-        authority=text_match(match.authority) if match.authority else None,
-        headers=tuple(headers),
-        query=query,
-    )
-
-
 def _fault(fault: api.HttpFaultInjection | None) -> Fault | None:
     if fault is None:
         return None
@@ -271,13 +266,3 @@ def _cors(policy: api.CorsPolicy | None) -> Cors | None:
         credentials=policy.allow_credentials,
         forward_unmatched=policy.unmatched_preflights != "IGNORE",
     )
-
-
-def claimed_sides(spec: api.VirtualServiceSpec, namespace: str) -> tuple[str, ...]:
-    """The sides a document of `namespace` is for: ``mesh`` or gateways as ``namespace/name``."""
-    return tuple(dict.fromkeys(gateway_key(name, namespace) for name in spec.gateways or (MESH,)))
-
-
-def gateway_key(name: str, namespace: str) -> str:
-    """A gateway's name in a document of `namespace` as ``namespace/name``; ``mesh`` stays."""
-    return name if name == MESH or "/" in name else f"{namespace}/{name}"

@@ -24,7 +24,8 @@ from weft.model.problem import Problem
 from weft.schema.kinds import virtualservice as api
 from weft.schema.rules.headers import HOST_HEADERS
 
-ISTIO_RETRY_ON = ("connect-failure", "refused-stream", "unavailable", "cancelled", "503")
+ISTIO_RETRY_ON = ("connect-failure", "refused-stream", "unavailable", "cancelled")
+"""Istio's default since 1.24: a 503 may have been made by an application that has done the work."""
 _EFFECT = "; requests sent there get 503"
 
 

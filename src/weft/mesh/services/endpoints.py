@@ -25,19 +25,22 @@ _HEALTH = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """A service with its endpoints, and what is wrong between it and its workloads."""
+    """A service with its endpoints, and what is wrong between it and its workloads; `idle`, if it selects none."""
 
     service: Service
     problems: tuple[Problem, ...] = ()
+    idle: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Services:
-    """Every service with its endpoints, in the order of the catalog, and by full name."""
+    """Every service with its endpoints, in the order of the catalog, and by full name; `idle` tells of those that
+    select no workload."""
 
     all: tuple[Service, ...]
     by_host: Mapping[str, Service]
     problems: tuple[Problem, ...]
+    idle: tuple[Problem, ...] = ()
 
 
 def build_services(
@@ -55,7 +58,8 @@ def build_services(
 def _services(served: tuple[Served, ...], memo: Memo) -> Services:
     services = tuple([one.service for one in served])
     problems = tuple([problem for one in served if one.problems for problem in one.problems])
-    return Services(services, memo.table(_by_host, services), problems)
+    idle = tuple([one.idle for one in served if one.idle is not None])
+    return Services(services, memo.table(_by_host, services), problems, idle)
 
 
 def _by_host(service: Service) -> Iterable[tuple[str, Service]]:
@@ -89,20 +93,30 @@ def build_service(
     selected = [workload for workload in candidates if selects(frontend.selector, workload.labels)]
     chosen = [workload for workload in selected if workload.state in _HEALTH]
     if not selected:
-        return Served(Service(frontend))
+        return Served(Service(frontend), idle=memo(_idle, document) if frontend.selector else None)
     endpoints = tuple(
         [
             tuple(
                 [
                     memo(build_endpoint, memo, workload, served, peers, trust_domain)
                     for workload in chosen
-                    if (served := workload.port(port.target)) is not None
+                    if (served := port_behind(frontend, port.target, workload)) is not None
                 ]
             )
             for port in frontend.ports
         ]
     )
     return Served(Service(frontend, endpoints), tuple(_target_problems(document, frontend, selected)))
+
+
+def _idle(document: ServiceDocument) -> Problem:
+    labels = ",".join(f"{name}={value}" for name, value in sorted(document.spec.selector.items()))
+    message = (
+        f"no workload in namespace '{document.key.namespace}' has the labels {labels}, so nothing is behind the service"
+    )
+    expected = f"a workload run with --labels {labels}"
+    path = ("spec", "selector")
+    return problem_at(document, path, "selects-nothing", message, expected, severity=Severity.WARNING)
 
 
 def build_endpoint(
@@ -119,12 +133,26 @@ def build_endpoint(
     )
 
 
+def port_behind(frontend: Frontend, target: int | str, workload: Workload) -> WorkloadPort | None:
+    """The port of a workload that a targetPort of the service means: its number or its name.
+
+    A name that none of its ports has means its only port, where that can have one meaning: it has no name of its own,
+    and no other target of the service means it.
+    """
+    found = workload.port(target)
+    if found is not None or isinstance(target, int) or len(workload.ports) != 1 or workload.ports[0].name:
+        return found
+    only = workload.ports[0]
+    others = {port.target for port in frontend.ports} - {target}
+    return None if any(isinstance(other, str) or other == only.port for other in others) else only
+
+
 def _target_problems(document: ServiceDocument, frontend: Frontend, selected: Sequence[Workload]) -> list[Problem]:
     """Ports of a service that none of the workloads it selects serves."""
     found: list[Problem] = []
     for index, port in enumerate(frontend.ports):
         target = port.target
-        if any(workload.port(target) for workload in selected):
+        if any(port_behind(frontend, target, workload) for workload in selected):
             continue
         named = isinstance(target, str)
         what = f"has a port called '{target}'" if named else f"serves port {target}"

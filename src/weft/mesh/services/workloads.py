@@ -38,10 +38,15 @@ def workload_problems(
         if not found
         for workload in group
     ]
-    declaring = memo.groups(_declares, _name, workloads).get(True, ())
+    declaring = declaring_workloads(memo, workloads)
     found = memo.rows(_upstream_problems, (declaring,), catalog)
     bound = memo.rows(_gateway_problems, (declaring,), gateways)
     return (*bad, *alone, *(problem for problems in (*found, *bound) for problem in problems))
+
+
+def declaring_workloads(memo: Memo, workloads: tuple[Workload, ...]) -> tuple[Workload, ...]:
+    """Those that have upstreams or serve a Gateway."""
+    return memo.groups(_declares, _name, workloads).get(True, ())
 
 
 def _name(workload: Workload) -> tuple[str, str]:

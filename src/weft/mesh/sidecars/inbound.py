@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.mesh.policies.peerauthentication import PeerPolicy
+from weft.mesh.services.endpoints import port_behind
 from weft.mesh.services.service import Frontend, MutualTlsMode, Protocol
 from weft.mesh.views import InboundPort
 from weft.model.origin import Origin
@@ -28,7 +29,7 @@ def _inbound_port(
     origins: list[Origin] = []
     for frontend in frontends:
         for each in frontend.ports:
-            if workload.port(each.target) is port:
+            if port_behind(frontend, each.target, workload) is port:
                 protocols.add(each.protocol)
                 origins.append(frontend.origin)
     mode, policy = peers.decide(workload.labels, port.port)

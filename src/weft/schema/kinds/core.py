@@ -21,7 +21,8 @@ class ServiceAccountSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePortSpec:
-    """One port of a Service; without `target_port` it is `port`."""
+    """One port of a Service; without `target_port` it is `port`. A name that no port of a workload has means its only
+    port, if that is unnamed and no other target means it."""
 
     port: Port
     name: Name = ""

@@ -69,8 +69,6 @@ def parent_reference(spec: ParentReference) -> Iterator[Finding]:
         yield Finding(("group",), "a Service is of the core group", "group: ''")
     elif spec.kind == "Gateway" and not spec.group:
         yield Finding(("group",), "the core group has no Gateway", "kind: Service, or no group")
-    if spec.kind == "Service" and spec.section_name is not None:
-        yield conflicting(("sectionName",), "a Service parent has no sections", "port")
 
 
 def path_match(spec: PathMatch) -> Iterator[Finding]:

@@ -1,0 +1,153 @@
+"""Idle: documents without effect because no workload is there for them, which is the rule while a mesh is starting.
+
+These are values like all Problems, but in a list of their own: who shows them waits until they have been true for a
+while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from weft.mesh.gateways.gateway import Declared, GatewayDocument
+from weft.mesh.memo import Memo
+from weft.mesh.policies.peerauthentication import PeerDocument
+from weft.mesh.problems import one_of, problem_at
+from weft.mesh.routes.compiled import CompiledRoute
+from weft.mesh.routes.table import RouteTable
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.service import Resolution
+from weft.mesh.services.workloads import declaring_workloads, gateway_of
+from weft.model.document import Document
+from weft.model.labels import Labels, labels_from_mapping, selects
+from weft.model.origin import FieldPath
+from weft.model.problem import Problem, Severity
+from weft.model.workload import Workload
+from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
+
+PolicyDocument = Document[PeerAuthenticationSpec]
+Workloads = tuple[Workload, ...]
+
+
+def idle_problems(
+    memo: Memo,
+    workloads: Workloads,
+    declared: Declared,
+    peers: tuple[PeerDocument, ...],
+    routes: RouteTable,
+    services: tuple[Problem, ...],
+) -> tuple[Problem, ...]:
+    """Everything that waits for workloads. `services` tells of Services that select none."""
+    policies = memo.over(_selecting, peers)
+    asking = memo(_asking, routes)
+    wanted = memo(_first_labels, tuple([labels for _, labels in policies]), routes.selectors)
+    found = memo.groups(_labels_in_use, _name, workloads, wanted) if wanted else {}
+    selected = memo.rows(_idle_policy, ([each for each, _ in policies], [_having(found, each) for _, each in policies]))
+    callers = [_having(found, labels) for _, labels in asking]
+    unasked = memo.rows(_idle_rules, ([each for each, _ in asking], [each for _, each in asking], callers))
+    rest = [problem for problems in (*selected, *unasked) for problem in problems]
+    unserved = memo.over(_unserved, declaring_workloads(memo, workloads), declared)
+    return memo.same((*services, *unserved, *rest))
+
+
+def selectorless_problems(catalog: Catalog, routes: RouteTable) -> tuple[Problem, ...]:
+    """Services without a selector, behind which there never is a workload, and that no document of their namespace
+    routes elsewhere. This waits for nothing."""
+    return tuple(
+        problem_at(
+            document,
+            ("spec", "selector"),
+            "no-selector",
+            "the service has no selector, so no workload is ever behind it",
+            "the labels of its workloads",
+            severity=Severity.WARNING,
+        )
+        for document, frontend in zip(catalog.documents, catalog.frontends, strict=True)
+        if not frontend.selector and frontend.resolution is Resolution.WORKLOADS
+        if frontend.host not in routes.of(frontend.namespace).hosts
+    )
+
+
+def _selecting(peers: tuple[PeerDocument, ...]) -> tuple[tuple[PolicyDocument, Labels], ...]:
+    """The policies that select workloads, with their selectors."""
+    return tuple((cast(PolicyDocument, each), labels) for each in peers if (labels := _selector_of(each)))
+
+
+def _selector_of(document: PeerDocument) -> Labels:
+    spec = document.spec
+    if not isinstance(spec, PeerAuthenticationSpec) or spec.selector is None:
+        return ()
+    return labels_from_mapping(spec.selector.match_labels)
+
+
+def _asking(routes: RouteTable) -> tuple[tuple[CompiledRoute, Labels], ...]:
+    """Each route with each set of labels that its rules ask of callers."""
+    return tuple((route, labels) for route in routes.routes for labels in route.selectors)
+
+
+def _first_labels(policies: tuple[Labels, ...], sources: tuple[Labels, ...]) -> tuple[str, ...]:
+    """The names of the labels by which workloads are looked up: the first of each selector."""
+    return tuple(sorted({labels[0][0] for labels in (*policies, *sources)}))
+
+
+def _labels_in_use(workload: Workload, names: tuple[str, ...]) -> Iterable[tuple[str, str]]:
+    return [pair for pair in workload.labels if pair[0] in names]
+
+
+def _name(workload: Workload) -> tuple[str, str]:
+    return (workload.namespace, workload.name)
+
+
+def _having(found: Mapping[tuple[str, str], Workloads], labels: Labels) -> Workloads:
+    """The workloads with the first of these labels."""
+    return found.get(labels[0], ())
+
+
+def _idle_policy(_memo: Memo, document: PolicyDocument, candidates: Workloads) -> tuple[Problem, ...]:
+    """A policy that selects no workload, and the ports it names that none of those it selects has."""
+    labels, namespace = _selector_of(cast(PeerDocument, document)), document.key.namespace
+    chosen = [each for each in candidates if each.namespace == namespace and selects(labels, each.labels)]
+    if not chosen:
+        path: FieldPath = ("spec", "selector")
+        return (_warning(document, path, "selects-nothing", f"it selects no workload in namespace '{namespace}'"),)
+    ports = sorted({port.port for each in chosen for port in each.ports})
+    expected = one_of(map(str, ports), "a port of these workloads")
+    return tuple(
+        _warning(
+            document,
+            ("spec", "portLevelMtls", str(number)),
+            "port-not-served",
+            f"no workload that it selects has port {number} (these are workloads' ports, not those of Services)",
+            expected,
+        )
+        for number in sorted(document.spec.port_level_mtls)
+        if number not in ports
+    )
+
+
+def _idle_rules(_memo: Memo, route: CompiledRoute, labels: Labels, candidates: Workloads) -> tuple[Problem, ...]:
+    """The matches of a route that ask for labels which no workload has."""
+    if any(selects(labels, each.labels) for each in candidates):
+        return ()
+    text = ",".join(f"{name}={value}" for name, value in labels)
+    return tuple(
+        _warning(route.document, attempt.path, "selects-nothing", f"no caller has the sourceLabels {text}")
+        for attempt in route.kind.attempts(route.document)
+        if attempt.source.labels == labels
+    )
+
+
+def _unserved(declaring: Workloads, declared: Declared) -> tuple[Problem, ...]:
+    served = {gateway_of(each) for each in declaring}
+    return tuple(_not_served(document) for name, document in declared.documents.items() if name not in served)
+
+
+def _not_served(document: GatewayDocument) -> Problem:
+    key = document.key
+    where = "" if key.namespace == "default" else f" -n {key.namespace}"
+    message = "no process serves this Gateway, so nothing listens"
+    return _warning(document, (), "not-served", message, f"a process started with: weft gateway {key.name}{where}")
+
+
+def _warning(document: Document[object], path: FieldPath, code: str, message: str, expected: str = "") -> Problem:
+    return problem_at(document, path, code, message, expected, severity=Severity.WARNING)

@@ -46,8 +46,8 @@ def found(place: Path, mesh: str, capsys: pytest.CaptureFixture[str]) -> list[tu
     (place / "weft.yaml").write_text(mesh)
     run(["validate", "-o", "json", str(place / "weft.yaml")])
     told = json.loads(capsys.readouterr().out)["problems"]
-    assert {one["source"] for one in told} <= {str(place / "weft.yaml")}
-    return [(one["line"], one["severity"], one["path"], one["code"], one["nearest"]) for one in told]
+    here = [one for one in told if one["source"] == str(place / "weft.yaml")]
+    return [(one["line"], one["severity"], one["path"], one["code"], one["nearest"]) for one in here]
 
 
 def test_a_mesh_in_which_all_fits_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,6 +75,13 @@ def test_what_does_not_fit_is_told_at_its_line(
 ) -> None:
     assert old in GOOD
     assert expected in found(tmp_path, GOOD.replace(old, new), capsys)
+
+
+def test_documents_that_wait_for_a_workload_are_told_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "documents.yaml").write_text(DOCUMENTS)
+    (tmp_path / "weft.yaml").write_text(GOOD.replace("[mesh/]", "[documents.yaml]").replace("app: web", "app: wep"))
+    run(["validate", str(tmp_path)])
+    assert "documents.yaml:4: warning: spec.selector: no workload" in capsys.readouterr().err
 
 
 def test_ports_unlike_the_services_are_told_at_the_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,7 +153,7 @@ def test_upstreams_lead_to_services_and_unknown_ones_are_told() -> None:
     assert [(item.listen.port, item.protocol, item.backend.key.host) for item in found] == [
         (1, Protocol.TCP, "db.default.svc.cluster.local")
     ]
-    assert mesh.codes == ["not-selected", "unknown-upstream", "unknown-upstream"]
+    assert mesh.codes == ["unknown-upstream", "unknown-upstream"]
 
 
 def test_sidecars_of_a_namespace_share_their_outbound_view() -> None:
@@ -345,7 +345,7 @@ def test_shuffled_documents_and_an_old_or_fresh_memo_give_equal_views(seed: int,
 
 def test_the_mixed_mesh_is_as_told() -> None:
     mesh = Compiled(SOURCE, workloads=INSTANCE_LIST)
-    told = ["host-conflict", "host-conflict", "not-selected", "target-port-not-served", "unknown-host"]
+    told = ["host-conflict", "host-conflict", "target-port-not-served", "unknown-host"]
     assert sorted(mesh.codes) == told
     assert short(mesh.ask("a/")) == "v1"
     assert short(mesh.ask("a/", workload("d"))) == "b:80"
@@ -389,6 +389,6 @@ spec:
 
 def test_a_workload_that_no_service_selects_is_told_with_the_label_that_may_be_meant() -> None:
     mesh = Compiled(SOURCE, workloads=[workload("x", labels=(("app", "aa"),))])
-    (problem,) = [one for one in mesh.mesh.problems if one.code == "not-selected"]
+    (problem,) = [one for one in mesh.mesh.idle if one.code == "not-selected"]
     assert (problem.severity, problem.nearest, problem.path) == ("warning", "app=a", ("labels",))
     assert problem.origin.source == "workload x-v1.default"

@@ -105,7 +105,7 @@ def _together(
     settings = MeshSettings(trust_domain=next((mesh.trust_domain for mesh in meshes), ""))
     workloads = tuple(sorted((one for mesh in meshes for one in mesh.workloads), key=workload_order))
     mesh = build_mesh(ConfigSnapshot(1, unique, workloads, told, settings), Memo())
-    found: Iterable[Problem] = mesh.problems
+    found: Iterable[Problem] = (*mesh.problems, *mesh.idle) if workloads else mesh.problems
     for one in meshes:
         found = one.placed(found)
     return (*repeated, *found)

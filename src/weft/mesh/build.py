@@ -20,7 +20,7 @@ from weft.mesh.routes.table import RouteTable, build_route_table, subset_problem
 from weft.mesh.services.backends import build_targets
 from weft.mesh.services.catalog import Catalog, build_catalog
 from weft.mesh.services.endpoints import build_services
-from weft.mesh.services.workloads import GatewayPorts, workload_problems
+from weft.mesh.services.workloads import GatewayPorts, unselected_problems, workload_problems
 from weft.mesh.sidecars.outbound import build_common
 from weft.model.document import Document
 from weft.model.origin import path_text
@@ -59,6 +59,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     gateways = memo(build_gateways, memo, declared, routes, catalog, rules)
     services = build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain)
     subsets = memo(subset_problems, memo, routes, catalog, rules)
+    unselected = unselected_problems(memo, snapshot.workloads, catalog)
     differences = memo.rows(istio_differences, (_of(kinds, VirtualServiceSpec),), catalog)
     problems = (
         wide.problems,
@@ -88,7 +89,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         peers=peers,
         acceptance=memo(_acceptance, memo, routes, gateways, catalog, rules),
         problems=tuple(sorted({problem: None for found in problems for problem in found}, key=_problem_order)),
-        idle=idle_problems(memo, snapshot.workloads, declared, policies, routes, services.idle),
+        idle=idle_problems(memo, snapshot.workloads, declared, policies, routes, (*services.idle, *unselected)),
         overlap=overlap,
     )
 

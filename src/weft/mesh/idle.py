@@ -1,4 +1,5 @@
-"""Idle: documents without effect because no workload is there for them, which is the rule while a mesh is starting.
+"""Idle: documents without effect because no workload is there for them, which is the rule while a mesh is starting, and
+workloads that wait for their Service.
 
 These are values like all Problems, but in a list of their own: who shows them waits until they have been true for a
 while.
@@ -35,9 +36,10 @@ def idle_problems(
     declared: Declared,
     peers: tuple[PeerDocument, ...],
     routes: RouteTable,
-    services: tuple[Problem, ...],
+    others: tuple[Problem, ...],
 ) -> tuple[Problem, ...]:
-    """Everything that waits for workloads. `services` tells of Services that select none."""
+    """Everything that waits for workloads. `others` tell of Services that select none, and of workloads that none
+    selects."""
     policies = memo.over(_selecting, peers)
     asking = memo(_asking, routes)
     wanted = memo(_first_labels, tuple([labels for _, labels in policies]), routes.selectors)
@@ -47,7 +49,7 @@ def idle_problems(
     unasked = memo.rows(_idle_rules, ([each for each, _ in asking], [each for _, each in asking], callers))
     rest = [problem for problems in (*selected, *unasked) for problem in problems]
     unserved = memo.over(_unserved, declaring_workloads(memo, workloads), declared)
-    return memo.same((*services, *unserved, *rest))
+    return memo.same((*others, *unserved, *rest))
 
 
 def selectorless_problems(catalog: Catalog, routes: RouteTable) -> tuple[Problem, ...]:

@@ -21,7 +21,7 @@ GatewayPorts = tuple[str, tuple[int, ...]]
 def workload_problems(
     memo: Memo, workloads: tuple[Workload, ...], catalog: Catalog, gateways: tuple[GatewayPorts, ...]
 ) -> tuple[Problem, ...]:
-    """What is wrong with upstreams, uses, gateways and labels. `gateways` are those in force."""
+    """What is wrong with upstreams, uses and gateways. `gateways` are those in force."""
     users = memo.groups(_uses, _name, workloads)
     unknown = memo.rows(_unknown_uses, (tuple(users),), catalog)
     bad = [
@@ -30,18 +30,24 @@ def workload_problems(
         for index in indexes
         for workload in group
     ]
-    serving = memo.groups(_serves, _name, workloads)
-    selected = memo.rows(_is_selected, (tuple(serving),), catalog)
-    alone = [
-        _unselected(workload, catalog)
-        for found, group in zip(selected, serving.values(), strict=True)
-        if not found
-        for workload in group
-    ]
     declaring = declaring_workloads(memo, workloads)
     found = memo.rows(_upstream_problems, (declaring,), catalog)
     bound = memo.rows(_gateway_problems, (declaring,), gateways)
-    return (*bad, *alone, *(problem for problems in (*found, *bound) for problem in problems))
+    return (*bad, *(problem for problems in (*found, *bound) for problem in problems))
+
+
+def unselected_problems(memo: Memo, workloads: tuple[Workload, ...], catalog: Catalog) -> tuple[Problem, ...]:
+    """Workloads with ports that no Service selects."""
+    serving = memo.groups(_serves, _name, workloads)
+    selected = memo.rows(_is_selected, (tuple(serving),), catalog)
+    if all(selected):
+        return ()
+    return tuple(
+        memo(_unselected, workload_source(workload), workload.namespace, workload.labels, catalog)
+        for found, group in zip(selected, serving.values(), strict=True)
+        if not found
+        for workload in group
+    )
 
 
 def declaring_workloads(memo: Memo, workloads: tuple[Workload, ...]) -> tuple[Workload, ...]:
@@ -68,16 +74,15 @@ def _is_selected(_memo: Memo, workloads: tuple[str, Labels], catalog: Catalog) -
     return any(frontend for frontend in catalog.selecting(namespace, labels))
 
 
-def _unselected(workload: Workload, catalog: Catalog) -> Problem:
+def _unselected(source: str, namespace: str, labels: Labels, catalog: Catalog) -> Problem:
     """Nobody can call a workload that no Service selects: a typing error in a label, or a Service still to come."""
-    own = [f"{name}={value}" for name, value in workload.labels]
-    frontends = catalog.by_namespace.get(workload.namespace, ())
+    own = [f"{name}={value}" for name, value in labels]
+    frontends = catalog.by_namespace.get(namespace, ())
     selectors = {f"{name}={value}" for frontend in frontends for name, value in frontend.selector}
     nearest = next((near for pair in own if pair not in selectors and (near := nearest_name(pair, selectors))), "")
     message = f"no Service selects it (labels: {', '.join(own) or 'none'}), so nothing can call it by name"
-    expected = f"a Service in namespace '{workload.namespace}' that selects its labels"
-    path = ("labels",)
-    return _of_workload(workload, path, "not-selected", message, expected, nearest, Severity.WARNING)
+    expected = f"a Service in namespace '{namespace}' that selects its labels"
+    return Problem(Severity.WARNING, "not-selected", message, Origin(source), None, ("labels",), expected, nearest)
 
 
 def _declares(workload: Workload) -> tuple[bool, ...]:

@@ -49,10 +49,10 @@ def _get_documents(home: Home, word: str, name: str | None, namespace: str | Non
     kind = kind_of_word(word, "workloads")
     where = namespace if kind.namespaced else None
     found = AdminClient(home).get("documents", kind=kind.name, namespace=where, name=name)["documents"]
-    shown = [_with_status(document) for document in found]
+    shown = [with_status(document) for document in found]
     if name is not None and not found:
         every = AdminClient(home).get("documents", kind=kind.name)["documents"]
-        raise FailedError(_missing(kind.name, name, where, [_with_status(one)["metadata"] for one in every]))
+        raise FailedError(missing_text(kind.name, name, where, [with_status(one)["metadata"] for one in every]))
     if output != "table":
         print_value(shown[0] if name is not None and len(shown) == 1 else shown, output)
         return 0
@@ -72,7 +72,7 @@ def _get_documents(home: Home, word: str, name: str | None, namespace: str | Non
     return 0
 
 
-def _missing(kind: str, name: str, namespace: str | None, every: Iterable[Mapping[str, Any]]) -> str:
+def missing_text(kind: str, name: str, namespace: str | None, every: Iterable[Mapping[str, Any]]) -> str:
     """That there is no such thing, and which one may be meant: of the same name elsewhere, or of nearly the same."""
     import difflib  # noqa: PLC0415
 
@@ -92,10 +92,10 @@ def _unreadable(headings: Sequence[str]) -> Sequence[str]:
     return ("cannot be understood, see `weft problems`", *("" for _ in headings[1:]))
 
 
-def _with_status(answer: Mapping[str, Any]) -> dict[str, Any]:
+def with_status(answer: Mapping[str, Any]) -> dict[str, Any]:
     """The document itself, without the API's notes, and with the status that the mesh gives it."""
     document = dict(answer.get("document", answer))
-    status = {name: answer[name] for name in ("parents", "listeners") if name in answer}
+    status = {name: answer[name] for name in ("parents", "conditions", "listeners") if name in answer}
     return {**document, "status": status} if status else document
 
 
@@ -122,7 +122,7 @@ def _get_workloads(home: Home, name: str | None, namespace: str | None, output: 
         if (namespace is None or one["namespace"] == namespace) and (name is None or one["name"] == name)
     ]
     if name is not None and not found:
-        raise FailedError(_missing("workload", name, namespace, every))
+        raise FailedError(missing_text("workload", name, namespace, every))
     if output != "table":
         print_value(found[0] if name is not None and len(found) == 1 else found, output)
         return 0

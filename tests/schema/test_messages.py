@@ -64,13 +64,10 @@ def test_kinds_that_are_left_out_are_told_once_each() -> None:
     assert len(found) == 2
 
 
-def test_a_backend_of_another_api_is_one_mistake() -> None:
-    backend = "backendRefs: [{group: gateway.envoyproxy.io, kind: Backend, name: b}]"
-    (text,) = told(ROUTE + f"{{parentRefs: [{{name: a}}], rules: [{{{backend}}}]}}\n")
-    assert "spec.rules[0].backendRefs[0].kind: Backend of gateway.envoyproxy.io cannot be referred to here" in text
-    assert text.endswith("; expected kind Service")
-    for one, field in (("group: example.com, kind: Service", "group"), ("kind: Pod", "kind")):
-        (text,) = told(
-            ROUTE + f"{{parentRefs: [{{name: a}}], rules: [{{backendRefs: [{{{one}, name: b, port: 80}}]}}]}}\n"
-        )
-        assert f"spec.rules[0].backendRefs[0].{field}: found " in text
+def test_a_parent_of_another_api_is_one_mistake() -> None:
+    (text,) = told(ROUTE + "{parentRefs: [{group: example.com, kind: Waypoint, name: b, sectionName: c}]}\n")
+    assert "spec.parentRefs[0].kind: Waypoint of example.com cannot be referred to here" in text
+    assert text.endswith("; expected kind Gateway or Service")
+    for one, field in (("group: example.com, kind: Gateway", "group"), ("kind: Pod", "kind")):
+        (text,) = told(ROUTE + f"{{parentRefs: [{{{one}, name: b}}]}}\n")
+        assert f"spec.parentRefs[0].{field}: found " in text

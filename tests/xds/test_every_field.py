@@ -59,6 +59,7 @@ NOT_FOR_THE_MESH = {
     "OutlierDetection.consecutive_errors": "an old spelling",
     "GatewayClassSpec.description": "for people",
     "ParentReference.group": "goes with its kind, which is read",
+    "ListenerTls.mode": "the decoder takes only Terminate where the listener can be in force",
     "SecretSpec.type": "the keys it has decide",
     "ServiceSpec.cluster_ip": "only values without effect here are decoded",
     "ServiceSpec.ip_families": "only values without effect here are decoded",

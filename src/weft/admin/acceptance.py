@@ -1,13 +1,14 @@
-"""What the mesh says of a document in the admin API: the parents of a route, the listeners of a Gateway."""
+"""What the mesh says of a document in the admin API: the parents of a route, the state of a Gateway."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from weft.mesh.gateways.status import listener_statuses, listeners_mapping
+from weft.mesh.gateways.status import gateway_conditions, listener_statuses, listeners_mapping
+from weft.mesh.idle import NOT_SERVED
 from weft.mesh.model import Mesh
 from weft.mesh.routes.acceptance import RouteStatus
-from weft.mesh.routes.status import parents_mapping
+from weft.mesh.routes.status import conditions_mapping, parents_mapping
 from weft.model.document import Document, ObjectKey
 from weft.model.problem import Problem
 from weft.schema.kinds.gateway import GatewaySpec
@@ -22,9 +23,11 @@ class Acceptance:
         self._problems: dict[ObjectKey | None, list[Problem]] = {}
         for problem in mesh.gateways.problems if mesh else ():
             self._problems.setdefault(problem.object, []).append(problem)
+        idle = mesh.idle if mesh else ()
+        self._unserved = {problem.object for problem in idle if problem.code == NOT_SERVED}
 
     def of(self, document: Document[object]) -> dict[str, object]:
-        """``parents`` of a route, ``listeners`` of a Gateway, nothing of other kinds."""
+        """``parents`` of a route, ``conditions`` and ``listeners`` of a Gateway of ours, nothing of other kinds."""
         status = self._routes.get(document.key)
         if status is not None:
             return {"parents": parents_mapping(status)}
@@ -32,5 +35,8 @@ class Acceptance:
         if self._mesh is not None and isinstance(spec, GatewaySpec):
             problems = self._problems.get(document.key, ())
             statuses = listener_statuses(document.key, spec, self._mesh.gateways, problems)
-            return {"listeners": listeners_mapping(statuses)}
+            if not statuses:
+                return {}
+            conditions = gateway_conditions(statuses, served=document.key not in self._unserved)
+            return {"conditions": conditions_mapping(conditions), "listeners": listeners_mapping(statuses)}
         return {}

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from weft import __version__
 from weft.admin.context import ApiContext
-from weft.admin.replies import Refused, instant, json_body, reply
-from weft.admin.routing import Route
+from weft.admin.replies import Refused, flag, instant, json_body, reply
+from weft.admin.routing import Parameter, Route
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.tokens import DEFAULT_TOKEN_TTL, TokenParametersError, create_token
 from weft.mesh.services.service import Service
@@ -18,6 +18,7 @@ from weft.model.problem import Problem, Severity, problem_mapping
 
 IDLE_AFTER = 30.0
 """Seconds after which documents that wait for a workload are told about: a mesh that starts is not all wrong."""
+_AT_ONCE = Parameter("at_once", "1: also what has waited for a workload for less than 30 s")
 
 
 class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +38,7 @@ class Status:
     def routes(self) -> tuple[Route, ...]:
         """The rows of the route table."""
         return (
-            Route("GET", "/v1/problems", self.problems, "Everything that is wrong now"),
+            Route("GET", "/v1/problems", self.problems, "Everything that is wrong now", (_AT_ONCE,)),
             Route("GET", "/v1/workloads", self.workloads, "Registered workloads"),
             Route("GET", "/v1/services", self.services, "Services of the mesh and their endpoints"),
             Route("GET", "/v1/health", self.health, "Whether the control plane works", public=True),
@@ -47,22 +48,23 @@ class Status:
             Route("POST", "/v1/tokens", self.token, "Make a join token", body="JSON: namespace, service_account, ttl"),
         )
 
-    def found(self) -> tuple[Problem, ...]:
-        """All Problems, each once."""
+    def found(self, idle_after: float = IDLE_AFTER) -> tuple[Problem, ...]:
+        """All Problems, each once; those that only wait for a workload after `idle_after` seconds."""
         context = self._context
         everything = (
             *context.faults(),
             *context.collector.snapshot.problems,
             *context.compiled.value.problems,
-            *context.compiled.value.idle_for(IDLE_AFTER, context.clock()),
+            *context.compiled.value.idle_for(idle_after, context.clock()),
             *context.hub.problems(),
             *context.audit.problems(),
         )
         return tuple(dict.fromkeys(everything))
 
-    async def problems(self, _request: web.Request) -> web.Response:
+    async def problems(self, request: web.Request) -> web.Response:
         """``GET /v1/problems``."""
-        return reply({"problems": [problem_mapping(problem) for problem in self.found()]})
+        found = self.found(0.0 if flag(request, _AT_ONCE.name) else IDLE_AFTER)
+        return reply({"problems": [problem_mapping(problem) for problem in found]})
 
     async def workloads(self, _request: web.Request) -> web.Response:
         """``GET /v1/workloads``: as registered, with proxy name and the end of the lease; `revision` is the

@@ -34,8 +34,7 @@ def get(*, kind: str | None, name: str | None, home: Home, namespace: str, all_n
     """Show documents, workloads or services.
 
     KIND is a kind of document (httproutes, virtualservice, dr, ...), `workloads`, or `all`. Secrets show their keys
-    only.
-    Services tell how many of their endpoints are healthy. Routes tell whether their parents accepted them (ACCEPTED:
+    only. Services tell how many of their endpoints are healthy, routes whether their parents accepted them (ACCEPTED:
     True, False and why, how many of several, or in part) and whether all they refer to is there. -o yaml gives the
     whole `status`: endpoints, or conditions in the Gateway API's form.
     """
@@ -58,7 +57,7 @@ def _get_all(home: Home, namespace: str | None, output: str) -> int:
     from weft.schema.registry import KINDS  # noqa: PLC0415
 
     documents = AdminClient(home).get("documents", namespace=namespace)["documents"]
-    held = {_with_status(one)["kind"] for one in documents}
+    held = {with_status(one)["kind"] for one in documents}
     kinds = [kind for kind in KINDS if kind.name in held]
     if output != "table":
         value: dict[str, Any] = {kind.plural: _documents(home, kind, namespace, None)[1] for kind in kinds}
@@ -81,7 +80,7 @@ def _documents(
     client = AdminClient(home)
     where = namespace if kind.namespaced else None
     found = client.get("documents", kind=kind.name, namespace=where, name=name)["documents"]
-    shown = [_with_status(document) for document in found]
+    shown = [with_status(document) for document in found]
     if kind.name == "Service" and found:
         endpoints = {(one["namespace"], one["name"]): _endpoints(one) for one in client.get("services")["services"]}
         for one in shown:
@@ -107,7 +106,7 @@ def _get_documents(home: Home, kind: Kind, name: str | None, namespace: str | No
     found, shown = _documents(home, kind, namespace, name)
     if name is not None and not found:
         every = AdminClient(home).get("documents", kind=kind.name)["documents"]
-        raise FailedError(_missing(kind.name, name, where, [_with_status(one)["metadata"] for one in every]))
+        raise FailedError(missing_text(kind.name, name, where, [with_status(one)["metadata"] for one in every]))
     if output != "table":
         print_value(shown[0] if name is not None and len(shown) == 1 else shown, output)
         return 0
@@ -127,7 +126,7 @@ def _get_documents(home: Home, kind: Kind, name: str | None, namespace: str | No
     return 0
 
 
-def _missing(kind: str, name: str, namespace: str | None, every: Iterable[Mapping[str, Any]]) -> str:
+def missing_text(kind: str, name: str, namespace: str | None, every: Iterable[Mapping[str, Any]]) -> str:
     """That there is no such thing, and which one may be meant: of the same name elsewhere, or of nearly the same."""
     import difflib  # noqa: PLC0415
 
@@ -147,10 +146,10 @@ def _unreadable(headings: Sequence[str]) -> Sequence[str]:
     return ("cannot be understood, see `weft problems`", *("" for _ in headings[1:]))
 
 
-def _with_status(answer: Mapping[str, Any]) -> dict[str, Any]:
+def with_status(answer: Mapping[str, Any]) -> dict[str, Any]:
     """The document itself, without the API's notes, and with the status that the mesh gives it."""
     document = dict(answer.get("document", answer))
-    status = {name: answer[name] for name in ("parents", "listeners") if name in answer}
+    status = {name: answer[name] for name in ("parents", "conditions", "listeners") if name in answer}
     return {**document, "status": status} if status else document
 
 
@@ -183,7 +182,7 @@ def _get_workloads(home: Home, name: str | None, namespace: str | None, output: 
         if (namespace is None or one["namespace"] == namespace) and (name is None or one["name"] == name)
     ]
     if name is not None and not found:
-        raise FailedError(_missing("workload", name, namespace, every))
+        raise FailedError(missing_text("workload", name, namespace, every))
     if output != "table":
         print_value(found[0] if name is not None and len(found) == 1 else found, output)
         return 0

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("apply", "Create or change documents."),
     "delete": ("delete", "Delete documents."),
     "get": ("get", "Show documents, workloads or services."),
+    "describe": ("describe", "Show one document with its conditions and problems."),
     "validate": ("validate", "Check documents without a control plane."),
     "proxy": ("proxy", "See what proxies know and have confirmed."),
     "problems": ("problems", "List what is wrong in the configuration."),

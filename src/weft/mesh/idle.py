@@ -28,6 +28,8 @@ from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
 
 PolicyDocument = Document[PeerAuthenticationSpec]
 Workloads = tuple[Workload, ...]
+NOT_SERVED = "not-served"
+"""The code of Problems about Gateways that no process serves."""
 
 
 def idle_problems(
@@ -148,7 +150,7 @@ def _not_served(document: GatewayDocument) -> Problem:
     key = document.key
     where = "" if key.namespace == "default" else f" -n {key.namespace}"
     message = "no process serves this Gateway, so nothing listens"
-    return _warning(document, (), "not-served", message, f"a process started with: weft gateway {key.name}{where}")
+    return _warning(document, (), NOT_SERVED, message, f"a process started with: weft gateway {key.name}{where}")
 
 
 def _warning(document: Document[object], path: FieldPath, code: str, message: str, expected: str = "") -> Problem:

@@ -33,6 +33,9 @@ spec:
 """
 
 
+USUAL = ("Accepted", "NoConflicts", "Programmed", "ResolvedRefs")
+
+
 def statuses(of: str) -> tuple[ListenerStatus, ...]:
     """The status of the listeners of the Gateway."""
     found = documents(TEXT.replace("CLASS", of))
@@ -49,7 +52,7 @@ def listeners(of: str) -> list[tuple[object, ...]]:
         (
             each.name,
             each.attached,
-            *(one.reason for one in each.conditions if one.reason not in ("Programmed", "ResolvedRefs")),
+            *(one.reason for one in each.conditions if one.reason not in USUAL),
         )
         for each in statuses(of)
     ]
@@ -73,6 +76,8 @@ def test_it_is_written_as_the_api_has_it() -> None:
         "name": "http",
         "attachedRoutes": 1,
         "conditions": [
+            {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""},
+            {"type": "Conflicted", "status": "False", "reason": "NoConflicts", "message": ""},
             {"type": "Programmed", "status": "True", "reason": "Programmed", "message": ""},
             {"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs", "message": ""},
         ],

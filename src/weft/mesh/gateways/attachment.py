@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from weft.mesh.gateways.listeners import Listener
@@ -32,15 +32,20 @@ class Attachment:
 
 
 def attach(
-    route: CompiledRoute, parent: ParentRef, listeners: Sequence[Listener], labels: Mapping[str, Labels]
+    route: CompiledRoute,
+    parent: ParentRef,
+    listeners: Sequence[Listener],
+    labels: Mapping[str, Labels],
+    written: Collection[str] = (),
 ) -> Attachment:
-    """The listeners and hosts for which the route may be in force. `labels` are those of every declared namespace.
+    """The listeners and hosts for which the route may be in force. `labels` are those of every declared namespace,
+    `written` the names of all listeners of the Gateway, also of those that are not in force.
 
     On one port a host belongs to the listener with the most specific hostname that covers it.
     """
     named = [each for each in listeners if parent.section in ("", each.name) and parent.port in (0, each.port)]
     if not named:
-        return _no_listener(route, parent, listeners)
+        return _no_listener(route, parent, listeners, written)
     kind, namespace = route.kind.kind, route.document.key.namespace
     allowed = [each for each in named if each.admission.admits(kind, namespace, labels)]
     if not allowed:
@@ -67,8 +72,13 @@ def _owner(listeners: Sequence[Listener], port: int, host: str) -> Listener | No
     return max(covering, key=lambda each: specificity(each.hostname), default=None)
 
 
-def _no_listener(route: CompiledRoute, parent: ParentRef, listeners: Sequence[Listener]) -> Attachment:
+def _no_listener(
+    route: CompiledRoute, parent: ParentRef, listeners: Sequence[Listener], written: Collection[str]
+) -> Attachment:
     names = [each.name for each in listeners]
+    if parent.section in written and parent.section not in names:
+        message = f"has a listener '{parent.section}' with errors, so it is not in force"
+        return _refused(route, parent, "no-matching-listener", message, "a listener that is in force")
     asked = f"'{parent.section}'" if parent.section else f"on port {parent.port}" if parent.port else "in force"
     expected = one_of(names, "a listener that is in force")
     near = nearest_name(parent.section, names) if parent.section and parent.section not in names else ""

@@ -83,6 +83,10 @@ class Declared:
     labels: Mapping[str, Labels]
     problems: tuple[Problem, ...]
 
+    def written(self, name: str) -> tuple[str, ...]:
+        """The names of all listeners of a Gateway of ours, also of those that are not in force."""
+        return tuple(listener.name for listener in self.documents[name].spec.listeners)
+
 
 def build_declared(
     documents: tuple[GatewayDocument, ...],
@@ -159,7 +163,7 @@ def attach_route(
 ) -> tuple[Attachment, ...]:
     """How each reference of a route to a Gateway is taken. Other controllers' Gateways are left alone."""
     return tuple(
-        attach(route, parent, declared.listeners[parent.gateway], declared.labels)
+        attach(route, parent, declared.listeners[parent.gateway], declared.labels, declared.written(parent.gateway))
         if parent.gateway in declared.listeners
         else Attachment(route, parent, problem=_unknown(route, parent.gateway, parent.path, declared))
         for parent in route.parents

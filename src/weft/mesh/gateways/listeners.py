@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +15,18 @@ from weft.model.document import Document, ObjectKey
 from weft.model.labels import Labels
 from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem
+from weft.schema.findings import printable
 from weft.schema.kinds.core import SecretSpec
-from weft.schema.kinds.gateway import GATEWAY_GROUP, AllowedRoutes, GatewaySpec, ListenerSpec, SecretReference
+from weft.schema.kinds.gateway import (
+    GATEWAY_GROUP,
+    LISTENER_PROTOCOLS,
+    ROUTE_KINDS,
+    AllowedRoutes,
+    GatewaySpec,
+    ListenerSpec,
+    RouteGroupKind,
+    SecretReference,
+)
 from weft.schema.wording import nearest_name
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
@@ -24,6 +34,11 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 EVERYTHING = Selector()
 SecretDocument = Document[SecretSpec]
 Secrets = Mapping[ObjectKey, SecretDocument]
+_UNSUPPORTED = {
+    **{protocol: f"{protocol} is not supported by weft yet" for protocol in ("TLS", "TCP", "UDP")},
+    "HBONE": "HBONE is for waypoints of Istio's ambient mode, which weft does not need",
+}
+"""Protocols of the Gateway API, and of others' Gateways, that are refused for a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +77,53 @@ class Listener:
 def build_listeners(
     memo: Memo, document: Document[GatewaySpec], secrets: Secrets, grants: Grants
 ) -> tuple[tuple[Listener, ...], tuple[Problem, ...]]:
-    """The listeners of a Gateway that can be in force, and what is wrong. The decoder lets no two collide."""
+    """The listeners of a Gateway that can be in force, and what is wrong with it. Each bad one is out of force by
+    itself. The decoder lets no two have the same port, protocol and hostname."""
     found: list[Listener] = []
     problems: list[Problem] = []
     for index, spec in enumerate(document.spec.listeners):
         path: FieldPath = ("spec", "listeners", index)
-        certificates: tuple[Certificate, ...] = ()
-        if spec.protocol == "HTTPS":
-            certificates, missing = _certificates(memo, document, path, spec, secrets, grants)
-            problems += missing
-            if not certificates:
-                continue
-        found.append(_listener(document, path, spec, certificates))
+        bad = _protocol_problem(document, path, spec)
+        certificates, missing = _certificates(memo, document, path, spec, secrets, grants)
+        problems += [bad] if bad is not None else [*missing, *_unknown_kinds(document, path, spec)]
+        if bad is None and (certificates or spec.protocol != "HTTPS"):
+            found.append(_listener(document, path, spec, certificates))
     return tuple(found), tuple(problems)
+
+
+def _protocol_problem(document: Document[GatewaySpec], path: FieldPath, spec: ListenerSpec) -> Problem | None:
+    """Why a listener's protocol keeps it out of force. Of listeners that share a port and cannot, none is in force: the
+    API allows no winner."""
+    where = (*path, "protocol")
+    if spec.protocol not in LISTENER_PROTOCOLS:
+        why = _UNSUPPORTED.get(spec.protocol, f"'{printable(spec.protocol[:80])}' is no protocol that weft knows")
+        message = f"{why}, so this listener is not in force"
+        near = nearest_name(spec.protocol, LISTENER_PROTOCOLS)
+        return problem_at(
+            document, where, "unsupported-protocol", message, " or ".join(LISTENER_PROTOCOLS), nearest=near
+        )
+    others = [
+        each
+        for each in document.spec.listeners
+        if each.port == spec.port and each.protocol != spec.protocol and each.protocol in LISTENER_PROTOCOLS
+    ]
+    if not others:
+        return None
+    message = f"listener '{others[0].name}' speaks {others[0].protocol} on port {spec.port}, so neither is in force"
+    return problem_at(document, where, "protocol-conflict", message, "one protocol per port")
+
+
+def _unknown_kinds(document: Document[GatewaySpec], path: FieldPath, spec: ListenerSpec) -> Iterator[Problem]:
+    for index, item in enumerate(spec.allowed_routes.kinds):
+        if not _is_known(item):
+            where = (*path, "allowedRoutes", "kinds", index, "kind")
+            message = f"{item.kind} of {item.group or 'the core group'} is no kind of route that weft has"
+            near = nearest_name(item.kind, ROUTE_KINDS)
+            yield problem_at(document, where, "invalid-route-kind", message, " or ".join(ROUTE_KINDS), nearest=near)
+
+
+def _is_known(item: RouteGroupKind) -> bool:
+    return item.group == GATEWAY_GROUP and item.kind in ROUTE_KINDS
 
 
 def _listener(
@@ -83,7 +132,7 @@ def _listener(
     return Listener(
         name=spec.name,
         port=spec.port,
-        protocol=spec.protocol,
+        protocol="HTTPS" if spec.protocol == "HTTPS" else "HTTP",
         hostname=spec.hostname.lower() or "*",
         admission=admission_from_api(spec.allowed_routes, document.key.namespace),
         origin=document.at(*path),
@@ -94,7 +143,7 @@ def _listener(
 
 def admission_from_api(allowed: AllowedRoutes, namespace: str) -> Admission:
     """What a listener of a Gateway in `namespace` lets in."""
-    kinds = tuple(item.kind for item in allowed.kinds if item.group == GATEWAY_GROUP)
+    kinds = tuple(item.kind for item in allowed.kinds if _is_known(item))
     if allowed.kinds and not kinds:
         return Admission(namespaces=())
     match allowed.namespaces.from_:
@@ -110,8 +159,14 @@ def admission_from_api(allowed: AllowedRoutes, namespace: str) -> Admission:
 def _certificates(
     memo: Memo, document: Document[GatewaySpec], path: FieldPath, spec: ListenerSpec, secrets: Secrets, grants: Grants
 ) -> tuple[tuple[Certificate, ...], list[Problem]]:
+    if spec.protocol != "HTTPS":
+        return (), []
     references = spec.tls.certificate_refs if spec.tls else ()
     problems: list[Problem] = []
+    if not references:
+        message = "a listener with protocol HTTPS needs a certificate, so this one is not in force"
+        where = (*path, "tls") if spec.tls else path
+        problems.append(problem_at(document, where, "no-certificate", message, "tls with certificateRefs"))
     found: list[Certificate] = []
     for place, reference in enumerate(references):
         certificate = _certificate(memo, document, (*path, "tls", "certificateRefs", place), reference, secrets, grants)
@@ -130,6 +185,9 @@ def _certificate(
     secrets: Secrets,
     grants: Grants,
 ) -> Certificate | Problem:
+    if (reference.group, reference.kind) != ("", "Secret"):
+        message = f"{reference.kind} of {reference.group or 'the core group'} holds no certificate"
+        return problem_at(document, (*path, "kind"), "bad-certificate", message, "kind Secret")
     key = ObjectKey("", "Secret", reference.namespace or document.key.namespace, reference.name)
     if not grants.allow(GATEWAY, document.key.namespace, key):
         message = f"{key} is in another namespace that does not allow it"

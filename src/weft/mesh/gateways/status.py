@@ -15,11 +15,16 @@ from weft.model.document import ObjectKey
 from weft.model.problem import Problem
 from weft.schema.kinds.gateway import GatewaySpec
 
-_CERTIFICATES = {
+_REFUSALS = {"unsupported-protocol": "UnsupportedProtocol", "protocol-conflict": "ProtocolConflict"}
+"""Why a listener is not accepted, by the code of the Problem."""
+_REFERENCES = {
     "unknown-secret": "InvalidCertificateRef",
     "bad-certificate": "InvalidCertificateRef",
+    "no-certificate": "InvalidCertificateRef",
     "reference-not-granted": "RefNotPermitted",
+    "invalid-route-kind": "InvalidRouteKinds",
 }
+"""Why what a listener refers to is not resolved, by the code of the Problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +55,37 @@ def listener_statuses(
     return tuple(found)
 
 
-def _conditions(stands: bool, problems: Iterable[Problem]) -> tuple[Condition, ...]:
-    programmed = Condition("Programmed", stands, "Programmed" if stands else "Invalid")
+def _conditions(stands: bool, problems: Sequence[Problem]) -> tuple[Condition, ...]:
+    accepted = Condition("Accepted", True, "Accepted")
     resolved = Condition("ResolvedRefs", True, "ResolvedRefs")
+    conflicted = Condition("Conflicted", False, "NoConflicts")
     for problem in problems:
-        if problem.code in _CERTIFICATES:
-            resolved = Condition("ResolvedRefs", False, _CERTIFICATES[problem.code], problem.message)
-    return programmed, resolved
+        if problem.code in _REFUSALS:
+            accepted = Condition("Accepted", False, _REFUSALS[problem.code], problem.message)
+        if problem.code == "protocol-conflict":
+            conflicted = Condition("Conflicted", True, _REFUSALS[problem.code], problem.message)
+        if problem.code in _REFERENCES:
+            resolved = Condition("ResolvedRefs", False, _REFERENCES[problem.code], problem.message)
+    return accepted, conflicted, _programmed(stands, ""), resolved
+
+
+def gateway_conditions(listeners: Sequence[ListenerStatus], *, served: bool) -> tuple[Condition, ...]:
+    """The conditions of a Gateway of ours. `served`: a process serves it."""
+    refused = [each.name for each in listeners if not _holds(each, "Accepted")]
+    standing = [each.name for each in listeners if _holds(each, "Programmed")]
+    message = f"not accepted: {', '.join(refused)}" if refused else ""
+    reason = "ListenersNotValid" if refused else "Accepted"
+    accepted = Condition("Accepted", len(refused) < len(listeners), reason, message)
+    waiting = "" if served else "no process serves it"
+    return accepted, _programmed(served and bool(standing), waiting if standing else "no listener is in force")
+
+
+def _programmed(stands: bool, message: str) -> Condition:
+    return Condition("Programmed", stands, "Programmed" if stands else "Invalid", "" if stands else message)
+
+
+def _holds(listener: ListenerStatus, kind: str) -> bool:
+    return all(condition.status for condition in listener.conditions if condition.type == kind)
 
 
 def listeners_mapping(statuses: Iterable[ListenerStatus]) -> list[dict[str, object]]:

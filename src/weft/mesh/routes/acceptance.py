@@ -35,6 +35,7 @@ _REFUSALS = {
 }
 """Why a parent does not take a route, or a part of it, by the code of the Problem."""
 _REFERENCES = {
+    "invalid-kind": "InvalidKind",
     "reference-not-granted": "RefNotPermitted",
     "unknown-service": "BackendNotFound",
     "unknown-host": "BackendNotFound",
@@ -46,9 +47,10 @@ _REFERENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition of a route's parent or a listener: `type` and `reason` in the API's words, `message` for people."""
+    """One condition of a route's parent, a listener or a Gateway: `type` and `reason` in the API's words, `message` for
+    people."""
 
-    type: Literal["Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed"]
+    type: Literal["Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed", "Conflicted"]
     status: bool
     reason: str
     message: str = ""

@@ -159,6 +159,11 @@ class HttpRouteKind(RouteKind[api.HttpRouteSpec]):
         return tuple(attempt for _, attempt in sorted(found, key=lambda entry: entry[0]))
 
 
+def is_service(reference: api.BackendObjectReference) -> bool:
+    """Whether it refers to a Service, the only kind of backend there is."""
+    return (reference.group, reference.kind) == ("", "Service")
+
+
 def backend_references(document: HttpRouteDocument) -> tuple[ObjectKey, ...]:
     """Every service the route sends requests or copies to, once."""
     return tuple(dict.fromkeys(_service_key(document, reference) for reference in _references(document.spec)))
@@ -177,8 +182,9 @@ def _service_key(document: HttpRouteDocument, reference: api.BackendObjectRefere
 
 def _references(spec: api.HttpRouteSpec) -> Iterable[api.BackendObjectReference]:
     for rule in spec.rules:
-        yield from rule.backend_refs
-        yield from (item.request_mirror.backend_ref for item in rule.filters if item.request_mirror)
+        yield from (reference for reference in rule.backend_refs if is_service(reference))
+        mirrors = (item.request_mirror.backend_ref for item in rule.filters if item.request_mirror)
+        yield from (reference for reference in mirrors if is_service(reference))
 
 
 def _ignored_hostnames(document: HttpRouteDocument) -> Problem:
@@ -315,6 +321,8 @@ class _Builder:
         )
 
     def _speaks_websocket(self, reference: api.BackendRef) -> bool:
+        if not is_service(reference):
+            return False
         frontend, granted, _ = self.referents[_service_key(self.document, reference)]
         port = frontend.port(reference.port) if frontend and granted and reference.port else None
         return port is not None and port.protocol is Protocol.WEBSOCKET
@@ -339,6 +347,9 @@ class _Builder:
 
     def _find(self, path: FieldPath, reference: api.BackendObjectReference) -> BackendKey | None:
         """The backend, or None with a problem."""
+        if not is_service(reference):
+            self.problems.append(_invalid_kind(self.document, (*path, "kind"), reference))
+            return None
         key = _service_key(self.document, reference)
         frontend, granted, nearest = self.referents[key]
         if not granted:
@@ -353,6 +364,13 @@ class _Builder:
             return BackendKey(frontend.host, number)
         self.problems.append(bad)
         return None
+
+
+def _invalid_kind(document: HttpRouteDocument, path: FieldPath, reference: api.BackendObjectReference) -> Problem:
+    what = f"{reference.kind} of {reference.group or 'the core group'}"
+    message = f"{what} cannot be a backend here"
+    near = nearest_name(reference.kind, ("Service",)) if not reference.group else ""
+    return problem_at(document, path, "invalid-kind", message, "kind Service", nearest=near)
 
 
 def _percent(mirror: api.RequestMirror) -> float:

@@ -13,6 +13,11 @@ CONTROLLER_NAME = "weft.dev/gateway-controller"
 BUILT_IN_CLASSES = ("weft", "istio")
 """Class names that need no GatewayClass document."""
 
+LISTENER_PROTOCOLS = ("HTTP", "HTTPS")
+"""Protocols of listeners that can be in force."""
+ROUTE_KINDS = ("HTTPRoute",)
+"""Kinds of the Gateway API's routes that a listener can let in."""
+
 GroupName = Annotated[str, Scalar("api-group")]
 KindName = Annotated[str, Scalar("kind-name")]
 
@@ -27,11 +32,12 @@ class GatewayClassSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretReference:
-    """A reference to a Secret; another namespace needs a ReferenceGrant."""
+    """A reference to a Secret; another namespace needs a ReferenceGrant. Without a good one its listener is not in
+    force."""
 
     name: Subdomain
-    group: Literal[""] = ""
-    kind: Literal["Secret"] = "Secret"
+    group: GroupName = ""
+    kind: KindName = "Secret"
     namespace: Name | None = None
 
 
@@ -45,10 +51,10 @@ class TlsOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerTls:
-    """TLS of an HTTPS listener."""
+    """TLS of an HTTPS listener, whose mode is Terminate."""
 
     certificate_refs: Annotated[tuple[SecretReference, ...], Length(0, 64)] = ()
-    mode: Literal["Terminate"] = "Terminate"
+    mode: Literal["Terminate", "Passthrough"] = "Terminate"
     options: TlsOptions = TlsOptions()
 
 
@@ -79,10 +85,10 @@ class RouteNamespaces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteGroupKind:
-    """A kind of route a listener accepts."""
+    """A kind of route a listener accepts. Kinds that weft does not have are left out, with a Problem."""
 
-    kind: Literal["HTTPRoute"]
-    group: Literal["gateway.networking.k8s.io"] = GATEWAY_GROUP
+    kind: KindName
+    group: GroupName = GATEWAY_GROUP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +101,12 @@ class AllowedRoutes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerSpec:
-    """One listener; without `hostname` it accepts every host."""
+    """One listener; without `hostname` it accepts every host. HTTP and HTTPS are supported; a listener of another
+    protocol, or one that shares its port with another protocol, is not in force, and the others are."""
 
     name: Subdomain
     port: Port
-    protocol: Literal["HTTP", "HTTPS"]
+    protocol: Annotated[str, Length(1, 255)]
     hostname: Hostname = ""
     tls: ListenerTls | None = None
     allowed_routes: AllowedRoutes = AllowedRoutes()

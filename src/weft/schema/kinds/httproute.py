@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from weft.schema.kinds.gateway import GATEWAY_GROUP
+from weft.schema.kinds.gateway import GATEWAY_GROUP, GroupName, KindName
 from weft.schema.scalars import (
     GatewayDuration,
     HeaderName,
@@ -90,11 +90,11 @@ class HeaderModifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendObjectReference:
-    """A Service and port; another namespace needs a ReferenceGrant."""
+    """A Service and port; another namespace needs a ReferenceGrant. The share of what is no Service answers 500."""
 
     name: Subdomain
-    group: Literal[""] = ""
-    kind: Literal["Service"] = "Service"
+    group: GroupName = ""
+    kind: KindName = "Service"
     namespace: Name | None = None
     port: Port | None = None
 

@@ -18,33 +18,30 @@ from weft.schema.kinds.gateway import (
 def gateway(spec: GatewaySpec) -> Iterator[Finding]:
     """Listeners must differ in their names, and in port, protocol and hostname taken together."""
     names: set[str] = set()
-    places: dict[tuple[int, str], str] = {}
-    protocols: dict[int, str] = {}
+    places: dict[tuple[int, str, str], str] = {}
     for index, listener in enumerate(spec.listeners):
         path = ("listeners", index)
         if listener.name in names:
             yield duplicate((*path, "name"), f"the listener name '{listener.name}' is given twice")
         names.add(listener.name)
-        place = (listener.port, listener.hostname)
+        place = (listener.port, listener.protocol, listener.hostname)
         if place in places:
             host = f"hostname '{listener.hostname}'" if listener.hostname else "no hostname"
             yield duplicate(path, f"listener '{places[place]}' has the same port {listener.port} and {host}")
         places.setdefault(place, listener.name)
-        other = protocols.setdefault(listener.port, listener.protocol)
-        if other != listener.protocol:
-            message = f"port {listener.port} speaks {other} in a listener above, {listener.protocol} here"
-            yield conflicting((*path, "protocol"), message, f"one protocol per port: {other}")
 
 
 def listener(spec: ListenerSpec) -> Iterator[Finding]:
-    """HTTPS needs a certificate, HTTP must not have one."""
-    if spec.protocol == "HTTP" and spec.tls is not None:
-        yield conflicting(("tls",), "a listener with protocol HTTP has no 'tls'", "protocol HTTPS, or no tls")
-    elif spec.protocol == "HTTPS":
-        if spec.tls is None:
-            yield missing((), "a listener with protocol HTTPS needs 'tls' with 'certificateRefs'")
-        elif not spec.tls.certificate_refs:
-            yield missing(("tls",), "a listener with protocol HTTPS needs a certificate", "certificateRefs")
+    """TLS goes with protocols that have it, and ends at an HTTPS listener."""
+    if spec.tls is None:
+        return
+    if spec.protocol in ("HTTP", "TCP", "UDP"):
+        yield conflicting(
+            ("tls",), f"a listener with protocol {spec.protocol} has no 'tls'", "protocol HTTPS, or no tls"
+        )
+    elif spec.protocol == "HTTPS" and spec.tls.mode != "Terminate":
+        message = f"a listener with protocol HTTPS does not go with mode {spec.tls.mode}"
+        yield conflicting(("tls", "mode"), message, "Terminate")
 
 
 def route_namespaces(spec: RouteNamespaces) -> Iterator[Finding]:

@@ -162,7 +162,7 @@ def fraction(spec: Fraction) -> Iterator[Finding]:
 
 def backend(spec: BackendObjectReference) -> Iterator[Finding]:
     """A Service is called at a port."""
-    if spec.port is None:
+    if spec.port is None and (spec.group, spec.kind) == ("", "Service"):
         yield missing((), "a Service is referred to with its 'port'", "port")
 
 

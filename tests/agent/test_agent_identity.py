@@ -216,6 +216,18 @@ async def test_a_good_certificate_is_shown_rather_than_a_used_token(world: World
     await again.register(WORKLOAD, make_key().csr)
 
 
+async def test_a_clock_that_is_behind_is_named(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control plane calls the certificate expired, this host does not."""
+    client = await joined(world, tmp_path)
+    fresh = make_key()
+    then = time.time() - 3600
+    old = open_authority(world.home.ca, clock=lambda: then).issue(fresh.csr, WEB, "web.default", 60.0)
+    client._files.install(fresh.key, old)
+    monkeypatch.setattr("weft.agent.client.time.time", lambda: then)
+    with pytest.raises(UnreachableError, match="compare the clocks"):
+        await client.renew(WorkloadState.HEALTHY)
+
+
 async def test_a_workload_cannot_pose_as_the_control_plane(world: World, tmp_path: Path) -> None:
     """A certificate of the same CA, but not the control plane's, at the address of the agent API."""
     fresh = make_key()

@@ -79,6 +79,11 @@ class ControlPlaneClient:
         """The control plane's address, for messages."""
         return self._parameters.server or str(self._socket)
 
+    @property
+    def hint(self) -> str:
+        """How to start a control plane, in brackets; empty for one on another host."""
+        return f" (start one with: {self._parameters.hint})" if self._parameters.hint else ""
+
     async def register(self, workload: Workload, csr: str) -> RegisterResponse:
         """Register (again), and get a certificate for the key of `csr`."""
         request = RegisterRequest(workload, csr)
@@ -150,7 +155,10 @@ class ControlPlaneClient:
                 "workload's certificate: it was made anew, or it is not the one you mean. If it was made anew, join "
                 "again with the token and the fingerprint that `weft token create` prints on its host"
             )
-        return UnreachableError(f"no control plane at {self.where}: {connection_failure(error, timeout)}")
+        reason = connection_failure(error, timeout)
+        if isinstance(error, HttpError) and self._credentials == self._chain():
+            reason += "; if it stays so, this workload's certificate is not accepted there: compare the clocks"
+        return UnreachableError(f"no control plane at {self.where}: {reason}")
 
     def _chain(self) -> str:
         """The certificate on disk, by a name that changes with it."""
@@ -179,10 +187,8 @@ class ControlPlaneClient:
         return self._address(self._tls), "" if certified else self._parameters.token
 
     def _address(self, tls: ssl.SSLContext) -> Server:
-        host, _, port = self._parameters.server.rpartition(":")
-        if not host or not port.isdigit():
-            raise AgentError(f"'{self._parameters.server}': expected HOST:PORT of the agent API", EXIT_USAGE)
-        return Server(host=host.strip("[]"), port=int(port), tls=tls, name=_SERVER_NAME)
+        host, port = self._parameters.address
+        return Server(host=host, port=port, tls=tls, name=_SERVER_NAME)
 
     async def _context(self, with_certificate: bool) -> ssl.SSLContext:
         bundle = self._files.bundle.read_text() if with_certificate else await self._pinned_bundle()

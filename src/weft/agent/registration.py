@@ -83,7 +83,7 @@ class Registration:
                 raise AgentError(f"gave up after {wait:g} s: {failure}", EXIT_TIMEOUT) from failure
             if waited >= _SAY_AFTER and clock() - said >= _SAY_EVERY:
                 said = clock()
-                _LOG.info("%s; waiting for it (start one with: weft serve)", failure)
+                _LOG.info("%s; waiting for it%s", failure, self._client.hint)
             await asyncio.sleep(retry)
             retry = min(retry * 1.5, 1.0)
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
 from weft.agent.errors import EXIT_FAILED, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, AgentError
 from weft.agent.health import run_health
+from weft.agent.inbound_address import inbound_address
 from weft.agent.lifecycle import Lifecycle, child_environment, run_lifecycle, tell_ready
 from weft.agent.parameters import RunParameters
 from weft.agent.ports import allocate_run_ports
 from weft.agent.processes import ProcessWatch, start_process
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.sidecar_environment import sidecar_environment
-from weft.agent.state import State
+from weft.agent.state import State, read_state
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 
 _LOG = logging.getLogger(__name__)
@@ -29,7 +30,9 @@ def run_workload(parameters: RunParameters, build_bootstrap: BuildBootstrap = bo
     own (128+n when a signal ended it), or that of `weft.agent.errors`. Blocks; call it from the main thread."""
 
     def make() -> Lifecycle:
-        return _SidecarLifecycle(parameters, _open(parameters, build_bootstrap))
+        before = read_state(parameters.home.workload(parameters.namespace, parameters.name))
+        addressed = replace(parameters, proxy_host=inbound_address(parameters, before))
+        return _SidecarLifecycle(addressed, _open(addressed, build_bootstrap))
 
     return run_lifecycle(make)
 
@@ -51,8 +54,8 @@ class _SidecarLifecycle(Lifecycle):
         has_envoy = proxy.adopt_envoy()
         if proxy.state.application is not None:
             self._application = ProcessWatch(proxy.state.application)
-        if has_envoy and self._application is not None:
-            _LOG.info("took over Envoy and the application that were running")
+        if has_envoy and (self._application is not None or not self._parameters.command):
+            _LOG.info("took over Envoy%s", " and the application that were running" if self._application else "")
             self.keep(self._enrol_again())
         else:
             await self._start_envoy(listeners, has_envoy)

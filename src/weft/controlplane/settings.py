@@ -23,8 +23,9 @@ class ServeSettings:
 
     `follow` are files and directories of documents that are followed live. `bind` is the address of the xDS server and
     of the agent API; the admin API is always on loopback. A port of None means the one used last in this home, else
-    the usual one if it is free, else any; 0 means the one used last, else any free one. `advertise` is the host that
-    agents on other hosts use (empty: the address they connected to). `lease` and `certificate_ttl` in seconds.
+    the usual one if it is free, else any (off loopback: an error); 0 means the one used last, else any free one.
+    `advertise` is the host that agents on other hosts use (empty: the address they connected to). `lease` and
+    `certificate_ttl` in seconds.
     """
 
     home: Home

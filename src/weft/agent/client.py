@@ -25,6 +25,7 @@ from weft.model.enrolment import (
     CertificateRequest,
     DrainResponse,
     Issued,
+    ReachResponse,
     RegisterRequest,
     RegisterResponse,
     RenewRequest,
@@ -113,6 +114,10 @@ class ControlPlaneClient:
     async def drain(self, wait: float) -> DrainResponse:
         """Mark draining and wait up to `wait` seconds until every caller's proxy has confirmed."""
         return await self._call("POST", f"{self._path}/drain?wait={wait:g}", None, DrainResponse, timeout=wait + 2.0)
+
+    async def reach(self) -> ReachResponse:
+        """Whether the control plane reaches our inbound listeners."""
+        return await self._call("POST", f"{self._path}/reach", None, ReachResponse)
 
     async def deregister(self) -> None:
         """End the registration."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 
@@ -27,9 +28,10 @@ def connection_failure(error: Exception, timeout: float = 0.0) -> str:
             where = "is a firewall in between, is the address right?"
             return f"TCP: no answer to the connection in {timeout:g} s; {where}"
         return f"connected, but there was no answer in {timeout:g} s"
-    text = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
     if isinstance(error, socket.gaierror):
-        return f"DNS: the name does not resolve ({text})"
+        return f"DNS: the name does not resolve ({error.strerror})"
+    errno = error.errno if isinstance(error, OSError) else None  # asyncio's own words are "Connect call failed"
+    text = os.strerror(errno) if errno else str(error) or type(error).__name__
     return f"TCP: {text}: nothing listens there" if isinstance(error, ConnectionRefusedError) else text
 
 

@@ -16,6 +16,7 @@ from weft.agent.parameters import RunParameters
 from weft.agent.ports import allocate_run_ports
 from weft.agent.processes import ProcessWatch, start_process
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
+from weft.agent.reachability import check_xds, run_reach_check
 from weft.agent.sidecar_environment import sidecar_environment
 from weft.agent.state import State, read_state
 from weft.model.workload import SocketAddress, Workload, WorkloadState
@@ -62,6 +63,8 @@ class _SidecarLifecycle(Lifecycle):
             if self._application is None and self._parameters.command:
                 self._application = self._start_application()
         self.keep(*proxy.keeping(listeners), self._watch_envoy(), self._watch_health(), self._complain())
+        if self._parameters.control_plane.server:
+            self.keep(self._check_reach())
         return await self._wait_for_end()
 
     async def stop_application(self) -> int | None:
@@ -82,7 +85,9 @@ class _SidecarLifecycle(Lifecycle):
             self._application.forget()
 
     async def _start_envoy(self, listeners: tuple[SocketAddress, ...], running: bool) -> None:
-        await self.proxy.enrol()
+        answer = await self.proxy.enrol()
+        if self._parameters.control_plane.server:
+            await check_xds(answer.xds)
         if not running:
             self.proxy.envoy.start()
         upstreams = {one.listen: f"{one.service}:{one.port}" for one in self.proxy.state.upstreams}
@@ -150,6 +155,12 @@ class _SidecarLifecycle(Lifecycle):
             kind = self._parameters.health.kind
             what = f"answers http:{self._parameters.health.path}" if kind == "http" else "listens"
             _LOG.warning("not healthy after %g s: nothing %s at %s", _PATIENCE, what, addresses)
+
+    async def _check_reach(self) -> None:
+        ready = self.proxy.envoy.ready
+        while not ready.value:
+            await ready.changed(ready.version)
+        await run_reach_check(self.proxy.client, tuple(port.inbound for port in self.proxy.state.ports))
 
     def _report(self, healthy: bool) -> None:
         self._healthy = healthy

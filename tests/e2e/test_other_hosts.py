@@ -97,6 +97,19 @@ def test_the_printed_command_joins_another_host(hosts: tuple[Host, Host]) -> Non
     assert {row["name"] for row in listed} == {"web", "echo-two"}
 
 
+def test_another_host_joins_a_mesh_that_is_up(hosts: tuple[Host, Host], tmp_path: Path) -> None:
+    one, two = hosts
+    web = {"name": "web", "labels": {"app": "web"}, "ports": ["8080:auto"], "command": ECHO, "env": {"WORKLOAD": "web"}}
+    mesh = {"bind": one.address, "documents": ["mesh.yaml"], "workloads": [web]}
+    (tmp_path / "weft.yaml").write_text(json.dumps(mesh))
+    up = one.spawn(*WEFT, "up", "-f", str(tmp_path / "weft.yaml"))
+    says(up, f"other hosts join at {one.address}")
+    join(two, invitation(one, "echo-two"), "echo-two")
+    healthy(one, "echo-two")
+    for host, name, other in ((one, "web", "echo"), (two, "echo-two", "web")):
+        until(f"{name} calls {other}", lambda h=host, n=name, o=other: f'"{o}' in h.curl(n, f"http://{o}/"))  # type: ignore[misc]
+
+
 def test_what_does_not_connect_is_said(hosts: tuple[Host, Host]) -> None:
     one, two = hosts
     one.spawn(sys.executable, "-m", "http.server", "15012", "--bind", "127.0.0.1")

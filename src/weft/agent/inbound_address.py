@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from weft.agent.diagnosis import connection_failure
 from weft.agent.errors import EXIT_UNREACHABLE, EXIT_USAGE, AgentError
 from weft.agent.parameters import RunParameters
 from weft.agent.state import State
-from weft.settings.addresses import is_loopback, is_of_this_host, is_wildcard, local_address_towards
+from weft.settings.addresses import is_ip_address, is_loopback, is_of_this_host, is_wildcard, local_address_towards
 
 _LOOPBACK = "127.0.0.1"
 _OPTION = "--inbound-address"
@@ -38,10 +36,8 @@ def inbound_address(parameters: RunParameters, before: State | None) -> str:
 
 
 def _check_given(given: str) -> None:
-    try:
-        ipaddress.ip_address(given)
-    except ValueError as error:
-        raise AgentError(f"{_OPTION} {given}: expected an IP address of this host", EXIT_USAGE) from error
+    if not is_ip_address(given):
+        raise AgentError(f"{_OPTION} {given}: expected an IP address of this host", EXIT_USAGE)
     if is_wildcard(given):
         raise AgentError(f"{_OPTION} {given}: expected the one address at which callers reach this host", EXIT_USAGE)
     if not is_of_this_host(given):

@@ -9,6 +9,7 @@ from weft.discovery.limits import Limits
 from weft.model.snapshot import MeshSettings
 from weft.settings.home import Home
 
+DEFAULT_BIND = "127.0.0.1"
 DEFAULT_LEASE = 15.0
 DEFAULT_CERTIFICATE_TTL = 24 * 3600.0
 
@@ -32,7 +33,7 @@ class ServeSettings:
     follow: tuple[Path, ...] = ()
     mesh: MeshSettings = field(default_factory=MeshSettings)
     namespace: str = "default"
-    bind: str = "127.0.0.1"
+    bind: str = DEFAULT_BIND
     xds_port: int | None = None
     agent_api_port: int | None = None
     admin_port: int | None = None

@@ -71,7 +71,13 @@ def test_the_script_writes_a_unit_and_keeps_the_token_apart(tmp_path: Path) -> N
     start = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
     assert start.startswith(f'ExecStart={tmp_path}/weft run --control-plane "[fd00::1]:15013" ')
     assert start.endswith(' -- sh -c "echo \\"$$HOME\\" 100%% \'x\' \\\\n;\\n# END"')
-    for line in ("Restart=always", "KillMode=process", "ExecReload=/bin/kill -HUP $MAINPID", "NoNewPrivileges=yes"):
+    for line in (
+        "Restart=always",
+        "SuccessExitStatus=143",
+        "KillMode=process",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "NoNewPrivileges=yes",
+    ):
         assert line in unit.splitlines()
     calls = [line.rpartition("/")[2] for line in (tmp_path / "asked").read_text().splitlines()]
     assert calls[-1] == "systemctl restart weft-reviews-vm1.shop.service"

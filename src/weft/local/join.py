@@ -122,6 +122,8 @@ EnvironmentFile=/etc/weft/{name}.env
 ExecStart=@WEFT@ {words}
 # Restarts the agent alone: Envoy and the application go on.
 ExecReload=/bin/kill -HUP $MAINPID
+# 128 + SIGTERM: the application ended because it was asked to.
+SuccessExitStatus=143
 Restart=always
 RestartSec=2
 # At a stop the agent ends the application and Envoy in order. When the agent dies alone they go on, and the next agent
@@ -153,9 +155,10 @@ _SCRIPT = """\
 # For root's shell on the other host. It holds a join token: pass it on as you would a password.
 (
 set -eu
+cd /
 weft=$(command -v weft) || {{ echo "there is no weft on the PATH" >&2; exit 1; }}
 id -u weft >/dev/null 2>&1 || useradd --system --home-dir {home} --shell /usr/sbin/nologin weft
-runuser -u weft -- "$weft" version >/dev/null || {{
+runuser -u weft -- "$weft" --version >/dev/null || {{
   echo "the user 'weft' cannot run $weft; install it where it can, such as below /opt" >&2; exit 1
 }}
 umask 077

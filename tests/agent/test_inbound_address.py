@@ -74,6 +74,15 @@ def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
         inbound_address(asked(server="control.example"), None)
 
 
+def test_of_both_kinds_of_address_ipv4_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [
+        (family, socket.SOCK_DGRAM, 17, "", (host, 9))
+        for family, host in ((socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1"))
+    ]
+    monkeypatch.setattr("weft.settings.addresses.socket.getaddrinfo", lambda *_, **__: both)
+    assert local_address_towards("both", 9) == "127.0.0.1"
+
+
 def test_addresses() -> None:
     assert local_address_towards("127.0.0.1", 9) == "127.0.0.1"
     assert [is_loopback(one) for one in ("::1", "[::1]", "Localhost", "10.0.0.1", "name")] == [True] * 3 + [False] * 2

@@ -12,10 +12,12 @@ _ELSEWHERE = ("192.0.2.1", "2001:db8::1")
 def local_address_towards(host: str, port: int) -> str:
     """This host's IP address on the way to `host`, as the kernel chooses it. Resolves a name, sends nothing.
 
+    Of a name with both kinds of address IPv4 is taken: not every host has a way for IPv6, though its resolver knows it.
     OSError (socket.gaierror) when the name does not resolve or there is no route.
     """
     failure: OSError | None = None
-    for family, kind, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM):
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    for family, kind, _, _, address in sorted(found, key=lambda one: one[0] != socket.AF_INET):
         with socket.socket(family, kind) as probe:
             try:
                 probe.connect(address)

@@ -313,8 +313,14 @@ async def test_tokens(rig: Rig) -> None:
         own = {"namespace": "weft-system", "service_account": "weft-control-plane"}
         async with session.post("/v1/tokens", json=own) as response:
             assert response.status == 403
+    (listed,) = (await call(rig, "GET", "/v1/tokens"))["tokens"]
+    assert (listed["id"], listed["state"], listed["service_account"]) == (body["id"], "valid", "a")
+    revoked = (await call(rig, "DELETE", f"/v1/tokens/{body['id']}"))["revoked"]
+    assert (revoked["id"], revoked["state"]) == (body["id"], "revoked")
+    assert (await call(rig, "DELETE", f"/v1/tokens/{body['id']}", 404))["code"] == "no-such-token"
     events = json.dumps(await call(rig, "GET", "/v1/events"))
     assert "create token" in events
+    assert "revoke token" in events
     assert body["token"] not in events
     assert all(body["token"].encode() not in entry.value for entry in (await rig.store.list("tokens"))[1])
 

@@ -72,6 +72,20 @@ async def test_the_exit_code_is_known_after_a_restart(world: World) -> None:
     assert await agent.ended() == 7
 
 
+async def test_a_sidecar_alone_is_taken_over_while_the_control_plane_is_away(world: World) -> None:
+    agent = await world.start(ports=[[9080, None]], health={"kind": "none"})
+    await until(lambda: world.control_plane.latest.get("web.default") == "healthy", "healthy")
+    envoy = agent.state.envoy
+    agent.process.kill()
+    await agent.ended()
+    await world.control_plane.stop()
+    second = await world.start(ports=[[9080, None]], health={"kind": "none"})
+    await until(lambda: "took over Envoy" in second.text(), "adoption")
+    assert second.state.envoy == envoy
+    await world.control_plane.start()
+    await second.stop()
+
+
 async def test_a_killed_agent_is_replaced(world: World) -> None:
     first = await world.healthy(command=APPLICATION, ports=AUTO)
     before = first.state

@@ -1,8 +1,10 @@
 """Certificates: renewal without a dropped connection, joining from another host, what is refused."""
 
 import asyncio
+import shutil
 import ssl
 import sys
+import time
 from pathlib import Path
 
 import aiohttp
@@ -23,6 +25,7 @@ from weft.model.workload import Workload, WorkloadState
 APPLICATION = [sys.executable, str(Path(__file__).with_name("application.py"))]
 AUTO = [[9080, 0]]
 WEB = SpiffeId("cluster.local", "default", "default")
+WORKLOAD = Workload("web", "default", "default")
 
 
 async def serial(world: World, agent: Agent) -> int:
@@ -155,6 +158,74 @@ async def test_a_wrong_fingerprint_sends_no_token(world: World, tmp_path: Path) 
     client = remote(world, tmp_path, "", "weft-good")
     with pytest.raises(AgentError, match="--ca-fingerprint"):
         await client.register(Workload("web", "default", "default"), make_key().csr)
+
+
+async def joined(world: World, tmp_path: Path) -> ControlPlaneClient:
+    """A client of "another host" that has used its token and holds a certificate."""
+    await world.control_plane.stop()
+    await world.control_plane.start(tls=True)
+    world.control_plane.tokens = {"weft-good"}
+    client = remote(world, tmp_path, world.control_plane.authority.fingerprint, "weft-good")
+    fresh = make_key()
+    client._files.install(fresh.key, (await client.register(WORKLOAD, fresh.csr)).issued)
+    return client
+
+
+async def test_an_expired_certificate_is_no_certificate(world: World, tmp_path: Path) -> None:
+    client = await joined(world, tmp_path)
+    fresh = make_key()
+    then = time.time() - 3600
+    old = open_authority(world.home.ca, clock=lambda: then).issue(fresh.csr, WEB, "web.default", 60.0)
+    client._files.install(fresh.key, old)
+    fingerprint = world.control_plane.authority.fingerprint
+    with pytest.raises(AgentError, match=r"(?s)expired at 20.*weft token create"):
+        await remote(world, tmp_path, fingerprint, "").register(WORKLOAD, make_key().csr)
+    with pytest.raises(RefusedError, match=r"bad token.*expired at 20"):
+        await client.register(WORKLOAD, make_key().csr)
+    world.control_plane.tokens = {"weft-next"}
+    fresh = make_key()
+    again = remote(world, tmp_path, fingerprint, "weft-next")
+    again._files.install(fresh.key, (await again.register(WORKLOAD, fresh.csr)).issued)
+    await again.renew(WorkloadState.HEALTHY)
+
+
+async def test_a_given_fingerprint_wins_over_files_of_another_root(world: World, tmp_path: Path) -> None:
+    before = await joined(world, tmp_path)
+    await world.control_plane.stop()
+    shutil.rmtree(world.home.ca)
+    world.control_plane.authority = open_authority(world.home.ca)
+    await world.control_plane.start(tls=True)
+    world.control_plane.calls.clear()
+    with pytest.raises(AgentError, match="another authority than the one that issued") as told:
+        await before.renew(WorkloadState.HEALTHY)
+    assert not isinstance(told.value, UnreachableError), "waiting would not help"
+    fingerprint = world.control_plane.authority.fingerprint
+    with pytest.raises(AgentError, match="another authority than the given fingerprint"):
+        await remote(world, tmp_path, fingerprint, "").register(WORKLOAD, make_key().csr)
+    assert world.control_plane.calls == []
+    world.control_plane.tokens = {"weft-next"}
+    fresh = make_key()
+    again = remote(world, tmp_path, fingerprint, "weft-next")
+    again._files.install(fresh.key, (await again.register(WORKLOAD, fresh.csr)).issued)
+    await again.renew(WorkloadState.HEALTHY)
+
+
+async def test_a_good_certificate_is_shown_rather_than_a_used_token(world: World, tmp_path: Path) -> None:
+    await joined(world, tmp_path)
+    again = remote(world, tmp_path, world.control_plane.authority.fingerprint, "weft-good")
+    await again.register(WORKLOAD, make_key().csr)
+
+
+async def test_a_clock_that_is_behind_is_named(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control plane calls the certificate expired, this host does not."""
+    client = await joined(world, tmp_path)
+    fresh = make_key()
+    then = time.time() - 3600
+    old = open_authority(world.home.ca, clock=lambda: then).issue(fresh.csr, WEB, "web.default", 60.0)
+    client._files.install(fresh.key, old)
+    monkeypatch.setattr("weft.agent.client.time.time", lambda: then)
+    with pytest.raises(UnreachableError, match="compare the clocks"):
+        await client.renew(WorkloadState.HEALTHY)
 
 
 async def test_a_workload_cannot_pose_as_the_control_plane(world: World, tmp_path: Path) -> None:

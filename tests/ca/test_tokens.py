@@ -4,7 +4,16 @@ import asyncio
 
 import pytest
 
-from weft.ca.tokens import BUCKET, TokenParametersError, TokenRefusedError, consume_token, create_token
+from weft.ca.tokens import (
+    BUCKET,
+    TokenParametersError,
+    TokenRefusedError,
+    UnknownTokenError,
+    consume_token,
+    create_token,
+    list_tokens,
+    revoke_token,
+)
 from weft.store.memory import MemoryStore
 
 
@@ -46,6 +55,29 @@ async def test_reasons_differ_for_the_record_only() -> None:
     ]  # fmt: skip
     assert len({str(one) for one in refusals}) == 1
     assert len({one.detail for one in refusals}) == 3
+
+
+async def test_tokens_are_listed_and_revoked() -> None:
+    store, clock = MemoryStore(), Clock()
+    used, expired, revoked, named, valid = [
+        await create_token(store, "prod", name, ttl, clock)
+        for name, ttl in (("a", 600), ("b", 5), ("c", 600), ("d", 600), ("e", 600))
+    ]
+    await consume_token(store, used.text, clock)
+    clock.now += 5
+    assert (await revoke_token(store, revoked.id, clock)).state == "revoked"
+    assert (await revoke_token(store, named.text, clock)).service_account == "d"
+    found = await list_tokens(store, clock)
+    assert {one.service_account: one.state for one in found} == {
+        "a": "used", "b": "expired", "c": "revoked", "d": "revoked", "e": "valid",
+    }  # fmt: skip
+    assert {one.id for one in found} == {one.id for one in (used, expired, revoked, named, valid)}
+    assert not any(one.id in valid.text or valid.text in repr(one) for one in found)
+    assert (await refusal(store, revoked.text, clock)).code == "token-revoked"
+    for wanted, words in ((revoked.id, "not valid any more: revoked"), ("nothing", "no join token 'nothing'")):
+        with pytest.raises(UnknownTokenError, match=words):
+            await revoke_token(store, wanted, clock)
+    await consume_token(store, valid.text, clock)
 
 
 async def test_of_many_at_once_one_succeeds() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from weft.agent.parameters import GatewayParameters, RunParameters
 from weft.cli.main import COMMANDS, run, weft
 from weft.cli.options import Command
 
@@ -63,7 +64,7 @@ def test_the_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -
     [
         (["aply"], "Did you mean 'apply'?"),
         (["proxy", "statis"], "Did you mean 'status'?"),
-        (["token", "list"], "there is no command 'list'"),
+        (["token", "lits"], "there is no command 'lits'. Did you mean 'list'?"),
         (["get"], "KIND"),
         (["apply"], "--file"),
         (["apply", "-f", "no-such-file.yaml"], "no such file"),
@@ -236,3 +237,21 @@ def test_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     found = json.loads(capsys.readouterr().out)
     assert found["envoy"].startswith("1.")
     assert found["control-plane"] is None
+
+
+def test_the_hint_of_an_agent_that_waits_is_as_the_command_was_called(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found: list[RunParameters | GatewayParameters] = []
+
+    def take(parameters: RunParameters | GatewayParameters) -> int:
+        found.append(parameters)
+        return 0
+
+    monkeypatch.setattr("weft.cli.agents.run_agent", take)
+    monkeypatch.setenv("WEFT_COMMAND", "./run weft")
+    assert run(["run", "--home", str(tmp_path), "--name", "web", "--", "true"]) == 0
+    assert found[0].control_plane.hint == f"./run weft serve --home {tmp_path}"
+    far = ["--control-plane", "control.example:15013", "--ca-fingerprint", "sha256:00"]
+    assert run(["gateway", "public", *far]) == 0
+    assert found[1].control_plane.hint == "", "that one is started on another host"

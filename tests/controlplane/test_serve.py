@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from weft.controlplane.ports import Ports
+from weft.controlplane.settings import ServeError
 from weft.settings.home import Home
 
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: NAME}\nspec:\n  ports:\n  - port: 80\n"
@@ -223,6 +225,18 @@ def test_taken_ports(home: Home, serve: Serve) -> None:
         awaited = serve(ports="agent_api_port=0,admin_port=0")
         errors = awaited.process.communicate(timeout=40)[1]
         assert f"port {port} on 127.0.0.1, where this mesh's proxies expect xds, is taken" in errors
+
+
+async def test_off_loopback_a_taken_usual_port_is_an_error(tmp_path: Path) -> None:
+    """Other hosts and their firewalls know the usual ports, so that no other is taken in silence."""
+    wildcard = "0.0.0.0"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for remembered in ({}, {"xds": port + 1}):
+            (tmp_path / "ports.json").write_text(json.dumps(remembered))
+            ports = Ports(tmp_path / "ports.json", awaited=False)
+            with pytest.raises(ServeError, match=rf"port {port} on 0\.0\.0\.0.*ss -ltnp.*--xds-port"):
+                await ports.bind("xds", wildcard, None, port, "--xds-port")
 
 
 def test_a_home_open_to_others_is_refused(home: Home, serve: Serve) -> None:

@@ -14,6 +14,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 WHOLE = """\
 trustDomain: shop.example
 documents: [documents]
+bind: 10.0.0.5
 workloads:
   - name: web
     namespace: shop
@@ -44,6 +45,7 @@ def test_everything_is_understood() -> None:
     mesh = decode_meshfile(WHOLE, "weft.yaml")
     web, front = mesh.workloads[0], mesh.gateways[0]
     assert (mesh.trust_domain, mesh.documents, mesh.ports.admin) == ("shop.example", ("documents",), 15080)
+    assert mesh.bind == "10.0.0.5"
     assert web.ports == ("80", "8080:auto")
     assert web.command == ("python3", "-m", "http.server", "a b")
     assert web.env == {"DEBUG": "1", "NAME": "x"}
@@ -55,6 +57,8 @@ def test_everything_is_understood() -> None:
     ("text", "told"),
     [
         ("workloads:\n  - name: a\n    comand: [x]\n", ["weft.yaml:3", "workloads[0].comand", "'command'"]),
+        ("bind: 0.0.0.0\n", ["weft.yaml:1", "bind", "found '0.0.0.0'", "such as 10.0.0.5"]),
+        ("bind: control.example\n", ["weft.yaml:1", "bind", "the IP address at which other hosts reach this one"]),
         ("workloads:\n  - name: a\n", ["weft.yaml:2", "'command' is missing"]),
         ("workloads:\n  - {name: a, command: [x], ports: [0]}\n", ["weft.yaml:2", "ports[0]", "9080:auto"]),
         ("workloads:\n  - {name: A_b, command: [x]}\n", ["weft.yaml:2", "name", "lower-case"]),

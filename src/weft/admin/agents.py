@@ -10,7 +10,8 @@ from aiohttp import web
 
 from weft.admin.callers import Caller, LocalCaller, local_caller, remote_caller
 from weft.admin.context import ApiContext
-from weft.admin.registrations import check_workload
+from weft.admin.reach import reach_context, unreachable
+from weft.admin.registrations import check_reachable, check_workload
 from weft.admin.replies import Refused, json_body, reply, seconds
 from weft.admin.server import mark_authenticated, new_application
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
@@ -20,6 +21,7 @@ from weft.model.enrolment import (
     CertificateRequest,
     DrainResponse,
     Issued,
+    ReachResponse,
     RegisterRequest,
     RegisterResponse,
     RenewRequest,
@@ -33,6 +35,7 @@ from weft.store.protocol import LEASED_BUCKET, ConflictError, Delete, Entry
 BODY_LIMIT = 256 * 1024
 LONGEST_DRAIN = 300.0
 KNOWN_SECONDS = 5.0
+REACHING_AT_ONCE = 16
 
 _Action = Callable[[web.Request, Caller], Awaitable[web.Response]]
 
@@ -49,6 +52,7 @@ class AgentApi:
         self._audit = context.audit
         self._settings = context.enrolment
         self._clock = context.clock
+        self._reaching = 0
 
     def application(self, *, local: bool) -> web.Application:
         """The web application for the unix socket (`local`) or for TLS."""
@@ -66,6 +70,7 @@ class AgentApi:
         add("POST", one + "/lease", "renew lease", self._renew)
         add("POST", one + "/certificate", "renew certificate", self._certificate)
         add("POST", one + "/drain", "drain", self._drain)
+        add("POST", one + "/reach", "reach", self._reach)
         add("DELETE", one, "deregister", self._delete)
         application.router.add_get("/v1/trust-bundle", self._bundle)
         return application
@@ -93,6 +98,8 @@ class AgentApi:
         body: RegisterRequest = await json_body(request, RegisterRequest)
         workload = body.workload
         check_workload(workload)
+        if not isinstance(caller, LocalCaller):
+            check_reachable(workload, caller.address)
         key = workload_key(workload.namespace, workload.name)
         identity = self._identity(workload)
         if (workload.namespace, workload.service_account) == (CONTROL_PLANE_NAMESPACE, CONTROL_PLANE_ACCOUNT):
@@ -136,6 +143,21 @@ class AgentApi:
         result = await self._hub.wait_revision(snapshot, max(0.0, deadline - self._clock()))
         pending = tuple(dict.fromkeys((*result.pending, *(nack.proxy for nack in result.nacked))))
         return reply(DrainResponse(result.published and not pending, pending))
+
+    async def _reach(self, request: web.Request, caller: Caller) -> web.Response:
+        """Try the caller's own listeners, and only at the address that it comes from: we scan nobody for anybody."""
+        entry, workload = await self._own(request, caller)
+        seen = "" if isinstance(caller, LocalCaller) else caller.address
+        addresses = [port.inbound for port in workload.ports if port.inbound.host == seen]
+        if self._reaching >= REACHING_AT_ONCE:
+            raise Refused(429, "busy", "too many workloads ask for this at once; ask again", about=entry.key)
+        self._reaching += 1
+        try:
+            context = reach_context(self._authority.bundle)
+            failures = await unreachable(addresses, self._identity(workload), context)
+        finally:
+            self._reaching -= 1
+        return reply(ReachResponse(seen, len(addresses), failures))
 
     async def _delete(self, request: web.Request, caller: Caller) -> web.Response:
         entry, _ = await self._own(request, caller)

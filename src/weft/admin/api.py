@@ -13,19 +13,21 @@ from weft.admin.replies import reply
 from weft.admin.routing import Route
 from weft.admin.server import new_application
 from weft.admin.status import Status
+from weft.admin.tokens import Tokens
 
 BODY_LIMIT = 8 * 1024 * 1024
 
 
 def admin_routes(context: ApiContext) -> tuple[Route, ...]:
     """The whole route table."""
-    routes = (*Documents(context).routes(), *Proxies(context).routes(), *Status(context).routes())
+    resources = (Documents(context), Proxies(context), Status(context), Tokens(context))
+    routes = [route for resource in resources for route in resource.routes()]
 
     async def describe(_request: web.Request) -> web.Response:
         return reply(build_description(table))
 
     own = Route("GET", "/v1/openapi.json", describe, "This API's OpenAPI description")
-    table = (*routes, own)
+    table: tuple[Route, ...] = (*routes, own)
     return table
 
 

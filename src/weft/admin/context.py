@@ -26,7 +26,7 @@ class EnrolmentSettings:
     """What agents get in the answer to a registration.
 
     `xds` and `agent_api` are ``HOST:PORT`` for agents of this host; `advertised` the host that agents elsewhere use
-    (empty: the address they came to). `certificate_ttl` in seconds.
+    (empty: the address they came to). `certificate_ttl` in seconds. `bind` is where both servers listen.
     """
 
     xds: str
@@ -34,6 +34,7 @@ class EnrolmentSettings:
     xds_identity: str
     certificate_ttl: float
     advertised: str = ""
+    bind: str = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import re
 from weft.admin.replies import Refused
 from weft.model.identity import is_dns_label
 from weft.model.workload import SocketAddress, Workload, WorkloadPort
+from weft.settings.addresses import is_loopback
 
 MAX_PORTS = 64
 MAX_UPSTREAMS = 256
@@ -45,6 +46,16 @@ def check_workload(workload: Workload) -> None:
         for number, where in workload.gateway.ports:
             _check_port("gateway.ports", number)
             _check_address("gateway.ports", where)
+
+
+def check_reachable(workload: Workload, caller: str) -> None:
+    """Raise Refused (400) when a workload of another host, which calls from the IP address `caller`, is to be reached
+    on loopback: to every caller that is its own host, not the workload's."""
+    if is_loopback(caller):
+        return
+    for port in workload.ports:
+        if is_loopback(port.inbound.host):
+            _refuse("ports.inbound", str(port.inbound), "an address that other hosts reach: weft run --inbound-address")
 
 
 def _check_ports(ports: tuple[WorkloadPort, ...]) -> None:

@@ -1,4 +1,4 @@
-"""State of the mesh through the admin API: problems, workloads, services, health, version, metrics, audit, tokens."""
+"""State of the mesh through the admin API: problems, workloads, services, health, version, metrics, audit."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from aiohttp import web
 
 from weft import __version__
 from weft.admin.context import ApiContext
-from weft.admin.replies import Refused, flag, instant, json_body, reply
+from weft.admin.replies import flag, instant, reply
 from weft.admin.routing import Parameter, Route
-from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
-from weft.ca.tokens import DEFAULT_TOKEN_TTL, TokenParametersError, create_token
 from weft.mesh.services.service import Service
 from weft.model.problem import Problem, Severity, problem_mapping
 
@@ -21,16 +19,8 @@ IDLE_AFTER = 30.0
 _AT_ONCE = Parameter("at_once", "1: also what has waited for a workload for less than 30 s")
 
 
-class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of ``POST /v1/tokens``. `ttl` in seconds."""
-
-    namespace: str
-    service_account: str
-    ttl: float = DEFAULT_TOKEN_TTL
-
-
 class Status:
-    """Handlers of what is read, and of tokens."""
+    """Handlers of what is read."""
 
     def __init__(self, context: ApiContext) -> None:
         self._context = context
@@ -45,7 +35,6 @@ class Status:
             Route("GET", "/v1/version", self.version, "Versions"),
             Route("GET", "/v1/metrics", self.metrics, "Metrics in Prometheus' text format"),
             Route("GET", "/v1/events", self.events, "The audit: who did what, what was refused; latest first"),
-            Route("POST", "/v1/tokens", self.token, "Make a join token", body="JSON: namespace, service_account, ttl"),
         )
 
     def found(self, idle_after: float = IDLE_AFTER) -> tuple[Problem, ...]:
@@ -118,29 +107,6 @@ class Status:
         """``GET /v1/events``."""
         events = await self._context.audit.events()
         return reply({"events": [msgspec.structs.asdict(one) | {"time": instant(one.time)} for one in events]})
-
-    async def token(self, request: web.Request) -> web.Response:
-        """``POST /v1/tokens``: the token is in the answer and nowhere else."""
-        body: TokenRequest = await json_body(request, TokenRequest)
-        context = self._context
-        if (body.namespace, body.service_account) == (CONTROL_PLANE_NAMESPACE, CONTROL_PLANE_ACCOUNT):
-            raise Refused(403, "reserved-identity", "this identity is the control plane's own")
-        try:
-            token = await create_token(context.store, body.namespace, body.service_account, body.ttl, context.clock)
-        except TokenParametersError as error:
-            raise Refused(400, "bad-parameter", str(error)) from error
-        about = f"token for {token.namespace}/{token.service_account}"
-        await context.store.write([context.audit.done("admin token", "create token", object=about)])
-        enrolment = context.enrolment
-        port = enrolment.agent_api.rpartition(":")[2]
-        return reply(
-            {
-                "token": token.text,
-                "fingerprint": context.authority.fingerprint,
-                "expires": instant(token.expires),
-                "agent_api": f"{enrolment.advertised}:{port}" if enrolment.advertised else enrolment.agent_api,
-            }
-        )
 
 
 def _service_json(service: Service) -> dict[str, object]:

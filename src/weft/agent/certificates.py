@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from weft.agent.errors import AgentError
-from weft.agent.keys import KeyAndRequest, belongs, make_key, valid_times
+from weft.agent.identity import Held
+from weft.agent.keys import KeyAndRequest, belongs, fingerprints, make_key, valid_times
 from weft.model.enrolment import Issued
 from weft.settings.private import make_private_directory, write_atomically
 from weft.xds.bootstrap import build_secret_files
@@ -82,6 +83,14 @@ class CertificateFiles:
         try:
             start, end = valid_times(self.chain.read_text())
             return max(start, self.chain.stat().st_mtime), end
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def held(self) -> Held | None:
+        """The installed certificate's times and the roots beside it, or None."""
+        try:
+            start, end = valid_times(self.chain.read_text())
+            return Held(fingerprints(self.bundle.read_text()), start, end)
         except (OSError, ValueError, IndexError):
             return None
 

@@ -6,6 +6,7 @@ import hmac
 import json
 import logging
 import ssl
+import time
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -15,13 +16,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from weft.agent.certificates import CertificateFiles
+from weft.agent.diagnosis import connection_failure, is_other_authority
 from weft.agent.errors import EXIT_UNREACHABLE, EXIT_USAGE, AgentError
 from weft.agent.http import HttpError, Server, ask
+from weft.agent.identity import Choice, Given, Means, choose_identity, normal_fingerprint
 from weft.agent.parameters import ControlPlane
 from weft.model.enrolment import (
     CertificateRequest,
     DrainResponse,
     Issued,
+    ReachResponse,
     RegisterRequest,
     RegisterResponse,
     RenewRequest,
@@ -55,7 +59,8 @@ class ControlPlaneClient:
     """Calls for one workload. Every call has a deadline and raises UnreachableError or RefusedError.
 
     Over TLS the server must prove itself by the pinned root; its certificate must carry the name ``localhost``, which
-    the CA gives to the control plane alone. The first call brings the join token, later ones our own certificate.
+    the CA gives to the control plane alone. Every call shows our certificate or the join token: `weft.agent.identity`
+    says which. When neither is of use an AgentError says what to do.
     """
 
     def __init__(
@@ -65,24 +70,38 @@ class ControlPlaneClient:
         self._socket = agent_socket
         self._files = files
         self._path = f"/v1/workloads/{quote(namespace, safe='')}/{quote(name, safe='')}"
+        self._given = Given(parameters.ca_fingerprint, bool(parameters.token))
         self._tls: ssl.SSLContext | None = None
         self._credentials = ""
+        self._refused = ""
 
     @property
     def where(self) -> str:
         """The control plane's address, for messages."""
         return self._parameters.server or str(self._socket)
 
+    @property
+    def hint(self) -> str:
+        """How to start a control plane, in brackets; empty for one on another host."""
+        return f" (start one with: {self._parameters.hint})" if self._parameters.hint else ""
+
     async def register(self, workload: Workload, csr: str) -> RegisterResponse:
         """Register (again), and get a certificate for the key of `csr`."""
         request = RegisterRequest(workload, csr)
+        shown = self._chain()
         try:
             return await self._call("POST", "/v1/workloads", request, RegisterResponse)
         except RefusedError as error:
-            if error.status not in (401, 403) or not self._parameters.token or not self._has_certificate():
+            if error.status not in (401, 403) or not self._parameters.server:
                 raise
-            _LOG.info("our certificate is no longer accepted; joining with the token")
-            return await self._call("POST", "/v1/workloads", request, RegisterResponse, with_token=True)
+            choice = self._choice()
+            if choice.means is not Means.CERTIFICATE:
+                raise RefusedError(error.status, error.code, f"{error} ({choice.why})") from error
+            if not self._given.token:
+                raise
+            self._refused = shown
+            _LOG.info("our certificate is not accepted (%s); joining with the token", error)
+            return await self._call("POST", "/v1/workloads", request, RegisterResponse)
 
     async def renew(self, state: WorkloadState) -> RenewResponse:
         """Renew the lease, in `state`. RefusedError with status 404 means: register again."""
@@ -96,6 +115,10 @@ class ControlPlaneClient:
         """Mark draining and wait up to `wait` seconds until every caller's proxy has confirmed."""
         return await self._call("POST", f"{self._path}/drain?wait={wait:g}", None, DrainResponse, timeout=wait + 2.0)
 
+    async def reach(self) -> ReachResponse:
+        """Whether the control plane reaches our inbound listeners."""
+        return await self._call("POST", f"{self._path}/reach", None, ReachResponse)
+
     async def deregister(self) -> None:
         """End the registration."""
         await self._call("DELETE", self._path, None, None, timeout=2.0)
@@ -108,19 +131,16 @@ class ControlPlaneClient:
         answer: type[AnswerT] | None,
         *,
         timeout: float = _TIMEOUT,
-        with_token: bool = False,
     ) -> AnswerT:
         headers = {"Content-Type": "application/json"}
         data = msgspec.json.encode(body) if body is not None else b""
         try:
-            server, token = await self._server(with_token)
+            server, token = await self._server()
             if token:
                 headers["Authorization"] = f"Bearer {token}"
             reply = await ask(server, method, path, body=data, headers=headers, timeout=timeout)
-        except TimeoutError as error:
-            raise UnreachableError(f"the control plane at {self.where} did not answer in {timeout:g} s") from error
-        except (HttpError, OSError) as error:
-            raise UnreachableError(f"no control plane at {self.where}: {_reason(error)}") from error
+        except (TimeoutError, HttpError, OSError) as error:
+            raise self._failure(error, timeout) from error
         if reply.status >= 400:
             raise _refusal(reply.status, reply.body)
         if answer is None:
@@ -132,25 +152,48 @@ class ControlPlaneClient:
                 f"the control plane at {self.where} gave an answer we cannot read: {error}"
             ) from error
 
-    async def _server(self, with_token: bool) -> tuple[Server, str]:
-        """The server and the token to show it, if any: we prove who we are as well as we can now."""
+    def _failure(self, error: Exception, timeout: float) -> AgentError:
+        """What a connection that failed means: to be tried again, or (another authority) not."""
+        if is_other_authority(error) and self._parameters.server:
+            return AgentError(
+                f"the control plane at {self.where} proves itself by another authority than the one that issued this "
+                "workload's certificate: it was made anew, or it is not the one you mean. If it was made anew, join "
+                "again with the token and the fingerprint that `weft token create` prints on its host"
+            )
+        reason = connection_failure(error, timeout)
+        if isinstance(error, HttpError) and self._credentials == self._chain():
+            reason += "; if it stays so, this workload's certificate is not accepted there: compare the clocks"
+        return UnreachableError(f"no control plane at {self.where}: {reason}")
+
+    def _chain(self) -> str:
+        """The certificate on disk, by a name that changes with it."""
+        return str(self._files.chain.resolve())
+
+    def _choice(self) -> Choice:
+        refused = self._refused == self._chain()
+        return choose_identity(self._given, self._files.held(), time.time(), refused=refused)
+
+    async def _server(self) -> tuple[Server, str]:
+        """The server, and the token to show it if that is how we prove who we are now."""
         if not self._parameters.server:
             return Server(path=self._socket), ""
-        certified = self._has_certificate() and not with_token
-        credentials = str(self._files.chain.resolve()) if certified else "token"
+        choice = self._choice()
+        if choice.means is Means.NOTHING:
+            raise AgentError(
+                f"cannot show the control plane at {self.where} who this workload is: {choice.why}. Join again: set "
+                "WEFT_TOKEN to a token that `weft token create` makes on the control plane's host, and give "
+                "--ca-fingerprint as it prints it"
+            )
+        certified = choice.means is Means.CERTIFICATE
+        credentials = self._chain() if certified else "token"
         if self._tls is None or self._credentials != credentials:
             self._tls = await self._context(certified)
             self._credentials = credentials
         return self._address(self._tls), "" if certified else self._parameters.token
 
     def _address(self, tls: ssl.SSLContext) -> Server:
-        host, _, port = self._parameters.server.rpartition(":")
-        if not host or not port.isdigit():
-            raise AgentError(f"'{self._parameters.server}': expected HOST:PORT of the agent API", EXIT_USAGE)
-        return Server(host=host.strip("[]"), port=int(port), tls=tls, name=_SERVER_NAME)
-
-    def _has_certificate(self) -> bool:
-        return self._files.times() is not None
+        host, port = self._parameters.address
+        return Server(host=host, port=port, tls=tls, name=_SERVER_NAME)
 
     async def _context(self, with_certificate: bool) -> ssl.SSLContext:
         bundle = self._files.bundle.read_text() if with_certificate else await self._pinned_bundle()
@@ -174,7 +217,7 @@ class ControlPlaneClient:
             roots = x509.load_pem_x509_certificates(answer.body)
         except ValueError as error:
             raise UnreachableError(f"{self.where} sent no trust bundle; is it weft's agent API?") from error
-        wanted = self._parameters.ca_fingerprint.lower().replace("sha256:", "").replace(":", "")
+        wanted = normal_fingerprint(self._parameters.ca_fingerprint)
         for root in roots:
             if hmac.compare_digest(root.fingerprint(hashes.SHA256()).hex().encode(), wanted.encode()):
                 return root.public_bytes(serialization.Encoding.PEM).decode()
@@ -190,9 +233,3 @@ def _refusal(status: int, content: bytes) -> RefusedError:
         return RefusedError(status, str(answer["code"]), str(answer["error"]))
     except (ValueError, KeyError, TypeError):
         return RefusedError(status, "unknown", f"the control plane answered with status {status}")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

@@ -21,6 +21,10 @@ class HttpError(Exception):
     """The answer is not HTTP, or larger than we want. A failure of the connection itself is an OSError."""
 
 
+class ConnectTimeoutError(TimeoutError):
+    """Time was over before there was a connection."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """Whom to ask: a unix socket (`path`), or `host` and `port`, with TLS if there is a context.
@@ -52,25 +56,39 @@ async def ask(
     headers: Mapping[str, str] | None = None,
     timeout: float,
 ) -> Answer:
-    """One request. Raises TimeoutError after `timeout` seconds, OSError, or HttpError."""
-    async with asyncio.timeout(timeout):
-        reader, writer = await _connect(server)
-        try:
-            lines = [f"{method} {path} HTTP/1.1", f"Host: {server.name}", "Connection: close"]
-            lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-            if body or method in ("POST", "PUT"):
-                lines.append(f"Content-Length: {len(body)}")
-            writer.write("\r\n".join((*lines, "", "")).encode("latin-1") + body)
-            await writer.drain()
-            return await _answer(reader)
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
-            raise HttpError("the answer is cut short or is not HTTP") from error
-        finally:
-            if server.tls is not None:
-                writer.transport.abort()  # everything has been said; do not wait for the peer's goodbye
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+    """One request. Raises TimeoutError after `timeout` seconds (ConnectTimeoutError: not even connected), OSError, or
+    HttpError."""
+    connected = False
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {server.name}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    if body or method in ("POST", "PUT"):
+        lines.append(f"Content-Length: {len(body)}")
+    try:
+        async with asyncio.timeout(timeout):
+            reader, writer = await _connect(server)
+            connected = True
+            return await _exchange(server, reader, writer, "\r\n".join((*lines, "", "")).encode("latin-1") + body)
+    except TimeoutError as error:
+        if connected:
+            raise
+        raise ConnectTimeoutError from error
+
+
+async def _exchange(
+    server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> Answer:
+    try:
+        writer.write(request)
+        await writer.drain()
+        return await _answer(reader)
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
+        raise HttpError("the answer is cut short or is not HTTP") from error
+    finally:
+        if server.tls is not None:
+            writer.transport.abort()  # everything has been said; do not wait for the peer's goodbye
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _connect(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -44,5 +44,12 @@ def valid_times(chain: str) -> tuple[float, float]:
     return _seconds(leaf.not_valid_before_utc), _seconds(leaf.not_valid_after_utc)
 
 
+def fingerprints(bundle: str) -> frozenset[str]:
+    """SHA-256 of each certificate's DER, in hex. ValueError when `bundle` holds none."""
+    return frozenset(
+        root.fingerprint(hashes.SHA256()).hex() for root in x509.load_pem_x509_certificates(bundle.encode())
+    )
+
+
 def _seconds(when: datetime.datetime) -> float:
     return when.timestamp()

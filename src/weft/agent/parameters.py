@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.model.labels import Labels
 from weft.model.workload import Scope
 from weft.settings.home import Home
@@ -18,12 +19,22 @@ class ControlPlane:
 
     By default (`server` empty) over the unix socket of `home`, which a control plane of the same host made. Else over
     TLS 1.3 at `server` (``HOST:PORT``), proven by `ca_fingerprint` (``sha256:HEX`` of the root certificate); the agent
-    proves itself once with `token` (``weft-...``), afterwards with its certificate.
+    proves itself once with `token` (``weft-...``), afterwards with its certificate. `hint` tells a person how to start
+    one.
     """
 
     server: str = ""
     ca_fingerprint: str = ""
     token: str = field(default="", repr=False)
+    hint: str = ""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of `server`. AgentError when it is not ``HOST:PORT``."""
+        host, _, port = self.server.rpartition(":")
+        if not host or not port.isdigit():
+            raise AgentError(f"'{self.server}': expected HOST:PORT of the agent API", EXIT_USAGE)
+        return host.strip("[]"), int(port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,7 @@ class RunParameters:
     """``weft run``: one application with its sidecar.
 
     `command` may be empty: then the sidecar runs alone for an application started by somebody else. `proxy_host` is
-    the address inbound listeners bind and callers use (loopback unless the mesh spans hosts). `ready_fd`, if not
+    the address inbound listeners bind and callers use (empty: `weft.agent.inbound_address` chooses). `ready_fd`, if not
     negative, gets one JSON line (`weft.agent.state.State` as mapping) when the workload is healthy for the first time.
     """
 
@@ -94,7 +105,7 @@ class RunParameters:
     upstreams: tuple[UpstreamParameter, ...] = ()
     uses: tuple[str, ...] = ()
     scope: Scope = Scope.DEMAND
-    proxy_host: str = "127.0.0.1"
+    proxy_host: str = ""
     environment: Labels = ()
     directory: str = ""
     control_plane: ControlPlane = ControlPlane()

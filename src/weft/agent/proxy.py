@@ -23,6 +23,7 @@ from weft.agent.ports import PortAllocator, allocating
 from weft.agent.processes import ProcessName, name_of
 from weft.agent.registration import Registration
 from weft.agent.state import DirectoryLock, State, lock_directory, plan_digest, read_state, write_state
+from weft.model.enrolment import RegisterResponse
 from weft.model.identity import is_dns_label, proxy_name
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 from weft.settings.home import Home
@@ -97,7 +98,7 @@ class Proxy:
             self.save(state=state)
             self.registration.set_state(state)
 
-    async def enrol(self, wait: float | None = None) -> None:
+    async def enrol(self, wait: float | None = None) -> RegisterResponse:
         """Register and write the bootstrap, waiting up to `wait` seconds (default: as asked) for a control plane."""
         answer = await self.registration.register_patiently(self.parameters.timing.wait if wait is None else wait)
         workload = self._workload(self.state)
@@ -105,12 +106,13 @@ class Proxy:
         path = self.directory / "bootstrap.json"
         before = path.read_text() if path.exists() else ""
         if text == before:
-            return
+            return answer
         write_atomically(path, text)
         process = self.envoy.process
         if process is not None and process.running:
             _LOG.info("Envoy's bootstrap has changed; restarting Envoy")
             await process.stop(self.parameters.timing.grace)
+        return answer
 
     def adopt_envoy(self) -> bool:
         """Take over the Envoy of an earlier agent if it still runs."""

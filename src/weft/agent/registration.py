@@ -83,7 +83,7 @@ class Registration:
                 raise AgentError(f"gave up after {wait:g} s: {failure}", EXIT_TIMEOUT) from failure
             if waited >= _SAY_AFTER and clock() - said >= _SAY_EVERY:
                 said = clock()
-                _LOG.info("%s; waiting for it (start one with: weft serve)", failure)
+                _LOG.info("%s; waiting for it%s", failure, self._client.hint)
             await asyncio.sleep(retry)
             retry = min(retry * 1.5, 1.0)
 
@@ -101,6 +101,7 @@ class Registration:
     async def run(self) -> None:
         """Renew the lease three times per its length and at every change of state, for ever."""
         retry, lost = _FIRST_RETRY, False
+        said: type[AgentError] | None = None
         while True:
             usual = self.answer.lease / 3 if self.answer else _LONGEST_RETRY
             if lost:
@@ -111,13 +112,14 @@ class Registration:
             try:
                 await self._renew()
             except AgentError as error:
-                if not lost:
+                if said is not type(error):  # not there is one thing, another authority or a refusal are others
                     _LOG.warning("%s; traffic goes on, trying again", error)
+                said = type(error)
                 lost, retry = True, min(retry * 2, _LONGEST_RETRY)
             else:
                 if lost:
                     _LOG.info("the control plane is back")
-                lost, retry = False, _FIRST_RETRY
+                lost, retry, said = False, _FIRST_RETRY, None
 
     async def drain(self, wait: float) -> None:
         """Mark the workload as draining and wait up to `wait` seconds for the callers' confirmation."""

@@ -10,13 +10,15 @@ from pathlib import Path
 from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
 from weft.agent.errors import EXIT_FAILED, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, AgentError
 from weft.agent.health import run_health
+from weft.agent.inbound_address import inbound_address
 from weft.agent.lifecycle import Lifecycle, child_environment, run_lifecycle, tell_ready
 from weft.agent.parameters import RunParameters
 from weft.agent.ports import allocate_run_ports
 from weft.agent.processes import ProcessWatch, start_process
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
+from weft.agent.reachability import check_xds, run_reach_check
 from weft.agent.sidecar_environment import sidecar_environment
-from weft.agent.state import State
+from weft.agent.state import State, read_state
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 
 _LOG = logging.getLogger(__name__)
@@ -29,7 +31,9 @@ def run_workload(parameters: RunParameters, build_bootstrap: BuildBootstrap = bo
     own (128+n when a signal ended it), or that of `weft.agent.errors`. Blocks; call it from the main thread."""
 
     def make() -> Lifecycle:
-        return _SidecarLifecycle(parameters, _open(parameters, build_bootstrap))
+        before = read_state(parameters.home.workload(parameters.namespace, parameters.name))
+        addressed = replace(parameters, proxy_host=inbound_address(parameters, before))
+        return _SidecarLifecycle(addressed, _open(addressed, build_bootstrap))
 
     return run_lifecycle(make)
 
@@ -51,14 +55,16 @@ class _SidecarLifecycle(Lifecycle):
         has_envoy = proxy.adopt_envoy()
         if proxy.state.application is not None:
             self._application = ProcessWatch(proxy.state.application)
-        if has_envoy and self._application is not None:
-            _LOG.info("took over Envoy and the application that were running")
+        if has_envoy and (self._application is not None or not self._parameters.command):
+            _LOG.info("took over Envoy%s", " and the application that were running" if self._application else "")
             self.keep(self._enrol_again())
         else:
             await self._start_envoy(listeners, has_envoy)
             if self._application is None and self._parameters.command:
                 self._application = self._start_application()
         self.keep(*proxy.keeping(listeners), self._watch_envoy(), self._watch_health(), self._complain())
+        if self._parameters.control_plane.server:
+            self.keep(self._check_reach())
         return await self._wait_for_end()
 
     async def stop_application(self) -> int | None:
@@ -79,7 +85,9 @@ class _SidecarLifecycle(Lifecycle):
             self._application.forget()
 
     async def _start_envoy(self, listeners: tuple[SocketAddress, ...], running: bool) -> None:
-        await self.proxy.enrol()
+        answer = await self.proxy.enrol()
+        if self._parameters.control_plane.server:
+            await check_xds(answer.xds)
         if not running:
             self.proxy.envoy.start()
         upstreams = {one.listen: f"{one.service}:{one.port}" for one in self.proxy.state.upstreams}
@@ -147,6 +155,12 @@ class _SidecarLifecycle(Lifecycle):
             kind = self._parameters.health.kind
             what = f"answers http:{self._parameters.health.path}" if kind == "http" else "listens"
             _LOG.warning("not healthy after %g s: nothing %s at %s", _PATIENCE, what, addresses)
+
+    async def _check_reach(self) -> None:
+        ready = self.proxy.envoy.ready
+        while not ready.value:
+            await ready.changed(ready.version)
+        await run_reach_check(self.proxy.client, tuple(port.inbound for port in self.proxy.state.ports))
 
     def _report(self, healthy: bool) -> None:
         self._healthy = healthy

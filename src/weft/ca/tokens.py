@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import secrets
 import time
@@ -20,12 +21,14 @@ _PREFIX = "weft-"
 _KEPT = 7 * 24 * 3600.0
 """How long a used or expired token is remembered, so that its reuse can be told from a guess."""
 
+_ID_LENGTH = 12
+
 Clock = Callable[[], float]
 
 
 class TokenRefusedError(Exception):
     """A join token was not accepted. The message is the same for all reasons and fit for a stranger; `code`
-    (``token-unknown``, ``token-expired``, ``token-reused``) and `detail` are for the record."""
+    (``token-unknown``, ``token-expired``, ``token-reused``, ``token-revoked``) and `detail` are for the record."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__("the join token is not valid; make a new one: weft token create")
@@ -37,11 +40,16 @@ class TokenParametersError(ValueError):
     """A token was asked for with names or a life that cannot be."""
 
 
+class UnknownTokenError(ValueError):
+    """There is no token of that id that could be revoked."""
+
+
 @dataclass(frozen=True, slots=True)
 class JoinToken:
-    """A new token, shown once. `expires` in epoch seconds."""
+    """A new token, shown once. `id` names it without being of any use. `expires` in epoch seconds."""
 
     text: str = field(repr=False)
+    id: str
     namespace: str
     service_account: str
     expires: float
@@ -55,12 +63,35 @@ class TokenGrant:
     service_account: str
 
 
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """What is kept of a token. `state` is valid, used, expired or revoked; times in epoch seconds, 0 for never."""
+
+    id: str
+    namespace: str
+    service_account: str
+    state: str
+    created: float
+    expires: float
+    used: float
+    revoked: float
+
+
 class _Record(msgspec.Struct, frozen=True):
     namespace: str
     service_account: str
     created: float
     expires: float
     used: float = 0.0
+    revoked: float = 0.0
+
+    def state(self, now: float) -> str:
+        """In one word."""
+        if self.used:
+            return "used"
+        if self.revoked:
+            return "revoked"
+        return "expired" if now >= self.expires else "valid"
 
 
 async def create_token(
@@ -77,7 +108,29 @@ async def create_token(
     record = _Record(namespace, service_account, created=now, expires=now + ttl)
     await _forget_old(store, now)
     await store.write([Put(BUCKET, _key(text), msgspec.json.encode(record))], expect={(BUCKET, _key(text)): 0})
-    return JoinToken(text, namespace, service_account, record.expires)
+    return JoinToken(text, _id(_key(text)), namespace, service_account, record.expires)
+
+
+async def list_tokens(store: Store, clock: Clock = time.time) -> tuple[TokenRecord, ...]:
+    """Every token that is remembered, the oldest first."""
+    _, entries = await store.list(BUCKET)
+    return tuple(sorted((_told(entry, clock()) for entry in entries), key=lambda one: (one.created, one.id)))
+
+
+async def revoke_token(store: Store, wanted: str, clock: Clock = time.time) -> TokenRecord:
+    """Make the token with the id `wanted` (or the token itself) invalid. Raises UnknownTokenError."""
+    _, entries = await store.list(BUCKET)
+    key = _key(wanted)
+    entry = next((one for one in entries if one.key == key or _id(one.key) == wanted), None)
+    if entry is None:
+        raise UnknownTokenError(f"there is no join token '{wanted[:80]}'; weft token list shows their ids")
+    now = clock()
+    record = msgspec.json.decode(entry.value, type=_Record)
+    if record.state(now) != "valid":
+        raise UnknownTokenError(f"join token {_id(entry.key)} is not valid any more: {record.state(now)}")
+    revoked = msgspec.json.encode(msgspec.structs.replace(record, revoked=now))
+    await store.write([Put(BUCKET, entry.key, revoked)], {(BUCKET, entry.key): entry.revision})
+    return _told(dataclasses.replace(entry, value=revoked), now)
 
 
 async def read_token(store: Store, text: str, clock: Clock = time.time) -> TokenGrant:
@@ -107,6 +160,8 @@ async def _valid(store: Store, text: str, now: float) -> tuple[Entry, _Record]:
     whose = f"for {record.namespace}/{record.service_account}"
     if record.used:
         raise TokenRefusedError("token-reused", f"the join token {whose} has been used before")
+    if record.revoked:
+        raise TokenRefusedError("token-revoked", f"the join token {whose} has been revoked")
     if now >= record.expires:
         raise TokenRefusedError("token-expired", f"the join token {whose} has expired")
     return entry, record
@@ -117,6 +172,24 @@ async def _forget_old(store: Store, now: float) -> None:
     old = [e.key for e in entries if msgspec.json.decode(e.value, type=_Record).expires + _KEPT < now]
     if old:
         await store.write([Delete(BUCKET, key) for key in old])
+
+
+def _told(entry: Entry, now: float) -> TokenRecord:
+    record = msgspec.json.decode(entry.value, type=_Record)
+    return TokenRecord(
+        _id(entry.key),
+        record.namespace,
+        record.service_account,
+        record.state(now),
+        record.created,
+        record.expires,
+        record.used,
+        record.revoked,
+    )
+
+
+def _id(key: str) -> str:
+    return key[:_ID_LENGTH]
 
 
 def _key(text: str) -> str:

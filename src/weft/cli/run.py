@@ -48,14 +48,15 @@ def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
         raise click.UsageError(str(error)) from error
 
 
-def _control_plane(server: str, token: str, fingerprint: str) -> ControlPlane:
+def _control_plane(home: Home, server: str, token: str, fingerprint: str) -> ControlPlane:
     from weft.agent.parameters import ControlPlane  # noqa: PLC0415
+    from weft.local.command_line import command_line  # noqa: PLC0415
 
     if (token or fingerprint) and not server:
         raise click.UsageError("--token and --ca-fingerprint go with --control-plane HOST:PORT")
     if server and not fingerprint:
         raise click.UsageError("--control-plane needs --ca-fingerprint, which `weft token create` prints")
-    return ControlPlane(server, fingerprint, token)
+    return ControlPlane(server, fingerprint, token, "" if server else command_line("serve", "--home", str(home.root)))
 
 
 @command(
@@ -129,9 +130,10 @@ def _control_plane(server: str, token: str, fingerprint: str) -> ControlPlane:
 )
 @click.option(
     "--inbound-address",
-    default="127.0.0.1",
-    show_default=True,
-    help="IP address at which callers reach this workload.",
+    default="",
+    metavar="IP",
+    help="IP address of this host at which callers reach the workload.  [default: 127.0.0.1; with --control-plane, "
+    "this host's address on the way there]",
 )
 @_control_plane_options
 @click.argument("application", nargs=-1, metavar="-- COMMAND...", type=click.UNPROCESSED)
@@ -184,7 +186,7 @@ def run(
         uses=uses,
         scope=Scope(scope),
         proxy_host=inbound_address,
-        control_plane=_control_plane(control_plane, token, ca_fingerprint),
+        control_plane=_control_plane(home, control_plane, token, ca_fingerprint),
         health=_parsed(parse_health, check, health_interval, health_timeout),
         timing=Timing(drain=drain),
         quiet=quiet,
@@ -260,7 +262,7 @@ def gateway(
         address=addresses.pop(),
         offset=offset,
         listen=tuple((listener, port) for listener, _, port in where),
-        control_plane=_control_plane(control_plane, token, ca_fingerprint),
+        control_plane=_control_plane(home, control_plane, token, ca_fingerprint),
         timing=Timing(drain=drain),
         quiet=quiet,
         ready_fd=ready_fd,

@@ -20,7 +20,7 @@ from weft.settings.home import Home
     help="A file or directory of documents to follow live; may be given again.",
 )
 @click.option("--trust-domain", default=None, help="Trust domain of the mesh's identities.  [default: cluster.local]")
-@click.option("--bind", default="127.0.0.1", show_default=True, help="Address of the xDS server and the agent API.")
+@click.option("--bind", help="Address of the xDS server and the agent API.  [default: 127.0.0.1]")
 @click.option(
     "--advertise",
     default="",
@@ -57,7 +57,7 @@ def serve(
     home: Home,
     documents: tuple[Path, ...],
     trust_domain: str | None,
-    bind: str,
+    bind: str | None,
     advertise: str,
     admin_port: int | None,
     xds_port: int | None,

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from weft.cli.failure import FailedError
-from weft.controlplane.settings import ServeError, ServeSettings
+from weft.controlplane.settings import DEFAULT_BIND, ServeError, ServeSettings
 from weft.local.record import UpRecord
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.model.snapshot import MeshSettings
@@ -23,7 +23,7 @@ class ServeOptions:
     home: Home
     documents: tuple[Path, ...]
     trust_domain: str | None
-    bind: str
+    bind: str | None
     advertise: str
     admin_port: int | None
     xds_port: int | None
@@ -35,7 +35,7 @@ class ServeOptions:
 
 def serve_settings(options: ServeOptions) -> ServeSettings:
     """The settings; what is not given is taken from the `weft up` of this home, if one is up."""
-    documents, trust_domain = UpRecord(options.home).control_plane_settings()
+    documents, trust_domain, bind = UpRecord(options.home).control_plane_settings()
     follow = options.documents or tuple(Path(path) for path in documents)
     for path in options.documents:
         if not path.exists():
@@ -46,7 +46,7 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         mesh=MeshSettings(
             trust_domain=options.trust_domain or trust_domain or DEFAULT_TRUST_DOMAIN, outbound_policy=options.outbound
         ),
-        bind=options.bind,
+        bind=options.bind or bind or DEFAULT_BIND,
         advertise=options.advertise,
         admin_port=options.admin_port,
         xds_port=options.xds_port,

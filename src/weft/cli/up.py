@@ -64,6 +64,7 @@ def _print_facts(supervisor: Supervisor) -> None:
 def _say_ready(supervisor: Supervisor) -> None:
     from weft.local.command_line import command_line  # noqa: PLC0415
     from weft.local.facts import gateway_listeners  # noqa: PLC0415
+    from weft.settings.addresses import is_loopback  # noqa: PLC0415
 
     for name, listeners in gateway_listeners(supervisor).items():
         for listener, where in listeners.items():
@@ -71,6 +72,10 @@ def _say_ready(supervisor: Supervisor) -> None:
         if not listeners:
             _report(f"{name}: no listener yet; is there a Gateway of that name among the documents?")
     home = str(supervisor.plan.home.root)
+    bind = supervisor.plan.mesh.bind
+    if not is_loopback(bind):
+        join = command_line("token", "create", "--home", home, "--service-account", "NAME")
+        _report(f"other hosts join at {bind}; this prints the command for one:\n  {join}")
     _report(f"the mesh is up; see it with\n  {command_line('proxy', 'status', '--home', home)}")
 
 

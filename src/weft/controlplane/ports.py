@@ -11,8 +11,10 @@ import random
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from weft.controlplane.settings import ServeError
+from weft.settings.addresses import is_loopback
 from weft.settings.home import Home
 from weft.settings.ports import own_ports
 from weft.settings.private import make_private_directory, write_atomically
@@ -30,20 +32,24 @@ class Ports:
         self._chosen: dict[str, int] = {}
         self._remembered = _read(path)
 
-    async def bind(self, name: str, host: str, wanted: int | None, usual: int) -> socket.socket:
+    async def bind(self, name: str, host: str, wanted: int | None, usual: int, option: str) -> socket.socket:
         """A bound socket: at `wanted`; if that is None, at the remembered port, the usual one, or any free one; if it
         is 0, at the remembered port or any free one.
 
-        A remembered port that is taken is an error while registered workloads expect it (`awaited`). ServeError.
+        Off loopback other hosts and their firewalls must know the port: if `wanted` is None it is the usual one, or the
+        remembered one while registered workloads expect that (`awaited`), never any free one. A remembered port that
+        is taken is an error while it is expected. ServeError, with the `option` that chooses another.
         """
+        told = wanted is not None or is_loopback(host)
+        bound: socket.socket | None
         if wanted:
-            bound = _bind(host, wanted)
-            if bound is None:
-                raise ServeError(f"port {wanted} on {host} is in use; choose another for {name}, or 0 for any free one")
+            bound = _bind(host, wanted) or _taken(name, host, wanted, option)
         else:
-            bound = await self._bind_known(name, host)
+            bound = await self._bind_known(name, host) if told or self._awaited else None
             if bound is None and wanted is None:
                 bound = _bind(host, usual)
+            if bound is None and not told:
+                _taken(name, host, usual, option)
             bound = bound or _bind_any(host)
             if bound is None:
                 raise ServeError(f"no port is free on {host}")
@@ -114,6 +120,13 @@ def _bind(host: str, port: int) -> socket.socket | None:
         raise ServeError(f"cannot listen on {host}: {error.strerror}") from error
     listener.setblocking(False)
     return listener
+
+
+def _taken(name: str, host: str, port: int, option: str) -> NoReturn:
+    raise ServeError(
+        f"port {port} on {host} is in use, or may not be used; `ss -ltnp 'sport = :{port}'` shows by whom. Stop that, "
+        f"or choose another port for {name} with {option} PORT (0: any free one, kept over restarts)"
+    )
 
 
 def _bind_any(host: str) -> socket.socket | None:

@@ -36,6 +36,7 @@ from weft.discovery.limits import Limits
 from weft.discovery.server import serve_xds
 from weft.mesh.model import Mesh
 from weft.model.workload import SocketAddress
+from weft.settings.addresses import host_and_port, is_wildcard
 from weft.settings.endpoints import DEFAULT_ADMIN_PORT, DEFAULT_AGENT_API_PORT, DEFAULT_XDS_PORT, Endpoints
 from weft.settings.open_files import raise_open_files
 from weft.settings.private import PermissionsError, remove_unfinished, write_atomically
@@ -122,7 +123,7 @@ async def _work(
     endpoints = _endpoints(settings, listeners)
     identity = str(certificates.current.value.identity)
     enrolment = EnrolmentSettings(
-        endpoints.xds, endpoints.agent_api, identity, settings.certificate_ttl, settings.advertise
+        endpoints.xds, endpoints.agent_api, identity, settings.certificate_ttl, settings.advertise, settings.bind
     )
     contents = files.contents if files else None
     context = ApiContext(store, leases, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults)
@@ -146,9 +147,7 @@ async def _work(
                 await servers.enter_async_context(serving(admin, listeners.admin, limits=limits))
                 write_atomically(home.endpoints, msgspec.json.encode(endpoints))
                 servers.callback(home.endpoints.unlink, missing_ok=True)
-                _log.info(
-                    "ready: admin API %s, xDS %s, agent API %s", endpoints.admin, endpoints.xds, endpoints.agent_api
-                )
+                _log.info("ready: %s", _listening_at(endpoints, settings.bind))
                 await stop.wait()
                 _log.info("stopping")
         for task in tasks:
@@ -161,11 +160,12 @@ async def _listening(settings: ServeSettings, store: Store) -> AsyncIterator[_Li
     """Bind everything, or nothing."""
     ports = Ports(settings.home.control_plane / "ports.json", awaited=bool(await store.leases()))
     with contextlib.ExitStack() as bound:
-        xds = bound.enter_context(await ports.bind("xds", settings.bind, settings.xds_port, DEFAULT_XDS_PORT))
-        agents = bound.enter_context(
-            await ports.bind("agent-api", settings.bind, settings.agent_api_port, DEFAULT_AGENT_API_PORT)
+        usual = (
+            ("xds", settings.bind, settings.xds_port, DEFAULT_XDS_PORT, "--xds-port"),
+            ("agent-api", settings.bind, settings.agent_api_port, DEFAULT_AGENT_API_PORT, "--agent-port"),
+            ("admin", _LOOPBACK, settings.admin_port, DEFAULT_ADMIN_PORT, "--admin-port"),
         )
-        admin = bound.enter_context(await ports.bind("admin", _LOOPBACK, settings.admin_port, DEFAULT_ADMIN_PORT))
+        xds, agents, admin = [bound.enter_context(await ports.bind(*one)) for one in usual]
         local = bound.enter_context(bind_agent_socket(settings.home))
         bound.callback(remove_agent_socket, settings.home)
         ports.save()
@@ -174,8 +174,7 @@ async def _listening(settings: ServeSettings, store: Store) -> AsyncIterator[_Li
 
 def _endpoints(settings: ServeSettings, listeners: _Listeners) -> Endpoints:
     """The addresses for agents and commands of this host."""
-    wildcard = settings.bind in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-    host = _LOOPBACK if wildcard else settings.bind
+    host = _LOOPBACK if is_wildcard(settings.bind) else settings.bind
 
     def address(listener: socket.socket) -> str:
         return str(SocketAddress(host, listener.getsockname()[1]))
@@ -183,6 +182,12 @@ def _endpoints(settings: ServeSettings, listeners: _Listeners) -> Endpoints:
     admin = f"http://{_LOOPBACK}:{listeners.admin.getsockname()[1]}"
     local = str(settings.home.agent_socket)
     return Endpoints(admin, address(listeners.xds), address(listeners.agents), local, os.getpid())
+
+
+def _listening_at(endpoints: Endpoints, bind: str) -> str:
+    """Where the servers really listen: with a wildcard everywhere, whatever address this host's agents use."""
+    xds, agents = (host_and_port(bind, one.rpartition(":")[2]) for one in (endpoints.xds, endpoints.agent_api))
+    return f"admin API {endpoints.admin}, xDS {xds}, agent API {agents}"
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from weft.local.meshfile import ControlPlanePorts, GatewayEntry, MeshFile, WorkloadEntry
+from weft.local.meshfile import LOOPBACK, ControlPlanePorts, GatewayEntry, MeshFile, WorkloadEntry
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.settings.home import Home
 
@@ -32,6 +32,8 @@ def serve_launch(home: Home, mesh: MeshFile, base: Path) -> Launch:
         arguments += ["--documents", str(base / path)]
     if mesh.trust_domain != DEFAULT_TRUST_DOMAIN:
         arguments += ["--trust-domain", mesh.trust_domain]
+    if mesh.bind != LOOPBACK:
+        arguments += ["--bind", mesh.bind]
     arguments += _port_arguments(mesh.ports)
     return Launch("control-plane", tuple(arguments), base, {})
 
@@ -41,14 +43,16 @@ def _port_arguments(ports: ControlPlanePorts) -> list[str]:
     return [word for option, port in given if port is not None for word in (option, str(port))]
 
 
-def run_launch(home: Home, workload: WorkloadEntry, base: Path) -> Launch:
-    """``weft run``. The application's variables travel in the environment: they may be secret."""
+def run_launch(home: Home, workload: WorkloadEntry, base: Path, bind: str = LOOPBACK) -> Launch:
+    """``weft run``, reached at `bind`. The application's variables travel in the environment: they may be secret."""
     arguments = ["run", "--home", str(home.root), "--name", workload.name, "--namespace", workload.namespace]
     arguments += ["--service-account", workload.service_account]
     for key, value in workload.labels.items():
         arguments += ["--labels", f"{key}={value}"]
     for option, values in (("--port", workload.ports), ("--upstream", workload.upstreams), ("--uses", workload.uses)):
         arguments += [word for value in values for word in (option, value)]
+    if bind != LOOPBACK:
+        arguments += ["--inbound-address", bind]
     if workload.scope != "demand":
         arguments += ["--scope", workload.scope]
     arguments += _health_arguments(workload)

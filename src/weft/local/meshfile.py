@@ -15,7 +15,9 @@ from weft.model.problem import Problem, Severity
 from weft.schema.scalars import Duration, Name, OneOf, Port, Scalar, Subdomain
 from weft.schema.walk import INVALID, Walk, decode_value
 from weft.schema.yaml_nodes import Node, field_lines, parse_documents
+from weft.settings.addresses import is_ip_address, is_wildcard
 
+LOOPBACK = "127.0.0.1"
 _LabelKey = Annotated[str, Scalar("label-key")]
 _LabelValue = Annotated[str, Scalar("label-value")]
 
@@ -72,9 +74,11 @@ class ControlPlanePorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeshFile:
-    """A mesh. `documents` are followed live, `apply` is applied at the start; paths are relative to the file."""
+    """A mesh. `documents` are followed live, `apply` is applied at the start; paths are relative to the file. `bind` is
+    the IP address of this host at which other hosts reach the control plane and the workloads."""
 
     trust_domain: str = DEFAULT_TRUST_DOMAIN
+    bind: str = LOOPBACK
     documents: tuple[str, ...] = ()
     apply: tuple[str, ...] = ()
     workloads: tuple[WorkloadEntry, ...] = ()
@@ -171,9 +175,16 @@ def _values(node: Node | None) -> list[Node]:
     return list(node.value.values()) if node is not None and isinstance(node.value, dict) else []
 
 
-def _check(walk: Walk, mesh: MeshFile) -> None:
+def _check_mesh(walk: Walk, mesh: MeshFile) -> None:
     if not is_trust_domain(mesh.trust_domain):
         walk.error(("trustDomain",), "bad-value", f"found '{mesh.trust_domain}'", "a name such as cluster.local")
+    if not is_ip_address(mesh.bind) or is_wildcard(mesh.bind):
+        expected = "the IP address at which other hosts reach this one, such as 10.0.0.5 (`ip address` shows them)"
+        walk.error(("bind",), "bad-value", f"found '{mesh.bind}'", expected)
+
+
+def _check(walk: Walk, mesh: MeshFile) -> None:
+    _check_mesh(walk, mesh)
     seen: dict[tuple[str, str], str] = {}
     for index, workload in enumerate(mesh.workloads):
         path: FieldPath = ("workloads", index)

@@ -53,19 +53,24 @@ class UpRecord:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._lock = descriptor
 
-    def write(self, processes: Sequence[Started], documents: Sequence[str] = (), trust_domain: str = "") -> None:
+    def write(
+        self, processes: Sequence[Started], documents: Sequence[str] = (), trust_domain: str = "", bind: str = ""
+    ) -> None:
         """Record the processes started so far, and the settings of the control plane."""
         listed = [{"name": each.name, "pid": each.process.pid, "began": each.process.began} for each in processes]
-        value = {"pid": os.getpid(), "processes": listed, "documents": list(documents), "trustDomain": trust_domain}
+        settings = {"documents": list(documents), "trustDomain": trust_domain, "bind": bind}
+        value = {"pid": os.getpid(), "processes": listed, **settings}
         write_atomically(self._path, json.dumps(value, indent=1))
 
-    def control_plane_settings(self) -> tuple[tuple[str, ...], str]:
-        """The followed documents and the trust domain of the mesh that is up, for a control plane started again."""
+    def control_plane_settings(self) -> tuple[tuple[str, ...], str, str]:
+        """The followed documents, trust domain and address of the mesh that is up, for a control plane started again;
+        empty without one."""
         try:
             value = json.loads(self._path.read_text("utf-8"))
-            return tuple(str(path) for path in value["documents"]), str(value["trustDomain"])
+            documents = tuple(str(path) for path in value["documents"])
+            return documents, str(value["trustDomain"]), str(value["bind"])
         except (OSError, ValueError, KeyError, TypeError):
-            return (), ""
+            return (), "", ""
 
     def read(self) -> tuple[Started, ...]:
         """The processes the last `weft up` recorded."""

@@ -59,7 +59,7 @@ def spawn_all(plan: Plan, record: UpRecord) -> Iterator[Spawned]:
     documents = [str(plan.base / path) for path in mesh.documents]
     logs = home.root / "logs"
     make_private_directory(logs)
-    launches = [run_launch(home, workload, plan.base) for workload in mesh.workloads]
+    launches = [run_launch(home, workload, plan.base, mesh.bind) for workload in mesh.workloads]
     launches += [gateway_launch(home, gateway, plan.base) for gateway in mesh.gateways]
     started: list[Started] = []
     for index, launch in enumerate((serve_launch(home, mesh, plan.base), *launches)):
@@ -73,7 +73,7 @@ def spawn_all(plan: Plan, record: UpRecord) -> Iterator[Spawned]:
             raise StartError(f"{launch.name} cannot be started: {error}") from error
         yield spawned
         started.append(Started(launch.name, spawned.identity))
-        record.write(started, documents, mesh.trust_domain)
+        record.write(started, documents, mesh.trust_domain, mesh.bind)
 
 
 class Supervisor:

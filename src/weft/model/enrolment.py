@@ -76,3 +76,14 @@ class DrainResponse:
 
     confirmed: bool
     pending: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReachResponse:
+    """``POST /v1/workloads/{namespace}/{name}/reach``: whether the control plane, as any caller would, reaches the
+    workload's inbound listeners. `failures` has the address of each that it does not, and why. `seen` is the address
+    that the request came from: only listeners there are tried, `tried` of them."""
+
+    seen: str
+    tried: int
+    failures: tuple[tuple[str, str], ...] = ()

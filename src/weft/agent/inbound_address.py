@@ -1,0 +1,57 @@
+"""At which address callers reach a workload: the one given, or this host's on the way to the control plane."""
+
+from __future__ import annotations
+
+from weft.agent.diagnosis import connection_failure
+from weft.agent.errors import EXIT_UNREACHABLE, EXIT_USAGE, AgentError
+from weft.agent.parameters import RunParameters
+from weft.agent.state import State
+from weft.settings.addresses import is_ip_address, is_loopback, is_of_this_host, is_wildcard, local_address_towards
+
+_LOOPBACK = "127.0.0.1"
+_OPTION = "--inbound-address"
+
+
+def inbound_address(parameters: RunParameters, before: State | None) -> str:
+    """The IP address of the inbound listeners. Resolves the control plane's name, and blocks meanwhile.
+
+    While that name does not resolve, a workload that ran here before (`before`) keeps its address. AgentError when no
+    address can be chosen, or when callers cannot reach the one given.
+    """
+    given = parameters.proxy_host
+    if given:
+        _check_given(given)
+    if not parameters.control_plane.server:
+        return given or _LOOPBACK
+    if given and not is_loopback(given):
+        return given
+    chosen = _on_the_way(parameters, before)
+    if given and parameters.ports and not is_loopback(chosen):
+        raise AgentError(
+            f"{_OPTION} {given}: callers on other hosts cannot reach loopback; leave the option out to be reached at "
+            f"{chosen}, or give another address of this host",
+            EXIT_USAGE,
+        )
+    return given or chosen
+
+
+def _check_given(given: str) -> None:
+    if not is_ip_address(given):
+        raise AgentError(f"{_OPTION} {given}: expected an IP address of this host", EXIT_USAGE)
+    if is_wildcard(given):
+        raise AgentError(f"{_OPTION} {given}: expected the one address at which callers reach this host", EXIT_USAGE)
+    if not is_of_this_host(given):
+        raise AgentError(f"{_OPTION} {given}: this is no address of this host; `ip address` shows those", EXIT_USAGE)
+
+
+def _on_the_way(parameters: RunParameters, before: State | None) -> str:
+    host, port = parameters.control_plane.address
+    try:
+        return local_address_towards(host, port)
+    except OSError as error:
+        if before is not None and before.ports and is_of_this_host(before.ports[0].inbound.host):
+            return before.ports[0].inbound.host
+        raise AgentError(
+            f"no way to the control plane at {parameters.control_plane.server}: {connection_failure(error)}",
+            EXIT_UNREACHABLE,
+        ) from error

@@ -1,0 +1,91 @@
+"""At which address callers reach a workload, and which addresses are refused."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from weft.agent.errors import EXIT_UNREACHABLE, EXIT_USAGE, AgentError
+from weft.agent.inbound_address import inbound_address
+from weft.agent.parameters import ControlPlane, PortParameter, RunParameters
+from weft.agent.state import State
+from weft.model.workload import SocketAddress, WorkloadPort
+from weft.settings.addresses import host_and_port, is_loopback, is_wildcard, local_address_towards
+from weft.settings.home import Home
+
+PORT = (PortParameter(9080),)
+FAR = "203.0.113.9:15013"
+OURS = "127.0.0.9"
+"""Stands for an address that is not loopback: every host of a test has it."""
+
+
+def asked(given: str = "", server: str = "", ports: tuple[PortParameter, ...] = PORT) -> RunParameters:
+    return RunParameters(
+        Home(Path("/nowhere")), "web", ports=ports, proxy_host=given, control_plane=ControlPlane(server)
+    )
+
+
+@pytest.fixture
+def route(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weft.agent.inbound_address.local_address_towards", lambda host, port: OURS)
+    monkeypatch.setattr("weft.agent.inbound_address.is_loopback", lambda host: host in {"127.0.0.1", "::1"})
+
+
+def test_without_another_host_it_is_loopback() -> None:
+    assert inbound_address(asked(), None) == "127.0.0.1"
+    assert inbound_address(asked(server="127.0.0.1:15013"), None) == "127.0.0.1"
+    assert inbound_address(asked("127.0.0.1", "localhost:15013"), None) == "127.0.0.1"
+    assert inbound_address(asked(OURS), None) == OURS
+
+
+@pytest.mark.usefixtures("route")
+def test_with_another_host_it_is_the_address_on_the_way() -> None:
+    assert inbound_address(asked(server=FAR), None) == OURS
+    assert inbound_address(asked("127.0.0.8", FAR), None) == "127.0.0.8"
+    with pytest.raises(AgentError, match=rf"cannot reach loopback.*{OURS}") as told:
+        inbound_address(asked("127.0.0.1", FAR), None)
+    assert told.value.exit_code == EXIT_USAGE
+    assert inbound_address(asked("127.0.0.1", FAR, ports=()), None) == "127.0.0.1", "nobody calls it"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [("web", "expected an IP address"), ("0.0.0.0", "the one address"), ("203.0.113.7", "no address of this host")],
+)
+def test_addresses_that_cannot_be(given: str, words: str) -> None:
+    with pytest.raises(AgentError, match=words):
+        inbound_address(asked(given), None)
+
+
+def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(host: str, port: int) -> str:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("weft.agent.inbound_address.local_address_towards", fail)
+    server = "control.example:15013"
+    with pytest.raises(AgentError, match=r"control\.example:15013: DNS") as told:
+        inbound_address(asked(server=server), None)
+    assert told.value.exit_code == EXIT_UNREACHABLE
+    known = WorkloadPort(9080, SocketAddress("127.0.0.1", 9080), SocketAddress(OURS, 23456))
+    assert inbound_address(asked(server=server), State("web", "default", ports=(known,))) == OURS
+    with pytest.raises(AgentError, match="HOST:PORT"):
+        inbound_address(asked(server="control.example"), None)
+
+
+def test_of_both_kinds_of_address_ipv4_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [
+        (family, socket.SOCK_DGRAM, 17, "", (host, 9))
+        for family, host in ((socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1"))
+    ]
+    monkeypatch.setattr("weft.settings.addresses.socket.getaddrinfo", lambda *_, **__: both)
+    assert local_address_towards("both", 9) == "127.0.0.1"
+
+
+def test_addresses() -> None:
+    assert local_address_towards("127.0.0.1", 9) == "127.0.0.1"
+    assert [is_loopback(one) for one in ("::1", "[::1]", "Localhost", "10.0.0.1", "name")] == [True] * 3 + [False] * 2
+    assert [is_wildcard(one) for one in ("0.0.0.0", "::", "10.0.0.1", "name")] == [True, True, False, False]
+    assert host_and_port("fd00::1", 80) == "[fd00::1]:80"
+    assert host_and_port("name", "80") == "name:80"

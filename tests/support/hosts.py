@@ -1,0 +1,150 @@
+"""Hosts of a test: network namespaces with one link between them, made without root where the system lets anybody."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from support.mesh import WEFT, Proc, until
+from weft.agent.state import State, read_state, stop_agents
+from weft.settings.home import Home
+
+_LINK = "weft0"
+_KEPT = ("PATH", "LANG", "TMPDIR", "HOME")
+
+
+@dataclass
+class Host:
+    """One namespace with its own weft home; `address` is what the other host reaches."""
+
+    name: str
+    address: str
+    home: Path
+    enter: tuple[str, ...]
+    processes: list[Proc] = field(default_factory=list)
+
+    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        """Of a login on that host: `weft` is on the PATH, and nothing else of the test's."""
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        path = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
+        return {**kept, "PATH": path, "WEFT_HOME": str(self.home), "NO_COLOR": "1", **more}
+
+    def call(self, *words: str, timeout: float = 60.0, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end."""
+        return subprocess.run(
+            [*self.enter, *words],
+            env=self.environment(more),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def weft(self, *words: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run a weft command to its end."""
+        done = self.call(*WEFT, *words, timeout=timeout)
+        assert not check or not done.returncode, f"weft {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def spawn(self, *words: str, **more: str) -> Proc:
+        """Start a program; its output goes to a file."""
+        log = self.home.parent / f"{self.name}-{len(self.processes)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*self.enter, *words],
+                env=self.environment(more),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.processes.append(Proc(words[0], process, log))
+        return self.processes[-1]
+
+    def state(self, workload: str) -> State:
+        """What the agent of a workload has written down."""
+        state = read_state(Home(self.home).workload("default", workload))
+        assert state is not None
+        return state
+
+    def curl(self, workload: str, url: str) -> str:
+        """What `workload` gets from `url` through its sidecar: the status, and the body if it is 200."""
+        proxy = f"http://127.0.0.1:{self.state(workload).outbound}"
+        done = self.call("curl", "-sS", "-m", "10", "-w", "\n%{http_code}", "-x", proxy, url)
+        body, _, status = done.stdout.rpartition("\n")
+        return body if status == "200" else f"{status} {done.stderr}"
+
+    def stop_agents(self) -> None:
+        """Stop the agents of this host in order, whatever shell started them."""
+        stop_agents(Home(self.home), None, 45.0)
+
+    def stop(self) -> None:
+        """End every process that was started here."""
+        self.stop_agents()
+        for one in reversed(self.processes):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                one.stop()
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(one.pid, signal.SIGKILL)
+            one.process.wait()
+
+
+@contextlib.contextmanager
+def two_hosts(directory: Path) -> Iterator[tuple[Host, Host]]:
+    """Two hosts, 10.77.0.1 and 10.77.0.2, whose default routes lead to each other."""
+    with contextlib.ExitStack() as stack:
+        root = os.geteuid() == 0
+        first = stack.enter_context(_namespace(() if root else ("--user", "--map-root-user"), ()))
+        user = () if root else ("--user", "--preserve-credentials")
+        enter = ("nsenter", *user, "--net", "--target")
+        second = stack.enter_context(_namespace((), () if root else (*enter, str(first), "--")))
+        names = (("one", "10.77.0.1", first), ("two", "10.77.0.2", second))
+        hosts = [Host(name, ip, directory / name, (*enter, str(pid), "--")) for name, ip, pid in names]
+        one, two = hosts
+        _ip(one, "link", "add", _LINK, "type", "veth", "peer", "name", _LINK, "netns", str(second))
+        for host in hosts:
+            _ip(host, "address", "add", f"{host.address}/24", "dev", _LINK)
+            _ip(host, "link", "set", "lo", "up")
+            _ip(host, "link", "set", _LINK, "up")
+        for host, other in ((one, two), (two, one)):
+            _ip(host, "route", "add", "default", "via", other.address)
+            stack.callback(host.stop)
+        yield one, two
+
+
+@contextlib.contextmanager
+def _namespace(options: Sequence[str], enter: Sequence[str]) -> Iterator[int]:
+    """A network namespace for as long as the context is open; the process that holds it."""
+    holder: subprocess.Popen[Any]
+    with subprocess.Popen(
+        [*enter, "unshare", *options, "--net", "--", "sh", "-c", "echo made; exec sleep 600"], stdout=subprocess.PIPE
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"made\n", "this system lets nobody but root make network namespaces"
+            yield holder.pid
+        finally:
+            holder.kill()
+
+
+def _ip(host: Host, *words: str) -> None:
+    done = host.call("ip", *words)
+    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
+
+
+def healthy(control: Host, name: str) -> Any:
+    """Wait until the control plane on `control` calls a workload healthy; its row."""
+
+    def look() -> Any:
+        rows = json.loads(control.weft("get", "workloads", "-o", "json").stdout)
+        return next((row for row in rows if row["name"] == name and row["state"] == "healthy"), None)
+
+    return until(f"{name} is healthy", look, 30)

@@ -96,6 +96,32 @@ async def test_a_service_that_selects_nothing_is_a_problem_after_a_while_only(ri
     assert "selects-nothing" not in {problem.code for problem in Status(rig.parts).found()}
     later = replace(rig.parts, clock=lambda: rig.parts.clock() + IDLE_AFTER + 1)
     assert "selects-nothing" in {problem.code for problem in Status(later).found()}
+    assert "selects-nothing" in await codes(rig, "/v1/problems?at_once=1")
+    assert "selects-nothing" not in await codes(rig, "/v1/problems")
+
+
+async def codes(rig: Rig, path: str) -> set[str]:
+    """The codes of the problems at a path."""
+    return {problem["code"] for problem in (await call(rig, "GET", path))["problems"]}
+
+
+async def test_a_gateway_tells_its_conditions_and_those_of_its_listeners(rig: Rig) -> None:
+    text = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front}
+spec:
+  gatewayClassName: weft
+  listeners: [{name: http, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: TLS}]
+"""
+    await apply(rig, text, wait="5")
+    shown = await call(rig, "GET", "/v1/documents/gateway/default/front")
+    assert [(one["type"], one["status"], one["reason"], one["message"]) for one in shown["conditions"]] == [
+        ("Accepted", "True", "ListenersNotValid", "not accepted: tls"),
+        ("Programmed", "False", "Invalid", "no process serves it"),
+    ]
+    accepted = [one["conditions"][0]["reason"] for one in shown["listeners"]]
+    assert accepted == ["Accepted", "UnsupportedProtocol"]
 
 
 async def test_loopback_names_may_call(rig: Rig) -> None:

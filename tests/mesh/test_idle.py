@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from support.meshdocs import Compiled, gateway_workload, service, workload
+from support.meshdocs import Compiled, documents, gateway_workload, service, workload
+from weft.mesh import idle as idle_module
 from weft.mesh.memo import Memo
-from weft.model.workload import Workload
+from weft.mesh.routes import compiled
+from weft.model.workload import Workload, WorkloadState
 
 GATEWAY = """
 ---
@@ -114,3 +117,28 @@ def test_the_same_answer_is_the_same_object_whatever_else_changes() -> None:
     second = Compiled(text, workloads=[replace(waiting, service_account="another")], memo=memo).mesh.idle
     assert len(first) == 2
     assert first is second
+
+
+def test_a_workload_that_changes_costs_what_it_may_be_behind_and_no_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    for module, name in (
+        (idle_module, "_idle_policy"),
+        (idle_module, "_idle_rules"),
+        (compiled, "unreachable_problems"),
+    ):
+        called = getattr(module, name)
+
+        def counted(*arguments: object, name: str = name, called: Callable[..., object] = called) -> object:
+            seen.append(name)
+            return called(*arguments)
+
+        monkeypatch.setattr(module, name, counted)
+    other = POLICY.replace("name: policy", "name: other").replace("app: web", "app: other")
+    text = documents(SERVICE + GATEWAY + POLICY + other + VIRTUAL)
+    memo, workloads = Memo(), [workload("web"), workload("client"), workload("other")]
+    Compiled(text, workloads=workloads, memo=memo)
+    assert sorted(seen) == ["_idle_policy", "_idle_policy", "_idle_rules", "unreachable_problems"]
+    seen.clear()
+    workloads[2] = replace(workloads[2], state=WorkloadState.DRAINING)
+    Compiled(text, workloads=workloads, memo=memo)
+    assert seen == ["_idle_policy"]

@@ -42,7 +42,7 @@ spec: {gatewayClassName: weft, listeners: [{name: http, port: 80, protocol: HTTP
 
 
 def document(chance: random.Random, number: int) -> str:
-    """A random route document for host ``hN.example``."""
+    """Random route documents for host ``hN.example``: an HTTPRoute, or one or two VirtualServices, which merge."""
     rules = [gateway_api_rule(chance), gateway_api_rule(chance), gateway_api_rule(chance)]
     if number % 2:
         return f"""
@@ -55,15 +55,24 @@ spec:
   hostnames: [h{number}.example]
   rules: {json.dumps(rules)}
 """
+    rules = [istio_rule(chance) for _ in range(4)]
+    if number % 4:
+        return virtual_service(number, "v", rules)
+    catch_all = {"route": [{"destination": {"host": chance.choice(NAMES)}}]}
+    return virtual_service(number, "v", [*rules[:2], catch_all]) + virtual_service(number, "w", rules[2:])
+
+
+def virtual_service(number: int, name: str, rules: list[dict[str, Any]]) -> str:
+    """A VirtualService for host ``hN.example``."""
     return f"""
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
-metadata: {{name: v{number}}}
+metadata: {{name: {name}{number}}}
 spec:
   hosts: [h{number}.example]
   gateways: [front]
-  http: {json.dumps([istio_rule(chance) for _ in range(4)])}
+  http: {json.dumps(rules)}
 """
 
 

@@ -37,7 +37,7 @@ _CONDITION = {
     "type": "object",
     "description": "a condition of the Gateway API, without times",
     "properties": {
-        "type": {"type": "string", "description": "Accepted, ResolvedRefs, PartiallyInvalid or Programmed"},
+        "type": {"type": "string", "description": "Accepted, Conflicted, ResolvedRefs, PartiallyInvalid or Programmed"},
         "status": {"enum": ["True", "False"]},
         "reason": {"type": "string", "description": "the API's word, or HostConflict"},
         "message": {"type": "string", "description": "for people"},
@@ -66,6 +66,10 @@ _DOCUMENT = {
                     "conditions": _CONDITIONS,
                 },
             },
+        },
+        "conditions": {
+            **_CONDITIONS,
+            "description": "Gateways of this mesh only: as the Gateway API's status.conditions",
         },
         "listeners": {
             "type": "array",

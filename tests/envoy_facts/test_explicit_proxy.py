@@ -10,7 +10,6 @@ from support.envoy import free_port
 from support.loopback import Connection, echo_server, greeting_server
 from support.proxy import calling_itself, running_pair
 from support.views import (
-    KEY,
     backend,
     endpoint,
     inbound,
@@ -23,7 +22,6 @@ from support.views import (
     targets,
     virtual_host,
 )
-from weft.mesh.routes.rules import Forward, WeightedBackend
 from weft.mesh.services.service import BackendKey, Protocol
 from weft.mesh.views import Tunnel
 from weft.model.workload import SocketAddress
@@ -100,20 +98,3 @@ async def test_a_known_host_without_a_matching_rule_answers_404(tmp_path: Path) 
     view = calling_itself(1, view=outbound(virtual_hosts=(virtual_host([rule(match=prefix("/only"))]),)))
     async with running_pair(view, tmp_path) as pair, Connection(pair.proxy) as client:
         assert (await client.request("http://reviews:9080/", "reviews:9080")).status == 404
-
-
-async def test_websocket_passes_where_the_virtual_host_asks_for_it(tmp_path: Path) -> None:
-    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: aaaa")
-    for protocol, status in ((Protocol.WEBSOCKET, 101), (Protocol.HTTP, 403)):
-        directory = tmp_path / protocol.value
-        directory.mkdir()
-        action = Forward((WeightedBackend(KEY),), websocket=protocol is Protocol.WEBSOCKET)
-        async with echo_server("chat") as application:
-            to = backend(protocol=protocol)
-            ours = calling_itself(application.port, [rule(action)], to=to, protocol=protocol)
-            async with running_pair(ours, directory) as pair, Connection(pair.proxy) as client:
-                answer = await client.request("http://reviews:9080/ws", "reviews:9080", *upgrade)
-                assert answer.status == status
-                if status == 101:
-                    client.writer.write(b"hello")
-                    assert await client.reader.readexactly(5) == b"hello"

@@ -31,6 +31,8 @@ from weft.xds.routes.headers import NOT_DELIVERED
 from weft.xds.services.protocol_options import server_common, server_http1, server_http2
 
 _NAME = "envoy.filters.network.http_connection_manager"
+_WEBSOCKET = "websocket"
+"""The only upgrade. Envoy refuses others with 403 and passes on a request to change to h2c without its `Upgrade`."""
 _INTERNAL_HEADERS = "x-envoy-"
 """Request headers with which a client could steer Envoy: timeouts, retries, alternative statistics."""
 
@@ -41,9 +43,11 @@ _STRANGERS_HEADERS = ("forwarded", "x-forwarded-host", "x-forwarded-port", "x-or
 _NOT_TOLD = "weft: the control plane has not told this proxy where the service is; it is away, or the service is gone\n"
 
 
-def inbound_manager(route_name: str, *, upgrades: bool) -> Filter:
+def inbound_manager(route_name: str, *, websocket: bool) -> Filter:
     """Before the application. The caller's identity is passed on in x-forwarded-client-cert, whatever it sent there."""
-    manager = _manager("inbound", MESH, route_name, http_filters(Place.INBOUND), upgrades=upgrades)
+    manager = _manager("inbound", MESH, route_name, http_filters(Place.INBOUND), upgrades=websocket)
+    if websocket:
+        manager.upgrade_configs.add(upgrade_type=_WEBSOCKET)
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
     manager.local_reply_config.mappers.append(_marked_as_not_delivered())
@@ -59,6 +63,7 @@ def outbound_manager(route_name: str, *, any_host: bool = False, on_demand: bool
     optional = {forward_proxy.NAME: any_host, on_demand_filter.NAME: on_demand}
     filters = http_filters(Place.OUTBOUND, *[name for name, wanted in optional.items() if wanted])
     manager = _manager("outbound", MESH, route_name, filters, upgrades=True)
+    manager.upgrade_configs.add(upgrade_type=_WEBSOCKET)
     manager.upgrade_configs.add(upgrade_type="CONNECT")
     if on_demand:
         manager.local_reply_config.mappers.append(_named_as_not_told())
@@ -66,8 +71,10 @@ def outbound_manager(route_name: str, *, any_host: bool = False, on_demand: bool
 
 
 def gateway_manager(route_name: str) -> Filter:
-    """At the edge: clients are strangers, their addresses are believed only as far as the connection shows."""
+    """At the edge: clients are strangers, their addresses are believed only as far as the connection shows. They
+    upgrade to WebSocket over HTTP/1; extended CONNECT over HTTP/2 is not offered, so browsers do not use it."""
     manager = _manager("gateway", EDGE, route_name, http_filters(Place.GATEWAY), upgrades=False)
+    manager.upgrade_configs.add(upgrade_type=_WEBSOCKET)
     manager.use_remote_address.value = True
     manager.skip_xff_append = False
     manager.generate_request_id.value = True
@@ -78,7 +85,8 @@ def gateway_manager(route_name: str) -> Filter:
 def _manager(
     place: str, limits: DownstreamLimits, route_name: str, filters: list[HttpFilter], *, upgrades: bool
 ) -> HttpConnectionManager:
-    """Routes come over the stream: a change of rules never changes a listener."""
+    """Routes come over the stream: a change of rules never changes a listener. `upgrades` allows upgrades over HTTP/2;
+    which there are is for the caller to add."""
     return HttpConnectionManager(
         rds=Rds(config_source=ads_source(), route_config_name=route_name),
         stat_prefix=place,

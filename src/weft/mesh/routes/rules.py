@@ -148,7 +148,7 @@ class Forward:
 
     `timeout` covers the whole request, in seconds; None and 0 mean none. `retry` None means the safe default, each try
     of it within `per_try_timeout` if there is one. `missing_status` answers the share of a backend that does not exist.
-    `websocket` allows upgrades to it.
+    `websocket`: a backend says that it speaks WebSocket, where long silence is usual.
     """
 
     backends: tuple[WeightedBackend, ...]

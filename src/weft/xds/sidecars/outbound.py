@@ -163,7 +163,6 @@ def _unknown_routes(allow_any: bool) -> Iterator[Route]:
     every = RouteMatch(prefix="/")
     if allow_any:
         forward = RouteAction(cluster=FORWARD_PROXY, timeout=duration(0))
-        forward.upgrade_configs.add(upgrade_type="websocket")
         yield connect_route(FORWARD_PROXY)
         yield Route(name="forward", match=every, route=forward, typed_per_filter_config=enable_forward_proxy())
         return

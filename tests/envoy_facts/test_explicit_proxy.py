@@ -23,7 +23,7 @@ from support.views import (
     virtual_host,
 )
 from weft.mesh.services.service import BackendKey, Protocol
-from weft.mesh.views import Tunnel
+from weft.mesh.views import Refusal, Tunnel
 from weft.model.workload import SocketAddress
 
 DATABASE = BackendKey("db.default.svc.cluster.local", 5432)
@@ -92,6 +92,39 @@ async def test_unknown_hosts_are_resolved_when_any_is_allowed(tmp_path: Path) ->
         async with Connection(pair.proxy) as client:
             assert (await client.request(where, where, method="CONNECT")).status == 200
             assert (await client.request("/inside", where)).json()["path"] == "/inside"
+
+
+@pytest.mark.parametrize("allow_any", [True, False])
+async def test_names_that_lead_nowhere_are_answered_with_a_sentence(allow_any: bool, tmp_path: Path) -> None:
+    refusals = (
+        Refusal(("reviews", "reviews.default"), False, "reviews.default has no such port; it has 9080"),
+        Refusal(("reviewz",), True, "no Service is called 'reviewz'"),
+    )
+    tunnels = (Tunnel(("db",), 5432, layer4(DATABASE)),)
+    ours = outbound(allow_any=allow_any, refusals=refusals, tunnels=tunnels)
+    view = calling_itself(1, view=ours, others=(target(endpoint(1), to=backend(DATABASE, protocol=Protocol.TCP)),))
+    async with running_pair(view, tmp_path) as pair:
+        for authority, told in (
+            ("reviews:8001", b"weft: reviews.default has no such port; it has 9080\n"),
+            ("Reviews.default.:1", b"has no such port"),
+            ("reviewz", b"no Service is called 'reviewz'"),
+            ("reviewz:9080", b"no Service is called 'reviewz'"),
+            ("db:5432", b"carries TCP at port 5432"),
+        ):
+            async with Connection(pair.proxy) as client:
+                answer = await client.request(f"http://{authority}/", authority)
+            assert (answer.status, told in answer.body) == (502, True), answer
+        async with Connection(pair.proxy) as client:
+            assert (await client.request("reviews:8001", "reviews:8001", method="CONNECT")).status == 404
+
+
+async def test_a_name_that_dns_does_not_have_is_said_to_be_unknown(tmp_path: Path) -> None:
+    """Names under .onion are answered by the resolver itself (RFC 7686), so nobody is asked."""
+    view = calling_itself(1, view=outbound(allow_any=True))
+    async with running_pair(view, tmp_path) as pair, Connection(pair.proxy) as client:
+        answer = await client.request("http://hello.onion:8001/", "hello.onion:8001")
+    assert answer.status == 503
+    assert answer.body.startswith(b"weft: this proxy knows no service for 'hello.onion:8001'")
 
 
 async def test_a_known_host_without_a_matching_rule_answers_404(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable
 
@@ -16,6 +17,7 @@ from weft.admin.server import mark_authenticated, new_application
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.request import CertificateRefusedError
 from weft.ca.tokens import TokenRefusedError, consume_token, read_token
+from weft.mesh.services.workloads import origin_of
 from weft.model.enrolment import (
     CertificateRequest,
     DrainResponse,
@@ -33,6 +35,7 @@ from weft.store.protocol import LEASED_BUCKET, ConflictError, Delete, Entry
 BODY_LIMIT = 256 * 1024
 LONGEST_DRAIN = 300.0
 KNOWN_SECONDS = 5.0
+_COMPILED_SECONDS = 2.0
 
 _Action = Callable[[web.Request, Caller], Awaitable[web.Response]]
 
@@ -46,6 +49,7 @@ class AgentApi:
         self._authority = context.authority
         self._collector = context.collector
         self._hub = context.hub
+        self._compiled = context.compiled
         self._audit = context.audit
         self._settings = context.enrolment
         self._clock = context.clock
@@ -107,8 +111,22 @@ class AgentApi:
         revision = await self._store.write(changes, expect, self._leases.granted(key))
         self._leases.heard(key, self._leases.ttl)
         async with asyncio.timeout(KNOWN_SECONDS):  # the proxy connects next, and must be known by then
-            await self._collector.included(revision)
-        return reply(self._welcome(request, caller, issued))
+            snapshot = await self._collector.included(revision)
+        welcome = self._welcome(request, caller, issued)
+        return reply(dataclasses.replace(welcome, problems=await self._problems(workload, snapshot)))
+
+    async def _problems(self, workload: Workload, snapshot: int) -> tuple[str, ...]:
+        """What is wrong with what the workload names, once the snapshot that has it is compiled; nothing if that takes
+        too long, since `weft problems` shows it anyway."""
+        if not (workload.uses or workload.upstreams):
+            return ()
+        compiled = self._compiled
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_COMPILED_SECONDS):
+                while compiled.value.revision < snapshot:
+                    await compiled.changed(compiled.version)
+        origin = origin_of(workload)
+        return tuple(str(problem) for problem in compiled.value.problems if problem.origin == origin)
 
     async def _renew(self, request: web.Request, caller: Caller) -> web.Response:
         entry, workload = await self._own(request, caller)

@@ -10,6 +10,7 @@ from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ResponseFla
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
 from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
@@ -40,6 +41,10 @@ _STRANGERS_HEADERS = ("forwarded", "x-forwarded-host", "x-forwarded-port", "x-or
 """Request headers with which a client at the edge could make an application believe in another host, path or proxy."""
 
 
+_NO_SUCH_HOST = (
+    "weft: this proxy knows no service for '%REQ(:AUTHORITY)%', and DNS has no such name: is the name or the port "
+    "misspelt, is the Service of another namespace, or not among what the workload `uses`?\n"
+)
 _NOT_TOLD = "weft: the control plane has not told this proxy where the service is; it is away, or the service is gone\n"
 
 
@@ -65,6 +70,8 @@ def outbound_manager(route_name: str, *, any_host: bool = False, on_demand: bool
     manager = _manager("outbound", MESH, route_name, filters, upgrades=True)
     manager.upgrade_configs.add(upgrade_type=_WEBSOCKET)
     manager.upgrade_configs.add(upgrade_type="CONNECT")
+    if any_host:
+        manager.local_reply_config.mappers.append(_named_as_unknown())
     if on_demand:
         manager.local_reply_config.mappers.append(_named_as_not_told())
     return _filter(manager)
@@ -123,6 +130,13 @@ def _named_as_not_told() -> ResponseMapper:
     """NC: the control plane does not have the cluster, or did not answer in time. Without this the 503 is empty."""
     flags = AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=["NC"]))
     return ResponseMapper(filter=flags, body=DataSource(inline_string=_NOT_TOLD))
+
+
+def _named_as_unknown() -> ResponseMapper:
+    """DF: DNS does not have the name of a host outside the mesh, which is mostly one inside it that was misspelt."""
+    flags = AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=["DF"]))
+    text = SubstitutionFormatString(text_format_source=DataSource(inline_string=_NO_SUCH_HOST))
+    return ResponseMapper(filter=flags, body_format_override=text)
 
 
 def _without_internal_headers() -> TypedExtensionConfig:

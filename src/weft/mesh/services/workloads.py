@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from weft.mesh.memo import Memo
 from weft.mesh.problems import one_of
 from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.references import nearest_host
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload
@@ -19,9 +20,9 @@ def workload_problems(
     users = memo.groups(_uses, _name, workloads)
     unknown = memo.rows(_unknown_uses, (tuple(users),), catalog)
     bad = [
-        _use_problem(workload, name)
+        _use_problem(workload, name, nearest)
         for names, group in zip(unknown, users.values(), strict=True)
-        for name in names
+        for name, nearest in names
         for workload in group
     ]
     declaring = memo.groups(_declares, _name, workloads).get(True, ())
@@ -44,9 +45,11 @@ def _declares(workload: Workload) -> tuple[bool, ...]:
     return (True,) if workload.upstreams or workload.gateway is not None else ()
 
 
-def _unknown_uses(_memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Catalog) -> tuple[str, ...]:
+def _unknown_uses(_memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Catalog) -> tuple[tuple[str, str], ...]:
+    """The names that no service has, each with the name that was perhaps meant."""
     namespace, uses = users
-    return tuple(name for name in uses if catalog.find(name, namespace) is None)
+    unknown = [name for name in uses if catalog.find(name, namespace) is None]
+    return tuple((name, nearest_host(name, namespace, catalog)) for name in unknown)
 
 
 def _upstream_problems(_memo: Memo, workload: Workload, catalog: Catalog) -> tuple[Problem, ...]:
@@ -58,15 +61,17 @@ def _bad_upstreams(workload: Workload, catalog: Catalog) -> Iterable[Problem]:
         frontend = catalog.find(upstream.service, workload.namespace)
         if frontend is None:
             message = f"upstream '{upstream.service}:{upstream.port}' names no service, so its port is not open"
-            yield _of_workload(workload, "unknown-upstream", message, "the name of a Service")
+            near = nearest_host(upstream.service, workload.namespace, catalog)
+            yield _of_workload(workload, "unknown-upstream", message, "the name of a Service", near)
         elif frontend.port(upstream.port) is None:
             message = f"upstream '{upstream.service}' has no port {upstream.port}, so its port is not open"
             expected = one_of([str(port.number) for port in frontend.ports], "a port")
             yield _of_workload(workload, "unknown-upstream", message, expected)
 
 
-def _use_problem(workload: Workload, name: str) -> Problem:
-    return _of_workload(workload, "unknown-use", f"it uses '{name}', which is no service", "a Service's name")
+def _use_problem(workload: Workload, name: str, nearest: str) -> Problem:
+    message = f"it uses '{name}', which is no service, so calls to it are refused"
+    return _of_workload(workload, "unknown-use", message, "the name of a Service", nearest)
 
 
 def _gateway_problem(_memo: Memo, workload: Workload, gateways: tuple[str, ...]) -> tuple[Problem, ...]:
@@ -82,6 +87,10 @@ def gateway_of(workload: Workload) -> str:
     return name if not name or "/" in name else f"{workload.namespace}/{name}"
 
 
-def _of_workload(workload: Workload, code: str, message: str, expected: str) -> Problem:
-    origin = Origin(f"workload {workload.proxy}")
-    return Problem(Severity.ERROR, code, message, origin, expected=expected)
+def origin_of(workload: Workload) -> Origin:
+    """Where problems of a workload itself stand."""
+    return Origin(f"workload {workload.proxy}")
+
+
+def _of_workload(workload: Workload, code: str, message: str, expected: str, nearest: str = "") -> Problem:
+    return Problem(Severity.ERROR, code, message, origin_of(workload), expected=expected, nearest=nearest)

@@ -160,7 +160,7 @@ def run(
 ) -> int:
     """Run an application with its sidecar.
 
-    The application gets HTTP_PROXY (calls to services by name go through the mesh), PORT and HOST (where to listen).
+    The application gets HTTP_PROXY (calls to services by name go through the mesh), PORT and WEFT_HOST (where to listen).
     Signals are passed on to it, and its exit code is this command's. Without a COMMAND the sidecar runs alone, for an
     application that somebody else starts.
     """

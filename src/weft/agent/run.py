@@ -15,7 +15,7 @@ from weft.agent.parameters import RunParameters
 from weft.agent.ports import allocate_run_ports
 from weft.agent.processes import ProcessWatch, start_process
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
-from weft.agent.sidecar_environment import sidecar_environment
+from weft.agent.sidecar_environment import replaced_proxy, sidecar_environment
 from weft.agent.state import State
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 
@@ -99,7 +99,12 @@ class _SidecarLifecycle(Lifecycle):
 
     def _start_application(self) -> ProcessWatch:
         command = self._parameters.command
-        environment = sidecar_environment(child_environment(), self.proxy.state, self._parameters.environment)
+        inherited = child_environment()
+        environment = sidecar_environment(inherited, self.proxy.state, self._parameters.environment)
+        if replaced := replaced_proxy(inherited):
+            _LOG.info(
+                "the proxy in %s is replaced by the sidecar, which reaches http:// hosts outside itself", replaced
+            )
         directory = Path(self._parameters.directory) if self._parameters.directory else None
         try:
             application = start_process(command, directory, environment)

@@ -58,6 +58,7 @@ class FakeControlPlane:
     confirm: asyncio.Event | None = None
     refuse: tuple[int, str, str] | None = None
     problems: tuple[str, ...] = ()
+    unused_proxy: bool = False
     port: int = 0
     runner: web.AppRunner | None = None
 
@@ -144,7 +145,8 @@ class FakeControlPlane:
             return refusal
         if self._known(request) is None:
             return web.json_response({"error": "unknown", "code": "not-registered"}, status=404)
-        state = msgspec.json.decode(await request.read(), type=RenewRequest).state
+        renewal = msgspec.json.decode(await request.read(), type=RenewRequest)
+        state, self.unused_proxy = renewal.state, renewal.unused_proxy
         proxy = _proxy(request)
         if state != self.latest.get(proxy):
             self._note(proxy, state)

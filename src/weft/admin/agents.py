@@ -132,8 +132,9 @@ class AgentApi:
         entry, workload = await self._own(request, caller)
         body: RenewRequest = await json_body(request, RenewRequest)
         leaving = workload.state is WorkloadState.DRAINING
-        if body.state is not workload.state and not leaving:
-            await self._change_state(entry, workload, body.state)
+        now = dataclasses.replace(workload, state=body.state, unused_proxy=body.unused_proxy)
+        if now != workload and not leaving:
+            await self._change(entry, now)
         lease = await self._leases.renew(entry.key)
         if lease is None:
             raise _not_registered(entry.key)
@@ -147,7 +148,7 @@ class AgentApi:
     async def _drain(self, request: web.Request, caller: Caller) -> web.Response:
         wait = seconds(request, "wait", LONGEST_DRAIN) or 0.0
         entry, workload = await self._own(request, caller)
-        revision = await self._change_state(entry, workload, WorkloadState.DRAINING)
+        revision = await self._change(entry, dataclasses.replace(workload, state=WorkloadState.DRAINING))
         deadline = self._clock() + wait
         async with asyncio.timeout(KNOWN_SECONDS):
             snapshot = await self._collector.included(revision)
@@ -225,11 +226,10 @@ class AgentApi:
             text = f"{entry.key} is registered as service account {holder.service_account}; stop that one first"
             raise Refused(409, "name-taken", text, about=entry.key)
 
-    async def _change_state(self, entry: Entry, workload: Workload, state: WorkloadState) -> int:
-        """Write a new state at once; the store's revision that has it."""
-        change = put_workload(dataclasses.replace(workload, state=state))
+    async def _change(self, entry: Entry, workload: Workload) -> int:
+        """Write the registration of `entry` anew, at once; the store's revision that has it."""
         try:
-            return await self._store.write([change], {(LEASED_BUCKET, entry.key): entry.revision})
+            return await self._store.write([put_workload(workload)], {(LEASED_BUCKET, entry.key): entry.revision})
         except ConflictError as error:
             raise Refused(409, "changed-meanwhile", f"{entry.key} was changed at the same time: repeat") from error
 

@@ -17,6 +17,7 @@ from weft.agent.processes import ProcessWatch, start_process
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.sidecar_environment import replaced_proxy, sidecar_environment
 from weft.agent.state import State
+from weft.agent.usage import Expected, run_usage
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 
 _LOG = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class _SidecarLifecycle(Lifecycle):
             if self._application is None and self._parameters.command:
                 self._application = self._start_application()
         self.keep(*proxy.keeping(listeners), self._watch_envoy(), self._watch_health(), self._complain())
+        self.keep(self._watch_usage())
         return await self._wait_for_end()
 
     async def stop_application(self) -> int | None:
@@ -152,6 +154,21 @@ class _SidecarLifecycle(Lifecycle):
             kind = self._parameters.health.kind
             what = f"answers http:{self._parameters.health.path}" if kind == "http" else "listens"
             _LOG.warning("not healthy after %g s: nothing %s at %s", _PATIENCE, what, addresses)
+
+    async def _watch_usage(self) -> None:
+        asked = self._parameters
+        expected = Expected(bool(asked.uses or asked.upstreams), bool(asked.ports), asked.timing.unused)
+        await run_usage(self.proxy.envoy.admin, expected, self._report_unused)
+
+    def _report_unused(self, unused: bool) -> None:
+        if unused:
+            _LOG.warning(
+                "the application has not used its proxy in %g s, though it %s; does its client heed HTTP_PROXY? see "
+                "docs/clients.md",
+                self._parameters.timing.unused,
+                "says what it uses" if self._parameters.uses or self._parameters.upstreams else "answers with errors",
+            )
+        self.proxy.registration.set_unused_proxy(unused)
 
     def _report(self, healthy: bool) -> None:
         self._healthy = healthy

@@ -50,9 +50,11 @@ class RegisterResponse:
 
 @dataclass(frozen=True, slots=True)
 class RenewRequest:
-    """``POST /v1/workloads/{namespace}/{name}/lease``: still here, in this state. 404 means: register again."""
+    """``POST /v1/workloads/{namespace}/{name}/lease``: still here, in this state. 404 means: register again.
+    `unused_proxy` is the workload's."""
 
     state: WorkloadState
+    unused_proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from weft.mesh.memo import Memo
 from weft.mesh.problems import one_of
@@ -25,10 +26,11 @@ def workload_problems(
         for name, nearest in names
         for workload in group
     ]
+    idle = [_unused_proxy(workload) for workload in memo.groups(_unused, _name, workloads).get(True, ())]
     declaring = memo.groups(_declares, _name, workloads).get(True, ())
     found = memo.rows(_upstream_problems, (declaring,), catalog)
     bound = memo.rows(_gateway_problem, (declaring,), tuple(sorted(gateways)))
-    return (*bad, *(problem for problems in (*found, *bound) for problem in problems))
+    return (*bad, *idle, *(problem for problems in (*found, *bound) for problem in problems))
 
 
 def _name(workload: Workload) -> tuple[str, str]:
@@ -43,6 +45,18 @@ def _uses(workload: Workload) -> tuple[tuple[str, tuple[str, ...]], ...]:
 def _declares(workload: Workload) -> tuple[bool, ...]:
     """Whether it has upstreams or serves a Gateway."""
     return (True,) if workload.upstreams or workload.gateway is not None else ()
+
+
+def _unused(workload: Workload) -> tuple[bool, ...]:
+    return (True,) if workload.unused_proxy else ()
+
+
+def _unused_proxy(workload: Workload) -> Problem:
+    message = (
+        "its application has never used its proxy, though it says what it uses or answers with errors; a client that "
+        "does not heed HTTP_PROXY does not reach the mesh, see docs/clients.md"
+    )
+    return replace(_of_workload(workload, "proxy-unused", message, ""), severity=Severity.WARNING)
 
 
 def _unknown_uses(_memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Catalog) -> tuple[tuple[str, str], ...]:

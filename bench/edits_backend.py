@@ -16,7 +16,7 @@ def main() -> None:
     """Serve until told to stop."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", answer)
-    web.run_app(application, host=os.environ["HOST"], port=int(os.environ["PORT"]), print=None, access_log=None)
+    web.run_app(application, host=os.environ["WEFT_HOST"], port=int(os.environ["PORT"]), print=None, access_log=None)
 
 
 if __name__ == "__main__":

@@ -21,4 +21,5 @@ class Page(BaseHTTPRequestHandler):
         self.wfile.write(f"{text}\n".encode())
 
 
-ThreadingHTTPServer((os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8000"))), Page).serve_forever()
+address = (os.environ.get("WEFT_HOST", "127.0.0.1"), int(os.environ.get("PORT", "8000")))
+ThreadingHTTPServer(address, Page).serve_forever()

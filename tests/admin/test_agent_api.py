@@ -177,6 +177,28 @@ async def test_a_registration_is_known_before_its_reply_however_long_publishing_
     held.set()
 
 
+async def test_an_unused_proxy_is_a_problem_until_it_is_used(rig: Rig, local: Agent) -> None:
+    await local.register()
+    path = "/v1/workloads/default/reviews-v1/lease"
+    for unused in (True, False):
+        await local.call("POST", path, {"state": "healthy", "unused_proxy": unused})
+        async with asyncio.timeout(10):
+            while unused != any(problem.code == "proxy-unused" for problem in rig.parts.compiled.value.problems):
+                await rig.parts.compiled.changed(rig.parts.compiled.version)
+
+
+async def test_the_reply_says_which_names_are_unknown(rig: Rig, local: Agent) -> None:
+    head = "apiVersion: v1\nkind: Service\nmetadata: {name: ratings}\n"
+    (rig.files / "ratings.yaml").write_text(head + "spec: {ports: [{name: http, port: 9080}]}\n")
+    async with asyncio.timeout(10):
+        while not (mesh := rig.parts.compiled.value.mesh) or not mesh.catalog.frontends:
+            await rig.parts.compiled.changed(rig.parts.compiled.version)
+    assert (await local.register(dataclasses.replace(WORKLOAD, uses=("ratings",))))["problems"] == []
+    (problem,) = (await local.register(dataclasses.replace(WORKLOAD, uses=("ratinsg", "ratings"))))["problems"]
+    assert "it uses 'ratinsg', which is no service" in problem
+    assert "did you mean 'ratings'?" in problem
+
+
 async def test_joining_with_a_token_and_going_on_with_the_certificate(rig: Rig, tmp_path: Path) -> None:
     token = await create_token(rig.store, "default", "reviews")
     key, csr = new_request()

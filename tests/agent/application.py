@@ -41,7 +41,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "graceful" in sys.argv:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
-    ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+    ThreadingHTTPServer((os.environ["WEFT_HOST"], int(os.environ["PORT"])), Handler).serve_forever()
 
 
 main()

@@ -152,6 +152,13 @@ async def test_an_application_at_another_port_is_told(world: World) -> None:
     await agent.stop()
 
 
+async def test_the_start_says_which_names_are_unknown(world: World) -> None:
+    world.control_plane.problems = ("it uses 'ratinsg', which is no service",)
+    agent = await world.healthy(command=APPLICATION, ports=AUTO, uses=["ratinsg"])
+    assert "it uses 'ratinsg', which is no service" in agent.text()
+    assert await agent.stop() == 128 + signal.SIGTERM
+
+
 async def test_a_second_agent_of_one_name_says_so(world: World) -> None:
     agent = await world.healthy(command=APPLICATION, ports=AUTO)
     second = await world.start(command=APPLICATION, ports=AUTO)

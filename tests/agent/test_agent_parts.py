@@ -21,7 +21,7 @@ from weft.agent.http import HttpError, Server, ask
 from weft.agent.parameters import ControlPlane, PortParameter, RunParameters, UpstreamParameter
 from weft.agent.ports import PortAllocator, allocate_run_ports, allocating, check_free
 from weft.agent.processes import ProcessName, name_of, start_process, stop_now
-from weft.agent.sidecar_environment import sidecar_environment, upstream_variable
+from weft.agent.sidecar_environment import replaced_proxy, sidecar_environment, upstream_variable
 from weft.agent.state import State, lock_directory, plan_digest, read_state, write_state
 from weft.model.workload import SocketAddress
 from weft.settings.home import Home
@@ -185,13 +185,30 @@ def test_a_chosen_port_that_cannot_be_had_is_told_at_once(tmp_path: Path) -> Non
 def test_the_environment_leads_through_the_sidecar(tmp_path: Path) -> None:
     home = Home(tmp_path)
     state = allocate_run_ports(run(home), PortAllocator(set()), None)
-    environment = sidecar_environment({"PATH": "/bin", "NO_PROXY": "everything"}, state, (("PORT", "1"),))
-    assert environment["PATH"] == "/bin"
-    assert environment["NO_PROXY"] == environment["no_proxy"] == "localhost,127.0.0.1,::1"
+    inherited = {"PATH": "/bin", "HOST": "here", "HTTP_PROXY": "http://proxy.corp:3128"}
+    assert replaced_proxy(inherited) == "HTTP_PROXY"
+    assert replaced_proxy({"HTTPS_PROXY": "http://proxy.corp:3128"}) == ""
+    environment = sidecar_environment(inherited, state, (("PORT", "1"),))
+    assert (environment["PATH"], environment["HOST"]) == ("/bin", "here")
+    proxies = {environment[name] for name in ("HTTP_PROXY", "http_proxy", "grpc_proxy", "ws_proxy")}
+    assert proxies == {f"http://127.0.0.1:{state.outbound}"}
+    assert not {"HTTPS_PROXY", "https_proxy"} & set(environment)
+    assert environment["NODE_USE_ENV_PROXY"] == "1"
+    assert sidecar_environment({"NODE_USE_ENV_PROXY": "0"}, state)["NODE_USE_ENV_PROXY"] == "0"
+    assert environment["WEFT_HOST"] == "127.0.0.1"
     assert environment["WEFT_PORT_9082"] == "9999"
     assert environment["PORT"] == "1", "what the user sets wins"
     assert environment[upstream_variable("cache.prod", 6379)] == "127.0.0.1:6000"
     assert upstream_variable("cache.prod", 6379) == "WEFT_UPSTREAM_CACHE_PROD_6379"
+
+
+def test_what_was_called_without_a_proxy_still_is_unless_it_may_be_a_service(tmp_path: Path) -> None:
+    state = allocate_run_ports(run(Home(tmp_path)), PortAllocator(set()), None)
+    services = "reviews,*,.svc,svc,.cluster.local,local,.svc.cluster.local,ratings.prod.svc"
+    outside = ".corp.example,git.corp.example:8443,10.0.0.0/8,fd00::1,*.internal.example"
+    environment = sidecar_environment({"NO_PROXY": f"{services},{outside}", "no_proxy": "localhost, a.example"}, state)
+    expected = f"localhost,127.0.0.1,::1,{outside},a.example"
+    assert environment["NO_PROXY"] == environment["no_proxy"] == expected
 
 
 def test_state_survives_and_nonsense_is_no_state(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class World:
         issued = self.authority.issue(csr, SpiffeId("cluster.local", "ns", "x"), workload.proxy)
         return RegisterResponse(issued, "127.0.0.1:1", "spiffe://x", "cluster.local", USUAL, "127.0.0.1:2")
 
-    async def renew(self, state: WorkloadState) -> RenewResponse:
+    async def renew(self, state: WorkloadState, unused_proxy: bool = False) -> RenewResponse:
         if not self.known:
             raise RefusedError(404, "not-registered", "register again")
         self.renewals.append(state)

@@ -40,7 +40,7 @@ def main() -> None:
         "Chat": grpc.stream_stream_rpc_method_handler(chat),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", methods),))
-    server.add_insecure_port(f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '50051')}")
+    server.add_insecure_port(f"{os.environ.get('WEFT_HOST', '127.0.0.1')}:{os.environ.get('PORT', '50051')}")
     server.start()
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())

@@ -1,6 +1,6 @@
 """An HTTP echo for tests: tells what it received and who it is; also WebSocket, large bodies, errors on request.
 
-Listens on HOST:PORT from the environment; WORKLOAD is its name in answers.
+Listens on WEFT_HOST:PORT from the environment; WORKLOAD is its name in answers.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def main() -> None:
     )
     web.run_app(
         app,
-        host=os.environ.get("HOST", "127.0.0.1"),
+        host=os.environ.get("WEFT_HOST", "127.0.0.1"),
         port=int(os.environ.get("PORT", "8080")),
         print=None,
         access_log=None,

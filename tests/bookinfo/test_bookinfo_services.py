@@ -212,7 +212,7 @@ def test_each_service_is_a_program_that_stops_in_order(service: str) -> None:
         [sys.executable, "-m", f"weft.bookinfo.{service}", "--port", "0"],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "HOST": "127.0.0.1"},
+        env={**os.environ, "WEFT_HOST": "127.0.0.1"},
     )
     try:
         assert process.stdout is not None

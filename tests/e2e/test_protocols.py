@@ -27,7 +27,7 @@ spec: {selector: {app: greeter}, ports: [{name: grpc, port: 50051}]}
 apiVersion: v1
 kind: Service
 metadata: {name: socket}
-spec: {selector: {app: socket}, ports: [{name: web, appProtocol: kubernetes.io/ws, port: 80, targetPort: 8080}]}
+spec: {selector: {app: socket}, ports: [{name: http, port: 80, targetPort: 8080}]}
 ---
 apiVersion: v1
 kind: Service

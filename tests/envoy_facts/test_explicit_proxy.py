@@ -10,7 +10,6 @@ from support.envoy import free_port
 from support.loopback import Connection, echo_server, greeting_server
 from support.proxy import calling_itself, running_pair
 from support.views import (
-    KEY,
     backend,
     endpoint,
     inbound,
@@ -23,9 +22,8 @@ from support.views import (
     targets,
     virtual_host,
 )
-from weft.mesh.routes.rules import Forward, WeightedBackend
 from weft.mesh.services.service import BackendKey, Protocol
-from weft.mesh.views import Tunnel
+from weft.mesh.views import Refusal, Tunnel
 from weft.model.workload import SocketAddress
 
 DATABASE = BackendKey("db.default.svc.cluster.local", 5432)
@@ -96,24 +94,40 @@ async def test_unknown_hosts_are_resolved_when_any_is_allowed(tmp_path: Path) ->
             assert (await client.request("/inside", where)).json()["path"] == "/inside"
 
 
+@pytest.mark.parametrize("allow_any", [True, False])
+async def test_names_that_lead_nowhere_are_answered_with_a_sentence(allow_any: bool, tmp_path: Path) -> None:
+    refusals = (
+        Refusal(("reviews", "reviews.default"), False, "reviews.default has no such port; it has 9080"),
+        Refusal(("reviewz",), True, "no Service is called 'reviewz'"),
+    )
+    tunnels = (Tunnel(("db",), 5432, layer4(DATABASE)),)
+    ours = outbound(allow_any=allow_any, refusals=refusals, tunnels=tunnels)
+    view = calling_itself(1, view=ours, others=(target(endpoint(1), to=backend(DATABASE, protocol=Protocol.TCP)),))
+    async with running_pair(view, tmp_path) as pair:
+        for authority, told in (
+            ("reviews:8001", b"weft: reviews.default has no such port; it has 9080\n"),
+            ("Reviews.default.:1", b"has no such port"),
+            ("reviewz", b"no Service is called 'reviewz'"),
+            ("reviewz:9080", b"no Service is called 'reviewz'"),
+            ("db:5432", b"carries TCP at port 5432"),
+        ):
+            async with Connection(pair.proxy) as client:
+                answer = await client.request(f"http://{authority}/", authority)
+            assert (answer.status, told in answer.body) == (502, True), answer
+        async with Connection(pair.proxy) as client:
+            assert (await client.request("reviews:8001", "reviews:8001", method="CONNECT")).status == 404
+
+
+async def test_a_name_that_dns_does_not_have_is_said_to_be_unknown(tmp_path: Path) -> None:
+    """Names under .onion are answered by the resolver itself (RFC 7686), so nobody is asked."""
+    view = calling_itself(1, view=outbound(allow_any=True))
+    async with running_pair(view, tmp_path) as pair, Connection(pair.proxy) as client:
+        answer = await client.request("http://hello.onion:8001/", "hello.onion:8001")
+    assert answer.status == 503
+    assert answer.body.startswith(b"weft: this proxy knows no service for 'hello.onion:8001'")
+
+
 async def test_a_known_host_without_a_matching_rule_answers_404(tmp_path: Path) -> None:
     view = calling_itself(1, view=outbound(virtual_hosts=(virtual_host([rule(match=prefix("/only"))]),)))
     async with running_pair(view, tmp_path) as pair, Connection(pair.proxy) as client:
         assert (await client.request("http://reviews:9080/", "reviews:9080")).status == 404
-
-
-async def test_websocket_passes_where_the_virtual_host_asks_for_it(tmp_path: Path) -> None:
-    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: aaaa")
-    for protocol, status in ((Protocol.WEBSOCKET, 101), (Protocol.HTTP, 403)):
-        directory = tmp_path / protocol.value
-        directory.mkdir()
-        action = Forward((WeightedBackend(KEY),), websocket=protocol is Protocol.WEBSOCKET)
-        async with echo_server("chat") as application:
-            to = backend(protocol=protocol)
-            ours = calling_itself(application.port, [rule(action)], to=to, protocol=protocol)
-            async with running_pair(ours, directory) as pair, Connection(pair.proxy) as client:
-                answer = await client.request("http://reviews:9080/ws", "reviews:9080", *upgrade)
-                assert answer.status == status
-                if status == 101:
-                    client.writer.write(b"hello")
-                    assert await client.reader.readexactly(5) == b"hello"

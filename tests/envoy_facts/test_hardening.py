@@ -126,18 +126,6 @@ async def test_gateway_hosts_are_matched_whatever_their_spelling(
     assert answer.status == status if status else answer.status in (400, 404)
 
 
-@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
-async def test_no_connection_is_upgraded_where_no_route_asks(protocol: str, tmp_path: Path) -> None:
-    upgrade = ("Connection: Upgrade, HTTP2-Settings", f"Upgrade: {protocol}", "HTTP2-Settings: AAMAAABkAAQAAP__")
-    async with echo_server("reviews") as application, running_pair(calling_itself(application.port), tmp_path) as pair:
-        async with Connection(pair.proxy) as client:
-            answer = await client.request("http://reviews:9080/", "reviews:9080", *upgrade)
-        assert answer.status in (200, 403)
-        if answer.status == 200:
-            assert not {"upgrade", "http2-settings"} & set(answer.json()["headers"])
-        assert application.requests == (answer.status == 200)
-
-
 @pytest.mark.parametrize(
     "smuggled",
     [

@@ -57,6 +57,8 @@ class FakeControlPlane:
     drained: asyncio.Event = field(default_factory=asyncio.Event)
     confirm: asyncio.Event | None = None
     refuse: tuple[int, str, str] | None = None
+    problems: tuple[str, ...] = ()
+    unused_proxy: bool = False
     port: int = 0
     runner: web.AppRunner | None = None
 
@@ -123,7 +125,8 @@ class FakeControlPlane:
         self.workloads[body.workload.proxy] = body.workload
         self._note(body.workload.proxy, body.workload.state)
         issued = self._issue(body.workload, body.csr)
-        answer = RegisterResponse(issued, "127.0.0.1:1", "spiffe://x", "cluster.local", self.lease, "127.0.0.1:2")
+        xds, agents = "127.0.0.1:1", "127.0.0.1:2"
+        answer = RegisterResponse(issued, xds, "spiffe://x", "cluster.local", self.lease, agents, self.problems)
         return web.Response(body=msgspec.json.encode(answer))
 
     def _issue(self, workload: Workload, csr: str) -> Any:
@@ -142,7 +145,8 @@ class FakeControlPlane:
             return refusal
         if self._known(request) is None:
             return web.json_response({"error": "unknown", "code": "not-registered"}, status=404)
-        state = msgspec.json.decode(await request.read(), type=RenewRequest).state
+        renewal = msgspec.json.decode(await request.read(), type=RenewRequest)
+        state, self.unused_proxy = renewal.state, renewal.unused_proxy
         proxy = _proxy(request)
         if state != self.latest.get(proxy):
             self._note(proxy, state)

@@ -72,7 +72,8 @@ def evaluate(view: SidecarView | OutboundView | GatewayView, request: Request) -
     else:
         outbound = view.outbound if isinstance(view, SidecarView) else view
         found = virtual_host_of(outbound.virtual_hosts, request.host, request.port, outbound.tunnels)
-        missing = Verdict(passthrough=True) if outbound.allow_any else Verdict(status=502)
+        refused = any(clean_host(request.host) in each.domains for each in (*outbound.tunnels, *outbound.refusals))
+        missing = Verdict(passthrough=True) if outbound.allow_any and not refused else Verdict(status=502)
     if found is None:
         return missing
     rule = next((item for item in found.rules if request_matches(item.match, request)), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable
 
@@ -17,6 +18,7 @@ from weft.admin.server import mark_authenticated, new_application
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.request import CertificateRefusedError
 from weft.ca.tokens import TokenRefusedError, consume_token, read_token
+from weft.mesh.services.workloads import workload_source
 from weft.model.enrolment import (
     CertificateRequest,
     DrainResponse,
@@ -36,6 +38,7 @@ BODY_LIMIT = 256 * 1024
 LONGEST_DRAIN = 300.0
 KNOWN_SECONDS = 5.0
 REACHING_AT_ONCE = 16
+_COMPILED_SECONDS = 2.0
 
 _Action = Callable[[web.Request, Caller], Awaitable[web.Response]]
 
@@ -49,6 +52,7 @@ class AgentApi:
         self._authority = context.authority
         self._collector = context.collector
         self._hub = context.hub
+        self._compiled = context.compiled
         self._audit = context.audit
         self._settings = context.enrolment
         self._clock = context.clock
@@ -114,15 +118,30 @@ class AgentApi:
         revision = await self._store.write(changes, expect, self._leases.granted(key))
         self._leases.heard(key, self._leases.ttl)
         async with asyncio.timeout(KNOWN_SECONDS):  # the proxy connects next, and must be known by then
-            await self._collector.included(revision)
-        return reply(self._welcome(request, caller, issued))
+            snapshot = await self._collector.included(revision)
+        welcome = self._welcome(request, caller, issued)
+        return reply(dataclasses.replace(welcome, problems=await self._problems(workload, snapshot)))
+
+    async def _problems(self, workload: Workload, snapshot: int) -> tuple[str, ...]:
+        """What is wrong with what the workload names, once the snapshot that has it is compiled; nothing if that takes
+        too long, since `weft problems` shows it anyway."""
+        if not (workload.uses or workload.upstreams):
+            return ()
+        compiled = self._compiled
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_COMPILED_SECONDS):
+                while compiled.value.revision < snapshot:
+                    await compiled.changed(compiled.version)
+        source = workload_source(workload)
+        return tuple(str(problem) for problem in compiled.value.problems if problem.origin.source == source)
 
     async def _renew(self, request: web.Request, caller: Caller) -> web.Response:
         entry, workload = await self._own(request, caller)
         body: RenewRequest = await json_body(request, RenewRequest)
         leaving = workload.state is WorkloadState.DRAINING
-        if body.state is not workload.state and not leaving:
-            await self._change_state(entry, workload, body.state)
+        now = dataclasses.replace(workload, state=body.state, unused_proxy=body.unused_proxy)
+        if now != workload and not leaving:
+            await self._change(entry, now)
         lease = await self._leases.renew(entry.key)
         if lease is None:
             raise _not_registered(entry.key)
@@ -136,7 +155,7 @@ class AgentApi:
     async def _drain(self, request: web.Request, caller: Caller) -> web.Response:
         wait = seconds(request, "wait", LONGEST_DRAIN) or 0.0
         entry, workload = await self._own(request, caller)
-        revision = await self._change_state(entry, workload, WorkloadState.DRAINING)
+        revision = await self._change(entry, dataclasses.replace(workload, state=WorkloadState.DRAINING))
         deadline = self._clock() + wait
         async with asyncio.timeout(KNOWN_SECONDS):
             snapshot = await self._collector.included(revision)
@@ -229,11 +248,10 @@ class AgentApi:
             text = f"{entry.key} is registered as service account {holder.service_account}; stop that one first"
             raise Refused(409, "name-taken", text, about=entry.key)
 
-    async def _change_state(self, entry: Entry, workload: Workload, state: WorkloadState) -> int:
-        """Write a new state at once; the store's revision that has it."""
-        change = put_workload(dataclasses.replace(workload, state=state))
+    async def _change(self, entry: Entry, workload: Workload) -> int:
+        """Write the registration of `entry` anew, at once; the store's revision that has it."""
         try:
-            return await self._store.write([change], {(LEASED_BUCKET, entry.key): entry.revision})
+            return await self._store.write([put_workload(workload)], {(LEASED_BUCKET, entry.key): entry.revision})
         except ConflictError as error:
             raise Refused(409, "changed-meanwhile", f"{entry.key} was changed at the same time: repeat") from error
 

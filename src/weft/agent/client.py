@@ -103,9 +103,9 @@ class ControlPlaneClient:
             _LOG.info("our certificate is not accepted (%s); joining with the token", error)
             return await self._call("POST", "/v1/workloads", request, RegisterResponse)
 
-    async def renew(self, state: WorkloadState) -> RenewResponse:
+    async def renew(self, state: WorkloadState, unused_proxy: bool = False) -> RenewResponse:
         """Renew the lease, in `state`. RefusedError with status 404 means: register again."""
-        return await self._call("POST", f"{self._path}/lease", RenewRequest(state), RenewResponse)
+        return await self._call("POST", f"{self._path}/lease", RenewRequest(state, unused_proxy), RenewResponse)
 
     async def certificate(self, csr: str) -> Issued:
         """A new certificate for the same identity."""

@@ -77,13 +77,15 @@ class Timing:
 
     `wait` limits how long the start may take until the control plane answers (0: for ever); `drain` how long an
     ordered stop waits for callers and for requests in flight; `grace` how long a process that was asked to stop may
-    take before it is killed; `ready` how long Envoy may take until it is configured.
+    take before it is killed; `ready` how long Envoy may take until it is configured; `unused` how long an application
+    that serves may leave its proxy unused before that is told.
     """
 
     wait: float = 0.0
     drain: float = 30.0
     grace: float = 10.0
     ready: float = 30.0
+    unused: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,8 @@ class Proxy:
     async def enrol(self, wait: float | None = None) -> RegisterResponse:
         """Register and write the bootstrap, waiting up to `wait` seconds (default: as asked) for a control plane."""
         answer = await self.registration.register_patiently(self.parameters.timing.wait if wait is None else wait)
+        for problem in answer.problems:
+            _LOG.warning("%s", problem)
         workload = self._workload(self.state)
         text = self._build_bootstrap(BootstrapInputs(workload, answer, self._admin_socket))
         path = self.directory / "bootstrap.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -40,6 +41,7 @@ class Registration:
         self._lease = 0.0
         self._changed = asyncio.Event()
         self.state = WorkloadState.STARTING
+        self.unused_proxy = False
         self.answer: RegisterResponse | None = None
         self._tried = False
 
@@ -49,12 +51,18 @@ class Registration:
             self.state = state
             self._changed.set()
 
+    def set_unused_proxy(self, unused: bool) -> None:
+        """Tell the control plane soon."""
+        if unused is not self.unused_proxy:
+            self.unused_proxy = unused
+            self._changed.set()
+
     async def register(self) -> RegisterResponse:
         """Register once, in the current state, and install the certificate that comes back."""
         fresh = make_key()
         self._tried = True
         try:
-            answer = await self._client.register(self._workload(self.state), fresh.csr)
+            answer = await self._client.register(self._current(), fresh.csr)
         except RefusedError:
             self._tried = self.answer is not None
             raise
@@ -94,7 +102,7 @@ class Registration:
         except RefusedError as error:
             if error.status not in (401, 404):
                 raise
-            answer = await self._client.register(self._workload(self.state), fresh.csr)
+            answer = await self._client.register(self._current(), fresh.csr)
             self.answer = answer
             return answer.issued
 
@@ -145,10 +153,13 @@ class Registration:
                 return
             _LOG.info("could not deregister (the registration ends by itself): %s", error)
 
+    def _current(self) -> Workload:
+        return dataclasses.replace(self._workload(self.state), unused_proxy=self.unused_proxy)
+
     async def _renew(self) -> None:
         self._lease = 0.0
         try:
-            self._lease = (await self._client.renew(self.state)).lease
+            self._lease = (await self._client.renew(self.state, self.unused_proxy)).lease
         except RefusedError as error:
             if error.status not in (401, 404):
                 raise

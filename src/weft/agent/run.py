@@ -17,8 +17,9 @@ from weft.agent.ports import allocate_run_ports
 from weft.agent.processes import ProcessWatch, start_process
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.reachability import check_xds, run_reach_check
-from weft.agent.sidecar_environment import sidecar_environment
+from weft.agent.sidecar_environment import replaced_proxy, sidecar_environment
 from weft.agent.state import State, read_state
+from weft.agent.usage import Expected, run_usage
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 
 _LOG = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class _SidecarLifecycle(Lifecycle):
         self.keep(*proxy.keeping(listeners), self._watch_envoy(), self._watch_health(), self._complain())
         if self._parameters.control_plane.server:
             self.keep(self._check_reach())
+        self.keep(self._watch_usage())
         return await self._wait_for_end()
 
     async def stop_application(self) -> int | None:
@@ -107,7 +109,12 @@ class _SidecarLifecycle(Lifecycle):
 
     def _start_application(self) -> ProcessWatch:
         command = self._parameters.command
-        environment = sidecar_environment(child_environment(), self.proxy.state, self._parameters.environment)
+        inherited = child_environment()
+        environment = sidecar_environment(inherited, self.proxy.state, self._parameters.environment)
+        if replaced := replaced_proxy(inherited):
+            _LOG.info(
+                "the proxy in %s is replaced by the sidecar, which reaches http:// hosts outside itself", replaced
+            )
         directory = Path(self._parameters.directory) if self._parameters.directory else None
         try:
             application = start_process(command, directory, environment)
@@ -161,6 +168,21 @@ class _SidecarLifecycle(Lifecycle):
         while not ready.value:
             await ready.changed(ready.version)
         await run_reach_check(self.proxy.client, tuple(port.inbound for port in self.proxy.state.ports))
+
+    async def _watch_usage(self) -> None:
+        asked = self._parameters
+        expected = Expected(bool(asked.uses or asked.upstreams), bool(asked.ports), asked.timing.unused)
+        await run_usage(self.proxy.envoy.admin, expected, self._report_unused)
+
+    def _report_unused(self, unused: bool) -> None:
+        if unused:
+            _LOG.warning(
+                "the application has not used its proxy in %g s, though it %s; does its client heed HTTP_PROXY? see "
+                "docs/clients.md",
+                self._parameters.timing.unused,
+                "says what it uses" if self._parameters.uses or self._parameters.upstreams else "answers with errors",
+            )
+        self.proxy.registration.set_unused_proxy(unused)
 
     def _report(self, healthy: bool) -> None:
         self._healthy = healthy

@@ -193,9 +193,11 @@ def with_health(handle: Handle, name: str) -> Handle:
 
 
 def argument_parser(about: str) -> argparse.ArgumentParser:
-    """The options every service has: ``--host`` and ``--port``, by default from HOST and PORT."""
+    """The options every service has: ``--host`` and ``--port``, by default from WEFT_HOST and PORT."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--host", default=os.environ.get("HOST") or DEFAULT_HOST, help="address (HOST, %(default)s)")
+    parser.add_argument(
+        "--host", default=os.environ.get("WEFT_HOST") or DEFAULT_HOST, help="address (WEFT_HOST, %(default)s)"
+    )
     parser.add_argument(
         "--port", type=int, default=int(os.environ.get("PORT") or DEFAULT_PORT), help="port (PORT, %(default)s)"
     )

@@ -162,9 +162,9 @@ def run(
 ) -> int:
     """Run an application with its sidecar.
 
-    The application gets HTTP_PROXY (calls to services by name go through the mesh), PORT and HOST (where to listen).
-    Signals are passed on to it, and its exit code is this command's. Without a COMMAND the sidecar runs alone, for an
-    application that somebody else starts.
+    The application gets HTTP_PROXY (calls to services by name go through the mesh; docs/clients.md says which clients
+    heed it), PORT and WEFT_HOST (where to listen). Signals are passed on to it, and its exit code is this command's.
+    Without a COMMAND the sidecar runs alone, for an application that somebody else starts.
     """
     from weft.agent.parameters import RunParameters, Timing  # noqa: PLC0415
     from weft.cli.agents import run_agent  # noqa: PLC0415

@@ -40,8 +40,8 @@ class OutboundView:
     """By which rules the sidecars of one namespace (and source class, and scope) call. Shared by all of them, and
     compared by identity.
 
-    Virtual hosts carry HTTP, WEBSOCKET, HTTP2 and AUTO ports;
-    `tunnels` are the TCP ports, reached by CONNECT. `on_demand`: the proxy may be told about fewer backends than its
+    Virtual hosts carry HTTP, WEBSOCKET, HTTP2 and AUTO ports; `tunnels` are the TCP ports, reached by CONNECT;
+    `refusals` answer what neither of them does. `on_demand`: the proxy may be told about fewer backends than its
     rules name, and asks for others when they are used. `allow_any`: hosts that no document names can be called, and
     `connect_timeout` is how long a connection to one may take to make, in seconds (None: weft's default).
     """
@@ -51,6 +51,17 @@ class OutboundView:
     allow_any: bool
     on_demand: bool = False
     connect_timeout: float | None = None
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refusal:
+    """Names of the mesh that lead nowhere: `domains` (without port) with every port that nobody answers, and without
+    one if `bare`. Callers are told `reason`; no DNS is asked. Compared by identity."""
+
+    domains: tuple[str, ...]
+    bare: bool
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -36,7 +36,8 @@ class Issued:
 @dataclass(frozen=True, slots=True)
 class RegisterResponse:
     """`xds` is ``HOST:PORT`` of the xDS server, `xds_identity` the SPIFFE URI it proves; `lease` how long the
-    registration lasts unless renewed; `trust_domain` that of the mesh; `agent_api` the TLS agent API (HOST:PORT)."""
+    registration lasts unless renewed; `trust_domain` that of the mesh; `agent_api` the TLS agent API (HOST:PORT);
+    `problems` say what of the registration names nothing in the mesh."""
 
     issued: Issued
     xds: str
@@ -44,13 +45,16 @@ class RegisterResponse:
     trust_domain: str
     lease: float
     agent_api: str
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RenewRequest:
-    """``POST /v1/workloads/{namespace}/{name}/lease``: still here, in this state. 404 means: register again."""
+    """``POST /v1/workloads/{namespace}/{name}/lease``: still here, in this state. 404 means: register again.
+    `unused_proxy` is the workload's."""
 
     state: WorkloadState
+    unused_proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

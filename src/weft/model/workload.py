@@ -84,7 +84,7 @@ class Scope(enum.StrEnum):
 @dataclass(frozen=True, slots=True)
 class Workload:
     """What an agent registered. With `uses` its proxy knows these hosts only; without, it knows all, and `scope` says
-    when it gets their clusters."""
+    when it gets their clusters. `unused_proxy`: its application should have called others by now, and has not."""
 
     name: str
     namespace: str
@@ -97,6 +97,7 @@ class Workload:
     scope: Scope = Scope.DEMAND
     gateway: GatewayBinding | None = None
     state: WorkloadState = WorkloadState.STARTING
+    unused_proxy: bool = False
 
     def port(self, target: int | str) -> WorkloadPort | None:
         """The port that a Service's targetPort means here: its number or its name."""

@@ -21,8 +21,6 @@ DIFFERENCES: Mapping[str, tuple[str, ...]] = {
         "Retries go to another endpoint also where a DestinationRule hashes (Istio: to the same); "
         "`retryIgnorePreviousHosts: false` turns it off.",
         "`NAME.NAMESPACE` names the service, as in Kubernetes' DNS (Istio takes a host with a dot as a full name).",
-        "WebSocket upgrades pass only where the Service's port says `appProtocol: kubernetes.io/ws` (Istio: "
-        "everywhere).",
     ),
     "DestinationRule": (
         "Of two documents for one host in a namespace the oldest is in force (Istio merges their subsets).",

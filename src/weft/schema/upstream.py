@@ -42,7 +42,7 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
     httproute.RouteFilter: _fields("extensionRef cors externalAuth"),
     virtualservice.VirtualServiceSpec: _fields("tcp tls exportTo"),
     virtualservice.HttpRoute: _fields("delegate")
-    | _fields("websocketUpgrade", ": remove it; WebSocket needs appProtocol kubernetes.io/ws on the Service's port"),
+    | _fields("websocketUpgrade", ": remove it; WebSocket passes on every HTTP port without it"),
     virtualservice.HttpMatchRequest: _fields("statPrefix"),
     virtualservice.HttpRetry: _fields("retryRemoteLocalities"),
     virtualservice.FaultDelay: _fields("exponentialDelay"),

@@ -10,6 +10,7 @@ from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ResponseFla
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
 from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
@@ -32,6 +33,8 @@ from weft.xds.services.protocol_options import server_common, server_http1, serv
 
 _NAME = "envoy.filters.network.http_connection_manager"
 _MUTATION = "envoy.http.early_header_mutation.header_mutation"
+_WEBSOCKET = "websocket"
+"""The only upgrade. Envoy refuses others with 403 and passes on a request to change to h2c without its `Upgrade`."""
 _INTERNAL_HEADERS = "x-envoy-"
 """Request headers with which a client could steer Envoy: timeouts, retries, alternative statistics."""
 
@@ -47,12 +50,18 @@ _STRANGERS_PREFIXES = ("x-original-", "x-rewrite-")
 """Request headers with which a client at the edge could make an application believe in another client, user, host, path
 or proxy: what proxies in front of applications say. X-Forwarded-For and X-Forwarded-Proto are Envoy's to write."""
 
+_NO_SUCH_HOST = (
+    "weft: this proxy knows no service for '%REQ(:AUTHORITY)%', and DNS has no such name: is the name or the port "
+    "misspelt, is the Service of another namespace, or not among what the workload `uses`?\n"
+)
 _NOT_TOLD = "weft: the control plane has not told this proxy where the service is; it is away, or the service is gone\n"
 
 
-def inbound_manager(route_name: str, *, upgrades: bool) -> Filter:
+def inbound_manager(route_name: str, *, websocket: bool) -> Filter:
     """Before the application. The caller's identity is passed on in x-forwarded-client-cert, whatever it sent there."""
-    manager = _manager("inbound", MESH, route_name, http_filters(Place.INBOUND), upgrades=upgrades)
+    manager = _manager("inbound", MESH, route_name, http_filters(Place.INBOUND), upgrades=websocket)
+    if websocket:
+        manager.upgrade_configs.add(upgrade_type=_WEBSOCKET)
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
     manager.local_reply_config.mappers.append(_marked_as_not_delivered())
@@ -72,7 +81,10 @@ def outbound_manager(route_name: str, *, proxy: str = "", any_host: bool = False
     manager = _manager("outbound", MESH, route_name, filters, upgrades=True)
     if proxy:
         manager.local_reply_config.mappers.append(cdn_loop.loop_detected())
+    manager.upgrade_configs.add(upgrade_type=_WEBSOCKET)
     manager.upgrade_configs.add(upgrade_type="CONNECT")
+    if any_host:
+        manager.local_reply_config.mappers.append(_named_as_unknown())
     if on_demand:
         manager.local_reply_config.mappers.append(_named_as_not_told())
     return _filter(manager)
@@ -80,10 +92,12 @@ def outbound_manager(route_name: str, *, proxy: str = "", any_host: bool = False
 
 def gateway_manager(route_name: str, gateway: str) -> Filter:
     """At the edge: clients are strangers, their addresses are believed only as far as the connection shows. Requests
-    that come round in a circle to the `gateway` of this name, whichever proxy of it that is, are ended."""
+    that come round in a circle to the `gateway` of this name, whichever proxy of it that is, are ended. Clients upgrade
+    to WebSocket over HTTP/1; extended CONNECT over HTTP/2 is not offered, so browsers do not use it."""
     filters = http_filters(Place.GATEWAY, given={cdn_loop.NAME: cdn_loop.listener_config(gateway)})
     manager = _manager("gateway", EDGE, route_name, filters, upgrades=False)
     manager.local_reply_config.mappers.append(cdn_loop.loop_detected())
+    manager.upgrade_configs.add(upgrade_type=_WEBSOCKET)
     manager.use_remote_address.value = True
     manager.skip_xff_append = False
     manager.generate_request_id.value = True
@@ -96,7 +110,8 @@ def gateway_manager(route_name: str, gateway: str) -> Filter:
 def _manager(
     place: str, limits: DownstreamLimits, route_name: str, filters: list[HttpFilter], *, upgrades: bool
 ) -> HttpConnectionManager:
-    """Routes come over the stream: a change of rules never changes a listener."""
+    """Routes come over the stream: a change of rules never changes a listener. `upgrades` allows upgrades over HTTP/2;
+    which there are is for the caller to add."""
     return HttpConnectionManager(
         rds=Rds(config_source=ads_source(), route_config_name=route_name),
         stat_prefix=place,
@@ -133,6 +148,13 @@ def _named_as_not_told() -> ResponseMapper:
     """NC: the control plane does not have the cluster, or did not answer in time. Without this the 503 is empty."""
     flags = AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=["NC"]))
     return ResponseMapper(filter=flags, body=DataSource(inline_string=_NOT_TOLD))
+
+
+def _named_as_unknown() -> ResponseMapper:
+    """DF: DNS does not have the name of a host outside the mesh, which is mostly one inside it that was misspelt."""
+    flags = AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=["DF"]))
+    text = SubstitutionFormatString(text_format_source=DataSource(inline_string=_NO_SUCH_HOST))
+    return ResponseMapper(filter=flags, body_format_override=text)
 
 
 def _without(name: str, *, names: tuple[str, ...] = (), prefixes: tuple[str, ...] = ()) -> TypedExtensionConfig:

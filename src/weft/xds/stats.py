@@ -21,12 +21,22 @@ _SUFFIXES = (
     "ssl.fail_verify_error",
     "ssl.fail_verify_no_cert",
 )
+_USE = (
+    "http.outbound.downstream_cx_total",
+    "tcp.upstream.downstream_cx_total",
+    "http.inbound.downstream_rq_total",
+    "http.inbound.downstream_rq_5xx",
+    "tcp.inbound.downstream_cx_total",
+)
+"""What the agent asks to see whether the application uses its proxy (`weft.agent.usage`)."""
 
 
 def stats_config() -> StatsConfig:
-    """The process itself and its configuration, requests in flight (for an ordered stop), ejections, failed TLS."""
+    """The process itself and its configuration, requests in flight (for an ordered stop), ejections, failed TLS, and
+    whether the proxy is used."""
     patterns = [StringMatcher(prefix=prefix) for prefix in _PREFIXES]
     patterns += [StringMatcher(suffix=suffix) for suffix in _SUFFIXES]
+    patterns += [StringMatcher(exact=name) for name in _USE]
     return StatsConfig(
         use_all_default_tags=BoolValue(value=False),
         stats_matcher=StatsMatcher(inclusion_list=ListStringMatcher(patterns=patterns)),

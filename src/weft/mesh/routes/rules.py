@@ -171,7 +171,8 @@ class Forward:
 
     `timeout` is how long the answer may take, in seconds: None if nobody said, 0 if there is to be no bound. `retry`
     None means the safe default, each try of it within `per_try_timeout` if there is one. `missing_status` answers the
-    share of a backend that does not exist. `websocket` allows upgrades to it.
+    share of a backend that does not exist. `websocket`: a backend says that it speaks WebSocket, where long silence is
+    usual.
     """
 
     backends: tuple[WeightedBackend, ...]

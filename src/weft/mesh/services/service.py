@@ -16,7 +16,7 @@ from weft.model.workload import SocketAddress
 
 class Protocol(enum.StrEnum):
     """What a port speaks, from appProtocol or the port's name. AUTO: HTTP when the caller's proxy knows it is HTTP,
-    else TCP. WEBSOCKET is HTTP with upgrades allowed."""
+    else TCP. WEBSOCKET is HTTP whose connections may be silent for long."""
 
     HTTP = "http"
     HTTP2 = "http2"

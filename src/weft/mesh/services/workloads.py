@@ -25,15 +25,16 @@ def workload_problems(
     users = memo.groups(_uses, _name, workloads)
     unknown = memo.rows(_unknown_uses, (tuple(users),), catalog)
     bad = [
-        _use_problem(workload, index, catalog)
-        for indexes, group in zip(unknown, users.values(), strict=True)
-        for index in indexes
+        _use_problem(workload, index, nearest)
+        for found, group in zip(unknown, users.values(), strict=True)
+        for index, nearest in found
         for workload in group
     ]
+    idle = [_unused_proxy(workload) for workload in memo.groups(_unused, _name, workloads).get(True, ())]
     declaring = declaring_workloads(memo, workloads)
     found = memo.rows(_upstream_problems, (declaring,), catalog)
     bound = memo.rows(_gateway_problems, (declaring,), gateways)
-    return (*bad, *(problem for problems in (*found, *bound) for problem in problems))
+    return (*bad, *idle, *(problem for problems in (*found, *bound) for problem in problems))
 
 
 def unselected_problems(memo: Memo, workloads: tuple[Workload, ...], catalog: Catalog) -> tuple[Problem, ...]:
@@ -90,9 +91,23 @@ def _declares(workload: Workload) -> tuple[bool, ...]:
     return (True,) if workload.upstreams or workload.gateway is not None else ()
 
 
-def _unknown_uses(_memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Catalog) -> tuple[int, ...]:
+def _unused(workload: Workload) -> tuple[bool, ...]:
+    return (True,) if workload.unused_proxy else ()
+
+
+def _unused_proxy(workload: Workload) -> Problem:
+    message = (
+        "its application has never used its proxy, though it says what it uses or answers with errors; a client that "
+        "does not heed HTTP_PROXY does not reach the mesh, see docs/clients.md"
+    )
+    return _of_workload(workload, (), "proxy-unused", message, "", severity=Severity.WARNING)
+
+
+def _unknown_uses(_memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Catalog) -> tuple[tuple[int, str], ...]:
+    """Which names no service has, each with the name that was perhaps meant."""
     namespace, uses = users
-    return tuple(index for index, name in enumerate(uses) if catalog.find(name, namespace) is None)
+    unknown = [(index, name) for index, name in enumerate(uses) if catalog.find(name, namespace) is None]
+    return tuple((index, nearest_host(name, namespace, catalog)) for index, name in unknown)
 
 
 def _upstream_problems(_memo: Memo, workload: Workload, catalog: Catalog) -> tuple[Problem, ...]:
@@ -113,13 +128,9 @@ def _bad_upstreams(workload: Workload, catalog: Catalog) -> Iterable[Problem]:
             yield _of_workload(workload, path, "unknown-upstream", message, expected)
 
 
-def _use_problem(workload: Workload, index: int, catalog: Catalog) -> Problem:
-    name = workload.uses[index]
-    nearest = nearest_host(name, workload.namespace, catalog)
-    path = ("uses", index)
-    return _of_workload(
-        workload, path, "unknown-use", f"it uses '{name}', which is no service", "a Service's name", nearest
-    )
+def _use_problem(workload: Workload, index: int, nearest: str) -> Problem:
+    message = f"it uses '{workload.uses[index]}', which is no service, so calls to it are refused"
+    return _of_workload(workload, ("uses", index), "unknown-use", message, "the name of a Service", nearest)
 
 
 def _gateway_problems(_memo: Memo, workload: Workload, gateways: tuple[GatewayPorts, ...]) -> tuple[Problem, ...]:

@@ -25,7 +25,8 @@ from weft.mesh.routes.table import NO_ROUTES, HostRules, RouteTable
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import HTTP_PORT, caller_domains
 from weft.mesh.services.service import BackendKey, Frontend, FrontendPort, Protocol
-from weft.mesh.views import OutboundView, Tunnel
+from weft.mesh.sidecars.refusals import wrong_port
+from weft.mesh.views import OutboundView, Refusal, Tunnel
 from weft.model.labels import Labels
 
 
@@ -40,13 +41,15 @@ class Caller:
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """How callers reach one service (or host outside): its virtual hosts and tunnels, and the backends these need;
-    `mirrors` are those that get copies. Compared by identity."""
+    `mirrors` are those that get copies, `refusals` the answers at ports that it does not have: callers of other
+    namespaces have none, so that a large mesh does not pay for them. Compared by identity."""
 
     host: str
     virtual_hosts: tuple[VirtualHost, ...]
     tunnels: tuple[Tunnel, ...]
     backends: tuple[BackendKey, ...]
     mirrors: tuple[BackendKey, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,15 +114,21 @@ def build_caller_routes(
 
 
 def build_outbound(
-    entries: tuple[Entry, ...], allow_any: bool, on_demand: bool, connect_timeout: float | None = None
+    entries: tuple[Entry, ...],
+    allow_any: bool,
+    on_demand: bool,
+    connect_timeout: float | None = None,
+    unknown: tuple[Refusal, ...] = (),
 ) -> Outbound:
-    """The view of callers with these entries, and the backends that it needs."""
+    """The view of callers with these entries, and the backends that it needs. `unknown` are names they use that no
+    service has."""
     view = OutboundView(
         virtual_hosts=tuple([host for entry in entries for host in entry.virtual_hosts]),
         tunnels=tuple([tunnel for entry in entries for tunnel in entry.tunnels]),
         allow_any=allow_any,
         on_demand=on_demand,
         connect_timeout=connect_timeout,
+        refusals=(*[refusal for entry in entries for refusal in entry.refusals], *unknown),
     )
     return Outbound(
         view,
@@ -193,7 +202,8 @@ def _entry(
             host = memo.over(_ruled_host, rules_for(found, caller), frontend, port, domains)
         hosts.append(host)
         backends.update((key, None) for rule in host.rules for key in rule.backends())
-    return Entry(frontend.host, tuple(hosts), tuple(tunnels), tuple(backends), _mirrors(hosts))
+    refusals = (memo(wrong_port, frontend, domains),) if local else ()
+    return Entry(frontend.host, tuple(hosts), tuple(tunnels), tuple(backends), _mirrors(hosts), refusals)
 
 
 def _mirrors(hosts: Iterable[VirtualHost]) -> tuple[BackendKey, ...]:

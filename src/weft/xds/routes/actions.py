@@ -90,7 +90,6 @@ def forward_action(
         action.retry_policy.CopyFrom(retry_policy(replace(SAFE_RETRY, per_try_timeout=forward.per_try_timeout)))
     action.request_mirror_policies.extend(_mirror(mirror) for mirror in forward.mirrors)
     if forward.websocket:
-        action.upgrade_configs.add(upgrade_type="websocket")
         action.idle_timeout.CopyFrom(duration(TCP_IDLE_SECONDS))
     return action
 

@@ -76,7 +76,7 @@ def encode_backend(backend: Backend, trust_domain: str, as_tcp: bool = False) ->
         cluster.typed_extension_protocol_options[CLUSTER_EXTENSION].CopyFrom(
             client_options(
                 http2=http2,
-                upgrades=backend.protocol is Protocol.WEBSOCKET,
+                upgrades=backend.protocol is not Protocol.HTTP2,
                 keepalive=True,
                 idle=http_idle(limits, HTTP2_IDLE_SECONDS if http2 else HTTP1_IDLE_SECONDS),
                 longest=limits.max_connection_duration,

@@ -46,8 +46,6 @@ def encode_inbound_routes(port: InboundPort) -> Resource:
     callers set timeouts. Its listener never changes with what it says."""
     name = inbound_cluster_name(port.port)
     action = RouteAction(cluster=name, timeout=duration(0))
-    if port.protocol is Protocol.WEBSOCKET:
-        action.upgrade_configs.add(upgrade_type="websocket")
     route = Route(name=name, match=RouteMatch(prefix="/"), route=action, typed_per_filter_config=port_filters(port))
     host = host_part(VirtualHost(name=name, domains=["*"], routes=[route]))
     return encode_routes(name, [host], port.origins, [name])
@@ -102,4 +100,4 @@ def _tcp(port: InboundPort) -> Filter:
 
 
 def _http(port: InboundPort) -> Filter:
-    return inbound_manager(inbound_cluster_name(port.port), upgrades=port.protocol is Protocol.WEBSOCKET)
+    return inbound_manager(inbound_cluster_name(port.port), websocket=port.protocol is not Protocol.HTTP2)

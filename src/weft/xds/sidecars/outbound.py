@@ -14,14 +14,20 @@ from itertools import chain
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3.listener_pb2 import Listener
-from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, RouteMatch, VirtualHost
+from envoy.config.route.v3.route_components_pb2 import (
+    DirectResponseAction,
+    Route,
+    RouteAction,
+    RouteMatch,
+    VirtualHost,
+)
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Respond
 from weft.mesh.routes.rules import VirtualHost as MeshVirtualHost
-from weft.mesh.views import OutboundView, Tunnel
+from weft.mesh.views import OutboundView, Refusal, Tunnel
 from weft.model.origin import Origin
 from weft.model.workload import SocketAddress
 from weft.xds.filters.chain import Place, enable_forward_proxy
@@ -52,7 +58,9 @@ OUTBOUND_ROUTES = "outbound"
 """The route configuration's name: the same in every proxy, so that its listener never changes with routes."""
 _INSIDE = Entry(Place.OUTBOUND, tunnel=HTTP_TUNNEL)
 _PASSING = Entry(Place.OUTBOUND, tunnel=FORWARD_PROXY)
-_UNKNOWN = b"weft: no service or document of the mesh names this host\n"
+_EVERY = RouteMatch(prefix="/")
+_UNKNOWN = "no service or document of the mesh names this host"
+_AS_TCP = "HTTP cannot be routed there; use `weft run --upstream`, or name the port http"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +80,7 @@ def encode_outbound_routes(memo: Memo, view: OutboundView, times: tuple[TcpTimes
     twice = memo.over(_named_twice, [*(host.domains for host in hosts), *(tunnel.domains for tunnel in tunnels)])
     parts = [memo(_host_part, memo, each, _alone(each, twice), view.allow_any) for each in hosts]
     parts += [memo(_tunnel_part, each, its) for each, its in zip(tunnels, times, strict=True)]
+    parts += [memo(_refusal_part, each) for each in view.refusals]
     parts.append(memo(_unknown_part, view.allow_any))
     if memo.over(_named_twice, [part.domains for part in parts]):
         parts = _without_twins(parts)
@@ -103,8 +112,20 @@ def _host_part(memo: Memo, host: MeshVirtualHost, alone: tuple[str, ...] | None,
 def _tunnel_part(tunnel: Tunnel, times: TcpTimes) -> Part:
     domains = tuple([f"{name}:{tunnel.port}" for name in tunnel.domains])
     clusters = tuple([cluster_name(each.backend) for each in tunnel.route.backends])
-    host = VirtualHost(name=clusters[0], domains=domains, routes=[tunnel_route(tunnel.route, times)])
+    key = tunnel.route.object
+    why = f"{key.name}.{key.namespace} carries TCP at port {tunnel.port}: {_AS_TCP}"
+    routes = [tunnel_route(tunnel.route, times), Route(name="refuse", match=_EVERY, direct_response=_refused(why))]
+    host = VirtualHost(name=clusters[0], domains=domains, routes=routes)
     return Part(domains, host_part(host), clusters, (tunnel.route.origin,))
+
+
+def _refusal_part(refusal: Refusal) -> Part:
+    """Names that lead nowhere. CONNECT gets an empty 404, for no client shows the body of a refused CONNECT."""
+    bare = refusal.domains if refusal.bare else ()
+    domains = (*[f"{name}:*" for name in refusal.domains], *bare)
+    route = Route(match=_EVERY, direct_response=_refused(refusal.reason))
+    host = VirtualHost(name=f"refused {refusal.domains[-1]}", domains=domains, routes=[route])
+    return Part(domains, host_part(host), (), ())
 
 
 def _unknown_part(allow_any: bool) -> Part:
@@ -161,15 +182,17 @@ def _entry(host: MeshVirtualHost, allow_any: bool) -> Entry:
 
 
 def _unknown_routes(allow_any: bool) -> Iterator[Route]:
-    every = RouteMatch(prefix="/")
     if allow_any:
         forward = RouteAction(cluster=FORWARD_PROXY, timeout=duration(0))
-        forward.upgrade_configs.add(upgrade_type="websocket")
         yield connect_route(FORWARD_PROXY)
-        yield Route(name="forward", match=every, route=forward, typed_per_filter_config=enable_forward_proxy())
+        yield Route(name="forward", match=_EVERY, route=forward, typed_per_filter_config=enable_forward_proxy())
         return
-    refusal = respond_action(Respond(502, _UNKNOWN))
+    refusal = _refused(_UNKNOWN)
     connect = RouteMatch()
     connect.connect_matcher.SetInParent()
     yield Route(name="connect", match=connect, direct_response=refusal)
-    yield Route(name="refuse", match=every, direct_response=refusal)
+    yield Route(name="refuse", match=_EVERY, direct_response=refusal)
+
+
+def _refused(why: str) -> DirectResponseAction:
+    return respond_action(Respond(502, f"weft: {why}\n".encode()))

@@ -1,0 +1,47 @@
+"""Refusals: names of the mesh that lead nowhere, and the sentence that says why. Their calls never leave by DNS."""
+
+from __future__ import annotations
+
+import re
+
+from weft.mesh.memo import Memo
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.hosts import HTTP_PORT, caller_domains, service_host
+from weft.mesh.services.references import nearest_host
+from weft.mesh.services.service import Frontend, Protocol
+from weft.mesh.views import Refusal
+from weft.schema.hosts import clean_host, service_of_host
+
+_HOST_NAME = re.compile(r"[a-z0-9_]([-a-z0-9_.]*[a-z0-9_])?")
+"""What can be called; `uses` of a registration may hold more."""
+
+
+def wrong_port(frontend: Frontend, domains: tuple[str, ...]) -> Refusal:
+    """Ports that a service does not have. Without a port in the URL, port 80 is meant, or the only HTTP port."""
+    ports = frontend.ports
+    called = [port.number for port in ports if port.protocol is not Protocol.TCP]
+    bare = HTTP_PORT not in called and not (len(ports) == len(called) == 1)
+    has = f"no such port; it has {frontend.port_numbers()}" if ports else "no ports"
+    return Refusal(domains, bare, f"{frontend.name}.{frontend.namespace} has {has}")
+
+
+def unknown_uses(memo: Memo, catalog: Catalog, namespace: str, uses: tuple[str, ...]) -> tuple[Refusal, ...]:
+    """What a workload of `namespace` says that it uses, and no Service is called. The name that was perhaps meant is
+    refused too: it is not among what the workload uses, so calls to it would leave the mesh."""
+    missing = [clean_host(name) for name in uses if catalog.find(name, namespace) is None]
+    return tuple(
+        memo(unknown_use, name, namespace, nearest_host(name, namespace, catalog))
+        for name in dict.fromkeys(missing)
+        if _HOST_NAME.fullmatch(name)
+    )
+
+
+def unknown_use(name: str, namespace: str, nearest: str) -> Refusal:
+    """The refusal of one name, to which the Service `nearest` (may be empty) comes closest."""
+    hint = f"; did you mean '{nearest}'?" if nearest else ""
+    reason = f"no Service is called '{name}', which this workload says that it uses{hint}"
+    service = service_of_host(name, namespace)
+    if not nearest or service is None:
+        return Refusal((name,), True, reason)
+    host = service_host(nearest, service.namespace)
+    return Refusal((name, *caller_domains(host, nearest, service.namespace, namespace)), True, reason)

@@ -13,11 +13,11 @@ from weft.agent.health import run_health
 from weft.agent.lifecycle import Lifecycle, child_environment, run_lifecycle, tell_ready
 from weft.agent.parameters import RunParameters
 from weft.agent.ports import allocate_run_ports
-from weft.agent.processes import ProcessWatch, start_process
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.sidecar_environment import sidecar_environment
 from weft.agent.state import State
 from weft.model.workload import SocketAddress, Workload, WorkloadState
+from weft.processes.watch import ProcessWatch, start_process
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE = 5.0

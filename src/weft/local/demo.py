@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import weft.bookinfo
-from weft.agent.signals import signals_held
 from weft.local.client import DEMO_PREFIX, read_endpoints
 from weft.local.command_line import command_line
 from weft.local.facts import gateway_listeners, mesh_state
 from weft.local.meshfile import MeshFile, read_meshfile
 from weft.local.supervisor import STOP_SIGNALS, Plan, Report, Supervisor
 from weft.local.up import run_up
+from weft.processes.signals import signals_held
 from weft.settings.home import Home
 
 _FILES = Path(weft.bookinfo.__file__).parent

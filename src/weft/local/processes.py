@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weft.agent.processes import ProcessName, ProcessWatch, name_of, wait_first
 from weft.local.command_line import interpreter
 from weft.local.commands import Launch
+from weft.processes.name import ProcessName, name_of
+from weft.processes.watch import ProcessWatch, wait_first
 
 CAN_FORK = sys.platform == "linux"
 """Elsewhere the system's own libraries do not survive a fork without exec."""
 _PRELOADED = ("weft.cli.run", "weft.cli.agents", "weft.agent.run", "weft.agent.gateway", "weft.agent.bootstrap")
-_TAIL_BYTES = 16_384
 _READY_LIMIT = 1 << 20
 
 
@@ -179,16 +179,6 @@ class Child:
         if self.running:
             self._watch.send_group(signal.SIGKILL)
         await self.wait()
-
-    def tail(self, lines: int = 15) -> str:
-        """The last lines of its log."""
-        try:
-            with self.log.open("rb") as file:
-                file.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
-                text = file.read().decode("utf-8", "replace")
-        except OSError:
-            return ""
-        return "\n".join(text.strip().splitlines()[-lines:])
 
     async def _wait_for_end(self) -> None:
         await self._watch.wait()

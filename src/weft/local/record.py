@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from weft.agent.processes import ProcessName, name_of, stop_now
 from weft.agent.state import stop_leftovers
 from weft.local.client import read_endpoints
+from weft.processes.name import ProcessName, name_of
+from weft.processes.stop import stop_now
 from weft.settings.home import Home
 from weft.settings.private import make_private_directory, write_atomically
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from weft.agent.processes import stop_now
 from weft.agent.state import stop_agents, stop_leftovers
 from weft.local.client import AdminClient, RefusedError, Source, UnreachableError, read_endpoints
 from weft.local.command_line import command_line
@@ -20,6 +19,8 @@ from weft.local.meshfile import MeshFile
 from weft.local.processes import Child, Spawned, preload, spawn
 from weft.local.record import Started, UpRecord, control_plane_of
 from weft.model.workload import WorkloadState
+from weft.processes.log import end_of_log
+from weft.processes.stop import stop_now
 from weft.settings.home import Home
 from weft.settings.private import make_private_directory
 
@@ -266,7 +267,7 @@ def _refusal(source: str, error: RefusedError) -> str:
 
 
 def _tails(children: Sequence[Child]) -> str:
-    return "".join(f"\n--- the end of {child.log} ---\n{child.tail()}" for child in children)
+    return "".join(f"\n--- the end of {child.log} ---\n{end_of_log(child.log)}" for child in children)
 
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

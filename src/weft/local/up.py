@@ -7,10 +7,10 @@ import contextlib
 import signal
 from collections.abc import Callable, Sequence
 
-from weft.agent.signals import signals_held
 from weft.local.processes import Spawned
 from weft.local.record import HomeTaken, UpRecord, stop_remains
 from weft.local.supervisor import STOP_SIGNALS, Plan, Report, StartError, Supervisor, spawn_all
+from weft.processes.signals import signals_held
 
 OnReady = Callable[[Supervisor], None]
 

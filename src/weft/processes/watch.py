@@ -1,4 +1,4 @@
-"""Processes the agent looks after: named so that a pid is never confused, watched whether or not they are children."""
+"""Processes watched in an event loop: started in a session of their own, followed whether or not they are children."""
 
 from __future__ import annotations
 
@@ -8,33 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from weft.processes.name import ProcessName, name_of
+
 _POLL = 0.1
-_LINUX = Path("/proc/self/stat").exists()
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessName:
-    """A pid and when its process began (boot and clock ticks on Linux): together they name one process for ever."""
-
-    pid: int
-    began: str
-
-    @property
-    def alive(self) -> bool:
-        """Whether this very process still runs (a dead one waiting to be reaped does not)."""
-        return _began(self.pid) == self.began
-
-
-def name_of(pid: int) -> ProcessName | None:
-    """The name of a running process, or None."""
-    began = _began(pid)
-    return ProcessName(pid, began) if began else None
 
 
 class ProcessWatch:
@@ -132,25 +112,6 @@ async def wait_first(*events: asyncio.Event | None, timeout: float | None = None
             task.cancel()
 
 
-def stop_now(name: ProcessName, grace: float, *, group: bool = True) -> None:
-    """Stop a process (with the group it leads, unless `group` is False) that nobody watches: SIGTERM, SIGKILL after
-    `grace` seconds. Blocks."""
-    send = os.killpg if group else os.kill
-    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
-        if not name.alive:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            send(name.pid, number)
-        wait_now(name, patience)
-
-
-def wait_now(name: ProcessName, patience: float) -> None:
-    """Wait up to `patience` seconds until a process that nobody watches has ended. Blocks."""
-    deadline = time.monotonic() + patience
-    while name.alive and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
 async def _wait_for_exit(name: ProcessName) -> None:
     if not hasattr(os, "pidfd_open"):
         while name.alive:  # noqa: ASYNC110 - there is nothing to wait on
@@ -170,18 +131,3 @@ async def _wait_for_exit(name: ProcessName) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
-
-
-def _began(pid: int) -> str:
-    """When `pid` began, in words of the system; empty when it is not running."""
-    if _LINUX:
-        try:
-            text = Path(f"/proc/{pid}/stat").read_text()
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return ""
-        fields = text.rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else f"{boot[:8]}-{fields[19]}"
-    done = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    state, _, began = done.stdout.strip().partition(" ")
-    return "" if not state or state.startswith("Z") else began.strip()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 _LIMIT = 10 * 1024 * 1024
 _KEPT = 1024 * 1024
-_END = 16 * 1024
 _LONGEST_LINE = 400
 
 
@@ -17,7 +16,7 @@ def end_of_log(log: Path, lines: int = 15) -> str:
     """The last `lines` lines of `log`; empty when it cannot be read."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _END))
+            file.seek(max(0, log.stat().st_size - lines * _LONGEST_LINE))
             text = file.read().decode(errors="replace")
     except OSError:
         return ""

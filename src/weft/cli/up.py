@@ -37,7 +37,7 @@ def _report(text: str) -> None:
 @click.option("--timeout", type=click.FloatRange(1, 3600), default=60.0, show_default=True, help="Seconds to start.")
 @click.option("--json", "as_json", is_flag=True, help="When ready, print one line of JSON with addresses and pids.")
 def up(home: Home, file: Path, timeout: float, as_json: bool) -> int:
-    """Start a whole mesh from weft.yaml, or bring the one that is up to what the file says now.
+    """Start a whole mesh from weft.yaml, or follow a change of it.
 
     Starts the control plane, every workload with its sidecar, and every gateway; says when all is ready; stays until
     Ctrl-C and then stops everything in order. A process that crashes is started again. When weft.yaml is saved, or this

@@ -56,9 +56,17 @@ class ProcessWatch:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.name.pid, number)
 
+    def stopped_by(self) -> int:
+        """The signal that has stopped it since the last call, 0 if none has. Known of children only."""
+        with contextlib.suppress(ChildProcessError):
+            found = os.waitid(os.P_PID, self.name.pid, os.WSTOPPED | os.WNOHANG)
+            return found.si_status if found is not None else 0
+        return 0
+
     async def stop(self, grace: float, hurry: asyncio.Event | None = None) -> None:
         """SIGTERM for its group, SIGKILL after `grace` seconds or when `hurry` is set; returns when it has ended."""
         self.send_group(signal.SIGTERM)
+        self.send_group(signal.SIGCONT)  # one that stands still hears nothing
         await wait_first(self._ended, hurry, timeout=grace)
         if self.running:
             self.send_group(signal.SIGKILL)
@@ -86,16 +94,30 @@ class ProcessWatch:
 
 
 def start_process(
-    command: Sequence[str], cwd: Path | None, environment: Mapping[str, str], output: IO[bytes] | None = None
+    command: Sequence[str],
+    cwd: Path | None,
+    environment: Mapping[str, str],
+    output: IO[bytes] | None = None,
+    *,
+    terminal: bool = False,
 ) -> ProcessWatch:
-    """Start `command` in a session of its own, so that a Ctrl-C at the terminal reaches the agent only.
+    """Start `command` in a session of its own, so that a Ctrl-C at the terminal reaches us only.
 
-    Standard output and error go to `output`, or stay the agent's own. Raises OSError when it cannot be executed.
+    Standard output and error go to `output`, or stay our own. Standard input stays, too, but for a terminal: it is
+    empty then. With `terminal` it keeps that, in our session and a process group of its own; see
+    `weft.processes.terminal`. Raises OSError when it cannot be executed.
     """
     interactive = sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
-    stdin = subprocess.DEVNULL if output is not None or interactive else None
+    stdin = subprocess.DEVNULL if output is not None or (interactive and not terminal) else None
     popen = subprocess.Popen(
-        command, cwd=cwd, env=dict(environment), stdin=stdin, stdout=output, stderr=output, start_new_session=True
+        command,
+        cwd=cwd,
+        env=dict(environment),
+        stdin=stdin,
+        stdout=output,
+        stderr=output,
+        start_new_session=not terminal,
+        process_group=0 if terminal else None,
     )
     name = name_of(popen.pid) or ProcessName(popen.pid, "ended")
     return ProcessWatch(name, popen)

@@ -13,7 +13,7 @@ from weft.agent.errors import EXIT_FAILED, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, 
 from weft.agent.health import run_health
 from weft.agent.lifecycle import Lifecycle, child_environment, run_lifecycle, tell_ready
 from weft.agent.parameters import RunParameters
-from weft.agent.ports import allocate_run_ports
+from weft.agent.ports import allocate_run_ports, check_nobody_listens
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.sidecar_environment import sidecar_environment
 from weft.agent.state import State
@@ -104,6 +104,7 @@ class _SidecarLifecycle(Lifecycle):
 
     def _start_application(self) -> ProcessWatch:
         command = self._parameters.command
+        check_nobody_listens(self.proxy.state.ports)
         environment = sidecar_environment(child_environment(), self.proxy.state, self._parameters.environment)
         directory = Path(self._parameters.directory) if self._parameters.directory else None
         try:

@@ -447,3 +447,23 @@ def test_an_agent_restarts_in_place_and_takes_its_processes_over(up: Up) -> None
     assert up.pids() == before
     assert up.interrupt() == 0
     assert gone(before)
+
+
+def test_detached_it_is_ready_on_return_and_ended_by_down(tmp_path: Path) -> None:
+    directory = tmp_path / "mesh"
+    directory.mkdir()
+    home = directory / "home"
+    (directory / "weft.yaml").write_text(MESH)
+    (directory / "documents.yaml").write_text(DOCUMENTS)
+    try:
+        cli(home, "up", "-d", "-f", str(directory / "weft.yaml"))
+        shown = json.loads(cli(home, "ps", "-o", "json").stdout)
+        assert {one["state"] for one in shown} == {"running"}
+        assert "the mesh is up" in cli(home, "logs", "up").stdout
+    finally:
+        cli(home, "down")
+    (directory / "documents.yaml").write_text("nonsense")
+    failed = cli(home, "up", "-d", "-f", str(directory / "weft.yaml"), check=False)
+    assert failed.returncode == 1
+    assert "was refused" in failed.stdout + failed.stderr
+    assert not list(home.rglob("*.sock"))

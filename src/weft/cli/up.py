@@ -24,7 +24,7 @@ def _report(text: str) -> None:
         click.echo(text, err=True)
 
 
-@command("up", "weft up", "weft up -f shop/weft.yaml --home /tmp/shop")
+@command("up", "weft up", "weft up -f shop/weft.yaml --home /tmp/shop", "weft up -d && weft ps && weft down")
 @home_option
 @click.option(
     "-f",
@@ -35,8 +35,11 @@ def _report(text: str) -> None:
     help="The mesh: workloads, gateways, documents.",
 )
 @click.option("--timeout", type=click.FloatRange(1, 3600), default=60.0, show_default=True, help="Seconds to start.")
+@click.option(
+    "-d", "--detach", is_flag=True, help="Run in the background and return when all is ready; see `weft down`."
+)
 @click.option("--json", "as_json", is_flag=True, help="When ready, print one line of JSON with addresses and pids.")
-def up(home: Home, file: Path, timeout: float, as_json: bool) -> int:
+def up(home: Home, file: Path, timeout: float, detach: bool, as_json: bool) -> int:
     """Start a whole mesh from weft.yaml, or follow a change of it.
 
     Starts the control plane, every workload with its sidecar, and every gateway; says when all is ready; stays until
@@ -57,6 +60,12 @@ def up(home: Home, file: Path, timeout: float, as_json: bool) -> int:
         raise FailedError(f"{file} cannot be used\n{error}{hint}") from error
     path = file.resolve()
     plan = Plan(mesh, path.parent, home, timeout, path)
+    if detach:
+        from weft.local.detach import up_detached  # noqa: PLC0415
+
+        if as_json:
+            raise click.UsageError("--json is for a `weft up` that stays; with --detach use `weft ps -o json`")
+        return up_detached(plan, _report)
     return run_up(plan, _report, _print_facts if as_json else _say_ready, problem_text)
 
 

@@ -54,7 +54,7 @@ class Received:
 
 
 class NobodyUp(Exception):  # noqa: N818 - nothing is wrong
-    """No `weft up` runs in this home."""
+    """No `weft up` runs in this home, or none any more."""
 
 
 @contextlib.asynccontextmanager
@@ -99,15 +99,14 @@ def _answer(writer: asyncio.StreamWriter, answer: Answer) -> None:
 
 def give_order(home: Home, order: Order, say: Callable[[str], None]) -> int:
     """Give an order to the `weft up` of `home`, and pass on what it says; the exit code. Blocks. Raises NobodyUp."""
-    with _connect(home) as connection, connection.makefile("rb") as answers:
+    with contextlib.suppress(ConnectionError), _connect(home) as connection, connection.makefile("rb") as answers:
         connection.sendall(msgspec.json.encode(order) + b"\n")
         for line in answers:
             answer = msgspec.json.decode(line, type=Answer)
             if answer.exit is not None:
                 return answer.exit
             say(answer.say)
-    say("the `weft up` of this mesh has ended")
-    return 1
+    raise NobodyUp
 
 
 def _connect(home: Home) -> socket.socket:

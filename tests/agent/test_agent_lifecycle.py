@@ -6,6 +6,7 @@ import os
 import pty
 import shlex
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -72,6 +73,15 @@ async def test_programs_that_cannot_start(world: World) -> None:
     script.write_text("hello")
     agent = await world.start(command=[str(script)])
     assert await agent.ended() == 126
+    assert world.processes() == []
+
+
+async def test_a_stranger_on_the_applications_port_is_told(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        agent = await world.start(command=["sleep", "600"], ports=[[port]])
+        assert await agent.ended() == 1
+        assert f"--port {port}: another process listens on 127.0.0.1:{port} already" in agent.text()
     assert world.processes() == []
 
 

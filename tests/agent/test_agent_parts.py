@@ -1,4 +1,4 @@
-"""The agent's parts by themselves: HTTP client, processes, ports, state, where Envoy is."""
+"""The agent's parts by themselves: HTTP client, ports, state, where Envoy is."""
 
 import asyncio
 import contextlib
@@ -8,22 +8,21 @@ import os
 import signal
 import socket
 import stat
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from weft.agent.binary import find_envoy
-from weft.agent.envoy import Envoy, EnvoyPlace, NotReadyError, end_of_log, limit_log
+from weft.agent.envoy import Envoy, EnvoyPlace, NotReadyError
 from weft.agent.errors import AgentError
 from weft.agent.http import HttpError, Server, ask
 from weft.agent.parameters import ControlPlane, PortParameter, RunParameters, UpstreamParameter
 from weft.agent.ports import PortAllocator, allocate_run_ports, allocating, check_free
-from weft.agent.processes import ProcessName, name_of, start_process, stop_now
 from weft.agent.sidecar_environment import replaced_proxy, sidecar_environment, upstream_variable
 from weft.agent.state import State, lock_directory, plan_digest, read_state, write_state
 from weft.model.workload import SocketAddress
+from weft.processes.name import ProcessName, name_of
 from weft.settings.home import Home
 from weft.settings.ports import own_ports
 
@@ -97,27 +96,6 @@ async def test_http_deadline_and_absence(tmp_path: Path, said: list[bytes]) -> N
         await ask(Server(path=tmp_path / "s"), "GET", "/", timeout=0.1)
     with pytest.raises(FileNotFoundError):
         await ask(Server(path=tmp_path / "nobody"), "GET", "/", timeout=1)
-
-
-async def test_a_process_is_told_from_another_with_its_pid() -> None:
-    watch = start_process([sys.executable, "-c", "import time; time.sleep(60)"], None, os.environ)
-    name = watch.name
-    assert name == name_of(name.pid)
-    impostor = ProcessName(name.pid, "another-1")
-    assert not impostor.alive
-    stop_now(impostor, 0.1)
-    assert name_of(name.pid) == name, "a process with the same pid is left alone"
-    await watch.stop(5)
-    assert watch.exit_code == 128 + signal.SIGTERM
-    assert not name.alive
-
-
-async def test_a_process_gets_its_own_session_and_exit_code() -> None:
-    watch = start_process([sys.executable, "-c", "import os, sys; sys.exit(os.getsid(0) == os.getpid())"], None, {})
-    assert await watch.wait() == 1
-    assert not watch.running
-    watch.send(signal.SIGTERM)
-    await watch.stop(0.1)
 
 
 def run(home: Home, **changes: object) -> RunParameters:
@@ -272,18 +250,6 @@ async def test_missing_listeners_are_named(tmp_path: Path) -> None:
     with pytest.raises(NotReadyError, match=r"does not listen on 127\.0\.0\.1:4"):
         await envoy.wait_ready((SocketAddress("127.0.0.1", 4),), 3)
     await envoy.stop(5)
-
-
-def test_envoys_log_is_bounded_and_shown(tmp_path: Path) -> None:
-    log = tmp_path / "envoy.log"
-    log.write_text("\n".join(f"line {number}" for number in range(1000)))
-    assert end_of_log(log, 2) == "    line 998\n    line 999"
-    limit_log(log, limit=10**6)
-    assert log.stat().st_size > 1000
-    limit_log(log, limit=1000, kept=100)
-    assert log.stat().st_size == 0
-    assert (tmp_path / "envoy.log.1").read_text().endswith("line 999")
-    assert end_of_log(tmp_path / "none") == ""
 
 
 def test_no_token_in_representations() -> None:

@@ -89,7 +89,8 @@ class Up:
 
     def pids(self) -> set[int]:
         """Everything that belongs to the mesh, by the home's own records."""
-        found = {one["pid"] for one in json.loads((self.home / "up.json").read_text())["processes"]}
+        units = json.loads((self.home / "up.json").read_text())["units"]
+        found = {one["process"]["pid"] for one in units if one["process"]}
         for path in self.home.glob("workloads/*/*/state.json"):
             state = json.loads(path.read_text())
             found |= {state[name]["pid"] for name in ("agent", "envoy", "application") if state.get(name)}
@@ -153,7 +154,8 @@ def test_a_killed_up_is_cleaned_up_by_the_next(up: Up) -> None:
 def test_everything_killed_leaves_envoys_that_the_next_up_ends(up: Up) -> None:
     until("it is up", lambda: up.said("the mesh is up"), 60)
     pids = up.pids()
-    agents = {one["pid"] for one in json.loads((up.home / "up.json").read_text())["processes"]}
+    units = json.loads((up.home / "up.json").read_text())["units"]
+    agents = {one["process"]["pid"] for one in units}
     for pid in (up.process.pid, *agents):
         os.kill(pid, signal.SIGKILL)
     up.process.wait()
@@ -163,11 +165,29 @@ def test_everything_killed_leaves_envoys_that_the_next_up_ends(up: Up) -> None:
     assert gone(pids)
 
 
-def test_the_control_plane_may_die_and_is_stopped_when_started_by_hand(up: Up) -> None:
+def control_plane(up: Up) -> int:
+    pid: int = json.loads((up.home / "control-plane/endpoints.json").read_text())["pid"]
+    return pid
+
+
+def state(up: Up, name: str = "web") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((up.home / f"workloads/default/{name}/state.json").read_text())
+    return found
+
+
+def test_a_control_plane_that_dies_is_started_again(up: Up) -> None:
     until("it is up", lambda: up.said("the mesh is up"), 60)
-    first = json.loads((up.home / "control-plane/endpoints.json").read_text())["pid"]
+    first = control_plane(up)
     os.kill(first, signal.SIGKILL)
-    until("it is reported", lambda: up.said(f"serve --home {up.home}"))
+    until("it is reported", lambda: up.said("control-plane was ended by SIGKILL"))
+    assert up.page() == "hello\n"
+    until("it answers", lambda: cli(up.home, "get", "workloads", check=False).returncode == 0)
+    assert control_plane(up) != first
+
+
+def test_a_control_plane_that_was_stopped_may_be_run_by_hand(up: Up) -> None:
+    until("it is up", lambda: up.said("the mesh is up"), 60)
+    cli(up.home, "stop", "control-plane")
     assert up.page() == "hello\n"
     assert cli(up.home, "get", "workloads", check=False).returncode == 3
     again = subprocess.Popen([*WEFT, "serve", "--home", str(up.home)], stderr=subprocess.DEVNULL)
@@ -180,52 +200,64 @@ def test_the_control_plane_may_die_and_is_stopped_when_started_by_hand(up: Up) -
         again.wait()
 
 
-def test_an_agent_that_died_is_started_again_as_told_and_stopped_with_the_mesh(up: Up) -> None:
+def test_an_agent_that_dies_is_started_again_and_takes_its_processes_over(up: Up) -> None:
     until("it is up", lambda: up.said("the mesh is up"), 60)
-    before = json.loads((up.home / "workloads/default/web/state.json").read_text())
-    os.kill(before["agent"]["pid"], signal.SIGKILL)
-    until("it is told how to start it again", lambda: up.said(" && ") and up.said("run --home"))
-    told = next(line for line in up.log.read_text().splitlines() if " && " in line)
-    with subprocess.Popen(told, shell=True, stderr=subprocess.DEVNULL, start_new_session=True) as again:
+    before = {name: state(up, name) for name in ("web", "front")}
+    for one in before.values():
+        os.kill(one["agent"]["pid"], signal.SIGKILL)
+    until("it is reported", lambda: up.said("its proxy and application go on"))
 
-        def agent() -> int:
-            state = json.loads((up.home / "workloads/default/web/state.json").read_text())
-            assert state["application"] == before["application"]
-            pid: int = state["agent"]["pid"]
-            return 0 if pid == before["agent"]["pid"] else pid
+    def taken_over(name: str) -> bool:
+        now = state(up, name)
+        assert (now["envoy"], now["application"]) == (before[name]["envoy"], before[name]["application"])
+        return bool(now["agent"] != before[name]["agent"] and alive(now["agent"]["pid"]))
 
-        pid = until("it has taken over", agent)
+    for name in before:
+        until(f"{name} is taken over", lambda: taken_over(name))  # noqa: B023
+    assert up.page() == "hello\n"
+    pids = up.pids()
+    assert up.interrupt() == 0
+    assert gone(pids)
+
+
+def test_an_application_that_crashes_is_started_again_and_shown(up: Up) -> None:
+    until("it is up", lambda: up.said("the mesh is up"), 60)
+    os.kill(state(up)["application"]["pid"], signal.SIGKILL)
+    until("it is reported", lambda: up.said("web was ended by SIGKILL; starting it again in 1 s"))
+    assert process(up, "web")["restarts"] == 1 or process(up, "web")["state"] == "crashed"
+    until("it is back", lambda: process(up, "web")["state"] == "running")
+    until("it serves", lambda: up.page() == "hello\n")
+
+
+def process(up: Up, name: str) -> dict[str, Any]:
+    """What `weft ps` says of a process."""
+    listed: list[dict[str, Any]] = json.loads(cli(up.home, "ps", "-o", "json", check=False).stdout)
+    return {one["name"]: one for one in listed}[name]
+
+
+def test_an_application_that_cannot_start_does_not_stop_the_others(tmp_path: Path) -> None:
+    bad = """  - {name: sick, command: [python3, -c, "raise SystemExit('no more books')"]}
+  - {name: absent, command: [/no/such/program]}
+  - {name: lost, command: [python3], workingDirectory: nowhere}
+gateways:
+"""
+    up = Up(tmp_path / "mesh", MESH.replace("gateways:\n", bad))
+    try:
+        until("it is up", lambda: up.said("the mesh is up, but for"), 60)
+        until("it crashes", lambda: up.said("sick has ended with exit code 1; starting it again in 1 s"))
+        said = up.log.read_text()
+        assert "no more books" in said
+        assert "cannot start /no/such/program: no such program" in said
+        assert "lost cannot be started: there is no directory" in said
         assert up.page() == "hello\n"
+        shown = cli(up.home, "ps", check=False)
+        assert shown.returncode == 1
+        assert "has ended with exit code 127" in shown.stdout
+        again = cli(up.home, "restart", "absent", check=False)
+        assert again.returncode == 1
+        assert "error: not up: absent (crashed)" in again.stderr
+    finally:
         assert up.interrupt() == 0
-        assert again.wait(20) == 128 + signal.SIGTERM
-    for number in (pid, before["application"]["pid"], before["envoy"]["pid"]):
-        assert not alive(number)
-
-
-def test_a_workload_that_dies_is_reported_and_the_rest_stays(up: Up) -> None:
-    until("it is up", lambda: up.said("the mesh is up"), 60)
-    state = json.loads((up.home / "workloads/default/web/state.json").read_text())
-    os.kill(state["application"]["pid"], signal.SIGTERM)
-    until("it is reported", lambda: up.said("web has ended") or up.said("web was ended"))
-    assert up.process.poll() is None
-    assert cli(up.home, "get", "gateway", "front").returncode == 0
-
-
-def test_a_program_that_fails_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
-    mesh = MESH.replace(f'"{ECHO}", "hello"', '"-c", "raise SystemExit(\'no more books\')"')
-    up = Up(tmp_path / "mesh", mesh)
-    assert up.process.wait(60) == 1
-    said = up.log.read_text()
-    assert "web has ended with exit code 1" in said
-    assert "no more books" in said
-    assert said.rstrip().endswith("stopped")
-
-
-def test_a_missing_directory_is_told_and_nothing_stays(tmp_path: Path) -> None:
-    up = Up(tmp_path / "mesh", MESH.replace("    labels:", "    workingDirectory: nowhere\n    labels:"))
-    assert up.process.wait(60) == 1
-    assert "there is no directory" in up.log.read_text()
-    assert not (up.home / "up.json").exists()
 
 
 def test_refused_documents_are_told_with_their_line(tmp_path: Path) -> None:
@@ -234,7 +266,7 @@ def test_refused_documents_are_told_with_their_line(tmp_path: Path) -> None:
     (up.directory / "bad.yaml").write_text(DOCUMENTS.replace("selector", "selektor"))
     up.start()
     assert up.process.wait(60) == 1
-    assert "bad.yaml:5: spec.selektor" in up.log.read_text()
+    assert "bad.yaml:5: error: spec.selektor" in up.log.read_text()
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 0.7, 1.0, 1.4, 2.0])
@@ -276,14 +308,131 @@ def test_a_second_interrupt_hurries(tmp_path: Path) -> None:
     assert gone(pids)
 
 
-def test_a_second_up_does_nothing(up: Up) -> None:
+def second(up: Up, *words: str) -> Any:
+    return subprocess.run(words or up.words, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_second_up_of_the_same_file_changes_nothing(up: Up) -> None:
     until("it is up", lambda: up.said("the mesh is up"), 60)
     pids = up.pids()
-    second = subprocess.run(up.words, capture_output=True, text=True, timeout=30, check=False)
-    assert second.returncode == 0
-    assert f"already (pid {up.process.pid}); nothing to do" in second.stderr
+    again = second(up)
+    assert again.returncode == 0
+    assert "unchanged: control-plane, web, front" in again.stderr
     assert up.pids() == pids
     assert up.page() == "hello\n"
+
+
+def test_another_mesh_in_a_running_home_is_refused_by_name(up: Up, tmp_path: Path) -> None:
+    until("it is up", lambda: up.said("the mesh is up"), 60)
+    other = tmp_path / "other.yaml"
+    other.write_text("workloads: []\n")
+    again = second(up, *up.words[:-1], str(other))
+    assert again.returncode == 1
+    assert f"another mesh is up in {up.home}: {up.directory / 'weft.yaml'}" in again.stderr
+    assert up.page() == "hello\n"
+
+
+def test_a_saved_file_starts_and_stops_what_changed(up: Up) -> None:
+    until("it is up", lambda: up.said("the mesh is up"), 60)
+    web, front, serve = state(up), state(up, "front"), control_plane(up)
+    two = MESH.replace(
+        "gateways:",
+        """\
+  - {name: second, labels: {app: second}, command: [sleep, "600"]}
+gateways:""",
+    )
+    (up.directory / "weft.yaml").write_text(two)
+    until("it starts", lambda: up.said("start: second; unchanged: control-plane, web, front"))
+    until("it runs", lambda: process(up, "second")["state"] == "running")
+    assert (state(up)["agent"], state(up, "front")["agent"]) == (web["agent"], front["agent"])
+    (up.directory / "weft.yaml").write_text(MESH.replace('"hello"', '"good day"'))
+    until("it changes", lambda: up.said("restart, changed: web; stop: second; unchanged: control-plane, front"))
+    until("the page is new", lambda: up.page() == "good day\n")
+    assert (state(up, "front")["agent"], control_plane(up)) == (front["agent"], serve)
+    (up.directory / "weft.yaml").write_text(MESH.replace("labels", "lables"))
+    until("it is refused", lambda: up.said("unknown field; did you mean 'labels'?") or up.said("lables"))
+    (up.directory / "weft.yaml").write_text("trustDomain: other.example\n" + MESH)
+    until("it is refused", lambda: up.said("cannot change while the mesh is up: --trust-domain other.example"))
+    assert up.page() == "good day\n"
+
+
+def test_logs_restart_stop_and_down(up: Up) -> None:
+    until("it is up", lambda: up.said("the mesh is up"), 60)
+    before = state(up)
+    assert "weft run web: healthy" in cli(up.home, "logs", "web").stdout
+    assert "control-plane | " in cli(up.home, "logs").stdout
+    assert "did you mean 'front'?" in cli(up.home, "logs", "frond", check=False).stderr
+    cli(up.home, "restart", "web")
+    assert "web/proxy     | " in cli(up.home, "logs", "--proxy").stdout
+    assert state(up)["application"] != before["application"]
+    until("it serves", lambda: up.page() == "hello\n")
+    assert "did you mean 'web'?" in cli(up.home, "stop", "wev", check=False).stderr
+    cli(up.home, "stop", "web")
+    assert process(up, "web")["state"] == "stopped"
+    assert second(up).returncode == 0
+    until("it serves", lambda: up.page() == "hello\n")
+    pids = up.pids()
+    assert cli(up.home, "down").stderr == "stopped\n"
+    assert up.process.wait(20) == 0
+    assert gone(pids)
+    assert "nothing is up" in cli(up.home, "down").stderr
+    assert cli(up.home, "restart", check=False).returncode == 3
+
+
+def append(log: Path, text: str) -> int:
+    with log.open("a") as file:
+        return file.write(text)
+
+
+def test_logs_follow_what_is_added(up: Up) -> None:
+    until("it is up", lambda: up.said("the mesh is up"), 60)
+    out = up.directory / "logs.out"
+    with (
+        out.open("wb") as file,
+        subprocess.Popen([*WEFT, "logs", "--home", str(up.home), "-f", "--tail", "0", "front"], stdout=file) as logs,
+    ):
+        try:
+            log = up.home / "logs" / "front.log"
+            until("it follows", lambda: append(log, "new\n") and "new" in out.read_text())
+            os.truncate(log, 0)
+            until("it begins anew", lambda: append(log, "newer\n") and "newer" in out.read_text())
+        finally:
+            logs.send_signal(signal.SIGINT)
+        assert logs.wait(10) == 130
+
+
+def test_problems_of_followed_files_are_said_at_once(tmp_path: Path) -> None:
+    up = Up(tmp_path / "mesh", MESH.replace("apply:", "documents:"))
+    try:
+        until("it is up", lambda: up.said("the mesh is up"), 60)
+        url = f"front: listener 80 is at {up.gateway().rstrip('/')}"
+        assert url in up.log.read_text()
+        assert process(up, "front")["addresses"] == [up.gateway().rstrip("/")]
+        documents = up.directory / "documents.yaml"
+        documents.write_text(DOCUMENTS.replace("selector:", "selektor:"))
+        until("it is said", lambda: up.said("documents.yaml:5: error: spec.selektor: unknown field"))
+        documents.write_text(DOCUMENTS.replace("port: 80, protocol", "port: 81, protocol"))
+        until("the listener is gone", lambda: up.said("front: listener 80 is gone"))
+        assert process(up, "front")["addresses"] != [url]
+    finally:
+        assert up.interrupt() == 0
+
+
+def test_a_killed_up_that_had_not_written_down_a_process_leaves_none(tmp_path: Path) -> None:
+    script = f"""
+import os, signal, sys, pathlib
+from weft.local.commands import Launch
+from weft.local.processes import spawn
+logs = pathlib.Path({str(tmp_path)!r})
+alone = sys.argv[1] == "fork"
+launch = Launch("one", ("version",), logs, {{}}, "workload", ("default", "one"))
+print(spawn(launch, logs, os.environ, alone=alone).identity.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    for how in ("fork", "execute"):
+        killed = subprocess.run([sys.executable, "-c", script, how], capture_output=True, text=True, check=False)
+        until("it has ended", lambda: not alive(int(killed.stdout)))  # noqa: B023
+        assert (tmp_path / "one.log").read_text() == "", "it never began"
 
 
 def test_an_agent_restarts_in_place_and_takes_its_processes_over(up: Up) -> None:
@@ -298,3 +447,23 @@ def test_an_agent_restarts_in_place_and_takes_its_processes_over(up: Up) -> None
     assert up.pids() == before
     assert up.interrupt() == 0
     assert gone(before)
+
+
+def test_detached_it_is_ready_on_return_and_ended_by_down(tmp_path: Path) -> None:
+    directory = tmp_path / "mesh"
+    directory.mkdir()
+    home = directory / "home"
+    (directory / "weft.yaml").write_text(MESH)
+    (directory / "documents.yaml").write_text(DOCUMENTS)
+    try:
+        cli(home, "up", "-d", "-f", str(directory / "weft.yaml"))
+        shown = json.loads(cli(home, "ps", "-o", "json").stdout)
+        assert {one["state"] for one in shown} == {"running"}
+        assert "the mesh is up" in cli(home, "logs", "up").stdout
+    finally:
+        cli(home, "down")
+    (directory / "documents.yaml").write_text("nonsense")
+    failed = cli(home, "up", "-d", "-f", str(directory / "weft.yaml"), check=False)
+    assert failed.returncode == 1
+    assert "was refused" in failed.stdout + failed.stderr
+    assert not list(home.rglob("*.sock"))

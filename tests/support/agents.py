@@ -20,12 +20,12 @@ import msgspec
 from aiohttp import web
 
 from weft.agent.keys import make_key
-from weft.agent.processes import name_of
 from weft.agent.state import State, read_state
 from weft.ca.authority import Authority
 from weft.model.enrolment import CertificateRequest, DrainResponse, RegisterRequest, RegisterResponse, RenewRequest
 from weft.model.identity import SpiffeId
 from weft.model.workload import Workload, WorkloadState
+from weft.processes.name import name_of
 from weft.settings.home import Home
 from weft.settings.private import make_private_directory
 

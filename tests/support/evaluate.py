@@ -72,7 +72,8 @@ def evaluate(view: SidecarView | OutboundView | GatewayView, request: Request) -
     else:
         outbound = view.outbound if isinstance(view, SidecarView) else view
         found = virtual_host_of(outbound.virtual_hosts, request.host, request.port, outbound.tunnels)
-        refused = any(clean_host(request.host) in each.domains for each in (*outbound.tunnels, *outbound.refusals))
+        domains = (*[each.domains for each in outbound.tunnels], *[each.domains for each in outbound.refusals])
+        refused = any(clean_host(request.host) in names for names in domains)
         missing = Verdict(passthrough=True) if outbound.allow_any and not refused else Verdict(status=502)
     if found is None:
         return missing

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-from weft.agent.processes import ProcessName
 from weft.agent.state import State, stop_processes
 from weft.model.workload import WorkloadState
+from weft.processes.name import ProcessName
 
 _LOG = logging.getLogger(__name__)
 

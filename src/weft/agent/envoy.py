@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import shutil
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -14,9 +13,11 @@ from pathlib import Path
 
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.agent.errors import AgentError
-from weft.agent.processes import ProcessName, ProcessWatch, start_process
 from weft.aio.cell import Cell
 from weft.model.workload import SocketAddress
+from weft.processes.log import end_of_log, limit_log
+from weft.processes.name import ProcessName
+from weft.processes.watch import ProcessWatch, start_process
 from weft.settings.open_files import many_open_files
 
 _LOG = logging.getLogger(__name__)
@@ -26,9 +27,6 @@ _STEADY = 60.0
 """After running this long an exit is a new failure, not the old one."""
 _POLL = 0.05
 _PATIENCE = 3.0
-_LOG_LINES = 15
-_LOG_LIMIT = 10 * 1024 * 1024
-_LOG_KEPT = 1024 * 1024
 _LOG_CHECK = 30.0
 _ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "TZ")
 
@@ -180,28 +178,5 @@ class Envoy:
     def _how_it_ended(self) -> str:
         code = self._process.exit_code if self._process else None
         text = f" (exit code {code})" if code is not None else ""
-        lines = end_of_log(self.place.log)
+        lines = textwrap.indent(end_of_log(self.place.log), "    ")
         return f"{text}; the end of {self.place.log}:\n{lines}" if lines else text
-
-
-def end_of_log(log: Path, lines: int = _LOG_LINES) -> str:
-    """The last lines of Envoy's log, indented."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 8192))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(f"    {line[:400]}" for line in text.splitlines()[-lines:])
-
-
-def limit_log(log: Path, limit: int = _LOG_LIMIT, kept: int = _LOG_KEPT) -> None:
-    """When `log` is longer than `limit` bytes, keep its last `kept` bytes beside it and begin anew."""
-    with contextlib.suppress(OSError):
-        size = log.stat().st_size
-        if size <= limit:
-            return
-        with log.open("rb") as file, log.with_suffix(".log.1").open("wb") as old:
-            file.seek(size - kept)
-            shutil.copyfileobj(file, old)
-        os.truncate(log, 0)

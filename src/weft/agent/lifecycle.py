@@ -14,8 +14,9 @@ import msgspec
 
 from weft.agent.errors import AgentError
 from weft.agent.proxy import Proxy
-from weft.agent.signals import Signals, hold_signals, release_signals
+from weft.agent.signals import HANDLED, Signals
 from weft.agent.state import State, stop_processes
+from weft.processes.signals import hold_signals, release_signals
 
 _LOG = logging.getLogger(__name__)
 _RESTARTED = "WEFT_AGENT_RESTARTED"
@@ -101,7 +102,7 @@ def run_lifecycle(make: Callable[[], Lifecycle]) -> int:
     async def live() -> int:
         return await make().run()
 
-    hold_signals()
+    hold_signals(HANDLED)
     try:
         code = asyncio.run(live())
     except AgentError as error:
@@ -113,7 +114,7 @@ def run_lifecycle(make: Callable[[], Lifecycle]) -> int:
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
     os.environ.pop(_RESTARTED, None)
-    release_signals()
+    release_signals(HANDLED)
     return code
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from weft.agent.errors import EXIT_USAGE, AgentError
@@ -110,6 +111,18 @@ def check_free(host: str, port: int, option: str) -> None:
         raise AgentError(f"{option}: port {port} of {host} is taken, or may not be used; choose another")
 
 
+def check_nobody_listens(ports: Iterable[WorkloadPort]) -> None:
+    """AgentError when a port that the application is about to listen on is taken: its health would be the stranger's,
+    and so would its callers."""
+    for port in ports:
+        where = port.application
+        if _bind_error(where.host, where.port) == errno.EADDRINUSE:
+            raise AgentError(
+                f"--port {port.port}: another process listens on {where} already, and callers would reach that one; "
+                f"stop it, or let the application have a free port (--port {port.port}:auto, told in its variable PORT)"
+            )
+
+
 def _check_chosen(parameters: RunParameters) -> None:
     served = [port.port for port in parameters.ports]
     if twice := next((port for port in served if served.count(port) > 1), 0):
@@ -127,11 +140,16 @@ def _check_chosen(parameters: RunParameters) -> None:
 
 
 def _is_free(host: str, port: int) -> bool:
+    return _bind_error(host, port) == 0
+
+
+def _bind_error(host: str, port: int) -> int:
+    """The errno with which binding fails; 0 when it does not."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error.errno or errno.EINVAL
+    return 0

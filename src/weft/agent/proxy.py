@@ -20,12 +20,12 @@ from weft.agent.envoy import Envoy, EnvoyPlace
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.parameters import ControlPlane, Timing
 from weft.agent.ports import PortAllocator, allocating
-from weft.agent.processes import ProcessName, name_of
 from weft.agent.registration import Registration
 from weft.agent.state import DirectoryLock, State, lock_directory, plan_digest, read_state, write_state
 from weft.model.enrolment import RegisterResponse
 from weft.model.identity import is_dns_label, proxy_name
 from weft.model.workload import SocketAddress, Workload, WorkloadState
+from weft.processes.name import ProcessName, name_of
 from weft.settings.home import Home
 from weft.settings.private import PermissionsError, make_private_directory, remove_unfinished, write_atomically
 

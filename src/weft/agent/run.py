@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +14,15 @@ from weft.agent.health import run_health
 from weft.agent.inbound_address import inbound_address
 from weft.agent.lifecycle import Lifecycle, child_environment, run_lifecycle, tell_ready
 from weft.agent.parameters import RunParameters
-from weft.agent.ports import allocate_run_ports
-from weft.agent.processes import ProcessWatch, start_process
+from weft.agent.ports import allocate_run_ports, check_nobody_listens
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.reachability import check_xds, run_reach_check
 from weft.agent.sidecar_environment import replaced_proxy, sidecar_environment
 from weft.agent.state import State, read_state
 from weft.agent.usage import Expected, run_usage
 from weft.model.workload import SocketAddress, Workload, WorkloadState
+from weft.processes.terminal import Terminal, has_terminal
+from weft.processes.watch import ProcessWatch, start_process
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE = 5.0
@@ -46,6 +48,7 @@ class _SidecarLifecycle(Lifecycle):
         super().__init__(proxy)
         self._parameters = parameters
         self._application: ProcessWatch | None = None
+        self._terminal: Terminal | None = None
         self._healthy = proxy.state.state is WorkloadState.HEALTHY
         self._was_healthy = proxy.state.state is not WorkloadState.STARTING
 
@@ -73,6 +76,8 @@ class _SidecarLifecycle(Lifecycle):
         """SIGTERM, then SIGKILL after the grace period."""
         if self._application is None:
             return None
+        if self._terminal is not None and self._terminal.given:
+            self._application.send_group(signal.SIGHUP)  # interactive shells do not end by SIGTERM
         await self._application.stop(self._parameters.timing.grace, self.signals.hurry)
         return self._application.exit_code
 
@@ -109,6 +114,7 @@ class _SidecarLifecycle(Lifecycle):
 
     def _start_application(self) -> ProcessWatch:
         command = self._parameters.command
+        check_nobody_listens(self.proxy.state.ports)
         inherited = child_environment()
         environment = sidecar_environment(inherited, self.proxy.state, self._parameters.environment)
         if replaced := replaced_proxy(inherited):
@@ -117,7 +123,7 @@ class _SidecarLifecycle(Lifecycle):
             )
         directory = Path(self._parameters.directory) if self._parameters.directory else None
         try:
-            application = start_process(command, directory, environment)
+            application = start_process(command, directory, environment, terminal=has_terminal())
         except (FileNotFoundError, NotADirectoryError) as error:
             raise AgentError(f"cannot start {command[0]}: no such program or directory", EXIT_NOT_FOUND) from error
         except OSError as error:
@@ -130,7 +136,9 @@ class _SidecarLifecycle(Lifecycle):
             self._say_sidecar_only()
             await asyncio.Event().wait()
             return 0
-        code = await self._application.wait()
+        self._terminal = Terminal(self._application)
+        with self._terminal.shared():
+            code = await self._application.wait()
         if code is None:
             _LOG.warning("the application has ended; its exit code is known only to an earlier agent")
             return EXIT_FAILED

@@ -6,30 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+
+from weft.processes.signals import hold_signals, release_signals
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-
-
-def hold_signals() -> None:
-    """Keep signals back until they are handled: one that comes while the agent gets ready must not kill it half-way,
-    because what an earlier agent has left would then run on."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-
-
-@contextlib.contextmanager
-def signals_held(numbers: Iterable[signal.Signals] = HANDLED) -> Iterator[None]:
-    """Keep signals back, but for the time in which they are handled; afterwards they act as before."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def release_signals() -> None:
-    """Let signals act again."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+"""Held back until they are handled: one that comes while the agent gets ready must not kill it half-way, because what
+an earlier agent has left would then run on."""
 
 
 class Signals:
@@ -55,13 +38,13 @@ class Signals:
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             loop.add_signal_handler(number, forward, number)
-        release_signals()
+        release_signals(HANDLED)
         try:
             yield
         finally:
             if self.restart.is_set() and not self.stop.is_set():
                 # Whatever comes now is kept for the agent that takes our place.
-                hold_signals()
+                hold_signals(HANDLED)
             for number in HANDLED:
                 loop.remove_signal_handler(number)
 

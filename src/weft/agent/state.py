@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from weft.agent.errors import AgentError
-from weft.agent.processes import ProcessName, stop_now, wait_now
 from weft.model.workload import Upstream, WorkloadPort, WorkloadState
+from weft.processes.name import ProcessName
+from weft.processes.stop import stop_now, wait_now
 from weft.settings.home import Home
 from weft.settings.private import write_atomically
 

@@ -6,8 +6,9 @@ import logging
 
 from weft.agent.errors import AgentError
 from weft.agent.parameters import GatewayParameters, RunParameters
-from weft.agent.signals import signals_held
+from weft.agent.signals import HANDLED
 from weft.cli.failure import FailedError
+from weft.processes.signals import signals_held
 from weft.telemetry.log import set_up_logging
 
 
@@ -16,7 +17,7 @@ def run_agent(parameters: RunParameters | GatewayParameters) -> int:
     what = f"run {parameters.name}" if isinstance(parameters, RunParameters) else f"gateway {parameters.gateway}"
     set_up_logging(f"weft {what}", logging.WARNING if parameters.quiet else logging.INFO)
     try:
-        with signals_held():
+        with signals_held(HANDLED):
             if isinstance(parameters, RunParameters):
                 from weft.agent.run import run_workload  # noqa: PLC0415
 

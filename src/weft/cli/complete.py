@@ -45,12 +45,30 @@ def complete_proxy(ctx: click.Context, parameter: click.Parameter, incomplete: s
     return _beginning(incomplete, (one["name"] for one in _ask(ctx, "proxies", "proxies")))
 
 
+def complete_process(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Names of the processes of the mesh that is up in this home."""
+    from weft.local.ps import unit_names  # noqa: PLC0415
+
+    return _beginning(incomplete, unit_names(_home(ctx)))
+
+
+def complete_log(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Names of the processes that have a log in this home."""
+    from weft.local.logs import log_names  # noqa: PLC0415
+
+    return _beginning(incomplete, log_names(_home(ctx)))
+
+
+def _home(ctx: click.Context) -> Home:
+    home = ctx.params.get("home")
+    return home if isinstance(home, Home) else Home(default_home())
+
+
 def _ask(ctx: click.Context, path: str, field: str, **query: str | None) -> list[dict[str, Any]]:
     """A list of the admin API; empty when nobody answers, for there is nowhere to complain."""
     from weft.local.client import AdminClient, RefusedError, UnreachableError  # noqa: PLC0415
 
-    home = ctx.params.get("home")
-    client = AdminClient(home if isinstance(home, Home) else Home(default_home()), timeout=_PATIENCE)
+    client = AdminClient(_home(ctx), timeout=_PATIENCE)
     try:
         return list(client.get(path, **query)[field])
     except (UnreachableError, RefusedError, KeyError):

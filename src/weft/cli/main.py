@@ -16,7 +16,13 @@ from weft.cli.group import Group
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("up", "Start the demo application as a mesh and say what to try."),
-    "up": ("up", "Start a whole mesh from weft.yaml."),
+    "up": ("up", "Start a whole mesh from weft.yaml, or follow a change of it."),
+    "ps": ("ps", "Show the processes of the mesh on this machine."),
+    "logs": ("logs", "Show what the processes of the mesh say."),
+    "restart": ("orders", "Restart processes of the mesh."),
+    "stop": ("orders", "Stop processes of the mesh."),
+    "down": ("orders", "Stop the mesh."),
+    "clean": ("clean", "Remove what finished runs have left."),
     "serve": ("serve", "Run the control plane."),
     "run": ("run", "Run an application with its sidecar."),
     "gateway": ("run", "Run the proxy of a Gateway."),

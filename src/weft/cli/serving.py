@@ -9,7 +9,7 @@ import click
 
 from weft.cli.failure import FailedError
 from weft.controlplane.settings import DEFAULT_BIND, ServeError, ServeSettings
-from weft.local.record import UpRecord
+from weft.local.record import control_plane_settings
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.model.snapshot import MeshSettings
 from weft.settings.home import Home
@@ -35,7 +35,7 @@ class ServeOptions:
 
 def serve_settings(options: ServeOptions) -> ServeSettings:
     """The settings; what is not given is taken from the `weft up` of this home, if one is up."""
-    documents, trust_domain, bind = UpRecord(options.home).control_plane_settings()
+    documents, trust_domain, bind = control_plane_settings(options.home)
     follow = options.documents or tuple(Path(path) for path in documents)
     for path in options.documents:
         if not path.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,15 @@ from weft.settings.home import Home
 if TYPE_CHECKING:
     from weft.local.supervisor import Supervisor
 
+    Urls = Mapping[str, Mapping[str, str]]
+
 
 def _report(text: str) -> None:
     with contextlib.suppress(OSError):  # a terminal that is gone must not keep us from stopping in order
         click.echo(text, err=True)
 
 
-@command("up", "weft up", "weft up -f shop/weft.yaml --home /tmp/shop")
+@command("up", "weft up", "weft up -f shop/weft.yaml --home /tmp/shop", "weft up -d && weft ps && weft down")
 @home_option
 @click.option(
     "-f",
@@ -32,13 +35,18 @@ def _report(text: str) -> None:
     help="The mesh: workloads, gateways, documents.",
 )
 @click.option("--timeout", type=click.FloatRange(1, 3600), default=60.0, show_default=True, help="Seconds to start.")
+@click.option(
+    "-d", "--detach", is_flag=True, help="Run in the background and return when all is ready; see `weft down`."
+)
 @click.option("--json", "as_json", is_flag=True, help="When ready, print one line of JSON with addresses and pids.")
-def up(home: Home, file: Path, timeout: float, as_json: bool) -> int:
-    """Start a whole mesh from weft.yaml.
+def up(home: Home, file: Path, timeout: float, detach: bool, as_json: bool) -> int:
+    """Start a whole mesh from weft.yaml, or follow a change of it.
 
     Starts the control plane, every workload with its sidecar, and every gateway; says when all is ready; stays until
-    Ctrl-C and then stops everything in order. When the mesh is up in this home already, it says so and does nothing.
+    Ctrl-C and then stops everything in order. A process that crashes is started again. When weft.yaml is saved, or this
+    command is given again, what changed is started and stopped, and nothing else.
     """
+    from weft.cli.output import problem_text  # noqa: PLC0415
     from weft.local.command_line import command_line  # noqa: PLC0415
     from weft.local.meshfile import MeshFileError, read_meshfile  # noqa: PLC0415
     from weft.local.supervisor import Plan  # noqa: PLC0415
@@ -50,33 +58,42 @@ def up(home: Home, file: Path, timeout: float, as_json: bool) -> int:
         demo = command_line("demo")
         hint = "" if file.exists() else f"\nname the file with -f, or see a whole mesh first with: {demo}"
         raise FailedError(f"{file} cannot be used\n{error}{hint}") from error
-    return run_up(Plan(mesh, file.absolute().parent, home, timeout), _report, _print_facts if as_json else _say_ready)
+    path = file.resolve()
+    plan = Plan(mesh, path.parent, home, timeout, path)
+    if detach:
+        from weft.local.detach import up_detached  # noqa: PLC0415
+
+        if as_json:
+            raise click.UsageError("--json is for a `weft up` that stays; with --detach use `weft ps -o json`")
+        return up_detached(plan, _report)
+    return run_up(plan, _report, _print_facts if as_json else _say_ready, problem_text)
 
 
-def _print_facts(supervisor: Supervisor) -> None:
+def _print_facts(supervisor: Supervisor, urls: Urls) -> None:
     import json  # noqa: PLC0415
 
-    from weft.local.facts import gateway_listeners, mesh_state  # noqa: PLC0415
+    from weft.local.facts import mesh_state  # noqa: PLC0415
 
-    click.echo(json.dumps({"gateways": gateway_listeners(supervisor), **mesh_state(supervisor)}))
+    click.echo(json.dumps({"gateways": urls, **mesh_state(supervisor)}))
 
 
-def _say_ready(supervisor: Supervisor) -> None:
+def _say_ready(supervisor: Supervisor, urls: Urls) -> None:
     from weft.local.command_line import command_line  # noqa: PLC0415
-    from weft.local.facts import gateway_listeners  # noqa: PLC0415
+    from weft.local.record import Phase  # noqa: PLC0415
     from weft.settings.addresses import is_loopback  # noqa: PLC0415
 
-    for name, listeners in gateway_listeners(supervisor).items():
+    for name, listeners in urls.items():
         for listener, where in listeners.items():
             _report(f"{name}: listener {listener} is at {where}")
-        if not listeners:
-            _report(f"{name}: no listener yet; is there a Gateway of that name among the documents?")
     home = str(supervisor.plan.home.root)
     bind = supervisor.plan.mesh.bind
     if not is_loopback(bind):
         join = command_line("token", "create", "--home", home, "--service-account", "NAME")
         _report(f"other hosts join at {bind}; this prints the command for one:\n  {join}")
-    _report(f"the mesh is up; see it with\n  {command_line('proxy', 'status', '--home', home)}")
+    status = [unit.status.value for unit in supervisor.units.values()]
+    missing = [f"{one.name} ({one.phase})" for one in status if one.phase is not Phase.RUNNING]
+    but = f", but for {', '.join(missing)}" if missing else ""
+    _report(f"the mesh is up{but}; see it with\n  {command_line('ps', '--home', home)}")
 
 
 @command("demo", "weft demo", "weft demo --home /tmp/bookinfo", "weft demo --json > demo.json &")
@@ -94,10 +111,11 @@ def demo(directory: Path | None, as_json: bool) -> int:
     The book-information application: a product page made of details, reviews (three versions) and ratings. Everything
     lives in a temporary directory and is gone after Ctrl-C.
     """
+    from weft.cli.output import problem_text  # noqa: PLC0415
     from weft.local.demo import ready_line, run_demo, welcome  # noqa: PLC0415
 
-    def announce(supervisor: Supervisor) -> None:
-        click.echo(ready_line(supervisor) if as_json else welcome(supervisor))
+    def announce(supervisor: Supervisor, address: str) -> None:
+        click.echo(ready_line(supervisor, address) if as_json else welcome(supervisor, address))
 
     home = Home(directory.expanduser().absolute()) if directory else None
-    return run_demo(home, _report, announce)
+    return run_demo(home, _report, announce, problem_text)

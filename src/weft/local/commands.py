@@ -6,23 +6,41 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from weft.local.meshfile import LOOPBACK, ControlPlanePorts, GatewayEntry, MeshFile, WorkloadEntry
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.settings.home import Home
 
+LaunchKind = Literal["control-plane", "workload", "gateway"]
+CONTROL_PLANE = "control-plane"
+"""The name of its process."""
 OWN_PYTHON = "{python}"
 """In the command of a workload: the Python that weft runs on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One process of a mesh: its name, arguments after ``weft``, working directory and added environment."""
+    """One process of a mesh: its name, arguments after ``weft``, working directory and added environment.
+
+    Two equal ones are the same process. `key` is the namespace and name of the workload or gateway.
+    """
 
     name: str
     arguments: tuple[str, ...]
     directory: Path
     environment: Mapping[str, str]
+    kind: LaunchKind = "control-plane"
+    key: tuple[str, str] = ("", "")
+
+
+def mesh_launches(home: Home, mesh: MeshFile, base: Path) -> tuple[Launch, ...]:
+    """Every process of a mesh, in the order of their start: control plane, workloads, gateways."""
+    return (
+        serve_launch(home, mesh, base),
+        *(run_launch(home, workload, base, mesh.bind) for workload in mesh.workloads),
+        *(gateway_launch(home, gateway, base) for gateway in mesh.gateways),
+    )
 
 
 def serve_launch(home: Home, mesh: MeshFile, base: Path) -> Launch:
@@ -35,7 +53,7 @@ def serve_launch(home: Home, mesh: MeshFile, base: Path) -> Launch:
     if mesh.bind != LOOPBACK:
         arguments += ["--bind", mesh.bind]
     arguments += _port_arguments(mesh.ports)
-    return Launch("control-plane", tuple(arguments), base, {})
+    return Launch(CONTROL_PLANE, tuple(arguments), base, {})
 
 
 def _port_arguments(ports: ControlPlanePorts) -> list[str]:
@@ -62,6 +80,8 @@ def run_launch(home: Home, workload: WorkloadEntry, base: Path, bind: str = LOOP
         (*arguments, "--", *(sys.executable if word == OWN_PYTHON else word for word in workload.command)),
         directory,
         dict(workload.env),
+        "workload",
+        (workload.namespace, workload.name),
     )
 
 
@@ -79,7 +99,14 @@ def gateway_launch(home: Home, gateway: GatewayEntry, base: Path) -> Launch:
     arguments = ["gateway", "--home", str(home.root), "--namespace", gateway.namespace, "--bind", gateway.bind]
     for port, where in gateway.listen.items():
         arguments += ["--listen", f"{port}={where}"]
-    return Launch(_process_name(gateway.namespace, gateway.name), (*arguments, gateway.name), base, {})
+    return Launch(
+        _process_name(gateway.namespace, gateway.name),
+        (*arguments, gateway.name),
+        base,
+        {},
+        "gateway",
+        (gateway.namespace, gateway.name),
+    )
 
 
 def _process_name(namespace: str, name: str) -> str:

@@ -1,7 +1,8 @@
 """Child processes of `weft up`: each in a session of its own, with a log file, named so that it is found again.
 
 Those that run the same program are forked from this process once it has imported what they need: on a laptop most of
-the time a mesh takes to start would otherwise go into importing it again and again.
+the time a mesh takes to start would otherwise go into importing it again and again. A process does nothing before it is
+released, and ends when that cannot happen any more: so none runs that is not written down.
 """
 
 from __future__ import annotations
@@ -10,75 +11,65 @@ import asyncio
 import contextlib
 import gc
 import importlib
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from weft.agent.processes import ProcessName, ProcessWatch, name_of, wait_first
 from weft.local.command_line import interpreter
-from weft.local.commands import Launch
+from weft.local.commands import CONTROL_PLANE, Launch
+from weft.processes.name import ProcessName, name_of
+from weft.processes.watch import ProcessWatch, wait_first
 
 CAN_FORK = sys.platform == "linux"
 """Elsewhere the system's own libraries do not survive a fork without exec."""
 _PRELOADED = ("weft.cli.run", "weft.cli.agents", "weft.agent.run", "weft.agent.gateway", "weft.agent.bootstrap")
-_TAIL_BYTES = 16_384
-_READY_LIMIT = 1 << 20
+_GATED = 'read -r go && exec "$@" </dev/null'
+"""A shell that becomes the program when it is told so, and ends when its standard input does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
-    """A process that was started; `ready` is the pipe on which it will write a JSON line when it is ready, or -1."""
+    """A process that was started and waits for its release; `gate` is where it is given."""
 
     launch: Launch
-    pid: int
     identity: ProcessName
     log: Path
-    ready: int
+    gate: int
+
+    def release(self) -> None:
+        """Let it go on."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.gate, b"go\n")
+        os.close(self.gate)
 
 
-def spawn(launch: Launch, logs: Path, environment: Mapping[str, str], *, fork: bool, tells_ready: bool) -> Spawned:
-    """Start `weft` with the launch's arguments, before there is any event loop or thread. Raises OSError.
+def spawn(launch: Launch, logs: Path, environment: Mapping[str, str], *, alone: bool = False) -> Spawned:
+    """Start `weft` with the launch's arguments. Raises OSError.
 
-    `environment` is the whole of it, before the launch's own. `fork` when the process runs what is imported already.
+    `environment` is the whole of it, before the launch's own. `alone` when there is no event loop and no thread yet:
+    only then may agents be forked, and signals that are held back here be let through there.
     """
+    if not launch.directory.is_dir():
+        raise NotADirectoryError(f"there is no directory {launch.directory}")
     log = logs / f"{launch.name}.log"
     environment = {**environment, **launch.environment}
-    reading, writing = os.pipe() if tells_ready else (-1, -1)
-    arguments = list(launch.arguments)
-    if tells_ready:
-        arguments[1:1] = ["--ready-fd", str(writing)]
+    waiting, gate = os.pipe()
     try:
-        with log.open("wb") as output:
-            if fork and CAN_FORK:
-                pid = _fork(arguments, launch.directory, environment, output.fileno(), writing)
+        with log.open("ab") as output:
+            if alone and CAN_FORK and launch.name != CONTROL_PLANE:
+                pid = _fork(launch, environment, output.fileno(), (waiting, gate))
             else:
-                popen = subprocess.Popen(
-                    [*interpreter(), *arguments],
-                    cwd=launch.directory,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                    pass_fds=(writing,) if tells_ready else (),
-                    preexec_fn=_unblock_signals,  # noqa: PLW1509 - there are no threads yet
-                )
-                popen.returncode = 0  # looked after by its pid from here on
-                pid = popen.pid
+                pid = _execute(launch, environment, output.fileno(), waiting, _unblock_signals if alone else None)
     except BaseException:
-        if tells_ready:
-            os.close(reading)
+        os.close(gate)
         raise
     finally:
-        if tells_ready:
-            os.close(writing)
-    return Spawned(launch, pid, name_of(pid) or ProcessName(pid, "ended"), log, reading)
+        os.close(waiting)
+    return Spawned(launch, name_of(pid) or ProcessName(pid, "ended"), log, gate)
 
 
 def preload() -> None:
@@ -93,9 +84,28 @@ def _unblock_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _fork(arguments: list[str], directory: Path, environment: Mapping[str, str], output: int, ready: int) -> int:
-    if not directory.is_dir():
-        raise NotADirectoryError(f"there is no directory {directory}")
+def _execute(
+    launch: Launch,
+    environment: Mapping[str, str],
+    output: int,
+    waiting: int,
+    first: Callable[[], None] | None,
+) -> int:
+    popen = subprocess.Popen(
+        ["/bin/sh", "-c", _GATED, "weft", *interpreter(), *launch.arguments],
+        cwd=launch.directory,
+        env=environment,
+        stdin=waiting,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        preexec_fn=first,  # noqa: PLW1509 - given only while there are no threads
+    )
+    popen.returncode = 0  # looked after by its pid from here on
+    return popen.pid
+
+
+def _fork(launch: Launch, environment: Mapping[str, str], output: int, gate: tuple[int, int]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -104,14 +114,17 @@ def _fork(arguments: list[str], directory: Path, environment: Mapping[str, str],
     code = 70
     try:
         os.setsid()
-        os.chdir(directory)
-        _arrange_descriptors(output, ready)
+        os.close(gate[1])
+        if not os.read(gate[0], 1):
+            os._exit(code)
+        os.chdir(launch.directory)
+        _arrange_descriptors(output)
         os.environ.clear()
         os.environ.update(environment)
         _unblock_signals()
-        sys.argv = ["weft", *arguments]
-        sys.orig_argv = [*interpreter(), *arguments]
-        code = importlib.import_module("weft.cli.main").run(arguments)
+        sys.argv = ["weft", *launch.arguments]
+        sys.orig_argv = [*interpreter(), *launch.arguments]
+        code = importlib.import_module("weft.cli.main").run(launch.arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
@@ -123,41 +136,37 @@ def _fork(arguments: list[str], directory: Path, environment: Mapping[str, str],
         os._exit(code)
 
 
-def _arrange_descriptors(output: int, ready: int) -> None:
-    """Standard input empty, standard output and error the log, nothing else open but `ready`."""
+def _arrange_descriptors(output: int) -> None:
+    """Standard input empty, standard output and error the log, nothing else open."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    keep = max(ready, 2)
-    os.closerange(3, keep if ready > 2 else 3)
-    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
 
 
 class Child:
-    """A spawned process, looked after. `ready` is set with the JSON line it writes when it is ready."""
+    """A process of the mesh, looked after: spawned by us, or found to hold the place of one."""
 
-    def __init__(self, spawned: Spawned) -> None:
-        self.launch = spawned.launch
-        self.name = spawned.launch.name
-        self.log = spawned.log
-        self.pid = spawned.pid
-        self.identity = spawned.identity
-        self.ready: dict[str, Any] | None = None
-        self._watch = ProcessWatch(spawned.identity)
-        self._ended = asyncio.Event()
+    def __init__(self, identity: ProcessName) -> None:
+        self.identity = identity
+        self.ended = asyncio.Event()
+        self._watch = ProcessWatch(identity)
         self._waiting = asyncio.ensure_future(self._wait_for_end())
-        if spawned.ready >= 0:
-            _listen(self, spawned.ready)
 
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
-        return not self._ended.is_set()
+        return not self.ended.is_set()
+
+    @property
+    def exit_code(self) -> int | None:
+        """128+n after signal n; None while it runs or when nobody can know."""
+        return self._watch.exit_code
 
     @property
     def ending(self) -> str:
         """How it ended, in words."""
-        code = self._watch.exit_code
+        code = self.exit_code
         if code is None:
             return "has ended"
         if code > 128:
@@ -165,54 +174,17 @@ class Child:
                 return f"was ended by {signal.Signals(code - 128).name}"
         return f"has ended with exit code {code}"
 
-    async def wait(self) -> None:
-        """Wait until it has ended."""
-        await self._ended.wait()
-
     async def stop(self, patience: float, hurry: asyncio.Event) -> None:
         """SIGTERM; after `patience` seconds, or when `hurry` is set, SIGTERM again; two seconds later SIGKILL."""
         self._watch.send(signal.SIGTERM)
-        await wait_first(self._ended, hurry, timeout=patience)
+        await wait_first(self.ended, hurry, timeout=patience)
         if self.running:
             self._watch.send(signal.SIGTERM)
-            await wait_first(self._ended, timeout=2.0)
+            await wait_first(self.ended, timeout=2.0)
         if self.running:
             self._watch.send_group(signal.SIGKILL)
-        await self.wait()
-
-    def tail(self, lines: int = 15) -> str:
-        """The last lines of its log."""
-        try:
-            with self.log.open("rb") as file:
-                file.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
-                text = file.read().decode("utf-8", "replace")
-        except OSError:
-            return ""
-        return "\n".join(text.strip().splitlines()[-lines:])
+        await self.ended.wait()
 
     async def _wait_for_end(self) -> None:
         await self._watch.wait()
-        self._ended.set()
-
-
-def _listen(child: Child, descriptor: int) -> None:
-    """Take the JSON line from the pipe when it comes."""
-    loop = asyncio.get_running_loop()
-    os.set_blocking(descriptor, False)
-    received = bytearray()
-
-    def read() -> None:
-        try:
-            data = os.read(descriptor, 65536)
-        except BlockingIOError:
-            return
-        received.extend(data)
-        if data and b"\n" not in received and len(received) < _READY_LIMIT:
-            return
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-        with contextlib.suppress(ValueError):
-            value = json.loads(bytes(received).partition(b"\n")[0])
-            child.ready = value if isinstance(value, dict) else None
-
-    loop.add_reader(descriptor, read)
+        self.ended.set()

@@ -1,35 +1,81 @@
-"""What `weft up` writes down about itself in the home: that it runs, and which processes it started."""
+"""What `weft up` writes down about itself in the home: that it runs, of which file, and how its processes are."""
 
 from __future__ import annotations
 
+import enum
 import fcntl
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from weft.agent.processes import ProcessName, name_of, stop_now
+import msgspec
+
 from weft.agent.state import stop_leftovers
 from weft.local.client import read_endpoints
+from weft.processes.name import ProcessName, name_of
+from weft.processes.stop import stop_now
 from weft.settings.home import Home
 from weft.settings.private import make_private_directory, write_atomically
 
 
+class Phase(enum.StrEnum):
+    """Where a process of the mesh is in its life."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    CRASHED = "crashed"
+    EXITED = "exited"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+    @property
+    def settled(self) -> bool:
+        """Whether it stays so without anything being done."""
+        return self not in (Phase.STARTING, Phase.STOPPING)
+
+
 @dataclass(frozen=True, slots=True)
-class Started:
-    """A process `weft up` started."""
+class UnitStatus:
+    """One process of the mesh. `since` is when the phase began (Unix seconds), `ending` how the process last ended."""
 
     name: str
-    process: ProcessName
+    kind: str
+    namespace: str
+    workload: str
+    phase: Phase
+    process: ProcessName | None = None
+    restarts: int = 0
+    ending: str = ""
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpState:
+    """The content of ``up.json``. `mesh` says which mesh it is: the path of its weft.yaml, or `the demo`."""
+
+    pid: int
+    mesh: str
+    documents: tuple[str, ...] = ()
+    trust_domain: str = ""
+    bind: str = ""
+    units: tuple[UnitStatus, ...] = ()
 
 
 class HomeTaken(Exception):  # noqa: N818 - nothing is wrong
-    """A mesh is up in this home already; the text says so."""
+    """A mesh is up in this home already."""
+
+
+def read_up(home: Home) -> UpState | None:
+    """What the last `weft up` of `home` wrote; None when there is none, or it ended in order."""
+    try:
+        return msgspec.json.decode((home.root / "up.json").read_bytes(), type=UpState)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 class UpRecord:
-    """The right to be the `weft up` of a home (a lock that ends with the process), and the list of its processes."""
+    """The right to be the `weft up` of a home (a lock that ends with the process), and what it writes down."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -46,39 +92,15 @@ class UpRecord:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
-            raise HomeTaken(f"a mesh is up in {self.home.root} already (pid {owner or 'unknown'})") from None
+            raise HomeTaken from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(descriptor, msgspec.json.encode(name_of(os.getpid())), 0)
         self._lock = descriptor
 
-    def write(
-        self, processes: Sequence[Started], documents: Sequence[str] = (), trust_domain: str = "", bind: str = ""
-    ) -> None:
-        """Record the processes started so far, and the settings of the control plane."""
-        listed = [{"name": each.name, "pid": each.process.pid, "began": each.process.began} for each in processes]
-        settings = {"documents": list(documents), "trustDomain": trust_domain, "bind": bind}
-        value = {"pid": os.getpid(), "processes": listed, **settings}
-        write_atomically(self._path, json.dumps(value, indent=1))
-
-    def control_plane_settings(self) -> tuple[tuple[str, ...], str, str]:
-        """The followed documents, trust domain and address of the mesh that is up, for a control plane started again;
-        empty without one."""
-        try:
-            value = json.loads(self._path.read_text("utf-8"))
-            documents = tuple(str(path) for path in value["documents"])
-            return documents, str(value["trustDomain"]), str(value["bind"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return (), "", ""
-
-    def read(self) -> tuple[Started, ...]:
-        """The processes the last `weft up` recorded."""
-        try:
-            listed = json.loads(self._path.read_text("utf-8"))["processes"]
-            return tuple(Started(str(e["name"]), ProcessName(int(e["pid"]), str(e["began"]))) for e in listed)
-        except (OSError, ValueError, KeyError, TypeError):
-            return ()
+    def write(self, state: UpState) -> None:
+        """Replace what is written down."""
+        write_atomically(self._path, msgspec.json.format(msgspec.json.encode(state)))
 
     def release(self) -> None:
         """Forget everything and give the home back."""
@@ -89,15 +111,36 @@ class UpRecord:
             self._lock = -1
 
 
+def owner_of(home: Home) -> ProcessName | None:
+    """The `weft up` that holds `home`, if one runs."""
+    try:
+        owner = msgspec.json.decode((home.root / "up.lock").read_bytes(), type=ProcessName)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return owner if owner.alive else None
+
+
+def control_plane_settings(home: Home) -> tuple[tuple[str, ...], str, str]:
+    """The followed documents, trust domain and address of the mesh that is up, for a control plane started by hand;
+    empty without one."""
+    state = read_up(home)
+    return (state.documents, state.trust_domain, state.bind) if state else ((), "", "")
+
+
 def stop_remains(record: UpRecord, patience: float = 5.0) -> tuple[str, ...]:
     """End what an earlier `weft up` in this home that was killed left running, and name it. Blocks."""
+    before = read_up(record.home)
     found = []
-    for started in reversed(record.read()):
-        if started.process.alive:
-            found.append(started.name)
-            stop_now(started.process, patience)
+    for name, process in reversed(list(_processes(before.units if before else ()))):
+        if process.alive:
+            found.append(name)
+            stop_now(process, patience)
     found += [f"{state.name} (its proxy or application)" for state in stop_leftovers(record.home, patience)]
     return tuple(found)
+
+
+def _processes(units: Iterable[UnitStatus]) -> Iterable[tuple[str, ProcessName]]:
+    return ((unit.name, unit.process) for unit in units if unit.process is not None)
 
 
 def control_plane_of(home: Home) -> ProcessName | None:

@@ -1,272 +1,256 @@
-"""The processes of one mesh: started in order, waited for, watched, stopped in order."""
+"""The processes of one mesh together: brought up, changed by difference, restarted, stopped in order."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from weft.agent.processes import stop_now
 from weft.agent.state import stop_agents, stop_leftovers
-from weft.local.client import AdminClient, RefusedError, Source, UnreachableError, read_endpoints
-from weft.local.command_line import command_line
-from weft.local.commands import gateway_launch, run_launch, serve_launch
+from weft.local.client import AdminClient, RefusedError, UnreachableError
+from weft.local.commands import CONTROL_PLANE, Launch, mesh_launches
+from weft.local.difference import Difference, difference, refusal
+from weft.local.mesh_documents import Describe, DocumentsError, apply_documents
 from weft.local.meshfile import MeshFile
-from weft.local.processes import Child, Spawned, preload, spawn
-from weft.local.record import Started, UpRecord, control_plane_of
+from weft.local.places import place_of
+from weft.local.processes import Spawned, preload, spawn
+from weft.local.record import Phase, UnitStatus, UpRecord, UpState
+from weft.local.unit import Report, Unit, UnitContext, first_status, mesh_environment
 from weft.model.workload import WorkloadState
 from weft.settings.home import Home
 from weft.settings.private import make_private_directory
 
 _POLL = 0.05
 _STOP_PATIENCE = 45.0
-_SERVE_PATIENCE = 15.0
 _ADMIN_SECONDS = 5.0
-_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-
-Report = Callable[[str], None]
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StartError(Exception):
-    """The mesh could not be started. The text says why, with the end of the log that tells more."""
+    """The mesh could not be brought up as asked. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start: the mesh, the directory its paths are relative to, where it lives, how long it may take.
+    """What to start: the mesh, the directory its paths are relative to, where it lives, how long a start may take.
 
-    With `owns_home` the home ends with the mesh, and so does every agent in it, whoever started it.
+    `file` is the mesh's weft.yaml; None for the demo. With `owns_home` the home ends with the mesh, and so does every
+    agent in it, whoever started it.
     """
 
     mesh: MeshFile
     base: Path
     home: Home
     timeout: float = 60.0
+    file: Path | None = None
     owns_home: bool = False
+
+    @property
+    def name(self) -> str:
+        """Which mesh it is, for people."""
+        return str(self.file) if self.file is not None else "the demo"
+
+    def launches(self) -> tuple[Launch, ...]:
+        """Its processes."""
+        return mesh_launches(self.home, self.mesh, self.base)
+
+    def up_state(self, units: Sequence[UnitStatus]) -> UpState:
+        """What is written down while it is up."""
+        documents = tuple(str(self.base / path) for path in self.mesh.documents)
+        return UpState(os.getpid(), self.name, documents, self.mesh.trust_domain, self.mesh.bind, tuple(units))
 
 
 def spawn_all(plan: Plan, record: UpRecord) -> Iterator[Spawned]:
-    """Start every process of a Plan, the control plane first, each written down as soon as it runs.
+    """Start every process of a Plan, the control plane first, each written down before it is let go.
 
-    To be called before there is any event loop or thread. Raises StartError.
+    To be called before there is any event loop or thread. What cannot be started is left to its Unit, which says why.
     """
-    mesh, home = plan.mesh, plan.home
-    documents = [str(plan.base / path) for path in mesh.documents]
-    logs = home.root / "logs"
-    make_private_directory(logs)
-    launches = [run_launch(home, workload, plan.base, mesh.bind) for workload in mesh.workloads]
-    launches += [gateway_launch(home, gateway, plan.base) for gateway in mesh.gateways]
-    started: list[Started] = []
-    for index, launch in enumerate((serve_launch(home, mesh, plan.base), *launches)):
-        if not launch.directory.is_dir():
-            raise StartError(f"{launch.name}: there is no directory {launch.directory}")
-        if index == 1:
+    make_private_directory(plan.home.logs)
+    statuses: list[UnitStatus] = []
+    for launch in plan.launches():
+        (plan.home.logs / f"{launch.name}.log").write_bytes(b"")
+        if launch.name != CONTROL_PLANE:
             preload()  # while the control plane starts
         try:
-            spawned = spawn(launch, logs, _environment(), fork=index > 0, tells_ready=index > 0)
-        except OSError as error:
-            raise StartError(f"{launch.name} cannot be started: {error}") from error
+            spawned = spawn(launch, plan.home.logs, mesh_environment(), alone=True)
+        except OSError:
+            continue
         yield spawned
-        started.append(Started(launch.name, spawned.identity))
-        record.write(started, documents, mesh.trust_domain, mesh.bind)
+        statuses.append(first_status(launch, spawned.identity))
+        record.write(plan.up_state(statuses))
+        spawned.release()
 
 
 class Supervisor:
-    """Looks after the processes of a Plan. One task uses it; `hurry` makes a stop that is under way faster."""
+    """Looks after the processes of a Plan. One task calls it; `hurry` makes a stop that is under way faster."""
 
-    def __init__(self, plan: Plan, spawned: Sequence[Spawned], report: Report) -> None:
+    def __init__(
+        self, plan: Plan, record: UpRecord, report: Report, describe: Describe, group: asyncio.TaskGroup
+    ) -> None:
         self.plan = plan
         self.hurry = asyncio.Event()
-        self.children: Sequence[Child] = [Child(one) for one in spawned]
-        count = len(plan.mesh.workloads) + 1
-        self.control_plane = self.children[0] if self.children else None
-        self.workloads = self.children[1:count]
-        self.gateways = self.children[count:]
+        self.units: dict[str, Unit] = {}
+        self.admin = AdminClient(plan.home, timeout=_ADMIN_SECONDS)
+        self._record = record
         self._report = report
-        self._admin = AdminClient(plan.home, timeout=_ADMIN_SECONDS)
+        self._describe = describe
+        self._context = UnitContext(plan.home.logs, report, self._write, self.hurry)
+        self._group = group
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, spawned: Sequence[Spawned]) -> None:
+        """Look after every process of the Plan, those `spawned` already and those that could not be."""
+        first = {one.launch.name: one for one in spawned}
+        for launch in self.plan.launches():
+            self._add(launch, first.get(launch.name))
 
     async def start(self) -> None:
-        """Apply documents, and return when every workload is healthy and every proxy has confirmed its configuration.
+        """Wait for what `begin` started. Raises StartError when there is no control plane or documents are refused;
+        what else is not up has been reported, and goes on trying."""
+        await self._settle(frozenset({CONTROL_PLANE}), self._deadline())
+        if self.units[CONTROL_PLANE].status.value.phase is not Phase.RUNNING:
+            raise StartError(f"there is no control plane, see {self.plan.home.logs / CONTROL_PLANE}.log")
+        await self._apply()
+        await self._reach(frozenset(self.units))
 
-        Raises StartError.
-        """
-        deadline = time.monotonic() + self.plan.timeout
-        applied = asyncio.ensure_future(self._apply_documents(deadline))
-        ready = asyncio.ensure_future(self._all_ready(deadline))
-        try:
-            await asyncio.gather(applied, ready)
-            await self._all_confirmed(deadline)
-        finally:
-            for task in (applied, ready):
-                task.cancel()
-            await asyncio.gather(applied, ready, return_exceptions=True)
+    async def up(self, plan: Plan) -> None:
+        """Make the mesh that of `plan`, by the difference. Raises StartError when that is not reached."""
+        wanted = plan.launches()
+        there = {name: unit.launch for name, unit in self.units.items()}
+        if why := refusal(there, wanted):
+            raise StartError(why)
+        down = [n for n, unit in self.units.items() if unit.status.value.phase not in (Phase.RUNNING, Phase.STARTING)]
+        todo = difference(there, down, wanted)
+        self.plan = plan
+        await self._carry_out(todo)
+        await self._settle(todo.waited_for & {CONTROL_PLANE}, self._deadline())
+        await self._apply()
+        await self._reach_all(todo.waited_for)
 
-    async def watch(self) -> None:
-        """Report processes that end by themselves, for ever. The others go on."""
-        reported: set[int] = set()
-        while True:
-            waits = {asyncio.ensure_future(one.wait()): one for one in self.children if one.pid not in reported}
-            if not waits:
-                await asyncio.Event().wait()
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-            for child in waits.values():
-                if not child.running:
-                    reported.add(child.pid)
-                    self._report(self._exit_message(child))
+    async def restart(self, names: Sequence[str]) -> None:
+        """Stop and start these, all at once. Raises StartError."""
+        for name in names:
+            self.units[name].order(up=True)
+        await self._reach_all(frozenset(names))
+
+    async def halt(self, names: Sequence[str]) -> None:
+        """Stop these in order and leave them stopped: gateways first, the control plane last."""
+        async for name in self._halted(names):
+            self._report(f"{name}: stopped")
 
     async def stop(self) -> None:
-        """Stop gateways, then workloads, then the control plane (also one that was started again by hand)."""
-        for group in (self.gateways, self.workloads):
-            await asyncio.gather(*(child.stop(_STOP_PATIENCE, self.hurry) for child in group))
-        await asyncio.to_thread(self._stop_agents_started_again)
-        if self.control_plane is not None:
-            await self._stop_control_plane(self.control_plane)
+        """Stop everything, and agents of this home that ended up without a place."""
+        async for _ in self._halted(list(self.units)):
+            pass
+        if self.plan.owns_home:
+            for state in await asyncio.to_thread(stop_agents, self.plan.home, None, _STOP_PATIENCE):
+                self._report(f"stopped {state.name}, which was started by hand")
         await asyncio.to_thread(stop_leftovers, self.plan.home, 1.0)
+        for task in self._tasks.values():
+            task.cancel()
 
-    def _stop_agents_started_again(self) -> None:
-        mesh = self.plan.mesh
-        ours = {(one.namespace, one.name) for one in mesh.workloads}
-        ours |= {(one.namespace, one.name) for one in mesh.gateways}
-        for state in stop_agents(self.plan.home, None if self.plan.owns_home else ours, _STOP_PATIENCE):
-            self._report(f"stopped {state.name}, which was started again")
+    async def _halted(self, names: Sequence[str]) -> AsyncIterator[str]:
+        for kind in ("gateway", "workload", "control-plane"):
+            units = [self.units[name] for name in names if self.units[name].launch.kind == kind]
+            for unit in units:
+                unit.order(up=False)
+            for unit in units:
+                await unit.settled()
+                yield unit.launch.name
 
-    async def _stop_control_plane(self, child: Child) -> None:
-        if child.running:
-            await child.stop(_SERVE_PATIENCE, self.hurry)
-            return
-        await child.wait()
-        other = control_plane_of(self.plan.home)
-        if other is not None and other.pid != os.getpid() and await asyncio.to_thread(self._is_ours):
-            self._report(f"stopping the control plane that was started again (pid {other.pid})")
-            await asyncio.to_thread(stop_now, other, _SERVE_PATIENCE, group=False)
+    def _add(self, launch: Launch, first: Spawned | None = None) -> None:
+        unit = Unit(launch, place_of(self.plan.home, launch), self._context)
+        self.units[launch.name] = unit
+        self._tasks[launch.name] = self._group.create_task(unit.run(first), name=launch.name)
 
-    def _is_ours(self) -> bool:
-        """Whether the server that the home names knows the home's token: then the pid beside it is right, too."""
+    async def _carry_out(self, todo: Difference) -> None:
+        self._report(str(todo))
+        await self.halt(todo.stop)
+        for name in todo.stop:
+            self._tasks.pop(name).cancel()
+            del self.units[name]
+        for launch in (*todo.start, *todo.change):
+            if launch.name in self.units:
+                self.units[launch.name].order(launch, up=True)
+            else:
+                self._add(launch)
+        self._write()
+
+    async def _reach_all(self, names: frozenset[str]) -> None:
+        if failed := await self._reach(names):
+            raise StartError(f"not up: {', '.join(failed)}")
+
+    async def _reach(self, names: frozenset[str]) -> list[str]:
+        """Wait until these are up and every proxy has confirmed; those that are not up."""
+        deadline = self._deadline()
+        await self._settle(names, deadline)
+        if self.units[CONTROL_PLANE].status.value.phase is Phase.RUNNING:
+            await self._confirm(deadline)
+        statuses = [self.units[name].status.value for name in sorted(names) if name in self.units]
+        return [f"{one.name} ({one.phase})" for one in statuses if one.phase is not Phase.RUNNING]
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self.plan.timeout
+
+    async def _apply(self) -> None:
+        work = partial(apply_documents, self.admin, self.plan.base, self.plan.mesh.apply, self._describe)
         try:
-            self._admin.get("version")
-        except (UnreachableError, RefusedError):
-            return False
-        return True
+            if await asyncio.to_thread(work):
+                self._report("documents: applied")
+        except DocumentsError as error:
+            raise StartError(str(error)) from error
 
-    async def _apply_documents(self, deadline: float) -> None:
-        control_plane = self.control_plane
-        if control_plane is None:
+    async def _settle(self, names: frozenset[str], deadline: float) -> None:
+        units = [self.units[name] for name in names]
+        waits = [asyncio.ensure_future(unit.settled()) for unit in units]
+        if not waits:
             return
-        while not self._answers(control_plane.pid) or not await asyncio.to_thread(self._admin.healthy):
-            self._fail_if_ended([control_plane])
-            await self._pause(deadline, "the control plane does not answer", [control_plane])
-        self._report("control plane: ready")
-        for file in _files(self.plan.base, self.plan.mesh.apply):
-            source = Source(str(file), file.read_text("utf-8"))
-            try:
-                await asyncio.to_thread(self._admin.apply, source)
-            except RefusedError as error:
-                raise StartError(_refusal(source.name, error)) from error
-            except UnreachableError as error:
-                self._fail_if_ended([control_plane])
-                raise StartError(str(error)) from error
-        if self.plan.mesh.apply:
-            self._report("documents: applied")
+        await asyncio.wait(waits, timeout=max(0.0, deadline - time.monotonic()))
+        late = [unit.launch.name for unit, wait in zip(units, waits, strict=True) if not wait.done()]
+        for wait in waits:
+            wait.cancel()
+        if late:
+            self._report(f"after {self.plan.timeout:g} s: not ready: {', '.join(sorted(late))}; see `weft logs`")
 
-    def _answers(self, pid: int) -> bool:
-        endpoints = read_endpoints(self.plan.home)
-        return endpoints is not None and endpoints.pid == pid
-
-    async def _all_ready(self, deadline: float) -> None:
-        waiting = [*self.workloads, *self.gateways]
-        while waiting:
-            for child in [one for one in waiting if one.ready is not None]:
-                waiting.remove(child)
-                self._report(f"{child.name}: ready")
-            self._fail_if_ended(self.children)
-            if waiting:
-                names = ", ".join(child.name for child in waiting)
-                await self._pause(deadline, f"not ready: {names}", waiting)
-
-    async def _all_confirmed(self, deadline: float) -> None:
-        expected = len(self.workloads) + len(self.gateways)
-        while True:
-            complaint = await asyncio.to_thread(self._unconfirmed, expected)
-            if not complaint:
-                self._report(f"proxies: {expected} confirmed their configuration")
+    async def _confirm(self, deadline: float) -> None:
+        """Wait until every proxy that runs has confirmed what it was given."""
+        while complaint := await asyncio.to_thread(self._unconfirmed):
+            if time.monotonic() > deadline:
+                self._report(f"after {self.plan.timeout:g} s: {complaint}")
                 return
-            self._fail_if_ended(self.children)
-            await self._pause(deadline, complaint, self.children[:1])
+            await asyncio.sleep(_POLL)
+        self._report(f"proxies: {len(self._running())} confirmed their configuration")
 
-    def _unconfirmed(self, expected: int) -> str:
-        """What is missing until every proxy has confirmed a revision in which every workload is healthy."""
+    def _running(self) -> set[tuple[str, str]]:
+        """The workloads and gateways that run."""
+        units = [unit.launch for unit in self.units.values() if unit.status.value.phase is Phase.RUNNING]
+        return {launch.key for launch in units if launch.name != CONTROL_PLANE}
+
+    def _unconfirmed(self) -> str:
+        """What is missing until every proxy that runs has confirmed a revision in which its workload is healthy."""
         try:
-            registered = self._admin.get("workloads")
-            proxies = self._admin.get("proxies")["proxies"]
+            registered = self.admin.get("workloads")
+            proxies = self.admin.get("proxies")["proxies"]
         except (UnreachableError, RefusedError) as error:
             return str(error)
-        waiting = [one["name"] for one in registered["workloads"] if one["state"] != WorkloadState.HEALTHY]
+        expected = self._running()
+        known = [one for one in registered["workloads"] if (one["namespace"], one["name"]) in expected]
+        waiting = [one["name"] for one in known if one["state"] != WorkloadState.HEALTHY]
         if waiting:
             return f"not known to be healthy: {', '.join(waiting)}"
-        if len(registered["workloads"]) < expected or len(proxies) < expected:
+        if len(known) < len(expected) or len(proxies) < len(expected):
             return "not every proxy has connected"
         late = [one["name"] for one in proxies if one["revision_acked"] < registered["revision"]]
         return f"proxies that have not confirmed: {', '.join(late)}" if late else ""
 
-    async def _pause(self, deadline: float, complaint: str, children: Sequence[Child]) -> None:
-        if time.monotonic() > deadline:
-            raise StartError(f"after {self.plan.timeout:g} s: {complaint}{_tails(children[:3])}")
-        await asyncio.sleep(_POLL)
-
-    def _fail_if_ended(self, children: Sequence[Child]) -> None:
-        ended = [child for child in children if not child.running]
-        if ended:
-            raise StartError(f"{ended[0].name} {ended[0].ending}{_tails(ended[:1])}")
-
-    def _exit_message(self, child: Child) -> str:
-        if child is self.control_plane:
-            again = command_line(*serve_launch(self.plan.home, self.plan.mesh, self.plan.base).arguments)
-            return f"the control plane {child.ending}; traffic goes on. Start it again with\n  {again}"
-        command = command_line(*child.launch.arguments, elsewhere=True)
-        again = f"cd {shlex.quote(str(child.launch.directory))} && {command}"
-        if child.launch.environment:
-            again += f"\n  (with {', '.join(sorted(child.launch.environment))} set as in weft.yaml)"
-        return f"{child.name} {child.ending}; the rest goes on. Its log: {child.log}. Start it again with\n  {again}"
+    def _write(self) -> None:
+        self._record.write(self.plan.up_state([unit.status.value for unit in self.units.values()]))
 
 
-def _environment() -> Mapping[str, str]:
-    """This environment without proxies of the outside: within the mesh there is the mesh."""
-    return {name: value for name, value in os.environ.items() if name.lower() not in _PROXY_VARIABLES}
-
-
-def _files(base: Path, paths: Sequence[str]) -> list[Path]:
-    found: list[Path] = []
-    for text in paths:
-        path = base / text
-        if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml", ".json"))
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise StartError(f"{path}: no such file or directory")
-    return found
-
-
-def _refusal(source: str, error: RefusedError) -> str:
-    lines = [f"{source} was refused: {error}"]
-    for problem in error.problems:
-        lines.append(
-            f"  {problem.get('source')}:{problem.get('line')}: {problem.get('path')}: {problem.get('message')}"
-        )
-    return "\n".join(lines)
-
-
-def _tails(children: Sequence[Child]) -> str:
-    return "".join(f"\n--- the end of {child.log} ---\n{child.tail()}" for child in children)
-
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+OnReady = Callable[[Supervisor, Mapping[str, Mapping[str, str]]], None]
+"""Called with the gateways' URLs: name -> port of the Gateway -> URL."""

@@ -64,6 +64,16 @@ class Home:
         return self.socket(self.control_plane / "agent.sock")
 
     @property
+    def up_socket(self) -> Path:
+        """The unix socket (0600) on which `weft up` takes orders."""
+        return self.socket(self.root / "up.sock")
+
+    @property
+    def logs(self) -> Path:
+        """What the processes of `weft up` say, a file for each."""
+        return self.root / "logs"
+
+    @property
     def workloads(self) -> Path:
         """One directory per workload below its namespace."""
         return self.root / "workloads"

@@ -1,4 +1,4 @@
-"""Processes the agent looks after: named so that a pid is never confused, watched whether or not they are children."""
+"""Processes watched in an event loop: started in a session of their own, followed whether or not they are children."""
 
 from __future__ import annotations
 
@@ -8,33 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from weft.processes.name import ProcessName, name_of
+
 _POLL = 0.1
-_LINUX = Path("/proc/self/stat").exists()
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessName:
-    """A pid and when its process began (boot and clock ticks on Linux): together they name one process for ever."""
-
-    pid: int
-    began: str
-
-    @property
-    def alive(self) -> bool:
-        """Whether this very process still runs (a dead one waiting to be reaped does not)."""
-        return _began(self.pid) == self.began
-
-
-def name_of(pid: int) -> ProcessName | None:
-    """The name of a running process, or None."""
-    began = _began(pid)
-    return ProcessName(pid, began) if began else None
 
 
 class ProcessWatch:
@@ -76,9 +56,17 @@ class ProcessWatch:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.name.pid, number)
 
+    def stopped_by(self) -> int:
+        """The signal that has stopped it since the last call, 0 if none has. Known of children only."""
+        with contextlib.suppress(ChildProcessError):
+            found = os.waitid(os.P_PID, self.name.pid, os.WSTOPPED | os.WNOHANG)
+            return found.si_status if found is not None else 0
+        return 0
+
     async def stop(self, grace: float, hurry: asyncio.Event | None = None) -> None:
         """SIGTERM for its group, SIGKILL after `grace` seconds or when `hurry` is set; returns when it has ended."""
         self.send_group(signal.SIGTERM)
+        self.send_group(signal.SIGCONT)  # one that stands still hears nothing
         await wait_first(self._ended, hurry, timeout=grace)
         if self.running:
             self.send_group(signal.SIGKILL)
@@ -106,16 +94,30 @@ class ProcessWatch:
 
 
 def start_process(
-    command: Sequence[str], cwd: Path | None, environment: Mapping[str, str], output: IO[bytes] | None = None
+    command: Sequence[str],
+    cwd: Path | None,
+    environment: Mapping[str, str],
+    output: IO[bytes] | None = None,
+    *,
+    terminal: bool = False,
 ) -> ProcessWatch:
-    """Start `command` in a session of its own, so that a Ctrl-C at the terminal reaches the agent only.
+    """Start `command` in a session of its own, so that a Ctrl-C at the terminal reaches us only.
 
-    Standard output and error go to `output`, or stay the agent's own. Raises OSError when it cannot be executed.
+    Standard output and error go to `output`, or stay our own. Standard input stays, too, but for a terminal: it is
+    empty then. With `terminal` it keeps that, in our session and a process group of its own; see
+    `weft.processes.terminal`. Raises OSError when it cannot be executed.
     """
     interactive = sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
-    stdin = subprocess.DEVNULL if output is not None or interactive else None
+    stdin = subprocess.DEVNULL if output is not None or (interactive and not terminal) else None
     popen = subprocess.Popen(
-        command, cwd=cwd, env=dict(environment), stdin=stdin, stdout=output, stderr=output, start_new_session=True
+        command,
+        cwd=cwd,
+        env=dict(environment),
+        stdin=stdin,
+        stdout=output,
+        stderr=output,
+        start_new_session=not terminal,
+        process_group=0 if terminal else None,
     )
     name = name_of(popen.pid) or ProcessName(popen.pid, "ended")
     return ProcessWatch(name, popen)
@@ -130,25 +132,6 @@ async def wait_first(*events: asyncio.Event | None, timeout: float | None = None
     finally:
         for task in tasks:
             task.cancel()
-
-
-def stop_now(name: ProcessName, grace: float, *, group: bool = True) -> None:
-    """Stop a process (with the group it leads, unless `group` is False) that nobody watches: SIGTERM, SIGKILL after
-    `grace` seconds. Blocks."""
-    send = os.killpg if group else os.kill
-    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
-        if not name.alive:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            send(name.pid, number)
-        wait_now(name, patience)
-
-
-def wait_now(name: ProcessName, patience: float) -> None:
-    """Wait up to `patience` seconds until a process that nobody watches has ended. Blocks."""
-    deadline = time.monotonic() + patience
-    while name.alive and time.monotonic() < deadline:
-        time.sleep(0.05)
 
 
 async def _wait_for_exit(name: ProcessName) -> None:
@@ -170,18 +153,3 @@ async def _wait_for_exit(name: ProcessName) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
-
-
-def _began(pid: int) -> str:
-    """When `pid` began, in words of the system; empty when it is not running."""
-    if _LINUX:
-        try:
-            text = Path(f"/proc/{pid}/stat").read_text()
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return ""
-        fields = text.rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else f"{boot[:8]}-{fields[19]}"
-    done = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    state, _, began = done.stdout.strip().partition(" ")
-    return "" if not state or state.startswith("Z") else began.strip()

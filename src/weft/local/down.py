@@ -1,0 +1,35 @@
+"""`weft down`: end the `weft up` of a home, or what a killed one has left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+from weft.local.record import HomeTaken, UpRecord, owner_of, stop_remains
+from weft.processes.stop import wait_now
+from weft.settings.home import Home
+
+_PATIENCE = 120.0
+
+
+def stop_mesh(home: Home) -> str:
+    """Stop what is up in `home`; what was done, in words. Blocks until it has ended."""
+    owner = owner_of(home)
+    if owner is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(owner.pid, signal.SIGTERM)
+        wait_now(owner, _PATIENCE)
+        return "still stopping" if owner.alive else "stopped"
+    if not home.root.is_dir():
+        return f"nothing is up in {home.root}"
+    record = UpRecord(home)
+    try:
+        record.take()
+    except HomeTaken:
+        return stop_mesh(home)
+    try:
+        remains = stop_remains(record)
+    finally:
+        record.release()
+    return f"ended what a killed run has left: {', '.join(remains)}" if remains else f"nothing is up in {home.root}"

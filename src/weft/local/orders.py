@@ -1,0 +1,125 @@
+"""Orders to the `weft up` of a home, over a unix socket in it: a line of JSON there, lines of JSON back.
+
+``{"do": "up" | "restart" | "stop", "names": [...], "mesh": "/path/weft.yaml"}`` is answered by any number of
+``{"say": "..."}`` and one ``{"exit": 0}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from weft.local.record import owner_of
+from weft.settings.home import Home
+from weft.settings.private import make_private_directory
+
+_LONGEST = 1 << 20
+_PATIENCE = 10.0
+"""Seconds until a `weft up` that has just taken the home listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked for. `names` are processes (restart, stop; empty means all of them), `mesh` says which mesh is
+    meant (up)."""
+
+    do: Literal["up", "restart", "stop"]
+    names: tuple[str, ...] = ()
+    mesh: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A line of the answer; the last one has `exit`, an exit code."""
+
+    say: str = ""
+    exit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An order with the way back: `say` reaches whoever gave it, `done` is set with the exit code."""
+
+    order: Order
+    say: Callable[[str], None]
+    done: asyncio.Future[int] = field(compare=False)
+
+
+class NobodyUp(Exception):  # noqa: N818 - nothing is wrong
+    """No `weft up` runs in this home, or none any more."""
+
+
+@contextlib.asynccontextmanager
+async def taking_orders(home: Home, received: asyncio.Queue[Received]) -> AsyncIterator[None]:
+    """Put the orders that come into `received`, meanwhile."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            order = msgspec.json.decode(await reader.readline(), type=Order)
+        except (msgspec.DecodeError, ValueError, OSError):
+            writer.close()
+            return
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        received.put_nowait(Received(order, lambda text: _answer(writer, Answer(text)), done))
+        try:
+            _answer(writer, Answer(exit=await done))
+        finally:
+            with contextlib.suppress(OSError):
+                writer.close()
+
+    path = home.up_socket
+    if path.parent != home.root:
+        make_private_directory(path.parent)
+    path.unlink(missing_ok=True)
+    mask = os.umask(0o177)
+    try:
+        server = await asyncio.start_unix_server(serve, path, limit=_LONGEST)
+    finally:
+        os.umask(mask)
+    try:
+        yield
+    finally:
+        server.close()
+        path.unlink(missing_ok=True)
+
+
+def _answer(writer: asyncio.StreamWriter, answer: Answer) -> None:
+    """Whoever has gone need not hear it."""
+    if not writer.is_closing():
+        writer.write(msgspec.json.encode(answer) + b"\n")
+
+
+def give_order(home: Home, order: Order, say: Callable[[str], None]) -> int:
+    """Give an order to the `weft up` of `home`, and pass on what it says; the exit code. Blocks. Raises NobodyUp."""
+    with contextlib.suppress(ConnectionError), _connect(home) as connection, connection.makefile("rb") as answers:
+        connection.sendall(msgspec.json.encode(order) + b"\n")
+        for line in answers:
+            answer = msgspec.json.decode(line, type=Answer)
+            if answer.exit is not None:
+                return answer.exit
+            say(answer.say)
+    raise NobodyUp
+
+
+def _connect(home: Home) -> socket.socket:
+    deadline = time.monotonic() + _PATIENCE
+    while owner_of(home) is not None:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(home.up_socket))
+        except OSError:
+            connection.close()
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        else:
+            return connection
+    raise NobodyUp

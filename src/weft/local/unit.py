@@ -1,0 +1,180 @@
+"""One process of the mesh, kept as it is wanted: started, started again after a crash, stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from weft.aio.cell import Cell
+from weft.local.commands import Launch
+from weft.local.difference import restart_delay
+from weft.local.places import Place
+from weft.local.processes import Child, Spawned, spawn
+from weft.local.record import Phase, UnitStatus
+from weft.processes.log import end_of_log
+from weft.processes.name import ProcessName
+
+Report = Callable[[str], None]
+
+_POLL = 0.05
+_STEADY = 60.0
+"""After running this long an end is a new failure, not the old one."""
+_AGENT_PATIENCE = 45.0
+_CONTROL_PLANE_PATIENCE = 15.0
+_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of a unit. Each order is a new one: the same again means a restart."""
+
+    launch: Launch
+    up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class UnitContext:
+    """What units share: where logs go, whom to tell, and the event that makes stops faster."""
+
+    logs: Path
+    report: Report
+    changed: Callable[[], None]
+    hurry: asyncio.Event
+
+
+class Unit:
+    """`order` says what is wanted, `run` sees to it for ever, `status` says how it is."""
+
+    def __init__(self, launch: Launch, place: Place, context: UnitContext) -> None:
+        self.place = place
+        self.wanted = Cell(Wanted(launch))
+        self.status = Cell(first_status(launch))
+        self._context = context
+        self._failures = 0
+
+    @property
+    def launch(self) -> Launch:
+        """What it runs, or would run."""
+        return self.wanted.value.launch
+
+    def order(self, launch: Launch | None = None, *, up: bool) -> None:
+        """Run (`launch`, if given, instead of what ran before; what runs is stopped first), or do not."""
+        self._failures = 0
+        self.wanted.set(Wanted(launch or self.launch, up))
+        self._tell(Phase.STARTING if up and self.status.value.process is None else Phase.STOPPING)
+
+    async def settled(self) -> UnitStatus:
+        """Wait until it has come to what it will stay at."""
+        while not self.status.value.phase.settled:
+            await self.status.changed(self.status.version)
+        return self.status.value
+
+    async def run(self, first: Spawned | None = None) -> None:
+        """Do what is wanted, for ever. `first` was started already."""
+        while True:
+            version = self.wanted.version
+            delay: float | None = None
+            if self.wanted.value.up:
+                delay = await self._live(self.launch, version, first)
+            else:
+                await self._stop_holder()
+            first = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self.wanted.changed(version)
+            if self.wanted.version == version:
+                self._tell(Phase.STARTING, restarts=self.status.value.restarts + 1)
+
+    async def _stop_holder(self) -> None:
+        """Stop whoever runs in this place: the unit's own process has ended by now."""
+        holder = await self.place.holder()
+        if holder is not None and holder.pid != os.getpid():
+            await self._stop(Child(holder))
+        await asyncio.to_thread(self.place.clear)
+        self._tell(Phase.STOPPED, process=None)
+
+    async def _live(self, launch: Launch, version: int, first: Spawned | None) -> float | None:
+        """One life of the process; seconds until the next, None for never."""
+        began = time.monotonic()
+        try:
+            child = await self._child(launch, first)
+        except OSError as error:
+            return self._crashed(f"cannot be started: {error}", "", began)
+        while child.running and self.wanted.version == version:
+            ready = self.status.value.phase is Phase.RUNNING
+            if not ready and await self.place.ready(child.identity) and self.wanted.version == version:
+                self._tell(Phase.RUNNING)
+                self._context.report(f"{launch.name}: ready")
+            await self._wait(child, version, None if ready else _POLL)
+        if child.running:
+            self._tell(Phase.STOPPING)
+            await self._stop(child)
+            return 0.0
+        if child.exit_code == 0:
+            self._tell(Phase.EXITED, process=None, ending=child.ending)
+            self._context.report(f"{launch.name} {child.ending}; it is not started again")
+            return None
+        return self._crashed(child.ending, end_of_log(self._context.logs / f"{launch.name}.log"), began)
+
+    async def _child(self, launch: Launch, first: Spawned | None) -> Child:
+        """The process: `first`, one that holds the place already (started by hand), or a new one. Raises OSError."""
+        if first is not None:
+            self._tell(Phase.STARTING, process=first.identity)
+            return Child(first.identity)
+        holder = await self.place.holder()
+        if holder is not None:
+            self._context.report(f"{launch.name}: runs already (pid {holder.pid}); looking after that")
+            self._tell(Phase.STARTING, process=holder)
+            return Child(holder)
+        spawned = spawn(launch, self._context.logs, mesh_environment())
+        self._tell(Phase.STARTING, process=spawned.identity)
+        spawned.release()
+        return Child(spawned.identity)
+
+    async def _wait(self, child: Child, version: int, timeout: float | None) -> None:
+        waits = [asyncio.ensure_future(child.ended.wait()), asyncio.ensure_future(self.wanted.changed(version))]
+        try:
+            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _stop(self, child: Child) -> None:
+        patience = _AGENT_PATIENCE if self.launch.kind != "control-plane" else _CONTROL_PLANE_PATIENCE
+        await child.stop(patience, self._context.hurry)
+
+    def _crashed(self, ending: str, log: str, began: float) -> float:
+        """Say so, and for how long to wait."""
+        self._failures = 1 if time.monotonic() - began > _STEADY else self._failures + 1
+        outlived = self.place.outlived()
+        delay = restart_delay(self._failures, outlived=outlived)
+        self._tell(Phase.CRASHED, process=None, ending=ending)
+        name = self.launch.name
+        what = f"the agent of {name} {ending}; its proxy and application go on" if outlived else f"{name} {ending}"
+        when = f"in {delay:g} s" if delay else "now"
+        told = log and self._failures == 1 and not outlived
+        tail = f"\n--- the end of its log, `weft logs {name}` ---\n{log}" if told else ""
+        self._context.report(f"{what}; starting it again {when}{tail}")
+        return delay
+
+    def _tell(self, phase: Phase, **changes: object) -> None:
+        """Change the status."""
+        before = self.status.value
+        since = time.time() if phase is not before.phase else before.since
+        self.status.set(replace(before, phase=phase, since=since, **changes))  # type: ignore[arg-type]
+        self._context.changed()
+
+
+def first_status(launch: Launch, process: ProcessName | None = None) -> UnitStatus:
+    """The status of a process that is about to start."""
+    return UnitStatus(launch.name, launch.kind, *launch.key, phase=Phase.STARTING, process=process, since=time.time())
+
+
+def mesh_environment() -> Mapping[str, str]:
+    """This environment without proxies of the outside: within the mesh there is the mesh."""
+    return {name: value for name, value in os.environ.items() if name.lower() not in _PROXY_VARIABLES}

@@ -1,0 +1,1 @@
+"""Processes of this machine: named so that a pid is never confused, started, watched, stopped; signals held back."""

@@ -20,8 +20,9 @@ from weft.cli.main import weft as command_line
 from weft.local.meshfile import MeshFile
 from weft.schema.catalogue import FieldRow, kind_description, kind_rows, object_rows
 from weft.schema.istio_differences import DIFFERENCES
+from weft.schema.others import FOREIGN_GROUPS, LEFT_OUT_KINDS, OTHER_GROUPS
 from weft.schema.registry import KINDS, Kind
-from weft.schema.upstream import LEFT_OUT_KINDS, UNSUPPORTED_KINDS
+from weft.schema.upstream import UNSUPPORTED_KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -188,7 +189,15 @@ def index_page() -> str:
             said = f"[specification]({said})"
         lines.append(f"| [{kind.name}]({kind_page_name(kind)}) | {kind.group or 'core'} | {said} |")
     lines += ["", "## Others", ""]
-    lines += ["Left out with a warning, for they say nothing about a mesh: " + _names(LEFT_OUT_KINDS), ""]
+    lines += ["Left out while the rest of their text is taken, with one line that counts them:", ""]
+    reasons = dict.fromkeys(LEFT_OUT_KINDS.values())
+    lines += [
+        f"* {_names(key for key, one in LEFT_OUT_KINDS.items() if one is each)[:-1]}: {each.reason}" for each in reasons
+    ]
+    lines += [f"* everything of {', '.join(sorted(OTHER_GROUPS.values()))}", ""]
+    lines += ["Refused as a kind of another project that says something about traffic: everything of "]
+    lines[-1] += ", ".join(sorted(set(FOREIGN_GROUPS.values()))) + "."
+    lines.append("")
     lines += ["Refused by name, for they do, and weft does not read them yet: " + _names(UNSUPPORTED_KINDS)]
     return "\n".join(lines) + "\n"
 

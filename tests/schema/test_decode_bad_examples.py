@@ -11,7 +11,7 @@ from weft.model.origin import path_text
 from weft.schema.decode import decode_documents
 
 BAD = sorted((Path(__file__).parents[2] / "examples" / "bad").glob("*.yaml"))
-_COMMENT = re.compile(r"#\s*((?:error|warning): .*)$")
+_COMMENT = re.compile(r"#\s*((?:error|warning|note): .*)$")
 
 
 def announced(text: str) -> list[tuple[int, str, str, str]]:

@@ -163,9 +163,8 @@ class Documents:
         if any(problem.severity is Severity.ERROR for problem in problems):
             found = [problem_mapping(problem) for problem in problems]
             raise Refused(422, "bad-documents", "nothing was changed: see the problems", problems=found)
-        if not decoded.documents:
-            found = [problem_mapping(problem) for problem in problems]
-            raise Refused(422, "no-documents", f"{source} has no documents for weft", problems=found)
+        if not decoded.documents and not problems:
+            raise Refused(422, "no-documents", f"{source} has no documents for weft")
         return decoded.documents, tuple(problems)
 
     def _owned_by_files(self, documents: Iterable[Document[object]]) -> list[Problem]:

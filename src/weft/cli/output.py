@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import click
 
-_COLOURS = {"error": "red", "warning": "yellow", "good": "green", "soft": "bright_black"}
+_COLOURS = {"error": "red", "warning": "yellow", "note": "bright_black", "good": "green", "soft": "bright_black"}
 
 
 def styled(text: str, meaning: str, stream: TextIO | None = None) -> str:

@@ -31,7 +31,7 @@ def validate(*, paths: tuple[str, ...], namespace: str, strict: bool, output: st
 
     count, found = _check(paths, namespace)
     errors = sum(problem.severity is Severity.ERROR for problem in found)
-    warnings = len(found) - errors
+    warnings = sum(problem.severity is Severity.WARNING for problem in found)
     mappings: list[dict[str, Any]] = [problem_mapping(problem) for problem in found]
     if output != "table":
         print_value({"documents": count, "errors": errors, "warnings": warnings, "problems": mappings}, output)

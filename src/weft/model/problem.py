@@ -11,10 +11,12 @@ from weft.model.origin import FieldPath, Origin, path_text
 
 
 class Severity(enum.StrEnum):
-    """How bad it is: an error keeps the document (or its part) out of force, a warning does not."""
+    """How bad it is: an error keeps the document (or its part) out of force, a warning does not, and a note says what
+    was left aside where nothing is wrong. Notes are told to who hands a text in, and not kept."""
 
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from weft.schema.kinds.httproute import HttpRouteSpec
 from weft.schema.kinds.meshconfig import WEFT_GROUP, ConfigMapSpec, MeshConfigSpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
 from weft.schema.kinds.virtualservice import VirtualServiceSpec
-from weft.schema.upstream import LEFT_OUT_KINDS, UNSUPPORTED_KINDS
+from weft.schema.others import LEFT_OUT_KINDS
+from weft.schema.upstream import UNSUPPORTED_KINDS
 
 ISTIO_NETWORKING = "networking.istio.io"
 ISTIO_SECURITY = "security.istio.io"

@@ -101,7 +101,8 @@ def _kinds(group: str, names: str, reason: str = "") -> dict[tuple[str, str], st
 UNSUPPORTED_KINDS: Mapping[tuple[str, str], str] = (
     _kinds("", "Endpoints")
     | _kinds("discovery.k8s.io", "EndpointSlice")
-    | _kinds("networking.k8s.io", "Ingress IngressClass NetworkPolicy")
+    | _kinds("networking.k8s.io", "NetworkPolicy", "; a cluster's network enforces it, here it would keep nobody out")
+    | _kinds("extensions", "NetworkPolicy", "; a cluster's network enforces it, here it would keep nobody out")
     | _kinds(
         "networking.istio.io",
         "ServiceEntry WorkloadEntry WorkloadGroup Sidecar EnvoyFilter ProxyConfig",
@@ -117,39 +118,6 @@ UNSUPPORTED_KINDS: Mapping[tuple[str, str], str] = (
         "gateway.networking.k8s.io",
         "GRPCRoute TLSRoute TCPRoute UDPRoute BackendTLSPolicy ListenerSet",
     )
+    | _kinds("gateway.networking.k8s.io", "ReferencePolicy", "; it is the old name of ReferenceGrant")
 )
 """Group and name of kinds that say something about a mesh, with what to say after "is not supported yet by weft"."""
-
-_NO_CONTAINERS = "weft runs no containers; `weft run` and weft.yaml start workloads"
-_THE_CLUSTER = "it is about the cluster, not about the mesh"
-
-LEFT_OUT_KINDS: Mapping[tuple[str, str], str] = (
-    _kinds("", "Pod PodTemplate ReplicationController", _NO_CONTAINERS)
-    | _kinds("apps", "Deployment StatefulSet DaemonSet ReplicaSet", _NO_CONTAINERS)
-    | _kinds("batch", "Job CronJob", _NO_CONTAINERS)
-    | _kinds("", "ConfigMap", "it belongs to an application, and weft runs no containers")
-    | _kinds("", "Node PersistentVolume PersistentVolumeClaim LimitRange ResourceQuota Event", _THE_CLUSTER)
-    | _kinds("storage.k8s.io", "StorageClass", _THE_CLUSTER)
-    | _kinds("scheduling.k8s.io", "PriorityClass", _THE_CLUSTER)
-    | _kinds("autoscaling", "HorizontalPodAutoscaler", _THE_CLUSTER)
-    | _kinds("policy", "PodDisruptionBudget", _THE_CLUSTER)
-    | _kinds("rbac.authorization.k8s.io", "Role ClusterRole RoleBinding ClusterRoleBinding", _THE_CLUSTER)
-    | _kinds("apiextensions.k8s.io", "CustomResourceDefinition", _THE_CLUSTER)
-)
-"""Group and name of kinds that say nothing about a mesh, and why: they are left out with a warning."""
-
-FOREIGN_GROUPS: Mapping[str, str] = {
-    "gateway.envoyproxy.io": "Envoy Gateway",
-    "kuma.io": "Kuma",
-    "linkerd.io": "Linkerd",
-    "projectcontour.io": "Contour",
-    "traefik.io": "Traefik",
-    "traefik.containo.us": "Traefik",
-    "konghq.com": "Kong",
-    "flagger.app": "Flagger",
-    "argoproj.io": "Argo",
-    "consul.hashicorp.com": "Consul",
-    "getambassador.io": "Emissary",
-    "cilium.io": "Cilium",
-}
-"""API groups (and everything below them) of projects whose kinds weft does not read."""

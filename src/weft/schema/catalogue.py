@@ -120,6 +120,7 @@ _FORM_WORDS = {
     "gateway-duration": "duration",
     "base64": "base64",
     "regex": "regular expression",
+    "presence-regex": "regular expression",
 }
 
 

@@ -137,7 +137,7 @@ class _Decoder:
         metadata = decode_metadata(walk, entries, kind.name_form)
         if metadata is not None and metadata.namespace and not kind.namespaced:
             walk.error(("metadata", "namespace"), "bad-value", f"a {kind.name} is in no namespace", "no namespace")
-        known = api_version in kind.api_versions
+        known = api_version in kind.api_versions or api_version in kind.old_api_versions
         spec = _decode_spec(walk, kind, entries) if known else INVALID
         if metadata is None or spec is INVALID or walk.failed or not self.acceptable:
             if not kind.security or not key.name:

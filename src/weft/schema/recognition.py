@@ -9,7 +9,7 @@ from weft.model.document import ObjectKey
 from weft.model.origin import Origin
 from weft.model.problem import Problem
 from weft.schema.embedded import holds_settings
-from weft.schema.findings import printable
+from weft.schema.findings import deprecated, printable
 from weft.schema.kinds.meshconfig import ConfigMapSpec
 from weft.schema.metadata import peek
 from weft.schema.others import LeftOutKind, left_out_kind, project_of
@@ -68,6 +68,9 @@ def recognise(
         walk.object = ObjectKey(printable(group[:253]), printable(name[:80]), namespace, peek(entries, "name"))
     if kind is None:
         _refuse_kind(walk, group, name)
+    elif api_version in kind.old_api_versions:
+        message = f"{api_version} is an old version, read like {kind.api_versions[0]}"
+        walk.report((), deprecated(("apiVersion",), message, kind.api_versions[0]))
     elif api_version not in kind.api_versions:
         message = f"the version {shown(api_version)} of {name} is not supported by weft"
         walk.error(("apiVersion",), "unsupported-version", message, " or ".join(kind.api_versions))

@@ -14,8 +14,6 @@ from weft.schema.kinds import (
     virtualservice,
 )
 
-_NO_EFFECT = ": it has no effect outside Kubernetes; remove it"
-
 
 def _fields(names: str, reason: str = "") -> dict[str, str]:
     """Fields, or values of a field, that are refused for one reason."""
@@ -23,17 +21,7 @@ def _fields(names: str, reason: str = "") -> dict[str, str]:
 
 
 UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
-    core.ServiceAccountSpec: _fields("secrets imagePullSecrets automountServiceAccountToken", _NO_EFFECT),
-    core.SecretSpec: _fields("immutable"),
-    core.ServicePortSpec: _fields("nodePort", "; publish the service with a Gateway"),
-    core.ServiceSpec: _fields(
-        "externalIPs loadBalancerIP loadBalancerClass loadBalancerSourceRanges allocateLoadBalancerNodePorts "
-        "externalTrafficPolicy healthCheckNodePort",
-        "; publish the service with a Gateway",
-    )
-    | _fields("trafficDistribution")
-    | _fields("sessionAffinityConfig", "; use a DestinationRule with consistentHash"),
-    gateway.GatewayClassSpec: _fields("parametersRef"),
+    core.ServiceSpec: _fields("sessionAffinityConfig", "; use a DestinationRule with consistentHash"),
     gateway.GatewaySpec: _fields("addresses", "; `weft gateway` says where it binds")
     | _fields("infrastructure backendTLS allowedListeners tls defaultScope"),
     gateway.ListenerTls: _fields("frontendValidation"),
@@ -76,12 +64,26 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
 }
 """Fields of supported kinds, with what to say after "is not supported by weft"."""
 
+_OUTSIDE_KUBERNETES = "it is for Kubernetes only"
+_PUBLISH = "no port of the host is opened; a Gateway publishes services"
+
+NO_EFFECT_FIELDS: Mapping[type, Mapping[str, str]] = {
+    core.ServiceAccountSpec: _fields("secrets imagePullSecrets automountServiceAccountToken", _OUTSIDE_KUBERNETES),
+    core.SecretSpec: _fields("immutable", "documents change when they are applied"),
+    core.ServicePortSpec: _fields("nodePort", _PUBLISH),
+    core.ServiceSpec: _fields(
+        "externalIPs loadBalancerIP loadBalancerClass loadBalancerSourceRanges allocateLoadBalancerNodePorts "
+        "externalTrafficPolicy healthCheckNodePort",
+        _PUBLISH,
+    )
+    | _fields("trafficDistribution", "endpoints are chosen without regard to zones"),
+}
+"""Fields of supported kinds that are taken with a warning, because callers in the mesh meet the same without them. What
+is said after "has no effect in weft: "."""
+
 _OUTSIDE = "; inside the mesh use ISTIO_MUTUAL or DISABLE"
 
 UNSUPPORTED_VALUES: Mapping[tuple[type, str], Mapping[str, str]] = {
-    (core.ServiceSpec, "type"): _fields(
-        "NodePort LoadBalancer", ": it opens no ports of the host; use ClusterIP and publish the service with a Gateway"
-    ),
     (core.ServiceSpec, "sessionAffinity"): _fields("ClientIP", "; use a DestinationRule with consistentHash"),
     (core.ServicePortSpec, "protocol"): _fields("UDP SCTP"),
     (gateway.ListenerSpec, "protocol"): _fields("TLS TCP UDP")

@@ -213,7 +213,7 @@ def _respond(response: api.HttpDirectResponse) -> Respond:
     return Respond(response.status, base64.b64decode(body.bytes_ or ""))
 
 
-def text_match(match: api.StringMatch | api.HeaderValueMatch, *, ignore_case: bool = False) -> TextMatch:
+def text_match(match: api.StringMatch | api.PartMatch | api.PresenceMatch, *, ignore_case: bool = False) -> TextMatch:
     """A StringMatch in mesh words; an empty one asks for presence."""
     if match.exact is not None:
         return TextMatch("exact", match.exact, ignore_case)

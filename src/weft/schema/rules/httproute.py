@@ -65,9 +65,7 @@ def http_route(spec: HttpRouteSpec) -> Iterator[Finding]:
 
 def parent_reference(spec: ParentReference) -> Iterator[Finding]:
     """The group is that of the kind."""
-    if spec.kind == "Service" and spec.group:
-        yield Finding(("group",), "a Service is of the core group", "group: ''")
-    elif spec.kind == "Gateway" and not spec.group:
+    if spec.kind == "Gateway" and not spec.group:
         yield Finding(("group",), "the core group has no Gateway", "kind: Service, or no group")
     if spec.kind == "Service" and spec.section_name is not None:
         yield conflicting(("sectionName",), "a Service parent has no sections", "port")

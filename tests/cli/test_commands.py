@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import click
 import pytest
@@ -127,10 +127,10 @@ def test_apply_sends_the_file_with_its_name_and_the_token(
     (tmp_path / "my routes.yaml").write_text("kind: VirtualService\n")
     assert run(["apply", "-f", "my routes.yaml", "-n", "shop"]) == 0
     _, _, query, headers, body = admin.asked[0]
-    assert unquote(headers["x-weft-source"]) == "my routes.yaml"
+    assert headers["content-type"] == "application/vnd.weft.texts+json"
     assert headers["authorization"] == "Bearer secret"
     assert query == {"namespace": ["shop"]}
-    assert body == "kind: VirtualService\n"
+    assert json.loads(body) == [{"source": "my routes.yaml", "text": "kind: VirtualService\n"}]
     assert capsys.readouterr().out == "VirtualService default/reviews created\n"
 
 
@@ -146,17 +146,60 @@ def test_a_mesh_file_is_not_applied(admin: Admin, tmp_path: Path, capsys: pytest
     assert len(admin.asked) == 1
 
 
-def test_apply_checks_every_file_before_it_writes_one(
-    admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_apply_sends_all_files_as_one_change(admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     admin.answers["POST", "/v1/documents"] = (422, {"error": "nothing was changed", "problems": [PROBLEM]})
+    (tmp_path / "mesh").mkdir()
     for name in ("a.yaml", "b.yml", "c.json", "ignored.txt"):
-        (tmp_path / name).write_text("x: 1\n")
-    assert run(["apply", "-f", "."]) == 1
-    assert [query["dry_run"] for _, _, query, _, _ in admin.asked] == [["1"]]
+        (tmp_path / "mesh" / name).write_text("x: 1\n")
+    assert run(["apply", "-f", "mesh"]) == 1
+    ((_, _, query, _, body),) = admin.asked
+    assert query == {"namespace": ["default"]}
+    assert [text["source"] for text in json.loads(body)] == ["mesh/a.yaml", "mesh/b.yml", "mesh/c.json"]
     told = capsys.readouterr().err
     for part in ("routes.yaml:7", "spec.hostz", "unknown field", "expected one of hosts", "'hosts'", "nothing was"):
         assert part in told
+
+
+MISSING = {
+    **PROBLEM,
+    "code": "unknown-service",
+    "message": "there is no Service 'a'",
+    "path": "spec",
+    "expected": "",
+    "nearest": "",
+}
+
+
+@pytest.mark.parametrize("words", [["apply", "-f"], ["validate", "--against-mesh"]])
+def test_apply_and_validate_judge_alike(
+    admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    (tmp_path / "r.yaml").write_text("x: 1\n")
+    for problems, code, allowed in (
+        ([MISSING], 1, 0),
+        ([MISSING, PROBLEM], 1, 1),
+        ([{**PROBLEM, "severity": "warning"}], 0, 0),
+        ([{**PROBLEM, "severity": "note"}], 0, 0),
+        ([], 0, 0),
+    ):
+        admin.answers["POST", "/v1/documents"] = (200, applied(problems=problems))
+        admin.answers["POST", "/v1/validation"] = (200, {"documents": 1, "problems": problems})
+        assert run([*words, "r.yaml"]) == code
+        assert ("--allow-missing-references" in capsys.readouterr().err) is (MISSING in problems)
+        assert run([*words, "r.yaml", "--allow-missing-references"]) == allowed
+        told = capsys.readouterr().err
+        assert ("warning: spec: there is no Service 'a'" in told) is (MISSING in problems)
+        assert "--allow-missing-references" not in told
+
+
+def test_what_was_allowed_is_no_error_of_strict_validation(admin: Admin, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("x: 1\n")
+    strict = ["validate", "--against-mesh", "--strict", "--allow-missing-references", "r.yaml"]
+    admin.answers["POST", "/v1/validation"] = (200, {"documents": 1, "problems": [MISSING]})
+    assert run(strict) == 0
+    warning = {**PROBLEM, "severity": "warning"}
+    admin.answers["POST", "/v1/validation"] = (200, {"documents": 1, "problems": [MISSING, warning]})
+    assert run(strict) == 1
 
 
 @pytest.mark.parametrize(

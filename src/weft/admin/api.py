@@ -13,13 +13,15 @@ from weft.admin.replies import reply
 from weft.admin.routing import Route
 from weft.admin.server import new_application
 from weft.admin.status import Status
+from weft.admin.validation import Validation
 
 BODY_LIMIT = 8 * 1024 * 1024
 
 
 def admin_routes(context: ApiContext) -> tuple[Route, ...]:
     """The whole route table."""
-    routes = (*Documents(context).routes(), *Proxies(context).routes(), *Status(context).routes())
+    parts = (Documents(context), Validation(context), Proxies(context), Status(context))
+    routes = tuple(route for part in parts for route in part.routes())
 
     async def describe(_request: web.Request) -> web.Response:
         return reply(build_description(table))

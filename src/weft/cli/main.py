@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("apply", "Create or change documents."),
     "delete": ("delete", "Delete documents."),
     "get": ("get", "Show documents, workloads or services."),
-    "validate": ("validate", "Check documents without a control plane."),
+    "validate": ("validate", "Check documents, alone or with a running mesh."),
     "proxy": ("proxy", "See what proxies know and have confirmed."),
     "problems": ("problems", "List what is wrong in the configuration."),
     "token": ("token", "Join tokens for workloads on other hosts."),

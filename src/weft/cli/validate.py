@@ -2,71 +2,126 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from weft.cli.options import command, namespace_option, output_option
+from weft.cli.options import command, home_option, missing_references_option, namespace_option, output_option
+from weft.settings.home import Home
 
 if TYPE_CHECKING:
-    from weft.model.document import Document
+    from weft.local.client import Source
     from weft.model.problem import Problem
+    from weft.schema.decode import Decoded
 
 
 @command(
-    "validate", "weft validate routes.yaml mesh/", "kustomize build . | weft validate -", "weft validate -o json mesh/"
+    "validate",
+    "weft validate routes.yaml mesh/",
+    "weft validate --against-mesh routes.yaml",
+    "kustomize build . | weft validate -",
+    "weft validate -o json mesh/",
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @namespace_option
-@click.option("--strict", is_flag=True, help="Warnings are errors, too.")
+@click.option(
+    "--against-mesh",
+    is_flag=True,
+    help="Check together with what the running mesh holds, as `weft apply --dry-run` does. Documents of followed files "
+    "may be among them.",
+)
+@home_option
+@missing_references_option
+@click.option("--strict", is_flag=True, help="Warnings are errors, too, except those that were allowed.")
 @output_option
-def validate(*, paths: tuple[str, ...], namespace: str, strict: bool, output: str) -> int:
-    """Check documents without a control plane.
+def validate(
+    *,
+    paths: tuple[str, ...],
+    namespace: str,
+    against_mesh: bool,
+    home: Home,
+    allow_missing: bool,
+    strict: bool,
+    output: str,
+) -> int:
+    """Check documents, alone or with a running mesh.
 
-    PATHs are files, directories or - (stdin). Together they are one mesh: syntax, fields, references and conflicting
-    hosts are checked. Exit code 1 when there is an error, for use in CI. A weft.yaml is checked too.
+    PATHs are files, directories or - (stdin). Together they are one mesh, and no control plane is needed: syntax, fields, references and conflicting
+    hosts are checked, with the same judgement as `weft apply`. Exit code 1 when there is an error, for use in CI. A
+    weft.yaml is checked too.
     """
+    from weft.cli.changes import allow_missing_references, is_missing_reference, read_all  # noqa: PLC0415
     from weft.cli.output import print_problems, print_value  # noqa: PLC0415
-    from weft.model.problem import Severity, problem_mapping  # noqa: PLC0415
 
-    count, found = _check(paths, namespace)
-    errors = sum(problem.severity is Severity.ERROR for problem in found)
-    warnings = sum(problem.severity is Severity.WARNING for problem in found)
-    mappings: list[dict[str, Any]] = [problem_mapping(problem) for problem in found]
+    sources = read_all(paths)
+    count, problems = _in_mesh(sources, namespace, home) if against_mesh else _alone(sources, namespace)
+    missing = sum(map(is_missing_reference, problems))
+    if allow_missing:
+        problems = allow_missing_references(problems)
+    errors = sum(problem["severity"] == "error" for problem in problems)
+    warnings = sum(problem["severity"] == "warning" for problem in problems)
     if output != "table":
-        print_value({"documents": count, "errors": errors, "warnings": warnings, "problems": mappings}, output)
+        print_value({"documents": count, "errors": errors, "warnings": warnings, "problems": problems}, output)
     else:
-        print_problems(mappings)
+        print_problems(problems)
         counts = ((count, "document"), (errors, "error"), (warnings, "warning"))
         summary = ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counts)
         click.echo(summary, err=bool(errors))
-    return 1 if errors or (strict and warnings) else 0
+        if missing and not allow_missing:
+            click.echo(_elsewhere(missing, against_mesh=against_mesh), err=True)
+    return 1 if errors or (strict and warnings > (missing if allow_missing else 0)) else 0
 
 
-def _check(paths: tuple[str, ...], namespace: str) -> tuple[int, list[Problem]]:
-    """How many documents there are, and every problem once, by file and line."""
-    from pathlib import PurePath  # noqa: PLC0415
+def _elsewhere(missing: int, *, against_mesh: bool) -> str:
+    """What to do where the documents are a part of a mesh."""
+    ways = "" if against_mesh else "--against-mesh looks for them in the running mesh, "
+    what = "a document that is not among these" if missing == 1 else f"{missing} documents that are not among these"
+    return f"(errors about {what}: {ways}--allow-missing-references makes them warnings)"
 
-    from weft.cli.changes import is_mesh_file, read_all  # noqa: PLC0415
-    from weft.model.origin import path_text  # noqa: PLC0415
-    from weft.model.problem import distinct  # noqa: PLC0415
-    from weft.schema.decode import decode_documents  # noqa: PLC0415
 
-    documents: list[Document[object]] = []
+def _in_mesh(sources: Sequence[Source], namespace: str, home: Home) -> tuple[int, list[dict[str, Any]]]:
+    """How many documents there are, and what would be wrong if the running mesh had them."""
+    from weft.cli.changes import is_mesh_file  # noqa: PLC0415
+    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.model.problem import problem_mapping  # noqa: PLC0415
+
+    problems: list[dict[str, Any]] = []
+    documents = []
+    for source in sources:
+        if is_mesh_file(PurePath(source.name).name):
+            problems += [problem_mapping(problem) for problem in _meshfile(source.text, source.name)[0]]
+        else:
+            documents.append(source)
+    answer = AdminClient(home).validate(*documents, namespace=namespace)
+    return answer["documents"], _in_order((*problems, *answer["problems"]))
+
+
+def _alone(sources: Sequence[Source], namespace: str) -> tuple[int, list[dict[str, Any]]]:
+    """How many documents there are, and every problem once."""
+    from weft.cli.changes import is_mesh_file  # noqa: PLC0415
+    from weft.model.problem import distinct, problem_mapping  # noqa: PLC0415
+    from weft.schema.decode import decode_texts  # noqa: PLC0415
+
     problems: list[Problem] = []
     trust_domain = ""
-    for source in read_all(paths):
+    texts = []
+    for source in sources:
         if is_mesh_file(PurePath(source.name).name):
             found, trust_domain = _meshfile(source.text, source.name)
             problems += found
-            continue
-        decoded = decode_documents(source.text, source.name, default_namespace=namespace)
-        documents += decoded.documents
-        problems += decoded.problems
-    documents.sort(key=lambda document: document.key)
-    problems += _together(tuple(documents), tuple(problems), trust_domain)
-    unique = distinct(problems)
-    return len(documents), sorted(unique, key=lambda one: (one.origin.source, one.origin.line, path_text(one.path)))
+        else:
+            texts.append((source.name, source.text))
+    decoded = decode_texts(texts, default_namespace=namespace)
+    problems += decoded.problems
+    problems += _together(decoded, trust_domain)
+    return len(decoded.documents), _in_order(problem_mapping(problem) for problem in distinct(problems))
+
+
+def _in_order(problems: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By file and line."""
+    return sorted(problems, key=lambda one: (one["source"], one["line"], one["path"]))
 
 
 def _meshfile(text: str, name: str) -> tuple[tuple[Problem, ...], str]:
@@ -79,26 +134,13 @@ def _meshfile(text: str, name: str) -> tuple[tuple[Problem, ...], str]:
         return error.problems, ""
 
 
-def _together(
-    documents: tuple[Document[object], ...], told: tuple[Problem, ...], trust_domain: str
-) -> tuple[Problem, ...]:
-    """What is wrong between documents: repeated ones, dangling references, conflicting hosts. `told` is what is
-    wrong with each alone. Without a trust domain that of the documents' MeshConfig is taken for granted."""
+def _together(decoded: Decoded, trust_domain: str) -> tuple[Problem, ...]:
+    """What is wrong between documents: dangling references, conflicting hosts. Without a trust domain that of the
+    documents' MeshConfig is taken for granted."""
     from weft.mesh.build import build_mesh  # noqa: PLC0415
     from weft.mesh.memo import Memo  # noqa: PLC0415
-    from weft.model.problem import Problem, Severity  # noqa: PLC0415
     from weft.model.snapshot import ConfigSnapshot, MeshSettings  # noqa: PLC0415
 
-    first: dict[object, Document[object]] = {}
-    repeated = []
-    for document in documents:
-        other = first.setdefault(document.key, document)
-        if other is not document:
-            message = f"{document.key} is in {other.origin}, too"
-            repeated.append(
-                Problem(Severity.ERROR, "duplicate", message, document.origin, document.key, expected="one of them")
-            )
-    unique = tuple(first.values())
+    documents = tuple(sorted(decoded.documents, key=lambda document: document.key))
     settings = MeshSettings(trust_domain=trust_domain)
-    mesh = build_mesh(ConfigSnapshot(1, unique, problems=told, settings=settings), Memo())
-    return (*repeated, *mesh.problems)
+    return build_mesh(ConfigSnapshot(1, documents, problems=decoded.problems, settings=settings), Memo()).problems

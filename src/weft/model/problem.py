@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from weft.model.document import ObjectKey, key_mapping
 from weft.model.origin import FieldPath, Origin, path_text
@@ -49,7 +50,7 @@ class Problem:
         return text
 
 
-def problem_mapping(problem: Problem) -> dict[str, object]:
+def problem_mapping(problem: Problem) -> dict[str, Any]:
     """A Problem as the APIs and ``-o json`` show it."""
     key, origin = problem.object, problem.origin
     return {

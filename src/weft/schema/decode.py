@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,21 +51,32 @@ def decode_documents(text: str, source: str, *, default_namespace: str = "defaul
     creationTimestamp counts. A document with an error is left out, or, if it is about security, there with an
     `Unreadable` spec; the others are not affected.
     """
+    return decode_texts([(source, text)], default_namespace=default_namespace, created=created)
+
+
+def decode_texts(
+    texts: Iterable[tuple[str, str]], *, default_namespace: str = "default", created: float = 0.0
+) -> Decoded:
+    """Every document of several texts, each with its source, that are given together: none may stand in two of them,
+    and what is left out is counted over all. The rest as in `decode_documents`."""
     documents: list[Document[object]] = []
     problems: list[Problem] = []
     left_out = LeftOut()
     origins: dict[ObjectKey, Origin] = {}
-    for root, acceptable in _objects(text, source, problems):
-        walk = Walk(field_lines(root, source))
-        document = _Decoder(walk, default_namespace, created, acceptable=acceptable).decode(root, left_out)
-        if document is not None and document.key in origins:
-            first = origins[document.key]
-            walk.error((), "duplicate-object", f"{document.key} is given twice (first at {first})", "one of them")
-            document = None
-        problems.extend(sorted(walk.problems, key=lambda problem: problem.origin.line))
-        if document is not None:
-            documents.append(document)
-            origins[document.key] = document.origin
+    for source, text in texts:
+        found: list[Problem] = []
+        for root, acceptable in _objects(text, source, found):
+            walk = Walk(field_lines(root, source))
+            document = _Decoder(walk, default_namespace, created, acceptable=acceptable).decode(root, left_out)
+            if document is not None and document.key in origins:
+                first = origins[document.key]
+                walk.error((), "duplicate-object", f"{document.key} is given twice (first at {first})", "one of them")
+                document = None
+            found.extend(sorted(walk.problems, key=lambda problem: problem.origin.line))
+            if document is not None:
+                documents.append(document)
+                origins[document.key] = document.origin
+        problems += found
     return Decoded(tuple(documents), (*problems, *left_out.problems()))
 
 

@@ -104,3 +104,28 @@ def test_a_backend_of_another_api_is_one_mistake() -> None:
             ROUTE + f"{{parentRefs: [{{name: a}}], rules: [{{backendRefs: [{{{one}, name: b, port: 80}}]}}]}}\n"
         )
         assert f"spec.rules[0].backendRefs[0].{field}: found " in text
+
+
+@pytest.mark.parametrize(
+    ("value", "told_of"),
+    [
+        ("%HOSTNAME%", "'%HOSTNAME%'"),
+        ("a %REQ(x-user)% b", "'%REQ(x-user)%'"),
+        ("%DOWNSTREAM_REMOTE_ADDRESS:10%", "'%DOWNSTREAM_REMOTE_ADDRESS:10%'"),
+        ("100%%", "'%%'"),
+        ("50%", ""),
+        ("a%20b%20c", ""),
+        ("%A and 5%", ""),
+    ],
+)
+def test_words_that_envoy_would_replace_are_said_to_stay(value: str, told_of: str) -> None:
+    headers = f"headers: {{request: {{set: {{x-a: '{value}'}}}}, response: {{add: {{x-b: '{value}'}}}}}}"
+    istio = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\n"
+    istio += f"spec: {{hosts: [a], http: [{{route: [{{destination: {{host: a}}}}], {headers}}}]}}\n"
+    found = [(problem.code, problem.message) for problem in decode_documents(istio, "f").problems]
+    assert [code for code, _ in found] == (["no-effect"] * 2 if told_of else [])
+    assert all(message.startswith(f"{told_of} is sent as it is written") for _, message in found)
+    change = f"requestHeaderModifier: {{set: [{{name: x, value: '{value}'}}]}}"
+    rule = f"filters: [{{type: RequestHeaderModifier, {change}}}]"
+    gateway = decode_documents(ROUTE + f"{{parentRefs: [{{name: a}}], rules: [{{{rule}}}]}}\n", "f")
+    assert len(gateway.problems) == (1 if told_of and value != "100%%" else 0)

@@ -48,9 +48,9 @@ def validate(
 ) -> int:
     """Check documents, alone or with a running mesh.
 
-    PATHs are files, directories or - (stdin). Together they are one mesh, and no control plane is needed: syntax, fields, references and conflicting
-    hosts are checked, with the same judgement as `weft apply`. Exit code 1 when there is an error, for use in CI. A
-    weft.yaml is checked too.
+    PATHs are files, directories or - (stdin). Together they are one mesh, and no control plane is
+    needed: syntax, fields, references and conflicting hosts are checked, with the same judgement as `weft apply`. Exit
+    code 1 when there is an error, for use in CI. A weft.yaml is checked too.
     """
     from weft.cli.changes import allow_missing_references, is_missing_reference, read_all  # noqa: PLC0415
     from weft.cli.output import print_problems, print_value  # noqa: PLC0415

@@ -104,14 +104,15 @@ def left_out_kind(group: str, name: str) -> LeftOutKind | None:
     found = LEFT_OUT_KINDS.get((group, name))
     if found is not None:
         return found
-    project = _owner(group, OTHER_GROUPS)
+    project = owner_of(group, OTHER_GROUPS)
     return LeftOutKind(f"{project}'s own, weft does not read it") if project else None
 
 
 def project_of(group: str) -> str:
     """The project that says something about traffic under this API group, empty if weft knows none."""
-    return _owner(group, FOREIGN_GROUPS)
+    return owner_of(group, FOREIGN_GROUPS)
 
 
-def _owner(group: str, groups: Mapping[str, str]) -> str:
+def owner_of(group: str, groups: Mapping[str, str]) -> str:
+    """Whose domain of `groups` this is, or is below; empty if nobody's."""
     return next((name for suffix, name in groups.items() if f".{group}".endswith(f".{suffix}")), "")

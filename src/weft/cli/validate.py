@@ -77,8 +77,8 @@ def validate(
 def _elsewhere(missing: int, *, against_mesh: bool) -> str:
     """What to do where the documents are a part of a mesh."""
     ways = "" if against_mesh else "--against-mesh looks for them in the running mesh, "
-    what = "a document that is not among these" if missing == 1 else f"{missing} documents that are not among these"
-    return f"(errors about {what}: {ways}--allow-missing-references makes them warnings)"
+    what = "1 error is" if missing == 1 else f"{missing} errors are"
+    return f"{what} about documents that are not among these: {ways}--allow-missing-references makes it a warning"
 
 
 def _in_mesh(sources: Sequence[Source], namespace: str, home: Home) -> tuple[int, list[dict[str, Any]]]:

@@ -18,6 +18,7 @@ from weft.schema.upstream import UNSUPPORTED_KINDS
 ISTIO_NETWORKING = "networking.istio.io"
 ISTIO_SECURITY = "security.istio.io"
 _NETWORKING_VERSIONS = ("v1", "v1beta1", "v1alpha3")
+_GATEWAY_VERSIONS = ("v1", "v1beta1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def _gateway_kind(name: str, plural: str, short_names: tuple[str, ...], spec: ty
         plural,
         short_names,
         GATEWAY_GROUP,
-        ("v1", "v1beta1"),
+        _GATEWAY_VERSIONS,
         spec,
         namespaced=namespaced,
         old_versions=("v1alpha2",),

@@ -18,7 +18,7 @@ import click
 from weft.cli.failure import EXIT_CODES
 from weft.cli.main import weft as command_line
 from weft.local.meshfile import MeshFile
-from weft.schema.catalogue import FieldRow, kind_description, kind_rows, object_rows
+from weft.schema.catalogue import FieldRow, idle_rows, kind_description, kind_rows, object_rows
 from weft.schema.istio_differences import DIFFERENCES
 from weft.schema.others import FOREIGN_GROUPS, LEFT_OUT_KINDS, OTHER_GROUPS
 from weft.schema.registry import KINDS, Kind
@@ -106,12 +106,18 @@ def kind_page(kind: Kind) -> str:
     lines.append(f"* `apiVersion`: {', '.join(f'`{version}`' for version in kind.api_versions)}")
     lines.append(f"* {'belongs to a namespace' if kind.namespaced else 'belongs to no namespace'}")
     lines.append(f"* names on the command line: {', '.join(f'`{name}`' for name in (kind.plural, *kind.short_names))}")
-    lines += ["", "A field that is not in this table is refused by name.", ""]
+    if kind.old_api_versions:
+        lines.append(f"* read too, with a warning: {', '.join(f'`{version}`' for version in kind.old_api_versions)}")
+    lines += ["", "A field that is not on this page is refused by name.", ""]
     rows = list(kind_rows(kind))
     if rows:
         lines += table(rows)
     else:
         lines.append("It has no fields of its own beside `metadata`.")
+    idle = list(idle_rows(kind))
+    if idle:
+        lines += ["", "## Taken without effect, with a warning", ""]
+        lines += [f"* `{path}`: {reason}" for path, reason in idle]
     if kind.name in DIFFERENCES:
         lines += ["", "## Where weft differs from Istio on purpose", ""]
         lines += [f"* {text}" for text in DIFFERENCES[kind.name]]

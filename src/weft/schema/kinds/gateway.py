@@ -29,8 +29,10 @@ class ParametersReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayClassSpec:
-    """A class is ours if its `controllerName` is weft.dev/gateway-controller; others are left alone, with a warning. A
-    class of ours has no parameters."""
+    """A class is ours if its `controllerName` is weft.dev/gateway-controller; others are left alone, with a warning.
+
+    A class of ours has no parameters.
+    """
 
     controller_name: str
     description: Annotated[str, Length(0, 64)] = ""

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import click
 import pytest
 import yaml
 
+from support.admin import Admin
 from weft.cli.main import run, weft
 from weft.local.client import AdminClient
 from weft.settings.home import Home
@@ -32,70 +28,6 @@ PROBLEM = {
     "nearest": "hosts",
     "object": KEY,
 }
-
-
-class Admin(ThreadingHTTPServer):
-    """Answers from `answers` by method and path, and remembers what it was asked."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
-        self.asked: list[tuple[str, str, dict[str, list[str]], dict[str, str], str]] = []
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Admin
-
-    def _answer(self) -> None:
-        parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.asked.append((self.command, parts.path, parse_qs(parts.query), headers, body))
-        missing = (404, {"error": "there is no such document", "code": "not-found"})
-        status, value = self.server.answers.get((self.command, parts.path), missing)
-        text = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    do_GET = do_POST = do_DELETE = _answer  # noqa: N815
-
-    def log_message(self, *args: object) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    home = Home(tmp_path / "home")
-    home.control_plane.mkdir(parents=True)
-    monkeypatch.setenv("WEFT_HOME", str(home.root))
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.chdir(tmp_path)
-    return home
-
-
-@pytest.fixture
-def admin(home: Home) -> Iterator[Admin]:
-    server = Admin()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    home.admin_token.write_text("secret\n")
-    home.endpoints.write_text(
-        json.dumps(
-            {
-                "admin": f"http://127.0.0.1:{server.server_address[1]}",
-                "xds": "127.0.0.1:1",
-                "agent_api": "127.0.0.1:2",
-                "agent_socket": "x",
-                "pid": os.getpid(),
-            }
-        )
-    )
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def applied(change: str = "created", **more: Any) -> dict[str, Any]:
@@ -158,48 +90,6 @@ def test_apply_sends_all_files_as_one_change(admin: Admin, tmp_path: Path, capsy
     told = capsys.readouterr().err
     for part in ("routes.yaml:7", "spec.hostz", "unknown field", "expected one of hosts", "'hosts'", "nothing was"):
         assert part in told
-
-
-MISSING = {
-    **PROBLEM,
-    "code": "unknown-service",
-    "message": "there is no Service 'a'",
-    "path": "spec",
-    "expected": "",
-    "nearest": "",
-}
-
-
-@pytest.mark.parametrize("words", [["apply", "-f"], ["validate", "--against-mesh"]])
-def test_apply_and_validate_judge_alike(
-    admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
-) -> None:
-    (tmp_path / "r.yaml").write_text("x: 1\n")
-    for problems, code, allowed in (
-        ([MISSING], 1, 0),
-        ([MISSING, PROBLEM], 1, 1),
-        ([{**PROBLEM, "severity": "warning"}], 0, 0),
-        ([{**PROBLEM, "severity": "note"}], 0, 0),
-        ([], 0, 0),
-    ):
-        admin.answers["POST", "/v1/documents"] = (200, applied(problems=problems))
-        admin.answers["POST", "/v1/validation"] = (200, {"documents": 1, "problems": problems})
-        assert run([*words, "r.yaml"]) == code
-        assert ("--allow-missing-references" in capsys.readouterr().err) is (MISSING in problems)
-        assert run([*words, "r.yaml", "--allow-missing-references"]) == allowed
-        told = capsys.readouterr().err
-        assert ("warning: spec: there is no Service 'a'" in told) is (MISSING in problems)
-        assert "--allow-missing-references" not in told
-
-
-def test_what_was_allowed_is_no_error_of_strict_validation(admin: Admin, tmp_path: Path) -> None:
-    (tmp_path / "r.yaml").write_text("x: 1\n")
-    strict = ["validate", "--against-mesh", "--strict", "--allow-missing-references", "r.yaml"]
-    admin.answers["POST", "/v1/validation"] = (200, {"documents": 1, "problems": [MISSING]})
-    assert run(strict) == 0
-    warning = {**PROBLEM, "severity": "warning"}
-    admin.answers["POST", "/v1/validation"] = (200, {"documents": 1, "problems": [MISSING, warning]})
-    assert run(strict) == 1
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,11 @@ import click
 from weft.cli.failure import EXIT_CODES
 from weft.cli.main import weft as command_line
 from weft.local.meshfile import MeshFile
-from weft.schema.catalogue import FieldRow, kind_description, kind_rows, object_rows
+from weft.schema.catalogue import FieldRow, idle_rows, kind_description, kind_rows, object_rows
 from weft.schema.istio_differences import DIFFERENCES
+from weft.schema.others import FOREIGN_GROUPS, LEFT_OUT_KINDS, OTHER_GROUPS
 from weft.schema.registry import KINDS, Kind
-from weft.schema.upstream import LEFT_OUT_KINDS, UNSUPPORTED_KINDS
+from weft.schema.upstream import UNSUPPORTED_KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -105,12 +106,18 @@ def kind_page(kind: Kind) -> str:
     lines.append(f"* `apiVersion`: {', '.join(f'`{version}`' for version in kind.api_versions)}")
     lines.append(f"* {'belongs to a namespace' if kind.namespaced else 'belongs to no namespace'}")
     lines.append(f"* names on the command line: {', '.join(f'`{name}`' for name in (kind.plural, *kind.short_names))}")
-    lines += ["", "A field that is not in this table is refused by name.", ""]
+    if kind.old_api_versions:
+        lines.append(f"* read too, with a warning: {', '.join(f'`{version}`' for version in kind.old_api_versions)}")
+    lines += ["", "A field that is not on this page is refused by name.", ""]
     rows = list(kind_rows(kind))
     if rows:
         lines += table(rows)
     else:
         lines.append("It has no fields of its own beside `metadata`.")
+    idle = list(idle_rows(kind))
+    if idle:
+        lines += ["", "## Taken without effect, with a warning", ""]
+        lines += [f"* `{path}`: {reason}" for path, reason in idle]
     if kind.name in DIFFERENCES:
         lines += ["", "## Where weft differs from Istio on purpose", ""]
         lines += [f"* {text}" for text in DIFFERENCES[kind.name]]
@@ -188,7 +195,15 @@ def index_page() -> str:
             said = f"[specification]({said})"
         lines.append(f"| [{kind.name}]({kind_page_name(kind)}) | {kind.group or 'core'} | {said} |")
     lines += ["", "## Others", ""]
-    lines += ["Left out with a warning, for they say nothing about a mesh: " + _names(LEFT_OUT_KINDS), ""]
+    lines += ["Left out while the rest of their text is taken, with one line that counts them:", ""]
+    reasons = dict.fromkeys(LEFT_OUT_KINDS.values())
+    lines += [
+        f"* {_names(key for key, one in LEFT_OUT_KINDS.items() if one is each)[:-1]}: {each.reason}" for each in reasons
+    ]
+    lines += [f"* everything of {', '.join(sorted(OTHER_GROUPS.values()))}", ""]
+    lines += ["Refused as a kind of another project that says something about traffic: everything of "]
+    lines[-1] += ", ".join(sorted(set(FOREIGN_GROUPS.values()))) + "."
+    lines.append("")
     lines += ["Refused by name, for they do, and weft does not read them yet: " + _names(UNSUPPORTED_KINDS)]
     return "\n".join(lines) + "\n"
 

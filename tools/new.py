@@ -51,7 +51,7 @@ MODEL = "src/weft/mesh/model.py"
 ROUTE_KINDS = "src/weft/mesh/routes/kinds.py"
 CHAIN = "src/weft/xds/filters/chain.py"
 KIND_EDITS = (
-    Edit(REGISTRY, r"^from weft\.schema\.upstream", "from weft.schema.kinds.@module@ import @Class@Spec\n"),
+    Edit(REGISTRY, r"^from weft\.schema\.others", "from weft.schema.kinds.@module@ import @Class@Spec\n"),
     Edit(
         REGISTRY,
         r"^\)\n\nKIND_NAMES",

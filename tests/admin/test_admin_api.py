@@ -206,6 +206,60 @@ async def test_dangling_references_are_told_and_stored_all_the_same(rig: Rig) ->
     assert len((await call(rig, "GET", "/v1/documents"))["documents"]) == 2
 
 
+async def texts(rig: Rig, path: str, given: object, status: int = 200, **query: str) -> Any:
+    kind = {"Content-Type": "application/vnd.weft.texts+json"}
+    async with (
+        rig.session(**kind) as session,
+        session.post(path, data=json.dumps(given), params=query) as response,
+    ):
+        body = await response.json()
+        assert response.status == status, body
+        return body
+
+
+async def test_several_texts_are_one_change(rig: Rig) -> None:
+    first, second = ({"source": f"{name}.yaml", "text": service(name)} for name in "ab")
+    bad = {"source": "bad.yaml", "text": service("c").replace("ports", "prots")}
+    body = await texts(rig, "/v1/documents", [first, bad, second], 422)
+    assert {problem["source"] for problem in body["problems"]} == {"bad.yaml"}
+    assert (await rig.store.list("documents"))[1] == ()
+    twice = await texts(rig, "/v1/documents", [first, {**first, "source": "b.yaml"}], 422)
+    assert [(one["code"], one["source"]) for one in twice["problems"]] == [("duplicate-object", "b.yaml")]
+    route = {"source": "r.yaml", "text": ROUTE.replace("nowhere", "b")}
+    answer = await texts(rig, "/v1/documents", [route, first, second])
+    assert answer["problems"] == []
+    assert [one["key"]["name"] for one in answer["documents"]] == ["r", "a", "b"]
+    for wrong in ({"source": "a"}, [{"source": "a"}], [{"source": "a", "text": "", "more": 1}], "text"):
+        assert (await texts(rig, "/v1/documents", wrong, 400))["code"] == "bad-body"
+    assert (await texts(rig, "/v1/documents", [{"source": "a\nb", "text": ""}], 400))["code"] == "bad-parameter"
+
+
+async def test_validation_judges_as_apply_does_and_changes_nothing(rig: Rig) -> None:
+    await apply(rig, service("a"), wait="5")
+    revision = rig.parts.collector.snapshot.revision
+    route = [{"source": "r.yaml", "text": ROUTE}]
+    judged = await texts(rig, "/v1/validation", route)
+    assert judged["documents"] == 1
+    assert [(one["code"], one["severity"]) for one in judged["problems"]] == [("unknown-service", "error")]
+    assert rig.parts.collector.snapshot.revision == revision
+    assert judged["problems"] == (await texts(rig, "/v1/documents", route))["problems"]
+    broken = [{"source": "r.yaml", "text": ROUTE + "---\nkind: Service\n"}]
+    assert [one["code"] for one in (await texts(rig, "/v1/validation", broken))["problems"]] == [
+        "missing-field",
+        "unknown-service",
+    ]
+
+
+async def test_followed_files_may_be_validated_against_the_mesh_that_follows_them(rig: Rig) -> None:
+    (rig.files / "mesh.yaml").write_text(service("a") + "---\n" + service("nowhere"))
+    async with asyncio.timeout(5):
+        while not rig.parts.collector.snapshot.documents:
+            await rig.parts.collector.collected.changed(rig.parts.collector.collected.version)
+    given = [{"source": "mesh.yaml", "text": service("a").replace("80", "81") + "---\n" + ROUTE}]
+    (problem,) = (await texts(rig, "/v1/validation", given))["problems"]
+    assert (problem["code"], "has no port 80" in problem["message"]) == ("unknown-port", True)
+
+
 async def test_dry_run_shows_a_diff_and_writes_nothing(rig: Rig) -> None:
     await apply(rig, service("a"), wait="5")
     revision = rig.parts.collector.snapshot.revision

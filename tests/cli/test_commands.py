@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import click
 import pytest
 import yaml
 
+from support.admin import Admin
 from weft.admin.replies import instant
 from weft.cli.main import run, weft
 from weft.cli.output import print_table
@@ -34,70 +30,6 @@ PROBLEM = {
     "nearest": "hosts",
     "object": KEY,
 }
-
-
-class Admin(ThreadingHTTPServer):
-    """Answers from `answers` by method and path, and remembers what it was asked."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
-        self.asked: list[tuple[str, str, dict[str, list[str]], dict[str, str], str]] = []
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Admin
-
-    def _answer(self) -> None:
-        parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.asked.append((self.command, parts.path, parse_qs(parts.query), headers, body))
-        missing = (404, {"error": "there is no such document", "code": "not-found"})
-        status, value = self.server.answers.get((self.command, parts.path), missing)
-        text = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    do_GET = do_POST = do_DELETE = _answer  # noqa: N815
-
-    def log_message(self, *args: object) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    home = Home(tmp_path / "home")
-    home.control_plane.mkdir(parents=True)
-    monkeypatch.setenv("WEFT_HOME", str(home.root))
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.chdir(tmp_path)
-    return home
-
-
-@pytest.fixture
-def admin(home: Home) -> Iterator[Admin]:
-    server = Admin()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    home.admin_token.write_text("secret\n")
-    home.endpoints.write_text(
-        json.dumps(
-            {
-                "admin": f"http://127.0.0.1:{server.server_address[1]}",
-                "xds": "127.0.0.1:1",
-                "agent_api": "127.0.0.1:2",
-                "agent_socket": "x",
-                "pid": os.getpid(),
-            }
-        )
-    )
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def applied(change: str = "created", **more: Any) -> dict[str, Any]:
@@ -129,10 +61,10 @@ def test_apply_sends_the_file_with_its_name_and_the_token(
     (tmp_path / "my routes.yaml").write_text("kind: VirtualService\n")
     assert run(["apply", "-f", "my routes.yaml", "-n", "shop"]) == 0
     _, _, query, headers, body = admin.asked[0]
-    assert unquote(headers["x-weft-source"]) == "my routes.yaml"
+    assert headers["content-type"] == "application/vnd.weft.texts+json"
     assert headers["authorization"] == "Bearer secret"
     assert query == {"namespace": ["shop"]}
-    assert body == "kind: VirtualService\n"
+    assert json.loads(body) == [{"source": "my routes.yaml", "text": "kind: VirtualService\n"}]
     assert capsys.readouterr().out == "VirtualService default/reviews created\n"
 
 
@@ -148,14 +80,15 @@ def test_a_mesh_file_is_not_applied(admin: Admin, tmp_path: Path, capsys: pytest
     assert len(admin.asked) == 1
 
 
-def test_apply_checks_every_file_before_it_writes_one(
-    admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_apply_sends_all_files_as_one_change(admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     admin.answers["POST", "/v1/documents"] = (422, {"error": "nothing was changed", "problems": [PROBLEM]})
+    (tmp_path / "mesh").mkdir()
     for name in ("a.yaml", "b.yml", "c.json", "ignored.txt"):
-        (tmp_path / name).write_text("x: 1\n")
-    assert run(["apply", "-f", "."]) == 1
-    assert [query["dry_run"] for _, _, query, _, _ in admin.asked] == [["1"]]
+        (tmp_path / "mesh" / name).write_text("x: 1\n")
+    assert run(["apply", "-f", "mesh"]) == 1
+    ((_, _, query, _, body),) = admin.asked
+    assert query == {"namespace": ["default"]}
+    assert [text["source"] for text in json.loads(body)] == ["mesh/a.yaml", "mesh/b.yml", "mesh/c.json"]
     told = capsys.readouterr().err
     for part in ("routes.yaml:7", "spec.hostz", "unknown field", "expected one of hosts", "'hosts'", "nothing was"):
         assert part in told

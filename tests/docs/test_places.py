@@ -38,7 +38,7 @@ def test_the_problem_of_the_first_change_is_shown_by_the_bad_examples(capsys: py
     assert found is not None
     code = found[1]
     assert any(f'"{code}"' in path.read_text() for path in (ROOT / "src" / "weft" / "mesh").rglob("*.py"))
-    assert run(["validate", str(ROOT / "examples" / "bad"), "-o", "json"]) == 1
+    assert run(["validate", str(ROOT / "tests" / "schema" / "mistakes"), "-o", "json"]) == 1
     assert code in {problem["code"] for problem in json.loads(capsys.readouterr().out)["problems"]}
 
 

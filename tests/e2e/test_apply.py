@@ -42,7 +42,7 @@ def test_not_one_of_500_requests_follows_the_old_rule(world: Mesh, client: Clien
         ("kind: [", ["<stdin>:2", "YAML"]),
         (TO.replace("destination:", "destinaton:") % "v1", ["<stdin>:5", "destinaton", "destination"]),
         (TO.replace("hosts: [echo]", "hosts: echo") % "v1", ["<stdin>:5", "hosts", "list"]),
-        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n", ["<stdin>:2", "Deployment"]),
+        ("apiVersion: kuma.io/v1alpha1\nkind: MeshTimeout\nmetadata: {name: x}\n", ["<stdin>:2", "Kuma"]),
         ("apiVersion: networking.istio.io/v1\nkind: VirtualServce\nmetadata: {name: x}\nspec: {}\n",
          ["VirtualServce", "VirtualService"]),
     ],
@@ -63,10 +63,18 @@ def test_what_is_no_business_of_the_mesh_is_left_out_and_the_rest_applied(world:
     text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n---\n" + TO % "v1"
     done = world.apply(text)
     try:
-        assert "warning: Deployment x is left out" in done.stderr
+        assert "note: Deployment x is left out" in done.stderr
         assert "VirtualService default/switch created" in done.stdout
     finally:
         world.delete(TO % "v1")
+
+
+def test_a_text_with_nothing_for_the_mesh_is_no_error(world: Mesh) -> None:
+    text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n"
+    done = world.weft("apply", "-f", "-", "--wait", stdin=text)
+    assert "note: Deployment x is left out" in done.stderr
+    empty = world.weft("apply", "-f", "-", stdin="# nothing\n", check=False)
+    assert (empty.returncode, "there are no documents" in empty.stderr) == (1, True)
 
 
 def test_a_dangling_subset_is_named_and_the_rest_works(world: Mesh, client: Client) -> None:

@@ -98,7 +98,7 @@ def test_rules_for_every_destination_and_for_a_cookie(bookinfo: RunningMesh) -> 
     [
         f"{ISTIO}kind: Gateway\nmetadata: {{name: g}}\nspec: {{selector: {{istio: ingressgateway}}}}\n",
         f"{ISTIO}kind: ServiceEntry\nmetadata: {{name: e}}\nspec: {{hosts: [www.example.com]}}\n",
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: details-v1}\nspec: {replicas: 1}\n",
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: n}\nspec: {podSelector: {}}\n",
     ],
 )
 def test_other_kinds_are_refused_by_name(bookinfo: RunningMesh, text: str) -> None:

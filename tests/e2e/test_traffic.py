@@ -134,7 +134,7 @@ def test_http_route_matches_and_precedence(world: Mesh, client: Client) -> None:
 
 def test_rewrite_and_headers(world: Mesh, client: Client) -> None:
     rules = """[{match: [{uri: {prefix: /old}}], rewrite: {uri: /new, authority: elsewhere.example},
-      headers: {request: {set: {x-set: a}, add: {x-add: b}, remove: [x-gone]},
+      headers: {request: {set: {x-set: a, x-literal: "%HOSTNAME% 100%%"}, add: {x-add: b}, remove: [x-gone]},
                 response: {remove: [x-remove-me], set: {x-out: c}}},
       route: [{destination: {host: echo}}]}]"""
     with world.applied(vs(rules)):
@@ -144,6 +144,7 @@ def test_rewrite_and_headers(world: Mesh, client: Client) -> None:
         assert got["path"] == "/new/path?q=1"
         assert got["host"] == "elsewhere.example"
         assert headers["x-set"] == "a"
+        assert headers["x-literal"] == "%HOSTNAME% 100%%", "Envoy replaces nothing"
         assert headers["x-add"] == "b"
         assert "x-gone" not in headers
         assert "x-remove-me" not in answer.headers

@@ -7,7 +7,7 @@ import pytest
 from weft.model.document import Document
 from weft.schema.decode import decode_documents, decode_stored
 
-EXAMPLES = sorted(path for path in (Path(__file__).parents[2] / "examples").rglob("*.yaml") if "bad" not in path.parts)
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))
 SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: '\U0001f600', b: ''}\n"
 NUMBERS = """
 apiVersion: networking.istio.io/v1

@@ -7,10 +7,12 @@ import json
 
 import pytest
 
+from weft.model.problem import Severity
 from weft.schema.decode import MAX_PROBLEMS, decode_documents
 from weft.schema.kinds.core import SecretSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec
-from weft.schema.kinds.virtualservice import VirtualServiceSpec
+from weft.schema.kinds.httproute import HttpRouteSpec
+from weft.schema.kinds.virtualservice import PresenceMatch, VirtualServiceSpec
 from weft.schema.output import REDACTED, document_as_mapping, document_yaml
 
 SECRET = """
@@ -24,6 +26,103 @@ stringData: {b: "3", c: word}
 
 def account(name: str, extra: str = "") -> str:
     return f"{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {name}{extra}}}}}"
+
+
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: HTTPRoute
+metadata: {name: %s}
+spec: {parentRefs: [%s], rules: [{backendRefs: [{name: a, port: 80}]}]}
+"""
+
+
+def test_a_name_may_be_as_long_as_kubernetes_allows_in_any_part() -> None:
+    name = "a" * 100 + "." + "b" * 152
+    (document,) = decode_documents(ROUTE % (name, "{name: g}"), "f").documents
+    assert document.key.name == name
+    (problem, _) = sorted(decode_documents(ROUTE % (name + "c", "{name: g}"), "f").problems, key=lambda one: one.code)
+    assert (problem.code, "253" in problem.message) == ("bad-value", True)
+
+
+def test_the_old_version_of_the_gateway_api_is_read_with_a_warning() -> None:
+    decoded = decode_documents(ROUTE % ("r", "{name: g}"), "f")
+    (problem,) = decoded.problems
+    assert (problem.code, problem.expected) == ("deprecated-field", "gateway.networking.k8s.io/v1")
+    assert decoded.documents[0].api_version == "gateway.networking.k8s.io/v1alpha2"
+    grant = "{from: [{group: a.b, kind: C, namespace: d}], to: [{group: '', kind: Service}]}"
+    for version, warnings in (("v1alpha2", 1), ("v1beta1", 0)):
+        head = f"apiVersion: gateway.networking.k8s.io/{version}\nkind: ReferenceGrant\nmetadata: {{name: g}}\n"
+        decoded = decode_documents(f"{head}spec: {grant}\n", "f")
+        assert (len(decoded.documents), len(decoded.problems)) == (1, warnings)
+
+
+@pytest.mark.parametrize("group", ["", "group: core, ", "group: gateway.networking.k8s.io, "])
+def test_a_service_parent_needs_no_group(group: str) -> None:
+    text = (ROUTE % ("r", f"{{{group}kind: Service, name: a}}")).replace("v1alpha2", "v1")
+    decoded = decode_documents(text, "f")
+    (document,) = decoded.documents
+    assert [problem.code for problem in decoded.problems] == ["deprecated-field"]
+    assert isinstance(document.spec, HttpRouteSpec)
+    assert (document.spec.parent_refs[0].group, document.spec.parent_refs[0].kind) == ("", "Service")
+
+
+def test_what_only_a_cluster_does_with_a_service_is_a_warning() -> None:
+    decoded = decode_documents(
+        """
+apiVersion: v1
+kind: Service
+metadata: {name: a}
+spec:
+  type: NodePort
+  clusterIP: 10.0.0.1
+  clusterIPs: [10.0.0.1]
+  ipFamilies: [IPv6, IPv4]
+  ipFamilyPolicy: RequireDualStack
+  externalTrafficPolicy: Local
+  publishNotReadyAddresses: true
+  ports: [{port: 80, nodePort: 30000}]
+""",
+        "f",
+    )
+    assert len(decoded.documents) == 1
+    told = {str(problem.path[-1]): problem.severity for problem in decoded.problems}
+    assert told == dict.fromkeys(
+        ("type", "clusterIP", "ipFamilies", "externalTrafficPolicy", "publishNotReadyAddresses", "nodePort"),
+        Severity.WARNING,
+    )
+
+
+def test_parameters_are_left_to_the_controller_of_a_class_and_ours_has_none() -> None:
+    text = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: c}
+spec: {controllerName: %s, parametersRef: {group: example.com, kind: Settings, name: s, namespace: n}}
+"""
+    assert decode_documents(text % "example.com/controller", "f").problems == ()
+    (problem,) = decode_documents(text % "weft.dev/gateway-controller", "f").problems
+    assert (problem.code, problem.severity) == ("unsupported-field", Severity.ERROR)
+
+
+def test_presence_may_be_asked_for_in_two_ways() -> None:
+    text = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a}
+spec:
+  hosts: [a]
+  http:
+  - match: [{uri: {}, headers: {x: {regex: "*"}, y: {}}, queryParams: {q: {regex: "*"}, r: {}}}]
+    route: [{destination: {host: a}}]
+"""
+    decoded = decode_documents(text, "f")
+    assert decoded.problems == ()
+    spec = decoded.documents[0].spec
+    assert isinstance(spec, VirtualServiceSpec)
+    (match,) = spec.http[0].match
+    assert [*match.headers.values(), *match.query_params.values()] == [PresenceMatch()] * 4
+    assert decode_documents(text.replace("uri: {}", "uri: {regex: '*'}"), "f").failed
+    assert decode_documents(text.replace("route:", "corsPolicy: {allowOrigins: [{}]}\n    route:"), "f").failed
 
 
 def names(text: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from weft.model.problem import Severity
 from weft.schema.decode import decode_documents
 from weft.schema.kinds.gateway import GATEWAY_GROUP
 from weft.schema.kinds.httproute import HttpRouteSpec
@@ -55,13 +56,42 @@ def test_what_has_no_reason_of_its_own_is_not_supported_yet() -> None:
     assert told(ROUTE + "{useDefaultGateways: All}\n")[0].endswith("'useDefaultGateways' is not supported by weft yet")
 
 
-def test_kinds_that_are_left_out_are_told_once_each() -> None:
-    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n---\n"
-    role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: r}\n---\n"
-    found = told(pod * 4 + role + pod)
-    assert found[0].startswith("f:2: warning: 5 Pods (p, p, p, …) are left out: weft runs")
-    assert found[1].startswith("f:18: warning: Role r is left out: ")
-    assert len(found) == 2
+def of_kind(api_version: str, kind: str, *names: str) -> str:
+    return "".join(f"apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: {name}}}\n---\n" for name in names)
+
+
+def test_what_is_left_out_for_one_reason_is_one_line_that_counts_it() -> None:
+    text = of_kind("v1", "Pod", "a", "b", "c", "d") + of_kind("rbac.authorization.k8s.io/v1", "Role", "r")
+    text += of_kind("apps/v1", "Deployment", "web", "db") + of_kind("batch/v1", "CronJob", "nightly")
+    first, second = decode_documents(text, "f").problems
+    assert str(first) == (
+        "f:2: note: 4 Pods (a, …), 2 Deployments (web, db) and CronJob nightly are left out: "
+        "weft runs no containers; weft up starts workloads"
+    )
+    assert str(second) == "f:18: note: Role r is left out: this is about the cluster, not about the mesh"
+
+
+def test_kinds_that_say_something_about_traffic_are_left_out_with_a_warning() -> None:
+    (ingress,) = decode_documents(of_kind("networking.k8s.io/v1", "Ingress", "a", "b"), "f").problems
+    assert str(ingress).startswith("f:2: warning: 2 Ingresses (a, b) are left out: weft publishes services with a ")
+
+
+def test_a_policy_of_the_cluster_is_refused_for_it_would_keep_nobody_out() -> None:
+    (policy,) = decode_documents(of_kind("networking.k8s.io/v1", "NetworkPolicy", "c"), "f").problems
+    assert policy.severity is Severity.ERROR
+    assert "it would keep nobody out" in policy.message
+
+
+def test_other_projects_kinds_are_named_as_theirs() -> None:
+    text = of_kind("monitoring.coreos.com/v1", "ServiceMonitor", "a") + of_kind("cert-manager.io/v1", "Issuer", "b")
+    assert told(text) == [
+        "f:2: note: ServiceMonitor a is left out: Prometheus Operator's own, weft does not read it",
+        "f:6: note: Issuer b is left out: cert-manager's own, weft does not read it",
+    ]
+    assert not decode_documents(text, "f").failed
+    (one,) = decode_documents(of_kind("kuma.io/v1alpha1", "MeshTrafficPermission", "a"), "f").problems
+    assert one.message == "MeshTrafficPermission is a kind of Kuma's own; weft does not read it"
+    assert one.severity is Severity.ERROR
 
 
 def test_a_parent_of_another_api_is_one_mistake() -> None:
@@ -71,3 +101,28 @@ def test_a_parent_of_another_api_is_one_mistake() -> None:
     for one, field in (("group: example.com, kind: Gateway", "group"), ("kind: Pod", "kind")):
         (text,) = told(ROUTE + f"{{parentRefs: [{{{one}, name: b}}]}}\n")
         assert f"spec.parentRefs[0].{field}: found " in text
+
+
+@pytest.mark.parametrize(
+    ("value", "told_of"),
+    [
+        ("%HOSTNAME%", "'%HOSTNAME%'"),
+        ("a %REQ(x-user)% b", "'%REQ(x-user)%'"),
+        ("%DOWNSTREAM_REMOTE_ADDRESS:10%", "'%DOWNSTREAM_REMOTE_ADDRESS:10%'"),
+        ("100%%", "'%%'"),
+        ("50%", ""),
+        ("a%20b%20c", ""),
+        ("%A and 5%", ""),
+    ],
+)
+def test_words_that_envoy_would_replace_are_said_to_stay(value: str, told_of: str) -> None:
+    headers = f"headers: {{request: {{set: {{x-a: '{value}'}}}}, response: {{add: {{x-b: '{value}'}}}}}}"
+    istio = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\n"
+    istio += f"spec: {{hosts: [a], http: [{{route: [{{destination: {{host: a}}}}], {headers}}}]}}\n"
+    found = [(problem.code, problem.message) for problem in decode_documents(istio, "f").problems]
+    assert [code for code, _ in found] == (["no-effect"] * 2 if told_of else [])
+    assert all(message.startswith(f"{told_of} is sent as it is written") for _, message in found)
+    change = f"requestHeaderModifier: {{set: [{{name: x, value: '{value}'}}]}}"
+    rule = f"filters: [{{type: RequestHeaderModifier, {change}}}]"
+    gateway = decode_documents(ROUTE + f"{{parentRefs: [{{name: a}}], rules: [{{{rule}}}]}}\n", "f")
+    assert len(gateway.problems) == (1 if told_of and value != "100%%" else 0)

@@ -328,3 +328,21 @@ async def test_a_decoder_that_trips_does_not_stop_the_source(tmp_path: Path) -> 
     running.cancel()
     assert source.contents.value is not None
     assert [problem.code for problem in source.contents.value.problems] == ["internal-error"]
+
+
+async def test_what_is_left_out_is_logged_once_and_is_no_problem(
+    tmp_path: Path, follow: Callable[..., "asyncio.Future[Followed]"], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="weft.files")
+    file = tmp_path / "tutorial.yaml"
+    deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n---\n"
+    file.write_text(service("a") + deployment)
+    source = await follow(tmp_path)
+    assert (source.names, source.codes) == (["a"], [])
+    file.write_text(service("b") + service("a") + deployment)
+    await source.until(lambda: source.names == ["a", "b"])
+    ingress = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\n"
+    file.write_text(service("b") + service("a") + deployment + ingress)
+    await source.until(lambda: source.codes == ["left-out"])
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "weft.files"]
+    assert told.startswith(f"{file}:9: note: Deployment web is left out: ")

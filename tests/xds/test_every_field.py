@@ -61,9 +61,16 @@ NOT_FOR_THE_MESH = {
     "ParentReference.group": "goes with its kind, which is read",
     "ListenerTls.mode": "the decoder takes only Terminate where the listener can be in force",
     "SecretSpec.type": "the keys it has decide",
-    "ServiceSpec.cluster_ip": "only values without effect here are decoded",
-    "ServiceSpec.ip_families": "only values without effect here are decoded",
-    "ServiceSpec.ip_family_policy": "only values without effect here are decoded",
+    "GatewayClassSpec.parameters_ref": "of classes of other controllers",
+    "ParametersReference.group": "of classes of other controllers",
+    "ParametersReference.kind": "of classes of other controllers",
+    "ParametersReference.name": "of classes of other controllers",
+    "ParametersReference.namespace": "of classes of other controllers",
+    "ServiceSpec.cluster_ip": "without effect here; the decoder warns",
+    "ServiceSpec.cluster_ips": "without effect here; the decoder warns",
+    "ServiceSpec.publish_not_ready_addresses": "without effect here; the decoder warns",
+    "ServiceSpec.ip_families": "without effect here; the decoder warns",
+    "ServiceSpec.ip_family_policy": "without effect here; the decoder warns",
 }
 """Decoded fields that the mesh does not read, and why. Those that can have one value only are not listed."""
 

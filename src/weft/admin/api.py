@@ -14,14 +14,15 @@ from weft.admin.routing import Route
 from weft.admin.server import new_application
 from weft.admin.status import Status
 from weft.admin.tokens import Tokens
+from weft.admin.validation import Validation
 
 BODY_LIMIT = 8 * 1024 * 1024
 
 
 def admin_routes(context: ApiContext) -> tuple[Route, ...]:
     """The whole route table."""
-    resources = (Documents(context), Proxies(context), Status(context), Tokens(context))
-    routes = [route for resource in resources for route in resource.routes()]
+    parts = (Documents(context), Validation(context), Proxies(context), Status(context), Tokens(context))
+    routes = tuple(route for part in parts for route in part.routes())
 
     async def describe(_request: web.Request) -> web.Response:
         return reply(build_description(table))

@@ -6,23 +6,20 @@ import asyncio
 import difflib
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from urllib.parse import unquote
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from weft.admin.acceptance import Acceptance
 from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
 from weft.admin.context import INTERNAL, ApiContext
-from weft.admin.replies import Refused, body_of, flag, reply, seconds
+from weft.admin.replies import Refused, flag, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
-from weft.mesh.build import build_mesh
-from weft.mesh.memo import Memo
+from weft.admin.texts import BODY, PARAMETERS, decoded_of
+from weft.admin.validation import problems_with
 from weft.model.document import Document, ObjectKey, key_mapping
-from weft.model.identity import is_dns_label
 from weft.model.problem import Problem, Severity, distinct, problem_mapping
 from weft.model.unreadable import Unreadable
-from weft.schema.decode import decode_documents
 from weft.schema.output import document_as_mapping, document_yaml
 from weft.schema.registry import Kind, UnknownKindError, find_kind
 from weft.schema.wording import nearest_name
@@ -64,18 +61,14 @@ class Documents:
             Parameter("namespace", "only this namespace"),
             Parameter("name", "only this name"),
         )
-        how = (
-            Parameter("namespace", "for documents that name none"),
-            Parameter("dry_run", "1: say what would change, with a diff, and change nothing"),
-            WAIT,
-            Parameter("X-Weft-Source", "the file the text came from, percent-encoded", place="header"),
-        )
+        dry_run = Parameter("dry_run", "1: say what would change, with a diff, and change nothing")
+        every = (*PARAMETERS, dry_run, WAIT)
         one = "/v1/documents/{kind}/{namespace}/{name}"
         return (
             Route(
                 "GET", "/v1/documents", self.index, "Documents in force, secrets redacted", chosen, answer="Documents"
             ),
-            Route("POST", "/v1/documents", self.apply, "Create or change documents", how, "YAML or JSON documents"),
+            Route("POST", "/v1/documents", self.apply, "Create or change documents", every, BODY),
             Route("GET", one, self.get, "One document; namespace - for cluster-scoped kinds", answer="Document"),
             Route("DELETE", one, self.delete, "Delete one document; namespace - for cluster-scoped kinds", (WAIT,)),
         )
@@ -147,25 +140,13 @@ class Documents:
 
     async def _decoded(self, request: web.Request) -> tuple[tuple[Document[object], ...], tuple[Problem, ...]]:
         """The documents of the body and warnings; Refused (422) with every Problem unless all are good."""
-        namespace = request.query.get("namespace", "default")
-        if not is_dns_label(namespace):
-            raise Refused(400, "bad-parameter", f"namespace={namespace[:80]!r}: expected an RFC 1123 label")
-        source = unquote(request.headers.get("X-Weft-Source", "api"))[:1024]
-        if not source.isprintable():
-            raise Refused(400, "bad-parameter", "X-Weft-Source: expected printable text, percent-encoded")
-        data = await body_of(request)
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise Refused(400, "not-utf8", f"the body is not UTF-8 text: {error.reason}") from error
-        decoded = await asyncio.to_thread(decode_documents, text, source, default_namespace=namespace)
+        decoded = await decoded_of(request)
         problems = [*decoded.problems, *self._owned_by_files(decoded.documents)]
         if any(problem.severity is Severity.ERROR for problem in problems):
             found = [problem_mapping(problem) for problem in problems]
             raise Refused(422, "bad-documents", "nothing was changed: see the problems", problems=found)
-        if not decoded.documents:
-            found = [problem_mapping(problem) for problem in problems]
-            raise Refused(422, "no-documents", f"{source} has no documents for weft", problems=found)
+        if not decoded.documents and not problems:
+            raise Refused(422, "no-documents", "there are no documents in this")
         return decoded.documents, tuple(problems)
 
     def _owned_by_files(self, documents: Iterable[Document[object]]) -> list[Problem]:
@@ -236,19 +217,12 @@ class Documents:
                 row["diff"] = await asyncio.to_thread(_diff, step)
             documents.append(row)
         confirmed = None if wait is None else await confirmation(self._context, revision, wait)
-        meaning = await self._as_it_would_be(steps) if dry_run else self._context.compiled.value.problems
+        meaning = self._context.compiled.value.problems
+        if dry_run:
+            meaning = await problems_with(self._context, (step.document for step in steps))
         found = [*warnings, *(one for one in meaning if one.object in keys or one.code == INTERNAL)]
         problems = [problem_mapping(problem) for problem in distinct(found)]
         return reply({"revision": revision, "documents": documents, "problems": problems, "wait": confirmed})
-
-    async def _as_it_would_be(self, steps: Sequence[_Step]) -> tuple[Problem, ...]:
-        """What would be wrong with the mesh if the steps were taken."""
-        snapshot = self._context.collector.snapshot
-        everything = {document.key: document for document in snapshot.documents}
-        everything |= {step.document.key: step.document for step in steps}
-        documents = tuple(document for _, document in sorted(everything.items()))
-        mesh = await asyncio.to_thread(build_mesh, replace(snapshot, documents=documents), Memo())
-        return mesh.problems
 
     def _shown(self, document: Document[object], accepted: Acceptance) -> dict[str, object]:
         return {

@@ -22,7 +22,10 @@ _ERROR = {
 _PROBLEM = {
     "type": "object",
     "properties": {
-        "severity": {"enum": ["error", "warning"]},
+        "severity": {
+            "enum": ["error", "warning", "note"],
+            "description": "note: left aside, nothing is wrong",
+        },
         "code": {"type": "string"},
         "message": {"type": "string"},
         "source": {"type": "string", "description": "file, or api"},

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from weft.cli.options import command, home_option, namespace_option, output_option, wait_options
+from weft.cli.options import (
+    command,
+    home_option,
+    missing_references_option,
+    namespace_option,
+    output_option,
+    wait_options,
+)
 from weft.settings.home import Home
 
 
@@ -28,32 +35,48 @@ from weft.settings.home import Home
 @namespace_option
 @wait_options
 @click.option("--dry-run", is_flag=True, help="Say what would change, with a diff, and change nothing.")
+@missing_references_option
 @output_option
 def apply(
-    *, files: tuple[str, ...], home: Home, namespace: str, wait: bool, timeout: float, dry_run: bool, output: str
+    *,
+    files: tuple[str, ...],
+    home: Home,
+    namespace: str,
+    wait: bool,
+    timeout: float,
+    dry_run: bool,
+    allow_missing: bool,
+    output: str,
 ) -> int:
     """Create or change documents.
 
-    All files are checked before anything is written: an error in one document refuses all, with exit code 1. What is
-    wrong between documents, such as a subset that no DestinationRule has, is printed but does not refuse them, because
-    the other may follow: `weft problems` exits with 1 while it is so. With --wait it returns when every proxy whose
-    configuration changed has confirmed: no later request follows the old rules.
+    All files are one change: an error in one document refuses all, and nothing is written. What is wrong between
+    documents, such as a subset that no DestinationRule has, does not refuse them, because the other may follow: they
+    are stored, and in force as far as they can be. The exit code is 1 all the same, as that of `weft validate
+    --against-mesh` and `weft problems`, unless --allow-missing-references says that the other will follow. With --wait
+    it returns when every proxy whose configuration changed has confirmed: no later request follows the old rules.
     """
-    from weft.cli.changes import Deadline, print_changes, read_sources, report_answers  # noqa: PLC0415
+    from weft.cli.changes import (  # noqa: PLC0415
+        Deadline,
+        allow_missing_references,
+        is_missing_reference,
+        print_changes,
+        read_sources,
+        report_answers,
+    )
     from weft.cli.output import print_value  # noqa: PLC0415
     from weft.local.client import AdminClient  # noqa: PLC0415
 
     sources = read_sources(files)
-    client = AdminClient(home)
-    if len(sources) > 1 and not dry_run:
-        for source in sources:
-            client.apply(source, namespace=namespace, dry_run=True)
     deadline = Deadline(wait and not dry_run, timeout)
-    answers = []
-    for source in sources:
-        answers.append(client.apply(source, namespace=namespace, dry_run=dry_run, wait=deadline.left))
-        if output == "table":
-            print_changes(answers[-1]["documents"], " (dry run)" if dry_run else "")
-    if output != "table":
-        print_value(answers, output)
-    return report_answers(answers)
+    answer = AdminClient(home).apply(*sources, namespace=namespace, dry_run=dry_run, wait=deadline.left)
+    if allow_missing:
+        answer["problems"] = allow_missing_references(answer["problems"])
+    if output == "table":
+        print_changes(answer["documents"], " (dry run)" if dry_run else "")
+    else:
+        print_value([answer], output)
+    code = report_answers([answer])
+    if any(map(is_missing_reference, answer["problems"])):
+        click.echo("if what is missing follows, --allow-missing-references makes it a warning", err=True)
+    return code

@@ -44,7 +44,7 @@ def is_mesh_file(name: str) -> bool:
 
 def _read(path: Path | None) -> Source:
     try:
-        text = sys.stdin.read(MAX_INPUT) if path is None else path.read_text("utf-8")
+        text = sys.stdin.read(MAX_INPUT) if path is None else path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FailedError(f"{path or '<stdin>'}: this is not UTF-8 text (byte {error.start})") from error
     except OSError as error:
@@ -79,9 +79,24 @@ def _coloured(diff: str) -> str:
     return "\n".join(styled(line, meaning[line[0]]) if line[:1] in meaning else line for line in diff.splitlines())
 
 
+def allow_missing_references(problems: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`problems` with those that another document mends as warnings."""
+    from weft.mesh.problems import MISSING_REFERENCES  # noqa: PLC0415
+
+    return [{**one, "severity": "warning"} if one["code"] in MISSING_REFERENCES else {**one} for one in problems]
+
+
+def is_missing_reference(problem: Mapping[str, Any]) -> bool:
+    """Whether another document mends this error."""
+    from weft.mesh.problems import MISSING_REFERENCES  # noqa: PLC0415
+
+    return problem["severity"] == "error" and problem["code"] in MISSING_REFERENCES
+
+
 def report_answers(answers: Sequence[Mapping[str, Any]]) -> int:
     """Say on stderr what is wrong and who has not confirmed; the exit code."""
-    print_problems(problem for answer in answers for problem in answer.get("problems") or ())
+    problems = [problem for answer in answers for problem in answer.get("problems") or ()]
+    print_problems(problems)
     waits = [answer["wait"] for answer in answers if answer.get("wait")]
     nacked = [nack for wait in waits for nack in wait["nacked"]]
     for nack in nacked:
@@ -99,6 +114,6 @@ def report_answers(answers: Sequence[Mapping[str, Any]]) -> int:
     if waits and not nacked and not pending:
         count = f"confirmed by {len(confirmed)} {'proxy' if len(confirmed) == 1 else 'proxies'}"
         click.echo(count if confirmed else "nothing changed for any connected proxy", err=True)
-    if nacked:
+    if nacked or any(problem["severity"] == "error" for problem in problems):
         return ExitCode.FAILED
     return ExitCode.TIMEOUT if pending else ExitCode.OK

@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "delete": ("delete", "Delete documents."),
     "get": ("get", "Show documents, workloads or services."),
     "describe": ("describe", "Show one document with its conditions and problems."),
-    "validate": ("validate", "Check documents without a control plane."),
+    "validate": ("validate", "Check documents, alone or with a running mesh."),
     "proxy": ("proxy", "See what proxies know and have confirmed."),
     "problems": ("problems", "List what is wrong in the configuration."),
     "audit": ("audit", "Show who did what, and what was refused."),

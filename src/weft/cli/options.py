@@ -76,6 +76,17 @@ def output_option(function: CommandT) -> CommandT:
     )(function)
 
 
+def missing_references_option(function: CommandT) -> CommandT:
+    """``--allow-missing-references``."""
+    return click.option(
+        "--allow-missing-references",
+        "allow_missing",
+        is_flag=True,
+        help="What another document would mend (a Service, subset, Gateway, Secret or grant that is not there) is a "
+        "warning, not an error: for a part of a mesh.",
+    )(function)
+
+
 def wait_options(function: CommandT) -> CommandT:
     """``--wait`` and ``--timeout SECONDS``."""
     function = click.option(

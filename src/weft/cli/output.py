@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import click
 
-_COLOURS = {"error": "red", "warning": "yellow", "good": "green", "soft": "bright_black"}
+_COLOURS = {"error": "red", "warning": "yellow", "note": "bright_black", "good": "green", "soft": "bright_black"}
 
 _GAP = "  "
 _NARROWEST = 8

@@ -8,104 +8,139 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weft.cli.options import command, namespace_option, output_option
+from weft.cli.options import command, home_option, missing_references_option, namespace_option, output_option
+from weft.settings.home import Home
 
 if TYPE_CHECKING:
+    from weft.local.client import Source
     from weft.local.meshcheck import CheckedMesh
-    from weft.model.document import Document
     from weft.model.problem import Problem
+    from weft.schema.decode import Decoded
 
 
 @command(
-    "validate", "weft validate routes.yaml mesh/", "kustomize build . | weft validate -", "weft validate -o json mesh/"
+    "validate",
+    "weft validate routes.yaml mesh/",
+    "weft validate --against-mesh routes.yaml",
+    "kustomize build . | weft validate -",
+    "weft validate -o json mesh/",
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @namespace_option
-@click.option("--strict", is_flag=True, help="Warnings are errors, too.")
+@click.option(
+    "--against-mesh",
+    is_flag=True,
+    help="Check together with what the running mesh holds, as `weft apply --dry-run` does. Documents of followed files "
+    "may be among them.",
+)
+@home_option
+@missing_references_option
+@click.option("--strict", is_flag=True, help="Warnings are errors, too, except those that were allowed.")
 @output_option
-def validate(*, paths: tuple[str, ...], namespace: str, strict: bool, output: str) -> int:
-    """Check documents without a control plane.
+def validate(
+    *,
+    paths: tuple[str, ...],
+    namespace: str,
+    against_mesh: bool,
+    home: Home,
+    allow_missing: bool,
+    strict: bool,
+    output: str,
+) -> int:
+    """Check documents, alone or with a running mesh.
 
-    PATHs are files, directories or - (stdin). Together they are one mesh: syntax, fields, references and conflicting
-    hosts are checked. Exit code 1 when there is an error, for use in CI.
+    PATHs are files, directories or - (stdin). Together they are one mesh, and no control plane is
+    needed: syntax, fields, references and conflicting hosts are checked, with the same judgement as `weft apply`. Exit
+    code 1 when there is an error, for use in CI.
 
     A weft.yaml is checked with the documents it names: its labels, ports, uses, upstreams and gateways against their
     Services and Gateways, its programs and paths against this machine.
     """
+    from weft.cli.changes import allow_missing_references, is_missing_reference, read_all  # noqa: PLC0415
     from weft.cli.output import print_problems, print_value  # noqa: PLC0415
-    from weft.model.problem import Severity, problem_mapping  # noqa: PLC0415
 
-    count, found = _check(paths, namespace)
-    errors = sum(problem.severity is Severity.ERROR for problem in found)
-    warnings = len(found) - errors
-    mappings: list[dict[str, Any]] = [problem_mapping(problem) for problem in found]
+    sources = read_all(paths)
+    count, problems = _in_mesh(sources, namespace, home) if against_mesh else _alone(sources, namespace)
+    missing = sum(map(is_missing_reference, problems))
+    if allow_missing:
+        problems = allow_missing_references(problems)
+    errors = sum(problem["severity"] == "error" for problem in problems)
+    warnings = sum(problem["severity"] == "warning" for problem in problems)
     if output != "table":
-        print_value({"documents": count, "errors": errors, "warnings": warnings, "problems": mappings}, output)
+        print_value({"documents": count, "errors": errors, "warnings": warnings, "problems": problems}, output)
     else:
-        print_problems(mappings)
+        print_problems(problems)
         counts = ((count, "document"), (errors, "error"), (warnings, "warning"))
         summary = ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counts)
         click.echo(summary, err=bool(errors))
-    return 1 if errors or (strict and warnings) else 0
+        if missing and not allow_missing:
+            click.echo(_elsewhere(missing, against_mesh=against_mesh), err=True)
+    return 1 if errors or (strict and warnings > (missing if allow_missing else 0)) else 0
 
 
-def _check(paths: tuple[str, ...], namespace: str) -> tuple[int, list[Problem]]:
-    """How many documents there are, and every problem once, by file and line."""
+def _elsewhere(missing: int, *, against_mesh: bool) -> str:
+    """What to do where the documents are a part of a mesh."""
+    ways = "" if against_mesh else "--against-mesh looks for them in the running mesh, "
+    what = "1 error is" if missing == 1 else f"{missing} errors are"
+    return f"{what} about documents that are not among these: {ways}--allow-missing-references makes it a warning"
+
+
+def _in_mesh(sources: Sequence[Source], namespace: str, home: Home) -> tuple[int, list[dict[str, Any]]]:
+    """How many documents there are, and what would be wrong if the running mesh had them."""
+    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.model.problem import problem_mapping  # noqa: PLC0415
+
+    meshes, documents = _with_named(sources)
+    problems = [problem_mapping(problem) for mesh in meshes for problem in mesh.problems]
+    answer = AdminClient(home).validate(*documents, namespace=namespace)
+    return answer["documents"], _in_order((*problems, *answer["problems"]))
+
+
+def _alone(sources: Sequence[Source], namespace: str) -> tuple[int, list[dict[str, Any]]]:
+    """How many documents there are, and every problem once."""
+    from weft.model.problem import distinct, problem_mapping  # noqa: PLC0415
+    from weft.schema.decode import decode_texts  # noqa: PLC0415
+
+    meshes, texts = _with_named(sources)
+    decoded = decode_texts([(one.name, one.text) for one in texts], default_namespace=namespace)
+    problems = [*decoded.problems, *(problem for mesh in meshes for problem in mesh.problems)]
+    problems += _together(decoded, meshes)
+    return len(decoded.documents), _in_order(problem_mapping(problem) for problem in distinct(problems))
+
+
+def _with_named(sources: Sequence[Source]) -> tuple[list[CheckedMesh], list[Source]]:
+    """The meshes among `sources`, and their documents with those that the meshes name."""
     from weft.cli.changes import is_mesh_file, read_all  # noqa: PLC0415
     from weft.local.meshcheck import check_meshfile  # noqa: PLC0415
-    from weft.model.origin import path_text  # noqa: PLC0415
-    from weft.model.problem import distinct  # noqa: PLC0415
-    from weft.schema.decode import decode_documents  # noqa: PLC0415
 
-    documents: list[Document[object]] = []
-    problems: list[Problem] = []
-    meshes: list[CheckedMesh] = []
-    sources = read_all(paths)
-    for source in sources:
-        path = Path(source.name)
-        if is_mesh_file(path.name):
-            meshes.append(check_meshfile(source.text, source.name, path.parent))
-    given = {Path(source.name).resolve() for source in sources}
-    named = [str(path) for mesh in meshes for path in mesh.documents]
-    sources += [one for one in (read_all(tuple(named)) if named else ()) if Path(one.name).resolve() not in given]
-    for source in sources:
-        if is_mesh_file(Path(source.name).name):
-            continue
-        decoded = decode_documents(source.text, source.name, default_namespace=namespace)
-        documents += decoded.documents
-        problems += decoded.problems
-    documents.sort(key=lambda document: document.key)
-    problems += [problem for mesh in meshes for problem in mesh.problems]
-    problems += _together(tuple(documents), tuple(problems), meshes)
-    unique = distinct(problems)
-    return len(documents), sorted(unique, key=lambda one: (one.origin.source, one.origin.line, path_text(one.path)))
+    meshes = [
+        check_meshfile(one.text, one.name, Path(one.name).parent)
+        for one in sources
+        if is_mesh_file(Path(one.name).name)
+    ]
+    given = {Path(one.name).resolve() for one in sources}
+    named = tuple(str(path) for mesh in meshes for path in mesh.documents)
+    more = [one for one in (read_all(named) if named else ()) if Path(one.name).resolve() not in given]
+    return meshes, [one for one in (*sources, *more) if not is_mesh_file(Path(one.name).name)]
 
 
-def _together(
-    documents: tuple[Document[object], ...], told: tuple[Problem, ...], meshes: Sequence[CheckedMesh]
-) -> tuple[Problem, ...]:
-    """What is wrong between documents, and with the workloads of `meshes`: repeated documents, dangling references,
-    conflicting hosts. `told` is what is wrong with each alone. Without a trust domain that of the documents'
-    MeshConfig is taken for granted."""
+def _in_order(problems: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By file and line."""
+    return sorted(problems, key=lambda one: (one["source"], one["line"], one["path"]))
+
+
+def _together(decoded: Decoded, meshes: Sequence[CheckedMesh]) -> tuple[Problem, ...]:
+    """What is wrong between documents, and with the workloads of `meshes`: dangling references, conflicting hosts.
+    Without a trust domain that of the documents' MeshConfig is taken for granted."""
     from weft.mesh.build import build_mesh  # noqa: PLC0415
     from weft.mesh.memo import Memo  # noqa: PLC0415
-    from weft.model.problem import Problem, Severity  # noqa: PLC0415
     from weft.model.snapshot import ConfigSnapshot, MeshSettings, workload_order  # noqa: PLC0415
 
-    first: dict[object, Document[object]] = {}
-    repeated = []
-    for document in documents:
-        other = first.setdefault(document.key, document)
-        if other is not document:
-            message = f"{document.key} is in {other.origin}, too"
-            repeated.append(
-                Problem(Severity.ERROR, "duplicate", message, document.origin, document.key, expected="one of them")
-            )
-    unique = tuple(first.values())
+    documents = tuple(sorted(decoded.documents, key=lambda document: document.key))
     settings = MeshSettings(trust_domain=next((mesh.trust_domain for mesh in meshes), ""))
     workloads = tuple(sorted((one for mesh in meshes for one in mesh.workloads), key=workload_order))
-    mesh = build_mesh(ConfigSnapshot(1, unique, workloads, told, settings), Memo())
+    mesh = build_mesh(ConfigSnapshot(1, documents, workloads, decoded.problems, settings), Memo())
     found: Iterable[Problem] = (*mesh.problems, *mesh.idle) if workloads else mesh.problems
     for one in meshes:
         found = one.placed(found)
-    return (*repeated, *found)
+    return tuple(found)

@@ -20,6 +20,7 @@ DEMO_PREFIX = "weft-demo-"
 _TIMEOUT = 30.0
 _WAIT_MARGIN = 15.0
 _MAX_ANSWER = 256 << 20
+_TEXTS = {"content-type": "application/vnd.weft.texts+json"}
 
 
 class UnreachableError(Exception):
@@ -75,13 +76,17 @@ class AdminClient:
         self._timeout = timeout
 
     def apply(
-        self, source: Source, *, namespace: str = "default", dry_run: bool = False, wait: float | None = None
+        self, *sources: Source, namespace: str = "default", dry_run: bool = False, wait: float | None = None
     ) -> dict[str, Any]:
-        """Apply documents; `wait` seconds for the proxies' confirmation (None: do not wait)."""
+        """Apply the documents of all sources, or none; `wait` seconds for the proxies' confirmation (None: do not)."""
         query = {"namespace": namespace, "dry_run": "1" if dry_run else None, "wait": wait}
-        headers = {"content-type": "application/yaml", "x-weft-source": quote(source.name)}
+        answer: dict[str, Any] = self.call("POST", "documents", query, body=_body(sources), headers=_TEXTS, wait=wait)
+        return answer
+
+    def validate(self, *sources: Source, namespace: str = "default") -> dict[str, Any]:
+        """What would be wrong if the documents of all sources were in force; nothing is changed."""
         answer: dict[str, Any] = self.call(
-            "POST", "documents", query, body=source.text.encode(), headers=headers, wait=wait
+            "POST", "validation", {"namespace": namespace}, body=_body(sources), headers=_TEXTS
         )
         return answer
 
@@ -154,6 +159,11 @@ class AdminClient:
         ]
         lines += [f"  a demo runs in:     {other}" for other in running_demos() if other != home]
         return "\n".join(lines)
+
+
+def _body(sources: Sequence[Source]) -> bytes:
+    texts = [{"source": source.name, "text": source.text} for source in sources]
+    return json.dumps(texts, ensure_ascii=False).encode()
 
 
 def running_demos() -> list[str]:

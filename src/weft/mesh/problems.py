@@ -8,6 +8,14 @@ from weft.model.document import Document
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
 
+MISSING_REFERENCES = frozenset(
+    (
+        "unknown-service", "unknown-host", "unknown-subset", "unknown-gateway", "unknown-class", "unknown-secret",
+        "reference-not-granted",
+    )
+)  # fmt: skip
+"""Codes of Problems that another document mends: who has a part of a mesh in hand may look for them elsewhere."""
+
 
 def problem_at(
     document: Document[object],

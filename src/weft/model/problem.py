@@ -5,16 +5,19 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from weft.model.document import ObjectKey, key_mapping
 from weft.model.origin import FieldPath, Origin, path_text
 
 
 class Severity(enum.StrEnum):
-    """How bad it is: an error keeps the document (or its part) out of force, a warning does not."""
+    """How bad it is: an error keeps the document (or its part) out of force, a warning does not, and a note says what
+    was left aside where nothing is wrong. Notes are told to who hands a text in, and not kept."""
 
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Problem:
         return text
 
 
-def problem_mapping(problem: Problem) -> dict[str, object]:
+def problem_mapping(problem: Problem) -> dict[str, Any]:
     """A Problem as the APIs and ``-o json`` show it."""
     key, origin = problem.object, problem.origin
     return {

@@ -14,6 +14,7 @@ from weft.schema.forms import FORMS
 from weft.schema.plans import FieldPlan, choice_of, fields_of
 from weft.schema.registry import Kind
 from weft.schema.scalars import Length, Range, Scalar
+from weft.schema.upstream import NO_EFFECT_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,20 @@ def kind_rows(kind: Kind) -> Iterator[FieldRow]:
 def object_rows(cls: type) -> Iterator[FieldRow]:
     """Every field of a file that is no document, such as weft.yaml."""
     yield from _rows(cls, "", ())
+
+
+def idle_rows(kind: Kind) -> Iterator[tuple[str, str]]:
+    """Fields of `kind` that are taken with a warning because they have no effect: path and reason."""
+    yield from _idle_rows(kind.spec, "" if kind.flat else "spec.", ())
+
+
+def _idle_rows(cls: type, prefix: str, above: tuple[type, ...]) -> Iterator[tuple[str, str]]:
+    for name, reason in NO_EFFECT_FIELDS.get(cls, {}).items():
+        yield prefix + name, reason
+    for plan in fields_of(cls):
+        shape = _shape(plan.hint)
+        if shape.inner is not None and shape.inner not in above:
+            yield from _idle_rows(shape.inner, prefix + plan.json + shape.suffix + ".", (*above, cls))
 
 
 def _rows(cls: type, prefix: str, above: tuple[type, ...]) -> Iterator[FieldRow]:
@@ -120,6 +135,7 @@ _FORM_WORDS = {
     "gateway-duration": "duration",
     "base64": "base64",
     "regex": "regular expression",
+    "presence-regex": "regular expression",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,21 +51,32 @@ def decode_documents(text: str, source: str, *, default_namespace: str = "defaul
     creationTimestamp counts. A document with an error is left out, or, if it is about security, there with an
     `Unreadable` spec; the others are not affected.
     """
+    return decode_texts([(source, text)], default_namespace=default_namespace, created=created)
+
+
+def decode_texts(
+    texts: Iterable[tuple[str, str]], *, default_namespace: str = "default", created: float = 0.0
+) -> Decoded:
+    """Every document of several texts, each with its source, that are given together: none may stand in two of them,
+    and what is left out is counted over all. The rest as in `decode_documents`."""
     documents: list[Document[object]] = []
     problems: list[Problem] = []
     left_out = LeftOut()
     origins: dict[ObjectKey, Origin] = {}
-    for root, acceptable in _objects(text, source, problems):
-        walk = Walk(field_lines(root, source))
-        document = _Decoder(walk, default_namespace, created, acceptable=acceptable).decode(root, left_out)
-        if document is not None and document.key in origins:
-            first = origins[document.key]
-            walk.error((), "duplicate-object", f"{document.key} is given twice (first at {first})", "one of them")
-            document = None
-        problems.extend(sorted(walk.problems, key=lambda problem: problem.origin.line))
-        if document is not None:
-            documents.append(document)
-            origins[document.key] = document.origin
+    for source, text in texts:
+        found: list[Problem] = []
+        for root, acceptable in _objects(text, source, found):
+            walk = Walk(field_lines(root, source))
+            document = _Decoder(walk, default_namespace, created, acceptable=acceptable).decode(root, left_out)
+            if document is not None and document.key in origins:
+                first = origins[document.key]
+                walk.error((), "duplicate-object", f"{document.key} is given twice (first at {first})", "one of them")
+                document = None
+            found.extend(sorted(walk.problems, key=lambda problem: problem.origin.line))
+            if document is not None:
+                documents.append(document)
+                origins[document.key] = document.origin
+        problems += found
     return Decoded(tuple(documents), (*problems, *left_out.problems()))
 
 
@@ -137,7 +148,7 @@ class _Decoder:
         metadata = decode_metadata(walk, entries, kind.name_form)
         if metadata is not None and metadata.namespace and not kind.namespaced:
             walk.error(("metadata", "namespace"), "bad-value", f"a {kind.name} is in no namespace", "no namespace")
-        known = api_version in kind.api_versions
+        known = api_version in kind.api_versions or api_version in kind.old_api_versions
         spec = _decode_spec(walk, kind, entries) if known else INVALID
         if metadata is None or spec is INVALID or walk.failed or not self.acceptable:
             if not kind.security or not key.name:

@@ -50,6 +50,11 @@ def duplicate(path: FieldPath, message: str) -> Finding:
     return Finding(path, message, code="duplicate")
 
 
+def no_effect(path: FieldPath, message: str, expected: str = "") -> Finding:
+    """A word that changes nothing here, and that may stay."""
+    return Finding(path, message, expected, code="no-effect", severity=Severity.WARNING)
+
+
 def deprecated(path: FieldPath, message: str, expected: str) -> Finding:
     """An old spelling that still works."""
     return Finding(path, message, expected, code="deprecated-field", severity=Severity.WARNING)

@@ -20,7 +20,9 @@ MAX_DURATION = 99999 * 3600.0
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _DNS_LABEL = re.compile(_LABEL)
 _DNS_1035_LABEL = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
-_SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = re.compile(rf"{_PART}(?:\.{_PART})*")
+_DNS_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _KIND = re.compile(r"[A-Za-z](?:[-A-Za-z0-9]*[A-Za-z0-9])?")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
@@ -64,7 +66,7 @@ def _is_address(text: str) -> bool:
 
 
 def read_subdomain(text: str) -> str:
-    """RFC 1123 subdomain."""
+    """An object's name as Kubernetes checks it: RFC 1123 subdomain, whose parts may be longer than those of DNS."""
     return _matching(_SUBDOMAIN, 253)(text)
 
 
@@ -72,7 +74,7 @@ def read_precise_hostname(text: str) -> str:
     """A DNS name: no wildcard, no address."""
     if _is_address(text):
         raise FormError("an IP address is not a host name")
-    return read_subdomain(text)
+    return _matching(_DNS_NAME, 253)(text)
 
 
 _read_header_name = _matching(_TOKEN, 256)
@@ -102,6 +104,12 @@ def read_service_host(text: str) -> str:
 
 def _read_settable_header(text: str) -> str:
     return text if text.lower() == ":authority" else _read_header_name(text)
+
+
+def _read_cluster_ip(text: str) -> str:
+    if text not in ("", "None") and not _is_address(text):
+        raise FormError
+    return text
 
 
 def read_duration(text: str) -> float:
@@ -154,6 +162,10 @@ def read_regex(text: str) -> str:
         reason = error.args[0] if error.args else "not valid"
         raise FormError(reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)) from error
     return text
+
+
+def _read_presence_regex(text: str) -> str:
+    return text if text == "*" else read_regex(text)
 
 
 def regex_groups(text: str) -> int:
@@ -228,7 +240,9 @@ FORMS: Mapping[str, Form] = {
     "precise-hostname": Form(read_precise_hostname, "a DNS name in lower case without wildcard"),
     "mesh-host": Form(read_mesh_host, "a host in lower case, such as reviews, reviews.ns.svc.cluster.local or *.com"),
     "service-host": Form(read_service_host, "the host of a service, such as reviews or reviews.ns.svc.cluster.local"),
+    "cluster-ip": Form(_read_cluster_ip, "None, or an IP address, which has no effect"),
     "regex": Form(read_regex, "a regular expression in RE2 syntax (no look-around, no back references)"),
+    "presence-regex": Form(_read_presence_regex, "a regular expression in RE2 syntax, or * for any value"),
     "header-name": Form(_read_header_name, "the name of an HTTP header, such as x-user"),
     "settable-header": Form(_read_settable_header, "the name of an HTTP header, such as x-user"),
     "cookie-name": Form(_matching(_TOKEN, 256), "the name of a cookie, such as user"),

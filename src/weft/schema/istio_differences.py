@@ -18,6 +18,9 @@ DIFFERENCES: Mapping[str, tuple[str, ...]] = {
         "A rule without `retries` is tried again only where the request cannot have been processed: "
         "connect-failure, refused-stream, reset-before-request (Istio also after unavailable and cancelled). A "
         "[MeshConfig](meshconfig.md) with `defaultHttpRetryPolicy: {attempts: 2}` makes it Istio's.",
+        "The values of headers are sent as they are written: `%HOSTNAME%` and the like stay, and so do two percent "
+        "signs (Istio hands them to Envoy, which replaces them, from the proxy's environment too). `weft validate` "
+        "warns.",
         "Retries go to another endpoint also where a DestinationRule hashes (Istio: to the same); "
         "`retryIgnorePreviousHosts: false` turns it off.",
         "`NAME.NAMESPACE` names the service, as in Kubernetes' DNS (Istio takes a host with a dot as a full name).",

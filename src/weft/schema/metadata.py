@@ -9,6 +9,7 @@ from typing import Annotated
 from weft.model.labels import Labels, labels_from_mapping
 from weft.model.origin import FieldPath
 from weft.model.problem import Severity
+from weft.schema.annotations import foreign_annotation
 from weft.schema.findings import Finding, printable
 from weft.schema.scalars import LabelKey, LabelValue, Name, Scalar, Timestamp
 from weft.schema.walk import Walk, decode_fields, decode_value
@@ -97,9 +98,8 @@ def _check_annotations(walk: Walk, annotations: Mapping[str, str]) -> None:
     if sum(len(key) + len(text) for key, text in annotations.items()) > _MAX_ANNOTATIONS:
         walk.error((*_PATH, "annotations"), "too-large", f"the annotations are longer than {_MAX_ANNOTATIONS} bytes")
     for key in annotations:
-        domain, slash, _ = key.partition("/")
-        if slash and (domain == "istio.io" or domain.endswith(".istio.io")):
-            message = f"the annotation '{key}' has no effect in weft"
+        message = foreign_annotation(key)
+        if message:
             finding = Finding(
                 (*_PATH, "annotations", key), message, code="unsupported-annotation", severity=Severity.WARNING
             )

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 from weft.model.document import ObjectKey
 from weft.model.origin import Origin
-from weft.model.problem import Problem, Severity
+from weft.model.problem import Problem
 from weft.schema.embedded import holds_settings
-from weft.schema.findings import printable
+from weft.schema.findings import deprecated, printable
 from weft.schema.kinds.meshconfig import ConfigMapSpec
 from weft.schema.metadata import peek
+from weft.schema.others import LeftOutKind, left_out_kind, project_of
 from weft.schema.registry import KINDS, Kind, kind_of
-from weft.schema.upstream import FOREIGN_GROUPS, LEFT_OUT_KINDS, UNSUPPORTED_KINDS
+from weft.schema.upstream import UNSUPPORTED_KINDS
 from weft.schema.walk import Walk
 from weft.schema.wording import nearest_name, shown
 from weft.schema.yaml_nodes import Node
@@ -25,13 +26,17 @@ _MOST_NAMES = 3
 
 @dataclass(slots=True)
 class LeftOut:
-    """The documents of one text that are no business of a mesh, told once for each kind."""
+    """The documents of one text that weft does not read and that do not spoil the others, told once for each reason."""
 
-    found: dict[tuple[str, str], list[tuple[str, Origin]]] = field(default_factory=dict)
+    found: dict[LeftOutKind, dict[str, list[tuple[str, Origin]]]] = field(default_factory=dict)
+
+    def add(self, because: LeftOutKind, kind: str, name: str, origin: Origin) -> None:
+        """Take in one object, called `name`."""
+        self.found.setdefault(because, {}).setdefault(kind, []).append((name, origin))
 
     def problems(self) -> list[Problem]:
-        """A warning for each kind, at its first object."""
-        return [_left_out(*key, objects) for key, objects in self.found.items()]
+        """A note, or a warning, for each reason, at its first object."""
+        return [_left_out(because, kinds) for because, kinds in self.found.items()]
 
 
 def recognise(
@@ -54,14 +59,18 @@ def recognise(
     group = api_version.rpartition("/")[0]
     kind = kind_of(group, name)
     namespace = peek(entries, "namespace") or default_namespace
-    if (group, name) in LEFT_OUT_KINDS and not (kind is not None and _is_ours(kind, entries)):
+    because = left_out_kind(group, name)
+    if because is not None and not (kind is not None and _is_ours(kind, entries)):
         where = "/".join(text for text in (peek(entries, "namespace"), peek(entries, "name")) if text)
-        left_out.found.setdefault((group, name), []).append((where, walk.lines.origin("kind")))
+        left_out.add(because, printable(name[:80]), where, walk.lines.origin("kind"))
         return api_version, None
     if name:
         walk.object = ObjectKey(printable(group[:253]), printable(name[:80]), namespace, peek(entries, "name"))
     if kind is None:
         _refuse_kind(walk, group, name)
+    elif api_version in kind.old_api_versions:
+        message = f"{api_version} is an old version, read like {kind.api_versions[0]}"
+        walk.report((), deprecated(("apiVersion",), message, kind.api_versions[0]))
     elif api_version not in kind.api_versions:
         message = f"the version {shown(api_version)} of {name} is not supported by weft"
         walk.error(("apiVersion",), "unsupported-version", message, " or ".join(kind.api_versions))
@@ -77,7 +86,7 @@ def _is_ours(kind: Kind, entries: Mapping[str, Node]) -> bool:
 def _refuse_kind(walk: Walk, group: str, name: str) -> None:
     same_name = next((kind for kind in KINDS if kind.name == name), None)
     where = f" of {shown(group)}" if group else ""
-    project = _project(group)
+    project = project_of(group)
     if project:
         message = f"{name} is a kind of {project}'s own; weft does not read it"
         walk.error(("kind",), "foreign-kind", message, "kinds of Kubernetes, the Gateway API, Istio or weft")
@@ -99,20 +108,23 @@ def _supported() -> str:
     return "one of " + ", ".join(kind.name for kind in KINDS)
 
 
-def _project(group: str) -> str:
-    """The project whose API group this is, if it is one that weft knows and does not read."""
-    return next((name for suffix, name in FOREIGN_GROUPS.items() if f".{group}".endswith(f".{suffix}")), "")
+def _left_out(because: LeftOutKind, kinds: Mapping[str, list[tuple[str, Origin]]]) -> Problem:
+    """One line for all that is left out for one reason, at the first of them."""
+    counted = [_counted(name, [where for where, _ in objects]) for name, objects in kinds.items()]
+    told = f"{', '.join(counted[:-1])} and {counted[-1]}" if len(counted) > 1 else counted[0]
+    objects = [each for found in kinds.values() for each in found]
+    verb = "is" if len(objects) == 1 else "are"
+    return Problem(because.severity, "left-out", f"{told} {verb} left out: {because.reason}", objects[0][1])
 
 
-def _left_out(group: str, name: str, objects: list[tuple[str, Origin]]) -> Problem:
-    reason = LEFT_OUT_KINDS[group, name]
-    if len(objects) == 1:
-        return Problem(Severity.WARNING, "left-out", f"{name} {objects[0][0]} is left out: {reason}", objects[0][1])
-    names = ", ".join(where for where, _ in objects[:_MOST_NAMES])
-    more = ", …" if len(objects) > _MOST_NAMES else ""
-    message = f"{len(objects)} {_plural(name)} ({names}{more}) are left out: {reason}"
-    return Problem(Severity.WARNING, "left-out", message, objects[0][1])
+def _counted(kind: str, names: list[str]) -> str:
+    if len(names) == 1:
+        return f"{kind} {names[0]}".rstrip()
+    told = ", ".join(names) if len(names) <= _MOST_NAMES else f"{names[0]}, …"
+    return f"{len(names)} {_plural(kind)} ({told})"
 
 
 def _plural(name: str) -> str:
-    return f"{name}es" if name.endswith("s") else f"{name}s"
+    if name.endswith("s"):
+        return f"{name}es"
+    return f"{name[:-1]}ies" if name.endswith(("cy", "xy", "ry", "ty")) else f"{name}s"

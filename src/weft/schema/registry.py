@@ -12,7 +12,8 @@ from weft.schema.kinds.httproute import HttpRouteSpec
 from weft.schema.kinds.meshconfig import WEFT_GROUP, ConfigMapSpec, MeshConfigSpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
 from weft.schema.kinds.virtualservice import VirtualServiceSpec
-from weft.schema.upstream import LEFT_OUT_KINDS, UNSUPPORTED_KINDS
+from weft.schema.others import LEFT_OUT_KINDS
+from weft.schema.upstream import UNSUPPORTED_KINDS
 
 ISTIO_NETWORKING = "networking.istio.io"
 ISTIO_SECURITY = "security.istio.io"
@@ -22,9 +23,10 @@ _GATEWAY_VERSIONS = ("v1", "v1beta1")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind. `versions` are those accepted, the preferred one first; `name_form` is the form of object names (see
-    `weft.schema.forms`). With `flat` the fields stand beside metadata, not in ``spec``. A document of a `security` kind
-    that cannot be understood closes what it names (`weft.model.unreadable`)."""
+    """One kind. `versions` are those accepted, the preferred one first, and `old_versions` those accepted with a
+    warning; `name_form` is the form of object names (see `weft.schema.forms`). With `flat` the fields stand beside
+    metadata, not in ``spec``. A document of a `security` kind that cannot be understood closes what it names
+    (`weft.model.unreadable`)."""
 
     name: str
     plural: str
@@ -36,11 +38,34 @@ class Kind:
     flat: bool = False
     name_form: str = "dns-subdomain"
     security: bool = False
+    old_versions: tuple[str, ...] = ()
 
     @property
     def api_versions(self) -> tuple[str, ...]:
-        """What may stand as ``apiVersion``."""
-        return tuple(f"{self.group}/{version}" if self.group else version for version in self.versions)
+        """What should stand as ``apiVersion``."""
+        return self._with_group(self.versions)
+
+    @property
+    def old_api_versions(self) -> tuple[str, ...]:
+        """What may stand as ``apiVersion``, too."""
+        return self._with_group(self.old_versions)
+
+    def _with_group(self, versions: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(f"{self.group}/{version}" if self.group else version for version in versions)
+
+
+def _gateway_kind(name: str, plural: str, short_names: tuple[str, ...], spec: type, *, namespaced: bool = True) -> Kind:
+    """A kind of the Gateway API, whose releases keep a version's objects readable in the next."""
+    return Kind(
+        name,
+        plural,
+        short_names,
+        GATEWAY_GROUP,
+        _GATEWAY_VERSIONS,
+        spec,
+        namespaced=namespaced,
+        old_versions=("v1alpha2",),
+    )
 
 
 class UnknownKindError(LookupError):
@@ -54,12 +79,10 @@ KINDS: tuple[Kind, ...] = (
         "ServiceAccount", "serviceaccounts", ("sa",), "", ("v1",), ServiceAccountSpec, flat=True, name_form="dns-label"
     ),
     Kind("Secret", "secrets", (), "", ("v1",), SecretSpec, flat=True),
-    Kind(
-        "GatewayClass", "gatewayclasses", ("gc",), GATEWAY_GROUP, _GATEWAY_VERSIONS, GatewayClassSpec, namespaced=False
-    ),
-    Kind("Gateway", "gateways", ("gw", "gtw"), GATEWAY_GROUP, _GATEWAY_VERSIONS, GatewaySpec),
-    Kind("HTTPRoute", "httproutes", ("hr",), GATEWAY_GROUP, _GATEWAY_VERSIONS, HttpRouteSpec),
-    Kind("ReferenceGrant", "referencegrants", ("refgrant",), GATEWAY_GROUP, _GATEWAY_VERSIONS, ReferenceGrantSpec),
+    _gateway_kind("GatewayClass", "gatewayclasses", ("gc",), GatewayClassSpec, namespaced=False),
+    _gateway_kind("Gateway", "gateways", ("gw", "gtw"), GatewaySpec),
+    _gateway_kind("HTTPRoute", "httproutes", ("hr",), HttpRouteSpec),
+    _gateway_kind("ReferenceGrant", "referencegrants", ("refgrant",), ReferenceGrantSpec),
     Kind("VirtualService", "virtualservices", ("vs",), ISTIO_NETWORKING, _NETWORKING_VERSIONS, VirtualServiceSpec),
     Kind("DestinationRule", "destinationrules", ("dr",), ISTIO_NETWORKING, _NETWORKING_VERSIONS, DestinationRuleSpec),
     Kind(

@@ -45,6 +45,8 @@ GatewayDuration = Annotated[float, Scalar("gateway-duration")]
 """Seconds. Text of GEP-2257: whole numbers with ``h``, ``m``, ``s``, ``ms``."""
 
 Port = Annotated[int, Range(1, 65535)]
+ClusterIp = Annotated[str, Scalar("cluster-ip")]
+"""The address of a Service in a cluster, or ``None`` for one without (headless)."""
 PortOrName = Annotated[int | str, Scalar("port-or-name")]
 Percent = Annotated[float, Range(0, 100)]
 Name = Annotated[str, Scalar("dns-label")]
@@ -61,6 +63,8 @@ ServiceHost = Annotated[str, Scalar("service-host")]
 """Istio: the host of a service, full or short."""
 Regex = Annotated[str, Scalar("regex")]
 """RE2 syntax: linear time, no look-around, no back references."""
+PresenceRegex = Annotated[str, Scalar("presence-regex")]
+"""A Regex, or ``*``: any value (Istio's exception; RE2 knows no such expression)."""
 HeaderName = Annotated[str, Scalar("header-name")]
 SettableHeader = Annotated[str, Scalar("settable-header")]
 """A HeaderName, or ``:authority``: what the host is called on the wire."""

@@ -14,8 +14,6 @@ from weft.schema.kinds import (
     virtualservice,
 )
 
-_NO_EFFECT = ": it has no effect outside Kubernetes; remove it"
-
 
 def _fields(names: str, reason: str = "") -> dict[str, str]:
     """Fields, or values of a field, that are refused for one reason."""
@@ -23,17 +21,7 @@ def _fields(names: str, reason: str = "") -> dict[str, str]:
 
 
 UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
-    core.ServiceAccountSpec: _fields("secrets imagePullSecrets automountServiceAccountToken", _NO_EFFECT),
-    core.SecretSpec: _fields("immutable"),
-    core.ServicePortSpec: _fields("nodePort", "; publish the service with a Gateway"),
-    core.ServiceSpec: _fields(
-        "externalIPs loadBalancerIP loadBalancerClass loadBalancerSourceRanges allocateLoadBalancerNodePorts "
-        "externalTrafficPolicy healthCheckNodePort",
-        "; publish the service with a Gateway",
-    )
-    | _fields("trafficDistribution")
-    | _fields("sessionAffinityConfig", "; use a DestinationRule with consistentHash"),
-    gateway.GatewayClassSpec: _fields("parametersRef"),
+    core.ServiceSpec: _fields("sessionAffinityConfig", "; use a DestinationRule with consistentHash"),
     gateway.GatewaySpec: _fields("addresses", "; `weft gateway` says where it binds")
     | _fields("infrastructure backendTLS allowedListeners tls defaultScope"),
     gateway.ListenerTls: _fields("frontendValidation"),
@@ -76,12 +64,26 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
 }
 """Fields of supported kinds, with what to say after "is not supported by weft"."""
 
+_OUTSIDE_KUBERNETES = "it is for Kubernetes only"
+_PUBLISH = "no port of the host is opened; a Gateway publishes services"
+
+NO_EFFECT_FIELDS: Mapping[type, Mapping[str, str]] = {
+    core.ServiceAccountSpec: _fields("secrets imagePullSecrets automountServiceAccountToken", _OUTSIDE_KUBERNETES),
+    core.SecretSpec: _fields("immutable", "documents change when they are applied"),
+    core.ServicePortSpec: _fields("nodePort", _PUBLISH),
+    core.ServiceSpec: _fields(
+        "externalIPs loadBalancerIP loadBalancerClass loadBalancerSourceRanges allocateLoadBalancerNodePorts "
+        "externalTrafficPolicy healthCheckNodePort",
+        _PUBLISH,
+    )
+    | _fields("trafficDistribution", "endpoints are chosen without regard to zones"),
+}
+"""Fields of supported kinds that are taken with a warning, because callers in the mesh meet the same without them. What
+is said after "has no effect in weft: "."""
+
 _OUTSIDE = "; inside the mesh use ISTIO_MUTUAL or DISABLE"
 
 UNSUPPORTED_VALUES: Mapping[tuple[type, str], Mapping[str, str]] = {
-    (core.ServiceSpec, "type"): _fields(
-        "NodePort LoadBalancer", ": it opens no ports of the host; use ClusterIP and publish the service with a Gateway"
-    ),
     (core.ServiceSpec, "sessionAffinity"): _fields("ClientIP", "; use a DestinationRule with consistentHash"),
     (core.ServicePortSpec, "protocol"): _fields("UDP SCTP"),
     (httproute.RouteFilter, "type"): _fields("ExtensionRef CORS ExternalAuth"),
@@ -98,7 +100,8 @@ def _kinds(group: str, names: str, reason: str = "") -> dict[tuple[str, str], st
 UNSUPPORTED_KINDS: Mapping[tuple[str, str], str] = (
     _kinds("", "Endpoints")
     | _kinds("discovery.k8s.io", "EndpointSlice")
-    | _kinds("networking.k8s.io", "Ingress IngressClass NetworkPolicy")
+    | _kinds("networking.k8s.io", "NetworkPolicy", "; a cluster's network enforces it, here it would keep nobody out")
+    | _kinds("extensions", "NetworkPolicy", "; a cluster's network enforces it, here it would keep nobody out")
     | _kinds(
         "networking.istio.io",
         "ServiceEntry WorkloadEntry WorkloadGroup Sidecar EnvoyFilter ProxyConfig",
@@ -114,39 +117,6 @@ UNSUPPORTED_KINDS: Mapping[tuple[str, str], str] = (
         "gateway.networking.k8s.io",
         "GRPCRoute TLSRoute TCPRoute UDPRoute BackendTLSPolicy ListenerSet",
     )
+    | _kinds("gateway.networking.k8s.io", "ReferencePolicy", "; it is the old name of ReferenceGrant")
 )
 """Group and name of kinds that say something about a mesh, with what to say after "is not supported yet by weft"."""
-
-_NO_CONTAINERS = "weft runs no containers; `weft run` and weft.yaml start workloads"
-_THE_CLUSTER = "it is about the cluster, not about the mesh"
-
-LEFT_OUT_KINDS: Mapping[tuple[str, str], str] = (
-    _kinds("", "Pod PodTemplate ReplicationController", _NO_CONTAINERS)
-    | _kinds("apps", "Deployment StatefulSet DaemonSet ReplicaSet", _NO_CONTAINERS)
-    | _kinds("batch", "Job CronJob", _NO_CONTAINERS)
-    | _kinds("", "ConfigMap", "it belongs to an application, and weft runs no containers")
-    | _kinds("", "Node PersistentVolume PersistentVolumeClaim LimitRange ResourceQuota Event", _THE_CLUSTER)
-    | _kinds("storage.k8s.io", "StorageClass", _THE_CLUSTER)
-    | _kinds("scheduling.k8s.io", "PriorityClass", _THE_CLUSTER)
-    | _kinds("autoscaling", "HorizontalPodAutoscaler", _THE_CLUSTER)
-    | _kinds("policy", "PodDisruptionBudget", _THE_CLUSTER)
-    | _kinds("rbac.authorization.k8s.io", "Role ClusterRole RoleBinding ClusterRoleBinding", _THE_CLUSTER)
-    | _kinds("apiextensions.k8s.io", "CustomResourceDefinition", _THE_CLUSTER)
-)
-"""Group and name of kinds that say nothing about a mesh, and why: they are left out with a warning."""
-
-FOREIGN_GROUPS: Mapping[str, str] = {
-    "gateway.envoyproxy.io": "Envoy Gateway",
-    "kuma.io": "Kuma",
-    "linkerd.io": "Linkerd",
-    "projectcontour.io": "Contour",
-    "traefik.io": "Traefik",
-    "traefik.containo.us": "Traefik",
-    "konghq.com": "Kong",
-    "flagger.app": "Flagger",
-    "argoproj.io": "Argo",
-    "consul.hashicorp.com": "Consul",
-    "getambassador.io": "Emissary",
-    "cilium.io": "Cilium",
-}
-"""API groups (and everything below them) of projects whose kinds weft does not read."""

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from weft.model.document import ObjectKey
 from weft.model.origin import FieldLines, FieldPath, PathPart
 from weft.model.problem import Problem, Severity
-from weft.schema.findings import Finding, deprecated, printable
+from weft.schema.findings import Finding, deprecated, no_effect, printable
 from weft.schema.forms import FORMS, FormError
 from weft.schema.plans import FieldPlan, choice_of, fields_of, names_of
 from weft.schema.rules import NORMALISERS, RULES
 from weft.schema.scalars import Length, Range, Scalar
-from weft.schema.upstream import UNSUPPORTED_FIELDS, UNSUPPORTED_VALUES
+from weft.schema.upstream import NO_EFFECT_FIELDS, UNSUPPORTED_FIELDS, UNSUPPORTED_VALUES
 from weft.schema.wording import nearest_name, shown
 from weft.schema.yaml_nodes import Node
 
@@ -304,8 +304,7 @@ def decode_fields(cls: type, walk: Walk, entries: Mapping[str, Node], path: Fiel
     for key, child in entries.items():
         plan = plans.get(key)
         if plan is None:
-            _unknown_field(cls, walk, key, (*path, key))
-            unknown = True
+            unknown = not _without_effect(cls, walk, key, path) or unknown
         elif child.value is not None:
             spelled[plan.json] = key
             if plan.name in values:
@@ -347,6 +346,16 @@ def _takes_core(hint: Any) -> bool:
     """Whether an API group may be the core group."""
     marks = get_args(hint)
     return "" in marks or Scalar("api-group") in marks
+
+
+def _without_effect(cls: type, walk: Walk, key: str, path: FieldPath) -> bool:
+    """Whether a field that the kind does not have is taken all the same, with a warning; else it is an error."""
+    reason = NO_EFFECT_FIELDS.get(cls, {}).get(key)
+    if reason is None:
+        _unknown_field(cls, walk, key, (*path, key))
+        return False
+    walk.report(path, no_effect((key,), f"'{key}' has no effect in weft: {reason}"))
+    return True
 
 
 def _unknown_field(cls: type, walk: Walk, key: str, path: FieldPath) -> _Invalid:

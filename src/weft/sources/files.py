@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ from weft.model.problem import Problem, Severity
 from weft.schema.decode import Decoded, decode_documents
 from weft.schema.recognition import KIND_CODES
 from weft.sources.contents import Contents, kept, merged_documents, source_problem
+
+_log = logging.getLogger("weft.files")
 
 POLL_SECONDS = 0.2
 REMOVAL_SECONDS = 1.0
@@ -33,13 +36,14 @@ Decode = Callable[[str, str], Decoded]
 @dataclass(frozen=True, slots=True)
 class _File:
     """What is known of one file. `seen` is its signature at the last poll, `read` the one that was last decoded,
-    `since` when `seen` came up (loop time), `missing` whether it was gone at the last poll."""
+    `since` when `seen` came up (loop time), `missing` whether it was gone at the last poll, `notes` what was logged."""
 
     seen: Signature
     since: float
     read: Signature | None = None
     documents: tuple[Document[object], ...] = ()
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
     missing: bool = False
 
 
@@ -48,7 +52,8 @@ class FilesSource:
 
     A change, or a file that is new after the start, counts once it has been the same for one poll; a removal, of a
     file or of documents in it, once it has lasted `removal` seconds. A file or document that cannot be decoded leaves
-    its last good version in force. A root that is missing altogether leaves everything from it in force.
+    its last good version in force. A root that is missing altogether leaves everything from it in force. What a file
+    holds beside documents for weft is logged once, and no Problem: nothing is wrong.
     """
 
     def __init__(
@@ -153,7 +158,12 @@ class FilesSource:
         lost = {document.key for document in file.documents} - {document.key for document in documents}
         if lost and now - file.since < self._removal:
             return file
-        return replace(file, read=file.seen, documents=documents, problems=problems)
+        wrong = tuple(problem for problem in problems if problem.severity is not Severity.NOTE)
+        notes = tuple(problem for problem in problems if problem.severity is Severity.NOTE)
+        told = tuple(problem.message for problem in notes)
+        for note in notes if told != file.notes else ():
+            _log.info("%s", note)
+        return replace(file, read=file.seen, documents=documents, problems=wrong, notes=told)
 
     def _decoded(
         self, path: Path, data: bytes, file: _File

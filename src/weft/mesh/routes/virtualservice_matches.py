@@ -42,7 +42,7 @@ def build_source(match: api.HttpMatchRequest) -> SourceMatch:
     return SourceMatch(match.source_namespace, labels_from_mapping(match.source_labels))
 
 
-def text_match(match: api.StringMatch | api.HeaderValueMatch, *, ignore_case: bool = False) -> TextMatch:
+def text_match(match: api.StringMatch | api.PartMatch | api.PresenceMatch, *, ignore_case: bool = False) -> TextMatch:
     """A StringMatch in mesh words; an empty one asks for presence."""
     if match.exact is not None:
         return TextMatch("exact", match.exact, ignore_case)

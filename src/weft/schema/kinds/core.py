@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from weft.schema.scalars import Base64, LabelKey, LabelValue, Length, Name, Port, PortOrName, PreciseHostname, SecretKey
+from weft.schema.scalars import (
+    Base64,
+    ClusterIp,
+    LabelKey,
+    LabelValue,
+    Length,
+    Name,
+    Port,
+    PortOrName,
+    PreciseHostname,
+    SecretKey,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +46,20 @@ class ServicePortSpec:
 class ServiceSpec:
     """https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/
 
-    The fields below `external_name` are those that the Kubernetes API server fills in; only their defaults are taken.
+    What a cluster alone does (open ports of nodes, give addresses, choose IP families) has no effect, with a warning.
     """
 
-    type: Literal["ClusterIP", "ExternalName"] = "ClusterIP"
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
     ports: tuple[ServicePortSpec, ...] = ()
     selector: Mapping[LabelKey, LabelValue] = field(default_factory=dict)
-    cluster_ip: Literal["", "None"] = field(default="", metadata={"json": "clusterIP"})
+    cluster_ip: ClusterIp = field(default="", metadata={"json": "clusterIP"})
     external_name: PreciseHostname = ""
     session_affinity: Literal["None"] = "None"
     internal_traffic_policy: Literal["Cluster"] = "Cluster"
     ip_families: Annotated[tuple[Literal["IPv4", "IPv6"], ...], Length(0, 2)] = ()
-    ip_family_policy: Literal["SingleStack", "PreferDualStack"] = "SingleStack"
-    publish_not_ready_addresses: Literal[False] = False
-    cluster_ips: tuple[Literal["None"], ...] = field(default=(), metadata={"json": "clusterIPs"})
+    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] = "SingleStack"
+    publish_not_ready_addresses: bool = False
+    cluster_ips: Annotated[tuple[ClusterIp, ...], Length(0, 2)] = field(default=(), metadata={"json": "clusterIPs"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,11 +23,25 @@ KindName = Annotated[str, Scalar("kind-name")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParametersReference:
+    """What another controller's class is set up with. weft does not look at it."""
+
+    group: GroupName
+    kind: KindName
+    name: Annotated[str, Length(1, 253)]
+    namespace: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayClassSpec:
-    """A class is ours if its `controllerName` is weft.dev/gateway-controller; others are left alone, with a warning."""
+    """A class is ours if its `controllerName` is weft.dev/gateway-controller; others are left alone, with a warning.
+
+    A class of ours has no parameters.
+    """
 
     controller_name: str
     description: Annotated[str, Length(0, 64)] = ""
+    parameters_ref: ParametersReference | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

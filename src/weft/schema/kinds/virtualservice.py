@@ -19,6 +19,7 @@ from weft.schema.scalars import (
     Percent,
     Port,
     PositiveDuration,
+    PresenceRegex,
     Range,
     Regex,
     ServiceHost,
@@ -40,8 +41,8 @@ class StringMatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderValueMatch:
-    """A StringMatch, or empty ({}), which asks only that the header is there."""
+class PartMatch:
+    """A StringMatch, or empty ({}), which every request meets."""
 
     one_of: ClassVar = OneOf(("exact", "prefix", "regex"), required=False)
     exact: str | None = None
@@ -50,17 +51,27 @@ class HeaderValueMatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PresenceMatch:
+    """A StringMatch, or empty ({}), which asks only that the header or parameter is there, as does ``regex: "*"``."""
+
+    one_of: ClassVar = OneOf(("exact", "prefix", "regex"), required=False)
+    exact: str | None = None
+    prefix: Annotated[str, Length(1, 8192)] | None = None
+    regex: PresenceRegex | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpMatchRequest:
     """All conditions must hold."""
 
     name: str = ""
-    uri: StringMatch | None = None
-    scheme: StringMatch | None = None
-    method: StringMatch | None = None
-    authority: StringMatch | None = None
-    headers: Mapping[HeaderName, HeaderValueMatch] = field(default_factory=dict)
-    without_headers: Mapping[HeaderName, HeaderValueMatch] = field(default_factory=dict)
-    query_params: Mapping[Annotated[str, Length(1, 1024)], StringMatch] = field(default_factory=dict)
+    uri: PartMatch | None = None
+    scheme: PartMatch | None = None
+    method: PartMatch | None = None
+    authority: PartMatch | None = None
+    headers: Mapping[HeaderName, PresenceMatch] = field(default_factory=dict)
+    without_headers: Mapping[HeaderName, PresenceMatch] = field(default_factory=dict)
+    query_params: Mapping[Annotated[str, Length(1, 1024)], PresenceMatch] = field(default_factory=dict)
     ignore_uri_case: bool = False
     port: Port | None = None
     source_labels: Mapping[LabelKey, LabelValue] = field(default_factory=dict)

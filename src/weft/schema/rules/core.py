@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
+from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing, no_effect
 from weft.schema.hosts import is_own_host
 from weft.schema.kinds.core import SecretSpec, ServiceSpec
 
@@ -35,13 +35,28 @@ def service(spec: ServiceSpec) -> Iterator[Finding]:
             )
         if spec.selector:
             yield conflicting(("selector",), "a service of type ExternalName selects no workloads", "no selector")
-        if spec.cluster_ip:
+        if spec.cluster_ip == "None":
             yield conflicting(("clusterIP",), "a service of type ExternalName has no address", "no clusterIP")
         return
     if spec.external_name:
         yield conflicting(("externalName",), "'externalName' is for services of type ExternalName", "no externalName")
     if not spec.ports and spec.cluster_ip != "None":
         yield missing((), "the field 'ports' is missing")
+
+
+def cluster_only(spec: ServiceSpec) -> Iterator[Finding]:
+    """What only a cluster does, and what callers meet here instead."""
+    if spec.type in ("NodePort", "LoadBalancer"):
+        yield no_effect(("type",), f"{spec.type} opens no port of the host; a Gateway publishes services")
+    for field, address in (("clusterIP", spec.cluster_ip), ("clusterIPs", next(iter(spec.cluster_ips), ""))):
+        if address not in ("", "None"):
+            yield no_effect((field,), "the address has no effect; callers of the mesh use the service's name")
+            break
+    if "IPv6" in spec.ip_families or spec.ip_family_policy != "SingleStack":
+        field = "ipFamilies" if "IPv6" in spec.ip_families else "ipFamilyPolicy"
+        yield no_effect((field,), "IP families have no effect; endpoints are called where they registered")
+    if spec.publish_not_ready_addresses:
+        yield no_effect(("publishNotReadyAddresses",), "it has no effect; endpoints that are not ready are not called")
 
 
 def secret(spec: SecretSpec) -> Iterator[Finding]:
@@ -55,4 +70,4 @@ def secret(spec: SecretSpec) -> Iterator[Finding]:
             yield Finding(("data", key), "found something else", "PEM text (-----BEGIN ...), encoded in base64")
 
 
-RULES: Mapping[type, tuple[Rule, ...]] = {ServiceSpec: (service,), SecretSpec: (secret,)}
+RULES: Mapping[type, tuple[Rule, ...]] = {ServiceSpec: (service, cluster_only), SecretSpec: (secret,)}

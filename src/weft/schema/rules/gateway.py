@@ -65,6 +65,9 @@ def gateway_class(spec: GatewayClassSpec) -> Iterator[Finding]:
     domain, slash, path = spec.controller_name.partition("/")
     if not domain or not slash or not path:
         yield Finding(("controllerName",), f"found '{spec.controller_name[:80]}'", f"a name such as {CONTROLLER_NAME}")
+    if spec.controller_name == CONTROLLER_NAME and spec.parameters_ref is not None:
+        message = "'parametersRef' is not supported by weft: its classes have no parameters"
+        yield Finding(("parametersRef",), message, code="unsupported-field")
 
 
 RULES: Mapping[type, tuple[Rule, ...]] = {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from weft.model.origin import FieldPath
-from weft.schema.findings import Finding, conflicting, duplicate
+from weft.schema.findings import Finding, conflicting, duplicate, no_effect
 
+_SUBSTITUTION = re.compile(r"%[A-Z][A-Z0-9_]*(?:\([^()%]*\))?(?::[0-9]+)?%")
+"""What Envoy would replace in a header's value, if it were not escaped."""
 HOST_HEADERS = ("host", ":authority")
 
 
@@ -32,3 +35,14 @@ def header_changes(
             elif before == "remove" or (before is not None and word == "remove"):
                 yield conflicting(path, f"the header '{name}' is both {before} and {word}", "one of set, add, remove")
             changed[lower] = word
+
+
+def literal_values(values: Iterable[tuple[FieldPath, str]], doubled: str = "") -> Iterator[Finding]:
+    """Values are sent as they are written; who expects Envoy to replace something in them is told. `doubled` says who
+    takes two percent signs for one."""
+    for path, value in values:
+        found = _SUBSTITUTION.search(value) if "%" in value else None
+        if found is not None:
+            yield no_effect(path, f"'{found[0][:80]}' is sent as it is written: weft replaces nothing in a value")
+        elif doubled and "%%" in value:
+            yield no_effect(path, f"'%%' is sent as it is written ({doubled}: one percent sign)")

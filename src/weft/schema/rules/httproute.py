@@ -27,7 +27,7 @@ from weft.schema.kinds.httproute import (
     RouteRule,
     RouteTimeouts,
 )
-from weft.schema.rules.headers import header_changes
+from weft.schema.rules.headers import header_changes, literal_values
 
 _PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
 _CONFUSING = ("//", "/./", "/../", "%2f", "%2F", "#")
@@ -65,9 +65,7 @@ def http_route(spec: HttpRouteSpec) -> Iterator[Finding]:
 
 def parent_reference(spec: ParentReference) -> Iterator[Finding]:
     """The group is that of the kind."""
-    if spec.kind == "Service" and spec.group:
-        yield Finding(("group",), "a Service is of the core group", "group: ''")
-    elif spec.kind == "Gateway" and not spec.group:
+    if spec.kind == "Gateway" and not spec.group:
         yield Finding(("group",), "the core group has no Gateway", "kind: Service, or no group")
 
 
@@ -122,6 +120,8 @@ def header_modifier(spec: HeaderModifier) -> Iterator[Finding]:
         ((("remove", index), name) for index, name in enumerate(spec.remove)),
         "a URLRewrite filter with hostname",
     )
+    yield from literal_values((("set", index, "value"), each.value) for index, each in enumerate(spec.set))
+    yield from literal_values((("add", index, "value"), each.value) for index, each in enumerate(spec.add))
 
 
 def route_filter(spec: RouteFilter) -> Iterator[Finding]:

@@ -9,13 +9,14 @@ from typing import Any
 from weft.model.problem import Severity
 from weft.schema.findings import Finding, deprecated
 from weft.schema.kinds.destinationrule import ConsistentHash, LoadBalancer, OutlierDetection, RingHash
-from weft.schema.kinds.httproute import RouteMatch, RouteRule
+from weft.schema.kinds.httproute import ParentReference, RouteMatch, RouteRule
 from weft.schema.kinds.virtualservice import (
     CorsPolicy,
     FaultAbort,
     FaultDelay,
     HttpRoute,
     PercentValue,
+    PresenceMatch,
     StringMatch,
 )
 
@@ -89,6 +90,19 @@ def _route_rule(value: RouteRule) -> tuple[RouteRule, tuple[Finding, ...]]:
     return (value if value.matches else replace(value, matches=(RouteMatch(),))), ()
 
 
+def _parent(value: ParentReference) -> tuple[ParentReference, tuple[Finding, ...]]:
+    """A Service without the core group: the group's default is that of Gateways, and is meant by nobody."""
+    if value.kind != "Service" or not value.group:
+        return value, ()
+    warning = deprecated(("group",), "a Service is of the core group, which is written ''", "group: ''")
+    return replace(value, group=""), (warning,)
+
+
+def _presence(value: PresenceMatch) -> tuple[PresenceMatch, tuple[Finding, ...]]:
+    """``regex: "*"`` is the old way to ask for presence."""
+    return (PresenceMatch() if value.regex == "*" else value), ()
+
+
 NORMALISERS: Mapping[type, Normaliser] = {
     LoadBalancer: _load_balancer,
     ConsistentHash: _consistent_hash,
@@ -98,4 +112,6 @@ NORMALISERS: Mapping[type, Normaliser] = {
     HttpRoute: _route,
     CorsPolicy: _cors,
     RouteRule: _route_rule,
+    ParentReference: _parent,
+    PresenceMatch: _presence,
 }

@@ -24,7 +24,7 @@ from weft.schema.kinds.virtualservice import (
     RegexRewrite,
     VirtualServiceSpec,
 )
-from weft.schema.rules.headers import HOST_HEADERS, header_changes
+from weft.schema.rules.headers import HOST_HEADERS, header_changes, literal_values
 
 MESH_GATEWAY = "mesh"
 MAX_BODY = 65536
@@ -193,6 +193,8 @@ def header_operations(spec: HeaderOperations) -> Iterator[Finding]:
         "rewrite.authority",
         host_is_set=True,
     )
+    yield from literal_values(((("set", name), value) for name, value in spec.set.items()), "Istio")
+    yield from literal_values(((("add", name), value) for name, value in spec.add.items()), "Istio")
 
 
 def headers(spec: Headers) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Every mistake in examples/bad is found where its comment says, and nothing else is."""
+"""Every mistake in `mistakes`, and every word without effect in `published`, is told where its comment says."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from weft.model.origin import path_text
 from weft.schema.decode import decode_documents
 
-BAD = sorted((Path(__file__).parents[2] / "examples" / "bad").glob("*.yaml"))
-_COMMENT = re.compile(r"#\s*((?:error|warning): .*)$")
+BAD = sorted((Path(__file__).parent / "mistakes").glob("*.yaml"))
+PUBLISHED = sorted((Path(__file__).parent / "published").glob("*.yaml"))
+_COMMENT = re.compile(r"#\s*((?:error|warning|note): .*)$")
 
 
 def announced(text: str) -> list[tuple[int, str, str, str]]:
@@ -27,6 +28,16 @@ def announced(text: str) -> list[tuple[int, str, str, str]]:
 
 def test_there_are_examples() -> None:
     assert len(BAD) >= 6
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_what_is_published_is_taken_and_every_word_without_effect_is_told(path: Path) -> None:
+    assert len(PUBLISHED) >= 4
+    decoded = decode_documents(path.read_text(), path.name)
+    found = [(each.origin.line, str(each.severity), each.code, path_text(each.path)) for each in decoded.problems]
+    assert sorted(found) == announced(path.read_text())
+    assert not decoded.failed
+    assert decoded.documents
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)

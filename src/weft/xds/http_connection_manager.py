@@ -50,9 +50,11 @@ or proxy: what proxies in front of applications say. X-Forwarded-For and X-Forwa
 _NOT_TOLD = "weft: the control plane has not told this proxy where the service is; it is away, or the service is gone\n"
 
 
-def inbound_manager(route_name: str, *, upgrades: bool) -> Filter:
-    """Before the application. The caller's identity is passed on in x-forwarded-client-cert, whatever it sent there."""
+def inbound_manager(route_name: str, *, upgrades: bool, trailers: bool) -> Filter:
+    """Before the application, which may send `trailers` (gRPC does). The caller's identity is passed on in
+    x-forwarded-client-cert, whatever it sent there."""
     manager = _manager("inbound", MESH, route_name, http_filters(Place.INBOUND), upgrades=upgrades)
+    manager.http2_protocol_options.CopyFrom(server_http2(MESH, upgrades=upgrades, any_resets=not trailers))
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
     manager.local_reply_config.mappers.append(_marked_as_not_delivered())

@@ -102,4 +102,5 @@ def _tcp(port: InboundPort) -> Filter:
 
 
 def _http(port: InboundPort) -> Filter:
-    return inbound_manager(inbound_cluster_name(port.port), upgrades=port.protocol is Protocol.WEBSOCKET)
+    upgrades, trailers = port.protocol is Protocol.WEBSOCKET, port.protocol is Protocol.HTTP2
+    return inbound_manager(inbound_cluster_name(port.port), upgrades=upgrades, trailers=trailers)

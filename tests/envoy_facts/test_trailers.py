@@ -24,7 +24,7 @@ async def _sized(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
 async def test_an_answer_that_fills_a_window_keeps_its_trailers(tmp_path: Path) -> None:
     """Envoy's codec oghttp2 ends such a stream without them (envoyproxy/envoy#40821)."""
     server = grpc.aio.server()
-    sized = grpc.unary_unary_rpc_method_handler(_sized)
+    sized: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(_sized)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Sized", {"Get": sized}),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -206,10 +206,7 @@ def test_only_gateways_close_connections_on_which_streams_are_reset() -> None:
         found: dict[str, object] = layer["static_layer"]
         return found
 
-    assert set(values(edge=False)) - set(values(edge=True)) == {
-        "overload.premature_reset_total_stream_count",
-        "envoy.reloadable_features.http2_use_oghttp2",
-    }
+    assert set(values(edge=False)) - set(values(edge=True)) == {"overload.premature_reset_total_stream_count"}
 
 
 @pytest.mark.parametrize("path", ["sds/identity.json", "sds/bundle.json"])

@@ -47,14 +47,9 @@ _RE2_MAX_PROGRAM_SIZE = 32768
 _MAX_REQUESTS_PER_IO_CYCLE = 10
 """One client's burst of HTTP/2 streams must not hold up the others' turn."""
 _ANY_NUMBER = (1 << 31) - 1
-_RESETS_OF_MANY_CALLERS: Mapping[str, float | bool] = {
-    "overload.premature_reset_total_stream_count": _ANY_NUMBER,
-    "envoy.reloadable_features.http2_use_oghttp2": True,
-}
-"""For proxies whose HTTP/2 peers are proxies of the mesh. A gateway sends the requests of all its clients over few
-connections, and passes their resets on: who counts those and closes the connection punishes everybody for one. Envoy
-counts streams reset early; its older codec, nghttp2, counts resets by itself and cannot be told not to. Where strangers
-connect both stay (CVE-2023-44487)."""
+_RESETS_OF_MANY_CALLERS: Mapping[str, float] = {"overload.premature_reset_total_stream_count": _ANY_NUMBER}
+"""For proxies whose HTTP/2 peers are proxies of the mesh: a connection is not closed for the streams that are reset on
+it (see `server_http2`). Where strangers connect, Envoy's limit stays (CVE-2023-44487)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,10 +57,12 @@ _NO_SUCH_HOST = (
 _NOT_TOLD = "weft: the control plane has not told this proxy where the service is; it is away, or the service is gone\n"
 
 
-def inbound_manager(route_name: str, *, websocket: bool) -> Filter:
-    """Before the application. The caller's identity is passed on in x-forwarded-client-cert, whatever it sent there."""
-    manager = _manager("inbound", MESH, route_name, http_filters(Place.INBOUND), upgrades=websocket)
-    if websocket:
+def inbound_manager(route_name: str, *, http2: bool) -> Filter:
+    """Before the application, which may upgrade to WebSocket or, where it speaks HTTP/2, send trailers (gRPC does). The
+    caller's identity is passed on in x-forwarded-client-cert, whatever it sent there."""
+    manager = _manager("inbound", MESH, route_name, http_filters(Place.INBOUND), upgrades=not http2)
+    manager.http2_protocol_options.CopyFrom(server_http2(MESH, upgrades=not http2, any_resets=not http2))
+    if not http2:
         manager.upgrade_configs.add(upgrade_type=_WEBSOCKET)
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True

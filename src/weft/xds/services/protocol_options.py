@@ -33,9 +33,16 @@ def server_http1() -> Http1ProtocolOptions:
     return Http1ProtocolOptions(override_stream_error_on_invalid_http_message=BoolValue(value=True))
 
 
-def server_http2(limits: DownstreamLimits, *, upgrades: bool) -> Http2ProtocolOptions:
-    """HTTP/2 from clients. `upgrades` allows extended CONNECT (RFC 8441), which WebSocket needs."""
+def server_http2(limits: DownstreamLimits, *, upgrades: bool, any_resets: bool = False) -> Http2ProtocolOptions:
+    """HTTP/2 from clients. `upgrades` allows extended CONNECT (RFC 8441), which WebSocket needs.
+
+    `any_resets`: the connection stays however many streams are reset on it. A gateway sends the requests of all its
+    clients over few connections and passes their resets on; who closes them for that fails everybody's requests for
+    what one client did. Envoy's usual codec, nghttp2, counts resets by itself and cannot be told not to. The other one
+    loses trailers of some sizes, so it is for applications that send none (ADR 0035).
+    """
     return Http2ProtocolOptions(
+        use_oghttp2_codec=BoolValue(value=True) if any_resets else None,
         max_concurrent_streams=UInt32Value(value=MAX_CONCURRENT_STREAMS),
         initial_stream_window_size=UInt32Value(value=limits.stream_window),
         initial_connection_window_size=UInt32Value(value=CONNECTION_WINDOW),

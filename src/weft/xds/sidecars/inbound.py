@@ -100,4 +100,4 @@ def _tcp(port: InboundPort) -> Filter:
 
 
 def _http(port: InboundPort) -> Filter:
-    return inbound_manager(inbound_cluster_name(port.port), websocket=port.protocol is not Protocol.HTTP2)
+    return inbound_manager(inbound_cluster_name(port.port), http2=port.protocol is Protocol.HTTP2)

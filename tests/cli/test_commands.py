@@ -345,14 +345,14 @@ def test_get_tells_what_is_attached_to_a_gateway(admin: Admin, capsys: pytest.Ca
     spec = {"gatewayClassName": "weft", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}
     document = {"kind": "Gateway", "metadata": {"name": "edge"}, "spec": spec}
     answers = [
-        {"document": document, "listeners": listeners},
+        {"document": document, "listeners": listeners, "conditions": [{"type": "Programmed", "status": "False"}]},
         {"document": {**document, "metadata": {"name": "theirs"}}},
     ]
     admin.answers["GET", "/v1/documents"] = (200, {"documents": answers})
     assert run(["get", "gateways"]) == 0
     head, ours, theirs = capsys.readouterr().out.splitlines()
-    assert ours[head.index("ATTACHED") :].strip() == "http:3,tls:not in force"
-    assert theirs[head.index("ATTACHED") :].strip() == "-"
+    assert ours[head.index("ATTACHED") :].rsplit(maxsplit=1) == ["http:3,tls:not in force", "False"]
+    assert theirs[head.index("ATTACHED") :].split() == ["-", "-"]
 
 
 def test_get_shows_texts_of_several_lines_as_blocks(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,8 @@ def get(*, kind: str, name: str | None, home: Home, namespace: str, all_namespac
 
     KIND is a kind of document (httproutes, virtualservice, dr, ...) or `workloads`. Secrets show their keys only.
     Routes tell whether their parents accepted them (ACCEPTED: True, False and why, how many of several, or in part) and
-    whether all they refer to is there; -o yaml gives the whole `status` in the Gateway API's form.
+    whether all they refer to is there; Gateways whether a process serves them (PROGRAMMED). -o yaml gives the whole
+    `status` in the Gateway API's form, and `weft describe` the reasons.
     """
     where = None if all_namespaces else namespace
     if kind.lower() in _WORKLOADS:
@@ -169,8 +170,10 @@ def _service(spec: Mapping[str, Any]) -> Sequence[str]:
 
 def _gateway(spec: Mapping[str, Any]) -> Sequence[str]:
     listeners = [f"{one['name']}:{one['port']}/{one['protocol']}" for one in spec.get("listeners") or ()]
-    attached = [f"{one['name']}:{_attached(one)}" for one in (spec.get("status") or {}).get("listeners") or ()]
-    return spec.get("gatewayClassName", ""), _joined(listeners), _joined(attached) or "-"
+    status = spec.get("status") or {}
+    attached = [f"{one['name']}:{_attached(one)}" for one in status.get("listeners") or ()]
+    programmed = [one["status"] for one in status.get("conditions") or () if one["type"] == "Programmed"]
+    return spec.get("gatewayClassName", ""), _joined(listeners), _joined(attached) or "-", _joined(programmed) or "-"
 
 
 def _attached(listener: Mapping[str, Any]) -> str:
@@ -240,7 +243,7 @@ def _secret(document: Mapping[str, Any]) -> Sequence[str]:
 _COLUMNS: dict[str, tuple[Sequence[str], Any]] = {
     "Service": (("TYPE", "PORTS", "SELECTOR"), _service),
     "GatewayClass": (("CONTROLLER",), lambda spec: (str(spec.get("controllerName", "")),)),
-    "Gateway": (("CLASS", "LISTENERS", "ATTACHED ROUTES"), _gateway),
+    "Gateway": (("CLASS", "LISTENERS", "ATTACHED ROUTES", "PROGRAMMED"), _gateway),
     "HTTPRoute": (("PARENTS", "HOSTNAMES", "RULES", "ACCEPTED", "RESOLVED REFS"), _http_route),
     "VirtualService": (("HOSTS", "GATEWAYS", "RULES", "ACCEPTED", "RESOLVED REFS"), _virtual_service),
     "DestinationRule": (("HOST", "SUBSETS"), _destination_rule),

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 import click
 import pytest
 import yaml
 
+from support.admin import Admin
 from weft.cli.main import run, weft
 from weft.local.client import AdminClient
 from weft.settings.home import Home
@@ -32,70 +29,6 @@ PROBLEM = {
     "nearest": "hosts",
     "object": KEY,
 }
-
-
-class Admin(ThreadingHTTPServer):
-    """Answers from `answers` by method and path, and remembers what it was asked."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
-        self.asked: list[tuple[str, str, dict[str, list[str]], dict[str, str], str]] = []
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Admin
-
-    def _answer(self) -> None:
-        parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.asked.append((self.command, parts.path, parse_qs(parts.query), headers, body))
-        missing = (404, {"error": "there is no such document", "code": "not-found"})
-        status, value = self.server.answers.get((self.command, parts.path), missing)
-        text = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    do_GET = do_POST = do_DELETE = _answer  # noqa: N815
-
-    def log_message(self, *args: object) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    home = Home(tmp_path / "home")
-    home.control_plane.mkdir(parents=True)
-    monkeypatch.setenv("WEFT_HOME", str(home.root))
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.chdir(tmp_path)
-    return home
-
-
-@pytest.fixture
-def admin(home: Home) -> Iterator[Admin]:
-    server = Admin()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    home.admin_token.write_text("secret\n")
-    home.endpoints.write_text(
-        json.dumps(
-            {
-                "admin": f"http://127.0.0.1:{server.server_address[1]}",
-                "xds": "127.0.0.1:1",
-                "agent_api": "127.0.0.1:2",
-                "agent_socket": "x",
-                "pid": os.getpid(),
-            }
-        )
-    )
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def applied(change: str = "created", **more: Any) -> dict[str, Any]:
@@ -236,54 +169,6 @@ def test_get_shows_a_table_or_values(admin: Admin, capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out)["metadata"]["name"] == "reviews"
     assert run(["get", "svc", "-o", "yaml"]) == 0
     assert "selector:\n      app: reviews" in capsys.readouterr().out
-
-
-def test_describe_shows_conditions_endpoints_and_problems_at_once(
-    admin: Admin, capsys: pytest.CaptureFixture[str]
-) -> None:
-    key = {"group": "", "kind": "Service", "namespace": "default", "name": "reviews"}
-    document = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "reviews", "namespace": "default"}}
-    condition = {"type": "Accepted", "status": "False", "reason": "Because", "message": "it is so"}
-    answer = {
-        "key": key,
-        "source": "mesh.yaml",
-        "line": 3,
-        "document": document,
-        "conditions": [condition],
-        "listeners": [{"name": "http", "attachedRoutes": 1, "conditions": [condition]}],
-        "parents": [{"parentRef": {**key, "name": "web", "sectionName": "http"}, "conditions": [condition]}],
-    }
-    endpoint = {"workload": "reviews-1.default", "address": "127.0.0.1:20001", "health": "healthy"}
-    services = [
-        {"name": "reviews", "namespace": "default", "ports": [{"port": 80, "endpoints": [endpoint]}]},
-        {"name": "reviews", "namespace": "other", "ports": [{"port": 81, "endpoints": [endpoint]}]},
-    ]
-    admin.answers["GET", "/v1/documents"] = (200, {"documents": [answer]})
-    admin.answers["GET", "/v1/problems"] = (200, {"problems": [{**PROBLEM, "object": key}, PROBLEM]})
-    admin.answers["GET", "/v1/services"] = (200, {"services": services})
-    assert run(["describe", "svc", "reviews"]) == 0
-    assert admin.asked[1][1:3] == ("/v1/problems", {"at_once": ["1"]})
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "Service default/reviews, from mesh.yaml:3"
-    titles = [line for line in lines if line and not line[0].isupper() and "=" not in line]
-    assert titles[:4] == [
-        "conditions",
-        "listener http, 1 route",
-        "parent Service default/web section http",
-        "endpoints",
-    ]
-    assert [line.split() for line in lines if line.startswith("80")] == [["80", *endpoint.values()]]
-    assert sum("unknown field 'hostz'" in line for line in lines) == 1
-    assert run(["describe", "svc", "reviews", "-o", "json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert shown["status"]["conditions"] == [condition]
-    assert (len(shown["problems"]), shown["endpoints"]) == (1, [{"port": 80, **endpoint}])
-
-
-def test_describe_says_when_there_is_no_such_document(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
-    admin.answers["GET", "/v1/documents"] = (200, {"documents": []})
-    assert run(["describe", "httproute", "r"]) == 1
-    assert "there is no HTTPRoute 'r' in namespace default" in capsys.readouterr().err
 
 
 def parent(**conditions: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import yaml
 
+from support.http import Client
 from support.mesh import Mesh
 
 ROUTE = """
@@ -40,3 +41,54 @@ def test_routes_and_gateways_tell_how_they_were_taken(world: Mesh) -> None:
         assert accepted[1]["reason"] == "NoMatchingParent"
         assert "has no port 81" in accepted[1]["message"]
     assert column(world.weft("get", "gateways").stdout, "front", "ATTACHED ROUTES") == "http:0"
+
+
+SHARED = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: site}
+spec:
+  hosts: [shared.example]
+  gateways: [front]
+  http: [{directResponse: {status: 200, body: {string: site}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: team}
+spec:
+  hosts: [shared.example]
+  gateways: [front]
+  http:
+  - match: [{uri: {prefix: /team}}]
+    directResponse: {status: 200, body: {string: team}}
+  - match: [{uri: {prefix: /team/a}}]
+    directResponse: {status: 418}
+"""
+HALF_BAD = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front}
+spec:
+  gatewayClassName: weft
+  listeners: [{name: http, port: 80, protocol: HTTP}, {name: tcp, port: 5432, protocol: TCP}]
+"""
+
+
+def test_a_bad_listener_and_a_hidden_rule_are_described_and_all_else_is_in_force(
+    world: Mesh, front: tuple[Client, str]
+) -> None:
+    client, page = front
+    before = world.weft("get", "gateway", "front", "-o", "yaml").stdout
+    try:
+        world.weft("apply", "-f", "-", "--wait", stdin=HALF_BAD, check=False)
+        with world.applied(SHARED):
+            bodies = [
+                client(page + path, headers={"Host": "shared.example"}).body for path in ("/", "/team", "/team/a")
+            ]
+            assert bodies == [b"site", b"team", b"team"]
+            told = world.weft("describe", "gateway", "front").stdout
+            assert "Accepted      False   UnsupportedProtocol" in told
+            hidden = world.weft("describe", "vs", "team").stdout
+            assert "spec.http[1]: no request comes to this rule: http[0] " in hidden
+    finally:
+        world.weft("apply", "-f", "-", "--wait", stdin=before)

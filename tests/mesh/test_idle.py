@@ -86,6 +86,14 @@ def idle(text: str, *workloads: Workload) -> list[str]:
             ["spec.http[0].match[0]: no caller has the sourceLabels app=client,version=v9"],
         ),
         (SERVICE + VIRTUAL, [workload("web"), workload("client", "v9")], []),
+        (
+            SERVICE + GATEWAY + VIRTUAL.replace("spec:", "spec:\n  gateways: [edge/front]"),
+            [workload("web"), workload("client", "v9"), gateway_workload("front", "edge")],
+            [
+                "spec.http[0].match[0]: no caller has the sourceLabels app=client,version=v9; expected labels of the "
+                "Gateway's own process, which is the caller there"
+            ],
+        ),
     ],
 )
 def test_what_waits_for_a_workload(text: str, workloads: list[Workload], expected: list[str]) -> None:

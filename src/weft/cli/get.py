@@ -35,8 +35,9 @@ def get(*, kind: str | None, name: str | None, home: Home, namespace: str, all_n
 
     KIND is a kind of document (httproutes, virtualservice, dr, ...), `workloads`, or `all`. Secrets show their keys
     only. Services tell how many of their endpoints are healthy, routes whether their parents accepted them (ACCEPTED:
-    True, False and why, how many of several, or in part) and whether all they refer to is there. -o yaml gives the
-    whole `status`: endpoints, or conditions in the Gateway API's form.
+    True, False and why, how many of several, or in part) and whether all they refer to is there, Gateways whether a
+    process serves them (PROGRAMMED). -o yaml gives the whole `status`: endpoints, or conditions in the Gateway API's
+    form; `weft describe` the reasons.
     """
     from weft.cli.kinds import ALL, is_workloads, kind_of_word  # noqa: PLC0415
 
@@ -235,8 +236,10 @@ def _service(spec: Mapping[str, Any]) -> Sequence[str]:
 
 def _gateway(spec: Mapping[str, Any]) -> Sequence[str]:
     listeners = [f"{one['name']}:{one['port']}/{one['protocol']}" for one in spec.get("listeners") or ()]
-    attached = [f"{one['name']}:{_attached(one)}" for one in (spec.get("status") or {}).get("listeners") or ()]
-    return spec.get("gatewayClassName", ""), _joined(listeners), _joined(attached) or "-"
+    status = spec.get("status") or {}
+    attached = [f"{one['name']}:{_attached(one)}" for one in status.get("listeners") or ()]
+    programmed = [one["status"] for one in status.get("conditions") or () if one["type"] == "Programmed"]
+    return spec.get("gatewayClassName", ""), _joined(listeners), _joined(attached) or "-", _joined(programmed) or "-"
 
 
 def _attached(listener: Mapping[str, Any]) -> str:
@@ -306,7 +309,7 @@ def _secret(document: Mapping[str, Any]) -> Sequence[str]:
 _COLUMNS: dict[str, tuple[Sequence[str], Any]] = {
     "Service": (("TYPE", "PORTS", "SELECTOR", "ENDPOINTS"), _service),
     "GatewayClass": (("CONTROLLER",), lambda spec: (str(spec.get("controllerName", "")),)),
-    "Gateway": (("CLASS", "LISTENERS", "ATTACHED ROUTES"), _gateway),
+    "Gateway": (("CLASS", "LISTENERS", "ATTACHED ROUTES", "PROGRAMMED"), _gateway),
     "HTTPRoute": (("PARENTS", "HOSTNAMES", "RULES", "ACCEPTED", "RESOLVED REFS"), _http_route),
     "VirtualService": (("HOSTS", "GATEWAYS", "RULES", "ACCEPTED", "RESOLVED REFS"), _virtual_service),
     "DestinationRule": (("HOST", "SUBSETS"), _destination_rule),

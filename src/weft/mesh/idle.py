@@ -130,12 +130,14 @@ def _idle_policy(_memo: Memo, document: PolicyDocument, candidates: Workloads) -
 
 
 def _idle_rules(_memo: Memo, route: CompiledRoute, labels: Labels, candidates: Workloads) -> tuple[Problem, ...]:
-    """The matches of a route that ask for labels which no workload has."""
-    if any(selects(labels, each.labels) for each in candidates):
+    """The matches of a route that ask for labels which no caller has (at a Gateway its own processes call)."""
+    callers = [each for each in candidates if (route.parents if each.gateway else route.rules)]
+    if any(selects(labels, each.labels) for each in callers):
         return ()
     text = ",".join(f"{name}={value}" for name, value in labels)
+    expected = "" if route.rules else "labels of the Gateway's own process, which is the caller there"
     return tuple(
-        _warning(route.document, attempt.path, "selects-nothing", f"no caller has the sourceLabels {text}")
+        _warning(route.document, attempt.path, "selects-nothing", f"no caller has the sourceLabels {text}", expected)
         for attempt in route.kind.attempts(route.document)
         if attempt.source.labels == labels
     )

@@ -51,7 +51,7 @@ def conditions(*listeners: str) -> tuple[dict[str, list[Condition]], tuple[Condi
 BAD = [
     ("name: bad, port: 443, protocol: TLS, tls: {mode: Passthrough}", "unsupported-protocol", "protocol"),
     ("name: bad, port: 443, protocol: HBONE", "unsupported-protocol", "protocol"),
-    ("name: bad, port: 8080, protocol: http", "unsupported-protocol", "protocol"),
+    ("name: bad, port: 8080, protocol: example.com/QUIC", "unsupported-protocol", "protocol"),
     ("name: bad, port: 443, protocol: HTTPS", "no-certificate", ""),
     ("name: bad, port: 443, protocol: HTTPS, tls: {}", "no-certificate", "tls"),
     (

@@ -98,10 +98,7 @@ def _protocol_problem(document: Document[GatewaySpec], path: FieldPath, spec: Li
     if spec.protocol not in LISTENER_PROTOCOLS:
         why = _UNSUPPORTED.get(spec.protocol, f"'{printable(spec.protocol[:80])}' is no protocol that weft knows")
         message = f"{why}, so this listener is not in force"
-        near = nearest_name(spec.protocol, LISTENER_PROTOCOLS)
-        return problem_at(
-            document, where, "unsupported-protocol", message, " or ".join(LISTENER_PROTOCOLS), nearest=near
-        )
+        return problem_at(document, where, "unsupported-protocol", message, " or ".join(LISTENER_PROTOCOLS))
     others = [
         each
         for each in document.spec.listeners
@@ -118,8 +115,7 @@ def _unknown_kinds(document: Document[GatewaySpec], path: FieldPath, spec: Liste
         if not _is_known(item):
             where = (*path, "allowedRoutes", "kinds", index, "kind")
             message = f"{item.kind} of {item.group or 'the core group'} is no kind of route that weft has"
-            near = nearest_name(item.kind, ROUTE_KINDS)
-            yield problem_at(document, where, "invalid-route-kind", message, " or ".join(ROUTE_KINDS), nearest=near)
+            yield problem_at(document, where, "invalid-route-kind", message, " or ".join(ROUTE_KINDS))
 
 
 def _is_known(item: RouteGroupKind) -> bool:

@@ -369,8 +369,7 @@ class _Builder:
 def _invalid_kind(document: HttpRouteDocument, path: FieldPath, reference: api.BackendObjectReference) -> Problem:
     what = f"{reference.kind} of {reference.group or 'the core group'}"
     message = f"{what} cannot be a backend here"
-    near = nearest_name(reference.kind, ("Service",)) if not reference.group else ""
-    return problem_at(document, path, "invalid-kind", message, "kind Service", nearest=near)
+    return problem_at(document, path, "invalid-kind", message, "kind Service")
 
 
 def _percent(mirror: api.RequestMirror) -> float:

@@ -6,7 +6,7 @@ other. Regular expressions are compared as texts. Rules that only several others
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from weft.mesh.problems import problem_at
@@ -15,12 +15,12 @@ from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
 
-MAX_COMPARED = 256
+MAX_COMPARED = 128
 """Earlier rules that one is compared with. What many rules on one path hide may stay untold; time does not."""
 _Key = tuple[str, bool, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
     """One match of a rule, in the order in which a document's matches are tried. `path` is its field (that of the rule,
     if the rule has no match), `rule` the rule's. `port` 0 and no `gateways`: on each port and side."""
@@ -32,6 +32,11 @@ class Attempt:
     source: SourceMatch = EVERYBODY
     port: int = 0
     gateways: frozenset[str] = frozenset()
+
+    @property
+    def identity(self) -> tuple[int, FieldPath]:
+        """Which field of which document it is, whatever list it stands in."""
+        return (id(self.document), self.path)
 
 
 def hidden_attempts(attempts: Iterable[Attempt]) -> Iterator[tuple[Attempt, Attempt]]:
@@ -47,34 +52,34 @@ def hidden_attempts(attempts: Iterable[Attempt]) -> Iterator[tuple[Attempt, Atte
 
 def unreachable_problems(attempts: Sequence[Attempt]) -> tuple[Problem, ...]:
     """A warning for each rule of one document that no request comes to, or for those of its matches."""
-    return _told(dict(hidden_attempts(attempts)), attempts, "")
+    hidden = tuple(hidden_attempts(attempts))
+    return _told(hidden, attempts, "") if hidden else ()
 
 
 def crowded_out(lists: Iterable[Sequence[Attempt]], known: Collection[Problem], where: str) -> tuple[Problem, ...]:
     """A warning for each rule of several documents that no request comes to, in whatever list of attempts it stands.
     `where` says whose lists these are, `known` tells of rules that their own document hides already."""
     told = {(problem.object, problem.path) for problem in known}
-    hidden: dict[Attempt, Attempt] = {}
-    every: dict[Attempt, None] = {}
-    reached: set[Attempt] = set()
-    for attempts in lists:
-        found = dict(hidden_attempts(attempts))
-        hidden.update(found)
-        every.update(dict.fromkeys(attempts))
-        reached.update(attempt for attempt in attempts if attempt not in found)
-    gone = {
-        attempt: by
-        for attempt, by in hidden.items()
-        if attempt not in reached
-        and not {(attempt.document.key, attempt.rule), (attempt.document.key, attempt.path)} & told
-    }
-    return _told(gone, every, f" {where}")
+    pairs = [(attempts, tuple(hidden_attempts(attempts))) for attempts in lists]
+    hidden = {attempt.identity: (attempt, by) for _, found in pairs for attempt, by in found}
+    for attempts, found in pairs if hidden else ():
+        here = {attempt.identity for attempt, _ in found}
+        for attempt in attempts:
+            if attempt.identity in hidden and attempt.identity not in here:
+                del hidden[attempt.identity]
+    gone = [
+        (attempt, by)
+        for attempt, by in hidden.values()
+        if not {(attempt.document.key, attempt.rule), (attempt.document.key, attempt.path)} & told
+    ]
+    return _told(gone, (attempt for attempts, _ in pairs for attempt in attempts), f" {where}") if gone else ()
 
 
-def _told(hidden: Mapping[Attempt, Attempt], attempts: Iterable[Attempt], where: str) -> tuple[Problem, ...]:
-    alive = {(attempt.document.key, attempt.rule) for attempt in attempts if attempt not in hidden}
+def _told(hidden: Collection[tuple[Attempt, Attempt]], attempts: Iterable[Attempt], where: str) -> tuple[Problem, ...]:
+    fields = {attempt.identity for attempt, _ in hidden}
+    alive = {(attempt.document.key, attempt.rule) for attempt in attempts if attempt.identity not in fields}
     found: dict[tuple[ObjectKey, FieldPath], Problem] = {}
-    for attempt, by in hidden.items():
+    for attempt, by in hidden:
         key = attempt.document.key
         path = attempt.path if (key, attempt.rule) in alive else attempt.rule
         found.setdefault((key, path), _unreachable(attempt, by, path, where))

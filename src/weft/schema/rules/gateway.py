@@ -7,12 +7,18 @@ from collections.abc import Iterator, Mapping
 from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
 from weft.schema.kinds.gateway import (
     CONTROLLER_NAME,
+    GATEWAY_GROUP,
+    LISTENER_PROTOCOLS,
+    ROUTE_KINDS,
     GatewayClassSpec,
     GatewaySpec,
     LabelExpression,
     ListenerSpec,
+    RouteGroupKind,
     RouteNamespaces,
+    SecretReference,
 )
+from weft.schema.rules.spelling import misspelt
 
 
 def gateway(spec: GatewaySpec) -> Iterator[Finding]:
@@ -33,6 +39,7 @@ def gateway(spec: GatewaySpec) -> Iterator[Finding]:
 
 def listener(spec: ListenerSpec) -> Iterator[Finding]:
     """TLS goes with protocols that have it, and ends at an HTTPS listener."""
+    yield from misspelt(("protocol",), spec.protocol, LISTENER_PROTOCOLS)
     if spec.tls is None:
         return
     if spec.protocol in ("HTTP", "TCP", "UDP"):
@@ -42,6 +49,17 @@ def listener(spec: ListenerSpec) -> Iterator[Finding]:
     elif spec.protocol == "HTTPS" and spec.tls.mode != "Terminate":
         message = f"a listener with protocol HTTPS does not go with mode {spec.tls.mode}"
         yield conflicting(("tls", "mode"), message, "Terminate")
+
+
+def route_kind(spec: RouteGroupKind) -> Iterator[Finding]:
+    """A kind is another one, or well written."""
+    if spec.group == GATEWAY_GROUP:
+        yield from misspelt(("kind",), spec.kind, ROUTE_KINDS)
+
+
+def secret_reference(spec: SecretReference) -> Iterator[Finding]:
+    """A kind is another one, or well written."""
+    yield from misspelt(("kind",), spec.kind, ("Secret",))
 
 
 def route_namespaces(spec: RouteNamespaces) -> Iterator[Finding]:
@@ -73,6 +91,8 @@ def gateway_class(spec: GatewayClassSpec) -> Iterator[Finding]:
 RULES: Mapping[type, tuple[Rule, ...]] = {
     GatewaySpec: (gateway,),
     ListenerSpec: (listener,),
+    RouteGroupKind: (route_kind,),
+    SecretReference: (secret_reference,),
     RouteNamespaces: (route_namespaces,),
     LabelExpression: (label_expression,),
     GatewayClassSpec: (gateway_class,),

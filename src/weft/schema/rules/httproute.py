@@ -28,6 +28,7 @@ from weft.schema.kinds.httproute import (
     RouteTimeouts,
 )
 from weft.schema.rules.headers import header_changes, literal_values
+from weft.schema.rules.spelling import misspelt
 
 _PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
 _CONFUSING = ("//", "/./", "/../", "%2f", "%2F", "#")
@@ -161,7 +162,8 @@ def fraction(spec: Fraction) -> Iterator[Finding]:
 
 
 def backend(spec: BackendObjectReference) -> Iterator[Finding]:
-    """A Service is called at a port."""
+    """A Service is called at a port. A kind is another one, or well written."""
+    yield from misspelt(("kind",), spec.kind, ("Service",))
     if spec.port is None and (spec.group, spec.kind) == ("", "Service"):
         yield missing((), "a Service is referred to with its 'port'", "port")
 

@@ -1,0 +1,16 @@
+"""Words that are almost another one, where other words have a meaning, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from weft.model.origin import FieldPath
+from weft.schema.findings import Finding
+from weft.schema.wording import nearest_name
+
+
+def misspelt(path: FieldPath, text: str, names: Sequence[str]) -> Iterator[Finding]:
+    """A word that is almost one of `names`: nobody means what is so near."""
+    near = nearest_name(text, names) if text not in names else ""
+    if near:
+        yield Finding(path, f"found '{text[:80]}'", " or ".join(names), near)

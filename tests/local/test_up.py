@@ -224,8 +224,10 @@ def test_an_application_that_crashes_is_started_again_and_shown(up: Up) -> None:
     until("it is up", lambda: up.said("the mesh is up"), 60)
     os.kill(state(up)["application"]["pid"], signal.SIGKILL)
     until("it is reported", lambda: up.said("web was ended by SIGKILL; starting it again in 1 s"))
-    assert process(up, "web")["restarts"] == 1 or process(up, "web")["state"] == "crashed"
+    shown = process(up, "web")
+    assert shown["restarts"] == 1 or shown["state"] == "crashed"
     until("it is back", lambda: process(up, "web")["state"] == "running")
+    assert process(up, "web")["restarts"] == 1
     until("it serves", lambda: up.page() == "hello\n")
 
 

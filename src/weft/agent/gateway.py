@@ -7,7 +7,7 @@ import logging
 
 from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
 from weft.agent.errors import AgentError
-from weft.agent.lifecycle import Lifecycle, run_lifecycle, tell_ready
+from weft.agent.lifecycle import Lifecycle, run_lifecycle
 from weft.agent.parameters import GatewayParameters
 from weft.agent.ports import PortAllocator, check_free
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
@@ -36,7 +36,7 @@ class _GatewayLifecycle(Lifecycle):
     def __init__(self, parameters: GatewayParameters, proxy: Proxy) -> None:
         super().__init__(proxy)
         self._parameters = parameters
-        self._told = False
+        self._was_ready = False
 
     async def live(self) -> int:
         """Certificate, Envoy, then for ever."""
@@ -64,10 +64,8 @@ class _GatewayLifecycle(Lifecycle):
             version = ready.version
             if ready.value:
                 self.proxy.set_state(WorkloadState.HEALTHY)
-                if not self._told:
-                    self._told = True
-                    tell_ready(self._parameters.ready_fd, self.proxy.state)
-            elif self._told:
+                self._was_ready = True
+            elif self._was_ready:
                 self.proxy.set_state(WorkloadState.UNHEALTHY)
             await ready.changed(version)
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 
-import msgspec
-
 from weft.agent.errors import AgentError
 from weft.agent.proxy import Proxy
 from weft.agent.signals import HANDLED, Signals
-from weft.agent.state import State, stop_processes
+from weft.agent.state import stop_processes
 from weft.processes.signals import hold_signals, release_signals
 
 _LOG = logging.getLogger(__name__)
-_RESTARTED = "WEFT_AGENT_RESTARTED"
 RESTART = -1
 """Instead of an exit code: this process shall execute the agent anew."""
 
@@ -109,26 +105,16 @@ def run_lifecycle(make: Callable[[], Lifecycle]) -> int:
         _LOG.error("%s", error)
         code = error.exit_code
     if code == RESTART:
-        os.environ[_RESTARTED] = "1"
         sys.stdout.flush()
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
-    os.environ.pop(_RESTARTED, None)
     release_signals(HANDLED)
     return code
 
 
-def tell_ready(descriptor: int, state: State) -> None:
-    """Write `state` as one JSON line to `descriptor` and close it; once per process, also when the agent restarts."""
-    if descriptor < 0 or os.environ.get(_RESTARTED):
-        return
-    with contextlib.suppress(OSError), os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(state) + b"\n")
-
-
 def child_environment() -> dict[str, str]:
     """Our environment without what is the agent's own business."""
-    own = (_RESTARTED, "WEFT_TOKEN", "WEFT_JOIN_TOKEN")
+    own = ("WEFT_TOKEN", "WEFT_JOIN_TOKEN")
     return {name: value for name, value in os.environ.items() if name not in own}
 
 

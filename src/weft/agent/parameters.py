@@ -93,8 +93,7 @@ class RunParameters:
     """``weft run``: one application with its sidecar.
 
     `command` may be empty: then the sidecar runs alone for an application started by somebody else. `proxy_host` is
-    the address inbound listeners bind and callers use (empty: `weft.agent.inbound_address` chooses). `ready_fd`, if not
-    negative, gets one JSON line (`weft.agent.state.State` as mapping) when the workload is healthy for the first time.
+    the address inbound listeners bind and callers use (empty: `weft.agent.inbound_address` chooses).
     """
 
     home: Home
@@ -114,7 +113,6 @@ class RunParameters:
     health: HealthParameters = HealthParameters()
     timing: Timing = Timing()
     quiet: bool = False
-    ready_fd: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,4 +134,3 @@ class GatewayParameters:
     control_plane: ControlPlane = ControlPlane()
     timing: Timing = Timing()
     quiet: bool = False
-    ready_fd: int = -1

@@ -12,7 +12,7 @@ from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
 from weft.agent.errors import EXIT_FAILED, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, AgentError
 from weft.agent.health import run_health
 from weft.agent.inbound_address import inbound_address
-from weft.agent.lifecycle import Lifecycle, child_environment, run_lifecycle, tell_ready
+from weft.agent.lifecycle import Lifecycle, child_environment, run_lifecycle
 from weft.agent.parameters import RunParameters
 from weft.agent.ports import allocate_run_ports, check_nobody_listens
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
@@ -201,9 +201,7 @@ class _SidecarLifecycle(Lifecycle):
         good = self._healthy and self.proxy.envoy.ready.value
         if good:
             self.proxy.set_state(WorkloadState.HEALTHY)
-            if not self._was_healthy:
-                self._was_healthy = True
-                tell_ready(self._parameters.ready_fd, self.proxy.state)
+            self._was_healthy = True
         elif self._was_healthy:
             self.proxy.set_state(WorkloadState.UNHEALTHY)
 

@@ -18,7 +18,6 @@ ValueT = TypeVar("ValueT")
 
 def _control_plane_options(function: CommandT) -> CommandT:
     for option in (
-        click.option("--ready-fd", type=int, default=-1, hidden=True),
         click.option("--quiet", is_flag=True, help="Print only warnings and errors of the agent."),
         click.option("--ca-fingerprint", default="", help="sha256:HEX of the CA, as `weft token create` prints it."),
         click.option(
@@ -157,7 +156,6 @@ def run(
     token: str,
     ca_fingerprint: str,
     quiet: bool,
-    ready_fd: int,
     application: tuple[str, ...],
 ) -> int:
     """Run an application with its sidecar.
@@ -190,7 +188,6 @@ def run(
         health=_parsed(parse_health, check, health_interval, health_timeout),
         timing=Timing(drain=drain),
         quiet=quiet,
-        ready_fd=ready_fd,
     )
     return run_agent(parameters)
 
@@ -240,7 +237,6 @@ def gateway(
     token: str,
     ca_fingerprint: str,
     quiet: bool,
-    ready_fd: int,
 ) -> int:
     """Run the proxy of a Gateway.
 
@@ -265,6 +261,5 @@ def gateway(
         control_plane=_control_plane(home, control_plane, token, ca_fingerprint),
         timing=Timing(drain=drain),
         quiet=quiet,
-        ready_fd=ready_fd,
     )
     return run_agent(parameters)

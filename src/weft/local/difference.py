@@ -9,6 +9,7 @@ from weft.local.commands import CONTROL_PLANE, Launch
 
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 60.0
+_LONGEST_DELAY_OF_AGENT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ def _settled(serve: Launch) -> tuple[tuple[str, str], ...]:
 
 def restart_delay(failures: int, *, outlived: bool) -> float:
     """Seconds until a process that ended `failures` times in a row is started again. `outlived`: what it looked after
-    still runs and waits for it, so the first time there is no delay."""
+    still runs and waits for it, so the first time there is no delay, and later ones stay well below its lease."""
     if outlived and failures <= 1:
         return 0.0
-    return min(_FIRST_DELAY * 2.0 ** max(0, failures - 1), _LONGEST_DELAY)
+    longest = _LONGEST_DELAY_OF_AGENT if outlived else _LONGEST_DELAY
+    return min(_FIRST_DELAY * 2.0 ** max(0, failures - 1), longest)

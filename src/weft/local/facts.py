@@ -7,7 +7,7 @@ from typing import Any
 from weft.agent.state import State
 from weft.local.client import read_endpoints
 from weft.local.commands import CONTROL_PLANE
-from weft.local.places import AgentPlace
+from weft.local.seats import AgentSeat
 from weft.local.supervisor import Supervisor
 
 
@@ -21,7 +21,7 @@ def mesh_state(supervisor: Supervisor) -> dict[str, Any]:
         "admin": endpoints.admin if endpoints else None,
         "home": str(home.root),
         "token_file": str(home.admin_token),
-        "workloads": [_workload(key[1], AgentPlace(home, key).state) for key in keys],
+        "workloads": [_workload(key[1], AgentSeat(home, key).state) for key in keys],
         "control_plane_pid": process.pid if process else None,
     }
 

@@ -145,7 +145,7 @@ def _arrange_descriptors(output: int) -> None:
 
 
 class Child:
-    """A process of the mesh, looked after: spawned by us, or found to hold the place of one."""
+    """A process of the mesh, looked after: spawned by us, or found to hold the seat of one."""
 
     def __init__(self, identity: ProcessName) -> None:
         self.identity = identity

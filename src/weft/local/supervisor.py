@@ -17,9 +17,9 @@ from weft.local.commands import CONTROL_PLANE, Launch, mesh_launches
 from weft.local.difference import Difference, difference, refusal
 from weft.local.mesh_documents import Describe, DocumentsError, apply_documents
 from weft.local.meshfile import MeshFile
-from weft.local.places import place_of
 from weft.local.processes import Spawned, preload, spawn
 from weft.local.record import Phase, UnitStatus, UpRecord, UpState
+from weft.local.seats import seat_of
 from weft.local.unit import Report, Unit, UnitContext, first_status, mesh_environment
 from weft.model.workload import WorkloadState
 from weft.settings.home import Home
@@ -94,12 +94,13 @@ class Supervisor:
     ) -> None:
         self.plan = plan
         self.hurry = asyncio.Event()
+        self._stopping = asyncio.Event()
         self.units: dict[str, Unit] = {}
         self.admin = AdminClient(plan.home, timeout=_ADMIN_SECONDS)
         self._record = record
         self._report = report
         self._describe = describe
-        self._context = UnitContext(plan.home.logs, report, self._write, self.hurry)
+        self._context = UnitContext(plan.home.logs, report, self._write, self.hurry, self._stopping)
         self._group = group
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -144,7 +145,8 @@ class Supervisor:
             self._report(f"{name}: stopped")
 
     async def stop(self) -> None:
-        """Stop everything, and agents of this home that ended up without a place."""
+        """Stop everything, and agents of this home that nobody here started."""
+        self._stopping.set()
         async for _ in self._halted(list(self.units)):
             pass
         if self.plan.owns_home:
@@ -164,7 +166,7 @@ class Supervisor:
                 yield unit.launch.name
 
     def _add(self, launch: Launch, first: Spawned | None = None) -> None:
-        unit = Unit(launch, place_of(self.plan.home, launch), self._context)
+        unit = Unit(launch, seat_of(self.plan.home, launch), self._context)
         self.units[launch.name] = unit
         self._tasks[launch.name] = self._group.create_task(unit.run(first), name=launch.name)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from weft.aio.cell import Cell
 from weft.local.commands import Launch
 from weft.local.difference import restart_delay
-from weft.local.places import Place
 from weft.local.processes import Child, Spawned, spawn
 from weft.local.record import Phase, UnitStatus
+from weft.local.seats import Seat
 from weft.processes.log import end_of_log
 from weft.processes.name import ProcessName
 
@@ -39,19 +39,20 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class UnitContext:
-    """What units share: where logs go, whom to tell, and the event that makes stops faster."""
+    """What units share: where logs go, whom to tell, whether all of them stop, and the event that makes that faster."""
 
     logs: Path
     report: Report
     changed: Callable[[], None]
     hurry: asyncio.Event
+    stopping: asyncio.Event
 
 
 class Unit:
     """`order` says what is wanted, `run` sees to it for ever, `status` says how it is."""
 
-    def __init__(self, launch: Launch, place: Place, context: UnitContext) -> None:
-        self.place = place
+    def __init__(self, launch: Launch, seat: Seat, context: UnitContext) -> None:
+        self.seat = seat
         self.wanted = Cell(Wanted(launch))
         self.status = Cell(first_status(launch))
         self._context = context
@@ -91,11 +92,11 @@ class Unit:
                 self._tell(Phase.STARTING, restarts=self.status.value.restarts + 1)
 
     async def _stop_holder(self) -> None:
-        """Stop whoever runs in this place: the unit's own process has ended by now."""
-        holder = await self.place.holder()
+        """Stop whoever runs in this seat: the unit's own process has ended by now."""
+        holder = await self.seat.holder()
         if holder is not None and holder.pid != os.getpid():
             await self._stop(Child(holder))
-        await asyncio.to_thread(self.place.clear)
+        await asyncio.to_thread(self.seat.clear)
         self._tell(Phase.STOPPED, process=None)
 
     async def _live(self, launch: Launch, version: int, first: Spawned | None) -> float | None:
@@ -107,7 +108,7 @@ class Unit:
             return self._crashed(f"cannot be started: {error}", "", began)
         while child.running and self.wanted.version == version:
             ready = self.status.value.phase is Phase.RUNNING
-            if not ready and await self.place.ready(child.identity) and self.wanted.version == version:
+            if not ready and await self.seat.ready(child.identity) and self.wanted.version == version:
                 self._tell(Phase.RUNNING)
                 self._context.report(f"{launch.name}: ready")
             await self._wait(child, version, None if ready else _POLL)
@@ -122,11 +123,11 @@ class Unit:
         return self._crashed(child.ending, end_of_log(self._context.logs / f"{launch.name}.log"), began)
 
     async def _child(self, launch: Launch, first: Spawned | None) -> Child:
-        """The process: `first`, one that holds the place already (started by hand), or a new one. Raises OSError."""
+        """The process: `first`, one that holds the seat already (started by hand), or a new one. Raises OSError."""
         if first is not None:
             self._tell(Phase.STARTING, process=first.identity)
             return Child(first.identity)
-        holder = await self.place.holder()
+        holder = await self.seat.holder()
         if holder is not None:
             self._context.report(f"{launch.name}: runs already (pid {holder.pid}); looking after that")
             self._tell(Phase.STARTING, process=holder)
@@ -151,7 +152,7 @@ class Unit:
     def _crashed(self, ending: str, log: str, began: float) -> float:
         """Say so, and for how long to wait."""
         self._failures = 1 if time.monotonic() - began > _STEADY else self._failures + 1
-        outlived = self.place.outlived()
+        outlived = self.seat.outlived()
         delay = restart_delay(self._failures, outlived=outlived)
         self._tell(Phase.CRASHED, process=None, ending=ending)
         name = self.launch.name
@@ -159,7 +160,8 @@ class Unit:
         when = f"in {delay:g} s" if delay else "now"
         told = log and self._failures == 1 and not outlived
         tail = f"\n--- the end of its log, `weft logs {name}` ---\n{log}" if told else ""
-        self._context.report(f"{what}; starting it again {when}{tail}")
+        if not self._context.stopping.is_set():
+            self._context.report(f"{what}; starting it again {when}{tail}")
         return delay
 
     def _tell(self, phase: Phase, **changes: object) -> None:

@@ -1,4 +1,4 @@
-"""The place of a process in the home: who holds it, whether it is ready, what outlives it."""
+"""The seat of a process in the home: who holds it, whether it is ready, what outlives it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from weft.settings.home import Home
 _ADMIN_SECONDS = 5.0
 
 
-class Place(Protocol):
+class Seat(Protocol):
     """What is known of a process by what it writes into the home, whoever started it."""
 
     async def holder(self) -> ProcessName | None:
-        """The process that runs in this place."""
+        """The process that runs in this seat."""
 
     async def ready(self, process: ProcessName) -> bool:
         """Whether `process` holds it and does its work."""
@@ -32,13 +32,13 @@ class Place(Protocol):
         """Stop what outlived it. Blocks."""
 
 
-def place_of(home: Home, launch: Launch) -> Place:
-    """The place of `launch`."""
-    return AgentPlace(home, launch.key) if launch.kind != "control-plane" else ControlPlanePlace(home)
+def seat_of(home: Home, launch: Launch) -> Seat:
+    """The seat of `launch`."""
+    return AgentSeat(home, launch.key) if launch.kind != "control-plane" else ControlPlaneSeat(home)
 
 
-class AgentPlace:
-    """The place of one workload's agent: its directory, with ``state.json``."""
+class AgentSeat:
+    """The seat of one workload's agent: its directory, with ``state.json``."""
 
     def __init__(self, home: Home, key: tuple[str, str]) -> None:
         self._directory = home.workload(*key)
@@ -72,8 +72,8 @@ class AgentPlace:
             stop_processes(state, 1.0)
 
 
-class ControlPlanePlace:
-    """The place of the control plane: ``endpoints.json``, and whether what it names knows the home's token."""
+class ControlPlaneSeat:
+    """The seat of the control plane: ``endpoints.json``, and whether what it names knows the home's token."""
 
     def __init__(self, home: Home) -> None:
         self._home = home

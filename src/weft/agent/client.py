@@ -162,7 +162,7 @@ class ControlPlaneClient:
             )
         reason = connection_failure(error, timeout)
         if isinstance(error, HttpError) and self._credentials == self._chain():
-            reason += "; if it stays so, this workload's certificate is not accepted there: compare the clocks"
+            reason += " If it is, this workload's certificate may not be accepted there: compare the clocks"
         return UnreachableError(f"no control plane at {self.where}: {reason}")
 
     def _chain(self) -> str:
@@ -180,7 +180,7 @@ class ControlPlaneClient:
         choice = self._choice()
         if choice.means is Means.NOTHING:
             raise AgentError(
-                f"cannot show the control plane at {self.where} who this workload is: {choice.why}. Join again: set "
+                f"cannot show the control plane at {self.where} who this workload is: {choice.why}. To join, set "
                 "WEFT_TOKEN to a token that `weft token create` makes on the control plane's host, and give "
                 "--ca-fingerprint as it prints it"
             )

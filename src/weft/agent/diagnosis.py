@@ -6,8 +6,9 @@ import os
 import socket
 import ssl
 
-from weft.agent.http import ConnectTimeoutError
+from weft.agent.http import ConnectTimeoutError, HttpError
 
+_WHOSE = "; is it weft's agent API (port 15013 if not chosen otherwise)?"
 _EXPIRED = 10
 _NOT_YET_VALID = 9
 _UNTRUSTED = frozenset({18, 19, 20, 21})
@@ -23,6 +24,8 @@ def connection_failure(error: Exception, timeout: float = 0.0) -> str:
     """Why a connection failed, by kind, with what to look at. `timeout` in seconds is what was waited."""
     if isinstance(error, ssl.SSLError):
         return _tls_failure(error)
+    if isinstance(error, HttpError):
+        return f"{error}{_WHOSE}"
     if isinstance(error, TimeoutError):
         if isinstance(error, ConnectTimeoutError):
             where = "is a firewall in between, is the address right?"
@@ -37,7 +40,7 @@ def connection_failure(error: Exception, timeout: float = 0.0) -> str:
 
 def _tls_failure(error: ssl.SSLError) -> str:
     if not isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {error}: is it weft's agent API (port 15013 if not chosen otherwise)?"
+        return f"TLS: {error}{_WHOSE}"
     if error.verify_code in (_EXPIRED, _NOT_YET_VALID):
         word = "has expired" if error.verify_code == _EXPIRED else "is not valid yet"
         return f"clock: its certificate {word} by this host's clock; compare the clocks of both hosts"

@@ -137,7 +137,9 @@ def test_a_key_that_cannot_be_read_is_refused(authority: Authority, kind: str) -
         "unknown curve": der.replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d03017f"), 1),
         "cut": der.replace(b"\x03\x42\x00\x04", b"\x03\x42\x00\x07", 1),
     }[kind]
-    pem = "-----BEGIN CERTIFICATE REQUEST-----\n" + b64encode(changed).decode() + "\n-----END CERTIFICATE REQUEST-----\n"
+    pem = (
+        "-----BEGIN CERTIFICATE REQUEST-----\n" + b64encode(changed).decode() + "\n-----END CERTIFICATE REQUEST-----\n"
+    )
     assert refused(authority, pem) == "csr-bad-key"
 
 

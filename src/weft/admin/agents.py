@@ -53,7 +53,7 @@ class AgentApi:
     def application(self, *, local: bool) -> web.Application:
         """The web application for the unix socket (`local`) or for TLS."""
         who = local_caller if local else remote_caller
-        application = new_application(body_limit=BODY_LIMIT)
+        application = new_application(body_limit=BODY_LIMIT, one_request=True)
         one = "/v1/workloads/{namespace}/{name}"
 
         def add(method: str, path: str, action: str, run: _Action) -> None:

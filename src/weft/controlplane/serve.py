@@ -18,6 +18,7 @@ import msgspec
 from weft.admin.agents import AgentApi
 from weft.admin.api import admin_application
 from weft.admin.audit import Audit
+from weft.admin.callers import proxy_of
 from weft.admin.context import ApiContext, EnrolmentSettings
 from weft.admin.guard import admin_token
 from weft.admin.server import ServerLimits, serving
@@ -138,10 +139,19 @@ async def _work(
                 await servers.enter_async_context(_serving_xds(listeners.xds, hub, collector, certificates))
                 limits = _server_limits()
                 await servers.enter_async_context(
-                    serving(agents.application(local=False), listeners.agents, certificates.tls, limits)
+                    serving(
+                        agents.application(local=False),
+                        listeners.agents,
+                        certificates.tls,
+                        limits,
+                        identify=proxy_of,
+                        turned_away=leases.turned_away,
+                    )
                 )
                 await servers.enter_async_context(
-                    serving(agents.application(local=True), listeners.local, limits=limits)
+                    serving(
+                        agents.application(local=True), listeners.local, limits=limits, turned_away=leases.turned_away
+                    )
                 )
                 await servers.enter_async_context(serving(admin, listeners.admin, limits=limits))
                 write_atomically(home.endpoints, msgspec.json.encode(endpoints))

@@ -39,7 +39,7 @@ class Leases:
     it renewed: at least `ttl`, and longer the more proxies are connected. Once the proxy has gone, `ttl` is left.
 
     No lease ends before one `ttl` has passed since the start, nor since a moment in which this process did not run
-    (a suspended laptop, a stopped process): agents could not renew then.
+    (a suspended laptop, a stopped process) or turned callers away: agents could not renew then.
     """
 
     def __init__(
@@ -131,6 +131,10 @@ class Leases:
         if key not in self._connected:
             return self.ttl
         return max(self.ttl, min(3 * len(self._connected) / self._renewals, LONGEST_WORD_SECONDS))
+
+    def turned_away(self) -> None:
+        """Somebody who called could not be served, who may have been an agent that wanted to renew."""
+        self._awake = self._clock()
 
     # the end
 

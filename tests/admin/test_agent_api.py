@@ -99,7 +99,6 @@ async def certificate_for(rig: Rig, workload: Workload) -> str:
 async def refusals(rig: Rig) -> list[str]:
     """What the audit says was refused."""
     events = [event for event in await rig.audited() if event.outcome == "refused"]
-    assert len({problem.message for problem in rig.parts.audit.problems()}) >= min(1, len(events))
     return [event.detail.split(":")[0] for event in events]
 
 

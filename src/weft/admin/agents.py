@@ -212,7 +212,10 @@ class AgentApi:
         holder = workload_from_value(entry.value)
         differs = newcomer or holder.service_account != workload.service_account
         if differs and await self._leases.held(entry.key):
-            text = f"{entry.key} is registered as service account {holder.service_account}; stop that one first"
+            text = (
+                f"{entry.key} is registered as service account {holder.service_account}, and its agent or its proxy "
+                "is there; stop that one first"
+            )
             raise Refused(409, "name-taken", text, about=entry.key)
 
     async def _change_state(self, entry: Entry, workload: Workload, state: WorkloadState) -> int:

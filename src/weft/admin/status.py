@@ -14,6 +14,7 @@ from weft.admin.routing import Route
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.tokens import DEFAULT_TOKEN_TTL, TokenParametersError, create_token
 from weft.mesh.services.service import Service
+from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity, problem_mapping
 
 
@@ -52,7 +53,7 @@ class Status:
             *context.collector.snapshot.problems,
             *context.compiled.value.problems,
             *context.hub.problems(),
-            *context.audit.problems(),
+            *map(_silent_agent, context.leases.silent()),
         )
         return tuple(dict.fromkeys(everything))
 
@@ -61,9 +62,9 @@ class Status:
         return reply({"problems": [problem_mapping(problem) for problem in self.found()]})
 
     async def workloads(self, _request: web.Request) -> web.Response:
-        """``GET /v1/workloads``: as registered, with proxy name and the end of the lease; `revision` is the
-        snapshot's, which proxies that know them have confirmed."""
-        leases = await self._context.store.leases()
+        """``GET /v1/workloads``: as registered, with proxy name, the end of the lease, and whether only the proxy
+        holds it; `revision` is the snapshot's, which proxies that know them have confirmed."""
+        leases, silent = await self._context.store.leases(), frozenset(self._context.leases.silent())
         connected = {status.name for status in self._context.hub.proxies()}
         rows = []
         for one in self._context.collector.snapshot.workloads:
@@ -71,6 +72,7 @@ class Status:
             row["labels"] = dict(one.labels)
             row |= {"proxy": one.proxy, "connected": one.proxy in connected}
             row["lease_expires"] = leases.get(f"{one.namespace}/{one.name}")
+            row["agent_silent"] = f"{one.namespace}/{one.name}" in silent
             rows.append(row)
         return reply({"revision": self._context.collector.snapshot.revision, "workloads": rows})
 
@@ -133,6 +135,20 @@ class Status:
                 "agent_api": f"{enrolment.advertised}:{port}" if enrolment.advertised else enrolment.agent_api,
             }
         )
+
+
+def _silent_agent(key: str) -> Problem:
+    text = (
+        "the agent has not been heard for longer than it said; proxy and application keep their traffic, "
+        "but nobody asks for the application's health"
+    )
+    return Problem(
+        Severity.WARNING,
+        "agent-silent",
+        text,
+        Origin(f"workload {key}"),
+        expected="an agent: the same 'weft run', or 'weft up', started again takes over without a failed request",
+    )
 
 
 def _service_json(service: Service) -> dict[str, object]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from weft.model.printable import printable
 from weft.model.problem import Problem
 from weft.store.protocol import Delete, Put, Store, StoreError
 
@@ -60,12 +61,16 @@ class Audit:
 
     def refused(self, who: str, action: str, code: str, detail: str, about: str = "") -> None:
         """Record a refusal. Texts may come from strangers: they are cut and made printable; never pass a secret."""
-        who, detail, about = _printable(who), _printable(detail), _printable(about)
+        who, detail, about = (
+            printable(who, _LONGEST_TEXT),
+            printable(detail, _LONGEST_TEXT),
+            printable(about, _LONGEST_TEXT),
+        )
         self._note(Event(self._clock(), who, action, "refused", object=about, detail=f"{code}: {detail}"))
 
     def record(self, problem: Problem) -> None:
         """Record a Problem of the xDS server: refused proxies, and resources that proxies refused (in the log only)."""
-        who, message = _printable(problem.origin.source), _printable(problem.message)
+        who, message = printable(problem.origin.source, _LONGEST_TEXT), printable(problem.message, _LONGEST_TEXT)
         if problem.code in _SHOWN_BY_STATE:
             _log.warning("%s: %s (%s)", who, message, problem.code)
         else:
@@ -128,8 +133,3 @@ class Audit:
         self._untrimmed += 1
         key = f"{int(event.time * 1e6):018d}-{next(self._numbers):06d}"
         return Put(bucket, key, msgspec.json.encode(event))
-
-
-def _printable(text: str) -> str:
-    cut = text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
-    return "".join(letter if letter.isprintable() else "?" for letter in cut)

@@ -129,6 +129,11 @@ class Hub(Generic[MeshT]):
 
     # streams
 
+    def may_ask(self, proxy: str) -> bool:
+        """Whether requests of a proxy that has proven its name are read: not when it has asked for too much lately."""
+        now = time.monotonic()
+        return self._roster.allowance(proxy, now).has_some(now)
+
     def attach(self, peer: Peer, workload: Workload, *, delta: bool) -> Stream:
         """A new stream of an identified proxy. Raises StreamEndedError if it cannot be served."""
         streams = self._roster.of(peer.name)
@@ -144,8 +149,8 @@ class Hub(Generic[MeshT]):
         if snapshot is None:
             raise StreamEndedError(Ending("UNAVAILABLE", "there is no configuration for this proxy yet"))
         make = DeltaSession if delta else SotwSession
-        session = make(snapshot, self._shared, self.limits, self._remembered(workload))
         allowance = self._roster.allowance(peer.name, time.monotonic())
+        session = make(snapshot, self._shared, self.limits, self._remembered(workload), allowance)
         stream = Stream(self, peer, workload, session, self.limits, allowance, self.budget)
         self._snapshots.set(peer.name, snapshot)
         if self._publishing:  # it is offered the new revision with its first load
@@ -157,6 +162,7 @@ class Hub(Generic[MeshT]):
 
     def detach(self, stream: Stream) -> None:
         """The stream has ended."""
+        stream.session.close()
         if self._roster.remove(stream, time.monotonic()):
             self._snapshots.forget(stream.proxy)
         self._waiters.progress(stream.proxy)

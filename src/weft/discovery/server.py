@@ -141,6 +141,8 @@ class XdsServer:
             raise StreamEndedError(Ending("UNAVAILABLE", what)) from error
         if first is None:
             return
+        if not self._hub.may_ask(peer.name):
+            raise StreamEndedError(Ending("RESOURCE_EXHAUSTED", "the proxy has asked for too much lately", "flood"))
         node = delta_request(first)[0] if delta else sotw_request(first)[0]
         workload = check_peer(peer, node, self._lookup(peer.name), time.time())
         stream = self._hub.attach(peer, workload, delta=delta)

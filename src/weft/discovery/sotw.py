@@ -90,6 +90,8 @@ class SotwSession(Session):
                 self._forget(subscription, resource.name)
             before = frozenset()
         newly_wildcard = wildcard and not subscription.wildcard
+        self._forget_names(subscription.names - explicit)
+        self._keep_names(explicit - subscription.names)
         subscription.names = self._shared.names(explicit)
         subscription.wildcard = wildcard
         for name in before - explicit:

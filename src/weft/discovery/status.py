@@ -8,6 +8,7 @@ from typing import Literal
 from weft.discovery.stream import Stream
 from weft.discovery.subscription import Rejection
 from weft.model.origin import Origin
+from weft.model.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +113,5 @@ def nack_from_rejection(proxy: str, rejection: Rejection) -> Nack:
 
 
 def short_type(type_url: str) -> str:
-    """``Cluster`` for ``type.googleapis.com/envoy.config.cluster.v3.Cluster``."""
-    return type_url.rpartition("/")[2].rpartition(".")[2]
+    """``Cluster`` for ``type.googleapis.com/envoy.config.cluster.v3.Cluster``; clients may ask for any type."""
+    return printable(type_url.rpartition("/")[2].rpartition(".")[2], 100)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from weft.discovery.allowance import Allowance
+from weft.discovery.allowance import Allowance, cost_of
 from weft.discovery.budget import Budget
 from weft.discovery.delta import DeltaSession
 from weft.discovery.limits import Limits
@@ -224,28 +224,38 @@ class Stream:
             self._events.asked(self, names)
 
     def _receive(self, raw: bytes) -> tuple[Rejection, ...]:
+        if not self._allowance.has_some(time.monotonic()):  # before it costs anything
+            raise self._flood()
         if isinstance(self.session, DeltaSession):
             node, delta = delta_request(raw)
             self._check_node(node)
-            names = len(delta.subscribe) + len(delta.unsubscribe) + len(delta.initial_versions)
-            self._spend(self.session.is_answer(delta), names)
+            changed = len(delta.subscribe) + len(delta.unsubscribe)
+            known = self._subscribed(delta.type_url) if changed else 0
+            self._spend(raw, changed + len(delta.initial_versions), known, answer=self.session.is_answer(delta))
             return self.session.receive(delta)
         node, sotw = sotw_request(raw)
         self._check_node(node)
-        known = self.session.subscriptions.get(sotw.type_url)
-        repeated = 0 if known is None else len(known.names)
-        self._spend(self.session.is_answer(sotw), max(0, len(sotw.names) - repeated))
+        new = max(0, len(sotw.names) - self._subscribed(sotw.type_url))
+        self._spend(raw, new, 0, answer=self.session.is_answer(sotw))
         return self.session.receive(sotw)
+
+    def _subscribed(self, type_url: str) -> int:
+        known = self.session.subscriptions.get(type_url)
+        return 0 if known is None else len(known.names)
 
     def _check_node(self, node: str) -> None:
         if node and node != self.peer.name:
             message = f"the node id changed to {node[:200]!r}"
             raise StreamEndedError(Ending("PERMISSION_DENIED", message, "identity-refused"))
 
-    def _spend(self, answer: bool, names: int) -> None:
-        if not self._allowance.spend(0 if answer else 1, names, time.monotonic()):
-            rate = f"{self._limits.request_rate:g} requests per second, or as much in names"
-            raise RefusedRequestError("flood", f"more than {rate}")
+    def _spend(self, raw: bytes, names: int, kept: int, *, answer: bool) -> None:
+        if not self._allowance.spend(cost_of(len(raw), names, kept, answer=answer), time.monotonic()):
+            raise self._flood()
+
+    def _flood(self) -> RefusedRequestError:
+        return RefusedRequestError(
+            "flood", f"more than {self._limits.request_rate:g} requests per second, or as much in names and bytes"
+        )
 
     def inspect(self, now: float) -> None:
         """Called at least every ten seconds (`now` is monotonic): end the stream if it is stuck, note what it lacks."""

@@ -131,7 +131,7 @@ async def test_apply_says_what_changed_and_is_in_force_after_the_wait(rig: Rig) 
     answer = await apply(rig, service("a") + "---\n" + service("b"), wait="5")
     assert [(one["key"]["name"], one["change"]) for one in answer["documents"]] == [("a", "created"), ("b", "created")]
     assert answer["problems"] == []
-    assert answer["wait"] == {"confirmed": [], "nacked": [], "pending": []}
+    assert answer["wait"] == {"confirmed": [], "nacked": [], "pending": [], "stuck": []}
     mesh = rig.parts.compiled.value.mesh
     assert mesh is not None
     assert [one.frontend.name for one in mesh.services.all] == ["a", "b"]

@@ -182,6 +182,28 @@ def test_apply_checks_every_file_before_it_writes_one(
             1,
             "a.default refused RouteConfiguration outbound: bad regex\n    because of r.yaml:4",
         ),
+        (
+            {
+                "confirmed": ["b.default", "c.default"],
+                "nacked": [
+                    {
+                        "proxy": "a.default",
+                        "type": "RouteConfiguration",
+                        "resource": "outbound",
+                        "message": "no",
+                        "origins": [{"source": "r.yaml", "line": 4}],
+                        "taken_by": 2,
+                        "stands_alone": True,
+                    }
+                ],
+                "pending": [],
+                "stuck": ["d.default"],
+            },
+            0,
+            "warning: only a.default refuses RouteConfiguration outbound, which 2 others have taken: no\n"
+            "warning: not waited for, because it has not answered anything for a while: d.default; "
+            "see: weft proxy status\nconfirmed by 2 proxies",
+        ),
     ],
 )
 def test_apply_wait_says_what_the_proxies_said(

@@ -142,7 +142,7 @@ class AgentApi:
         async with asyncio.timeout(KNOWN_SECONDS):
             snapshot = await self._collector.included(revision)
         result = await self._hub.wait_revision(snapshot, max(0.0, deadline - self._clock()))
-        pending = tuple(dict.fromkeys((*result.pending, *(nack.proxy for nack in result.nacked))))
+        pending = tuple(dict.fromkeys((*result.pending, *result.stuck, *(nack.proxy for nack in result.nacked))))
         return reply(DrainResponse(result.published and not pending, pending))
 
     async def _delete(self, request: web.Request, caller: Caller) -> web.Response:

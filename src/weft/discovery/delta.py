@@ -166,7 +166,9 @@ class DeltaSession(Session):
         subscription.bisection[:0] = [tuple(names[:middle]), tuple(names[middle:])]
         return []
 
-    def _loaded(self) -> bool:
+    @property
+    def loaded(self) -> bool:
+        """See `Session.loaded`."""
         return all(type_url in self.subscriptions for type_url in _WILDCARD_BY_DEFAULT)
 
     def _referred(self, type_url: str) -> Container[str]:

@@ -17,9 +17,11 @@ from weft.discovery.history import History
 from weft.discovery.limits import Limits
 from weft.discovery.observer import NoObserver, Observer
 from weft.discovery.peer import Peer, belongs
-from weft.discovery.problems import ProblemLog, nack_problem, stream_problems
+from weft.discovery.problems import ProblemLog, nack_problem, stream_problems, stuck_problem
+from weft.discovery.refusals import Verdicts
 from weft.discovery.roster import Roster
 from weft.discovery.shared import Shared
+from weft.discovery.silence import Silence
 from weft.discovery.snapshots import Compiler, MeshT, Snapshots
 from weft.discovery.sotw import SotwSession
 from weft.discovery.status import ProxyStatus, WaitResult, status_of
@@ -63,7 +65,8 @@ class Hub(Generic[MeshT]):
         self._shared = Shared(self.limits.response_bytes)
         self._roster = Roster(self.limits, self._observer)
         self._snapshots: Snapshots[MeshT] = Snapshots(compiler, self._tell)
-        self._waiters = Waiters(self._roster)
+        self._silence = Silence(self._roster, self.limits.patience)
+        self._waiters = Waiters(self._roster, self._silence)
         self._history = History()
         self._between: set[str] = set()
         self._publishing = False
@@ -81,6 +84,7 @@ class Hub(Generic[MeshT]):
         self._waiters.registered = workloads
         if not self.ready.is_set():  # they hold what the process before this one gave them
             self._roster.expect(workloads, time.monotonic() + self.limits.restart)
+            self._silence.expect(workloads)
             self._snapshots.prepare()
         self._publishing = True
         try:
@@ -163,12 +167,14 @@ class Hub(Generic[MeshT]):
     def detach(self, stream: Stream) -> None:
         """The stream has ended."""
         stream.session.close()
+        self._silence.ended(stream)
         if self._roster.remove(stream, time.monotonic()):
             self._snapshots.forget(stream.proxy)
         self._waiters.progress(stream.proxy)
 
     def progressed(self, stream: Stream) -> None:
         """A stream's client answered or subscribed."""
+        self._silence.answered(stream.proxy)
         self._waiters.progress(stream.proxy)
 
     def refused(self, stream: Stream, rejections: tuple[Rejection, ...]) -> None:
@@ -196,6 +202,7 @@ class Hub(Generic[MeshT]):
         for stream in self._roster.some():
             stream.inspect(now)
         self._roster.forget(now)
+        self._silence.forget(self._snapshots.workloads)
         self._waiters.check_all()
         self._snapshots.inspect(now)
         if not self.budget.in_flight:
@@ -214,19 +221,24 @@ class Hub(Generic[MeshT]):
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
         """All connected streams, by proxy name."""
-        return tuple(sorted(map(status_of, self._roster), key=lambda status: (status.name, status.connected)))
+        now = time.monotonic()
+        found = (status_of(stream, stuck=self._silence.is_stuck(stream.proxy, now)) for stream in self._roster)
+        return tuple(sorted(found, key=lambda status: (status.name, status.connected)))
 
     def problems(self) -> tuple[Problem, ...]:
         """What proxies refuse at present, what they ask for in vain, builds that fail, and peers refused lately."""
         now = time.monotonic()
         found = list(self._snapshots.failures())
-        of_streams = (each for one in self._roster for each in stream_problems(one, self.limits.not_entitled, now))
+        found += [stuck_problem(proxy) for proxy in self._roster.proxies() if self._silence.is_stuck(proxy, now)]
+        verdicts, allowed = Verdicts(self._roster), self.limits.not_entitled
+        of_streams = (each for one in self._roster for each in stream_problems(one, verdicts, allowed, now))
         found += islice(of_streams, max(0, self.limits.problems - len(found)))
         return tuple(found[: self.limits.problems]) + self._log.problems(now)
 
     async def wait_revision(self, revision: int, timeout: float) -> WaitResult:
         """Wait until `revision` is published and every proxy whose configuration changed with it has acknowledged or
-        refused everything of it. A proxy that has disconnected is waited for only as long as it takes to come back."""
+        refused everything of it. A proxy that has disconnected is waited for only as long as it takes to come back, one
+        that does not answer only as long as `patience`, and one that never loaded anything not at all."""
         deadline = time.monotonic() + timeout
         try:
             async with asyncio.timeout(timeout):

@@ -38,6 +38,7 @@ class Limits:
     first_request: float = 30.0
     turn: float = 2.0
     write: float = 60.0
+    patience: float = 10.0
     acknowledge: float = 90.0
     connection_age: float = 1800.0
     connection_idle: float = 60.0

@@ -113,7 +113,7 @@ class Session(ABC):
     @property
     def acked_revision(self) -> int:
         """The highest revision of which the client has acknowledged or refused everything; -1 before its first load."""
-        if not self._loaded():
+        if not self.loaded:
             return -1
         oldest = self.snapshot.revision + 1
         for subscription in self._ordered:
@@ -130,6 +130,13 @@ class Session(ABC):
         """What the client refuses at present."""
         for subscription in self._ordered:
             yield from subscription.rejected.values()
+
+    def held(self, type_url: str, name: str) -> Resource | None:
+        """What the client holds by that name, if it is what it should."""
+        subscription = self.subscriptions.get(type_url)
+        if subscription is None or subscription.state(name) is not State.HELD:
+            return None
+        return self._target(subscription, name)
 
     def unmet(self) -> Iterator[tuple[str, str]]:
         """Names (as type, name) the client asked for that were never in its snapshot since. Not those of clusters where
@@ -428,8 +435,9 @@ class Session(ABC):
 
     # variants
 
+    @property
     @abstractmethod
-    def _loaded(self) -> bool:
+    def loaded(self) -> bool:
         """Whether the client has asked for what it will hold."""
 
     @abstractmethod

@@ -110,7 +110,9 @@ class SotwSession(Session):
         """All of them: a whole response cannot be cut into parts."""
         return names
 
-    def _loaded(self) -> bool:
+    @property
+    def loaded(self) -> bool:
+        """See `Session.loaded`."""
         return bool(self.subscriptions)
 
     def _choose(self, subscription: Subscription) -> tuple[dict[str, Resource | None], tuple[Batch, ...]]:

@@ -134,7 +134,7 @@ async def test_a_proxy_that_comes_while_a_revision_is_published_is_waited_for(
     returns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every build gives way to the others, and one of them is a proxy that connects."""
-    monkeypatch.setattr("weft.discovery.hub._YIELD_AFTER", -1.0)
+    monkeypatch.setattr("weft.aio.turns.TURN_SECONDS", -1.0)
     async with serving() as hub:
         (api,) = await loaded(hub, "api.shop")
         if returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
@@ -16,6 +16,7 @@ from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
 from weft.admin.context import INTERNAL, ApiContext
 from weft.admin.replies import Refused, body_of, flag, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
+from weft.aio.turns import Turns
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.model.document import Document, ObjectKey, key_mapping
@@ -86,12 +87,12 @@ class Documents:
         if "kind" in request.query:
             kind = _kind(request.query["kind"])
             wanted |= {"kind": kind.name, "group": kind.group}
-        accepted = Acceptance(self._context.compiled.value.mesh)
-        found = [
-            self._shown(document, accepted)
-            for document in self._context.collector.snapshot.documents
-            if all(getattr(document.key, name) == value for name, value in wanted.items())
-        ]
+        accepted, owned = Acceptance(self._context.compiled.value.mesh), self._in_files()
+        found, turns = [], Turns()
+        for document in self._context.collector.snapshot.documents:
+            await turns.give()
+            if all(getattr(document.key, name) == value for name, value in wanted.items()):
+                found.append(_shown(document, accepted, owned))
         return reply({"documents": found})
 
     async def get(self, request: web.Request) -> web.Response:
@@ -99,7 +100,7 @@ class Documents:
         key = _path_key(request)
         for document in self._context.collector.snapshot.documents:
             if document.key == key:
-                return reply(self._shown(document, Acceptance(self._context.compiled.value.mesh)))
+                return reply(_shown(document, Acceptance(self._context.compiled.value.mesh), self._in_files()))
         raise self._absent(key)
 
     async def apply(self, request: web.Request) -> web.Response:
@@ -192,8 +193,9 @@ class Documents:
         _, entries = await self._context.store.read(BUCKET, keys)
         stored = {entry.key: entry for entry in entries}
         await self._check_room(keys - stored.keys())
-        steps = []
+        steps, turns = [], Turns()
         for document in documents:
+            await turns.give()
             entry = stored.get(stored_key(document.key))
             old = document_from_entry(entry)[0] if entry else None
             same = old is not None and (old.text, old.api_version) == (document.text, document.api_version)
@@ -211,8 +213,9 @@ class Documents:
 
     async def _write(self, steps: Iterable[_Step]) -> int:
         changes: list[Change] = []
-        expect = {}
+        expect, turns = {}, Turns()
         for step in steps:
+            await turns.give()
             put = put_document(step.document, step.generation)
             expect[put.bucket, put.key] = step.entry.revision if step.entry else 0
             changes.append(put)
@@ -230,10 +233,12 @@ class Documents:
         documents: list[dict[str, object]] = []
         if not dry_run:
             await seen(self._context, revision)
+        turns = Turns()
         for step in steps:
+            await turns.give()
             row: dict[str, object] = {"key": key_mapping(step.document.key), "change": step.change}
             if dry_run:
-                row["diff"] = await asyncio.to_thread(_diff, step)
+                row["diff"] = _diff(step)
             documents.append(row)
         confirmed = None if wait is None else await confirmation(self._context, revision, wait)
         meaning = await self._as_it_would_be(steps) if dry_run else self._context.compiled.value.problems
@@ -250,25 +255,27 @@ class Documents:
         mesh = await asyncio.to_thread(build_mesh, replace(snapshot, documents=documents), Memo())
         return mesh.problems
 
-    def _shown(self, document: Document[object], accepted: Acceptance) -> dict[str, object]:
-        return {
-            "key": key_mapping(document.key),
-            "source": document.origin.source,
-            "line": document.origin.line,
-            "owner": "file" if document.key in self._in_files() else "api",
-            "created": document.created,
-            "generation": document.generation,
-            "unreadable": isinstance(document.spec, Unreadable),
-            "document": document_as_mapping(document, redact=True),
-            **accepted.of(document),
-        }
-
     def _absent(self, key: ObjectKey) -> Refused:
         names = [one.key.name for one in self._context.collector.snapshot.documents if one.key.kind == key.kind]
         near = nearest_name(key.name, names)
         hint = f"; did you mean '{near}'?" if near else ""
         where = f" in namespace {key.namespace}" if key.namespace else ""
         return Refused(404, "not-found", f"there is no {key.kind} '{key.name}'{where}{hint}")
+
+
+def _shown(document: Document[object], accepted: Acceptance, owned: Container[ObjectKey]) -> dict[str, object]:
+    """A document as the API shows it; those in `owned` come from followed files."""
+    return {
+        "key": key_mapping(document.key),
+        "source": document.origin.source,
+        "line": document.origin.line,
+        "owner": "file" if document.key in owned else "api",
+        "created": document.created,
+        "generation": document.generation,
+        "unreadable": isinstance(document.spec, Unreadable),
+        "document": document_as_mapping(document, redact=True),
+        **accepted.of(document),
+    }
 
 
 def _kind(word: str) -> Kind:

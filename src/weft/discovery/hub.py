@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from typing import Generic
 
+from weft.aio.turns import Turns
 from weft.discovery.budget import Budget
 from weft.discovery.delta import DeltaSession
 from weft.discovery.history import History
@@ -32,9 +33,6 @@ from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload
 from weft.xds.snapshot import XdsSnapshot
-
-_YIELD_AFTER = 0.004
-"""Seconds of building after which others get their turn."""
 
 
 def _nothing(_: Workload) -> frozenset[str]:
@@ -102,13 +100,11 @@ class Hub(Generic[MeshT]):
         published.set()
 
     async def _offer_all(self) -> None:
-        turn = time.monotonic()
+        turns = Turns()
         for proxy in tuple(self._roster.proxies()):
             if self._rebuild(proxy):
                 self._between.add(proxy)
-            if time.monotonic() - turn > _YIELD_AFTER:
-                await asyncio.sleep(0)
-                turn = time.monotonic()
+            await turns.give()
 
     def _rebuild(self, proxy: str) -> bool:
         """Build and offer one proxy's snapshot; whether it changed."""

@@ -115,7 +115,7 @@ def test_restarting_an_agent_costs_no_request(mesh: Mesh) -> None:
 
 
 def test_renewing_all_certificates_costs_no_request(mesh: Mesh) -> None:
-    start(mesh, "--certificate-ttl", "8")
+    start(mesh, "--certificate-ttl", "10")
 
     def serials() -> dict[str, str]:
         found = {}

@@ -159,6 +159,10 @@ def test_apply_checks_every_file_before_it_writes_one(
         assert part in told
 
 
+REFUSAL = {"proxy": "a.default", "type": "RouteConfiguration", "resource": "outbound", "message": "bad regex",
+           "origins": [{"source": "r.yaml", "line": 4}]}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("wait", "code", "told"),
     [
@@ -166,41 +170,19 @@ def test_apply_checks_every_file_before_it_writes_one(
         ({"confirmed": [], "nacked": [], "pending": []}, 0, "nothing changed for any connected proxy"),
         ({"confirmed": [], "nacked": [], "pending": ["slow.default"]}, 4, "not confirmed in time: slow.default"),
         (
-            {
-                "confirmed": [],
-                "nacked": [
-                    {
-                        "proxy": "a.default",
-                        "type": "RouteConfiguration",
-                        "resource": "outbound",
-                        "message": "bad regex",
-                        "origins": [{"source": "r.yaml", "line": 4}],
-                    }
-                ],
-                "pending": [],
-            },
+            {"confirmed": [], "nacked": [REFUSAL], "pending": []},
             1,
             "a.default refused RouteConfiguration outbound: bad regex\n    because of r.yaml:4",
         ),
         (
             {
                 "confirmed": ["b.default", "c.default"],
-                "nacked": [
-                    {
-                        "proxy": "a.default",
-                        "type": "RouteConfiguration",
-                        "resource": "outbound",
-                        "message": "no",
-                        "origins": [{"source": "r.yaml", "line": 4}],
-                        "taken_by": 2,
-                        "stands_alone": True,
-                    }
-                ],
+                "nacked": [{**REFUSAL, "taken_by": 2, "stands_alone": True}],
                 "pending": [],
                 "stuck": ["d.default"],
             },
             0,
-            "warning: only a.default refuses RouteConfiguration outbound, which 2 others have taken: no\n"
+            "warning: only a.default refuses RouteConfiguration outbound, which 2 others have taken: bad regex\n"
             "warning: not waited for, because it has not answered anything for a while: d.default; "
             "see: weft proxy status\nconfirmed by 2 proxies",
         ),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from support.control import Rig
@@ -18,6 +19,8 @@ from weft.admin.api import admin_routes
 from weft.admin.status import IDLE_AFTER, Status
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
+from weft.model.workload import Workload
+from weft.sources.workloads import put_workload
 from weft.store.protocol import StoreError
 
 SERVICE = """\
@@ -84,10 +87,29 @@ async def test_who_may_not_call(rig: Rig, headers: dict[str, str], status: int, 
     for method, path in (("GET", "/v1/documents"), ("POST", "/v1/documents"), ("GET", "/v1/nothing")):
         body = await call(rig, method, path, status, **headers)
         assert body["code"] == code
-    assert {event.outcome for event in await rig.audited()} == {"refused"}
-    problems = (await call(rig, "GET", "/v1/problems"))["problems"]
-    assert code in {problem["code"] for problem in problems}
-    assert "the-admin-token" not in json.dumps(problems)
+    events = await rig.audited()
+    assert {(event.outcome, event.detail.split(":")[0]) for event in events} == {("refused", code)}
+    assert "the-admin-token" not in msgspec.json.encode(events).decode()
+    assert (await call(rig, "GET", "/v1/problems"))["problems"] == [], "it is no problem of the mesh"
+
+
+async def test_an_agent_that_is_silent_is_told(rig: Rig) -> None:
+    workload = Workload("a", "default", "a")
+    leases = rig.parts.leases
+    await rig.store.write([put_workload(workload)], leases=leases.granted("default/a"))
+    leases.attached("a.default")
+    leases.heard("default/a", 100)
+    await rig.parts.collector.included((await rig.store.list("workloads"))[0])
+
+    async def told() -> tuple[list[str], bool]:
+        found = (await call(rig, "GET", "/v1/problems"))["problems"]
+        (row,) = (await call(rig, "GET", "/v1/workloads"))["workloads"]
+        return [f"{one['source']}: {one['code']}" for one in found], row["agent_silent"]
+
+    assert await told() == ([], False)
+    leases._awake = 0.0
+    leases.heard("default/a", -1)
+    assert await told() == (["workload default/a: agent-silent"], True)
 
 
 async def test_a_service_that_selects_nothing_is_a_problem_after_a_while_only(rig: Rig) -> None:
@@ -145,7 +167,7 @@ async def test_apply_says_what_changed_and_is_in_force_after_the_wait(rig: Rig) 
     answer = await apply(rig, service("a") + "---\n" + service("b"), wait="5")
     assert [(one["key"]["name"], one["change"]) for one in answer["documents"]] == [("a", "created"), ("b", "created")]
     assert answer["problems"] == []
-    assert answer["wait"] == {"confirmed": [], "nacked": [], "pending": []}
+    assert answer["wait"] == {"confirmed": [], "nacked": [], "pending": [], "stuck": []}
     mesh = rig.parts.compiled.value.mesh
     assert mesh is not None
     assert [one.frontend.name for one in mesh.services.all] == ["a", "b"]

@@ -25,7 +25,6 @@ async def test_a_flood_of_refusals_is_bounded_and_pushes_out_nothing(monkeypatch
     assert sum("more" in event.detail for event in events) == 3
     assert next(event.detail for event in events if "more" in event.detail) == "and 950 more"
     assert not any("\n" in event.detail or "\x1b" in event.detail for event in events)
-    assert len(audit.problems()) <= 100
     await audit._trim()
     events = await audit.events()
     assert [event.object for event in events if event.outcome == "done"] == ["Service default/a"]

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from weft.admin.server import ServerLimits, mark_authenticated, new_application, serving
-from weft.ca.authority import open_authority
+from weft.admin import server
+from weft.admin.callers import proxy_of
+from weft.admin.replies import body_of
+from weft.admin.server import Identify, ServerLimits, mark_authenticated, new_application, serving
+from weft.agent.keys import make_key
+from weft.ca.authority import Authority, open_authority
+from weft.controlplane.certificate import ServerCertificates
+from weft.model.identity import SpiffeId
 
-FEW = ServerLimits(connections=10, silence=30)
+FEW = ServerLimits(connections=10, of_one=3, silence=30)
 
 
 async def _hello(_request: web.Request) -> web.Response:
@@ -34,16 +41,39 @@ async def _get(url: str, tls: ssl.SSLContext | bool = True) -> str:
         return await answer.text()
 
 
+async def _take(request: web.Request) -> web.Response:
+    return web.Response(text=str(len(await body_of(request))))
+
+
+async def _fail(_request: web.Request) -> web.Response:
+    raise ZeroDivisionError
+
+
 @contextlib.asynccontextmanager
-async def _running(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[str, int]]:
-    application = new_application(body_limit=1000)
+async def _running(
+    tls: ssl.SSLContext | None = None,
+    *,
+    one_request: bool = False,
+    identify: Identify = lambda _: "",
+    turned_away: Callable[[], None] = lambda: None,
+) -> AsyncIterator[tuple[str, int]]:
+    application = new_application(body_limit=1000, one_request=one_request)
     application.router.add_get("/", _hello)
     application.router.add_get("/prove", _prove)
+    application.router.add_get("/fail", _fail)
+    application.router.add_post("/take", _take)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     address = listener.getsockname()
-    async with serving(application, listener, tls, FEW):
+    async with serving(application, listener, tls, FEW, identify=identify, turned_away=turned_away):
         yield address
+
+
+async def _eventually(check: Callable[[], bool], what: str) -> None:
+    deadline = asyncio.get_running_loop().time() + 10
+    while not check():
+        assert asyncio.get_running_loop().time() < deadline, what
+        await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
@@ -68,16 +98,83 @@ async def test_strangers_who_hold_all_connections_keep_nobody_out(say: bytes) ->
         assert await _get(f"http://{address[0]}:{address[1]}/") == "hello"
 
 
-async def test_half_done_handshakes_keep_nobody_out(tmp_path: Path) -> None:
-    authority = open_authority(tmp_path / "ca")
-    certificate = authority.server_certificate(())
-    pem = tmp_path / "server.pem"
-    pem.write_text(certificate.key + certificate.chain)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(pem)
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return open_authority(tmp_path / "ca")
+
+
+@pytest.fixture
+def tls(tmp_path: Path, authority: Authority) -> ssl.SSLContext:
+    """As the agent API has it: a client may show a certificate of the mesh."""
+    return ServerCertificates(authority, (), tmp_path, 3600).tls
+
+
+def _client_of(authority: Authority, directory: Path, name: str = "") -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=authority.bundle)
+    if name:
+        fresh = make_key()
+        identity = SpiffeId(authority.trust_domain, "default", name)
+        path = directory / f"{name}.pem"
+        path.write_text(fresh.key + authority.issue(fresh.csr, identity, f"{name}.default").chain)
+        context.load_cert_chain(path)
+    return context
+
+
+async def test_half_done_handshakes_keep_nobody_out(tmp_path: Path, authority: Authority, tls: ssl.SSLContext) -> None:
     async with _running(tls) as address, _strangers(address, 40, b"\x16\x03\x01"):
-        assert await _get(f"https://localhost:{address[1]}/", context) == "hello"
+        assert await _get(f"https://localhost:{address[1]}/", _client_of(authority, tmp_path)) == "hello"
+
+
+async def test_one_caller_has_a_few_connections_however_many_it_opens(
+    tmp_path: Path, authority: Authority, tls: ssl.SSLContext
+) -> None:
+    """Whoever it is: with a certificate of the mesh, strangers do not push one out, nor does one push out others."""
+    greedy, honest = (_client_of(authority, tmp_path, name) for name in ("greedy", "honest"))
+    away: list[None] = []
+    async with _running(tls, identify=proxy_of, turned_away=lambda: away.append(None)) as address:
+        kept = await asyncio.open_connection("localhost", address[1], ssl=honest)
+        held = [await asyncio.open_connection("localhost", address[1], ssl=greedy) for _ in range(30)]
+        for reader, _ in held[: -FEW.of_one]:
+            async with asyncio.timeout(5):
+                assert await reader.read() == b""
+        async with _strangers(address, 40):
+            for reader, writer in (kept, *held[-FEW.of_one :]):
+                writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                async with asyncio.timeout(5):
+                    assert await reader.readuntil(b"hello")
+        for _, writer in (kept, *held):
+            writer.transport.abort()
+    assert away, "strangers who were there for a moment only may have been honest"
+
+
+async def test_nobody_is_turned_away_where_only_old_strangers_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    away: list[None] = []
+    monkeypatch.setattr(server, "_PROMPT_SECONDS", 0.0)
+    async with _running(turned_away=lambda: away.append(None)) as address, _strangers(address, 40):
+        assert await _get(f"http://{address[0]}:{address[1]}/") == "hello"
+    assert not away
+
+
+async def test_when_all_are_proven_a_newcomer_is_turned_away_and_that_is_told() -> None:
+    away: list[None] = []
+    numbers = itertools.count()
+    everybody = _running(identify=lambda _: f"caller-{next(numbers)}", turned_away=lambda: away.append(None))
+    async with everybody as address, _strangers(address, FEW.connections):
+        reader, writer = await asyncio.open_connection(*address)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        assert away
+
+
+async def test_a_connection_may_end_with_its_answer() -> None:
+    async with _running(one_request=True) as address:
+        for path, status in (("/", b" 200 "), ("/nothing", b" 404 "), ("/fail", b" 500 ")):
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            async with asyncio.timeout(5):
+                assert status in await reader.read()
+            writer.close()
 
 
 async def test_who_has_proven_something_stays() -> None:
@@ -95,6 +192,24 @@ async def test_who_has_proven_something_stays() -> None:
             assert b" 200 " in await ask(b"/")
         writer.close()
         await writer.wait_closed()
+
+
+async def test_who_leaves_early_is_not_logged_and_faults_of_ours_are(caplog: pytest.LogCaptureFixture) -> None:
+    async with _running() as address:
+        with caplog.at_level(logging.WARNING):
+            for say in (
+                b"POST /take HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n12",
+                b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            ):
+                for _ in range(5):
+                    _, writer = await asyncio.open_connection(*address)
+                    writer.write(say)
+                    await writer.drain()
+                    writer.transport.abort()
+            assert await _get(f"http://{address[0]}:{address[1]}/") == "hello"
+            assert not caplog.records
+            assert "internal-error" in await _get(f"http://{address[0]}:{address[1]}/fail")
+            await _eventually(lambda: "ZeroDivisionError" in caplog.text, "it is logged")
 
 
 async def test_what_is_not_http_is_answered_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 """Requests that try to talk the CA into something (security class 9): each is refused with its own code."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -123,6 +124,23 @@ def test_stolen_public_key_is_refused(authority: Authority) -> None:
     stolen = x509.load_pem_x509_csr(theirs.encode()).public_key().public_bytes(*key_format)
     swapped = x509.load_der_x509_csr(bytes(der).replace(own, stolen))
     assert refused(authority, swapped.public_bytes(serialization.Encoding.PEM).decode()) == "csr-bad-signature"
+
+
+@pytest.mark.parametrize("kind", ["off the curve", "unknown algorithm", "unknown curve", "cut"])
+def test_a_key_that_cannot_be_read_is_refused(authority: Authority, kind: str) -> None:
+    """The signature covers the broken key: whoever asks says it on purpose."""
+    der = x509.load_pem_x509_csr(request().encode()).public_bytes(serialization.Encoding.DER)
+    point = der.index(b"\x03\x42\x00\x04") + 4
+    changed = {
+        "off the curve": der[:point] + bytes(64) + der[point + 64 :],
+        "unknown algorithm": der.replace(bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d027f"), 1),
+        "unknown curve": der.replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d03017f"), 1),
+        "cut": der.replace(b"\x03\x42\x00\x04", b"\x03\x42\x00\x07", 1),
+    }[kind]
+    pem = (
+        "-----BEGIN CERTIFICATE REQUEST-----\n" + b64encode(changed).decode() + "\n-----END CERTIFICATE REQUEST-----\n"
+    )
+    assert refused(authority, pem) == "csr-bad-key"
 
 
 def test_size_and_form(authority: Authority) -> None:

@@ -94,6 +94,10 @@ def test_apply_sends_all_files_as_one_change(admin: Admin, tmp_path: Path, capsy
         assert part in told
 
 
+REFUSAL = {"proxy": "a.default", "type": "RouteConfiguration", "resource": "outbound", "message": "bad regex",
+           "origins": [{"source": "r.yaml", "line": 4}]}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("wait", "code", "told"),
     [
@@ -101,21 +105,21 @@ def test_apply_sends_all_files_as_one_change(admin: Admin, tmp_path: Path, capsy
         ({"confirmed": [], "nacked": [], "pending": []}, 0, "nothing changed for any connected proxy"),
         ({"confirmed": [], "nacked": [], "pending": ["slow.default"]}, 4, "not confirmed in time: slow.default"),
         (
-            {
-                "confirmed": [],
-                "nacked": [
-                    {
-                        "proxy": "a.default",
-                        "type": "RouteConfiguration",
-                        "resource": "outbound",
-                        "message": "bad regex",
-                        "origins": [{"source": "r.yaml", "line": 4}],
-                    }
-                ],
-                "pending": [],
-            },
+            {"confirmed": [], "nacked": [REFUSAL], "pending": []},
             1,
             "a.default refused RouteConfiguration outbound: bad regex\n    because of r.yaml:4",
+        ),
+        (
+            {
+                "confirmed": ["b.default", "c.default"],
+                "nacked": [{**REFUSAL, "taken_by": 2, "stands_alone": True}],
+                "pending": [],
+                "stuck": ["d.default"],
+            },
+            0,
+            "warning: only a.default refuses RouteConfiguration outbound, which 2 others have taken: bad regex\n"
+            "warning: not waited for, because it has not answered anything for a while: d.default; "
+            "see: weft proxy status\nconfirmed by 2 proxies",
         ),
     ],
 )

@@ -436,3 +436,18 @@ def test_limit_of_types_and_of_names_over_several_requests() -> None:
     with pytest.raises(RefusedRequestError) as refused:
         machine.receive(DeltaRequest(LISTENER))
     assert refused.value.code == "too-many-types"
+
+
+def test_what_a_client_says_is_kept_printable() -> None:
+    """Also who is blamed is found in what it really said: Envoy has a line for each listener."""
+    machine = session(snapshot(1, A1, resource(LISTENER, "l", "1"), resource(LISTENER, "m", "1")))
+    machine.receive(DeltaRequest(CLUSTER))
+    machine.receive(DeltaRequest(LISTENER))
+    answer(machine, sent(machine))
+    words = "Error adding/updating listener(s) x: \x1b[2J\u202eno\nm: bad\r\x07\n"
+    answer(machine, sent(machine), words + "y" * 5000)
+    (rejection,) = machine.rejections()
+    assert rejection.name == "m"
+    assert rejection.message.isprintable()
+    assert rejection.message.startswith("Error adding/updating listener(s) x: \\x1b[2J\\u202eno m: bad \\x07 yyy")
+    assert len(rejection.message) <= 2100

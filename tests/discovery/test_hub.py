@@ -18,6 +18,7 @@ from support.discovery import TableCompiler, layer, resource
 from weft.discovery.hub import Hub
 from weft.discovery.limits import Limits
 from weft.discovery.peer import Peer
+from weft.discovery.server import _inspect
 from weft.discovery.stream import Ending, StreamEndedError
 from weft.model.identity import SpiffeId
 from weft.model.workload import Workload
@@ -25,7 +26,7 @@ from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSe
 
 Table = Mapping[str, tuple[ResourceSet, ...]]
 NAMES = ("web.shop", "api.shop", "slow.shop")
-WORKLOADS = {name: Workload(name.split(".")[0], "shop", "web") for name in NAMES}
+WORKLOADS = {name: Workload(name.split(".")[0], "shop", "web") for name in (*NAMES, "more.shop")}
 IDENTITY = SpiffeId("cluster.local", "shop", "web")
 
 
@@ -133,7 +134,7 @@ async def test_a_proxy_that_comes_while_a_revision_is_published_is_waited_for(
     returns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every build gives way to the others, and one of them is a proxy that connects."""
-    monkeypatch.setattr("weft.discovery.hub._YIELD_AFTER", -1.0)
+    monkeypatch.setattr("weft.aio.turns.TURN_SECONDS", -1.0)
     async with serving() as hub:
         (api,) = await loaded(hub, "api.shop")
         if returns:
@@ -168,7 +169,7 @@ async def test_a_fault_in_one_session_ends_that_stream_only(monkeypatch: pytest.
         web, slow = await loaded(hub, "web.shop", "slow.shop")
         web.reads.clear()
         monkeypatch.setattr(
-            type(slow.stream.session), "_loaded", lambda one: fails() if one is slow.stream.session else True
+            type(slow.stream.session), "loaded", property(lambda one: fails() if one is slow.stream.session else True)
         )
         await hub.publish(table("3"), WORKLOADS, 3)
         waiting = asyncio.create_task(hub.wait_revision(3, 10))
@@ -355,3 +356,127 @@ async def test_what_proxies_share_is_made_before_the_first_of_them_comes() -> No
     assert hub.problems() == ()
     await hub.publish(table("2", "web.shop"), WORKLOADS, 2)
     assert compiler.compiled == ["web.shop", "far.other"]
+
+
+class Silent(Client):
+    """A proxy that loads, and from `mute` on answers nothing; or refuses everything from `lie` on."""
+
+    mute = False
+    lie = False
+
+    def ask(self, kind: str, *names: str, nonce: str = "") -> None:
+        if not (self.mute and nonce):
+            request = DeltaDiscoveryRequest(type_url=kind, resource_names_subscribe=names, response_nonce=nonce)
+            if self.lie and nonce:
+                request.error_detail.message = "I do not like it"
+            self.requests.put_nowait(request.SerializeToString())
+
+
+SHORT = Limits(restart=0, reconnect=0, patience=0.2)
+
+
+async def waited(hub: Hub[Table], revision: int) -> Any:
+    """What waiting says, while the hub is looked at as the server does it."""
+    waiting = asyncio.create_task(hub.wait_revision(revision, 20))
+    while not waiting.done():
+        hub.inspect()
+        await asyncio.sleep(0.01)
+    return await waiting
+
+
+async def test_a_proxy_that_does_not_answer_is_waited_for_once_and_then_shown_as_stuck() -> None:
+    async with serving(SHORT) as hub:
+        (web,) = await loaded(hub, "web.shop")
+        silent = Silent(hub, "slow.shop")
+        await eventually(lambda: silent.current, "loaded")
+        silent.mute = True
+        await hub.publish(table("2"), WORKLOADS, 2)
+        result = await waited(hub, 2)
+        assert (result.confirmed, result.pending, result.stuck) == (("web.shop",), (), ("slow.shop",))
+        assert [status.name for status in hub.proxies() if status.stuck] == ["slow.shop"]
+        assert [problem.code for problem in hub.problems()] == ["proxy-stuck"]
+        await hub.publish(table("3"), WORKLOADS, 3)
+        await eventually(lambda: web.current, "the other has confirmed")
+        assert (await hub.wait_revision(3, 0)).stuck == ("slow.shop",), "at once"
+        assert await hub.settled(0)
+        await silent.leave()
+        again = Silent(hub, "slow.shop")
+        again.mute = True
+        await hub.publish(table("4"), WORKLOADS, 4)
+        await eventually(lambda: web.current, "the other has confirmed")
+        result = await hub.wait_revision(4, 0)
+        assert (result.pending, result.stuck) == ((), ("slow.shop",)), "nor for what it does not answer next time"
+        await again.leave()
+        honest = Client(hub, "slow.shop")
+        await eventually(lambda: honest.current, "loaded")
+        honest.reads.clear()
+        await hub.publish(table("5"), WORKLOADS, 5)
+        assert (await hub.wait_revision(5, 0.01)).pending == ("slow.shop",), "it is forgiven"
+        honest.reads.set()
+        assert (await hub.wait_revision(5, 10)).confirmed == ("slow.shop", "web.shop")
+        assert hub.problems() == ()
+
+
+async def test_a_proxy_that_never_loaded_is_not_waited_for() -> None:
+    late = Workload("late", "shop", "web")
+    workloads, names = {**WORKLOADS, late.proxy: late}, (*NAMES, late.proxy)
+    async with serving(SHORT) as hub:
+        (web,) = await loaded(hub, "web.shop")
+        await hub.publish(table("2", *names), workloads, 2)
+        nothing = hub.attach(Peer(late.proxy, IDENTITY, time.time() + 3600), late, delta=True)
+        nothing.take(DeltaDiscoveryRequest(type_url=ENDPOINTS).SerializeToString())
+        await hub.publish(table("3", *names), workloads, 3)
+        await eventually(lambda: web.current, "the other has confirmed")
+        result = await hub.wait_revision(3, 0)
+        assert (result.confirmed, result.pending, result.gone) == (("web.shop",), (), (late.proxy,))
+        hub.detach(nothing)
+
+
+async def test_one_that_comes_back_and_asks_for_nothing_is_waited_for_as_long_as_for_an_answer() -> None:
+    """It may hold what it was given before."""
+    async with serving(SHORT) as hub:
+        web, slow = await loaded(hub, "web.shop", "slow.shop")
+        await slow.leave()
+        back = hub.attach(Peer("slow.shop", IDENTITY, time.time() + 3600), WORKLOADS["slow.shop"], delta=True)
+        await hub.publish(table("2"), WORKLOADS, 2)
+        await eventually(lambda: web.current, "the other has confirmed")
+        assert (await hub.wait_revision(2, 0)).pending == ("slow.shop",)
+        assert (await waited(hub, 2)).stuck == ("slow.shop",)
+        hub.detach(back)
+
+
+@pytest.mark.parametrize("lies", [True, False], ids=["lies", "is right"])
+async def test_a_proxy_that_alone_refuses_what_others_took_is_to_blame_itself(lies: bool) -> None:
+    names = (*NAMES, "more.shop") if lies else ("web.shop", "slow.shop")
+    async with serving() as hub:
+        await hub.publish(table("1", *names), WORKLOADS, 1)
+        others = await loaded(hub, *(name for name in names if name != "slow.shop"))
+        liar = Silent(hub, "slow.shop")
+        await eventually(lambda: liar.current, "loaded")
+        liar.lie = True
+        await hub.publish(table("2", *names), WORKLOADS, 2)
+        result = await hub.wait_revision(2, 10)
+        (nack,) = result.nacked
+        assert (nack.proxy, nack.taken_by, nack.stands_alone) == ("slow.shop", len(others), lies)
+        assert result.confirmed == tuple(sorted(other.stream.proxy for other in others))
+        (problem,) = hub.problems()
+        assert (str(problem.severity), problem.origin.source) == (
+            ("warning", "proxy slow.shop") if lies else ("error", "a.yaml")
+        )
+        assert ("only proxy slow.shop refuses" in problem.message) is lies
+
+
+async def test_a_fault_in_looking_at_proxies_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[None] = []
+
+    def fails() -> None:
+        looked.append(None)
+        raise ZeroDivisionError
+
+    async with serving() as hub:
+        monkeypatch.setattr(hub, "inspect", fails)
+        monkeypatch.setattr("weft.discovery.server._INSPECTION_SECONDS", 0.01)
+        inspecting = asyncio.create_task(_inspect(hub))
+        await eventually(lambda: len(looked) > 2, "it goes on")
+        inspecting.cancel()
+        await asyncio.gather(inspecting, return_exceptions=True)

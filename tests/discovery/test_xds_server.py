@@ -355,11 +355,13 @@ async def test_flood_garbage_and_giants_end_the_stream() -> None:
         async with asyncio.timeout(5):
             assert await call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert [problem.code for problem in fixture.hub.problems()] == ["flood"]
-        garbage = fixture.connect(fixture.pair())
+        again = fixture.connect(fixture.pair())
+        assert (await fixture.refusal(again, ask(CLUSTER)))[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
+        garbage = fixture.connect(fixture.pair("api.shop"))
         await garbage.write(b"\xff\xff\xff")
         assert await garbage.code() == grpc.StatusCode.INVALID_ARGUMENT
-        giant = fixture.connect(fixture.pair())
-        request = ask(CLUSTER)
+        giant = fixture.connect(fixture.pair("api.shop"))
+        request = ask(CLUSTER, "api.shop")
         request.resource_names_subscribe.append("x" * 20_000)
         assert (await fixture.refusal(giant, request))[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
 

@@ -115,7 +115,7 @@ def test_restarting_an_agent_costs_no_request(mesh: Mesh) -> None:
 
 
 def test_renewing_all_certificates_costs_no_request(mesh: Mesh) -> None:
-    start(mesh, "--certificate-ttl", "8")
+    start(mesh, "--certificate-ttl", "10")
 
     def serials() -> dict[str, str]:
         found = {}
@@ -183,24 +183,34 @@ def test_a_killed_instance_is_avoided_and_its_lease_ends(mesh: Mesh) -> None:
     until("the lease ends", lambda: "echo-v1" not in {item["name"] for item in mesh.items("workloads")}, 15)
 
 
-def test_a_dead_agent_is_seen_although_its_envoy_lives(mesh: Mesh) -> None:
-    """Proxies hold the registrations of agents that renew seldom, but not those of agents that are no more."""
+def test_a_dead_agent_costs_its_workload_no_request_and_is_told(mesh: Mesh) -> None:
+    """Envoy and application live: the stream is the lease. When they end as well, so does the registration."""
     start(mesh, "--lease", "1")  # three agents that each renew every 1.5 s
-    everybody = {"client", "echo-v1", "echo-v2"}
-    end = time.monotonic() + 5
-    while time.monotonic() < end:
-        assert {item["name"] for item in mesh.items("workloads")} == everybody
-        time.sleep(0.1)
+    mesh.processes["echo-v2"].stop()
+    everybody = {"client", "echo-v1"}
     state = mesh.state("echo-v1")
     mesh.processes["echo-v1"].stop(signal.SIGKILL)
-    try:
-        until("it is seen", lambda: {item["name"] for item in mesh.items("workloads")} == everybody - {"echo-v1"}, 10)
-        assert alive(state["envoy"]["pid"])
-        client = Client(mesh.proxy_of("client"))
-        until("it is avoided", lambda: {client("http://echo/").json()["workload"] for _ in range(20)} == {"echo-v2"})
-    finally:
-        for what in ("envoy", "application"):
-            os.kill(state[what]["pid"], signal.SIGKILL)
+    client = Client(mesh.proxy_of("client"))
+
+    def told() -> bool:
+        assert client("http://echo/").status == 200
+        return [one["source"] for one in mesh.problems() if one["code"] == "agent-silent"] == [
+            "workload default/echo-v1"
+        ]
+
+    until("it is told", told, 15)
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        assert client("http://echo/").status == 200
+        assert {item["name"] for item in mesh.items("workloads")} == everybody
+    assert alive(state["envoy"]["pid"])
+    mesh.echo("echo-v1", app="echo")  # another agent takes over
+    assert client("http://echo/").status == 200
+    until("it is heard", lambda: not mesh.problems())
+    mesh.processes["echo-v1"].stop(signal.SIGKILL)
+    for what in ("envoy", "application"):
+        os.kill(mesh.state("echo-v1")[what]["pid"], signal.SIGKILL)
+    until("both are gone", lambda: {item["name"] for item in mesh.items("workloads")} == {"client"}, 10)
 
 
 def test_a_proxy_that_is_cut_off_leaves_the_registration_to_its_agent(mesh: Mesh) -> None:

@@ -146,11 +146,16 @@ def test_certificates_of_one_workload_are_no_use_for_another(target: Mesh, tmp_p
                "gateway": {"gateway": "front", "address": "127.0.0.1"}}  # fmt: skip
     assert call("POST", "", {"workload": gateway, "csr": "x"}) == 403
     assert {target.workload(name)["state"] for name in ("client", "shop", "front")} == {"healthy"}
-    until("it is recorded", lambda: {"not-your-workload", "not-the-gateways-account"} <= codes(target))
+    until("it is recorded", lambda: {"not-your-workload", "not-the-gateways-account"} <= refusals(target))
+    assert not {"not-your-workload", "not-the-gateways-account"} & codes(target)
 
 
 def codes(mesh: Mesh) -> set[str]:
     return {problem["code"] for problem in mesh.problems()}
+
+
+def refusals(mesh: Mesh) -> set[str]:
+    return {event["detail"].partition(":")[0] for event in mesh.items("events") if event["outcome"] == "refused"}
 
 
 TENANT = """

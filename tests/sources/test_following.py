@@ -138,7 +138,7 @@ async def test_a_mirror_holds_what_a_list_would_give(steps: list[Step]) -> None:
     store = Watched(keep=2)
     mirror = Mirror(decode)
     changes = follow_bucket(store, "b")
-    mirror.take(await take(changes))
+    await mirror.take(await take(changes))
     seen = 0
     last: list[Step] = [([("a", b"one")], True), ([("a", b"two")], True)]
     for batch, follow in steps + last:
@@ -147,7 +147,7 @@ async def test_a_mirror_holds_what_a_list_would_give(steps: list[Step]) -> None:
         if follow and revision > seen:
             before = mirror.values
             change = await take(changes)
-            mirror.take(change)
+            await mirror.take(change)
             seen = change.revision
             assert seen == revision
             assert mirror.values is before or change.entries or change.gone
@@ -159,10 +159,10 @@ async def test_a_mirror_holds_what_a_list_would_give(steps: list[Step]) -> None:
 
 async def test_a_damaged_entry_takes_its_value_away_until_it_is_mended() -> None:
     mirror = Mirror(decode)
-    mirror.take(BucketChange(1, (Entry("b", "a", b"one", 1, 0.0), Entry("b", "c", b"one", 1, 0.0)), whole=True))
-    mirror.take(BucketChange(2, (Entry("b", "a", b"bad", 2, 0.0),)))
+    await mirror.take(BucketChange(1, (Entry("b", "a", b"one", 1, 0.0), Entry("b", "c", b"one", 1, 0.0)), whole=True))
+    await mirror.take(BucketChange(2, (Entry("b", "a", b"bad", 2, 0.0),)))
     assert (mirror.values, len(mirror.problems)) == (("one",), 1)
-    mirror.take(BucketChange(3, error="away"))
+    await mirror.take(BucketChange(3, error="away"))
     assert (mirror.values, len(mirror.problems)) == (("one",), 1)
-    mirror.take(BucketChange(4, (Entry("b", "a", b"two", 4, 0.0),)))
+    await mirror.take(BucketChange(4, (Entry("b", "a", b"two", 4, 0.0),)))
     assert (mirror.values, mirror.problems) == (("two", "one"), ())

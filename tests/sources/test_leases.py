@@ -1,4 +1,4 @@
-"""Who holds a registration: agents by renewing, connected proxies as long as their agents were heard."""
+"""Who holds a registration: agents by renewing, proxies by being connected."""
 
 import asyncio
 from collections.abc import Mapping
@@ -83,8 +83,8 @@ async def test_an_agent_holds_its_registration_by_renewing(time: Time) -> None:
     assert await time.leases.renew("ns/a") is None, "and is told when it came too late"
 
 
-async def test_few_agents_are_heard_as_soon_as_without_proxies(time: Time) -> None:
-    """A dead agent is noticed within one lease, although its Envoy is alive and connected."""
+async def test_a_proxy_holds_what_its_dead_agent_does_not(time: Time) -> None:
+    """The agent does not carry the traffic: its death ends nothing, and is told within one lease."""
     await time.register("a")
     time.leases.attached("a.ns")
     await time.passes(20)
@@ -92,7 +92,34 @@ async def test_few_agents_are_heard_as_soon_as_without_proxies(time: Time) -> No
     for _ in range(5):
         assert await time.passes(5) == ()
         assert await time.leases.renew("ns/a") == 15
-    assert await time.passes(14) == ()
+    assert await time.passes(14.5) == ()
+    assert time.leases.silent() == ()
+    assert await time.passes(1) == ()
+    assert time.leases.silent() == ("ns/a",)
+    assert await time.passes(5000) == ()
+    assert await time.leases.held("ns/a"), "nobody else takes the name of an instance that has traffic"
+    time.leases.detached("a.ns")
+    assert await time.passes(14.5) == ()
+    assert await time.passes(1) == ("ns/a",), "both are gone"
+    assert not time.leases._holds
+
+
+async def test_an_agent_that_is_back_is_not_silent(time: Time) -> None:
+    await time.register("a")
+    time.leases.attached("a.ns")
+    await time.passes(60)
+    assert time.leases.silent() == ("ns/a",)
+    assert await time.leases.renew("ns/a") == 15
+    assert time.leases.silent() == ()
+
+
+async def test_nothing_ends_while_callers_are_turned_away(time: Time) -> None:
+    await time.register("a")
+    await time.passes(14)
+    for _ in range(10):
+        time.leases.turned_away()
+        assert await time.passes(14) == ()
+    assert time.leases.silent() == ()
     assert await time.passes(1.5) == ("ns/a",)
 
 
@@ -107,8 +134,9 @@ async def test_connected_proxies_let_many_agents_renew_seldom() -> None:
     assert await time.passes(299) == (), "their proxies hold the registrations"
     for name in names[1:]:
         await time.leases.renew(f"ns/{name}")
-    assert await time.passes(2) == ("ns/w0",), "but a dead agent is noticed when its word is too old"
-    assert await time.passes(200) == ()
+    assert time.leases.silent() == ()
+    assert await time.passes(2) == ()
+    assert time.leases.silent() == ("ns/w0",), "a dead agent is noticed when its word is too old"
 
 
 async def test_a_word_never_counts_for_longer_than_the_longest() -> None:
@@ -184,7 +212,9 @@ async def test_time_in_which_nobody_could_speak_does_not_count(gap: float) -> No
     await time.passes(20)
     assert await time.step(gap) == ()
     assert await time.passes(270) == ()
-    assert await time.passes(30) == ("ns/a",), "a dead agent is noticed as soon as without it"
+    assert time.leases.silent() == ()
+    assert await time.passes(30) == ()
+    assert time.leases.silent() == ("ns/a",), "a dead agent is noticed as soon as without it"
 
 
 async def test_suspended_agents_are_given_time_to_speak() -> None:

@@ -13,6 +13,7 @@ import aiohttp
 from weft.admin.agents import AgentApi
 from weft.admin.api import admin_application
 from weft.admin.audit import Audit
+from weft.admin.callers import proxy_of
 from weft.admin.context import ApiContext, EnrolmentSettings
 from weft.admin.server import serving
 from weft.ca.authority import open_authority
@@ -98,7 +99,8 @@ async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
     tasks = [asyncio.create_task(one.run()) for one in (collector, builds, audit)]
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(serving(admin_application(parts, TOKEN), admin))
-        await stack.enter_async_context(serving(api.application(local=False), agents, certificates.tls))
+        remote = api.application(local=False)
+        await stack.enter_async_context(serving(remote, agents, certificates.tls, identify=proxy_of))
         local = stack.enter_context(bind_agent_socket(home))
         await stack.enter_async_context(serving(api.application(local=True), local))
         async with asyncio.timeout(10):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from weft.admin.callers import Caller, LocalCaller, local_caller, remote_caller
+from weft.admin.callers import Caller, LocalCaller, RemoteCaller, local_caller, remote_caller
 from weft.admin.context import ApiContext
 from weft.admin.reach import reach_context, unreachable
 from weft.admin.registrations import check_reachable, check_workload
@@ -17,7 +17,7 @@ from weft.admin.replies import Refused, json_body, reply, seconds
 from weft.admin.server import mark_authenticated, new_application
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.request import CertificateRefusedError
-from weft.ca.tokens import TokenRefusedError, consume_token, read_token
+from weft.ca.tokens import TokenGrant, TokenRefusedError, read_token
 from weft.mesh.services.workloads import workload_source
 from weft.model.enrolment import (
     CertificateRequest,
@@ -61,7 +61,7 @@ class AgentApi:
     def application(self, *, local: bool) -> web.Application:
         """The web application for the unix socket (`local`) or for TLS."""
         who = local_caller if local else remote_caller
-        application = new_application(body_limit=BODY_LIMIT)
+        application = new_application(body_limit=BODY_LIMIT, one_request=True)
         one = "/v1/workloads/{namespace}/{name}"
 
         def add(method: str, path: str, action: str, run: _Action) -> None:
@@ -109,13 +109,21 @@ class AgentApi:
         if (workload.namespace, workload.service_account) == (CONTROL_PLANE_NAMESPACE, CONTROL_PLANE_ACCOUNT):
             raise Refused(403, "reserved-identity", "this identity is the control plane's own", about=key)
         entry = await self._store.get(LEASED_BUCKET, key)
-        await self._authorise_registration(caller, workload, entry)
+        grant = await self._authorise_registration(caller, workload, entry)
         issued = self._issue(body.csr, identity, workload)
         changes = [put_workload(workload)]
         if entry is None or entry.value != changes[0].value:
             changes.append(self._audit.done(str(caller), "register", object=f"workload {key}", detail=str(identity)))
         expect = {(LEASED_BUCKET, key): entry.revision if entry else 0}
-        revision = await self._store.write(changes, expect, self._leases.granted(key))
+        if grant is not None:
+            changes.append(grant.use)
+            expect |= grant.expect
+        try:
+            revision = await self._store.write(changes, expect, self._leases.granted(key))
+        except ConflictError:
+            if grant is not None and isinstance(caller, RemoteCaller):
+                await self._grant(caller.token, key)  # refused if somebody else's use of it came first
+            raise
         self._leases.heard(key, self._leases.ttl)
         async with asyncio.timeout(KNOWN_SECONDS):  # the proxy connects next, and must be known by then
             snapshot = await self._collector.included(revision)
@@ -160,7 +168,7 @@ class AgentApi:
         async with asyncio.timeout(KNOWN_SECONDS):
             snapshot = await self._collector.included(revision)
         result = await self._hub.wait_revision(snapshot, max(0.0, deadline - self._clock()))
-        pending = tuple(dict.fromkeys((*result.pending, *(nack.proxy for nack in result.nacked))))
+        pending = tuple(dict.fromkeys((*result.pending, *result.stuck, *(nack.proxy for nack in result.nacked))))
         return reply(DrainResponse(result.published and not pending, pending))
 
     async def _reach(self, request: web.Request, caller: Caller) -> web.Response:
@@ -202,9 +210,13 @@ class AgentApi:
             raise _not_registered(key)
         return entry, workload
 
-    async def _authorise_registration(self, caller: Caller, workload: Workload, entry: Entry | None) -> None:
+    async def _authorise_registration(
+        self, caller: Caller, workload: Workload, entry: Entry | None
+    ) -> TokenGrant | None:
+        """Refused unless the caller may register `workload`; the grant of the join token that it does so by, if any."""
         if isinstance(caller, LocalCaller):
-            return await self._check_holder(entry, workload)
+            await self._check_holder(entry, workload)
+            return None
         key = workload_key(workload.namespace, workload.name)
         own = caller.identity == self._identity(workload) and caller.proxy == workload.proxy
         if not own and not caller.token:
@@ -217,26 +229,22 @@ class AgentApi:
                 "from another host, a gateway's service account must have the Gateway's name: it is given its secrets"
             )
             raise Refused(403, "not-the-gateways-account", text, about=key)
-        if own:
-            return await self._check_holder(entry, workload)
-        return await self._admit(caller.token, workload, entry)
-
-    async def _admit(self, token: str, workload: Workload, entry: Entry | None) -> None:
-        """Use up a join token that is for just this identity, unless the name is held by somebody who is there."""
-        key = workload_key(workload.namespace, workload.name)
-        try:
-            grant = await read_token(self._store, token, self._clock)
-            fits = (grant.namespace, grant.service_account) == (workload.namespace, workload.service_account)
-            if fits:
-                await self._check_holder(entry, workload, newcomer=True)
-            await consume_token(self._store, token, self._clock)
-        except TokenRefusedError as error:
-            raise Refused(
-                401, "token-refused", str(error), record=f"{error.code}: {error.detail}", about=key
-            ) from error
-        if not fits:
+        grant = None if own else await self._grant(caller.token, key)
+        if grant is not None and (grant.namespace, grant.service_account) != (
+            workload.namespace,
+            workload.service_account,
+        ):
             text = f"the join token is for {grant.namespace}/{grant.service_account}"
             raise Refused(403, "token-for-another", text, about=f"{key} as {workload.service_account}")
+        await self._check_holder(entry, workload, newcomer=not own)
+        return grant
+
+    async def _grant(self, token: str, key: str) -> TokenGrant:
+        try:
+            return await read_token(self._store, token, self._clock)
+        except TokenRefusedError as error:
+            record = f"{error.code}: {error.detail}"
+            raise Refused(401, "token-refused", str(error), record=record, about=key) from error
 
     async def _check_holder(self, entry: Entry | None, workload: Workload, *, newcomer: bool = False) -> None:
         """Refuse a name that a live lease of another identity holds; to a newcomer, also one of the same identity."""
@@ -245,7 +253,10 @@ class AgentApi:
         holder = workload_from_value(entry.value)
         differs = newcomer or holder.service_account != workload.service_account
         if differs and await self._leases.held(entry.key):
-            text = f"{entry.key} is registered as service account {holder.service_account}; stop that one first"
+            text = (
+                f"{entry.key} is registered as service account {holder.service_account}, and its agent or its proxy "
+                "is there; stop that one first"
+            )
             raise Refused(409, "name-taken", text, about=entry.key)
 
     async def _change(self, entry: Entry, workload: Workload) -> int:

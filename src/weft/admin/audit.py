@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from weft.model.origin import Origin
-from weft.model.problem import Problem, Severity
+from weft.model.printable import printable
+from weft.model.problem import Problem
 from weft.store.protocol import Delete, Put, Store, StoreError
 
 BUCKET = "audit"
@@ -22,7 +22,6 @@ _TRIM_AFTER = 100
 """The oldest events are forgotten after this many new ones: looking at all of them is not for every second."""
 _PENDING = 50
 """Refusals recorded and logged per flush; of the others only the number is."""
-_REFUSALS = 100
 _FLUSH_SECONDS = 1.0
 _LONGEST_TEXT = 300
 _SHOWN_BY_STATE = {"nack", "build-failed"}
@@ -55,7 +54,6 @@ class Audit:
         self._pending: list[Event] = []
         self._dropped = 0
         self._untrimmed = _TRIM_AFTER
-        self._refusals: dict[tuple[str, str], Problem] = {}
 
     def done(self, who: str, action: str, **members: str) -> Put:
         """The write that records something done; put it into the batch that does it."""
@@ -63,17 +61,16 @@ class Audit:
 
     def refused(self, who: str, action: str, code: str, detail: str, about: str = "") -> None:
         """Record a refusal. Texts may come from strangers: they are cut and made printable; never pass a secret."""
-        who, detail, about = _printable(who), _printable(detail), _printable(about)
+        who, detail, about = (
+            printable(who, _LONGEST_TEXT),
+            printable(detail, _LONGEST_TEXT),
+            printable(about, _LONGEST_TEXT),
+        )
         self._note(Event(self._clock(), who, action, "refused", object=about, detail=f"{code}: {detail}"))
-        message = f"{action} refused{f' for {about}' if about else ''}: {detail}"
-        self._refusals.pop((code, message), None)
-        self._refusals[code, message] = Problem(Severity.WARNING, code, message, Origin(who))
-        if len(self._refusals) > _REFUSALS:
-            self._refusals.pop(next(iter(self._refusals)))
 
     def record(self, problem: Problem) -> None:
         """Record a Problem of the xDS server: refused proxies, and resources that proxies refused (in the log only)."""
-        who, message = _printable(problem.origin.source), _printable(problem.message)
+        who, message = printable(problem.origin.source, _LONGEST_TEXT), printable(problem.message, _LONGEST_TEXT)
         if problem.code in _SHOWN_BY_STATE:
             _log.warning("%s: %s (%s)", who, message, problem.code)
         else:
@@ -86,10 +83,6 @@ class Audit:
         self._pending.append(event)
         about = f" for {event.object}" if event.object else ""
         _log.warning("refused %s from %s%s: %s", event.action, event.who, about, event.detail)
-
-    def problems(self) -> tuple[Problem, ...]:
-        """The latest refusals, each kind once."""
-        return tuple(self._refusals.values())
 
     async def events(self) -> tuple[Event, ...]:
         """What is recorded, latest first."""
@@ -140,8 +133,3 @@ class Audit:
         self._untrimmed += 1
         key = f"{int(event.time * 1e6):018d}-{next(self._numbers):06d}"
         return Put(bucket, key, msgspec.json.encode(event))
-
-
-def _printable(text: str) -> str:
-    cut = text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
-    return "".join(letter if letter.isprintable() else "?" for letter in cut)

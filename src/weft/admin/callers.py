@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
@@ -61,6 +62,12 @@ def remote_caller(request: web.Request) -> RemoteCaller:
         raise Refused(403, "no-tls", "this API speaks TLS only")
     identity, proxy = _names(tls)
     return RemoteCaller(address, identity, proxy, token)
+
+
+def proxy_of(transport: asyncio.BaseTransport) -> str:
+    """The proxy whose certificate the hand-shake has proven; empty without one."""
+    tls = transport.get_extra_info("ssl_object")
+    return _names(tls)[1] if tls is not None else ""
 
 
 def _names(tls: ssl.SSLObject) -> tuple[SpiffeId | None, str]:

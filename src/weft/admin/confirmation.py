@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 from weft.admin.context import ApiContext
+from weft.discovery.status import Nack
 from weft.model.origin import Origin
 
 LONGEST_WAIT = 600.0
@@ -29,28 +30,37 @@ async def _compiled(context: ApiContext, store_revision: int) -> int:
 
 
 async def confirmation(context: ApiContext, store_revision: int, timeout: float) -> dict[str, object]:
-    """The ``wait`` member of an answer: who confirmed, who refused (with Envoy's words), who has not answered yet."""
+    """The ``wait`` member of an answer: who confirmed, who refused (with Envoy's words), who has not answered yet, and
+    who has not answered anything for so long that nobody waits for it."""
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout
+    unknown: dict[str, object] = {"confirmed": [], "nacked": [], "stuck": []}
     try:
         async with asyncio.timeout_at(end):
             snapshot = await _compiled(context, store_revision)
     except TimeoutError:
-        return {"confirmed": [], "nacked": [], "pending": [status.name for status in context.hub.proxies()]}
+        return {**unknown, "pending": list(context.hub.connected())}
     result = await context.hub.wait_revision(snapshot, max(0.0, end - loop.time()))
     if not result.published:
-        return {"confirmed": [], "nacked": [], "pending": [status.name for status in context.hub.proxies()]}
-    nacked = [
-        {
-            "proxy": nack.proxy,
-            "type": nack.type,
-            "resource": nack.resource,
-            "message": nack.message,
-            "origins": [_origin(origin) for origin in nack.origins],
-        }
-        for nack in result.nacked
-    ]
-    return {"confirmed": list(result.confirmed), "nacked": nacked, "pending": list(result.pending)}
+        return {**unknown, "pending": list(context.hub.connected())}
+    return {
+        "confirmed": list(result.confirmed),
+        "nacked": [_refusal(nack) for nack in result.nacked],
+        "pending": list(result.pending),
+        "stuck": list(result.stuck),
+    }
+
+
+def _refusal(nack: Nack) -> dict[str, object]:
+    return {
+        "proxy": nack.proxy,
+        "type": nack.type,
+        "resource": nack.resource,
+        "message": nack.message,
+        "origins": [_origin(origin) for origin in nack.origins],
+        "taken_by": nack.taken_by,
+        "stands_alone": nack.stands_alone,
+    }
 
 
 def _origin(origin: Origin) -> dict[str, object]:

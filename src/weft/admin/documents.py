@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -17,6 +16,7 @@ from weft.admin.replies import Refused, flag, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
 from weft.admin.texts import BODY, PARAMETERS, decoded_of
 from weft.admin.validation import problems_with
+from weft.aio.turns import Turns
 from weft.model.document import Document, ObjectKey, key_mapping
 from weft.model.problem import Problem, Severity, distinct, problem_mapping
 from weft.model.unreadable import Unreadable
@@ -79,12 +79,12 @@ class Documents:
         if "kind" in request.query:
             kind = _kind(request.query["kind"])
             wanted |= {"kind": kind.name, "group": kind.group}
-        accepted = Acceptance(self._context.compiled.value.mesh)
-        found = [
-            self._shown(document, accepted)
-            for document in self._context.collector.snapshot.documents
-            if all(getattr(document.key, name) == value for name, value in wanted.items())
-        ]
+        accepted, owned = Acceptance(self._context.compiled.value.mesh), self._in_files()
+        found, turns = [], Turns()
+        for document in self._context.collector.snapshot.documents:
+            await turns.give()
+            if all(getattr(document.key, name) == value for name, value in wanted.items()):
+                found.append(_shown(document, accepted, owned))
         return reply({"documents": found})
 
     async def get(self, request: web.Request) -> web.Response:
@@ -92,7 +92,7 @@ class Documents:
         key = _path_key(request)
         for document in self._context.collector.snapshot.documents:
             if document.key == key:
-                return reply(self._shown(document, Acceptance(self._context.compiled.value.mesh)))
+                return reply(_shown(document, Acceptance(self._context.compiled.value.mesh), self._in_files()))
         raise self._absent(key)
 
     async def apply(self, request: web.Request) -> web.Response:
@@ -173,8 +173,9 @@ class Documents:
         _, entries = await self._context.store.read(BUCKET, keys)
         stored = {entry.key: entry for entry in entries}
         await self._check_room(keys - stored.keys())
-        steps = []
+        steps, turns = [], Turns()
         for document in documents:
+            await turns.give()
             entry = stored.get(stored_key(document.key))
             old = document_from_entry(entry)[0] if entry else None
             same = old is not None and (old.text, old.api_version) == (document.text, document.api_version)
@@ -192,8 +193,9 @@ class Documents:
 
     async def _write(self, steps: Iterable[_Step]) -> int:
         changes: list[Change] = []
-        expect = {}
+        expect, turns = {}, Turns()
         for step in steps:
+            await turns.give()
             put = put_document(step.document, step.generation)
             expect[put.bucket, put.key] = step.entry.revision if step.entry else 0
             changes.append(put)
@@ -211,10 +213,12 @@ class Documents:
         documents: list[dict[str, object]] = []
         if not dry_run:
             await seen(self._context, revision)
+        turns = Turns()
         for step in steps:
+            await turns.give()
             row: dict[str, object] = {"key": key_mapping(step.document.key), "change": step.change}
             if dry_run:
-                row["diff"] = await asyncio.to_thread(_diff, step)
+                row["diff"] = _diff(step)
             documents.append(row)
         confirmed = None if wait is None else await confirmation(self._context, revision, wait)
         meaning = self._context.compiled.value.problems
@@ -224,25 +228,27 @@ class Documents:
         problems = [problem_mapping(problem) for problem in distinct(found)]
         return reply({"revision": revision, "documents": documents, "problems": problems, "wait": confirmed})
 
-    def _shown(self, document: Document[object], accepted: Acceptance) -> dict[str, object]:
-        return {
-            "key": key_mapping(document.key),
-            "source": document.origin.source,
-            "line": document.origin.line,
-            "owner": "file" if document.key in self._in_files() else "api",
-            "created": document.created,
-            "generation": document.generation,
-            "unreadable": isinstance(document.spec, Unreadable),
-            "document": document_as_mapping(document, redact=True),
-            **accepted.of(document),
-        }
-
     def _absent(self, key: ObjectKey) -> Refused:
         names = [one.key.name for one in self._context.collector.snapshot.documents if one.key.kind == key.kind]
         near = nearest_name(key.name, names)
         hint = f"; did you mean '{near}'?" if near else ""
         where = f" in namespace {key.namespace}" if key.namespace else ""
         return Refused(404, "not-found", f"there is no {key.kind} '{key.name}'{where}{hint}")
+
+
+def _shown(document: Document[object], accepted: Acceptance, owned: Container[ObjectKey]) -> dict[str, object]:
+    """A document as the API shows it; those in `owned` come from followed files."""
+    return {
+        "key": key_mapping(document.key),
+        "source": document.origin.source,
+        "line": document.origin.line,
+        "owner": "file" if document.key in owned else "api",
+        "created": document.created,
+        "generation": document.generation,
+        "unreadable": isinstance(document.spec, Unreadable),
+        "document": document_as_mapping(document, redact=True),
+        **accepted.of(document),
+    }
 
 
 def _kind(word: str) -> Kind:

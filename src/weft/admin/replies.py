@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from aiohttp import web
 from weft.store.protocol import ConflictError, StoreError
 
 _BODY_SECONDS = 30.0
+_log = logging.getLogger("weft.http")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -56,6 +58,11 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except (StoreError, TimeoutError, web.HTTPException) as error:
         status, code, text = _told(error)
         return reply({"error": text, "code": code}, status)
+    except ConnectionError:
+        raise
+    except Exception:
+        _log.exception("%s %s", request.method, request.path)
+        return reply({"error": "a fault of weft's own; its log has more", "code": "internal-error"}, 500)
 
 
 def _told(error: StoreError | TimeoutError | web.HTTPException) -> tuple[int, str, str]:
@@ -100,8 +107,11 @@ def flag(request: web.Request, name: str) -> bool:
 
 async def body_of(request: web.Request) -> bytes:
     """The whole body, if it comes within a time that an honest client keeps."""
-    async with asyncio.timeout(_BODY_SECONDS):
-        return await request.read()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await request.read()
+    except web.RequestPayloadError as error:
+        raise Refused(400, "cut-short", "the body ended before its length") from error
 
 
 async def json_body(request: web.Request, shape: Any) -> Any:

@@ -1,20 +1,23 @@
-"""An HTTP server with bounds: connections, silence before the first request, hand-shake time, header sizes.
+"""An HTTP server with bounds: connections in all and of one caller, silence before the first request, hand-shake time.
 
-When it is full, the oldest connection that is not authenticated makes room, so that strangers who hold connections
-keep nobody else out for longer than they take to reconnect.
+When it is full, the oldest connection of somebody who has not proven who he is makes room, so that strangers who hold
+connections keep nobody else out for longer than they take to reconnect. Who has proven it has a few connections: the
+oldest of them makes room for a newer one of his.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Middleware
 
 from weft.admin.replies import Handler, errors_as_json
@@ -22,46 +25,122 @@ from weft.admin.replies import Handler, errors_as_json
 HANDSHAKE_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 75.0
 STOP_SECONDS = 0.5
+_GOODBYE_SECONDS = 5.0
+"""For the client to say that it has seen the end of a TLS connection."""
+_PROMPT_SECONDS = 5.0
+"""An honest caller has been answered by then: a connection that is closed when it is older turns nobody away."""
+_LINGERING_SECONDS = 1.0
 _BACKLOG = 512
 _SHORTAGE_SECONDS = 0.1
+_log = logging.getLogger("weft.http")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """`connections` at once; `silence` seconds a new connection may take until its first request has its headers."""
+    """`connections` at once, of one caller at most `of_one`; `silence` seconds a new connection may take until its
+    first request has its headers."""
 
     connections: int = 1024
+    of_one: int = 8
     silence: float = 20.0
+
+
+Identify = Callable[[asyncio.BaseTransport], str]
+"""Who is at the other end of a connection, as far as its hand-shake has proven it; empty for a stranger."""
+
+
+def _nobody(_: asyncio.BaseTransport) -> str:
+    return ""
+
+
+def _nothing() -> None:
+    pass
+
+
+def _ignore(_: asyncio.BaseTransport) -> None:
+    pass
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, around aiohttp's protocol for it: whose it is, and whether a request ever came."""
+
+    def __init__(self, inner: asyncio.Protocol, since: float) -> None:
+        self._inner = inner
+        self.since = since
+        self.transport: asyncio.BaseTransport | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.on_start: Callable[[asyncio.BaseTransport], None] = _ignore
+        self.on_end: Callable[[], None] = _nothing
+        self.identity = ""
+        self.authenticated = False
+        self.has_requested = False
+
+    def abort(self) -> None:
+        """Close it at once."""
+        if self.task is not None:
+            self.task.cancel()
+        if isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self.transport = transport
+        self.on_start(transport)
+        self._inner.connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._inner.connection_lost(exc)
+        self.on_end()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """See asyncio.Protocol."""
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._inner.resume_writing()
+
+
+_CONNECTIONS: web.AppKey[dict[asyncio.BaseTransport, _Connection]] = web.AppKey("connections", dict)
+_ONE_REQUEST: web.AppKey[bool] = web.AppKey("one-request", bool)
+
+
+def new_application(*middlewares: Middleware, body_limit: int, one_request: bool = False) -> web.Application:
+    """An application that answers errors in JSON and takes bodies up to `body_limit` bytes; with `one_request` a
+    connection ends with its first answer."""
+    application = web.Application(middlewares=[_note_request, errors_as_json, *middlewares], client_max_size=body_limit)
+    application[_CONNECTIONS] = {}
+    application[_ONE_REQUEST] = one_request
+    return application
 
 
 def mark_authenticated(request: web.Request) -> None:
     """The sender of `request` has proven who it is: its connection is not closed to make room for others."""
-    if isinstance(request.protocol, _Connection):
-        request.protocol.authenticated = True
+    if connection := _connection_of(request):
+        connection.authenticated = True
 
 
-class _Connection(web.RequestHandler):
-    """One connection that knows whether a request ever came, and whether its sender is authenticated."""
-
-    has_requested = False
-    authenticated = False
-    ended: Callable[[], None] | None = None
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """The connection is gone."""
-        super().connection_lost(exc)
-        if self.ended is not None:
-            self.ended()
-
-    def log_exception(self, *args: object, **named: object) -> None:
-        """Faults of ours are logged. What strangers send that is not HTTP is their fault, and there is no end to it."""
-        if not isinstance(named.get("exc_info"), HttpProcessingError):
-            super().log_exception(*args, **named)
+def _connection_of(request: web.Request) -> _Connection | None:
+    return request.config_dict[_CONNECTIONS].get(request.transport) if request.transport is not None else None
 
 
-def new_application(*middlewares: Middleware, body_limit: int) -> web.Application:
-    """An application that answers errors in JSON and takes bodies up to `body_limit` bytes."""
-    return web.Application(middlewares=[_note_request, errors_as_json, *middlewares], client_max_size=body_limit)
+@web.middleware
+async def _note_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if connection := _connection_of(request):
+        connection.has_requested = True
+    response = await handler(request)
+    if request.config_dict[_ONE_REQUEST]:
+        response.force_close()
+    return response
 
 
 @contextlib.asynccontextmanager
@@ -70,14 +149,29 @@ async def serving(
     listener: socket.socket,
     tls: ssl.SSLContext | None = None,
     limits: ServerLimits = ServerLimits(),
+    *,
+    identify: Identify = _nobody,
+    turned_away: Callable[[], None] = _nothing,
 ) -> AsyncIterator[None]:
-    """Serve on a bound socket while the context is open; requests under way get a moment at the end."""
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_SECONDS)
+    """Serve on a bound socket while the context is open; requests under way get a moment at the end.
+
+    `identify` is asked once, after the hand-shake. `turned_away` is called whenever somebody could not be served for
+    want of room who may be honest.
+    """
+    _log.addFilter(_is_our_fault)
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        logger=_log,
+        keepalive_timeout=KEEP_ALIVE_SECONDS,
+        lingering_time=_LINGERING_SECONDS,
+        shutdown_timeout=STOP_SECONDS,
+    )
     await runner.setup()
     server = runner.server
     if server is None:
         raise RuntimeError("aiohttp made no server")
-    acceptor = _Acceptor(server, tls, limits)
+    acceptor = _Acceptor(server, application[_CONNECTIONS], tls, limits, identify, turned_away)
     listener.setblocking(False)
     listener.listen(_BACKLOG)
     accepting = asyncio.create_task(acceptor.accept(listener))
@@ -91,14 +185,32 @@ async def serving(
         await runner.cleanup()
 
 
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Faults of ours are logged. What strangers send that is not HTTP is their fault, as is leaving early, and there is
+    no end to it."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, HttpProcessingError | ConnectionError)
+
+
 class _Acceptor:
     """Accepts connections, each with a task until its hand-shake is done; oldest first."""
 
-    def __init__(self, server: web.Server, tls: ssl.SSLContext | None, limits: ServerLimits) -> None:
+    def __init__(
+        self,
+        server: web.Server,
+        by_transport: dict[asyncio.BaseTransport, _Connection],
+        tls: ssl.SSLContext | None,
+        limits: ServerLimits,
+        identify: Identify,
+        turned_away: Callable[[], None],
+    ) -> None:
         self._server = server
+        self._by_transport = by_transport
         self._tls = tls
         self._limits = limits
-        self._connections: dict[_Connection, asyncio.Task[None]] = {}
+        self._identify = identify
+        self._turned_away = turned_away
+        self._connections: dict[_Connection, None] = {}
 
     async def accept(self, listener: socket.socket) -> None:
         """Accept for ever."""
@@ -107,32 +219,42 @@ class _Acceptor:
             try:
                 accepted, _ = await loop.sock_accept(listener)
             except OSError:  # the client is gone again, or there is no file left for it
+                self._turned_away()
                 self._make_room()
                 await asyncio.sleep(_SHORTAGE_SECONDS)
                 continue
             if len(self._connections) < self._limits.connections or self._make_room():
-                connection = _Connection(
-                    self._server, loop=loop, keepalive_timeout=KEEP_ALIVE_SECONDS, lingering_time=1.0
-                )
-                self._connections[connection] = asyncio.create_task(self._open(connection, accepted))
+                self._take(accepted)
             else:
+                self._turned_away()
                 accepted.close()
             await asyncio.sleep(0)  # others get their turn, however many connections come in
 
+    def _take(self, accepted: socket.socket) -> None:
+        connection = _Connection(self._server(), asyncio.get_running_loop().time())
+        connection.on_start = lambda transport: self._admit(connection, transport)
+        connection.on_end = lambda: self._forget(connection)
+        self._connections[connection] = None
+        connection.task = asyncio.create_task(self._open(connection, accepted))
+
     async def close(self) -> None:
         """Give up hand-shakes under way."""
-        tasks = list(self._connections.values())
+        tasks = [connection.task for connection in self._connections if connection.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _open(self, connection: _Connection, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        connection.ended = lambda: self._forget(connection)
         handshake = HANDSHAKE_SECONDS if self._tls else None
+        goodbye = _GOODBYE_SECONDS if self._tls else None
         try:
             await loop.connect_accepted_socket(
-                lambda: connection, accepted, ssl=self._tls, ssl_handshake_timeout=handshake
+                lambda: connection,
+                accepted,
+                ssl=self._tls,
+                ssl_handshake_timeout=handshake,
+                ssl_shutdown_timeout=goodbye,
             )
         except OSError:  # also a hand-shake that fails or takes too long; the transport has closed the socket
             self._forget(connection)
@@ -142,27 +264,41 @@ class _Acceptor:
         else:
             loop.call_later(self._limits.silence, _drop_if_silent, connection)
 
+    def _admit(self, connection: _Connection, transport: asyncio.BaseTransport) -> None:
+        """The hand-shake is done: from now on it counts for who is there."""
+        self._by_transport[transport] = connection
+        connection.identity = self._identify(transport)
+        if connection.identity:
+            connection.authenticated = True
+            of_it = [one for one in self._connections if one.identity == connection.identity]
+            for one in of_it[: -self._limits.of_one]:
+                self._drop(one)
+
     def _forget(self, connection: _Connection) -> None:
         self._connections.pop(connection, None)
+        if connection.transport is not None:
+            self._by_transport.pop(connection.transport, None)
+
+    def _drop(self, connection: _Connection) -> None:
+        self._forget(connection)
+        connection.abort()
 
     def _make_room(self) -> bool:
-        """Close the oldest connection that is not authenticated; whether there was one."""
-        stranger = next((one for one in self._connections if not one.authenticated), None)
-        if stranger is None:
+        """Close the oldest connection of a stranger, else of the caller who has most; whether there was one."""
+        chosen = next((one for one in self._connections if not one.authenticated), None)
+        if chosen is not None and asyncio.get_running_loop().time() - chosen.since < _PROMPT_SECONDS:
+            self._turned_away()
+        if chosen is None:
+            counts = Counter(one.identity for one in self._connections if one.identity)
+            most, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
+            if count > 1:
+                chosen = next(one for one in self._connections if one.identity == most)
+        if chosen is None:
             return False
-        self._connections.pop(stranger).cancel()
-        if stranger.transport is not None:
-            stranger.transport.abort()
+        self._drop(chosen)
         return True
 
 
 def _drop_if_silent(connection: _Connection) -> None:
-    if not connection.has_requested and connection.transport is not None:
-        connection.transport.abort()
-
-
-@web.middleware
-async def _note_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if isinstance(request.protocol, _Connection):
-        request.protocol.has_requested = True
-    return await handler(request)
+    if not connection.has_requested:
+        connection.abort()

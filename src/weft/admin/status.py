@@ -12,6 +12,7 @@ from weft.admin.context import ApiContext
 from weft.admin.replies import flag, instant, reply
 from weft.admin.routing import Parameter, Route
 from weft.mesh.services.service import Service
+from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity, problem_mapping
 
 IDLE_AFTER = 30.0
@@ -46,7 +47,7 @@ class Status:
             *context.compiled.value.problems,
             *context.compiled.value.idle_for(idle_after, context.clock()),
             *context.hub.problems(),
-            *context.audit.problems(),
+            *map(_silent_agent, context.leases.silent()),
         )
         return tuple(dict.fromkeys(everything))
 
@@ -56,9 +57,9 @@ class Status:
         return reply({"problems": [problem_mapping(problem) for problem in found]})
 
     async def workloads(self, _request: web.Request) -> web.Response:
-        """``GET /v1/workloads``: as registered, with proxy name and the end of the lease; `revision` is the
-        snapshot's, which proxies that know them have confirmed."""
-        leases = await self._context.store.leases()
+        """``GET /v1/workloads``: as registered, with proxy name, the end of the lease, and whether only the proxy
+        holds it; `revision` is the snapshot's, which proxies that know them have confirmed."""
+        leases, silent = await self._context.store.leases(), frozenset(self._context.leases.silent())
         connected = {status.name for status in self._context.hub.proxies()}
         rows = []
         for one in self._context.collector.snapshot.workloads:
@@ -67,6 +68,7 @@ class Status:
             row |= {"proxy": one.proxy, "connected": one.proxy in connected}
             end = leases.get(f"{one.namespace}/{one.name}")
             row["lease_expires"] = None if end is None else instant(end)
+            row["agent_silent"] = f"{one.namespace}/{one.name}" in silent
             rows.append(row)
         return reply({"revision": self._context.collector.snapshot.revision, "workloads": rows})
 
@@ -107,6 +109,20 @@ class Status:
         """``GET /v1/events``."""
         events = await self._context.audit.events()
         return reply({"events": [msgspec.structs.asdict(one) | {"time": instant(one.time)} for one in events]})
+
+
+def _silent_agent(key: str) -> Problem:
+    text = (
+        "the agent has not been heard for longer than it said; proxy and application keep their traffic, "
+        "but nobody asks for the application's health"
+    )
+    return Problem(
+        Severity.WARNING,
+        "agent-silent",
+        text,
+        Origin(f"workload {key}"),
+        expected="an agent: the same 'weft run', or 'weft up', started again takes over without a failed request",
+    )
 
 
 def _service_json(service: Service) -> dict[str, object]:

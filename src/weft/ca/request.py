@@ -28,7 +28,10 @@ def public_key_from_request(text: str, identity: SpiffeId, proxy: str) -> ec.Ell
     any other name, or for a CA, is refused, because it is either a mistake or an attack.
     """
     request = _load(text)
-    key = request.public_key()
+    try:
+        key = request.public_key()
+    except (UnsupportedAlgorithm, ValueError, TypeError) as error:  # a point off its curve, an unknown algorithm
+        raise CertificateRefusedError("csr-bad-key", "the request's public key cannot be read") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _CURVES:
         raise CertificateRefusedError("csr-weak-key", "the request's key must be an elliptic curve key, P-256 or P-384")
     try:

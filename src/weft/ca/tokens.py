@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from weft.model.identity import is_dns_label
-from weft.store.protocol import ConflictError, Delete, Entry, Put, Store
+from weft.store.protocol import Delete, Entry, Put, Store
 
 BUCKET = "tokens"
 DEFAULT_TOKEN_TTL = 3600.0
@@ -57,10 +57,18 @@ class JoinToken:
 
 @dataclass(frozen=True, slots=True)
 class TokenGrant:
-    """What the bearer of a token may be."""
+    """What the bearer of a token may be. `use` uses it up: to be written in one step with what it was used for, as long
+    as the token is still at `revision`; of several at once exactly one succeeds."""
 
     namespace: str
     service_account: str
+    use: Put = field(repr=False)
+    revision: int
+
+    @property
+    def expect(self) -> dict[tuple[str, str], int]:
+        """What must hold when `use` is written."""
+        return {(self.use.bucket, self.use.key): self.revision}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,25 +142,8 @@ async def revoke_token(store: Store, wanted: str, clock: Clock = time.time) -> T
 
 
 async def read_token(store: Store, text: str, clock: Clock = time.time) -> TokenGrant:
-    """What the token `text` would grant now, without using it up. Raises TokenRefusedError."""
-    _, record = await _valid(store, text, clock())
-    return TokenGrant(record.namespace, record.service_account)
-
-
-async def consume_token(store: Store, text: str, clock: Clock = time.time) -> TokenGrant:
-    """Use up the token `text`; of several at once exactly one succeeds. Raises TokenRefusedError."""
+    """What the token `text` grants now, and how it is used up. Raises TokenRefusedError."""
     now = clock()
-    entry, record = await _valid(store, text, now)
-    used = msgspec.structs.replace(record, used=now)
-    try:
-        await store.write([Put(BUCKET, entry.key, msgspec.json.encode(used))], {(BUCKET, entry.key): entry.revision})
-    except ConflictError as error:
-        whose = f"for {record.namespace}/{record.service_account}"
-        raise TokenRefusedError("token-reused", f"the join token {whose} was used twice at once") from error
-    return TokenGrant(record.namespace, record.service_account)
-
-
-async def _valid(store: Store, text: str, now: float) -> tuple[Entry, _Record]:
     entry = await store.get(BUCKET, _key(text))
     if entry is None:
         raise TokenRefusedError("token-unknown", "a join token that was never made, or long ago")
@@ -164,7 +155,8 @@ async def _valid(store: Store, text: str, now: float) -> tuple[Entry, _Record]:
         raise TokenRefusedError("token-revoked", f"the join token {whose} has been revoked")
     if now >= record.expires:
         raise TokenRefusedError("token-expired", f"the join token {whose} has expired")
-    return entry, record
+    use = Put(BUCKET, entry.key, msgspec.json.encode(msgspec.structs.replace(record, used=now)))
+    return TokenGrant(record.namespace, record.service_account, use, entry.revision)
 
 
 async def _forget_old(store: Store, now: float) -> None:

@@ -17,6 +17,7 @@ from weft.local.client import Source
 from weft.local.command_line import command_line
 
 MAX_INPUT = 64 << 20
+_NOTHING_CHANGED = "nothing changed for any connected proxy"
 
 
 def read_sources(paths: tuple[str, ...]) -> list[Source]:
@@ -94,26 +95,42 @@ def is_missing_reference(problem: Mapping[str, Any]) -> bool:
 
 
 def report_answers(answers: Sequence[Mapping[str, Any]]) -> int:
-    """Say on stderr what is wrong and who has not confirmed; the exit code."""
+    """Say on stderr what is wrong and who has not confirmed; the exit code.
+
+    A proxy that refuses what most others have taken, or that has not answered anything for long, is shown: it is not
+    these documents' fault, and they are in force.
+    """
     problems = [problem for answer in answers for problem in answer.get("problems") or ()]
     print_problems(problems)
     waits = [answer["wait"] for answer in answers if answer.get("wait")]
     nacked = [nack for wait in waits for nack in wait["nacked"]]
     for nack in nacked:
-        places = ", ".join(f"{one['source']}:{one['line']}" for one in nack.get("origins") or ())
-        because = f"\n    because of {places}" if places else ""
-        click.echo(
-            f"{styled('error', 'error', sys.stderr)}: {nack['proxy']} refused {nack['type']} {nack['resource']}: "
-            f"{nack['message']}{because}",
-            err=True,
-        )
+        _report_refusal(nack)
     pending = sorted({name for wait in waits for name in wait["pending"]})
     if pending:
         click.echo(f"{styled('error', 'error', sys.stderr)}: not confirmed in time: {', '.join(pending)}", err=True)
+    stuck = sorted({name for wait in waits for name in wait.get("stuck") or ()})
+    if stuck:
+        text = f"not waited for, because it has not answered anything for a while: {', '.join(stuck)}"
+        click.echo(f"{styled('warning', 'warning', sys.stderr)}: {text}; see: weft proxy status", err=True)
     confirmed = {name for wait in waits for name in wait["confirmed"]}
-    if waits and not nacked and not pending:
+    failed = any(not nack.get("stands_alone") for nack in nacked)
+    if waits and not failed and not pending:
         count = f"confirmed by {len(confirmed)} {'proxy' if len(confirmed) == 1 else 'proxies'}"
-        click.echo(count if confirmed else "nothing changed for any connected proxy", err=True)
-    if nacked or any(problem["severity"] == "error" for problem in problems):
+        nobody = "nothing changed for any other connected proxy" if stuck or nacked else _NOTHING_CHANGED
+        click.echo(count if confirmed else nobody, err=True)
+    if failed or any(problem["severity"] == "error" for problem in problems):
         return ExitCode.FAILED
     return ExitCode.TIMEOUT if pending else ExitCode.OK
+
+
+def _report_refusal(nack: Mapping[str, Any]) -> None:
+    what = f"{nack['type']} {nack['resource']}"
+    if nack.get("stands_alone"):
+        text = f"only {nack['proxy']} refuses {what}, which {nack['taken_by']} others have taken: {nack['message']}"
+        click.echo(f"{styled('warning', 'warning', sys.stderr)}: {text}", err=True)
+        return
+    places = ", ".join(f"{one['source']}:{one['line']}" for one in nack.get("origins") or ())
+    because = f"\n    because of {places}" if places else ""
+    text = f"{nack['proxy']} refused {what}: {nack['message']}{because}"
+    click.echo(f"{styled('error', 'error', sys.stderr)}: {text}", err=True)

@@ -67,6 +67,8 @@ def status(home: Home, output: str) -> int:
 
 
 def _state(one: Mapping[str, Any]) -> str:
+    if one.get("stuck"):
+        return "stuck"
     if any(kind.get("rejected") for kind in one.get("types") or ()):
         return "refuses"
     return "pending" if one["revision_acked"] < one["revision"] else "in sync"

@@ -47,7 +47,7 @@ from weft.settings.home import Home
 )
 @click.option(
     "--certificate-ttl",
-    type=click.FloatRange(4, 30 * 86400),
+    type=click.FloatRange(10, 86400),  # what the authority keeps to (weft.ca.authority)
     default=86400.0,
     show_default=True,
     help="Seconds for which workload certificates are valid; they are renewed at half of it.",

@@ -8,11 +8,11 @@ import os
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from weft.aio.cell import Cell
-from weft.ca.authority import Authority, ServerCertificate
+from weft.ca.authority import BACKDATED, Authority, ServerCertificate
 
 _log = logging.getLogger("weft.certificate")
 
@@ -27,12 +27,14 @@ class ServerCertificates:
         directory: Path,
         ttl: float,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._authority = authority
         self._hosts = tuple(hosts)
         self._directory = directory
         self._ttl = ttl
         self._clock = clock
+        self._sleep = sleep
         self.current: Cell[ServerCertificate] = Cell(self._new())
         self.tls = _server_context(authority.bundle)
         self._load()
@@ -40,14 +42,19 @@ class ServerCertificates:
     async def run(self) -> None:
         """Renew at half of each certificate's life, for ever; new hand-shakes use the new one."""
         while True:
-            current = self.current.value
-            half = (current.not_before + current.not_after) / 2
-            await asyncio.sleep(min(max(half - self._clock(), 1.0), 3600.0))
+            half = self.renewal
+            await self._sleep(min(max(half - self._clock(), 1.0), 3600.0))
             if self._clock() < half:
                 continue
             self.current.set(self._new())
             self._load()
             _log.info("renewed the control plane's certificate")
+
+    @property
+    def renewal(self) -> float:
+        """When to renew: at half of its life from when it was made. It is valid a while before, for slow clocks."""
+        current = self.current.value
+        return (current.not_before + BACKDATED + current.not_after) / 2
 
     def _new(self) -> ServerCertificate:
         return self._authority.server_certificate(self._hosts, self._ttl)

@@ -18,6 +18,7 @@ import msgspec
 from weft.admin.agents import AgentApi
 from weft.admin.api import admin_application
 from weft.admin.audit import Audit
+from weft.admin.callers import proxy_of
 from weft.admin.context import ApiContext, EnrolmentSettings
 from weft.admin.guard import admin_token
 from weft.admin.server import ServerLimits, serving
@@ -127,8 +128,7 @@ async def _work(
     )
     contents = files.contents if files else None
     context = ApiContext(store, leases, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults)
-    agents = AgentApi(context)
-    admin = admin_application(context, admin_token(home.admin_token))
+    token = admin_token(home.admin_token)
     forever = (collector, builds, audit, faults, certificates, leases, demand)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one.run()) for one in forever]
@@ -137,14 +137,7 @@ async def _work(
         if not stop.is_set():
             async with AsyncExitStack() as servers:
                 await servers.enter_async_context(_serving_xds(listeners.xds, hub, collector, certificates))
-                limits = _server_limits()
-                await servers.enter_async_context(
-                    serving(agents.application(local=False), listeners.agents, certificates.tls, limits)
-                )
-                await servers.enter_async_context(
-                    serving(agents.application(local=True), listeners.local, limits=limits)
-                )
-                await servers.enter_async_context(serving(admin, listeners.admin, limits=limits))
+                await servers.enter_async_context(_serving_apis(context, listeners, certificates, token))
                 write_atomically(home.endpoints, msgspec.json.encode(endpoints))
                 servers.callback(home.endpoints.unlink, missing_ok=True)
                 _log.info("ready: %s", _listening_at(endpoints, settings.bind))
@@ -198,6 +191,22 @@ async def _serving_xds(
     host, port = listener.getsockname()[:2]
     listener.close()
     async with serve_xds(host, port, material=lambda: certificates.current.value, hub=hub, lookup=collector.workload):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _serving_apis(
+    context: ApiContext, listeners: _Listeners, certificates: ServerCertificates, token: str
+) -> AsyncIterator[None]:
+    """The agent API, for other hosts and for this one, and the admin API."""
+    agents, limits, away = AgentApi(context), _server_limits(), context.leases.turned_away
+    remote, local = agents.application(local=False), agents.application(local=True)
+    admin = admin_application(context, token)
+    async with (
+        serving(remote, listeners.agents, certificates.tls, limits, identify=proxy_of, turned_away=away),
+        serving(local, listeners.local, limits=limits, turned_away=away),
+        serving(admin, listeners.admin, limits=limits),
+    ):
         yield
 
 

@@ -75,6 +75,7 @@ class DeltaSession(Session):
         if "*" in explicit:
             explicit -= {"*"}
         if explicit:
+            self._keep_names(explicit - subscription.names)
             explicit = self._shared.names(explicit)
             subscription.names = self._shared.names(subscription.names | explicit) if subscription.names else explicit
             self.asked |= self._interest.on_demand(subscription, explicit, self.snapshot)
@@ -119,6 +120,7 @@ class DeltaSession(Session):
         """The client wants everything, and holds `held`."""
         eager = tuple(layer for layer in self.snapshot.layers if not layer.on_demand)
         stale, gone = self._compared(subscription.type_url, frozenset(held), held, eager)
+        self._keep_names(gone)
         remembered = self._interest.remembered(subscription, self.snapshot)
         for name in sorted((stale | gone | remembered) - explicit):
             self._expect(subscription, name, held.get(name, UNKNOWN))
@@ -144,6 +146,7 @@ class DeltaSession(Session):
     def _unsubscribe(self, subscription: Subscription, names: tuple[str, ...]) -> None:
         dropped = frozenset(names) & subscription.names
         if dropped:
+            self._forget_names(dropped)
             subscription.names = self._shared.names(subscription.names - dropped)
         if "*" in names and subscription.wildcard:
             self._unpack(subscription)
@@ -163,7 +166,9 @@ class DeltaSession(Session):
         subscription.bisection[:0] = [tuple(names[:middle]), tuple(names[middle:])]
         return []
 
-    def _loaded(self) -> bool:
+    @property
+    def loaded(self) -> bool:
+        """See `Session.loaded`."""
         return all(type_url in self.subscriptions for type_url in _WILDCARD_BY_DEFAULT)
 
     def _referred(self, type_url: str) -> Container[str]:

@@ -11,15 +11,18 @@ from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from typing import Generic
 
+from weft.aio.turns import Turns
 from weft.discovery.budget import Budget
 from weft.discovery.delta import DeltaSession
 from weft.discovery.history import History
 from weft.discovery.limits import Limits
 from weft.discovery.observer import NoObserver, Observer
 from weft.discovery.peer import Peer, belongs
-from weft.discovery.problems import ProblemLog, nack_problem, stream_problems
+from weft.discovery.problems import ProblemLog, nack_problem, stream_problems, stuck_problem
+from weft.discovery.refusals import Verdicts
 from weft.discovery.roster import Roster
 from weft.discovery.shared import Shared
+from weft.discovery.silence import Silence
 from weft.discovery.snapshots import Compiler, MeshT, Snapshots
 from weft.discovery.sotw import SotwSession
 from weft.discovery.status import ProxyStatus, WaitResult, status_of
@@ -30,9 +33,6 @@ from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload
 from weft.xds.snapshot import XdsSnapshot
-
-_YIELD_AFTER = 0.004
-"""Seconds of building after which others get their turn."""
 
 
 def _nothing(_: Workload) -> frozenset[str]:
@@ -63,7 +63,8 @@ class Hub(Generic[MeshT]):
         self._shared = Shared(self.limits.response_bytes)
         self._roster = Roster(self.limits, self._observer)
         self._snapshots: Snapshots[MeshT] = Snapshots(compiler, self._tell)
-        self._waiters = Waiters(self._roster)
+        self._silence = Silence(self._roster, self.limits.patience)
+        self._waiters = Waiters(self._roster, self._silence)
         self._history = History()
         self._between: set[str] = set()
         self._publishing = False
@@ -81,6 +82,7 @@ class Hub(Generic[MeshT]):
         self._waiters.registered = workloads
         if not self.ready.is_set():  # they hold what the process before this one gave them
             self._roster.expect(workloads, time.monotonic() + self.limits.restart)
+            self._silence.expect(workloads)
             self._snapshots.prepare()
         self._publishing = True
         try:
@@ -98,13 +100,11 @@ class Hub(Generic[MeshT]):
         published.set()
 
     async def _offer_all(self) -> None:
-        turn = time.monotonic()
+        turns = Turns()
         for proxy in tuple(self._roster.proxies()):
             if self._rebuild(proxy):
                 self._between.add(proxy)
-            if time.monotonic() - turn > _YIELD_AFTER:
-                await asyncio.sleep(0)
-                turn = time.monotonic()
+            await turns.give()
 
     def _rebuild(self, proxy: str) -> bool:
         """Build and offer one proxy's snapshot; whether it changed."""
@@ -129,6 +129,11 @@ class Hub(Generic[MeshT]):
 
     # streams
 
+    def may_ask(self, proxy: str) -> bool:
+        """Whether requests of a proxy that has proven its name are read: not when it has asked for too much lately."""
+        now = time.monotonic()
+        return self._roster.allowance(proxy, now).has_some(now)
+
     def attach(self, peer: Peer, workload: Workload, *, delta: bool) -> Stream:
         """A new stream of an identified proxy. Raises StreamEndedError if it cannot be served."""
         streams = self._roster.of(peer.name)
@@ -144,8 +149,8 @@ class Hub(Generic[MeshT]):
         if snapshot is None:
             raise StreamEndedError(Ending("UNAVAILABLE", "there is no configuration for this proxy yet"))
         make = DeltaSession if delta else SotwSession
-        session = make(snapshot, self._shared, self.limits, self._remembered(workload))
         allowance = self._roster.allowance(peer.name, time.monotonic())
+        session = make(snapshot, self._shared, self.limits, self._remembered(workload), allowance)
         stream = Stream(self, peer, workload, session, self.limits, allowance, self.budget)
         self._snapshots.set(peer.name, snapshot)
         if self._publishing:  # it is offered the new revision with its first load
@@ -157,12 +162,15 @@ class Hub(Generic[MeshT]):
 
     def detach(self, stream: Stream) -> None:
         """The stream has ended."""
+        stream.session.close()
+        self._silence.ended(stream)
         if self._roster.remove(stream, time.monotonic()):
             self._snapshots.forget(stream.proxy)
         self._waiters.progress(stream.proxy)
 
     def progressed(self, stream: Stream) -> None:
         """A stream's client answered or subscribed."""
+        self._silence.answered(stream.proxy)
         self._waiters.progress(stream.proxy)
 
     def refused(self, stream: Stream, rejections: tuple[Rejection, ...]) -> None:
@@ -190,6 +198,7 @@ class Hub(Generic[MeshT]):
         for stream in self._roster.some():
             stream.inspect(now)
         self._roster.forget(now)
+        self._silence.forget(self._snapshots.workloads)
         self._waiters.check_all()
         self._snapshots.inspect(now)
         if not self.budget.in_flight:
@@ -208,19 +217,24 @@ class Hub(Generic[MeshT]):
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
         """All connected streams, by proxy name."""
-        return tuple(sorted(map(status_of, self._roster), key=lambda status: (status.name, status.connected)))
+        now = time.monotonic()
+        found = (status_of(stream, stuck=self._silence.is_stuck(stream.proxy, now)) for stream in self._roster)
+        return tuple(sorted(found, key=lambda status: (status.name, status.connected)))
 
     def problems(self) -> tuple[Problem, ...]:
         """What proxies refuse at present, what they ask for in vain, builds that fail, and peers refused lately."""
         now = time.monotonic()
         found = list(self._snapshots.failures())
-        of_streams = (each for one in self._roster for each in stream_problems(one, self.limits.not_entitled, now))
+        found += [stuck_problem(proxy) for proxy in self._roster.proxies() if self._silence.is_stuck(proxy, now)]
+        verdicts, allowed = Verdicts(self._roster), self.limits.not_entitled
+        of_streams = (each for one in self._roster for each in stream_problems(one, verdicts, allowed, now))
         found += islice(of_streams, max(0, self.limits.problems - len(found)))
         return tuple(found[: self.limits.problems]) + self._log.problems(now)
 
     async def wait_revision(self, revision: int, timeout: float) -> WaitResult:
         """Wait until `revision` is published and every proxy whose configuration changed with it has acknowledged or
-        refused everything of it. A proxy that has disconnected is waited for only as long as it takes to come back."""
+        refused everything of it. A proxy that has disconnected is waited for only as long as it takes to come back, one
+        that does not answer only as long as `patience`, and one that never loaded anything not at all."""
         deadline = time.monotonic() + timeout
         try:
             async with asyncio.timeout(timeout):

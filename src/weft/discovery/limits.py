@@ -9,15 +9,16 @@ from dataclasses import dataclass
 class Limits:
     """Sizes in bytes, times in seconds.
 
-    `response_bytes` is the size at which a delta response is cut into several; one response per type is in flight, so
-    it also bounds what a stuck proxy can pile up. `flight_bytes` bounds what is being written to all proxies together;
-    responses of up to `small_response` neither wait for their turn nor count, others count for `turn` at most. `batch`
-    is the number of resources from which on a first load is sent as a whole, as one value that all streams share.
-    `request_burst` and `request_rate` count requests that are not the ACK of the response in flight, and names, for one
-    proxy over all its streams. `connection_age` must stay well below the life of client certificates: Envoy uses a
-    renewed certificate only for a new connection. `connections` counts also those that have not proven anything yet.
-    A proxy that left is counted on for `reconnect`; one that was registered before this process began, for `restart`,
-    which must be longer than Envoy's longest pause between attempts to connect.
+    `response_bytes` is the size at which a delta response is cut into several; one response per type is in flight,
+    so it also bounds what a stuck proxy can pile up. `flight_bytes` bounds what is being written to all proxies
+    together; responses of up to `small_response` neither wait for their turn nor count, others count for `turn` at
+    most. `batch` is the number of resources from which on a first load is sent as a whole, as one value that all
+    streams share. `request_burst` and `request_rate` count requests that are not the ACK of the response in flight,
+    names, and bytes, `kept_bytes` the names that it has us remember, for one proxy over all its streams.
+    `connection_age` must stay well below the life of client certificates: Envoy uses a renewed certificate only for
+    a new connection. `connections` counts also those that have not proven anything yet. A proxy that left is
+    counted on for `reconnect`; one that was registered before this process began, for `restart`, which must be
+    longer than Envoy's longest pause between attempts to connect.
     """
 
     connections: int = 12_000
@@ -26,6 +27,7 @@ class Limits:
     types: int = 16
     names: int = 100_000
     name_bytes: int = 1024
+    kept_bytes: int = 32 << 20
     message_bytes: int = 4 << 20
     response_bytes: int = 1 << 20
     flight_bytes: int = 64 << 20
@@ -36,6 +38,7 @@ class Limits:
     first_request: float = 30.0
     turn: float = 2.0
     write: float = 60.0
+    patience: float = 10.0
     acknowledge: float = 90.0
     connection_age: float = 1800.0
     connection_idle: float = 60.0

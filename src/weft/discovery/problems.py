@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 
+from weft.discovery.refusals import UNCOMPARED, Verdict, Verdicts
 from weft.discovery.status import short_type
 from weft.discovery.stream import Stream
 from weft.discovery.subscription import Rejection
@@ -36,17 +37,27 @@ class ProblemLog:
         return tuple(problem for problem, since in self._problems.values() if now - since <= _KEPT)
 
 
-def nack_problem(proxy: str, rejection: Rejection) -> Problem:
-    """A refused resource, at the document that shaped it."""
+def nack_problem(proxy: str, rejection: Rejection, verdict: Verdict = UNCOMPARED) -> Problem:
+    """A refused resource, at the document that shaped it; at the proxy, if it stands alone with it."""
+    what = f"{short_type(rejection.type_url)} {rejection.name!r}"
+    if verdict.stands_alone:
+        who = f"only proxy {proxy} refuses" if verdict.refused == 1 else f"proxy {proxy} is one of few that refuse"
+        message = f"{who} {what}, which {verdict.taken} others have taken: {rejection.message}"
+        return Problem(Severity.WARNING, "nack", message, Origin(f"proxy {proxy}"))
     origin = rejection.origins[0] if rejection.origins else Origin(f"proxy {proxy}")
-    message = f"proxy {proxy} refused {short_type(rejection.type_url)} {rejection.name!r}: {rejection.message}"
-    return Problem(Severity.ERROR, "nack", message, origin)
+    return Problem(Severity.ERROR, "nack", f"proxy {proxy} refused {what}: {rejection.message}", origin)
 
 
-def stream_problems(stream: Stream, not_entitled: float, now: float) -> Iterator[Problem]:
+def stuck_problem(proxy: str) -> Problem:
+    """A connected proxy that does not answer."""
+    message = f"proxy {proxy} has not answered for a while: nobody waits for it, and it may act on an old configuration"
+    return Problem(Severity.WARNING, "proxy-stuck", message, Origin(f"proxy {proxy}"))
+
+
+def stream_problems(stream: Stream, verdicts: Verdicts, not_entitled: float, now: float) -> Iterator[Problem]:
     """What a proxy refuses at present, and what it has asked for in vain for `not_entitled` seconds."""
     for rejection in stream.session.rejections():
-        yield nack_problem(stream.proxy, rejection)
+        yield nack_problem(stream.proxy, rejection, verdicts.of(rejection))
     for (type_url, name), since in stream.unmet_since.items():
         if now - since >= not_entitled:
             message = f"proxy {stream.proxy} asks for {short_type(type_url)} {name[:200]!r}, which it may not have"

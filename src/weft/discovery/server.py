@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from weft.model.workload import Workload
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 Lookup = Callable[[str], Workload | None]
 _STOP = 0.3
+_INSPECTION_SECONDS = 1.0
+_log = logging.getLogger("weft.discovery")
 
 
 class Material(Protocol):
@@ -141,6 +144,8 @@ class XdsServer:
             raise StreamEndedError(Ending("UNAVAILABLE", what)) from error
         if first is None:
             return
+        if not self._hub.may_ask(peer.name):
+            raise StreamEndedError(Ending("RESOURCE_EXHAUSTED", "the proxy has asked for too much lately", "flood"))
         node = delta_request(first)[0] if delta else sotw_request(first)[0]
         workload = check_peer(peer, node, self._lookup(peer.name), time.time())
         stream = self._hub.attach(peer, workload, delta=delta)
@@ -185,8 +190,11 @@ async def serve_xds(
 async def _inspect(hub: Hub[Any]) -> None:
     trim, trimmer = system_trim(), Trimmer()
     while True:
-        await asyncio.sleep(1.0)
-        hub.inspect()
+        await asyncio.sleep(_INSPECTION_SECONDS)
+        try:
+            hub.inspect()
+        except Exception:  # without it nobody would be found stuck, and waits would not end
+            _log.exception("proxies could not be looked at")
         if trim is not None and trimmer.is_due(hub.budget.total, hub.budget.in_flight, time.monotonic()):
             await asyncio.to_thread(trim)
 

@@ -8,10 +8,11 @@ response per type is on the way at a time; what changes meanwhile is merged into
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from weft.discovery.allowance import Allowance, room_of
 from weft.discovery.blame import named_resources
 from weft.discovery.dependencies import Dependencies
 from weft.discovery.interest import Interest
@@ -19,6 +20,7 @@ from weft.discovery.limits import Limits
 from weft.discovery.shared import Shared
 from weft.discovery.states import ABSENT, DUE, ON_THE_WAY, UNKNOWN, Record, State, at_rest
 from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
+from weft.model.printable import printable
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, SECRET, TYPES, Resource, ResourceSet, XdsSnapshot
 
 MAX_MESSAGE = 2000
@@ -59,7 +61,12 @@ class Session(ABC):
     """Whether a client that refuses a response for some of its resources has taken the others."""
 
     def __init__(
-        self, snapshot: XdsSnapshot, shared: Shared, limits: Limits, remembered: frozenset[str] = frozenset()
+        self,
+        snapshot: XdsSnapshot,
+        shared: Shared,
+        limits: Limits,
+        remembered: frozenset[str] = frozenset(),
+        allowance: Allowance | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.subscriptions: dict[str, Subscription] = {}
@@ -68,6 +75,8 @@ class Session(ABC):
         self.deferred = False
         self._shared = shared
         self._limits = limits
+        self._allowance = allowance or Allowance(limits, 0.0)
+        self._kept = 0
         self._interest = Interest(on_demand=self.on_demand, remembered=remembered)
         self._dependencies = Dependencies(self.subscriptions, shared)
         self._ordered: tuple[Subscription, ...] = ()
@@ -104,7 +113,7 @@ class Session(ABC):
     @property
     def acked_revision(self) -> int:
         """The highest revision of which the client has acknowledged or refused everything; -1 before its first load."""
-        if not self._loaded():
+        if not self.loaded:
             return -1
         oldest = self.snapshot.revision + 1
         for subscription in self._ordered:
@@ -121,6 +130,13 @@ class Session(ABC):
         """What the client refuses at present."""
         for subscription in self._ordered:
             yield from subscription.rejected.values()
+
+    def held(self, type_url: str, name: str) -> Resource | None:
+        """What the client holds by that name, if it is what it should."""
+        subscription = self.subscriptions.get(type_url)
+        if subscription is None or subscription.state(name) is not State.HELD:
+            return None
+        return self._target(subscription, name)
 
     def unmet(self) -> Iterator[tuple[str, str]]:
         """Names (as type, name) the client asked for that were never in its snapshot since. Not those of clusters where
@@ -168,6 +184,24 @@ class Session(ABC):
             raise RefusedRequestError("too-many-names", f"{total} names of one type; at most {self._limits.names}")
         if max(map(len, names), default=0) > self._limits.name_bytes:
             raise RefusedRequestError("name-too-long", f"a resource name exceeds {self._limits.name_bytes} characters")
+
+    def _keep_names(self, names: Collection[str]) -> None:
+        """Names of the client's own choice are to be remembered, as long as it wants them."""
+        size = room_of(names)
+        if not self._allowance.keep(size):
+            most = self._limits.kept_bytes
+            raise RefusedRequestError("too-many-names", f"all names of the proxy together take more than {most} bytes")
+        self._kept += size
+
+    def _forget_names(self, names: Collection[str]) -> None:
+        size = room_of(names)
+        self._allowance.give_back(size)
+        self._kept -= size
+
+    def close(self) -> None:
+        """The stream has ended: give back what its names took."""
+        self._allowance.give_back(self._kept)
+        self._kept = 0
 
     def _target(self, subscription: Subscription, name: str) -> Resource | None:
         """What the client should hold by that name."""
@@ -291,7 +325,7 @@ class Session(ABC):
                     self._accepted(subscription, name, record, flight.carried(name))
         else:
             subscription.counters.nacked += 1
-            refused = self._refused(subscription, flight, message[:MAX_MESSAGE])
+            refused = self._refused(subscription, flight, message)
         subscription.tidy()
         return refused
 
@@ -308,7 +342,9 @@ class Session(ABC):
     def _refused(self, subscription: Subscription, flight: Flight, message: str) -> tuple[Rejection, ...]:
         """The client refused `flight`: hold what it refuses, and send again what it may not have taken."""
         brought = flight.resources()
+        message = message[:MAX_MESSAGE]
         bad = named_resources(message, brought) or self._suspects(subscription, list(brought))
+        message = printable(message)
         applied_rest = self.applies_rest or not brought
         for name in bad if applied_rest else brought:
             if flight.batched(name) is not None and self._target(subscription, name) and not subscription.knows(name):
@@ -399,8 +435,9 @@ class Session(ABC):
 
     # variants
 
+    @property
     @abstractmethod
-    def _loaded(self) -> bool:
+    def loaded(self) -> bool:
         """Whether the client has asked for what it will hold."""
 
     @abstractmethod

@@ -90,6 +90,8 @@ class SotwSession(Session):
                 self._forget(subscription, resource.name)
             before = frozenset()
         newly_wildcard = wildcard and not subscription.wildcard
+        self._forget_names(subscription.names - explicit)
+        self._keep_names(explicit - subscription.names)
         subscription.names = self._shared.names(explicit)
         subscription.wildcard = wildcard
         for name in before - explicit:
@@ -108,7 +110,9 @@ class SotwSession(Session):
         """All of them: a whole response cannot be cut into parts."""
         return names
 
-    def _loaded(self) -> bool:
+    @property
+    def loaded(self) -> bool:
+        """See `Session.loaded`."""
         return bool(self.subscriptions)
 
     def _choose(self, subscription: Subscription) -> tuple[dict[str, Resource | None], tuple[Batch, ...]]:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from weft.discovery.refusals import UNCOMPARED, Verdict
 from weft.discovery.stream import Stream
 from weft.discovery.subscription import Rejection
 from weft.model.origin import Origin
+from weft.model.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
 class Nack:
-    """A proxy refused a resource. `type` is its short name (``Listener``), `message` the proxy's own words."""
+    """A proxy refused a resource. `type` is its short name (``Listener``), `message` the proxy's own words; `taken_by`
+    is how many others have taken the very same, and with `stands_alone` these are more than those who refuse it."""
 
     proxy: str
     type: str
     resource: str
     message: str
     origins: tuple[Origin, ...]
+    taken_by: int = 0
+    stands_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ class TypeStatus:
 
 @dataclass(frozen=True, slots=True)
 class ProxyStatus:
-    """One connected stream. Times are seconds since the epoch; `revision` is that of its snapshot."""
+    """One connected stream. Times are seconds since the epoch; `revision` is that of its snapshot. `stuck`: the proxy
+    has not answered for so long that nobody waits for it."""
 
     name: str
     variant: Literal["delta", "sotw"]
@@ -54,6 +60,7 @@ class ProxyStatus:
     bytes_sent: int
     types: tuple[TypeStatus, ...]
     last_nack: Nack | None
+    stuck: bool = False
 
     @property
     def pending(self) -> bool:
@@ -63,7 +70,8 @@ class ProxyStatus:
 
 @dataclass(frozen=True, slots=True)
 class WaitResult:
-    """Proxies whose configuration changed with a revision. `gone` were concerned, but have disconnected.
+    """Proxies whose configuration changed with a revision. `gone` were concerned, but have disconnected or had nothing
+    yet; `stuck` have not answered anything for so long that they were not waited for.
 
     A proxy that refused something is in `nacked`, not in `confirmed`. `published` is False when the wait timed out
     before the revision was offered to anyone.
@@ -73,10 +81,11 @@ class WaitResult:
     nacked: tuple[Nack, ...]
     pending: tuple[str, ...]
     gone: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
     published: bool = True
 
 
-def status_of(stream: Stream) -> ProxyStatus:
+def status_of(stream: Stream, *, stuck: bool = False) -> ProxyStatus:
     """The state of one stream."""
     session = stream.session
     types = tuple(
@@ -105,14 +114,16 @@ def status_of(stream: Stream) -> ProxyStatus:
         stream.bytes_sent,
         types,
         None if last is None else nack_from_rejection(stream.proxy, last),
+        stuck,
     )
 
 
-def nack_from_rejection(proxy: str, rejection: Rejection) -> Nack:
+def nack_from_rejection(proxy: str, rejection: Rejection, verdict: Verdict = UNCOMPARED) -> Nack:
     """What is reported of a refusal."""
-    return Nack(proxy, short_type(rejection.type_url), rejection.name, rejection.message, rejection.origins)
+    kind = short_type(rejection.type_url)
+    return Nack(proxy, kind, rejection.name, rejection.message, rejection.origins, verdict.taken, verdict.stands_alone)
 
 
 def short_type(type_url: str) -> str:
-    """``Cluster`` for ``type.googleapis.com/envoy.config.cluster.v3.Cluster``."""
-    return type_url.rpartition("/")[2].rpartition(".")[2]
+    """``Cluster`` for ``type.googleapis.com/envoy.config.cluster.v3.Cluster``; clients may ask for any type."""
+    return printable(type_url.rpartition("/")[2].rpartition(".")[2], 100)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from weft.discovery.allowance import Allowance
+from weft.discovery.allowance import Allowance, cost_of
 from weft.discovery.budget import Budget
 from weft.discovery.delta import DeltaSession
 from weft.discovery.limits import Limits
@@ -77,6 +77,7 @@ class Stream:
         self.workload = workload
         self.session = session
         self.connected = time.time()
+        self._since = time.monotonic()
         self.first_revision = session.snapshot.revision
         self.bytes_sent = 0
         self.unmet_since: dict[tuple[str, str], float] = {}
@@ -88,7 +89,7 @@ class Stream:
         self._ending: Ending | None = None
         self._task: asyncio.Task[object] | None = None
         self._writing_since: float | None = None
-        self._unanswered: dict[str, tuple[str, float]] = {}
+        self._sent: dict[str, float] = {}
 
     @property
     def proxy(self) -> str:
@@ -113,6 +114,31 @@ class Stream:
         except Exception as error:
             self.end(_fault("what was acknowledged is not known", error))
             return -1
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the client has asked for what it will hold. Never raises, as `acked_revision`."""
+        try:
+            return self.session.loaded
+        except Exception as error:
+            self.end(_fault("what was asked for is not known", error))
+            return False
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the client has acknowledged or refused everything."""
+        return self.acked_revision >= self.session.snapshot.revision
+
+    @property
+    def unanswered_since(self) -> float | None:
+        """Since when (monotonic) the oldest response on the way waits for an answer."""
+        in_flight = (kind for kind, one in self.session.subscriptions.items() if one.flight is not None)
+        return min((self._sent.get(kind, self._since) for kind in in_flight), default=None)
+
+    @property
+    def owes_since(self) -> float | None:
+        """Since when the client owes us something, its subscriptions or an answer. None: nothing."""
+        return self.unanswered_since if self.loaded else self._since
 
     def end(self, ending: Ending) -> None:
         """End the stream, also if it is stuck in a write."""
@@ -145,7 +171,7 @@ class Stream:
 
     async def _send(self, write: Write) -> None:
         while self._ending is None and (out := self._next()) is not None:
-            self._writing_since = time.monotonic()
+            self._writing_since = self._sent[out.type_url] = time.monotonic()
             try:
                 with self._share(len(out.body)):
                     await write(out.body)
@@ -224,28 +250,38 @@ class Stream:
             self._events.asked(self, names)
 
     def _receive(self, raw: bytes) -> tuple[Rejection, ...]:
+        if not self._allowance.has_some(time.monotonic()):  # before it costs anything
+            raise self._flood()
         if isinstance(self.session, DeltaSession):
             node, delta = delta_request(raw)
             self._check_node(node)
-            names = len(delta.subscribe) + len(delta.unsubscribe) + len(delta.initial_versions)
-            self._spend(self.session.is_answer(delta), names)
+            changed = len(delta.subscribe) + len(delta.unsubscribe)
+            known = self._subscribed(delta.type_url) if changed else 0
+            self._spend(raw, changed + len(delta.initial_versions), known, answer=self.session.is_answer(delta))
             return self.session.receive(delta)
         node, sotw = sotw_request(raw)
         self._check_node(node)
-        known = self.session.subscriptions.get(sotw.type_url)
-        repeated = 0 if known is None else len(known.names)
-        self._spend(self.session.is_answer(sotw), max(0, len(sotw.names) - repeated))
+        new = max(0, len(sotw.names) - self._subscribed(sotw.type_url))
+        self._spend(raw, new, 0, answer=self.session.is_answer(sotw))
         return self.session.receive(sotw)
+
+    def _subscribed(self, type_url: str) -> int:
+        known = self.session.subscriptions.get(type_url)
+        return 0 if known is None else len(known.names)
 
     def _check_node(self, node: str) -> None:
         if node and node != self.peer.name:
             message = f"the node id changed to {node[:200]!r}"
             raise StreamEndedError(Ending("PERMISSION_DENIED", message, "identity-refused"))
 
-    def _spend(self, answer: bool, names: int) -> None:
-        if not self._allowance.spend(0 if answer else 1, names, time.monotonic()):
-            rate = f"{self._limits.request_rate:g} requests per second, or as much in names"
-            raise RefusedRequestError("flood", f"more than {rate}")
+    def _spend(self, raw: bytes, names: int, kept: int, *, answer: bool) -> None:
+        if not self._allowance.spend(cost_of(len(raw), names, kept, answer=answer), time.monotonic()):
+            raise self._flood()
+
+    def _flood(self) -> RefusedRequestError:
+        return RefusedRequestError(
+            "flood", f"more than {self._limits.request_rate:g} requests per second, or as much in names and bytes"
+        )
 
     def inspect(self, now: float) -> None:
         """Called at least every ten seconds (`now` is monotonic): end the stream if it is stuck, note what it lacks."""
@@ -259,15 +295,9 @@ class Stream:
             self.end(Ending("UNAVAILABLE", "the proxy does not read", "stuck"))
         if self.peer.not_after <= time.time():
             self.end(Ending("UNAUTHENTICATED", "the client certificate has expired; connect with a new one"))
-        for type_url, subscription in self.session.subscriptions.items():
-            flight = subscription.flight
-            if flight is None:
-                continue
-            nonce, since = self._unanswered.get(type_url, ("", now))
-            if nonce != flight.nonce:
-                self._unanswered[type_url] = (flight.nonce, now)
-            elif now - since > self._limits.acknowledge:
-                self.end(Ending("UNAVAILABLE", "a response was not acknowledged", "stuck"))
+        unanswered = self.unanswered_since
+        if unanswered is not None and now - unanswered > self._limits.acknowledge:
+            self.end(Ending("UNAVAILABLE", "a response was not acknowledged", "stuck"))
         self._note_unmet(now)
 
     def _note_unmet(self, now: float) -> None:

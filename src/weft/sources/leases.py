@@ -1,4 +1,4 @@
-"""Leases: how long a registration lasts, who holds it, and the end of those that nobody holds."""
+"""Leases: how long a registration lasts, who holds it, who holds it alone, and the end of those that nobody holds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SOONEST_SECONDS = 0.05
 @dataclass(slots=True)
 class _Hold:
     """What this process knows of one registration. `end` is what it last wrote to the store, `word` the time until
-    which the agent's last renewal speaks for it (None: this process has not heard the agent; 0: it has ended)."""
+    which the agent should have renewed again (None: this process has not heard the agent; 0: it has ended)."""
 
     streams: int = 0
     end: float = 0.0
@@ -32,14 +32,15 @@ class _Hold:
 
 
 class Leases:
-    """The leases of one control plane (ADR 0022).
+    """The leases of one control plane (ADR 0022, 0036).
 
     A lease lasts `ttl` from its last renewal. A connected proxy holds it: this process renews it, all those near their
-    end in one write, as long as the agent's last word is not too old. How old it may be is what the agent was told when
-    it renewed: at least `ttl`, and longer the more proxies are connected. Once the proxy has gone, `ttl` is left.
+    end in one write, whether or not the agent lives: it does not carry the traffic. Once the proxy has gone, `ttl` is
+    left. How old an agent's last word may be is what it was told when it renewed: at least `ttl`, and longer the more
+    proxies are connected. Who has not spoken by then is `silent`.
 
     No lease ends before one `ttl` has passed since the start, nor since a moment in which this process did not run
-    (a suspended laptop, a stopped process): agents could not renew then.
+    (a suspended laptop, a stopped process) or turned callers away: agents could not renew then.
     """
 
     def __init__(
@@ -81,9 +82,9 @@ class Leases:
             return
         del self._connected[key]
         now = self._clock()
-        if hold.speaks(now):
+        if hold.word:
             self._released[key] = now + self.ttl
-        else:
+        if not hold.speaks(now):
             del self._holds[key]
 
     # agents, told by the agent API
@@ -113,9 +114,16 @@ class Leases:
         """Whether somebody holds the registration, or may do so who could not renew lately."""
         now = self._clock()
         hold = self._connected.get(key)
-        if now < self._awake + self.ttl or (hold is not None and hold.speaks(now)):
+        if now < self._awake + self.ttl or (hold is not None and hold.word):
             return True
         return (await self._store.leases([key])).get(key, 0.0) > now
+
+    def silent(self) -> tuple[str, ...]:
+        """Registrations that only a proxy holds: their agents should have spoken by now."""
+        now = self._clock()
+        if now < self._awake + self.ttl:
+            return ()
+        return tuple(sorted(key for key, hold in self._connected.items() if hold.word and not hold.speaks(now)))
 
     def forget(self, key: str) -> None:
         """The registration has ended."""
@@ -131,6 +139,10 @@ class Leases:
         if key not in self._connected:
             return self.ttl
         return max(self.ttl, min(3 * len(self._connected) / self._renewals, LONGEST_WORD_SECONDS))
+
+    def turned_away(self) -> None:
+        """Somebody who called could not be served, who may have been an agent that wanted to renew."""
+        self._awake = self._clock()
 
     # the end
 
@@ -167,7 +179,7 @@ class Leases:
         """Renew, in one write, what connected proxies hold and is near its end, and what they left."""
         ends, self._released = self._released, {}
         near = [(key, hold) for key, hold in self._connected.items() if hold.end < now + self.ttl / 2]
-        ends |= {key: min(now + self.ttl, hold.word or 0.0) for key, hold in near if hold.speaks(now)}
+        ends |= {key: now + self.ttl for key, hold in near if hold.word}
         if not ends:
             return
         try:

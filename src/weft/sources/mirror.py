@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from weft.aio.turns import Turns
 from weft.model.problem import Problem
 from weft.sources.following import BucketChange
 from weft.sources.ordered import Key, Ordered
@@ -41,8 +42,8 @@ class Mirror(Generic[ValueT]):
         """All values; the same tuple as long as none of them changed."""
         return self._values.values
 
-    def take(self, change: BucketChange) -> None:
-        """Follow a change."""
+    async def take(self, change: BucketChange) -> None:
+        """Follow a change; of a large one others need not wait for the end."""
         if change.error:
             return
         gone = self._held.keys() - {entry.key for entry in change.entries} if change.whole else change.gone
@@ -50,7 +51,9 @@ class Mirror(Generic[ValueT]):
             self._held.pop(key, None)
             self._values.drop(_order(key))
             self._note(key, ())
+        turns = Turns()
         for entry in change.entries:
+            await turns.give()
             held = self._held.get(entry.key)
             if held is None or held.revision != entry.revision:
                 self._set(entry, held.value if held else None)

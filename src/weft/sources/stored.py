@@ -78,7 +78,7 @@ class StoredSource:
         """Follow the store for ever."""
         mirror = Mirror(_decode)
         async for change in follow_bucket(self._store, BUCKET):
-            mirror.take(change)
+            await mirror.take(change)
             problems = mirror.problems
             if change.error:
                 problems += (source_problem("store-unavailable", change.error, "store", "a store that can be read"),)

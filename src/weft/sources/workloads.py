@@ -50,7 +50,7 @@ class WorkloadsSource:
         """Follow the store for ever."""
         mirror = Mirror(_decode)
         async for change in follow_bucket(self._store, LEASED_BUCKET):
-            mirror.take(change)
+            await mirror.take(change)
             contents = Contents(workloads=mirror.values, problems=mirror.problems, store_revision=change.revision)
             self._contents.set(contents)
 

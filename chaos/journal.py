@@ -15,6 +15,8 @@ BEFORE, AFTER = 3.0, 1.0
 """Seconds around a failed request that are told."""
 _ENVOY_TIME = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})\]")
 _LONGEST_LINE = 300
+_STREAM_ENDED = "gRPC config stream to weft-control-plane closed"
+"""Every Envoy says so whenever the control plane is killed, which the acts tell."""
 
 
 @dataclass
@@ -95,7 +97,8 @@ def said_around(log: Path, failure: Failure) -> list[str]:
         return []
     found = []
     for line in lines:
-        if when := _ENVOY_TIME.match(line):
+        when = _ENVOY_TIME.match(line)
+        if when and _STREAM_ENDED not in line:
             moment = datetime.strptime(when.group(1), "%Y-%m-%d %H:%M:%S.%f").timestamp()
             if failure.sent - BEFORE <= moment <= failure.failed + AFTER:
                 found.append(f"{log.parent.name}: {line[:_LONGEST_LINE]}")

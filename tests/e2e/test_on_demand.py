@@ -24,7 +24,7 @@ from weft.xds.limits import ON_DEMAND_SECONDS
 
 PORTS = ("--xds-port", "0", "--agent-port", "0", "--admin-port", "0")
 NAMES = ("first", "many", "connected", "named", "copied", "copies", "web")
-OTHERS = ("kept", "known", "unknown", "ruled", "old", "new")
+OTHERS = ("kept", "known", "unknown", "ruled", "old", "new", "divided")
 SERVICE = """
 apiVersion: v1
 kind: Service
@@ -48,6 +48,19 @@ apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: ruled}
 spec: {host: ruled, trafficPolicy: {loadBalancer: {simple: RANDOM}}}
+"""
+
+
+SUBSET = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: divided}
+spec: {host: divided, subsets: [{name: all, labels: {app: echo}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: divided}
+spec: {hosts: [divided], http: [{route: [{destination: {host: divided, subset: all}}]}]}
 """
 
 
@@ -284,3 +297,14 @@ def test_without_a_control_plane_known_services_go_on_and_others_say_why(asking:
     finally:
         serve_again(asking)
     until("it works again", lambda: Client(proxy)("http://unknown/").status == 200, 30)
+
+
+def test_a_route_to_a_subset_needs_no_control_plane_once_it_is_confirmed(asking: Mesh, caller: Client) -> None:
+    assert caller("http://divided/").status == 200
+    asking.apply(SUBSET)
+    asking.processes["control-plane"].stop(signal.SIGKILL)
+    try:
+        answer = caller("http://divided/")
+        assert (answer.status, answer.json()["workload"]) == (200, "echo")
+    finally:
+        serve_again(asking)

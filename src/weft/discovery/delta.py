@@ -78,6 +78,10 @@ class DeltaSession(Session):
             explicit = self._shared.names(explicit)
             subscription.names = self._shared.names(subscription.names | explicit) if subscription.names else explicit
             self.asked |= self._interest.on_demand(subscription, explicit, self.snapshot)
+            besides = self._interest.use(subscription, explicit, self.snapshot)
+            if subscription.wildcard:
+                for name in sorted(besides - subscription.names):
+                    self._expect(subscription, name, UNKNOWN)
             if held:
                 stale, absent = self._compared(subscription.type_url, explicit, held, self.snapshot.layers)
                 for name in sorted((stale & explicit) | absent):

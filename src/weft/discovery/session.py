@@ -68,7 +68,7 @@ class Session(ABC):
         self.deferred = False
         self._shared = shared
         self._limits = limits
-        self._interest = Interest(on_demand=self.on_demand, remembered=remembered)
+        self._interest = Interest(shared, on_demand=self.on_demand, remembered=remembered)
         self._dependencies = Dependencies(self.subscriptions, shared)
         self._ordered: tuple[Subscription, ...] = ()
 

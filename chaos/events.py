@@ -124,7 +124,7 @@ class Trouble:
     async def _delete(self, name: str, wait: float | None) -> None:
         with self._journal.act("edits", f"delete {name}") as act:
             act.outcome = await asyncio.to_thread(self._bookinfo.delete, *self._there[name], wait)
-        del self._there[name]
+        self._there.pop(name, None)
 
     async def agent(self, chance: random.Random) -> None:
         """An agent restarts in place, or is killed and another takes over."""

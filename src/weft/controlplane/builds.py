@@ -10,6 +10,7 @@ from dataclasses import replace
 from weft.admin.context import INTERNAL, Compiled
 from weft.aio.cell import Cell
 from weft.controlplane.changeover import Changeover
+from weft.controlplane.modes import Modes
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.mesh.differences import patched_table
@@ -28,7 +29,7 @@ _MOST_TOLD = 20
 class Builds:
     """Owns the current Mesh. What cannot be built leaves the last Mesh in force and a Problem."""
 
-    def __init__(self, collector: Collector, hub: Hub[Mesh], compiler: MeshCompiler) -> None:
+    def __init__(self, collector: Collector, hub: Hub[Mesh], compiler: MeshCompiler, modes: Modes) -> None:
         self._collector = collector
         self._hub = hub
         self._compiler = compiler
@@ -37,7 +38,8 @@ class Builds:
         self._registered: tuple[Workload, ...] = ()
         self._told: frozenset[Problem] = frozenset()
         self._in_force: tuple[Document[object], ...] | None = None
-        self._changeover = Changeover(collector, hub, compiler, self._publish)
+        self._modes = modes
+        self._changeover = Changeover(collector, hub, compiler, modes, self._publish)
 
     async def run(self) -> None:
         """Build and publish for ever."""
@@ -53,9 +55,9 @@ class Builds:
         start = time.perf_counter()
         last = self.compiled.value
         try:
-            if self._in_force is not None:
-                workloads = await self._changeover.run(self._in_force, snapshot, last.revision)
-                snapshot = replace(snapshot, workloads=workloads)
+            before = self._modes.before(snapshot.documents) if self._in_force is None else self._in_force
+            workloads = await self._changeover.run(before, snapshot, last.revision)
+            snapshot = replace(snapshot, workloads=workloads)
             mesh = self._compiler.build(snapshot)
             problems = distinct(mesh.problems)
             await self._publish(mesh, snapshot.workloads, snapshot.revision)
@@ -95,6 +97,8 @@ class Builds:
             self.workloads = patched_table((self._registered, self.workloads), workloads, _by_proxy)
             self._registered = workloads
         await self._hub.publish(mesh, self.workloads, revision)
+        if self.compiled.version == 0:  # there is something to serve; a first step waits for the proxies to come back
+            self.compiled.set(Compiled(0, mesh))
 
 
 def _by_proxy(workload: Workload) -> tuple[tuple[str, Workload]]:

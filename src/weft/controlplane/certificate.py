@@ -37,19 +37,24 @@ class ServerCertificates:
         self.tls = _server_context(authority.bundle)
         self._load()
 
+    @property
+    def renewal(self) -> float:
+        """When half of the current certificate's life is over. It is valid from some minutes before it was made, for
+        clocks that are behind, which do not count."""
+        return (self._made + self.current.value.not_after) / 2
+
     async def run(self) -> None:
         """Renew at half of each certificate's life, for ever; new hand-shakes use the new one."""
         while True:
-            current = self.current.value
-            half = (current.not_before + current.not_after) / 2
-            await asyncio.sleep(min(max(half - self._clock(), 1.0), 3600.0))
-            if self._clock() < half:
+            await asyncio.sleep(min(max(self.renewal - self._clock(), 1.0), 3600.0))
+            if self._clock() < self.renewal:
                 continue
             self.current.set(self._new())
             self._load()
             _log.info("renewed the control plane's certificate")
 
     def _new(self) -> ServerCertificate:
+        self._made = self._clock()
         return self._authority.server_certificate(self._hosts, self._ttl)
 
     def _load(self) -> None:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
 import weft.bookinfo
 from chaos.load import Target, details_fault, page_fault, ratings_fault, reviews_fault
@@ -20,12 +21,13 @@ from weft.testing.polling import until
 from weft.testing.processes import MeshProcesses
 
 CALLER = "caller"
-CERTIFICATE_TTL = 40
+CERTIFICATE_TTL = 60
 """Seconds; certificates are renewed at half of it."""
 _FILES = Path(weft.bookinfo.__file__).parent
 _SERVE = ("--xds-port", "0", "--agent-port", "0", "--admin-port", "0", "--certificate-ttl", str(CERTIFICATE_TTL))
 PATIENCE = 90.0
 """Seconds for whatever takes a moment."""
+_CALLED = {"details": details_fault, "reviews": reviews_fault, "ratings": ratings_fault}
 _RESTARTING = "restarting the agent"
 _APPLICATION = {"SERVICE_PATIENCE": "25"}
 """The demo's own time-outs are short, and a busy machine is no failure of the mesh."""
@@ -33,6 +35,10 @@ _APPLICATION = {"SERVICE_PATIENCE": "25"}
 
 class NobodyAnswersError(Exception):
     """The control plane is away, or went away before it answered."""
+
+
+def _url(name: str) -> str:
+    return f"http://{name}:9080/{name}/0"
 
 
 @dataclass(frozen=True)
@@ -70,16 +76,24 @@ class Bookinfo:
         for role in self.roles.values():
             self._spawn(role)
         self.mesh.wait_healthy(*self.roles)
+        for role in self.roles.values():
+            if role.name != GATEWAY:
+                self._use(role.instance)
         return self._targets()
+
+    def _use(self, instance: str) -> None:
+        """Call everything once through a new proxy: what it never used may need a control plane, as docs/failure.md
+        says."""
+        opener = build_opener(ProxyHandler({"http": "http://{}:{}".format(*self.mesh.proxy_of(instance))}))
+        for name in _CALLED:
+            with opener.open(_url(name), timeout=PATIENCE) as answer:
+                answer.read()
 
     def _targets(self) -> tuple[Target, ...]:
         _, address = self.mesh.workload(GATEWAY)["gateway"]["ports"][0]
         proxy = "http://{}:{}".format(*self.mesh.proxy_of(CALLER))
         page = Target("page", f"http://{address['host']}:{address['port']}/productpage", None, page_fault)
-        calls = (
-            Target(f"call of {name}", f"http://{name}:9080/{name}/0", proxy, fault)
-            for name, fault in (("details", details_fault), ("reviews", reviews_fault), ("ratings", ratings_fault))
-        )
+        calls = (Target(f"call of {name}", _url(name), proxy, fault) for name, fault in _CALLED.items())
         return (page, *calls)
 
     def serve(self) -> None:
@@ -138,6 +152,7 @@ class Bookinfo:
         self.roles[name] = replace(role, instance=instance, launch=launch)
         self._spawn(self.roles[name])
         self.mesh.wait_healthy(instance)
+        self._use(instance)
         self.mesh.processes[role.instance].stop(deadline=PATIENCE)
         del self.mesh.processes[role.instance]
 

@@ -36,9 +36,10 @@ spec:
 _RULE = """
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
-metadata: {{name: chaos-{name}}}
+metadata: {{name: {name}}}
 spec:
   host: {name}
+  subsets: [{subsets}]
   trafficPolicy:
     loadBalancer: {{simple: {simple}}}
     connectionPool: {{http: {{http2MaxRequests: {requests}}}}}
@@ -71,7 +72,7 @@ class Trouble:
         self._seed = seed
         self._there: dict[str, tuple[str, str, str]] = {}
         self._busy: set[str] = set()
-        self._number = 0
+        self._number = self._parts = 0
 
     async def run(self, seconds: float) -> None:
         """Trouble of every kind, at the same time, for `seconds`; what is under way then is finished."""
@@ -110,9 +111,11 @@ class Trouble:
                 _PEERS.format(namespace=namespace, mode=mode),
                 ("peerauthentication", namespace, "chaos"),
             )
-        text = {"route": _route, "http route": _http_route, "rule": _rule}[kind](name, chance)
-        plural = {"route": "virtualservice", "http route": "httproute", "rule": "destinationrule"}[kind]
-        return f"{kind} of {name}", text, (plural, "default", f"chaos-{name}")
+        if kind == "rule":
+            return f"rule of {name}", _rule(name, chance), None
+        if kind == "http route":
+            return f"http route of {name}", _HTTP_ROUTE.format(name=name), ("httproute", "default", f"chaos-{name}")
+        return f"route of {name}", _route(name, chance), ("virtualservice", "default", f"chaos-{name}")
 
     async def _apply(self, text: str, document: str, key: tuple[str, str, str] | None, wait: float | None) -> None:
         how = "confirmed" if wait else "sent"
@@ -136,7 +139,8 @@ class Trouble:
     async def part(self, chance: random.Random) -> None:
         """The control plane is killed and comes back, or a workload is replaced. Not both at once: an ordered stop
         needs somebody who tells the callers."""
-        if chance.random() < 0.5:
+        self._parts += 1
+        if self._parts % 2:
             await self._control_plane(chance.uniform(*_AWAY))
             return
         names = sorted(
@@ -172,8 +176,12 @@ async def _repeat(
         await act(chance)
 
 
+def _versions(name: str) -> tuple[str, ...]:
+    return ("v1", "v2", "v3") if name == "reviews" else ("v1",)
+
+
 def _route(name: str, chance: random.Random) -> str:
-    versions = ("v1", "v2", "v3") if name == "reviews" else ("v1",)
+    versions = _versions(name)
     chosen = chance.sample(versions, chance.randint(1, len(versions)))
     weights = [100 // len(chosen)] * len(chosen)
     weights[0] += 100 - sum(weights)
@@ -184,10 +192,7 @@ def _route(name: str, chance: random.Random) -> str:
     return _ROUTE.format(name=name, routes=", ".join(routes))
 
 
-def _http_route(name: str, _: random.Random) -> str:
-    return _HTTP_ROUTE.format(name=name)
-
-
 def _rule(name: str, chance: random.Random) -> str:
+    subsets = ", ".join(f"{{name: {version}, labels: {{version: {version}}}}}" for version in _versions(name))
     simple = chance.choice(("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM"))
-    return _RULE.format(name=name, simple=simple, requests=chance.randint(1000, 2000))
+    return _RULE.format(name=name, subsets=subsets, simple=simple, requests=chance.randint(1000, 2000))

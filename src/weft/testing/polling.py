@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 NOT_YET = (OSError, ValueError, LookupError, AssertionError)
@@ -28,6 +28,12 @@ def until(what: str, condition: Callable[[], T], deadline: float = 20.0, every: 
     raise AssertionError(_too_late(what, deadline, last))
 
 
+@overload
+async def eventually(
+    what: str, condition: Callable[[], Awaitable[T]], deadline: float = 20.0, every: float = 0.02
+) -> T: ...
+@overload
+async def eventually(what: str, condition: Callable[[], T], deadline: float = 20.0, every: float = 0.02) -> T: ...
 async def eventually(
     what: str, condition: Callable[[], T | Awaitable[T]], deadline: float = 20.0, every: float = 0.02
 ) -> T:

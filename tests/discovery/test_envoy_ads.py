@@ -30,6 +30,7 @@ from weft.discovery.server import serve_xds
 from weft.discovery.session import Session
 from weft.discovery.stream import Ending
 from weft.model.workload import Workload
+from weft.testing.polling import eventually as polled
 from weft.xds.resource import encode_resource
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, ResourceSet
 
@@ -204,7 +205,7 @@ async def test_configuration_change_refusal_and_reconnect(
 async def test_a_cluster_that_waits_for_its_endpoints_when_the_stream_ends_gets_them_on_the_next(
     hub: Hub[Table], authority: ProxyAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Envoy holds them, and says so; but a cluster that was changed waits for them anew, and all other clusters with it."""
+    """Envoy holds them, and says so; but a changed cluster waits for them anew, and all other clusters with it."""
     front = free_port()
     pair = authority.issue(PROXY, URI)
     monkeypatch.setitem(ADS, "initial_fetch_timeout", "0s")  # as in what weft generates
@@ -220,9 +221,7 @@ async def test_a_cluster_that_waits_for_its_endpoints_when_the_stream_ends_gets_
             with monkeypatch.context() as patched:  # the stream ends between the two responses
                 patched.setattr(Session, "_repeat_endpoints", lambda *_: None)
                 await hub.publish({PROXY: (changed, own)}, {PROXY: WORKLOAD}, 2)
-                async with asyncio.timeout(10):
-                    while not await envoy.stat("cluster_manager.warming_clusters"):
-                        await asyncio.sleep(0.01)
+                await polled("it waits", lambda: envoy.stat("cluster_manager.warming_clusters"))
             for stream in hub._roster:
                 stream.end(Ending("UNAVAILABLE", "cut by the test"))
             await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 2, "it goes on")

@@ -123,10 +123,12 @@ class Trouble:
             self._there["/".join(key)] = key
         with self._journal.act("edits", f"{text}, {how}") as act:
             act.outcome = await asyncio.to_thread(self._bookinfo.apply, document, wait)
+        self._journal.judge(act)
 
     async def _delete(self, name: str, wait: float | None) -> None:
         with self._journal.act("edits", f"delete {name}") as act:
             act.outcome = await asyncio.to_thread(self._bookinfo.delete, *self._there[name], wait)
+        self._journal.judge(act)
         self._there.pop(name, None)
 
     async def agent(self, chance: random.Random) -> None:

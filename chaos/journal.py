@@ -69,6 +69,11 @@ class Journal:
         finally:
             act.ended = time.time()
 
+    def judge(self, act: Act) -> None:
+        """An act that has ended is a failure if its outcome says anything: a change that proxies did not confirm."""
+        if act.outcome:
+            self.failures.append(Failure(act.begun, act.ended, act.text, act.outcome))
+
     def progress(self) -> str:
         """One line: how long, how many requests, what was done, what failed."""
         done = ", ".join(f"{count} {kind}" for kind, count in sorted(self.done.items()))

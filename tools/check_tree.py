@@ -24,7 +24,7 @@ LOCK = re.compile(r"\b(asyncio|threading|multiprocessing)\.(R?Lock|Semaphore|Bou
 WITH_LOCKS = "src/weft/bookinfo"
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK|FILL IN|raise NotImplementedError)\b")
 TEST_EXCUSES = re.compile(r"\b(pytest\.skip|pytest\.xfail|mark\.skip|mark\.skipif|mark\.xfail|importorskip)\b")
-PYTHON_ROOTS = ("src", "tests", "tools", "bench", "examples")
+PYTHON_ROOTS = ("src", "tests", "tools", "bench", "chaos", "examples")
 CONFLICT = re.compile(r"^(<{7} |>{7} |={7}$)")
 
 

@@ -55,7 +55,7 @@ to the file. `weft validate` checks it together with the documents beside it.
 
 Logs are in `logs/` of the home (`--home`, by default the platform's state directory).
 """
-TREE_ROOTS = ("src/weft", "tools", "bench")
+TREE_ROOTS = ("src/weft", "tools", "bench", "chaos")
 
 
 def cell(text: str) -> str:

@@ -8,6 +8,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 signals: list[int] = []
+begun: list[str] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -15,11 +16,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.startswith("/slow/"):
+            begun.append(self.path)
             time.sleep(float(self.path.removeprefix("/slow/")))
         answers = {
             "/pid": str(os.getpid()),
             "/env": json.dumps(dict(os.environ)),
             "/signals": json.dumps(signals),
+            "/begun": json.dumps(begun),
             "/exit": "bye",
         }
         body = answers.get(self.path, "ok").encode()

@@ -120,7 +120,7 @@ async def test_changes_tells_each_key_once(store: Store) -> None:
 
 async def test_changes_waits(store: Store) -> None:
     waiting = asyncio.create_task(store.changes(0, 10))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)
     assert not waiting.done()
     await store.write([Put("b", "k", b"1")])
     assert await asyncio.wait_for(waiting, 2) == (1, (("b", "k"),))

@@ -10,11 +10,13 @@ from typing import Any, cast
 from weft.admin.context import INTERNAL
 from weft.aio.cell import Cell
 from weft.controlplane.builds import Builds
+from weft.controlplane.modes import Modes
 from weft.discovery.compiler import MeshCompiler
 from weft.mesh.model import Mesh
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
 from weft.schema.decode import decode_documents
+from weft.store.memory import MemoryStore
 
 
 class FaultyHub:
@@ -34,7 +36,9 @@ class FaultyHub:
 async def test_a_publication_that_fails_ends_nothing() -> None:
     collected: Cell[SimpleNamespace] = Cell(SimpleNamespace(snapshot=ConfigSnapshot(0, (), ())))
     hub = FaultyHub(1, 3)
-    builds = Builds(cast(Any, SimpleNamespace(collected=collected)), cast(Any, hub), MeshCompiler())
+    builds = Builds(
+        cast(Any, SimpleNamespace(collected=collected)), cast(Any, hub), MeshCompiler(), Modes(MemoryStore())
+    )
     running = asyncio.create_task(builds.run())
     try:
         for revision in range(1, 5):
@@ -63,7 +67,9 @@ spec: {gatewayClassName: weft, listeners: [{name: http, port: 80, protocol: HTTP
     collected: Cell[SimpleNamespace] = Cell(SimpleNamespace(snapshot=ConfigSnapshot(0, (), ())))
     now = iter(range(100, 200, 10))
     collector = cast(Any, SimpleNamespace(collected=collected))
-    builds = Builds(collector, cast(Any, FaultyHub()), MeshCompiler(), clock=lambda: float(next(now)))
+    builds = Builds(
+        collector, cast(Any, FaultyHub()), MeshCompiler(), Modes(MemoryStore()), clock=lambda: float(next(now))
+    )
     running = asyncio.create_task(builds.run())
     try:
         for revision, given in enumerate((documents, (*documents, *others), others), 1):

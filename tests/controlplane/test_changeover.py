@@ -9,6 +9,7 @@ import pytest
 from support.meshdocs import backends, documents, service, workload
 from weft.controlplane import changeover
 from weft.controlplane.changeover import Changeover
+from weft.controlplane.modes import Modes
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.mesh.memo import Memo
@@ -16,8 +17,12 @@ from weft.mesh.model import Mesh
 from weft.mesh.view import build_view
 from weft.mesh.views import SidecarView
 from weft.model.snapshot import ConfigSnapshot, MeshSettings
+from weft.model.unreadable import Unreadable
 from weft.model.workload import Workload, WorkloadState
+from weft.schema.decode import decode_documents
 from weft.sources.collector import Collected, Collector
+from weft.store.memory import MemoryStore
+from weft.store.protocol import StoreError
 
 PEER = """
 ---
@@ -31,10 +36,12 @@ spec: {mtls: {mode: MODE}}
 class Steps:
     """A changeover whose steps are written down: (revision, what the server accepts, what the caller uses)."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: MemoryStore | None = None) -> None:
         compiler = MeshCompiler()
         self.collector = Collector([], MeshSettings())
-        self.changeover = Changeover(self.collector, Hub[Mesh](compiler), compiler, self._publish)
+        self.store = store or MemoryStore()
+        self.modes = Modes(self.store)
+        self.changeover = Changeover(self.collector, Hub[Mesh](compiler), compiler, self.modes, self._publish)
         self.seen: list[tuple[int, str, str]] = []
         self.meanwhile: Workload | None = None
 
@@ -108,3 +115,86 @@ async def test_documents_without_a_say_in_the_mode_do_not_ask_every_workload(mon
     assert asked == []
     await rig.changeover.run((*documents(service("web", 80)),), snapshot, 7)
     assert len(asked) == 1
+
+
+def text(mode: str) -> str:
+    return service("web", 80) + PEER.replace("MODE", mode)
+
+
+class KilledError(Exception):
+    """The control plane ends here."""
+
+
+@pytest.mark.parametrize(
+    ("killed_at", "steps"),
+    [
+        (0, [(7, "permissive", "MutualTls"), (7, "permissive", "Plaintext")]),
+        (1, [(7, "permissive", "MutualTls"), (7, "permissive", "Plaintext")]),
+        (2, [(7, "permissive", "Plaintext")]),
+        (3, []),
+    ],
+)
+async def test_another_control_plane_goes_on_where_one_was_killed(
+    killed_at: int, steps: list[tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before it began, in the first step, in the second, or when the last is to be told."""
+    rig = Steps()
+    strict, disabled = (documents(text(mode), created=9.0) for mode in ("STRICT", "DISABLE"))
+    await rig.modes.keep(strict)
+    publish = rig.changeover._publish
+
+    async def killed(mesh: Mesh, workloads: tuple[Workload, ...], revision: int) -> None:
+        await publish(mesh, workloads, revision)
+        if len(rig.seen) == killed_at:
+            raise KilledError
+
+    monkeypatch.setattr(rig.changeover, "_publish", killed)
+    snapshot = ConfigSnapshot(8, disabled, (workload("web", port=80),))
+    rig.collector.collected.set(Collected(snapshot, 8))
+    if killed_at in (1, 2):
+        with pytest.raises(KilledError):
+            await rig.changeover.run(strict, snapshot, 7)
+    elif killed_at == 3:
+        await rig.changeover.run(strict, snapshot, 7)
+    again = Steps(rig.store)
+    await again.modes.load()
+    again.collector.collected.set(Collected(snapshot, 8))
+    await again.changeover.run(again.modes.before(disabled), snapshot, 7)
+    assert again.seen == steps
+    last = Modes(rig.store)
+    await last.load()
+    assert not last.halfway
+    assert [(one.key, one.text, one.created) for one in last.before(())] == [
+        (one.key, one.text, one.created) for one in disabled if one.key.kind == "PeerAuthentication"
+    ]
+
+
+async def test_the_first_mode_of_a_mesh_is_a_change_too() -> None:
+    rig = Steps()
+    disabled = documents(text("DISABLE"))
+    snapshot = ConfigSnapshot(8, disabled, (workload("web", port=80),))
+    rig.collector.collected.set(Collected(snapshot, 8))
+    await rig.modes.load()
+    await rig.changeover.run(rig.modes.before(disabled), snapshot, 0)
+    assert rig.seen == [(0, "permissive", "MutualTls"), (0, "permissive", "Plaintext")]
+
+
+async def test_what_cannot_be_understood_is_kept_as_such() -> None:
+    rig = Steps()
+    bad = decode_documents(text("OPEN"), "mesh.yaml").documents
+    await rig.modes.keep(bad)
+    again = Modes(rig.store)
+    await again.load()
+    (kept,) = again.before(())
+    assert isinstance(kept.spec, Unreadable)
+
+
+async def test_a_store_that_cannot_be_written_stops_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Steps()
+
+    async def fail(*_: object) -> int:
+        raise StoreError("disk full")
+
+    monkeypatch.setattr(rig.store, "write", fail)
+    await rig.change("STRICT", "DISABLE")
+    assert len(rig.seen) == 2

@@ -354,6 +354,16 @@ def test_unknown_name_is_answered_as_absent_and_remembered() -> None:
     assert list(machine.unmet()) == []
 
 
+def test_who_asks_for_endpoints_before_clusters_is_sent_them_whatever_it_holds() -> None:
+    """Envoy does not ask for clusters while one of its own waits for endpoints, and may wait since another stream."""
+    first, later = session(snapshot(9, A1, EA1)), session(snapshot(9, A1, EA1))
+    for machine, kinds in ((first, (ENDPOINTS, CLUSTER)), (later, (CLUSTER, ENDPOINTS))):
+        for kind in kinds:
+            machine.receive(DeltaRequest(kind, ("a",), initial_versions={"a": "1"}))
+    assert names(sent(first)) == ("ClusterLoadAssignment", ["a=1"], [])
+    assert sent(later) is None
+
+
 def test_unknown_type_has_nothing() -> None:
     machine = session(snapshot(1, A1))
     machine.receive(DeltaRequest("type.googleapis.com/envoy.service.runtime.v3.Runtime", ("x",)))

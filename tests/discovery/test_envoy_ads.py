@@ -27,8 +27,10 @@ from support.discovery import KeyPair, ProxyAuthority, TableCompiler, layer
 from support.envoy import RunningEnvoy, free_port, running_envoy
 from weft.discovery.hub import Hub
 from weft.discovery.server import serve_xds
+from weft.discovery.session import Session
 from weft.discovery.stream import Ending
 from weft.model.workload import Workload
+from weft.testing.polling import eventually as polled
 from weft.xds.resource import encode_resource
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, ResourceSet
 
@@ -198,6 +200,33 @@ async def test_configuration_change_refusal_and_reconnect(
             assert hub.problems() == ()
             await reconnect(hub, first_load)
             assert await fetch(front) == "two"
+
+
+async def test_a_cluster_that_waits_for_its_endpoints_when_the_stream_ends_gets_them_on_the_next(
+    hub: Hub[Table], authority: ProxyAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Envoy holds them, and says so; but a changed cluster waits for them anew, and all other clusters with it."""
+    front = free_port()
+    pair = authority.issue(PROXY, URI)
+    monkeypatch.setitem(ADS, "initial_fetch_timeout", "0s")  # as in what weft generates
+    async with application("one") as one:
+        own = layer(listener("front", front))
+        await hub.publish({PROXY: (layer(cluster("a"), endpoints("a", one), routes("a")), own)}, {PROXY: WORKLOAD}, 1)
+        async with (
+            served(hub, authority) as port,
+            running_envoy(bootstrap(tmp_path, port, pair), tmp_path) as envoy,
+        ):
+            await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
+            changed = layer(cluster("a", "2s"), endpoints("a", one), routes("a"))
+            with monkeypatch.context() as patched:  # the stream ends between the two responses
+                patched.setattr(Session, "_repeat_endpoints", lambda *_: None)
+                await hub.publish({PROXY: (changed, own)}, {PROXY: WORKLOAD}, 2)
+                await polled("it waits", lambda: envoy.stat("cluster_manager.warming_clusters"))
+            for stream in hub._roster:
+                stream.end(Ending("UNAVAILABLE", "cut by the test"))
+            await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 2, "it goes on")
+            assert '"connect_timeout": "2s"' in await envoy.get("/config_dump?resource=dynamic_active_clusters")
+            assert await fetch(front) == "one"
 
 
 async def test_state_of_the_world(hub: Hub[Table], authority: ProxyAuthority, tmp_path: Path) -> None:

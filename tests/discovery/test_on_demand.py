@@ -197,3 +197,48 @@ def test_what_a_client_is_given() -> None:
     machine.receive(DeltaRequest(ENDPOINTS, ("x",)))
     assert (names(CLUSTER), names(ENDPOINTS), names(LISTENER), names(ROUTES)) == (["a", "x"], ["x"], ["l"], ["r"])
     assert machine.given().revision == 1
+
+
+WEB, BLUE, GREEN, MAIL = (
+    resource(CLUSTER, name, "1")
+    for name in ("outbound|80||web", "outbound|80|blue|web", "outbound|80|green|web", "outbound|80||mail")
+)
+TO_WEB, TO_GREEN = (resource(ROUTES, "r", one.name, requires=((CLUSTER, one.name),)) for one in (WEB, GREEN))
+
+
+def names(came: list[tuple[str, list[str], list[str]]]) -> list[str]:
+    return [name.removesuffix("=1") for _, added, _ in came for name in added]
+
+
+def test_a_service_that_is_used_comes_with_all_its_subsets() -> None:
+    machine = loaded(snapshot(1, WEB, BLUE, MAIL))
+    machine.receive(DeltaRequest(CLUSTER, (WEB.name,)))
+    assert sorted(names(settle(machine))) == [BLUE.name, WEB.name], "and no other service"
+    assert machine.asked == {WEB.name}
+    machine.receive(DeltaRequest(CLUSTER, (BLUE.name,)))
+    assert names(settle(machine)) == [BLUE.name], "a name that is asked for is answered"
+
+
+def test_routes_wait_for_a_new_subset_of_a_service_that_is_used() -> None:
+    machine, other = (loaded(snapshot(1, WEB, MAIL, eager=(A1, L1, TO_WEB))) for _ in "ab")
+    machine.receive(DeltaRequest(CLUSTER, (WEB.name,)))
+    settle(machine)
+    for each in (machine, other):
+        each.offer(snapshot(2, WEB, GREEN, MAIL, eager=(A1, L1, TO_GREEN)))
+    assert [kind for kind, _, _ in settle(machine)] == ["Cluster", "RouteConfiguration"]
+    assert [kind for kind, _, _ in settle(other)] == ["RouteConfiguration"], "it does not use the service"
+    machine.offer(snapshot(3, WEB, MAIL, eager=(A1, L1, TO_WEB)))
+    assert [(kind, removed) for kind, _, removed in settle(machine)] == [
+        ("RouteConfiguration", []),
+        ("Cluster", [GREEN.name]),
+    ]
+
+
+def test_subsets_of_a_used_service_stay_over_a_reconnect() -> None:
+    for asked, remembered in (((WEB.name,), frozenset[str]()), ((), frozenset({WEB.name}))):
+        machine = DeltaSession(snapshot(9, WEB, BLUE, GREEN, MAIL), Shared(), Limits(), remembered)
+        held = {"a": "1", WEB.name: "1", BLUE.name: "1"}
+        machine.receive(DeltaRequest(CLUSTER, ("*", *asked), initial_versions=held))
+        machine.receive(DeltaRequest(LISTENER, ("*",), initial_versions={"l": "1"}))
+        machine.receive(DeltaRequest(ROUTES, ("r",), initial_versions={"r": "1"}))
+        assert settle(machine) == [("Cluster", [f"{GREEN.name}=1"], [])]

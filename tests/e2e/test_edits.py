@@ -18,7 +18,6 @@ def test_a_day_of_edits_costs_no_request_and_leaves_nothing(tmp_path: Path) -> N
     assert figures["requests_failed"] == 0, figures["failures"]
     assert figures["requests"] > 300
     assert figures["edits"] == 60
-    assert figures["last_state_in_force_s"] < 3, "far more than it takes, because the machine is shared"
     assert figures["left"] == {}
     for name, memory in figures["memory_mb"].items():
         assert memory["after"] < memory["before"] + 20, (name, memory)

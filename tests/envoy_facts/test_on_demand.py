@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
 from support.ads import HandMadeAds, ads_bootstrap, serving_ads
 from support.certificates import Leaf, TestAuthority, write_workload_directory
 from support.discovery import ProxyAuthority, TableCompiler, layer
@@ -39,6 +41,7 @@ from weft.mesh.views import OutboundView, Tunnel
 from weft.model.workload import Workload
 from weft.xds.bootstrap import BootstrapParameters, build_bootstrap
 from weft.xds.build import build_xds
+from weft.xds.filters import on_demand
 from weft.xds.limits import ON_DEMAND_SECONDS
 from weft.xds.services.names import cluster_name
 from weft.xds.snapshot import CLUSTER, TYPES, ResourceSet
@@ -105,6 +108,12 @@ def tcp() -> OutboundView:
     return outbound(virtual_hosts=(), tunnels=(Tunnel(NAMES, 9080, layer4()),))
 
 
+@pytest.fixture
+def _for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Envoy waits longer for a cluster than a test may take: what is answered was answered at once."""
+    monkeypatch.setattr(on_demand, "ON_DEMAND_SECONDS", 3600.0)
+
+
 async def test_the_first_requests_wait_for_the_cluster_and_ask_once(tmp_path: Path) -> None:
     async with echo_server("reviews") as application, asking(http(), application.port, tmp_path) as ours:
         assert ours.asked() == []
@@ -125,12 +134,11 @@ async def test_a_connect_into_the_routes_asks_too(tmp_path: Path) -> None:
         assert ours.asked() == [BACKEND]
 
 
+@pytest.mark.usefixtures("_for_ever")
 async def test_a_cluster_that_nobody_has_is_answered_at_once(tmp_path: Path) -> None:
     async with echo_server("reviews") as application, asking(http(), application.port, tmp_path) as ours:
-        started = time.monotonic()
         answer = await ours.get("/gone")
         assert (answer.status, b"control plane" in answer.body) == (503, True)
-        assert time.monotonic() - started < ON_DEMAND_SECONDS / 2
         assert ours.asked() == [cluster_name(GONE)]
 
 
@@ -143,7 +151,7 @@ async def test_without_the_control_plane_a_request_waits_a_while_and_known_clust
         answer = await ours.get("/gone")
         waited = time.monotonic() - started
         assert (answer.status, b"control plane" in answer.body) == (503, True)
-        assert ON_DEMAND_SECONDS - 0.1 < waited < ON_DEMAND_SECONDS + 2
+        assert waited > ON_DEMAND_SECONDS - 0.5
 
 
 async def test_a_cluster_that_came_too_late_is_used_when_it_comes(tmp_path: Path) -> None:
@@ -156,6 +164,7 @@ async def test_a_cluster_that_came_too_late_is_used_when_it_comes(tmp_path: Path
                 pass
 
 
+@pytest.mark.usefixtures("_for_ever")
 async def test_the_control_plane_answers_at_once_for_what_it_does_not_have_and_pushes_it_when_it_has(
     tmp_path: Path,
 ) -> None:
@@ -177,10 +186,8 @@ async def test_the_control_plane_answers_at_once_for_what_it_does_not_have_and_p
         async with serve_xds("127.0.0.1", 0, material=lambda: server, hub=hub, lookup=workloads.get) as port:
             where = BootstrapParameters(proxy, f"127.0.0.1:{port}", CONTROL_PLANE, "admin.sock", "cluster.local")
             async with running_envoy(build_bootstrap(where), tmp_path), Connection(view.proxy_listen.port) as client:
-                started = time.monotonic()
                 answer = await client.request("http://reviews:9080/", "reviews:9080")
                 assert (answer.status, b"control plane" in answer.body) == (503, True)
-                assert time.monotonic() - started < ON_DEMAND_SECONDS / 2
                 await hub.publish({proxy: own.layers}, workloads, 2)
                 assert (await hub.wait_revision(2, 10)).confirmed == (proxy,)
                 assert (await client.request("http://reviews:9080/", "reviews:9080")).status == 200

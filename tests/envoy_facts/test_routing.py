@@ -251,7 +251,7 @@ async def test_faults_and_cors_only_where_a_rule_asks(tmp_path: Path) -> None:
     async with edge(tmp_path, *rules) as ours:
         started = time.monotonic()
         assert (await ours.get("/delay")).status == 200
-        assert time.monotonic() - started >= 0.39  # Envoy counts from the time of its event loop, a little earlier
+        assert time.monotonic() - started > 0.3, "Envoy counts from the time of its event loop, a little earlier"
         assert (await ours.get("/abort")).status == 555
         seen = Counter([(await ours.get("/half")).status for _ in range(60)])
         assert set(seen) == {200, 555}

@@ -127,6 +127,21 @@ def test_unknown_hosts_pass_or_not_by_policy() -> None:
     assert short(closed.ask("www.example.com/")) == "502"
 
 
+def test_subsets_are_there_whether_or_not_a_route_sends_to_them() -> None:
+    """A proxy that asks for one while its last route goes must not hear that there is none."""
+    rule = """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web}
+spec: {host: web, subsets: [{name: blue, labels: {version: blue}}]}
+"""
+    mesh = Compiled(service("web"), rule)
+    web = "web.default.svc.cluster.local"
+    assert set(backends(mesh.sidecar())) == {f"outbound|9080||{web}", f"outbound|9080|blue|{web}"}
+    assert set(backends(mesh.sidecar(uses=("web",)))) == {f"outbound|9080||{web}"}, "it says what it uses"
+
+
 def test_uses_limit_a_view_to_these_hosts_and_where_their_routes_lead() -> None:
     to_b = """
 ---

@@ -19,6 +19,7 @@ from weft.admin.server import serving
 from weft.ca.authority import open_authority
 from weft.controlplane.builds import Builds
 from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.modes import Modes
 from weft.controlplane.ports import bind_agent_socket
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
@@ -76,7 +77,7 @@ async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
     audit = Audit(store)
     compiler = MeshCompiler()
     hub: Hub[Mesh] = Hub(compiler, audit.record)
-    builds = Builds(collector, hub, compiler)
+    builds = Builds(collector, hub, compiler, Modes(store))
     certificates = ServerCertificates(authority, (), home.control_plane, 3600)
     """Everything, running."""
     faults: list[Problem] = []

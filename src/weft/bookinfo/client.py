@@ -58,8 +58,9 @@ class Answer:
 class ServiceClient:
     """Calls one service by its mesh address. Threads may share it."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, patience: float = 0.0) -> None:
         self.authority = f"{host}:{port}"
+        self._patience = patience
         self._peer = (host, port)
         self._form = ""
         proxy = getproxies_environment().get("http")
@@ -71,7 +72,11 @@ class ServiceClient:
         self._lock = threading.Lock()
 
     def get(self, path: str, headers: Mapping[str, str], timeout: float) -> Answer:
-        """GET `path`. A kept connection that turns out to be closed is replaced once; nothing else is tried again."""
+        """GET `path`. A kept connection that turns out to be closed is replaced once; nothing else is tried again.
+
+        `timeout` in seconds, unless the client's own patience is longer.
+        """
+        timeout = max(timeout, self._patience)
         connection = self._take()
         if connection is not None:
             try:
@@ -118,11 +123,15 @@ class ServiceClient:
 
 
 def client_from_environment(service: str) -> ServiceClient:
-    """The client for `service`, at ``<SERVICE>_HOSTNAME`` and ``<SERVICE>_SERVICE_PORT`` or its plain name and 9080."""
+    """The client for `service`, at ``<SERVICE>_HOSTNAME`` and ``<SERVICE>_SERVICE_PORT`` or its plain name and 9080.
+
+    ``SERVICE_PATIENCE`` is the least time-out of its calls in seconds, for machines that are busy.
+    """
     name = service.upper()
     domain = os.environ.get("SERVICES_DOMAIN", "")
     host = os.environ.get(f"{name}_HOSTNAME") or service
     return ServiceClient(
         f"{host}.{domain}" if domain else host,
         int(os.environ.get(f"{name}_SERVICE_PORT") or 9080),
+        float(os.environ.get("SERVICE_PATIENCE") or 0),
     )

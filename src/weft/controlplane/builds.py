@@ -10,6 +10,7 @@ from dataclasses import replace
 from weft.admin.context import INTERNAL, Compiled
 from weft.aio.cell import Cell
 from weft.controlplane.changeover import Changeover
+from weft.controlplane.modes import Modes
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.mesh.differences import patched_table
@@ -33,6 +34,7 @@ class Builds:
         collector: Collector,
         hub: Hub[Mesh],
         compiler: MeshCompiler,
+        modes: Modes,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._collector = collector
@@ -44,7 +46,8 @@ class Builds:
         self._registered: tuple[Workload, ...] = ()
         self._told: frozenset[Problem] = frozenset()
         self._in_force: tuple[Document[object], ...] | None = None
-        self._changeover = Changeover(collector, hub, compiler, self._publish)
+        self._modes = modes
+        self._changeover = Changeover(collector, hub, compiler, modes, self._publish)
 
     async def run(self) -> None:
         """Build and publish for ever."""
@@ -60,9 +63,9 @@ class Builds:
         start = time.perf_counter()
         last = self.compiled.value
         try:
-            if self._in_force is not None:
-                workloads = await self._changeover.run(self._in_force, snapshot, last.revision)
-                snapshot = replace(snapshot, workloads=workloads)
+            before = self._modes.before(snapshot.documents) if self._in_force is None else self._in_force
+            workloads = await self._changeover.run(before, snapshot, last.revision)
+            snapshot = replace(snapshot, workloads=workloads)
             mesh = self._compiler.build(snapshot)
             problems = distinct(mesh.problems)
             await self._publish(mesh, snapshot.workloads, snapshot.revision)
@@ -109,6 +112,8 @@ class Builds:
             self.workloads = patched_table((self._registered, self.workloads), workloads, _by_proxy)
             self._registered = workloads
         await self._hub.publish(mesh, self.workloads, revision)
+        if self.compiled.version == 0:  # there is something to serve; a first step waits for the proxies to come back
+            self.compiled.set(Compiled(0, mesh))
 
 
 def _by_proxy(workload: Workload) -> tuple[tuple[str, Workload]]:

@@ -29,6 +29,7 @@ from weft.controlplane.certificate import ServerCertificates
 from weft.controlplane.connections import Connections
 from weft.controlplane.faults import Faults
 from weft.controlplane.lock import locked
+from weft.controlplane.modes import Modes
 from weft.controlplane.ports import Ports, bind_agent_socket, remove_agent_socket
 from weft.controlplane.settings import ServeError, ServeSettings
 from weft.discovery.compiler import MeshCompiler
@@ -118,7 +119,9 @@ async def _work(
     demand = Demand(store, collector.workload)
     await demand.load()
     hub = Hub[Mesh](compiler, audit.record, _limits(settings), Connections(leases, demand), demand.of)
-    builds = Builds(collector, hub, compiler)
+    modes = Modes(store)
+    await modes.load()
+    builds = Builds(collector, hub, compiler, modes)
     hosts = [host for host in (settings.bind, settings.advertise) if host]
     certificates = ServerCertificates(authority, hosts, home.control_plane, settings.certificate_ttl)
     endpoints = _endpoints(settings, listeners)

@@ -11,7 +11,7 @@ from weft.discovery.dependencies import Anything
 from weft.discovery.session import Items, RefusedRequestError, Session
 from weft.discovery.states import UNKNOWN, State
 from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
-from weft.xds.snapshot import CLUSTER, LISTENER, ROUTES, Resource, ResourceSet
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, ResourceSet
 
 _WILDCARD_BY_DEFAULT = (CLUSTER, LISTENER)
 
@@ -68,7 +68,10 @@ class DeltaSession(Session):
         names = request.subscribe
         if not names and subscription.type_url in _WILDCARD_BY_DEFAULT:
             names = ("*",)
-        self._subscribe(subscription, names, request.initial_versions)
+        held = request.initial_versions
+        if subscription.type_url == ENDPOINTS and CLUSTER not in self.subscriptions:
+            held = {}  # Envoy asks for no clusters while one waits for its endpoints, also for those that it holds
+        self._subscribe(subscription, names, held)
 
     def _subscribe(self, subscription: Subscription, names: tuple[str, ...], held: Mapping[str, str]) -> None:
         explicit = frozenset(names)
@@ -79,6 +82,10 @@ class DeltaSession(Session):
             explicit = self._shared.names(explicit)
             subscription.names = self._shared.names(subscription.names | explicit) if subscription.names else explicit
             self.asked |= self._interest.on_demand(subscription, explicit, self.snapshot)
+            besides = self._interest.use(subscription, explicit, self.snapshot)
+            if subscription.wildcard:
+                for name in sorted(besides - subscription.names):
+                    self._expect(subscription, name, UNKNOWN)
             if held:
                 stale, absent = self._compared(subscription.type_url, explicit, held, self.snapshot.layers)
                 for name in sorted((stale & explicit) | absent):

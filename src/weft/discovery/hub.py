@@ -251,6 +251,11 @@ class Hub(Generic[MeshT]):
         """Wait until every connected proxy has acknowledged or refused all that it was offered; False: not in time."""
         return not (await self._waiters.wait(self._snapshots.revision, self._present(), timeout)).pending
 
+    def longest_absence(self) -> float:
+        """Seconds until the last of the registered proxies that are not connected is no longer waited for; 0: none."""
+        now = time.monotonic()
+        return max((self._roster.back_within(proxy, now) for proxy in self._absent()), default=0.0)
+
     def _absent(self) -> set[str]:
         return self._roster.absent(self._snapshots.workloads, time.monotonic())
 

@@ -77,7 +77,7 @@ class Session(ABC):
         self._limits = limits
         self._allowance = allowance or Allowance(limits, 0.0)
         self._kept = 0
-        self._interest = Interest(on_demand=self.on_demand, remembered=remembered)
+        self._interest = Interest(shared, on_demand=self.on_demand, remembered=remembered)
         self._dependencies = Dependencies(self.subscriptions, shared)
         self._ordered: tuple[Subscription, ...] = ()
 

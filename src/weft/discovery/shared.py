@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from itertools import zip_longest
 from typing import NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from weft.discovery.subscription import Batch
 from weft.discovery.wire import framed_resources
+from weft.xds.services.names import service_part
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, Resource, ResourceSet, XdsSnapshot
 
 _EMPTY = ResourceSet()
@@ -84,6 +85,17 @@ class Shared:
             layer,
             lambda: {name: resource.version for name, resource in layer.of_type(type_url).items()},
         )
+
+    def by_service(self, names: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """Names of clusters, under what those of one port of a service have in common."""
+
+        def compute() -> Mapping[str, frozenset[str]]:
+            found: dict[str, list[str]] = {}
+            for name in names:
+                found.setdefault(service_part(name), []).append(name)
+            return {service: frozenset(each) for service, each in found.items()}
+
+        return self._once((id(names), "by service"), names, compute)
 
     def batches(
         self, index: int, layer: ResourceSet, type_url: str, names: frozenset[str] | None = None

@@ -76,6 +76,11 @@ def subset_of(rule: RuleDocument | None, name: str) -> api.Subset | None:
     return next((subset for subset in rule.spec.subsets if subset.name == name), None) if rule else None
 
 
+def subset_names(rule: RuleDocument | None) -> tuple[str, ...]:
+    """The names of all subsets of the document in force."""
+    return tuple([subset.name for subset in rule.spec.subsets]) if rule else ()
+
+
 def subset_labels(rule: RuleDocument | None, name: str) -> Labels | None:
     """The labels of a subset; None if there is no such subset."""
     subset = subset_of(rule, name)

@@ -11,6 +11,7 @@ from weft.mesh.policies.destinationrule import (
     RuleDocument,
     rule_origins,
     subset_labels,
+    subset_names,
     traffic_policy,
 )
 from weft.mesh.policies.meshconfig import TrafficDefaults
@@ -71,7 +72,7 @@ def build_targets(
     subsets: Subsets,
     defaults: TrafficDefaults,
 ) -> Targets:
-    """All backends: each port of each service, and of each subset that a rule sends to."""
+    """All backends: each port of each service, and of each of its subsets."""
     found = memo.rows(rule_in_force, (catalog.frontends,), rules, "")
     wanted = [subsets.get(frontend.host, EMPTY) for frontend in catalog.frontends]
     rows = memo.rows(build_service_targets, (services.all, found, wanted), defaults.connect_timeout)
@@ -106,12 +107,18 @@ def build_service_targets(
     subsets: tuple[str, ...],
     connect_timeout: float | None = None,
 ) -> tuple[Target, ...]:
-    """The backends of one service. A Backend stays the same object while only endpoints come and go."""
+    """The backends of one service: itself, each subset of its rule, and each of `subsets`, to which routes send.
+
+    A subset is there before a route sends to it and after the last one did: proxies act on that at their own time, and
+    must find what they are still, or already, told to use. A Backend stays the same object while only endpoints come
+    and go.
+    """
+    names = dict.fromkeys(("", *subset_names(rule), *subsets))
     return tuple(
         [
             build_target(memo, service.frontend, port, endpoints, rule, subset, connect_timeout)
             for port, endpoints in service.ports()
-            for subset in ("", *subsets)
+            for subset in names
         ]
     )
 

@@ -1,0 +1,1 @@
+"""Trouble on purpose: the demo under load while everything around its requests changes: ``./run chaos``."""

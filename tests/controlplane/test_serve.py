@@ -259,6 +259,7 @@ def test_followed_files_and_applied_documents_together(tmp_path: Path, serve: Se
     until(lambda: [one for one in served.api("GET", "problems")[1]["problems"] if one["source"].endswith("a.yaml")])
     assert [one["name"] for one in served.api("GET", "services")[1]["services"]] == ["a", "b"]
     assert served.api("GET", "health") == (200, {"status": "ok"})
+    assert served.api("POST", "documents?wait=5", SERVICE.replace("NAME", "c"))[0] == 200  # what came before is built
     assert f"{files}/a.yaml:" in served.stop()[1], "who saved the file reads it in the log"
 
 

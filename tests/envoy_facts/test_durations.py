@@ -26,7 +26,7 @@ from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Forward, WeightedBackend
 from weft.xds.build import build_xds
 from weft.xds.describe import describe_resource
-from weft.xds.snapshot import ROUTES
+from weft.xds.snapshot import LISTENER, ROUTES
 
 OURS = (WeightedBackend(KEY),)
 HOST = virtual_host(
@@ -34,6 +34,7 @@ HOST = virtual_host(
         rule(Forward(OURS, timeout=0), prefix("/stream")),
         rule(Forward(OURS, timeout=20), prefix("/patient")),
         rule(Forward(OURS, websocket=True), prefix("/chat")),
+        rule(Forward(OURS, timeout=0.1), prefix("/short")),
         rule(Forward(OURS)),
     ],
     domains=("*",),
@@ -47,20 +48,30 @@ async def test_a_request_is_ended_in_time_unless_its_route_says_otherwise(tmp_pa
         found = targets(target(endpoint(slow.port), to=backend(transport=PLAINTEXT)))
         view = gateway(gateway_port(port, (HOST,), longest_request=0.2), targets=found)
         async with running_view(view, tmp_path):
-            statuses = {}
-            for path in ("/stream", "/patient", "/chat", "/other"):
+            for path in ("/stream", "/patient", "/chat"):
                 async with Connection(port) as client:
-                    statuses[path] = (await client.request(path, "shop.example.com")).status
-            assert statuses == {"/stream": 200, "/patient": 200, "/chat": 200, "/other": 504}
+                    assert (await client.request(path, "shop.example.com")).status == 200, path
+            slow.delay = 60.0
+            async with Connection(port) as client:
+                assert (await client.request("/short", "shop.example.com")).status == 504
+            async with Connection(port) as client:
+                assert (await client.request("/other", "shop.example.com")).status == 504
             async with Connection(port) as client:
                 upload = await client.request("/other", "shop.example.com", "Content-Length: 10", method="POST")
             assert upload.status in {408, 504}
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, "3600s"), (0.0, None), (90.0, "90s")])
-def test_the_bound_is_in_the_routes_so_that_no_listener_changes(given: float | None, expected: str | None) -> None:
+def test_the_bound_is_the_listeners_and_routes_say_only_how_they_differ(
+    given: float | None, expected: str | None
+) -> None:
     snapshot = build_xds(gateway(gateway_port(20005, (HOST,), longest_request=given)), 1, Memo())
-    routes = snapshot.get(ROUTES, "gateway|80")
+    listener, routes = (snapshot.get(kind, "gateway|80") for kind in (LISTENER, ROUTES))
+    assert listener is not None
     assert routes is not None
-    last = describe_resource(routes)["virtual_hosts"][0]["routes"][-1]["route"]
-    assert last.get("max_stream_duration", {}).get("max_stream_duration") == expected
+    [chain] = describe_resource(listener)["filter_chains"]
+    options = chain["filters"][0]["typed_config"]["common_http_protocol_options"]
+    assert options.get("max_stream_duration") == expected
+    found = [each["route"] for each in describe_resource(routes)["virtual_hosts"][0]["routes"] if "route" in each]
+    own = [each.get("max_stream_duration", {}).get("max_stream_duration") for each in found]
+    assert own == (["0s", None, "0s", None, None] if expected else [None] * 5)

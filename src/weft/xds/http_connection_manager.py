@@ -92,13 +92,16 @@ def outbound_manager(route_name: str, *, proxy: str = "", any_host: bool = False
     return _filter(manager)
 
 
-def gateway_manager(route_name: str, gateway: str) -> Filter:
-    """At the edge: clients are strangers, their addresses are believed only as far as the connection shows. Requests
-    that come round in a circle to the `gateway` of this name, whichever proxy of it that is, are ended. Clients upgrade
-    to WebSocket over HTTP/1; extended CONNECT over HTTP/2 is not offered, so browsers do not use it."""
+def gateway_manager(route_name: str, gateway: str, longest: float) -> Filter:
+    """At the edge: clients are strangers, their addresses are believed only as far as the connection shows. Ended are
+    requests that come round in a circle to the `gateway` of this name, whichever proxy of it that is, and those that
+    last more than `longest` seconds (0: for ever), unless their route says otherwise. Clients upgrade to WebSocket over
+    HTTP/1; extended CONNECT over HTTP/2 is not offered, so browsers do not use it."""
     filters = http_filters(Place.GATEWAY, given={cdn_loop.NAME: cdn_loop.listener_config(gateway)})
     manager = _manager("gateway", EDGE, route_name, filters, upgrades=False)
     manager.local_reply_config.mappers.append(cdn_loop.loop_detected())
+    if longest:
+        manager.common_http_protocol_options.max_stream_duration.CopyFrom(duration(longest))
     manager.upgrade_configs.add(upgrade_type=_WEBSOCKET)
     manager.use_remote_address.value = True
     manager.skip_xff_append = False

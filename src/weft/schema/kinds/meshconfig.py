@@ -35,7 +35,8 @@ class MeshConfigSpec:
     * `connectTimeout`: for connections to services whose DestinationRule sets none.
     * `gatewayMaxRequestDuration`: how long a request at a gateway may last as a whole, from its first byte to the last
       of its answer: an hour without the field, `0s` for ever. A route with a longer timeout has as long as that; one
-      whose timeout is `0s`, or that leads to a port of WebSocket, has no bound.
+      whose timeout is `0s`, or that has none and leads to a port of WebSocket, has no bound. A change drains the
+      connections of gateways.
     * `rootNamespace`: where mesh-wide PeerAuthentication and DestinationRule stand. The MeshConfig itself stays where
       the control plane was told to look (`istio-system`).
     * `trustDomain`: must be the one the control plane runs with, on which all identities hang.

@@ -73,7 +73,7 @@ def encode_certificate(certificate: Certificate) -> Resource:
 
 def _chain(port: GatewayPort, server: GatewayServer) -> FilterChain:
     """HTTPS chooses a chain by the name the client asks for (SNI)."""
-    manager = gateway_manager(route_name(port, server), str(port.object))
+    manager = gateway_manager(route_name(port, server), str(port.object), _longest(port.longest_request))
     if port.protocol == "HTTP":
         return filter_chain(server.name, manager)
     match = FilterChainMatch(transport_protocol="tls")
@@ -83,7 +83,11 @@ def _chain(port: GatewayPort, server: GatewayServer) -> FilterChain:
 
 
 def _entry(protocol: str, longest: float | None) -> Entry:
-    return Entry(Place.GATEWAY, protocol.lower(), longest=LONGEST_REQUEST_SECONDS if longest is None else longest)
+    return Entry(Place.GATEWAY, protocol.lower(), longest=_longest(longest))
+
+
+def _longest(given: float | None) -> float:
+    return LONGEST_REQUEST_SECONDS if given is None else given
 
 
 def _misdirected(domains: tuple[str, ...]) -> bytes:

@@ -95,11 +95,15 @@ def forward_action(
 
 
 def set_longest(action: RouteAction, forward: Forward, longest: float) -> None:
-    """Bound a request as a whole to `longest` seconds, or to its timeout if that is longer. A route whose timeout is 0,
-    or that leads to WebSocket, gets no bound. (The timeout itself begins when the request has been received.)"""
-    if forward.timeout != 0 and not forward.websocket:
-        seconds = max(longest, forward.timeout or 0)
-        action.max_stream_duration.max_stream_duration.CopyFrom(duration(seconds))
+    """Exempt a request from the `longest` (seconds) that its listener lets it last as a whole: where there is to be no
+    timeout, where it leads to WebSocket, and up to its timeout where that is longer.
+
+    Nothing else may be said here: a route that has a bound of its own has no other timeout in Envoy.
+    """
+    if forward.timeout == 0 or (forward.websocket and forward.timeout is None):
+        action.max_stream_duration.max_stream_duration.CopyFrom(duration(0))
+    elif forward.timeout is not None and forward.timeout > longest:
+        action.max_stream_duration.max_stream_duration.CopyFrom(duration(forward.timeout))
 
 
 def connect_action(to: str | tuple[WeightedTarget, ...], times: TcpTimes) -> RouteAction:

@@ -79,7 +79,7 @@ def encode_routes(
 class Entry:
     """How requests come to virtual hosts: the `place` of the listener, which says what filters rules may use, the
     `scheme` that clients speak, the cluster that CONNECT is led to (`tunnel`, empty where there is none), and how many
-    seconds a request may last as a whole (`longest`, 0 for ever)."""
+    seconds the listener lets a request last as a whole (`longest`, 0 for ever)."""
 
     place: Place
     scheme: str = "http"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 
+import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from discovery.test_xds_server import eventually, load, running
+from discovery.test_xds_server import WORKLOADS, eventually, load, running
+from support.discovery import layer, resource
 from weft.discovery.grpc_tls import grpc
 from weft.discovery.limits import Limits
-from weft.xds.snapshot import ENDPOINTS, ROUTES, SECRET
+from weft.model.workload import Workload
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
 
 
 async def test_names_that_are_repeated_are_charged_by_their_bytes() -> None:
@@ -50,3 +55,37 @@ async def test_one_budget_of_names_for_all_streams_of_a_proxy() -> None:
         another = fixture.connect(fixture.pair(), delta=False)
         await another.write(request.SerializeToString())
         await eventually(lambda: len(fixture.hub.proxies()) == 1, "what they held is given back")
+
+
+def test_there_is_room_for_twice_what_is_registered_and_for_some_strangers() -> None:
+    limits = Limits()
+    assert [limits.room_for(proxies) for proxies in (0, 256, 257, 1000, 3000, 10_000)] == [
+        1024, 1024, 2048, 4096, 8192, 12_000,
+    ]  # fmt: skip
+
+
+async def test_the_room_grows_with_what_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weft.discovery.server._INSPECTION_SECONDS", 0.05)
+    async with running(Limits(restart=0, fewest_connections=16)) as fixture:
+        await fixture.publish(1, "1")
+        early = fixture.connect(fixture.pair())
+        await load(early)
+        with contextlib.ExitStack() as held:
+            for _ in range(30):
+                held.enter_context(socket.create_connection(("127.0.0.1", fixture.port)))
+            with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
+                await load(fixture.connect(fixture.pair("api.shop")), "api.shop")
+            many = {f"w{number}.shop": Workload(f"w{number}", "shop", "web") for number in range(40)}
+            table = {name: (layer(resource(CLUSTER, "a", "2"), resource(LISTENER, "l", "1")),) for name in WORKLOADS}
+            await fixture.hub.publish(table, {**WORKLOADS, **many}, 2)
+            await eventually(lambda: not fixture.hub.connected(), "the listener is another")
+
+            async def connects() -> bool:
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    await load(fixture.connect(fixture.pair()))
+                    return True
+                return False
+
+            async with asyncio.timeout(10):
+                while not await connects():
+                    pass

@@ -30,7 +30,7 @@ from weft.settings.home import Home
 from weft.sources.collector import Collector
 from weft.sources.files import FilesSource
 from weft.sources.leases import Leases
-from weft.sources.stored import StoredSource
+from weft.sources.stored import Applied, StoredSource
 from weft.sources.workloads import WorkloadsSource
 from weft.store.memory import MemoryStore
 
@@ -73,7 +73,8 @@ async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
     store = MemoryStore()
     authority = open_authority(home.ca)
     source = FilesSource([files], poll=0.02)
-    collector = Collector([source, StoredSource(store), WorkloadsSource(store)], MeshSettings())
+    applied = Applied()
+    collector = Collector([source, StoredSource(store, applied), WorkloadsSource(store)], MeshSettings())
     audit = Audit(store)
     compiler = MeshCompiler()
     hub: Hub[Mesh] = Hub(compiler, audit.record)
@@ -95,6 +96,7 @@ async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
         enrolment,
         source.contents,
         lambda: tuple(faults),
+        applied=applied,
     )
     api = AgentApi(parts)
     tasks = [asyncio.create_task(one.run()) for one in (collector, builds, audit)]

@@ -15,6 +15,7 @@ from weft.model.problem import Problem
 from weft.sources.collector import Collector
 from weft.sources.contents import Contents
 from weft.sources.leases import Leases
+from weft.sources.stored import Applied
 from weft.store.protocol import Store
 
 INTERNAL = "internal-error"
@@ -69,3 +70,4 @@ class ApiContext:
     files: Cell[Contents | None] | None = None
     faults: Callable[[], tuple[Problem, ...]] = tuple
     clock: Callable[[], float] = field(default=time.time)
+    applied: Applied = field(default_factory=Applied)

@@ -24,7 +24,7 @@ from weft.schema.output import document_as_mapping, document_yaml
 from weft.schema.registry import Kind, UnknownKindError, find_kind
 from weft.schema.wording import nearest_name
 from weft.sources.stored import BUCKET, document_from_entry, put_document, stored_key
-from weft.store.protocol import Change, ConflictError, Delete, Entry
+from weft.store.protocol import Change, ConflictError, Delete, Entry, Put
 
 MAX_DOCUMENTS = 20_000
 _ATTEMPTS = 5
@@ -193,17 +193,20 @@ class Documents:
 
     async def _write(self, steps: Iterable[_Step]) -> int:
         changes: list[Change] = []
+        written: list[tuple[Put, Document[object]]] = []
         expect, turns = {}, Turns()
         for step in steps:
             await turns.give()
             put = put_document(step.document, step.generation)
             expect[put.bucket, put.key] = step.entry.revision if step.entry else 0
             changes.append(put)
+            written.append((put, replace(step.document, generation=step.generation)))
             if step.change != "unchanged":
                 about = str(step.document.key)
                 before, after = _hash(step.old), _hash(step.document)
                 word = "create" if step.entry is None else "change"
                 changes.append(self._context.audit.done(_WHO, word, object=about, before=before, after=after))
+        self._context.applied.expect(written)
         return await self._context.store.write(changes, expect)
 
     async def _answer(

@@ -47,7 +47,7 @@ from weft.sources.contents import Source
 from weft.sources.demand import Demand
 from weft.sources.files import FilesSource
 from weft.sources.leases import Leases
-from weft.sources.stored import StoredSource
+from weft.sources.stored import Applied, StoredSource
 from weft.sources.workloads import WorkloadsSource
 from weft.store.protocol import Store, StoreError
 from weft.store.sqlite import open_sqlite
@@ -112,7 +112,8 @@ async def _work(
     home = settings.home
     files = FilesSource(settings.follow, settings.namespace) if settings.follow else None
     sources: list[Source] = [files] if files else []
-    collector = Collector([*sources, StoredSource(store), WorkloadsSource(store)], settings.mesh)
+    applied = Applied()
+    collector = Collector([*sources, StoredSource(store, applied), WorkloadsSource(store)], settings.mesh)
     audit, faults = Audit(store), Faults(store)
     compiler = MeshCompiler()
     leases = Leases(store, settings.lease)
@@ -130,7 +131,9 @@ async def _work(
         endpoints.xds, endpoints.agent_api, identity, settings.certificate_ttl, settings.advertise, settings.bind
     )
     contents = files.contents if files else None
-    context = ApiContext(store, leases, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults)
+    context = ApiContext(
+        store, leases, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults, applied=applied
+    )
     token = admin_token(home.admin_token)
     forever = (collector, builds, audit, faults, certificates, leases, demand)
     async with asyncio.TaskGroup() as group:

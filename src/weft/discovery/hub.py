@@ -206,6 +206,11 @@ class Hub(Generic[MeshT]):
 
     # questions
 
+    @property
+    def registered(self) -> int:
+        """How many proxies there may be, by the registrations in force."""
+        return len(self._snapshots.workloads)
+
     def connected(self) -> Collection[str]:
         """The names of connected proxies: a view that changes with them."""
         return self._roster.proxies()

@@ -16,12 +16,14 @@ class Limits:
     streams share. `request_burst` and `request_rate` count requests that are not the ACK of the response in flight,
     names, and bytes, `kept_bytes` the names that it has us remember, for one proxy over all its streams.
     `connection_age` must stay well below the life of client certificates: Envoy uses a renewed certificate only for
-    a new connection. `connections` counts also those that have not proven anything yet. A proxy that left is
-    counted on for `reconnect`; one that was registered before this process began, for `restart`, which must be
-    longer than Envoy's longest pause between attempts to connect.
+    a new connection. `connections` counts also those that have not proven anything yet, and is the most: there are
+    twice as many as proxies are registered, and half of `fewest_connections` for strangers, in powers of two from
+    `fewest_connections` on. A proxy that left is counted on for `reconnect`; one that was registered before this
+    process began, for `restart`, which must be longer than Envoy's longest pause between attempts to connect.
     """
 
     connections: int = 12_000
+    fewest_connections: int = 1024
     streams: int = 10_000
     streams_per_proxy: int = 8
     types: int = 16
@@ -49,3 +51,10 @@ class Limits:
     reconnect: float = 1.0
     restart: float = 6.0
     problems: int = 1000
+
+    def room_for(self, proxies: int) -> int:
+        """How many connections there are for so many registered proxies. It grows in steps: each is a new listener."""
+        room = self.fewest_connections
+        while room < 2 * proxies + self.fewest_connections // 2:
+            room *= 2
+        return min(room, self.connections)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from weft.discovery.grpc_tls import grpc
@@ -176,15 +177,57 @@ async def serve_xds(
     Raises OSError if the address cannot be bound.
     """
     limits = limits or hub.limits
-    server = XdsServer(hub, lookup, material, limits)
-    bound = await server.start(host, port)
-    inspector = asyncio.create_task(_inspect(hub))
+    listener = _Listener(hub, lookup, material, limits)
+    bound = await listener.start(host, port)
+    tasks = [asyncio.create_task(_inspect(hub)), asyncio.create_task(listener.grow(host, bound))]
     try:
         yield bound
     finally:
-        inspector.cancel()
-        await asyncio.gather(inspector, return_exceptions=True)
-        await server.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await listener.stop()
+
+
+class _Listener:
+    """The server of now. gRPC takes the number of connections when it begins to listen, and what strangers hold costs
+    memory: so it is as large as what is registered needs, and when that has grown there is another server."""
+
+    def __init__(self, hub: Hub[Any], lookup: Lookup, material: Callable[[], Material], limits: Limits) -> None:
+        self._hub = hub
+        self._lookup = lookup
+        self._material = material
+        self._limits = limits
+        self._room = 0
+        self._server: XdsServer | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen with room for what is registered; the port. OSError if that is not possible."""
+        self._room = self._limits.room_for(self._hub.registered)
+        limits = replace(self._limits, connections=self._room)
+        server = XdsServer(self._hub, self._lookup, self._material, limits)
+        bound = await server.start(host, port)
+        self._server = server
+        return bound
+
+    async def grow(self, host: str, port: int) -> None:
+        """Listen anew when more are registered than there is room for, for ever. Proxies come back as they are."""
+        while True:
+            await asyncio.sleep(_INSPECTION_SECONDS)
+            if self._server is not None and self._limits.room_for(self._hub.registered) <= self._room:
+                continue
+            await self.stop()
+            try:
+                await self.start(host, port)
+                _log.info("%d proxies are registered: room for %d connections", self._hub.registered, self._room)
+            except OSError as error:
+                _log.error("%s; trying again", error)
+
+    async def stop(self) -> None:
+        """End all streams and close."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop()
 
 
 async def _inspect(hub: Hub[Any]) -> None:

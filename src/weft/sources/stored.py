@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import msgspec
 
@@ -57,16 +58,31 @@ def document_from_entry(entry: Entry) -> tuple[Document[object] | None, tuple[Pr
     return document, decoded.problems if decoded.failed else ()
 
 
-def _decode(entry: Entry, before: Document[object] | None) -> tuple[Document[object] | None, tuple[Problem, ...]]:
-    document, problems = document_from_entry(entry)
-    return (None if document is None else kept(document, before)), problems
+class Applied:
+    """Documents that are being written and were decoded for that: as they come back from the store they need not be
+    decoded again, which is most of what thousands of them cost. Each is kept until then, or until the next writing."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[bytes, Document[object]]] = {}
+
+    def expect(self, written: Iterable[tuple[Put, Document[object]]]) -> None:
+        """These are about to be written, as these values."""
+        self._known = {put.key: (put.value, document) for put, document in written}
+
+    def take(self, entry: Entry) -> Document[object] | None:
+        """What `document_from_entry` would give, if it is known."""
+        value, document = self._known.pop(entry.key, (b"", None))
+        if document is None or value != entry.value:
+            return None
+        return dataclasses.replace(document, created=entry.created or document.created)
 
 
 class StoredSource:
-    """The documents that came through the admin API."""
+    """The documents that came through the admin API, which tells `applied` what it writes."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, applied: Applied | None = None) -> None:
         self._store = store
+        self._applied = applied or Applied()
         self._contents: Cell[Contents | None] = Cell(None)
 
     @property
@@ -76,10 +92,17 @@ class StoredSource:
 
     async def run(self) -> None:
         """Follow the store for ever."""
-        mirror = Mirror(_decode)
+        mirror = Mirror(self._decode)
         async for change in follow_bucket(self._store, BUCKET):
             await mirror.take(change)
             problems = mirror.problems
             if change.error:
                 problems += (source_problem("store-unavailable", change.error, "store", "a store that can be read"),)
             self._contents.set(Contents(mirror.values, problems=problems, store_revision=change.revision))
+
+    def _decode(
+        self, entry: Entry, before: Document[object] | None
+    ) -> tuple[Document[object] | None, tuple[Problem, ...]]:
+        known = self._applied.take(entry)
+        document, problems = (known, ()) if known is not None else document_from_entry(entry)
+        return (None if document is None else kept(document, before)), problems

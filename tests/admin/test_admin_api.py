@@ -140,7 +140,7 @@ spec:
     shown = await call(rig, "GET", "/v1/documents/gateway/default/front")
     assert [(one["type"], one["status"], one["reason"], one["message"]) for one in shown["conditions"]] == [
         ("Accepted", "True", "ListenersNotValid", "not accepted: tls"),
-        ("Programmed", "False", "Invalid", "no process serves it"),
+        ("Programmed", "False", "NoResources", "no process serves it"),
     ]
     accepted = [one["conditions"][0]["reason"] for one in shown["listeners"]]
     assert accepted == ["Accepted", "UnsupportedProtocol"]

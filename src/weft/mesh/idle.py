@@ -8,6 +8,7 @@ while.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import cast
 
 from weft.mesh.gateways.gateway import Declared, GatewayDocument
@@ -42,13 +43,11 @@ def idle_problems(
 ) -> tuple[Problem, ...]:
     """Everything that waits for workloads. `others` tell of Services that select none, and of workloads that none
     selects."""
-    policies = memo.over(_selecting, peers)
-    asking = memo(_asking, routes)
-    wanted = memo(_first_labels, tuple([labels for _, labels in policies]), routes.selectors)
-    found = memo.groups(_labels_in_use, _name, workloads, wanted) if wanted else {}
-    selected = memo.rows(_idle_policy, ([each for each, _ in policies], [_having(found, each) for _, each in policies]))
-    callers = [_having(found, labels) for _, labels in asking]
-    unasked = memo.rows(_idle_rules, ([each for each, _ in asking], [each for _, each in asking], callers))
+    asked = memo.over(_asked, peers, routes)
+    found = memo.groups(_labels_in_use, _name, workloads, asked.names) if asked.names else {}
+    selected = memo.rows(_idle_policy, (asked.policies, [_having(found, each) for each in asked.selectors]))
+    callers = [_having(found, labels) for labels in asked.sources]
+    unasked = memo.rows(_idle_rules, (asked.routes, asked.sources, callers))
     rest = [problem for problems in (*selected, *unasked) for problem in problems]
     unserved = memo.over(_unserved, declaring_workloads(memo, workloads), declared)
     return memo.same((*others, *unserved, *rest))
@@ -72,9 +71,29 @@ def selectorless_problems(catalog: Catalog, routes: RouteTable) -> tuple[Problem
     )
 
 
-def _selecting(peers: tuple[PeerDocument, ...]) -> tuple[tuple[PolicyDocument, Labels], ...]:
-    """The policies that select workloads, with their selectors."""
-    return tuple((cast(PolicyDocument, each), labels) for each in peers if (labels := _selector_of(each)))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """What documents ask of workloads: policies with their selectors, routes with the labels that their rules ask of
+    callers, and the `names` of the labels by which workloads are looked up. Compared by identity."""
+
+    policies: tuple[PolicyDocument, ...]
+    selectors: tuple[Labels, ...]
+    routes: tuple[CompiledRoute, ...]
+    sources: tuple[Labels, ...]
+    names: tuple[str, ...]
+
+
+def _asked(peers: tuple[PeerDocument, ...], routes: RouteTable) -> _Asked:
+    policies = [(cast(PolicyDocument, each), labels) for each in peers if (labels := _selector_of(each))]
+    asking = [(route, labels) for route in routes.routes for labels in route.selectors]
+    selectors, sources = tuple(labels for _, labels in policies), tuple(labels for _, labels in asking)
+    return _Asked(
+        policies=tuple(document for document, _ in policies),
+        selectors=selectors,
+        routes=tuple(route for route, _ in asking),
+        sources=sources,
+        names=tuple(sorted({labels[0][0] for labels in (*selectors, *sources)})),
+    )
 
 
 def _selector_of(document: PeerDocument) -> Labels:
@@ -82,16 +101,6 @@ def _selector_of(document: PeerDocument) -> Labels:
     if not isinstance(spec, PeerAuthenticationSpec) or spec.selector is None:
         return ()
     return labels_from_mapping(spec.selector.match_labels)
-
-
-def _asking(routes: RouteTable) -> tuple[tuple[CompiledRoute, Labels], ...]:
-    """Each route with each set of labels that its rules ask of callers."""
-    return tuple((route, labels) for route in routes.routes for labels in route.selectors)
-
-
-def _first_labels(policies: tuple[Labels, ...], sources: tuple[Labels, ...]) -> tuple[str, ...]:
-    """The names of the labels by which workloads are looked up: the first of each selector."""
-    return tuple(sorted({labels[0][0] for labels in (*policies, *sources)}))
 
 
 def _labels_in_use(workload: Workload, names: tuple[str, ...]) -> Iterable[tuple[str, str]]:

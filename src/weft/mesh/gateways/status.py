@@ -25,6 +25,7 @@ _REFERENCES = {
     "invalid-route-kind": "InvalidRouteKinds",
 }
 """Why what a listener refers to is not resolved, by the code of the Problem."""
+_PROGRAMMED = Condition("Programmed", True, "Programmed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ def _conditions(stands: bool, problems: Sequence[Problem]) -> tuple[Condition, .
             conflicted = Condition("Conflicted", True, _REFUSALS[problem.code], problem.message)
         if problem.code in _REFERENCES:
             resolved = Condition("ResolvedRefs", False, _REFERENCES[problem.code], problem.message)
-    return accepted, conflicted, _programmed(stands, ""), resolved
+    programmed = _PROGRAMMED if stands else Condition("Programmed", False, "Invalid")
+    return accepted, conflicted, programmed, resolved
 
 
 def gateway_conditions(listeners: Sequence[ListenerStatus], *, served: bool) -> tuple[Condition, ...]:
@@ -76,12 +78,10 @@ def gateway_conditions(listeners: Sequence[ListenerStatus], *, served: bool) -> 
     message = f"not accepted: {', '.join(refused)}" if refused else ""
     reason = "ListenersNotValid" if refused else "Accepted"
     accepted = Condition("Accepted", len(refused) < len(listeners), reason, message)
-    waiting = "" if served else "no process serves it"
-    return accepted, _programmed(served and bool(standing), waiting if standing else "no listener is in force")
-
-
-def _programmed(stands: bool, message: str) -> Condition:
-    return Condition("Programmed", stands, "Programmed" if stands else "Invalid", "" if stands else message)
+    if not standing:
+        return accepted, Condition("Programmed", False, "Invalid", "no listener is in force")
+    unserved = Condition("Programmed", False, "NoResources", "no process serves it")
+    return accepted, _PROGRAMMED if served else unserved
 
 
 def _holds(listener: ListenerStatus, kind: str) -> bool:

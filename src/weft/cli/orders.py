@@ -18,8 +18,8 @@ from weft.settings.home import Home
 def restart(names: tuple[str, ...], home: Home) -> int:
     """Restart processes of the mesh.
 
-    NAME is a workload or gateway of weft.yaml, or `control-plane`; all of them without one. Each is stopped in order,
-    so that no request fails where another instance serves, and started with the settings it has. Waits until they run.
+    NAME is a workload or gateway of weft.yaml, or `control-plane`; all of them without one. One after the other is
+    stopped in order and started with the settings it has, so that no request fails where another instance serves.
     """
     return _order(home, "restart", names)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -27,13 +28,15 @@ def ps(home: Home, output: str) -> int:
     """
     from dataclasses import asdict  # noqa: PLC0415
 
+    from weft.local.client import running_demos  # noqa: PLC0415
     from weft.local.ps import is_up, process_rows  # noqa: PLC0415
 
     rows = process_rows(home)
     if output != "table":
         print_value([_mapping(asdict(row)) for row in rows], output)
     else:
-        print_table(_HEADINGS, [_cells(row) for row in rows], empty=f"nothing runs in {home.root}")
+        demos = "" if rows else "".join(f"\na demo runs in {other}" for other in running_demos())
+        print_table(_HEADINGS, [_cells(row) for row in rows], empty=f"nothing runs in {home.root}{demos}")
     if any(row.pids and row.started_by == "weft up" for row in rows) and not is_up(home):
         click.echo("the `weft up` of these was killed; the next `weft up` or `weft down` ends them", err=True)
     return 1 if any(row.state == "crashed" for row in rows) else 0
@@ -48,7 +51,7 @@ def _cells(row: ProcessRow) -> tuple[str, ...]:
         row.name if row.started_by != "hand" or row.namespace in ("", "default") else f"{row.name}.{row.namespace}",
         state,
         str(row.restarts),
-        age(row.since) if row.since else "",
+        age(row.since, time.time()) if row.since else "",
         str(main),
         f"{row.memory / 1e6:.0f} MB" if row.memory else "",
         " ".join(row.addresses),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -133,9 +132,9 @@ def _memory(pid: int) -> int:
     return size
 
 
-def age(since: float) -> str:
-    """How long ago `since` (Unix seconds) is: ``12s``, ``5m``, ``3h``, ``2d``."""
-    seconds = max(0, int(time.time() - since))
+def age(since: float, now: float) -> str:
+    """The time between two moments (Unix seconds): ``12s``, ``5m``, ``3h``, ``2d``."""
+    seconds = max(0, int(now - since))
     for length, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= 2 * length:
             return f"{seconds // length}{unit}"

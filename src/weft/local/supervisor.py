@@ -134,9 +134,10 @@ class Supervisor:
         await self._reach_all(todo.waited_for)
 
     async def restart(self, names: Sequence[str]) -> None:
-        """Stop and start these, all at once. Raises StartError."""
+        """Stop and start these one after the other, so that others serve meanwhile. Raises StartError."""
         for name in names:
             self.units[name].order(up=True)
+            await self._settle(frozenset({name}), self._deadline())
         await self._reach_all(frozenset(names))
 
     async def halt(self, names: Sequence[str]) -> None:

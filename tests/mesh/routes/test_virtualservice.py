@@ -360,7 +360,7 @@ def test_a_bare_host_means_port_80_or_the_only_port() -> None:
     mesh = Compiled(SERVICES, mixed)
     urls = ("two/", "two:81/", "two:82/", "web/", "mixed/", "mixed:8080/")
     found = [short(mesh.ask(url)) for url in urls]
-    assert found == ["two:80", "two:81", "passthrough", "web:9080", "passthrough", "mixed:8080"]
+    assert found == ["two:80", "two:81", "502", "web:9080", "502", "mixed:8080"]
 
 
 def test_a_subset_that_does_not_exist_is_told_and_has_no_endpoints() -> None:

@@ -11,25 +11,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from support.certificates import Leaf, TestAuthority, rotate_certificates, write_workload_directory
+from support.certificates import TestAuthority, client_context, rotate_certificates, write_workload_directory
 from support.loopback import Connection, echo_server, greeting_server
 from support.proxy import Pair, calling_itself, running_pair
 from support.views import backend, identity
 from weft.mesh.services.service import MutualTls, MutualTlsMode, Protocol
 from weft.model.identity import SpiffeId
-
-
-def _client_context(
-    authority: TestAuthority, leaf: Leaf | None, directory: Path, *, alpn: tuple[str, ...] = ("http/1.1",)
-) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.load_verify_locations(cadata=authority.bundle.decode())
-    context.set_alpn_protocols(list(alpn))
-    if leaf is not None:
-        (directory / "client.pem").write_bytes(leaf.chain + leaf.key)
-        context.load_cert_chain(directory / "client.pem")
-    return context
 
 
 async def _status(pair: Pair, context: ssl.SSLContext | None, *headers: str) -> int | None:
@@ -44,18 +31,18 @@ async def test_only_tls_13_with_an_identity_of_the_mesh_gets_in(tmp_path: Path) 
     async with echo_server("reviews") as application, running_pair(calling_itself(application.port), tmp_path) as pair:
         ours, stranger = pair.authority, TestAuthority()
         friend = ours.issue(uri=str(identity("productpage")))
-        assert await _status(pair, _client_context(ours, friend, tmp_path)) == 200
+        assert await _status(pair, client_context(ours, friend, tmp_path)) == 200
 
         assert await _status(pair, None) is None
-        assert await _status(pair, _client_context(ours, None, tmp_path)) is None
+        assert await _status(pair, client_context(ours, None, tmp_path)) is None
         forged = stranger.issue(uri=str(identity("productpage")))
-        assert await _status(pair, _client_context(ours, forged, tmp_path)) is None
+        assert await _status(pair, client_context(ours, forged, tmp_path)) is None
         outsider = ours.issue(uri="spiffe://elsewhere.example/ns/default/sa/productpage")
-        assert await _status(pair, _client_context(ours, outsider, tmp_path)) is None
+        assert await _status(pair, client_context(ours, outsider, tmp_path)) is None
         nameless = ours.issue(dns=("spiffe.example",))
-        assert await _status(pair, _client_context(ours, nameless, tmp_path)) is None
+        assert await _status(pair, client_context(ours, nameless, tmp_path)) is None
 
-        old = _client_context(ours, friend, tmp_path)
+        old = client_context(ours, friend, tmp_path)
         old.maximum_version = ssl.TLSVersion.TLSv1_2
         assert await _status(pair, old) is None
         assert application.requests == 1
@@ -63,7 +50,7 @@ async def test_only_tls_13_with_an_identity_of_the_mesh_gets_in(tmp_path: Path) 
 
 async def test_the_application_learns_who_calls_and_nobody_can_say_otherwise(tmp_path: Path) -> None:
     async with echo_server("reviews") as application, running_pair(calling_itself(application.port), tmp_path) as pair:
-        context = _client_context(pair.authority, pair.authority.issue(uri=str(identity("productpage"))), tmp_path)
+        context = client_context(pair.authority, pair.authority.issue(uri=str(identity("productpage"))), tmp_path)
         async with Connection(pair.inbound, context) as client:
             lie = "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/default/sa/admin"
             told = (await client.request("/", "reviews", lie)).json()["headers"]["x-forwarded-client-cert"]
@@ -100,7 +87,7 @@ async def test_permissive_ports_take_both_and_disabled_ones_plaintext(protocol: 
             async with running_pair(view, directory) as pair:
                 leaf = pair.authority.issue(uri=str(identity("productpage")))
                 assert await _status(pair, None) == 200
-                assert await _status(pair, _client_context(pair.authority, leaf, tmp_path)) == encrypted
+                assert await _status(pair, client_context(pair.authority, leaf, tmp_path)) == encrypted
 
 
 async def test_an_undeclared_port_carries_any_protocol(tmp_path: Path) -> None:
@@ -108,14 +95,14 @@ async def test_an_undeclared_port_carries_any_protocol(tmp_path: Path) -> None:
         view = calling_itself(application, protocol=Protocol.AUTO)
         async with running_pair(view, tmp_path) as pair:
             leaf = pair.authority.issue(uri=str(identity("productpage")))
-            context = _client_context(pair.authority, leaf, tmp_path, alpn=("weft-tcp",))
+            context = client_context(pair.authority, leaf, tmp_path, alpn=("weft-tcp",))
             async with Connection(pair.inbound, context) as client:
                 assert await client.reader.readexactly(5) == b"hello"
 
 
 async def test_a_swapped_symlink_replaces_the_certificate_and_breaks_no_connection(tmp_path: Path) -> None:
     async with echo_server("reviews") as application, running_pair(calling_itself(application.port), tmp_path) as pair:
-        context = _client_context(pair.authority, pair.authority.issue(uri=str(identity("productpage"))), tmp_path)
+        context = client_context(pair.authority, pair.authority.issue(uri=str(identity("productpage"))), tmp_path)
 
         async def serial() -> int:
             async with Connection(pair.inbound, context) as client:
@@ -143,7 +130,7 @@ async def test_a_new_trust_bundle_is_in_force_at_once(tmp_path: Path) -> None:
     async with echo_server("reviews") as application, running_pair(calling_itself(application.port), tmp_path) as pair:
         successor = TestAuthority()
         friend = successor.issue(uri=str(identity("productpage")))
-        context = _client_context(pair.authority, friend, tmp_path)
+        context = client_context(pair.authority, friend, tmp_path)
         context.load_verify_locations(cadata=successor.bundle.decode())
         assert await _status(pair, context) is None
         both = pair.authority.bundle + successor.bundle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,3 +105,17 @@ def rotate_certificates(directory: Path, leaf: Leaf, bundle: bytes) -> None:
     link = certs / "..data_tmp"
     link.symlink_to(generation.name)
     link.replace(certs / "..data")
+
+
+def client_context(
+    authority: TestAuthority, leaf: Leaf | None, directory: Path, *, alpn: tuple[str, ...] = ("http/1.1",)
+) -> ssl.SSLContext:
+    """What a caller with `leaf` (None: without a certificate) opens connections to the mesh with."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(cadata=authority.bundle.decode())
+    context.set_alpn_protocols(list(alpn))
+    if leaf is not None:
+        (directory / "client.pem").write_bytes(leaf.chain + leaf.key)
+        context.load_cert_chain(directory / "client.pem")
+    return context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 from support.matching import Request, request_matches, rewritten_path, virtual_host_of
 from weft.mesh.routes.rules import (
@@ -72,8 +73,9 @@ def evaluate(view: SidecarView | OutboundView | GatewayView, request: Request) -
     else:
         outbound = view.outbound if isinstance(view, SidecarView) else view
         found = virtual_host_of(outbound.virtual_hosts, request.host, request.port, outbound.tunnels)
-        domains = (*[each.domains for each in outbound.tunnels], *[each.domains for each in outbound.refusals])
-        refused = any(clean_host(request.host) in names for names in domains)
+        tunnels, refusals = outbound.tunnels, outbound.refusals
+        names = chain(*(tunnel.domains for tunnel in tunnels), *(refusal.domains for refusal in refusals))
+        refused = clean_host(request.host) in names
         missing = Verdict(passthrough=True) if outbound.allow_any and not refused else Verdict(status=502)
     if found is None:
         return missing

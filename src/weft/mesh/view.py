@@ -20,7 +20,7 @@ from weft.mesh.sidecars.outbound import (
     build_outbound,
     layer4_route,
 )
-from weft.mesh.sidecars.refusals import unknown_uses
+from weft.mesh.sidecars.refusals import refused_uses
 from weft.mesh.views import (
     InboundPort,
     OutboundView,
@@ -58,10 +58,10 @@ def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     callers = memo(Callers, _targets(memo, mesh, namespace), routes)
     allow_any = settings.outbound_policy == OutboundPolicy.ALLOW_ANY
     scope = memo(scope_of, catalog, namespace, _named(workload)) if workload.uses else None
-    unknown = memo(unknown_uses, memo, catalog, namespace, workload.uses) if workload.uses else ()
+    refused = memo(refused_uses, memo, catalog, namespace, workload.uses) if workload.uses else ()
     on_demand = scope is None and workload.scope is not Scope.ALL
     seen, outbound = memo(
-        _shared_views, memo, callers, catalog, scope, unknown, on_demand, allow_any, settings.trust_domain
+        _shared_views, memo, callers, catalog, scope, refused, on_demand, allow_any, settings.trust_domain
     )
     overlap = mesh.overlap.of(namespace) if mesh.overlap else None
     frontends = memo(_selecting, catalog, workload)
@@ -82,14 +82,14 @@ def _shared_views(
     callers: Callers,
     catalog: Catalog,
     scope: tuple[str, ...] | None,
-    unknown: tuple[Refusal, ...],
+    refused: tuple[Refusal, ...],
     on_demand: bool,
     allow_any: bool,
     trust_domain: str,
 ) -> tuple[TargetsView, OutboundView]:
     """What all sidecars of a class with the same scope are told about others."""
     routes, connect_timeout = callers.routes, callers.targets.base.connect_timeout
-    outbound = memo(_outbound, memo, routes, catalog, scope, unknown, allow_any, on_demand, connect_timeout)
+    outbound = memo(_outbound, memo, routes, catalog, scope, refused, allow_any, on_demand, connect_timeout)
     if scope is not None:
         return memo.over(_some, _found(callers.targets, outbound.backends), trust_domain), outbound.view
     told = _found(callers.targets, outbound.mirrors) if on_demand else ()
@@ -105,13 +105,13 @@ def _outbound(
     routes: CallerRoutes,
     catalog: Catalog,
     scope: tuple[str, ...] | None,
-    unknown: tuple[Refusal, ...],
+    refused: tuple[Refusal, ...],
     allow_any: bool,
     on_demand: bool,
     connect_timeout: float | None,
 ) -> Outbound:
     entries = routes.entries(catalog.hosts if scope is None else scope)
-    return memo.over(build_outbound, entries, allow_any, on_demand, connect_timeout, unknown)
+    return memo.over(build_outbound, entries, allow_any, on_demand, connect_timeout, refused)
 
 
 def _selecting(catalog: Catalog, workload: Workload) -> tuple[Frontend, ...]:

@@ -45,6 +45,14 @@ def test_an_unknown_use_is_refused_and_so_is_the_name_that_was_meant() -> None:
     )
 
 
+def test_wrong_ports_of_used_services_of_other_namespaces_are_refused_too() -> None:
+    mesh = Compiled(service("hello", namespace="shop"))
+    assert mesh.sidecar().outbound.refusals == ()
+    (refusal,) = mesh.sidecar(uses=("hello.shop", "hello.shop.svc.cluster.local")).outbound.refusals
+    assert refusal.domains == ("hello.shop.svc.cluster.local", "hello.shop.svc", "hello.shop")
+    assert refusal.reason == "hello.shop has no such port; it has 9080"
+
+
 def test_nothing_is_refused_that_is_no_host_name() -> None:
     uses = ("*", "*.com", "shop/*", "Nobody.", "api.example.com")
     refusals = Compiled().sidecar(workload("client", uses=uses)).outbound.refusals

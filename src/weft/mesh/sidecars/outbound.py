@@ -118,17 +118,17 @@ def build_outbound(
     allow_any: bool,
     on_demand: bool,
     connect_timeout: float | None = None,
-    unknown: tuple[Refusal, ...] = (),
+    refused: tuple[Refusal, ...] = (),
 ) -> Outbound:
-    """The view of callers with these entries, and the backends that it needs. `unknown` are names they use that no
-    service has."""
+    """The view of callers with these entries, and the backends that it needs. `refused` are names that they
+    use and that lead nowhere."""
     view = OutboundView(
         virtual_hosts=tuple([host for entry in entries for host in entry.virtual_hosts]),
         tunnels=tuple([tunnel for entry in entries for tunnel in entry.tunnels]),
         allow_any=allow_any,
         on_demand=on_demand,
         connect_timeout=connect_timeout,
-        refusals=(*[refusal for entry in entries for refusal in entry.refusals], *unknown),
+        refusals=(*[refusal for entry in entries for refusal in entry.refusals], *refused),
     )
     return Outbound(
         view,

@@ -25,15 +25,20 @@ def wrong_port(frontend: Frontend, domains: tuple[str, ...]) -> Refusal:
     return Refusal(domains, bare, f"{frontend.name}.{frontend.namespace} has {has}")
 
 
-def unknown_uses(memo: Memo, catalog: Catalog, namespace: str, uses: tuple[str, ...]) -> tuple[Refusal, ...]:
-    """What a workload of `namespace` says that it uses, and no Service is called. The name that was perhaps meant is
-    refused too: it is not among what the workload uses, so calls to it would leave the mesh."""
-    missing = [clean_host(name) for name in uses if catalog.find(name, namespace) is None]
-    return tuple(
-        memo(unknown_use, name, namespace, nearest_host(name, namespace, catalog))
-        for name in dict.fromkeys(missing)
-        if _HOST_NAME.fullmatch(name)
-    )
+def refused_uses(memo: Memo, catalog: Catalog, namespace: str, uses: tuple[str, ...]) -> tuple[Refusal, ...]:
+    """What a workload of `namespace` says that it uses, and no Service is called, with the name that was perhaps meant:
+    it is not among what the workload uses, so calls to it would leave the mesh too. And the wrong ports of services of
+    other namespaces that it uses: those of its own every caller is told about."""
+    found: list[Refusal] = []
+    for name in map(clean_host, uses):
+        frontend = catalog.find(name, namespace)
+        if frontend is None:
+            if _HOST_NAME.fullmatch(name):
+                found.append(memo(unknown_use, name, namespace, nearest_host(name, namespace, catalog)))
+        elif frontend.namespace != namespace:
+            domains = caller_domains(frontend.host, frontend.name, frontend.namespace, namespace)
+            found.append(memo(wrong_port, frontend, domains))
+    return tuple(dict.fromkeys(found))
 
 
 def unknown_use(name: str, namespace: str, nearest: str) -> Refusal:

@@ -11,8 +11,9 @@ from weft.agent.errors import EXIT_UNREACHABLE, EXIT_USAGE, AgentError
 from weft.agent.inbound_address import inbound_address
 from weft.agent.parameters import ControlPlane, PortParameter, RunParameters
 from weft.agent.state import State
+from weft.model.addresses import host_and_port, is_loopback, is_wildcard, plain_address
 from weft.model.workload import SocketAddress, WorkloadPort
-from weft.settings.addresses import host_and_port, is_loopback, is_wildcard, local_address_towards
+from weft.settings.addresses import local_address_towards
 from weft.settings.home import Home
 
 PORT = (PortParameter(9080),)
@@ -87,5 +88,8 @@ def test_addresses() -> None:
     assert local_address_towards("127.0.0.1", 9) == "127.0.0.1"
     assert [is_loopback(one) for one in ("::1", "[::1]", "Localhost", "10.0.0.1", "name")] == [True] * 3 + [False] * 2
     assert [is_wildcard(one) for one in ("0.0.0.0", "::", "10.0.0.1", "name")] == [True, True, False, False]
+    assert [plain_address(one) for one in ("::ffff:10.0.0.7", "fd00::7", "10.0.0.7", "unknown")] == [
+        "10.0.0.7", "fd00::7", "10.0.0.7", "unknown",
+    ]  # fmt: skip
     assert host_and_port("fd00::1", 80) == "[fd00::1]:80"
     assert host_and_port("name", "80") == "name:80"

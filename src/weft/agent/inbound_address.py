@@ -6,7 +6,8 @@ from weft.agent.diagnosis import connection_failure
 from weft.agent.errors import EXIT_UNREACHABLE, EXIT_USAGE, AgentError
 from weft.agent.parameters import RunParameters
 from weft.agent.state import State
-from weft.settings.addresses import is_ip_address, is_loopback, is_of_this_host, is_wildcard, local_address_towards
+from weft.model.addresses import is_ip_address, is_loopback, is_wildcard
+from weft.settings.addresses import is_of_this_host, local_address_towards
 
 _LOOPBACK = "127.0.0.1"
 _OPTION = "--inbound-address"

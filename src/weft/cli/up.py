@@ -64,7 +64,7 @@ def _print_facts(supervisor: Supervisor) -> None:
 def _say_ready(supervisor: Supervisor) -> None:
     from weft.local.command_line import command_line  # noqa: PLC0415
     from weft.local.facts import gateway_listeners  # noqa: PLC0415
-    from weft.settings.addresses import is_loopback  # noqa: PLC0415
+    from weft.model.addresses import is_loopback  # noqa: PLC0415
 
     for name, listeners in gateway_listeners(supervisor).items():
         for listener, where in listeners.items():

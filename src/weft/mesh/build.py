@@ -19,6 +19,7 @@ from weft.mesh.routes.table import RouteTable, build_route_table, subset_problem
 from weft.mesh.services.backends import build_targets
 from weft.mesh.services.catalog import Catalog, build_catalog
 from weft.mesh.services.endpoints import build_services
+from weft.mesh.services.reached import unreached_workloads
 from weft.mesh.services.workloads import workload_problems
 from weft.mesh.sidecars.outbound import build_common
 from weft.model.document import Document
@@ -67,6 +68,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         gateways.problems,
         services.problems,
         workload_problems(memo, snapshot.workloads, catalog, gateways.by_name),
+        unreached_workloads(memo, snapshot.workloads),
     )
     return Mesh(
         revision=snapshot.revision,

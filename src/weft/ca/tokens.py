@@ -32,7 +32,7 @@ class TokenRefusedError(Exception):
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(
-            "the join token is not valid: it works once, until it expires or is revoked (weft token list shows them); make "
+            "the join token is not valid: it works once, until it expires or is revoked (see weft token list); make "
             "a new one: weft token create"
         )
         self.code = code

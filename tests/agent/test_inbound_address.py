@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import socket
 from pathlib import Path
 
@@ -11,14 +13,18 @@ from weft.agent.errors import EXIT_UNREACHABLE, EXIT_USAGE, AgentError
 from weft.agent.inbound_address import inbound_address
 from weft.agent.parameters import ControlPlane, PortParameter, RunParameters
 from weft.agent.state import State
+from weft.model.addresses import host_and_port, is_loopback, is_wildcard, plain_address
 from weft.model.workload import SocketAddress, WorkloadPort
-from weft.settings.addresses import host_and_port, is_loopback, is_wildcard, local_address_towards
+from weft.processes.name import name_of
+from weft.settings.addresses import local_address_towards
 from weft.settings.home import Home
 
 PORT = (PortParameter(9080),)
 FAR = "203.0.113.9:15013"
 OURS = "127.0.0.9"
 """Stands for an address that is not loopback: every host of a test has it."""
+KNOWN = WorkloadPort(9080, SocketAddress("127.0.0.1", 9080), SocketAddress(OURS, 23456))
+BEFORE = State("web", "default", ports=(KNOWN,))
 
 
 def asked(given: str = "", server: str = "", ports: tuple[PortParameter, ...] = PORT) -> RunParameters:
@@ -50,6 +56,16 @@ def test_with_another_host_it_is_the_address_on_the_way() -> None:
     assert inbound_address(asked("127.0.0.1", FAR, ports=()), None) == "127.0.0.1", "nobody calls it"
 
 
+def test_a_running_envoy_keeps_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weft.agent.inbound_address.local_address_towards", lambda host, port: "127.0.0.8")
+    monkeypatch.setattr("weft.agent.inbound_address.is_loopback", lambda host: host == "127.0.0.1")
+    assert inbound_address(asked(server=FAR), BEFORE) == "127.0.0.8"
+    running = dataclasses.replace(BEFORE, envoy=name_of(os.getpid()))
+    assert inbound_address(asked(server=FAR), running) == OURS
+    gone = WorkloadPort(9080, SocketAddress("127.0.0.1", 9080), SocketAddress("203.0.113.7", 23456))
+    assert inbound_address(asked(server=FAR), dataclasses.replace(running, ports=(gone,))) == "127.0.0.8"
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [("web", "expected an IP address"), ("0.0.0.0", "the one address"), ("203.0.113.7", "no address of this host")],
@@ -68,8 +84,8 @@ def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AgentError, match=r"control\.example:15013: DNS") as told:
         inbound_address(asked(server=server), None)
     assert told.value.exit_code == EXIT_UNREACHABLE
-    known = WorkloadPort(9080, SocketAddress("127.0.0.1", 9080), SocketAddress(OURS, 23456))
-    assert inbound_address(asked(server=server), State("web", "default", ports=(known,))) == OURS
+    monkeypatch.setattr("weft.agent.inbound_address.is_loopback", lambda host: host == "127.0.0.1")
+    assert inbound_address(asked(server=server), BEFORE) == OURS
     with pytest.raises(AgentError, match="HOST:PORT"):
         inbound_address(asked(server="control.example"), None)
 
@@ -87,5 +103,8 @@ def test_addresses() -> None:
     assert local_address_towards("127.0.0.1", 9) == "127.0.0.1"
     assert [is_loopback(one) for one in ("::1", "[::1]", "Localhost", "10.0.0.1", "name")] == [True] * 3 + [False] * 2
     assert [is_wildcard(one) for one in ("0.0.0.0", "::", "10.0.0.1", "name")] == [True, True, False, False]
+    assert [plain_address(one) for one in ("::ffff:10.0.0.7", "fd00::7", "10.0.0.7", "unknown")] == [
+        "10.0.0.7", "fd00::7", "10.0.0.7", "unknown",
+    ]  # fmt: skip
     assert host_and_port("fd00::1", 80) == "[fd00::1]:80"
     assert host_and_port("name", "80") == "name:80"

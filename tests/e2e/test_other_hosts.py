@@ -18,6 +18,7 @@ from weft.agent.keys import make_key
 from weft.ca.authority import open_authority
 from weft.model.identity import SpiffeId
 from weft.settings.home import Home
+from weft.settings.ports import own_ports
 
 ECHO = (sys.executable, str(APPS / "http_echo.py"))
 SERVICES = """
@@ -127,8 +128,14 @@ def test_what_does_not_connect_is_said(hosts: tuple[Host, Host]) -> None:
     ):
         says(join(two, wrong, "echo-two"), words)
         two.stop()
-    join(two, printed, "echo-two")
-    healthy(one, "echo-two")
+    ports = own_ports()
+    one.block_answers("15112")
+    two.block_answers(f"{ports.start}-{ports.stop - 1}")
+    agent = join(two, printed, "echo-two")
+    says(agent, f"the xDS server at {one.address}:15112 does not: TCP: no answer")
+    one.unblock_answers("15112")
+    says(agent, f"does not reach this workload, so no caller may: {two.address}:")
+    assert "no answer in 3 s" in agent.output()
 
 
 def test_an_expired_certificate_and_a_new_authority(hosts: tuple[Host, Host]) -> None:

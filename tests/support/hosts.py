@@ -82,6 +82,14 @@ class Host:
         body, _, status = done.stdout.rpartition("\n")
         return body if status == "200" else f"{status} {done.stderr}"
 
+    def block_answers(self, ports: str) -> None:
+        """As a firewall that drops: nothing that this host sends from these TCP ports leaves it."""
+        _ip(self, "rule", "add", *_from_ports(ports))
+
+    def unblock_answers(self, ports: str) -> None:
+        """Take `block_answers` back."""
+        _ip(self, "rule", "del", *_from_ports(ports))
+
     def stop_agents(self) -> None:
         """Stop the agents of this host in order, whatever shell started them."""
         stop_agents(Home(self.home), None, 45.0)
@@ -133,6 +141,10 @@ def _namespace(options: Sequence[str], enter: Sequence[str]) -> Iterator[int]:
             yield holder.pid
         finally:
             holder.kill()
+
+
+def _from_ports(ports: str) -> tuple[str, ...]:
+    return ("iif", "lo", "ipproto", "tcp", "sport", ports, "blackhole")
 
 
 def _ip(host: Host, *words: str) -> None:

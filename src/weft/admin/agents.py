@@ -19,6 +19,7 @@ from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.request import CertificateRefusedError
 from weft.ca.tokens import TokenGrant, TokenRefusedError, read_token
 from weft.mesh.services.workloads import workload_source
+from weft.model.addresses import host_and_port, is_loopback, plain_address
 from weft.model.enrolment import (
     CertificateRequest,
     DrainResponse,
@@ -175,7 +176,8 @@ class AgentApi:
         """Try the caller's own listeners, and only at the address that it comes from: we scan nobody for anybody."""
         entry, workload = await self._own(request, caller)
         seen = "" if isinstance(caller, LocalCaller) else caller.address
-        addresses = [port.inbound for port in workload.ports if port.inbound.host == seen]
+        own = seen and not is_loopback(seen)  # through a tunnel, a caller on loopback is perhaps not of this host
+        addresses = [port.inbound for port in workload.ports if own and port.inbound.host == seen]
         if self._reaching >= REACHING_AT_ONCE:
             raise Refused(429, "busy", "too many workloads ask for this at once; ask again", about=entry.key)
         self._reaching += 1
@@ -281,9 +283,8 @@ class AgentApi:
         xds, agent_api = settings.xds, settings.agent_api
         if not isinstance(caller, LocalCaller):
             name = request.transport.get_extra_info("sockname") if request.transport else None
-            host = settings.advertised or (name[0] if name else "")
-            host = f"[{host}]" if ":" in host else host
-            xds, agent_api = (f"{host}:{address.rpartition(':')[2]}" for address in (xds, agent_api))
+            host = settings.advertised or (plain_address(name[0]) if name else "")
+            xds, agent_api = (host_and_port(host, address.rpartition(":")[2]) for address in (xds, agent_api))
         return RegisterResponse(
             issued, xds, settings.xds_identity, self._authority.trust_domain, self._leases.ttl, agent_api
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from weft.admin.replies import Refused
+from weft.model.addresses import plain_address
 from weft.model.identity import SpiffeId, spiffe_id_from_text
 
 _LOCAL_PEERCRED = 1
@@ -55,7 +56,7 @@ def local_caller(request: web.Request) -> LocalCaller:
 
 def remote_caller(request: web.Request) -> RemoteCaller:
     """What a TLS client has shown. A certificate was verified against the mesh's root by the hand-shake."""
-    address = request.remote or "unknown"
+    address = plain_address(request.remote or "unknown")
     token = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
     tls = request.transport.get_extra_info("ssl_object") if request.transport else None
     if tls is None:

@@ -6,9 +6,9 @@ import ipaddress
 import re
 
 from weft.admin.replies import Refused
+from weft.model.addresses import is_loopback
 from weft.model.identity import is_dns_label
 from weft.model.workload import SocketAddress, Workload, WorkloadPort
-from weft.settings.addresses import is_loopback
 
 MAX_PORTS = 64
 MAX_UPSTREAMS = 256

@@ -18,7 +18,8 @@ from weft.ca.tokens import (
     list_tokens,
     revoke_token,
 )
-from weft.settings.addresses import host_and_port, is_wildcard, outward_address
+from weft.model.addresses import host_and_port, is_wildcard
+from weft.settings.addresses import outward_address
 
 
 class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

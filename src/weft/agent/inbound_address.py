@@ -6,7 +6,8 @@ from weft.agent.diagnosis import connection_failure
 from weft.agent.errors import EXIT_UNREACHABLE, EXIT_USAGE, AgentError
 from weft.agent.parameters import RunParameters
 from weft.agent.state import State
-from weft.settings.addresses import is_ip_address, is_loopback, is_of_this_host, is_wildcard, local_address_towards
+from weft.model.addresses import is_ip_address, is_loopback, is_wildcard
+from weft.settings.addresses import is_of_this_host, local_address_towards
 
 _LOOPBACK = "127.0.0.1"
 _OPTION = "--inbound-address"
@@ -15,8 +16,9 @@ _OPTION = "--inbound-address"
 def inbound_address(parameters: RunParameters, before: State | None) -> str:
     """The IP address of the inbound listeners. Resolves the control plane's name, and blocks meanwhile.
 
-    While that name does not resolve, a workload that ran here before (`before`) keeps its address. AgentError when no
-    address can be chosen, or when callers cannot reach the one given.
+    A workload that was here before (`before`) keeps its address while its Envoy runs, which is to be adopted whatever
+    becomes of routes, and while that name does not resolve. AgentError when no address can be chosen, or when callers
+    cannot reach the one given.
     """
     given = parameters.proxy_host
     if given:
@@ -46,11 +48,16 @@ def _check_given(given: str) -> None:
 
 def _on_the_way(parameters: RunParameters, before: State | None) -> str:
     host, port = parameters.control_plane.address
+    known = before.ports[0].inbound.host if before is not None and before.ports else ""
+    if known and (is_loopback(known) or not is_of_this_host(known)):
+        known = ""
+    if known and before is not None and before.envoy is not None and before.envoy.alive:
+        return known
     try:
         return local_address_towards(host, port)
     except OSError as error:
-        if before is not None and before.ports and is_of_this_host(before.ports[0].inbound.host):
-            return before.ports[0].inbound.host
+        if known:
+            return known
         raise AgentError(
             f"no way to the control plane at {parameters.control_plane.server}: {connection_failure(error)}",
             EXIT_UNREACHABLE,

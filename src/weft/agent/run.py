@@ -20,6 +20,7 @@ from weft.agent.reachability import check_xds, run_reach_check
 from weft.agent.sidecar_environment import replaced_proxy, sidecar_environment
 from weft.agent.state import State, read_state
 from weft.agent.usage import Expected, run_usage
+from weft.model.addresses import is_loopback
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 from weft.processes.terminal import Terminal, has_terminal
 from weft.processes.watch import ProcessWatch, start_process
@@ -67,7 +68,7 @@ class _SidecarLifecycle(Lifecycle):
             if self._application is None and self._parameters.command:
                 self._application = self._start_application()
         self.keep(*proxy.keeping(listeners), self._watch_envoy(), self._watch_health(), self._complain())
-        if self._parameters.control_plane.server:
+        if self._parameters.control_plane.server and not is_loopback(self._parameters.proxy_host):
             self.keep(self._check_reach())
         self.keep(self._watch_usage())
         return await self._wait_for_end()

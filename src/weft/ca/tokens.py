@@ -31,7 +31,10 @@ class TokenRefusedError(Exception):
     (``token-unknown``, ``token-expired``, ``token-reused``, ``token-revoked``) and `detail` are for the record."""
 
     def __init__(self, code: str, detail: str) -> None:
-        super().__init__("the join token is not valid; make a new one: weft token create")
+        super().__init__(
+            "the join token is not valid: it works once, until it expires or is revoked (see weft token list); make "
+            "a new one: weft token create"
+        )
         self.code = code
         self.detail = detail
 

@@ -87,7 +87,7 @@ def _check_options(service_account: str, gateway: str, has_workload: bool, bind:
 
 
 def _say_about(found: dict[str, str], ttl: float, missing: tuple[str, ...]) -> None:
-    from weft.settings.addresses import is_loopback  # noqa: PLC0415
+    from weft.model.addresses import is_loopback  # noqa: PLC0415
 
     click.echo(f"(token {found['id']}: valid once, for {ttl:g} s)", err=True)
     if missing:

@@ -80,7 +80,7 @@ def _print_facts(supervisor: Supervisor, urls: Urls) -> None:
 def _say_ready(supervisor: Supervisor, urls: Urls) -> None:
     from weft.local.command_line import command_line  # noqa: PLC0415
     from weft.local.record import Phase  # noqa: PLC0415
-    from weft.settings.addresses import is_loopback  # noqa: PLC0415
+    from weft.model.addresses import is_loopback  # noqa: PLC0415
 
     for name, listeners in urls.items():
         for listener, where in listeners.items():

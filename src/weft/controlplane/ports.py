@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from weft.controlplane.settings import ServeError
-from weft.settings.addresses import is_loopback
+from weft.model.addresses import is_loopback
 from weft.settings.home import Home
 from weft.settings.ports import own_ports
 from weft.settings.private import make_private_directory, write_atomically

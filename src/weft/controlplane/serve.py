@@ -37,8 +37,8 @@ from weft.discovery.hub import Hub
 from weft.discovery.limits import Limits
 from weft.discovery.server import serve_xds
 from weft.mesh.model import Mesh
+from weft.model.addresses import host_and_port, is_wildcard
 from weft.model.workload import SocketAddress
-from weft.settings.addresses import host_and_port, is_wildcard
 from weft.settings.endpoints import DEFAULT_ADMIN_PORT, DEFAULT_AGENT_API_PORT, DEFAULT_XDS_PORT, Endpoints
 from weft.settings.open_files import raise_open_files
 from weft.settings.private import PermissionsError, remove_unfinished, write_atomically

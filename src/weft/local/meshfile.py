@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
 
 from weft.local.option_syntax import OptionValueError, parse_listen, parse_port, parse_upstream
+from weft.model.addresses import is_ip_address, is_wildcard
 from weft.model.identity import DEFAULT_TRUST_DOMAIN, is_trust_domain
 from weft.model.origin import FieldLines, FieldPath, Origin
 from weft.model.problem import Problem, Severity
 from weft.schema.scalars import Duration, Name, OneOf, Port, Scalar, Subdomain
 from weft.schema.walk import INVALID, Walk, decode_value
 from weft.schema.yaml_nodes import Node, field_lines, parse_documents
-from weft.settings.addresses import is_ip_address, is_wildcard
 
 LOOPBACK = "127.0.0.1"
 _LabelKey = Annotated[str, Scalar("label-key")]

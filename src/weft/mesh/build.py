@@ -20,6 +20,7 @@ from weft.mesh.routes.table import RouteTable, build_route_table, subset_problem
 from weft.mesh.services.backends import build_targets
 from weft.mesh.services.catalog import Catalog, build_catalog
 from weft.mesh.services.endpoints import build_services
+from weft.mesh.services.reached import unreached_workloads
 from weft.mesh.services.workloads import GatewayPorts, unselected_problems, workload_problems
 from weft.mesh.sidecars.outbound import build_common
 from weft.model.document import Document
@@ -73,6 +74,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         services.problems,
         memo(selectorless_problems, catalog, routes),
         workload_problems(memo, snapshot.workloads, catalog, memo(_listener_ports, gateways)),
+        unreached_workloads(memo, snapshot.workloads),
     )
     return Mesh(
         revision=snapshot.revision,

@@ -1,8 +1,7 @@
-"""Addresses of this host: which one other hosts reach, and what never leaves it."""
+"""Addresses of this host: which one other hosts reach."""
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 
 _ELSEWHERE = ("192.0.2.1", "2001:db8::1")
@@ -38,31 +37,6 @@ def outward_address() -> str:
     return ""
 
 
-def is_loopback(host: str) -> bool:
-    """Whether `host` (a name or an IP address) names this host's loopback interface."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def is_ip_address(host: str) -> bool:
-    """Whether `host` is an IP address, without brackets."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def is_wildcard(host: str) -> bool:
-    """Whether `host` stands for every address of this host."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_unspecified
-    except ValueError:
-        return False
-
-
 def is_of_this_host(address: str) -> bool:
     """Whether the IP `address` can be bound here."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -72,8 +46,3 @@ def is_of_this_host(address: str) -> bool:
         except OSError:
             return False
     return True
-
-
-def host_and_port(host: str, port: int | str) -> str:
-    """``HOST:PORT``, with brackets around an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"

@@ -92,7 +92,7 @@ def _refuse_kind(walk: Walk, group: str, name: str) -> None:
         walk.error(("kind",), "foreign-kind", message, "kinds of Kubernetes, the Gateway API, Istio or weft")
     elif (group, name) in UNSUPPORTED_KINDS:
         reason = UNSUPPORTED_KINDS[group, name]
-        walk.error(("kind",), "unsupported-kind", f"{name}{where} is not supported yet by weft{reason}", _supported())
+        walk.error(("kind",), "unsupported-kind", f"{name}{where} is not supported yet by weft{reason}")
     elif same_name is not None:
         message = f"there is no {name}{where or ' of the core group'}"
         near = nearest_name(group, [kind.group for kind in KINDS])

@@ -85,7 +85,6 @@ _OUTSIDE = "; inside the mesh use ISTIO_MUTUAL or DISABLE"
 
 UNSUPPORTED_VALUES: Mapping[tuple[type, str], Mapping[str, str]] = {
     (core.ServiceSpec, "sessionAffinity"): _fields("ClientIP", "; use a DestinationRule with consistentHash"),
-    (core.ServicePortSpec, "protocol"): _fields("UDP SCTP"),
     (gateway.ListenerSpec, "protocol"): _fields("TLS TCP UDP")
     | _fields("HBONE", ": it is a waypoint of Istio's ambient mode, which weft does not need; leave the Gateway out"),
     (gateway.ListenerTls, "mode"): _fields("Passthrough"),

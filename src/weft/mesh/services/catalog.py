@@ -120,6 +120,7 @@ def build_frontend(_memo: Memo, document: ServiceDocument) -> Frontend:
                 port.port if port.target_port is None else port.target_port,
             )
             for port in spec.ports
+            if port.protocol == "TCP"
         ),
         origin=document.origin,
         resolution=Resolution.DNS if external else Resolution.WORKLOADS,
@@ -161,7 +162,7 @@ def _by_host(frontend: Frontend) -> Iterable[tuple[str, Frontend]]:
 
 def service_problems(_memo: Memo, document: ServiceDocument) -> tuple[Problem, ...]:
     """What is wrong with a Service alone."""
-    if document.spec.ports:
+    if any(port.protocol == "TCP" for port in document.spec.ports):
         return ()
     message = "the service has no ports, so nothing can call it through the mesh"
     path = ("spec", "ports")

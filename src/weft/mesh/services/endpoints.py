@@ -122,7 +122,8 @@ def build_endpoint(
 def _target_problems(document: ServiceDocument, frontend: Frontend, selected: Sequence[Workload]) -> list[Problem]:
     """Ports of a service that none of the workloads it selects serves."""
     found: list[Problem] = []
-    for index, port in enumerate(frontend.ports):
+    places = [index for index, port in enumerate(document.spec.ports) if port.protocol == "TCP"]
+    for index, port in zip(places, frontend.ports, strict=True):
         target = port.target
         if any(workload.port(target) for workload in selected):
             continue

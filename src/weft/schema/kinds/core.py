@@ -32,11 +32,11 @@ class ServiceAccountSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePortSpec:
-    """One port of a Service; without `target_port` it is `port`."""
+    """One port of a Service; without `target_port` it is `port`. One that is not TCP is left out, with a warning."""
 
     port: Port
     name: Name = ""
-    protocol: Literal["TCP"] = "TCP"
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
     target_port: PortOrName | None = None
     app_protocol: str = ""
 

@@ -71,6 +71,13 @@ def test_what_is_left_out_for_one_reason_is_one_line_that_counts_it() -> None:
     assert str(second) == "f:18: note: Role r is left out: this is about the cluster, not about the mesh"
 
 
+def test_a_line_about_what_is_left_out_stays_a_line() -> None:
+    text = "".join(of_kind("grafana.com/v1", f"Kind{number}", "a") for number in range(500))
+    (line,) = told(text)
+    assert line.endswith("Kind11 a and 488 more are left out: Grafana's own, weft does not read it")
+    assert len(line) < 300
+
+
 def test_kinds_that_say_something_about_traffic_are_left_out_with_a_warning() -> None:
     (ingress,) = decode_documents(of_kind("networking.k8s.io/v1", "Ingress", "a", "b"), "f").problems
     assert str(ingress).startswith("f:2: warning: 2 Ingresses (a, b) are left out: weft publishes services with a ")

@@ -59,7 +59,7 @@ def apply(
     from weft.cli.changes import (  # noqa: PLC0415
         Deadline,
         allow_missing_references,
-        is_missing_reference,
+        missing_references,
         print_changes,
         read_sources,
         report_answers,
@@ -77,6 +77,9 @@ def apply(
     else:
         print_value([answer], output)
     code = report_answers([answer])
-    if any(map(is_missing_reference, answer["problems"])):
-        click.echo("if what is missing follows, --allow-missing-references makes it a warning", err=True)
+    if any(problem["severity"] == "error" for problem in answer["problems"]):
+        told = "not all of it would be in force" if dry_run else "stored, but not all of it is in force"
+        if missing_references(answer["problems"], "error"):
+            told += "; if what is missing follows, --allow-missing-references makes it a warning"
+        click.echo(told, err=True)
     return code

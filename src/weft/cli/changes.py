@@ -80,18 +80,16 @@ def _coloured(diff: str) -> str:
     return "\n".join(styled(line, meaning[line[0]]) if line[:1] in meaning else line for line in diff.splitlines())
 
 
+def missing_references(problems: Iterable[Mapping[str, Any]], severity: str) -> int:
+    """How many of `problems` have this severity and are such that another document mends them."""
+    from weft.mesh.problems import MISSING_REFERENCES  # noqa: PLC0415
+
+    return sum(one["severity"] == severity and one["code"] in MISSING_REFERENCES for one in problems)
+
+
 def allow_missing_references(problems: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """`problems` with those that another document mends as warnings."""
-    from weft.mesh.problems import MISSING_REFERENCES  # noqa: PLC0415
-
-    return [{**one, "severity": "warning"} if one["code"] in MISSING_REFERENCES else {**one} for one in problems]
-
-
-def is_missing_reference(problem: Mapping[str, Any]) -> bool:
-    """Whether another document mends this error."""
-    from weft.mesh.problems import MISSING_REFERENCES  # noqa: PLC0415
-
-    return problem["severity"] == "error" and problem["code"] in MISSING_REFERENCES
+    return [{**one, "severity": "warning"} if missing_references([one], "error") else {**one} for one in problems]
 
 
 def report_answers(answers: Sequence[Mapping[str, Any]]) -> int:

@@ -49,19 +49,19 @@ def validate(
 ) -> int:
     """Check documents, alone or with a running mesh.
 
-    PATHs are files, directories or - (stdin). Together they are one mesh, and no control plane is
-    needed: syntax, fields, references and conflicting hosts are checked, with the same judgement as `weft apply`. Exit
-    code 1 when there is an error, for use in CI.
+    PATHs are files, directories or - (stdin). Together they are one mesh, and no control plane is needed: syntax,
+    fields, references and conflicting hosts are checked, with the same judgement as `weft apply`. Exit code 1 when
+    there is an error, for use in CI.
 
     A weft.yaml is checked with the documents it names: its labels, ports, uses, upstreams and gateways against their
     Services and Gateways, its programs and paths against this machine.
     """
-    from weft.cli.changes import allow_missing_references, is_missing_reference, read_all  # noqa: PLC0415
+    from weft.cli.changes import allow_missing_references, missing_references, read_all  # noqa: PLC0415
     from weft.cli.output import print_problems, print_value  # noqa: PLC0415
 
     sources = read_all(paths)
     count, problems = _in_mesh(sources, namespace, home) if against_mesh else _alone(sources, namespace)
-    missing = sum(map(is_missing_reference, problems))
+    missing = missing_references(problems, "error")
     if allow_missing:
         problems = allow_missing_references(problems)
     errors = sum(problem["severity"] == "error" for problem in problems)
@@ -75,7 +75,8 @@ def validate(
         click.echo(summary, err=bool(errors))
         if missing and not allow_missing:
             click.echo(_elsewhere(missing, against_mesh=against_mesh), err=True)
-    return 1 if errors or (strict and warnings > (missing if allow_missing else 0)) else 0
+    allowed = missing_references(problems, "warning") if allow_missing else 0
+    return 1 if errors or (strict and warnings > allowed) else 0
 
 
 def _elsewhere(missing: int, *, against_mesh: bool) -> str:

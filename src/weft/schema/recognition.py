@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from weft.schema.yaml_nodes import Node
 KIND_CODES = frozenset(("unknown-kind", "foreign-kind", "unsupported-kind", "unsupported-version"))
 """Codes of problems that doubt the kind: the object they name may be another's."""
 _MOST_NAMES = 3
+_MOST_KINDS = 12
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ def _refuse_kind(walk: Walk, group: str, name: str) -> None:
         walk.error(("kind",), "foreign-kind", message, "kinds of Kubernetes, the Gateway API, Istio or weft")
     elif (group, name) in UNSUPPORTED_KINDS:
         reason = UNSUPPORTED_KINDS[group, name]
-        walk.error(("kind",), "unsupported-kind", f"{name}{where} is not supported yet by weft{reason}", _supported())
+        walk.error(("kind",), "unsupported-kind", f"{name}{where} is not supported yet by weft{reason}")
     elif same_name is not None:
         message = f"there is no {name}{where or ' of the core group'}"
         near = nearest_name(group, [kind.group for kind in KINDS])
@@ -110,7 +112,13 @@ def _supported() -> str:
 
 def _left_out(because: LeftOutKind, kinds: Mapping[str, list[tuple[str, Origin]]]) -> Problem:
     """One line for all that is left out for one reason, at the first of them."""
-    counted = [_counted(name, [where for where, _ in objects]) for name, objects in kinds.items()]
+    counted = [
+        _counted(name, [where for where, _ in objects])
+        for name, objects in itertools.islice(kinds.items(), _MOST_KINDS)
+    ]
+    if len(kinds) > _MOST_KINDS:
+        rest = sum(len(objects) for objects in itertools.islice(kinds.values(), _MOST_KINDS, None))
+        counted.append(f"{rest} more")
     told = f"{', '.join(counted[:-1])} and {counted[-1]}" if len(counted) > 1 else counted[0]
     objects = [each for found in kinds.values() for each in found]
     verb = "is" if len(objects) == 1 else "are"

@@ -85,7 +85,6 @@ _OUTSIDE = "; inside the mesh use ISTIO_MUTUAL or DISABLE"
 
 UNSUPPORTED_VALUES: Mapping[tuple[type, str], Mapping[str, str]] = {
     (core.ServiceSpec, "sessionAffinity"): _fields("ClientIP", "; use a DestinationRule with consistentHash"),
-    (core.ServicePortSpec, "protocol"): _fields("UDP SCTP"),
     (httproute.RouteFilter, "type"): _fields("ExtensionRef CORS ExternalAuth"),
     (destinationrule.ClientTls, "mode"): _fields("SIMPLE MUTUAL", _OUTSIDE),
     (destinationrule.LoadBalancer, "simple"): _fields("PASSTHROUGH"),

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from weft.model.document import ObjectKey
@@ -300,17 +300,21 @@ def decode_fields(cls: type, walk: Walk, entries: Mapping[str, Node], path: Fiel
     values: dict[str, Any] = {}
     spelled: dict[PathPart, PathPart] = {}
     unknown = False
-    plans = names_of(cls)
+    plans, idle = names_of(cls), NO_EFFECT_FIELDS.get(cls, {})
     for key, child in entries.items():
         plan = plans.get(key)
-        if plan is None:
-            unknown = not _without_effect(cls, walk, key, path) or unknown
+        if plan is None and key not in idle:
+            _unknown_field(cls, walk, key, (*path, key))
+            unknown = True
+        elif plan is None:
+            continue
         elif child.value is not None:
             spelled[plan.json] = key
             if plan.name in values:
                 values[plan.name] = walk.error((*path, key), "duplicate-field", f"'{plan.json}' is given twice")
             else:
                 values[plan.name] = _decode_field(cls, plan, walk, child, (*path, key))
+    _without_effect(walk, idle, [key for key in entries if key in idle], path)
     for plan in fields_of(cls):
         if plan.required and plan.name not in values and not _stands_for(cls, entries, plan):
             values[plan.name] = walk.error(path, "missing-field", f"the field '{plan.json}' is missing")
@@ -348,14 +352,13 @@ def _takes_core(hint: Any) -> bool:
     return "" in marks or Scalar("api-group") in marks
 
 
-def _without_effect(cls: type, walk: Walk, key: str, path: FieldPath) -> bool:
-    """Whether a field that the kind does not have is taken all the same, with a warning; else it is an error."""
-    reason = NO_EFFECT_FIELDS.get(cls, {}).get(key)
-    if reason is None:
-        _unknown_field(cls, walk, key, (*path, key))
-        return False
-    walk.report(path, no_effect((key,), f"'{key}' has no effect in weft: {reason}"))
-    return True
+def _without_effect(walk: Walk, reasons: Mapping[str, str], keys: Sequence[str], path: FieldPath) -> None:
+    """One warning for each reason why fields that the kind does not have are taken all the same."""
+    for reason in dict.fromkeys(reasons[key] for key in keys):
+        names = [key for key in keys if reasons[key] == reason]
+        told = ", ".join(f"'{name}'" for name in names)
+        verb = "has" if len(names) == 1 else "have"
+        walk.report(path, no_effect((names[0],), f"{told} {verb} no effect in weft: {reason}"))
 
 
 def _unknown_field(cls: type, walk: Walk, key: str, path: FieldPath) -> _Invalid:

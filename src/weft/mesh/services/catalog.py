@@ -121,6 +121,7 @@ def build_frontend(_memo: Memo, document: ServiceDocument) -> Frontend:
                 port.port if port.target_port is None else port.target_port,
             )
             for port in spec.ports
+            if port.protocol == "TCP"
         ),
         origin=document.origin,
         resolution=Resolution.DNS if external else Resolution.WORKLOADS,
@@ -167,7 +168,7 @@ def service_problems(_memo: Memo, document: ServiceDocument) -> tuple[Problem, .
 
 def _service_problems(document: ServiceDocument) -> Iterator[Problem]:
     name, namespace = document.key.name, document.key.namespace
-    if not document.spec.ports:
+    if not any(port.protocol == "TCP" for port in document.spec.ports):
         message = "the service has no ports, so nothing can call it through the mesh"
         path = ("spec", "ports")
         yield problem_at(document, path, "no-ports", message, "at least one port", severity=Severity.WARNING)

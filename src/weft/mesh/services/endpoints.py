@@ -150,7 +150,8 @@ def port_behind(frontend: Frontend, target: int | str, workload: Workload) -> Wo
 def _target_problems(document: ServiceDocument, frontend: Frontend, selected: Sequence[Workload]) -> list[Problem]:
     """Ports of a service that none of the workloads it selects serves."""
     found: list[Problem] = []
-    for index, port in enumerate(frontend.ports):
+    places = [index for index, port in enumerate(document.spec.ports) if port.protocol == "TCP"]
+    for index, port in zip(places, frontend.ports, strict=True):
         target = port.target
         if any(port_behind(frontend, target, workload) for workload in selected):
             continue

@@ -33,11 +33,11 @@ class ServiceAccountSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePortSpec:
     """One port of a Service; without `target_port` it is `port`. A name that no port of a workload has means its only
-    port, if that is unnamed and no other target means it."""
+    port, if that is unnamed and no other target means it. One that is not TCP is left out, with a warning."""
 
     port: Port
     name: Name = ""
-    protocol: Literal["TCP"] = "TCP"
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
     target_port: PortOrName | None = None
     app_protocol: str = ""
 

@@ -11,12 +11,12 @@ from weft.schema.kinds.core import SecretSpec, ServiceSpec
 
 def service(spec: ServiceSpec) -> Iterator[Finding]:
     """Ports are there, unique and named; ExternalName stands alone."""
-    numbers: set[int] = set()
+    numbers: set[tuple[int, str]] = set()
     names: set[str] = set()
     for index, port in enumerate(spec.ports):
-        if port.port in numbers:
+        if (port.port, port.protocol) in numbers:
             yield duplicate(("ports", index, "port"), f"port {port.port} is given twice")
-        numbers.add(port.port)
+        numbers.add((port.port, port.protocol))
         if len(spec.ports) > 1 and not port.name:
             yield missing(("ports", index), "a service with several ports needs a name for each", "name")
         if port.name and port.name in names:
@@ -52,6 +52,11 @@ def cluster_only(spec: ServiceSpec) -> Iterator[Finding]:
         if address not in ("", "None"):
             yield no_effect((field,), "the address has no effect; callers of the mesh use the service's name")
             break
+    for index, port in enumerate(spec.ports):
+        if port.protocol != "TCP":
+            yield no_effect(
+                ("ports", index, "protocol"), f"{port.protocol} is not carried by the mesh: the port is left out"
+            )
     if "IPv6" in spec.ip_families or spec.ip_family_policy != "SingleStack":
         field = "ipFamilies" if "IPv6" in spec.ip_families else "ipFamilyPolicy"
         yield no_effect((field,), "IP families have no effect; endpoints are called where they registered")

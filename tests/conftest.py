@@ -1,11 +1,17 @@
-"""What every test may rely on, however the run was started."""
+"""What every test may rely on, however the run was started; and ``--quick``, which leaves out what starts processes."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
+import hypothesis
 import pytest
+
+HERE = Path(__file__).parent
+WITH_PROCESSES = ("agent", "bench", "controlplane", "e2e", "envoy_facts", "local", "security", "testing", "tools")
+"""Rooms of tests that start Envoys, agents, control planes or tools. ``--quick`` takes of these only what is marked."""
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -20,3 +26,30 @@ def _signals_act_as_before() -> Iterator[None]:
     yield
     after = signal.pthread_sigmask(signal.SIG_SETMASK, before)
     assert after == before, f"signals left blocked: {after - before}"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--quick``."""
+    text = "for a first look: no tests that start processes, but for one whole mesh, and fewer random examples"
+    parser.addoption("--quick", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker, and how many random examples there are."""
+    config.addinivalue_line("markers", "quick: starts processes, and is run with --quick all the same")
+    if config.getoption("--quick"):
+        hypothesis.settings.register_profile("quick", max_examples=10)
+        hypothesis.settings.load_profile("quick")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what ``--quick`` leaves out."""
+    if not config.getoption("--quick"):
+        return
+    left_out = [
+        item
+        for item in items
+        if item.path.relative_to(HERE).parts[0] in WITH_PROCESSES and item.get_closest_marker("quick") is None
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.edits import EditedMesh, document_variants, workload_variants
+from support.examples import examples
 from weft.discovery.compiler import MeshCompiler
 from weft.mesh.model import Mesh
 from weft.mesh.policies.peerauthentication import PeerPolicies
@@ -104,7 +105,7 @@ def everything(seed: int) -> EditedMesh:
 
 
 @given(EDITS, st.integers(0, 2**16))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_any_edits_of_a_small_mesh(edits: list[list[Edit]], seed: int) -> None:
     lived, edited = Lived(seed), EditedMesh()
     for step in edits:
@@ -114,7 +115,7 @@ def test_any_edits_of_a_small_mesh(edits: list[list[Edit]], seed: int) -> None:
 
 
 @given(EDITS, st.integers(0, 2**16))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_any_edits_of_a_full_mesh(edits: list[list[Edit]], seed: int) -> None:
     lived, edited = Lived(seed), everything(seed)
     lived.check(edited)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.discovery import layer, resource
+from support.examples import examples
 from weft.discovery.delta import DeltaRequest, DeltaSession
 from weft.discovery.limits import Limits
 from weft.discovery.shared import Shared
@@ -171,7 +172,7 @@ def built(
     return XdsSnapshot(revision, (layer(*resources[::2]), layer(*resources[1::2])))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(events=events, final=contents, named=st.booleans())
 def test_both_variants_end_with_the_last_snapshot(
     events: list[Event], final: dict[tuple[str, str], str], named: bool
@@ -189,7 +190,7 @@ def test_both_variants_end_with_the_last_snapshot(
         expect_end(client.held, final, keep_removed=isinstance(client, SotwClient), refused=refused)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(events=events, final=contents, named=st.booleans())
 def test_what_a_client_holds_leads_to_clusters_that_it_holds(
     events: list[Event], final: dict[tuple[str, str], str], named: bool

@@ -19,6 +19,7 @@ spec: {hosts: [echo], http: [{route: [{destination: {host: echo, subset: %s}}]}]
 """
 
 
+@pytest.mark.quick
 def test_not_one_of_500_requests_follows_the_old_rule(world: Mesh, client: Client) -> None:
     fresh = [Client(world.proxy_of("client")) for _ in range(3)]
     for one in (client, *fresh):

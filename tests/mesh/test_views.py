@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import weft.bookinfo
+from support.examples import examples
 from support.meshdocs import (
     Compiled,
     backends,
@@ -345,7 +346,7 @@ SOURCE = documents(MIXED)
 EXPECTED = views_of(ConfigSnapshot(1, SOURCE, tuple(INSTANCE_LIST)), Memo())
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), drop=st.integers(0, len(SOURCE) - 1))
 def test_shuffled_documents_and_an_old_or_fresh_memo_give_equal_views(seed: int, drop: int) -> None:
     shuffle = random.Random(seed)

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.examples import examples
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.model.snapshot import ConfigSnapshot
@@ -46,7 +47,7 @@ def resources(draw: st.DrawFn) -> dict[str, Any]:
     return {**resource, **fields} if kind.flat else {**resource, "spec": fields}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.one_of(JSON, resources(), st.lists(resources(), max_size=3).map(lambda items: {"kind": "List", "items": items}))
 )
@@ -60,14 +61,14 @@ def test_any_json_gives_documents_or_problems(value: object) -> None:
     build_mesh(ConfigSnapshot(1, decoded.documents), Memo())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.text(alphabet=st.sampled_from("ab:-[]{}&*!|>'\"#%@`\n\t ?,.0\r\ud800\u2028\x00"), max_size=60))
 def test_any_text_gives_documents_or_problems(text: str) -> None:
     decoded = decode_documents(text, "f")
     assert decoded.documents == ()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(resources())
 def test_accepted_documents_come_back_the_same_from_their_text(value: object) -> None:
     for document in decode_documents(json.dumps(value), "f").documents:

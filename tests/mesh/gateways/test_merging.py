@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,17 @@ def test_of_one_age_the_first_by_name_then_by_namespace_comes_first() -> None:
     far = service("c", namespace="another")
     mesh = Compiled(SERVICES, FRONT, far, virtual("b", "* a", 1.0, "another"), virtual("a", "* a", 1.0))
     assert short(mesh.knock("front", "x.example/")) == "a:9080"
+
+
+def test_the_example_does_what_it_says() -> None:
+    root = Path(__file__).parents[3]
+    files = [
+        *sorted((root / "src/weft/bookinfo/documents").glob("*.yaml")),
+        root / "examples/virtualservices-one-host.yaml",
+    ]
+    mesh = Compiled(*(documents(file.read_text(), str(file), created=float(place)) for place, file in enumerate(files)))
+    paths = [mesh.knock("bookinfo-gateway", f"site.example{path}").path for path in ("/ratings", "/productpage")]
+    assert (paths, mesh.codes) == (["/api/v1/products/0/ratings", "/productpage"], [])
 
 
 def test_routes_of_another_kind_do_not_share_the_host() -> None:

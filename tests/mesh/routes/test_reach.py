@@ -65,6 +65,11 @@ def told(mesh: Compiled) -> list[str]:
         ("{withoutHeaders: {h: {exact: '1'}}}\n{withoutHeaders: {h: {}}}", []),
         ("{uri: {prefix: /x}}\n{uri: {prefix: /y}}, {uri: {prefix: /x/y}}", ["http[1].match[1]"]),
         ("{uri: {prefix: /x}}, {uri: {prefix: /x/y}}", ["http[0].match[1]"]),
+        ("{uri: {prefix: /x}}\n{uri: {exact: /x}}, {uri: {exact: /x/y}}", ["http[1]"]),
+        (
+            "{uri: {prefix: /x}}\n{uri: {prefix: /y}}\n{uri: {exact: /x}}, {uri: {exact: /y}}",
+            ["http[2].match[0]", "http[2].match[1]"],
+        ),
         ("{sourceLabels: {app: a}}\n{sourceLabels: {app: a, v: '1'}}\n{sourceLabels: {app: b}}", ["http[1]"]),
         ("{port: 80}\n{uri: {prefix: /x}}", []),
         ("{port: 80}\n{port: 80, uri: {prefix: /x}}", ["http[1]"]),

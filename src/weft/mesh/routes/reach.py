@@ -78,11 +78,14 @@ def crowded_out(lists: Iterable[Sequence[Attempt]], known: Collection[Problem], 
 def _told(hidden: Collection[tuple[Attempt, Attempt]], attempts: Iterable[Attempt], where: str) -> tuple[Problem, ...]:
     fields = {attempt.identity for attempt, _ in hidden}
     alive = {(attempt.document.key, attempt.rule) for attempt in attempts if attempt.identity not in fields}
+    hiders: dict[tuple[ObjectKey, FieldPath], set[tuple[int, FieldPath]]] = {}
+    for attempt, by in hidden:
+        hiders.setdefault((attempt.document.key, attempt.rule), set()).add(by.identity)
     found: dict[tuple[ObjectKey, FieldPath], Problem] = {}
     for attempt, by in hidden:
-        key = attempt.document.key
-        path = attempt.path if (key, attempt.rule) in alive else attempt.rule
-        found.setdefault((key, path), _unreachable(attempt, by, path, where))
+        rule = (attempt.document.key, attempt.rule)
+        path = attempt.rule if rule not in alive and len(hiders[rule]) == 1 else attempt.path
+        found.setdefault((rule[0], path), _unreachable(attempt, by, path, where))
     return tuple(found.values())
 
 

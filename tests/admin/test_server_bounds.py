@@ -155,16 +155,22 @@ async def test_nobody_is_turned_away_where_only_old_strangers_make_room(monkeypa
     assert not away
 
 
-async def test_when_all_are_proven_a_newcomer_is_turned_away_and_that_is_told() -> None:
+async def test_when_all_are_proven_a_newcomer_is_turned_away_and_that_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     away: list[None] = []
     numbers = itertools.count()
     everybody = _running(identify=lambda _: f"caller-{next(numbers)}", turned_away=lambda: away.append(None))
     async with everybody as address, _strangers(address, FEW.connections):
-        reader, writer = await asyncio.open_connection(*address)
-        with contextlib.suppress(ConnectionError):
-            assert await reader.read() == b""
-        writer.close()
-        assert away
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection(*address)
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+        assert len(away) == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "10 connections are open, and no more are taken: callers are turned away"
+    ]
 
 
 async def test_a_connection_may_end_with_its_answer() -> None:

@@ -48,6 +48,16 @@ def test_what_somebody_else_wrote_meanwhile_is_not_known() -> None:
     assert applied.take(Entry(put.bucket, put.key, put.value, 1, 1.0)) is None
 
 
+def test_the_latest_are_known_and_others_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "_MOST", 3)
+    written = [(put_document(document, 1), document) for document in documents()[:6]]
+    applied = Applied()
+    applied.expect(written[:2])
+    applied.expect(written[2:4])
+    known = [applied.take(Entry(put.bucket, put.key, put.value, 1, 1.0)) is not None for put, _ in written]
+    assert known == [False, True, True, True, False, False]
+
+
 async def test_what_is_applied_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: Entry) -> None:
         raise AssertionError("it is known")

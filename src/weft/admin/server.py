@@ -32,6 +32,7 @@ _PROMPT_SECONDS = 5.0
 _LINGERING_SECONDS = 1.0
 _BACKLOG = 512
 _SHORTAGE_SECONDS = 0.1
+_TELL_SECONDS = 60.0
 _log = logging.getLogger("weft.http")
 
 
@@ -210,6 +211,7 @@ class _Acceptor:
         self._limits = limits
         self._identify = identify
         self._turned_away = turned_away
+        self._told = float("-inf")
         self._connections: dict[_Connection, None] = {}
 
     async def accept(self, listener: socket.socket) -> None:
@@ -219,14 +221,14 @@ class _Acceptor:
             try:
                 accepted, _ = await loop.sock_accept(listener)
             except OSError:  # the client is gone again, or there is no file left for it
-                self._turned_away()
+                self._turn_away()
                 self._make_room()
                 await asyncio.sleep(_SHORTAGE_SECONDS)
                 continue
             if len(self._connections) < self._limits.connections or self._make_room():
                 self._take(accepted)
             else:
-                self._turned_away()
+                self._turn_away()
                 accepted.close()
             await asyncio.sleep(0)  # others get their turn, however many connections come in
 
@@ -283,11 +285,21 @@ class _Acceptor:
         self._forget(connection)
         connection.abort()
 
+    def _turn_away(self) -> None:
+        """Somebody who may be honest is not served: say so, in the log now and then."""
+        now = asyncio.get_running_loop().time()
+        if now - self._told >= _TELL_SECONDS:
+            self._told = now
+            _log.warning(
+                "%d connections are open, and no more are taken: callers are turned away", len(self._connections)
+            )
+        self._turned_away()
+
     def _make_room(self) -> bool:
         """Close the oldest connection of a stranger, else of the caller who has most; whether there was one."""
         chosen = next((one for one in self._connections if not one.authenticated), None)
         if chosen is not None and asyncio.get_running_loop().time() - chosen.since < _PROMPT_SECONDS:
-            self._turned_away()
+            self._turn_away()
         if chosen is None:
             counts = Counter(one.identity for one in self._connections if one.identity)
             most, count = max(counts.items(), key=lambda item: item[1], default=("", 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 
 import msgspec
@@ -18,6 +19,7 @@ from weft.sources.mirror import Mirror
 from weft.store.protocol import Entry, Put, Store
 
 BUCKET = "documents"
+_MOST = 20_000
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -60,14 +62,18 @@ def document_from_entry(entry: Entry) -> tuple[Document[object] | None, tuple[Pr
 
 class Applied:
     """Documents that are being written and were decoded for that: as they come back from the store they need not be
-    decoded again, which is most of what thousands of them cost. Each is kept until then, or until the next writing."""
+    decoded again, which is most of what thousands of them cost. Each is kept until then, the latest `_MOST` of them."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[bytes, Document[object]]] = {}
 
     def expect(self, written: Iterable[tuple[Put, Document[object]]]) -> None:
         """These are about to be written, as these values."""
-        self._known = {put.key: (put.value, document) for put, document in written}
+        for put, document in written:
+            self._known.pop(put.key, None)
+            self._known[put.key] = (put.value, document)
+        for key in list(itertools.islice(self._known, max(0, len(self._known) - _MOST))):
+            del self._known[key]
 
     def take(self, entry: Entry) -> Document[object] | None:
         """What `document_from_entry` would give, if it is known."""

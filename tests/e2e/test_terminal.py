@@ -6,8 +6,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from support.mesh import WEFT, Mesh, alive
+from support.mesh import WEFT, Mesh, alive, until
 from support.terminal import CTRL_C, CTRL_Z, person_at_a_terminal
+
+PARTS = ("agent", "envoy", "application")
 
 
 def test_a_shell_in_the_mesh(tmp_path: Path) -> None:
@@ -36,12 +38,16 @@ def test_a_shell_in_the_mesh(tmp_path: Path) -> None:
             person.sees("outer> ", 40)
             person.types("echo code $?\n")
             person.sees("code 3")
-            assert not any(alive(state[name]["pid"]) for name in ("agent", "envoy", "application"))
+            assert not any(alive(state[name]["pid"]) for name in PARTS)
             person.types(f"{weft} quiet -- sleep 600\n")
             mesh.wait_healthy("quiet")
             person.types(CTRL_C)
             person.sees("outer> ", 40)
             person.types("echo code $?\n")
             person.sees("code 143")
+            person.types(f"{weft} hung -- bash --norc --noprofile -i\n")
+            mesh.wait_healthy("hung")
+            state = mesh.state("hung")
+        until("closing the terminal ends it", lambda: not any(alive(state[name]["pid"]) for name in PARTS), 60)
     finally:
         mesh.stop()

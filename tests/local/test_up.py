@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.http import Client
 from support.mesh import WEFT, alive, cli, until
 
 ECHO = Path(__file__).parents[2] / "examples" / "shop" / "server.py"
@@ -103,10 +103,7 @@ class Up:
 
     def page(self) -> str:
         """The page behind the gateway."""
-
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.gateway(), timeout=10) as answer:
-            text: str = answer.read().decode()
-            return text
+        return Client()(self.gateway()).body.decode()
 
     def interrupt(self) -> int:
         """Ctrl-C; the exit code."""

@@ -53,7 +53,7 @@ def start_demo(directory: Path, number: int) -> tuple[float, float, float]:
     with (directory / f"demo-{number}.log").open("wb") as log:
         moment = time.perf_counter()
         process = subprocess.Popen(
-            [*WEFT, "demo", "--json"],
+            [*WEFT, "demo", "-o", "json"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

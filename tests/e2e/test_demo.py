@@ -22,7 +22,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class Demo:
-    """One `weft demo --json`."""
+    """One `weft demo -o json`."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -32,7 +32,7 @@ class Demo:
         environment.pop("WEFT_HOME", None)
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [*WEFT, "demo", "--json"],
+                [*WEFT, "demo", "-o", "json"],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 stdin=subprocess.DEVNULL,

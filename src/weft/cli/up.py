@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from weft.cli.failure import FailedError
-from weft.cli.options import command, home_option
+from weft.cli.options import CommandT, command, home_option
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 def _report(text: str) -> None:
     with contextlib.suppress(OSError):  # a terminal that is gone must not keep us from stopping in order
         click.echo(text, err=True)
+
+
+def _facts_option(function: CommandT) -> CommandT:
+    """``-o json``: facts for programs. ``--json`` is what it was called first."""
+    function = click.option("--json", "as_json", is_flag=True, hidden=True)(function)
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="With json: when ready, print one line of JSON with addresses and process ids.",
+    )(function)
 
 
 @command("up", "weft up", "weft up -f shop/weft.yaml --home /tmp/shop", "weft up -d && weft ps && weft down")
@@ -38,8 +51,8 @@ def _report(text: str) -> None:
 @click.option(
     "-d", "--detach", is_flag=True, help="Run in the background and return when all is ready; see `weft down`."
 )
-@click.option("--json", "as_json", is_flag=True, help="When ready, print one line of JSON with addresses and pids.")
-def up(home: Home, file: Path, timeout: float, detach: bool, as_json: bool) -> int:
+@_facts_option
+def up(home: Home, file: Path, timeout: float, detach: bool, output: str, as_json: bool) -> int:
     """Start a whole mesh from weft.yaml, or follow a change of it.
 
     Starts the control plane, every workload with its sidecar, and every gateway; says when all is ready; stays until
@@ -52,6 +65,7 @@ def up(home: Home, file: Path, timeout: float, detach: bool, as_json: bool) -> i
     from weft.local.supervisor import Plan  # noqa: PLC0415
     from weft.local.up import run_up  # noqa: PLC0415
 
+    as_json = as_json or output == "json"
     try:
         mesh = read_meshfile(file)
     except MeshFileError as error:
@@ -64,7 +78,7 @@ def up(home: Home, file: Path, timeout: float, detach: bool, as_json: bool) -> i
         from weft.local.detach import up_detached  # noqa: PLC0415
 
         if as_json:
-            raise click.UsageError("--json is for a `weft up` that stays; with --detach use `weft ps -o json`")
+            raise click.UsageError("-o json is for a `weft up` that stays; with --detach use `weft ps -o json`")
         return up_detached(plan, _report)
     return run_up(plan, _report, _print_facts if as_json else _say_ready, problem_text)
 
@@ -96,7 +110,7 @@ def _say_ready(supervisor: Supervisor, urls: Urls) -> None:
     _report(f"the mesh is up{but}; see it with\n  {command_line('ps', '--home', home)}")
 
 
-@command("demo", "weft demo", "weft demo --home /tmp/bookinfo", "weft demo --json > demo.json &")
+@command("demo", "weft demo", "weft demo --home /tmp/bookinfo", "weft demo -o json > demo.json &")
 @click.option(
     "--home",
     "directory",
@@ -104,8 +118,8 @@ def _say_ready(supervisor: Supervisor, urls: Urls) -> None:
     type=click.Path(path_type=Path),
     help="Keep everything in DIR.  [default: a temporary directory]",
 )
-@click.option("--json", "as_json", is_flag=True, help="When ready, print one line of JSON with addresses and pids.")
-def demo(directory: Path | None, as_json: bool) -> int:
+@_facts_option
+def demo(directory: Path | None, output: str, as_json: bool) -> int:
     """Start the demo application as a mesh and say what to try.
 
     The book-information application: a product page made of details, reviews (three versions) and ratings. Everything
@@ -115,7 +129,7 @@ def demo(directory: Path | None, as_json: bool) -> int:
     from weft.local.demo import ready_line, run_demo, welcome  # noqa: PLC0415
 
     def announce(supervisor: Supervisor, address: str) -> None:
-        click.echo(ready_line(supervisor, address) if as_json else welcome(supervisor, address))
+        click.echo(ready_line(supervisor, address) if as_json or output == "json" else welcome(supervisor, address))
 
     home = Home(directory.expanduser().absolute()) if directory else None
     return run_demo(home, _report, announce, problem_text)

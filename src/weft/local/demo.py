@@ -54,7 +54,7 @@ def run_demo(home: Home | None, report: Report, announce: Announce, describe: De
 
 
 def ready_line(supervisor: Supervisor, address: str) -> str:
-    """The line of JSON that ``weft demo --json`` prints."""
+    """The line of JSON that ``weft demo -o json`` prints."""
     return json.dumps({"gateway": address, **mesh_state(supervisor)})
 
 

@@ -12,7 +12,7 @@ from weft.local.supervisor import Supervisor
 
 
 def mesh_state(supervisor: Supervisor) -> dict[str, Any]:
-    """Admin API, home, workloads and control plane, as ``weft demo --json`` and ``weft up --json`` print them."""
+    """Admin API, home, workloads and control plane, as ``weft demo -o json`` and ``weft up -o json`` print them."""
     home = supervisor.plan.home
     endpoints = read_endpoints(home)
     keys = [unit.launch.key for unit in supervisor.units.values() if unit.launch.kind == "workload"]

@@ -33,7 +33,7 @@ class MeshDidNotStartError(Exception):
 
 
 class RunningMesh:
-    """A mesh that is up. `facts` are what ``weft up --json`` printed: addresses and process ids."""
+    """A mesh that is up. `facts` are what ``weft up -o json`` printed: addresses and process ids."""
 
     def __init__(self, home: Home, facts: dict[str, Any]) -> None:
         self.home = home
@@ -71,7 +71,7 @@ def running_mesh(meshfile: Path, *, timeout: float = 60.0) -> Iterator[RunningMe
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         home = Home(directory / "home")
         log = directory / "up.log"
-        words = [*interpreter(), "up", "--json", "--home", str(home.root), "-f", str(meshfile)]
+        words = [*interpreter(), "up", "-o", "json", "--home", str(home.root), "-f", str(meshfile)]
         with log.open("wb") as errors:
             process = subprocess.Popen(
                 [*words, "--timeout", f"{timeout:g}"],

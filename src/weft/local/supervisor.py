@@ -13,10 +13,11 @@ from pathlib import Path
 
 from weft.agent.state import stop_agents, stop_leftovers
 from weft.local.client import AdminClient, RefusedError, UnreachableError
-from weft.local.commands import CONTROL_PLANE, Launch, mesh_launches
+from weft.local.commands import Launch, mesh_launches
 from weft.local.difference import Difference, difference, refusal
 from weft.local.mesh_documents import Describe, DocumentsError, apply_documents
 from weft.local.meshfile import MeshFile
+from weft.local.names import CONTROL_PLANE
 from weft.local.processes import Spawned, preload, spawn
 from weft.local.record import Phase, UnitStatus, UpRecord, UpState
 from weft.local.seats import seat_of

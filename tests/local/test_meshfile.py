@@ -63,6 +63,11 @@ def test_everything_is_understood() -> None:
         ("workloads:\n  - {name: a, command: [x], ports: [0]}\n", ["weft.yaml:2", "ports[0]", "9080:auto"]),
         ("workloads:\n  - {name: A_b, command: [x]}\n", ["weft.yaml:2", "name", "lower-case"]),
         ("workloads:\n  - {name: a, command: [x]}\n  - {name: a, command: [y]}\n", ["weft.yaml:3", "workloads[0]"]),
+        ("workloads:\n  - {name: control-plane, command: [x]}\n", ["weft.yaml:2", "taken by the control plane"]),
+        (
+            "workloads:\n  - {name: a, namespace: b, command: [x]}\ngateways:\n  - {name: a.b}\n",
+            ["weft.yaml:4", "'a.b' is taken by workloads[0]"],
+        ),
         ("workloads:\n  - {name: a, command: [x], upstreams: [db]}\n", ["upstreams[0]", "SERVICE:PORT"]),
         ("workloads:\n  - {name: a, command: []}\n", ["workloads[0].command", "empty"]),
         ("workloads:\n  - {name: a, command: [x], healthCheck: {http: health}}\n", ["healthCheck.http", "/health"]),

@@ -458,7 +458,7 @@ def test_detached_it_is_ready_on_return_and_ended_by_down(tmp_path: Path) -> Non
         cli(home, "up", "-d", "-f", str(directory / "weft.yaml"))
         shown = json.loads(cli(home, "ps", "-o", "json").stdout)
         assert {one["state"] for one in shown} == {"running"}
-        assert "the mesh is up" in cli(home, "logs", "up").stdout
+        assert "the mesh is up" in cli(home, "logs", "_up").stdout
     finally:
         cli(home, "down")
     (directory / "documents.yaml").write_text("nonsense")

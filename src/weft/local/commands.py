@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from weft.local.meshfile import LOOPBACK, ControlPlanePorts, GatewayEntry, MeshFile, WorkloadEntry
+from weft.local.names import CONTROL_PLANE, process_name
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.settings.home import Home
 
 LaunchKind = Literal["control-plane", "workload", "gateway"]
-CONTROL_PLANE = "control-plane"
-"""The name of its process."""
 OWN_PYTHON = "{python}"
 """In the command of a workload: the Python that weft runs on."""
 
@@ -76,7 +75,7 @@ def run_launch(home: Home, workload: WorkloadEntry, base: Path, bind: str = LOOP
     arguments += _health_arguments(workload)
     directory = base / Path(workload.working_directory).expanduser()
     return Launch(
-        _process_name(workload.namespace, workload.name),
+        process_name(workload.namespace, workload.name),
         (*arguments, "--", *(sys.executable if word == OWN_PYTHON else word for word in workload.command)),
         directory,
         dict(workload.env),
@@ -100,14 +99,10 @@ def gateway_launch(home: Home, gateway: GatewayEntry, base: Path) -> Launch:
     for port, where in gateway.listen.items():
         arguments += ["--listen", f"{port}={where}"]
     return Launch(
-        _process_name(gateway.namespace, gateway.name),
+        process_name(gateway.namespace, gateway.name),
         (*arguments, gateway.name),
         base,
         {},
         "gateway",
         (gateway.namespace, gateway.name),
     )
-
-
-def _process_name(namespace: str, name: str) -> str:
-    return name if namespace == "default" else f"{name}.{namespace}"

@@ -12,10 +12,10 @@ from pathlib import Path
 import weft.bookinfo
 from weft.local.client import DEMO_PREFIX
 from weft.local.command_line import command_line
-from weft.local.commands import CONTROL_PLANE
 from weft.local.facts import mesh_state
 from weft.local.mesh_documents import Describe
 from weft.local.meshfile import MeshFile, read_meshfile
+from weft.local.names import CONTROL_PLANE
 from weft.local.supervisor import STOP_SIGNALS, Plan, Supervisor
 from weft.local.unit import Report
 from weft.local.up import run_up

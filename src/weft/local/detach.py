@@ -18,8 +18,8 @@ _POLL = 0.05
 
 def up_detached(plan: Plan, report: Report) -> int:
     """Start the `weft up` of `plan` in a session of its own, or ask the one that runs; the exit code. What it says goes
-    to ``up.log`` among the logs. Blocks until the mesh is up."""
-    log = plan.home.logs / "up.log"
+    to ``_up.log`` among the logs. Blocks until the mesh is up."""
+    log = plan.home.logs / "_up.log"
     if owner_of(plan.home) is None:
         make_private_directory(plan.home.logs)
         words = ("up", "--home", str(plan.home.root), "-f", str(plan.file), "--timeout", f"{plan.timeout:g}")

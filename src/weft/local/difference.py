@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from weft.local.commands import CONTROL_PLANE, Launch
+from weft.local.commands import Launch
+from weft.local.names import CONTROL_PLANE
 
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 60.0

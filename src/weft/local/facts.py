@@ -6,7 +6,7 @@ from typing import Any
 
 from weft.agent.state import State
 from weft.local.client import read_endpoints
-from weft.local.commands import CONTROL_PLANE
+from weft.local.names import CONTROL_PLANE
 from weft.local.seats import AgentSeat
 from weft.local.supervisor import Supervisor
 

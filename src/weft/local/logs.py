@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weft.local.names import process_name
 from weft.processes.log import end_of_log
 from weft.settings.home import Home
 
@@ -19,7 +20,7 @@ Say = Callable[[str, str], None]
 def log_files(home: Home, names: Sequence[str], *, proxy: bool) -> dict[str, Path]:
     """The logs of `names` (all when empty), by how they are called: a process's own, ``NAME/proxy`` its Envoy's."""
     own = {path.stem: path for path in sorted(home.logs.glob("*.log"))}
-    envoys = {_process_name(path): path for path in sorted(home.workloads.glob("*/*/envoy.log"))}
+    envoys = {process_name(*path.parent.parts[-2:]): path for path in sorted(home.workloads.glob("*/*/envoy.log"))}
     wanted = names or sorted({*own, *envoys})
     found = {name: own[name] for name in wanted if name in own}
     if proxy:
@@ -87,8 +88,3 @@ class Followed:
             return self.path.stat().st_size
         except OSError:
             return 0
-
-
-def _process_name(envoy_log: Path) -> str:
-    name, namespace = envoy_log.parent.name, envoy_log.parent.parent.name
-    return name if namespace == "default" else f"{name}.{namespace}"

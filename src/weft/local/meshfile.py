@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
 
+from weft.local.names import CONTROL_PLANE, process_name
 from weft.local.option_syntax import OptionValueError, parse_listen, parse_port, parse_upstream
 from weft.model.addresses import is_ip_address, is_wildcard
 from weft.model.identity import DEFAULT_TRUST_DOMAIN, is_trust_domain
@@ -185,7 +186,7 @@ def _check_mesh(walk: Walk, mesh: MeshFile) -> None:
 
 def _check(walk: Walk, mesh: MeshFile) -> None:
     _check_mesh(walk, mesh)
-    seen: dict[tuple[str, str], str] = {}
+    seen = {CONTROL_PLANE: "the control plane"}
     for index, workload in enumerate(mesh.workloads):
         path: FieldPath = ("workloads", index)
         if not workload.command:
@@ -215,7 +216,8 @@ def _check(walk: Walk, mesh: MeshFile) -> None:
                 walk.error((*path, "listen", str(port)), "bad-value", error.found, error.expected)
 
 
-def _unique(walk: Walk, seen: dict[tuple[str, str], str], key: tuple[str, str], what: str, path: FieldPath) -> None:
-    if key in seen:
-        walk.error(path, "duplicate", f"the name '{key[1]}' is taken by {seen[key]}", "a name of its own")
-    seen.setdefault(key, what)
+def _unique(walk: Walk, seen: dict[str, str], key: tuple[str, str], what: str, path: FieldPath) -> None:
+    name = process_name(*key)
+    if name in seen:
+        walk.error(path, "duplicate", f"the name '{name}' is taken by {seen[name]}", "a name of its own")
+    seen.setdefault(name, what)

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weft.local.command_line import interpreter
-from weft.local.commands import CONTROL_PLANE, Launch
+from weft.local.commands import Launch
+from weft.local.names import CONTROL_PLANE
 from weft.processes.name import ProcessName, name_of
 from weft.processes.watch import ProcessWatch, wait_first
 

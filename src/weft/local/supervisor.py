@@ -13,10 +13,11 @@ from pathlib import Path
 
 from weft.agent.state import stop_agents, stop_leftovers
 from weft.local.client import AdminClient, RefusedError, UnreachableError
-from weft.local.commands import CONTROL_PLANE, Launch, mesh_launches
+from weft.local.commands import Launch, mesh_launches
 from weft.local.difference import Difference, difference, refusal
 from weft.local.mesh_documents import Describe, DocumentsError, apply_documents
 from weft.local.meshfile import MeshFile
+from weft.local.names import CONTROL_PLANE
 from weft.local.processes import Spawned, preload, spawn
 from weft.local.record import Phase, UnitStatus, UpRecord, UpState
 from weft.local.seats import seat_of
@@ -167,9 +168,9 @@ class Supervisor:
                 yield unit.launch.name
 
     def _add(self, launch: Launch, first: Spawned | None = None) -> None:
-        unit = Unit(launch, seat_of(self.plan.home, launch), self._context)
+        unit = Unit(launch, seat_of(self.plan.home, launch), self._context, first)
         self.units[launch.name] = unit
-        self._tasks[launch.name] = self._group.create_task(unit.run(first), name=launch.name)
+        self._tasks[launch.name] = self._group.create_task(unit.run(), name=launch.name)
 
     async def _carry_out(self, todo: Difference) -> None:
         self._report(str(todo))
@@ -252,7 +253,10 @@ class Supervisor:
         return f"proxies that have not confirmed: {', '.join(late)}" if late else ""
 
     def _write(self) -> None:
-        self._record.write(self.plan.up_state([unit.status.value for unit in self.units.values()]))
+        try:
+            self._record.write(self.plan.up_state([unit.status.value for unit in self.units.values()]))
+        except OSError as error:  # the mesh goes on; who comes after us may not find all of it
+            self._report(f"cannot write down what runs: {error}")
 
 
 OnReady = Callable[[Supervisor, Mapping[str, Mapping[str, str]]], None]

@@ -22,6 +22,7 @@ from weft.processes.name import ProcessName
 Report = Callable[[str], None]
 
 _POLL = 0.05
+_LONGEST_POLL = 1.0
 _STEADY = 60.0
 """After running this long an end is a new failure, not the old one."""
 _AGENT_PATIENCE = 45.0
@@ -49,13 +50,14 @@ class UnitContext:
 
 
 class Unit:
-    """`order` says what is wanted, `run` sees to it for ever, `status` says how it is."""
+    """`order` says what is wanted, `run` sees to it for ever, `status` says how it is. `first` was started already."""
 
-    def __init__(self, launch: Launch, seat: Seat, context: UnitContext) -> None:
+    def __init__(self, launch: Launch, seat: Seat, context: UnitContext, first: Spawned | None = None) -> None:
         self.seat = seat
         self.wanted = Cell(Wanted(launch))
-        self.status = Cell(first_status(launch))
+        self.status = Cell(first_status(launch, first.identity if first else None))
         self._context = context
+        self._first = first
         self._failures = 0
 
     @property
@@ -75,16 +77,15 @@ class Unit:
             await self.status.changed(self.status.version)
         return self.status.value
 
-    async def run(self, first: Spawned | None = None) -> None:
-        """Do what is wanted, for ever. `first` was started already."""
+    async def run(self) -> None:
+        """Do what is wanted, for ever."""
         while True:
             version = self.wanted.version
             delay: float | None = None
             if self.wanted.value.up:
-                delay = await self._live(self.launch, version, first)
+                delay = await self._live(self.launch, version)
             else:
                 await self._stop_holder()
-            first = None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self.wanted.changed(version)
@@ -99,20 +100,22 @@ class Unit:
         await asyncio.to_thread(self.seat.clear)
         self._tell(Phase.STOPPED, process=None)
 
-    async def _live(self, launch: Launch, version: int, first: Spawned | None) -> float | None:
+    async def _live(self, launch: Launch, version: int) -> float | None:
         """One life of the process; seconds until the next, None for never."""
         began = time.monotonic()
         try:
-            child = await self._child(launch, first)
+            child = await self._child(launch)
         except OSError as error:
             return self._crashed(f"cannot be started: {error}", "", began)
+        poll = _POLL
         while child.running and self.wanted.version == version:
             ready = self.status.value.phase is Phase.RUNNING
             if not ready and await self.seat.ready(child.identity) and self.wanted.version == version:
                 self._tell(Phase.RUNNING)
                 self._context.report(f"{launch.name}: ready")
-            await self._wait(child, version, None if ready else _POLL)
-        if child.running:
+            await self._wait(child, version, None if ready else poll)
+            poll = min(poll * 1.1, _LONGEST_POLL)
+        if self.wanted.version != version:
             self._tell(Phase.STOPPING)
             await self._stop(child)
             return 0.0
@@ -122,10 +125,10 @@ class Unit:
             return None
         return self._crashed(child.ending, end_of_log(self._context.logs / f"{launch.name}.log"), began)
 
-    async def _child(self, launch: Launch, first: Spawned | None) -> Child:
-        """The process: `first`, one that holds the seat already (started by hand), or a new one. Raises OSError."""
+    async def _child(self, launch: Launch) -> Child:
+        """The process: the first, one that holds the seat already (started by hand), or a new one. Raises OSError."""
+        first, self._first = self._first, None
         if first is not None:
-            self._tell(Phase.STARTING, process=first.identity)
             return Child(first.identity)
         holder = await self.seat.holder()
         if holder is not None:

@@ -13,7 +13,7 @@ _CALLS = ("http.outbound.downstream_cx_total", "tcp.upstream.downstream_cx_total
 _REQUESTS = "http.inbound.downstream_rq_total"
 _ERRORS = "http.inbound.downstream_rq_5xx"
 _SERVED = (_REQUESTS, "tcp.inbound.downstream_cx_total")
-_LONGEST_INTERVAL = 60.0
+_LONGEST_DELAY = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +35,21 @@ async def run_usage(admin: EnvoyAdmin, expected: Expected, report: Callable[[boo
     """
     if not (expected.declared or expected.serves):
         return
-    clock = asyncio.get_running_loop().time
-    began = None if expected.serves else clock()
-    told = False
-    interval = expected.patience / 3
+    waits, told = expected.serves, False
+    delay = expected.patience / 3 if waits else expected.patience
     while True:
-        await asyncio.sleep(interval)
-        interval = min(interval * 1.2, _LONGEST_INTERVAL)
+        await asyncio.sleep(delay)
         counters = await admin.gauges(_COUNTERS) or {}
         if any(counters.get(name) for name in _CALLS):
             break
-        if began is None:
-            began = clock() if any(counters.get(name) for name in _SERVED) else None
-        elif clock() - began >= expected.patience and not told:
-            requests, errors = counters.get(_REQUESTS, 0), counters.get(_ERRORS, 0)
-            if not expected.declared and not 0 < requests <= errors:
-                return
+        if waits and any(counters.get(name) for name in _SERVED):
+            waits, delay = False, expected.patience
+        elif waits or told:
+            delay = min(delay * 1.2, _LONGEST_DELAY)
+        elif expected.declared or 0 < counters.get(_REQUESTS, 0) <= counters.get(_ERRORS, 0):
             told = True
             report(True)
+        else:
+            return
     if told:
         report(False)

@@ -19,10 +19,10 @@ def run_agent(parameters: RunParameters | GatewayParameters) -> int:
     try:
         with signals_held(HANDLED):
             if isinstance(parameters, RunParameters):
-                from weft.agent.run import run_workload  # noqa: PLC0415
+                from weft.agent.run import run_workload
 
                 return run_workload(parameters)
-            from weft.agent.gateway import run_gateway  # noqa: PLC0415
+            from weft.agent.gateway import run_gateway
 
             return run_gateway(parameters)
     except AgentError as error:

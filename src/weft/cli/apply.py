@@ -12,6 +12,7 @@ from weft.cli.options import (
     output_option,
     wait_options,
 )
+from weft.cli.output import print_value
 from weft.settings.home import Home
 
 
@@ -56,7 +57,7 @@ def apply(
     --against-mesh` and `weft problems`, unless --allow-missing-references says that the other will follow. With --wait
     it returns when every proxy whose configuration changed has confirmed: no later request follows the old rules.
     """
-    from weft.cli.changes import (  # noqa: PLC0415
+    from weft.cli.changes import (
         Deadline,
         allow_missing_references,
         missing_references,
@@ -64,8 +65,7 @@ def apply(
         read_sources,
         report_answers,
     )
-    from weft.cli.output import print_value  # noqa: PLC0415
-    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.local.client import AdminClient
 
     sources = read_sources(files)
     deadline = Deadline(wait and not dry_run, timeout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from weft.cli.options import command, home_option, output_option
+from weft.cli.output import print_table, print_value
 from weft.settings.home import Home
 
 
@@ -18,8 +19,7 @@ def audit(home: Home, refused: bool, limit: int, output: str) -> int:
 
     The latest event is last. Documents have the SHA-256 of their text before and after in -o json; secrets have none.
     """
-    from weft.cli.output import print_table, print_value  # noqa: PLC0415
-    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.local.client import AdminClient
 
     every = AdminClient(home).get("events")["events"]
     found = [one for one in every if not refused or one["outcome"] == "refused"][:limit][::-1]

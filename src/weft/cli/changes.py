@@ -82,7 +82,7 @@ def _coloured(diff: str) -> str:
 
 def missing_references(problems: Iterable[Mapping[str, Any]], severity: str) -> int:
     """How many of `problems` have this severity and are such that another document mends them."""
-    from weft.mesh.problems import MISSING_REFERENCES  # noqa: PLC0415
+    from weft.mesh.problems import MISSING_REFERENCES
 
     return sum(one["severity"] == severity and one["code"] in MISSING_REFERENCES for one in problems)
 

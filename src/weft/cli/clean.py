@@ -22,7 +22,7 @@ def clean(home: Home, dry_run: bool, certificates: bool) -> int:
     Directories and logs of workloads of which nothing runs, and sockets of homes that are gone. What runs is left
     alone. A workload that starts again afterwards may get other ports.
     """
-    from weft.local.clean import clean as clean_home  # noqa: PLC0415
+    from weft.local.clean import clean as clean_home
 
     removed = clean_home(home, dry_run=dry_run, certified=certificates)
     for path in removed:

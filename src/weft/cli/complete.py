@@ -15,8 +15,8 @@ _PATIENCE = 2.0
 
 def complete_kind(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """Kinds by their plurals; `get` knows workloads and all, too."""
-    from weft.cli.kinds import ALL  # noqa: PLC0415
-    from weft.schema.registry import KINDS  # noqa: PLC0415
+    from weft.cli.kinds import ALL
+    from weft.schema.registry import KINDS
 
     plurals = [kind.plural for kind in KINDS]
     return _beginning(incomplete, (*plurals, "workloads", ALL) if ctx.info_name == "get" else plurals)
@@ -24,8 +24,8 @@ def complete_kind(ctx: click.Context, parameter: click.Parameter, incomplete: st
 
 def complete_name(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """Names of what the KIND on the line stands for."""
-    from weft.cli.kinds import is_workloads  # noqa: PLC0415
-    from weft.schema.registry import UnknownKindError, find_kind  # noqa: PLC0415
+    from weft.cli.kinds import is_workloads
+    from weft.schema.registry import UnknownKindError, find_kind
 
     word = str(ctx.params.get("kind") or "")
     namespace = None if ctx.params.get("all_namespaces") else str(ctx.params.get("namespace") or "default")
@@ -47,14 +47,14 @@ def complete_proxy(ctx: click.Context, parameter: click.Parameter, incomplete: s
 
 def complete_process(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """Names of the processes of the mesh that is up in this home."""
-    from weft.local.ps import unit_names  # noqa: PLC0415
+    from weft.local.ps import unit_names
 
     return _beginning(incomplete, unit_names(_home(ctx)))
 
 
 def complete_log(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """Names of the processes that have a log in this home."""
-    from weft.local.logs import log_names  # noqa: PLC0415
+    from weft.local.logs import log_names
 
     return _beginning(incomplete, log_names(_home(ctx)))
 
@@ -66,7 +66,7 @@ def _home(ctx: click.Context) -> Home:
 
 def _ask(ctx: click.Context, path: str, field: str, **query: str | None) -> list[dict[str, Any]]:
     """A list of the admin API; empty when nobody answers, for there is nowhere to complain."""
-    from weft.local.client import AdminClient, RefusedError, UnreachableError  # noqa: PLC0415
+    from weft.local.client import AdminClient, RefusedError, UnreachableError
 
     client = AdminClient(_home(ctx), timeout=_PATIENCE)
     try:

@@ -14,9 +14,9 @@ def completion(shell: str) -> int:
 
     Put the first example into ~/.bashrc (or ~/.zshrc, with zsh), or save the script where fish looks for it.
     """
-    from click.shell_completion import get_completion_class  # noqa: PLC0415
+    from click.shell_completion import get_completion_class
 
-    from weft.cli.main import weft  # noqa: PLC0415
+    from weft.cli.main import weft
 
     made = get_completion_class(shell)
     if made is None:

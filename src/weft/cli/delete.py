@@ -8,6 +8,7 @@ import click
 
 from weft.cli.complete import complete_kind, complete_name
 from weft.cli.options import command, home_option, namespace_option, output_option, wait_options
+from weft.cli.output import print_problems, print_value
 from weft.settings.home import Home
 
 
@@ -44,9 +45,8 @@ def delete(
 
     Named by KIND and NAME, or those that a file holds. With --wait it returns when every proxy concerned has confirmed.
     """
-    from weft.cli.changes import Deadline, print_changes, report_answers  # noqa: PLC0415
-    from weft.cli.output import print_value  # noqa: PLC0415
-    from weft.local.client import AdminClient, RefusedError  # noqa: PLC0415
+    from weft.cli.changes import Deadline, print_changes, report_answers
+    from weft.local.client import AdminClient, RefusedError
 
     if bool(files) == bool(kind) or (kind and not names):
         raise click.UsageError("name a KIND and NAME, or give -f PATH")
@@ -74,18 +74,17 @@ def delete(
 
 
 def _keys_of_names(kind: str, names: tuple[str, ...], namespace: str) -> list[tuple[str, str, str]]:
-    from weft.cli.kinds import kind_of_word  # noqa: PLC0415
+    from weft.cli.kinds import kind_of_word
 
     found = kind_of_word(kind)
     return [(found.name, namespace if found.namespaced else "", name) for name in names]
 
 
 def _keys_of_files(files: tuple[str, ...], namespace: str) -> list[tuple[str, str, str]]:
-    from weft.cli.changes import read_sources  # noqa: PLC0415
-    from weft.cli.failure import FailedError  # noqa: PLC0415
-    from weft.cli.output import print_problems  # noqa: PLC0415
-    from weft.model.problem import Severity, problem_mapping  # noqa: PLC0415
-    from weft.schema.decode import decode_documents  # noqa: PLC0415
+    from weft.cli.changes import read_sources
+    from weft.cli.failure import FailedError
+    from weft.model.problem import Severity, problem_mapping
+    from weft.schema.decode import decode_documents
 
     keys = []
     for source in read_sources(files):

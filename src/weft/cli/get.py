@@ -10,6 +10,7 @@ import click
 from weft.cli.complete import complete_kind, complete_name
 from weft.cli.failure import FailedError
 from weft.cli.options import command, home_option, namespace_option, output_option
+from weft.cli.output import print_table, print_value, styled
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def get(*, kind: str | None, name: str | None, home: Home, namespace: str, all_n
     process serves them (PROGRAMMED). -o yaml gives the whole `status`: endpoints, or conditions in the Gateway API's
     form; `weft describe` the reasons.
     """
-    from weft.cli.kinds import ALL, is_workloads, kind_of_word  # noqa: PLC0415
+    from weft.cli.kinds import ALL, is_workloads, kind_of_word
 
     where = None if all_namespaces else namespace
     if kind is not None and kind.lower() == ALL:
@@ -53,9 +54,8 @@ def get(*, kind: str | None, name: str | None, home: Home, namespace: str, all_n
 
 def _get_all(home: Home, namespace: str | None, output: str) -> int:
     """Every kind of which there is something, and the workloads."""
-    from weft.cli.output import print_value, styled  # noqa: PLC0415
-    from weft.local.client import AdminClient  # noqa: PLC0415
-    from weft.schema.registry import KINDS  # noqa: PLC0415
+    from weft.local.client import AdminClient
+    from weft.schema.registry import KINDS
 
     documents = AdminClient(home).get("documents", namespace=namespace)["documents"]
     held = {with_status(one)["kind"] for one in documents}
@@ -76,7 +76,7 @@ def _documents(
     home: Home, kind: Kind, namespace: str | None, name: str | None
 ) -> tuple[list[Mapping[str, Any]], list[dict[str, Any]]]:
     """The documents of a kind as the API gives them, and as they are shown: with what the mesh says of them."""
-    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.local.client import AdminClient
 
     client = AdminClient(home)
     where = namespace if kind.namespaced else None
@@ -100,8 +100,7 @@ def _endpoints(service: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _get_documents(home: Home, kind: Kind, name: str | None, namespace: str | None, output: str) -> int:
-    from weft.cli.output import print_table, print_value  # noqa: PLC0415
-    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.local.client import AdminClient
 
     where = namespace if kind.namespaced else None
     found, shown = _documents(home, kind, namespace, name)
@@ -129,7 +128,7 @@ def _get_documents(home: Home, kind: Kind, name: str | None, namespace: str | No
 
 def missing_text(kind: str, name: str, namespace: str | None, every: Iterable[Mapping[str, Any]]) -> str:
     """That there is no such thing, and which one may be meant: of the same name elsewhere, or of nearly the same."""
-    import difflib  # noqa: PLC0415
+    import difflib
 
     spaces: dict[str, list[str]] = {}
     for one in every:
@@ -167,14 +166,13 @@ def _source(document: Mapping[str, Any]) -> str:
 
 
 def _workloads(home: Home, namespace: str | None) -> list[dict[str, Any]]:
-    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.local.client import AdminClient
 
     every: list[dict[str, Any]] = AdminClient(home).get("workloads")["workloads"]
     return [one for one in every if namespace is None or one["namespace"] == namespace]
 
 
 def _get_workloads(home: Home, name: str | None, namespace: str | None, output: str) -> int:
-    from weft.cli.output import print_table, print_value  # noqa: PLC0415
 
     every = _workloads(home, None)
     found = [

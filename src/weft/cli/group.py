@@ -14,7 +14,7 @@ class Group(click.Group):
         """The command that `args` begin with; ends with a usage error if there is none."""
         known = self.list_commands(ctx)
         if args and args[0] not in known and not args[0].startswith("-"):
-            import difflib  # noqa: PLC0415
+            import difflib
 
             near = difflib.get_close_matches(args[0], known, 1)
             hint = f" Did you mean '{near[0]}'?" if near else ""

@@ -26,7 +26,7 @@ def logs(names: tuple[str, ...], home: Home, follow: bool, proxy: bool, tail: in
     NAME is a workload or gateway of weft.yaml, or `control-plane`; all of them without one. A workload's log holds what
     its application writes and what its agent says. A workload of another namespace is NAME.NAMESPACE.
     """
-    from weft.local.logs import follow_logs, log_files, log_names, print_ends  # noqa: PLC0415
+    from weft.local.logs import follow_logs, log_files, log_names, print_ends
 
     known = log_names(home)
     for name in names:

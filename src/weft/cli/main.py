@@ -100,14 +100,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _from_exception(error: Exception) -> int:
-    from weft.local.client import RefusedError, UnreachableError  # noqa: PLC0415
-    from weft.settings.private import PermissionsError  # noqa: PLC0415
+    from weft.local.client import RefusedError, UnreachableError
+    from weft.settings.private import PermissionsError
 
     if isinstance(error, UnreachableError):
         _complain(str(error))
         return ExitCode.UNREACHABLE
     if isinstance(error, RefusedError):
-        from weft.cli.output import print_problems  # noqa: PLC0415
+        from weft.cli.output import print_problems
 
         print_problems(error.problems)
         _complain(str(error))

@@ -44,19 +44,19 @@ def down(home: Home) -> int:
     As Ctrl-C at its `weft up`: everything stops in order, and nothing is left behind. What a killed `weft up` has left
     is ended, too.
     """
-    from weft.local.down import stop_mesh  # noqa: PLC0415
+    from weft.local.down import stop_mesh
 
     click.echo(stop_mesh(home), err=True)
     return 0
 
 
 def _order(home: Home, do: Literal["restart", "stop"], names: tuple[str, ...]) -> int:
-    from weft.local.orders import NobodyUp, Order, give_order  # noqa: PLC0415
+    from weft.local.orders import NobodyUp, Order, give_order
 
     try:
         return give_order(home, Order(do, names), lambda text: click.echo(text, err=True))
     except NobodyUp as error:
-        from weft.local.client import running_demos  # noqa: PLC0415
+        from weft.local.client import running_demos
 
         demos = "".join(f"\n  a demo runs in: {other}" for other in running_demos())
         raise FailedError(f"no `weft up` runs in {home.root}; see `weft ps`{demos}", ExitCode.UNREACHABLE) from error

@@ -42,7 +42,7 @@ def print_value(value: object, form: str) -> None:
 
 def _yaml_text(value: object) -> str:
     """`value` as YAML, texts of several lines as blocks: a ConfigMap's data is YAML itself."""
-    import yaml  # noqa: PLC0415
+    import yaml
 
     class Dumper(yaml.SafeDumper):
         """With a style of its own for texts."""

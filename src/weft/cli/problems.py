@@ -19,7 +19,7 @@ def problems(home: Home, output: str) -> int:
     only waits for a workload (a Service that selects none, a Gateway that no process serves) is listed after 30 s.
     Exit code 1 when there is an error among them.
     """
-    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.local.client import AdminClient
 
     found = AdminClient(home).get("problems")["problems"]
     if output != "table":

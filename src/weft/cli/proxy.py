@@ -11,6 +11,7 @@ import click
 from weft.cli.complete import complete_proxy
 from weft.cli.group import Group
 from weft.cli.options import command, home_option, output_option
+from weft.cli.output import moment, print_table, print_value, styled
 from weft.settings.home import Home
 
 _SHORT = {
@@ -38,8 +39,7 @@ def status(home: Home, output: str) -> int:
     has confirmed all; the control plane counts anew when it is restarted. AGE is that of the connection, CERT how long
     its certificate lasts.
     """
-    from weft.cli.output import moment, print_table, print_value, styled  # noqa: PLC0415
-    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.local.client import AdminClient
 
     found = AdminClient(home).get("proxies")["proxies"]
     if output != "table":
@@ -104,11 +104,10 @@ def config(name: str, section: str, home: Home, output: str) -> int:
     NAME is a workload's name, or WORKLOAD.NAMESPACE. JSON and YAML show Envoy's own resources; private keys never
     leave the control plane.
     """
-    from urllib.parse import quote  # noqa: PLC0415
+    from urllib.parse import quote
 
-    from weft.cli.output import print_table, print_value, styled  # noqa: PLC0415
-    from weft.cli.resources import resource_table  # noqa: PLC0415
-    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.cli.resources import resource_table
+    from weft.local.client import AdminClient
 
     found = AdminClient(home).get(f"proxies/{quote(name, safe='')}/config/{section}")
     if output != "table":

@@ -26,10 +26,10 @@ def ps(home: Home, output: str) -> int:
     Those of `weft up`, and those started by hand in the same home. PID is the application's (the proxy's of a gateway),
     MEMORY that of application, proxy and agent together. Exit code 1 when one has crashed.
     """
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from weft.local.client import running_demos  # noqa: PLC0415
-    from weft.local.ps import is_up, process_rows  # noqa: PLC0415
+    from weft.local.client import running_demos
+    from weft.local.ps import is_up, process_rows
 
     rows = process_rows(home)
     if output != "table":
@@ -43,7 +43,7 @@ def ps(home: Home, output: str) -> int:
 
 
 def _cells(row: ProcessRow) -> tuple[str, ...]:
-    from weft.local.ps import age  # noqa: PLC0415
+    from weft.local.ps import age
 
     state = row.state + (", started by hand" if row.started_by == "hand" else "")
     main = next((row.pids[what] for what in ("application", "control plane", "proxy", "agent") if what in row.pids), "")

@@ -39,7 +39,7 @@ def _control_plane_options(function: CommandT) -> CommandT:
 
 
 def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
-    from weft.local.option_syntax import OptionValueError  # noqa: PLC0415
+    from weft.local.option_syntax import OptionValueError
 
     try:
         return parse(*arguments)
@@ -48,8 +48,8 @@ def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
 
 
 def _control_plane(home: Home, server: str, token: str, fingerprint: str) -> ControlPlane:
-    from weft.agent.parameters import ControlPlane  # noqa: PLC0415
-    from weft.local.command_line import command_line  # noqa: PLC0415
+    from weft.agent.parameters import ControlPlane
+    from weft.local.command_line import command_line
 
     if (token or fingerprint) and not server:
         raise click.UsageError("--token and --ca-fingerprint go with --control-plane HOST:PORT")
@@ -164,10 +164,10 @@ def run(
     heed it), PORT and WEFT_HOST (where to listen). Signals are passed on to it, and its exit code is this command's.
     Without a COMMAND the sidecar runs alone, for an application that somebody else starts.
     """
-    from weft.agent.parameters import RunParameters, Timing  # noqa: PLC0415
-    from weft.cli.agents import run_agent  # noqa: PLC0415
-    from weft.local.option_syntax import parse_health, parse_labels, parse_port, parse_upstream  # noqa: PLC0415
-    from weft.model.workload import Scope  # noqa: PLC0415
+    from weft.agent.parameters import RunParameters, Timing
+    from weft.cli.agents import run_agent
+    from weft.local.option_syntax import parse_health, parse_labels, parse_port, parse_upstream
+    from weft.model.workload import Scope
 
     if uses and scope == "all":
         raise click.UsageError("--scope all loads every service, and --uses only those it names; give one of them")
@@ -242,9 +242,9 @@ def gateway(
 
     It serves the listeners of the Gateway document NAME, which may be created, changed and deleted while it runs.
     """
-    from weft.agent.parameters import GatewayParameters, Timing  # noqa: PLC0415
-    from weft.cli.agents import run_agent  # noqa: PLC0415
-    from weft.local.option_syntax import parse_listen  # noqa: PLC0415
+    from weft.agent.parameters import GatewayParameters, Timing
+    from weft.cli.agents import run_agent
+    from weft.local.option_syntax import parse_listen
 
     where = [_parsed(parse_listen, text) for text in listen]
     addresses = {address for _, address, _ in where if address} or {bind}

@@ -71,7 +71,7 @@ def serve(
     It keeps documents, identities and registrations in the home and programs the proxies. Killing it does not disturb
     traffic; started again it goes on where it was, at the same ports.
     """
-    from weft.cli.serving import ServeOptions, run_serve  # noqa: PLC0415
+    from weft.cli.serving import ServeOptions, run_serve
 
     options = ServeOptions(
         home=home,

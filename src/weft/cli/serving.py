@@ -58,7 +58,7 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
 
 def run_serve(options: ServeOptions) -> int:
     """Run until a signal comes; the exit code."""
-    from weft.controlplane.serve import serve  # noqa: PLC0415
+    from weft.controlplane.serve import serve
 
     try:
         return serve(serve_settings(options))

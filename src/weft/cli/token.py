@@ -57,8 +57,8 @@ def create(
 
     It works once: for one workload of the service account, from any host, until it expires.
     """
-    from weft.local.client import AdminClient  # noqa: PLC0415
-    from weft.local.join import Invitation, Joining, join_command, systemd_script  # noqa: PLC0415
+    from weft.local.client import AdminClient
+    from weft.local.join import Invitation, Joining, join_command, systemd_script
 
     _check_options(service_account, gateway, bool(name or labels or ports or application), bind)
     account = service_account or gateway
@@ -87,7 +87,7 @@ def _check_options(service_account: str, gateway: str, has_workload: bool, bind:
 
 
 def _say_about(found: dict[str, str], ttl: float, missing: tuple[str, ...]) -> None:
-    from weft.model.addresses import is_loopback  # noqa: PLC0415
+    from weft.model.addresses import is_loopback
 
     click.echo(f"(token {found['id']}: valid once, for {ttl:g} s)", err=True)
     if missing:
@@ -105,7 +105,7 @@ def _say_about(found: dict[str, str], ttl: float, missing: tuple[str, ...]) -> N
 @output_option
 def list_(home: Home, output: str) -> int:
     """List join tokens: what each is for, and whether it is still valid. The tokens themselves are not kept."""
-    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.local.client import AdminClient
 
     found = AdminClient(home).get("tokens")["tokens"]
     if output != "table":
@@ -132,9 +132,9 @@ def list_(home: Home, output: str) -> int:
 @click.argument("token_id", metavar="ID")
 def revoke(home: Home, output: str, token_id: str) -> int:
     """Revoke a join token that has not been used. ID is as `weft token list` shows it."""
-    from urllib.parse import quote  # noqa: PLC0415
+    from urllib.parse import quote
 
-    from weft.local.client import AdminClient  # noqa: PLC0415
+    from weft.local.client import AdminClient
 
     found = AdminClient(home).call("DELETE", f"tokens/{quote(token_id, safe='')}", {})["revoked"]
     if output != "table":

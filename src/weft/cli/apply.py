@@ -37,7 +37,8 @@ def apply(
     All files are checked before anything is written: an error in one document refuses all, with exit code 1. What is
     wrong between documents, such as a subset that no DestinationRule has, is printed but does not refuse them, because
     the other may follow: `weft problems` exits with 1 while it is so. With --wait it returns when every proxy whose
-    configuration changed has confirmed: no later request follows the old rules.
+    configuration changed has confirmed: no later request follows the old rules. A proxy that has not answered anything
+    for a while, or alone refuses what others have taken, is named and fails nothing.
     """
     from weft.cli.changes import Deadline, print_changes, read_sources, report_answers  # noqa: PLC0415
     from weft.cli.output import print_value  # noqa: PLC0415

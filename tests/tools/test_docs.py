@@ -69,4 +69,4 @@ def test_pages_say_what_the_code_knows(docs: ModuleType) -> None:
     commands = pages["cli.md"]
     assert "## weft apply" in commands and "--wait" in commands
     assert "## weft proxy config" in commands
-    assert "3  no control plane can be reached" in commands
+    assert "3  no control plane, or no `weft up`, can be reached" in commands

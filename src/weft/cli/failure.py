@@ -21,7 +21,7 @@ Exit codes:
   0  done
   1  what was asked for failed: bad documents, a proxy refused the configuration
   2  the command line is wrong
-  3  no control plane can be reached
+  3  no control plane, or no `weft up`, can be reached
   4  timed out while waiting
   weft run: the application's exit code, 128 + N when signal N ended it"""
 

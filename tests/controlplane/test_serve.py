@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ import pytest
 from weft.controlplane.ports import Ports
 from weft.controlplane.settings import ServeError
 from weft.settings.home import Home
+from weft.testing.polling import until
 
+_LONG = 40.0
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: NAME}\nspec:\n  ports:\n  - port: 80\n"
 PROGRAM = """
 import sys
@@ -78,7 +79,7 @@ class Served:
             found = json.loads(self.home.endpoints.read_text())
             return found if found["pid"] == self.process.pid else None
 
-        result: dict[str, Any] = until(endpoints)
+        result: dict[str, Any] = until("it has written its endpoints", endpoints, _LONG)
         return result
 
     def api(self, method: str, path: str, body: str = "") -> Any:
@@ -103,20 +104,6 @@ class Served:
         self.process.send_signal(number)
         _, errors = self.process.communicate(timeout=20)
         return self.process.returncode, errors
-
-
-def until(what: Callable[[], Any], deadline: float = 40) -> Any:
-    """Poll until `what` gives something true."""
-    end = time.monotonic() + deadline
-    last: object = None
-    while time.monotonic() < end:
-        try:
-            if result := what():
-                return result
-        except (OSError, ValueError, KeyError) as error:
-            last = error
-        time.sleep(0.02)
-    raise AssertionError(f"never came ({last!r})")
 
 
 @pytest.fixture
@@ -171,7 +158,7 @@ def test_sigkill_and_restart_keep_everything(home: Home, serve: Serve) -> None:
     status, renewed = second.agent("POST", "/v1/workloads/default/a-1/certificate", {"csr": csr()})
     assert status == 200
     assert renewed["bundle"] == registered["issued"]["bundle"] == home.trust_bundle.read_text()
-    until(lambda: second.api("GET", "workloads")[1]["workloads"] == [], 10)
+    until("leases have ended", lambda: second.api("GET", "workloads")[1]["workloads"] == [])
     assert second.stop()[0] == 0
 
 
@@ -256,7 +243,10 @@ def test_followed_files_and_applied_documents_together(tmp_path: Path, serve: Se
     assert served.api("POST", "documents?wait=5", SERVICE.replace("NAME", "b"))[0] == 200
     assert [one["name"] for one in served.api("GET", "services")[1]["services"]] == ["a", "b"]
     (files / "a.yaml").write_text("kind: [")
-    until(lambda: [one for one in served.api("GET", "problems")[1]["problems"] if one["code"] == "syntax"])
+    until(
+        "it is told",
+        lambda: [one for one in served.api("GET", "problems")[1]["problems"] if one["code"] == "syntax"],
+    )
     assert [one["name"] for one in served.api("GET", "services")[1]["services"]] == ["a", "b"]
     assert served.api("GET", "health") == (200, {"status": "ok"})
     assert served.api("POST", "documents?wait=5", SERVICE.replace("NAME", "c"))[0] == 200  # what came before is built
@@ -271,9 +261,9 @@ def test_a_store_that_is_gone_is_told_and_everything_known_is_served(home: Home,
     home.database.rename(hidden)
     status, body = served.api("POST", "documents?wait=5", SERVICE.replace("NAME", "b"))
     assert (status, body["code"]) == (503, "store-unavailable")
-    until(lambda: served.api("GET", "health") == (200, {"status": "degraded"}))
+    until("it is degraded", lambda: served.api("GET", "health") == (200, {"status": "degraded"}), _LONG)
     assert [one["name"] for one in served.api("GET", "services")[1]["services"]] == ["a"]
     hidden.rename(home.database)
-    until(lambda: served.api("GET", "health") == (200, {"status": "ok"}))
+    until("it is well", lambda: served.api("GET", "health") == (200, {"status": "ok"}), _LONG)
     assert served.api("POST", "documents?wait=5", SERVICE.replace("NAME", "b"))[0] == 200
     assert served.stop()[0] == 0

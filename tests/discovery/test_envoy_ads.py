@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from weft.discovery.server import serve_xds
 from weft.discovery.session import Session
 from weft.discovery.stream import Ending
 from weft.model.workload import Workload
-from weft.testing.polling import eventually as polled
+from weft.testing.polling import eventually
 from weft.xds.resource import encode_resource
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, ResourceSet
 
@@ -132,13 +131,6 @@ def bootstrap(directory: Path, port: int, pair: KeyPair, variant: str = "DELTA_G
     )
 
 
-async def eventually(check: Callable[[], bool], what: str, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.02)
-
-
 @contextlib.asynccontextmanager
 async def application(word: str) -> AsyncIterator[int]:
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -188,7 +180,7 @@ async def test_configuration_change_refusal_and_reconnect(
             served(hub, authority) as port,
             running_envoy(bootstrap(tmp_path, port, pair), tmp_path) as envoy,
         ):
-            await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
+            await eventually("first load", lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1)
             assert await fetch(front) == "one"
             first_load = hub.proxies()[0].bytes_sent
             await change_route(hub, own, one, two, front)
@@ -216,15 +208,15 @@ async def test_a_cluster_that_waits_for_its_endpoints_when_the_stream_ends_gets_
             served(hub, authority) as port,
             running_envoy(bootstrap(tmp_path, port, pair), tmp_path) as envoy,
         ):
-            await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
+            await eventually("first load", lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1)
             changed = layer(cluster("a", "2s"), endpoints("a", one), routes("a"))
             with monkeypatch.context() as patched:  # the stream ends between the two responses
                 patched.setattr(Session, "_repeat_endpoints", lambda *_: None)
                 await hub.publish({PROXY: (changed, own)}, {PROXY: WORKLOAD}, 2)
-                await polled("it waits", lambda: envoy.stat("cluster_manager.warming_clusters"))
+                await eventually("it waits", lambda: envoy.stat("cluster_manager.warming_clusters"))
             for stream in hub._roster:
                 stream.end(Ending("UNAVAILABLE", "cut by the test"))
-            await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 2, "it goes on")
+            await eventually("it goes on", lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 2)
             assert '"connect_timeout": "2s"' in await envoy.get("/config_dump?resource=dynamic_active_clusters")
             assert await fetch(front) == "one"
 
@@ -238,7 +230,7 @@ async def test_state_of_the_world(hub: Hub[Table], authority: ProxyAuthority, tm
         async with served(hub, authority) as port:
             text = text.replace('"port_value": 0', f'"port_value": {port}')
             async with running_envoy(text, tmp_path) as envoy:
-                await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
+                await eventually("first load", lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1)
                 assert (await fetch(front), hub.proxies()[0].variant) == ("one", "sotw")
                 await change_route(hub, own, one, two, front)
                 await change_cluster_alone(hub, own, two, envoy)
@@ -257,7 +249,7 @@ async def test_a_port_passes_from_one_listener_to_another(
             served(hub, authority) as port,
             running_envoy(bootstrap(tmp_path, port, authority.issue(PROXY, URI)), tmp_path),
         ):
-            await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
+            await eventually("first load", lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1)
             assert await fetch(front) == "one"
             await hub.publish({PROXY: (shared, layer(listener("renamed", front)))}, {PROXY: WORKLOAD}, 2)
             result = await hub.wait_revision(2, 10)
@@ -302,7 +294,7 @@ async def test_clusters_on_demand(authority: ProxyAuthority, tmp_path: Path) -> 
             served(hub, authority) as port,
             running_envoy(bootstrap(tmp_path, port, authority.issue(PROXY, URI)), tmp_path) as envoy,
         ):
-            await eventually(lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1, "first load")
+            await eventually("first load", lambda: bool(hub.proxies()) and hub.proxies()[0].revision_acked == 1)
             assert '"name": "a"' not in await envoy.get("/config_dump?resource=dynamic_active_clusters")
             assert await fetch(front) == "one"
             assert notes.names == {"a"}
@@ -377,8 +369,8 @@ async def reconnect(hub: Hub[Table], first_load: int) -> None:
     for stream in hub._roster:
         stream.end(Ending("UNAVAILABLE", "cut by the test"))
     await eventually(
-        lambda: bool(hub.proxies()) and hub.proxies()[0].connected != before.connected and not hub.proxies()[0].pending,
         "reconnected",
+        lambda: bool(hub.proxies()) and hub.proxies()[0].connected != before.connected and not hub.proxies()[0].pending,
     )
     assert hub.proxies()[0].bytes_sent < first_load / 20
 

@@ -22,6 +22,7 @@ from weft.discovery.server import _inspect
 from weft.discovery.stream import Ending, StreamEndedError
 from weft.model.identity import SpiffeId
 from weft.model.workload import Workload
+from weft.testing.polling import eventually as polled
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSet
 
 Table = Mapping[str, tuple[ResourceSet, ...]]
@@ -36,10 +37,8 @@ def table(version: str, *names: str, size: int = 10) -> Table:
 
 
 async def eventually(check: Callable[[], bool], what: str, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.005)
+    """`eventually` of `weft.testing`, with what is waited for in front."""
+    await polled(what, check, seconds)
 
 
 class Client:

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import gc
 import subprocess
-import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from weft.discovery.server import SERVICE, serve_xds
 from weft.discovery.stream import Ending
 from weft.model.problem import Problem
 from weft.model.workload import Workload
+from weft.testing.polling import eventually as polled
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ResourceSet, XdsSnapshot
 
 Table = Mapping[str, tuple[ResourceSet, ...]]
@@ -100,10 +100,8 @@ async def load(call: Call, node: str = "web.shop") -> None:
 
 
 async def eventually(check: Callable[[], bool], what: str, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.01)
+    """`eventually` of `weft.testing`, with what is waited for in front."""
+    await polled(what, check, seconds)
 
 
 @contextlib.asynccontextmanager

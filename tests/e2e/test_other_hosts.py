@@ -86,8 +86,8 @@ def test_the_printed_command_joins_another_host(hosts: tuple[Host, Host]) -> Non
     inbound = healthy(one, "echo-two")["ports"][0]["inbound"]
     assert inbound["host"] == two.address
     says(agent, f"callers reach this workload at {two.address}:{inbound['port']}")
-    assert '"echo-two"' in until("there", lambda: "echo-two" in (got := one.curl("web", "http://echo/")) and got)
-    assert '"web"' in until("and back", lambda: '"web"' in (got := two.curl("echo-two", "http://web/")) and got)
+    until("there", lambda: '"echo-two"' in one.curl("web", "http://echo/"))
+    until("and back", lambda: '"web"' in two.curl("echo-two", "http://web/"))
     (used,) = json.loads(one.weft("token", "list", "-o", "json").stdout)
     assert used["state"] == "used"
     loopback = without_token(printed).replace("--name echo-two", "--name lost --inbound-address 127.0.0.1")

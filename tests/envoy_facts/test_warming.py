@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from support.views import identity, inbound, outbound, sidecar
 from weft.mesh.memo import Memo
 from weft.mesh.services.service import MutualTlsMode
 from weft.mesh.views import TargetsView
+from weft.testing.polling import eventually
 from weft.xds.build import build_xds
 from weft.xds.routes.route_configuration import encode_routes, host_part
 from weft.xds.snapshot import ROUTES, Resource
@@ -29,13 +27,6 @@ def refusing() -> Resource:
     """The port's routes as a policy may make them: every request is answered with 403."""
     route = Route(match=RouteMatch(prefix="/"), direct_response=DirectResponseAction(status=403))
     return encode_routes(NAME, [host_part(VirtualHost(name=NAME, domains=["*"], routes=[route]))], (), ())
-
-
-async def until(check: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + 10
-    while not await check():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
 
 
 async def test_an_inbound_listener_waits_for_its_routes_and_a_change_of_them_leaves_it_alone(tmp_path: Path) -> None:
@@ -55,14 +46,14 @@ async def test_an_inbound_listener_waits_for_its_routes_and_a_change_of_them_lea
                 return not await is_warming()
 
             ads.tell(build_xds(view, 1, Memo()))
-            await until(is_warming)
+            await eventually("it is warming", is_warming)
             with pytest.raises(ConnectionRefusedError):
                 async with Connection(listen):
                     pass
 
             ads.withheld.clear()
             ads.push()
-            await until(is_active)
+            await eventually("it is active", is_active)
             async with Connection(listen) as client:
 
                 async def is_refused() -> bool:
@@ -71,7 +62,7 @@ async def test_an_inbound_listener_waits_for_its_routes_and_a_change_of_them_lea
                 assert not await is_refused()
                 ads.resources[ROUTES, NAME] = refusing()
                 ads.push()
-                await until(is_refused)
+                await eventually("it is refused", is_refused)
             for what in ("modified", "in_place_updated", "removed"):
                 assert await envoy.stat(f"listener_manager.listener_{what}") == 0
         assert not ads.refused

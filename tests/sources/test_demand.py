@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import pytest
@@ -14,6 +13,7 @@ from weft.sources import demand as module
 from weft.sources.demand import BUCKET, MAX_NAMES, Demand
 from weft.store.memory import MemoryStore
 from weft.store.protocol import Change, StoreError
+from weft.testing.polling import eventually
 
 WEB = Workload("web", "shop", "web")
 
@@ -36,10 +36,10 @@ async def running(store: MemoryStore, *registered: Workload) -> AsyncIterator[De
 
 
 async def written(store: MemoryStore, check: Callable[[set[str]], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not check({entry.key for entry in (await store.list(BUCKET))[1]}):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
+    async def checked() -> bool:
+        return check({entry.key for entry in (await store.list(BUCKET))[1]})
+
+    await eventually("it is written", checked)
 
 
 async def test_it_outlasts_the_control_plane() -> None:

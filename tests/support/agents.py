@@ -9,7 +9,6 @@ import signal
 import ssl
 import sys
 import termios
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,17 +27,15 @@ from weft.model.workload import Workload, WorkloadState
 from weft.processes.name import name_of
 from weft.settings.home import Home
 from weft.settings.private import make_private_directory
+from weft.testing.polling import eventually
 
 AGENT = Path(__file__).parent.parent / "agent" / "agent_process.py"
 DEADLINE = 20.0
 
 
 async def until(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
-    """Poll until `condition()` is true."""
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end, f"not within {deadline} s: {what}"
-        await asyncio.sleep(0.02)
+    """`eventually` of `weft.testing`, for what must not raise."""
+    await eventually(what, condition, deadline)
 
 
 @dataclass

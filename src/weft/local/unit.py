@@ -181,5 +181,5 @@ def first_status(launch: Launch, process: ProcessName | None = None) -> UnitStat
 
 
 def mesh_environment() -> Mapping[str, str]:
-    """This environment without the proxy that the sidecar replaces in any case. Others are the user's, as for `weft run`."""
+    """This environment without the proxy that the sidecar replaces in any case. Others stay, as for `weft run`."""
     return {name: value for name, value in os.environ.items() if name.lower() != _REPLACED_VARIABLE}

@@ -13,9 +13,12 @@ NOT_YET = (OSError, ValueError, LookupError, AssertionError)
 """What a condition may raise to say that it does not hold yet: nobody listens, half a file, not there."""
 
 
-def until(what: str, condition: Callable[[], T], deadline: float = 20.0, every: float = 0.05) -> T:
-    """Poll until `condition` gives something true, and return it. AssertionError after `deadline` seconds, with `what`
-    and what it raised last. What is none of `NOT_YET` ends the waiting at once."""
+def until(what: str, condition: Callable[[], T], deadline: float = 60.0, every: float = 0.05) -> T:
+    """Poll until `condition` gives something true, and return it.
+
+    AssertionError after `deadline` seconds (many: a machine may be busy), with `what` and what was raised last. What is
+    none of `NOT_YET` ends the waiting at once.
+    """
     end = time.monotonic() + deadline
     last: BaseException | None = None
     while time.monotonic() < end:
@@ -30,12 +33,12 @@ def until(what: str, condition: Callable[[], T], deadline: float = 20.0, every: 
 
 @overload
 async def eventually(
-    what: str, condition: Callable[[], Awaitable[T]], deadline: float = 20.0, every: float = 0.02
+    what: str, condition: Callable[[], Awaitable[T]], deadline: float = 60.0, every: float = 0.02
 ) -> T: ...
 @overload
-async def eventually(what: str, condition: Callable[[], T], deadline: float = 20.0, every: float = 0.02) -> T: ...
+async def eventually(what: str, condition: Callable[[], T], deadline: float = 60.0, every: float = 0.02) -> T: ...
 async def eventually(
-    what: str, condition: Callable[[], T | Awaitable[T]], deadline: float = 20.0, every: float = 0.02
+    what: str, condition: Callable[[], T | Awaitable[T]], deadline: float = 60.0, every: float = 0.02
 ) -> T:
     """As `until`, while the event loop goes on; `condition` may be a coroutine function."""
     end = time.monotonic() + deadline

@@ -227,9 +227,9 @@ class MeshProcesses:
         return self.weft("delete", "-f", "-", "--wait", stdin=text)
 
     @contextlib.contextmanager
-    def applied(self, text: str) -> Iterator[None]:
-        """Documents that are in force for a while."""
-        self.apply(text)
+    def applied(self, text: str, *, check: bool = True) -> Iterator[None]:
+        """Documents that are in force for a while; with errors between them, not with `check`."""
+        self.weft("apply", "-f", "-", "--wait", stdin=text, check=check)
         try:
             yield
         finally:

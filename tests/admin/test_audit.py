@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from support.agents import until
 from weft.admin import audit as audit_module
 from weft.admin.audit import Audit
 from weft.store.memory import MemoryStore
 from weft.store.protocol import Entry, StoreError
+from weft.testing.polling import eventually
 
 
 async def test_a_flood_of_refusals_is_bounded_and_pushes_out_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,11 +61,11 @@ async def test_at_rest_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     store = Counting()
     audit = Audit(store)
     running = asyncio.create_task(audit.run())
-    await until(lambda: store.lists == 2, "looked once")
+    await eventually("looked once", lambda: store.lists == 2)
     for number in range(150):
         await store.write([audit.done("admin token", "create", object=str(number))])
-    await until(lambda: store.lists == 4, "looked again")
-    await until(lambda: store._revision.value == 151, "forgot the oldest")
+    await eventually("looked again", lambda: store.lists == 4)
+    await eventually("forgot the oldest", lambda: store._revision.value == 151)
     assert len(await audit.events()) < 150
     lists = store.lists
     await asyncio.sleep(0.1)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import aiohttp
 
-from support.agents import Agent, World, until
+from support.agents import Agent, World
 from weft.agent.state import read_state, stop_leftovers
+from weft.testing.polling import eventually
 
 APPLICATION = [sys.executable, str(Path(__file__).with_name("application.py"))]
 AUTO = [[9080, 0]]
@@ -49,9 +50,9 @@ async def test_sighup_restarts_the_agent_alone(world: World) -> None:
     work = asyncio.create_task(load.run())
     for count in (1, 2):
         agent.process.send_signal(signal.SIGHUP)
-        await until(lambda count=count: agent.text().count("took over Envoy") == count, "adoption")  # type: ignore[misc]
+        await eventually("adoption", lambda count=count: agent.text().count("took over Envoy") == count)  # type: ignore[misc]
     after = load.done + 20
-    await until(lambda: load.done > after, "more requests")
+    await eventually("more requests", lambda: load.done > after)
     work.cancel()
     assert load.failed == []
     assert len(load.pids) == 1
@@ -67,20 +68,20 @@ async def test_sighup_restarts_the_agent_alone(world: World) -> None:
 async def test_the_exit_code_is_known_after_a_restart(world: World) -> None:
     agent = await world.healthy(command=APPLICATION, ports=AUTO)
     agent.process.send_signal(signal.SIGHUP)
-    await until(lambda: "took over Envoy" in agent.text(), "adoption")
+    await eventually("adoption", lambda: "took over Envoy" in agent.text())
     await world.get(agent, "/exit")
     assert await agent.ended() == 7
 
 
 async def test_a_sidecar_alone_is_taken_over_while_the_control_plane_is_away(world: World) -> None:
     agent = await world.start(ports=[[9080, None]], health={"kind": "none"})
-    await until(lambda: world.control_plane.latest.get("web.default") == "healthy", "healthy")
+    await eventually("healthy", lambda: world.control_plane.latest.get("web.default") == "healthy")
     envoy = agent.state.envoy
     agent.process.kill()
     await agent.ended()
     await world.control_plane.stop()
     second = await world.start(ports=[[9080, None]], health={"kind": "none"})
-    await until(lambda: "took over Envoy" in second.text(), "adoption")
+    await eventually("adoption", lambda: "took over Envoy" in second.text())
     assert second.state.envoy == envoy
     await world.control_plane.start()
     await second.stop()
@@ -95,10 +96,10 @@ async def test_a_killed_agent_is_replaced(world: World) -> None:
     await first.ended()
     states = len(world.control_plane.states)
     second = await world.start(command=APPLICATION, ports=AUTO)
-    await until(lambda: len(world.control_plane.states) > states, "registered again")
+    await eventually("registered again", lambda: len(world.control_plane.states) > states)
     assert world.control_plane.state == "healthy", "it never stops being healthy"
     after = load.done + 20
-    await until(lambda: load.done > after, "more requests")
+    await eventually("more requests", lambda: load.done > after)
     work.cancel()
     assert load.failed == []
     assert len(load.pids) == 1
@@ -116,8 +117,8 @@ async def test_an_adopted_workload_stops_in_order(world: World) -> None:
     first.process.kill()
     await first.ended()
     second = await world.start(command=APPLICATION, ports=AUTO)
-    await until(lambda: "took over" in second.text(), "adoption")
-    await until(lambda: world.control_plane.states.count("healthy") == 2, "registered again")
+    await eventually("adoption", lambda: "took over" in second.text())
+    await eventually("registered again", lambda: world.control_plane.states.count("healthy") == 2)
     assert await second.stop() == 128 + signal.SIGTERM
     assert world.control_plane.states[-2:] == ["draining", "deregistered"]
     assert world.processes() == []
@@ -128,7 +129,7 @@ async def test_a_signal_in_the_middle_of_adoption_stops_what_was_left(world: Wor
     first.process.kill()
     await first.ended()
     second = await world.start(command=APPLICATION, ports=AUTO)
-    await until(lambda: second.state.agent is not None and second.state.agent.pid == second.pid, "the new agent")
+    await eventually("the new agent", lambda: second.state.agent is not None and second.state.agent.pid == second.pid)
     assert await second.stop() == 128 + signal.SIGTERM
     assert world.processes() == []
 
@@ -155,9 +156,9 @@ async def test_only_the_application_was_left(world: World) -> None:
     await first.ended()
     assert before.envoy is not None
     os.kill(before.envoy.pid, signal.SIGKILL)
-    await until(lambda: before.envoy is not None and not before.envoy.alive, "Envoy's end")
+    await eventually("Envoy's end", lambda: before.envoy is not None and not before.envoy.alive)
     second = await world.start(command=APPLICATION, ports=AUTO)
-    await until(lambda: world.control_plane.states[-2:] == ["unhealthy", "healthy"], "unhealthy, then healthy")
+    await eventually("unhealthy, then healthy", lambda: world.control_plane.states[-2:] == ["unhealthy", "healthy"])
     assert second.state.application == before.application
     assert second.state.envoy not in (None, before.envoy)
     assert await world.get(second, "/") == "ok"
@@ -170,11 +171,11 @@ async def test_adoption_without_a_control_plane(world: World) -> None:
     await first.ended()
     await world.control_plane.stop()
     second = await world.start(command=APPLICATION, ports=AUTO)
-    await until(lambda: "took over" in second.text(), "adoption")
+    await eventually("adoption", lambda: "took over" in second.text())
     assert await world.get(second, "/") == "ok"
     world.control_plane.states.clear()
     await world.control_plane.start()
-    await until(lambda: world.control_plane.state == "healthy", "registered again")
+    await eventually("registered again", lambda: world.control_plane.state == "healthy")
     await second.stop()
 
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from cryptography import x509
 
-from support.agents import Agent, World, until
+from support.agents import Agent, World
 from weft.agent.certificates import CertificateFiles, renewal_time, run_renewal
 from weft.agent.client import ControlPlaneClient, RefusedError, UnreachableError
 from weft.agent.errors import AgentError
@@ -21,6 +21,7 @@ from weft.ca.authority import open_authority
 from weft.model.enrolment import Issued
 from weft.model.identity import SpiffeId
 from weft.model.workload import Workload, WorkloadState
+from weft.testing.polling import eventually
 
 APPLICATION = [sys.executable, str(Path(__file__).with_name("application.py"))]
 AUTO = [[9080, 0]]
@@ -68,7 +69,7 @@ async def test_an_unknown_workload_registers_again(world: World) -> None:
     world.control_plane.lease = 0.6
     agent = await world.healthy(command=APPLICATION, ports=AUTO)
     world.control_plane.workloads.clear()
-    await until(lambda: "web.default" in world.control_plane.workloads, "registered again")
+    await eventually("registered again", lambda: "web.default" in world.control_plane.workloads)
     assert world.control_plane.states[-1] == "healthy"
     assert world.control_plane.states.count("starting") == 1
     await agent.stop()

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from support.agents import World, until
+from support.agents import World
 from weft.model.workload import WorkloadState
 from weft.settings.home import Home
 from weft.testing.polling import eventually
@@ -134,7 +134,7 @@ async def test_closing_the_terminal_stops(world: World) -> None:
     agent = await world.healthy(terminal=slave, command=[*APPLICATION, "graceful"], ports=AUTO)
     os.close(slave)
     os.kill(agent.pid, signal.SIGHUP)
-    await until(lambda: "took over" in agent.text(), "a restart while the terminal is there")
+    await eventually("a restart while the terminal is there", lambda: "took over" in agent.text())
     os.close(master)
     assert await agent.ended() == 3
     assert world.processes() == []
@@ -154,16 +154,18 @@ async def test_health_follows_the_application(world: World) -> None:
     application = agent.state.application
     assert application is not None
     os.kill(application.pid, signal.SIGSTOP)
-    await until(lambda: world.control_plane.state == "unhealthy", "unhealthy")
+    await eventually("unhealthy", lambda: world.control_plane.state == "unhealthy")
     os.kill(application.pid, signal.SIGCONT)
-    await until(lambda: world.control_plane.state == "healthy", "healthy again")
+    await eventually("healthy again", lambda: world.control_plane.state == "healthy")
     assert agent.state.state is WorkloadState.HEALTHY
     await agent.stop()
 
 
 async def test_an_application_at_another_port_is_told(world: World) -> None:
     agent = await world.start(command=[sys.executable, "-c", "import time; time.sleep(600)"], ports=AUTO)
-    await until(lambda: "not healthy after 5 s: nothing listens at 127.0.0.1:" in agent.text(), "a word about the port")
+    await eventually(
+        "a word about the port", lambda: "not healthy after 5 s: nothing listens at 127.0.0.1:" in agent.text()
+    )
     assert world.control_plane.states == ["starting"]
     await agent.stop()
 
@@ -189,7 +191,7 @@ async def test_envoy_is_restarted(world: World) -> None:
     envoy = agent.state.envoy
     assert envoy is not None
     os.kill(envoy.pid, signal.SIGKILL)
-    await until(lambda: world.control_plane.states[-2:] == ["unhealthy", "healthy"], "unhealthy, then healthy")
+    await eventually("unhealthy, then healthy", lambda: world.control_plane.states[-2:] == ["unhealthy", "healthy"])
     assert agent.state.envoy not in (None, envoy)
     assert await world.get(agent, "/") == "ok"
     await agent.stop()
@@ -214,9 +216,9 @@ async def test_refusal_and_absence_of_the_control_plane(world: World) -> None:
     agent = await world.start(command=APPLICATION, ports=AUTO, timing={"wait": 0.5})
     assert await agent.ended() == 4
     agent = await world.start(command=APPLICATION, ports=AUTO)
-    await until(lambda: "waiting for it" in agent.text(), "a word about waiting")
+    await eventually("a word about waiting", lambda: "waiting for it" in agent.text())
     await world.control_plane.start()
-    await until(lambda: world.control_plane.state == "healthy", "healthy once it is there")
+    await eventually("healthy once it is there", lambda: world.control_plane.state == "healthy")
     await agent.stop()
 
 
@@ -232,7 +234,7 @@ async def test_ctrl_c_in_the_middle_of_the_start_leaves_nothing(world: World, mo
             path = Home(agent.directory.parents[2]).socket(path)
         return path.exists()
 
-    await until(reached, moment)
+    await eventually(moment, reached)
     assert await agent.stop(signal.SIGINT) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
     assert world.processes() == []
     assert not any(path.suffix in (".sock", ".pem") for path in agent.directory.rglob("*"))
@@ -247,13 +249,13 @@ async def test_no_hang_when_the_control_plane_is_gone(world: World) -> None:
 
 async def test_gateway(world: World) -> None:
     agent = await world.start("edge", gateway="edge", listen=[[80, 0]])
-    await until(lambda: world.control_plane.state == "healthy", "healthy gateway")
+    await eventually("healthy gateway", lambda: world.control_plane.state == "healthy")
     workload = world.control_plane.workloads["edge.default"]
     assert workload.service_account == "edge"
     assert workload.gateway is not None
     where = workload.gateway.bind(80)
     assert where.port != 80
-    await until(lambda: f"listening on {where}" in agent.text(), "the address")
+    await eventually("the address", lambda: f"listening on {where}" in agent.text())
     async with aiohttp.ClientSession() as session, session.get(f"http://{where}/") as response:
         assert response.status == 503
     assert await agent.stop(signal.SIGINT) == 128 + signal.SIGINT

@@ -7,7 +7,6 @@ from typing import cast
 
 import pytest
 
-from support.agents import until
 from weft.agent.certificates import CertificateFiles
 from weft.agent.client import ControlPlaneClient, RefusedError
 from weft.agent.registration import Registration
@@ -15,6 +14,7 @@ from weft.ca.authority import open_authority
 from weft.model.enrolment import RegisterResponse, RenewResponse
 from weft.model.identity import SpiffeId
 from weft.model.workload import Workload, WorkloadState
+from weft.testing.polling import eventually
 
 USUAL = 0.15
 """The lease at registration: a renewal every 0.05 s."""
@@ -67,11 +67,11 @@ async def registered(world: World) -> tuple[Registration, "asyncio.Task[None]"]:
 
 
 async def reached(world: World, renewals: int) -> None:
-    await until(lambda: len(world.renewals) >= renewals, f"{renewals} renewals")
+    await eventually(f"{renewals} renewals", lambda: len(world.renewals) >= renewals)
 
 
 async def looked(world: World, looks: int) -> None:
-    await until(lambda: world.looks >= looks, f"{looks} looks at the proxy")
+    await eventually(f"{looks} looks at the proxy", lambda: world.looks >= looks)
 
 
 async def test_without_being_told_it_renews_as_registered(world: World) -> None:
@@ -103,7 +103,7 @@ async def test_it_registers_again_when_cut_off_for_too_long(world: World) -> Non
     _, running = await registered(world)
     await looked(world, 3)
     world.known = world.connected = False
-    await until(lambda: world.registrations >= 2, "registered again")
+    await eventually("registered again", lambda: world.registrations >= 2)
     running.cancel()
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from support.agents import World, until
+from support.agents import World
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.agent.usage import Expected, run_usage
+from weft.testing.polling import eventually
 
 APPLICATION = [sys.executable, str(Path(__file__).with_name("application.py"))]
 
@@ -65,12 +66,14 @@ async def test_who_is_warned(expected: Expected, steps: list[dict[str, int]], re
 async def test_the_agent_says_so_until_the_proxy_is_used(world: World) -> None:
     agent = await world.healthy(command=APPLICATION, ports=[[9080, 0]], uses=["ratings"], timing={"unused": 0.3})
     assert await world.get(agent) == "ok"
-    await until(lambda: "has not used its proxy in 0.3 s, though it says what it uses" in agent.text(), "a warning")
-    await until(lambda: world.control_plane.unused_proxy, "the control plane knows")
+    await eventually(
+        "a warning", lambda: "has not used its proxy in 0.3 s, though it says what it uses" in agent.text()
+    )
+    await eventually("the control plane knows", lambda: world.control_plane.unused_proxy)
     async with (
         aiohttp.ClientSession() as session,
         session.get("http://ratings/", proxy=f"http://127.0.0.1:{agent.state.outbound}") as answer,
     ):
         assert answer.status == 503
-    await until(lambda: not world.control_plane.unused_proxy, "it is used now")
+    await eventually("it is used now", lambda: not world.control_plane.unused_proxy)
     await agent.stop()

@@ -43,7 +43,7 @@ class Followed:
     def text(self, name: str) -> str:
         return next(document.text for document in self.contents.documents if document.key.name == name)
 
-    async def until(self, what: Callable[[], bool], deadline: float = 5) -> None:
+    async def until(self, what: Callable[[], bool], deadline: float = 60) -> None:
         try:
             async with asyncio.timeout(deadline):
                 while not what():

@@ -9,7 +9,6 @@ import signal
 import ssl
 import sys
 import termios
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,11 +30,6 @@ from weft.testing.polling import eventually
 
 AGENT = Path(__file__).parent.parent / "agent" / "agent_process.py"
 DEADLINE = 20.0
-
-
-async def until(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
-    """`eventually` of `weft.testing`, for what must not raise."""
-    await eventually(what, condition, deadline)
 
 
 @dataclass
@@ -248,11 +242,11 @@ class World:
         """Start an agent and wait until its workload is healthy."""
         self.control_plane.latest.pop(f"{name}.default", None)
         agent = await self.start(name, terminal, **asked)
-        await until(
+        await eventually(
+            "healthy workload",
             lambda: (
                 self.control_plane.latest.get(f"{name}.default") == "healthy" or agent.process.returncode is not None
             ),
-            "healthy workload",
         )
         assert agent.process.returncode is None, agent.text()
         return agent

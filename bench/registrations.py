@@ -38,7 +38,7 @@ RENEWALS = 50
 
 
 class Agent:
-    """One connection to the agent API's socket."""
+    """Calls the agent API's socket, each over a connection of its own if the server closes it."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -80,6 +80,8 @@ class Agent:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise OSError(str(error)) from error
+        if answer.will_close:
+            self.close()
         if answer.status not in {200, 204}:
             raise BenchError(f"{method} {path} was answered with {answer.status}: {content[:300]!r}")
 

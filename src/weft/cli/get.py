@@ -189,7 +189,7 @@ def _get_workloads(home: Home, name: str | None, namespace: str | None, output: 
         (
             one["namespace"],
             one["name"],
-            one["state"],
+            f"{one['state']}, no agent" if one.get("agent_silent") else one["state"],
             _ports(one),
             one["service_account"],
             _pairs(one["labels"]),

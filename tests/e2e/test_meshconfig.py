@@ -71,7 +71,7 @@ def test_default_retries_change(world: Mesh, client: Client) -> None:
         return client(f"http://other/fail/{uuid.uuid4()}/2").status
 
     assert answer() == 503
-    with world.applied(SETTINGS % "defaultHttpRetryPolicy: {attempts: 2}"):
+    with world.applied(SETTINGS % "defaultHttpRetryPolicy: {attempts: 2, retryOn: '503'}"):
         assert answer() == 200
         shown = world.weft("get", "meshconfig", "-n", "istio-system").stdout
         assert shown.splitlines()[0].split() == ["NAME", "OUTBOUND", "FIELDS", "SOURCE"]
@@ -86,7 +86,7 @@ kind: ConfigMap
 metadata: {name: istio, namespace: istio-system}
 data:
   mesh: |
-    defaultHttpRetryPolicy: {attempts: 2}
+    defaultHttpRetryPolicy: {attempts: 2, retryOn: "503"}
     trustDomain: other.example
 """
     done = world.weft("apply", "-f", "-", "--wait", stdin=text, check=False)

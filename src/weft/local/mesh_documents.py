@@ -18,7 +18,10 @@ class DocumentsError(Exception):
 
 def apply_documents(admin: AdminClient, base: Path, paths: Sequence[str], describe: Describe) -> int:
     """Apply the files that `paths` (relative to `base`) name; how many. Blocks. Raises DocumentsError."""
-    files = _files(base, paths)
+    try:
+        files = _files(base, paths)
+    except OSError as error:
+        raise DocumentsError(str(error)) from error
     for file in files:
         try:
             admin.apply(Source(str(file), file.read_text("utf-8")))

@@ -81,10 +81,11 @@ async def taking_orders(home: Home, received: asyncio.Queue[Received]) -> AsyncI
     path.unlink(missing_ok=True)
     mask = os.umask(0o177)
     try:
-        server = await asyncio.start_unix_server(serve, path, limit=_LONGEST)
+        server = await asyncio.start_unix_server(serve, path, limit=_LONGEST, start_serving=False)
     finally:
-        os.umask(mask)
+        os.umask(mask)  # before anybody else gets a turn: what is started then would keep it
     try:
+        await server.start_serving()
         yield
     finally:
         server.close()

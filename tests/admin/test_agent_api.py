@@ -253,7 +253,8 @@ async def test_who_has_used_a_token_is_answered_also_while_the_control_plane_is_
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def never(_revision: int) -> int:
-        return await asyncio.get_running_loop().create_future()
+        nothing: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        return await nothing
 
     monkeypatch.setattr(agents, "KNOWN_SECONDS", 0.0)
     monkeypatch.setattr(rig.parts.collector, "included", never)

@@ -114,7 +114,9 @@ class AgentApi:
         issued = self._issue(body.csr, identity, workload)
         changes = [put_workload(workload)]
         if entry is None or entry.value != changes[0].value:
-            changes.append(self._audit.done(str(caller), "register", object=f"workload {key}", detail=str(identity)))
+            changes.append(
+                self._audit.workload(str(caller), "register", object=f"workload {key}", detail=str(identity))
+            )
         expect = {(LEASED_BUCKET, key): entry.revision if entry else 0}
         if grant is not None:
             changes.append(grant.use)
@@ -193,7 +195,7 @@ class AgentApi:
 
     async def _delete(self, request: web.Request, caller: Caller) -> web.Response:
         entry, _ = await self._own(request, caller)
-        record = self._audit.done(str(caller), "deregister", object=f"workload {entry.key}")
+        record = self._audit.workload(str(caller), "deregister", object=f"workload {entry.key}")
         await self._store.write([Delete(LEASED_BUCKET, entry.key), record])
         self._leases.forget(entry.key)
         return web.Response(status=204)

@@ -14,6 +14,7 @@ from discovery.test_xds_server import WORKLOADS, eventually, load, running
 from support.discovery import layer, resource
 from weft.discovery.grpc_tls import grpc
 from weft.discovery.limits import Limits
+from weft.discovery.server import XdsServer
 from weft.model.workload import Workload
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
 
@@ -89,3 +90,23 @@ async def test_the_room_grows_with_what_is_registered(monkeypatch: pytest.Monkey
             async with asyncio.timeout(10):
                 while not await connects():
                     pass
+
+
+async def test_a_fault_while_the_listener_is_replaced_is_not_the_end_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weft.discovery.server._INSPECTION_SECONDS", 0.05)
+    async with running(Limits(restart=0, fewest_connections=16)) as fixture:
+        await fixture.publish(1, "1")
+        start, faults = XdsServer.start, 0
+
+        async def faulty(server: XdsServer, host: str, port: int) -> int:
+            nonlocal faults
+            faults += 1
+            if faults == 1:
+                raise RuntimeError("a fault")
+            return await start(server, host, port)
+
+        monkeypatch.setattr(XdsServer, "start", faulty)
+        many = {f"w{number}.shop": Workload(f"w{number}", "shop", "web") for number in range(40)}
+        table = {name: (layer(resource(CLUSTER, "a", "2"), resource(LISTENER, "l", "1")),) for name in WORKLOADS}
+        await fixture.hub.publish(table, {**WORKLOADS, **many}, 2)
+        await eventually(lambda: faults > 1, "it is tried again")

@@ -1,5 +1,6 @@
 """`weft ps` and completion read what is written down: of a mesh that is up, of one that was killed."""
 
+import json
 import os
 from pathlib import Path
 
@@ -51,6 +52,16 @@ def test_what_runs_what_crashed_and_what_was_started_by_hand(home: Home) -> None
     finally:
         os.close(record._lock)
     assert unit_names(home) == ["web", "sick"]
+
+
+def test_json_has_the_names_and_times_of_the_api(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    units = (UnitStatus("web", "workload", "default", "web", Phase.RUNNING, ME, since=1_800_000_000.5),)
+    UpRecord(home).write(UpState(1, "weft.yaml", units=units))
+    run(["ps", "--home", str(home.root), "-o", "json"])
+    web, extra = json.loads(capsys.readouterr().out)
+    assert (web["since"], extra["since"]) == ("2027-01-15T08:00:00.500Z", None)
+    assert web["memory_bytes"] > 1_000_000
+    assert extra["started_by"] == "hand"
 
 
 def test_a_killed_up_is_told(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

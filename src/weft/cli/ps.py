@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -60,6 +61,8 @@ def _cells(row: ProcessRow) -> tuple[str, ...]:
 
 
 def _mapping(row: dict[str, object]) -> dict[str, object]:
-    """In the API's spelling."""
-    names = {"started_by": "startedBy", "memory": "memoryBytes"}
-    return {names.get(name, name): value for name, value in row.items()}
+    """With names and times as the APIs have them."""
+    row["memory_bytes"] = row.pop("memory")
+    since = row["since"]
+    text = datetime.fromtimestamp(since, UTC).isoformat(timespec="milliseconds") if isinstance(since, float) else ""
+    return row | {"since": text.replace("+00:00", "Z") if since else None}

@@ -216,12 +216,14 @@ class _Listener:
             await asyncio.sleep(_INSPECTION_SECONDS)
             if self._server is not None and self._limits.room_for(self._hub.registered) <= self._room:
                 continue
-            await self.stop()
             try:
+                await self.stop()
                 await self.start(host, port)
                 _log.info("%d proxies are registered: room for %d connections", self._hub.registered, self._room)
             except OSError as error:
                 _log.error("%s; trying again", error)
+            except Exception:  # without another try nobody would listen for proxies any more
+                _log.exception("the xDS server cannot be replaced; trying again")
 
     async def stop(self) -> None:
         """End all streams and close."""

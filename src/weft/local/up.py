@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import difflib
 import signal
+import traceback
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
@@ -46,6 +47,9 @@ def _run_in_home(plan: Plan, record: UpRecord, report: Report, on_ready: OnReady
             report(f"ended what an earlier run left behind: {', '.join(remains)}")
         spawned.extend(spawn_all(plan, record))
         return asyncio.run(_Up(plan, record, report, on_ready, describe).run(spawned))
+    except BaseException:  # nobody looks after these any more, and nobody would find them
+        stop_remains(record)
+        raise
     finally:
         record.release()
         with contextlib.suppress(OSError):  # others of this home may still use it
@@ -125,6 +129,9 @@ class _Up:
                 await (supervisor.restart(names) if order.do == "restart" else supervisor.halt(names))
         except (StartError, MeshFileError) as error:
             self._report(f"error: {error}")
+            return 1
+        except Exception:  # a fault of ours must not cost the mesh that is up
+            self._report(f"error: a fault of weft's own\n{traceback.format_exc()}")
             return 1
         return 0
 

@@ -12,7 +12,7 @@ from weft.model.labels import Labels
 from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload
-from weft.schema.wording import nearest_name
+from weft.schema.wording import HINTS, nearest_name
 
 GatewayPorts = tuple[str, tuple[int, ...]]
 """``namespace/name`` of a Gateway, and the ports of its listeners."""
@@ -43,8 +43,9 @@ def unselected_problems(memo: Memo, workloads: tuple[Workload, ...], catalog: Ca
     selected = memo.rows(_is_selected, (tuple(serving),), catalog)
     if all(selected):
         return ()
+    hinted = selected.count(False) <= HINTS
     return tuple(
-        memo(_unselected, workload_source(workload), workload.namespace, workload.labels, catalog)
+        memo(_unselected, workload_source(workload), workload.namespace, workload.labels, catalog, hinted)
         for found, group in zip(selected, serving.values(), strict=True)
         if not found
         for workload in group
@@ -75,12 +76,14 @@ def _is_selected(_memo: Memo, workloads: tuple[str, Labels], catalog: Catalog) -
     return any(frontend for frontend in catalog.selecting(namespace, labels))
 
 
-def _unselected(source: str, namespace: str, labels: Labels, catalog: Catalog) -> Problem:
-    """Nobody can call a workload that no Service selects: a typing error in a label, or a Service still to come."""
+def _unselected(source: str, namespace: str, labels: Labels, catalog: Catalog, hinted: bool) -> Problem:
+    """Nobody can call a workload that no Service selects: a typing error in a label (which one is looked for if it is
+    `hinted`), or a Service still to come."""
     own = [f"{name}={value}" for name, value in labels]
     frontends = catalog.by_namespace.get(namespace, ())
     selectors = {f"{name}={value}" for frontend in frontends for name, value in frontend.selector}
-    nearest = next((near for pair in own if pair not in selectors and (near := nearest_name(pair, selectors))), "")
+    strange = [pair for pair in own[:HINTS] if pair not in selectors] if hinted else []
+    nearest = next((near for pair in strange if (near := nearest_name(pair, selectors))), "")
     message = f"no Service selects it (labels: {', '.join(own) or 'none'}), so nothing can call it by name"
     expected = f"a Service in namespace '{namespace}' that selects its labels"
     return Problem(Severity.WARNING, "not-selected", message, Origin(source), None, ("labels",), expected, nearest)
@@ -107,7 +110,10 @@ def _unknown_uses(_memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Cata
     """Which names no service has, each with the name that was perhaps meant."""
     namespace, uses = users
     unknown = [(index, name) for index, name in enumerate(uses) if catalog.find(name, namespace) is None]
-    return tuple((index, nearest_host(name, namespace, catalog)) for index, name in unknown)
+    return tuple(
+        (index, nearest_host(name, namespace, catalog) if place < HINTS else "")
+        for place, (index, name) in enumerate(unknown)
+    )
 
 
 def _upstream_problems(_memo: Memo, workload: Workload, catalog: Catalog) -> tuple[Problem, ...]:
@@ -115,12 +121,14 @@ def _upstream_problems(_memo: Memo, workload: Workload, catalog: Catalog) -> tup
 
 
 def _bad_upstreams(workload: Workload, catalog: Catalog) -> Iterable[Problem]:
+    unknown = 0
     for index, upstream in enumerate(workload.upstreams):
         path = ("upstreams", index)
         frontend = catalog.find(upstream.service, workload.namespace)
         if frontend is None:
             message = f"upstream '{upstream.service}:{upstream.port}' names no service, so its port is not open"
-            nearest = nearest_host(upstream.service, workload.namespace, catalog)
+            nearest = nearest_host(upstream.service, workload.namespace, catalog) if unknown < HINTS else ""
+            unknown += 1
             yield _of_workload(workload, path, "unknown-upstream", message, "the name of a Service", nearest)
         elif frontend.port(upstream.port) is None:
             message = f"upstream '{upstream.service}' has no port {upstream.port}, so its port is not open"

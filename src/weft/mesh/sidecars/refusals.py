@@ -11,6 +11,7 @@ from weft.mesh.services.references import nearest_host
 from weft.mesh.services.service import Frontend, Protocol
 from weft.mesh.views import Refusal
 from weft.schema.hosts import clean_host, service_of_host
+from weft.schema.wording import HINTS
 
 _HOST_NAME = re.compile(r"[a-z0-9_]([-a-z0-9_.]*[a-z0-9_])?")
 """What can be called; `uses` of a registration may hold more."""
@@ -30,15 +31,17 @@ def refused_uses(memo: Memo, catalog: Catalog, namespace: str, uses: tuple[str, 
     it is not among what the workload uses, so calls to it would leave the mesh too. And the wrong ports of services of
     other namespaces that it uses: those of its own every caller is told about."""
     found: list[Refusal] = []
+    unknown: list[Refusal] = []
     for name in map(clean_host, uses):
         frontend = catalog.find(name, namespace)
         if frontend is None:
             if _HOST_NAME.fullmatch(name):
-                found.append(memo(unknown_use, name, namespace, nearest_host(name, namespace, catalog)))
+                nearest = nearest_host(name, namespace, catalog) if len(unknown) < HINTS else ""
+                unknown.append(memo(unknown_use, name, namespace, nearest))
         elif frontend.namespace != namespace:
             domains = caller_domains(frontend.host, frontend.name, frontend.namespace, namespace)
             found.append(memo(wrong_port, frontend, domains))
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys([*found, *unknown]))
 
 
 def unknown_use(name: str, namespace: str, nearest: str) -> Refusal:

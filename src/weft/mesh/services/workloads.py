@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from weft.mesh.memo import Memo
 from weft.mesh.problems import one_of
 from weft.mesh.services.catalog import Catalog
-from weft.mesh.services.references import nearest_host
+from weft.mesh.services.references import is_routed_outside, nearest_host
 from weft.model.labels import Labels
 from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem, Severity
@@ -19,11 +19,16 @@ GatewayPorts = tuple[str, tuple[int, ...]]
 
 
 def workload_problems(
-    memo: Memo, workloads: tuple[Workload, ...], catalog: Catalog, gateways: tuple[GatewayPorts, ...]
+    memo: Memo,
+    workloads: tuple[Workload, ...],
+    catalog: Catalog,
+    outside: Mapping[str, tuple[str, ...]],
+    gateways: tuple[GatewayPorts, ...],
 ) -> tuple[Problem, ...]:
-    """What is wrong with upstreams, uses and gateways. `gateways` are those in force."""
+    """What is wrong with upstreams, uses and gateways. `outside` are the hosts outside the mesh that each namespace's
+    documents route, `gateways` those in force."""
     users = memo.groups(_uses, _name, workloads)
-    unknown = memo.rows(_unknown_uses, (tuple(users),), catalog)
+    unknown = memo.rows(_unknown_uses, (tuple(users),), catalog, outside)
     bad = [
         _use_problem(workload, index, nearest)
         for found, group in zip(unknown, users.values(), strict=True)
@@ -106,10 +111,17 @@ def _unused_proxy(workload: Workload) -> Problem:
     return _of_workload(workload, (), "proxy-unused", message, "", severity=Severity.WARNING)
 
 
-def _unknown_uses(_memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Catalog) -> tuple[tuple[int, str], ...]:
+def _unknown_uses(
+    _memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Catalog, outside: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[int, str], ...]:
     """Which names no service has, each with the name that was perhaps meant."""
     namespace, uses = users
-    unknown = [(index, name) for index, name in enumerate(uses) if catalog.find(name, namespace) is None]
+    routed = outside.get(namespace, ())
+    unknown = [
+        (index, name)
+        for index, name in enumerate(uses)
+        if catalog.find(name, namespace) is None and not is_routed_outside(name, routed)
+    ]
     return tuple(
         (index, nearest_host(name, namespace, catalog) if place < HINTS else "")
         for place, (index, name) in enumerate(unknown)

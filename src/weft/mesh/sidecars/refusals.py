@@ -7,7 +7,7 @@ import re
 from weft.mesh.memo import Memo
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import HTTP_PORT, caller_domains, service_host
-from weft.mesh.services.references import nearest_host
+from weft.mesh.services.references import is_routed_outside, nearest_host
 from weft.mesh.services.service import Frontend, Protocol
 from weft.mesh.views import Refusal
 from weft.schema.hosts import clean_host, service_of_host
@@ -26,16 +26,19 @@ def wrong_port(frontend: Frontend, domains: tuple[str, ...]) -> Refusal:
     return Refusal(domains, bare, f"{frontend.name}.{frontend.namespace} has {has}")
 
 
-def refused_uses(memo: Memo, catalog: Catalog, namespace: str, uses: tuple[str, ...]) -> tuple[Refusal, ...]:
+def refused_uses(
+    memo: Memo, catalog: Catalog, outside: tuple[str, ...], namespace: str, uses: tuple[str, ...]
+) -> tuple[Refusal, ...]:
     """What a workload of `namespace` says that it uses, and no Service is called, with the name that was perhaps meant:
-    it is not among what the workload uses, so calls to it would leave the mesh too. And the wrong ports of services of
+    it is not among what the workload uses, so calls to it would leave the mesh too. Hosts `outside` that its
+    namespace's documents route are not meant. And the wrong ports of services of
     other namespaces that it uses: those of its own every caller is told about."""
     found: list[Refusal] = []
     unknown: list[Refusal] = []
     for name in map(clean_host, uses):
         frontend = catalog.find(name, namespace)
         if frontend is None:
-            if _HOST_NAME.fullmatch(name):
+            if _HOST_NAME.fullmatch(name) and not is_routed_outside(name, outside):
                 nearest = nearest_host(name, namespace, catalog) if len(unknown) < HINTS else ""
                 unknown.append(memo(unknown_use, name, namespace, nearest))
         elif frontend.namespace != namespace:

@@ -45,6 +45,14 @@ def test_an_unknown_use_is_refused_and_so_is_the_name_that_was_meant() -> None:
     )
 
 
+def test_a_hint_is_written_as_the_name_was() -> None:
+    client = workload("client", uses=("helllo.shop", "helllo.shop.svc.cluster.local"))
+    mesh = Compiled(service("hello", namespace="shop"), workloads=[client])
+    assert [problem.nearest for problem in mesh.mesh.problems] == ["hello.shop", "hello.shop.svc.cluster.local"]
+    first, _ = mesh.sidecar(client).outbound.refusals
+    assert first.domains == ("helllo.shop", "hello.shop.svc.cluster.local", "hello.shop.svc", "hello.shop")
+
+
 def test_a_host_outside_that_a_document_routes_may_be_used() -> None:
     routed = """
 ---

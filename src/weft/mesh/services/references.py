@@ -40,9 +40,10 @@ def unknown_host(
 
 
 def nearest_host(host: str, namespace: str, catalog: Catalog) -> str:
-    """The service name closest to what `host` names in a document of `namespace`."""
+    """The host of a service closest to `host` in a document of `namespace`, as long or short as that is written."""
     service = service_of_host(host, namespace)
-    return nearest_name(service.name, catalog.names_in(service.namespace)) if service else ""
+    near = nearest_name(service.name, catalog.names_in(service.namespace)) if service else ""
+    return near + clean_host(host)[len(service.name) :] if service and near else ""
 
 
 def is_routed_outside(host: str, outside: tuple[str, ...]) -> bool:

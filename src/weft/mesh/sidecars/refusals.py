@@ -51,8 +51,8 @@ def unknown_use(name: str, namespace: str, nearest: str) -> Refusal:
     """The refusal of one name, to which the Service `nearest` (may be empty) comes closest."""
     hint = f"; did you mean '{nearest}'?" if nearest else ""
     reason = f"no Service is called '{name}', which this workload says that it uses{hint}"
-    service = service_of_host(name, namespace)
-    if not nearest or service is None:
+    service = service_of_host(nearest, namespace) if nearest else None
+    if service is None:
         return Refusal((name,), True, reason)
-    host = service_host(nearest, service.namespace)
-    return Refusal((name, *caller_domains(host, nearest, service.namespace, namespace)), True, reason)
+    host = service_host(service.name, service.namespace)
+    return Refusal((name, *caller_domains(host, service.name, service.namespace, namespace)), True, reason)

@@ -251,7 +251,7 @@ gateways:
         assert up.page() == "hello\n"
         shown = cli(up.home, "ps", check=False)
         assert shown.returncode == 1
-        assert "has ended with exit code 127" in shown.stdout
+        assert "exit code 127" in shown.stdout
         again = cli(up.home, "restart", "absent", check=False)
         assert again.returncode == 1
         assert "error: not up: absent (crashed)" in again.stderr
@@ -466,3 +466,17 @@ def test_detached_it_is_ready_on_return_and_ended_by_down(tmp_path: Path) -> Non
     assert failed.returncode == 1
     assert "was refused" in failed.stdout + failed.stderr
     assert not list(home.rglob("*.sock"))
+
+
+def test_what_does_not_get_ready_is_told_and_keeps_no_saved_file_waiting(tmp_path: Path) -> None:
+    deaf = '  - {name: deaf, ports: ["9000:auto"], command: [sleep, "600"]}\ngateways:'
+    up = Up(tmp_path / "mesh", MESH.replace("gateways:", deaf))
+    try:
+        until("it is told", lambda: up.said("deaf: not ready after 10 s"), 60)
+        (up.directory / "weft.yaml").write_text(MESH)
+        until("it is followed", lambda: up.said("stop: deaf; unchanged: control-plane, web, front"))
+        assert up.said("not waited for any longer: deaf")
+        until("all is well", lambda: up.said("the mesh is up, 3 processes"))
+        assert up.page() == "hello\n"
+    finally:
+        assert up.interrupt() == 0

@@ -58,8 +58,8 @@ class NobodyUp(Exception):  # noqa: N818 - nothing is wrong
 
 
 @contextlib.asynccontextmanager
-async def taking_orders(home: Home, received: asyncio.Queue[Received]) -> AsyncIterator[None]:
-    """Put the orders that come into `received`, meanwhile."""
+async def taking_orders(home: Home, take: Callable[[Received], None]) -> AsyncIterator[None]:
+    """Call `take` with each order that comes, meanwhile."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -68,7 +68,7 @@ async def taking_orders(home: Home, received: asyncio.Queue[Received]) -> AsyncI
             writer.close()
             return
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        received.put_nowait(Received(order, lambda text: _answer(writer, Answer(text)), done))
+        take(Received(order, lambda text: _answer(writer, Answer(text)), done))
         try:
             _answer(writer, Answer(exit=await done))
         finally:

@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import signal
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from weft.local.mesh_documents import Describe
@@ -70,7 +71,7 @@ class _Up:
             supervisor = Supervisor(self._plan, self._record, self._report, self._describe, group)
             supervisor.begin(spawned)
             self._handle_signals(supervisor)
-            async with taking_orders(self._plan.home, self._orders):
+            async with taking_orders(self._plan.home, partial(self._take, supervisor)):
                 life = group.create_task(self._live(supervisor))
                 stopping = group.create_task(_wait(self._stop))
                 await asyncio.wait({life, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -92,6 +93,11 @@ class _Up:
     async def _live(self, supervisor: Supervisor) -> int:
         """Bring it up and carry out orders for ever; returns an exit code when it cannot be brought up."""
         file = self._plan.file
+        follow = (run_file(file, partial(self._order_up, supervisor)),) if file is not None else ()
+        async with _running(*follow):
+            return await self._obey(supervisor)
+
+    async def _obey(self, supervisor: Supervisor) -> int:
         try:
             await supervisor.start()
         except StartError as error:
@@ -100,21 +106,29 @@ class _Up:
         urls = await first_urls(supervisor)
         self._on_ready(supervisor, urls)
         news = (run_problems(supervisor, self._report, self._describe), run_gateways(supervisor, self._report, urls))
-        follow = (run_file(file, self._order_up),) if file is not None else ()
-        async with _running(*news, run_log_limits(supervisor), *follow):
+        async with _running(*news, run_log_limits(supervisor)):
             while True:
                 received = await self._orders.get()
+                if self._orders.empty():
+                    supervisor.superseded.clear()
                 self._listener = received.say
                 code = await self._carry_out(supervisor, received.order)
                 self._listener = None
                 if not received.done.done():
                     received.done.set_result(code)
 
-    def _order_up(self) -> None:
+    def _take(self, supervisor: Supervisor, received: Received) -> None:
+        """An order came: unless it asks for what is under way, nobody waits for what does not get ready."""
+        self._orders.put_nowait(received)
+        if received.order.do in ("restart", "stop") and self._plan.file is not None:
+            supervisor.superseded.set()
+
+    def _order_up(self, supervisor: Supervisor) -> None:
         """weft.yaml was saved."""
         self._terminal(f"{self._plan.file} was saved")
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._orders.put_nowait(Received(Order("up", mesh=self._plan.name), lambda _text: None, done))
+        supervisor.superseded.set()
 
     async def _carry_out(self, supervisor: Supervisor, order: Order) -> int:
         try:

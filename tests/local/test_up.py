@@ -317,6 +317,7 @@ def test_a_second_up_of_the_same_file_changes_nothing(up: Up) -> None:
     again = second(up)
     assert again.returncode == 0
     assert "unchanged: control-plane, web, front" in again.stderr
+    assert f"front: listener 80 is at {up.gateway().rstrip('/')}" in again.stderr
     assert up.pids() == pids
     assert up.page() == "hello\n"
 
@@ -349,7 +350,8 @@ gateways:""",
     until("the page is new", lambda: up.page() == "good day\n")
     assert (state(up, "front")["agent"], control_plane(up)) == (front["agent"], serve)
     (up.directory / "weft.yaml").write_text(MESH.replace("labels", "lables"))
-    until("it is refused", lambda: up.said("unknown field; did you mean 'labels'?") or up.said("lables"))
+    until("it is refused", lambda: up.said("weft.yaml cannot be used, and nothing was changed\n"))
+    assert up.said("unknown field 'lables'")
     (up.directory / "weft.yaml").write_text("trustDomain: other.example\n" + MESH)
     until("it is refused", lambda: up.said("cannot change while the mesh is up: --trust-domain other.example"))
     assert up.page() == "good day\n"
@@ -455,7 +457,9 @@ def test_detached_it_is_ready_on_return_and_ended_by_down(tmp_path: Path) -> Non
     (directory / "weft.yaml").write_text(MESH)
     (directory / "documents.yaml").write_text(DOCUMENTS)
     try:
-        cli(home, "up", "-d", "-f", str(directory / "weft.yaml"))
+        said = cli(home, "up", "-d", "-f", str(directory / "weft.yaml")).stderr
+        assert "web: ready" in said and "front: listener 80 is at http://127.0.0.1:" in said
+        assert "unchanged" not in said
         shown = json.loads(cli(home, "ps", "-o", "json").stdout)
         assert {one["state"] for one in shown} == {"running"}
         assert "the mesh is up" in cli(home, "logs", "_up").stdout

@@ -1,6 +1,6 @@
 """Orders to the `weft up` of a home, over a unix socket in it: a line of JSON there, lines of JSON back.
 
-``{"do": "up" | "restart" | "stop", "names": [...], "mesh": "/path/weft.yaml"}`` is answered by any number of
+``{"do": "up" | "restart" | "stop" | "wait", "names": [...], "mesh": "/path/weft.yaml"}`` is answered by any number of
 ``{"say": "..."}`` and one ``{"exit": 0}``.
 """
 
@@ -29,9 +29,9 @@ _PATIENCE = 10.0
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is asked for. `names` are processes (restart, stop; empty means all of them), `mesh` says which mesh is
-    meant (up)."""
+    meant (up). ``wait`` changes nothing: it is answered when all before it is done, with 1 if not all is up."""
 
-    do: Literal["up", "restart", "stop"]
+    do: Literal["up", "restart", "stop", "wait"]
     names: tuple[str, ...] = ()
     mesh: str = ""
 

@@ -137,6 +137,11 @@ class Supervisor:
         await self._apply()
         await self._reach_all(todo.waited_for)
 
+    def check(self) -> None:
+        """Raises StartError when one that should be up is not."""
+        if failed := self._missing(frozenset(self.units)):
+            raise StartError(f"not up: {', '.join(failed)}")
+
     async def restart(self, names: Sequence[str]) -> None:
         """Stop and start these one after the other, so that others serve meanwhile. Raises StartError."""
         for name in names:
@@ -198,6 +203,9 @@ class Supervisor:
         await self._settle(names, deadline, self.superseded)
         if self.units[CONTROL_PLANE].status.value.phase is Phase.RUNNING:
             await self._confirm(deadline)
+        return self._missing(names)
+
+    def _missing(self, names: frozenset[str]) -> list[str]:
         statuses = [self.units[name].status.value for name in sorted(names) if name in self.units]
         return [f"{one.name} ({one.phase})" for one in statuses if one.phase is not Phase.RUNNING]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from weft.local.mesh_documents import Describe
 from weft.local.meshfile import MeshFileError, read_meshfile
-from weft.local.news import first_urls, run_file, run_gateways, run_log_limits, run_problems
+from weft.local.news import first_urls, mesh_urls, run_file, run_gateways, run_log_limits, run_problems
 from weft.local.orders import NobodyUp, Order, Received, give_order, taking_orders
 from weft.local.processes import Spawned
 from weft.local.record import HomeTaken, UpRecord, stop_remains
@@ -132,12 +132,17 @@ class _Up:
 
     async def _carry_out(self, supervisor: Supervisor, order: Order) -> int:
         try:
-            if order.do == "up":
+            if order.do == "wait":
+                supervisor.check()
+            elif order.do == "up":
                 await self._up(supervisor, order.mesh)
             else:
                 names = _known(order.names, supervisor)
                 await (supervisor.restart(names) if order.do == "restart" else supervisor.halt(names))
-        except (StartError, MeshFileError) as error:
+        except MeshFileError as error:
+            self._report(f"error: {supervisor.plan.file} cannot be used, and nothing was changed\n{error}")
+            return 1
+        except StartError as error:
             self._report(f"error: {error}")
             return 1
         return 0
@@ -153,6 +158,10 @@ class _Up:
             plan = dataclasses.replace(plan, mesh=read_meshfile(plan.file))
         await supervisor.up(plan)
         self._report(f"the mesh is up, {len(supervisor.units)} processes")
+        if self._listener is not None:
+            for name, listeners in (await mesh_urls(supervisor)).items():
+                for port, url in listeners.items():
+                    self._listener(f"{name}: listener {port} is at {url}")
 
     def _handle_signals(self, supervisor: Supervisor) -> None:
         def ask() -> None:

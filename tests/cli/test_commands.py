@@ -89,6 +89,15 @@ def test_apply_sends_all_files_as_one_change(admin: Admin, tmp_path: Path, capsy
         assert part in told
 
 
+def test_programs_get_the_problems_of_a_refusal(
+    admin: Admin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "routes.yaml").write_text("kind: X\n")
+    admin.answers["POST", "/v1/documents"] = (422, {"error": "nothing was changed", "problems": [PROBLEM]})
+    assert run(["apply", "-f", "routes.yaml", "-o", "json"]) == 1
+    assert json.loads(capsys.readouterr().out) == [{"documents": [], "problems": [PROBLEM], "wait": None}]
+
+
 REFUSAL = {"proxy": "a.default", "type": "RouteConfiguration", "resource": "outbound", "message": "bad regex",
            "origins": [{"source": "r.yaml", "line": 4}]}  # fmt: skip
 

@@ -19,7 +19,7 @@ def test_orders_that_nobody_carries_out_any_more_end_without_a_traceback(
 
     async def live() -> None:
         received: asyncio.Queue[Received] = asyncio.Queue()
-        async with taking_orders(home, received):
+        async with taking_orders(home, received.put_nowait):
             writers = [(await asyncio.open_unix_connection(home.up_socket))[1] for _ in range(3)]
             writers[0].write(msgspec.json.encode(Order("restart")) + b"\n")
             writers[1].write(b"no order\n")

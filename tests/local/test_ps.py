@@ -17,6 +17,7 @@ from weft.processes.name import name_of
 from weft.settings.home import Home
 
 ME = name_of(os.getpid())
+SINCE = 1777629600.0
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def home(tmp_path: Path) -> Home:
         write_state(directory, state)
     record = UpRecord(home)
     units = (
-        UnitStatus("web", "workload", "default", "web", Phase.RUNNING, ME),
+        UnitStatus("web", "workload", "default", "web", Phase.RUNNING, ME, since=SINCE),
         UnitStatus(
             "sick", "workload", "default", "sick", Phase.CRASHED, restarts=3, ending="has ended with exit code 7"
         ),
@@ -54,20 +55,32 @@ def test_what_runs_what_crashed_and_what_was_started_by_hand(home: Home) -> None
     assert unit_names(home) == ["web", "sick"]
 
 
-def test_json_has_the_names_and_times_of_the_api(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    units = (UnitStatus("web", "workload", "default", "web", Phase.RUNNING, ME, since=1_800_000_000.5),)
-    UpRecord(home).write(UpState(1, "weft.yaml", units=units))
+def test_programs_get_the_spelling_and_times_of_the_admin_api(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     run(["ps", "--home", str(home.root), "-o", "json"])
-    web, extra = json.loads(capsys.readouterr().out)
-    assert (web["since"], extra["since"]) == ("2027-01-15T08:00:00.500Z", None)
-    assert web["memory_bytes"] > 1_000_000
-    assert extra["started_by"] == "hand"
+    web = json.loads(capsys.readouterr().out)[0]
+    assert (
+        web["started_by"] == "weft up"
+        and web["memory_bytes"] > 1_000_000
+        and web["since"] == "2026-05-01T10:00:00.000Z"
+    )
+
+
+def test_the_table_keeps_addresses_whole(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    run(["ps", "--home", str(home.root)])
+    heading, web, sick, _ = capsys.readouterr().out.splitlines()
+    assert "127.0.0.1:8080" in web
+    assert heading.endswith("LAST END") and sick.endswith("exit co…")
 
 
 def test_a_killed_up_is_told(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ps", "--home", str(home.root)]) == 0
     printed = capsys.readouterr()
-    assert "sick   stopped" in printed.out
+    assert "sick   stopped" in printed.out and "has ended" not in printed.out
     assert "the `weft up` of these was killed" in printed.err
 
 

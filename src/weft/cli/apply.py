@@ -67,11 +67,16 @@ def apply(
         read_sources,
         report_answers,
     )
-    from weft.local.client import AdminClient
+    from weft.local.client import AdminClient, RefusedError
 
     sources = read_sources(files)
     deadline = Deadline(wait and not dry_run, timeout)
-    answer = AdminClient(home).apply(*sources, namespace=namespace, dry_run=dry_run, wait=deadline.left)
+    try:
+        answer = AdminClient(home).apply(*sources, namespace=namespace, dry_run=dry_run, wait=deadline.left)
+    except RefusedError as error:
+        if output != "table" and error.problems:
+            print_value([{"documents": [], "problems": error.problems, "wait": None}], output)
+        raise
     if allow_missing:
         answer["problems"] = allow_missing_references(answer["problems"])
     if output == "table":

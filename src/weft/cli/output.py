@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
@@ -54,9 +54,11 @@ def _yaml_text(value: object) -> str:
     return yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "") -> None:
-    """Columns as wide as they need to be, and on a terminal not wider than it together: long cells are cut there.
-    `empty` on stderr when there is no row."""
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "", whole: Collection[str] = ()
+) -> None:
+    """Columns as wide as they need to be, and on a terminal not wider than it together: long cells are cut there, but
+    for those of the columns in `whole`, which are to be copied. `empty` on stderr when there is no row."""
     lines = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not lines:
         if empty:
@@ -64,17 +66,18 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, em
         return
     widths = [max(len(heading), *(len(line[i]) for line in lines)) for i, heading in enumerate(headings)]
     if sys.stdout.isatty():
-        widths = _fitting(widths, shutil.get_terminal_size().columns - len(_GAP) * (len(widths) - 1))
+        cut = [i for i, heading in enumerate(headings) if heading not in whole]
+        widths = _fitting(widths, cut, shutil.get_terminal_size().columns - len(_GAP) * (len(widths) - 1))
     click.echo(styled(_line(headings, widths), "soft"))
     for line in lines:
         click.echo(_line(line, widths))
 
 
-def _fitting(widths: Sequence[int], room: int) -> list[int]:
-    """`widths` with the widest made narrower until all fit into `room`, but none below what can be read; the first,
-    which says what the row is about, last."""
+def _fitting(widths: Sequence[int], cut: Sequence[int], room: int) -> list[int]:
+    """`widths` with the widest of those at `cut` made narrower until all fit into `room`, but none below what can be
+    read; the first, which says what the row is about, last."""
     found = list(widths)
-    for columns in (range(1, len(found)), range(len(found))):
+    for columns in ([one for one in cut if one], cut):
         while sum(found) > room and max((found[one] for one in columns), default=0) > _NARROWEST:
             found[max(columns, key=found.__getitem__)] -= 1
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -27,17 +26,17 @@ def ps(home: Home, output: str) -> int:
     Those of `weft up`, and those started by hand in the same home. PID is the application's (the proxy's of a gateway),
     MEMORY that of application, proxy and agent together. Exit code 1 when one has crashed.
     """
-    from dataclasses import asdict
-
     from weft.local.client import running_demos
     from weft.local.ps import is_up, process_rows
 
     rows = process_rows(home)
     if output != "table":
-        print_value([_mapping(asdict(row)) for row in rows], output)
+        print_value([_mapping(row) for row in rows], output)
     else:
         demos = "" if rows else "".join(f"\na demo runs in {other}" for other in running_demos())
-        print_table(_HEADINGS, [_cells(row) for row in rows], empty=f"nothing runs in {home.root}{demos}")
+        shown = len(_HEADINGS) - (not any(_last_end(row) for row in rows))
+        cells = [_cells(row)[:shown] for row in rows]
+        print_table(_HEADINGS[:shown], cells, empty=f"nothing runs in {home.root}{demos}", whole=("ADDRESS",))
     if any(row.pids and row.started_by == "weft up" for row in rows) and not is_up(home):
         click.echo("the `weft up` of these was killed; the next `weft up` or `weft down` ends them", err=True)
     return 1 if any(row.state == "crashed" for row in rows) else 0
@@ -56,13 +55,29 @@ def _cells(row: ProcessRow) -> tuple[str, ...]:
         str(main),
         f"{row.memory / 1e6:.0f} MB" if row.memory else "",
         " ".join(row.addresses),
-        row.ending if row.state != "running" else "",
+        _last_end(row),
     )
 
 
-def _mapping(row: dict[str, object]) -> dict[str, object]:
-    """With names and times as the APIs have them."""
-    row["memory_bytes"] = row.pop("memory")
-    since = row["since"]
-    text = datetime.fromtimestamp(since, UTC).isoformat(timespec="milliseconds") if isinstance(since, float) else ""
-    return row | {"since": text.replace("+00:00", "Z") if since else None}
+def _last_end(row: ProcessRow) -> str:
+    """Why it does not run, as far as that is known."""
+    return "" if row.state == "running" else row.ending.removeprefix("has ended with ").removeprefix("was ended by ")
+
+
+def _mapping(row: ProcessRow) -> dict[str, object]:
+    """In the spelling of the admin API, with its form of times."""
+    from weft.admin.replies import instant
+
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "namespace": row.namespace,
+        "state": row.state,
+        "ending": row.ending,
+        "restarts": row.restarts,
+        "since": instant(row.since) if row.since else None,
+        "started_by": row.started_by,
+        "pids": {what.replace(" ", "_"): pid for what, pid in row.pids.items()},
+        "memory_bytes": row.memory,
+        "addresses": row.addresses,
+    }

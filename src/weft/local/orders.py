@@ -1,6 +1,6 @@
 """Orders to the `weft up` of a home, over a unix socket in it: a line of JSON there, lines of JSON back.
 
-``{"do": "up" | "restart" | "stop", "names": [...], "mesh": "/path/weft.yaml"}`` is answered by any number of
+``{"do": "up" | "restart" | "stop" | "wait", "names": [...], "mesh": "/path/weft.yaml"}`` is answered by any number of
 ``{"say": "..."}`` and one ``{"exit": 0}``.
 """
 
@@ -29,9 +29,9 @@ _PATIENCE = 10.0
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is asked for. `names` are processes (restart, stop; empty means all of them), `mesh` says which mesh is
-    meant (up)."""
+    meant (up). ``wait`` changes nothing: it is answered when all before it is done, with 1 if not all is up."""
 
-    do: Literal["up", "restart", "stop"]
+    do: Literal["up", "restart", "stop", "wait"]
     names: tuple[str, ...] = ()
     mesh: str = ""
 
@@ -58,8 +58,8 @@ class NobodyUp(Exception):  # noqa: N818 - nothing is wrong
 
 
 @contextlib.asynccontextmanager
-async def taking_orders(home: Home, received: asyncio.Queue[Received]) -> AsyncIterator[None]:
-    """Put the orders that come into `received`, meanwhile."""
+async def taking_orders(home: Home, take: Callable[[Received], None]) -> AsyncIterator[None]:
+    """Call `take` with each order that comes, meanwhile."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # what is no order is not answered; nor is one when we end, which is no fault to be told about
@@ -67,7 +67,7 @@ async def taking_orders(home: Home, received: asyncio.Queue[Received]) -> AsyncI
         with contextlib.suppress(*silent), contextlib.closing(writer):
             order = msgspec.json.decode(await reader.readline(), type=Order)
             done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            received.put_nowait(Received(order, lambda text: _answer(writer, Answer(text)), done))
+            take(Received(order, lambda text: _answer(writer, Answer(text)), done))
             _answer(writer, Answer(exit=await done))
 
     path = home.up_socket

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from weft.agent.state import stop_agents, stop_leftovers
 from weft.local.client import AdminClient, RefusedError, UnreachableError
@@ -88,13 +89,15 @@ def spawn_all(plan: Plan, record: UpRecord) -> Iterator[Spawned]:
 
 
 class Supervisor:
-    """Looks after the processes of a Plan. One task calls it; `hurry` makes a stop that is under way faster."""
+    """Looks after the processes of a Plan. One task calls it; `hurry` makes a stop that is under way faster, and
+    `superseded` says that something else is wanted by now: what is not ready yet is not waited for any longer."""
 
     def __init__(
         self, plan: Plan, record: UpRecord, report: Report, describe: Describe, group: asyncio.TaskGroup
     ) -> None:
         self.plan = plan
         self.hurry = asyncio.Event()
+        self.superseded = asyncio.Event()
         self._stopping = asyncio.Event()
         self.units: dict[str, Unit] = {}
         self.admin = AdminClient(plan.home, timeout=_ADMIN_SECONDS)
@@ -133,6 +136,11 @@ class Supervisor:
         await self._settle(todo.waited_for & {CONTROL_PLANE}, self._deadline())
         await self._apply()
         await self._reach_all(todo.waited_for)
+
+    def check(self) -> None:
+        """Raises StartError when one that should be up is not."""
+        if failed := self._missing(frozenset(self.units)):
+            raise StartError(f"not up: {', '.join(failed)}")
 
     async def restart(self, names: Sequence[str]) -> None:
         """Stop and start these one after the other, so that others serve meanwhile. Raises StartError."""
@@ -192,9 +200,12 @@ class Supervisor:
     async def _reach(self, names: frozenset[str]) -> list[str]:
         """Wait until these are up and every proxy has confirmed; those that are not up."""
         deadline = self._deadline()
-        await self._settle(names, deadline)
+        await self._settle(names, deadline, self.superseded)
         if self.units[CONTROL_PLANE].status.value.phase is Phase.RUNNING:
             await self._confirm(deadline)
+        return self._missing(names)
+
+    def _missing(self, names: frozenset[str]) -> list[str]:
         statuses = [self.units[name].status.value for name in sorted(names) if name in self.units]
         return [f"{one.name} ({one.phase})" for one in statuses if one.phase is not Phase.RUNNING]
 
@@ -209,21 +220,31 @@ class Supervisor:
         except DocumentsError as error:
             raise StartError(str(error)) from error
 
-    async def _settle(self, names: frozenset[str], deadline: float) -> None:
-        units = [self.units[name] for name in names]
-        waits = [asyncio.ensure_future(unit.settled()) for unit in units]
-        if not waits:
-            return
-        await asyncio.wait(waits, timeout=max(0.0, deadline - time.monotonic()))
-        late = [unit.launch.name for unit, wait in zip(units, waits, strict=True) if not wait.done()]
-        for wait in waits:
+    async def _settle(self, names: frozenset[str], deadline: float, unless: asyncio.Event | None = None) -> None:
+        """Wait until these have come to what they will stay at, `unless` that is set."""
+        waits = {name: asyncio.ensure_future(self.units[name].settled()) for name in names}
+        ended = asyncio.ensure_future(unless.wait() if unless is not None else asyncio.Event().wait())
+        everyone = asyncio.gather(*waits.values())
+        left = max(0.0, deadline - time.monotonic())
+        first: set[asyncio.Future[Any]] = {everyone, ended}
+        await asyncio.wait(first, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        late = ", ".join(sorted(name for name, wait in waits.items() if not wait.done()))
+        for wait in (*waits.values(), ended):
             wait.cancel()
+        await asyncio.gather(everyone, ended, return_exceptions=True)
         if late:
-            self._report(f"after {self.plan.timeout:g} s: not ready: {', '.join(sorted(late))}; see `weft logs`")
+            why = (
+                "not waited for any longer"
+                if time.monotonic() < deadline
+                else f"not ready after {self.plan.timeout:g} s"
+            )
+            self._report(f"{why}: {late}; see `weft logs`")
 
     async def _confirm(self, deadline: float) -> None:
         """Wait until every proxy that runs has confirmed what it was given."""
         while complaint := await asyncio.to_thread(self._unconfirmed):
+            if self.superseded.is_set():
+                return
             if time.monotonic() > deadline:
                 self._report(f"after {self.plan.timeout:g} s: {complaint}")
                 return

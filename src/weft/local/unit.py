@@ -25,6 +25,8 @@ _POLL = 0.05
 _LONGEST_POLL = 1.0
 _STEADY = 60.0
 """After running this long an end is a new failure, not the old one."""
+_SLOW = 10.0
+"""After this long without being ready its log may say why: the agent's own warning comes at 5 s."""
 _AGENT_PATIENCE = 45.0
 _CONTROL_PLANE_PATIENCE = 15.0
 _REPLACED_VARIABLE = "http_proxy"
@@ -106,13 +108,17 @@ class Unit:
         try:
             child = await self._child(launch)
         except OSError as error:
-            return self._crashed(f"cannot be started: {error}", "", began)
+            return self._crashed(f"cannot be started: {error}", began, log=False)
         poll = _POLL
+        slow = False
         while child.running and self.wanted.version == version:
             ready = self.status.value.phase is Phase.RUNNING
             if not ready and await self.seat.ready(child.identity) and self.wanted.version == version:
                 self._tell(Phase.RUNNING)
                 self._context.report(f"{launch.name}: ready")
+            elif not ready and not slow and time.monotonic() - began > _SLOW:
+                slow = True
+                self._context.report(f"{launch.name}: not ready after {_SLOW:g} s{self._tail(launch.name)}")
             await self._wait(child, version, None if ready else poll)
             poll = min(poll * 1.1, _LONGEST_POLL)
         if self.wanted.version != version:
@@ -123,7 +129,7 @@ class Unit:
             self._tell(Phase.EXITED, process=None, ending=child.ending)
             self._context.report(f"{launch.name} {child.ending}; it is not started again")
             return None
-        return self._crashed(child.ending, end_of_log(self._context.logs / f"{launch.name}.log"), began)
+        return self._crashed(child.ending, began)
 
     async def _child(self, launch: Launch) -> Child:
         """The process: the first, one that holds the seat already (started by hand), or a new one. Raises OSError."""
@@ -152,8 +158,13 @@ class Unit:
         patience = _AGENT_PATIENCE if self.launch.kind != "control-plane" else _CONTROL_PLANE_PATIENCE
         await child.stop(patience, self._context.hurry)
 
-    def _crashed(self, ending: str, log: str, began: float) -> float:
-        """Say so, and for how long to wait."""
+    def _tail(self, name: str) -> str:
+        """The end of a log, under a line that names it; empty when there is none."""
+        log = end_of_log(self._context.logs / f"{name}.log")
+        return f"\n--- the end of its log, `weft logs {name}` ---\n{log}" if log else ""
+
+    def _crashed(self, ending: str, began: float, *, log: bool = True) -> float:
+        """Say so, with the end of the log if that may tell why, and for how long to wait."""
         self._failures = 1 if time.monotonic() - began > _STEADY else self._failures + 1
         outlived = self.seat.outlived()
         delay = restart_delay(self._failures, outlived=outlived)
@@ -161,8 +172,7 @@ class Unit:
         name = self.launch.name
         what = f"the agent of {name} {ending}; its proxy and application go on" if outlived else f"{name} {ending}"
         when = f"in {delay:g} s" if delay else "now"
-        told = log and self._failures == 1 and not outlived
-        tail = f"\n--- the end of its log, `weft logs {name}` ---\n{log}" if told else ""
+        tail = self._tail(name) if log and self._failures == 1 and not outlived else ""
         if not self._context.stopping.is_set():
             self._context.report(f"{what}; starting it again {when}{tail}")
         return delay

@@ -9,11 +9,12 @@ import difflib
 import signal
 import traceback
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from weft.local.mesh_documents import Describe
 from weft.local.meshfile import MeshFileError, read_meshfile
-from weft.local.news import first_urls, run_file, run_gateways, run_log_limits, run_problems
+from weft.local.news import first_urls, mesh_urls, run_file, run_gateways, run_log_limits, run_problems
 from weft.local.orders import NobodyUp, Order, Received, give_order, taking_orders
 from weft.local.processes import Spawned
 from weft.local.record import HomeTaken, UpRecord, stop_remains
@@ -74,7 +75,7 @@ class _Up:
             supervisor = Supervisor(self._plan, self._record, self._report, self._describe, group)
             supervisor.begin(spawned)
             self._handle_signals(supervisor)
-            async with taking_orders(self._plan.home, self._orders):
+            async with taking_orders(self._plan.home, partial(self._take, supervisor)):
                 life = group.create_task(self._live(supervisor))
                 stopping = group.create_task(_wait(self._stop))
                 await asyncio.wait({life, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -96,6 +97,11 @@ class _Up:
     async def _live(self, supervisor: Supervisor) -> int:
         """Bring it up and carry out orders for ever; returns an exit code when it cannot be brought up."""
         file = self._plan.file
+        follow = (run_file(file, partial(self._order_up, supervisor)),) if file is not None else ()
+        async with _running(*follow):
+            return await self._obey(supervisor)
+
+    async def _obey(self, supervisor: Supervisor) -> int:
         try:
             await supervisor.start()
         except StartError as error:
@@ -104,30 +110,43 @@ class _Up:
         urls = await first_urls(supervisor)
         self._on_ready(supervisor, urls)
         news = (run_problems(supervisor, self._report, self._describe), run_gateways(supervisor, self._report, urls))
-        follow = (run_file(file, self._order_up),) if file is not None else ()
-        async with _running(*news, run_log_limits(supervisor), *follow):
+        async with _running(*news, run_log_limits(supervisor)):
             while True:
                 received = await self._orders.get()
+                if self._orders.empty():
+                    supervisor.superseded.clear()
                 self._listener = received.say
                 code = await self._carry_out(supervisor, received.order)
                 self._listener = None
                 if not received.done.done():
                     received.done.set_result(code)
 
-    def _order_up(self) -> None:
+    def _take(self, supervisor: Supervisor, received: Received) -> None:
+        """An order came: unless it asks for what is under way, nobody waits for what does not get ready."""
+        self._orders.put_nowait(received)
+        if received.order.do in ("restart", "stop") and self._plan.file is not None:
+            supervisor.superseded.set()
+
+    def _order_up(self, supervisor: Supervisor) -> None:
         """weft.yaml was saved."""
         self._terminal(f"{self._plan.file} was saved")
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._orders.put_nowait(Received(Order("up", mesh=self._plan.name), lambda _text: None, done))
+        supervisor.superseded.set()
 
     async def _carry_out(self, supervisor: Supervisor, order: Order) -> int:
         try:
-            if order.do == "up":
+            if order.do == "wait":
+                supervisor.check()
+            elif order.do == "up":
                 await self._up(supervisor, order.mesh)
             else:
                 names = _known(order.names, supervisor)
                 await (supervisor.restart(names) if order.do == "restart" else supervisor.halt(names))
-        except (StartError, MeshFileError) as error:
+        except MeshFileError as error:
+            self._report(f"error: {supervisor.plan.file} cannot be used, and nothing was changed\n{error}")
+            return 1
+        except StartError as error:
             self._report(f"error: {error}")
             return 1
         except Exception:  # a fault of ours must not cost the mesh that is up
@@ -146,6 +165,10 @@ class _Up:
             plan = dataclasses.replace(plan, mesh=read_meshfile(plan.file))
         await supervisor.up(plan)
         self._report(f"the mesh is up, {len(supervisor.units)} processes")
+        if self._listener is not None:
+            for name, listeners in (await mesh_urls(supervisor)).items():
+                for port, url in listeners.items():
+                    self._listener(f"{name}: listener {port} is at {url}")
 
     def _handle_signals(self, supervisor: Supervisor) -> None:
         def ask() -> None:

@@ -10,7 +10,7 @@ import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from discovery.test_xds_server import WORKLOADS, eventually, load, running
+from discovery.test_xds_server import WORKLOADS, ask, eventually, load, response, running
 from support.discovery import layer, resource
 from weft.discovery.grpc_tls import grpc
 from weft.discovery.limits import Limits
@@ -78,14 +78,17 @@ async def test_the_room_grows_with_what_is_registered(monkeypatch: pytest.Monkey
             many = {f"w{number}.shop": Workload(f"w{number}", "shop", "web") for number in range(40)}
             table = {name: (layer(resource(CLUSTER, "a", "2"), resource(LISTENER, "l", "1")),) for name in WORKLOADS}
             await fixture.hub.publish(table, {**WORKLOADS, **many}, 2)
-            await eventually(lambda: not fixture.hub.connected(), "the listener is another")
 
             async def connects() -> bool:
                 with contextlib.suppress(grpc.aio.AioRpcError):
-                    await load(fixture.connect(fixture.pair()))
+                    await load(fixture.connect(fixture.pair("api.shop")), "api.shop")
                     return True
                 return False
 
             async with asyncio.timeout(10):
                 while not await connects():
                     pass
+            waiting = asyncio.create_task(fixture.hub.wait_revision(2, 10))
+            got = await response(early)
+            await early.write(ask(CLUSTER, nonce=got.nonce).SerializeToString())
+            assert "web.shop" in (await waiting).confirmed, "nobody was disconnected"

@@ -64,6 +64,13 @@ def test_there_is_room_for_twice_what_is_registered_and_for_some_strangers() -> 
     ]  # fmt: skip
 
 
+def test_the_fewer_proxies_the_sooner_a_dead_machine_is_noticed() -> None:
+    limits = Limits()
+    assert [limits.listening(proxies).keepalive for proxies in (0, 256, 257, 1000, 3000, 10_000)] == [
+        5, 5, 10, 20, 30, 30,
+    ]  # fmt: skip
+
+
 async def test_the_room_grows_with_what_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("weft.discovery.server._INSPECTION_SECONDS", 0.05)
     async with running(Limits(restart=0, fewest_connections=16)) as fixture:

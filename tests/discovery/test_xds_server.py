@@ -123,6 +123,32 @@ async def fixture() -> AsyncIterator[Fixture]:
         yield made
 
 
+async def test_the_stream_of_a_machine_that_is_gone_ends() -> None:
+    """Nothing comes from there any more, not even that the connection is closed."""
+    async with running(Limits(restart=0, keepalive=0.1, keepalive_timeout=0.1)) as fixture:
+        await fixture.publish(1, "1")
+        real, gone = fixture.port, asyncio.Event()
+
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(1 << 16):
+                if not gone.is_set():
+                    writer.write(data)
+            writer.close()
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            back, forth = await asyncio.open_connection("127.0.0.1", real)
+            await asyncio.gather(relay(reader, forth), relay(back, writer))
+
+        await load(fixture.connect(fixture.pair("api.shop")), "api.shop")
+        async with await asyncio.start_server(accept, "127.0.0.1", 0) as machine:
+            fixture.port = machine.sockets[0].getsockname()[1]
+            await load(fixture.connect(fixture.pair()))
+            assert set(fixture.hub.connected()) == {"web.shop", "api.shop"}
+            gone.set()
+            await eventually(lambda: "web.shop" not in fixture.hub.connected(), "its stream has ended")
+        assert set(fixture.hub.connected()) == {"api.shop"}, "who answers is not cut off"
+
+
 async def test_two_proxies_are_confirmed_one_refuses(fixture: Fixture) -> None:
     web, api = fixture.connect(fixture.pair()), fixture.connect(fixture.pair("api.shop"))
     await load(web)

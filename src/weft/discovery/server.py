@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import count
 from typing import Any, Protocol, cast
 
@@ -212,8 +211,8 @@ class _Listener:
 
     async def start(self, host: str, port: int) -> int:
         """Listen with room for what is registered; the port. OSError if that is not possible."""
-        self._room = self._limits.room_for(self._hub.registered)
-        limits = replace(self._limits, connections=self._room)
+        limits = self._limits.listening(self._hub.registered)
+        self._room = limits.connections
         server = XdsServer(self._hub, self._lookup, self._material, limits)
         bound = await server.start(host, port)
         self._server = server
@@ -286,8 +285,9 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_grace_ms", milliseconds(limits.connection_grace)),
         ("grpc.max_connection_idle_ms", milliseconds(limits.connection_idle)),
         ("grpc.server_handshake_timeout_ms", milliseconds(limits.handshake)),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_time_ms", milliseconds(limits.keepalive)),
+        ("grpc.keepalive_timeout_ms", milliseconds(limits.keepalive_timeout)),
+        ("grpc.http2.ping_timeout_ms", milliseconds(limits.keepalive_timeout)),  # else a minute, whatever stands above
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.http2.max_ping_strikes", 10),

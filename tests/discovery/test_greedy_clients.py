@@ -10,11 +10,12 @@ import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from discovery.test_xds_server import WORKLOADS, ask, eventually, load, response, running
+from discovery.test_xds_server import WORKLOADS, ask, load, response, running
 from support.discovery import layer, resource
 from weft.discovery.grpc_tls import grpc
 from weft.discovery.limits import Limits
 from weft.model.workload import Workload
+from weft.testing.polling import eventually
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
 
 
@@ -45,16 +46,16 @@ async def test_one_budget_of_names_for_all_streams_of_a_proxy() -> None:
         for call, kind in ((calls[0], ENDPOINTS), (calls[1], ROUTES)):
             request.type_url = kind
             await call.write(request.SerializeToString())
-        await eventually(lambda: len(fixture.hub.proxies()) == 2, "they fit")
+        await eventually("they fit", lambda: len(fixture.hub.proxies()) == 2)
         request.type_url = SECRET
         code, details = await fixture.refusal(calls[1], request)
         assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "500000 bytes" in details
         calls[0].cancel()
-        await eventually(lambda: fixture.hub.proxies() == (), "both have ended")
+        await eventually("both have ended", lambda: fixture.hub.proxies() == ())
         another = fixture.connect(fixture.pair(), delta=False)
         await another.write(request.SerializeToString())
-        await eventually(lambda: len(fixture.hub.proxies()) == 1, "what they held is given back")
+        await eventually("what they held is given back", lambda: len(fixture.hub.proxies()) == 1)
 
 
 def test_there_is_room_for_twice_what_is_registered_and_for_some_strangers() -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from support.virtual_time import in_virtual_time
 from weft.admin import audit as audit_module
 from weft.admin.audit import Audit
 from weft.store.memory import MemoryStore
@@ -61,6 +62,7 @@ async def test_refusals_wait_for_a_store_that_is_away(monkeypatch: pytest.Monkey
     assert [event.who for event in await audit.events()] == ["x"]
 
 
+@in_virtual_time
 async def test_at_rest_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest events are looked for at the start and after many new ones, not all the time."""
 
@@ -71,7 +73,6 @@ async def test_at_rest_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
             self.lists += 1
             return await super().list(bucket)
 
-    monkeypatch.setattr(audit_module, "_FLUSH_SECONDS", 0.005)
     monkeypatch.setattr(audit_module, "KEEP_EVENTS", 20)
     store = Counting()
     audit = Audit(store)
@@ -83,6 +84,6 @@ async def test_at_rest_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     await eventually("forgot the oldest", lambda: store._revision.value == 151)
     assert len(await audit.events()) < 150
     lists = store.lists
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(100 * audit_module._FLUSH_SECONDS)
     assert store.lists == lists
     running.cancel()

@@ -8,7 +8,7 @@ import dataclasses
 import gc
 import subprocess
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ from weft.discovery.server import SERVICE, serve_xds
 from weft.discovery.stream import Ending
 from weft.model.problem import Problem
 from weft.model.workload import Workload
-from weft.testing.polling import eventually as polled
+from weft.testing.polling import eventually
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ResourceSet, XdsSnapshot
 
 Table = Mapping[str, tuple[ResourceSet, ...]]
@@ -102,11 +102,6 @@ async def load(call: Call, node: str = "web.shop") -> None:
         await call.write(ask(kind, node, got.nonce).SerializeToString())
 
 
-async def eventually(check: Callable[[], bool], what: str, seconds: float = 10) -> None:
-    """`eventually` of `weft.testing`, with what is waited for in front."""
-    await polled(what, check, seconds)
-
-
 @contextlib.asynccontextmanager
 async def running(limits: Limits | None = None) -> AsyncIterator[Fixture]:
     fixture = Fixture(limits or Limits(restart=0))
@@ -124,6 +119,32 @@ async def fixture() -> AsyncIterator[Fixture]:
     async with running() as made:
         await made.publish(1, "1")
         yield made
+
+
+async def test_the_stream_of_a_machine_that_is_gone_ends() -> None:
+    """Nothing comes from there any more, not even that the connection is closed."""
+    async with running(Limits(restart=0, keepalive=0.2, keepalive_timeout=2)) as fixture:
+        await fixture.publish(1, "1")
+        real, gone = fixture.port, asyncio.Event()
+
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(1 << 16):
+                if not gone.is_set():
+                    writer.write(data)
+            writer.close()
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            back, forth = await asyncio.open_connection("127.0.0.1", real)
+            await asyncio.gather(relay(reader, forth), relay(back, writer))
+
+        await load(fixture.connect(fixture.pair("api.shop")), "api.shop")
+        async with await asyncio.start_server(accept, "127.0.0.1", 0) as machine:
+            fixture.port = machine.sockets[0].getsockname()[1]
+            await load(fixture.connect(fixture.pair()))
+            assert set(fixture.hub.connected()) == {"web.shop", "api.shop"}
+            gone.set()
+            await eventually("its stream has ended", lambda: "web.shop" not in fixture.hub.connected(), 30)
+        assert set(fixture.hub.connected()) == {"api.shop"}, "who answers is not cut off"
 
 
 async def test_two_proxies_are_confirmed_one_refuses(fixture: Fixture) -> None:
@@ -153,7 +174,7 @@ async def test_two_proxies_are_confirmed_one_refuses(fixture: Fixture) -> None:
 async def test_only_changed_proxies_are_waited_for_and_only_connected_ones_are_built(fixture: Fixture) -> None:
     web = fixture.connect(fixture.pair())
     await load(web)
-    await eventually(lambda: fixture.hub.proxies()[0].revision_acked == 1, "loaded")
+    await eventually("loaded", lambda: fixture.hub.proxies()[0].revision_acked == 1)
     same = fixture.hub.given_to("web.shop")
     assert isinstance(same, XdsSnapshot)
     fixture.compiler.compiled.clear()
@@ -167,7 +188,7 @@ async def test_only_changed_proxies_are_waited_for_and_only_connected_ones_are_b
 async def test_a_step_on_the_way_to_a_revision_is_part_of_it(fixture: Fixture) -> None:
     web = fixture.connect(fixture.pair())
     await load(web)
-    await eventually(lambda: fixture.hub.proxies()[0].revision_acked == 1, "loaded")
+    await eventually("loaded", lambda: fixture.hub.proxies()[0].revision_acked == 1)
     await fixture.publish(1, "2")
     assert not await fixture.hub.settled(0.0)
     same = fixture.hub.given_to("web.shop")
@@ -206,7 +227,7 @@ async def test_a_proxy_that_is_about_to_come_back_is_waited_for() -> None:
         await load(slow, "slow.shop")
         assert (await waiting).confirmed == ("api.shop", "slow.shop", "web.shop")
         web.cancel()
-        await eventually(lambda: len(fixture.hub.proxies()) == 2, "web has left")
+        await eventually("web has left", lambda: len(fixture.hub.proxies()) == 2)
         await fixture.publish(2, "2", "web.shop")
         assert (await fixture.hub.wait_revision(2, 0.01)).pending == ("web.shop",)
 
@@ -393,7 +414,7 @@ async def test_a_fault_of_ours_ends_the_stream_and_is_told(
 ) -> None:
     call = fixture.connect(fixture.pair())
     await load(call)
-    await eventually(lambda: fixture.hub.proxies()[0].revision_acked == 1, "loaded")
+    await eventually("loaded", lambda: fixture.hub.proxies()[0].revision_acked == 1)
 
     def fails(*_: object) -> None:
         raise ZeroDivisionError
@@ -402,7 +423,7 @@ async def test_a_fault_of_ours_ends_the_stream_and_is_told(
     request = ask(ENDPOINTS)
     request.resource_names_subscribe.append("a")
     assert (await fixture.refusal(call, request))[0] == grpc.StatusCode.INTERNAL
-    await eventually(lambda: fixture.hub.proxies() == (), "detached")
+    await eventually("detached", lambda: fixture.hub.proxies() == ())
     assert [event.code for event in fixture.events] == ["internal-error"]
 
 
@@ -418,8 +439,8 @@ async def test_a_stream_that_the_server_ends_leaves_no_cycle(fixture: Fixture) -
         try:
             stream.end(ending)
             del stream
-            await eventually(lambda: not fixture.hub.connected(), "detached")
-            await eventually(lambda: reference() is None, f"the stream is freed after {ending}")  # noqa: B023
+            await eventually("detached", lambda: not fixture.hub.connected())
+            await eventually(f"the stream is freed after {ending}", lambda: reference() is None)  # noqa: B023
         finally:
             gc.enable()
 
@@ -441,7 +462,7 @@ async def test_names_of_others_are_absent_and_become_a_problem() -> None:
         await call.write(request.SerializeToString())
         got = await response(call)
         assert (list(got.resources), list(got.removed_resources)) == ([], ["of-another"])
-        await eventually(lambda: bool(fixture.hub.problems()), "a problem")
+        await eventually("a problem", lambda: bool(fixture.hub.problems()))
         assert [problem.code for problem in fixture.hub.problems()] == ["not-entitled"]
 
 
@@ -452,8 +473,8 @@ async def test_client_that_does_not_read_delays_nobody_and_is_cut() -> None:
         await slow.write(ask(CLUSTER, "slow.shop").SerializeToString())
         await web.write(ask(LISTENER).SerializeToString())
         assert (await response(web)).type_url == LISTENER
-        await eventually(lambda: len(fixture.hub.proxies()) == 2, "both are connected")
-        await eventually(lambda: [status.name for status in fixture.hub.proxies()] == ["web.shop"], "slow is cut")
+        await eventually("both are connected", lambda: len(fixture.hub.proxies()) == 2)
+        await eventually("slow is cut", lambda: [status.name for status in fixture.hub.proxies()] == ["web.shop"])
         assert [problem.code for problem in fixture.hub.problems()] == ["stuck"]
         slow.cancel()
 

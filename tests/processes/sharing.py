@@ -19,7 +19,7 @@ async def main() -> None:
 
     loop.add_signal_handler(signal.SIGINT, interrupted)
     with Terminal(watch).shared():
-        print("host:", os.getpid(), "application:", watch.name.pid, flush=True)
+        print(f"host: {os.getpid()} application: {watch.name.pid}", flush=True)
         code = await watch.wait()
     print("host: ended with", code, flush=True)
 

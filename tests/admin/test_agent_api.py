@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from support.control import Rig
-from weft.admin import callers
+from weft.admin import agents, callers
 from weft.ca.authority import open_authority
 from weft.ca.tokens import create_token
 from weft.model.enrolment import RegisterRequest
@@ -247,6 +247,44 @@ async def test_a_token_is_used_up_by_a_success_only(rig: Rig, tmp_path: Path, mo
         context.setattr(rig.store, "write", full)
         assert (await agent.register(status=503))["code"] == "store-unavailable"
     await agent.register()
+
+
+async def test_who_has_used_a_token_is_answered_also_while_the_control_plane_is_busy(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_revision: int) -> int:
+        nothing: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        return await nothing
+
+    monkeypatch.setattr(agents, "KNOWN_SECONDS", 0.0)
+    monkeypatch.setattr(rig.parts.collector, "included", never)
+    token = await create_token(rig.store, "default", "reviews")
+    assert (await Agent(rig, tmp_path, token=token.text).register())["issued"]["chain"]
+
+
+async def test_a_workload_has_its_listeners_tried_once_at_a_time(
+    rig: Rig, tmp_path: Path, local: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, end = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> tuple[tuple[str, str], ...]:
+        begun.set()
+        await end.wait()
+        return ()
+
+    monkeypatch.setattr(agents, "unreachable", slow)
+    other = dataclasses.replace(WORKLOAD, name="reviews-v2")
+    path = "/v1/workloads/default/{}/reach"
+    calls = []
+    for one in (WORKLOAD, other):
+        await local.register(one)
+        agent = Agent(rig, tmp_path, pem=await certificate_for(rig, one))
+        begun.clear()
+        calls.append(asyncio.create_task(agent.call("POST", path.format(one.name))))
+        await begun.wait()
+        assert (await agent.call("POST", path.format(one.name), status=429))["code"] == "busy"
+    end.set()
+    await asyncio.gather(*calls)
 
 
 async def test_a_token_lets_one_of_many_in(rig: Rig, tmp_path: Path) -> None:

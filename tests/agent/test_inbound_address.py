@@ -102,7 +102,10 @@ def test_of_both_kinds_of_address_ipv4_is_taken(monkeypatch: pytest.MonkeyPatch)
 def test_addresses() -> None:
     assert local_address_towards("127.0.0.1", 9) == "127.0.0.1"
     assert [is_loopback(one) for one in ("::1", "[::1]", "Localhost", "10.0.0.1", "name")] == [True] * 3 + [False] * 2
+    assert is_loopback("::ffff:127.0.0.1")
+    assert not is_loopback("::ffff:10.0.0.1")
     assert [is_wildcard(one) for one in ("0.0.0.0", "::", "10.0.0.1", "name")] == [True, True, False, False]
+    assert is_wildcard("::ffff:0.0.0.0")
     assert [plain_address(one) for one in ("::ffff:10.0.0.7", "fd00::7", "10.0.0.7", "unknown")] == [
         "10.0.0.7", "fd00::7", "10.0.0.7", "unknown",
     ]  # fmt: skip

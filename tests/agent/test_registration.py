@@ -1,15 +1,19 @@
 """How often an agent renews: as told while its proxy is connected, as registered otherwise."""
 
 import asyncio
+import errno
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from weft.agent.certificates import CertificateFiles
 from weft.agent.client import ControlPlaneClient, RefusedError
+from weft.agent.proxy import Proxy
 from weft.agent.registration import Registration
+from weft.agent.state import State
 from weft.ca.authority import open_authority
 from weft.model.enrolment import RegisterResponse, RenewResponse
 from weft.model.identity import SpiffeId
@@ -104,6 +108,27 @@ async def test_it_registers_again_when_cut_off_for_too_long(world: World) -> Non
     await looked(world, 3)
     world.known = world.connected = False
     await eventually("registered again", lambda: world.registrations >= 2)
+    running.cancel()
+
+
+async def test_a_full_disk_ends_neither_the_agent_nor_what_it_looks_after(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    registration, running = await registered(world)
+    with monkeypatch.context() as patched:
+        patched.setattr(CertificateFiles, "install", full)
+        patched.setattr("weft.agent.proxy.write_state", full)
+        world.known = False
+        registration.set_state(WorkloadState.UNHEALTHY)
+        await eventually("registered again", lambda: world.registrations >= 2)
+        proxy = SimpleNamespace(state=State("a", "ns"), directory=tmp_path)
+        Proxy.save(cast(Proxy, proxy), state=WorkloadState.HEALTHY)
+    before = len(world.renewals)
+    await reached(world, before + 2)
+    assert not running.done()
     running.cancel()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -103,6 +105,33 @@ async def test_workloads_go_on_changing() -> None:
     (last,) = await rig.change("STRICT", "DISABLE")
     assert last.state is WorkloadState.DRAINING
     assert len(rig.seen) >= 2
+
+
+async def test_proxies_that_come_and_go_while_workloads_change_do_not_hold_a_change_up_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Steps()
+    monkeypatch.setattr(changeover, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(changeover, "LONGEST_SECONDS", 0.1, raising=False)
+    monkeypatch.setattr(Hub, "longest_absence", lambda _hub: 1.0)  # there is always one
+    publish = rig.changeover._publish
+
+    async def changing(mesh: Mesh, workloads: tuple[Workload, ...], revision: int) -> None:
+        await publish(mesh, workloads, revision)
+        collected = rig.collector.collected
+        asyncio.get_running_loop().call_soon(collected.set, replace(collected.value))
+
+    async def never(_hub: Hub[Mesh], _timeout: float) -> bool:
+        return await asyncio.Event().wait()
+
+    monkeypatch.setattr(rig.changeover, "_publish", changing)
+    monkeypatch.setattr(Hub, "settled", never)
+    async with asyncio.timeout(20):
+        await rig.change("STRICT", "DISABLE")
+    assert {(accepted, used) for _, accepted, used in rig.seen} == {
+        ("permissive", "MutualTls"),
+        ("permissive", "Plaintext"),
+    }
 
 
 async def test_documents_without_a_say_in_the_mode_do_not_ask_every_workload(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from weft.discovery.server import _inspect
 from weft.discovery.stream import Ending, StreamEndedError
 from weft.model.identity import SpiffeId
 from weft.model.workload import Workload
-from weft.testing.polling import eventually as polled
+from weft.testing.polling import eventually
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSet
 
 Table = Mapping[str, tuple[ResourceSet, ...]]
@@ -34,11 +34,6 @@ IDENTITY = SpiffeId("cluster.local", "shop", "web")
 def table(version: str, *names: str, size: int = 10) -> Table:
     big = resource(CLUSTER, "a", version, body=version.encode() + b"x" * size)
     return {name: (layer(big, resource(LISTENER, "l", "1")),) for name in names or NAMES}
-
-
-async def eventually(check: Callable[[], bool], what: str, seconds: float = 10) -> None:
-    """`eventually` of `weft.testing`, with what is waited for in front."""
-    await polled(what, check, seconds)
 
 
 class Client:
@@ -118,13 +113,13 @@ async def serving(limits: Limits | None = None, **options: Any) -> AsyncIterator
     streams = list(hub._roster)
     for stream in streams:
         stream.end(Ending("UNAVAILABLE", "the test is over"))
-    await eventually(lambda: not hub.connected(), "all streams end")
+    await eventually("all streams end", lambda: not hub.connected())
 
 
 async def loaded(hub: Hub[Table], *names: str) -> list[Client]:
     clients = [Client(hub, name) for name in names]
     for client in clients:
-        await eventually(lambda: client.current, "loaded")  # noqa: B023
+        await eventually("loaded", lambda: client.current)  # noqa: B023
     return clients
 
 
@@ -145,7 +140,7 @@ async def test_a_proxy_that_comes_while_a_revision_is_published_is_waited_for(
         late = Client(hub, "web.shop")
         late.reads.clear()
         await publishing
-        await eventually(lambda: api.current, "the other has confirmed")
+        await eventually("the other has confirmed", lambda: api.current)
         assert (await hub.wait_revision(2, 0.01)).pending == ("web.shop",)
         late.reads.set()
         assert (await hub.wait_revision(2, 10)).confirmed == ("api.shop", "web.shop")
@@ -161,7 +156,7 @@ async def test_a_fault_in_one_session_ends_that_stream_only(monkeypatch: pytest.
         monkeypatch.setattr(web.stream.session, "offer", fails)
         await hub.publish(table("2"), WORKLOADS, 2)
         assert await web.task == "INTERNAL"
-        await eventually(lambda: api.held[CLUSTER] == {"a": "2"}, "the other is served")
+        await eventually("the other is served", lambda: api.held[CLUSTER] == {"a": "2"})
         monkeypatch.setattr(api.stream, "_note_unmet", fails)
         hub.inspect()
         assert await api.task == "INTERNAL"
@@ -257,10 +252,10 @@ async def test_on_demand_names_are_told_to_the_observer_and_remembered() -> None
         web, api = await loaded(hub, "web.shop", "api.shop")
         assert (set(web.held[CLUSTER]), set(api.held[CLUSTER])) == ({"always", "y"}, {"always"})
         api.ask(CLUSTER, "x", "always", "later")
-        await eventually(lambda: "x" in api.held[CLUSTER] and api.removed == ["later"], "all names are answered")
+        await eventually("all names are answered", lambda: "x" in api.held[CLUSTER] and api.removed == ["later"])
         assert notes.names == [{"x"}]
         await hub.publish({name: on_demand("x", "y", "later") for name in NAMES}, WORKLOADS, 3)
-        await eventually(lambda: "later" in api.held[CLUSTER], "it is pushed when it exists")
+        await eventually("it is pushed when it exists", lambda: "later" in api.held[CLUSTER])
         assert notes.names == [{"x"}, {"later"}]
         assert "later" not in web.held[CLUSTER]
         assert (await hub.wait_revision(3, 10)).confirmed == ("api.shop", "web.shop")
@@ -273,26 +268,26 @@ async def test_bytes_on_the_way_to_all_are_bounded_and_small_responses_always_go
         clients = [Client(hub, name) for name in NAMES]
         for client in clients:
             client.reads.clear()
-        await eventually(lambda: hub.budget.in_flight > 200_000, "two of three are being written to")
+        await eventually("two of three are being written to", lambda: hub.budget.in_flight > 200_000)
         waiting = next(client for client in clients if client.writing < 1000)
         assert hub.budget.in_flight < 150_000 + 110_000
         waiting.reads.set()
         await hub.publish(table("2"), WORKLOADS, 3)
-        await eventually(lambda: waiting.held[CLUSTER] == {"a": "2"}, "a small one goes")
+        await eventually("a small one goes", lambda: waiting.held[CLUSTER] == {"a": "2"})
         await hub.publish(table("large", size=100_000), WORKLOADS, 4)
         await asyncio.sleep(0)
         assert waiting.held[CLUSTER] == {"a": "2"}
         for client in clients:
             client.reads.set()
-        await eventually(lambda: all(client.held[CLUSTER] == {"a": "large"} for client in clients), "all in their turn")
-        await eventually(lambda: not hub.budget.in_flight, "nothing is counted twice")
+        await eventually("all in their turn", lambda: all(client.held[CLUSTER] == {"a": "large"} for client in clients))
+        await eventually("nothing is counted twice", lambda: not hub.budget.in_flight)
 
 
 async def test_a_client_that_does_not_read_holds_up_the_others_for_a_moment_only() -> None:
     async with serving(Limits(restart=0, reconnect=0, flight_bytes=1, small_response=0, turn=0.05)) as hub:
         stuck = Client(hub, "slow.shop")
         stuck.reads.clear()
-        await eventually(lambda: bool(stuck.writing), "it is written to, and does not read")
+        await eventually("it is written to, and does not read", lambda: bool(stuck.writing))
         (web,) = await loaded(hub, "web.shop")
         assert web.held[CLUSTER] == {"a": "1"}
         assert stuck.writing
@@ -306,15 +301,15 @@ async def test_a_client_that_does_not_read_a_small_response_does_not_keep_the_tu
             client.reads.clear()
         full = dict(table("2", "web.shop", size=100_000))
         await hub.publish({**table("1"), **full}, WORKLOADS, 2)
-        await eventually(lambda: hub.budget.in_flight > 0, "no room is left")
+        await eventually("no room is left", lambda: hub.budget.in_flight > 0)
         large, small = resource(CLUSTER, "b", "1", body=b"x" * 2000), resource(LISTENER, "m", "1")
         same = table("1")["web.shop"][0]
         await hub.publish({**{name: (same, layer(large)) for name in NAMES}, **full}, WORKLOADS, 3)
-        await eventually(lambda: stuck.stream.session.deferred and last.stream.session.deferred, "both wait")
+        await eventually("both wait", lambda: stuck.stream.session.deferred and last.stream.session.deferred)
         await hub.publish({**{name: (same, layer(large, small)) for name in NAMES}, **full}, WORKLOADS, 4)
-        await eventually(lambda: stuck.writing > 0 and "m" in last.held[LISTENER], "large ones wait, small ones do not")
+        await eventually("large ones wait, small ones do not", lambda: stuck.writing > 0 and "m" in last.held[LISTENER])
         assert "b" not in last.held[CLUSTER]
-        await eventually(lambda: last.held[CLUSTER].get("b") == "1", "who cannot take its turn is passed over", 5)
+        await eventually("who cannot take its turn is passed over", lambda: last.held[CLUSTER].get("b") == "1", 5)
 
 
 async def test_who_leaves_while_waiting_for_a_turn_passes_it_on() -> None:
@@ -323,7 +318,7 @@ async def test_who_leaves_while_waiting_for_a_turn_passes_it_on() -> None:
         clients = [Client(hub, name) for name in NAMES]
         for client in clients:
             client.reads.clear()
-        await eventually(lambda: any(client.writing for client in clients), "one at a time")
+        await eventually("one at a time", lambda: any(client.writing for client in clients))
         await asyncio.sleep(0)
         assert sum(client.writing > 0 for client in clients) == 1
         writing = next(client for client in clients if client.writing)
@@ -332,7 +327,7 @@ async def test_who_leaves_while_waiting_for_a_turn_passes_it_on() -> None:
         writing.stream.end(Ending("UNAVAILABLE", "stuck"))
         await writing.task
         last.reads.set()
-        await eventually(lambda: last.current, "its turn comes")
+        await eventually("its turn comes", lambda: last.current)
 
 
 async def test_what_streams_shared_is_forgotten_with_the_publication() -> None:
@@ -340,7 +335,7 @@ async def test_what_streams_shared_is_forgotten_with_the_publication() -> None:
         (web,) = await loaded(hub, "web.shop")
         for revision in range(2, 6):
             await hub.publish(table(f"kept-{revision}", size=50_000), WORKLOADS, revision)
-            await eventually(lambda: web.current, "confirmed")
+            await eventually("confirmed", lambda: web.current)
         gc.collect()
         alive = {one.version for one in gc.get_objects() if type(one) is Resource and one.version.startswith("kept-")}
         assert alive == {"kept-5"}, "nothing of old layers is kept"
@@ -387,7 +382,7 @@ async def test_a_proxy_that_does_not_answer_is_waited_for_once_and_then_shown_as
     async with serving(SHORT) as hub:
         (web,) = await loaded(hub, "web.shop")
         silent = Silent(hub, "slow.shop")
-        await eventually(lambda: silent.current, "loaded")
+        await eventually("loaded", lambda: silent.current)
         silent.mute = True
         await hub.publish(table("2"), WORKLOADS, 2)
         result = await waited(hub, 2)
@@ -395,19 +390,19 @@ async def test_a_proxy_that_does_not_answer_is_waited_for_once_and_then_shown_as
         assert [status.name for status in hub.proxies() if status.stuck] == ["slow.shop"]
         assert [problem.code for problem in hub.problems()] == ["proxy-stuck"]
         await hub.publish(table("3"), WORKLOADS, 3)
-        await eventually(lambda: web.current, "the other has confirmed")
+        await eventually("the other has confirmed", lambda: web.current)
         assert (await hub.wait_revision(3, 0)).stuck == ("slow.shop",), "at once"
         assert await hub.settled(0)
         await silent.leave()
         again = Silent(hub, "slow.shop")
         again.mute = True
         await hub.publish(table("4"), WORKLOADS, 4)
-        await eventually(lambda: web.current, "the other has confirmed")
+        await eventually("the other has confirmed", lambda: web.current)
         result = await hub.wait_revision(4, 0)
         assert (result.pending, result.stuck) == ((), ("slow.shop",)), "nor for what it does not answer next time"
         await again.leave()
         honest = Client(hub, "slow.shop")
-        await eventually(lambda: honest.current, "loaded")
+        await eventually("loaded", lambda: honest.current)
         honest.reads.clear()
         await hub.publish(table("5"), WORKLOADS, 5)
         assert (await hub.wait_revision(5, 0.01)).pending == ("slow.shop",), "it is forgiven"
@@ -425,7 +420,7 @@ async def test_a_proxy_that_never_loaded_is_not_waited_for() -> None:
         nothing = hub.attach(Peer(late.proxy, IDENTITY, time.time() + 3600), late, delta=True)
         nothing.take(DeltaDiscoveryRequest(type_url=ENDPOINTS).SerializeToString())
         await hub.publish(table("3", *names), workloads, 3)
-        await eventually(lambda: web.current, "the other has confirmed")
+        await eventually("the other has confirmed", lambda: web.current)
         result = await hub.wait_revision(3, 0)
         assert (result.confirmed, result.pending, result.gone) == (("web.shop",), (), (late.proxy,))
         hub.detach(nothing)
@@ -438,7 +433,7 @@ async def test_one_that_comes_back_and_asks_for_nothing_is_waited_for_as_long_as
         await slow.leave()
         back = hub.attach(Peer("slow.shop", IDENTITY, time.time() + 3600), WORKLOADS["slow.shop"], delta=True)
         await hub.publish(table("2"), WORKLOADS, 2)
-        await eventually(lambda: web.current, "the other has confirmed")
+        await eventually("the other has confirmed", lambda: web.current)
         assert (await hub.wait_revision(2, 0)).pending == ("slow.shop",)
         assert (await waited(hub, 2)).stuck == ("slow.shop",)
         hub.detach(back)
@@ -451,7 +446,7 @@ async def test_a_proxy_that_alone_refuses_what_others_took_is_to_blame_itself(li
         await hub.publish(table("1", *names), WORKLOADS, 1)
         others = await loaded(hub, *(name for name in names if name != "slow.shop"))
         liar = Silent(hub, "slow.shop")
-        await eventually(lambda: liar.current, "loaded")
+        await eventually("loaded", lambda: liar.current)
         liar.lie = True
         await hub.publish(table("2", *names), WORKLOADS, 2)
         result = await hub.wait_revision(2, 10)
@@ -476,6 +471,6 @@ async def test_a_fault_in_looking_at_proxies_does_not_end_it(monkeypatch: pytest
         monkeypatch.setattr(hub, "inspect", fails)
         monkeypatch.setattr("weft.discovery.server._INSPECTION_SECONDS", 0.01)
         inspecting = asyncio.create_task(_inspect(hub))
-        await eventually(lambda: len(looked) > 2, "it goes on")
+        await eventually("it goes on", lambda: len(looked) > 2)
         inspecting.cancel()
         await asyncio.gather(inspecting, return_exceptions=True)

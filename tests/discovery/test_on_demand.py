@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, DiscoveryResponse
 
 from support.discovery import layer, resource
@@ -70,6 +71,33 @@ def test_a_name_is_answered_at_once_and_followed_from_then_on() -> None:
     machine.offer(snapshot(2, X2, resource(CLUSTER, "y", "2")))
     assert settle(machine) == [("Cluster", ["x=2"], [])], "what was not asked for is not told"
     assert machine.acked_revision == 2
+
+
+@pytest.mark.parametrize("again", [DeltaRequest(CLUSTER, ("x",)), DeltaRequest(CLUSTER, unsubscribe=("x",))])
+def test_what_is_asked_for_again_or_dropped_is_not_removed_while_it_is_used(again: DeltaRequest) -> None:
+    """The client goes on using what it holds: it is sent once more, or is gone when nothing leads to it any more."""
+    machine = loaded(snapshot(1, X1, Y1))
+    machine.receive(DeltaRequest(CLUSTER, ("x",)))
+    settle(machine)
+    machine.receive(again)
+    machine.offer(snapshot(2, Y1, eager=(A1, L1, R2)))
+    assert settle(machine) == [("RouteConfiguration", ["r=2"], []), ("Cluster", [], ["x"])]
+    assert machine.acked_revision == 2
+
+
+def test_what_is_asked_for_while_it_is_on_the_way_is_not_removed_while_it_is_used() -> None:
+    machine = DeltaSession(snapshot(1, X1, Y1), Shared(), Limits())
+    for kind in (CLUSTER, LISTENER):
+        machine.receive(DeltaRequest(kind))
+    machine.receive(DeltaRequest(ROUTES, ("r",)))
+    settle(machine)
+    machine.receive(DeltaRequest(CLUSTER, ("x",)))
+    out = machine.next()
+    assert out is not None
+    machine.receive(DeltaRequest(CLUSTER, ("x",)))
+    machine.offer(snapshot(2, Y1, eager=(A1, L1, R2)))
+    machine.receive(DeltaRequest(CLUSTER, nonce=out.nonce))
+    assert settle(machine) == [("RouteConfiguration", ["r=2"], []), ("Cluster", [], ["x"])]
 
 
 def test_a_name_that_does_not_exist_is_answered_and_pushed_when_it_does() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, DiscoveryResponse
 from envoy.service.discovery.v3.discovery_pb2 import Resource as WireResource
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from support.discovery import layer, resource
@@ -190,7 +190,13 @@ def test_both_variants_end_with_the_last_snapshot(
         expect_end(client.held, final, keep_removed=isinstance(client, SotwClient), refused=refused)
 
 
+STEP: Event = ("step", None, None)
+OFFER: Event = ("offer", {(LISTENER, "a"): "2"}, False)
+
+
 @settings(max_examples=examples(300), deadline=None)
+@example(events=[*[STEP] * 4, OFFER, *[STEP] * 3, ("reconnect", None, None)], final={}, named=False)
+@example(events=[*[STEP] * 4, OFFER, *[STEP] * 4, ("toggle", "b", None)], final={}, named=False)
 @given(events=events, final=contents, named=st.booleans())
 def test_what_a_client_holds_leads_to_clusters_that_it_holds(
     events: list[Event], final: dict[tuple[str, str], str], named: bool

@@ -64,8 +64,6 @@ def test_cell(state: State, event: str, cell: str) -> None:
     seen = 0
     for record, target, carried in situations(state):
         for newer in (None, V1, V2) if event == "news" else (target,):
-            if event == "repeat" and newer is None:
-                continue  # there is nothing to repeat
             mine = Record(record.state, record.version, record.content, record.first, record.last)
             if event == "news":
                 mine.news(newer, carried, 7)
@@ -75,8 +73,10 @@ def test_cell(state: State, event: str, cell: str) -> None:
                 mine.refused(newer)
             elif event == "returned":
                 mine.returned(carried, newer)
+            elif event == "repeat":
+                mine.repeat(newer)
             else:
-                getattr(mine, event)()
+                mine.sent()
             assert mine.state is expected(cell, mine, newer, carried), (record, newer, carried)
             seen += 1
     assert seen, "no situation of that kind"

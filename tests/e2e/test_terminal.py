@@ -21,8 +21,8 @@ def test_a_shell_in_the_mesh(tmp_path: Path) -> None:
             person.types(f"{weft} shell -- env PS1='inside% ' bash --norc --noprofile -i\n")
             person.sees("inside% ", 40)
             mesh.wait_healthy("shell")
-            person.types("echo ${HTTP_PROXY:+with}-proxy; sleep 600\n")
-            person.sees("\r\nwith-proxy")
+            person.types("sh -c 'echo ${HTTP_PROXY:+with}-proxy; exec sleep 600'\n")
+            person.sees("\r\nwith-proxy")  # said by what is in the foreground now
             person.types(CTRL_Z)
             person.sees("Stopped")
             person.types(f"{sys.executable} -c 'breakpoint()'\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
@@ -22,6 +21,7 @@ from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Respond
 from weft.mesh.views import Certificate, GatewayServer, GatewayView, TlsVersion
 from weft.model.origin import Origin
+from weft.testing.polling import eventually
 from weft.xds.build import build_xds
 
 HOSTS = ("a.example.com", "*.example.com", "other.com")
@@ -140,15 +140,18 @@ async def test_one_more_listener_of_a_port_leaves_connections_to_the_others_alon
             running_envoy(ads_bootstrap(ads), tmp_path) as envoy,
             Connection(port, context, "a.example.com") as client,
         ):
+
+            async def other_answers() -> bool:
+                async with Connection(port, context, "other.com") as other:
+                    return (await other.request("/", "other.com")).status == 292
+
+            async def drained() -> bool:
+                return await envoy.stat("listener_manager.total_filter_chains_draining") == 0
+
             assert (await client.request("/", "a.example.com")).status == 290
             ads.tell(build_xds(more, 2, Memo()))
-            async with asyncio.timeout(10):
-                while True:
-                    with contextlib.suppress(OSError, ssl.SSLError):
-                        async with Connection(port, context, "other.com") as other:
-                            assert (await other.request("/", "other.com")).status == 292
-                            break
-                    await asyncio.sleep(0.05)
+            await eventually("the other is served", other_answers)
             assert await envoy.stat("listener_manager.listener_in_place_updated") == 1
-            await asyncio.sleep(1.5)  # longer than this Envoy drains
+            assert (await client.request("/", "a.example.com")).status == 290
+            await eventually("nothing drains", drained)
             assert (await client.request("/", "a.example.com")).status == 290

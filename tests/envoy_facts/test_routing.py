@@ -133,6 +133,7 @@ REDIRECTS = [
         ("*",),
         "http://shop.example.com:81/b?c=d",
     ),
+    (Redirect(302, scheme="http", port_from_request=True), ("shop.example.com",), "http://shop.example.com:81/a/b?c=d"),
 ]
 
 

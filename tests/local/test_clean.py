@@ -1,5 +1,6 @@
 """`weft clean`: what is finished goes, what runs, may join again or belongs to others stays."""
 
+import contextlib
 import os
 import socket
 import tempfile
@@ -9,6 +10,8 @@ import pytest
 
 from weft.agent.state import DirectoryLock, State, write_state
 from weft.local.clean import clean
+from weft.local.names import UP_LOG
+from weft.local.record import UpRecord, UpState
 from weft.processes.name import ProcessName, name_of
 from weft.settings.home import Home
 
@@ -52,6 +55,20 @@ def test_finished_runs_go_and_others_stay(home: Home) -> None:
     lock.release()
 
 
+def test_the_log_of_a_weft_up_in_the_background_stays(home: Home) -> None:
+    home.logs.mkdir(parents=True)
+    log, old = home.logs / UP_LOG, home.logs / "old.log"
+    for path in (log, old):
+        path.write_text("")
+    record = UpRecord(home)
+    home.root.chmod(0o700)
+    record.take()
+    record.write(UpState(os.getpid(), "weft.yaml"))
+    assert clean(home, dry_run=False) == [old]
+    record.release()
+    assert clean(home, dry_run=False) == [log]
+
+
 def test_sockets_of_homes_that_are_gone(home: Home) -> None:
     old = home.short_directory
     used = old.with_name(old.name[:-1] + "-")
@@ -64,6 +81,12 @@ def test_sockets_of_homes_that_are_gone(home: Home) -> None:
     (used / "a.sock").unlink()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(used / "a.sock"))
-        server.listen()
+        server.listen(0)
         os.utime(used, (0, 0))
         assert clean(home, dry_run=False) == [old]
+        with contextlib.ExitStack() as waiting, contextlib.suppress(BlockingIOError):
+            while True:  # until nobody else is let in: it stands still
+                connection = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                connection.setblocking(False)
+                connection.connect(str(used / "a.sock"))
+        assert clean(home, dry_run=False) == []

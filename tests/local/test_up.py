@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -355,6 +356,15 @@ gateways:""",
     (up.directory / "weft.yaml").write_text("trustDomain: other.example\n" + MESH)
     until("it is refused", lambda: up.said("cannot change while the mesh is up: --trust-domain other.example"))
     assert up.page() == "good day\n"
+
+
+def test_documents_that_cannot_be_looked_for_do_not_end_the_mesh(up: Up) -> None:
+    until("it is up", lambda: up.said("the mesh is up"), 60)
+    long = "a" * 300
+    (up.directory / "weft.yaml").write_text(MESH.replace("documents.yaml", long))
+    until("it is refused", lambda: up.said(f"error: [Errno {errno.ENAMETOOLONG}]"))
+    assert up.page() == "hello\n"
+    assert second(up, *WEFT, "restart", "--home", str(up.home), "web").returncode == 0
 
 
 def test_logs_restart_stop_and_down(up: Up) -> None:

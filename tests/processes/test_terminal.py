@@ -100,6 +100,13 @@ def test_in_the_background_it_waits_until_it_is_brought_to_the_front(person: Per
     person.sees("got ada")
 
 
+def test_in_the_background_of_nobody_there_is_nothing_to_read(person: Person) -> None:
+    """No shell could bring it to the front, and the kernel does not stop us with it: it may not go round in circles."""
+    person.types(f"""bash -c '(while kill -0 $$; do :; done; exec {HOST} cat) </dev/tty &'\n""")
+    person.sees("outer> ")
+    person.sees("host: ended with 0")
+
+
 def test_a_shell_inside_has_its_own_job_control(person: Person) -> None:
     started(person, "env PS1='inner% ' bash --norc --noprofile -i")
     person.sees("inner% ")

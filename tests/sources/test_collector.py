@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.virtual_time import in_virtual_time
 from weft.aio.cell import Cell
 from weft.model.document import Document
 from weft.model.snapshot import MeshSettings
@@ -71,6 +72,7 @@ async def included(collector: Collector, revision: int) -> int:
         return await collector.included(revision)
 
 
+@in_virtual_time
 async def test_nothing_is_published_before_every_source_was_read(store: MemoryStore) -> None:
     class Slow:
         contents: Cell[Contents | None] = Cell(None)
@@ -82,7 +84,7 @@ async def test_nothing_is_published_before_every_source_was_read(store: MemorySt
     slow = Slow()
     collector = Collector([slow, StoredSource(store)], MeshSettings())
     running = asyncio.create_task(collector.run())
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(60)
     assert collector.snapshot.revision == 0
     slow.contents.set(Contents())
     await included(collector, 1)

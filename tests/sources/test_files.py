@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from weft.model.unreadable import Unreadable
 from weft.sources import files as files_module
 from weft.sources.contents import Contents
 from weft.sources.files import FilesSource
+from weft.testing.polling import eventually
 
 POLL = 0.02
 REMOVAL = 0.3
@@ -23,8 +25,10 @@ def service(name: str, port: int = 80) -> str:
 class Followed:
     """A source that runs, and what it holds."""
 
-    def __init__(self, source: FilesSource) -> None:
+    def __init__(self, source: FilesSource, looks: list[float]) -> None:
         self.source = source
+        self.looks = looks
+        """When it has looked at the files, by its own clock."""
 
     @property
     def contents(self) -> Contents:
@@ -43,6 +47,11 @@ class Followed:
     def text(self, name: str) -> str:
         return next(document.text for document in self.contents.documents if document.key.name == name)
 
+    async def looked(self, seconds: float = 0.0) -> None:
+        """It has looked twice since, and again after `seconds`."""
+        count, since = len(self.looks), self.looks[-1]
+        await eventually("it looks", lambda: len(self.looks) > count + 2 and self.looks[-1] > since + seconds)
+
     async def until(self, what: Callable[[], bool], deadline: float = 60) -> None:
         try:
             async with asyncio.timeout(deadline):
@@ -53,15 +62,24 @@ class Followed:
 
 
 @pytest.fixture
-async def follow() -> AsyncIterator[Callable[..., "asyncio.Future[Followed]"]]:
+async def follow(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., "asyncio.Future[Followed]"]]:
     tasks = []
 
     async def start(*roots: Path) -> Followed:
         source = FilesSource(roots, poll=POLL, removal=REMOVAL)
+        looks: list[float] = []
+        scan = source._scan
+
+        def look(known: Mapping[Path, Any], now: float) -> Any:
+            found = scan(known, now)
+            looks.append(now)
+            return found
+
+        monkeypatch.setattr(source, "_scan", look)
         tasks.append(asyncio.create_task(source.run()))
         async with asyncio.timeout(5):
             await source.contents.changed(0)
-        return Followed(source)
+        return Followed(source, looks)
 
     yield lambda *roots: asyncio.ensure_future(start(*roots))
     for task in tasks:
@@ -140,11 +158,11 @@ async def test_editors_that_rename_over_or_delete_first_cause_no_gap(tmp_path: P
     (tmp_path / "tmp").rename(path)
     await followed.until(lambda: "81" in followed.text("a"))
     path.rename(tmp_path / "a.yaml~")
-    await asyncio.sleep(POLL * 4)
+    await followed.looked()
     path.write_text(service("a", 82))
     await followed.until(lambda: "82" in followed.text("a"))
     path.write_text("")
-    await asyncio.sleep(POLL * 4)
+    await followed.looked()
     path.write_text(service("a", 83))
     await followed.until(lambda: "83" in followed.text("a"))
     watching.cancel()
@@ -294,7 +312,7 @@ async def test_a_root_that_vanishes_leaves_its_documents_in_force(tmp_path: Path
     root.rename(tmp_path / "elsewhere")
     single.unlink()
     await followed.until(lambda: followed.codes == ["root-unreadable", "root-unreadable"])
-    await asyncio.sleep(REMOVAL * 2)
+    await followed.looked(REMOVAL * 2)
     assert followed.names == ["a", "s"]
     (tmp_path / "elsewhere").rename(root)
     await followed.until(lambda: followed.codes == ["root-unreadable"])

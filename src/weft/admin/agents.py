@@ -57,7 +57,7 @@ class AgentApi:
         self._audit = context.audit
         self._settings = context.enrolment
         self._clock = context.clock
-        self._reaching = 0
+        self._reaching: set[str] = set()
 
     def application(self, *, local: bool) -> web.Application:
         """The web application for the unix socket (`local`) or for TLS."""
@@ -114,7 +114,9 @@ class AgentApi:
         issued = self._issue(body.csr, identity, workload)
         changes = [put_workload(workload)]
         if entry is None or entry.value != changes[0].value:
-            changes.append(self._audit.done(str(caller), "register", object=f"workload {key}", detail=str(identity)))
+            changes.append(
+                self._audit.workload(str(caller), "register", object=f"workload {key}", detail=str(identity))
+            )
         expect = {(LEASED_BUCKET, key): entry.revision if entry else 0}
         if grant is not None:
             changes.append(grant.use)
@@ -126,9 +128,12 @@ class AgentApi:
                 await self._grant(caller.token, key)  # refused if somebody else's use of it came first
             raise
         self._leases.heard(key, self._leases.ttl)
-        async with asyncio.timeout(KNOWN_SECONDS):  # the proxy connects next, and must be known by then
-            snapshot = await self._collector.included(revision)
         welcome = self._welcome(request, caller, issued)
+        try:
+            async with asyncio.timeout(KNOWN_SECONDS):  # the proxy connects next, and should be known by then
+                snapshot = await self._collector.included(revision)
+        except TimeoutError:  # it is registered and its token used up: without this answer it could not come again
+            return reply(welcome)
         return reply(dataclasses.replace(welcome, problems=await self._problems(workload, snapshot)))
 
     async def _problems(self, workload: Workload, snapshot: int) -> tuple[str, ...]:
@@ -178,19 +183,19 @@ class AgentApi:
         seen = "" if isinstance(caller, LocalCaller) else caller.address
         own = seen and not is_loopback(seen)  # through a tunnel, a caller on loopback is perhaps not of this host
         addresses = [port.inbound for port in workload.ports if own and port.inbound.host == seen]
-        if self._reaching >= REACHING_AT_ONCE:
+        if entry.key in self._reaching or len(self._reaching) >= REACHING_AT_ONCE:
             raise Refused(429, "busy", "too many workloads ask for this at once; ask again", about=entry.key)
-        self._reaching += 1
+        self._reaching.add(entry.key)
         try:
             context = reach_context(self._authority.bundle)
             failures = await unreachable(addresses, self._identity(workload), context)
         finally:
-            self._reaching -= 1
+            self._reaching.discard(entry.key)
         return reply(ReachResponse(seen, len(addresses), failures))
 
     async def _delete(self, request: web.Request, caller: Caller) -> web.Response:
         entry, _ = await self._own(request, caller)
-        record = self._audit.done(str(caller), "deregister", object=f"workload {entry.key}")
+        record = self._audit.workload(str(caller), "deregister", object=f"workload {entry.key}")
         await self._store.write([Delete(LEASED_BUCKET, entry.key), record])
         self._leases.forget(entry.key)
         return web.Response(status=204)

@@ -15,8 +15,10 @@ from weft.model.problem import Problem
 from weft.store.protocol import Delete, Put, Store, StoreError
 
 BUCKET = "audit"
+WORKLOADS_BUCKET = "audit-workloads"
 REFUSED_BUCKET = "audit-refused"
-"""A bucket of its own, so that a flood of refusals never pushes out what was done."""
+"""Buckets of their own, so that neither a flood of refusals nor workloads that come and go push out what was done."""
+_BUCKETS = (BUCKET, WORKLOADS_BUCKET, REFUSED_BUCKET)
 KEEP_EVENTS = 2000
 _TRIM_AFTER = 100
 """The oldest events are forgotten after this many new ones: looking at all of them is not for every second."""
@@ -59,6 +61,10 @@ class Audit:
         """The write that records something done; put it into the batch that does it."""
         return self._put(BUCKET, Event(self._clock(), who, action, "done", **members))
 
+    def workload(self, who: str, action: str, **members: str) -> Put:
+        """As `done`, for what a workload does about its own registration."""
+        return self._put(WORKLOADS_BUCKET, Event(self._clock(), who, action, "done", **members))
+
     def refused(self, who: str, action: str, code: str, detail: str, about: str = "") -> None:
         """Record a refusal. Texts may come from strangers: they are cut and made printable; never pass a secret."""
         who, detail, about = (
@@ -87,9 +93,8 @@ class Audit:
     async def events(self) -> tuple[Event, ...]:
         """What is recorded, latest first."""
         await self.flush()
-        _, done = await self._store.list(BUCKET)
-        _, refused = await self._store.list(REFUSED_BUCKET)
-        entries = sorted((*done, *refused), key=lambda entry: entry.key, reverse=True)
+        found = [entry for bucket in _BUCKETS for entry in (await self._store.list(bucket))[1]]
+        entries = sorted(found, key=lambda entry: entry.key, reverse=True)
         return tuple(msgspec.json.decode(entry.value, type=Event) for entry in entries)
 
     async def run(self) -> None:
@@ -123,7 +128,7 @@ class Audit:
 
     async def _trim(self) -> None:
         self._untrimmed = 0
-        for bucket in (BUCKET, REFUSED_BUCKET):
+        for bucket in _BUCKETS:
             _, entries = await self._store.list(bucket)
             if len(entries) > KEEP_EVENTS:
                 old = entries[: len(entries) - KEEP_EVENTS]

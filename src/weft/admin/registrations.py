@@ -6,7 +6,7 @@ import ipaddress
 import re
 
 from weft.admin.replies import Refused
-from weft.model.addresses import is_loopback
+from weft.model.addresses import is_loopback, is_wildcard
 from weft.model.identity import is_dns_label
 from weft.model.workload import SocketAddress, Workload, WorkloadPort
 
@@ -50,11 +50,11 @@ def check_workload(workload: Workload) -> None:
 
 def check_reachable(workload: Workload, caller: str) -> None:
     """Raise Refused (400) when a workload of another host, which calls from the IP address `caller`, is to be reached
-    on loopback: to every caller that is its own host, not the workload's."""
+    on loopback, or at the address that stands for all: to every caller that is its own host, not the workload's."""
     if is_loopback(caller):
         return
     for port in workload.ports:
-        if is_loopback(port.inbound.host):
+        if is_loopback(port.inbound.host) or is_wildcard(port.inbound.host):
             _refuse("ports.inbound", str(port.inbound), "an address that other hosts reach: weft run --inbound-address")
 
 

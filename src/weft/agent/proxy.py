@@ -87,9 +87,12 @@ class Proxy:
         self._workload = workload
 
     def save(self, **changes: object) -> None:
-        """Change state.json."""
+        """Change state.json. On a full disk it stays as it is, which is no reason to stop an application that runs."""
         self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
-        write_state(self.directory, self.state)
+        try:
+            write_state(self.directory, self.state)
+        except OSError as error:
+            _LOG.warning("cannot write down what runs, so a later agent may not find it: %s", error)
 
     def set_state(self, state: WorkloadState) -> None:
         """Tell the control plane, and a later agent."""
@@ -109,7 +112,10 @@ class Proxy:
         before = path.read_text() if path.exists() else ""
         if text == before:
             return answer
-        write_atomically(path, text)
+        try:
+            write_atomically(path, text)
+        except OSError as error:
+            raise AgentError(f"cannot write {path}: {error.strerror}") from error
         process = self.envoy.process
         if process is not None and process.running:
             _LOG.info("Envoy's bootstrap has changed; restarting Envoy")

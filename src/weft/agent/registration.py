@@ -66,7 +66,10 @@ class Registration:
         except RefusedError:
             self._tried = self.answer is not None
             raise
-        self._files.install(fresh.key, answer.issued)
+        try:
+            self._files.install(fresh.key, answer.issued)
+        except OSError as error:
+            raise AgentError(f"cannot keep the certificate: {error}") from error
         self.answer = answer
         return answer
 

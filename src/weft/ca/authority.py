@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ CONTROL_PLANE_NAMESPACE = "weft-system"
 CONTROL_PLANE_ACCOUNT = "weft-control-plane"
 
 Clock = Callable[[], float]
+_log = logging.getLogger("weft.certificate")
 
 
 class AuthorityError(Exception):
@@ -175,7 +177,10 @@ async def run_rotation(
     """Rotate the intermediate when it is due, for ever."""
     while True:
         await sleep(interval)
-        authority.rotate()
+        try:
+            authority.rotate()
+        except OSError as error:  # a full disk; half of the intermediate's life is left
+            _log.warning("the intermediate certificate cannot be replaced, trying again: %s", error)
 
 
 def fingerprint_of(der: bytes) -> str:

@@ -15,6 +15,7 @@ from weft.cli.options import files_argument
 from weft.cli.output import object_text, print_problems, styled
 from weft.local.client import Source
 from weft.local.command_line import command_line
+from weft.local.mesh_documents import is_mesh_file
 
 MAX_INPUT = 64 << 20
 _NOTHING_CHANGED = "nothing changed for any connected proxy"
@@ -36,11 +37,6 @@ def read_sources(paths: tuple[str, ...]) -> list[Source]:
 def read_all(paths: tuple[str, ...]) -> list[Source]:
     """As `read_sources`, with every weft.yaml."""
     return [_read(path) for path in files_argument(paths)]
-
-
-def is_mesh_file(name: str) -> bool:
-    """Whether a file of this name says what a mesh consists of."""
-    return name in ("weft.yaml", "weft.yml")
 
 
 def _read(path: Path | None) -> Source:

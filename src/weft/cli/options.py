@@ -102,6 +102,8 @@ def wait_options(function: CommandT) -> CommandT:
 def files_argument(paths: tuple[str, ...]) -> list[Path | None]:
     """The document files that `paths` name: files, directories (``*.yaml``, ``*.yml``, ``*.json`` below them), or
     None for ``-``, the standard input. UsageError if one does not exist or a directory holds none."""
+    from weft.local.mesh_documents import files_below
+
     found: list[Path | None] = []
     for text in paths:
         if text == "-":
@@ -109,13 +111,7 @@ def files_argument(paths: tuple[str, ...]) -> list[Path | None]:
             continue
         path = Path(text)
         if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.rglob("*")
-                if file.suffix in (".yaml", ".yml", ".json")
-                and file.is_file()
-                and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            )
+            inside = files_below(path)
             if not inside:
                 raise click.UsageError(f"{text}: there is no .yaml, .yml or .json file in this directory")
             found.extend(inside)

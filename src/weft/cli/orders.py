@@ -46,8 +46,9 @@ def down(home: Home) -> int:
     """
     from weft.local.down import stop_mesh
 
-    click.echo(stop_mesh(home), err=True)
-    return 0
+    text, ended = stop_mesh(home)
+    click.echo(text, err=True)
+    return ExitCode.OK if ended else ExitCode.TIMEOUT
 
 
 def _order(home: Home, do: Literal["restart", "stop"], names: tuple[str, ...]) -> int:

@@ -111,7 +111,8 @@ def _alone(sources: Sequence[Source], namespace: str) -> tuple[int, list[dict[st
 
 def _with_named(sources: Sequence[Source]) -> tuple[list[CheckedMesh], list[Source]]:
     """The meshes among `sources`, and their documents with those that the meshes name."""
-    from weft.cli.changes import is_mesh_file, read_all
+    from weft.cli.changes import read_all
+    from weft.local.mesh_documents import is_mesh_file
     from weft.local.meshcheck import check_meshfile
 
     meshes = [

@@ -37,7 +37,7 @@ class ServerCertificates:
         self._sleep = sleep
         self.current: Cell[ServerCertificate] = Cell(self._new())
         self.tls = _server_context(authority.bundle)
-        self._load()
+        self._load(self.current.value)
 
     async def run(self) -> None:
         """Renew at half of each certificate's life, for ever; new hand-shakes use the new one."""
@@ -46,8 +46,14 @@ class ServerCertificates:
             await self._sleep(min(max(half - self._clock(), 1.0), 3600.0))
             if self._clock() < half:
                 continue
-            self.current.set(self._new())
-            self._load()
+            fresh = self._new()
+            try:
+                self._load(fresh)
+            except OSError as error:  # a full disk; half of the certificate's life is left
+                _log.warning("cannot renew the control plane's certificate, trying again: %s", error)
+                await self._sleep(self._ttl / 10)
+                continue
+            self.current.set(fresh)
             _log.info("renewed the control plane's certificate")
 
     @property
@@ -59,9 +65,8 @@ class ServerCertificates:
     def _new(self) -> ServerCertificate:
         return self._authority.server_certificate(self._hosts, self._ttl)
 
-    def _load(self) -> None:
+    def _load(self, certificate: ServerCertificate) -> None:
         """`ssl` reads files only: the key is in one, 0600 in the private directory, for as long as that takes."""
-        certificate = self.current.value
         path = self._directory / f".server.pem.new-{secrets.token_hex(4)}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

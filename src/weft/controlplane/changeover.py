@@ -27,6 +27,8 @@ _log = logging.getLogger("weft.builds")
 STEP_SECONDS = 3.0
 """How long a step waits for proxies that do not answer: what changes in the mesh waits that long, too. One that is not
 connected is waited for as long as it takes to come back."""
+LONGEST_SECONDS = 12.0
+"""No step takes longer, whoever comes and goes: where workloads change all the time there may always be one."""
 
 
 class Changeover:
@@ -83,6 +85,7 @@ class Changeover:
             await self._publish(mesh, workloads, revision)
             now = loop.time()
             left = max(begun + STEP_SECONDS - now, self._hub.longest_absence())
+            left = min(left, begun + LONGEST_SECONDS - now)
             if await self._is_over(version, left):
                 return workloads
 

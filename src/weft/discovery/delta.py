@@ -78,6 +78,7 @@ class DeltaSession(Session):
         if "*" in explicit:
             explicit -= {"*"}
         if explicit:
+            known = self._known(subscription, explicit)
             self._keep_names(explicit - subscription.names)
             explicit = self._shared.names(explicit)
             subscription.names = self._shared.names(subscription.names | explicit) if subscription.names else explicit
@@ -91,7 +92,9 @@ class DeltaSession(Session):
                 for name in sorted((stale & explicit) | absent):
                     self._expect(subscription, name, held.get(name, UNKNOWN))
             else:
-                self._load_names(subscription, explicit)
+                self._load_names(subscription, explicit.difference(known) if known else explicit)
+                for name in sorted(known):
+                    self._repeat(subscription, name, known[name])
         if "*" in names:
             subscription.wildcard = True
             if held:
@@ -99,6 +102,13 @@ class DeltaSession(Session):
             else:
                 self._load_all(subscription, explicit)
                 subscription.owes_answer = not subscription.records and not subscription.loading
+
+    def _known(self, subscription: Subscription, names: frozenset[str]) -> dict[str, Resource | None]:
+        """Of `names`, those that the client may hold, and what it was to hold by them; not what it will be sent."""
+        if not subscription.names and not subscription.wildcard:
+            return {}
+        found = {name: self._target(subscription, name) for name in names if not subscription.is_loading(name)}
+        return {name: held for name, held in found.items() if held is not None or name in subscription.records}
 
     def _load_names(self, subscription: Subscription, names: frozenset[str]) -> None:
         """The client wants `names` and holds none of them."""
@@ -152,6 +162,7 @@ class DeltaSession(Session):
 
     def _unsubscribe(self, subscription: Subscription, names: tuple[str, ...]) -> None:
         dropped = frozenset(names) & subscription.names
+        known = self._known(subscription, dropped) if subscription.wildcard and "*" not in names else {}
         if dropped:
             self._forget_names(dropped)
             subscription.names = self._shared.names(subscription.names - dropped)
@@ -161,6 +172,10 @@ class DeltaSession(Session):
             for name in [name for name in subscription.records if name not in subscription.names]:
                 self._forget(subscription, name)
         for name in dropped:
+            if name in known:
+                subscription.unmet.discard(name)
+                self._repeat(subscription, name, known[name])
+                continue
             self._forget(subscription, name)
             if subscription.wildcard:
                 self._expect(subscription, name, UNKNOWN)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 
 from weft.discovery.shared import Shared
-from weft.discovery.states import NEVER_HELD, ON_THE_WAY, Record, State
+from weft.discovery.states import NEVER_HELD, Record, State
 from weft.discovery.subscription import Subscription
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource, XdsSnapshot
 
@@ -106,7 +106,7 @@ class Dependencies:
             names = self._shared.required(record.content, type_url)
         elif record.version not in NEVER_HELD:
             return Anything()
-        if record.state in ON_THE_WAY and subscription.flight is not None:
+        if subscription.flight is not None:
             carried = subscription.flight.carried(other)
             if carried is not None:
                 names |= self._shared.required(carried, type_url)

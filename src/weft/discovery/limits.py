@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,8 @@ class Limits:
     most. `batch` is the number of resources from which on a first load is sent as a whole, as one value that all
     streams share. `request_burst` and `request_rate` count requests that are not the ACK of the response in flight,
     names, and bytes, `kept_bytes` the names that it has us remember, for one proxy over all its streams.
+    A connection is pinged every `keepalive` seconds in a small mesh, up to `longest_keepalive` in a large one, and is
+    closed if there is no answer for `keepalive_timeout`, which is long: an Envoy that is busy is not gone.
     `connection_age` must stay well below the life of client certificates: Envoy uses a renewed certificate only for
     a new connection. `connections` counts also those that have not proven anything yet, and is the most: there are
     twice as many as proxies are registered, and half of `fewest_connections` for strangers, in powers of two from
@@ -42,6 +44,9 @@ class Limits:
     write: float = 60.0
     patience: float = 10.0
     acknowledge: float = 90.0
+    keepalive: float = 5.0
+    longest_keepalive: float = 30.0
+    keepalive_timeout: float = 10.0
     connection_age: float = 1800.0
     connection_idle: float = 60.0
     connection_grace: float = 5.0
@@ -58,3 +63,9 @@ class Limits:
         while room < 2 * proxies + self.fewest_connections // 2:
             room *= 2
         return min(room, self.connections)
+
+    def listening(self, proxies: int) -> Limits:
+        """What a listener for so many registered proxies is made with: the more there are, the rarer are pings."""
+        room = self.room_for(proxies)
+        keepalive = min(self.keepalive * room / self.fewest_connections, self.longest_keepalive)
+        return replace(self, connections=room, keepalive=keepalive)

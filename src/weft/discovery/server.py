@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from itertools import count
 from typing import Any, Protocol, cast
 
 from weft.discovery.grpc_tls import grpc
@@ -24,6 +24,8 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 Lookup = Callable[[str], Workload | None]
 _STOP = 0.3
 _INSPECTION_SECONDS = 1.0
+_NEXT_ATTEMPT_SECONDS = 0.05
+_SILENT_ATTEMPTS = 20
 _log = logging.getLogger("weft.discovery")
 
 
@@ -78,6 +80,10 @@ class XdsServer:
             raise OSError(f"cannot listen on {address}: {error}") from error
         await self._server.start()
         return bound
+
+    async def retire(self) -> None:
+        """Take no more connections. Streams go on; each ends when its connection is as old as connections may be."""
+        await self._server.stop(2 * self._limits.connection_age)
 
     async def stop(self) -> None:
         """End all streams and close the listener, in well under a second."""
@@ -190,8 +196,9 @@ async def serve_xds(
 
 
 class _Listener:
-    """The server of now. gRPC takes the number of connections when it begins to listen, and what strangers hold costs
-    memory: so it is as large as what is registered needs, and when that has grown there is another server."""
+    """The servers. gRPC takes the number of connections when it begins to listen, and what strangers hold costs memory:
+    so there is room for what is registered, and when that has grown another server takes over the port. The one before
+    keeps its streams: nobody is disconnected."""
 
     def __init__(self, hub: Hub[Any], lookup: Lookup, material: Callable[[], Material], limits: Limits) -> None:
         self._hub = hub
@@ -200,34 +207,50 @@ class _Listener:
         self._limits = limits
         self._room = 0
         self._server: XdsServer | None = None
+        self._retired: dict[XdsServer, asyncio.Task[None]] = {}
 
     async def start(self, host: str, port: int) -> int:
         """Listen with room for what is registered; the port. OSError if that is not possible."""
-        self._room = self._limits.room_for(self._hub.registered)
-        limits = replace(self._limits, connections=self._room)
+        limits = self._limits.listening(self._hub.registered)
+        self._room = limits.connections
         server = XdsServer(self._hub, self._lookup, self._material, limits)
         bound = await server.start(host, port)
         self._server = server
         return bound
 
     async def grow(self, host: str, port: int) -> None:
-        """Listen anew when more are registered than there is room for, for ever. Proxies come back as they are."""
+        """Listen anew when more are registered than there is room for, for ever."""
         while True:
             await asyncio.sleep(_INSPECTION_SECONDS)
-            if self._server is not None and self._limits.room_for(self._hub.registered) <= self._room:
-                continue
-            await self.stop()
+            if self._limits.room_for(self._hub.registered) > self._room:
+                self._retire()
+                await self._take_over(host, port)
+
+    def _retire(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            retired = self._retired[server] = asyncio.create_task(server.retire())
+            retired.add_done_callback(lambda _: self._retired.pop(server, None))
+
+    async def _take_over(self, host: str, port: int) -> None:
+        """Listen where the server before has just stopped to: it may need a moment for that."""
+        for attempt in count():
+            await asyncio.sleep(_NEXT_ATTEMPT_SECONDS)
             try:
                 await self.start(host, port)
+            except Exception as error:  # without another try nobody would listen for proxies any more
+                if attempt == _SILENT_ATTEMPTS:
+                    _log.error("%s; trying again", error, exc_info=not isinstance(error, OSError))
+            else:
                 _log.info("%d proxies are registered: room for %d connections", self._hub.registered, self._room)
-            except OSError as error:
-                _log.error("%s; trying again", error)
+                return
 
     async def stop(self) -> None:
         """End all streams and close."""
-        server, self._server = self._server, None
-        if server is not None:
-            await server.stop()
+        servers = [*self._retired, *([] if self._server is None else [self._server])]
+        retired = tuple(self._retired.values())
+        await asyncio.gather(*(server.stop() for server in servers))
+        await asyncio.gather(*retired)
 
 
 async def _inspect(hub: Hub[Any]) -> None:
@@ -262,8 +285,9 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_grace_ms", milliseconds(limits.connection_grace)),
         ("grpc.max_connection_idle_ms", milliseconds(limits.connection_idle)),
         ("grpc.server_handshake_timeout_ms", milliseconds(limits.handshake)),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_time_ms", milliseconds(limits.keepalive)),
+        ("grpc.keepalive_timeout_ms", milliseconds(limits.keepalive_timeout)),
+        ("grpc.http2.ping_timeout_ms", milliseconds(limits.keepalive_timeout)),  # else a minute, whatever stands above
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.http2.max_ping_strikes", 10),

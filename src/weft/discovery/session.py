@@ -260,18 +260,30 @@ class Session(ABC):
             if target is not None and target.version == refused.version:
                 return
             del subscription.rejected[name]
-        record = subscription.records.get(name) or self._held(subscription, name, before)
+        record = subscription.records.get(name)
+        if record is None:
+            record = self._held(subscription, name, self._interest.target(subscription, name, before))
         carried = None if subscription.flight is None else subscription.flight.carried(name)
         record.news(target, carried, revision)
         self._keep(subscription, name, record)
 
-    def _held(self, subscription: Subscription, name: str, before: XdsSnapshot) -> Record:
-        """A record for a name that has none: it is in a batch on the way, or as `before` says."""
+    def _repeat(self, subscription: Subscription, name: str, held: Resource | None) -> None:
+        """The client waits for `name` once more, of which it was to hold `held`, and may go on using what it holds."""
+        target = self._target(subscription, name)
+        if target is None:
+            subscription.rejected.pop(name, None)
+            if name in subscription.names:
+                subscription.unmet.add(name)
+        record = subscription.records.pop(name, None) or self._held(subscription, name, held)
+        record.repeat(target)
+        self._keep(subscription, name, record)
+
+    def _held(self, subscription: Subscription, name: str, held: Resource | None) -> Record:
+        """A record for a name that has none: it is in a batch on the way, or the client holds it as it should."""
         revision = self.snapshot.revision
         flight = subscription.flight
         if flight is not None and flight.batched(name) is not None:
             return Record(State.SENT, UNKNOWN, None, flight.first, revision)
-        held = self._interest.target(subscription, name, before)
         return Record(State.HELD, ABSENT if held is None else held.version, held, revision, revision)
 
     def _keep(self, subscription: Subscription, name: str, record: Record) -> None:
@@ -319,10 +331,8 @@ class Session(ABC):
             return refused
         if message is None:
             subscription.counters.acked += 1
-            repeated = [each for each in subscription.records.items() if each[1].state is State.REPEAT]
-            for name, record in (*self._on_the_way(subscription), *repeated):
-                if record.state is not State.REPEAT or flight.carried(name) is not None:
-                    self._accepted(subscription, name, record, flight.carried(name))
+            for name, record in self._on_the_way(subscription, flight):
+                self._accepted(subscription, name, record, flight.carried(name))
         else:
             subscription.counters.nacked += 1
             refused = self._refused(subscription, flight, message)
@@ -330,9 +340,13 @@ class Session(ABC):
         return refused
 
     @staticmethod
-    def _on_the_way(subscription: Subscription) -> list[tuple[str, Record]]:
+    def _on_the_way(subscription: Subscription, flight: Flight) -> list[tuple[str, Record]]:
         """Records of what is in the response on the way."""
-        return [(name, record) for name, record in subscription.records.items() if record.state in ON_THE_WAY]
+        return [
+            (name, record)
+            for name, record in subscription.records.items()
+            if record.state in ON_THE_WAY or (record.state is State.REPEAT and flight.carried(name) is not None)
+        ]
 
     def _accepted(self, subscription: Subscription, name: str, record: Record, carried: Resource | None) -> None:
         record.accepted(carried, self._target(subscription, name))
@@ -351,7 +365,9 @@ class Session(ABC):
                 record = Record(State.SENT, UNKNOWN, None, flight.first, self.snapshot.revision)
                 subscription.records[name] = record
         rejections = []
-        for name, record in self._on_the_way(subscription):
+        for name, record in self._on_the_way(subscription, flight):
+            if name in bad and record.state is State.REPEAT:
+                continue  # it is refused when it has been sent once more
             if name in bad:
                 rejections.append(self._reject(subscription, brought[name], record, message))
             elif applied_rest:
@@ -428,10 +444,8 @@ class Session(ABC):
             return
         for cluster in clusters.resources().values():
             for name in self._shared.required(cluster, ENDPOINTS):
-                if self._target(endpoints, name) is not None and not endpoints.is_loading(name):
-                    record = endpoints.records.get(name) or self._held(endpoints, name, self.snapshot)
-                    record.repeat()
-                    self._keep(endpoints, name, record)
+                if (target := self._target(endpoints, name)) is not None and not endpoints.is_loading(name):
+                    self._repeat(endpoints, name, target)
 
     # variants
 

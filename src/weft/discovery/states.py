@@ -3,11 +3,11 @@
 =========  =======================================  ======  =====  ========  =======  ========  =======
 state      the client                               news    sent   accepted  refused  returned  repeat
 =========  =======================================  ======  =====  ========  =======  ========  =======
-HELD       holds what it should                     rest    .      .         .        .         REPEAT
-MISSING    holds nothing, or nobody knows what      rest    SENT   .         .        .         MISSING
-CHANGED    holds another version                    rest    SENT   .         .        .         REPEAT
+HELD       holds what it should                     rest    .      .         .        .         again
+MISSING    holds nothing, or nobody knows what      rest    SENT   .         .        .         again
+CHANGED    holds another version                    rest    SENT   .         .        .         again
 REPEAT     should hold it, and is to be sent it     again   SENT   again     .        .         REPEAT
-LEAVING    holds what is gone from the snapshot     rest    SENT   .         .        .         .
+LEAVING    holds what is gone from the snapshot     rest    SENT   .         .        .         again
 SENT       was just sent what it should hold        flight  .      HELD      REFUSED  again     REPEAT
 OVERTAKEN  was just sent something else             flight  .      rest      rest     again     REPEAT
 REFUSED    refuses what it should hold              rest    .      .         .        .         REFUSED
@@ -15,13 +15,15 @@ REFUSED    refuses what it should hold              rest    .      .         .  
 
 Events: *news*, the snapshot now says something else; *sent*, it was put into a response; that response was *accepted*,
 *refused* because of this resource, or *returned* (refused because of others: the client may have applied this one, or
-not); *repeat*, the cluster that an endpoint set belongs to was sent again and waits for its endpoints again, also if
-they are on the way: when that response is accepted the client holds them, and is sent them again all the same.
+not); *repeat*, the client waits for it again, also if it is on the way (it asked for what it may hold already, or the
+cluster that an endpoint set belongs to was sent again): when that response is accepted the client holds it, and is sent
+it again all the same.
 
 ``rest`` is the state that follows from what the client holds and what it should hold (`at_rest`). ``again`` has to be
-sent whatever the client holds: MISSING if it held nothing, LEAVING if the resource is gone, else REPEAT. ``flight`` is
-SENT if what was sent is what the client should hold now, else OVERTAKEN. ``.`` cannot happen. A HELD resource has no
-record: a session remembers nothing of what is as it should be.
+sent whatever the client holds: MISSING if it held nothing, LEAVING if the resource is gone, else REPEAT; but a REPEAT
+that is on the way stays one, whatever the news. ``flight`` is SENT if what was sent is what the client should hold now,
+else OVERTAKEN. ``.`` cannot happen. A HELD resource has no record: a session remembers nothing of what is as it should
+be.
 """
 
 from __future__ import annotations
@@ -101,7 +103,10 @@ class Record:
             return
         if self.state is State.REFUSED:
             self.first = revision
-        self.state = self._again(target) if self.state is State.REPEAT else at_rest(self.version, target)
+        if self.state is not State.REPEAT:
+            self.state = at_rest(self.version, target)
+        elif carried is None:
+            self.state = self._again(target)
 
     def sent(self) -> None:
         """It was put into a response."""
@@ -124,10 +129,12 @@ class Record:
         self.content = carried if self.never_held else None
         self.state, self.later = self._again(target), 0
 
-    def repeat(self) -> None:
-        """It must be sent once more, also if it is on the way."""
-        if self.state not in (State.MISSING, State.REFUSED):
+    def repeat(self, target: Resource | None) -> None:
+        """It must be sent once more, or said to be gone, also if it is on the way."""
+        if self.state in ON_THE_WAY:
             self.state = State.REPEAT
+        elif self.state is not State.REPEAT and (self.state is not State.REFUSED or target is None):
+            self.state = self._again(target)
 
     def _again(self, target: Resource | None) -> State:
         if target is not None:

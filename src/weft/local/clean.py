@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from weft.agent.state import DirectoryLock, read_state, workload_directories
+from weft.local.names import UP_LOG
 from weft.local.record import owner_of, read_up
 from weft.settings.home import Home
 
@@ -31,7 +33,7 @@ def clean(home: Home, *, dry_run: bool, certified: bool = False) -> list[Path]:
     kept = {home.workload(unit.namespace, unit.workload) for unit in units if unit.workload}
     found = [directory for directory in workload_directories(home) if directory not in kept]
     removed = [directory for directory in found if _remove_finished(directory, dry_run, certified)]
-    logs = {f"{unit.name}.log" for unit in units}
+    logs = {UP_LOG, *(f"{unit.name}.log" for unit in units)} if up is not None else set()
     stale = [log for log in sorted(home.logs.glob("*.log*")) if log.name.removesuffix(".1") not in logs]
     stale = [] if up is None and owner_of(home) is not None else stale
     for path in stale:
@@ -61,22 +63,30 @@ def _remove_finished(directory: Path, dry_run: bool, certified: bool) -> bool:
 def _dead_socket_directories(*, dry_run: bool) -> Iterator[Path]:
     """Short directories for sockets (`Home.short_directory`) of this user in which nobody listens."""
     for directory in sorted(Path(tempfile.gettempdir()).glob(f"weft-{os.getuid()}-*")):
-        status = directory.lstat()
-        if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
-            continue
-        if time.time() - status.st_mtime < _STARTING:
-            continue
-        if any(_answers(path) for path in directory.iterdir()):
-            continue
-        if not dry_run:
-            shutil.rmtree(directory, ignore_errors=True)
-        yield directory
+        with contextlib.suppress(FileNotFoundError):  # its user has just removed it
+            if not _is_dead(directory):
+                continue
+            if not dry_run:
+                shutil.rmtree(directory, ignore_errors=True)
+            yield directory
+
+
+def _is_dead(directory: Path) -> bool:
+    status = directory.lstat()
+    if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
+        return False
+    if time.time() - status.st_mtime < _STARTING:
+        return False
+    return not any(_answers(path) for path in directory.iterdir())
 
 
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
+        connection.setblocking(False)
         try:
             connection.connect(str(path))
+        except BlockingIOError:  # it stands still, or is busy
+            return True
         except OSError:
             return False
     return True

@@ -6,6 +6,7 @@ import subprocess
 import time
 
 from weft.local.command_line import interpreter
+from weft.local.names import UP_LOG
 from weft.local.orders import NobodyUp, Order, give_order
 from weft.local.record import owner_of
 from weft.local.supervisor import Plan
@@ -19,7 +20,7 @@ _POLL = 0.05
 def up_detached(plan: Plan, report: Report) -> int:
     """Start the `weft up` of `plan` in a session of its own, or ask the one that runs; the exit code. What it says goes
     to ``_up.log`` among the logs. Blocks until the mesh is up."""
-    log = plan.home.logs / "_up.log"
+    log = plan.home.logs / UP_LOG
     order = Order("up", mesh=plan.name)
     if owner_of(plan.home) is None:
         make_private_directory(plan.home.logs)

@@ -13,16 +13,17 @@ from weft.settings.home import Home
 _PATIENCE = 120.0
 
 
-def stop_mesh(home: Home) -> str:
-    """Stop what is up in `home`; what was done, in words. Blocks until it has ended."""
+def stop_mesh(home: Home) -> tuple[str, bool]:
+    """Stop what is up in `home`; what was done, in words, and whether that has ended it. Blocks."""
     owner = owner_of(home)
     if owner is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(owner.pid, signal.SIGTERM)
         wait_now(owner, _PATIENCE)
-        return "still stopping" if owner.alive else "stopped"
+        return ("still stopping", False) if owner.alive else ("stopped", True)
+    nothing = f"nothing is up in {home.root}"
     if not home.root.is_dir():
-        return f"nothing is up in {home.root}"
+        return nothing, True
     record = UpRecord(home)
     try:
         record.take()
@@ -32,4 +33,4 @@ def stop_mesh(home: Home) -> str:
         remains = stop_remains(record)
     finally:
         record.release()
-    return f"ended what a killed run has left: {', '.join(remains)}" if remains else f"nothing is up in {home.root}"
+    return f"ended what a killed run has left: {', '.join(remains)}" if remains else nothing, True

@@ -12,10 +12,11 @@ from weft.local.supervisor import Supervisor
 
 
 def mesh_state(supervisor: Supervisor) -> dict[str, Any]:
-    """Admin API, home, workloads and control plane, as ``weft demo -o json`` and ``weft up -o json`` print them."""
+    """Admin API, home, workloads and processes, as ``weft demo -o json`` and ``weft up -o json`` print them."""
     home = supervisor.plan.home
     endpoints = read_endpoints(home)
     keys = [unit.launch.key for unit in supervisor.units.values() if unit.launch.kind == "workload"]
+    statuses = [unit.status.value for unit in supervisor.units.values()]
     process = supervisor.units[CONTROL_PLANE].status.value.process
     return {
         "admin": endpoints.admin if endpoints else None,
@@ -23,6 +24,7 @@ def mesh_state(supervisor: Supervisor) -> dict[str, Any]:
         "token_file": str(home.admin_token),
         "workloads": [_workload(key[1], AgentSeat(home, key).state) for key in keys],
         "control_plane_pid": process.pid if process else None,
+        "processes": [{"name": one.name, "state": one.phase} for one in statuses],
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+UP_LOG = "_up.log"
+"""Among the logs, what a `weft up` in the background says."""
 CONTROL_PLANE = "control-plane"
 """The control plane's."""
 

@@ -73,8 +73,9 @@ async def run_gateways(supervisor: Supervisor, report: Report, known: Mapping[st
             for port in before.keys() - now.keys():
                 report(f"{name}: listener {port} is gone")
             looks[name] = looks.get(name, 0) + 1
-            if looks[name] == _LOOKS and not now:
-                namespace, gateway = supervisor.units[name].launch.key
+            unit = supervisor.units.get(name)  # none if it was taken out of weft.yaml while we looked
+            if looks[name] == _LOOKS and not now and unit is not None:
+                namespace, gateway = unit.launch.key
                 report(f"{name}: no listener yet; is there a Gateway '{gateway}' in namespace '{namespace}'?")
         await asyncio.sleep(_LOOK_EVERY)
 

@@ -62,18 +62,13 @@ async def taking_orders(home: Home, take: Callable[[Received], None]) -> AsyncIt
     """Call `take` with each order that comes, meanwhile."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        # what is no order is not answered; nor is one when we end, which is no fault to be told about
+        silent = (msgspec.DecodeError, ValueError, OSError, asyncio.CancelledError)
+        with contextlib.suppress(*silent), contextlib.closing(writer):
             order = msgspec.json.decode(await reader.readline(), type=Order)
-        except (msgspec.DecodeError, ValueError, OSError):
-            writer.close()
-            return
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        take(Received(order, lambda text: _answer(writer, Answer(text)), done))
-        try:
+            done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            take(Received(order, lambda text: _answer(writer, Answer(text)), done))
             _answer(writer, Answer(exit=await done))
-        finally:
-            with contextlib.suppress(OSError):
-                writer.close()
 
     path = home.up_socket
     if path.parent != home.root:
@@ -81,10 +76,11 @@ async def taking_orders(home: Home, take: Callable[[Received], None]) -> AsyncIt
     path.unlink(missing_ok=True)
     mask = os.umask(0o177)
     try:
-        server = await asyncio.start_unix_server(serve, path, limit=_LONGEST)
+        server = await asyncio.start_unix_server(serve, path, limit=_LONGEST, start_serving=False)
     finally:
-        os.umask(mask)
+        os.umask(mask)  # before anybody else gets a turn: what is started then would keep it
     try:
+        await server.start_serving()
         yield
     finally:
         server.close()

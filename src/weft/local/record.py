@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import fcntl
 import os
@@ -88,12 +89,8 @@ class UpRecord:
     def take(self) -> None:
         """Take the home, or raise HomeTaken."""
         make_private_directory(self.home.root)
-        descriptor = os.open(self.home.root / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise HomeTaken from None
+        while (descriptor := _locked(self.home.root / "up.lock")) < 0:
+            pass
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, msgspec.json.encode(name_of(os.getpid())), 0)
         self._lock = descriptor
@@ -109,6 +106,21 @@ class UpRecord:
             (self.home.root / "up.lock").unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = -1
+
+
+def _locked(path: Path) -> int:
+    """A descriptor that holds the lock of `path`; -1 if who held it has just removed the file. Raises HomeTaken."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise HomeTaken from None
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    os.close(descriptor)
+    return -1
 
 
 def owner_of(home: Home) -> ProcessName | None:

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import difflib
 import signal
+import traceback
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from functools import partial
 from typing import Any
@@ -47,6 +48,9 @@ def _run_in_home(plan: Plan, record: UpRecord, report: Report, on_ready: OnReady
             report(f"ended what an earlier run left behind: {', '.join(remains)}")
         spawned.extend(spawn_all(plan, record))
         return asyncio.run(_Up(plan, record, report, on_ready, describe).run(spawned))
+    except BaseException:  # nobody looks after these any more, and nobody would find them
+        stop_remains(record)
+        raise
     finally:
         record.release()
         with contextlib.suppress(OSError):  # others of this home may still use it
@@ -144,6 +148,9 @@ class _Up:
             return 1
         except StartError as error:
             self._report(f"error: {error}")
+            return 1
+        except Exception:  # a fault of ours must not cost the mesh that is up
+            self._report(f"error: a fault of weft's own\n{traceback.format_exc()}")
             return 1
         return 0
 

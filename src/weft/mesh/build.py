@@ -73,7 +73,9 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         gateways.problems,
         services.problems,
         memo(selectorless_problems, catalog, routes),
-        workload_problems(memo, snapshot.workloads, catalog, memo(_listener_ports, gateways)),
+        workload_problems(
+            memo, snapshot.workloads, catalog, memo(_outside_hosts, routes), memo(_listener_ports, gateways)
+        ),
         unreached_workloads(memo, snapshot.workloads),
     )
     return Mesh(
@@ -114,6 +116,10 @@ def _acceptance(
 ) -> tuple[RouteStatus, ...]:
     subsets = memo(subset_problems, memo, routes, catalog, rules)
     return build_acceptance(memo, routes.routes, routes.lost, subsets, gateways.parents)
+
+
+def _outside_hosts(routes: RouteTable) -> Mapping[str, tuple[str, ...]]:
+    return {namespace: space.outside_hosts for namespace, space in routes.namespaces.items()}
 
 
 def _listener_ports(gateways: Gateways) -> tuple[GatewayPorts, ...]:

@@ -58,7 +58,8 @@ def build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     callers = memo(Callers, _targets(memo, mesh, namespace), routes)
     allow_any = settings.outbound_policy == OutboundPolicy.ALLOW_ANY
     scope = memo(scope_of, catalog, namespace, _named(workload)) if workload.uses else None
-    refused = memo(refused_uses, memo, catalog, namespace, workload.uses) if workload.uses else ()
+    outside = mesh.routes.of(namespace).outside_hosts if workload.uses else ()
+    refused = memo(refused_uses, memo, catalog, outside, namespace, workload.uses) if workload.uses else ()
     on_demand = scope is None and workload.scope is not Scope.ALL
     seen, outbound = memo(
         _shared_views, memo, callers, catalog, scope, refused, on_demand, allow_any, settings.trust_domain

@@ -8,7 +8,7 @@ import ipaddress
 def is_loopback(host: str) -> bool:
     """Whether `host` (a name or an IP address) names this host's loopback interface."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(plain_address(host.strip("[]"))).is_loopback
     except ValueError:
         return host.lower() == "localhost"
 
@@ -34,7 +34,7 @@ def plain_address(address: str) -> str:
 def is_wildcard(host: str) -> bool:
     """Whether `host` stands for every address of this host."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_unspecified
+        return ipaddress.ip_address(plain_address(host.strip("[]"))).is_unspecified
     except ValueError:
         return False
 

@@ -18,19 +18,21 @@ from collections.abc import Iterator
 from weft.processes.signals import signals_held
 from weft.processes.watch import ProcessWatch
 
+_AGAIN = 1.0
 _WANTS_TERMINAL = (signal.SIGTTIN, signal.SIGTTOU)
 _Settings = list[int | list[bytes | int]]
 
 
 def has_terminal() -> bool:
-    """Whether standard input is this session's terminal, and a child that stops can be noticed."""
+    """Whether standard input is this session's terminal, which we have or may get, and a child that stops can be
+    noticed."""
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty() or not hasattr(os, "waitid"):
         return False
     try:
-        os.tcgetpgrp(sys.stdin.fileno())
+        front = os.tcgetpgrp(sys.stdin.fileno())
+        return front == os.getpgrp() or os.getsid(os.getppid()) == os.getsid(0)  # else no shell brings us to the front
     except OSError:
         return False
-    return True
 
 
 class Terminal:
@@ -87,7 +89,10 @@ class Terminal:
             self.given = True
             self._set_foreground(self._watch.name.pid)
             self._set(self._its_settings)
-        self._watch.send_group(signal.SIGCONT)
+        if self._foreground() == self._watch.name.pid:
+            self._watch.send_group(signal.SIGCONT)
+        else:  # continued in the background, or the shell is gone: it may read again, and stop again
+            asyncio.get_running_loop().call_later(_AGAIN, self._watch.send_group, signal.SIGCONT)
 
     def _take_back(self) -> None:
         if self.given and self._foreground() != os.getpgrp():

@@ -12,7 +12,12 @@ _OUTSIDE = frozenset(("arpa", "biz", "co", "com", "edu", "gov", "info", "io", "m
 """Namespaces whose services have no name of the form ``service.namespace``: under these domains most hosts of the
 internet are found, and the host itself (RFC 6761). ADR 0034 says why they are not all the domains there are."""
 
-_LOOPBACK = frozenset((LOCALHOST, "localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"))
+_LOOPBACK = frozenset(
+    (
+        LOCALHOST, "localdomain", "localhost4", "localdomain4", "localhost6", "localdomain6", "ip6-localhost",
+        "ip6-loopback",
+    )
+)  # fmt: skip
 _NUMBER = re.compile("[0-9]+|0x[0-9a-f]*")
 
 

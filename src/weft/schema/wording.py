@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import heapq
 from collections.abc import Iterable
 
 from weft.schema.findings import printable
 from weft.schema.registry import KIND_NAMES
+
+HINTS = 8
+"""How many names of one registration are compared with those that perhaps were meant: the others stay without a hint.
+Whoever registers a workload chooses them, and everybody waits for the comparison."""
+_COMPARED = 8
 
 
 def shown(value: object) -> str:
@@ -27,9 +34,23 @@ def shown(value: object) -> str:
 
 
 def nearest_name(text: str, names: Iterable[str]) -> str:
-    """The name closest to `text`, or nothing when none is close. A kind that exists is no typing error of another."""
+    """The name closest to `text`, or nothing when none is close. A kind that exists is no typing error of another.
+
+    Of many names only those that share most pairs of letters with it are looked at closely, which takes far longer.
+    """
     if text in KIND_NAMES:
         return ""
-    by_lower = {name.lower(): name for name in names if name}
-    close = difflib.get_close_matches(text[:100].lower(), by_lower, n=1)
-    return by_lower[close[0]] if close else ""
+    word = text[:100].lower()
+    candidates = {name.lower(): name for name in names if name}
+    if len(candidates) > _COMPARED:
+        pairs = _pairs(word)
+        close = heapq.nlargest(_COMPARED, candidates, key=lambda name: len(pairs & _pairs(name)))
+    else:
+        close = list(candidates)
+    found = difflib.get_close_matches(word, close, n=1)
+    return candidates[found[0]] if found else ""
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _pairs(word: str) -> frozenset[str]:
+    return frozenset(map("".join, zip(f" {word}", f"{word} ", strict=True)))

@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from weft.local.client import AdminClient, Source
 from weft.local.command_line import interpreter
@@ -42,7 +43,7 @@ class RunningMesh:
 
     def gateway(self, name: str, listener: int = 80) -> str:
         """``HOST:PORT`` of a gateway's listener."""
-        return str(self.facts["gateways"][name][str(listener)])
+        return str(urlsplit(self.facts["gateways"][name][str(listener)]).netloc)
 
     def apply(self, text: str, *, source: str = "test", wait: float = 30.0) -> dict[str, Any]:
         """Apply documents and wait until every proxy concerned has confirmed them. Raises RefusedError with problems,
@@ -84,7 +85,10 @@ def running_mesh(meshfile: Path, *, timeout: float = 60.0) -> Iterator[RunningMe
         line = _first_line(process, timeout + 10)
         if not line:
             raise MeshDidNotStartError(log.read_text("utf-8", "replace"))
-        yield RunningMesh(home, json.loads(line))
+        facts = json.loads(line)
+        if any(one["state"] == "crashed" for one in facts["processes"]):
+            raise MeshDidNotStartError(log.read_text("utf-8", "replace"))
+        yield RunningMesh(home, facts)
 
 
 def _first_line(process: subprocess.Popen[bytes], seconds: float) -> bytes:

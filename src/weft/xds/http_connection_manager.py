@@ -57,11 +57,12 @@ _NO_SUCH_HOST = (
 _NOT_TOLD = "weft: the control plane has not told this proxy where the service is; it is away, or the service is gone\n"
 
 
-def inbound_manager(route_name: str, *, http2: bool) -> Filter:
+def inbound_manager(route_name: str, *, http2: bool, peers: bool) -> Filter:
     """Before the application, which may upgrade to WebSocket or, where it speaks HTTP/2, send trailers (gRPC does). The
-    caller's identity is passed on in x-forwarded-client-cert, whatever it sent there."""
+    caller's identity is passed on in x-forwarded-client-cert, whatever it sent there. `peers`: callers over HTTP/2
+    may be proxies of the mesh."""
     manager = _manager("inbound", MESH, route_name, http_filters(Place.INBOUND), upgrades=not http2)
-    manager.http2_protocol_options.CopyFrom(server_http2(MESH, upgrades=not http2, any_resets=not http2))
+    manager.http2_protocol_options.CopyFrom(server_http2(MESH, upgrades=not http2, any_resets=peers and not http2))
     if not http2:
         manager.upgrade_configs.add(upgrade_type=_WEBSOCKET)
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET

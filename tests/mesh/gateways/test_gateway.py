@@ -327,6 +327,21 @@ def test_a_redirect_to_another_host_keeps_the_listeners_port_as_clients_reach_it
     assert getattr(view.ports[0].servers[0].virtual_hosts[0].rules[0].action, "port", None) == 8080
 
 
+@pytest.mark.parametrize(
+    ("redirect", "port"),
+    [
+        ("{authority: new.example}", 0),
+        ("{authority: new.example, scheme: https}", 0),
+        ("{authority: new.example, derivePort: FROM_REQUEST_PORT}", 8080),
+        ("{authority: new.example, scheme: https, derivePort: FROM_REQUEST_PORT}", 0),
+    ],
+)
+def test_a_virtual_service_redirects_to_another_authority_as_it_is_written(redirect: str, port: int) -> None:
+    text = virtual("vs", "h.example").partition("  http:")[0] + f"  http: [{{redirect: {redirect}}}]\n"
+    view = Compiled(SERVICES, ANY, text).gateway("front", offset=8000)
+    assert getattr(view.ports[0].servers[0].virtual_hosts[-1].rules[0].action, "port", None) == port
+
+
 def test_a_gateway_that_does_not_exist_gives_an_empty_view_and_a_problem() -> None:
     mesh = Compiled(SERVICES, workloads=[gateway_workload("front")])
     assert mesh.codes == ["unknown-gateway"]

@@ -118,7 +118,14 @@ def test_a_route_to_a_listener_with_errors_hears_so() -> None:
     assert problem.message == "Gateway default/front has a listener 'bad' with errors, so it is not in force"
 
 
-@pytest.mark.parametrize("reference", ["kind: Pod, name: a", "group: example.com, kind: Bucket, name: a, port: 80"])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "kind: Pod, name: a",
+        "group: example.com, kind: Bucket, name: a, port: 80",
+        "group: multicluster.x-k8s.io, kind: ServiceImport, name: a, port: 80",
+    ],
+)
 def test_one_bad_backend_answers_500_for_its_share_only(reference: str) -> None:
     route = ROUTE.replace("[{name: a, port: 9080}]", f"[{{name: a, port: 9080}}, {{{reference}}}]")
     mesh = Compiled(service("a"), gateway(PLAIN), route)

@@ -61,6 +61,7 @@ def test_which_host_covers_which(pattern: str, host: str, covered: bool) -> None
         ("localhost", True),
         ("api.localhost", True),
         ("localhost.localdomain", True),
+        ("localhost6.localdomain6", True),
         ("ip6-loopback", True),
         ("127.1", True),
         ("2130706433", True),

@@ -45,6 +45,29 @@ def test_an_unknown_use_is_refused_and_so_is_the_name_that_was_meant() -> None:
     )
 
 
+def test_a_hint_is_written_as_the_name_was() -> None:
+    client = workload("client", uses=("helllo.shop", "helllo.shop.svc.cluster.local"))
+    mesh = Compiled(service("hello", namespace="shop"), workloads=[client])
+    assert [problem.nearest for problem in mesh.mesh.problems] == ["hello.shop", "hello.shop.svc.cluster.local"]
+    first, _ = mesh.sidecar(client).outbound.refusals
+    assert first.domains == ("helllo.shop", "hello.shop.svc.cluster.local", "hello.shop.svc", "hello.shop")
+
+
+def test_a_host_outside_that_a_document_routes_may_be_used() -> None:
+    routed = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: outside}
+spec: {hosts: [api.example.com, "*.example.org"], http: [{route: [{destination: {host: hello}}]}]}
+"""
+    client = workload("client", uses=("api.example.com", "www.example.org", "hello"))
+    mesh = Compiled(service("hello"), routed, workloads=[client])
+    assert mesh.mesh.problems == ()
+    assert [each.domains for each in mesh.sidecar(client).outbound.refusals] == [HELLO]
+    assert short(mesh.ask("api.example.com/", client)) == "hello:9080"
+
+
 def test_wrong_ports_of_used_services_of_other_namespaces_are_refused_too() -> None:
     mesh = Compiled(service("hello", namespace="shop"))
     assert mesh.sidecar().outbound.refusals == ()

@@ -137,12 +137,15 @@ class _Compiler:
         every = [gateway_rules(memo, route, number, self.gateway.name) for route in routes]
         parts = [memo(rules_for_caller, part, namespace, self.selectors) for part in every]
         rules = parts[0].rules if len(parts) == 1 else memo.over(merge_by_precedence, parts)
-        return [memo(_with_port, rule, bound, listener.protocol) if _needs_port(rule) else rule for rule in rules]
+        protocol = listener.protocol
+        return [memo(_with_port, rule, bound, protocol) if _needs_port(rule, protocol) else rule for rule in rules]
 
 
-def _needs_port(rule: Rule) -> bool:
+def _needs_port(rule: Rule, protocol: str) -> bool:
     action = rule.action
-    return isinstance(action, Redirect) and action.port_from_request and bool(action.host) and ":" not in action.host
+    if not isinstance(action, Redirect) or not action.port_from_request or action.scheme not in ("", protocol.lower()):
+        return False
+    return bool(action.host) and ":" not in action.host
 
 
 def _with_port(rule: Rule, bound: int, protocol: str) -> Rule:

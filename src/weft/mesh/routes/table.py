@@ -57,6 +57,11 @@ class NamespaceRoutes:
         pattern = best_match(self.wildcards, host) if self.wildcards else None
         return self.hosts[pattern] if pattern is not None else None
 
+    @property
+    def outside_hosts(self) -> tuple[str, ...]:
+        """The hosts outside the mesh that documents route, wildcards among them."""
+        return tuple(rules.host for rules in self.outside)
+
 
 NO_ROUTES = NamespaceRoutes(MappingProxyType({}))
 

@@ -217,12 +217,14 @@ def _action(
 
 
 def _redirect(redirect: api.HttpRedirect) -> Redirect:
+    """Without a port, another authority stands as it is written (Istio), unless the request's port is asked for."""
+    derived = redirect.derive_port or ("FROM_PROTOCOL_DEFAULT" if redirect.authority else "FROM_REQUEST_PORT")
     return Redirect(
         status=redirect.redirect_code,
         scheme=redirect.scheme,
         host=redirect.authority,
         port=redirect.port or 0,
-        port_from_request=redirect.port is None and redirect.derive_port != "FROM_PROTOCOL_DEFAULT",
+        port_from_request=redirect.port is None and derived == "FROM_REQUEST_PORT",
         path_rewrite=PathRewrite("full", redirect.uri) if redirect.uri else None,
     )
 

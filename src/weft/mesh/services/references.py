@@ -8,7 +8,7 @@ from weft.mesh.services.service import Frontend
 from weft.model.document import Document
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
-from weft.schema.hosts import service_of_host
+from weft.schema.hosts import clean_host, covers, service_of_host
 from weft.schema.wording import nearest_name
 
 
@@ -40,9 +40,15 @@ def unknown_host(
 
 
 def nearest_host(host: str, namespace: str, catalog: Catalog) -> str:
-    """The service name closest to what `host` names in a document of `namespace`."""
+    """The host of a service closest to `host` in a document of `namespace`, as long or short as that is written."""
     service = service_of_host(host, namespace)
-    return nearest_name(service.name, catalog.names_in(service.namespace)) if service else ""
+    near = nearest_name(service.name, catalog.names_in(service.namespace)) if service else ""
+    return near + clean_host(host)[len(service.name) :] if service and near else ""
+
+
+def is_routed_outside(host: str, outside: tuple[str, ...]) -> bool:
+    """Whether `host` is among the hosts `outside` the mesh (or wildcards) that documents route."""
+    return any(covers(pattern, clean_host(host)) for pattern in outside)
 
 
 def unknown_port(

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from weft.mesh.memo import Memo
 from weft.mesh.problems import one_of
 from weft.mesh.services.catalog import Catalog
-from weft.mesh.services.references import nearest_host
+from weft.mesh.services.references import is_routed_outside, nearest_host
 from weft.model.labels import Labels
 from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload
-from weft.schema.wording import nearest_name
+from weft.schema.wording import HINTS, nearest_name
 
 GatewayPorts = tuple[str, tuple[int, ...]]
 """``namespace/name`` of a Gateway, and the ports of its listeners."""
 
 
 def workload_problems(
-    memo: Memo, workloads: tuple[Workload, ...], catalog: Catalog, gateways: tuple[GatewayPorts, ...]
+    memo: Memo,
+    workloads: tuple[Workload, ...],
+    catalog: Catalog,
+    outside: Mapping[str, tuple[str, ...]],
+    gateways: tuple[GatewayPorts, ...],
 ) -> tuple[Problem, ...]:
-    """What is wrong with upstreams, uses and gateways. `gateways` are those in force."""
+    """What is wrong with upstreams, uses and gateways. `outside` are the hosts outside the mesh that each namespace's
+    documents route, `gateways` those in force."""
     users = memo.groups(_uses, _name, workloads)
-    unknown = memo.rows(_unknown_uses, (tuple(users),), catalog)
+    unknown = memo.rows(_unknown_uses, (tuple(users),), catalog, outside)
     bad = [
         _use_problem(workload, index, nearest)
         for found, group in zip(unknown, users.values(), strict=True)
@@ -43,8 +48,9 @@ def unselected_problems(memo: Memo, workloads: tuple[Workload, ...], catalog: Ca
     selected = memo.rows(_is_selected, (tuple(serving),), catalog)
     if all(selected):
         return ()
+    hinted = selected.count(False) <= HINTS
     return tuple(
-        memo(_unselected, workload_source(workload), workload.namespace, workload.labels, catalog)
+        memo(_unselected, workload_source(workload), workload.namespace, workload.labels, catalog, hinted)
         for found, group in zip(selected, serving.values(), strict=True)
         if not found
         for workload in group
@@ -75,12 +81,14 @@ def _is_selected(_memo: Memo, workloads: tuple[str, Labels], catalog: Catalog) -
     return any(frontend for frontend in catalog.selecting(namespace, labels))
 
 
-def _unselected(source: str, namespace: str, labels: Labels, catalog: Catalog) -> Problem:
-    """Nobody can call a workload that no Service selects: a typing error in a label, or a Service still to come."""
+def _unselected(source: str, namespace: str, labels: Labels, catalog: Catalog, hinted: bool) -> Problem:
+    """Nobody can call a workload that no Service selects: a typing error in a label (which one is looked for if it is
+    `hinted`), or a Service still to come."""
     own = [f"{name}={value}" for name, value in labels]
     frontends = catalog.by_namespace.get(namespace, ())
     selectors = {f"{name}={value}" for frontend in frontends for name, value in frontend.selector}
-    nearest = next((near for pair in own if pair not in selectors and (near := nearest_name(pair, selectors))), "")
+    strange = [pair for pair in own[:HINTS] if pair not in selectors] if hinted else []
+    nearest = next((near for pair in strange if (near := nearest_name(pair, selectors))), "")
     message = f"no Service selects it (labels: {', '.join(own) or 'none'}), so nothing can call it by name"
     expected = f"a Service in namespace '{namespace}' that selects its labels"
     return Problem(Severity.WARNING, "not-selected", message, Origin(source), None, ("labels",), expected, nearest)
@@ -103,11 +111,21 @@ def _unused_proxy(workload: Workload) -> Problem:
     return _of_workload(workload, (), "proxy-unused", message, "", severity=Severity.WARNING)
 
 
-def _unknown_uses(_memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Catalog) -> tuple[tuple[int, str], ...]:
+def _unknown_uses(
+    _memo: Memo, users: tuple[str, tuple[str, ...]], catalog: Catalog, outside: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[int, str], ...]:
     """Which names no service has, each with the name that was perhaps meant."""
     namespace, uses = users
-    unknown = [(index, name) for index, name in enumerate(uses) if catalog.find(name, namespace) is None]
-    return tuple((index, nearest_host(name, namespace, catalog)) for index, name in unknown)
+    routed = outside.get(namespace, ())
+    unknown = [
+        (index, name)
+        for index, name in enumerate(uses)
+        if catalog.find(name, namespace) is None and not is_routed_outside(name, routed)
+    ]
+    return tuple(
+        (index, nearest_host(name, namespace, catalog) if place < HINTS else "")
+        for place, (index, name) in enumerate(unknown)
+    )
 
 
 def _upstream_problems(_memo: Memo, workload: Workload, catalog: Catalog) -> tuple[Problem, ...]:
@@ -115,12 +133,14 @@ def _upstream_problems(_memo: Memo, workload: Workload, catalog: Catalog) -> tup
 
 
 def _bad_upstreams(workload: Workload, catalog: Catalog) -> Iterable[Problem]:
+    unknown = 0
     for index, upstream in enumerate(workload.upstreams):
         path = ("upstreams", index)
         frontend = catalog.find(upstream.service, workload.namespace)
         if frontend is None:
             message = f"upstream '{upstream.service}:{upstream.port}' names no service, so its port is not open"
-            nearest = nearest_host(upstream.service, workload.namespace, catalog)
+            nearest = nearest_host(upstream.service, workload.namespace, catalog) if unknown < HINTS else ""
+            unknown += 1
             yield _of_workload(workload, path, "unknown-upstream", message, "the name of a Service", nearest)
         elif frontend.port(upstream.port) is None:
             message = f"upstream '{upstream.service}' has no port {upstream.port}, so its port is not open"

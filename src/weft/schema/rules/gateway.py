@@ -59,7 +59,8 @@ def route_kind(spec: RouteGroupKind) -> Iterator[Finding]:
 
 def secret_reference(spec: SecretReference) -> Iterator[Finding]:
     """A kind is another one, or well written."""
-    yield from misspelt(("kind",), spec.kind, ("Secret",))
+    if not spec.group:
+        yield from misspelt(("kind",), spec.kind, ("Secret",))
 
 
 def route_namespaces(spec: RouteNamespaces) -> Iterator[Finding]:

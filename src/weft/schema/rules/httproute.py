@@ -163,7 +163,8 @@ def fraction(spec: Fraction) -> Iterator[Finding]:
 
 def backend(spec: BackendObjectReference) -> Iterator[Finding]:
     """A Service is called at a port. A kind is another one, or well written."""
-    yield from misspelt(("kind",), spec.kind, ("Service",))
+    if not spec.group:
+        yield from misspelt(("kind",), spec.kind, ("Service",))
     if spec.port is None and (spec.group, spec.kind) == ("", "Service"):
         yield missing((), "a Service is referred to with its 'port'", "port")
 

@@ -139,7 +139,7 @@ def redirect_action(
     if redirect.scheme:
         action.scheme_redirect = redirect.scheme
     default = DEFAULT_PORTS.get(redirect.scheme or scheme, 0)
-    stays = not redirect.port and redirect.port_from_request and not redirect.scheme
+    stays = not redirect.port and redirect.port_from_request and redirect.scheme in ("", scheme)
     host = redirect.host or ("" if stays else _only_host(domains))
     if host:
         action.host_redirect = host

@@ -75,23 +75,26 @@ def _mutual_tls(port: InboundPort, trust_domain: str) -> list[FilterChain]:
     if port.protocol is Protocol.AUTO:
         chosen = FilterChainMatch(transport_protocol=_TLS, application_protocols=_HTTP_TLS)
         return [
-            filter_chain("mutual-tls-http", _http(port), chosen, http),
+            filter_chain("mutual-tls-http", _http(port, peers=True), chosen, http),
             filter_chain("mutual-tls", _tcp(port), FilterChainMatch(transport_protocol=_TLS), tcp),
         ]
     match = FilterChainMatch(transport_protocol=_TLS) if _plain(port) else None
-    return [filter_chain("mutual-tls", _http(port), match, http)]
+    return [filter_chain("mutual-tls", _http(port, peers=True), match, http)]
 
 
 def _plaintext(port: InboundPort) -> list[FilterChain]:
+    """Where mutual TLS is accepted too, proxies of the mesh speak it, so who comes here is none. Where it is not, they
+    come here, over HTTP/2 if other endpoints of the service have mutual TLS."""
+    peers = port.mode is MutualTlsMode.DISABLE
     if port.protocol is Protocol.TCP:
         return [filter_chain("plaintext", _tcp(port))]
     if port.protocol is Protocol.AUTO:
         chosen = FilterChainMatch(transport_protocol="raw_buffer", application_protocols=_HTTP_PLAIN)
         return [
-            filter_chain("plaintext-http", _http(port), chosen),
+            filter_chain("plaintext-http", _http(port, peers=peers), chosen),
             filter_chain("plaintext", _tcp(port)),
         ]
-    return [filter_chain("plaintext", _http(port), FilterChainMatch(transport_protocol="raw_buffer"))]
+    return [filter_chain("plaintext", _http(port, peers=peers), FilterChainMatch(transport_protocol="raw_buffer"))]
 
 
 def _tcp(port: InboundPort) -> Filter:
@@ -99,5 +102,6 @@ def _tcp(port: InboundPort) -> Filter:
     return tcp_proxy("inbound", name, DEFAULT_TIMES)
 
 
-def _http(port: InboundPort) -> Filter:
-    return inbound_manager(inbound_cluster_name(port.port), http2=port.protocol is Protocol.HTTP2)
+def _http(port: InboundPort, *, peers: bool) -> Filter:
+    name = inbound_cluster_name(port.port)
+    return inbound_manager(name, http2=port.protocol is Protocol.HTTP2, peers=peers)

@@ -119,7 +119,7 @@ def _from_exception(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename and error.strerror:
         _complain(f"{error.filename}: {error.strerror}")
         return ExitCode.FAILED
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EDQUOT):
         _complain(f"cannot write: {error.strerror}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail again at the end
         return ExitCode.FAILED

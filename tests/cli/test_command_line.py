@@ -239,6 +239,13 @@ def test_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert found["control-plane"] is None
 
 
+def test_output_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    words = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", sys.executable, "-m", "weft.cli.main", "completion", "bash"]
+    with (tmp_path / "out").open("w") as full:
+        done = subprocess.run(words, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: cannot write: File too large\n")
+
+
 def test_the_hint_of_an_agent_that_waits_is_as_the_command_was_called(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

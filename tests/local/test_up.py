@@ -227,6 +227,8 @@ def test_an_application_that_crashes_is_started_again_and_shown(up: Up) -> None:
     until("it is back", lambda: process(up, "web")["state"] == "running")
     assert process(up, "web")["restarts"] == 1
     until("it serves", lambda: up.page() == "hello\n")
+    os.kill(state(up)["agent"]["pid"], signal.SIGKILL)  # another failure, and the first of its kind
+    until("it is reported", lambda: up.said("its proxy and application go on; starting it again now"))
 
 
 def process(up: Up, name: str) -> dict[str, Any]:

@@ -127,6 +127,13 @@ def found(text: str) -> list[tuple[str, str, str]]:
     return [(problem.code, path_text(problem.path), problem.nearest) for problem in told]
 
 
+def test_rules_for_a_service_that_is_not_there_name_it_as_documents_do() -> None:
+    text = BASE + virtual_service("route: [{destination: {host: reviews}}]", "hosts: [revews]")
+    (told,) = [one for one in problems_of(decode_documents(text, "f").documents) if one.code == "unknown-host"]
+    assert told.message == "there is no Service 'revews' in namespace 'default', so these rules route nothing for it"
+    assert told.nearest == "reviews"
+
+
 ROUTE = "spec.http[0].route[0].destination"
 BACKEND = "spec.rules[0].backendRefs[0]"
 CERTIFICATE = "spec.listeners[0].tls.certificateRefs[0]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -117,6 +118,10 @@ def _from_exception(error: Exception) -> int:
         return ExitCode.FAILED
     if isinstance(error, OSError) and error.filename and error.strerror:
         _complain(f"{error.filename}: {error.strerror}")
+        return ExitCode.FAILED
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EDQUOT):
+        _complain(f"cannot write: {error.strerror}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail again at the end
         return ExitCode.FAILED
     raise error
 

@@ -61,6 +61,7 @@ class Unit:
         self._context = context
         self._first = first
         self._failures = 0
+        self._outlived = False
 
     @property
     def launch(self) -> Launch:
@@ -165,8 +166,9 @@ class Unit:
 
     def _crashed(self, ending: str, began: float, *, log: bool = True) -> float:
         """Say so, with the end of the log if that may tell why, and for how long to wait."""
-        self._failures = 1 if time.monotonic() - began > _STEADY else self._failures + 1
         outlived = self.seat.outlived()
+        again = outlived is self._outlived and time.monotonic() - began <= _STEADY
+        self._failures, self._outlived = self._failures + 1 if again else 1, outlived
         delay = restart_delay(self._failures, outlived=outlived)
         self._tell(Phase.CRASHED, process=None, ending=ending)
         name = self.launch.name

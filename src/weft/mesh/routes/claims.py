@@ -19,11 +19,12 @@ def http_claim_problem(document: Document[object], path: FieldPath, host: str, c
     if frontend is None:
         if not host.endswith(SERVICE_SUFFIX) or is_wildcard(host):
             return None
+        name, _, namespace = host.removesuffix(SERVICE_SUFFIX).rpartition(".")
         return problem_at(
             document,
             path,
             "unknown-host",
-            f"no service is called '{host}', so these rules route nothing for it",
+            f"there is no Service '{name}' in namespace '{namespace}', so these rules route nothing for it",
             "the name of a Service",
             severity=Severity.WARNING,
             nearest=nearest_host(host, document.key.namespace, catalog),

@@ -236,7 +236,7 @@ def test_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert run(["version", "-o", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["envoy"].startswith("1.")
-    assert found["control-plane"] is None
+    assert found["control_plane"] is None
 
 
 def test_output_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:

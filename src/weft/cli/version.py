@@ -22,13 +22,13 @@ def version(home: Home, output: str) -> int:
 
     found = {"weft": __version__, "python": platform.python_version(), "envoy": _envoy_version()}
     try:
-        found["control-plane"] = str(AdminClient(home).get("version")["version"])
+        found["control_plane"] = str(AdminClient(home).get("version")["version"])
     except (UnreachableError, RefusedError):
-        found["control-plane"] = None
+        found["control_plane"] = None
     if output != "table":
         print_value(found, output)
     else:
-        print_table(("PART", "VERSION"), [(name, text or "not running") for name, text in found.items()])
+        print_table(("PART", "VERSION"), [(name.replace("_", " "), text or "not running") for name, text in found.items()])
     return 0
 
 

@@ -28,7 +28,9 @@ def version(home: Home, output: str) -> int:
     if output != "table":
         print_value(found, output)
     else:
-        print_table(("PART", "VERSION"), [(name.replace("_", " "), text or "not running") for name, text in found.items()])
+        print_table(
+            ("PART", "VERSION"), [(name.replace("_", " "), text or "not running") for name, text in found.items()]
+        )
     return 0
 
 

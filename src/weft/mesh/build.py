@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar, cast
 
 from weft.mesh.gateways.gateway import Declared, Gateways, build_declared, build_gateways
@@ -28,6 +28,7 @@ from weft.model.origin import path_text
 from weft.model.problem import Problem, Severity
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.unreadable import Unreadable
+from weft.model.workload import Workload
 from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec
 from weft.schema.kinds.gateway import GatewayClassSpec, GatewaySpec, ReferenceGrantSpec
@@ -59,23 +60,19 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     declared = _declared(memo, kinds, grants, snapshot.problems)
     gateways = memo(build_gateways, memo, declared, routes, catalog, rules)
     services = build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain)
-    subsets = memo(subset_problems, memo, routes, catalog, rules)
     unselected = unselected_problems(memo, snapshot.workloads, catalog)
-    differences = memo.rows(istio_differences, (_of(kinds, VirtualServiceSpec),), catalog)
     problems = (
         wide.problems,
         catalog.problems,
         rules.problems,
         peers.problems,
         routes.problems,
-        [problem for found in subsets if found for problem in found],
-        [problem for found in differences if found for problem in found],
+        _flat(memo(subset_problems, memo, routes, catalog, rules)),
+        _flat(memo.rows(istio_differences, (_of(kinds, VirtualServiceSpec),), catalog)),
         gateways.problems,
         services.problems,
         memo(selectorless_problems, catalog, routes),
-        workload_problems(
-            memo, snapshot.workloads, catalog, memo(_outside_hosts, routes), memo(_listener_ports, gateways)
-        ),
+        _workload_problems(memo, snapshot.workloads, catalog, routes, gateways),
         unreached_workloads(memo, snapshot.workloads),
     )
     return Mesh(
@@ -96,6 +93,16 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         idle=idle_problems(memo, snapshot.workloads, declared, policies, routes, (*services.idle, *unselected)),
         overlap=overlap,
     )
+
+
+def _flat(rows: Iterable[Sequence[Problem]]) -> list[Problem]:
+    return [problem for found in rows if found for problem in found]
+
+
+def _workload_problems(
+    memo: Memo, workloads: tuple[Workload, ...], catalog: Catalog, routes: RouteTable, gateways: Gateways
+) -> tuple[Problem, ...]:
+    return workload_problems(memo, workloads, catalog, memo(_outside_hosts, routes), memo(_listener_ports, gateways))
 
 
 def _declared(memo: Memo, kinds: Kinds, grants: Grants, problems: tuple[Problem, ...]) -> Declared:

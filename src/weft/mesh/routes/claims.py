@@ -20,6 +20,7 @@ def http_claim_problem(document: Document[object], path: FieldPath, host: str, c
         if not host.endswith(SERVICE_SUFFIX) or is_wildcard(host):
             return None
         name, _, namespace = host.removesuffix(SERVICE_SUFFIX).rpartition(".")
+        short = name if namespace == document.key.namespace else f"{name}.{namespace}"
         return problem_at(
             document,
             path,
@@ -27,7 +28,7 @@ def http_claim_problem(document: Document[object], path: FieldPath, host: str, c
             f"there is no Service '{name}' in namespace '{namespace}', so these rules route nothing for it",
             "the name of a Service",
             severity=Severity.WARNING,
-            nearest=nearest_host(host, document.key.namespace, catalog),
+            nearest=nearest_host(short, document.key.namespace, catalog),
         )
     if frontend.ports and all(port.protocol is Protocol.TCP for port in frontend.ports):
         message = f"every port of '{host}' carries TCP, which has no HTTP rules"

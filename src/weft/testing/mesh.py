@@ -84,11 +84,20 @@ def running_mesh(meshfile: Path, *, timeout: float = 60.0) -> Iterator[RunningMe
         stack.callback(_stop, process)
         line = _first_line(process, timeout + 10)
         if not line:
-            raise MeshDidNotStartError(log.read_text("utf-8", "replace"))
+            raise MeshDidNotStartError(_story(log, home))
         facts = json.loads(line)
         if any(one["state"] == "crashed" for one in facts["processes"]):
-            raise MeshDidNotStartError(log.read_text("utf-8", "replace"))
+            raise MeshDidNotStartError(_story(log, home))
         yield RunningMesh(home, facts)
+
+
+def _story(log: Path, home: Home) -> str:
+    """What `weft up` said, and the last words of each Envoy."""
+    found = [log.read_text("utf-8", "replace")]
+    for envoy in sorted(home.root.glob("workloads/*/*/envoy.log")):
+        if lines := envoy.read_text("utf-8", "replace").splitlines()[-5:]:
+            found.append("\n".join((f"--- Envoy of {envoy.parent.name} ---", *lines)))
+    return "\n".join(found)
 
 
 def _first_line(process: subprocess.Popen[bytes], seconds: float) -> bytes:

@@ -17,6 +17,9 @@ import click
 
 from weft.cli.failure import EXIT_CODES
 from weft.cli.main import weft as command_line
+from weft.findings.catalogue.istio import NOT_HERE
+from weft.findings.catalogue.lookup import CHAPTERS, ENTRIES
+from weft.findings.catalogue.section import section
 from weft.local.meshfile import MeshFile
 from weft.schema.catalogue import FieldRow, idle_rows, kind_description, kind_rows, object_rows
 from weft.schema.istio_differences import DIFFERENCES
@@ -49,11 +52,24 @@ to the file. `weft validate` checks it together with the documents beside it.
   a service is loaded when it is first called; with `scope: all`, all of them are loaded at once.
 * `command`: a list of words, or one line that is split as a shell does it; no shell runs it. `{python}` stands for
   the Python that weft runs on. It is started in `workingDirectory`, by default the directory of the file.
+* `proxyAuth` and `identityFrom` of a workload, and `identityFrom` of a gateway, are as `weft run` takes them.
+* `remoteAdmin`, `oidc`, `storeKey`, `formerStoreKey` and `identityFrom` are the control plane's (`weft serve
+  --admin-bind`, `--oidc-…` and so on), and may be changed while the mesh is up. No secret stands in this file: keys
+  are named by their files, or, for `storeKey: env:NAME`, by a variable, which no workload is started with.
 * `healthCheck`: `http: /path`, or `tcp: true` (the default: its ports accept connections).
 * `listen` of a gateway: where its listener ports are bound: `{80: 8080}`, `{80: auto}` or `{443: "0.0.0.0:8443"}`.
   Ports below 1024 that are not named are bound at 8000 more.
 
 Logs are in `logs/` of the home (`--home`, by default the platform's state directory).
+"""
+FINDINGS = """
+What `weft validate`, `weft apply`, `weft problems`, `weft analyze` and `weft check` tell carries one of these codes:
+a word for people and programs, and a number that never changes. `weft explain-code CODE` prints the section; it takes
+the number, too, and that of a message of `istioctl analyze`. [Is everything well](check.md) says which command finds
+what.
+
+An error keeps a document, or a part of it, out of force, or requests fail; a warning says what may go wrong; a note
+what is good to know.
 """
 TREE_ROOTS = ("src/weft", "tools", "bench", "chaos")
 
@@ -73,8 +89,12 @@ def first_line(path: Path) -> str:
 
 
 def kind_page_name(kind: Kind) -> str:
-    """File name of a kind's page."""
-    return f"{kind.name.lower()}.md"
+    """File name of a kind's page. Of several kinds with one name, the first has the short one."""
+    return f"{kind.word.lower()}.md"
+
+
+def _plural(kind: Kind) -> str:
+    return kind.plural if kind.word == kind.name else kind.full_word
 
 
 def field_line(row: FieldRow) -> str:
@@ -105,7 +125,9 @@ def kind_page(kind: Kind) -> str:
     lines = [f"# {kind.name}", "", GENERATED, "", kind_description(kind), ""]
     lines.append(f"* `apiVersion`: {', '.join(f'`{version}`' for version in kind.api_versions)}")
     lines.append(f"* {'belongs to a namespace' if kind.namespaced else 'belongs to no namespace'}")
-    lines.append(f"* names on the command line: {', '.join(f'`{name}`' for name in (kind.plural, *kind.short_names))}")
+    lines.append(
+        f"* names on the command line: {', '.join(f'`{name}`' for name in (_plural(kind), *kind.short_names))}"
+    )
     if kind.old_api_versions:
         lines.append(f"* read too, with a warning: {', '.join(f'`{version}`' for version in kind.old_api_versions)}")
     lines += ["", "A field that is not on this page is refused by name.", ""]
@@ -118,7 +140,7 @@ def kind_page(kind: Kind) -> str:
     if idle:
         lines += ["", "## Taken without effect, with a warning", ""]
         lines += [f"* `{path}`: {reason}" for path, reason in idle]
-    if kind.name in DIFFERENCES:
+    if kind.name in DIFFERENCES and kind.word == kind.name:
         lines += ["", "## Where weft differs from Istio on purpose", ""]
         lines += [f"* {text}" for text in DIFFERENCES[kind.name]]
     return "\n".join(lines) + "\n"
@@ -208,6 +230,28 @@ def index_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+# -- findings --
+
+
+def findings_page() -> str:
+    """Every code of the catalogue, chapter by chapter, and Istio's messages."""
+    lines = ["# Findings", "", GENERATED, "", FINDINGS.strip(), ""]
+    for title, entries in CHAPTERS:
+        lines += [f"* [{title}](#{title.lower().replace(' ', '-')}): " + ", ".join(f"`{one.code}`" for one in entries)]
+    for title, entries in CHAPTERS:
+        lines += ["", f"## {title}"]
+        for entry in entries:
+            lines += ["", section(entry)]
+    lines += ["", "## Messages of istioctl analyze", "", "| Istio | here |", "|---|---|"]
+    same: dict[str, list[str]] = {}
+    for entry in ENTRIES.values():
+        for number in entry.istio:
+            same.setdefault(number, []).append(f"[{entry.code}](#{entry.code})")
+    rows = {**{number: ", ".join(codes) for number, codes in same.items()}, **NOT_HERE}
+    lines += [f"| {number} | {rows[number]} |" for number in sorted(rows)]
+    return "\n".join(lines) + "\n"
+
+
 # -- the tree and the figures --
 
 
@@ -259,6 +303,7 @@ def wanted_files() -> dict[Path, str]:
     files = {
         ARCHITECTURE: between_markers(ARCHITECTURE, "tree", tree()),
         PERFORMANCE: between_markers(PERFORMANCE, "bench", measured()),
+        DOCS / "findings.md": findings_page(),
         REFERENCE / "kinds.md": index_page(),
         REFERENCE / "cli.md": command_page(),
         REFERENCE / "weft-yaml.md": mesh_file_page(),

@@ -71,19 +71,19 @@ EDITS = {
         ),
         Edit(
             BUILD,
-            r"^    documents = ",
+            r"^    routes = memo",
             "    @names@ = memo.over(build_@names@, _of(kinds, @Class@Spec), settings.root_namespace)\n",
         ),
-        Edit(BUILD, r"^        routes\.problems,", "        @names@.problems,\n"),
+        Edit(BUILD, r"^    told\.append", "    told.append(@names@.problems)\n"),
         Edit(BUILD, r"^        acceptance=", "        @names@=@names@,\n"),
         Edit(MODEL, r"^from weft\.mesh\.routes", "from weft.mesh.policies.@module@ import @Classes@\n"),
-        Edit(MODEL, r"^    acceptance:", "    @names@: @Classes@\n"),
+        Edit(MODEL, r"^    sidecars:", "    @names@: @Classes@\n"),
     ),
     "route": (
         *KIND_EDITS,
         Edit(ROUTE_KINDS, r"^from weft\.schema", "from weft.mesh.routes.@module@ import @Class@Kind\n"),
         Edit(ROUTE_KINDS, r"^from weft\.schema", "from weft.schema.kinds.@module@ import @Class@Spec\n"),
-        Edit(ROUTE_KINDS, r"\}\n\)", ", @Class@Spec: @Class@Kind()"),
+        Edit(ROUTE_KINDS, r"^    \}\n\)", "        @Class@Spec: @Class@Kind(),\n"),
     ),
     "filter": (
         Edit(CHAIN, r"^from weft\.xds\.messages", "from weft.xds.filters import @module@\n"),

@@ -63,17 +63,17 @@ def assert_clean(tree: Path, files: list[str]) -> None:
 
 
 def test_a_policy(new: ModuleType, tree: Path) -> None:
-    files = new.lay_out(tree, "policy", new.kind_values("AuthorizationPolicy", "security.istio.io"))
-    assert "src/weft/mesh/policies/authorizationpolicy.py" in files
+    files = new.lay_out(tree, "policy", new.kind_values("WorkloadSet", "networking.istio.io"))
+    assert "src/weft/mesh/policies/workloadset.py" in files
     assert_clean(tree, files)
-    done = call(tree, "pytest", "-q", "-p", "no:cacheprovider", "tests/mesh/policies/test_authorizationpolicy.py")
+    done = call(tree, "pytest", "-q", "-p", "no:cacheprovider", "tests/mesh/policies/test_workloadset.py")
     assert done.returncode == 0, done.stdout
     unfilled = subprocess.run(
         [sys.executable, "tools/check_tree.py"], cwd=tree, capture_output=True, text=True, check=False
     )
-    assert f"src/weft/schema/kinds/authorizationpolicy.py:12: '{new.FILL}': finish it" in unfilled.stdout
+    assert f"src/weft/schema/kinds/workloadset.py:12: '{new.FILL}': finish it" in unfilled.stdout
     assert [line for line in unfilled.stdout.splitlines() if new.FILL not in line] == []
-    known = call(tree, "weft.cli.main", "get", "authorizationpolicies").stderr
+    known = call(tree, "weft.cli.main", "get", "workloadsets").stderr
     assert "no control plane" in known
 
 
@@ -84,12 +84,12 @@ def test_only_files_that_changed_are_told(new: ModuleType, tree: Path) -> None:
 
 
 def test_a_kind_of_route(new: ModuleType, tree: Path) -> None:
-    files = new.lay_out(tree, "route", new.kind_values("TCPRoute", "gateway.networking.k8s.io"))
+    files = new.lay_out(tree, "route", new.kind_values("AMQPRoute", "gateway.networking.k8s.io"))
     assert_clean(tree, files)
-    assert "class TcpRouteKind(" in (tree / "src/weft/mesh/routes/tcproute.py").read_text()
-    assert '"GRPCRoute TLSRoute UDPRoute BackendTLSPolicy' in (tree / "src/weft/schema/upstream.py").read_text()
+    assert "class AmqpRouteKind(" in (tree / "src/weft/mesh/routes/amqproute.py").read_text()
+    assert "AMQPRoute" not in (tree / "src/weft/schema/upstream.py").read_text()
     route = tree / "route.yaml"
-    route.write_text("apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\nmetadata: {name: a}\nspec: {}\n")
+    route.write_text("apiVersion: gateway.networking.k8s.io/v1\nkind: AMQPRoute\nmetadata: {name: a}\nspec: {}\n")
     done = call(tree, "weft.cli.main", "validate", str(route))
     assert done.returncode == 0, done.stderr
 

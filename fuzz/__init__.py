@@ -1,0 +1,1 @@
+"""Fuzzing: what comes from outside is read by functions that answer or refuse, and do nothing else."""

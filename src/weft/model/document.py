@@ -45,7 +45,7 @@ class Document(Generic[SpecT_co]):
     text: str = field(repr=False)
     lines: FieldLines
     labels: Labels = ()
-    annotations: Labels = ()
+    annotations: Labels = field(default=(), repr=False)
     created: float = 0.0
     generation: int = field(default=0)
 

@@ -16,3 +16,10 @@ def labels_from_mapping(mapping: Mapping[str, str]) -> Labels:
 def selects(selector: Labels, labels: Labels) -> bool:
     """Whether every pair of a non-empty `selector` is among `labels`. An empty selector selects nothing."""
     return bool(selector) and set(selector) <= set(labels)
+
+
+def gateway_labels(name: str, given: Labels) -> Labels:
+    """Those of a gateway called `name`: the `given` ones, and where these say nothing of it the labels by which Istio's
+    charts call a gateway: ``istio``, its name without ``istio-``, and for a name that begins so, ``app``."""
+    classic = {"app": name[:63]} if name.startswith("istio-") else {}
+    return labels_from_mapping({**classic, "istio": name.removeprefix("istio-")[:63].rstrip(".-"), **dict(given)})

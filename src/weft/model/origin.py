@@ -27,6 +27,12 @@ class Origin:
         return f"{text}:{self.column}" if self.column else text
 
 
+def origin_from_text(text: str) -> Origin:
+    """The place that ``FILE:LINE`` names."""
+    source, colon, line = text.rpartition(":")
+    return Origin(source, int(line)) if colon and line.isdecimal() else Origin(text)
+
+
 @dataclass(frozen=True, slots=True)
 class FieldLines:
     """The line of each field of one document, by path."""

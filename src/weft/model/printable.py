@@ -13,5 +13,10 @@ def printable(text: str, longest: int = 0) -> str:
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in " ".join(text.split()))
 
 
+def bounded(text: str, longest: int) -> str:
+    """`text` made printable, and in no case longer than `longest`, whatever escapes are in it."""
+    return printable(text, longest)[:longest]
+
+
 def _escape(letter: str) -> str:
     return letter.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from weft.model.bundles import ForeignBundle
+from weft.model.distrust import Distrust
 from weft.model.document import Document
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
+from weft.model.jwks import KeySet
+from weft.model.openid import OpenIdEndpoints
 from weft.model.problem import Problem
+from weft.model.trials import Trial
 from weft.model.workload import Workload
 
 
@@ -21,23 +26,35 @@ class OutboundPolicy:
 @dataclass(frozen=True, slots=True)
 class MeshSettings:
     """Mesh-wide settings: in a snapshot those the control plane was started with, in a Mesh those in force, with what
-    the documents say over them. An empty trust domain stands for none that runs yet."""
+    the documents say over them. An empty trust domain stands for none that runs yet. `cookie_key` is the control
+    plane's own, of which the keys are made that seal sessions in cookies. `trust_epoch` counts the roots that were
+    dropped: connections of an earlier epoch are closed."""
 
     trust_domain: str = DEFAULT_TRUST_DOMAIN
     root_namespace: str = "istio-system"
     outbound_policy: str = OutboundPolicy.ALLOW_ANY
+    cookie_key: bytes = field(default=b"", repr=False)
+    trust_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigSnapshot:
     """The input of the compiler. Documents are sorted by key, workloads by namespace and name; unchanged ones are the
-    same objects as in the snapshot before. `revision` grows with every change; `problems` are those of decoding."""
+    same objects as in the snapshot before. `revision` grows with every change; `problems` are those of decoding;
+    `keys` those that issuers' tokens are checked with, by address, `endpoints` what OpenID providers said of
+    themselves, `bundles` those of other trust domains, by name. `distrusted` are the ends of trust,
+    `trials` what a real Envoy said to documents."""
 
     revision: int
     documents: tuple[Document[object], ...] = ()
     workloads: tuple[Workload, ...] = ()
     problems: tuple[Problem, ...] = ()
     settings: MeshSettings = MeshSettings()
+    keys: tuple[KeySet, ...] = ()
+    endpoints: tuple[OpenIdEndpoints, ...] = ()
+    bundles: tuple[ForeignBundle, ...] = ()
+    distrusted: tuple[Distrust, ...] = ()
+    trials: tuple[Trial, ...] = ()
 
     def workload(self, proxy: str) -> Workload | None:
         """The registered workload of a proxy (`Workload.proxy`)."""

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from weft.model.identity import proxy_name
 from weft.model.labels import Labels
+from weft.model.locality import NOWHERE, Locality, locality_of
+
+PROXY_USERS_FILE = "proxy-users"
+"""Relative to the workload's directory, in which its Envoy is started: who may use its outbound proxy, if not all."""
 
 
 class WorkloadState(enum.StrEnum):
@@ -84,7 +88,11 @@ class Scope(enum.StrEnum):
 @dataclass(frozen=True, slots=True)
 class Workload:
     """What an agent registered. With `uses` its proxy knows these hosts only; without, it knows all, and `scope` says
-    when it gets their clusters. `unused_proxy`: its application should have called others by now, and has not."""
+    when it gets their clusters. `unused_proxy`: its application should have called others by now, and has not.
+    `metrics` is where Prometheus scrapes it, `envoy` the version of its proxy (empty: not told, that of this weft).
+    `proxy_secret`: its outbound proxy serves only who knows a secret that the agent has given to the application.
+    `locality` is what `weft run` was told of where it runs; `place` also heeds its labels. `group` is the WorkloadGroup
+    that it was started from, `weight` how many calls it takes beside others of 1."""
 
     name: str
     namespace: str
@@ -98,10 +106,21 @@ class Workload:
     gateway: GatewayBinding | None = None
     state: WorkloadState = WorkloadState.STARTING
     unused_proxy: bool = False
+    metrics: SocketAddress | None = None
+    envoy: str = ""
+    proxy_secret: bool = False
+    locality: Locality = NOWHERE
+    group: str = ""
+    weight: int = 1
 
     def port(self, target: int | str) -> WorkloadPort | None:
         """The port that a Service's targetPort means here: its number or its name."""
         return next((port for port in self.ports if target in (port.port, port.name)), None)
+
+    @property
+    def place(self) -> Locality:
+        """Where it runs."""
+        return locality_of(self.locality, self.labels)
 
     @property
     def proxy(self) -> str:

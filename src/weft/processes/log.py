@@ -12,15 +12,15 @@ _KEPT = 1024 * 1024
 _LONGEST_LINE = 400
 
 
-def end_of_log(log: Path, lines: int = 15) -> str:
-    """The last `lines` lines of `log`; empty when it cannot be read."""
+def end_of_log(log: Path, lines: int = 15, longest: int = _LONGEST_LINE) -> str:
+    """The last `lines` lines of `log`, each cut to `longest` characters; empty when it cannot be read."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - lines * _LONGEST_LINE))
+            file.seek(max(0, log.stat().st_size - lines * longest))
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
-    return "\n".join(line[:_LONGEST_LINE] for line in text.strip().splitlines()[-lines:])
+    return "\n".join(line[:longest] for line in text.strip().splitlines()[-lines:])
 
 
 def limit_log(log: Path, limit: int = _LIMIT, kept: int = _KEPT) -> None:

@@ -99,13 +99,17 @@ def start_process(
     environment: Mapping[str, str],
     output: IO[bytes] | None = None,
     *,
+    errors: IO[bytes] | None = None,
     terminal: bool = False,
+    ignoring: bool = False,
+    umask: int = -1,
 ) -> ProcessWatch:
     """Start `command` in a session of its own, so that a Ctrl-C at the terminal reaches us only.
 
-    Standard output and error go to `output`, or stay our own. Standard input stays, too, but for a terminal: it is
-    empty then. With `terminal` it keeps that, in our session and a process group of its own; see
-    `weft.processes.terminal`. Raises OSError when it cannot be executed.
+    Standard output and error go to `output` (the latter to `errors`, if that is given), or stay our own. Standard input
+    stays, too, but for a terminal: it is empty then. With `terminal` it keeps that, in our session and a process group
+    of its own; see `weft.processes.terminal`. With `ignoring` it ignores SIGPIPE and SIGXFSZ, as we do. Files it makes
+    have the modes that `umask` leaves (-1: ours). Raises OSError when it cannot be executed.
     """
     interactive = sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
     stdin = subprocess.DEVNULL if output is not None or (interactive and not terminal) else None
@@ -115,9 +119,11 @@ def start_process(
         env=dict(environment),
         stdin=stdin,
         stdout=output,
-        stderr=output,
+        stderr=output if errors is None else errors,
+        umask=umask,
         start_new_session=not terminal,
         process_group=0 if terminal else None,
+        restore_signals=not ignoring,
     )
     name = name_of(popen.pid) or ProcessName(popen.pid, "ended")
     return ProcessWatch(name, popen)

@@ -13,6 +13,18 @@ _MAX_SOCKET_PATH = 100
 """sun_path holds 108 bytes on Linux, 104 on macOS; Envoy appends nothing."""
 
 
+_MAX_SHORT_ROOT = _MAX_SOCKET_PATH - len(f"/weft-{2**32}-{'0' * 12}/{'0' * 12}.sock")
+
+
+def short_root() -> Path:
+    """Where short directories for sockets are made: the temporary directory, or ``/tmp`` if its own path is too long.
+
+    Others may write there; what is made below is private (0700) and checked to be its user's.
+    """
+    temporary = Path(tempfile.gettempdir())
+    return temporary if len(os.fsencode(temporary)) <= _MAX_SHORT_ROOT else Path("/tmp")  # noqa: S108
+
+
 def default_home() -> Path:
     """``WEFT_HOME``, else the platform's state directory."""
     if explicit := os.environ.get("WEFT_HOME"):
@@ -42,6 +54,11 @@ class Home:
     def ca(self) -> Path:
         """Root and intermediate keys and certificates."""
         return self.control_plane / "ca"
+
+    @property
+    def prometheus_token(self) -> Path:
+        """The token with which Prometheus may read metrics and where to find them, and nothing else (0600)."""
+        return self.control_plane / "prometheus.token"
 
     @property
     def admin_token(self) -> Path:
@@ -96,4 +113,4 @@ class Home:
     def short_directory(self) -> Path:
         """A short private directory for sockets, one per user and home."""
         digest = hashlib.sha256(os.fsencode(self.root.absolute())).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"weft-{os.getuid()}-{digest}"
+        return short_root() / f"weft-{os.getuid()}-{digest}"

@@ -1,0 +1,1 @@
+"""Counters of shared rate limits: how much of each limit is used, over all proxies."""

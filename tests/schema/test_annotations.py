@@ -24,7 +24,6 @@ from weft.schema.decode import decode_documents
         ("nginx.ingress.kubernetes.io/proxy-read-timeout", "ingress-nginx", "timeouts"),
         ("nginx.ingress.kubernetes.io/canary-weight", "ingress-nginx", "weights"),
         ("traefik.ingress.kubernetes.io/service.sticky.cookie", "Traefik", "consistentHash"),
-        ("networking.istio.io/exportTo", "Istio", ""),
         ("service.kubernetes.io/topology-mode", "Kubernetes", ""),
     ],
 )

@@ -198,6 +198,15 @@ def test_secrets_are_shown_only_on_request_and_never_in_reprs() -> None:
     assert "d29yZA" not in repr(document)
 
 
+def test_annotations_of_a_secret_are_hidden_too() -> None:
+    """kubectl keeps there what was applied last, values included."""
+    text = SECRET.replace("metadata: {", "metadata: {annotations: {last-applied: d29yZA==}, ")
+    (document,) = decode_documents(text, "f").documents
+    assert document_as_mapping(document)["metadata"]["annotations"] == {"last-applied": REDACTED}
+    assert document_as_mapping(document, redact=False)["metadata"]["annotations"] == {"last-applied": "d29yZA=="}
+    assert "d29yZA" not in document_yaml(document) + repr(document)
+
+
 @pytest.mark.parametrize(
     "entries",
     ["data: {a: hunter2!}", "stringData: {a: 123456}", "data: hunter2!", "type: [hunter2!]", "data: {a: 123456}"],

@@ -7,7 +7,7 @@ import pytest
 from weft.schema.catalogue import kind_description, kind_rows
 from weft.schema.forms import FORMS
 from weft.schema.plans import names_of
-from weft.schema.registry import KINDS, Kind, UnknownKindError, find_kind
+from weft.schema.registry import KINDS, Kind, UnknownKindError, find_kind, others_meant
 from weft.schema.upstream import UNSUPPORTED_FIELDS, UNSUPPORTED_KINDS, UNSUPPORTED_VALUES
 
 
@@ -22,6 +22,7 @@ from weft.schema.upstream import UNSUPPORTED_FIELDS, UNSUPPORTED_KINDS, UNSUPPOR
         ("gc", "GatewayClass"),
         ("gw", "Gateway"),
         ("gateways.gateway.networking.k8s.io", "Gateway"),
+        ("gateway.networking.istio.io", "Gateway"),
         ("httproutes", "HTTPRoute"),
         ("HTTPRoute", "HTTPRoute"),
         ("refgrant", "ReferenceGrant"),
@@ -36,16 +37,32 @@ def test_words_for_kinds(word: str, name: str) -> None:
     assert find_kind(word).name == name
 
 
+def test_a_word_of_two_kinds_is_the_first_and_with_its_group_the_other() -> None:
+    assert find_kind("gateways").group == "gateway.networking.k8s.io"
+    assert find_kind("gateways.networking.istio.io").group == "networking.istio.io"
+
+
 def test_an_unknown_word_is_answered_with_the_nearest() -> None:
     with pytest.raises(
-        UnknownKindError, match=r"no kind 'httprute' \(did you mean 'httproutes'\?\); kinds: configmaps, destin"
+        UnknownKindError,
+        match=r"no kind 'httprute' \(did you mean 'httproutes'\?\); kinds: authorizationpolicies, backendtls",
     ):
         find_kind("httprute")
 
 
-def test_no_word_means_two_kinds() -> None:
-    words = [word for kind in KINDS for word in (kind.plural, kind.name.lower(), *kind.short_names)]
+def test_short_names_mean_one_kind_and_groups_tell_kinds_of_one_name_apart() -> None:
+    words = [word for kind in KINDS for word in (kind.full_word, *kind.short_names)]
     assert len(words) == len(set(words))
+    for kind in KINDS:
+        assert find_kind(kind.word) is find_kind(kind.full_word) is find_kind(kind.plural_word) is kind
+    assert len({kind.plural_word for kind in KINDS}) == len(KINDS)
+
+
+def test_of_two_kinds_with_one_name_the_first_is_meant_and_the_other_is_told() -> None:
+    assert find_kind("tcproutes").group == "gateway.networking.k8s.io"
+    assert [kind.full_word for kind in others_meant("TCPRoute")] == ["tcproutes.specs.smi-spec.io"]
+    assert find_kind("tcproute.specs.smi-spec.io").group == "specs.smi-spec.io"
+    assert others_meant("tcproutes.specs.smi-spec.io") == others_meant("services") == others_meant("nothing") == ()
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

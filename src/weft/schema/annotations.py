@@ -1,10 +1,78 @@
-"""Annotations by which other projects change traffic: whose they are, and what weft has instead."""
+"""Annotations: weft's own, with what they may say; and those by which other projects change traffic."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from weft.model.identity import is_dns_label
 from weft.schema.others import FOREIGN_GROUPS, owner_of
+
+ACCESS_LOG = "weft.dev/access-log"
+"""On a route: whether its requests have lines in access logs, whatever these say."""
+ACCESS_LOG_SAMPLING = "weft.dev/access-log-sampling"
+"""On a Telemetry: the percentage of lines that its access logs write of what went well."""
+TRACE_SAMPLING = "weft.dev/trace-sampling"
+"""On a route: the percentage of its requests that are traced where the caller did not decide."""
+HEDGE = "weft.dev/hedge"
+"""On a route: whether a request that changes nothing is sent a second time when its try takes too long."""
+JWKS_FETCH = "weft.dev/jwks-fetch"
+"""On a RequestAuthentication: who fetches the keys of its issuers."""
+DEFAULT_ACCESS = "weft.dev/default-access"
+"""On a Namespace: whether its workloads may be called where no policy says so. A workload's label of this name can say
+`deny`."""
+EXPORT_TO = "networking.istio.io/exportTo"
+"""On a Service: the namespaces whose callers are told of it, with commas between them."""
+HTTP3 = "weft.dev/http3"
+"""On a Gateway of either API, or a ListenerSet: whether its HTTPS listeners offer HTTP/3 too."""
+OWN_DOMAIN = "weft.dev/"
+
+
+def _percentage(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 100
+    except ValueError:
+        return False
+
+
+def _on_or_off(text: str) -> bool:
+    return text in ("on", "off")
+
+
+def _true_or_false(text: str) -> bool:
+    return text in ("true", "false")
+
+
+def _when_hedged(text: str) -> bool:
+    return text == "on-per-try-timeout"
+
+
+def _who_fetches(text: str) -> bool:
+    return text in ("control-plane", "proxy")
+
+
+def _allow_or_deny(text: str) -> bool:
+    return text in ("allow", "deny")
+
+
+def _exports(text: str) -> bool:
+    words = [word.strip() for word in text.split(",")]
+    return all(word in (".", "*", "~") or is_dns_label(word) for word in words)
+
+
+OWN: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    ACCESS_LOG: (_on_or_off, "'on' or 'off'"),
+    ACCESS_LOG_SAMPLING: (_percentage, "a percentage from 0 to 100"),
+    HEDGE: (_when_hedged, "'on-per-try-timeout'"),
+    JWKS_FETCH: (_who_fetches, "'control-plane' or 'proxy'"),
+    TRACE_SAMPLING: (_percentage, "a percentage from 0 to 100"),
+    HTTP3: (_true_or_false, "'true' or 'false'"),
+    DEFAULT_ACCESS: (_allow_or_deny, "'allow' or 'deny'"),
+}
+"""Ours: whether a text is right, and what would be."""
+READ: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    EXPORT_TO: (_exports, "namespaces with commas between them, '.' for its own, '*' for all, or '~' for none"),
+}
+"""Those of others that are in force here, in the same words."""
 
 _DOMAINS: Mapping[str, str] = {
     **FOREIGN_GROUPS,
@@ -23,6 +91,7 @@ _WITHOUT_TRAFFIC = frozenset(
     (
         "linkerd.io/inject", "linkerd.io/created-by", "linkerd.io/proxy-version", "kuma.io/sidecar-injection",
         "consul.hashicorp.com/connect-inject",
+        "istio.io/dry-run", EXPORT_TO,
     )
 )  # fmt: skip
 """Annotations of theirs that say only who gets a sidecar, or who wrote the document."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from weft.schema.forms import FORMS
 from weft.schema.plans import FieldPlan, choice_of, fields_of
 from weft.schema.registry import Kind
-from weft.schema.scalars import Length, Range, Scalar
+from weft.schema.scalars import AnyValue, Length, Range, Scalar
 from weft.schema.upstream import NO_EFFECT_FIELDS
 
 
@@ -83,6 +83,9 @@ class _Shape:
     suffix: str = ""
 
 
+_PLAIN_WORDS = {str: "text", int: "whole number", float: "number", bool: "boolean", AnyValue: "anything"}
+
+
 @functools.cache
 def _shape(hint: Any) -> _Shape:
     origin, arguments = get_origin(hint), get_args(hint)
@@ -101,7 +104,7 @@ def _shape(hint: Any) -> _Shape:
     elif dataclasses.is_dataclass(hint) and isinstance(hint, type):
         shape = _Shape("object", inner=hint)
     else:
-        shape = _Shape({str: "text", int: "whole number", float: "number", bool: "boolean"}[hint])
+        shape = _Shape(_PLAIN_WORDS[hint])
     return shape
 
 
@@ -115,6 +118,8 @@ def _annotated_shape(base: Any, marks: tuple[object, ...]) -> _Shape:
     scalar = next((mark for mark in marks if isinstance(mark, Scalar)), None)
     if scalar is not None and scalar.form == "port-or-name":
         shape = _Shape("port number or name")
+    elif scalar is not None and scalar.form == "weight":
+        shape = _Shape("number", "or thousandths as text: 900m")
     elif scalar is not None:
         shape = _Shape(_FORM_WORDS.get(scalar.form, "text"), FORMS[scalar.form].expected)
     else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weft.model.document import Document, ObjectKey
-from weft.model.origin import FieldLines, Origin
+from weft.model.origin import FieldLines, FieldPath, Origin
 from weft.model.problem import Problem, Severity
 from weft.schema.embedded import with_settings
 from weft.schema.json_nodes import node_from_json
@@ -148,6 +148,8 @@ class _Decoder:
         metadata = decode_metadata(walk, entries, kind.name_form)
         if metadata is not None and metadata.namespace and not kind.namespaced:
             walk.error(("metadata", "namespace"), "bad-value", f"a {kind.name} is in no namespace", "no namespace")
+        if kind.is_flat(api_version) and "spec" not in entries:
+            entries = _with_spec(walk, entries)
         known = api_version in kind.api_versions or api_version in kind.old_api_versions
         spec = _decode_spec(walk, kind, entries) if known else INVALID
         if metadata is None or spec is INVALID or walk.failed or not self.acceptable:
@@ -166,6 +168,17 @@ class _Decoder:
             created=self.created or metadata.created,
             generation=metadata.generation,
         )
+
+
+def _with_spec(walk: Walk, entries: dict[str, Node]) -> dict[str, Node]:
+    """A document of a version that has no ``spec`` as later versions write it, its lines with it."""
+    outside = (*_ENVELOPE, "status")
+    inner = {key: child for key, child in entries.items() if key not in outside}
+    moved = {(("spec", *path) if path and path[0] in inner else path): line for path, line in walk.lines.lines.items()}
+    walk.lines = FieldLines(walk.lines.source, moved)
+    first = next(iter(inner.values()), None)
+    spec = Node(inner, first.line if first else 0, 0) if first else None
+    return {key: child for key, child in entries.items() if key in outside} | ({"spec": spec} if spec else {})
 
 
 def _decode_spec(walk: Walk, kind: Kind, entries: dict[str, Node]) -> object:
@@ -203,6 +216,8 @@ def _decode_secret(walk: Walk, entries: dict[str, Node]) -> object:
         given = data.value if data is not None and isinstance(data.value, dict) else {}
         line, column = (data.line, data.column) if data is not None else (0, 0)
         entries["data"] = Node({**given, **texts}, line, column)
+        written: dict[FieldPath, int] = {("data", key): walk.lines.origin("stringData", key).line for key in texts}
+        walk.lines = FieldLines(walk.lines.source, {**walk.lines.lines, **written})
     return decode_fields(SecretSpec, walk, entries, ())
 
 
@@ -241,7 +256,7 @@ def _text(
         result["data"] = plain_value(entries["data"])
     elif not kind.flat and "spec" in entries and entries["spec"].value is not None:
         result["spec"] = plain_value(entries["spec"])
-        if kind.name == "Namespace":
+        if kind.name == "Namespace" and isinstance(result["spec"], dict):  # unreadable ones have anything
             result["spec"].pop("finalizers", None)
     try:
         return canonical_json(result)

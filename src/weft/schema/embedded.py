@@ -1,4 +1,5 @@
-"""YAML inside a text of a document: the mesh-wide settings in a ConfigMap, with the lines of the file around them."""
+"""What a ConfigMap holds for the mesh: settings as YAML inside a text, with the lines of the file around them, and
+certificates of authorities."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from weft.schema.walk import Walk
 from weft.schema.yaml_nodes import Node, field_lines, parse_documents, plain_value
 
 _KEYS = ("mesh", "meshConfig")
+_AUTHORITIES = "ca.crt"
 _NO_NETWORKS: tuple[object, ...] = ({}, {"networks": {}}, {"networks": None}, None)
 
 
@@ -20,12 +22,20 @@ def holds_settings(entries: Mapping[str, Node]) -> bool:
     return "meshConfig" in data or ("mesh" in data and peek(entries, "name") == CONFIG_MAP_NAME)
 
 
+def is_for_the_mesh(entries: Mapping[str, Node]) -> bool:
+    """Whether a ConfigMap holds mesh-wide settings, or the certificates of authorities."""
+    return holds_settings(entries) or _AUTHORITIES in _data(entries)
+
+
 def with_settings(walk: Walk, entries: Mapping[str, Node]) -> dict[str, Node]:
     """The fields of a ConfigMap with its settings read; `walk` learns their lines, and what is wrong with the YAML.
 
-    ``meshNetworks`` that names no network says nothing and goes.
+    ``meshNetworks`` that names no network says nothing and goes, and so does what stands beside certificates in a
+    ConfigMap without settings: it is an application's.
     """
     data = dict(_data(entries))
+    if _AUTHORITIES in data and not any(key in data for key in _KEYS):
+        data = {key: node for key, node in data.items() if key == _AUTHORITIES}
     for key in _KEYS:
         node = data.get(key)
         if node is not None and isinstance(node.value, str):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from weft.model.labels import Labels, labels_from_mapping
 from weft.model.origin import FieldPath
 from weft.model.problem import Severity
-from weft.schema.annotations import foreign_annotation
+from weft.schema.annotations import OWN, OWN_DOMAIN, READ, foreign_annotation
 from weft.schema.findings import Finding, printable
 from weft.schema.scalars import LabelKey, LabelValue, Name, Scalar, Timestamp
 from weft.schema.walk import Walk, decode_fields, decode_value
@@ -97,13 +97,32 @@ def _check_labels(walk: Walk, fields: _Fields) -> None:
 def _check_annotations(walk: Walk, annotations: Mapping[str, str]) -> None:
     if sum(len(key) + len(text) for key, text in annotations.items()) > _MAX_ANNOTATIONS:
         walk.error((*_PATH, "annotations"), "too-large", f"the annotations are longer than {_MAX_ANNOTATIONS} bytes")
-    for key in annotations:
+    for key, text in annotations.items():
+        if key.startswith(OWN_DOMAIN):
+            _check_own(walk, key, text)
+        elif key in READ:
+            _check_text(walk, key, text, READ[key])
         message = foreign_annotation(key)
         if message:
             finding = Finding(
                 (*_PATH, "annotations", key), message, code="unsupported-annotation", severity=Severity.WARNING
             )
             walk.report((), finding)
+
+
+def _check_own(walk: Walk, key: str, text: str) -> None:
+    """An annotation of weft's own says what it may say, and there is such a one."""
+    path = (*_PATH, "annotations", key)
+    if key not in OWN:
+        walk.error(path, "unknown-field", f"there is no annotation '{key}'", f"one of {', '.join(OWN)}")
+        return
+    _check_text(walk, key, text, OWN[key])
+
+
+def _check_text(walk: Walk, key: str, text: str, form: tuple[Callable[[str], bool], str]) -> None:
+    right, expected = form
+    if not right(text):
+        walk.error((*_PATH, "annotations", key), "bad-value", f"found '{text[:80]}'", expected)
 
 
 def _created(walk: Walk, node: Node | None) -> float:

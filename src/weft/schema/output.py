@@ -13,10 +13,14 @@ REDACTED = "(hidden)"
 
 
 def document_as_mapping(document: Document[object], redact: bool = True) -> dict[str, Any]:
-    """The whole resource as plain values. With `redact` the values of a Secret are hidden, its keys are not."""
+    """The whole resource as plain values. With `redact` the values of a Secret are hidden, its keys are not, and so are
+    those of its annotations: kubectl keeps there what was applied last."""
     mapping: dict[str, Any] = json.loads(document.text)
     if redact and document.key.kind == "Secret" and not document.key.group:
         mapping["data"] = dict.fromkeys(mapping.get("data") or {}, REDACTED)
+        about = mapping.get("metadata") or {}
+        if about.get("annotations"):
+            mapping["metadata"] = {**about, "annotations": dict.fromkeys(about["annotations"], REDACTED)}
     return mapping
 
 

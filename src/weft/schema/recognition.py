@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from weft.model.document import ObjectKey
 from weft.model.origin import Origin
 from weft.model.problem import Problem
-from weft.schema.embedded import holds_settings
+from weft.schema.embedded import is_for_the_mesh
 from weft.schema.findings import deprecated, printable
 from weft.schema.kinds.meshconfig import ConfigMapSpec
 from weft.schema.metadata import peek
@@ -82,7 +82,7 @@ def recognise(
 
 def _is_ours(kind: Kind, entries: Mapping[str, Node]) -> bool:
     """Whether a document of a kind that applications share is for the mesh."""
-    return kind.spec is not ConfigMapSpec or holds_settings(entries)
+    return kind.spec is not ConfigMapSpec or is_for_the_mesh(entries)
 
 
 def _refuse_kind(walk: Walk, group: str, name: str) -> None:
@@ -107,7 +107,7 @@ def _refuse_kind(walk: Walk, group: str, name: str) -> None:
 
 
 def _supported() -> str:
-    return "one of " + ", ".join(kind.name for kind in KINDS)
+    return "one of " + ", ".join(dict.fromkeys(kind.name for kind in KINDS))
 
 
 def _left_out(because: LeftOutKind, kinds: Mapping[str, list[tuple[str, Origin]]]) -> Problem:

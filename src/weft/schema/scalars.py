@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NewType
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ class Length:
 
 
 @dataclass(frozen=True, slots=True)
+class OrPairs:
+    """Marks a mapping that may be written as a list of mappings, whose keys differ."""
+
+
+@dataclass(frozen=True, slots=True)
 class OneOf:
     """Marks a dataclass of which exactly one of these fields (snake_case) must be set (`required`), or at most one."""
 
@@ -37,6 +42,8 @@ class OneOf:
     required: bool = True
 
 
+AnyValue = NewType("AnyValue", str)
+"""Whatever stands there, as JSON with sorted keys."""
 Duration = Annotated[float, Scalar("duration")]
 """Seconds. Text such as ``1.5s``, ``2m``, ``100ms`` (Go's form)."""
 PositiveDuration = Annotated[float, Scalar("positive-duration")]
@@ -47,6 +54,8 @@ GatewayDuration = Annotated[float, Scalar("gateway-duration")]
 Port = Annotated[int, Range(1, 65535)]
 ClusterIp = Annotated[str, Scalar("cluster-ip")]
 """The address of a Service in a cluster, or ``None`` for one without (headless)."""
+Weight = Annotated[int, Scalar("weight"), Range(0, 2**31 - 1)]
+"""A share; quantities of Kubernetes are put into whole numbers (`weft.schema.rules.normal_form`)."""
 PortOrName = Annotated[int | str, Scalar("port-or-name")]
 Percent = Annotated[float, Range(0, 100)]
 Name = Annotated[str, Scalar("dns-label")]
@@ -66,6 +75,8 @@ Regex = Annotated[str, Scalar("regex")]
 PresenceRegex = Annotated[str, Scalar("presence-regex")]
 """A Regex, or ``*``: any value (Istio's exception; RE2 knows no such expression)."""
 HeaderName = Annotated[str, Scalar("header-name")]
+MatchedHeader = Annotated[str, Scalar("matched-header")]
+"""A HeaderName, or a claim of the request's token: ``@request.auth.claims.NAME``."""
 SettableHeader = Annotated[str, Scalar("settable-header")]
 """A HeaderName, or ``:authority``: what the host is called on the wire."""
 CookieName = Annotated[str, Scalar("cookie-name")]
@@ -76,7 +87,43 @@ LabelValue = Annotated[str, Scalar("label-value")]
 SecretKey = Annotated[str, Scalar("secret-key")]
 """A key of a Secret's data."""
 Base64 = Annotated[bytes, Scalar("base64")]
+CelExpression = Annotated[str, Scalar("cel")]
+"""An expression over Envoy's attributes; empty for none."""
+LogFormat = Annotated[str, Scalar("log-format")]
+"""Text with Envoy's command operators."""
+LogPath = Annotated[str, Scalar("log-path")]
+"""Standard output or error, or the name of a file in the proxy's directory."""
+HostAndPort = Annotated[str, Scalar("host-and-port")]
+"""``HOST:PORT``; an IPv6 address in brackets."""
+MetricLabel = Annotated[str, Scalar("metric-label")]
+VariableName = Annotated[str, Scalar("variable-name")]
+ProviderService = Annotated[str, Scalar("provider-service")]
+"""Istio: a service, perhaps with its namespace before a slash; or a host outside the mesh."""
+HeaderPattern = Annotated[str, Scalar("header-pattern")]
+"""Istio: a HeaderName, or with ``*`` at one end the beginning or the end of several."""
+CorsOrigin = Annotated[str, Scalar("cors-origin")]
+"""Gateway API: ``*``, or a scheme and host, whose host may begin with ``*``."""
+RefusalStatus = Annotated[int, Scalar("refusal-status")]
+"""A status from 400 to 599, as text."""
+HttpsUrl = Annotated[str, Scalar("https-url")]
+"""A URL with https, or with http to a loopback address; no password in it."""
+UrlPath = Annotated[str, Scalar("url-path")]
+"""A path as clients write it after normalisation: no query, no escapes, no dots."""
 TrustDomain = Annotated[str, Scalar("trust-domain")]
 """The trust domain of SPIFFE identities."""
+InstanceAddress = Annotated[str, Scalar("instance-address")]
+"""Istio: an IP address, or a DNS name."""
+AddressRange = Annotated[str, Scalar("address-range")]
+"""An IP address, or a range of them in CIDR notation."""
+LocalityText = Annotated[str, Scalar("locality")]
+"""``region/zone/subzone``, or less of it."""
+ServiceProtocol = Annotated[str, Scalar("service-protocol")]
+"""Istio: what a port speaks, in upper case."""
+NamespacedHost = Annotated[str, Scalar("namespaced-host")]
+"""Istio: a namespace (``.``, ``*``, ``~`` or a name), a slash, and a host, perhaps with a wildcard."""
+LoopbackEndpoint = Annotated[str, Scalar("loopback-endpoint")]
+"""Istio: an address of the workload itself, and a port."""
+Export = Annotated[str, Scalar("export")]
+"""Istio: a namespace, ``.`` for that of the document, or ``*`` for all."""
 Timestamp = Annotated[float, Scalar("timestamp")]
 """Seconds since the epoch. RFC 3339 text."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +17,10 @@ from weft.schema.findings import Finding, deprecated, no_effect, printable
 from weft.schema.forms import FORMS, FormError
 from weft.schema.plans import FieldPlan, choice_of, fields_of, names_of
 from weft.schema.rules import NORMALISERS, RULES
-from weft.schema.scalars import Length, Range, Scalar
+from weft.schema.scalars import AnyValue, Length, OrPairs, Range, Scalar
 from weft.schema.upstream import NO_EFFECT_FIELDS, UNSUPPORTED_FIELDS, UNSUPPORTED_VALUES
 from weft.schema.wording import nearest_name, shown
-from weft.schema.yaml_nodes import Node
+from weft.schema.yaml_nodes import Node, plain_value
 
 MAX_PROBLEMS = 100
 """Errors told about one document; more would help nobody."""
@@ -145,7 +146,17 @@ def _decode_float(walk: Walk, node: Node, path: FieldPath) -> object:
     return walk.wrong_type(node, path, "a number")
 
 
-_PLAIN: dict[Any, Decoder] = {str: _decode_text, bool: _decode_bool, int: _decode_int, float: _decode_float}
+def _decode_any(_walk: Walk, node: Node, _path: FieldPath) -> object:
+    return json.dumps(plain_value(node), sort_keys=True)
+
+
+_PLAIN: dict[Any, Decoder] = {
+    str: _decode_text,
+    bool: _decode_bool,
+    int: _decode_int,
+    float: _decode_float,
+    AnyValue: _decode_any,
+}
 
 
 def _annotated_decoder(base: Any, marks: tuple[object, ...]) -> Decoder:
@@ -153,11 +164,13 @@ def _annotated_decoder(base: Any, marks: tuple[object, ...]) -> Decoder:
     bounds = next((mark for mark in marks if isinstance(mark, Range)), None)
     length = next((mark for mark in marks if isinstance(mark, Length)), None)
     if scalar is not None:
-        inner = _decode_port_or_name if scalar.form == "port-or-name" else _form_decoder(scalar.form)
+        inner = _BY_FORM.get(scalar.form) or _form_decoder(scalar.form)
     elif get_origin(base) is tuple:
         return _list_decoder(decoder_of(get_args(base)[0]), length)
     else:
         inner = decoder_of(base)
+    if OrPairs() in marks:
+        return _pairs_decoder(inner)
     if bounds is not None:
         return _bounded_decoder(inner, bounds)
     return _text_length_decoder(inner, length) if length is not None else inner
@@ -198,6 +211,17 @@ def _decode_port_or_name(walk: Walk, node: Node, path: FieldPath) -> object:
         except FormError:
             pass
     return walk.error(path, "bad-value", f"found {walk.found(node)}", "a port number from 1 to 65535, or a port's name")
+
+
+def _decode_weight(walk: Walk, node: Node, path: FieldPath) -> object:
+    """A whole number, or a quantity such as ``900m`` (thousandths), which comes out as a float."""
+    number = node.value[:-1] if isinstance(node.value, str) and node.value.endswith("m") else node.value
+    if isinstance(number, str) and number.isascii() and number.isdigit() and len(number) < 12:
+        return int(number) / (1000 if number != node.value else 1)
+    return _decode_int(walk, node, path)
+
+
+_BY_FORM: Mapping[str, Decoder] = {"port-or-name": _decode_port_or_name, "weight": _decode_weight}
 
 
 def _bounded_decoder(inner: Decoder, bounds: Range) -> Decoder:
@@ -268,6 +292,23 @@ def _mapping_decoder(key_hint: Any, value_hint: Any) -> Decoder:
             value = value_decoder(walk, child, where)
             values[key] = value
         return INVALID if INVALID in values or any(each is INVALID for each in values.values()) else values
+
+    return decode
+
+
+def _pairs_decoder(inner: Decoder) -> Decoder:
+    def decode(walk: Walk, node: Node, path: FieldPath) -> object:
+        if not isinstance(node.value, list):
+            return inner(walk, node, path)
+        found: dict[str, Node] = {}
+        for index, child in enumerate(node.value):
+            if not isinstance(child.value, dict):
+                return walk.wrong_type(child, (*path, index), "a mapping")
+            for name, value in child.value.items():
+                if name in found:
+                    return walk.error((*path, index, name), "duplicate-field", f"{shown(name)} is given twice")
+                found[name] = value
+        return inner(walk, dataclasses.replace(node, value=found), path)
 
     return decode
 

@@ -59,6 +59,7 @@ class ServiceSpec:
     ip_families: Annotated[tuple[Literal["IPv4", "IPv6"], ...], Length(0, 2)] = ()
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] = "SingleStack"
     publish_not_ready_addresses: bool = False
+    traffic_distribution: Literal["", "PreferClose", "PreferSameZone"] = ""
     cluster_ips: Annotated[tuple[ClusterIp, ...], Length(0, 2)] = field(default=(), metadata={"json": "clusterIPs"})
 
 

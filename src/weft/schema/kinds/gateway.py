@@ -13,9 +13,9 @@ CONTROLLER_NAME = "weft.dev/gateway-controller"
 BUILT_IN_CLASSES = ("weft", "istio")
 """Class names that need no GatewayClass document."""
 
-LISTENER_PROTOCOLS = ("HTTP", "HTTPS")
+LISTENER_PROTOCOLS = ("HTTP", "HTTPS", "TLS", "TCP", "UDP")
 """Protocols of listeners that can be in force."""
-ROUTE_KINDS = ("HTTPRoute",)
+ROUTE_KINDS = ("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute")
 """Kinds of the Gateway API's routes that a listener can let in."""
 
 GroupName = Annotated[str, Scalar("api-group")]
@@ -115,8 +115,8 @@ class AllowedRoutes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerSpec:
-    """One listener; without `hostname` it accepts every host. HTTP and HTTPS are supported; a listener of another
-    protocol, or one that shares its port with another protocol, is not in force, and the others are."""
+    """One listener; without `hostname` it accepts every host. A listener of a protocol that weft does not speak, or one
+    whose protocol cannot share its port, is not in force, and the others are."""
 
     name: Subdomain
     port: Port
@@ -127,11 +127,117 @@ class ListenerSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityReference:
+    """A ConfigMap with `ca.crt`; in another namespace it needs a ReferenceGrant."""
+
+    name: Subdomain
+    group: GroupName
+    kind: KindName
+    namespace: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontendValidation:
+    """Who vouches for clients. With AllowValidOnly who has no certificate that they vouch for is not connected; with
+    AllowInsecureFallback everybody is, and certificates are asked for."""
+
+    ca_certificate_refs: Annotated[tuple[AuthorityReference, ...], Length(1, 8)]
+    mode: Literal["AllowValidOnly", "AllowInsecureFallback"] = "AllowValidOnly"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontendTlsConfig:
+    """What is asked of the clients of HTTPS listeners."""
+
+    validation: FrontendValidation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontendPort:
+    """Another answer for one port, whole."""
+
+    port: Port
+    tls: FrontendTlsConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontendTls:
+    """TLS with clients: of all ports, and of some."""
+
+    default: FrontendTlsConfig
+    per_port: Annotated[tuple[FrontendPort, ...], Length(0, 64)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayBackendTls:
+    """The certificate that the gateway shows to servers that it calls over TLS of a BackendTLSPolicy (or of a
+    DestinationRule without a certificate)."""
+
+    client_certificate_ref: SecretReference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayTls:
+    """TLS of the Gateway as a whole."""
+
+    frontend: FrontendTls | None = None
+    backend: GatewayBackendTls | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayAddress:
+    """An IP address on which the gateway's process listens; it narrows what ``weft gateway --bind`` says."""
+
+    value: Annotated[str, Length(0, 253)] = ""
+    type: Annotated[str, Length(1, 253)] = "IPAddress"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerNamespaces:
+    """Which namespaces' ListenerSets may add listeners."""
+
+    from_: Literal["All", "Same", "Selector", "None"] = field(default="None", metadata={"json": "from"})
+    selector: LabelSelector | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedListeners:
+    """Who may add listeners; nobody, unless it is said."""
+
+    namespaces: ListenerNamespaces = ListenerNamespaces()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParentGatewayReference:
+    """The Gateway that listeners are added to."""
+
+    name: Subdomain
+    group: Literal["gateway.networking.k8s.io"] = GATEWAY_GROUP
+    kind: Literal["Gateway"] = "Gateway"
+    namespace: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSetSpec:
+    """https://gateway-api.sigs.k8s.io/reference/spec/#listenerset
+
+    Its listeners are served beside those of its Gateway, which has to allow it (`allowedListeners`). Of listeners that
+    exclude each other the Gateway's stands, then that of the oldest set, then the first by namespace and name.
+    """
+
+    parent_ref: ParentGatewayReference
+    listeners: Annotated[tuple[ListenerSpec, ...], Length(1, 64)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySpec:
     """https://gateway-api.sigs.k8s.io/reference/spec/#gateway"""
 
     gateway_class_name: Subdomain
     listeners: Annotated[tuple[ListenerSpec, ...], Length(1, 64)]
+    addresses: Annotated[tuple[GatewayAddress, ...], Length(0, 16)] = ()
+    tls: GatewayTls | None = None
+    allowed_listeners: AllowedListeners = AllowedListeners()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

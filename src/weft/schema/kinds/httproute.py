@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from weft.schema.kinds.gateway import GATEWAY_GROUP, GroupName, KindName
+from weft.schema.kinds.sessionpersistence import SessionPersistence
 from weft.schema.scalars import (
+    CorsOrigin,
     GatewayDuration,
     HeaderName,
     HeaderValue,
@@ -22,11 +24,11 @@ from weft.schema.scalars import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentReference:
-    """What the route attaches to: a Gateway (default) or a Service (`group` empty, `kind` Service)."""
+    """What the route attaches to: a Gateway (default), a ListenerSet, or a Service (`group` empty, `kind` Service)."""
 
     name: Subdomain
     group: Literal["gateway.networking.k8s.io", ""] = GATEWAY_GROUP
-    kind: Literal["Gateway", "Service"] = "Gateway"
+    kind: Literal["Gateway", "ListenerSet", "Service"] = "Gateway"
     namespace: Name | None = None
     section_name: Subdomain | None = None
     port: Port | None = None
@@ -145,15 +147,75 @@ class UrlRewrite:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CorsFilter:
+    """Which pages of other origins (GEP-1767) may use the answers; preflight requests are answered here. An origin is
+    ``*``, or a scheme and host such as ``https://shop.example.com``, whose host may begin with ``*.``. ``*`` allows the
+    methods and headers that a preflight request asks for, whatever they are, and exposes all headers."""
+
+    allow_origins: Annotated[tuple[CorsOrigin, ...], Length(0, 64)] = ()
+    allow_credentials: bool = False
+    allow_methods: Annotated[tuple[Annotated[HeaderValue, Length(1, 32)], ...], Length(0, 9)] = ()
+    allow_headers: Annotated[tuple[HeaderName, ...], Length(0, 64)] = ()
+    expose_headers: Annotated[tuple[HeaderName, ...], Length(0, 64)] = ()
+    max_age: Annotated[int, Range(1, 2**31 - 1)] = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalAuthHttp:
+    """An HTTP server: 200 lets the request pass. It sees method, host, path, length, `authorization` and these headers.
+    Of its answer the application gets `allowedResponseHeaders`; without any those that begin with ``x-``, and
+    `authorization`."""
+
+    path: Annotated[str, Length(0, 1024)] = ""
+    allowed_headers: Annotated[tuple[HeaderName, ...], Length(0, 64)] = ()
+    allowed_response_headers: Annotated[tuple[HeaderName, ...], Length(0, 64)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalAuthGrpc:
+    """A server of Envoy's protocol. It sees these headers; without any, all."""
+
+    allowed_headers: Annotated[tuple[HeaderName, ...], Length(0, 64)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardBody:
+    """How many bytes of the body the server sees."""
+
+    max_size: Annotated[int, Range(0, 65535)] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalAuth:
+    """Ask a Service whether a request may pass (GEP-1494, experimental). While it does not answer nothing passes."""
+
+    protocol: Literal["HTTP", "GRPC"]
+    backend_ref: BackendObjectReference
+    grpc: ExternalAuthGrpc | None = None
+    http: ExternalAuthHttp | None = None
+    forward_body: ForwardBody = ForwardBody()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteFilter:
     """One filter; the field of its type must be set and no other."""
 
-    type: Literal["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite"]
+    type: Literal[
+        "RequestHeaderModifier",
+        "ResponseHeaderModifier",
+        "RequestMirror",
+        "RequestRedirect",
+        "URLRewrite",
+        "CORS",
+        "ExternalAuth",
+    ]
     request_header_modifier: HeaderModifier | None = None
     response_header_modifier: HeaderModifier | None = None
     request_mirror: RequestMirror | None = None
     request_redirect: RequestRedirect | None = None
     url_rewrite: UrlRewrite | None = None
+    cors: CorsFilter | None = None
+    external_auth: ExternalAuth | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +253,7 @@ class RouteRule:
     backend_refs: Annotated[tuple[BackendRef, ...], Length(0, 16)] = ()
     timeouts: RouteTimeouts | None = None
     retry: RouteRetry | None = None
+    session_persistence: SessionPersistence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
+from weft.schema.kinds.locality import LocalityLbSetting
+from weft.schema.kinds.providers import DefaultProviders, ExtensionProvider
+from weft.schema.kinds.proxyconfig import ProxyConfig
 from weft.schema.kinds.virtualservice import HttpRetry
-from weft.schema.scalars import Duration, Name, PositiveDuration, TrustDomain
+from weft.schema.scalars import Duration, Export, Length, LogPath, Name, Percent, PositiveDuration, TrustDomain
 
 WEFT_GROUP = "weft.dev"
 MESH_CONFIG_NAME = "default"
 """What a MeshConfig is called."""
+_WEFTS_OWN = DefaultProviders()
+_NOTHING = ProxyConfig()
 CONFIG_MAP_NAME = "istio"
 """The ConfigMap whose `mesh` Istio reads."""
 
@@ -23,6 +28,15 @@ class OutboundTrafficPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtlpMetrics:
+    """Metrics pushed over OTLP/HTTP (protobuf): the receiver's URL, to which `/v1/metrics` is added if it has no path,
+    and how often. In plaintext to loopback only."""
+
+    endpoint: Annotated[str, Length(1, 1024)]
+    interval: PositiveDuration = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeshConfigSpec:
     """Mesh-wide settings, as in https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/
 
@@ -30,6 +44,8 @@ class MeshConfigSpec:
     not say is as `weft serve` was started.
 
     * `outboundTrafficPolicy`: hosts that no document names.
+    * `defaultAccess`: whether workloads may be called where no AuthorizationPolicy says so. See
+      [authorization](../authorization.md#nobody-by-default).
     * `defaultHttpRetryPolicy`: retries of routes that name none of their own. `attempts: 2` alone is what Istio does;
       without the field only requests that cannot have been processed are tried again.
     * `connectTimeout`: for connections to services whose DestinationRule sets none.
@@ -39,24 +55,57 @@ class MeshConfigSpec:
       connections of gateways.
     * `rootNamespace`: where mesh-wide PeerAuthentication and DestinationRule stand. The MeshConfig itself stays where
       the control plane was told to look (`istio-system`).
+    * `accessLogFile`, `accessLogFormat`, `accessLogEncoding`: access logs where no Telemetry says anything of them and
+      there is no default provider; format and encoding also of the provider `envoy`, which is always there. The format
+      of JSON is a JSON object. `accessLogSampling` (a percentage) thins out all access logs whose Telemetry does not
+      say how much: what failed is always written.
+    * `extensionProviders`, `defaultProviders`: where signals go, and by default. See [access logs](../access-logs.md).
+    * `defaultConfig.tracing`: traces for Zipkin, where no Telemetry says anything of traces and there is no default
+      provider of them; `enableTracing: false` turns these off.
+    * `enablePrometheusMerge`: whether an application's own metrics are served together with its proxy's.
+    * `otlpMetrics`: agents also send what they serve to Prometheus over OTLP. See [Prometheus](../prometheus.md#otlp).
+    * `localityLbSetting`: which instances callers prefer by where they run, where no DestinationRule and no Service
+      says so. See [resilience](../resilience.md#where-instances-run).
+    * `jwksAllowedNetworks`: networks (`10.20.0.0/24`) beside public addresses from which the control plane fetches the
+      keys of a RequestAuthentication. Link-local addresses are never asked. See [tokens](../jwt.md#keys).
+    * `defaultServiceExportTo`, `defaultVirtualServiceExportTo`, `defaultDestinationRuleExportTo`: which namespaces'
+      callers are told of those that do not say it with `exportTo` (`*`, `.`, names). See [outside](../outside.md).
     * `trustDomain`: must be the one the control plane runs with, on which all identities hang.
     """
 
     outbound_traffic_policy: OutboundTrafficPolicy | None = None
+    default_access: Literal["allow", "deny"] = "allow"
     default_http_retry_policy: HttpRetry | None = None
     connect_timeout: PositiveDuration | None = None
     gateway_max_request_duration: Duration | None = None
     root_namespace: Name = ""
     trust_domain: TrustDomain = ""
     enable_auto_mtls: Literal[True] = True
+    access_log_file: LogPath = ""
+    access_log_format: str = ""
+    access_log_encoding: Literal["TEXT", "JSON"] = "TEXT"
+    access_log_sampling: Percent | None = None
+    extension_providers: tuple[ExtensionProvider, ...] = ()
+    default_providers: DefaultProviders = _WEFTS_OWN
+    enable_tracing: bool = True
+    enable_prometheus_merge: bool = True
+    default_config: ProxyConfig = _NOTHING
+    otlp_metrics: OtlpMetrics | None = None
+    locality_lb_setting: LocalityLbSetting | None = None
+    jwks_allowed_networks: Annotated[tuple[str, ...], Length(0, 64)] = ()
+    default_service_export_to: tuple[Export, ...] = ()
+    default_virtual_service_export_to: tuple[Export, ...] = ()
+    default_destination_rule_export_to: tuple[Export, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigMapData:
-    """YAML text with the fields of a MeshConfig's `spec`: `mesh` in the ConfigMap `istio`, or `meshConfig` in any."""
+    """YAML text with the fields of a MeshConfig's `spec`: `mesh` in the ConfigMap `istio`, or `meshConfig` in any. And
+    the certificates of authorities that other documents refer to, `ca.crt`."""
 
     mesh: MeshConfigSpec | None = None
     mesh_config: MeshConfigSpec | None = None
+    ca_crt: Annotated[str, Length(0, 1024 * 1024)] = field(default="", metadata={"json": "ca.crt"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Istio networking: VirtualService, its http part."""
+"""Istio networking: VirtualService."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from weft.schema.scalars import (
+    AddressRange,
     Duration,
+    Export,
     HeaderName,
     HeaderValue,
     LabelKey,
     LabelValue,
     Length,
+    MatchedHeader,
     MeshHost,
     Name,
     OneOf,
@@ -22,10 +25,14 @@ from weft.schema.scalars import (
     PresenceRegex,
     Range,
     Regex,
+    Scalar,
     ServiceHost,
     SettableHeader,
+    Subdomain,
 )
 
+StatPrefix = Annotated[str, Scalar("stat-prefix")]
+"""A word of Envoy's statistics: `vhost.HOST.route.PREFIX.…` counts the requests of the match."""
 SomeValue = Annotated[HeaderValue, Length(1, 16384)]
 """An empty header would not be sent."""
 
@@ -62,21 +69,23 @@ class PresenceMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpMatchRequest:
-    """All conditions must hold."""
+    """All conditions must hold. At gateways, `headers` and `withoutHeaders` may name claims of the request's token:
+    `@request.auth.claims.NAME`, deeper `@request.auth.claims[NAME][NAME]`. See [tokens](../jwt.md#routes)."""
 
     name: str = ""
     uri: PartMatch | None = None
     scheme: PartMatch | None = None
     method: PartMatch | None = None
     authority: PartMatch | None = None
-    headers: Mapping[HeaderName, PresenceMatch] = field(default_factory=dict)
-    without_headers: Mapping[HeaderName, PresenceMatch] = field(default_factory=dict)
+    headers: Mapping[MatchedHeader, PresenceMatch] = field(default_factory=dict)
+    without_headers: Mapping[MatchedHeader, PresenceMatch] = field(default_factory=dict)
     query_params: Mapping[Annotated[str, Length(1, 1024)], PresenceMatch] = field(default_factory=dict)
     ignore_uri_case: bool = False
     port: Port | None = None
     source_labels: Mapping[LabelKey, LabelValue] = field(default_factory=dict)
     source_namespace: Name = ""
     gateways: tuple[str, ...] = ()
+    stat_prefix: StatPrefix = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +220,7 @@ class HttpRetry:
     retry_on: str = ""
     backoff: Duration | None = None
     retry_ignore_previous_hosts: bool = True
+    retry_remote_localities: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +247,14 @@ class CorsPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Delegate:
+    """A VirtualService without hosts whose rules stand here. Its namespace is the document's unless it is given."""
+
+    name: Subdomain
+    namespace: Name = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRoute:
     """One rule, tried in order; without `match` it matches every request."""
 
@@ -245,6 +263,7 @@ class HttpRoute:
     route: tuple[HttpRouteDestination, ...] = ()
     redirect: HttpRedirect | None = None
     direct_response: HttpDirectResponse | None = None
+    delegate: Delegate | None = None
     rewrite: HttpRewrite | None = None
     timeout: Duration | None = None
     retries: HttpRetry | None = None
@@ -260,9 +279,63 @@ class HttpRoute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VirtualServiceSpec:
-    """https://istio.io/latest/docs/reference/config/networking/virtual-service/"""
+class RouteDestination:
+    """A weighted destination of connections. An only one gets all of them."""
 
-    hosts: Annotated[tuple[MeshHost, ...], Length(1, 1024)]
+    destination: Destination
+    weight: Annotated[int, Range(0, 2**31 - 1)] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsMatchAttributes:
+    """All conditions must hold. `sniHosts` are server names that clients ask for, each among the document's hosts."""
+
+    sni_hosts: Annotated[tuple[MeshHost, ...], Length(1, 1024)]
+    destination_subnets: tuple[AddressRange, ...] = ()
+    port: Port | None = None
+    source_labels: Mapping[LabelKey, LabelValue] = field(default_factory=dict)
+    source_namespace: Name = ""
     gateways: tuple[str, ...] = ()
-    http: Annotated[tuple[HttpRoute, ...], Length(1, 1024)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsRoute:
+    """One rule for TLS that is carried unopened: ports whose name or appProtocol says https or tls, and listeners of
+    gateways that pass it through. The most specific server name decides; of rules with the same one the first."""
+
+    match: Annotated[tuple[TlsMatchAttributes, ...], Length(1, 1024)]
+    route: Annotated[tuple[RouteDestination, ...], Length(1, 1024)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class L4MatchAttributes:
+    """All conditions must hold."""
+
+    destination_subnets: tuple[AddressRange, ...] = ()
+    port: Port | None = None
+    source_labels: Mapping[LabelKey, LabelValue] = field(default_factory=dict)
+    source_namespace: Name = ""
+    gateways: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpRoute:
+    """One rule for connections of other ports that carry no HTTP, tried in order; without `match` it takes all."""
+
+    match: Annotated[tuple[L4MatchAttributes, ...], Length(0, 1024)] = ()
+    route: Annotated[tuple[RouteDestination, ...], Length(1, 1024)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualServiceSpec:
+    """https://istio.io/latest/docs/reference/config/networking/virtual-service/
+
+    Without hosts it is the delegate of others.
+    """
+
+    hosts: Annotated[tuple[MeshHost, ...], Length(0, 1024)] = ()
+    gateways: tuple[str, ...] = ()
+    http: Annotated[tuple[HttpRoute, ...], Length(0, 1024)] = ()
+    tls: Annotated[tuple[TlsRoute, ...], Length(0, 1024)] = ()
+    export_to: tuple[Export, ...] = ()
+    tcp: Annotated[tuple[TcpRoute, ...], Length(0, 1024)] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from weft.model.key_pairs import CHAIN, KEY, pair_fault
 from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing, no_effect
 from weft.schema.hosts import is_own_host
 from weft.schema.kinds.core import SecretSpec, ServiceSpec
@@ -53,7 +54,7 @@ def cluster_only(spec: ServiceSpec) -> Iterator[Finding]:
             yield no_effect((field,), "the address has no effect; callers of the mesh use the service's name")
             break
     for index, port in enumerate(spec.ports):
-        if port.protocol != "TCP":
+        if port.protocol == "SCTP":
             yield no_effect(
                 ("ports", index, "protocol"), f"{port.protocol} is not carried by the mesh: the port is left out"
             )
@@ -65,14 +66,21 @@ def cluster_only(spec: ServiceSpec) -> Iterator[Finding]:
 
 
 def secret(spec: SecretSpec) -> Iterator[Finding]:
-    """A TLS secret has both its parts, in PEM."""
+    """A TLS secret has both its parts, in PEM, and they fit together."""
     if spec.type != "kubernetes.io/tls":
         return
-    for key in ("tls.crt", "tls.key"):
+    pems = 0
+    for key in (CHAIN, KEY):
         if key not in spec.data:
             yield missing(("data",), f"a secret of type kubernetes.io/tls needs '{key}'")
         elif b"-----BEGIN " not in spec.data[key]:
             yield Finding(("data", key), "found something else", "PEM text (-----BEGIN ...), encoded in base64")
+        else:
+            pems += 1
+    fault = pair_fault(spec.data[CHAIN], spec.data[KEY]) if pems == 2 else None
+    if fault is not None:
+        field, found, expected = fault
+        yield Finding(("data", field), found, expected, code="bad-certificate")
 
 
 RULES: Mapping[type, tuple[Rule, ...]] = {ServiceSpec: (service, cluster_only), SecretSpec: (secret,)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping
 
 from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
@@ -10,9 +11,13 @@ from weft.schema.kinds.gateway import (
     GATEWAY_GROUP,
     LISTENER_PROTOCOLS,
     ROUTE_KINDS,
+    FrontendTls,
+    GatewayAddress,
     GatewayClassSpec,
     GatewaySpec,
     LabelExpression,
+    ListenerNamespaces,
+    ListenerSetSpec,
     ListenerSpec,
     RouteGroupKind,
     RouteNamespaces,
@@ -20,8 +25,10 @@ from weft.schema.kinds.gateway import (
 )
 from weft.schema.rules.spelling import misspelt
 
+_ONE_ADDRESS = "more than one address is not supported by weft: a gateway's process binds one"
 
-def gateway(spec: GatewaySpec) -> Iterator[Finding]:
+
+def listeners(spec: GatewaySpec | ListenerSetSpec) -> Iterator[Finding]:
     """Listeners must differ in their names, and in port, protocol and hostname taken together."""
     names: set[str] = set()
     places: dict[tuple[int, str, str], str] = {}
@@ -35,6 +42,33 @@ def gateway(spec: GatewaySpec) -> Iterator[Finding]:
             host = f"hostname '{listener.hostname}'" if listener.hostname else "no hostname"
             yield duplicate(path, f"listener '{places[place]}' has the same port {listener.port} and {host}")
         places.setdefault(place, listener.name)
+
+
+def gateway(spec: GatewaySpec) -> Iterator[Finding]:
+    """A process binds one address."""
+    if len(spec.addresses) > 1:
+        yield Finding(("addresses", 1), _ONE_ADDRESS, "one address", code="unsupported-value")
+
+
+def address(spec: GatewayAddress) -> Iterator[Finding]:
+    """Addresses that a process can listen on."""
+    if spec.type != "IPAddress":
+        message = f"addresses of type '{spec.type[:80]}' are not supported by weft"
+        yield Finding(("type",), message, "IPAddress", code="unsupported-value")
+    elif spec.value:
+        try:
+            ipaddress.ip_address(spec.value)
+        except ValueError:
+            yield Finding(("value",), f"found '{spec.value}'", "an IP address")
+
+
+def frontend(spec: FrontendTls) -> Iterator[Finding]:
+    """One answer for each port."""
+    ports: set[int] = set()
+    for index, each in enumerate(spec.per_port):
+        if each.port in ports:
+            yield duplicate(("perPort", index, "port"), f"port {each.port} is given twice")
+        ports.add(each.port)
 
 
 def listener(spec: ListenerSpec) -> Iterator[Finding]:
@@ -63,7 +97,7 @@ def secret_reference(spec: SecretReference) -> Iterator[Finding]:
         yield from misspelt(("kind",), spec.kind, ("Secret",))
 
 
-def route_namespaces(spec: RouteNamespaces) -> Iterator[Finding]:
+def route_namespaces(spec: RouteNamespaces | ListenerNamespaces) -> Iterator[Finding]:
     """`selector` goes with ``from: Selector``."""
     if spec.from_ == "Selector" and spec.selector is None:
         yield missing((), "'from: Selector' needs 'selector'")
@@ -90,7 +124,11 @@ def gateway_class(spec: GatewayClassSpec) -> Iterator[Finding]:
 
 
 RULES: Mapping[type, tuple[Rule, ...]] = {
-    GatewaySpec: (gateway,),
+    GatewaySpec: (listeners, gateway),
+    ListenerSetSpec: (listeners,),
+    ListenerNamespaces: (route_namespaces,),
+    GatewayAddress: (address,),
+    FrontendTls: (frontend,),
     ListenerSpec: (listener,),
     RouteGroupKind: (route_kind,),
     SecretReference: (secret_reference,),

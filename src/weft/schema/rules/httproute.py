@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from weft.model.origin import FieldPath
 from weft.model.problem import Severity
@@ -13,6 +13,8 @@ from weft.schema.forms import FORMS, FormError, read_regex
 from weft.schema.kinds.httproute import (
     BackendObjectReference,
     BackendRef,
+    CorsFilter,
+    ExternalAuth,
     Fraction,
     HeaderMatch,
     HeaderModifier,
@@ -38,17 +40,24 @@ _FILTER_FIELDS = {
     "RequestMirror": ("requestMirror", "request_mirror"),
     "RequestRedirect": ("requestRedirect", "request_redirect"),
     "URLRewrite": ("urlRewrite", "url_rewrite"),
+    "CORS": ("cors", "cors"),
+    "ExternalAuth": ("externalAuth", "external_auth"),
 }
 
 
 def http_route(spec: HttpRouteSpec) -> Iterator[Finding]:
     """Parents and rule names must differ from each other."""
-    if not spec.parent_refs:
+    yield from attached_route(spec.parent_refs, [rule.name for rule in spec.rules])
+
+
+def attached_route(parent_refs: Sequence[ParentReference], rule_names: Iterable[str | None]) -> Iterator[Finding]:
+    """What every kind of route of the Gateway API must keep: parents and rule names differ from each other."""
+    if not parent_refs:
         message = "the route attaches to nothing, so it has no effect"
         yield Finding((), message, "parentRefs", code="no-parent", severity=Severity.WARNING)
-    parents = Counter((ref.group, ref.kind, ref.namespace, ref.name) for ref in spec.parent_refs)
+    parents = Counter((ref.group, ref.kind, ref.namespace, ref.name) for ref in parent_refs)
     seen: set[tuple[object, ...]] = set()
-    for index, ref in enumerate(spec.parent_refs):
+    for index, ref in enumerate(parent_refs):
         parent = (ref.group, ref.kind, ref.namespace, ref.name)
         exact = (*parent, ref.section_name, ref.port)
         if exact in seen:
@@ -58,22 +67,22 @@ def http_route(spec: HttpRouteSpec) -> Iterator[Finding]:
             yield missing(("parentRefs", index), message, "sectionName or port in each")
         seen.add(exact)
     names: set[str] = set()
-    for index, rule in enumerate(spec.rules):
-        if rule.name is not None and rule.name in names:
-            yield duplicate(("rules", index, "name"), f"the rule name '{rule.name}' is given twice")
-        names.add(rule.name or "")
+    for index, name in enumerate(rule_names):
+        if name is not None and name in names:
+            yield duplicate(("rules", index, "name"), f"the rule name '{name}' is given twice")
+        names.add(name or "")
 
 
 def parent_reference(spec: ParentReference) -> Iterator[Finding]:
     """The group is that of the kind."""
-    if spec.kind == "Gateway" and not spec.group:
-        yield Finding(("group",), "the core group has no Gateway", "kind: Service, or no group")
+    if spec.kind != "Service" and not spec.group:
+        yield Finding(("group",), f"the core group has no {spec.kind}", "kind: Service, or no group")
 
 
 def path_match(spec: PathMatch) -> Iterator[Finding]:
     """Paths are absolute and in one spelling only."""
     if spec.type == "RegularExpression":
-        yield from _regex(("value",), spec.value)
+        yield from regex_finding(("value",), spec.value)
         return
     value = spec.value
     if not value.startswith("/"):
@@ -87,12 +96,13 @@ def path_match(spec: PathMatch) -> Iterator[Finding]:
 def value_match(spec: HeaderMatch | QueryParamMatch) -> Iterator[Finding]:
     """The value is a regular expression when `type` says so."""
     if spec.type == "RegularExpression":
-        yield from _regex(("value",), spec.value)
+        yield from regex_finding(("value",), spec.value)
     if spec.name.startswith(":"):
         yield Finding(("name",), "pseudo headers cannot be matched as headers")
 
 
-def _regex(path: FieldPath, text: str) -> Iterator[Finding]:
+def regex_finding(path: FieldPath, text: str) -> Iterator[Finding]:
+    """What is wrong with a regular expression."""
     try:
         read_regex(text)
     except FormError as error:
@@ -101,11 +111,12 @@ def _regex(path: FieldPath, text: str) -> Iterator[Finding]:
 
 def route_match(spec: RouteMatch) -> Iterator[Finding]:
     """A header or parameter has one condition."""
-    yield from _repeated("headers", (match.name.lower() for match in spec.headers))
-    yield from _repeated("queryParams", (match.name for match in spec.query_params))
+    yield from repeated("headers", (match.name.lower() for match in spec.headers))
+    yield from repeated("queryParams", (match.name for match in spec.query_params))
 
 
-def _repeated(field: str, names: Iterable[str]) -> Iterator[Finding]:
+def repeated(field: str, names: Iterable[str]) -> Iterator[Finding]:
+    """Names of conditions that stand twice."""
     seen: set[str] = set()
     for index, name in enumerate(names):
         if name in seen:
@@ -155,6 +166,28 @@ def request_mirror(spec: RequestMirror) -> Iterator[Finding]:
         yield conflicting(("fraction",), "percent and fraction exclude each other", "one of them")
 
 
+def external_auth(spec: ExternalAuth) -> Iterator[Finding]:
+    """What is said is for its protocol."""
+    for protocol, name, given in (("HTTP", "http", spec.http), ("GRPC", "grpc", spec.grpc)):
+        if given is not None and spec.protocol != protocol:
+            yield conflicting((name,), f"'{name}' does not belong to protocol {spec.protocol}", f"protocol: {protocol}")
+
+
+def cors(spec: CorsFilter) -> Iterator[Finding]:
+    """``*`` stands alone, and is no part of a name. With credentials browsers take an exposed ``*`` for the name of a
+    header, and what an application answers with is not known beforehand."""
+    for name, values in (("allowMethods", spec.allow_methods), ("allowHeaders", spec.allow_headers)):
+        if "*" in values and len(values) > 1:
+            yield conflicting((name, values.index("*")), "'*' allows all, beside it nothing is named", "'*', or names")
+    for name, values in (("allowHeaders", spec.allow_headers), ("exposeHeaders", spec.expose_headers)):
+        for index, value in enumerate(values):
+            if "*" in value and value != "*":
+                yield Finding((name, index), f"found '{value[:80]}'; browsers know no patterns", "'*', or whole names")
+    if spec.allow_credentials and "*" in spec.expose_headers:
+        message = "with allowCredentials browsers take '*' for the name of a header, so nothing would be exposed"
+        yield conflicting(("exposeHeaders", spec.expose_headers.index("*")), message, "the headers by their names")
+
+
 def fraction(spec: Fraction) -> Iterator[Finding]:
     """At most 1."""
     if spec.numerator > spec.denominator:
@@ -170,11 +203,11 @@ def backend(spec: BackendObjectReference) -> Iterator[Finding]:
 
 
 def backend_ref(spec: BackendRef) -> Iterator[Finding]:
-    """Filters of one backend change the request; they neither redirect nor mirror it."""
+    """Filters of one backend change the request; they neither redirect nor mirror it, nor ask about it."""
     yield from backend(spec)
     yield from _filters(spec.filters)
     for index, each in enumerate(spec.filters):
-        if each.type in ("RequestRedirect", "RequestMirror"):
+        if each.type in ("RequestRedirect", "RequestMirror", "CORS", "ExternalAuth"):
             yield Finding(
                 ("filters", index, "type"),
                 f"{each.type} in a backend's filters is not supported by weft; put it into the rule's filters",
@@ -214,10 +247,18 @@ def _idle_beside_redirect(spec: RouteRule) -> Iterator[Finding]:
         for index, each in enumerate(spec.filters)
         if each.type in ("RequestMirror", "RequestHeaderModifier")
     ]
-    idle += [(name,) for name, given in (("timeouts", spec.timeouts), ("retry", spec.retry)) if given is not None]
+    idle += [(name,) for name, given in _without_backends(spec) if given is not None]
     for path in idle:
         message = "it has no effect: the rule redirects, nothing is sent on"
         yield Finding(path, message, code="no-effect", severity=Severity.WARNING)
+
+
+def _without_backends(spec: RouteRule) -> Iterable[tuple[str, object | None]]:
+    return (
+        ("timeouts", spec.timeouts),
+        ("retry", spec.retry),
+        ("sessionPersistence", spec.session_persistence),
+    )
 
 
 def _filters(filters: tuple[RouteFilter, ...]) -> Iterator[Finding]:
@@ -244,6 +285,8 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     RouteFilter: (route_filter,),
     PathModifier: (path_modifier,),
     RequestMirror: (request_mirror,),
+    CorsFilter: (cors,),
+    ExternalAuth: (external_auth,),
     Fraction: (fraction,),
     BackendObjectReference: (backend,),
     BackendRef: (backend_ref,),

@@ -10,6 +10,8 @@ from weft.model.problem import Severity
 from weft.schema.findings import Finding, deprecated
 from weft.schema.kinds.destinationrule import ConsistentHash, LoadBalancer, OutlierDetection, RingHash
 from weft.schema.kinds.httproute import ParentReference, RouteMatch, RouteRule
+from weft.schema.kinds.istiogateway import GatewayServerPort
+from weft.schema.kinds.smi import TrafficSplitSpec
 from weft.schema.kinds.virtualservice import (
     CorsPolicy,
     FaultAbort,
@@ -19,6 +21,7 @@ from weft.schema.kinds.virtualservice import (
     PresenceMatch,
     StringMatch,
 )
+from weft.schema.rules.envoyfilter_forms import NORMALISERS as ENVOY_FILTER
 
 Normaliser = Callable[[Any], tuple[object, tuple[Finding, ...]]]
 
@@ -103,7 +106,25 @@ def _presence(value: PresenceMatch) -> tuple[PresenceMatch, tuple[Finding, ...]]
     return (PresenceMatch() if value.regex == "*" else value), ()
 
 
+def _server_port(value: GatewayServerPort) -> tuple[GatewayServerPort, tuple[Finding, ...]]:
+    """Istio reads protocols in any case."""
+    return replace(value, protocol=value.protocol.upper()), ()
+
+
+def _split(value: TrafficSplitSpec) -> tuple[TrafficSplitSpec, tuple[Finding, ...]]:
+    """Quantities (``900m``) as whole numbers: all of them in thousandths."""
+    if all(isinstance(each.weight, int) for each in value.backends):
+        return value, ()
+    backends = tuple(replace(each, weight=round(each.weight * 1000)) for each in value.backends)
+    if any(each.weight >= 2**31 for each in backends):
+        return value, (Finding(("backends",), "the weights are too large in thousandths", "weights below 2000000"),)
+    return replace(value, backends=backends), ()
+
+
 NORMALISERS: Mapping[type, Normaliser] = {
+    TrafficSplitSpec: _split,
+    **ENVOY_FILTER,
+    GatewayServerPort: _server_port,
     LoadBalancer: _load_balancer,
     ConsistentHash: _consistent_hash,
     OutlierDetection: _outlier_detection,

@@ -59,10 +59,28 @@ def virtual_service(spec: VirtualServiceSpec) -> Iterator[Finding]:
         if host == "*" and in_mesh:
             message = "the host '*' cannot be used inside the mesh"
             yield conflicting(("hosts", index), message, "names of services, or gateways without 'mesh'")
-    yield from _gateways(("gateways",), spec.gateways)
+    yield from gateway_names(("gateways",), spec.gateways)
+    if not (spec.http or spec.tls or spec.tcp):
+        yield missing((), "the document has no rules", "http, tls or tcp")
+    if not spec.hosts:
+        yield from _delegate(spec)
 
 
-def _gateways(path: FieldPath, names: Iterable[str]) -> Iterator[Finding]:
+def _delegate(spec: VirtualServiceSpec) -> Iterator[Finding]:
+    """What is handed on are requests; they come by the root's gateways, and go no further."""
+    if spec.gateways:
+        yield conflicting(("gateways",), "a document without hosts is a delegate, which has no gateways", "hosts")
+    for field, given in (("tls", spec.tls), ("tcp", spec.tcp)):
+        if given:
+            yield conflicting((field,), "a document without hosts is a delegate, which has http rules only", "hosts")
+    for index, http in enumerate(spec.http):
+        if http.delegate is not None:
+            message = "a document without hosts is a delegate, which hands nothing on"
+            yield conflicting(("http", index, "delegate"), message, "hosts, or a route")
+
+
+def gateway_names(path: FieldPath, names: Iterable[str]) -> Iterator[Finding]:
+    """Names of gateways are well formed."""
     for index, name in enumerate(names):
         if _GATEWAY.fullmatch(name) is None:
             yield Finding((*path, index), f"found '{name[:80]}'", "mesh, or a Gateway as NAME or NAMESPACE/NAME")
@@ -70,7 +88,7 @@ def _gateways(path: FieldPath, names: Iterable[str]) -> Iterator[Finding]:
 
 def match_request(spec: HttpMatchRequest) -> Iterator[Finding]:
     """Parts of the request line have fields of their own."""
-    yield from _gateways(("gateways",), spec.gateways)
+    yield from gateway_names(("gateways",), spec.gateways)
     for field, names in (("headers", spec.headers), ("withoutHeaders", spec.without_headers)):
         for name in names:
             if name.lower() in _OWN_FIELDS:
@@ -85,14 +103,15 @@ def http_route(spec: HttpRoute) -> Iterator[Finding]:
             ("route", bool(spec.route)),
             ("redirect", spec.redirect is not None),
             ("directResponse", spec.direct_response is not None),
+            ("delegate", spec.delegate is not None),
         )
         if given
     ]
     if not actions:
-        yield missing((), "the rule does nothing", "one of route, redirect, directResponse")
+        yield missing((), "the rule does nothing", "one of route, redirect, directResponse, delegate")
     elif len(actions) > 1:
         yield conflicting((actions[1],), f"{' and '.join(actions)} exclude each other", "one of them")
-    elif actions != ["route"]:
+    elif actions[0] not in ("route", "delegate"):
         yield from _without_route(spec, actions[0])
     if len(spec.route) > 1 and not any(each.weight for each in spec.route):
         yield missing(("route",), "the weights add up to 0", "weight in each destination")

@@ -17,10 +17,10 @@ from support.envoy import free_port, running_envoy
 from support.evaluate import Verdict, apply_changes, evaluate
 from support.matching import Request
 from support.meshdocs import Compiled, service, workload
-from support.static import static_bootstrap
 from weft.mesh.view import build_view
 from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadPort, WorkloadState
 from weft.xds.build import build_xds
+from weft.xds.static import static_bootstrap
 
 HOSTS = 30
 REQUESTS = 30

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
+from support.certificates import TestAuthority
 from support.meshdocs import Compiled, documents, service
 from weft.mesh.build import build_mesh
-from weft.mesh.gateways.listeners import admission_from_api
+from weft.mesh.gateways.gateway_api import admission_from_api
 from weft.mesh.memo import Memo
 from weft.mesh.policies.selector import selector_from_api
 from weft.model.document import Document
@@ -16,8 +19,10 @@ from weft.model.problem import Problem, Severity
 from weft.model.snapshot import ConfigSnapshot
 from weft.schema.decode import decode_documents
 from weft.schema.hosts import intersection, service_of_host
-from weft.schema.kinds.gateway import AllowedRoutes, LabelExpression, LabelSelector, RouteNamespaces
+from weft.schema.kinds.gateway import AllowedRoutes, LabelExpression, LabelSelector, ListenerSpec, RouteNamespaces
 
+LEAF = TestAuthority().issue(dns=("x.example",))
+PEM, KEY = (base64.b64encode(part).decode() for part in (LEAF.chain, LEAF.key))
 BASE = """
 apiVersion: v1
 kind: Service
@@ -37,12 +42,12 @@ spec: {type: ExternalName, externalName: example.com}
 apiVersion: v1
 kind: Secret
 metadata: {name: cert}
-stringData: {tls.crt: x, tls.key: x}
+data: PAIR
 ---
 apiVersion: v1
 kind: Secret
 metadata: {name: cert, namespace: shop}
-stringData: {tls.crt: x, tls.key: x}
+data: PAIR
 ---
 apiVersion: v1
 kind: Secret
@@ -71,7 +76,7 @@ spec:
     protocol: HTTP
     allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {routes: "yes"}}}}
 ---
-"""
+""".replace("PAIR", f"{{tls.crt: {PEM}, tls.key: {KEY}}}")
 GRANT = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: ReferenceGrant
@@ -342,7 +347,8 @@ def test_selectors(operator: str, values: tuple[str, ...], labels: Labels, holds
 def test_namespaces_can_be_selected_by_name() -> None:
     selector = LabelSelector(match_labels={"kubernetes.io/metadata.name": "team"})
     allowed = AllowedRoutes(namespaces=RouteNamespaces(from_="Selector", selector=selector))
-    admission = admission_from_api(allowed, "infra")
+    spec = ListenerSpec(name="http", port=80, protocol="HTTP", allowed_routes=allowed)
+    admission = admission_from_api(spec, "infra")
     assert admission.admits("HTTPRoute", "team", {})
     assert not admission.admits("HTTPRoute", "other", {})
 
@@ -363,11 +369,11 @@ spec: {host: "*.local", subsets: [{name: wide}]}
 
 
 def test_a_host_outside_the_mesh_is_told_what_it_needs() -> None:
-    outside = "needs a ServiceEntry, which weft does not read yet"
+    outside = "is outside the mesh: no ServiceEntry names it"
     for host, told in (
         ("httpbin.dev", "'httpbin.dev' is no Service ('httpbin' in namespace 'dev'); requests sent there get 503"),
-        ("httpbin.org", f"'httpbin.org' is outside the mesh: it {outside}; requests sent there get 503"),
-        ("www.example.com", f"'www.example.com' is outside the mesh: it {outside}; requests sent there get 503"),
+        ("httpbin.org", f"'httpbin.org' {outside}; requests sent there get 503"),
+        ("www.example.com", f"'www.example.com' {outside}; requests sent there get 503"),
         ("nobody", "there is no Service 'nobody' in namespace 'default'; requests sent there get 503"),
         ("aa.default", "there is no Service 'aa' in namespace 'default'; requests sent there get 503"),
     ):
@@ -380,7 +386,7 @@ spec: {{hosts: [a], http: [{{route: [{{destination: {{host: {host}}}}}]}}]}}
 """
         (problem,) = Compiled(service("a"), text).mesh.problems
         assert problem.message == told
-        assert (outside in problem.expected) is (host == "httpbin.dev")
+        assert ("needs a ServiceEntry" in problem.expected) is (host == "httpbin.dev")
 
 
 def test_a_gateway_that_was_refused_is_no_second_error() -> None:

@@ -76,7 +76,7 @@ spec: {hosts: [github.com], http: [{directResponse: {status: 418}}]}
 
 def test_tcp_ports_are_tunnels_and_the_rest_virtual_hosts() -> None:
     view = Compiled(service("web"), TCP).sidecar().outbound
-    assert [item.route.backends[0].backend.host for item in view.tunnels] == ["db.default.svc.cluster.local"]
+    assert [item.connections.backends()[0].host for item in view.tunnels] == ["db.default.svc.cluster.local"]
     assert view.tunnels[0].domains[-1] == "db"
     assert [item.port for item in view.virtual_hosts] == [9080]
 
@@ -119,7 +119,8 @@ def test_services_that_disagree_about_a_port_leave_it_to_the_connection() -> Non
 def test_an_external_name_is_a_backend_without_endpoints() -> None:
     view = Compiled(EXTERNAL).sidecar()
     (found,) = backends(view).values()
-    assert (found.address, found.transport, endpoints(view)) == ("www.example.com", Plaintext(), {})
+    assert (found.dns_names(), found.single) == (("www.example.com",), True)
+    assert (found.transport, endpoints(view)) == (Plaintext(), {})
 
 
 def test_unknown_hosts_pass_or_not_by_policy() -> None:
@@ -166,7 +167,7 @@ def test_upstreams_lead_to_services_and_unknown_ones_are_told() -> None:
     client = workload("client", upstreams=wanted)
     mesh = Compiled(TCP, workloads=[client])
     found = mesh.sidecar(client).upstreams
-    assert [(item.listen.port, item.protocol, item.backend.key.host) for item in found] == [
+    assert [(item.listen.port, item.protocol, item.backends[0].key.host) for item in found] == [
         (1, Protocol.TCP, "db.default.svc.cluster.local")
     ]
     assert mesh.codes == ["unknown-upstream", "unknown-upstream"]

@@ -2,39 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar, cast
 
-from weft.mesh.gateways.gateway import Declared, Gateways, build_declared, build_gateways
-from weft.mesh.idle import idle_problems, selectorless_problems
+from weft.mesh.access.attachment import AccessPolicies
+from weft.mesh.access.build import ACCESS_KINDS, build_access_policies
+from weft.mesh.access.claims import claim_problems
+from weft.mesh.access.unknown import unknown_callers
+from weft.mesh.gateways.certificates import by_key, secret_documents
+from weft.mesh.gateways.clients import config_maps_by_key
+from weft.mesh.gateways.declared import Declared, join_declared
+from weft.mesh.gateways.gateway import Gateways, build_gateways
+from weft.mesh.gateways.gateway_api import make_gateways
+from weft.mesh.gateways.istio_gateway import make_istio_gateways
+from weft.mesh.gateways.serving import servers_of
+from weft.mesh.idle import Policies, idle_problems, selectorless_problems
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
+from weft.mesh.policies.authorizers import build_authorizers, crowded
+from weft.mesh.policies.backendtlspolicy import build_backend_tls_policies
 from weft.mesh.policies.destinationrule import DestinationRules, build_destination_rules
-from weft.mesh.policies.meshconfig import build_settings, settings_documents
+from weft.mesh.policies.distrust import build_refused
+from weft.mesh.policies.envoyfilter import NO_FILTERS, EnvoyFilters, build_envoy_filters
+from weft.mesh.policies.federatedtrustdomain import NO_FEDERATION, Federation, build_federation
+from weft.mesh.policies.guards import KINDS as GUARD_KINDS
+from weft.mesh.policies.guards import NO_GUARDS, Guards, build_guards, guard_documents
+from weft.mesh.policies.guards import ROUTES as GUARDED
+from weft.mesh.policies.guards import Targets as GuardTargets
+from weft.mesh.policies.logins import build_providers as build_openid_providers
+from weft.mesh.policies.meshconfig import MeshWide, build_settings, settings_documents
 from weft.mesh.policies.peerauthentication import PeerDocument, PeerPolicies, build_peer_policies, peer_documents
+from weft.mesh.policies.providers import build_providers
+from weft.mesh.policies.ratelimitpolicy import NO_LIMITS, LimitTargets, RateLimits, build_rate_limits
 from weft.mesh.policies.referencegrant import Grants, build_grants
+from weft.mesh.policies.servicepolicies import KINDS as SERVICE_KINDS
+from weft.mesh.policies.servicepolicies import NO_SERVICE_POLICIES, ServicePolicies, build_service_policies
+from weft.mesh.policies.sidecar import NO_SIDECARS, Sidecars, build_sidecars, sidecar_problems, unserved_ingress
+from weft.mesh.policies.telemetry import Telemetries, build_telemetries
+from weft.mesh.policies.vault import build_vault
+from weft.mesh.policies.xbackendtrafficpolicy import build_traffic_policies
+from weft.mesh.policies.xtelemetrypolicy import NO_POLICIES, build_gateway_tracings
 from weft.mesh.routes.acceptance import RouteStatus, build_acceptance
+from weft.mesh.routes.access_logs import route_word
 from weft.mesh.routes.istio_differences import istio_differences
 from weft.mesh.routes.kinds import ROUTE_KINDS
 from weft.mesh.routes.table import RouteTable, build_route_table, subset_problems
+from weft.mesh.routes.trace_sampling import trace_share
+from weft.mesh.routes.trafficsplit import join_splits
+from weft.mesh.routes.virtualservice_delegates import join_delegates
+from weft.mesh.services.attached import NO_ATTACHMENTS, Attachments, build_attachments
 from weft.mesh.services.backends import build_targets
 from weft.mesh.services.catalog import Catalog, build_catalog
-from weft.mesh.services.endpoints import build_services
+from weft.mesh.services.credentials import NO_CREDENTIALS, Credentials, build_credentials, going_outside
+from weft.mesh.services.endpoints import Services, build_services
 from weft.mesh.services.reached import unreached_workloads
+from weft.mesh.services.workloadentry import build_entry_member, entry_problems
 from weft.mesh.services.workloads import GatewayPorts, unselected_problems, workload_problems
 from weft.mesh.sidecars.outbound import build_common
 from weft.model.document import Document
+from weft.model.jwks import KeySet
+from weft.model.labels import Labels
+from weft.model.openid import OpenIdEndpoints
 from weft.model.origin import path_text
 from weft.model.problem import Problem, Severity
-from weft.model.snapshot import ConfigSnapshot
+from weft.model.snapshot import ConfigSnapshot, MeshSettings
 from weft.model.unreadable import Unreadable
 from weft.model.workload import Workload
-from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceSpec
+from weft.schema.kinds.authorizationpolicy import AuthorizationPolicySpec
+from weft.schema.kinds.backendtlspolicy import BackendTlsPolicySpec
+from weft.schema.kinds.core import NamespaceSpec, SecretSpec, ServiceAccountSpec, ServiceSpec
 from weft.schema.kinds.destinationrule import DestinationRuleSpec
-from weft.schema.kinds.gateway import GatewayClassSpec, GatewaySpec, ReferenceGrantSpec
+from weft.schema.kinds.envoyfilter import EnvoyFilterSpec
+from weft.schema.kinds.federatedtrustdomain import FederatedTrustDomainSpec
+from weft.schema.kinds.gateway import GatewayClassSpec, GatewaySpec, ListenerSetSpec, ReferenceGrantSpec
+from weft.schema.kinds.istiogateway import IstioGatewaySpec
 from weft.schema.kinds.meshconfig import ConfigMapSpec, MeshConfigSpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
+from weft.schema.kinds.ratelimitpolicy import RateLimitPolicySpec
+from weft.schema.kinds.requestauthentication import RequestAuthenticationSpec
+from weft.schema.kinds.serviceentry import ServiceEntrySpec
+from weft.schema.kinds.sidecar import SidecarSpec
+from weft.schema.kinds.smi import HttpRouteGroupSpec, TrafficSplitSpec
+from weft.schema.kinds.telemetry import TelemetrySpec
 from weft.schema.kinds.virtualservice import VirtualServiceSpec
+from weft.schema.kinds.workloadentry import WorkloadEntrySpec
+from weft.schema.kinds.xbackendtrafficpolicy import XBackendTrafficPolicySpec
+from weft.schema.kinds.xtelemetrypolicy import XTelemetryPolicySpec
 
 SpecT = TypeVar("SpecT")
 Kinds = Mapping[type[object], tuple[Document[object], ...]]
@@ -43,38 +97,32 @@ Kinds = Mapping[type[object], tuple[Document[object], ...]]
 def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | None = None) -> Mesh:
     """The meaning of a snapshot. Call `memo.begin()` before; nodes whose inputs are unchanged stay the same objects.
 
-    The order of documents and workloads does not matter. Ports whose mutual-TLS mode is another by `overlap` accept
-    mutual TLS and plaintext.
+    The order of documents and workloads does not matter. Ports whose mode is another by `overlap` take plaintext, too.
     """
     kinds = memo.groups(_kind, _document_order, snapshot.documents)
-    wide_documents = settings_documents((*kinds.get(MeshConfigSpec, ()), *kinds.get(ConfigMapSpec, ())))
-    wide = memo.over(build_settings, wide_documents, snapshot.settings)
+    wide = _mesh_wide(memo, kinds, snapshot.settings)
     settings, defaults = wide.settings, wide.defaults
-    catalog = memo.over(build_catalog, _of(kinds, ServiceSpec), memo)
+    catalog = _catalog(memo, kinds, wide)
     grants = memo.over(build_grants, _of(kinds, ReferenceGrantSpec))
-    rules = memo.over(build_destination_rules, _of(kinds, DestinationRuleSpec), catalog, settings.root_namespace)
-    policies = _peers(kinds)
-    peers = memo.over(build_peer_policies, policies, memo, settings.root_namespace)
-    documents = [document for spec in ROUTE_KINDS for document in kinds.get(spec, ())]
-    routes = memo.over(build_route_table, documents, memo, catalog, grants, defaults)
+    rules = _destination_rules(memo, kinds, wide, catalog)
+    policies = _service_policies(memo, kinds, catalog, rules, grants)
+    peers, federation = _trust(memo, kinds, snapshot, settings)
+    routes = memo.over(build_route_table, _routing(memo, kinds, defaults.exports), memo, catalog, grants, defaults)
     declared = _declared(memo, kinds, grants, snapshot.problems)
-    gateways = memo(build_gateways, memo, declared, routes, catalog, rules)
-    services = build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain)
-    unselected = unselected_problems(memo, snapshot.workloads, catalog)
-    problems = (
-        wide.problems,
-        catalog.problems,
-        rules.problems,
-        peers.problems,
-        routes.problems,
-        _flat(memo(subset_problems, memo, routes, catalog, rules)),
-        _flat(memo.rows(istio_differences, (_of(kinds, VirtualServiceSpec),), catalog)),
-        gateways.problems,
-        services.problems,
-        memo(selectorless_problems, catalog, routes),
-        _workload_problems(memo, snapshot.workloads, catalog, routes, gateways),
-        unreached_workloads(memo, snapshot.workloads),
-    )
+    gateways = memo(build_gateways, memo, declared, routes, catalog, rules, servers_of(memo, snapshot.workloads))
+    guards = _guards(memo, kinds, wide, catalog, grants, declared, routes, snapshot.endpoints)
+    access = _access(memo, kinds, wide, catalog, declared, guards, snapshot.keys)
+    limits = _limits(memo, kinds, catalog, declared, routes)
+    filters = _filters(memo, kinds, snapshot, settings)
+    telemetries = _telemetries(memo, kinds, wide, catalog, grants, declared, routes)
+    credentials = _credentials(memo, kinds)
+    attachments = _attachments(memo, kinds, catalog)
+    services = _services(memo, kinds, snapshot, catalog, peers, settings)
+    waiting = _waiting(memo, kinds, snapshot, services, catalog, access)
+    told = [each.problems for each in (wide, catalog, rules, policies, credentials, attachments, peers, federation)]
+    told += [each.problems for each in (routes, gateways, guards, limits, filters, telemetries, services)]
+    told += _more_problems(memo, kinds, snapshot, catalog, rules, routes, gateways)
+    told.append(_access_problems(memo, kinds, snapshot, access))
     return Mesh(
         revision=snapshot.revision,
         settings=settings,
@@ -84,19 +132,137 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         workloads=snapshot.workloads,
         destination_rules=rules,
         routes=routes,
-        targets=memo(build_targets, memo, services, catalog, rules, routes.subsets, defaults),
+        targets=memo(build_targets, memo, services, catalog, rules, routes.subsets, defaults, policies, attachments),
         entries=memo(build_common, memo, routes, catalog, defaults),
         gateways=gateways,
         peers=peers,
+        access=access,
+        telemetries=telemetries,
+        sidecars=_sidecars(memo, kinds, settings),
+        guards=guards,
+        federation=federation,
+        limits=limits,
+        filters=filters,
         acceptance=memo(_acceptance, memo, routes, gateways, catalog, rules),
-        problems=tuple(sorted({problem: None for found in problems for problem in found}, key=_problem_order)),
-        idle=idle_problems(memo, snapshot.workloads, declared, policies, routes, (*services.idle, *unselected)),
+        problems=tuple(sorted({problem: None for found in told for problem in found}, key=_problem_order)),
+        idle=idle_problems(memo, snapshot.workloads, declared, _selecting(kinds), routes, waiting),
         overlap=overlap,
+        refused=build_refused(memo, snapshot.distrusted, settings.trust_domain),
+        credentials=credentials,
+        service_policies=policies,
     )
 
 
-def _flat(rows: Iterable[Sequence[Problem]]) -> list[Problem]:
-    return [problem for found in rows if found for problem in found]
+def _more_problems(
+    memo: Memo,
+    kinds: Kinds,
+    snapshot: ConfigSnapshot,
+    catalog: Catalog,
+    rules: DestinationRules,
+    routes: RouteTable,
+    gateways: Gateways,
+) -> Iterator[tuple[Problem, ...]]:
+    """What is wrong between parts."""
+    yield _flat(memo(subset_problems, memo, routes, catalog, rules))
+    yield _flat(memo.rows(istio_differences, (_of(kinds, VirtualServiceSpec),), catalog))
+    yield memo(selectorless_problems, catalog, routes)
+    yield _workload_problems(memo, snapshot.workloads, catalog, routes, gateways)
+    yield unreached_workloads(memo, snapshot.workloads)
+    yield _outside_problems(memo, kinds, _mesh_wide(memo, kinds, snapshot.settings).settings, catalog)
+
+
+def _mesh_wide(memo: Memo, kinds: Kinds, defaults: MeshSettings) -> MeshWide:
+    documents = settings_documents((*kinds.get(MeshConfigSpec, ()), *kinds.get(ConfigMapSpec, ())))
+    return memo.over(build_settings, documents, defaults)
+
+
+def _trust(
+    memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, settings: MeshSettings
+) -> tuple[PeerPolicies, Federation]:
+    """Whether callers have to prove who they are, and whose proofs are believed."""
+    documents, root = _of(kinds, FederatedTrustDomainSpec), settings.root_namespace
+    peers = memo.over(build_peer_policies, _peers(kinds), memo, root)
+    if not documents:
+        return peers, NO_FEDERATION
+    return peers, memo.over(build_federation, documents, snapshot.bundles, root, settings.trust_domain)
+
+
+def _catalog(memo: Memo, kinds: Kinds, wide: MeshWide) -> Catalog:
+    """Every service that a document declares."""
+    entries, exports = _of(kinds, ServiceEntrySpec), wide.spec.default_service_export_to
+    return memo.over(build_catalog, _of(kinds, ServiceSpec), memo, entries, exports)
+
+
+def _destination_rules(memo: Memo, kinds: Kinds, wide: MeshWide, catalog: Catalog) -> DestinationRules:
+    documents, root = _of(kinds, DestinationRuleSpec), wide.settings.root_namespace
+    return memo.over(build_destination_rules, documents, catalog, root, wide.spec.default_destination_rule_export_to)
+
+
+def _sidecars(memo: Memo, kinds: Kinds, settings: MeshSettings) -> Sidecars:
+    documents = _of(kinds, SidecarSpec)
+    return memo.over(build_sidecars, documents, settings.root_namespace) if documents else NO_SIDECARS
+
+
+def _outside_problems(memo: Memo, kinds: Kinds, settings: MeshSettings, catalog: Catalog) -> tuple[Problem, ...]:
+    """What is wrong with Sidecars and with described instances."""
+    sidecars = _sidecars(memo, kinds, settings)
+    found = memo(sidecar_problems, sidecars, catalog) if sidecars.policies else ()
+    return (*found, *_flat(memo.rows(entry_problems, (_of(kinds, WorkloadEntrySpec),))))
+
+
+def _credentials(memo: Memo, kinds: Kinds) -> Credentials:
+    """What callers show outside: one look at the DestinationRules, and at Secrets only where one asks for TLS there."""
+    rules = _of(kinds, DestinationRuleSpec)
+    if not rules or not memo.over(going_outside, rules):
+        return NO_CREDENTIALS
+    secrets = secret_documents(_of(kinds, SecretSpec), kinds.get(Unreadable, ()))
+    return memo.over(build_credentials, secrets, memo.over(going_outside, rules))
+
+
+def _attachments(memo: Memo, kinds: Kinds, catalog: Catalog) -> Attachments:
+    """What policies of the Gateway API that are attached to Services say."""
+    tls, traffic = _of(kinds, BackendTlsPolicySpec), _of(kinds, XBackendTrafficPolicySpec)
+    if not tls and not traffic:
+        return NO_ATTACHMENTS
+    return memo(
+        build_attachments,
+        memo.over(build_backend_tls_policies, tls, _of(kinds, ConfigMapSpec), catalog),
+        memo.over(build_traffic_policies, traffic, catalog),
+    )
+
+
+def _service_policies(
+    memo: Memo, kinds: Kinds, catalog: Catalog, rules: DestinationRules, grants: Grants
+) -> ServicePolicies:
+    documents = [document for spec in SERVICE_KINDS for document in kinds.get(spec, ())]
+    if not documents:
+        return NO_SERVICE_POLICIES
+    return memo.over(build_service_policies, documents, memo, catalog, rules, grants)
+
+
+def _services(
+    memo: Memo,
+    kinds: Kinds,
+    snapshot: ConfigSnapshot,
+    catalog: Catalog,
+    peers: PeerPolicies,
+    settings: MeshSettings,
+) -> Services:
+    """Every service with the registered workloads and the WorkloadEntries behind it."""
+    members = memo.rows(build_entry_member, (_of(kinds, WorkloadEntrySpec),))
+    return build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain, members)
+
+
+def _routing(memo: Memo, kinds: Kinds, exports: tuple[str, ...]) -> list[Document[object]]:
+    """The documents that route, VirtualServices joined with their delegates, TrafficSplits with what they name."""
+    joined = memo.over(join_delegates, _of(kinds, VirtualServiceSpec), memo, exports)
+    others = [document for spec in ROUTE_KINDS if spec is not VirtualServiceSpec for document in kinds.get(spec, ())]
+    splits, groups = _of(kinds, TrafficSplitSpec), _of(kinds, HttpRouteGroupSpec)
+    return [*joined, *others, *(memo.over(join_splits, splits, memo, groups) if splits else ())]
+
+
+def _flat(rows: Iterable[Sequence[Problem]]) -> tuple[Problem, ...]:
+    return tuple([problem for found in rows if found for problem in found])
 
 
 def _workload_problems(
@@ -106,16 +272,149 @@ def _workload_problems(
 
 
 def _declared(memo: Memo, kinds: Kinds, grants: Grants, problems: tuple[Problem, ...]) -> Declared:
-    return memo.over(
-        build_declared,
-        _of(kinds, GatewaySpec),
-        memo,
-        _of(kinds, GatewayClassSpec),
-        _of(kinds, NamespaceSpec),
-        _of(kinds, SecretSpec),
-        grants,
-        _refused_gateways(problems),
+    """Gateways of both APIs."""
+    secrets = memo.same(secret_documents(_of(kinds, SecretSpec), kinds.get(Unreadable, ())))
+    classes, maps = _of(kinds, GatewayClassSpec), memo.over(config_maps_by_key, _of(kinds, ConfigMapSpec))
+    sets = _of(kinds, ListenerSetSpec)
+    made = (
+        memo.over(make_gateways, _of(kinds, GatewaySpec), memo, sets, classes, secrets, grants, maps),
+        memo.over(make_istio_gateways, _of(kinds, IstioGatewaySpec), memo),
     )
+    labels = memo.over(_labels, _of(kinds, NamespaceSpec))
+    return memo(join_declared, made, _refused_gateways(problems), labels, memo.over(by_key, secrets))
+
+
+def _labels(namespaces: tuple[Document[NamespaceSpec], ...]) -> Mapping[str, Labels]:
+    """Those of every declared namespace."""
+    return MappingProxyType({document.key.name: document.labels for document in namespaces})
+
+
+def _access(
+    memo: Memo,
+    kinds: Kinds,
+    wide: MeshWide,
+    catalog: Catalog,
+    declared: Declared,
+    guards: Guards,
+    keys: tuple[KeySet, ...],
+) -> AccessPolicies:
+    documents = [document for spec in ACCESS_KINDS for document in kinds.get(spec, ())]
+    namespaces, providers = _of(kinds, NamespaceSpec), guards.authorizers.names
+    return memo.over(build_access_policies, documents, memo, wide, namespaces, catalog, declared, keys, providers)
+
+
+def _waiting(
+    memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, services: Services, catalog: Catalog, access: AccessPolicies
+) -> tuple[Problem, ...]:
+    """What waits for workloads, with the callers that policies name before they are there."""
+    unselected = unselected_problems(memo, snapshot.workloads, catalog)
+    unknown = _unknown(memo, kinds, snapshot, access) if snapshot.workloads else ()
+    sidecars = _sidecars(memo, kinds, _mesh_wide(memo, kinds, snapshot.settings).settings)
+    unserved = memo(unserved_ingress, sidecars, snapshot.workloads) if sidecars.policies else ()
+    return (*services.idle, *unselected, *unserved, *unknown)
+
+
+def _access_problems(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, access: AccessPolicies) -> tuple[Problem, ...]:
+    """Where there are documents only, callers that these do not have are wrong now: nobody is waited for."""
+    routed = memo.over(claim_problems, _of(kinds, VirtualServiceSpec), access)
+    found = (*access.problems, *routed, *memo(crowded, access))
+    return found if snapshot.workloads else (*found, *_unknown(memo, kinds, snapshot, access))
+
+
+def _unknown(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, access: AccessPolicies) -> tuple[Problem, ...]:
+    return unknown_callers(memo, access, snapshot.workloads, _of(kinds, ServiceAccountSpec))
+
+
+def _selecting(kinds: Kinds) -> Policies:
+    return (
+        *_peers(kinds),
+        *_of(kinds, TelemetrySpec),
+        *_of(kinds, AuthorizationPolicySpec),
+        *_of(kinds, RequestAuthenticationSpec),
+    )
+
+
+def _telemetries(
+    memo: Memo,
+    kinds: Kinds,
+    wide: MeshWide,
+    catalog: Catalog,
+    grants: Grants,
+    declared: Declared,
+    routes: RouteTable,
+) -> Telemetries:
+    documents = _of(kinds, TelemetrySpec)
+    providers, problems = memo(build_providers, memo, wide, catalog)
+    classes = memo(_gateway_classes, declared) if documents else ()
+    words = memo(_route_words, routes)
+    names, policies = memo(_gateway_names, declared), _of(kinds, XTelemetryPolicySpec)
+    gateways = memo.over(build_gateway_tracings, policies, catalog, grants, names) if policies else NO_POLICIES
+    root = wide.settings.root_namespace
+    return memo.over(build_telemetries, documents, providers, problems, classes, words, gateways, root)
+
+
+def _guards(
+    memo: Memo,
+    kinds: Kinds,
+    wide: MeshWide,
+    catalog: Catalog,
+    grants: Grants,
+    declared: Declared,
+    routes: RouteTable,
+    endpoints: tuple[OpenIdEndpoints, ...],
+) -> Guards:
+    documents = guard_documents([each for kind in (*GUARD_KINDS.values(), Unreadable) for each in kinds.get(kind, ())])
+    authorizers = build_authorizers(memo, wide, catalog)
+    if not documents:
+        return memo(Guards, NO_GUARDS.by_target, authorizers, authorizers.problems)
+    targets = memo(_guard_targets, declared, routes)
+    vault = memo.over(build_vault, _of(kinds, SecretSpec), grants)
+    providers = memo.over(build_openid_providers, endpoints, catalog, wide.settings.cookie_key)
+    return memo.over(build_guards, documents, memo, targets, vault, providers, authorizers)
+
+
+def _limits(memo: Memo, kinds: Kinds, catalog: Catalog, declared: Declared, routes: RouteTable) -> RateLimits:
+    documents = _of(kinds, RateLimitPolicySpec)
+    if not documents:
+        return NO_LIMITS
+    return memo.over(build_rate_limits, documents, memo, catalog, memo(_limit_targets, declared, routes))
+
+
+def _filters(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, settings: MeshSettings) -> EnvoyFilters:
+    documents = _of(kinds, EnvoyFilterSpec)
+    if not documents:
+        return NO_FILTERS
+    return memo.over(build_envoy_filters, documents, memo, snapshot.trials, settings.root_namespace)
+
+
+def _limit_targets(declared: Declared, routes: RouteTable) -> LimitTargets:
+    """The Gateways of ours, and the routes that name a Gateway."""
+    keys = [route.document.key for route in routes.routes if route.parents]
+    return LimitTargets(_gateway_names(declared), tuple(f"{key.kind} {key.namespace}/{key.name}" for key in keys))
+
+
+def _guard_targets(declared: Declared, routes: RouteTable) -> GuardTargets:
+    """The Gateways of ours, and the routes of the Gateway API that name a Gateway."""
+    keys = [route.document.key for route in routes.routes if route.parents and route.document.key.kind in GUARDED]
+    names = sorted(f"{key.kind} {key.namespace}/{key.name}" for key in keys)
+    return GuardTargets(tuple(sorted(declared.gateways)), tuple(names))
+
+
+def _gateway_names(declared: Declared) -> tuple[str, ...]:
+    return tuple(sorted(declared.gateways))
+
+
+def _route_words(routes: RouteTable) -> tuple[str, ...]:
+    """What routes say of access logs, and ``traced`` if one has a share of traces of its own."""
+    documents = [route.document for route in routes.routes]
+    words = {word for document in documents if (word := route_word(document))}
+    traced = {"traced"} if any(trace_share(document) is not None for document in documents) else set()
+    return tuple(sorted(words | traced))
+
+
+def _gateway_classes(declared: Declared) -> tuple[tuple[str, str], ...]:
+    """The class of each Gateway, by ``namespace/name``."""
+    return tuple((name, each.gateway_class) for name, each in sorted(declared.gateways.items()))
 
 
 def _acceptance(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from weft.mesh.gateways.gateway import Declared, GatewayDocument
+from weft.mesh.gateways.declared import Declared
 from weft.mesh.memo import Memo
 from weft.mesh.policies.peerauthentication import PeerDocument
 from weft.mesh.problems import one_of, problem_at
@@ -25,9 +25,15 @@ from weft.model.labels import Labels, labels_from_mapping, selects
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload
+from weft.schema.kinds.authorizationpolicy import AuthorizationPolicySpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
+from weft.schema.kinds.requestauthentication import RequestAuthenticationSpec
+from weft.schema.kinds.telemetry import TelemetrySpec
 
-PolicyDocument = Document[PeerAuthenticationSpec]
+SelectingSpec = PeerAuthenticationSpec | TelemetrySpec | AuthorizationPolicySpec | RequestAuthenticationSpec
+_Others = Document[TelemetrySpec] | Document[AuthorizationPolicySpec] | Document[RequestAuthenticationSpec]
+PolicyDocument = Document[PeerAuthenticationSpec] | _Others
+Policies = tuple[PeerDocument | _Others, ...]
 Workloads = tuple[Workload, ...]
 NOT_SERVED = "not-served"
 """The code of Problems about Gateways that no process serves."""
@@ -37,13 +43,13 @@ def idle_problems(
     memo: Memo,
     workloads: Workloads,
     declared: Declared,
-    peers: tuple[PeerDocument, ...],
+    policies: Policies,
     routes: RouteTable,
     others: tuple[Problem, ...],
 ) -> tuple[Problem, ...]:
     """Everything that waits for workloads. `others` tell of Services that select none, and of workloads that none
     selects."""
-    asked = memo.over(_asked, peers, routes)
+    asked = memo.over(_asked, policies, routes)
     found = memo.groups(_labels_in_use, _name, workloads, asked.names) if asked.names else {}
     selected = memo.rows(_idle_policy, (asked.policies, [_having(found, each) for each in asked.selectors]))
     callers = [_having(found, labels) for labels in asked.sources]
@@ -83,8 +89,8 @@ class _Asked:
     names: tuple[str, ...]
 
 
-def _asked(peers: tuple[PeerDocument, ...], routes: RouteTable) -> _Asked:
-    policies = [(cast(PolicyDocument, each), labels) for each in peers if (labels := _selector_of(each))]
+def _asked(given: Policies, routes: RouteTable) -> _Asked:
+    policies = [(cast(PolicyDocument, each), labels) for each in given if (labels := _selector_of(each))]
     asking = [(route, labels) for route in routes.routes for labels in route.selectors]
     selectors, sources = tuple(labels for _, labels in policies), tuple(labels for _, labels in asking)
     return _Asked(
@@ -96,9 +102,9 @@ def _asked(peers: tuple[PeerDocument, ...], routes: RouteTable) -> _Asked:
     )
 
 
-def _selector_of(document: PeerDocument) -> Labels:
+def _selector_of(document: PeerDocument | PolicyDocument) -> Labels:
     spec = document.spec
-    if not isinstance(spec, PeerAuthenticationSpec) or spec.selector is None:
+    if not isinstance(spec, SelectingSpec) or spec.selector is None:
         return ()
     return labels_from_mapping(spec.selector.match_labels)
 
@@ -118,11 +124,13 @@ def _having(found: Mapping[tuple[str, str], Workloads], labels: Labels) -> Workl
 
 def _idle_policy(_memo: Memo, document: PolicyDocument, candidates: Workloads) -> tuple[Problem, ...]:
     """A policy that selects no workload, and the ports it names that none of those it selects has."""
-    labels, namespace = _selector_of(cast(PeerDocument, document)), document.key.namespace
+    labels, namespace, spec = _selector_of(document), document.key.namespace, document.spec
     chosen = [each for each in candidates if each.namespace == namespace and selects(labels, each.labels)]
     if not chosen:
         path: FieldPath = ("spec", "selector")
         return (_warning(document, path, "selects-nothing", f"it selects no workload in namespace '{namespace}'"),)
+    if not isinstance(spec, PeerAuthenticationSpec):
+        return ()
     ports = sorted({port.port for each in chosen for port in each.ports})
     expected = one_of(map(str, ports), "a port of these workloads")
     return tuple(
@@ -133,18 +141,18 @@ def _idle_policy(_memo: Memo, document: PolicyDocument, candidates: Workloads) -
             f"no workload that it selects has port {number} (these are workloads' ports, not those of Services)",
             expected,
         )
-        for number in sorted(document.spec.port_level_mtls)
+        for number in sorted(spec.port_level_mtls)
         if number not in ports
     )
 
 
 def _idle_rules(_memo: Memo, route: CompiledRoute, labels: Labels, candidates: Workloads) -> tuple[Problem, ...]:
     """The matches of a route that ask for labels which no caller has (at a Gateway its own processes call)."""
-    callers = [each for each in candidates if (route.parents if each.gateway else route.rules)]
+    callers = [each for each in candidates if (route.parents if each.gateway else route.ports)]
     if any(selects(labels, each.labels) for each in callers):
         return ()
     text = ",".join(f"{name}={value}" for name, value in labels)
-    expected = "" if route.rules else "labels of the Gateway's own process, which is the caller there"
+    expected = "" if route.ports else "labels of the Gateway's own process, which is the caller there"
     return tuple(
         _warning(route.document, attempt.path, "selects-nothing", f"no caller has the sourceLabels {text}", expected)
         for attempt in route.kind.attempts(route.document)
@@ -154,10 +162,26 @@ def _idle_rules(_memo: Memo, route: CompiledRoute, labels: Labels, candidates: W
 
 def _unserved(declaring: Workloads, declared: Declared) -> tuple[Problem, ...]:
     served = {gateway_of(each) for each in declaring}
-    return tuple(_not_served(document) for name, document in declared.documents.items() if name not in served)
+    named = [_not_served(each.document) for name, each in declared.gateways.items() if name not in served]
+    labels = [each.labels for each in declaring if each.gateway is not None]
+    return (
+        *named,
+        *(
+            _not_selected(each.document, each.selector or ())
+            for each in declared.selecting.values()
+            if not any(selects(each.selector or (), found) for found in labels)
+        ),
+    )
 
 
-def _not_served(document: GatewayDocument) -> Problem:
+def _not_selected(document: Document[object], selector: Labels) -> Problem:
+    wanted = ",".join(f"{name}={value}" for name, value in selector)
+    message = f"no gateway process has the labels {wanted}, so nothing listens"
+    expected = f"a process started with: weft gateway {document.key.name} --labels {wanted}"
+    return _warning(document, ("spec", "selector"), NOT_SERVED, message, expected)
+
+
+def _not_served(document: Document[object]) -> Problem:
     key = document.key
     where = "" if key.namespace == "default" else f" -n {key.namespace}"
     message = "no process serves this Gateway, so nothing listens"

@@ -6,12 +6,13 @@ import base64
 
 import pytest
 
+from support.certificates import TestAuthority
 from support.meshdocs import Compiled, backends, documents, endpoints, gateway_workload, service, short, workload
 from weft.mesh.views import GatewayView
 
 SERVICES = service("a") + service("b") + service("c", namespace="other")
-PEM = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n").decode()
-KEY = base64.b64encode(b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n").decode()
+LEAF = TestAuthority().issue(dns=("x.example",))
+PEM, KEY = (base64.b64encode(part).decode() for part in (LEAF.chain, LEAF.key))
 
 
 def gateway(listeners: str, name: str = "front", of: str = "weft") -> str:
@@ -207,9 +208,10 @@ spec:
 def test_an_https_listener_has_its_certificate_and_never_shows_the_key() -> None:
     view = Compiled(SERVICES, gateway(HTTPS), secret(), route("a")).gateway("front")
     (port,) = view.ports
-    assert (port.protocol, port.servers[0].hostname, port.servers[0].certificates) == (
+    assert port.servers[0].tls
+    assert (port.protocol, port.servers[0].hostnames, port.servers[0].tls.certificates) == (
         "HTTPS",
-        "x.example",
+        ("x.example",),
         ("default/cert",),
     )
     assert b"PRIVATE" in view.certificates[0].key
@@ -256,7 +258,7 @@ def test_a_listener_may_let_clients_speak_tls_1_2(option: str, lowest: str) -> N
     options = f", options: {{weft.dev/min-tls-version: {option}}}}}" if option else "}"
     one = HTTPS.replace("{name: cert}]}", "{name: cert}]" + options)
     (port,) = Compiled(SERVICES, gateway(one), secret()).gateway("front").ports
-    assert [server.lowest_tls for server in port.servers] == [lowest]
+    assert [server.tls.lowest for server in port.servers if server.tls] == [lowest]
 
 
 @pytest.mark.parametrize(

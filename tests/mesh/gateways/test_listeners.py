@@ -41,7 +41,7 @@ def conditions(*listeners: str) -> tuple[dict[str, list[Condition]], tuple[Condi
     [document] = documents(text)
     assert isinstance(document.spec, GatewaySpec)
     problems = [problem for problem in mesh.problems if problem.object == document.key]
-    found = listener_statuses(document.key, document.spec, mesh.gateways, problems)
+    found = listener_statuses(document.key, mesh.gateways, problems)
     unusual = {
         each.name: [one for one in each.conditions if one.status is (one.type == "Conflicted")] for each in found
     }
@@ -49,7 +49,6 @@ def conditions(*listeners: str) -> tuple[dict[str, list[Condition]], tuple[Condi
 
 
 BAD = [
-    ("name: bad, port: 443, protocol: TLS, tls: {mode: Passthrough}", "unsupported-protocol", "protocol"),
     ("name: bad, port: 443, protocol: HBONE", "unsupported-protocol", "protocol"),
     ("name: bad, port: 8080, protocol: example.com/QUIC", "unsupported-protocol", "protocol"),
     ("name: bad, port: 443, protocol: HTTPS", "no-certificate", ""),
@@ -72,7 +71,7 @@ def test_one_bad_listener_leaves_the_others_in_force(listener: str, code: str, f
 
 
 def test_the_conditions_name_the_reason() -> None:
-    found, whole = conditions("name: tls, port: 443, protocol: TLS", "name: bare, port: 444, protocol: HTTPS", PLAIN)
+    found, whole = conditions("name: tls, port: 443, protocol: HBONE", "name: bare, port: 444, protocol: HTTPS", PLAIN)
     assert [(one.type, one.reason) for one in found["tls"]] == [
         ("Accepted", "UnsupportedProtocol"),
         ("Programmed", "Invalid"),
@@ -100,14 +99,16 @@ def test_of_listeners_that_cannot_share_a_port_none_is_in_force() -> None:
     assert [port.port for port in alone.gateway("front").ports] == [81]
 
 
-def test_kinds_of_routes_that_nobody_has_are_left_out_of_those_let_in() -> None:
-    kinds = "allowedRoutes: {kinds: [{kind: HTTPRoute}, {kind: TCPRoute}]}"
+def test_kinds_of_routes_that_a_listener_has_not_are_left_out_of_those_let_in() -> None:
+    kinds = "allowedRoutes: {kinds: [{kind: HTTPRoute}, {kind: UDPRoute}]}"
     mesh = Compiled(service("a"), gateway(f"{PLAIN}, {kinds}"), ROUTE)
     assert (mesh.codes, short(mesh.knock("front", "any.example/"))) == (["invalid-route-kind"], "a:9080")
     found, whole = conditions(f"{PLAIN}, {kinds}")
     assert [one.reason for one in found["http"]] == ["InvalidRouteKinds"]
     assert whole[0] == Condition("Accepted", True, "Accepted")
-    none = Compiled(service("a"), gateway(f"{PLAIN}, allowedRoutes: {{kinds: [{{kind: TCPRoute}}]}}"), ROUTE)
+    other = f"{PLAIN}, allowedRoutes: {{kinds: [{{kind: HTTPRoute}}, {{group: example.com, kind: HTTPRoute}}]}}"
+    assert Compiled(service("a"), gateway(other), ROUTE).codes == ["invalid-route-kind"]
+    none = Compiled(service("a"), gateway(f"{PLAIN}, allowedRoutes: {{kinds: [{{kind: UDPRoute}}]}}"), ROUTE)
     assert none.codes == ["invalid-route-kind", "not-allowed"]
 
 

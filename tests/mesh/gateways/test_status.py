@@ -43,7 +43,7 @@ def statuses(of: str) -> tuple[ListenerStatus, ...]:
     document = found[0]
     assert isinstance(document.spec, GatewaySpec)
     problems = [problem for problem in mesh.problems if problem.object == document.key]
-    return listener_statuses(document.key, document.spec, mesh.gateways, problems)
+    return listener_statuses(document.key, mesh.gateways, problems)
 
 
 def listeners(of: str) -> list[tuple[object, ...]]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from support.meshdocs import Compiled, backends, documents, service, workload
+from weft.mesh.policies.telemetry import metric_settings
 from weft.mesh.routes.rules import Forward, Retry
 from weft.model.snapshot import MeshSettings
+from weft.model.telemetry import MetricPush
+from weft.schema.decode import decode_documents
 
 ISTIO = Retry(2, ("connect-failure", "refused-stream", "unavailable", "cancelled"), other_host=True)
 
@@ -33,6 +36,35 @@ metadata: {{name: {name}, namespace: {namespace}}}
 data:
   {key}: |
 {lines}"""
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("endpoint: 'http://10.0.0.9:4318'", "plaintext on a network"),
+        ("endpoint: 'collector:4318'", "a URL such as"),
+        ("endpoint: 'https://me:hidden@collector:4318'", "a name or a password"),
+        ("endpoint: 'https://collector/a b'", "a URL such as"),
+        ("endpoint: 'https://collector:99999'", "a URL such as"),
+        ("endpoint: 'http://localhost:4318', interval: 100ms", "1s or more"),
+    ],
+)
+def test_metrics_are_pushed_only_to_where_an_agent_may_send(given: str, words: str) -> None:
+    decoded = decode_documents(config(f"otlpMetrics: {{{given}}}"), "mesh.yaml")
+    assert len(decoded.problems) == 1
+    assert words in str(decoded.problems[0])
+    assert "hidden" not in str(decoded.problems[0])
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:4318", "http://[::1]/otlp/v1/metrics", "https://collector:4318"]
+)
+def test_agents_are_told_where_to_push_metrics(endpoint: str) -> None:
+    one = Compiled(service("web"), config(f"otlpMetrics: {{endpoint: '{endpoint}', interval: 20s}}")).mesh
+    settings = metric_settings(one.telemetries, workload("web"), one.catalog)
+    assert settings.push == MetricPush(endpoint, 20.0)
+    silent = Compiled(service("web")).mesh
+    assert metric_settings(silent.telemetries, workload("web"), silent.catalog).push is None
 
 
 CLOSED = "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"

@@ -272,8 +272,13 @@ def test_what_is_attached_to_each_listener_is_counted() -> None:
         virtual_service("shop.example.com", "edge", name="loses"),
     )
     mesh = Compiled(SERVICES, EDGE, *texts).mesh
-    assert dict(mesh.gateways.attached["default/edge"]) == {"http": 4, "shop": 4}
-    assert dict(Compiled(EDGE).mesh.gateways.attached["default/edge"]) == {"http": 0, "shop": 0}
+    assert dict(mesh.gateways.attached[ObjectKey("gateway.networking.k8s.io", "Gateway", "default", "edge")]) == {
+        "http": 4,
+        "shop": 4,
+    }
+    assert dict(
+        Compiled(EDGE).mesh.gateways.attached[ObjectKey("gateway.networking.k8s.io", "Gateway", "default", "edge")]
+    ) == {"http": 0, "shop": 0}
 
 
 def test_it_is_written_as_the_api_has_it() -> None:

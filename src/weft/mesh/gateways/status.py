@@ -12,10 +12,16 @@ from weft.mesh.gateways.gateway import Gateways
 from weft.mesh.routes.acceptance import Condition
 from weft.mesh.routes.status import conditions_mapping
 from weft.model.document import ObjectKey
+from weft.model.origin import FieldPath
 from weft.model.problem import Problem
-from weft.schema.kinds.gateway import GatewaySpec
 
-_REFUSALS = {"unsupported-protocol": "UnsupportedProtocol", "protocol-conflict": "ProtocolConflict"}
+_REFUSALS = {
+    "unsupported-protocol": "UnsupportedProtocol",
+    "protocol-conflict": "ProtocolConflict",
+    "server-conflict": "HostnameConflict",
+    "bind-not-served": "PortUnavailable",
+    "no-client-authority": "NoValidCACertificate",
+}
 """Why a listener is not accepted, by the code of the Problem."""
 _REFERENCES = {
     "unknown-secret": "InvalidCertificateRef",
@@ -23,8 +29,12 @@ _REFERENCES = {
     "no-certificate": "InvalidCertificateRef",
     "reference-not-granted": "RefNotPermitted",
     "invalid-route-kind": "InvalidRouteKinds",
+    "no-client-authority": "InvalidCACertificateRef",
 }
 """Why what a listener refers to is not resolved, by the code of the Problem."""
+_SETS = {"listeners-not-allowed": "NotAllowed", "unknown-gateway": "ParentNotAccepted"}
+"""Why a ListenerSet is not accepted, by the code of the Problem."""
+_CLIENT: FieldPath = ("spec", "tls", "backend")
 _PROGRAMMED = Condition("Programmed", True, "Programmed")
 
 
@@ -37,22 +47,20 @@ class ListenerStatus:
     conditions: tuple[Condition, ...]
 
 
-def listener_statuses(
-    key: ObjectKey, spec: GatewaySpec, gateways: Gateways, problems: Sequence[Problem]
-) -> tuple[ListenerStatus, ...]:
-    """The listeners of a Gateway in the order of the document; none for a Gateway of another controller. `problems` are
-    those of the Gateway."""
-    name = f"{key.namespace}/{key.name}"
-    model = gateways.by_name.get(name)
-    if model is None:
+def listener_statuses(key: ObjectKey, gateways: Gateways, problems: Sequence[Problem]) -> tuple[ListenerStatus, ...]:
+    """The listeners of a Gateway of either API (Istio's servers), in the order of the document; none for a Gateway of
+    another controller. `problems` are those of the Gateway."""
+    declared = gateways.declared.get(key)
+    if declared is None:
         return ()
-    standing = {listener.name for listener in model.listeners}
+    models = [model for model in gateways.by_name.values() if key in model.keys]
+    standing = {each.name for model in models for each in model.listeners if each.object == key}
+    field = "listeners" if declared.selector is None else "servers"
     found: list[ListenerStatus] = []
-    for index, listener in enumerate(spec.listeners):
-        path = ("spec", "listeners", index)
-        wrong = [each for each in problems if each.path[:3] == path]
-        attached = gateways.attached[name].get(listener.name, 0)
-        found.append(ListenerStatus(listener.name, attached, _conditions(listener.name in standing, wrong)))
+    for index, name in enumerate(declared.written):
+        wrong = [each for each in problems if each.path[:3] == ("spec", field, index)]
+        attached = gateways.attached[key].get(name, 0)
+        found.append(ListenerStatus(name, attached, _conditions(name in standing, wrong)))
     return tuple(found)
 
 
@@ -63,7 +71,7 @@ def _conditions(stands: bool, problems: Sequence[Problem]) -> tuple[Condition, .
     for problem in problems:
         if problem.code in _REFUSALS:
             accepted = Condition("Accepted", False, _REFUSALS[problem.code], problem.message)
-        if problem.code == "protocol-conflict":
+        if problem.code in ("protocol-conflict", "server-conflict"):
             conflicted = Condition("Conflicted", True, _REFUSALS[problem.code], problem.message)
         if problem.code in _REFERENCES:
             resolved = Condition("ResolvedRefs", False, _REFERENCES[problem.code], problem.message)
@@ -71,8 +79,24 @@ def _conditions(stands: bool, problems: Sequence[Problem]) -> tuple[Condition, .
     return accepted, conflicted, programmed, resolved
 
 
-def gateway_conditions(listeners: Sequence[ListenerStatus], *, served: bool) -> tuple[Condition, ...]:
-    """The conditions of a Gateway of ours. `served`: a process serves it."""
+def gateway_conditions(
+    listeners: Sequence[ListenerStatus], *, served: bool, problems: Sequence[Problem] = ()
+) -> tuple[Condition, ...]:
+    """The conditions of a Gateway of ours, or of a ListenerSet. `served`: a process serves it. `problems` are those of
+    the document."""
+    for problem in problems:
+        if problem.code in _SETS:
+            refused = Condition("Accepted", False, _SETS[problem.code], problem.message)
+            return refused, Condition("Programmed", False, "Invalid", "no listener is in force")
+    bad = next((each for each in problems if each.path[:3] == _CLIENT), None)
+    found = _accepted_and_programmed(listeners, served=served)
+    if bad is None:
+        return found
+    reason = "RefNotPermitted" if bad.code == "reference-not-granted" else "InvalidClientCertificateRef"
+    return (*found, Condition("ResolvedRefs", False, reason, bad.message))
+
+
+def _accepted_and_programmed(listeners: Sequence[ListenerStatus], *, served: bool) -> tuple[Condition, ...]:
     refused = [each.name for each in listeners if not _holds(each, "Accepted")]
     standing = [each.name for each in listeners if _holds(each, "Programmed")]
     message = f"not accepted: {', '.join(refused)}" if refused else ""

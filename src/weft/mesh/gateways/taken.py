@@ -71,7 +71,8 @@ def take_route(
         refused = [attachment.problem] if attachment.problem else [one.problem for one in gone]
         conditions = (*accepted_conditions(attached, refused), resolved_condition(bad))
         namespace, _, name = parent.gateway.partition("/")
-        key = ObjectKey(GATEWAY_GROUP, "Gateway", namespace, name)
+        missing = ObjectKey(GATEWAY_GROUP, parent.kind, namespace, name)
+        key = missing if attachment.gateway is None else attachment.gateway.key
         parents.append(ParentStatus(key, parent.path, conditions, parent.section, parent.port))
         if attached and wanted:
             problems += bad
@@ -82,7 +83,7 @@ def idle_rules(
     _memo: Memo, document: RouteDocument, route: CompiledRoute, attachments: tuple[Attachment, ...], catalog: Catalog
 ) -> tuple[Problem, ...]:
     """Warnings for rules that hold on no port and side on which the route is in force, or for no caller."""
-    places: dict[str, frozenset[int]] = {MESH: frozenset(route.rules)} if route.rules else {}
+    places: dict[str, frozenset[int]] = {MESH: route.ports} if route.ports else {}
     for attachment in attachments:
         ports = frozenset(listener.port for listener, _, _ in attachment.hosts)
         if ports:

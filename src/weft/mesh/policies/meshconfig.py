@@ -6,34 +6,43 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
+from weft.mesh.policies.localitylbsetting import build_nearness
 from weft.mesh.routes.rules import Forward, Retry, Rule
 from weft.mesh.routes.virtualservice_forward import build_retry
+from weft.mesh.services.service import NEAR, Nearness
 from weft.model.document import Document
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
-from weft.model.origin import PathPart
+from weft.model.origin import FieldPath, PathPart
 from weft.model.problem import Problem, Severity
 from weft.model.snapshot import MeshSettings
 from weft.schema.kinds.meshconfig import MESH_CONFIG_NAME, ConfigMapSpec, MeshConfigSpec
 
+_SAYS_NOTHING = MeshConfigSpec()
 SettingsDocument = Document[MeshConfigSpec] | Document[ConfigMapSpec]
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficDefaults:
-    """What holds where no route and no DestinationRule says otherwise; None where weft's own default does. Seconds."""
+    """What holds where no route and no DestinationRule says otherwise; None where weft's own default does. Seconds.
+    `nearness` None: callers prefer no endpoint by where it runs. `exports` say who is told of VirtualServices."""
 
     retry: Retry | None = None
     connect_timeout: float | None = None
     gateway_request: float | None = None
+    exports: tuple[str, ...] = ()
+    nearness: Nearness | None = NEAR
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeshWide:
-    """The settings in force. Compared by identity."""
+    """The settings in force; `spec` is the document's own word, at `path` of `document`. Compared by identity."""
 
     settings: MeshSettings
     defaults: TrafficDefaults = TrafficDefaults()
     problems: tuple[Problem, ...] = ()
+    spec: MeshConfigSpec = _SAYS_NOTHING
+    document: SettingsDocument | None = None
+    path: FieldPath = ()
 
 
 def settings_documents(documents: Iterable[Document[object]]) -> tuple[SettingsDocument, ...]:
@@ -42,7 +51,10 @@ def settings_documents(documents: Iterable[Document[object]]) -> tuple[SettingsD
 
 
 def _has_settings(document: Document[object]) -> TypeGuard[SettingsDocument]:
-    return isinstance(document.spec, MeshConfigSpec | ConfigMapSpec)
+    spec = document.spec
+    if isinstance(spec, ConfigMapSpec):
+        return spec.data.mesh is not None or spec.data.mesh_config is not None
+    return isinstance(spec, MeshConfigSpec)
 
 
 def build_settings(documents: tuple[SettingsDocument, ...], defaults: MeshSettings) -> MeshWide:
@@ -72,10 +84,15 @@ def build_settings(documents: tuple[SettingsDocument, ...], defaults: MeshSettin
         trust_domain=spec.trust_domain or _running(defaults).trust_domain,
         root_namespace=spec.root_namespace or defaults.root_namespace,
         outbound_policy=outbound.mode if outbound else defaults.outbound_policy,
+        cookie_key=defaults.cookie_key,
+        trust_epoch=defaults.trust_epoch,
     )
     retry = build_retry(spec.default_http_retry_policy)
-    traffic = TrafficDefaults(retry, spec.connect_timeout, spec.gateway_max_request_duration)
-    return MeshWide(settings, traffic, tuple(problems))
+    times = (spec.connect_timeout, spec.gateway_max_request_duration)
+    traffic = TrafficDefaults(
+        retry, *times, exports=spec.default_virtual_service_export_to, nearness=build_nearness(spec.locality_lb_setting)
+    )
+    return MeshWide(settings, traffic, tuple(problems), spec, chosen, path)
 
 
 def settings_of(documents: Iterable[Document[object]], defaults: MeshSettings) -> MeshSettings:

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from weft.model.document import Document, ObjectKey
 from weft.schema.kinds.gateway import GATEWAY_GROUP, ReferenceGrantSpec
 
-HTTP_ROUTE = (GATEWAY_GROUP, "HTTPRoute")
 GATEWAY = (GATEWAY_GROUP, "Gateway")
 
 

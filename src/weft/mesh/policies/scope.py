@@ -96,7 +96,10 @@ def _precedence(policy: Policy[object]) -> tuple[bool, float, str]:
 
 
 def _what(policy: Policy[object]) -> str:
-    return f" host '{policy.scope.target}'" if policy.scope.target else " workloads"
+    target = policy.scope.target
+    if " " in target:  # kind and name
+        return f" {target}"
+    return f" host '{target}'" if target else " workloads"
 
 
 def applicable(policies: Iterable[Policy[SpecT]], namespace: str, labels: Labels) -> Iterator[Policy[SpecT]]:

@@ -31,7 +31,11 @@ _REFUSALS = {
     "not-allowed": "NotAllowedByListeners",
     "no-matching-host": "NoMatchingListenerHostname",
     "not-http": "UnsupportedValue",
+    "not-tcp": "UnsupportedValue",
+    "wrong-protocol": "UnsupportedValue",
+    "udp-in-mesh": "UnsupportedValue",
     "host-conflict": "HostConflict",
+    "kind-conflict": "Conflicted",
 }
 """Why a parent does not take a route, or a part of it, by the code of the Problem."""
 _REFERENCES = {
@@ -125,8 +129,8 @@ def _mesh_parents(
     parents: tuple[MeshParent, ...] = route.kind.mesh_parents(route.document)
     if not parents:
         return ()
-    found = [problem for converted in route.rules.values() for problem in (*converted.problems, *subsets)]
-    if not route.rules:
+    found = [problem for converted in route.converted() for problem in (*converted.problems, *subsets)]
+    if not route.ports:
         found += memo(references, route.kind, route.document, 0, MESH, route.mesh_referents).problems
     resolved = resolved_condition(found)
     return tuple(

@@ -1,8 +1,9 @@
-"""Claims: whether HTTP rules for a host can be in force at all."""
+"""Claims: whether rules for a host can be in force at all."""
 
 from __future__ import annotations
 
 from weft.mesh.problems import problem_at
+from weft.mesh.routes.kind import Layer
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import SERVICE_SUFFIX
 from weft.mesh.services.references import nearest_host
@@ -13,8 +14,18 @@ from weft.model.problem import Problem, Severity
 from weft.schema.hosts import is_wildcard
 
 
-def http_claim_problem(document: Document[object], path: FieldPath, host: str, catalog: Catalog) -> Problem | None:
-    """Why HTTP rules for `host` cannot be in force: a service's name without a service, or one of TCP ports only."""
+def carries(protocol: Protocol, layer: Layer) -> bool:
+    """Whether rules of a layer can be in force on a port that speaks this."""
+    if layer == "requests":
+        return protocol is not Protocol.TCP
+    return protocol in (Protocol.TCP, Protocol.AUTO)
+
+
+def claim_problem(
+    document: Document[object], path: FieldPath, host: str, catalog: Catalog, layers: tuple[Layer, ...]
+) -> Problem | None:
+    """Why rules for `host` cannot be in force: a service's name without a service, or one whose ports all carry what
+    none of the rules is about."""
     frontend = catalog.by_host.get(host)
     if frontend is None:
         if not host.endswith(SERVICE_SUFFIX) or is_wildcard(host):
@@ -30,7 +41,12 @@ def http_claim_problem(document: Document[object], path: FieldPath, host: str, c
             severity=Severity.WARNING,
             nearest=nearest_host(short, document.key.namespace, catalog),
         )
-    if frontend.ports and all(port.protocol is Protocol.TCP for port in frontend.ports):
+    if not frontend.ports or any(carries(port.protocol, layer) for port in frontend.ports for layer in layers):
+        return None
+    if "requests" in layers:
         message = f"every port of '{host}' carries TCP, which has no HTTP rules"
         return problem_at(document, path, "not-http", message, "a port whose appProtocol or name says http")
-    return None
+    message = f"every port of '{host}' carries HTTP, where rules for connections have no effect"
+    return problem_at(
+        document, path, "not-tcp", message, "a port whose appProtocol or name says tcp, or rules for HTTP"
+    )

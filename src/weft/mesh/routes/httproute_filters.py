@@ -1,16 +1,25 @@
-"""HTTPRoute filters: header changes, rewrites, redirects and mirrors."""
+"""HTTPRoute filters: header changes, rewrites, redirects, mirrors, CORS, and who is asked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
-from weft.mesh.routes.rules import NO_CHANGES, HeaderChanges, PathRewrite, Redirect
+from weft.mesh.access.guard import AskedBody, Authorizer
+from weft.mesh.access.policy import Pattern, PatternKind
+from weft.mesh.routes.rules import NO_CHANGES, Cors, HeaderChanges, PathRewrite, Redirect, TextMatch
+from weft.mesh.services.service import BackendKey
+from weft.mesh.signals import Collector
+from weft.model.origin import Origin
 from weft.schema.kinds import httproute as api
+
+_ANSWERED = (Pattern(PatternKind.PREFIX, "x-"), Pattern(PatternKind.EXACT, "authorization"))
+"""What an application is told of an answer where the route does not say: not what says how long the answer is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What the filters of a rule or backend come to. `mirrors` keep their place in the list."""
+    """What the filters of a rule or backend come to. `mirrors` and `external` keep their place in the list."""
 
     request: HeaderChanges = NO_CHANGES
     response: HeaderChanges = NO_CHANGES
@@ -18,6 +27,8 @@ class Filters:
     host: str = ""
     path: PathRewrite | None = None
     mirrors: tuple[tuple[int, api.RequestMirror], ...] = ()
+    cors: Cors | None = None
+    external: tuple[int, api.ExternalAuth] | None = None
 
 
 def join_filters(filters: tuple[api.RouteFilter, ...]) -> Filters:
@@ -27,13 +38,64 @@ def join_filters(filters: tuple[api.RouteFilter, ...]) -> Filters:
     redirect, rewrite = by_type.get("RequestRedirect"), by_type.get("URLRewrite")
     url = (rewrite.url_rewrite if rewrite else None) or api.UrlRewrite()
     return Filters(
-        request=_changes(request.request_header_modifier if request else None),
-        response=_changes(response.response_header_modifier if response else None),
+        request=header_changes(request.request_header_modifier if request else None),
+        response=header_changes(response.response_header_modifier if response else None),
         redirect=redirect.request_redirect if redirect else None,
         host=url.hostname or "",
         path=_path_rewrite(url.path),
         mirrors=tuple((place, item.request_mirror) for place, item in enumerate(filters) if item.request_mirror),
+        cors=_cors(by_type["CORS"].cors) if "CORS" in by_type else None,
+        external=next(((place, item.external_auth) for place, item in enumerate(filters) if item.external_auth), None),
     )
+
+
+def build_authorizer(spec: api.ExternalAuth, backend: BackendKey, name: str, origin: Origin) -> Authorizer:
+    """Who is asked about the requests of a rule. A body that is too long is cut, as the specification wants it."""
+    size = spec.forward_body.max_size
+    http = spec.http or api.ExternalAuthHttp()
+    grpc = spec.grpc or api.ExternalAuthGrpc()
+    names = http.allowed_headers if spec.protocol == "HTTP" else grpc.allowed_headers
+    authorizer = Authorizer(
+        name,
+        Collector(backend),
+        grpc=spec.protocol == "GRPC",
+        origin=origin,
+        request_headers=_exact(names) or None,
+        body=AskedBody(size, partial=True) if size else None,
+    )
+    if spec.protocol == "GRPC":
+        return authorizer
+    upstream = _exact(http.allowed_response_headers) or _ANSWERED
+    return replace(authorizer, path_prefix=http.path.rstrip("/"), upstream_headers=upstream)
+
+
+def _exact(names: tuple[str, ...]) -> tuple[Pattern, ...]:
+    return tuple([Pattern(PatternKind.EXACT, name.lower()) for name in names])
+
+
+def _cors(spec: api.CorsFilter | None) -> Cors | None:
+    """Who is not named gets no answer to a preflight request that would let a page go on."""
+    if spec is None:
+        return None
+    return Cors(
+        origins=tuple([_origin(origin) for origin in spec.allow_origins]),
+        methods=spec.allow_methods,
+        headers=spec.allow_headers,
+        expose=spec.expose_headers,
+        max_age=spec.max_age,
+        credentials=spec.allow_credentials,
+        forward_unmatched=False,
+    )
+
+
+def _origin(origin: str) -> TextMatch:
+    """The ``*`` of a host stands for any number of labels. All else is compared as it is."""
+    scheme, _, host = origin.partition("://")
+    if origin == "*":
+        return TextMatch("present")
+    if not host.startswith("*"):
+        return TextMatch("exact", origin)
+    return TextMatch("regex", f"{scheme}://[^/:@]+{re.escape(host[1:])}")
 
 
 def build_redirect(redirect: api.RequestRedirect) -> Redirect:
@@ -49,7 +111,8 @@ def build_redirect(redirect: api.RequestRedirect) -> Redirect:
     )
 
 
-def _changes(modifier: api.HeaderModifier | None) -> HeaderChanges:
+def header_changes(modifier: api.HeaderModifier | None) -> HeaderChanges:
+    """A header modifier in mesh words, names in lower case."""
     if modifier is None:
         return HeaderChanges()
     return HeaderChanges(

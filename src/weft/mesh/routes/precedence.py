@@ -22,10 +22,15 @@ _LITERAL = re.compile(r"\^?((?:[A-Za-z0-9/_~%-]|\\[^A-Za-z0-9])*)(?![*?{])")
 
 def literal_start(pattern: str) -> int:
     """The number of characters that every text matched by a regex starts with, as far as is plain to see."""
+    return len(literal_text(pattern))
+
+
+def literal_text(pattern: str) -> str:
+    """What every text matched by a regex starts with, as far as is plain to see."""
     if "|" in pattern:
-        return 0
+        return ""
     found = _LITERAL.match(pattern)
-    return len(found[1].replace("\\", "")) if found else 0
+    return found[1].replace("\\", "") if found else ""
 
 
 def _path_rank(path: TextMatch | None) -> tuple[int, int, int]:

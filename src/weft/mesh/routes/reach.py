@@ -178,6 +178,7 @@ def covers(first: Attempt, second: Attempt) -> bool:
         and _follows(wide.authority, narrow.authority)
         and all(_implied(condition, narrow.headers) for condition in wide.headers)
         and all(_implied(condition, narrow.query) for condition in wide.query)
+        and set(wide.claims) <= set(narrow.claims)
     )
 
 

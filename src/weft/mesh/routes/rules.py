@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from weft.mesh.access.guard import Authorizer, Guard, Login, servers_of
 from weft.mesh.services.service import BackendKey
 from weft.model.document import ObjectKey
 from weft.model.labels import Labels
@@ -46,6 +47,16 @@ class NamedMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimMatch:
+    """A condition on a claim of the request's valid token, at `path`: a text, or a list that has such a text; `invert`
+    asks that it does not hold, which is so without a token, too."""
+
+    path: tuple[str, ...]
+    match: TextMatch
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RequestMatch:
     """All conditions must hold; the empty one matches every request."""
 
@@ -55,11 +66,12 @@ class RequestMatch:
     authority: TextMatch | None = None
     headers: tuple[NamedMatch, ...] = ()
     query: tuple[NamedMatch, ...] = ()
+    claims: tuple[ClaimMatch, ...] = ()
 
     @property
     def everything(self) -> bool:
         """Whether every request meets it at first sight."""
-        if self.method or self.scheme or self.authority or self.headers or self.query:
+        if self.method or self.scheme or self.authority or self.headers or self.query or self.claims:
             return False
         return self.path is None or self.path.everything
 
@@ -104,7 +116,8 @@ class PathRewrite:
 @dataclass(frozen=True, slots=True)
 class WeightedBackend:
     """A destination, or None for one that does not exist: its share of the requests gets the Forward's
-    `missing_status`. `request` and `response` are its own changes."""
+    `missing_status`. `request` and `response` are its own changes. `by_caller`: the request says itself where it
+    goes."""
 
     backend: BackendKey | None
     weight: int = 1
@@ -112,6 +125,7 @@ class WeightedBackend:
     response: HeaderChanges = NO_CHANGES
     host_rewrite: str = ""
     path_rewrite: PathRewrite | None = None
+    by_caller: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +138,9 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """`attempts` tries after the first. `conditions` in Envoy's x-envoy-retry-on words, `codes` HTTP statuses."""
+    """`attempts` tries after the first. `conditions` in Envoy's x-envoy-retry-on words, `codes` HTTP statuses. Tries go
+    to an endpoint that was not tried (`other_host`), after two of them to localities that were not (`other_locality`).
+    """
 
     attempts: int
     conditions: tuple[str, ...] = ()
@@ -132,6 +148,7 @@ class Retry:
     per_try_timeout: float | None = None
     backoff: float | None = None
     other_host: bool = False
+    other_locality: bool = False
 
 
 SAFE_RETRY = Retry(
@@ -166,13 +183,26 @@ class Cors:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """All requests of a client go to the instance that its first went to: it brings back a cookie (for `path`, kept for
+    `lifetime` seconds, None: until the client ends, over TLS only if `secure`) or a header called `name`."""
+
+    kind: Literal["cookie", "header"]
+    name: str
+    lifetime: float | None = None
+    path: str = "/"
+    secure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Forward:
-    """Send to one of the backends by weight. No backend, or a total weight of 0, answers 500.
+    """Send to one of the backends by weight. No backend, or a total weight of 0, answers `missing_status`.
 
     `timeout` is how long the answer may take, in seconds: None if nobody said, 0 if there is to be no bound. `retry`
     None means the safe default, each try of it within `per_try_timeout` if there is one. `missing_status` answers the
     share of a backend that does not exist. `websocket`: a backend says that it speaks WebSocket, where long silence is
-    usual.
+    usual. `session`: who has one stays at its instance, unless its backend is `deserted`. `hedge`: of a request that
+    changes nothing, a try that takes longer than its time goes on beside the next.
     """
 
     backends: tuple[WeightedBackend, ...]
@@ -184,6 +214,9 @@ class Forward:
     mirrors: tuple[Mirror, ...] = ()
     missing_status: int = 500
     websocket: bool = False
+    session: Session | None = None
+    deserted: tuple[BackendKey, ...] = ()
+    hedge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +246,11 @@ Action = Forward | Redirect | Respond
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule with one match, in force for the callers in `source`. `object` and `origin` say which document made it;
-    `index` which of its rules, `place` which of that rule's matches."""
+    `index` which of its rules, `place` which of that rule's matches. `sampling` is the share of its requests that are
+    traced where the caller did not decide (0 to 100), None where the proxy's own holds. `access_log`: whether its
+    requests have lines in access logs whatever these say. `authorizer` is asked about each of its requests; `guard` is
+    what a client at a gateway meets, `limited` the RateLimitPolicy (``namespace/name``) whose limits hold there.
+    `stat_prefix` names statistics of its own."""
 
     name: str
     match: RequestMatch
@@ -227,6 +264,12 @@ class Rule:
     response: HeaderChanges = NO_CHANGES
     fault: Fault | None = None
     cors: Cors | None = None
+    sampling: float | None = None
+    access_log: Literal["", "on", "off"] = ""
+    authorizer: Authorizer | None = None
+    guard: Guard | None = None
+    limited: str = ""
+    stat_prefix: str = ""
 
     def backends(self) -> Iterator[BackendKey]:
         """Every backend that it sends requests or copies to."""
@@ -235,27 +278,11 @@ class Rule:
         yield from self.mirrors()
 
     def mirrors(self) -> Iterator[BackendKey]:
-        """Every backend that it sends copies to."""
+        """Every backend that it sends copies and questions to: a proxy has to know it before there is a request."""
+        asked = servers_of((self.authorizer,), (self.guard.find(Login) if self.guard else None,))
+        yield from (server.backend for server, _ in asked if server.backend is not None)
         if isinstance(self.action, Forward):
             yield from (mirror.backend for mirror in self.action.mirrors)
-
-
-@dataclass(frozen=True, slots=True)
-class WeightedTarget:
-    """A backend of connections, with its share of them."""
-
-    backend: BackendKey
-    weight: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Layer4Route:
-    """What is done with connections whose content nobody looks at: they are divided over `backends` by weight. `object`
-    and `origin` say which document made it."""
-
-    backends: tuple[WeightedTarget, ...]
-    origin: Origin
-    object: ObjectKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ for these callers they take the place of the service's own documents.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from weft.mesh.memo import Memo
@@ -15,15 +15,18 @@ from weft.mesh.policies.destinationrule import DestinationRules, subset_of
 from weft.mesh.policies.meshconfig import TrafficDefaults
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import one_of, problem_at
+from weft.mesh.routes.claims import carries
 from weft.mesh.routes.compiled import CompiledRoute, attempt_of, compile_route
-from weft.mesh.routes.kind import RouteDocument, SubsetUse
+from weft.mesh.routes.connections import ConnectionRule
+from weft.mesh.routes.kind import Layer, RouteDocument, SubsetUse
 from weft.mesh.routes.ownership import Contender, Lost, conflict, decide, routes_of
 from weft.mesh.routes.precedence import merge_by_precedence
 from weft.mesh.routes.reach import crowded_out
-from weft.mesh.routes.rules import EVERYBODY, Rule
+from weft.mesh.routes.rules import EVERYBODY, Rule, SourceMatch
 from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.exports import ALL_NAMESPACES, Exports, is_exported
 from weft.mesh.services.hosts import HTTP_PORT, best_match
-from weft.mesh.services.service import Frontend
+from weft.mesh.services.service import Frontend, FrontendPort
 from weft.model.labels import Labels
 from weft.model.problem import Problem
 from weft.schema.hosts import covers, is_wildcard
@@ -32,25 +35,43 @@ from weft.schema.wording import nearest_name
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HostRules:
-    """The rules that one namespace's documents give a host (full name, wildcard, or a host outside), by service port; a
-    port without a document in force is not there. `conditional`: some are for some callers only; `lost`: what
-    documents do not get; `problems`: rules that those of other documents hide. Compared by identity."""
+    """The rules that one namespace's documents give a host (full name, wildcard, or a host outside), by service port:
+    those for requests (`ports`) and those for `connections`; a port without a document in force is not there.
+    `conditional`: some are for some callers only; `lost`: what documents do not get; `problems`: rules that those of
+    other documents hide; `exports`: the namespaces whose callers all of it is for, `oldest` the precedence of the first
+    of its documents. Compared by identity."""
 
     namespace: str
     host: str
     ports: Mapping[int, tuple[Rule, ...]]
+    connections: Mapping[int, tuple[ConnectionRule, ...]]
     conditional: bool = False
     lost: tuple[Lost, ...] = ()
     problems: tuple[Problem, ...] = ()
+    exports: Exports = ALL_NAMESPACES
+    oldest: tuple[float, str] = (0.0, "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamespaceRoutes:
-    """All that one namespace's documents route. Compared by identity."""
+    """All that one namespace's documents route; `restricted`: not all of it is for everybody. Compared by identity."""
 
     hosts: Mapping[str, HostRules]
     wildcards: tuple[str, ...] = ()
     outside: tuple[HostRules, ...] = ()
+    restricted: tuple[HostRules, ...] = ()
+
+    def seen_by(self, caller: str) -> NamespaceRoutes:
+        """What of it is for callers in a namespace (empty: for those of all)."""
+        if not any(each.exports for each in self.restricted):
+            return self
+        hosts = _oldest(each for each in self.restricted if is_exported(each.exports, caller))
+        named = {each.host for each in self.outside}
+        return NamespaceRoutes(
+            hosts=hosts,
+            wildcards=tuple(host for host in hosts if is_wildcard(host)),
+            outside=tuple(each for host, each in hosts.items() if host in named),
+        )
 
     def covering(self, host: str) -> HostRules | None:
         """The rules of the longest wildcard that covers the host."""
@@ -61,6 +82,14 @@ class NamespaceRoutes:
     def outside_hosts(self) -> tuple[str, ...]:
         """The hosts outside the mesh that documents route, wildcards among them."""
         return tuple(rules.host for rules in self.outside)
+
+
+def _oldest(found: Iterable[HostRules]) -> Mapping[str, HostRules]:
+    """One for each host, that of the oldest document."""
+    hosts: dict[str, HostRules] = {}
+    for each in sorted(found, key=lambda one: (one.host, *one.oldest)):
+        hosts.setdefault(each.host, each)
+    return MappingProxyType(hosts)
 
 
 NO_ROUTES = NamespaceRoutes(MappingProxyType({}))
@@ -84,6 +113,11 @@ class RouteTable:
         """What the documents of a namespace route."""
         return self.namespaces.get(namespace, NO_ROUTES)
 
+    def seen(self, namespace: str, caller: str) -> NamespaceRoutes:
+        """What of it is for callers in a namespace (empty: for those of all)."""
+        found = self.of(namespace)
+        return found.seen_by(caller) if found.restricted else found
+
 
 def build_route_table(
     documents: tuple[RouteDocument, ...], memo: Memo, catalog: Catalog, grants: Grants, defaults: TrafficDefaults
@@ -92,7 +126,7 @@ def build_route_table(
     routes = memo.rows(compile_route, (documents,), catalog, grants, defaults)
     claimed = memo.groups(_claimed, _order, routes)
     keys = tuple(claimed)
-    frontends = [catalog.by_host.get(host) for _, host in keys]
+    frontends = [catalog.by_host.get(host) for _, host, _ in keys]
     hosts = memo.rows(build_host_rules, (keys, tuple(claimed.values()), frontends))
     spaces = memo.groups(_namespace, _host, hosts)
     problems = [problem for route in routes for problem in _problems(route)]
@@ -104,7 +138,9 @@ def build_route_table(
             {name: memo.over(_namespace_routes, found, catalog) for name, found in spaces.items()}
         ),
         selectors=tuple(sorted({selector for route in routes for selector in route.selectors})),
-        conditional=tuple(host for each in hosts if each.conditional for host in _services_of(each, catalog)),
+        conditional=tuple(
+            host for each in hosts if each.conditional or each.exports for host in _services_of(each, catalog)
+        ),
         subsets=memo.over(build_subsets, routes, memo),
         problems=tuple(dict.fromkeys((*problems, *(one.problem for one in lost)))),
         lost=lost,
@@ -112,49 +148,86 @@ def build_route_table(
 
 
 def build_host_rules(
-    memo: Memo, key: tuple[str, str], routes: tuple[CompiledRoute, ...], frontend: Frontend | None
+    memo: Memo, key: tuple[str, str, Exports], routes: tuple[CompiledRoute, ...], frontend: Frontend | None
 ) -> HostRules:
     """The rules that the documents of a namespace give a host, and who of them does not get it."""
-    namespace, host = key
-    wanted = {port for route in routes for port in route.rules}
+    namespace, host, exports = key
+    wanted = {port for route in routes for port in route.ports}
     numbers = [port.number for port in frontend.ports] if frontend else sorted(wanted)
+    contest = _Contest(routes, host)
     ports: dict[int, tuple[Rule, ...]] = {}
-    problems: dict[Contender, Problem] = {}
-    attached: set[Contender] = set()
+    connections: dict[int, tuple[ConnectionRule, ...]] = {}
     merges = False
     for number in numbers:
-        contenders = [
-            (route, claim.path)
-            for route in routes
-            for claim in route.claims_of(host)
-            if claim.port in (0, number) and number in route.rules
-        ]
-        winners, losers = decide(contenders, at_gateway=False)
-        if winners:
-            parts = [route.rules[number] for route in routes_of(winners)]
+        port = frontend.port(number) if frontend else None
+        if winners := contest.winners(number, port, "requests"):
+            parts = [route.rules[number] for route in winners]
             ports[number] = parts[0].rules if len(parts) == 1 else memo.over(merge_by_precedence, parts)
             merges = merges or len(parts) > 1
-        attached.update(winners)
-        for loser in losers:
-            problems.setdefault(loser, conflict(loser, winners[0], host))
-    conditional = any(rule.source != EVERYBODY for rules in ports.values() for rule in rules)
-    lost = tuple(
-        Lost(loser[0].document.key, loser[1], host, problem, entirely=loser not in attached)
-        for loser, problem in problems.items()
-    )
+        if winners := contest.winners(number, port, "connections"):
+            connections[number] = memo.over(_joined, [route.connections[number].rules for route in winners])
+    sources = (*(rule.source for rules in ports.values() for rule in rules), *_sources(connections.values()))
+    conditional = any(source != EVERYBODY for source in sources)
     hidden = memo(crowded_problems, routes, tuple(ports.values()), f"inside the mesh for '{host}'") if merges else ()
-    return memo(_host_rules, namespace, host, tuple(ports.items()), conditional, lost, hidden)
+    found = (tuple(ports.items()), tuple(connections.items()))
+    oldest = min(route.document.precedence for route in routes)
+    return memo(_host_rules, namespace, host, *found, conditional, contest.lost(), hidden, exports, oldest)
+
+
+@dataclass(slots=True)
+class _Contest:
+    """Who gets a host, port by port, and who has got nothing of it."""
+
+    routes: tuple[CompiledRoute, ...]
+    host: str
+    beaten: dict[Contender, Problem] = field(default_factory=dict)
+    attached: set[Contender] = field(default_factory=set)
+
+    def winners(self, number: int, port: FrontendPort | None, layer: Layer) -> tuple[CompiledRoute, ...]:
+        """The routes that give a port its rules of a layer, in the order of their precedence."""
+        if port is not None and not carries(port.protocol, layer):
+            return ()
+        contenders = [
+            (route, claim.path)
+            for route in self.routes
+            for claim in route.claims_of(self.host)
+            if claim.port in (0, number) and number in (route.rules if layer == "requests" else route.connections)
+        ]
+        winners, losers = decide(contenders, at_gateway=False)
+        self.attached.update(winners)
+        for loser in losers:
+            self.beaten.setdefault(loser, conflict(loser, winners[0], self.host))
+        return routes_of(winners)
+
+    def lost(self) -> tuple[Lost, ...]:
+        """What the others do not get."""
+        return tuple(
+            Lost(loser[0].document.key, loser[1], self.host, problem, entirely=loser not in self.attached)
+            for loser, problem in self.beaten.items()
+        )
+
+
+def _joined(parts: tuple[tuple[ConnectionRule, ...], ...]) -> tuple[ConnectionRule, ...]:
+    return tuple([rule for part in parts for rule in part])
+
+
+def _sources(every: Iterable[tuple[ConnectionRule, ...]]) -> Iterable[SourceMatch]:
+    return (rule.source for rules in every for rule in rules)
 
 
 def _host_rules(
     namespace: str,
     host: str,
     ports: tuple[tuple[int, tuple[Rule, ...]], ...],
+    connections: tuple[tuple[int, tuple[ConnectionRule, ...]], ...],
     conditional: bool,
     lost: tuple[Lost, ...],
     problems: tuple[Problem, ...],
+    exports: Exports,
+    oldest: tuple[float, str],
 ) -> HostRules:
-    return HostRules(namespace, host, MappingProxyType(dict(ports)), conditional, lost, problems)
+    by_port, carried = MappingProxyType(dict(ports)), MappingProxyType(dict(connections))
+    return HostRules(namespace, host, by_port, carried, conditional, lost, problems, exports, oldest)
 
 
 def crowded_problems(
@@ -173,12 +246,18 @@ def _services_of(rules: HostRules, catalog: Catalog) -> Iterable[str]:
 
 
 def _namespace_routes(found: tuple[HostRules, ...], catalog: Catalog) -> NamespaceRoutes:
+    hosts = {each.host: each for each in found}
     return NamespaceRoutes(
-        hosts=MappingProxyType({each.host: each for each in found}),
+        hosts=_oldest(found) if any(each.exports for each in found) else MappingProxyType(hosts),
         wildcards=tuple(each.host for each in found if is_wildcard(each.host)),
         outside=tuple(
-            each for each in found if each.host != "*" and each.host not in catalog.by_host and HTTP_PORT in each.ports
+            each
+            for each in found
+            if each.host != "*"
+            and each.host not in catalog.by_host
+            and (HTTP_PORT in each.ports or (each.connections and not is_wildcard(each.host)))
         ),
+        restricted=found if any(each.exports for each in found) else (),
     )
 
 
@@ -192,7 +271,7 @@ def subset_problems(
 def _subset_problems(
     _memo: Memo, route: CompiledRoute, catalog: Catalog, rules: DestinationRules
 ) -> tuple[Problem, ...]:
-    uses = dict.fromkeys(use for converted in route.rules.values() for use in converted.subsets)
+    uses = dict.fromkeys(use for converted in route.converted() for use in converted.subsets)
     return tuple(bad for use in uses if (bad := subset_problem(route.document, use, catalog, rules)) is not None)
 
 
@@ -242,13 +321,13 @@ def _subset_table(found: tuple[tuple[str, tuple[str, ...]], ...]) -> Mapping[str
 def _problems(route: CompiledRoute) -> Iterable[Problem]:
     yield from route.claims.problems
     yield from route.unreachable
-    for converted in route.rules.values():
+    for converted in route.converted():
         yield from converted.problems
 
 
-def _claimed(route: CompiledRoute) -> Iterable[tuple[str, str]]:
+def _claimed(route: CompiledRoute) -> Iterable[tuple[str, str, Exports]]:
     namespace = route.document.key.namespace
-    return dict.fromkeys((namespace, claim.host) for claim in route.claims.claims)
+    return dict.fromkeys((namespace, claim.host, route.exports) for claim in route.claims.claims)
 
 
 def _order(route: CompiledRoute) -> tuple[float, str, str]:

@@ -32,19 +32,20 @@ _EFFECT = "; requests sent there get 503"
 @dataclass(frozen=True, slots=True)
 class Destinations:
     """The destinations of one document on one port (0: on any), by host as written; what is wrong is added to
-    `problems`, the subsets sent to to `subsets`."""
+    `problems`, with what becomes of what is sent there (`effect`), the subsets sent to to `subsets`."""
 
     document: Document[api.VirtualServiceSpec]
     port: int
     referents: Mapping[str, Referent]
     problems: list[Problem]
     subsets: list[SubsetUse]
+    effect: str = _EFFECT
 
     def find(self, destination: api.Destination, path: FieldPath) -> BackendKey | None:
         """The destination, or None with a problem that says why there is none."""
         frontend, _, nearest = self.referents[destination.host]
         if frontend is None:
-            self.problems.append(unknown_host(self.document, (*path, "host"), destination.host, nearest, _EFFECT))
+            self.problems.append(unknown_host(self.document, (*path, "host"), destination.host, nearest, self.effect))
             return None
         if destination.subset:
             self.subsets.append(SubsetUse(frontend.host, destination.subset, (*path, "subset")))
@@ -52,7 +53,7 @@ class Destinations:
         if port is None:
             asked = destination.port.number if destination.port else self.port
             where = (*path, "port", "number") if destination.port else (*path, "port")
-            self.problems.append(unknown_port(self.document, where, frontend, asked, _EFFECT))
+            self.problems.append(unknown_port(self.document, where, frontend, asked, self.effect))
             return None
         return BackendKey(frontend.host, port, destination.subset)
 
@@ -92,10 +93,9 @@ def split_host(changes: HeaderChanges) -> tuple[str, HeaderChanges]:
 
 
 def build_forward(
-    destinations: Destinations, index: int, http: api.HttpRoute, match: RequestMatch
+    destinations: Destinations, path: FieldPath, http: api.HttpRoute, match: RequestMatch
 ) -> Forward | Respond:
-    """Where rule `index` sends requests. A destination that does not exist answers 503 for its share."""
-    path: FieldPath = ("spec", "http", index)
+    """Where the rule at `path` sends requests. A destination that does not exist answers 503 for its share."""
     reached = [
         destinations.find(item.destination, (*path, "route", place, "destination"))
         for place, item in enumerate(http.route)
@@ -153,6 +153,7 @@ def build_retry(retries: api.HttpRetry | None) -> Retry | None:
         per_try_timeout=retries.per_try_timeout,
         backoff=retries.backoff,
         other_host=retries.retry_ignore_previous_hosts,
+        other_locality=retries.retry_remote_localities,
     )
 
 

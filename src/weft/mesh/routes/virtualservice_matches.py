@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from weft.mesh.problems import one_of, problem_at
 from weft.mesh.routes.kind import MESH
-from weft.mesh.routes.rules import NamedMatch, RequestMatch, SourceMatch, TextMatch
+from weft.mesh.routes.rules import ClaimMatch, NamedMatch, RequestMatch, SourceMatch, TextMatch
 from weft.model.document import Document
 from weft.model.labels import labels_from_mapping
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
+from weft.schema.claims import claim_path
 from weft.schema.kinds import virtualservice as api
 
+AnyMatch = api.HttpMatchRequest | api.TlsMatchAttributes | api.L4MatchAttributes
 EVERY_REQUEST = (api.HttpMatchRequest(),)
 
 
@@ -31,13 +33,13 @@ def gateway_key(name: str, namespace: str) -> str:
     return name if name == MESH or "/" in name else f"{namespace}/{name}"
 
 
-def in_force(match: api.HttpMatchRequest, namespace: str, port: int, side: str) -> bool:
+def in_force(match: AnyMatch, namespace: str, port: int, side: str) -> bool:
     """Whether a match of a document of `namespace` holds on a port (0: on any) of a side."""
     gateways = [gateway_key(name, namespace) for name in match.gateways]
     return (match.port is None or port in (0, match.port)) and (not gateways or side in gateways)
 
 
-def build_source(match: api.HttpMatchRequest) -> SourceMatch:
+def build_source(match: AnyMatch) -> SourceMatch:
     """Which callers a match is for."""
     return SourceMatch(match.source_namespace, labels_from_mapping(match.source_labels))
 
@@ -55,11 +57,14 @@ def text_match(match: api.StringMatch | api.PartMatch | api.PresenceMatch, *, ig
 
 def build_match(match: api.HttpMatchRequest) -> RequestMatch:
     """What a match asks of the request, in mesh words."""
-    headers = [NamedMatch(name.lower(), text_match(value)) for name, value in sorted(match.headers.items())]
-    headers += [
-        NamedMatch(name.lower(), text_match(value), invert=True)
-        for name, value in sorted(match.without_headers.items())
-    ]
+    headers: list[NamedMatch] = []
+    claims: list[ClaimMatch] = []
+    for named, invert in ((match.headers, False), (match.without_headers, True)):
+        for name, value in sorted(named.items()):
+            if (path := claim_path(name)) is not None:
+                claims.append(ClaimMatch(path, text_match(value), invert))
+            else:
+                headers.append(NamedMatch(name.lower(), text_match(value), invert))
     query = tuple(NamedMatch(name, text_match(value)) for name, value in sorted(match.query_params.items()))
     return RequestMatch(
         path=text_match(match.uri, ignore_case=match.ignore_uri_case) if match.uri else None,
@@ -68,28 +73,37 @@ def build_match(match: api.HttpMatchRequest) -> RequestMatch:
         authority=text_match(match.authority) if match.authority else None,
         headers=tuple(headers),
         query=query,
+        claims=tuple(claims),
     )
 
 
+def http_matches(spec: api.VirtualServiceSpec) -> Iterator[tuple[FieldPath, AnyMatch]]:
+    """Every match of its http rules, with its field."""
+    for index, http in enumerate(spec.http):
+        for place, match in enumerate(http.match):
+            yield ("spec", "http", index, "match", place), match
+
+
 def idle_matches(
-    document: Document[api.VirtualServiceSpec], places: Mapping[str, frozenset[int]], *, for_all: bool
+    document: Document[api.VirtualServiceSpec],
+    matches: Iterable[tuple[FieldPath, AnyMatch]],
+    places: Mapping[str, frozenset[int]],
+    *,
+    for_all: bool,
 ) -> tuple[Problem, ...]:
-    """A warning for each match that holds nowhere. `places` are the sides on which the document is in force, each with
-    its ports; `for_all`: inside the mesh it is for callers of every namespace, not only of its own."""
+    """A warning for each of the `matches` that holds nowhere. `places` are the sides on which the document is in force,
+    each with its ports; `for_all`: inside the mesh it is for callers of every namespace, not only of its own."""
     if not places:
         return ()
     return tuple(
-        problem
-        for index, http in enumerate(document.spec.http)
-        for place, match in enumerate(http.match)
-        for problem in _idle(document, ("spec", "http", index, "match", place), match, places, for_all=for_all)
+        problem for path, match in matches for problem in _idle(document, path, match, places, for_all=for_all)
     )
 
 
 def _idle(
     document: Document[api.VirtualServiceSpec],
     path: FieldPath,
-    match: api.HttpMatchRequest,
+    match: AnyMatch,
     places: Mapping[str, frozenset[int]],
     *,
     for_all: bool,

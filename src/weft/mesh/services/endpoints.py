@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from weft.mesh.memo import Memo
 from weft.mesh.policies.peerauthentication import PeerPolicies, PeerPolicy
 from weft.mesh.problems import problem_at
-from weft.mesh.services.catalog import Catalog, SelectorKey, ServiceDocument, selector_key, selector_keys
-from weft.mesh.services.service import Endpoint, Frontend, Health, MutualTlsMode, Service
+from weft.mesh.services.catalog import Catalog, FrontendDocument, SelectorKey, selector_key, selector_keys
+from weft.mesh.services.service import BY_CALLER, BY_DNS, Endpoint, Frontend, Health, Member, MutualTlsMode, Service
+from weft.mesh.services.workloadentry import build_member_endpoint
+from weft.model.addresses import is_ip_address
 from weft.model.identity import SpiffeId
-from weft.model.labels import selects
+from weft.model.labels import Labels, selects
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
-from weft.model.workload import Workload, WorkloadPort, WorkloadState
+from weft.model.workload import GatewayBinding, Workload, WorkloadPort, WorkloadState
+from weft.schema.kinds.core import ServiceSpec
 
 _HEALTH = {
     WorkloadState.HEALTHY: Health.HEALTHY,
@@ -44,14 +47,23 @@ class Services:
 
 
 def build_services(
-    memo: Memo, catalog: Catalog, workloads: tuple[Workload, ...], peers: PeerPolicies, trust_domain: str
+    memo: Memo,
+    catalog: Catalog,
+    workloads: tuple[Workload, ...],
+    peers: PeerPolicies,
+    trust_domain: str,
+    members: tuple[Member, ...] = (),
 ) -> Services:
-    """Every service with its endpoints. A workload that changes costs its services, not all of them."""
+    """Every service with its endpoints: those of registered workloads, and of the `members` that documents describe.
+    One of these that changes costs its services, not all of them."""
     selected = memo.groups(_keys_of_workload, _name, workloads, catalog.selected_labels)
     keys = memo.rows(_key_of_frontend, (catalog.frontends,))
     candidates = [selected.get(key, ()) if key is not None else () for key in keys]
+    described = memo.groups(_keys_of_member, _member_name, members, catalog.selected_labels) if members else {}
+    beside = [described.get(key, ()) if key is not None else () for key in keys] if members else [()] * len(keys)
     policies = [peers.of(frontend.namespace) for frontend in catalog.frontends]
-    served = memo.rows(build_service, (catalog.documents, catalog.frontends, candidates, policies), trust_domain)
+    columns = (catalog.documents, catalog.frontends, candidates, policies, beside)
+    served = memo.rows(build_service, columns, trust_domain)
     return memo.over(_services, served, memo)
 
 
@@ -67,14 +79,20 @@ def _by_host(service: Service) -> Iterable[tuple[str, Service]]:
 
 
 def _keys_of_workload(workload: Workload, labels: tuple[str, ...]) -> tuple[SelectorKey, ...]:
-    """Where services may look for it. Gateways stand behind no service."""
-    if workload.gateway is not None:
-        return ()
+    """Where services may look for it."""
     return tuple([selector_key(workload.namespace, pair) for pair in workload.labels if pair[0] in labels])
 
 
 def _name(workload: Workload) -> tuple[str, str]:
     return (workload.namespace, workload.name)
+
+
+def _keys_of_member(member: Member, labels: tuple[str, ...]) -> tuple[SelectorKey, ...]:
+    return tuple([selector_key(member.key.namespace, pair) for pair in member.labels if pair[0] in labels])
+
+
+def _member_name(member: Member) -> tuple[str, str]:
+    return (member.key.namespace, member.key.name)
 
 
 def _key_of_frontend(_memo: Memo, frontend: Frontend) -> SelectorKey | None:
@@ -83,17 +101,20 @@ def _key_of_frontend(_memo: Memo, frontend: Frontend) -> SelectorKey | None:
 
 def build_service(
     memo: Memo,
-    document: ServiceDocument,
+    document: FrontendDocument,
     frontend: Frontend,
     candidates: tuple[Workload, ...],
     peers: PeerPolicy,
+    members: tuple[Member, ...],
     trust_domain: str,
 ) -> Served:
-    """`frontend` with the endpoints of those `candidates` that it selects, in order of their names."""
+    """`frontend` with the endpoints of those `candidates` and `members` that it selects, in order of their names."""
     selected = [workload for workload in candidates if selects(frontend.selector, workload.labels)]
-    chosen = [workload for workload in selected if workload.state in _HEALTH]
-    if not selected:
-        return Served(Service(frontend), idle=memo(_idle, document) if frontend.selector else None)
+    described = _described(memo, frontend, members)
+    if not selected and not described:
+        return Served(Service(frontend), idle=memo(_idle, document, frontend.selector) if frontend.selector else None)
+    chosen = [workload for workload in selected if workload.state in _HEALTH and workload.gateway is None]
+    gates = [(workload, workload.gateway) for workload in selected if workload.state in _HEALTH and workload.gateway]
     endpoints = tuple(
         [
             tuple(
@@ -102,20 +123,68 @@ def build_service(
                     for workload in chosen
                     if (served := port_behind(frontend, port.target, workload)) is not None
                 ]
+                + [memo(build_gateway_endpoint, memo, *gate, port.number, trust_domain) for gate in gates]
+                + [
+                    memo(build_member_endpoint, memo, member, port, frontend.location, trust_domain)
+                    for member in described
+                ]
             )
             for port in frontend.ports
         ]
     )
-    return Served(Service(frontend, endpoints), tuple(_target_problems(document, frontend, selected)))
+    service = Service(frontend, endpoints, _datagrams(memo, frontend, described, trust_domain))
+    applications = [workload for workload in selected if workload.gateway is None]
+    problems = _target_problems(document, frontend, applications) if applications else []
+    if applications and frontend.datagrams:
+        problems.append(_without_datagrams(document, frontend))
+    return Served(service, tuple(problems))
 
 
-def _idle(document: ServiceDocument) -> Problem:
-    labels = ",".join(f"{name}={value}" for name, value in sorted(document.spec.selector.items()))
+def _datagrams(
+    memo: Memo, frontend: Frontend, described: tuple[Member, ...], trust_domain: str
+) -> tuple[tuple[int, tuple[Endpoint, ...]], ...]:
+    """The instances behind each port for UDP. Those with a proxy of the mesh are none of them: it carries no UDP, and
+    what is sent around it would be neither encrypted nor asked for anything. Nor are those whose address is a name:
+    nobody asks DNS for them."""
+    bare = [member for member in described if not member.meshed and is_ip_address(member.address)]
+    return tuple(
+        (
+            port.number,
+            tuple([memo(build_member_endpoint, memo, each, port, frontend.location, trust_domain) for each in bare]),
+        )
+        for port in frontend.datagrams
+    )
+
+
+def _without_datagrams(document: FrontendDocument, frontend: Frontend) -> Problem:
+    """Workloads of the mesh are selected for a port that they do not serve."""
+    number = frontend.datagrams[0].number
+    ports = document.spec.ports if isinstance(document.spec, ServiceSpec) else ()
+    index = next((place for place, port in enumerate(ports) if port.protocol == "UDP"), 0)
+    message = f"proxies of workloads carry no UDP, so none of the workloads it selects serves port {number}/UDP"
+    expected = "WorkloadEntries with its labels, for a UDPRoute of a Gateway"
+    path: FieldPath = ("spec", "ports", index, "protocol")
+    return problem_at(document, path, "udp-not-served", message, expected, severity=Severity.WARNING)
+
+
+def _described(memo: Memo, frontend: Frontend, members: tuple[Member, ...]) -> tuple[Member, ...]:
+    """The instances behind a frontend that documents describe: its own, what it selects, or else what its host is
+    called in DNS."""
+    if frontend.members:
+        return frontend.members
+    if frontend.selector:
+        return tuple([member for member in members if selects(frontend.selector, member.labels)])
+    by_name = frontend.resolution in BY_DNS or (frontend.resolution in BY_CALLER and not frontend.by_caller)
+    return (memo(Member, frontend.key, frontend.origin, frontend.called),) if by_name else ()
+
+
+def _idle(document: FrontendDocument, selector: Labels) -> Problem:
+    labels = ",".join(f"{name}={value}" for name, value in selector)
     message = (
         f"no workload in namespace '{document.key.namespace}' has the labels {labels}, so nothing is behind the service"
     )
     expected = f"a workload run with --labels {labels}"
-    path = ("spec", "selector")
+    path = ("spec", "selector" if isinstance(document.spec, ServiceSpec) else "workloadSelector")
     return problem_at(document, path, "selects-nothing", message, expected, severity=Severity.WARNING)
 
 
@@ -130,6 +199,24 @@ def build_endpoint(
         identity=memo(SpiffeId, trust_domain, workload.namespace, workload.service_account),
         labels=workload.labels,
         mutual_tls=peers.mode(workload.labels, port.port) is not MutualTlsMode.DISABLE,
+        locality=workload.place,
+        weight=workload.weight,
+    )
+
+
+def build_gateway_endpoint(
+    memo: Memo, workload: Workload, binding: GatewayBinding, port: int, trust_domain: str
+) -> Endpoint:
+    """Where a gateway listens for the port of a service that leads to it: its listener of that number. What callers
+    have to prove there is said by its listener, and to them by a DestinationRule."""
+    return Endpoint(
+        workload=workload.proxy,
+        address=binding.bind(port),
+        health=_HEALTH[workload.state],
+        identity=memo(SpiffeId, trust_domain, workload.namespace, workload.service_account),
+        labels=workload.labels,
+        mutual_tls=False,
+        locality=workload.place,
     )
 
 
@@ -147,10 +234,12 @@ def port_behind(frontend: Frontend, target: int | str, workload: Workload) -> Wo
     return None if any(isinstance(other, str) or other == only.port for other in others) else only
 
 
-def _target_problems(document: ServiceDocument, frontend: Frontend, selected: Sequence[Workload]) -> list[Problem]:
+def _target_problems(document: FrontendDocument, frontend: Frontend, selected: Sequence[Workload]) -> list[Problem]:
     """Ports of a service that none of the workloads it selects serves."""
     found: list[Problem] = []
-    places = [index for index, port in enumerate(document.spec.ports) if port.protocol == "TCP"]
+    spec = document.spec
+    carried = [not isinstance(spec, ServiceSpec) or port.protocol == "TCP" for port in spec.ports]
+    places = [index for index, each in enumerate(carried) if each]
     for index, port in zip(places, frontend.ports, strict=True):
         target = port.target
         if any(port_behind(frontend, target, workload) for workload in selected):

@@ -36,6 +36,11 @@ def caller_domains(host: str, name: str, namespace: str, caller: str) -> tuple[s
     return (host, f"{name}.{namespace}.svc", *[each for each in short if not means_outside(each)])
 
 
+def literal_domains(host: str, addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of what has no short ones: its host, and its addresses as they stand in a URL."""
+    return (host, *[f"[{address}]" if ":" in address else address for address in addresses])
+
+
 def specificity(pattern: str) -> tuple[int, int]:
     """Sort key: the greater, the more specific. A name beats a wildcard, a longer one beats a shorter one."""
     if pattern in ("", "*"):

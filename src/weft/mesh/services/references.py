@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from weft.mesh.problems import one_of, problem_at
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.service import Frontend
@@ -30,10 +32,10 @@ def unknown_host(
     service = service_of_host(host, document.key.namespace)
     expected = "the name of a Service"
     if service is None:
-        message = f"'{host}' is outside the mesh: it needs a ServiceEntry, which weft does not read yet"
+        message = f"'{host}' is outside the mesh: no ServiceEntry names it"
     elif host.count(".") == 1 and not nearest:
         message = f"'{host}' is no Service ('{service.name}' in namespace '{service.namespace}')"
-        expected += "; a host outside the mesh needs a ServiceEntry, which weft does not read yet"
+        expected += "; a host outside the mesh needs a ServiceEntry"
     else:
         message = f"there is no Service '{service.name}' in namespace '{service.namespace}'"
     return problem_at(document, path, "unknown-host", message + effect, expected, severity=severity, nearest=nearest)
@@ -44,6 +46,17 @@ def nearest_host(host: str, namespace: str, catalog: Catalog) -> str:
     service = service_of_host(host, namespace)
     near = nearest_name(service.name, catalog.names_in(service.namespace)) if service else ""
     return near + clean_host(host)[len(service.name) :] if service and near else ""
+
+
+def referents_of(
+    hosts: Iterable[str], namespace: str, catalog: Catalog
+) -> tuple[tuple[Frontend | None, bool, str], ...]:
+    """What a document of `namespace` finds under names of `hosts` that anybody may send to: a service, or the nearest
+    name."""
+    return tuple(
+        (frontend := catalog.find(host, namespace), True, "" if frontend else nearest_host(host, namespace, catalog))
+        for host in hosts
+    )
 
 
 def is_routed_outside(host: str, outside: tuple[str, ...]) -> bool:

@@ -120,7 +120,7 @@ def _unknown_uses(
     unknown = [
         (index, name)
         for index, name in enumerate(uses)
-        if catalog.find(name, namespace) is None and not is_routed_outside(name, routed)
+        if catalog.called(name, namespace) is None and not is_routed_outside(name, routed)
     ]
     return tuple(
         (index, nearest_host(name, namespace, catalog) if place < HINTS else "")

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from weft.mesh.access.access import OPEN, Access
+from weft.mesh.policies.distrust import Refused
+from weft.mesh.policies.federatedtrustdomain import ForeignTrust
 from weft.mesh.policies.peerauthentication import PeerPolicy
 from weft.mesh.services.endpoints import port_behind
+from weft.mesh.services.resilience import Overload
 from weft.mesh.services.service import Frontend, MutualTlsMode, Protocol
 from weft.mesh.views import InboundPort
 from weft.model.origin import Origin
@@ -11,11 +17,40 @@ from weft.model.workload import Workload, WorkloadPort
 
 
 def build_inbound(
-    frontends: tuple[Frontend, ...], workload: Workload, peers: PeerPolicy, overlap: PeerPolicy | None = None
+    frontends: tuple[Frontend, ...],
+    workload: Workload,
+    peers: PeerPolicy,
+    overlap: PeerPolicy | None = None,
+    trust: ForeignTrust | None = None,
+    refused: Refused | None = None,
 ) -> tuple[InboundPort, ...]:
     """The workload's ports. `frontends` are the services that select it; where `overlap` has another mode than `peers`,
-    both mutual TLS and plaintext are accepted."""
-    return tuple(_inbound_port(frontends, workload, port, peers, overlap) for port in workload.ports)
+    both mutual TLS and plaintext are accepted. `trust` are the other trust domains that are believed, `refused` callers
+    whose trust has ended."""
+    ports = tuple(_inbound_port(frontends, workload, port, peers, overlap, refused) for port in workload.ports)
+    return tuple(replace(port, trust=trust) for port in ports) if trust else ports
+
+
+def with_accesses(ports: tuple[InboundPort, ...], accesses: tuple[Access, ...]) -> tuple[InboundPort, ...]:
+    """The same ports, each with what says who may call it."""
+    return tuple(
+        port if access is OPEN else _with_access(port, access) for port, access in zip(ports, accesses, strict=True)
+    )
+
+
+def _with_access(port: InboundPort, access: Access) -> InboundPort:
+    """The port without what is asked stays the same while the kinds of limits do."""
+    kinds = tuple(sorted({each.kind for each in access.limits}))
+    plain = replace(port, limited=kinds) if kinds else port
+    return replace(plain, access=access, unasked=plain)
+
+
+def with_overloads(ports: tuple[InboundPort, ...], overloads: tuple[Overload | None, ...]) -> tuple[InboundPort, ...]:
+    """The same ports, each with what limits the requests that its application gets."""
+    return tuple(
+        port if overload is None else replace(port, overload=overload)
+        for port, overload in zip(ports, overloads, strict=True)
+    )
 
 
 def _inbound_port(
@@ -24,14 +59,17 @@ def _inbound_port(
     port: WorkloadPort,
     peers: PeerPolicy,
     overlap: PeerPolicy | None,
+    refused: Refused | None,
 ) -> InboundPort:
     protocols: set[Protocol] = set()
     origins: list[Origin] = []
+    services: list[tuple[str, int]] = []
     for frontend in frontends:
         for each in frontend.ports:
             if port_behind(frontend, each.target, workload) is port:
                 protocols.add(each.protocol)
                 origins.append(frontend.origin)
+                services.append((frontend.host, each.number))
     mode, policy = peers.decide(workload.labels, port.port)
     if overlap is not None and overlap.mode(workload.labels, port.port) is not mode:
         mode = MutualTlsMode.PERMISSIVE
@@ -42,6 +80,8 @@ def _inbound_port(
         protocol=_common(protocols),
         mode=mode,
         origins=tuple(dict.fromkeys((*origins, *policy))),
+        service=min(services, default=("", 0)),
+        refused=refused,
     )
 
 

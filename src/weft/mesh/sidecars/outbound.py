@@ -9,29 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from weft.mesh.memo import Memo
 from weft.mesh.policies.meshconfig import TrafficDefaults, with_default_retry
-from weft.mesh.routes.rules import (
-    Forward,
+from weft.mesh.routes.connections import (
+    ConnectionRule,
+    Connections,
     Layer4Route,
-    RequestMatch,
-    Rule,
-    VirtualHost,
-    WeightedBackend,
     WeightedTarget,
+    connections_of,
+    rules_for_callers,
 )
+from weft.mesh.routes.rules import Forward, RequestMatch, Rule, VirtualHost, WeightedBackend
 from weft.mesh.routes.table import NO_ROUTES, HostRules, RouteTable
 from weft.mesh.services.catalog import Catalog
-from weft.mesh.services.hosts import HTTP_PORT, caller_domains
+from weft.mesh.services.hosts import HTTP_PORT, caller_domains, literal_domains
 from weft.mesh.services.service import BackendKey, Frontend, FrontendPort, Protocol
 from weft.mesh.sidecars.refusals import wrong_port
 from weft.mesh.views import OutboundView, Refusal, Tunnel
 from weft.model.labels import Labels
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """A class of callers: their namespace, and which of the source selectors in use they match."""
 
     namespace: str
@@ -41,8 +41,10 @@ class Caller:
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """How callers reach one service (or host outside): its virtual hosts and tunnels, and the backends these need;
-    `mirrors` are those that get copies, `refusals` the answers at ports that it does not have: callers of other
-    namespaces have none, so that a large mesh does not pay for them. Compared by identity."""
+    `mirrors` are those that get copies, `carried` those to which connections are carried as they are though their ports
+    may speak HTTP, `refusals` the answers at ports that it does not have: callers of other namespaces have none, so
+    that a large mesh does not pay for them. `undetected` says of ports of which nobody knows what they speak where what
+    is not HTTP goes, if documents do. Compared by identity."""
 
     host: str
     virtual_hosts: tuple[VirtualHost, ...]
@@ -50,15 +52,24 @@ class Entry:
     backends: tuple[BackendKey, ...]
     mirrors: tuple[BackendKey, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    carried: tuple[BackendKey, ...] = ()
+    undetected: tuple[tuple[int, Connections], ...] = ()
+
+    def connections(self, port: int) -> Connections | None:
+        """Where connections to a port go; None if no document says it."""
+        found = ((tunnel.port, tunnel.connections) for tunnel in self.tunnels)
+        return next((each for number, each in (*found, *self.undetected) if number == port), None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outbound:
-    """A view, and the backends that it needs; `mirrors` are those that get copies. Compared by identity."""
+    """A view, and the backends that it needs; `mirrors` are those that get copies, `carried` those to which connections
+    are carried as they are. Compared by identity."""
 
     view: OutboundView
     backends: tuple[BackendKey, ...]
     mirrors: tuple[BackendKey, ...]
+    carried: tuple[BackendKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +89,8 @@ class CallerRoutes:
 
 def build_common(memo: Memo, table: RouteTable, catalog: Catalog, defaults: TrafficDefaults) -> Mapping[str, Entry]:
     """How callers of other namespaces reach each service, by full name."""
-    spaces = [table.of(frontend.namespace) for frontend in catalog.frontends]
+    seen = {namespace: table.seen(namespace, "") for namespace in catalog.by_namespace}
+    spaces = [seen[frontend.namespace] for frontend in catalog.frontends]
     pairs = list(zip(spaces, catalog.hosts, strict=True))
     named = [space.hosts.get(host) for space, host in pairs]
     covering = [space.covering(host) if space.wildcards else None for space, host in pairs]
@@ -96,10 +108,12 @@ def build_caller_routes(
     selectors: tuple[Labels, ...],
 ) -> CallerRoutes:
     """How the callers of a namespace that match exactly these source selectors reach everything."""
-    space = table.of(namespace)
+    space = table.seen(namespace, namespace)
     frontends = _special(table, catalog, namespace)
     hosts = [frontend.host for frontend in frontends]
-    others = [table.of(each.namespace) if each.namespace != namespace else NO_ROUTES for each in frontends]
+    spaces = {each.namespace for each in frontends} - {namespace}
+    seen = {each: table.seen(each, namespace) for each in spaces}
+    others = [seen.get(each.namespace, NO_ROUTES) for each in frontends]
     pairs = list(zip(others, hosts, strict=True))
     columns = (
         [space.hosts.get(host) for host in hosts],
@@ -134,12 +148,13 @@ def build_outbound(
         view,
         tuple(dict.fromkeys([key for entry in entries for key in entry.backends])),
         tuple(dict.fromkeys([key for entry in entries for key in entry.mirrors])),
+        tuple(dict.fromkeys([key for entry in entries for key in entry.carried])),
     )
 
 
 def _special(table: RouteTable, catalog: Catalog, namespace: str) -> Sequence[Frontend]:
     """The services for which callers of a namespace need entries of their own."""
-    space = table.of(namespace)
+    space = table.seen(namespace, namespace)
     found = {frontend.host: frontend for frontend in catalog.by_namespace.get(namespace, ())}
     found.update((host, catalog.by_host[host]) for host in space.hosts if host in catalog.by_host)
     if space.wildcards:
@@ -187,13 +202,15 @@ def _entry(
     local: bool,
 ) -> Entry:
     hosts: list[VirtualHost] = []
-    tunnels: list[Tunnel] = []
+    reached: list[tuple[FrontendPort, Connections]] = []
     backends: dict[BackendKey, None] = {}
     domains = memo(_domains, frontend, local)
     for port in frontend.ports:
         backends[BackendKey(frontend.host, port.number)] = None
+        ruled = next((each.connections[port.number] for each in given if each and port.number in each.connections), ())
+        if ruled or port.protocol is Protocol.TCP:
+            reached.append((port, memo.over(port_connections, rules_for_callers(ruled, *caller), frontend, port)))
         if port.protocol is Protocol.TCP:
-            tunnels.append(memo(_tunnel, frontend, port, domains))
             continue
         found = next((each.ports[port.number] for each in given if each and port.number in each.ports), None)
         if found is None:
@@ -202,8 +219,20 @@ def _entry(
             host = memo.over(_ruled_host, rules_for(found, caller), frontend, port, domains)
         hosts.append(host)
         backends.update((key, None) for rule in host.rules for key in rule.backends())
-    refusals = (memo(wrong_port, frontend, domains),) if local else ()
-    return Entry(frontend.host, tuple(hosts), tuple(tunnels), tuple(backends), _mirrors(hosts), refusals)
+    needed = [key for _, connections in reached for key in connections.backends()]
+    backends.update((key._replace(opaque=False), None) for key in needed)
+    return Entry(
+        host=frontend.host,
+        virtual_hosts=tuple(hosts),
+        tunnels=tuple(
+            memo(_tunnel, frontend, port, domains, each) for port, each in reached if port.protocol is Protocol.TCP
+        ),
+        backends=tuple(backends),
+        mirrors=_mirrors(hosts),
+        refusals=(memo(wrong_port, frontend, domains),) if local and frontend.is_service else (),
+        carried=tuple(dict.fromkeys(key for key in needed if key.opaque)),
+        undetected=tuple((port.number, each) for port, each in reached if port.protocol is not Protocol.TCP),
+    )
 
 
 def _mirrors(hosts: Iterable[VirtualHost]) -> tuple[BackendKey, ...]:
@@ -211,10 +240,24 @@ def _mirrors(hosts: Iterable[VirtualHost]) -> tuple[BackendKey, ...]:
 
 
 def _outside_entry(memo: Memo, given: HostRules, namespace: str, selectors: tuple[Labels, ...]) -> Entry:
-    """A host that is no service, on HTTP's port."""
-    host = memo.over(_outside_host, rules_for(given.ports[HTTP_PORT], Caller(namespace, selectors)), given.host)
-    backends = tuple(dict.fromkeys(key for rule in host.rules for key in rule.backends()))
-    return Entry(given.host, (host,), (), backends, _mirrors((host,)))
+    """A host that is no service: requests on HTTP's port, connections on those that its rules are for."""
+    hosts = []
+    if HTTP_PORT in given.ports:
+        rules = rules_for(given.ports[HTTP_PORT], Caller(namespace, selectors))
+        hosts.append(memo.over(_outside_host, rules, given.host))
+    ruled = {port: rules_for_callers(rules, namespace, selectors) for port, rules in given.connections.items()}
+    tunnels = [memo.over(_outside_tunnel, rules, given.host, port) for port, rules in ruled.items() if rules]
+    needed = [key for tunnel in tunnels for key in tunnel.connections.backends()]
+    backends = [key for host in hosts for rule in host.rules for key in rule.backends()]
+    backends += [key._replace(opaque=False) for key in needed]
+    return Entry(
+        host=given.host,
+        virtual_hosts=tuple(hosts),
+        tunnels=tuple(tunnels),
+        backends=tuple(dict.fromkeys(backends)),
+        mirrors=_mirrors(hosts),
+        carried=tuple(dict.fromkeys(key for key in needed if key.opaque)),
+    )
 
 
 def rules_for(rules: tuple[Rule, ...], caller: Caller) -> tuple[Rule, ...]:
@@ -223,16 +266,29 @@ def rules_for(rules: tuple[Rule, ...], caller: Caller) -> tuple[Rule, ...]:
 
 
 def layer4_route(frontend: Frontend, port: FrontendPort) -> Layer4Route:
-    """Where connections to a port go whose content nobody looks at: to its own endpoints."""
-    key = BackendKey(frontend.host, port.number)
-    return Layer4Route((WeightedTarget(key),), frontend.origin, frontend.key)
+    """Where connections to a port go that no document routes: to its own endpoints."""
+    key = BackendKey(frontend.host, port.number, opaque=port.protocol is not Protocol.TCP)
+    return Layer4Route((WeightedTarget(key, by_caller=frontend.by_caller),), frontend.origin, frontend.key)
 
 
-def _tunnel(frontend: Frontend, port: FrontendPort, domains: tuple[str, ...]) -> Tunnel:
-    return Tunnel(domains, port.number, layer4_route(frontend, port))
+def port_connections(rules: tuple[ConnectionRule, ...], frontend: Frontend, port: FrontendPort) -> Connections:
+    """What becomes of connections to a port by these rules, which are all for one class of callers. Callers name a
+    service, so the address that they call is the service's."""
+    found = [rule for rule in rules if rule.tls in (None, port.tls) and rule.called_at(frontend.addresses)]
+    return connections_of(found, layer4_route(frontend, port))
+
+
+def _tunnel(frontend: Frontend, port: FrontendPort, domains: tuple[str, ...], connections: Connections) -> Tunnel:
+    return Tunnel(frontend.host, domains, port.number, connections, frontend.key)
+
+
+def _outside_tunnel(rules: tuple[ConnectionRule, ...], host: str, port: int) -> Tunnel:
+    return Tunnel(host, (host,), port, connections_of(rules, None), rules[0].route.object)
 
 
 def _domains(frontend: Frontend, local: bool) -> tuple[str, ...]:
+    if not frontend.is_service:
+        return literal_domains(frontend.called, frontend.addresses)
     caller = frontend.namespace if local else ""
     return caller_domains(frontend.host, frontend.name, frontend.namespace, caller)
 
@@ -243,7 +299,8 @@ def default_rule(frontend: Frontend, port: FrontendPort) -> Rule:
         name="default",
         match=RequestMatch(),
         action=Forward(
-            (WeightedBackend(BackendKey(frontend.host, port.number)),), websocket=port.protocol is Protocol.WEBSOCKET
+            (WeightedBackend(BackendKey(frontend.host, port.number), by_caller=frontend.by_caller),),
+            websocket=port.protocol is Protocol.WEBSOCKET,
         ),
         origin=frontend.origin,
         object=frontend.key,

@@ -36,12 +36,12 @@ def refused_uses(
     found: list[Refusal] = []
     unknown: list[Refusal] = []
     for name in map(clean_host, uses):
-        frontend = catalog.find(name, namespace)
+        frontend = catalog.called(name, namespace)
         if frontend is None:
             if _HOST_NAME.fullmatch(name) and not is_routed_outside(name, outside):
                 nearest = nearest_host(name, namespace, catalog) if len(unknown) < HINTS else ""
                 unknown.append(memo(unknown_use, name, namespace, nearest))
-        elif frontend.namespace != namespace:
+        elif frontend.namespace != namespace and frontend.is_service:
             domains = caller_domains(frontend.host, frontend.name, frontend.namespace, namespace)
             found.append(memo(wrong_port, frontend, domains))
     return tuple(dict.fromkeys([*found, *unknown]))

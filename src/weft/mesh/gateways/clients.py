@@ -1,0 +1,99 @@
+"""Clients of the Gateway API's Gateways: what is asked of their certificates on each port, and who vouches for them.
+
+https://gateway-api.sigs.k8s.io/geps/gep-91/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from weft.mesh.policies.referencegrant import GATEWAY, Grants
+from weft.mesh.problems import problem_at
+from weft.mesh.views import ClientCheck, ClientRoots
+from weft.model.document import Document, ObjectKey
+from weft.model.origin import FieldPath
+from weft.model.pem import holds_certificates
+from weft.model.problem import Problem
+from weft.schema.kinds.gateway import AuthorityReference, FrontendValidation, GatewaySpec
+from weft.schema.kinds.meshconfig import ConfigMapSpec
+from weft.schema.wording import nearest_name
+
+ConfigMaps = Mapping[ObjectKey, Document[ConfigMapSpec]]
+Clients = tuple[ClientCheck, ClientRoots]
+
+
+def config_maps_by_key(documents: tuple[Document[ConfigMapSpec], ...]) -> ConfigMaps:
+    """ConfigMaps by what names them."""
+    return MappingProxyType({document.key: document for document in documents})
+
+
+def clients_of_port(
+    document: Document[GatewaySpec], port: int, config_maps: ConfigMaps, grants: Grants
+) -> tuple[Clients | None, list[Problem], bool]:
+    """What is asked of clients on a port, what is wrong with that, and whether anything is asked at all."""
+    tls = document.spec.tls
+    frontend = tls.frontend if tls is not None else None
+    if frontend is None:
+        return None, [], False
+    path: FieldPath = ("spec", "tls", "frontend", "default", "validation")
+    validation, where = frontend.default.validation, "default"
+    for index, each in enumerate(frontend.per_port):
+        if each.port == port:
+            validation, where = each.tls.validation, str(port)
+            path = ("spec", "tls", "frontend", "perPort", index, "tls", "validation")
+    if validation is None:
+        return None, [], False
+    name = f"{document.key.namespace}/{document.key.name}|clients|{where}"
+    found, problems = _roots(document, path, validation, config_maps, grants)
+    if not found:
+        return None, problems, True
+    lenient = validation.mode == "AllowInsecureFallback"
+    check = ClientCheck(name, required=not lenient, lenient=lenient)
+    return (check, ClientRoots(name, b"\n".join(found), b"", document.at(*path))), problems, True
+
+
+def _roots(
+    document: Document[GatewaySpec],
+    path: FieldPath,
+    validation: FrontendValidation,
+    config_maps: ConfigMaps,
+    grants: Grants,
+) -> tuple[list[bytes], list[Problem]]:
+    found: list[bytes] = []
+    problems: list[Problem] = []
+    for index, reference in enumerate(validation.ca_certificate_refs):
+        one = _root(document, (*path, "caCertificateRefs", index), reference, config_maps, grants)
+        if isinstance(one, Problem):
+            problems.append(one)
+        else:
+            found.append(one)
+    return found, problems
+
+
+def _root(
+    document: Document[GatewaySpec],
+    path: FieldPath,
+    reference: AuthorityReference,
+    config_maps: ConfigMaps,
+    grants: Grants,
+) -> bytes | Problem:
+    if (reference.group, reference.kind) != ("", "ConfigMap"):
+        message = f"{reference.kind} of {reference.group or 'the core group'} holds no authorities"
+        return problem_at(document, (*path, "kind"), "bad-authority-kind", message, "kind ConfigMap of group ''")
+    key = ObjectKey("", "ConfigMap", reference.namespace or document.key.namespace, reference.name)
+    if not grants.allow(GATEWAY, document.key.namespace, key):
+        message = f"{key} is in another namespace that does not allow it"
+        expected = f"a ReferenceGrant in namespace '{key.namespace}' from Gateway in '{document.key.namespace}'"
+        return problem_at(document, (*path, "namespace"), "reference-not-granted", message, expected)
+    there = config_maps.get(key)
+    content = there.spec.data.ca_crt.encode() if there is not None else b""
+    if holds_certificates(content):
+        return content
+    what = "has no certificates in PEM under ca.crt" if content else "is not there, or has no ca.crt"
+    near = nearest_name(key.name, [each.name for each in config_maps if each.namespace == key.namespace])
+    nearest = near if near != key.name else ""
+    message = f"{key} {what}"
+    return problem_at(
+        document, (*path, "name"), "unknown-authority", message, "a ConfigMap with ca.crt", nearest=nearest
+    )

@@ -1,0 +1,64 @@
+"""XBackendTrafficPolicy: how many retries a Service bears.
+
+https://gateway-api.sigs.k8s.io/geps/gep-3388/
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from weft.mesh.policies.scope import Policy, Scope, settle
+from weft.mesh.services.catalog import Catalog
+from weft.mesh.services.references import unknown_service
+from weft.mesh.services.service import RetryBudget
+from weft.model.document import Document
+from weft.model.origin import Origin
+from weft.model.problem import Problem
+from weft.schema.kinds import xbackendtrafficpolicy as api
+from weft.schema.wording import nearest_name
+
+PolicyDocument = Document[api.XBackendTrafficPolicySpec]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrafficPolicies:
+    """Retry budgets by the full name of the service, and where they are said. Compared by identity."""
+
+    budgets: Mapping[str, RetryBudget] = field(default_factory=lambda: MappingProxyType({}))
+    origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
+    problems: tuple[Problem, ...] = ()
+
+
+NO_TRAFFIC_POLICIES = TrafficPolicies()
+
+
+def build_traffic_policies(documents: tuple[PolicyDocument, ...], catalog: Catalog) -> TrafficPolicies:
+    """The budgets in force; of two for one Service the oldest is."""
+    given, problems = [], []
+    for document in documents:
+        namespace = document.key.namespace
+        for index, target in enumerate(document.spec.target_refs):
+            if catalog.named(target.name, namespace) is None:
+                near = nearest_name(target.name, catalog.names_in(namespace))
+                path = ("spec", "targetRefs", index, "name")
+                problems.append(unknown_service(document, path, target.name, namespace, near))
+            given.append(Policy(Scope(namespace, target=f"Service {target.name}"), document))
+    expected = "one XBackendTrafficPolicy for each Service"
+    settled, conflicts = settle(given, ("spec", "targetRefs"), "policy-conflict", expected)
+    budgets: dict[str, RetryBudget] = {}
+    origins: dict[str, Origin] = {}
+    for policy in settled:
+        frontend = catalog.named(policy.scope.target.removeprefix("Service "), policy.scope.namespace)
+        constraint = policy.document.spec.retry_constraint
+        if frontend is not None and constraint is not None:
+            budgets[frontend.host] = _budget(constraint)
+            origins[frontend.host] = policy.document.origin
+    return TrafficPolicies(MappingProxyType(budgets), MappingProxyType(origins), (*conflicts, *problems))
+
+
+def _budget(constraint: api.RetryConstraint) -> RetryBudget:
+    rate = constraint.min_retry_rate
+    return RetryBudget(float(constraint.budget.percent), max(1, math.ceil(rate.count / rate.interval)))

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from weft.store.memory import MemoryStore
+from weft.store.metered import MeteredStore
 from weft.store.protocol import CompactedError, ConflictError, Delete, Put, Store
+from weft.store.sealing.sealed import SealedStore
+from weft.store.sealing.wrappers import EnvironmentWrapper
 from weft.store.sqlite import open_sqlite
 
 KEEP = 5
@@ -25,15 +28,26 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "metered", "sealed"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     makers: dict[str, Callable[[], Awaitable[Store]]] = {
         "memory": lambda: _memory(clock),
+        "metered": lambda: _metered(clock),
+        "sealed": lambda: _sealed(clock),
         "sqlite": lambda: open_sqlite(tmp_path / "weft.db", clock, KEEP),
     }
     store = await makers[request.param]()
     yield store
     await store.close()
+
+
+async def _metered(clock: Clock) -> Store:
+    return MeteredStore(MemoryStore(clock, KEEP), lambda _seconds, _operation: None)
+
+
+async def _sealed(clock: Clock) -> Store:
+    """What is no secret passes through; `tests/store/test_sealed.py` has those that are."""
+    return SealedStore(MemoryStore(clock, KEEP), EnvironmentWrapper("KEY", {"KEY": "00" * 32}), {}, clock)
 
 
 async def _memory(clock: Clock) -> Store:

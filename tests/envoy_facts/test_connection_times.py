@@ -12,9 +12,9 @@ import pytest
 from support.envoy import free_port
 from support.loopback import Connection, echo_server, greeting_server
 from support.proxy import calling_itself, running_pair
-from support.views import BACKEND, NAMES, backend, layer4, outbound, upstream_port, virtual_host
+from support.views import BACKEND, NAMES, backend, outbound, tunnel, upstream_port, virtual_host
 from weft.mesh.services.service import ConnectionLimits, Protocol, TrafficPolicy
-from weft.mesh.views import SidecarView, Tunnel
+from weft.mesh.views import SidecarView
 
 TIMES = [ConnectionLimits(tcp_idle_timeout=1.0), ConnectionLimits(max_connection_duration=1.0)]
 
@@ -23,9 +23,7 @@ def _view(application: int, protocol: Protocol, limits: ConnectionLimits, upstre
     """A sidecar that calls itself over a tunnel (for TCP) and over the loopback port `upstream`."""
     policy = TrafficPolicy(limits=limits)
     tcp, to = protocol is Protocol.TCP, backend(protocol=protocol, policy=policy)
-    view = outbound(
-        virtual_hosts=() if tcp else (virtual_host(),), tunnels=(Tunnel(NAMES, 9080, layer4()),) if tcp else ()
-    )
+    view = outbound(virtual_hosts=() if tcp else (virtual_host(),), tunnels=(tunnel(NAMES, 9080),) if tcp else ())
     port = upstream_port(upstream, to, None if tcp else virtual_host())
     return replace(calling_itself(application, view=view, to=to, protocol=protocol), upstreams=(port,))
 

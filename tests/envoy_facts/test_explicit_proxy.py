@@ -13,17 +13,17 @@ from support.views import (
     backend,
     endpoint,
     inbound,
-    layer4,
     outbound,
     prefix,
     rule,
     sidecar,
     target,
     targets,
+    tunnel,
     virtual_host,
 )
 from weft.mesh.services.service import BackendKey, Protocol
-from weft.mesh.views import Refusal, Tunnel
+from weft.mesh.views import Refusal
 from weft.model.workload import SocketAddress
 
 DATABASE = BackendKey("db.default.svc.cluster.local", 5432)
@@ -59,7 +59,7 @@ async def test_connect_to_a_tcp_port_carries_bytes(tmp_path: Path) -> None:
         view = sidecar(
             outbound(
                 virtual_hosts=(),
-                tunnels=(Tunnel(("db",), 5432, layer4(DATABASE)),),
+                tunnels=(tunnel(("db",), 5432, DATABASE),),
             ),
             targets=targets(target(endpoint(listen), to=backend(DATABASE, protocol=Protocol.TCP))),
             inbound=(inbound(listen, database, port=5432, protocol=Protocol.TCP),),
@@ -100,7 +100,7 @@ async def test_names_that_lead_nowhere_are_answered_with_a_sentence(allow_any: b
         Refusal(("reviews", "reviews.default"), False, "reviews.default has no such port; it has 9080"),
         Refusal(("reviewz",), True, "no Service is called 'reviewz'"),
     )
-    tunnels = (Tunnel(("db",), 5432, layer4(DATABASE)),)
+    tunnels = (tunnel(("db",), 5432, DATABASE),)
     ours = outbound(allow_any=allow_any, refusals=refusals, tunnels=tunnels)
     view = calling_itself(1, view=ours, others=(target(endpoint(1), to=backend(DATABASE, protocol=Protocol.TCP)),))
     async with running_pair(view, tmp_path) as pair:

@@ -19,7 +19,7 @@ from support.proxy import running_view
 from support.views import gateway, gateway_port, gateway_server, identity, rule, virtual_host
 from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Respond
-from weft.mesh.views import Certificate, GatewayServer, GatewayView, TlsVersion
+from weft.mesh.views import Certificate, EdgeTls, GatewayServer, GatewayView, TlsVersion
 from weft.model.origin import Origin
 from weft.testing.polling import eventually
 from weft.xds.build import build_xds
@@ -32,11 +32,10 @@ def _server(host: str, lowest: TlsVersion = "1.3") -> GatewayServer:
     place = HOSTS.index(host)
     return gateway_server(
         name=f"listener-{place}",
-        hostname=host,
+        hostnames=(host,),
         virtual_hosts=(virtual_host([rule(Respond(290 + place))], name=host, domains=(host,), port=0),),
-        certificates=(f"default/{place}",),
+        tls=EdgeTls((f"default/{place}",), lowest=lowest),
         misdirected=tuple(other for other in HOSTS if other != host),
-        lowest_tls=lowest,
     )
 
 

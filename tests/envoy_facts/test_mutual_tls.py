@@ -12,9 +12,10 @@ import pytest
 from cryptography import x509
 
 from support.certificates import TestAuthority, client_context, rotate_certificates, write_workload_directory
-from support.loopback import Connection, echo_server, greeting_server
-from support.proxy import Pair, calling_itself, running_pair
-from support.views import backend, identity
+from support.envoy import free_port
+from support.loopback import Connection, echo_server, greeting_server, tcp_server
+from support.proxy import Pair, calling_itself, running_pair, running_view
+from support.views import backend, endpoint, identity, sidecar, target, targets, upstream_port
 from weft.mesh.services.service import MutualTls, MutualTlsMode, Protocol
 from weft.model.identity import SpiffeId
 
@@ -139,3 +140,26 @@ async def test_a_new_trust_bundle_is_in_force_at_once(tmp_path: Path) -> None:
         while await _status(pair, context) != 200:
             assert time.monotonic() < deadline, "the new bundle is not in use"
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(("life", "told"), [(3600.0, b"hello"), (-60.0, b"")])
+async def test_a_caller_refuses_a_server_whose_certificate_has_expired(
+    life: float, told: bytes, tmp_path: Path
+) -> None:
+    authority = TestAuthority()
+    server = authority.issue(uri=str(identity("reviews")), life=life)
+    (tmp_path / "server.pem").write_bytes(server.chain + server.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    context.load_verify_locations(cadata=authority.bundle.decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["weft-tcp"])
+    to, listen = backend(protocol=Protocol.TCP), free_port()
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+
+    async with tcp_server(greet, context) as port:
+        view = sidecar(targets=targets(target(endpoint(port), to=to)), upstreams=(upstream_port(listen, to),))
+        async with running_view(view, tmp_path, authority), Connection(listen) as client:
+            assert await client.reader.read(5) == told

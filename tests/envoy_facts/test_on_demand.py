@@ -24,11 +24,11 @@ from support.views import (
     backend,
     endpoint,
     identity,
-    layer4,
     outbound,
     prefix,
     rule,
     target,
+    tunnel,
     upstream_port,
     virtual_host,
 )
@@ -37,7 +37,7 @@ from weft.discovery.server import serve_xds
 from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Forward, Mirror, WeightedBackend
 from weft.mesh.services.service import BackendKey, Protocol
-from weft.mesh.views import OutboundView, Tunnel
+from weft.mesh.views import OutboundView
 from weft.model.workload import Workload
 from weft.xds.bootstrap import BootstrapParameters, build_bootstrap
 from weft.xds.build import build_xds
@@ -105,7 +105,7 @@ def http() -> OutboundView:
 
 def tcp() -> OutboundView:
     """The reviews service as a TCP port."""
-    return outbound(virtual_hosts=(), tunnels=(Tunnel(NAMES, 9080, layer4()),))
+    return outbound(virtual_hosts=(), tunnels=(tunnel(NAMES, 9080),))
 
 
 @pytest.fixture

@@ -247,6 +247,7 @@ async def test_faults_and_cors_only_where_a_rule_asks(tmp_path: Path) -> None:
             cors=Cors((TextMatch("exact", "https://a.example"),), ("GET",), ("x-t",), ("x-e",), 60.0, credentials=True),
         ),
         rule(match=prefix("/ignore"), cors=Cors((TextMatch("exact", "https://a.example"),), forward_unmatched=False)),
+        rule(match=prefix("/any"), cors=Cors((TextMatch("present"),), ("*",), ("*",), credentials=True)),
         rule(),
     )
     async with edge(tmp_path, *rules) as ours:
@@ -269,6 +270,12 @@ async def test_faults_and_cors_only_where_a_rule_asks(tmp_path: Path) -> None:
             answer = await ours.get(path, *stranger, method="OPTIONS")
             assert "access-control-allow-origin" not in answer.headers
             assert (answer.status, ours.one.seen.count(f"OPTIONS {path}")) == (200, forwarded)
+        any_header = (asked[0], "Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: x-a, x-b")
+        allowed = (await ours.get("/any", *any_header, method="OPTIONS")).headers
+        assert allowed["access-control-allow-headers"] == "x-a, x-b", "with credentials a browser knows no *"
+        assert (allowed["access-control-allow-methods"], allowed["access-control-allow-credentials"]) == ("PUT", "true")
+        allowed = (await ours.get("/any", *any_header[:2], method="OPTIONS")).headers
+        assert allowed["access-control-allow-headers"] == "", "no header was asked for"
         await ours.get("/", *asked, method="OPTIONS")
         assert ours.one.seen.count("OPTIONS /") == 1
 

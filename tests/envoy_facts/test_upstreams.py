@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,3 +41,25 @@ async def test_any_protocol_passes_also_when_the_server_speaks_first(protocol: P
             assert await client.reader.readexactly(5) == b"ready"
             client.writer.write(b"\x16\x03\x01select 1;")
             assert await client.reader.readexactly(12) == b"\x16\x03\x01select 1;"
+
+
+def _client_hello() -> bytes:
+    """The first bytes of TLS of a client that offers HTTP inside, as every browser does."""
+    context, sent = ssl.create_default_context(), ssl.MemoryBIO()
+    context.set_alpn_protocols(["http/1.1"])
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname="b.example.com").do_handshake()
+    return sent.read()
+
+
+async def test_tls_that_offers_http_is_no_http_where_rules_ask_for_server_names(tmp_path: Path) -> None:
+    async with greeting_server(b"ready") as application:
+        view, port = _with_upstream(application, Protocol.AUTO)
+        [upstream] = view.upstreams
+        [route] = upstream.connections.routes()
+        named = (("a.example.com", route),)
+        changed = replace(upstream, connections=replace(upstream.connections, by_name=named))
+        async with running_pair(replace(view, upstreams=(changed,)), tmp_path), Connection(port) as client:
+            hello = _client_hello()
+            client.writer.write(hello)
+            assert await client.reader.readexactly(5 + len(hello)) == b"ready" + hello

@@ -6,6 +6,7 @@ A case is a directory with ``input.yaml`` and one expected file for each resourc
     show: [routes/outbound, "clusters/outbound|9080|*"]   # type/name, names may hold wildcards
 
 ``routes/outbound#reviews*`` shows only those virtual hosts, and not their CONNECT routes, which are all alike.
+``distrusted`` are ends of trust (`weft.model.distrust`).
 
 Services and workloads that all cases share are in ``world.yaml``. Every case also goes through a real Envoy.
 """
@@ -25,15 +26,23 @@ import yaml
 from support.certificates import TestAuthority, write_workload_directory
 from support.corpus import compile_mesh, documents_of, world_documents, world_workloads
 from support.envoy import validate
-from support.static import static_bootstrap
 from support.views import identity
+from weft.model.distrust import Distrust
 from weft.model.workload import Scope
 from weft.xds.describe import describe_resource
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, XdsSnapshot
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, XdsSnapshot
+from weft.xds.static import static_bootstrap
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent for path in HERE.glob("*/case.yaml"))
-KINDS = {"clusters": CLUSTER, "endpoints": ENDPOINTS, "listeners": LISTENER, "routes": ROUTES, "secrets": SECRET}
+KINDS = {
+    "clusters": CLUSTER,
+    "endpoints": ENDPOINTS,
+    "listeners": LISTENER,
+    "routes": ROUTES,
+    "filters": EXTENSION,
+    "secrets": SECRET,
+}
 INPUTS = {"case.yaml", "input.yaml"}
 
 
@@ -43,6 +52,7 @@ class Case:
 
     proxy: str
     show: tuple[str, ...]
+    distrusted: tuple[Distrust, ...] = ()
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +66,7 @@ def workload_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("directory", CASES, ids=lambda path: path.name)
 def test_golden(directory: Path, workload_directory: Path, request: pytest.FixtureRequest) -> None:
     case = msgspec.convert(yaml.safe_load((directory / "case.yaml").read_text()), Case)
-    snapshot = compile_case(directory / "input.yaml", case.proxy)
+    snapshot = compile_case(directory / "input.yaml", case.proxy, distrusted=case.distrusted)
     produced = {f"{name}.yaml": text for name, text in shown(snapshot, case)}
     if request.config.getoption("--update-golden", default=False):
         _rewrite(directory, produced)
@@ -80,7 +90,7 @@ def test_what_a_resource_refers_to_is_what_it_requires(directory: Path) -> None:
     on demand is not required.)"""
     case = msgspec.convert(yaml.safe_load((directory / "case.yaml").read_text()), Case)
     snapshot = compile_case(directory / "input.yaml", case.proxy, scope=Scope.ALL)
-    for kind in (LISTENER, ROUTES):
+    for kind in (LISTENER, ROUTES, EXTENSION):
         for resource in snapshot.of_type(kind):
             found = {each for each in references(describe_resource(resource)) if snapshot.get(*each) is not None}
             assert found == {each for each in resource.requires if snapshot.get(*each) is not None}, resource.name
@@ -93,8 +103,12 @@ def references(described: Any) -> Iterator[tuple[str, str]]:
             yield from references(each)
     if not isinstance(described, dict):
         return
+    if "config_discovery" in described:
+        yield EXTENSION, described["name"]
     for key, value in described.items():
-        if key == "cluster" and isinstance(value, str):
+        if key == "typed_per_filter_config":
+            yield from ((EXTENSION, name) for name in value)
+        if key in ("cluster", "cluster_name", "collector_cluster") and isinstance(value, str):
             yield CLUSTER, value
         elif key == "clusters":
             yield from ((CLUSTER, each["name"]) for each in value if each.get("weight"))
@@ -102,17 +116,21 @@ def references(described: Any) -> Iterator[tuple[str, str]]:
             yield ROUTES, value
         elif key == "tls_certificate_sds_secret_configs":
             yield from ((SECRET, each["name"]) for each in value)
+        elif key in ("token_secret", "hmac_secret", "validation_context_sds_secret_config"):
+            yield SECRET, value["name"]
         else:
             yield from references(value)
 
 
-def compile_case(path: Path, proxy: str, order: int = 1, scope: Scope = Scope.DEMAND) -> XdsSnapshot:
+def compile_case(
+    path: Path, proxy: str, order: int = 1, scope: Scope = Scope.DEMAND, distrusted: tuple[Distrust, ...] = ()
+) -> XdsSnapshot:
     """What the proxy is sent for the documents of `path` in the world. `order` -1 gives everything in reverse."""
     own = documents_of(path.read_text(), path.name)
     wanted = (each for each in world_workloads() if each.gateway is None or each.proxy == proxy)
     registered = tuple(replace(each, scope=scope) for each in wanted)
     everything = tuple(sorted((*world_documents(), *own), key=lambda document: document.key))
-    return compile_mesh(everything[::order], registered[::order]).snapshots[proxy]
+    return compile_mesh(everything[::order], registered[::order], distrusted).snapshots[proxy]
 
 
 def shown(snapshot: XdsSnapshot, case: Case) -> list[tuple[str, str]]:

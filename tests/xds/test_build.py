@@ -11,7 +11,6 @@ import pytest
 from support.certificates import TestAuthority, write_workload_directory
 from support.envoy import validate
 from support.meshdocs import Compiled, service
-from support.static import static_bootstrap
 from support.views import (
     BACKEND,
     KEY,
@@ -22,19 +21,20 @@ from support.views import (
     gateway_port,
     identity,
     inbound,
-    layer4,
+    looked_up,
     outbound,
     rule,
     sidecar,
     target,
     targets,
+    tunnel,
     upstream_port,
     virtual_host,
 )
 from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Forward, Mirror, WeightedBackend
 from weft.mesh.services.service import BackendKey, MutualTls, MutualTlsMode, PerEndpoint, Protocol
-from weft.mesh.views import Certificate, GatewayServer, ProxyView, Tunnel
+from weft.mesh.views import Certificate, EdgeTls, GatewayServer, ProxyView
 from weft.model.origin import Origin
 from weft.model.workload import Scope
 from weft.xds.bootstrap import BootstrapParameters, build_bootstrap
@@ -42,6 +42,7 @@ from weft.xds.build import build_xds
 from weft.xds.describe import describe_resource
 from weft.xds.services.names import cluster_name
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, TYPES
+from weft.xds.static import static_bootstrap
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +64,7 @@ def _everything() -> ProxyView:
         backend(tcp, protocol=Protocol.TCP),
         backend(auto, protocol=Protocol.AUTO, transport=mixed),
         backend(socket, protocol=Protocol.WEBSOCKET, transport=PLAINTEXT),
-        backend(external, address="cdn.example.com", transport=PLAINTEXT),
+        backend(external, dns=looked_up("cdn.example.com"), transport=PLAINTEXT),
     )
     anything = virtual_host(
         [rule(Forward((WeightedBackend(auto),)))],
@@ -82,7 +83,7 @@ def _everything() -> ProxyView:
     ends = (endpoint(20001), endpoint(20010, mutual_tls=False))
     view = outbound(
         virtual_hosts=hosts,
-        tunnels=(Tunnel(("db", "db.default.svc.cluster.local"), 5432, layer4(tcp)),),
+        tunnels=(tunnel(("db", "db.default.svc.cluster.local"), 5432, tcp),),
         allow_any=True,
     )
     upstreams = (
@@ -104,11 +105,10 @@ def _https() -> ProxyView:
     servers = tuple(
         GatewayServer(
             name,
-            hostname,
+            (hostname,),
             (virtual_host(domains=(hostname,)),),
-            ("default/a",),
+            EdgeTls(("default/a",), lowest="1.2" if name == "wild" else "1.3"),
             tuple(other for other in names.values() if other != hostname),
-            "1.2" if name == "wild" else "1.3",
         )
         for name, hostname in names.items()
     )
@@ -209,7 +209,7 @@ def test_on_demand_or_not_routes_say_where_they_lead() -> None:
     """A cluster is not taken away while a proxy still has a route to it, also one that it was told about on demand."""
     copy, tcp = BackendKey("copy.default.svc.cluster.local", 80), BackendKey("db.default.svc.cluster.local", 5432)
     mirrored = rule(Forward((WeightedBackend(KEY),), mirrors=(Mirror(copy),)))
-    view = outbound(virtual_hosts=(virtual_host([mirrored]),), tunnels=(Tunnel(("db",), 5432, layer4(tcp)),))
+    view = outbound(virtual_hosts=(virtual_host([mirrored]),), tunnels=(tunnel(("db",), 5432, tcp),))
     copies = target(to=backend(copy))
     problems = build_xds(sidecar(view, targets=targets(copies)), 1, Memo()).problems
     assert {problem.message.split("'")[1] for problem in problems} == {BACKEND, cluster_name(tcp)}

@@ -67,7 +67,8 @@ def lists_of_named_things_in_reverse(text: str) -> str:
     changed = objects(text)
     for each in changed:
         for name in ("ports", "listeners", "subsets"):
-            each.get("spec", {}).get(name, []).reverse()
+            if isinstance(found := each.get("spec", {}).get(name), list):
+                found.reverse()
     return yaml.safe_dump_all(changed, sort_keys=False)
 
 
@@ -77,7 +78,7 @@ def filled_in_by_a_server(text: str) -> str:
     for number, each in enumerate(changed):
         metadata = each["metadata"]
         metadata |= {"resourceVersion": str(number), "generation": number, "uid": f"u-{number}"}
-        metadata["annotations"] = {"example.com/note": "read by nobody"}
+        metadata.setdefault("annotations", {})["example.com/note"] = "read by nobody"
         metadata["labels"] = {**metadata.get("labels", {}), "unselected": "yes"}
     return yaml.safe_dump_all(changed, sort_keys=False)
 

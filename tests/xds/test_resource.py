@@ -15,16 +15,19 @@ from support.views import (
     BACKEND,
     KEY,
     PLAINTEXT,
+    TRUST_DOMAIN,
     backend,
     endpoint,
     gateway_port,
     inbound,
+    looked_up,
     outbound,
     sidecar,
     virtual_host,
 )
 from weft.mesh.memo import Memo
 from weft.mesh.services.service import Ejection, EndpointSet, TrafficPolicy
+from weft.mesh.signals import SILENT
 from weft.mesh.views import Certificate
 from weft.model.origin import Origin
 from weft.xds.bootstrap import BootstrapParameters, build_bootstrap, build_secret_files
@@ -95,7 +98,7 @@ def test_an_endpoint_change_is_small() -> None:
 
 def test_clusters_wait_for_their_endpoints_and_gateways_for_their_certificates() -> None:
     assert encode_backend(backend(), "cluster.local").requires == ((ENDPOINTS, BACKEND),)
-    assert encode_backend(backend(address="example.com", transport=PLAINTEXT), "cluster.local").requires == ()
+    assert encode_backend(backend(dns=looked_up("example.com"), transport=PLAINTEXT), "cluster.local").requires == ()
 
 
 def test_routes_say_object_and_line_and_what_envoy_replaces_the_object_only() -> None:
@@ -112,12 +115,12 @@ def test_routes_say_object_and_line_and_what_envoy_replaces_the_object_only() ->
     assert route["metadata"]["filter_metadata"]["weft"] == expected
     cluster = encode_backend(backend(), "cluster.local")
     assert describe_resource(cluster)["metadata"]["filter_metadata"]["weft"] == {"object": "Service default/reviews"}
-    listener = describe_resource(encode_gateway_listener(gateway_port()))
+    listener = describe_resource(encode_gateway_listener(gateway_port(), SILENT, TRUST_DOMAIN))
     assert listener["metadata"]["filter_metadata"]["weft"] == {"object": "Gateway default/edge"}
 
 
 def test_a_described_resource_names_lines_that_are_not_in_its_bytes() -> None:
-    for resource in (encode_backend(backend(), "cluster.local"), encode_inbound(inbound(), "cluster.local")):
+    for resource in (encode_backend(backend(), "cluster.local"), encode_inbound(inbound(), "cluster.local", SILENT)):
         assert b"mesh.yaml" not in resource.delta_bytes
         assert describe_with_origins(resource)["origins"] == ["mesh.yaml:7"]
     for routes in build_xds(sidecar(), 1, Memo()).of_type(
@@ -149,7 +152,7 @@ def test_without_ejection_only_endpoints_that_cannot_be_connected_to_are_avoided
     assert [getattr(detection, f"enforcing_{name}").value for name in others] == [0, 0, 0, 0]
     assert detection.max_ejection_percent.value < 100
     outside = encode_backend(
-        backend(policy=TrafficPolicy(), address="example.com", transport=PLAINTEXT), "cluster.local"
+        backend(policy=TrafficPolicy(), dns=looked_up("example.com"), transport=PLAINTEXT), "cluster.local"
     )
     assert not Cluster.FromString(outside.body).HasField("outlier_detection")
 
@@ -202,16 +205,18 @@ def test_the_bootstrap_keeps_admin_private_and_the_control_plane_proven() -> Non
 
 def test_only_gateways_close_connections_on_which_streams_are_reset() -> None:
     def values(edge: bool) -> dict[str, object]:
-        [layer] = json.loads(build_bootstrap(replace(PARAMETERS, edge=edge)))["layered_runtime"]["layers"]
+        layers = json.loads(build_bootstrap(replace(PARAMETERS, edge=edge)))["layered_runtime"]["layers"]
+        layer, switches = layers
+        assert switches == {"name": "agent", "admin_layer": {}}
         found: dict[str, object] = layer["static_layer"]
         return found
 
     assert set(values(edge=False)) - set(values(edge=True)) == {"overload.premature_reset_total_stream_count"}
 
 
-@pytest.mark.parametrize("path", ["sds/identity.json", "sds/bundle.json"])
+@pytest.mark.parametrize("path", ["sds/identity.json", "sds/bundle.json", "sds/host-trust.json"])
 def test_secret_files_name_files_and_hold_no_secret(path: str) -> None:
     text = build_secret_files()[path]
     assert "certs/" in text
     assert "inline" not in text
-    assert json.loads(text)["resources"][0]["name"] in ("identity", "bundle")
+    assert json.loads(text)["resources"][0]["name"] in ("identity", "bundle", "host-trust")

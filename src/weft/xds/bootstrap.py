@@ -23,29 +23,39 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
 from weft.model.workload import SocketAddress
-from weft.xds.limits import CONNECT_SECONDS
+from weft.xds.limits import CONNECT_SECONDS, EVICTION_SECONDS
 from weft.xds.messages import duration, packed, tcp_address
 from weft.xds.overload import overload_manager
 from weft.xds.policies.tls import (
     ALPN_HTTP2,
     BUNDLE_FILE,
     CERTIFICATES_DIRECTORY,
-    IDENTITY_FILE,
+    HOST_TRUST,
+    HOST_TRUST_FILE,
+    MESH_PLACE,
+    REVOKED_FILE,
+    CredentialPlace,
     ads_source,
     bundle_secret,
     identity_secret,
     mesh_client_socket,
 )
+from weft.xds.services.names import XDS_CLUSTER
 from weft.xds.services.protocol_options import CLUSTER_EXTENSION, client_options
+from weft.xds.signals.journal import JOURNAL_KEY
 from weft.xds.stats import stats_config
 
-XDS_CLUSTER = "weft-control-plane"
 _BACKOFF_BASE_SECONDS = 0.2
 _BACKOFF_MAX_SECONDS = 5.0
 _RE2_MAX_PROGRAM_SIZE = 32768
 """Envoy refuses patterns above 100 by default, which honest ones exceed; RE2 is linear whatever the size."""
 _MAX_REQUESTS_PER_IO_CYCLE = 10
 """One client's burst of HTTP/2 streams must not hold up the others' turn."""
+_SPANS_AT_ONCE = 100
+_SPANS_WAIT_MILLISECONDS = 1000
+"""Spans are sent when there are so many, or after that time. Envoy's own 5 and 5 s make many small messages of a busy
+proxy's, and let those of an idle one wait."""
+_TRACERS = ("opentelemetry", "zipkin")
 _ANY_NUMBER = (1 << 31) - 1
 _RESETS_OF_MANY_CALLERS: Mapping[str, float] = {"overload.premature_reset_total_stream_count": _ANY_NUMBER}
 """For proxies whose HTTP/2 peers are proxies of the mesh: a connection is not closed for the streams that are reset on
@@ -56,10 +66,11 @@ it (see `server_http2`). Where strangers connect, Envoy's limit stays (CVE-2023-
 class BootstrapParameters:
     """What differs between proxies.
 
-    `node_id` is the proxy's name; `xds` ``HOST:PORT`` of the control plane and `xds_identity` the SPIFFE URI it must
-    prove; `admin` the path of Envoy's admin socket (made with mode 0600). `heap` bounds Envoy's memory, in bytes, and
-    `connections` the connections it accepts in all. `edge`: strangers connect to it, so it closes a connection whose
-    streams are reset too often.
+    `node_id` is the proxy's name, `service` the service it is an instance of (Zipkin's spans have it); `xds`
+    ``HOST:PORT`` of the control plane and `xds_identity` the SPIFFE URI it must prove; `admin` the path of Envoy's
+    admin socket (made with mode 0600). `heap` bounds Envoy's memory, in bytes, and `connections` the connections it
+    accepts in all. `edge`: strangers connect to it, so it closes a connection whose streams are reset too often.
+    `place` is where the certificate is that it shows to the control plane.
     """
 
     node_id: str
@@ -67,16 +78,17 @@ class BootstrapParameters:
     xds_identity: str
     admin: str
     trust_domain: str
-    namespace: str = ""
+    service: str = ""
     heap: int = 1 << 30
     connections: int = 20_000
     edge: bool = False
+    place: CredentialPlace = MESH_PLACE
 
 
 def build_bootstrap(parameters: BootstrapParameters) -> str:
     """The bootstrap as JSON. Envoy is started in the workload's directory, to which file names are relative."""
     bootstrap = Bootstrap(
-        node=Node(id=parameters.node_id, cluster=parameters.namespace or "weft"),
+        node=Node(id=parameters.node_id, cluster=parameters.service or "weft"),
         admin=Admin(address=Address(pipe=Pipe(path=parameters.admin, mode=0o600))),
         static_resources=Bootstrap.StaticResources(clusters=[_control_plane(parameters)]),
         dynamic_resources=Bootstrap.DynamicResources(
@@ -86,6 +98,7 @@ def build_bootstrap(parameters: BootstrapParameters) -> str:
         overload_manager=overload_manager(parameters.heap, parameters.connections),
         stats_config=stats_config(),
         stats_flush_on_admin=True,
+        stats_eviction_interval=duration(EVICTION_SECONDS),
         bootstrap_extensions=[
             TypedExtensionConfig(name="envoy.bootstrap.internal_listener", typed_config=packed(InternalListener()))
         ],
@@ -99,15 +112,24 @@ def build_secret_files(
     key_file: str = f"{CERTIFICATES_DIRECTORY}/key.pem",
     bundle_file: str = f"{CERTIFICATES_DIRECTORY}/bundle.pem",
     directory: str = CERTIFICATES_DIRECTORY,
+    host_trust: str = "",
+    revoked_file: str = REVOKED_FILE,
+    place: CredentialPlace = MESH_PLACE,
 ) -> dict[str, str]:
-    """The SDS files an agent writes once, by relative path (JSON). The names in them are relative as well.
+    """The SDS files an agent writes once, by relative path (JSON). The names in them are relative as well, but for
+    `host_trust`: the file of the authorities that the machine trusts, for servers outside the mesh. Without one nobody
+    outside is trusted. `revoked_file` must be there, and is empty where nothing is revoked. For the control plane's
+    `place` there are the first two only.
 
     Envoy reads the PEM files again when something in `directory` is replaced by a rename: swap a symlink there.
     """
     secrets = {
-        IDENTITY_FILE: identity_secret(chain_file, key_file, directory),
-        BUNDLE_FILE: bundle_secret(bundle_file, directory),
+        place.identity_file: identity_secret(chain_file, key_file, directory, place.identity),
+        place.bundle_file: bundle_secret(bundle_file, directory, place.bundle),
     }
+    if place is MESH_PLACE:
+        secrets[BUNDLE_FILE] = bundle_secret(bundle_file, directory, revoked_file=revoked_file)
+        secrets[HOST_TRUST_FILE] = bundle_secret(host_trust or bundle_file, directory, HOST_TRUST)
     return {path: _json(DiscoveryResponse(resources=[packed(secret)])) for path, secret in secrets.items()}
 
 
@@ -138,7 +160,9 @@ def _control_plane(parameters: BootstrapParameters) -> Cluster:
             cluster_name=XDS_CLUSTER,
             endpoints=[LocalityLbEndpoints(lb_endpoints=[LbEndpoint(endpoint=endpoint)])],
         ),
-        transport_socket=mesh_client_socket((parameters.xds_identity,), parameters.trust_domain, ALPN_HTTP2),
+        transport_socket=mesh_client_socket(
+            (parameters.xds_identity,), parameters.trust_domain, ALPN_HTTP2, parameters.place
+        ),
     )
     cluster.typed_extension_protocol_options[CLUSTER_EXTENSION].CopyFrom(
         client_options(http2=True, upgrades=False, keepalive=True, idle=None)
@@ -155,16 +179,21 @@ def _is_ip(host: str) -> bool:
 
 
 def runtime(edge: bool) -> LayeredRuntime:
-    """The switches that Envoy has no other setting for; `edge` as in BootstrapParameters."""
+    """The switches that Envoy has no other setting for, and over them those that its agent sets (`weft.tap`); `edge` as
+    in BootstrapParameters."""
     values = Struct()
     values.update(
         {
             "re2.max_program_size.error_level": _RE2_MAX_PROGRAM_SIZE,
             "http.max_requests_per_io_cycle": _MAX_REQUESTS_PER_IO_CYCLE,
+            JOURNAL_KEY: 100,
+            **{f"tracing.{tracer}.min_flush_spans": _SPANS_AT_ONCE for tracer in _TRACERS},
+            **{f"tracing.{tracer}.flush_interval_ms": _SPANS_WAIT_MILLISECONDS for tracer in _TRACERS},
             **({} if edge else _RESETS_OF_MANY_CALLERS),
         }
     )
-    return LayeredRuntime(layers=[RuntimeLayer(name="weft", static_layer=values)])
+    switches = RuntimeLayer(name="agent", admin_layer=RuntimeLayer.AdminLayer())
+    return LayeredRuntime(layers=[RuntimeLayer(name="weft", static_layer=values), switches])
 
 
 def _json(message: Message) -> str:

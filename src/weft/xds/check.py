@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from weft.mesh.memo import Memo
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, ROUTES, SECRET, Resource, ResourceSet
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, EXTENSION, ROUTES, SECRET, Resource, ResourceSet
 
 _WORDS = {CLUSTER: "cluster", ENDPOINTS: "endpoints", ROUTES: "route configuration", SECRET: "certificate"}
 
@@ -52,12 +52,12 @@ def _left(memo: Memo, outward: Outward, layers: tuple[ResourceSet, ...]) -> tupl
 
 
 def _outward(by_type: Mapping[str, Names]) -> tuple[Outward, ...]:
-    """References of a layer that it does not meet itself, by type."""
+    """References of a layer that it does not meet itself, by type. Slots of filters may stay empty."""
     found: dict[str, list[Reference]] = {}
     for named in by_type.values():
         for resource in named.values():
             for type_url, name in resource.requires:
-                if name not in by_type.get(type_url, ()):
+                if type_url != EXTENSION and name not in by_type.get(type_url, ()):
                     found.setdefault(type_url, []).append((resource, type_url, name))
     return tuple(Outward(type_url, tuple(references)) for type_url, references in found.items())
 

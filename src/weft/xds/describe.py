@@ -11,7 +11,15 @@ from weft.xds import build
 from weft.xds.snapshot import ROUTES, Resource
 
 _REDACTED = "[redacted]"
-_SECRET_FIELDS = frozenset({"private_key", "password", "pkcs12", "session_ticket_keys", "generic_secret"})
+_SECRET_FIELDS = frozenset(
+    {
+        "private_key", "password", "pkcs12", "session_ticket_keys", "generic_secret",
+        "users",  # of basic_auth: names and hashes
+        "authorization_request",  # of ext_authz: headers that a document adds, and the caller's
+    }
+)  # fmt: skip
+_API_KEY = ("key", "client")
+"""The fields of a client of api_key_auth, of which the first is secret."""
 _COMPILER = build
 """Importing the compiler registers every message type that a resource can hold, also inside an Any."""
 
@@ -35,6 +43,8 @@ def describe_with_origins(resource: Resource) -> dict[str, Any]:
 
 
 def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == frozenset(_API_KEY):
+        return {**value, _API_KEY[0]: _REDACTED}
     if isinstance(value, dict):
         return {key: _REDACTED if key in _SECRET_FIELDS else _without_secrets(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -6,6 +6,8 @@ hosts, header names, internal headers, forwarded client certificates.
 
 from __future__ import annotations
 
+import functools
+
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ResponseFlagFilter
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
 from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
@@ -20,16 +22,22 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 )
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from weft.xds.filters import cdn_loop, forward_proxy
+from weft.mesh.services.resilience import Overload
+from weft.mesh.signals import Signals
+from weft.xds.filters import cdn_loop, forward_proxy, proxy_auth
 from weft.xds.filters import on_demand as on_demand_filter
 from weft.xds.filters.chain import Place, http_filters
+from weft.xds.filters.overload import overload_configs
 from weft.xds.limits import EDGE, MAX_HEADERS_KIB, MESH, DownstreamLimits
 from weft.xds.messages import duration, packed
 from weft.xds.policies.tls import ads_source
 from weft.xds.routes.headers import NOT_DELIVERED
 from weft.xds.services.protocol_options import server_common, server_http1, server_http2
+from weft.xds.signals.loggers import http_loggers
+from weft.xds.signals.tracing import set_tracing, strangers_decisions
 
 _NAME = "envoy.filters.network.http_connection_manager"
 _MUTATION = "envoy.http.early_header_mutation.header_mutation"
@@ -57,12 +65,23 @@ _NO_SUCH_HOST = (
 _NOT_TOLD = "weft: the control plane has not told this proxy where the service is; it is away, or the service is gone\n"
 
 
-def inbound_manager(route_name: str, *, http2: bool, peers: bool) -> Filter:
+def inbound_manager(
+    route_name: str,
+    signals: Signals,
+    *,
+    http2: bool,
+    peers: bool,
+    overload: Overload | None = None,
+    wanted: tuple[str, ...] = (),
+) -> Filter:
     """Before the application, which may upgrade to WebSocket or, where it speaks HTTP/2, send trailers (gRPC does). The
     caller's identity is passed on in x-forwarded-client-cert, whatever it sent there. `peers`: callers over HTTP/2
-    may be proxies of the mesh."""
-    manager = _manager("inbound", MESH, route_name, http_filters(Place.INBOUND), upgrades=not http2)
-    manager.http2_protocol_options.CopyFrom(server_http2(MESH, upgrades=not http2, any_resets=peers and not http2))
+    may be proxies of the mesh. `overload` is what is refused on the application's behalf, `wanted` are the names of
+    optional filters."""
+    filters = http_filters(Place.INBOUND, *wanted, given=overload_configs(overload), routes=route_name)
+    manager = _manager(Place.INBOUND, MESH, route_name, signals, filters, upgrades=not http2)
+    if peers and not http2:
+        manager.http2_protocol_options.CopyFrom(server_http2(MESH, upgrades=True, any_resets=True))
     if not http2:
         manager.upgrade_configs.add(upgrade_type=_WEBSOCKET)
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
@@ -71,19 +90,35 @@ def inbound_manager(route_name: str, *, http2: bool, peers: bool) -> Filter:
     return _filter(manager)
 
 
-def outbound_manager(route_name: str, *, proxy: str = "", any_host: bool = False, on_demand: bool = False) -> Filter:
+def outbound_manager(
+    route_name: str,
+    signals: Signals,
+    *,
+    proxy: str = "",
+    any_host: bool = False,
+    on_demand: bool = False,
+    secret: bool = False,
+) -> Filter:
     """On the application's way out: routes by host. `proxy` (its name) ends requests that come round to it in a circle.
     `any_host`: routes may have hosts resolved that no document names; `on_demand` lets clusters be asked for that were
     not sent.
 
-    CONNECT is let through to the routes here, since one that refuses it with a status must see it too.
+    `secret`: only who knows the workload's secret is served.
+
+    CONNECT is let through to the routes here, since one that refuses it with a status must see it too. A request
+    without an id gets one, by which what both sides note of it is joined.
     """
     optional = {forward_proxy.NAME: any_host, on_demand_filter.NAME: on_demand}
-    given = {cdn_loop.NAME: cdn_loop.listener_config(proxy)} if proxy else {}
+    given: dict[str, Message] = {cdn_loop.NAME: cdn_loop.listener_config(proxy)} if proxy else {}
+    if secret:
+        given |= {proxy_auth.NAME: proxy_auth.listener_config()}
     filters = http_filters(Place.OUTBOUND, *[name for name, wanted in optional.items() if wanted], given=given)
-    manager = _manager("outbound", MESH, route_name, filters, upgrades=True)
+    manager = _manager(Place.OUTBOUND, MESH, route_name, signals, filters, upgrades=True)
+    manager.generate_request_id.value = signals.metrics is not None or signals.identified
     if proxy:
         manager.local_reply_config.mappers.append(cdn_loop.loop_detected())
+    if secret:
+        manager.local_reply_config.mappers.append(proxy_auth.proxy_authentication_required())
     manager.upgrade_configs.add(upgrade_type=_WEBSOCKET)
     manager.upgrade_configs.add(upgrade_type="CONNECT")
     if any_host:
@@ -93,13 +128,17 @@ def outbound_manager(route_name: str, *, proxy: str = "", any_host: bool = False
     return _filter(manager)
 
 
-def gateway_manager(route_name: str, gateway: str, longest: float) -> Filter:
+def gateway_manager(
+    route_name: str, signals: Signals, gateway: str, longest: float, wanted: tuple[str, ...] = ()
+) -> Filter:
     """At the edge: clients are strangers, their addresses are believed only as far as the connection shows. Ended are
     requests that come round in a circle to the `gateway` of this name, whichever proxy of it that is, and those that
     last more than `longest` seconds (0: for ever), unless their route says otherwise. Clients upgrade to WebSocket over
-    HTTP/1; extended CONNECT over HTTP/2 is not offered, so browsers do not use it."""
-    filters = http_filters(Place.GATEWAY, given={cdn_loop.NAME: cdn_loop.listener_config(gateway)})
-    manager = _manager("gateway", EDGE, route_name, filters, upgrades=False)
+    HTTP/1; extended CONNECT over HTTP/2 is not offered, so browsers do not use it. `wanted` are the names of optional
+    filters."""
+    given = {cdn_loop.NAME: cdn_loop.listener_config(gateway)}
+    filters = http_filters(Place.GATEWAY, *wanted, given=given, routes=route_name)
+    manager = _manager(Place.GATEWAY, EDGE, route_name, signals, filters, upgrades=False)
     manager.local_reply_config.mappers.append(cdn_loop.loop_detected())
     if longest:
         manager.common_http_protocol_options.max_stream_duration.CopyFrom(duration(longest))
@@ -107,22 +146,39 @@ def gateway_manager(route_name: str, gateway: str, longest: float) -> Filter:
     manager.use_remote_address.value = True
     manager.skip_xff_append = False
     manager.generate_request_id.value = True
-    manager.early_header_mutation_extensions.append(
-        _without("strangers", names=_STRANGERS_HEADERS, prefixes=_STRANGERS_PREFIXES)
-    )
+    names = (*_STRANGERS_HEADERS, *strangers_decisions(signals))
+    manager.early_header_mutation_extensions.append(_without("strangers", names=names, prefixes=_STRANGERS_PREFIXES))
     return _filter(manager)
 
 
 def _manager(
-    place: str, limits: DownstreamLimits, route_name: str, filters: list[HttpFilter], *, upgrades: bool
+    place: Place,
+    limits: DownstreamLimits,
+    route_name: str,
+    signals: Signals,
+    filters: list[HttpFilter],
+    *,
+    upgrades: bool,
 ) -> HttpConnectionManager:
     """Routes come over the stream: a change of rules never changes a listener. `upgrades` allows upgrades over HTTP/2;
     which there are is for the caller to add."""
+    manager = HttpConnectionManager()
+    manager.CopyFrom(_common(place, limits, upgrades))
+    manager.rds.route_config_name = route_name
+    manager.http_filters.extend(filters)
+    manager.access_log.extend(http_loggers(signals, place))
+    manager.generate_request_id.value = signals.identified
+    set_tracing(manager, signals, place)
+    return manager
+
+
+@functools.cache
+def _common(place: Place, limits: DownstreamLimits, upgrades: bool) -> HttpConnectionManager:
+    """What is the same in all managers of a place: made once, of which every listener has a copy."""
     return HttpConnectionManager(
-        rds=Rds(config_source=ads_source(), route_config_name=route_name),
-        stat_prefix=place,
+        rds=Rds(config_source=ads_source()),
+        stat_prefix=place.name.lower(),
         codec_type=HttpConnectionManager.AUTO,
-        http_filters=filters,
         common_http_protocol_options=server_common(limits),
         http_protocol_options=server_http1(),
         http2_protocol_options=server_http2(limits, upgrades=upgrades),
@@ -137,12 +193,12 @@ def _manager(
         server_header_transformation=HttpConnectionManager.PASS_THROUGH,
         use_remote_address=BoolValue(value=False),
         skip_xff_append=True,
-        generate_request_id=BoolValue(value=False),
         forward_client_cert_details=HttpConnectionManager.SANITIZE,
         early_header_mutation_extensions=[_without(_MUTATION, prefixes=(_INTERNAL_HEADERS,))],
     )
 
 
+@functools.cache
 def _marked_as_not_delivered() -> ResponseMapper:
     """UF: there was no connection, so the application cannot have seen the request."""
     mark = HeaderValueOption(header=HeaderValue(key=NOT_DELIVERED, value="1"))

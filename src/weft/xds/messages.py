@@ -60,16 +60,32 @@ def string_matcher(match: TextMatch) -> StringMatcher:
     return StringMatcher(prefix=match.value, ignore_case=match.ignore_case)
 
 
-def provenance(subject: str, place: Origin | None = None) -> Metadata:
+PROVENANCE = "weft"
+"""Under which name things carry metadata of ours."""
+
+
+def service_metadata(host: str, port: int, *, tcp: bool = False) -> Metadata:
+    """Metadata that says which service a virtual host or a cluster of the proxy's own is for, where metrics could not
+    tell otherwise: ``HOST|PORT``, with ``|tcp`` behind it where CONNECT carries bytes."""
+    metadata = Metadata()
+    metadata.filter_metadata[PROVENANCE].fields["service"].string_value = f"{host}|{port}" + ("|tcp" if tcp else "")
+    return metadata
+
+
+def provenance(subject: str, place: Origin | None = None, **words: str) -> Metadata:
     """Metadata that says which object made a thing: ``%METADATA(ROUTE:weft:object)%`` prints it in an access log.
 
     Only routes may say the `place` too: what Envoy replaces when its bytes change (clusters and listeners, with their
-    connections) must stay the same when lines move.
+    connections) must stay the same when lines move. `words` (those that are not empty) are what loggers and samplers
+    look up there.
     """
     metadata = Metadata()
-    fields = metadata.filter_metadata["weft"].fields
+    fields = metadata.filter_metadata[PROVENANCE].fields
     if place is not None:
         fields["src"].string_value = str(place)
     if subject:
         fields["object"].string_value = subject
+    for name, value in words.items():
+        if value:
+            fields[name].string_value = value
     return metadata

@@ -15,7 +15,8 @@ ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105
-TYPES = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET)
+EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+TYPES = (CLUSTER, ENDPOINTS, LISTENER, EXTENSION, ROUTES, SECRET)
 """In the order in which responses are written. What refers to others stands after them."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -101,3 +102,20 @@ class XdsSnapshot:
         for layer in self.layers:
             found.update(layer.of_type(type_url))
         yield from found.values()
+
+
+def with_secrets_of(before: XdsSnapshot, after: XdsSnapshot) -> XdsSnapshot:
+    """`after` with the secrets of `before`: none that is new or was changed since."""
+    known = {secret.name: secret for secret in before.of_type(SECRET)}
+    if all(known.get(secret.name) is secret for secret in after.of_type(SECRET)):
+        return after
+    layers = tuple(_with_secrets(layer, known) for layer in after.layers)
+    return XdsSnapshot(after.revision, layers, after.problems)
+
+
+def _with_secrets(layer: ResourceSet, known: Mapping[str, Resource]) -> ResourceSet:
+    named = layer.of_type(SECRET)
+    if not named:
+        return layer
+    kept = {name: known[name] for name in named if name in known}
+    return ResourceSet(MappingProxyType({**layer.by_type, SECRET: MappingProxyType(kept)}), layer.on_demand)

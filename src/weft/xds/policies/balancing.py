@@ -10,8 +10,15 @@ from envoy.extensions.load_balancing_policies.maglev.v3.maglev_pb2 import Maglev
 from envoy.extensions.load_balancing_policies.ring_hash.v3.ring_hash_pb2 import RingHash
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from weft.mesh.services.service import Balancing, Ejection, HashKey
-from weft.xds.limits import AVOIDED_AFTER_FAILURES, AVOIDED_PERCENT, AVOIDED_SECONDS, LONGEST_AVOIDED_SECONDS
+from weft.mesh.services.resilience import Comparison
+from weft.mesh.services.service import Balancing, Ejection, HashKey, Warmup
+from weft.xds.limits import (
+    AVOIDED_AFTER_FAILURES,
+    AVOIDED_PERCENT,
+    AVOIDED_SECONDS,
+    LONGEST_AVOIDED_SECONDS,
+    LONGEST_EJECTION_SECONDS,
+)
 from weft.xds.messages import duration, packed
 
 _MAX_MAGLEV = 5_000_011
@@ -23,14 +30,19 @@ _POLICIES: dict[str, Cluster.LbPolicy.ValueType] = {
 }
 
 
-def set_balancing(cluster: Cluster, balancing: Balancing) -> None:
+def set_balancing(cluster: Cluster, balancing: Balancing, shared_out: bool = False) -> None:
     """The load-balancing policy. A Maglev table has a prime size: the next prime is taken.
 
     What consistent hashing looks at stands in the cluster, so that routes do not depend on who calls
     (https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/load_balancing_policies/common/v3/common.proto).
+    `shared_out`: localities have weights.
     """
     if balancing.algorithm in _POLICIES:
+        if shared_out:
+            cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
         cluster.lb_policy = _POLICIES[balancing.algorithm]
+        if balancing.warmup is not None:
+            _set_warmup(cluster, balancing.warmup)
         return
     hashing = ConsistentHashingLbConfig()
     if balancing.hash is not None:
@@ -44,9 +56,21 @@ def set_balancing(cluster: Cluster, balancing: Balancing) -> None:
         policy = Maglev(consistent_hashing_lb_config=hashing)
         if balancing.table_size:
             policy.table_size.value = _prime_from(min(balancing.table_size, _MAX_MAGLEV))
+    if shared_out:
+        policy.locality_weighted_lb_config.SetInParent()
     extension = cluster.load_balancing_policy.policies.add().typed_extension_config
     extension.name = f"envoy.load_balancing_policies.{balancing.algorithm.replace('-', '_')}"
     extension.typed_config.CopyFrom(packed(policy))
+
+
+def _set_warmup(cluster: Cluster, warmup: Warmup) -> None:
+    """https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/slow_start"""
+    turns = cluster.lb_policy == Cluster.ROUND_ROBIN
+    slow = (cluster.round_robin_lb_config if turns else cluster.least_request_lb_config).slow_start_config
+    slow.slow_start_window.CopyFrom(duration(warmup.seconds))
+    slow.min_weight_percent.value = warmup.least
+    slow.aggression.default_value = warmup.aggression
+    slow.aggression.runtime_key = "weft.warmup_aggression"
 
 
 def _hash_policy(key: HashKey) -> RouteAction.HashPolicy:
@@ -117,6 +141,29 @@ def set_avoidance(cluster: Cluster) -> None:
             max_ejection_percent=UInt32Value(value=AVOIDED_PERCENT),
         )
     )
+
+
+def set_comparison(detection: OutlierDetection, comparison: Comparison, ejection: Ejection | None) -> None:
+    """Endpoints are compared with each other, too. Times that `ejection` does not say are those of the comparison."""
+    if comparison.success_rate is not None:
+        rate = comparison.success_rate
+        detection.enforcing_success_rate.value = 100
+        detection.success_rate_minimum_hosts.value = rate.minimum_hosts
+        detection.success_rate_request_volume.value = rate.request_volume
+        detection.success_rate_stdev_factor.value = round(rate.deviations * 1000)
+    if comparison.failure_percentage is not None:
+        failures = comparison.failure_percentage
+        detection.enforcing_failure_percentage.value = 100
+        detection.failure_percentage_threshold.value = failures.threshold
+        detection.failure_percentage_minimum_hosts.value = failures.minimum_hosts
+        detection.failure_percentage_request_volume.value = failures.request_volume
+    if ejection is None or ejection.interval is None:
+        detection.interval.CopyFrom(duration(comparison.interval))
+    if ejection is None or ejection.base_time is None:
+        detection.base_ejection_time.CopyFrom(duration(comparison.base_time))
+        detection.max_ejection_time.CopyFrom(duration(max(comparison.base_time, LONGEST_EJECTION_SECONDS)))
+    if ejection is None or ejection.max_percent is None:
+        detection.max_ejection_percent.value = comparison.max_percent
 
 
 def _prime_from(number: int) -> int:

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from weft.mesh.services.service import ConnectionLimits
+from weft.mesh.routes.connections import Layer4Route
+from weft.mesh.services.service import Backend, BackendKey, ConnectionLimits
 from weft.xds.limits import TCP_IDLE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class TcpTimes:
-    """Of a connection carried as TCP, in seconds: `idle` without a byte (0: for ever), `longest` from its start."""
+    """Of a connection carried as TCP, in seconds: `idle` without a byte (0: for ever), `longest` from its start.
+    `tunnel` (``host:port``) is where its endpoint, an HTTP proxy, is asked to lead it."""
 
     idle: float = TCP_IDLE_SECONDS
     longest: float | None = None
+    tunnel: str = ""
 
 
 DEFAULT_TIMES = TcpTimes()
 
 
-def tcp_times(limits: ConnectionLimits) -> TcpTimes:
+def tcp_times(limits: ConnectionLimits, tunnel: str = "") -> TcpTimes:
     """What `limits` say, else an hour without a byte."""
     idle = TCP_IDLE_SECONDS if limits.tcp_idle_timeout is None else limits.tcp_idle_timeout
-    return TcpTimes(idle, limits.max_connection_duration or None)
+    return TcpTimes(idle, limits.max_connection_duration or None, tunnel)
+
+
+def times_of(backends: Mapping[BackendKey, Backend], route: Layer4Route) -> TcpTimes:
+    """How long connections of a route may last: by the policy of the first backend that gets any."""
+    first = next(iter(route.used()), None)
+    found = None if first is None else backends.get(first._replace(opaque=False)) or backends.get(first)
+    return DEFAULT_TIMES if found is None else tcp_times(found.policy.limits, found.policy.tunnel)
 
 
 def http_idle(limits: ConnectionLimits, default: float) -> float:

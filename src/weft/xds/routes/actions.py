@@ -13,8 +13,12 @@ from envoy.config.route.v3.route_components_pb2 import (
     WeightedCluster,
 )
 from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_config_pb2 import (
+    PreviousPrioritiesConfig,
+)
 from google.protobuf.wrappers_pb2 import UInt32Value
 
+from weft.mesh.routes.connections import WeightedTarget
 from weft.mesh.routes.rules import (
     NO_CHANGES,
     SAFE_RETRY,
@@ -26,7 +30,6 @@ from weft.mesh.routes.rules import (
     Retry,
     TextMatch,
     WeightedBackend,
-    WeightedTarget,
 )
 from weft.mesh.services.hosts import DEFAULT_PORTS
 from weft.mesh.services.service import BackendKey
@@ -36,12 +39,16 @@ from weft.xds.policies.connections import TcpTimes
 from weft.xds.routes.headers import NOT_DELIVERED, envoy_headers, host_of
 from weft.xds.routes.rewrites import envoy_rewrite
 from weft.xds.services.names import cluster_name
+from weft.xds.services.shares import weighted_clusters
 
 _HOST_ATTEMPTS = 20
 _SHORTEST_BACKOFF = 0.001
 """Seconds; Envoy refuses less."""
 _OTHER_HOST = "other-host"
 """A name of our own: the type decides, and this stands in every route of every change."""
+_OTHER_LOCALITY = "envoy.retry_priorities.previous_priorities"
+_TRIES_PER_LOCALITY = 2
+"""Istio's."""
 _CONNECT_FAILURE = "connect-failure"
 _STATUS_CODES = "retriable-status-codes"
 _REDIRECT_CODES = {
@@ -108,21 +115,23 @@ def set_longest(action: RouteAction, forward: Forward, longest: float) -> None:
 
 def connect_action(to: str | tuple[WeightedTarget, ...], times: TcpTimes) -> RouteAction:
     """End the CONNECT here and carry what is inside as plain TCP to a cluster, or to backends by weight. It is tried
-    once, whatever its virtual host does."""
+    once, whatever its virtual host does. Where it is led through a further proxy, that is sent a CONNECT."""
     action = RouteAction(timeout=duration(0), retry_policy=RetryPolicy())
     if times.idle != MESH.stream_idle:
         action.idle_timeout.CopyFrom(duration(times.idle))
-    if isinstance(to, str):
-        action.cluster = to
-    elif len(to) == 1:
-        action.cluster = cluster_name(to[0].backend)
+    shares = weighted_clusters(to)
+    if len(shares) == 1:
+        action.cluster = shares[0][0]
     else:
-        for target in to:
-            action.weighted_clusters.clusters.add(name=cluster_name(target.backend)).weight.value = target.weight
+        for cluster, weight in shares:
+            action.weighted_clusters.clusters.add(name=cluster).weight.value = weight
     if times.longest is not None:
         action.max_stream_duration.max_stream_duration.CopyFrom(duration(times.longest))
     upgrade = action.upgrade_configs.add(upgrade_type="CONNECT")
-    upgrade.connect_config.SetInParent()
+    if times.tunnel:
+        action.host_rewrite_literal = times.tunnel
+    else:
+        upgrade.connect_config.SetInParent()
     return action
 
 
@@ -233,6 +242,9 @@ def _attempts(retry: Retry) -> RetryPolicy:
         policy.retriable_headers.add(name=NOT_DELIVERED, present_match=True)
     if retry.backoff:
         policy.retry_back_off.base_interval.CopyFrom(duration(max(retry.backoff, _SHORTEST_BACKOFF)))
+    if retry.other_locality:
+        priorities = PreviousPrioritiesConfig(update_frequency=_TRIES_PER_LOCALITY)
+        policy.retry_priority.CopyFrom(RetryPolicy.RetryPriority(name=_OTHER_LOCALITY, typed_config=packed(priorities)))
     if retry.other_host:
         policy.retry_host_predicate.append(
             RetryPolicy.RetryHostPredicate(name=_OTHER_HOST, typed_config=packed(PreviousHostsPredicate()))

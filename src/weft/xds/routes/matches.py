@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from envoy.config.route.v3.route_components_pb2 import HeaderMatcher, QueryParameterMatcher, RouteMatch
+from envoy.type.matcher.v3.metadata_pb2 import MetadataMatcher
+from envoy.type.matcher.v3.value_pb2 import ValueMatcher
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from weft.mesh.routes.rules import NamedMatch, RequestMatch, TextMatch
+from weft.mesh.routes.rules import ClaimMatch, NamedMatch, RequestMatch, TextMatch
+from weft.xds.access.matchers import PAYLOAD, TOKENS, claim
 from weft.xds.messages import regex, string_matcher
 
 
@@ -21,6 +24,18 @@ def route_match(match: RequestMatch) -> RouteMatch | None:
             message.headers.append(_header(NamedMatch(name, condition)))
     message.headers.extend(map(_header, match.headers))
     message.query_parameters.extend(map(_query, match.query))
+    message.dynamic_metadata.extend(map(_claim, match.claims))
+    return message
+
+
+def _claim(condition: ClaimMatch) -> MetadataMatcher:
+    """What a token says is in the request's metadata, once it is checked; routes are chosen again then."""
+    if condition.match.kind == "present":
+        steps = [MetadataMatcher.PathSegment(key=part) for part in (PAYLOAD, *condition.path)]
+        message = MetadataMatcher(filter=TOKENS, path=steps, value=ValueMatcher(present_match=True))
+    else:
+        message = claim(condition.path, [string_matcher(condition.match)])
+    message.invert = condition.invert
     return message
 
 

@@ -30,7 +30,7 @@ def envoy_rewrite(rewrite: PathRewrite, path: TextMatch | None) -> EnvoyRewrite:
         return _segments(rewrite.value, path)
     if rewrite.value:
         return EnvoyRewrite(prefix=rewrite.value)
-    return _substitute(f"^{_flags(path)}{_quote(path.value if path is not None else '/')}/*", "/")
+    return _substitute(f"^{_flags(path)}{quote(path.value if path is not None else '/')}/*", "/")
 
 
 def _segments(value: str, path: TextMatch | None) -> EnvoyRewrite:
@@ -44,14 +44,14 @@ def _segments(value: str, path: TextMatch | None) -> EnvoyRewrite:
     if target:
         return EnvoyRewrite(prefix=target)
     prefix = path.value.rstrip("/") if path is not None else ""
-    return _substitute(f"^{_flags(path)}{_quote(prefix)}/*", "/")
+    return _substitute(f"^{_flags(path)}{quote(prefix)}/*", "/")
 
 
 def _flags(path: TextMatch | None) -> str:
     return "(?i)" if path is not None and path.ignore_case else ""
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
     """`text` so that RE2 takes it literally. Python escapes more than RE2 knows; what both know is punctuation."""
     return re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text)
 

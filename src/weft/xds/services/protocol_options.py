@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import enum
+from dataclasses import dataclass
+
 from envoy.config.core.v3.protocol_pb2 import (
     Http1ProtocolOptions,
     Http2ProtocolOptions,
@@ -15,9 +18,9 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.xds.limits import (
-    CONNECTION_WINDOW,
     KEEPALIVE_INTERVAL_SECONDS,
     KEEPALIVE_TIMEOUT_SECONDS,
+    LARGEST_WINDOW,
     MAX_CONCURRENT_STREAMS,
     MAX_HEADERS,
     MESH,
@@ -26,6 +29,21 @@ from weft.xds.limits import (
 from weft.xds.messages import duration, packed
 
 CLUSTER_EXTENSION = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+class Version(enum.Enum):
+    """How the version of HTTP is found: it is said, TLS agrees on it (ALPN), or it is that of the caller."""
+
+    ONE = enum.auto()
+    AGREED = enum.auto()
+    CALLERS = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestNames:
+    """TLS asks for the host of each request, which the server's certificate has to have if it is to be `proved`."""
+
+    proved: bool = True
 
 
 def server_http1() -> Http1ProtocolOptions:
@@ -45,7 +63,7 @@ def server_http2(limits: DownstreamLimits, *, upgrades: bool, any_resets: bool =
         use_oghttp2_codec=BoolValue(value=True) if any_resets else None,
         max_concurrent_streams=UInt32Value(value=MAX_CONCURRENT_STREAMS),
         initial_stream_window_size=UInt32Value(value=limits.stream_window),
-        initial_connection_window_size=UInt32Value(value=CONNECTION_WINDOW),
+        initial_connection_window_size=UInt32Value(value=limits.connection_window),
         override_stream_error_on_invalid_http_message=BoolValue(value=True),
         allow_connect=upgrades,
     )
@@ -70,12 +88,12 @@ def client_options(
     longest: float | None = None,
     max_requests_per_connection: int | None = None,
     max_concurrent_streams: int | None = None,
-    any_host: bool = False,
+    names: RequestNames | None = None,
+    version: Version = Version.ONE,
 ) -> AnyMessage:
-    """HTTP towards a cluster's endpoints, in one explicit version. In seconds: `idle` is how long a connection is kept
-    for the next request (0: for ever, None: Envoy's hour), `longest` how long for new ones altogether.
-
-    `any_host` is for a cluster without a host of its own: TLS, were there any, would be checked against the request's.
+    """HTTP towards a cluster's endpoints, in one explicit version unless `version` says otherwise. In seconds: `idle`
+    is how long a connection is kept for the next request (0: for ever, None: Envoy's hour), `longest` how long for new
+    ones altogether. `names`: TLS asks for the host of each request.
     """
     common = HttpProtocolOptions()
     if idle is not None:
@@ -84,23 +102,31 @@ def client_options(
         common.max_connection_duration.CopyFrom(duration(longest))
     if max_requests_per_connection:
         common.max_requests_per_connection.value = max_requests_per_connection
-    explicit = ClusterHttpOptions.ExplicitHttpConfig()
-    if http2:
+    message = ClusterHttpOptions(common_http_protocol_options=common)
+    if http2 or version is not Version.ONE:
+        streams = max_concurrent_streams or MAX_CONCURRENT_STREAMS
+        window = min(LARGEST_WINDOW, max(streams, MAX_CONCURRENT_STREAMS) * MESH.stream_window)
         options = Http2ProtocolOptions(
-            max_concurrent_streams=UInt32Value(value=max_concurrent_streams or MAX_CONCURRENT_STREAMS),
+            max_concurrent_streams=UInt32Value(value=streams),
             initial_stream_window_size=UInt32Value(value=MESH.stream_window),
-            initial_connection_window_size=UInt32Value(value=CONNECTION_WINDOW),
+            initial_connection_window_size=UInt32Value(value=window),
             allow_connect=upgrades,
         )
         if keepalive:
             options.connection_keepalive.CopyFrom(_keepalive())
-        explicit.http2_protocol_options.CopyFrom(options)
-    else:
-        explicit.http_protocol_options.CopyFrom(Http1ProtocolOptions())
-    message = ClusterHttpOptions(common_http_protocol_options=common, explicit_http_config=explicit)
-    if any_host:
+    match version:
+        case Version.AGREED:
+            message.auto_config.http2_protocol_options.CopyFrom(options)
+        case Version.CALLERS:
+            message.use_downstream_protocol_config.http2_protocol_options.CopyFrom(options)
+            message.use_downstream_protocol_config.http_protocol_options.SetInParent()
+        case _ if http2:
+            message.explicit_http_config.http2_protocol_options.CopyFrom(options)
+        case _:
+            message.explicit_http_config.http_protocol_options.SetInParent()
+    if names is not None:
         message.upstream_http_protocol_options.auto_sni = True
-        message.upstream_http_protocol_options.auto_san_validation = True
+        message.upstream_http_protocol_options.auto_san_validation = names.proved
     return packed(message)
 
 

@@ -27,14 +27,17 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Respond
 from weft.mesh.routes.rules import VirtualHost as MeshVirtualHost
+from weft.mesh.services.service import BackendKey
+from weft.mesh.signals import Signals
 from weft.mesh.views import OutboundView, Refusal, Tunnel
 from weft.model.origin import Origin
 from weft.model.workload import SocketAddress
 from weft.xds.filters.chain import Place, enable_forward_proxy
+from weft.xds.filters.proxy_auth import HEADER
 from weft.xds.http_connection_manager import outbound_manager
 from weft.xds.limits import MESH
 from weft.xds.listener import filter_chain, tcp_listener
-from weft.xds.messages import duration
+from weft.xds.messages import duration, service_metadata
 from weft.xds.policies.connections import TcpTimes
 from weft.xds.resource import encode_resource
 from weft.xds.routes.actions import respond_action
@@ -45,12 +48,15 @@ from weft.xds.routes.route_configuration import (
     connect_route,
     encode_routes,
     host_part,
+    inside_route,
     origins_of,
     tunnel_route,
     virtual_host,
 )
 from weft.xds.services.cluster import FORWARD_PROXY, HTTP_TUNNEL
-from weft.xds.services.names import cluster_name
+from weft.xds.services.names import cluster_name, tunnel_name
+from weft.xds.services.shares import led_to
+from weft.xds.signals.collectors import required_collectors
 from weft.xds.snapshot import ROUTES, Resource
 
 PROXY_LISTENER = "outbound"
@@ -86,7 +92,7 @@ def encode_outbound_routes(memo: Memo, view: OutboundView, times: tuple[TcpTimes
         parts = _without_twins(parts)
     clusters = {HTTP_TUNNEL}.union(*[part.clusters for part in parts])
     origins = tuple({id(origin): origin for part in parts for origin in part.origins}.values())
-    return encode_routes(OUTBOUND_ROUTES, [part.body for part in parts], origins, sorted(clusters))
+    return encode_routes(OUTBOUND_ROUTES, [part.body for part in parts], origins, sorted(clusters), without=[HEADER])
 
 
 def _named_twice(domains: tuple[tuple[str, ...], ...]) -> frozenset[str]:
@@ -111,12 +117,21 @@ def _host_part(memo: Memo, host: MeshVirtualHost, alone: tuple[str, ...] | None,
 
 def _tunnel_part(tunnel: Tunnel, times: TcpTimes) -> Part:
     domains = tuple([f"{name}:{tunnel.port}" for name in tunnel.domains])
-    clusters = tuple([cluster_name(each.backend) for each in tunnel.route.backends])
-    key = tunnel.route.object
+    key, backend = tunnel.object, BackendKey(tunnel.host, tunnel.port)
     why = f"{key.name}.{key.namespace} carries TCP at port {tunnel.port}: {_AS_TCP}"
-    routes = [tunnel_route(tunnel.route, times), Route(name="refuse", match=_EVERY, direct_response=_refused(why))]
-    host = VirtualHost(name=clusters[0], domains=domains, routes=routes)
-    return Part(domains, host_part(host), clusters, (tunnel.route.origin,))
+    if tunnel.connections.by_name:
+        inside = tunnel_name(backend)
+        clusters: tuple[str, ...] = (inside,)
+        routes = [inside_route(inside)]
+    else:
+        clusters = led_to(tunnel.connections.routes())
+        routes = [tunnel_route(each, times) for each in tunnel.connections.routes()]
+    routes.append(Route(name="refuse", match=_EVERY, direct_response=_refused(why)))
+    name = cluster_name(backend)
+    service = service_metadata(tunnel.host, tunnel.port, tcp=True)
+    host = VirtualHost(name=name, domains=domains, routes=routes, metadata=service)
+    origins = tuple(dict.fromkeys(route.origin for route in tunnel.connections.routes()))
+    return Part(domains, host_part(host), clusters, origins)
 
 
 def _refusal_part(refusal: Refusal) -> Part:
@@ -151,20 +166,22 @@ def _without_twins(parts: Sequence[Part]) -> list[Part]:
     return found
 
 
-def encode_proxy_listener(where: SocketAddress, proxy: str, on_demand: bool = False) -> Resource:
+def encode_proxy_listener(
+    where: SocketAddress, proxy: str, signals: Signals, on_demand: bool = False, secret: bool = False
+) -> Resource:
     """The listener of `proxy` that HTTP_PROXY names. The same whether hosts outside the mesh may be called or not: that
-    is the routes' business, so open connections follow when it changes."""
-    manager = outbound_manager(OUTBOUND_ROUTES, proxy=proxy, any_host=True, on_demand=on_demand)
+    is the routes' business, so open connections follow when it changes. `secret`: see `outbound_manager`."""
+    manager = outbound_manager(OUTBOUND_ROUTES, signals, proxy=proxy, any_host=True, on_demand=on_demand, secret=secret)
     chain = filter_chain("outbound", manager)
     listener = tcp_listener(PROXY_LISTENER, where, MESH.buffer, [chain])
     listener.traffic_direction = base_pb2.OUTBOUND
-    return encode_resource(listener, PROXY_LISTENER, (), ((ROUTES, OUTBOUND_ROUTES),))
+    return encode_resource(listener, PROXY_LISTENER, (), ((ROUTES, OUTBOUND_ROUTES), *required_collectors(signals)))
 
 
-def encode_tunnel_listener(on_demand: bool = False) -> Resource:
+def encode_tunnel_listener(signals: Signals, on_demand: bool = False) -> Resource:
     """The internal listener for what comes out of a CONNECT to an HTTP host. Circles do not lead through it but through
     the proxy listener: nothing sent out from here is a CONNECT."""
-    manager = outbound_manager(OUTBOUND_ROUTES, any_host=True, on_demand=on_demand)
+    manager = outbound_manager(OUTBOUND_ROUTES, signals, any_host=True, on_demand=on_demand)
     listener = Listener(
         name=HTTP_TUNNEL,
         stat_prefix=HTTP_TUNNEL,
@@ -173,7 +190,7 @@ def encode_tunnel_listener(on_demand: bool = False) -> Resource:
         per_connection_buffer_limit_bytes=UInt32Value(value=MESH.buffer),
         traffic_direction=base_pb2.OUTBOUND,
     )
-    return encode_resource(listener, HTTP_TUNNEL, (), ((ROUTES, OUTBOUND_ROUTES),))
+    return encode_resource(listener, HTTP_TUNNEL, (), ((ROUTES, OUTBOUND_ROUTES), *required_collectors(signals)))
 
 
 def _entry(host: MeshVirtualHost, allow_any: bool) -> Entry:

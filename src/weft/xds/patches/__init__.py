@@ -1,0 +1,1 @@
+"""EnvoyFilter's patches, applied to encoded resources."""

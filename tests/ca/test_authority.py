@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from weft.ca import authority as authority_module
 from weft.ca.authority import INTERMEDIATE_LIFE, AuthorityError, open_authority, run_rotation
+from weft.ca.request import CertificateRefusedError
 from weft.model.identity import SpiffeId
 from weft.settings import private
 
@@ -60,6 +61,18 @@ def test_leaf_says_who_and_nothing_else(tmp_path: Path) -> None:
     assert intermediate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
     assert (issued.not_before, issued.not_after) == (NOW - 60, NOW + 24 * 3600)
     assert leaf.not_valid_after_utc == datetime.datetime.fromtimestamp(issued.not_after, datetime.UTC)
+
+
+def test_the_subject_names_service_and_revision_and_only_what_a_label_may_say(tmp_path: Path) -> None:
+    authority = open_authority(tmp_path / "ca", clock=Clock())
+    csr = request_for(ec.generate_private_key(ec.SECP256R1()))
+    issued = authority.issue(csr, REVIEWS, PROXY, service="r" * 63, revision="v1.2_3-x")
+    [leaf, _] = certificates(issued.chain)
+    assert leaf.subject.rfc4514_string() == f"OU=v1.2_3-x,O={'r' * 63},CN={PROXY}"
+    for bad in ("a,CN=x", "a=b", "a|b", "a\n", "a b", "\u0430", "x" * 64, "a\x00"):
+        for service, revision in ((bad, ""), ("", bad)):
+            with pytest.raises(CertificateRefusedError, match="value of a label"):
+                authority.issue(csr, REVIEWS, PROXY, service=service, revision=revision)
 
 
 def test_serials_differ_and_ttl_is_bounded(tmp_path: Path) -> None:

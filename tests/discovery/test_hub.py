@@ -17,6 +17,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 from support.discovery import TableCompiler, layer, resource
 from weft.discovery.hub import Hub
 from weft.discovery.limits import Limits
+from weft.discovery.observer import NoObserver
 from weft.discovery.peer import Peer
 from weft.discovery.server import _inspect
 from weft.discovery.stream import Ending, StreamEndedError
@@ -88,7 +89,7 @@ class Client:
 
 
 @dataclass
-class Notes:
+class Notes(NoObserver):
     """An observer that writes everything down."""
 
     events: list[tuple[str, str]] = field(default_factory=list)

@@ -19,7 +19,7 @@ from weft.sources.contents import Contents
 from weft.sources.files import FilesSource
 from weft.sources.leases import Leases
 from weft.sources.stored import BUCKET, StoredSource, document_from_entry, put_document, stored_key
-from weft.sources.workloads import WorkloadsSource, put_workload
+from weft.sources.workloads import put_workload, workloads_source
 from weft.store.memory import MemoryStore
 from weft.store.protocol import Delete, Entry, Put, StoreError
 
@@ -60,7 +60,7 @@ def store(clock: Clock) -> MemoryStore:
 @pytest.fixture
 async def collector(store: MemoryStore, tmp_path: Path) -> AsyncIterator[Collector]:
     files = FilesSource([tmp_path], poll=0.02)
-    collector = Collector([files, StoredSource(store), WorkloadsSource(store)], MeshSettings())
+    collector = Collector([files, StoredSource(store), workloads_source(store)], MeshSettings())
     running = asyncio.create_task(collector.run())
     yield collector
     running.cancel()

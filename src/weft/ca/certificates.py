@@ -8,18 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from weft.ca.protocol import PrivateKey
 from weft.model.identity import SpiffeId
+
+_MAX_NAME = 64
+"""The longest common name, organisation and unit (RFC 5280, appendix A.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
     """A CA certificate and its private key."""
 
-    key: ec.EllipticCurvePrivateKey
+    key: PrivateKey
     certificate: x509.Certificate
 
     @property
@@ -42,11 +47,25 @@ class Validity:
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose a leaf certificate is: the proxy's name, and the canonical service and revision of its workload (empty: not
+    said). Peers read them for their metrics; nothing is allowed for them. `trust` (`weft.model.distrust.Trust`) tells
+    certificates from before an end of trust from those after it; empty where there was none. An `application` has the
+    name of its proxy where it proves nothing, so that it can be refused with the proxy."""
+
+    proxy: str
+    service: str = ""
+    revision: str = ""
+    trust: str = ""
+    application: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LeafParameters:
     """All that stands in a leaf certificate. `hosts` (DNS names and IP addresses) only for the control plane."""
 
     identity: SpiffeId
-    common_name: str
+    subject: Subject
     key: ec.EllipticCurvePublicKey
     validity: Validity
     hosts: tuple[str, ...] = ()
@@ -72,17 +91,45 @@ def build_intermediate(root: Signer, trust_domain: str, validity: Validity) -> S
     return Signer(key, _signed(builder, root))
 
 
+def build_link(former: Signer, root: x509.Certificate) -> x509.Certificate:
+    """The new `root`, certified by the `former` one (NewWithOld of RFC 4210): who trusts the former verifies with it
+    what the new one signs. Both have one name, so that it does not count for the former's path length."""
+    end = min(former.not_after, root.not_valid_after_utc.timestamp())
+    validity = Validity(root.not_valid_before_utc.timestamp(), end)
+    key = root.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise TypeError("only roots that weft made are linked")
+    builder = _builder(root.subject, key, validity)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
+    return _signed(builder.add_extension(_key_usage(sign_certificates=True), critical=True), former)
+
+
+def build_request(key: PrivateKey, trust_domain: str) -> str:
+    """The PEM request for an intermediate of `trust_domain`: what it asks for, its signer may grant."""
+    names = [x509.UniformResourceIdentifier(f"spiffe://{trust_domain}")]
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(_name(f"weft issuer {trust_domain}"))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(sign_certificates=True), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
 def build_leaf(signer: Signer, parameters: LeafParameters) -> x509.Certificate:
-    """A certificate for TLS servers and clients, never a CA, with exactly one URI name: the identity."""
+    """A certificate for TLS servers and clients, never a CA, with exactly one URI name: the identity. It is critical
+    where the certificate has no other name (RFC 5280, 4.2.1.6)."""
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(str(parameters.identity))]
     names += [_host_name(host) for host in parameters.hosts]
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     builder = (
-        _builder(_name(parameters.common_name), parameters.key, parameters.validity)
+        _builder(_leaf_name(parameters.subject), parameters.key, parameters.validity)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(sign_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=not parameters.subject.proxy)
     )
     return _signed(builder, signer)
 
@@ -92,7 +139,7 @@ def certificate_pem(*certificates: x509.Certificate) -> str:
     return "".join(one.public_bytes(serialization.Encoding.PEM).decode() for one in certificates)
 
 
-def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+def key_pem(key: PrivateKey) -> str:
     """A private key as unencrypted PKCS#8 PEM: for a 0600 file or for memory."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -101,11 +148,22 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 def signer_from_pem(text: str) -> Signer:
     """The key and the first certificate in `text`; ValueError unless they belong together."""
-    key = serialization.load_pem_private_key(text.encode(), password=None)
+    key = private_key_from_pem(text)
     certificate = x509.load_pem_x509_certificates(text.encode())[0]
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+    if key.public_key() != certificate.public_key():
         raise ValueError("the key does not belong to the certificate")
     return Signer(key, certificate)
+
+
+def private_key_from_pem(text: str) -> PrivateKey:
+    """The private key in `text`; ValueError if there is none that can sign certificates here."""
+    try:
+        key = serialization.load_pem_private_key(text.encode(), password=None)
+    except (TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
+        raise ValueError("the key is encrypted, or of a kind that cannot be read") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ValueError("the key is neither an elliptic curve nor an RSA key")
+    return key
 
 
 def trust_domain_of(certificate: x509.Certificate) -> str:
@@ -143,12 +201,20 @@ def _builder(name: x509.Name, key: ec.EllipticCurvePublicKey, validity: Validity
 
 
 def _signed(builder: x509.CertificateBuilder, signer: Signer) -> x509.Certificate:
-    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key())
     return (
         builder.issuer_name(signer.certificate.subject)
-        .add_extension(identifier, critical=False)
+        .add_extension(_issuer_identifier(signer), critical=False)
         .sign(signer.key, hashes.SHA256())
     )
+
+
+def _issuer_identifier(signer: Signer) -> x509.AuthorityKeyIdentifier:
+    """By what the issuer's certificate says of its own key: others compute it otherwise than we do."""
+    try:
+        own = signer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key())
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
 def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
@@ -166,7 +232,20 @@ def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
 
 
 def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_MAX_NAME])])
+
+
+def _leaf_name(subject: Subject) -> x509.Name:
+    """``CN=<workload>.<namespace>,O=<service>,OU=<revision>,serialNumber=<trust>``; an application's has
+    ``dnQualifier`` for ``CN``."""
+    parts = (
+        (NameOID.COMMON_NAME, subject.proxy),
+        (NameOID.DN_QUALIFIER, subject.application),
+        (NameOID.ORGANIZATION_NAME, subject.service),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, subject.revision),
+        (NameOID.SERIAL_NUMBER, subject.trust),
+    )
+    return x509.Name([x509.NameAttribute(kind, text[:_MAX_NAME]) for kind, text in parts if text])
 
 
 def _host_name(host: str) -> x509.GeneralName:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from weft.ca.attestation import Demands, check_demands
 from weft.model.identity import is_dns_label
 from weft.store.protocol import Delete, Entry, Put, Store
 
@@ -28,7 +29,8 @@ Clock = Callable[[], float]
 
 class TokenRefusedError(Exception):
     """A join token was not accepted. The message is the same for all reasons and fit for a stranger; `code`
-    (``token-unknown``, ``token-expired``, ``token-reused``, ``token-revoked``) and `detail` are for the record."""
+    (``token-unknown``, ``token-expired``, ``token-reused``, ``token-revoked``, ``token-outlived``) and
+    `detail` are for the record."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(
@@ -67,6 +69,7 @@ class TokenGrant:
     service_account: str
     use: Put = field(repr=False)
     revision: int
+    demands: Demands | None = None
 
     @property
     def expect(self) -> dict[tuple[str, str], int]:
@@ -86,6 +89,7 @@ class TokenRecord:
     expires: float
     used: float
     revoked: float
+    demands: tuple[str, ...] = ()
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -95,6 +99,7 @@ class _Record(msgspec.Struct, frozen=True):
     expires: float
     used: float = 0.0
     revoked: float = 0.0
+    demands: Demands | None = None
 
     def state(self, now: float) -> str:
         """In one word."""
@@ -106,17 +111,28 @@ class _Record(msgspec.Struct, frozen=True):
 
 
 async def create_token(
-    store: Store, namespace: str, service_account: str, ttl: float = DEFAULT_TOKEN_TTL, clock: Clock = time.time
+    store: Store,
+    namespace: str,
+    service_account: str,
+    ttl: float = DEFAULT_TOKEN_TTL,
+    clock: Clock = time.time,
+    demands: Demands | None = None,
 ) -> JoinToken:
-    """Make a token that lets one workload join as `service_account` of `namespace` within `ttl` seconds."""
+    """Make a token that lets one workload join as `service_account` of `namespace` within `ttl` seconds, if it proves
+    what `demands` has."""
     for what, text in (("namespace", namespace), ("service account", service_account)):
         if not is_dns_label(text):
             raise TokenParametersError(f"{what} '{text}': expected lower-case letters, digits and '-'")
     if not 0 < ttl <= MAX_TOKEN_TTL:
         raise TokenParametersError(f"a token may live up to {MAX_TOKEN_TTL / 86400:.0f} days, not {ttl:g} s")
+    if demands is not None:
+        try:
+            check_demands(demands)
+        except ValueError as error:
+            raise TokenParametersError(str(error)) from error
     now = clock()
     text = _PREFIX + secrets.token_urlsafe(32)
-    record = _Record(namespace, service_account, created=now, expires=now + ttl)
+    record = _Record(namespace, service_account, created=now, expires=now + ttl, demands=demands)
     await _forget_old(store, now)
     await store.write([Put(BUCKET, _key(text), msgspec.json.encode(record))], expect={(BUCKET, _key(text)): 0})
     return JoinToken(text, _id(_key(text)), namespace, service_account, record.expires)
@@ -144,8 +160,9 @@ async def revoke_token(store: Store, wanted: str, clock: Clock = time.time) -> T
     return _told(dataclasses.replace(entry, value=revoked), now)
 
 
-async def read_token(store: Store, text: str, clock: Clock = time.time) -> TokenGrant:
-    """What the token `text` grants now, and how it is used up. Raises TokenRefusedError."""
+async def read_token(store: Store, text: str, clock: Clock = time.time, since: float = 0.0) -> TokenGrant:
+    """What the token `text` grants now, and how it is used up. Raises TokenRefusedError, also for one made before
+    `since` (epoch seconds)."""
     now = clock()
     entry = await store.get(BUCKET, _key(text))
     if entry is None:
@@ -158,8 +175,10 @@ async def read_token(store: Store, text: str, clock: Clock = time.time) -> Token
         raise TokenRefusedError("token-revoked", f"the join token {whose} has been revoked")
     if now >= record.expires:
         raise TokenRefusedError("token-expired", f"the join token {whose} has expired")
+    if since and record.created <= since:
+        raise TokenRefusedError("token-outlived", f"the join token {whose} was made before trust in the workload ended")
     use = Put(BUCKET, entry.key, msgspec.json.encode(msgspec.structs.replace(record, used=now)))
-    return TokenGrant(record.namespace, record.service_account, use, entry.revision)
+    return TokenGrant(record.namespace, record.service_account, use, entry.revision, record.demands)
 
 
 async def _forget_old(store: Store, now: float) -> None:
@@ -180,6 +199,7 @@ def _told(entry: Entry, now: float) -> TokenRecord:
         record.expires,
         record.used,
         record.revoked,
+        record.demands.words() if record.demands else (),
     )
 
 

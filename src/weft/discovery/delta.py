@@ -11,7 +11,7 @@ from weft.discovery.dependencies import Anything
 from weft.discovery.session import Items, RefusedRequestError, Session
 from weft.discovery.states import UNKNOWN, State
 from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, ResourceSet
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, Resource, ResourceSet
 
 _WILDCARD_BY_DEFAULT = (CLUSTER, LISTENER)
 
@@ -200,11 +200,15 @@ class DeltaSession(Session):
         """A client that comes back says type by type what it holds: until then, that may refer to anything."""
         if any(kind not in self.subscriptions for kind in _WILDCARD_BY_DEFAULT):
             return False
-        if type_url != CLUSTER or ROUTES in self.subscriptions:
-            return True
+        between = [
+            kind
+            for kind, named in ((ROUTES, (CLUSTER, SECRET, EXTENSION)), (EXTENSION, (CLUSTER, SECRET)))
+            if type_url in named and kind not in self.subscriptions
+        ]
         listeners = self.subscriptions[LISTENER]
         return not any(
-            self._shared.required(listener, ROUTES) and listeners.state(listener.name) is State.HELD
+            self._shared.required(listener, kind) and listeners.state(listener.name) is State.HELD
+            for kind in between
             for listener in self.snapshot.of_type(LISTENER)
         )
 

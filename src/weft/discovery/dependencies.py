@@ -3,11 +3,13 @@
 Both follow Envoy's "eventual consistency considerations"
 (https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#eventual-consistency-considerations).
 
-* Listeners and routes wait for the clusters and secrets that they require, and for the endpoints that bear a cluster's
-  name (a listener: also for those of its routes), as far as the client asked for them and never held a version. It does
-  not matter if those change meanwhile. Clusters and endpoints wait for nothing: Envoy holds back the ACK of clusters
-  until they are warm, and for that it needs their endpoints. No listener waits for its routes, because a client asks
-  for those when it has the listener.
+* Listeners, routes and the configuration of filters wait for the clusters and secrets that they require, and for the
+  endpoints that bear a cluster's name (a listener: also for those of its routes and filters), as far as the client
+  asked for them and never held a version. It does not matter if those change meanwhile. Clusters and endpoints wait for
+  nothing: Envoy holds back the ACK of clusters until they are warm, and for that it needs their endpoints. No listener
+  waits for its routes or filters, because a client asks for those when it has the listener.
+* Routes also wait for the configuration of the filters that they enable, and until the client has asked for it: a
+  filter without its own configuration refuses everything. If the client refuses it, the routes come all the same.
 * A resource is removed when no version that the client holds, or is being sent, of anything else refers to it. A
   version that the client brought from another stream, and one that it may have taken from a response it refused, is
   taken to refer to everything it could refer to.
@@ -22,10 +24,18 @@ from collections.abc import Container, Iterator, Mapping
 from weft.discovery.shared import Shared
 from weft.discovery.states import NEVER_HELD, Record, State
 from weft.discovery.subscription import Subscription
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource, XdsSnapshot
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, Resource, XdsSnapshot
 
-_WAITING = (LISTENER, ROUTES)
-_REFERRERS = {ROUTES: (LISTENER,), SECRET: (LISTENER,), CLUSTER: (LISTENER, ROUTES), ENDPOINTS: (CLUSTER,)}
+_WAITING = (LISTENER, ROUTES, EXTENSION)
+_BEHIND = (ROUTES, EXTENSION)
+"""What a client asks for when it has a listener that names it."""
+_REFERRERS = {
+    ROUTES: (LISTENER,),
+    EXTENSION: (LISTENER, ROUTES),
+    SECRET: (LISTENER, ROUTES, EXTENSION),
+    CLUSTER: (LISTENER, ROUTES, EXTENSION),
+    ENDPOINTS: (CLUSTER,),
+}
 """Which types may refer to a type."""
 Referrer = tuple[Subscription, str, Record]
 
@@ -46,9 +56,11 @@ class Dependencies:
 
     def waits(self, resource: Resource, snapshot: XdsSnapshot) -> bool:
         """Whether `resource` needs something that the client is still to be given."""
+        if resource.type_url == ROUTES and self._lacks_filters(resource, snapshot):
+            return True
         if resource.type_url not in _WAITING or not any(map(self._is_settling, (CLUSTER, ENDPOINTS, SECRET))):
             return False
-        for each in self._with_routes(resource, snapshot):
+        for each in self._with_what_follows(resource, snapshot):
             clusters = self._shared.required(each, CLUSTER)
             if self._lacks(CLUSTER, clusters) or self._lacks(ENDPOINTS, clusters):
                 return True
@@ -69,7 +81,7 @@ class Dependencies:
         ]
         return bool(refused) and any(
             name in self._shared.required(each, kind)
-            for each in self._with_routes(resource, snapshot)
+            for each in self._with_what_follows(resource, snapshot)
             for kind, name in refused
         )
 
@@ -112,12 +124,39 @@ class Dependencies:
                 names |= self._shared.required(carried, type_url)
         return names
 
-    def _with_routes(self, resource: Resource, snapshot: XdsSnapshot) -> Iterator[Resource]:
+    def _with_what_follows(self, resource: Resource, snapshot: XdsSnapshot) -> Iterator[Resource]:
         yield resource
         if resource.type_url == LISTENER:
-            for name in self._shared.required(resource, ROUTES):
-                if (routes := snapshot.get(ROUTES, name)) is not None:
-                    yield routes
+            for kind in _BEHIND:
+                for name in self._shared.required(resource, kind):
+                    if (behind := snapshot.get(kind, name)) is not None:
+                        yield behind
+
+    def _lacks_filters(self, routes: Resource, snapshot: XdsSnapshot) -> bool:
+        """Whether the configuration of a filter that `routes` enable is still on its way to the client."""
+        names = self._shared.required(routes, EXTENSION)
+        if not names:
+            return False
+        subscription = self._subscriptions.get(EXTENSION)
+        for name in names:
+            if subscription is None or name not in subscription.names:
+                if self._will_ask_for(name, snapshot):
+                    return True
+                continue
+            record = subscription.records.get(name)
+            if record is not None and record.never_held and record.state is not State.REFUSED:
+                target = snapshot.get(EXTENSION, name)
+                if target is not None and not self.hopeless(target, snapshot):
+                    return True
+        return False
+
+    def _will_ask_for(self, name: str, snapshot: XdsSnapshot) -> bool:
+        """Whether the client has, or will have, a listener with this slot."""
+        listeners = self._subscriptions.get(LISTENER)
+        return listeners is not None and any(
+            name in self._shared.required(listener, EXTENSION) and listeners.state(listener.name) is not State.REFUSED
+            for listener in snapshot.of_type(LISTENER)
+        )
 
     def _is_settling(self, type_url: str) -> bool:
         subscription = self._subscriptions.get(type_url)

@@ -13,9 +13,11 @@ from typing import Generic
 
 from weft.aio.turns import Turns
 from weft.discovery.budget import Budget
+from weft.discovery.convergence import Convergence
 from weft.discovery.delta import DeltaSession
 from weft.discovery.history import History
 from weft.discovery.limits import Limits
+from weft.discovery.meter import Meter, NoMeter
 from weft.discovery.observer import NoObserver, Observer
 from weft.discovery.peer import Peer, belongs
 from weft.discovery.problems import ProblemLog, nack_problem, stream_problems, stuck_problem
@@ -32,18 +34,23 @@ from weft.discovery.waiting import Waiters
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload
-from weft.xds.snapshot import XdsSnapshot
+from weft.xds.snapshot import XdsSnapshot, with_secrets_of
 
 
 def _nothing(_: Workload) -> frozenset[str]:
     return frozenset()
 
 
+def _trusted(_: Peer) -> str:
+    return ""
+
+
 class Hub(Generic[MeshT]):
     """See the module. `events` hears of every refusal as it happens (for the log and the audit).
 
     `remembered` names the on-demand clusters that a workload's proxy asked for in earlier times: it is given them again
-    without being asked.
+    without being asked. `meter` counts what is sent and how long it takes. `distrusts` says why a peer is served no
+    more, though its certificate has not expired (empty: it is).
     """
 
     def __init__(
@@ -53,6 +60,8 @@ class Hub(Generic[MeshT]):
         limits: Limits | None = None,
         observer: Observer | None = None,
         remembered: Callable[[Workload], frozenset[str]] = _nothing,
+        meter: Meter | None = None,
+        distrusts: Callable[[Peer], str] = _trusted,
     ) -> None:
         self.limits = limits or Limits()
         self.ready = asyncio.Event()
@@ -60,6 +69,9 @@ class Hub(Generic[MeshT]):
         self._events = events
         self._observer = observer or NoObserver()
         self._remembered = remembered
+        self._distrusts = distrusts
+        self._meter = meter or NoMeter()
+        self._convergence = Convergence(self._meter)
         self._shared = Shared(self.limits.response_bytes)
         self._roster = Roster(self.limits, self._observer)
         self._snapshots: Snapshots[MeshT] = Snapshots(compiler, self._tell)
@@ -78,6 +90,7 @@ class Hub(Generic[MeshT]):
 
         A step on the way to the next revision is published with the revision before; see `settled`.
         """
+        began = time.monotonic()
         self._snapshots.start(mesh, workloads, revision)
         self._waiters.registered = workloads
         if not self.ready.is_set():  # they hold what the process before this one gave them
@@ -91,6 +104,7 @@ class Hub(Generic[MeshT]):
             self._publishing = False
         self._between |= self._absent()
         if revision > self._history.latest:
+            self._await_answers(began)
             self._history.add(revision, self._between)
             self._between.clear()
         self._snapshots.finish(time.monotonic())
@@ -98,6 +112,15 @@ class Hub(Generic[MeshT]):
         self.ready.set()
         published, self._published = self._published, asyncio.Event()
         published.set()
+
+    def _await_answers(self, began: float) -> None:
+        """Count the time from now on until the connected proxies that are concerned have answered."""
+        connected = [one for one in self._between if self._roster.of(one) and self._silence.has_loaded(one)]
+        if connected:
+            self._convergence.published(began, [one for one in connected if not self._is_quiet(one)], time.monotonic())
+
+    def _is_quiet(self, proxy: str) -> bool:
+        return all(stream.is_quiet for stream in self._roster.of(proxy))
 
     async def _offer_all(self) -> None:
         turns = Turns()
@@ -111,21 +134,29 @@ class Hub(Generic[MeshT]):
         streams = self._roster.of(proxy)
         if not streams:
             return False
-        workload = self._snapshots.workloads.get(proxy, streams[-1].workload)
+        registered = self._snapshots.workloads.get(proxy)
+        workload = registered or streams[-1].workload
         for stream in streams:
-            if not belongs(stream.peer, workload):  # what the new holder is given must not reach the former one
+            if refusal := self._distrusts(stream.peer):
+                stream.end(Ending("PERMISSION_DENIED", refusal, "identity-revoked"))
+            elif not belongs(stream.peer, workload):  # what the new holder is given must not reach the former one
                 message = f"{proxy!r} is now registered by another identity than {stream.peer.identity}"
                 stream.end(Ending("PERMISSION_DENIED", message, "identity-refused"))
         before = self._snapshots.get(proxy)
         snapshot = self._snapshots.build(proxy, workload, before)
         if snapshot is None:
             return False
+        if registered is None and before is not None:  # its lease has ended: it is told no secret that it does not have
+            snapshot = with_secrets_of(before, snapshot)
         self._snapshots.set(proxy, snapshot)
         for stream in streams:
-            if belongs(stream.peer, workload):
+            if belongs(stream.peer, workload) and not self._distrusts(stream.peer):
                 stream.workload = workload
                 stream.offer(snapshot)
-        return before is None or snapshot.layers is not before.layers
+        if before is not None and snapshot.layers is before.layers:
+            return False
+        self._observer.offered(proxy, before, snapshot)
+        return True
 
     # streams
 
@@ -136,6 +167,8 @@ class Hub(Generic[MeshT]):
 
     def attach(self, peer: Peer, workload: Workload, *, delta: bool) -> Stream:
         """A new stream of an identified proxy. Raises StreamEndedError if it cannot be served."""
+        if refusal := self._distrusts(peer):
+            raise StreamEndedError(Ending("PERMISSION_DENIED", refusal, "identity-revoked"))
         streams = self._roster.of(peer.name)
         if self._roster.count >= self.limits.streams:
             raise StreamEndedError(Ending("RESOURCE_EXHAUSTED", "too many streams", "too-many-streams"))
@@ -166,16 +199,24 @@ class Hub(Generic[MeshT]):
         self._silence.ended(stream)
         if self._roster.remove(stream, time.monotonic()):
             self._snapshots.forget(stream.proxy)
+            self._convergence.settled(stream.proxy, time.monotonic())
         self._waiters.progress(stream.proxy)
 
     def progressed(self, stream: Stream) -> None:
         """A stream's client answered or subscribed."""
         self._silence.answered(stream.proxy)
         self._waiters.progress(stream.proxy)
+        if self._convergence.awaits(stream.proxy) and self._is_quiet(stream.proxy):
+            self._convergence.settled(stream.proxy, time.monotonic())
+
+    def sent(self, type_url: str, size: int) -> None:
+        """A response was written to a stream."""
+        self._meter.sent(type_url, size)
 
     def refused(self, stream: Stream, rejections: tuple[Rejection, ...]) -> None:
         """A stream's client refused resources."""
         for rejection in rejections:
+            self._meter.refused(rejection.type_url)
             self._tell(nack_problem(stream.proxy, rejection))
 
     def asked(self, stream: Stream, names: frozenset[str]) -> None:
@@ -198,6 +239,7 @@ class Hub(Generic[MeshT]):
         for stream in self._roster.some():
             stream.inspect(now)
         self._roster.forget(now)
+        self._convergence.inspect(now)
         self._silence.forget(self._snapshots.workloads)
         self._waiters.check_all()
         self._snapshots.inspect(now)
@@ -205,6 +247,11 @@ class Hub(Generic[MeshT]):
             self._shared.forget_bodies()
 
     # questions
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return self._roster.count
 
     @property
     def registered(self) -> int:

@@ -1,10 +1,11 @@
-"""An Observer of the hub: who is connected, and what proxies asked for on demand."""
+"""An Observer of the hub: who is connected, what proxies asked for, and what they are offered."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from weft.model.workload import Workload
+from weft.xds.snapshot import XdsSnapshot
 
 
 class Observer(Protocol):
@@ -19,6 +20,9 @@ class Observer(Protocol):
     def asked(self, workload: Workload, names: frozenset[str]) -> None:
         """The proxy of a workload asked for clusters that are on demand, perhaps not for the first time."""
 
+    def offered(self, proxy: str, before: XdsSnapshot | None, after: XdsSnapshot) -> None:
+        """A connected proxy is offered another snapshot than before."""
+
 
 class NoObserver:
     """Takes note of nothing."""
@@ -30,4 +34,7 @@ class NoObserver:
         """See `Observer`."""
 
     def asked(self, workload: Workload, names: frozenset[str]) -> None:
+        """See `Observer`."""
+
+    def offered(self, proxy: str, before: XdsSnapshot | None, after: XdsSnapshot) -> None:
         """See `Observer`."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from weft.model.distrust import NO_TRUST, Trust, trust_from_text
 from weft.model.identity import SpiffeId, spiffe_id_from_text
 from weft.model.workload import Workload
 
@@ -18,11 +19,20 @@ class IdentityRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`name` is the certificate's common name, `not_after` its end in seconds since the epoch."""
+    """`name` is the certificate's common name, `not_after` its end in seconds since the epoch, `trust` what tells it
+    from certificates of before trust ended."""
 
     name: str
     identity: SpiffeId
     not_after: float
+    trust: Trust = NO_TRUST
+
+
+def trust_domain_of(chain: str) -> str:
+    """The trust domain that the first certificate of a PEM chain names; empty if it names none, or several."""
+    uris = _uris(x509.load_pem_x509_certificate(chain.encode()))
+    identity = spiffe_id_from_text(uris[0]) if len(uris) == 1 else None
+    return identity.trust_domain if identity else ""
 
 
 def peer_from_auth_context(context: Mapping[str, Iterable[bytes]]) -> Peer:
@@ -33,11 +43,7 @@ def peer_from_auth_context(context: Mapping[str, Iterable[bytes]]) -> Peer:
     except ValueError as error:
         raise IdentityRefusedError("the connection has no client certificate") from error
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    try:
-        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = alternatives.get_values_for_type(x509.UniformResourceIdentifier)
-    except x509.ExtensionNotFound:
-        uris = []
+    uris = _uris(certificate)
     if len(names) != 1 or len(uris) != 1:
         raise IdentityRefusedError(
             f"the certificate has {len(names)} common names and {len(uris)} URI names; expected one of each"
@@ -45,13 +51,28 @@ def peer_from_auth_context(context: Mapping[str, Iterable[bytes]]) -> Peer:
     identity = spiffe_id_from_text(uris[0])
     if identity is None:
         raise IdentityRefusedError(f"{uris[0][:200]!r} is not an identity of this mesh")
-    return Peer(str(names[0].value), identity, certificate.not_valid_after_utc.timestamp())
+    numbers = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+    trust = trust_from_text(str(numbers[0].value)) if len(numbers) == 1 else Trust()
+    return Peer(str(names[0].value), identity, certificate.not_valid_after_utc.timestamp(), trust)
 
 
-def check_peer(peer: Peer, node: str, workload: Workload | None, now: float) -> Workload:
-    """The workload the peer is entitled to be. Raises IdentityRefusedError for any disagreement."""
+def _uris(certificate: x509.Certificate) -> list[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return names.get_values_for_type(x509.UniformResourceIdentifier)
+
+
+def check_peer(peer: Peer, node: str, workload: Workload | None, now: float, trust_domain: str) -> Workload:
+    """The workload of the mesh `trust_domain` that the peer is entitled to be. Raises IdentityRefusedError for any
+    disagreement."""
     if node != peer.name:
         raise IdentityRefusedError(f"node id {node[:200]!r} does not match the certificate of {peer.name!r}")
+    if peer.identity.trust_domain != trust_domain:  # a root may stand above several meshes
+        raise IdentityRefusedError(
+            f"{peer.name!r} is {peer.identity}, of another trust domain; that of this mesh is {trust_domain}"
+        )
     if peer.not_after <= now:
         raise IdentityRefusedError(f"the certificate of {peer.name!r} has expired")
     if workload is None:

@@ -14,8 +14,8 @@ from weft.discovery.grpc_tls import grpc
 from weft.discovery.hub import Hub
 from weft.discovery.limits import Limits
 from weft.discovery.memory import Trimmer, system_trim
-from weft.discovery.peer import IdentityRefusedError, Peer, check_peer, peer_from_auth_context
-from weft.discovery.requests import delta_request, sotw_request
+from weft.discovery.peer import IdentityRefusedError, Peer, check_peer, peer_from_auth_context, trust_domain_of
+from weft.discovery.requests import client_version, delta_request, sotw_request
 from weft.discovery.session import RefusedRequestError
 from weft.discovery.stream import Ending, Stream, StreamEndedError
 from weft.model.workload import Workload
@@ -48,12 +48,20 @@ class Material(Protocol):
 class XdsServer:
     """Made, started, stopped by `serve_xds`."""
 
-    def __init__(self, hub: Hub[Any], lookup: Lookup, material: Callable[[], Material], limits: Limits) -> None:
+    def __init__(
+        self,
+        hub: Hub[Any],
+        lookup: Lookup,
+        material: Callable[[], Material],
+        limits: Limits,
+        others: tuple[Any, ...] = (),
+    ) -> None:
         self._hub = hub
         self._lookup = lookup
         self._material = material
         self._limits = limits
         self._current: Material = material()
+        self._trust_domain = trust_domain_of(self._current.chain)
         self._streams: set[Stream] = set()
         self._server = grpc.aio.server(options=_options(limits))
         self._server.add_generic_rpc_handlers(
@@ -65,6 +73,7 @@ class XdsServer:
                         "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(self._sotw),
                     },
                 ),
+                *others,
             )
         )
 
@@ -154,8 +163,9 @@ class XdsServer:
         if not self._hub.may_ask(peer.name):
             raise StreamEndedError(Ending("RESOURCE_EXHAUSTED", "the proxy has asked for too much lately", "flood"))
         node = delta_request(first)[0] if delta else sotw_request(first)[0]
-        workload = check_peer(peer, node, self._lookup(peer.name), time.time())
+        workload = check_peer(peer, node, self._lookup(peer.name), time.time(), self._trust_domain)
         stream = self._hub.attach(peer, workload, delta=delta)
+        stream.client = client_version(first, delta=delta)
         self._streams.add(stream)
         try:
             stream.take(first)
@@ -175,15 +185,18 @@ async def serve_xds(
     hub: Hub[Any],
     lookup: Lookup,
     limits: Limits | None = None,
+    others: tuple[Any, ...] = (),
 ) -> AsyncIterator[int]:
     """Serve until the block is left; gives the bound port.
 
     `material` is asked before every handshake (from gRPC's thread; it must be quick and not block): whatever it returns
-    then is used, so renewed certificates need no restart. `lookup` gives the registered workload of a proxy name.
+    then is used, so renewed certificates need no restart. Proxies must be of the trust domain that
+    its certificate names. `lookup` gives the registered workload of a proxy name. `others` are handlers of other
+    services that proxies ask on the same connection.
     Raises OSError if the address cannot be bound.
     """
     limits = limits or hub.limits
-    listener = _Listener(hub, lookup, material, limits)
+    listener = _Listener(hub, lookup, material, limits, others)
     bound = await listener.start(host, port)
     tasks = [asyncio.create_task(_inspect(hub)), asyncio.create_task(listener.grow(host, bound))]
     try:
@@ -200,11 +213,19 @@ class _Listener:
     so there is room for what is registered, and when that has grown another server takes over the port. The one before
     keeps its streams: nobody is disconnected."""
 
-    def __init__(self, hub: Hub[Any], lookup: Lookup, material: Callable[[], Material], limits: Limits) -> None:
+    def __init__(
+        self,
+        hub: Hub[Any],
+        lookup: Lookup,
+        material: Callable[[], Material],
+        limits: Limits,
+        others: tuple[Any, ...] = (),
+    ) -> None:
         self._hub = hub
         self._lookup = lookup
         self._material = material
         self._limits = limits
+        self._others = others
         self._room = 0
         self._server: XdsServer | None = None
         self._retired: dict[XdsServer, asyncio.Task[None]] = {}
@@ -213,7 +234,7 @@ class _Listener:
         """Listen with room for what is registered; the port. OSError if that is not possible."""
         limits = self._limits.listening(self._hub.registered)
         self._room = limits.connections
-        server = XdsServer(self._hub, self._lookup, self._material, limits)
+        server = XdsServer(self._hub, self._lookup, self._material, limits, self._others)
         bound = await server.start(host, port)
         self._server = server
         return bound

@@ -21,7 +21,7 @@ from weft.discovery.shared import Shared
 from weft.discovery.states import ABSENT, DUE, ON_THE_WAY, UNKNOWN, Record, State, at_rest
 from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
 from weft.model.printable import printable
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, SECRET, TYPES, Resource, ResourceSet, XdsSnapshot
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, SECRET, TYPES, Resource, ResourceSet, XdsSnapshot
 
 MAX_MESSAGE = 2000
 """Characters of a client's error message that are kept."""
@@ -140,13 +140,19 @@ class Session(ABC):
 
     def unmet(self) -> Iterator[tuple[str, str]]:
         """Names (as type, name) the client asked for that were never in its snapshot since. Not those of clusters where
-        clusters are on demand: Envoy goes on asking for one that is gone."""
+        clusters are on demand: Envoy goes on asking for one that is gone. Nor slots of its listeners: they may be
+        empty."""
         on_demand = any(layer.on_demand for layer in self.snapshot.layers)
         for subscription in self._ordered:
             if on_demand and subscription.type_url == CLUSTER:
                 continue
-            for name in subscription.unmet:
+            given = self._slots() if subscription.type_url == EXTENSION else frozenset()
+            for name in subscription.unmet - given:
                 yield subscription.type_url, name
+
+    def _slots(self) -> frozenset[str]:
+        listeners = self.snapshot.of_type(LISTENER)
+        return frozenset().union(*(self._shared.required(each, EXTENSION) for each in listeners))
 
     def given(self) -> XdsSnapshot:
         """The snapshot without what is on demand and was not asked for."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from weft.discovery.refusals import UNCOMPARED, Verdict
@@ -48,7 +49,7 @@ class TypeStatus:
 @dataclass(frozen=True, slots=True)
 class ProxyStatus:
     """One connected stream. Times are seconds since the epoch; `revision` is that of its snapshot. `stuck`: the proxy
-    has not answered for so long that nobody waits for it."""
+    has not answered for so long that nobody waits for it; `envoy` is the version it says it has."""
 
     name: str
     variant: Literal["delta", "sotw"]
@@ -61,6 +62,7 @@ class ProxyStatus:
     types: tuple[TypeStatus, ...]
     last_nack: Nack | None
     stuck: bool = False
+    envoy: str = ""
 
     @property
     def pending(self) -> bool:
@@ -74,7 +76,8 @@ class WaitResult:
     yet; `stuck` have not answered anything for so long that they were not waited for.
 
     A proxy that refused something is in `nacked`, not in `confirmed`. `published` is False when the wait timed out
-    before the revision was offered to anyone.
+    before the revision was offered to anyone. `when` are the moments (monotonic seconds) at which this was learnt of
+    those in `confirmed`.
     """
 
     confirmed: tuple[str, ...]
@@ -83,6 +86,7 @@ class WaitResult:
     gone: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()
     published: bool = True
+    when: Mapping[str, float] = field(default_factory=dict)
 
 
 def status_of(stream: Stream, *, stuck: bool = False) -> ProxyStatus:
@@ -115,6 +119,7 @@ def status_of(stream: Stream, *, stuck: bool = False) -> ProxyStatus:
         types,
         None if last is None else nack_from_rejection(stream.proxy, last),
         stuck,
+        stream.client,
     )
 
 

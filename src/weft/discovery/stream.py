@@ -29,6 +29,9 @@ _REPORTED_UNMET = 50
 class StreamEvents(Protocol):
     """What a stream tells the hub."""
 
+    def sent(self, type_url: str, size: int) -> None:
+        """A response was written."""
+
     def progressed(self, stream: Stream) -> None:
         """The client answered or subscribed."""
 
@@ -58,7 +61,7 @@ class StreamEndedError(Exception):
 
 
 class Stream:
-    """Made by the hub; `run` lasts as long as the stream.
+    """Made by the hub; `run` lasts as long as the stream. `client` is the version that the other side says it has.
 
     It keeps the Ending and not the exception: that would hold the frames it passed through, which hold the stream.
     """
@@ -77,6 +80,7 @@ class Stream:
         self.workload = workload
         self.session = session
         self.connected = time.time()
+        self.client = ""
         self._since = time.monotonic()
         self.first_revision = session.snapshot.revision
         self.bytes_sent = 0
@@ -130,6 +134,12 @@ class Stream:
         return self.acked_revision >= self.session.snapshot.revision
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is on the way and the client has acknowledged or refused everything. Looks closer only if no
+        response is on the way, so that asking with every answer costs little."""
+        return all(one.flight is None for one in self.session.subscriptions.values()) and self.is_current
+
+    @property
     def unanswered_since(self) -> float | None:
         """Since when (monotonic) the oldest response on the way waits for an answer."""
         in_flight = (kind for kind, one in self.session.subscriptions.items() if one.flight is not None)
@@ -181,6 +191,7 @@ class Stream:
             finally:
                 self._writing_since = None
             self.bytes_sent += len(out.body)
+            self._events.sent(out.type_url, len(out.body))
         if self.session.deferred:
             self._budget.wait(self._wake)
         else:

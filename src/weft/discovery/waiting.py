@@ -13,7 +13,7 @@ from weft.discovery.status import Nack, WaitResult, nack_from_rejection
 
 
 class Waiter:
-    """Proxies still to be heard of about `revision`."""
+    """Proxies still to be heard of about `revision`, and when (monotonic seconds) the others were heard of."""
 
     def __init__(self, revision: int, concerned: frozenset[str]) -> None:
         self.revision = revision
@@ -21,6 +21,7 @@ class Waiter:
         self.remaining = set(concerned)
         self.gone: set[str] = set()
         self.stuck: set[str] = set()
+        self.when: dict[str, float] = {}
         self.done = asyncio.Event()
         if not self.remaining:
             self.done.set()
@@ -28,6 +29,7 @@ class Waiter:
     def settle(self, proxy: str, *, gone: bool = False, stuck: bool = False) -> None:
         """`proxy` needs not be waited for any more."""
         self.remaining.discard(proxy)
+        self.when[proxy] = time.monotonic()
         if gone:
             self.gone.add(proxy)
         if stuck:
@@ -105,4 +107,5 @@ class Waiters:
             tuple(sorted(waiter.remaining)),
             tuple(sorted(waiter.gone)),
             tuple(sorted(waiter.stuck)),
+            when={proxy: waiter.when[proxy] for proxy in settled},
         )

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 
 from weft.aio.cell import Cell
 from weft.aio.holdoff import HoldOff
+from weft.model.bundles import ForeignBundle
+from weft.model.distrust import Distrust
 from weft.model.document import Document
+from weft.model.jwks import KeySet
+from weft.model.openid import OpenIdEndpoints
 from weft.model.problem import Problem
 from weft.model.snapshot import ConfigSnapshot, MeshSettings, workload_order
+from weft.model.trials import Trial
 from weft.model.workload import Workload
 from weft.sources.contents import Contents, Source, merged_documents
 
@@ -41,6 +46,7 @@ class Collector:
         self._sources = tuple(sources)
         self._hold = HoldOff(quiet, longest)
         self._merged = _Merged()
+        self._settings = settings
         self._collected = Cell(Collected(ConfigSnapshot(0, settings=settings), -1))
 
     @property
@@ -56,6 +62,11 @@ class Collector:
     def workload(self, proxy: str) -> Workload | None:
         """The registered workload of a proxy: known when `included` returns for its registration."""
         return self.snapshot.workload(proxy)
+
+    def settle(self, settings: MeshSettings) -> None:
+        """From the next snapshot on, which is made soon, these are the settings."""
+        self._settings = settings
+        self._hold.poke()
 
     async def run(self) -> None:
         """Run the sources and merge for ever."""
@@ -88,7 +99,10 @@ class Collector:
             store_revision = min(revisions, default=0)
             self._merged = _merge(self._merged, ready)
             problems = (*(problem for one in ready for problem in one.problems), *self._merged.duplicates)
-            snapshot = _snapshot(self.snapshot, self._merged, problems)
+            endpoints = tuple(each for one in ready for each in one.endpoints)
+            distrusted = next((one.distrusted for one in ready if one.distrusted), ())
+            trials = tuple(each for one in ready for each in one.trials)
+            snapshot = _snapshot(self.snapshot, self._merged, problems, endpoints, self._settings, distrusted, trials)
             if snapshot is not self.snapshot or store_revision != self._collected.value.store_revision:
                 self._collected.set(Collected(snapshot, store_revision))
 
@@ -102,6 +116,8 @@ class _Merged:
     documents: tuple[Document[object], ...] = ()
     duplicates: tuple[Problem, ...] = ()
     workloads: tuple[Workload, ...] = ()
+    keys: tuple[KeySet, ...] = ()
+    bundles: tuple[ForeignBundle, ...] = ()
 
 
 def _merge(before: _Merged, contents: Sequence[Contents]) -> _Merged:
@@ -113,7 +129,9 @@ def _merge(before: _Merged, contents: Sequence[Contents]) -> _Merged:
         documents, duplicates = _merged_documents(document_groups)
     if not _same(workload_groups, before.workload_groups):
         workloads = _merged_workloads(workload_groups)
-    return _Merged(document_groups, workload_groups, documents, duplicates, workloads)
+    keys = tuple(key for one in contents for key in one.keys)
+    bundles = next((one.bundles for one in contents if one.bundles), ())
+    return _Merged(document_groups, workload_groups, documents, duplicates, workloads, keys, bundles)
 
 
 def _merged_documents(
@@ -135,9 +153,25 @@ def _same(first: Sequence[object], second: Sequence[object]) -> bool:
     return len(first) == len(second) and all(a is b for a, b in zip(first, second, strict=True))
 
 
-def _snapshot(before: ConfigSnapshot, merged: _Merged, problems: tuple[Problem, ...]) -> ConfigSnapshot:
+def _snapshot(
+    before: ConfigSnapshot,
+    merged: _Merged,
+    problems: tuple[Problem, ...],
+    endpoints: tuple[OpenIdEndpoints, ...],
+    settings: MeshSettings,
+    distrusted: tuple[Distrust, ...],
+    trials: tuple[Trial, ...],
+) -> ConfigSnapshot:
     """The next snapshot; `before` itself if nothing changed."""
-    same = merged.documents is before.documents and merged.workloads is before.workloads
+    same = merged.documents is before.documents and merged.workloads is before.workloads and settings is before.settings
+    keys = before.keys if merged.keys == before.keys else merged.keys
+    found = before.endpoints if endpoints == before.endpoints else endpoints
+    bundles = before.bundles if merged.bundles == before.bundles else merged.bundles
+    ends = before.distrusted if distrusted == before.distrusted else distrusted
+    same = same and keys is before.keys and found is before.endpoints
+    tried = before.trials if trials == before.trials else trials
+    same = same and bundles is before.bundles and ends is before.distrusted and tried is before.trials
     if same and problems == before.problems and before.revision > 0:
         return before
-    return ConfigSnapshot(before.revision + 1, merged.documents, merged.workloads, problems, before.settings)
+    number, documents, workloads = before.revision + 1, merged.documents, merged.workloads
+    return ConfigSnapshot(number, documents, workloads, problems, settings, keys, found, bundles, ends, tried)

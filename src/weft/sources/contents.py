@@ -7,25 +7,36 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from weft.aio.cell import Cell
+from weft.model.bundles import ForeignBundle
+from weft.model.distrust import Distrust
 from weft.model.document import Document, ObjectKey
+from weft.model.jwks import KeySet
+from weft.model.openid import OpenIdEndpoints
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
+from weft.model.trials import Trial
 from weft.model.unreadable import Unreadable
 from weft.model.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Everything a source offers. `store_revision` is None for sources that do not follow the store.
+    """Everything a source offers. `store_revision` is None for sources that do not follow the store. `endpoints` are
+    what OpenID providers say of themselves.
 
-    Documents are sorted by key, each key once; workloads by namespace and name. A tuple in which nothing changed is the
-    same object as before, so that nobody has to look through it.
+    Documents are sorted by key, each key once; workloads by namespace and name; ends of trust by key. A tuple
+    in which nothing changed is the same object as before, so that nobody has to look through it.
     """
 
     documents: tuple[Document[object], ...] = ()
     workloads: tuple[Workload, ...] = ()
+    distrusted: tuple[Distrust, ...] = ()
     problems: tuple[Problem, ...] = ()
     store_revision: int | None = None
+    bundles: tuple[ForeignBundle, ...] = ()
+    keys: tuple[KeySet, ...] = ()
+    endpoints: tuple[OpenIdEndpoints, ...] = ()
+    trials: tuple[Trial, ...] = ()
 
 
 class Source(Protocol):
@@ -37,6 +48,12 @@ class Source(Protocol):
 
     async def run(self) -> None:
         """Follow for ever. Errors become Problems; what was read last stays."""
+
+
+def owned_keys(contents: Cell[Contents | None] | None) -> frozenset[ObjectKey]:
+    """The objects that a source has now; none where there is no such source."""
+    value = contents.value if contents is not None else None
+    return frozenset([document.key for document in value.documents]) if value is not None else frozenset()
 
 
 def kept(new: Document[object], old: Document[object] | None) -> Document[object]:

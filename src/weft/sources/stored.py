@@ -10,13 +10,15 @@ import msgspec
 
 from weft.aio.cell import Cell
 from weft.model.document import Document, ObjectKey
-from weft.model.origin import FieldLines
-from weft.model.problem import Problem
-from weft.schema.decode import decode_stored
+from weft.model.origin import FieldLines, Origin
+from weft.model.problem import Problem, Severity
+from weft.model.unreadable import Unreadable
+from weft.schema.decode import canonical_json, decode_stored
 from weft.sources.contents import Contents, kept, source_problem
 from weft.sources.following import follow_bucket
 from weft.sources.mirror import Mirror
 from weft.store.protocol import Entry, Put, Store
+from weft.store.sealing.envelope import is_sealed
 
 BUCKET = "documents"
 _MOST = 20_000
@@ -47,6 +49,8 @@ def document_from_entry(entry: Entry) -> tuple[Document[object] | None, tuple[Pr
     """The stored document, or the Problems that keep it out of force (written by another version of weft). One about
     security that cannot be understood comes with its Problems and an `Unreadable` spec."""
     namespace = entry.key.split("/")[2] if entry.key.count("/") == 3 else ""
+    if is_sealed(entry.value):
+        return _closed(entry)
     try:
         record = msgspec.json.decode(entry.value, type=_Record)
         lines = FieldLines(record.source, dict(record.lines))
@@ -58,6 +62,21 @@ def document_from_entry(entry: Entry) -> tuple[Document[object] | None, tuple[Pr
         return None, decoded.problems
     document = dataclasses.replace(decoded.documents[0], generation=record.generation)
     return document, decoded.problems if decoded.failed else ()
+
+
+def _closed(entry: Entry) -> tuple[Document[object] | None, tuple[Problem, ...]]:
+    """A document that lies in the store sealed with a key that is not known: it is there, with an `Unreadable` spec."""
+    group, kind, namespace, name = (entry.key.split("/", 3) + [""] * 4)[:4]
+    key = ObjectKey(group, kind, namespace, name)
+    about = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": namespace}}
+    text = canonical_json(about)
+    document: Document[object] = Document(
+        key, "v1", Unreadable(kind), text, FieldLines("api", {}), created=entry.created
+    )
+    message = f"{key} is sealed with a key that is not here; proxies that have it keep it"
+    expected = "the key that the store was sealed with (weft secrets status), or the document applied again"
+    found = Problem(Severity.ERROR, "secret-unreadable", message, Origin("api"), object=key, expected=expected)
+    return document, (found,)
 
 
 class Applied:

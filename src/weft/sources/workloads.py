@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from weft.aio.cell import Cell
 from weft.model.problem import Problem
 from weft.model.workload import Workload
+from weft.sources.buckets import BucketSource
 from weft.sources.contents import Contents, source_problem
-from weft.sources.following import follow_bucket
-from weft.sources.mirror import Mirror
 from weft.store.protocol import LEASED_BUCKET, Entry, Put, Store
 
 
@@ -34,25 +32,13 @@ def workload_from_value(value: bytes) -> Workload:
     return msgspec.json.decode(value, type=Workload)
 
 
-class WorkloadsSource:
+def workloads_source(store: Store) -> BucketSource[Workload]:
     """The registered workloads."""
+    return BucketSource(store, LEASED_BUCKET, _decode, _hold)
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._contents: Cell[Contents | None] = Cell(None)
 
-    @property
-    def contents(self) -> Cell[Contents | None]:
-        """The last value."""
-        return self._contents
-
-    async def run(self) -> None:
-        """Follow the store for ever."""
-        mirror = Mirror(_decode)
-        async for change in follow_bucket(self._store, LEASED_BUCKET):
-            await mirror.take(change)
-            contents = Contents(workloads=mirror.values, problems=mirror.problems, store_revision=change.revision)
-            self._contents.set(contents)
+def _hold(values: tuple[Workload, ...], problems: tuple[Problem, ...], revision: int) -> Contents:
+    return Contents(workloads=values, problems=problems, store_revision=revision)
 
 
 def _decode(entry: Entry, before: Workload | None) -> tuple[Workload | None, tuple[Problem, ...]]:

@@ -116,6 +116,9 @@ class MemoryStore:
         """When leases end."""
         return chosen_leases(self._leases, keys)
 
+    async def forget(self) -> None:
+        """There is nothing behind."""
+
     async def close(self) -> None:
         """Nothing to release."""
 

@@ -98,5 +98,8 @@ class Store(Protocol):
     async def leases(self, keys: Collection[str] | None = None) -> Mapping[str, float]:
         """When leases end, by key: all of them, or those of `keys` that exist."""
 
+    async def forget(self) -> None:
+        """Leave nothing behind of values that were overwritten or deleted, as far as the back end can."""
+
     async def close(self) -> None:
         """Release files and threads."""

@@ -124,6 +124,10 @@ class SqliteStore:
         """When leases end."""
         return await self._run(lambda: chosen_leases(self._leases, keys))
 
+    async def forget(self) -> None:
+        """Write the file anew, and empty its log."""
+        await self._run(self._forget)
+
     async def close(self) -> None:
         """Write what is pending and release the file."""
         if self._flush is not None:
@@ -181,6 +185,7 @@ class SqliteStore:
         self._database = database = sqlite3.connect(self._path, timeout=5, isolation_level=None)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA secure_delete = ON")  # what was deleted is not left in the file
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version == 0:
             script = f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
@@ -303,6 +308,11 @@ class SqliteStore:
         with self._transaction() as database:
             database.executemany("INSERT OR REPLACE INTO leases VALUES (?, ?)", rows)
         self._renewed.clear()
+
+    def _forget(self) -> None:
+        database = self._connection()
+        database.execute("VACUUM")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _close(self) -> None:
         database, self._database = self._database, None

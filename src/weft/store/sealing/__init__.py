@@ -1,0 +1,1 @@
+"""Secrets at rest: values of the store that are kept encrypted, and the keys that encrypt them."""

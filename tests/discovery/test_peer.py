@@ -1,0 +1,28 @@
+"""Who a peer may be: the workload of its own name, identity and trust domain."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.discovery import ProxyAuthority
+from weft.discovery.peer import IdentityRefusedError, Peer, check_peer, trust_domain_of
+from weft.model.identity import SpiffeId
+from weft.model.workload import Workload
+
+WEB = Workload("web", "shop", "web")
+
+
+def test_a_peer_of_the_same_name_in_another_trust_domain_is_refused() -> None:
+    """A root may stand above several meshes."""
+    for domain in ("other.example", "cluster.local."):
+        peer = Peer("web.shop", SpiffeId(domain, "shop", "web"), 10.0)
+        with pytest.raises(IdentityRefusedError, match="of another trust domain"):
+            check_peer(peer, "web.shop", WEB, 1.0, "cluster.local")
+        assert check_peer(peer, "web.shop", WEB, 1.0, domain) is WEB
+
+
+def test_the_trust_domain_is_that_of_the_one_name_of_a_certificate() -> None:
+    authority, own = ProxyAuthority(), "spiffe://cluster.local/ns/a/sa/b"
+    assert trust_domain_of(authority.issue("x", own).chain) == "cluster.local"
+    for uris in ("", f"{own} {own}2", "https://cluster.local/"):
+        assert trust_domain_of(authority.issue("x", uris).chain) == ""

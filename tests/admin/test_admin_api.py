@@ -134,7 +134,7 @@ kind: Gateway
 metadata: {name: front}
 spec:
   gatewayClassName: weft
-  listeners: [{name: http, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: TLS}]
+  listeners: [{name: http, port: 80, protocol: HTTP}, {name: tls, port: 443, protocol: HBONE}]
 """
     await apply(rig, text, wait="5")
     shown = await call(rig, "GET", "/v1/documents/gateway/default/front")
@@ -471,3 +471,28 @@ async def test_documents_tell_how_the_mesh_took_them(rig: Rig) -> None:
     assert not {"parents", "listeners"} & plain.keys()
     described = (await call(rig, "GET", "/v1/openapi.json"))["components"]["schemas"]["Document"]["properties"]
     assert set(route) | set(gateway) == set(described)
+
+
+FILTER = """\
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: slow}
+spec:
+  workloadSelector: {labels: {app: a}}
+  configPatches:
+  - applyTo: CLUSTER
+    patch: {operation: MERGE, value: {connect_timeout: 9s}}
+"""
+
+
+async def test_what_is_tried_first_is_waited_for_as_long_as_a_proxy_is_there(rig: Rig) -> None:
+    answer = await apply(rig, FILTER, wait="30")
+    assert "untried" not in answer["wait"], "nobody is there"
+    workload = Workload("a", "default", "a", labels=(("app", "a"),))
+    await rig.store.write([put_workload(workload)], leases=rig.parts.leases.granted("default/a"))
+    await rig.parts.collector.included((await rig.store.list("workloads"))[0])
+    answer = await apply(rig, FILTER.replace("9s", "8s"), wait="0.2")
+    assert answer["wait"]["untried"] == ["EnvoyFilter default/slow"]
+    assert [one["code"] for one in answer["problems"]] == ["patch-not-tried"]
+    answer = await apply(rig, service("b"), wait="30")
+    assert "untried" not in answer["wait"], "of others"

@@ -24,6 +24,7 @@ from weft.ca.authority import open_authority
 from weft.ca.tokens import create_token
 from weft.model.enrolment import RegisterRequest
 from weft.model.identity import SpiffeId
+from weft.model.locality import Locality
 from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadPort, WorkloadState
 from weft.sources.workloads import workload_from_value
 from weft.store.protocol import StoreError
@@ -57,6 +58,7 @@ class Agent:
 
     def __init__(self, rig: Rig, directory: Path, *, local: bool = False, token: str = "", pem: str = "") -> None:
         self.rig, self.local, self.token = rig, local, token
+        self.socket = rig.home.agent_socket
         self.tls = ssl.create_default_context(cadata=rig.parts.authority.bundle)
         if pem:
             path = directory / "client.pem"
@@ -68,7 +70,7 @@ class Agent:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         connector: aiohttp.BaseConnector
         if self.local:
-            connector, base = aiohttp.UnixConnector(str(self.rig.home.agent_socket)), "http://local"
+            connector, base = aiohttp.UnixConnector(str(self.socket)), "http://local"
         else:
             connector, base = aiohttp.TCPConnector(ssl=self.tls), f"https://{self.rig.agents}"
         data = msgspec.json.encode(body) if body is not None else b""
@@ -103,6 +105,20 @@ async def refusals(rig: Rig) -> list[str]:
     return [event.detail.split(":")[0] for event in events]
 
 
+async def test_the_certificate_says_the_service_and_revision_of_the_labels_of_the_moment(local: Agent) -> None:
+    def subject(answer: Any) -> str:
+        return x509.load_pem_x509_certificates(answer["chain"].encode())[0].subject.rfc4514_string()
+
+    assert subject((await local.register())["issued"]) == "OU=latest,O=reviews,CN=reviews-v1.default"
+    labels = (("app", "x"), ("app.kubernetes.io/name", "shop"), ("version", "v7"))
+    again = await local.register(dataclasses.replace(WORKLOAD, labels=labels))
+    assert subject(again["issued"]) == "OU=v7,O=shop,CN=reviews-v1.default"
+    renewed = await local.call("POST", "/v1/workloads/default/reviews-v1/certificate", {"csr": new_request()[1]})
+    assert subject(renewed) == "OU=v7,O=shop,CN=reviews-v1.default"
+    bare = await local.register(dataclasses.replace(WORKLOAD, labels=()))
+    assert subject(bare["issued"]) == "OU=latest,O=reviews-v1,CN=reviews-v1.default"
+
+
 async def test_the_life_of_a_workload_on_the_socket(rig: Rig, local: Agent) -> None:
     answer = await local.register()
     leaf = x509.load_pem_x509_certificates(answer["issued"]["chain"].encode())[0]
@@ -111,11 +127,11 @@ async def test_the_life_of_a_workload_on_the_socket(rig: Rig, local: Agent) -> N
     assert answer["xds"] == "127.0.0.1:1"
     assert answer["lease"] == 15.0
     assert rig.parts.collector.snapshot.workloads == (WORKLOAD,), "known before the proxy connects"
-    revision = (await rig.store.list("workloads"))[0]
+    [before_again] = (await rig.store.list("workloads"))[1]
     await local.register()
-    assert (await rig.store.list("workloads"))[0] == revision, "registering again changes nothing"
+    assert (await rig.store.list("workloads"))[1] == (before_again,), "registering again changes no registration"
     path = "/v1/workloads/default/reviews-v1"
-    assert await local.call("POST", f"{path}/lease", {"state": "healthy"}) == {"lease": 15.0}
+    assert (await local.call("POST", f"{path}/lease", {"state": "healthy"}))["lease"] == 15.0
     stored = json.loads((await rig.store.list("workloads"))[1][0].value)
     assert stored["state"] == "healthy"
     before = dict(await rig.store.leases())
@@ -139,12 +155,12 @@ async def test_an_agent_whose_proxy_is_connected_renews_seldom(rig: Rig, local: 
     await local.register()
     for number in range(100):
         rig.parts.leases.attached(f"other-{number}.default")
-    assert await local.call("POST", path, {"state": "healthy"}) == {"lease": 15.0}, "its own is not connected yet"
+    assert (await local.call("POST", path, {"state": "healthy"}))["lease"] == 15.0, "its own is not connected yet"
     rig.parts.leases.attached("reviews-v1.default")
     assert (await local.call("POST", path, {"state": "healthy"}))["lease"] > 100
     assert (await local.register())["lease"] == 15.0, "an agent that starts knows nothing of its proxy yet"
     rig.parts.leases.detached("reviews-v1.default")
-    assert await local.call("POST", path, {"state": "healthy"}) == {"lease": 15.0}
+    assert (await local.call("POST", path, {"state": "healthy"}))["lease"] == 15.0
 
 
 async def test_a_renewal_that_comes_too_late_is_told(rig: Rig, local: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,6 +449,8 @@ async def test_a_remote_workload_does_not_become_a_gateway(rig: Rig, tmp_path: P
         {"service_account": "a/b"},
         {"labels": (("b", "1"), ("a", "2"))},
         {"labels": (("a", "x y"),)},
+        {"metrics": SocketAddress("evil.example", 15020)},
+        {"metrics": SocketAddress("127.0.0.1", 0)},
         {"ports": (WorkloadPort(0, SocketAddress("127.0.0.1", 1), SocketAddress("127.0.0.1", 1)),)},
         {"ports": (WorkloadPort(1, SocketAddress("evil.example", 1), SocketAddress("127.0.0.1", 1)),)},
         {"ports": (WorkloadPort(1, SocketAddress("127.0.0.1", 1), SocketAddress("127.0.0.1", 1), "a b"),)},
@@ -446,6 +464,8 @@ async def test_a_remote_workload_does_not_become_a_gateway(rig: Rig, tmp_path: P
         {"ports": WORKLOAD.ports * 2},
         {"ports": WORKLOAD.ports * 100},
         {"uses": ("a b",)},
+        {"locality": Locality("eu/x")},
+        {"locality": Locality("", "a")},
         {"gateway": GatewayBinding("x/y", "127.0.0.1")},
     ],
 )
@@ -470,5 +490,5 @@ async def test_bad_bodies(rig: Rig, local: Agent) -> None:
 
 async def test_the_socket_is_private(rig: Rig, local: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rig.home.agent_socket.stat().st_mode & 0o777 == 0o600
-    monkeypatch.setattr(callers, "_peer_uid", lambda _: 4242)
+    monkeypatch.setattr(callers, "peer_of", lambda _: (4242, 1))
     assert (await local.register(status=403))["code"] == "wrong-user"

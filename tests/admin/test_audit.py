@@ -6,9 +6,9 @@ import pytest
 
 from support.virtual_time import in_virtual_time
 from weft.admin import audit as audit_module
-from weft.admin.audit import Audit
+from weft.admin.audit import BUCKET, Audit
 from weft.store.memory import MemoryStore
-from weft.store.protocol import Entry, StoreError
+from weft.store.protocol import Entry, Put, StoreError
 from weft.testing.polling import eventually
 
 
@@ -87,3 +87,10 @@ async def test_at_rest_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     await asyncio.sleep(100 * audit_module._FLUSH_SECONDS)
     assert store.lists == lists
     running.cancel()
+
+
+async def test_what_cannot_be_read_takes_nothing_else_with_it() -> None:
+    store = MemoryStore()
+    audit = Audit(store)
+    await store.write([audit.done("admin token", "apply", object="a"), Put(BUCKET, "0", b"{}"), Put(BUCKET, "9", b"")])
+    assert [event.object for event in await audit.events()] == ["a"]

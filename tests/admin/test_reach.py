@@ -76,3 +76,12 @@ def test_loopback_is_refused_to_a_workload_of_another_host(host: str) -> None:
     check_reachable(Workload("web", "default", "web"), "10.0.0.7")
     with pytest.raises(Refused, match=r":23456.*--inbound-address"):
         check_reachable(workload, "10.0.0.7")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "10.0.0.8", "0.0.0.0"])
+def test_prometheus_is_sent_to_the_workloads_own_host_only(host: str) -> None:
+    workload = Workload("web", "default", "web", metrics=SocketAddress(host, 15020))
+    with pytest.raises(Refused, match="Prometheus is sent there"):
+        check_reachable(workload, "10.0.0.7")
+    check_reachable(Workload("web", "default", "web", metrics=SocketAddress("10.0.0.7", 15020)), "10.0.0.7")
+    check_reachable(workload, "127.0.0.1")

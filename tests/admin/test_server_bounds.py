@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
 import contextlib
+import gc
 import itertools
 import logging
 import socket
@@ -125,6 +127,26 @@ async def test_half_done_handshakes_keep_nobody_out(tmp_path: Path, authority: A
         assert await _get(f"https://localhost:{address[1]}/", _client_of(authority, tmp_path)) == "hello"
 
 
+async def test_who_leaves_in_the_hand_shake_leaves_no_buffers_behind(tls: ssl.SSLContext) -> None:
+    """A quarter of a megabyte each, which nobody looks for in a control plane that collects cycles seldom."""
+
+    def held() -> int:
+        return sum(type(each) is asyncio.sslproto.SSLProtocol for each in gc.get_objects())
+
+    gc.collect()
+    before = held()
+    gc.disable()
+    try:
+        async with _running(tls) as address:
+            for said in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n") * 3:
+                with socket.create_connection(address) as stranger:
+                    stranger.sendall(said)
+                    await asyncio.sleep(0.01)
+            await _eventually(lambda: held() <= before, "their connections are forgotten")
+    finally:
+        gc.enable()
+
+
 async def test_one_caller_has_a_few_connections_however_many_it_opens(
     tmp_path: Path, authority: Authority, tls: ssl.SSLContext
 ) -> None:
@@ -228,3 +250,32 @@ async def test_what_is_not_http_is_answered_and_not_logged(caplog: pytest.LogCap
             writer.close()
             await writer.wait_closed()
     assert not caplog.records
+
+
+async def test_connections_are_kept_only_while_half_of_them_are_free() -> None:
+    application = new_application(body_limit=1000, one_request=True)
+
+    async def keep(request: web.Request) -> web.Response:
+        server.keep_connection(request)
+        return web.Response(text="welcome")
+
+    application.router.add_get("/keep", keep)
+    application.router.add_get("/", _hello)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    address = listener.getsockname()
+    async with serving(application, listener, None, FEW):
+        assert await _says_close(address, "/")
+        assert not await _says_close(address, "/keep")
+        async with _strangers(address, 6):
+            assert await _says_close(address, "/keep")
+
+
+async def _says_close(address: tuple[str, int], path: str) -> bool:
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    async with asyncio.timeout(5):
+        head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    return b"connection: close" in head.lower()

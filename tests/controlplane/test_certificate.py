@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ssl
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from click import FloatRange
 
+from weft.agent.keys import make_key
 from weft.ca.authority import BACKDATED, DEFAULT_TTL, INTERMEDIATE_LIFE, MINIMUM_TTL, open_authority, run_rotation
+from weft.ca.rotation import advance
 from weft.cli.serve import serve
 from weft.controlplane.certificate import ServerCertificates
+from weft.model.identity import SpiffeId
 
 
 @pytest.mark.parametrize("ttl", [MINIMUM_TTL, 60.0, DEFAULT_TTL])
@@ -71,3 +75,49 @@ def test_no_life_is_taken_that_the_authority_does_not_give() -> None:
     (option,) = [one for one in serve.params if one.name == "certificate_ttl"]
     assert isinstance(option.type, FloatRange)
     assert (option.type.min, option.type.max) == (MINIMUM_TTL, DEFAULT_TTL)
+
+
+async def test_new_connections_take_the_certificate_and_the_trust_of_now(tmp_path: Path) -> None:
+    """A root that was dropped is trusted no more, which no context can be told that trusted it before."""
+    authority = open_authority(tmp_path / "ca")
+    certificates = ServerCertificates(authority, (), tmp_path, 3600.0)
+    identity = SpiffeId("cluster.local", "default", "web")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello\n")
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=certificates.tls)
+    port = server.sockets[0].getsockname()[1]
+
+    def client(chain: str, key: str, trust: str) -> ssl.SSLContext:
+        (tmp_path / "client.pem").write_text(key + chain)
+        context = ssl.create_default_context(cadata=trust)
+        context.load_cert_chain(tmp_path / "client.pem")
+        return context
+
+    async def greeted(context: ssl.SSLContext) -> bool:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+            line = await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+        except OSError:
+            return False
+        return line == b"hello\n"
+
+    fresh = make_key()
+    chain, former = authority.issue(fresh.csr, identity, "web.default").chain, authority.bundle
+    assert await greeted(client(chain, fresh.key, former))
+    authority.begin_rotation()
+    for expected in (True, True, False, False):
+        certificates.renew()
+        assert await greeted(client(chain, fresh.key, former)) is expected
+        new = authority.issue(fresh.csr, identity, "web.default").chain
+        assert await greeted(client(new, fresh.key, authority.bundle))
+        assert await greeted(client(new, fresh.key, former)), "by the link, the control plane is still known"
+        authority.move(advance(authority.rotation, authority.rotation.gives_up, confirmed=True))
+    server.close()
+    await server.wait_closed()

@@ -267,3 +267,12 @@ def test_a_store_that_is_gone_is_told_and_everything_known_is_served(home: Home,
     until("it is well", lambda: served.api("GET", "health") == (200, {"status": "ok"}), _LONG)
     assert served.api("POST", "documents?wait=5", SERVICE.replace("NAME", "b"))[0] == 200
     assert served.stop()[0] == 0
+
+
+async def test_a_port_that_is_looked_up_is_another_one_where_the_known_one_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "ports.json").write_text(json.dumps({"metrics": port}))
+        ports = Ports(tmp_path / "ports.json", awaited=True)
+        with await ports.bind("metrics", "127.0.0.2", None, port, "--metrics-port", looked_up=True) as bound:
+            assert bound.getsockname()[1] != port

@@ -1,17 +1,22 @@
-"""What the mesh says of a document in the admin API: the parents of a route, the state of a Gateway."""
+"""What the mesh says of a document in the admin API: the parents of a route, the state of a Gateway, of a policy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from weft.mesh.gateways.status import gateway_conditions, listener_statuses, listeners_mapping
 from weft.mesh.idle import NOT_SERVED
 from weft.mesh.model import Mesh
+from weft.mesh.policies.backendtlspolicy import ancestors_of
+from weft.mesh.policies.servicepolicies import KINDS as SERVICE_KINDS
+from weft.mesh.policies.servicestatus import ancestors_mapping
 from weft.mesh.routes.acceptance import RouteStatus
 from weft.mesh.routes.status import conditions_mapping, parents_mapping
 from weft.model.document import Document, ObjectKey
 from weft.model.problem import Problem
-from weft.schema.kinds.gateway import GatewaySpec
+from weft.schema.kinds.backendtlspolicy import BackendTlsPolicySpec
+from weft.schema.kinds.xbackendtrafficpolicy import XBackendTrafficPolicySpec
 
 
 class Acceptance:
@@ -21,22 +26,29 @@ class Acceptance:
         self._mesh = mesh
         self._routes: Mapping[ObjectKey, RouteStatus] = {each.route: each for each in mesh.acceptance} if mesh else {}
         self._problems: dict[ObjectKey | None, list[Problem]] = {}
-        for problem in mesh.gateways.problems if mesh else ():
+        told = (mesh.gateways, mesh.targets.attachments, mesh.service_policies) if mesh else ()
+        for problem in [problem for each in told for problem in each.problems]:
             self._problems.setdefault(problem.object, []).append(problem)
         idle = mesh.idle if mesh else ()
         self._unserved = {problem.object for problem in idle if problem.code == NOT_SERVED}
 
     def of(self, document: Document[object]) -> dict[str, object]:
-        """``parents`` of a route, ``conditions`` and ``listeners`` of a Gateway of ours, nothing of other kinds."""
+        """``parents`` of a route, ``conditions`` and ``listeners`` of a Gateway of ours, ``ancestors`` of policies
+        that are attached to Services, nothing of other kinds."""
         status = self._routes.get(document.key)
         if status is not None:
             return {"parents": parents_mapping(status)}
-        spec = document.spec
-        if self._mesh is not None and isinstance(spec, GatewaySpec):
+        if self._mesh is not None and document.key in self._mesh.gateways.declared:
             problems = self._problems.get(document.key, ())
-            statuses = listener_statuses(document.key, spec, self._mesh.gateways, problems)
+            statuses = listener_statuses(document.key, self._mesh.gateways, problems)
             if not statuses:
                 return {}
-            conditions = gateway_conditions(statuses, served=document.key not in self._unserved)
+            conditions = gateway_conditions(statuses, served=document.key not in self._unserved, problems=problems)
             return {"conditions": conditions_mapping(conditions), "listeners": listeners_mapping(statuses)}
+        if self._mesh is not None and isinstance(document.spec, SERVICE_KINDS):
+            policies, problems = self._mesh.service_policies, self._problems.get(document.key, ())
+            return {"ancestors": ancestors_mapping(document, policies, problems)}
+        if self._mesh is not None and isinstance(document.spec, BackendTlsPolicySpec | XBackendTrafficPolicySpec):
+            policy = cast("Document[BackendTlsPolicySpec] | Document[XBackendTrafficPolicySpec]", document)
+            return {"ancestors": ancestors_of(policy, self._problems.get(document.key, ()))}
         return {}

@@ -6,19 +6,21 @@ import asyncio
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
 from weft.model.printable import printable
 from weft.model.problem import Problem
-from weft.store.protocol import Delete, Put, Store, StoreError
+from weft.store.protocol import Delete, Entry, Put, Store, StoreError
 
 BUCKET = "audit"
 WORKLOADS_BUCKET = "audit-workloads"
 REFUSED_BUCKET = "audit-refused"
 """Buckets of their own, so that neither a flood of refusals nor workloads that come and go push out what was done."""
-_BUCKETS = (BUCKET, WORKLOADS_BUCKET, REFUSED_BUCKET)
+BUCKETS = (BUCKET, WORKLOADS_BUCKET, REFUSED_BUCKET)
 KEEP_EVENTS = 2000
 _TRIM_AFTER = 100
 """The oldest events are forgotten after this many new ones: looking at all of them is not for every second."""
@@ -45,11 +47,23 @@ class Event(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event, its id, and the revision of the store that it was written with."""
+
+    event: Event
+    id: str
+    revision: int
+
+
 class Audit:
     """Makes the audit's writes. Events of accepted changes go into the same batch as the change itself; refusals are
-    collected and written once a second, so that a flood of them does not wear out the disk."""
+    collected and written once a second, so that a flood of them does not wear out the disk. `refusals` counts every
+    refusal by its code, `made` the events."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        self.refusals: Counter[str] = Counter()
+        self.made = 0
         self._store = store
         self._clock = clock
         self._numbers = itertools.count()
@@ -72,6 +86,7 @@ class Audit:
             printable(detail, _LONGEST_TEXT),
             printable(about, _LONGEST_TEXT),
         )
+        self.refusals[code] += 1
         self._note(Event(self._clock(), who, action, "refused", object=about, detail=f"{code}: {detail}"))
 
     def record(self, problem: Problem) -> None:
@@ -80,6 +95,7 @@ class Audit:
         if problem.code in _SHOWN_BY_STATE:
             _log.warning("%s: %s (%s)", who, message, problem.code)
         else:
+            self.refusals[problem.code] += 1
             self._note(Event(self._clock(), who, "xDS stream", "refused", detail=f"{problem.code}: {message}"))
 
     def _note(self, event: Event) -> None:
@@ -91,11 +107,17 @@ class Audit:
         _log.warning("refused %s from %s%s: %s", event.action, event.who, about, event.detail)
 
     async def events(self) -> tuple[Event, ...]:
-        """What is recorded, latest first."""
+        """What is recorded, latest first. What cannot be read is as if it were not there."""
+        return tuple(one.event for one in await self.recorded())
+
+    async def recorded(self) -> tuple[Recorded, ...]:
+        """As `events`, with where each lies."""
         await self.flush()
-        found = [entry for bucket in _BUCKETS for entry in (await self._store.list(bucket))[1]]
+        found = [entry for bucket in BUCKETS for entry in (await self._store.list(bucket))[1]]
         entries = sorted(found, key=lambda entry: entry.key, reverse=True)
-        return tuple(msgspec.json.decode(entry.value, type=Event) for entry in entries)
+        return tuple(
+            Recorded(event, entry.key, entry.revision) for entry in entries if (event := _event(entry)) is not None
+        )
 
     async def run(self) -> None:
         """Write refusals and forget the oldest events for ever."""
@@ -128,7 +150,7 @@ class Audit:
 
     async def _trim(self) -> None:
         self._untrimmed = 0
-        for bucket in _BUCKETS:
+        for bucket in BUCKETS:
             _, entries = await self._store.list(bucket)
             if len(entries) > KEEP_EVENTS:
                 old = entries[: len(entries) - KEEP_EVENTS]
@@ -136,5 +158,14 @@ class Audit:
 
     def _put(self, bucket: str, event: Event) -> Put:
         self._untrimmed += 1
+        self.made += 1
         key = f"{int(event.time * 1e6):018d}-{next(self._numbers):06d}"
         return Put(bucket, key, msgspec.json.encode(event))
+
+
+def _event(entry: Entry) -> Event | None:
+    try:
+        return msgspec.json.decode(entry.value, type=Event)
+    except msgspec.DecodeError as error:
+        _log.warning("the audit's entry %s cannot be read: %s", entry.key, error)
+        return None

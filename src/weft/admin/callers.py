@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import ssl
-import struct
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from weft.admin.local_users import LocalUser, allowed, cgroup_of
 from weft.admin.replies import Refused
 from weft.model.addresses import plain_address
+from weft.model.distrust import NO_TRUST, Trust, trust_from_text
 from weft.model.identity import SpiffeId, spiffe_id_from_text
-
-_LOCAL_PEERCRED = 1
-"""macOS: level 0 (SOL_LOCAL), option LOCAL_PEERCRED gives struct xucred: version, uid, ..."""
+from weft.processes.peer import peer_of
 
 
 @dataclass(frozen=True, slots=True)
 class LocalCaller:
-    """A process of the same user (or root) on the unix socket."""
+    """A process on the unix socket: of the same user or root, who may be anybody (`identities` None), or of another
+    user, who may have these (namespace, service account)."""
 
     uid: int
+    identities: tuple[tuple[str, str], ...] | None = None
 
     def __str__(self) -> str:
         return f"local uid {self.uid}"
@@ -36,6 +36,9 @@ class RemoteCaller:
     address: str
     identity: SpiffeId | None = None
     proxy: str = ""
+    trust: Trust = NO_TRUST
+    until: float = 0.0
+    """When its certificate ends, seconds since the epoch. `trust` is what stands in it."""
     token: str = field(default="", repr=False)
 
     def __str__(self) -> str:
@@ -45,11 +48,17 @@ class RemoteCaller:
 Caller = LocalCaller | RemoteCaller
 
 
-def local_caller(request: web.Request) -> LocalCaller:
-    """The process at the other end of a unix socket; Refused unless it is this user's or root's."""
+def local_caller(request: web.Request, users: tuple[LocalUser, ...] = ()) -> LocalCaller:
+    """The process at the other end of a unix socket; Refused unless it is this user's, root's, or that of one of
+    `users`."""
     connection = request.transport.get_extra_info("socket") if request.transport else None
-    uid = _peer_uid(connection)
+    uid, pid = peer_of(connection)
     if uid not in {os.geteuid(), 0}:
+        if identities := allowed(users, uid, cgroup_of(pid)):
+            return LocalCaller(uid, identities)
+        if users:
+            text = "this user, or the unit that the process is in, may have no identity: weft serve --allow-uid"
+            raise Refused(403, "wrong-user", text, record=f"uid {uid}, pid {pid}")
         raise Refused(403, "wrong-user", "this socket is for the user who runs the control plane, and root")
     return LocalCaller(uid)
 
@@ -62,7 +71,7 @@ def remote_caller(request: web.Request) -> RemoteCaller:
     if tls is None:
         raise Refused(403, "no-tls", "this API speaks TLS only")
     identity, proxy = _names(tls)
-    return RemoteCaller(address, identity, proxy, token)
+    return RemoteCaller(address, identity, proxy, _trust(tls), _end(tls), token)
 
 
 def proxy_of(transport: asyncio.BaseTransport) -> str:
@@ -83,6 +92,19 @@ def _names(tls: ssl.SSLObject) -> tuple[SpiffeId | None, str]:
     return (identity, names[0]) if identity else (None, "")
 
 
+def _trust(tls: ssl.SSLObject) -> Trust:
+    """The numbers in the peer's certificate."""
+    subject = [pair for part in _pairs(tls.getpeercert() or {}, "subject") for pair in _as_tuple(part)]
+    found = [str(pair[1]) for pair in subject if pair[0] == "serialNumber"]
+    return trust_from_text(found[0]) if len(found) == 1 else Trust()
+
+
+def _end(tls: ssl.SSLObject) -> float:
+    """The end of the peer's certificate, which a connection may outlive."""
+    end = (tls.getpeercert() or {}).get("notAfter")
+    return float(ssl.cert_time_to_seconds(end)) if isinstance(end, str) else 0.0
+
+
 def _pairs(certificate: object, member: str) -> tuple[tuple[object, ...], ...]:
     value = certificate.get(member, ()) if isinstance(certificate, dict) else ()
     return tuple(_as_tuple(one) for one in _as_tuple(value))
@@ -90,13 +112,3 @@ def _pairs(certificate: object, member: str) -> tuple[tuple[object, ...], ...]:
 
 def _as_tuple(value: object) -> tuple[tuple[object, ...], ...]:
     return value if isinstance(value, tuple) else ()
-
-
-def _peer_uid(connection: socket.socket | None) -> int:
-    if connection is None:
-        return -1
-    if hasattr(socket, "SO_PEERCRED"):
-        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        return int(struct.unpack("3i", data)[1])
-    data = connection.getsockopt(0, _LOCAL_PEERCRED, 76)
-    return int(struct.unpack_from("II", data)[1])

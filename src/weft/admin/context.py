@@ -7,16 +7,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from weft.admin.audit import Audit
+from weft.admin.audit_chain import AuditChain
+from weft.admin.heard import Heard
+from weft.admin.history.recorder import Recorder
+from weft.admin.taps import Taps
+from weft.admin.vitals import Vitals
 from weft.aio.cell import Cell
 from weft.ca.authority import Authority
+from weft.ca.token_keys import TokenKeys
 from weft.discovery.hub import Hub
 from weft.mesh.model import Mesh
+from weft.model.federation import DomainState
 from weft.model.problem import Problem
+from weft.model.workload import SocketAddress
 from weft.sources.collector import Collector
 from weft.sources.contents import Contents
 from weft.sources.leases import Leases
 from weft.sources.stored import Applied
 from weft.store.protocol import Store
+from weft.store.sealing.sealed import SealedStore
+from weft.telemetry.metrics import Registry
+from weft.traffic.edges import NoTraffic, Traffic
+from weft.traffic.keeper import TrafficKeeper
 
 INTERNAL = "internal-error"
 """The code of Problems that are weft's own fault."""
@@ -54,10 +66,18 @@ class Compiled:
         return tuple(problem for problem, since in self.idle.items() if now - since >= seconds)
 
 
+def _not_counted(_: str) -> Callable[[int], None]:
+    return lambda _status: None
+
+
 @dataclass(frozen=True, slots=True)
 class ApiContext:
     """The control plane's objects that handlers read or write. `files` are the contents of followed directories, None
-    without any; `faults` tells what is wrong with the control plane itself."""
+    without any; `faults` tells what is wrong with the control plane itself, `traffic` what was seen lately; `reports`
+    takes what agents tell, and is that `traffic`, unless a Prometheus is. `awaited` are the proxies that a rotation of
+    roots waits for, with the reason. `registry` are the metrics of this process, which are served at `metrics` too;
+    `answered` counts the answers of an API by status. `secrets` is the store, if it seals them, `chain` that of the
+    audit."""
 
     store: Store
     leases: Leases
@@ -67,7 +87,21 @@ class ApiContext:
     audit: Audit
     compiled: Cell[Compiled]
     enrolment: EnrolmentSettings
+    history: Recorder
     files: Cell[Contents | None] | None = None
     faults: Callable[[], tuple[Problem, ...]] = tuple
     clock: Callable[[], float] = field(default=time.time)
     applied: Applied = field(default_factory=Applied)
+    taps: Taps = field(default_factory=Taps)
+    registry: Registry = field(default_factory=Registry)
+    answered: Callable[[str], Callable[[int], None]] = _not_counted
+    metrics: SocketAddress | None = None
+    traffic: Traffic = field(default_factory=lambda: NoTraffic(time.time))
+    reports: TrafficKeeper | None = None
+    heard: Heard = field(default_factory=Heard)
+    secrets: SealedStore | None = None
+    chain: AuditChain | None = None
+    awaited: Callable[[], Mapping[str, str]] = dict
+    vitals: Callable[[], Vitals] = Vitals
+    token_keys: TokenKeys | None = None
+    federation: Callable[[], tuple[DomainState, ...]] = tuple

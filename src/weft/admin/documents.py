@@ -12,6 +12,9 @@ from aiohttp import web
 from weft.admin.acceptance import Acceptance
 from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
 from weft.admin.context import INTERNAL, ApiContext
+from weft.admin.history.notes import Step, noting
+from weft.admin.people.calling import who_calls
+from weft.admin.people.editing import check_editable
 from weft.admin.replies import Refused, flag, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
 from weft.admin.texts import BODY, PARAMETERS, decoded_of
@@ -28,7 +31,6 @@ from weft.store.protocol import Change, ConflictError, Delete, Entry, Put
 
 MAX_DOCUMENTS = 20_000
 _ATTEMPTS = 5
-_WHO = "admin token"
 _HIDDEN = "Secret"
 
 
@@ -100,6 +102,8 @@ class Documents:
         wait = seconds(request, "wait", LONGEST_WAIT)
         dry_run = flag(request, "dry_run")
         documents, warnings = await self._decoded(request)
+        check_editable(self._context, request, (document.key for document in documents))
+        who = who_calls(request)
         for _ in range(_ATTEMPTS):
             steps = await self._plan(documents)
             if dry_run:
@@ -107,7 +111,7 @@ class Documents:
                     steps, warnings, self._context.collector.snapshot.revision, None, dry_run=True
                 )
             try:
-                revision = await self._write(steps)
+                revision = await self._write(who, steps)
             except ConflictError:
                 continue
             return await self._answer(steps, warnings, revision, wait, dry_run=False)
@@ -116,17 +120,20 @@ class Documents:
     async def delete(self, request: web.Request) -> web.Response:
         """``DELETE /v1/documents/{kind}/{namespace}/{name}``."""
         wait = seconds(request, "wait", LONGEST_WAIT)
-        key = _path_key(request)
+        key, who = _path_key(request), who_calls(request)
+        check_editable(self._context, request, (key,))
         entry = await self._context.store.get(BUCKET, stored_key(key))
         if entry is None:
             if owner := self._in_files().get(key):
                 raise Refused(409, "owned-by-file", f"{key} comes from {owner.origin}: remove it there")
             raise self._absent(key)
         old, _ = document_from_entry(entry)
-        record = self._context.audit.done(_WHO, "delete", object=str(key), before=_hash(old))
-        revision = await self._context.store.write(
-            [Delete(BUCKET, entry.key), record], {(BUCKET, entry.key): entry.revision}
-        )
+        record = self._context.audit.done(who, "delete", object=str(key), before=document_hash(old))
+        with noting(self._context.history.notes, who, "delete", [Step(key, old, None)]) as note:
+            note.revision = await self._context.store.write(
+                [Delete(BUCKET, entry.key), record], {(BUCKET, entry.key): entry.revision}
+            )
+        revision = note.revision
         await seen(self._context, revision)
         answer = {
             "revision": revision,
@@ -191,7 +198,7 @@ class Documents:
         if len(entries) + len(new) > MAX_DOCUMENTS:
             raise Refused(413, "too-many-documents", f"the store holds at most {MAX_DOCUMENTS} documents")
 
-    async def _write(self, steps: Iterable[_Step]) -> int:
+    async def _write(self, who: str, steps: Sequence[_Step]) -> int:
         changes: list[Change] = []
         written: list[tuple[Put, Document[object]]] = []
         expect, turns = {}, Turns()
@@ -203,11 +210,14 @@ class Documents:
             written.append((put, replace(step.document, generation=step.generation)))
             if step.change != "unchanged":
                 about = str(step.document.key)
-                before, after = _hash(step.old), _hash(step.document)
+                before, after = document_hash(step.old), document_hash(step.document)
                 word = "create" if step.entry is None else "change"
-                changes.append(self._context.audit.done(_WHO, word, object=about, before=before, after=after))
+                changes.append(self._context.audit.done(who, word, object=about, before=before, after=after))
         self._context.applied.expect(written)
-        return await self._context.store.write(changes, expect)
+        noted = [Step(step.document.key, step.old, step.document) for step in steps if step.change != "unchanged"]
+        with noting(self._context.history.notes, who, "apply", noted) as note:
+            note.revision = await self._context.store.write(changes, expect)
+        return note.revision
 
     async def _answer(
         self, steps: Sequence[_Step], warnings: Iterable[Problem], revision: int, wait: float | None, *, dry_run: bool
@@ -223,7 +233,7 @@ class Documents:
             if dry_run:
                 row["diff"] = _diff(step)
             documents.append(row)
-        confirmed = None if wait is None else await confirmation(self._context, revision, wait)
+        confirmed = None if wait is None else await confirmation(self._context, revision, wait, keys)
         meaning = self._context.compiled.value.problems
         if dry_run:
             meaning = await problems_with(self._context, (step.document for step in steps))
@@ -267,7 +277,7 @@ def _path_key(request: web.Request) -> ObjectKey:
     return ObjectKey(kind.group, kind.name, "" if namespace == "-" else namespace, request.match_info["name"])
 
 
-def _hash(document: Document[object] | None) -> str:
+def document_hash(document: Document[object] | None) -> str:
     """What the audit keeps of a document; nothing of secrets, whose values could be guessed from it."""
     if document is None or document.key.kind == _HIDDEN:
         return ""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from weft import __version__
+from weft.admin.people.access import roles_with
+from weft.admin.people.permissions import needed
 from weft.admin.routing import Route
 
 _PLACEHOLDER = re.compile(r"{(\w+)}")
@@ -109,10 +111,13 @@ def build_description(routes: Sequence[Route]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "weft admin API", "version": __version__},
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"certificate": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "certificate": {"type": "mutualTLS", "description": "off loopback: of a principal"},
+            },
             "schemas": _SCHEMAS,
         },
     }
@@ -129,8 +134,11 @@ def _operation(route: Route) -> dict[str, Any]:
     ]
     error = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
     answer = {"schema": {"$ref": f"#/components/schemas/{route.answer}"}} if route.answer else {}
+    permission = needed(route.method, route.path)
     operation: dict[str, Any] = {
         "summary": route.summary,
+        "x-weft-permission": str(permission),
+        "x-weft-roles": list(roles_with(permission)),
         "parameters": in_path + others,
         "responses": {
             "200": {"description": "done", "content": {"application/json": answer}},

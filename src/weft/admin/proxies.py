@@ -14,9 +14,16 @@ from weft.discovery.status import ProxyStatus
 from weft.schema.wording import nearest_name
 from weft.xds.describe import describe_with_origins
 from weft.xds.policies.tls import IDENTITY, IDENTITY_FILE
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, XdsSnapshot
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, XdsSnapshot
 
-_TYPES = {"clusters": CLUSTER, "endpoints": ENDPOINTS, "listeners": LISTENER, "routes": ROUTES, "secrets": SECRET}
+_TYPES = {
+    "clusters": CLUSTER,
+    "endpoints": ENDPOINTS,
+    "listeners": LISTENER,
+    "routes": ROUTES,
+    "filters": EXTENSION,
+    "secrets": SECRET,
+}
 
 
 class Proxies:
@@ -31,7 +38,10 @@ class Proxies:
         return (
             Route("GET", "/v1/proxies", self.list, "Connected proxies and what they have confirmed"),
             Route(
-                "GET", path, self.config, "What a proxy is given: clusters, endpoints, listeners, routes, secrets, all"
+                "GET",
+                path,
+                self.config,
+                "What a proxy is given: clusters, endpoints, listeners, routes, filters, secrets, all",
             ),
         )
 

@@ -8,14 +8,19 @@ import re
 from weft.admin.replies import Refused
 from weft.model.addresses import is_loopback, is_wildcard
 from weft.model.identity import is_dns_label
+from weft.model.locality import EXPECTED as LOCALITY_EXPECTED
+from weft.model.locality import is_locality
 from weft.model.workload import SocketAddress, Workload, WorkloadPort
 
 MAX_PORTS = 64
 MAX_UPSTREAMS = 256
 MAX_USES = 1000
 MAX_LABELS = 64
+MAX_WEIGHT = 128
 _LABEL_NAME = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_VERSION = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){2}", re.ASCII)
+_GROUP = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9*_][-A-Za-z0-9_.*/]{0,252}")
 
 
@@ -26,12 +31,19 @@ def check_workload(workload: Workload) -> None:
         if not is_dns_label(text):
             _refuse(member, text, "an RFC 1123 label: lower-case letters, digits and '-', at most 63")
     _check_labels(workload)
+    if not is_locality(workload.locality):
+        _refuse("locality", str(workload.locality), LOCALITY_EXPECTED)
+    _check_group(workload)
     _check_count("ports", len(workload.ports), MAX_PORTS)
     _check_count("upstreams", len(workload.upstreams), MAX_UPSTREAMS)
     _check_count("uses", len(workload.uses), MAX_USES)
     _check_ports(workload.ports)
     if workload.outbound is not None:
         _check_address("outbound", workload.outbound)
+    if workload.metrics is not None:
+        _check_address("metrics", workload.metrics)
+    if workload.envoy and not _VERSION.fullmatch(workload.envoy):
+        _refuse("envoy", workload.envoy, "a version such as 1.40.0")
     for upstream in workload.upstreams:
         _check_host("upstreams.service", upstream.service)
         _check_port("upstreams.port", upstream.port)
@@ -48,11 +60,21 @@ def check_workload(workload: Workload) -> None:
             _check_address("gateway.ports", where)
 
 
+def _check_group(workload: Workload) -> None:
+    if workload.group and not _GROUP.fullmatch(workload.group):
+        _refuse("group", workload.group, "the name of a WorkloadGroup in the same namespace")
+    if not 1 <= workload.weight <= MAX_WEIGHT:
+        _refuse("weight", str(workload.weight), f"1 to {MAX_WEIGHT}")
+
+
 def check_reachable(workload: Workload, caller: str) -> None:
     """Raise Refused (400) when a workload of another host, which calls from the IP address `caller`, is to be reached
     on loopback, or at the address that stands for all: to every caller that is its own host, not the workload's."""
     if is_loopback(caller):
         return
+    ours = {caller, *[port.inbound.host for port in workload.ports]}
+    if workload.metrics is not None and workload.metrics.host not in ours:
+        _refuse("metrics", str(workload.metrics), "an address of the workload's own host: Prometheus is sent there")
     for port in workload.ports:
         if is_loopback(port.inbound.host) or is_wildcard(port.inbound.host):
             _refuse("ports.inbound", str(port.inbound), "an address that other hosts reach: weft run --inbound-address")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from weft.model import instants
 from weft.store.protocol import ConflictError, StoreError
 
 _BODY_SECONDS = 30.0
 _log = logging.getLogger("weft.http")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+instant = instants.instant
+"""The one form of times in answers."""
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
@@ -31,11 +33,6 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
         self.record = record
         self.about = about
         self.detail = detail
-
-
-def instant(seconds: float) -> str:
-    """A moment, in seconds since the epoch, as RFC 3339 in UTC with milliseconds: the one form of times in answers."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def reply(body: object, status: int = 200) -> web.Response:
@@ -54,7 +51,10 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except Refused as refused:
-        return reply({"error": str(refused), "code": refused.code} | refused.detail, refused.status)
+        response = reply({"error": str(refused), "code": refused.code} | refused.detail, refused.status)
+        if "retry_after" in refused.detail:
+            response.headers["Retry-After"] = str(refused.detail["retry_after"])
+        return response
     except (StoreError, TimeoutError, web.HTTPException) as error:
         status, code, text = _told(error)
         return reply({"error": text, "code": code}, status)

@@ -20,8 +20,8 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row. `body` tells what the request carries (empty: nothing); `public` needs no token; `answer` names
-    the schema of what it answers (empty: not described)."""
+    """One row. `body` tells what the request carries (empty: nothing); `public` needs no token, `readable` only
+    that of readers; `answer` names the schema of what it answers (empty: not described)."""
 
     method: str
     path: str
@@ -31,6 +31,7 @@ class Route:
     body: str = ""
     public: bool = False
     answer: str = ""
+    readable: bool = False
 
 
 WAIT = Parameter("wait", "seconds to wait until every proxy concerned has confirmed", "number")

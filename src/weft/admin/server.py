@@ -12,6 +12,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -46,6 +47,14 @@ class ServerLimits:
     silence: float = 20.0
 
 
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A bound socket, and the TLS that is spoken there."""
+
+    listener: socket.socket
+    tls: ssl.SSLContext | None
+
+
 Identify = Callable[[asyncio.BaseTransport], str]
 """Who is at the other end of a connection, as far as its hand-shake has proven it; empty for a stranger."""
 
@@ -56,6 +65,10 @@ def _nobody(_: asyncio.BaseTransport) -> str:
 
 def _nothing() -> None:
     pass
+
+
+def _never() -> bool:
+    return False
 
 
 def _ignore(_: asyncio.BaseTransport) -> None:
@@ -75,6 +88,8 @@ class _Connection(asyncio.Protocol):
         self.identity = ""
         self.authenticated = False
         self.has_requested = False
+        self.stays = False
+        self.has_room: Callable[[], bool] = _never
 
     def abort(self) -> None:
         """Close it at once."""
@@ -113,14 +128,24 @@ class _Connection(asyncio.Protocol):
 
 _CONNECTIONS: web.AppKey[dict[asyncio.BaseTransport, _Connection]] = web.AppKey("connections", dict)
 _ONE_REQUEST: web.AppKey[bool] = web.AppKey("one-request", bool)
+Answered = Callable[[int], None]
+"""Called with the status of every answer."""
+_ANSWERED: web.AppKey[Answered] = web.AppKey("answered")
 
 
-def new_application(*middlewares: Middleware, body_limit: int, one_request: bool = False) -> web.Application:
+def _ignore_status(_: int) -> None:
+    pass
+
+
+def new_application(
+    *middlewares: Middleware, body_limit: int, one_request: bool = False, answered: Answered = _ignore_status
+) -> web.Application:
     """An application that answers errors in JSON and takes bodies up to `body_limit` bytes; with `one_request` a
-    connection ends with its first answer."""
+    connection ends with its first answer, but for those of `keep_connection`."""
     application = web.Application(middlewares=[_note_request, errors_as_json, *middlewares], client_max_size=body_limit)
     application[_CONNECTIONS] = {}
     application[_ONE_REQUEST] = one_request
+    application[_ANSWERED] = answered
     return application
 
 
@@ -130,6 +155,13 @@ def mark_authenticated(request: web.Request) -> None:
         connection.authenticated = True
 
 
+def keep_connection(request: web.Request) -> None:
+    """The sender may send another request on this connection, though others end with their first answer; unless half
+    of all connections are in use, which leaves the other half to those who come anew."""
+    if connection := _connection_of(request):
+        connection.stays = connection.has_room()
+
+
 def _connection_of(request: web.Request) -> _Connection | None:
     return request.config_dict[_CONNECTIONS].get(request.transport) if request.transport is not None else None
 
@@ -137,9 +169,10 @@ def _connection_of(request: web.Request) -> _Connection | None:
 @web.middleware
 async def _note_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     if connection := _connection_of(request):
-        connection.has_requested = True
+        connection.has_requested, connection.stays = True, False
     response = await handler(request)
-    if request.config_dict[_ONE_REQUEST]:
+    request.config_dict[_ANSWERED](response.status)
+    if request.config_dict[_ONE_REQUEST] and not (connection and connection.stays):
         response.force_close()
     return response
 
@@ -153,8 +186,10 @@ async def serving(
     *,
     identify: Identify = _nobody,
     turned_away: Callable[[], None] = _nothing,
+    also: Secured | None = None,
 ) -> AsyncIterator[None]:
-    """Serve on a bound socket while the context is open; requests under way get a moment at the end.
+    """Serve on a bound socket, and `also` at another address over TLS, while the context is open; requests under way
+    get a moment at the end.
 
     `identify` is asked once, after the hand-shake. `turned_away` is called whenever somebody could not be served for
     want of room who may be honest.
@@ -172,7 +207,16 @@ async def serving(
     server = runner.server
     if server is None:
         raise RuntimeError("aiohttp made no server")
-    acceptor = _Acceptor(server, application[_CONNECTIONS], tls, limits, identify, turned_away)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(runner.cleanup)
+        for one in (Secured(listener, tls), *([also] if also else [])):
+            acceptor = _Acceptor(server, application[_CONNECTIONS], one.tls, limits, identify, turned_away)
+            await stack.enter_async_context(_accepting(acceptor, one.listener))
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _accepting(acceptor: _Acceptor, listener: socket.socket) -> AsyncIterator[None]:
     listener.setblocking(False)
     listener.listen(_BACKLOG)
     accepting = asyncio.create_task(acceptor.accept(listener))
@@ -183,7 +227,6 @@ async def serving(
         await asyncio.gather(accepting, return_exceptions=True)
         listener.close()
         await acceptor.close()
-        await runner.cleanup()
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:
@@ -236,6 +279,7 @@ class _Acceptor:
         connection = _Connection(self._server(), asyncio.get_running_loop().time())
         connection.on_start = lambda transport: self._admit(connection, transport)
         connection.on_end = lambda: self._forget(connection)
+        connection.has_room = lambda: len(self._connections) * 2 <= self._limits.connections
         self._connections[connection] = None
         connection.task = asyncio.create_task(self._open(connection, accepted))
 
@@ -258,8 +302,11 @@ class _Acceptor:
                 ssl_handshake_timeout=handshake,
                 ssl_shutdown_timeout=goodbye,
             )
-        except OSError:  # also a hand-shake that fails or takes too long; the transport has closed the socket
+        except OSError as error:  # also a hand-shake that fails or takes too long; the transport has closed the socket
             self._forget(connection)
+            # The error, its frames and what they wait for hold each other, and with them a quarter of a megabyte of
+            # TLS buffers, until cycles are looked for, which is seldom.
+            traceback.clear_frames(error.__traceback__)
         except BaseException:
             self._forget(connection)
             raise

@@ -1,10 +1,9 @@
-"""State of the mesh through the admin API: problems, workloads, services, health, version, metrics, audit."""
+"""State of the mesh through the admin API: problems, workloads, services, health, version."""
 
 from __future__ import annotations
 
 import platform
 
-import msgspec
 from aiohttp import web
 
 from weft import __version__
@@ -12,6 +11,7 @@ from weft.admin.context import ApiContext
 from weft.admin.replies import flag, instant, reply
 from weft.admin.routing import Parameter, Route
 from weft.mesh.services.service import Service
+from weft.model.locality import NOWHERE
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity, problem_mapping
 
@@ -34,8 +34,6 @@ class Status:
             Route("GET", "/v1/services", self.services, "Services of the mesh and their endpoints"),
             Route("GET", "/v1/health", self.health, "Whether the control plane works", public=True),
             Route("GET", "/v1/version", self.version, "Versions"),
-            Route("GET", "/v1/metrics", self.metrics, "Metrics in Prometheus' text format"),
-            Route("GET", "/v1/events", self.events, "The audit: who did what, what was refused; latest first"),
         )
 
     def found(self, idle_after: float = IDLE_AFTER) -> tuple[Problem, ...]:
@@ -65,6 +63,7 @@ class Status:
         for one in self._context.collector.snapshot.workloads:
             row: dict[str, object] = {name: getattr(one, name) for name in one.__dataclass_fields__}
             row["labels"] = dict(one.labels)
+            row["locality"] = str(one.place)
             row |= {"proxy": one.proxy, "connected": one.proxy in connected}
             end = leases.get(f"{one.namespace}/{one.name}")
             row["lease_expires"] = None if end is None else instant(end)
@@ -86,30 +85,6 @@ class Status:
         """``GET /v1/version``."""
         return reply({"version": __version__, "python": platform.python_version()})
 
-    async def metrics(self, _request: web.Request) -> web.Response:
-        """``GET /v1/metrics``."""
-        context = self._context
-        found = self.found()
-        errors = sum(problem.severity is Severity.ERROR for problem in found)
-        values = {
-            "weft_snapshot_revision": context.collector.snapshot.revision,
-            "weft_compiled_revision": context.compiled.value.revision,
-            "weft_last_build_seconds": context.compiled.value.seconds,
-            "weft_documents": len(context.collector.snapshot.documents),
-            "weft_workloads": len(context.collector.snapshot.workloads),
-            "weft_proxies_connected": len(context.hub.proxies()),
-            "weft_problem_errors": errors,
-            "weft_problem_warnings": len(found) - errors,
-            "weft_control_plane_faults": len(context.faults()),
-        }
-        text = "".join(f"# TYPE {name} gauge\n{name} {value}\n" for name, value in values.items())
-        return web.Response(text=text, content_type="text/plain", headers={"Cache-Control": "no-store"})
-
-    async def events(self, _request: web.Request) -> web.Response:
-        """``GET /v1/events``."""
-        events = await self._context.audit.events()
-        return reply({"events": [msgspec.structs.asdict(one) | {"time": instant(one.time)} for one in events]})
-
 
 def _silent_agent(key: str) -> Problem:
     text = (
@@ -127,6 +102,7 @@ def _silent_agent(key: str) -> Problem:
 
 def _service_json(service: Service) -> dict[str, object]:
     frontend = service.frontend
+    external = frontend.members[0].address if frontend.is_service and frontend.members else ""
     ports = [
         {
             "port": port.number,
@@ -137,10 +113,11 @@ def _service_json(service: Service) -> dict[str, object]:
                     "workload": one.workload,
                     "address": str(one.address),
                     "health": str(one.health),
-                    "identity": str(one.identity),
+                    "identity": str(one.identity or ""),
                     "labels": dict(one.labels),
+                    **({"locality": str(one.locality)} if one.locality != NOWHERE else {}),
                 }
-                for one in endpoints
+                for one in (() if external else endpoints)
             ],
         }
         for port, endpoints in service.ports()
@@ -150,7 +127,11 @@ def _service_json(service: Service) -> dict[str, object]:
         "name": frontend.name,
         "namespace": frontend.namespace,
         "host": frontend.host,
-        "external_name": frontend.address,
+        "external_name": external,
+        "kind": frontend.key.kind,
+        "resolution": str(frontend.resolution),
+        "location": str(frontend.location),
+        "addresses": list(frontend.addresses),
         "ports": ports,
         "origin": origin,
     }

@@ -6,8 +6,10 @@ import msgspec
 from aiohttp import web
 
 from weft.admin.context import ApiContext, EnrolmentSettings
+from weft.admin.people.calling import who_calls
 from weft.admin.replies import Refused, instant, json_body, reply
 from weft.admin.routing import Route
+from weft.ca.attestation import Demands
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.ca.tokens import (
     DEFAULT_TOKEN_TTL,
@@ -28,6 +30,7 @@ class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     namespace: str
     service_account: str
     ttl: float = DEFAULT_TOKEN_TTL
+    demands: Demands | None = None
 
 
 class Tokens:
@@ -40,7 +43,13 @@ class Tokens:
         """The rows of the route table."""
         return (
             Route("GET", "/v1/tokens", self.list, "Join tokens: what each is for and whether it is still valid"),
-            Route("POST", "/v1/tokens", self.create, "Make a join token", body="JSON: namespace, service_account, ttl"),
+            Route(
+                "POST",
+                "/v1/tokens",
+                self.create,
+                "Make a join token",
+                body="JSON: namespace, service_account, ttl, demands",
+            ),
             Route("DELETE", "/v1/tokens/{id}", self.revoke, "Revoke a join token that has not been used"),
         )
 
@@ -56,11 +65,14 @@ class Tokens:
         if (body.namespace, body.service_account) == (CONTROL_PLANE_NAMESPACE, CONTROL_PLANE_ACCOUNT):
             raise Refused(403, "reserved-identity", "this identity is the control plane's own")
         try:
-            token = await create_token(context.store, body.namespace, body.service_account, body.ttl, context.clock)
+            token = await create_token(
+                context.store, body.namespace, body.service_account, body.ttl, context.clock, body.demands
+            )
         except TokenParametersError as error:
             raise Refused(400, "bad-parameter", str(error)) from error
         about = f"token {token.id} for {token.namespace}/{token.service_account}"
-        await context.store.write([context.audit.done("admin token", "create token", object=about)])
+        detail = f"valid once, until {instant(token.expires)}"
+        await context.store.write([context.audit.done(who_calls(request), "create token", object=about, detail=detail)])
         return reply(
             {
                 "token": token.text,
@@ -79,7 +91,8 @@ class Tokens:
         except UnknownTokenError as error:
             raise Refused(404, "no-such-token", str(error)) from error
         about = f"token {token.id} for {token.namespace}/{token.service_account}"
-        await context.store.write([context.audit.done("admin token", "revoke token", object=about)])
+        detail = f"it was valid until {instant(token.expires)}"
+        await context.store.write([context.audit.done(who_calls(request), "revoke token", object=about, detail=detail)])
         return reply({"revoked": _token_json(token)})
 
 

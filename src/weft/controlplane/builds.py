@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from weft.admin.context import INTERNAL, Compiled
+from weft.admin.history.recorder import Recorder
 from weft.aio.cell import Cell
 from weft.controlplane.changeover import Changeover
+from weft.controlplane.instruments import Instruments
 from weft.controlplane.modes import Modes
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
@@ -36,9 +38,13 @@ class Builds:
         compiler: MeshCompiler,
         modes: Modes,
         clock: Callable[[], float] = time.time,
+        recorder: Recorder | None = None,
+        instruments: Instruments | None = None,
     ) -> None:
+        self._recorder = recorder
         self._collector = collector
         self._clock = clock
+        self._instruments = instruments or Instruments()
         self._hub = hub
         self._compiler = compiler
         self.compiled: Cell[Compiled] = Cell(Compiled(0, None))
@@ -55,9 +61,14 @@ class Builds:
         version = 0
         while True:
             version = await collected.changed(version)
-            snapshot = collected.value.snapshot
+            taken = collected.value
+            snapshot = taken.snapshot
+            if self._recorder is not None:
+                self._recorder.begin(snapshot.documents)
             if snapshot.revision > self.compiled.value.revision:
                 await self._build(snapshot)
+            if self._recorder is not None:
+                self._recorder.published(snapshot.documents, snapshot.revision, taken.store_revision)
 
     async def _build(self, snapshot: ConfigSnapshot) -> None:
         start = time.perf_counter()
@@ -71,10 +82,12 @@ class Builds:
             await self._publish(mesh, snapshot.workloads, snapshot.revision)
         except Exception as error:  # whatever the compiler trips over: the last good mesh stays in force
             _log.exception("revision %d cannot be built", snapshot.revision)
+            self._instruments.failed_builds.add()
             await self._keep_last(snapshot, error)
             return
         self._in_force = snapshot.documents
         took = time.perf_counter() - start
+        self._instruments.builds.observe(took)
         _log.debug("revision %d built in %.1f ms", snapshot.revision, took * 1000)
         self._tell((*snapshot.problems, *problems))
         self.compiled.set(Compiled(snapshot.revision, mesh, problems, took, self._idle(last, mesh)))

@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from weft.aio.cell import Cell
 from weft.ca.authority import BACKDATED, Authority, ServerCertificate
@@ -28,15 +29,17 @@ class ServerCertificates:
         ttl: float,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clients: str = "",
     ) -> None:
         self._authority = authority
+        self._clients = clients
         self._hosts = tuple(hosts)
         self._directory = directory
         self._ttl = ttl
         self._clock = clock
         self._sleep = sleep
         self.current: Cell[ServerCertificate] = Cell(self._new())
-        self.tls = _server_context(authority.bundle)
+        self.tls = CurrentContext()
         self._load(self.current.value)
 
     async def run(self) -> None:
@@ -46,15 +49,19 @@ class ServerCertificates:
             await self._sleep(min(max(half - self._clock(), 1.0), 3600.0))
             if self._clock() < half:
                 continue
-            fresh = self._new()
             try:
-                self._load(fresh)
+                self.renew()
             except OSError as error:  # a full disk; half of the certificate's life is left
                 _log.warning("cannot renew the control plane's certificate, trying again: %s", error)
                 await self._sleep(self._ttl / 10)
                 continue
-            self.current.set(fresh)
             _log.info("renewed the control plane's certificate")
+
+    def renew(self) -> None:
+        """Make it anew, and trust what the authority trusts now; OSError leaves all as it is."""
+        fresh = self._new()
+        self._load(fresh)
+        self.current.set(fresh)
 
     @property
     def renewal(self) -> float:
@@ -72,9 +79,31 @@ class ServerCertificates:
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(certificate.key + certificate.chain + certificate.bundle)
-            self.tls.load_cert_chain(path)
+            context = _server_context(certificate.bundle + self._clients)
+            context.load_cert_chain(path)
         finally:
             path.unlink()
+        self.tls.use(context)
+
+
+class CurrentContext(ssl.SSLContext):
+    """Stands for the context that was given last: each new connection takes that one. A context itself can be given
+    another certificate and further roots, but none can be taken out of it."""
+
+    def __new__(cls) -> CurrentContext:
+        """An empty one; `use` comes before the first connection."""
+        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+
+    def __init__(self) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def use(self, context: ssl.SSLContext) -> None:
+        """Connections from now on are made with it."""
+        self._context = context
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        """What a server does with each connection."""
+        return self._context.wrap_bio(*arguments, **options)
 
 
 def _server_context(bundle: str) -> ssl.SSLContext:

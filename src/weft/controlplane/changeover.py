@@ -80,8 +80,10 @@ class Changeover:
         begun = loop.time()
         while True:
             version = collected.version
-            workloads = collected.value.snapshot.workloads
-            mesh = self._compiler.build(replace(snapshot, workloads=workloads), overlap)
+            latest = collected.value.snapshot
+            workloads = latest.workloads
+            step = replace(snapshot, workloads=workloads, distrusted=latest.distrusted)
+            mesh = self._compiler.build(step, overlap)
             await self._publish(mesh, workloads, revision)
             now = loop.time()
             left = max(begun + STEP_SECONDS - now, self._hub.longest_absence())

@@ -32,20 +32,24 @@ class Ports:
         self._chosen: dict[str, int] = {}
         self._remembered = _read(path)
 
-    async def bind(self, name: str, host: str, wanted: int | None, usual: int, option: str) -> socket.socket:
+    async def bind(
+        self, name: str, host: str, wanted: int | None, usual: int, option: str, *, looked_up: bool = False
+    ) -> socket.socket:
         """A bound socket: at `wanted`; if that is None, at the remembered port, the usual one, or any free one; if it
         is 0, at the remembered port or any free one.
 
         Off loopback other hosts and their firewalls must know the port: if `wanted` is None it is the usual one, or the
         remembered one while registered workloads expect that (`awaited`), never any free one. A remembered port that
-        is taken is an error while it is expected. ServeError, with the `option` that chooses another.
+        is taken is an error while it is expected. ServeError, with the `option` that chooses another. Nobody expects
+        one that is `looked_up` whenever it is needed.
         """
-        told = wanted is not None or is_loopback(host)
+        told = looked_up or wanted is not None or is_loopback(host)
         bound: socket.socket | None
         if wanted:
             bound = _bind(host, wanted) or _taken(name, host, wanted, option)
         else:
-            bound = await self._bind_known(name, host) if told or self._awaited else None
+            awaited = self._awaited and not looked_up
+            bound = await self._bind_known(name, host, awaited) if told or awaited else None
             if bound is None and wanted is None:
                 bound = _bind(host, usual)
             if bound is None and not told:
@@ -56,7 +60,7 @@ class Ports:
         self._chosen[name] = bound.getsockname()[1]
         return bound
 
-    async def _bind_known(self, name: str, host: str) -> socket.socket | None:
+    async def _bind_known(self, name: str, host: str, awaited: bool) -> socket.socket | None:
         known = self._remembered.get(name)
         if known is None:
             return None
@@ -66,7 +70,7 @@ class Ports:
             if bound := _bind(host, known):
                 return bound
             await asyncio.sleep(0.1)
-        if self._awaited:
+        if awaited:
             raise ServeError(
                 f"port {known} on {host}, where this mesh's proxies expect {name}, is taken by another process; "
                 f"stop that one, or remove {self._path} and restart the workloads"
@@ -93,6 +97,20 @@ def bind_agent_socket(home: Home) -> socket.socket:
         raise ServeError(f"cannot make the socket {path}: {error.strerror}") from error
     finally:
         os.umask(before)
+    listener.setblocking(False)
+    return listener
+
+
+def bind_shared_socket(path: Path) -> socket.socket:
+    """The agent API's unix socket for other users of this host, who are told apart by what the system says of them."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o666)
+    except OSError as error:
+        listener.close()
+        raise ServeError(f"cannot make the socket {path}: {error.strerror or error}") from error
     listener.setblocking(False)
     return listener
 

@@ -17,41 +17,52 @@ import msgspec
 
 from weft.admin.agents import AgentApi
 from weft.admin.api import admin_application
-from weft.admin.audit import Audit
 from weft.admin.callers import proxy_of
-from weft.admin.context import ApiContext, EnrolmentSettings
-from weft.admin.guard import admin_token
-from weft.admin.server import ServerLimits, serving
+from weft.admin.context import ApiContext
+from weft.admin.guard import token_in
+from weft.admin.local_users import LocalUser
+from weft.admin.metrics import metrics_application
+from weft.admin.server import Secured, ServerLimits, serving
+from weft.agent.workload_api.client import WorkloadApiClient
 from weft.aio.collection import collect_seldom
 from weft.ca.authority import Authority, AuthorityError, open_authority, run_rotation
-from weft.controlplane.builds import Builds
+from weft.ca.upstream import first_from
+from weft.ca.vault import read_vault
+from weft.controlplane.bundle_endpoint import bind_bundle, bundle_url, serving_bundle
 from weft.controlplane.certificate import ServerCertificates
-from weft.controlplane.connections import Connections
-from weft.controlplane.faults import Faults
+from weft.controlplane.composition import Composition, Foundation, compose
+from weft.controlplane.identity_roots import IdentityRoots
+from weft.controlplane.instruments import Instruments
 from weft.controlplane.lock import locked
-from weft.controlplane.modes import Modes
-from weft.controlplane.ports import Ports, bind_agent_socket, remove_agent_socket
+from weft.controlplane.others import Others, remote_url
+from weft.controlplane.ports import Ports, bind_agent_socket, bind_shared_socket, remove_agent_socket
+from weft.controlplane.rate_limits import open_counters
 from weft.controlplane.settings import ServeError, ServeSettings
-from weft.discovery.compiler import MeshCompiler
+from weft.controlplane.upstream import UpstreamKeeper
 from weft.discovery.hub import Hub
-from weft.discovery.limits import Limits
+from weft.discovery.rate_limits import RateLimitService
 from weft.discovery.server import serve_xds
 from weft.mesh.model import Mesh
-from weft.model.addresses import host_and_port, is_wildcard
+from weft.model.addresses import host_and_port, is_loopback, is_wildcard
 from weft.model.workload import SocketAddress
-from weft.settings.endpoints import DEFAULT_ADMIN_PORT, DEFAULT_AGENT_API_PORT, DEFAULT_XDS_PORT, Endpoints
+from weft.settings.addresses import outward_address
+from weft.settings.endpoints import (
+    DEFAULT_ADMIN_PORT,
+    DEFAULT_AGENT_API_PORT,
+    DEFAULT_METRICS_PORT,
+    DEFAULT_XDS_PORT,
+    Endpoints,
+)
 from weft.settings.open_files import raise_open_files
 from weft.settings.private import PermissionsError, remove_unfinished, write_atomically
 from weft.sources.collector import Collector
-from weft.sources.contents import Source
-from weft.sources.demand import Demand
-from weft.sources.files import FilesSource
-from weft.sources.leases import Leases
-from weft.sources.stored import Applied, StoredSource
-from weft.sources.workloads import WorkloadsSource
+from weft.store.metered import MeteredStore
 from weft.store.protocol import Store, StoreError
+from weft.store.sealing.sealed import SealedStore
+from weft.store.sealing.wrappers import WrapperSettingsError, wrapper_from_settings
 from weft.store.sqlite import open_sqlite
 from weft.telemetry.log import set_up_logging
+from weft.traffic.edges import UnknownTrafficError
 
 _LOOPBACK = "127.0.0.1"
 _log = logging.getLogger("weft.serve")
@@ -73,7 +84,7 @@ async def run_control_plane(settings: ServeSettings) -> None:
     with locked(settings.home), _stop_signals() as stop:
         try:
             await _run(settings, stop)
-        except (StoreError, AuthorityError, PermissionsError, OSError) as error:
+        except (StoreError, AuthorityError, PermissionsError, UnknownTrafficError, OSError) as error:
             raise ServeError(str(error)) from error
         except ExceptionGroup as errors:
             first = errors.exceptions[0]
@@ -90,6 +101,10 @@ class _Listeners:
     agents: socket.socket
     local: socket.socket
     admin: socket.socket
+    metrics: socket.socket
+    remote_admin: socket.socket | None
+    bundle: socket.socket | None
+    shared: socket.socket | None = None
 
 
 async def _run(settings: ServeSettings, stop: asyncio.Event) -> None:
@@ -97,61 +112,88 @@ async def _run(settings: ServeSettings, stop: asyncio.Event) -> None:
     remove_unfinished(home.control_plane)
     home.endpoints.unlink(missing_ok=True)
     async with AsyncExitStack() as stack:
-        store = await open_sqlite(home.database)
+        instruments = Instruments()
+        store = await _open_store(settings, instruments)
         stack.push_async_callback(store.close)
-        authority = open_authority(home.ca, settings.mesh.trust_domain)
+        instruments.stored(home.database)
+        authority, upstream = await _authority(settings)
         write_atomically(home.trust_bundle, authority.bundle, 0o644)
         listeners = await stack.enter_async_context(_listening(settings, store))
-        await _work(settings, stop, store, authority, listeners)
+        counters = open_counters(settings.rate_limit_store)
+        stack.push_async_callback(counters.close)
+        identities = _identities(settings, authority)
+        await _work(
+            settings, stop, Foundation(store, authority, instruments, counters, upstream, identities), listeners
+        )
 
 
-async def _work(
-    settings: ServeSettings, stop: asyncio.Event, store: Store, authority: Authority, listeners: _Listeners
-) -> None:
+async def _authority(settings: ServeSettings) -> tuple[Authority, UpstreamKeeper | None]:
+    """The authority in the home, and the task that keeps it fresh where Vault signs its intermediate."""
+    home, trust_domain = settings.home, settings.mesh.trust_domain
+    if settings.ca_vault is None:
+        return open_authority(home.ca, trust_domain), None
+    vault = read_vault(settings.ca_vault, trust_domain)
+    await first_from(vault, home.ca, trust_domain, vault.life)
+    authority = open_authority(home.ca, trust_domain)
+    return authority, UpstreamKeeper(vault, authority, vault.life)
+
+
+def _identities(settings: ServeSettings, authority: Authority) -> IdentityRoots | None:
+    """The task that follows another source of identities. What an earlier one said is in force no more without it."""
+    file = settings.home.ca / "identity-roots.pem"
+    if settings.identity_from:
+        return IdentityRoots(WorkloadApiClient(settings.identity_from), authority, file)
+    file.unlink(missing_ok=True)
+    return None
+
+
+async def _work(settings: ServeSettings, stop: asyncio.Event, foundation: Foundation, listeners: _Listeners) -> None:
     """Start the tasks and, once the first Mesh is built, the servers; end them in the other order."""
-    home = settings.home
-    files = FilesSource(settings.follow, settings.namespace) if settings.follow else None
-    sources: list[Source] = [files] if files else []
-    applied = Applied()
-    collector = Collector([*sources, StoredSource(store, applied), WorkloadsSource(store)], settings.mesh)
-    audit, faults = Audit(store), Faults(store)
-    compiler = MeshCompiler()
-    leases = Leases(store, settings.lease)
-    demand = Demand(store, collector.workload)
-    await demand.load()
-    hub = Hub[Mesh](compiler, audit.record, _limits(settings), Connections(leases, demand), demand.of)
-    modes = Modes(store)
-    await modes.load()
-    builds = Builds(collector, hub, compiler, modes)
-    hosts = [host for host in (settings.bind, settings.advertise) if host]
-    certificates = ServerCertificates(authority, hosts, home.control_plane, settings.certificate_ttl)
     endpoints = _endpoints(settings, listeners)
-    identity = str(certificates.current.value.identity)
-    enrolment = EnrolmentSettings(
-        endpoints.xds, endpoints.agent_api, identity, settings.certificate_ttl, settings.advertise, settings.bind
-    )
-    contents = files.contents if files else None
-    context = ApiContext(
-        store, leases, authority, collector, hub, audit, builds.compiled, enrolment, contents, faults, applied=applied
-    )
-    token = admin_token(home.admin_token)
-    forever = (collector, builds, audit, faults, certificates, leases, demand)
+    parts = await compose(settings, foundation, endpoints, _metrics_address(settings, listeners))
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one.run()) for one in forever]
-        tasks.append(group.create_task(run_rotation(authority)))
-        await _first_of(builds.compiled.changed(0), stop.wait())
+        tasks = [group.create_task(one.run()) for one in parts.forever]
+        tasks.append(group.create_task(run_rotation(foundation.authority)))
+        await _first_of(parts.context.compiled.changed(0), stop.wait())
         if not stop.is_set():
-            async with AsyncExitStack() as servers:
-                await servers.enter_async_context(_serving_xds(listeners.xds, hub, collector, certificates))
-                await servers.enter_async_context(_serving_apis(context, listeners, certificates, token))
-                write_atomically(home.endpoints, msgspec.json.encode(endpoints))
-                servers.callback(home.endpoints.unlink, missing_ok=True)
-                _log.info("ready: %s", _listening_at(endpoints, settings.bind))
+            async with _serving(parts, settings, listeners, endpoints):
                 await stop.wait()
                 _log.info("stopping")
         for task in tasks:
             task.cancel()
     _log.info("stopped")
+
+
+async def _open_store(settings: ServeSettings, instruments: Instruments) -> SealedStore:
+    """The store, with its secrets sealed. A key that is not there, or the wrong one, does not keep it from opening."""
+    try:
+        directory = settings.home.control_plane
+        wrapper = wrapper_from_settings(settings.store_key, settings.former_store_key, directory)
+    except WrapperSettingsError as error:
+        raise ServeError(f"--store-key: {error}") from error
+    store = SealedStore(MeteredStore(await open_sqlite(settings.home.database), instruments.store.observe), wrapper)
+    await store.open()
+    return store
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    parts: Composition, settings: ServeSettings, listeners: _Listeners, endpoints: Endpoints
+) -> AsyncIterator[None]:
+    """All servers, while their addresses are told in the home."""
+    home, context, certificates = settings.home, parts.context, parts.certificates
+    tokens, path = (token_in(home.admin_token), token_in(home.prometheus_token)), home.endpoints
+    async with AsyncExitStack() as servers:
+        xds = _serving_xds(listeners.xds, context.hub, context.collector, certificates, parts.rate_limits)
+        await servers.enter_async_context(xds)
+        await servers.enter_async_context(serving_bundle(context, settings, listeners.bundle, certificates.tls))
+        await servers.enter_async_context(
+            _serving_apis(context, listeners, certificates, tokens, parts.others, settings.users)
+        )
+        write_atomically(path, msgspec.json.encode(endpoints))
+        servers.callback(path.unlink, missing_ok=True)
+        _log.info("ready: %s", _listening_at(endpoints, settings.bind))
+        yield
 
 
 @contextlib.asynccontextmanager
@@ -165,10 +207,30 @@ async def _listening(settings: ServeSettings, store: Store) -> AsyncIterator[_Li
             ("admin", _LOOPBACK, settings.admin_port, DEFAULT_ADMIN_PORT, "--admin-port"),
         )
         xds, agents, admin = [bound.enter_context(await ports.bind(*one)) for one in usual]
+        scraped = ("metrics", settings.bind, settings.metrics_port, DEFAULT_METRICS_PORT, "--metrics-port")
+        metrics = bound.enter_context(await ports.bind(*scraped, looked_up=True))
+        remote = await _bind_remote_admin(ports, settings)
+        if remote is not None:
+            bound.enter_context(remote)
+        bundle = await bind_bundle(ports, settings)
+        if bundle is not None:
+            bound.enter_context(bundle)
         local = bound.enter_context(bind_agent_socket(settings.home))
         bound.callback(remove_agent_socket, settings.home)
+        shared = None
+        if settings.shared_socket is not None:
+            shared = bound.enter_context(bind_shared_socket(settings.shared_socket))
+            bound.callback(settings.shared_socket.unlink, missing_ok=True)
         ports.save()
-        yield _Listeners(xds, agents, local, admin)
+        yield _Listeners(xds, agents, local, admin, metrics, remote, bundle, shared)
+
+
+async def _bind_remote_admin(ports: Ports, settings: ServeSettings) -> socket.socket | None:
+    wanted = settings.remote_admin
+    if wanted is None:
+        return None
+    usual = ("remote-admin", wanted.host, wanted.port, DEFAULT_ADMIN_PORT, "--admin-bind")
+    return await ports.bind(*usual, looked_up=True)
 
 
 def _endpoints(settings: ServeSettings, listeners: _Listeners) -> Endpoints:
@@ -180,47 +242,77 @@ def _endpoints(settings: ServeSettings, listeners: _Listeners) -> Endpoints:
 
     admin = f"http://{_LOOPBACK}:{listeners.admin.getsockname()[1]}"
     local = str(settings.home.agent_socket)
-    return Endpoints(admin, address(listeners.xds), address(listeners.agents), local, os.getpid())
+    metrics = f"{'http' if is_loopback(settings.bind) else 'https'}://{address(listeners.metrics)}/metrics"
+    remote, bundle = remote_url(settings.remote_admin, listeners.remote_admin), bundle_url(listeners.bundle)
+    xds, agents = address(listeners.xds), address(listeners.agents)
+    return Endpoints(admin, xds, agents, local, os.getpid(), metrics, remote, bundle)
+
+
+def _metrics_address(settings: ServeSettings, listeners: _Listeners) -> SocketAddress:
+    """Where Prometheus finds the metrics, perhaps from another host."""
+    host = settings.advertise or (outward_address() if is_wildcard(settings.bind) else settings.bind)
+    return SocketAddress(host or _LOOPBACK, listeners.metrics.getsockname()[1])
 
 
 def _listening_at(endpoints: Endpoints, bind: str) -> str:
     """Where the servers really listen: with a wildcard everywhere, whatever address this host's agents use."""
     xds, agents = (host_and_port(bind, one.rpartition(":")[2]) for one in (endpoints.xds, endpoints.agent_api))
-    return f"admin API {endpoints.admin}, xDS {xds}, agent API {agents}"
+    metrics = host_and_port(bind, endpoints.metrics.partition("://")[2].partition("/")[0].rpartition(":")[2])
+    remote = f" and {endpoints.remote_admin}" if endpoints.remote_admin else ""
+    return f"admin API {endpoints.admin}{remote}, xDS {xds}, agent API {agents}, metrics {metrics}"
 
 
 @contextlib.asynccontextmanager
 async def _serving_xds(
-    listener: socket.socket, hub: Hub[Mesh], collector: Collector, certificates: ServerCertificates
+    listener: socket.socket,
+    hub: Hub[Mesh],
+    collector: Collector,
+    certificates: ServerCertificates,
+    rate_limits: RateLimitService,
 ) -> AsyncIterator[None]:
     """Hand the chosen port over to gRPC, which binds by itself."""
     host, port = listener.getsockname()[:2]
     listener.close()
-    async with serve_xds(host, port, material=lambda: certificates.current.value, hub=hub, lookup=collector.workload):
+    async with serve_xds(
+        host,
+        port,
+        material=lambda: certificates.current.value,
+        hub=hub,
+        lookup=collector.workload,
+        others=(rate_limits.handler(),),
+    ):
         yield
 
 
 @contextlib.asynccontextmanager
 async def _serving_apis(
-    context: ApiContext, listeners: _Listeners, certificates: ServerCertificates, token: str
+    context: ApiContext,
+    listeners: _Listeners,
+    certificates: ServerCertificates,
+    tokens: tuple[str, str],
+    others: Others,
+    users: tuple[LocalUser, ...],
 ) -> AsyncIterator[None]:
-    """The agent API, for other hosts and for this one, and the admin API."""
+    """The agent API, for other hosts and for this one, the admin API, and the metrics. `tokens` are those of the admin
+    and of Prometheus, `others` who else may call the admin API."""
     agents, limits, away = AgentApi(context), _server_limits(), context.leases.turned_away
     remote, local = agents.application(local=False), agents.application(local=True)
-    admin = admin_application(context, token)
+    admin = admin_application(context, *tokens, others.entrance)
+    also = Secured(listeners.remote_admin, others.tls) if listeners.remote_admin and others.tls else None
+    tls = None if is_loopback(listeners.metrics.getsockname()[0]) else certificates.tls
+    metrics = metrics_application(context, tokens[1], tls=tls is not None)
+    shared: contextlib.AbstractAsyncContextManager[None] = contextlib.nullcontext()
+    if listeners.shared is not None:
+        strangers = agents.application(local=True, users=users)
+        shared = serving(strangers, listeners.shared, limits=limits, turned_away=away)
     async with (
+        shared,
         serving(remote, listeners.agents, certificates.tls, limits, identify=proxy_of, turned_away=away),
         serving(local, listeners.local, limits=limits, turned_away=away),
-        serving(admin, listeners.admin, limits=limits),
+        serving(admin, listeners.admin, limits=limits, also=also),
+        serving(metrics, listeners.metrics, tls, limits, identify=proxy_of),
     ):
         yield
-
-
-def _limits(settings: ServeSettings) -> Limits:
-    """Connections end often enough for proxies to show renewed certificates, and leave files for the other servers."""
-    limits = settings.limits
-    age = min(limits.connection_age, max(1.0, settings.certificate_ttl / 4))
-    return replace(limits, connection_age=age, connections=min(limits.connections, raise_open_files() // 2))
 
 
 def _server_limits() -> ServerLimits:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weft.admin.local_users import LocalUser
+from weft.admin.people.oidc import OidcSettings
 from weft.discovery.limits import Limits
 from weft.model.snapshot import MeshSettings
+from weft.model.workload import SocketAddress
 from weft.settings.home import Home
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 DEFAULT_BIND = "127.0.0.1"
 DEFAULT_LEASE = 15.0
 DEFAULT_CERTIFICATE_TTL = 24 * 3600.0
@@ -19,14 +24,36 @@ class ServeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteAdmin:
+    """How the admin API is reached from other hosts: over TLS at `host` and `port`, under `names`, with a certificate
+    of the mesh or that of the two files; `client_ca` has the roots of client certificates besides the mesh's."""
+
+    host: str
+    port: int
+    names: tuple[str, ...] = ()
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServeSettings:
     """Settings of ``weft serve``.
 
     `follow` are files and directories of documents that are followed live. `bind` is the address of the xDS server and
-    of the agent API; the admin API is always on loopback. A port of None means the one used last in this home, else
-    the usual one if it is free, else any (off loopback: an error); 0 means the one used last, else any free one.
-    `advertise` is the host that agents on other hosts use (empty: the address they connected to). `lease` and
-    `certificate_ttl` in seconds.
+    of the agent API and of the metrics; the admin API is always on loopback. A port of None means the one used last in
+    this home, else the usual one if it is free, else any (off loopback: an error); 0 means the one used last, else any
+    free one. `advertise` is the host that agents on other hosts use (empty: the address they connected to). `lease` and
+    `certificate_ttl` in seconds. `prometheus` is the URL of one that questions about traffic go to (empty: to the
+    control plane's own window). `shared_socket` is a second unix socket of the agent API, for other `users` of this
+    host. `store_key` names what encrypts the secrets of the store (empty: a file in the home; see
+    `weft.store.sealing.wrappers`), `former_store_key` what did before. `rate_limit_store` is the URL of the Redis that
+    keeps the counts of shared rate limits, or ``file:PATH`` of one (empty: memory). `remote_admin`: also serve the
+    admin API to other hosts; `oidc`: whose bearer tokens are taken there. `ca_vault` is the settings file of the Vault
+    that signs the mesh's intermediate. `bundle_endpoint` is where the trust bundle is published (None: nowhere), with
+    the certificate and key of `bundle_certificate` (None: with the control plane's own); `bundle_networks` are those
+    from which other trust domains' bundles are fetched, besides public addresses. `identity_from` is the unix socket of
+    a Workload API whose roots vouch for workloads too (empty: the mesh's authority alone does).
     """
 
     home: Home
@@ -37,7 +64,21 @@ class ServeSettings:
     xds_port: int | None = None
     agent_api_port: int | None = None
     admin_port: int | None = None
+    metrics_port: int | None = None
     advertise: str = ""
     lease: float = DEFAULT_LEASE
     certificate_ttl: float = DEFAULT_CERTIFICATE_TTL
     limits: Limits = field(default_factory=Limits)
+    prometheus: str = ""
+    shared_socket: Path | None = None
+    users: tuple[LocalUser, ...] = ()
+    store_key: str = ""
+    former_store_key: str = ""
+    rate_limit_store: str = ""
+    remote_admin: RemoteAdmin | None = None
+    oidc: OidcSettings | None = None
+    ca_vault: Path | None = None
+    bundle_endpoint: SocketAddress | None = None
+    bundle_certificate: tuple[Path, Path] | None = None
+    bundle_networks: tuple[Network, ...] = ()
+    identity_from: str = ""

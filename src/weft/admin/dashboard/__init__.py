@@ -1,0 +1,1 @@
+"""The dashboard: the control plane's own web page, its sessions, and the live stream that feeds it"""

@@ -1,0 +1,211 @@
+"""The composition: every object of a control plane, made once and joined to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from weft.admin.audit import Audit
+from weft.admin.audit_chain import AuditChain
+from weft.admin.context import ApiContext, EnrolmentSettings
+from weft.admin.heard import Heard
+from weft.admin.history.recorder import Recorder
+from weft.admin.history.resources import Watch
+from weft.aio.cell import Cell
+from weft.ca.authority import Authority
+from weft.ca.token_keys import TokenKeys
+from weft.controlplane.builds import Builds
+from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.connections import Connections
+from weft.controlplane.distrust import DistrustKeeper
+from weft.controlplane.envoy_judge import EnvoyJudge
+from weft.controlplane.faults import Faults
+from weft.controlplane.federation import Bundles, get_within_limits
+from weft.controlplane.identity_roots import IdentityRoots
+from weft.controlplane.instruments import Instruments
+from weft.controlplane.modes import Modes
+from weft.controlplane.others import Others, build_others
+from weft.controlplane.rate_limits import rate_limit_service
+from weft.controlplane.settings import ServeSettings
+from weft.controlplane.trust import TrustKeeper
+from weft.controlplane.upstream import UpstreamKeeper
+from weft.controlplane.vitals import ControlPlaneVitals
+from weft.counters.counters import Counters
+from weft.discovery.compiler import MeshCompiler
+from weft.discovery.hub import Hub
+from weft.discovery.limits import Limits
+from weft.discovery.rate_limits import RateLimitService
+from weft.mesh.model import Mesh
+from weft.model.bundles import key_set
+from weft.model.problem import Problem
+from weft.model.workload import SocketAddress
+from weft.settings.endpoints import Endpoints
+from weft.settings.open_files import raise_open_files
+from weft.sources.bundles import bundles_source
+from weft.sources.collector import Collector
+from weft.sources.contents import Contents, Source, owned_keys
+from weft.sources.demand import Demand
+from weft.sources.distrust import distrust_source
+from weft.sources.files import FilesSource
+from weft.sources.keysets import KeySource
+from weft.sources.leases import Leases
+from weft.sources.openid import OpenIdSource
+from weft.sources.own_keys import OwnKeysSource
+from weft.sources.stored import Applied, StoredSource
+from weft.sources.trials import TrialSource
+from weft.sources.workloads import workloads_source
+from weft.store.keys import kept_key
+from weft.store.sealing.sealed import SealedStore
+from weft.traffic.keeper import TrafficKeeper
+from weft.traffic.prometheus_client import PrometheusTraffic
+
+
+class Running(Protocol):
+    """What has a task of its own."""
+
+    async def run(self) -> None:
+        """Run for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What stands before anything listens: the store, the authority, the instruments of both, the counters of shared
+    rate limits, and what keeps the authority fresh where another one is above or beside it."""
+
+    store: SealedStore
+    authority: Authority
+    instruments: Instruments
+    counters: Counters
+    upstream: UpstreamKeeper | None = None
+    identities: IdentityRoots | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What the servers are given, and what runs for ever beside them."""
+
+    context: ApiContext
+    certificates: ServerCertificates
+    others: Others
+    forever: tuple[Running, ...]
+    rate_limits: RateLimitService
+
+
+async def compose(
+    settings: ServeSettings, foundation: Foundation, endpoints: Endpoints, metrics: SocketAddress | None
+) -> Composition:
+    """Everything of a control plane that listens at `endpoints`, and for Prometheus at `metrics`. StoreError if what is
+    kept cannot be read."""
+    store, authority, home = foundation.store, foundation.authority, settings.home
+    instruments, applied = foundation.instruments, Applied()
+    token_keys = TokenKeys(home.ca, settings.mesh.trust_domain)
+    collector, contents = await _collector(settings, foundation, applied, token_keys)
+    distrust = DistrustKeeper(store, collector)
+    audit, faults, leases = Audit(store), Faults(store), Leases(store, settings.lease)
+    chain, heard = AuditChain(store, audit), Heard()
+    demand, modes, watch = Demand(store, collector.workload), Modes(store), Watch()
+    await demand.load()
+    await modes.load()
+    compiler, connections = MeshCompiler(), Connections(leases, demand, watch)
+    hub = Hub[Mesh](compiler, audit.record, _limits(settings), connections, demand.of, instruments, distrust.refusal)
+    recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(contents))
+    builds = Builds(collector, hub, compiler, modes, recorder=recorder, instruments=instruments)
+    bundles = Bundles(store, builds.compiled, authority, get_within_limits(settings.bundle_networks))
+    await bundles.load()
+    certificates = _certificates(settings, authority)
+    trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew)
+    instruments.certified(lambda: certificates.current.value.not_after)
+    others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
+    reports = TrafficKeeper(lambda: len(collector.snapshot.workloads))
+    context = ApiContext(
+        store,
+        leases,
+        authority,
+        collector,
+        hub,
+        audit,
+        builds.compiled,
+        _enrolment(settings, endpoints, certificates),
+        recorder,
+        contents,
+        lambda: _all_of(
+            faults,
+            *(one.problems for one in (recorder, store, others, trust, bundles)),
+            lambda: _wrong_above(foundation),
+        ),
+        applied=applied,
+        traffic=PrometheusTraffic(settings.prometheus) if settings.prometheus else reports,
+        reports=reports,
+        registry=instruments.registry,
+        answered=instruments.answered,
+        metrics=metrics,
+        secrets=store,
+        chain=chain,
+        heard=heard,
+        awaited=trust.awaited,
+        vitals=ControlPlaneVitals(instruments.lateness, home.control_plane, authority, certificates),
+        token_keys=token_keys,
+        federation=bundles.states,
+    )
+    own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
+    kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *_above(foundation))
+    limits = _rate_limits(settings, foundation, builds, collector, distrust)
+    return Composition(context, certificates, others, (collector, builds, *own, *kept), limits)
+
+
+def _certificates(settings: ServeSettings, authority: Authority) -> ServerCertificates:
+    hosts = [host for host in (settings.bind, settings.advertise) if host]
+    return ServerCertificates(authority, hosts, settings.home.control_plane, settings.certificate_ttl)
+
+
+def _rate_limits(
+    settings: ServeSettings, foundation: Foundation, builds: Builds, collector: Collector, distrust: DistrustKeeper
+) -> RateLimitService:
+    domain, instruments = settings.mesh.trust_domain, foundation.instruments
+    found = (collector.workload, domain, distrust.refusal, instruments)
+    return rate_limit_service(foundation.counters, builds.compiled, *found)
+
+
+async def _collector(
+    settings: ServeSettings, foundation: Foundation, applied: Applied, token_keys: TokenKeys
+) -> tuple[Collector, Cell[Contents | None] | None]:
+    """The collector over all sources, and what files hold, whose documents are in force before others of the same
+    key."""
+    files = FilesSource(settings.follow, settings.namespace) if settings.follow else None
+    store, epoch = foundation.store, foundation.authority.rotation.epoch
+    mesh = replace(settings.mesh, cookie_key=await kept_key(store, "cookies"), trust_epoch=epoch)
+    sources: list[Source] = [files] if files else []
+    keys = KeySource(store, lambda: collector.collected)
+    providers = OpenIdSource(store, lambda: collector.collected)
+    sources += [StoredSource(store, applied), workloads_source(store), keys, providers]
+    own = OwnKeysSource(settings.mesh.trust_domain, lambda: key_set(token_keys.published()))
+    sources += [bundles_source(store), distrust_source(store), own]
+    judge = EnvoyJudge(settings.home.control_plane)
+    sources.append(TrialSource(store, lambda: collector.collected, judge))
+    collector = Collector(sources, mesh)
+    return collector, files.contents if files else None
+
+
+def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:
+    return tuple(problem for one in told for problem in one())
+
+
+def _above(foundation: Foundation) -> tuple[UpstreamKeeper | IdentityRoots, ...]:
+    return tuple(one for one in (foundation.upstream, foundation.identities) if one is not None)
+
+
+def _wrong_above(foundation: Foundation) -> tuple[Problem, ...]:
+    return _all_of(*(one.problems for one in _above(foundation)))
+
+
+def _enrolment(settings: ServeSettings, endpoints: Endpoints, certificates: ServerCertificates) -> EnrolmentSettings:
+    identity, ttl = str(certificates.current.value.identity), settings.certificate_ttl
+    return EnrolmentSettings(endpoints.xds, endpoints.agent_api, identity, ttl, settings.advertise, settings.bind)
+
+
+def _limits(settings: ServeSettings) -> Limits:
+    """Connections end often enough for proxies to show renewed certificates, and leave files for the other servers."""
+    limits = settings.limits
+    age = min(limits.connection_age, max(1.0, settings.certificate_ttl / 4))
+    return replace(limits, connection_age=age, connections=min(limits.connections, raise_open_files() // 2))

@@ -121,6 +121,7 @@ def main() -> int:
     upstreams = tuple(UpstreamParameter(*one) for one in asked.pop("upstreams", []))
     health = HealthParameters(**asked.pop("health", {}))
     command = tuple(asked.pop("command", ()))
+    asked = {"proxy_auth": "off", **asked}
     return run_workload(
         RunParameters(**common, ports=ports, upstreams=upstreams, health=health, command=command, **asked), builder
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -15,6 +15,7 @@ from weft.agent.proxy import Proxy
 from weft.agent.registration import Registration
 from weft.agent.state import State
 from weft.ca.authority import open_authority
+from weft.model.distrust import NO_TRUST, Trust
 from weft.model.enrolment import RegisterResponse, RenewResponse
 from weft.model.identity import SpiffeId
 from weft.model.workload import Workload, WorkloadState
@@ -33,8 +34,11 @@ class World:
     connected: bool = True
     known: bool = True
     looks: int = 0
+    joined_by: str = ""
     renewals: list[WorkloadState] = field(default_factory=list)
     registrations: int = 0
+    trust: Trust = NO_TRUST
+    trusted_anew: int = 0
 
     def __post_init__(self) -> None:
         self.authority = open_authority(self.directory / "ca")
@@ -42,14 +46,19 @@ class World:
     async def register(self, workload: Workload, csr: str) -> RegisterResponse:
         self.registrations += 1
         self.known = True
-        issued = self.authority.issue(csr, SpiffeId("cluster.local", "ns", "x"), workload.proxy)
+        issued = self.authority.issue(csr, SpiffeId("cluster.local", "ns", "x"), workload.proxy, trust=self.trust)
         return RegisterResponse(issued, "127.0.0.1:1", "spiffe://x", "cluster.local", USUAL, "127.0.0.1:2")
 
-    async def renew(self, state: WorkloadState, unused_proxy: bool = False) -> RenewResponse:
+    async def renew(
+        self, state: WorkloadState, unused_proxy: bool = False, in_use: tuple[str, str] = ("", "")
+    ) -> RenewResponse:
         if not self.known:
             raise RefusedError(404, "not-registered", "register again")
         self.renewals.append(state)
         return RenewResponse(self.told)
+
+    async def note_trust(self) -> None:
+        self.trusted_anew += 1
 
     async def look(self) -> bool:
         self.looks += 1
@@ -65,13 +74,20 @@ async def registered(world: World) -> tuple[Registration, "asyncio.Task[None]"]:
     files = CertificateFiles(world.directory)
     files.prepare()
     client = cast(ControlPlaneClient, world)
-    registration = Registration(client, files, lambda state: Workload("a", "ns", "x", state=state), world.look)
+    workload = Workload("a", "ns", "x")
+    registration = Registration(
+        client, files, lambda state: replace(workload, state=state), world.look, None, world.note_trust
+    )
     await registration.register()
     return registration, asyncio.create_task(registration.run())
 
 
 async def reached(world: World, renewals: int) -> None:
     await eventually(f"{renewals} renewals", lambda: len(world.renewals) >= renewals)
+
+
+async def at_registration(world: World, number: int) -> None:
+    await eventually(f"registration {number}", lambda: world.registrations >= number)
 
 
 async def looked(world: World, looks: int) -> None:
@@ -139,4 +155,14 @@ async def test_a_change_of_state_is_told_at_once(world: World) -> None:
     registration.set_state(WorkloadState.UNHEALTHY)
     await reached(world, 2)
     assert world.renewals == [WorkloadState.STARTING, WorkloadState.UNHEALTHY]
+    running.cancel()
+
+
+async def test_who_is_trusted_again_is_told_so_and_an_ordinary_registration_tells_nothing(world: World) -> None:
+    _, running = await registered(world)
+    for registrations, trust, told in ((2, NO_TRUST, 0), (3, Trust(7, 0), 1), (4, Trust(7, 0), 1)):
+        world.trust, world.known = trust, False
+        await at_registration(world, registrations)
+        await reached(world, len(world.renewals) + 1)
+        assert world.trusted_anew == told
     running.cancel()

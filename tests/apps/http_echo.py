@@ -54,6 +54,13 @@ async def counts(_: web.Request) -> web.Response:
     return web.json_response({"workload": NAME, "seen": dict(seen)})
 
 
+async def metrics(_: web.Request) -> web.Response:
+    """For Prometheus: how many requests there were; and a lie in the mesh's name."""
+    lie = 'istio_requests_total{source_workload="liar"} 1'
+    text = f"# TYPE echo_requests_total counter\necho_requests_total {sum(seen.values())}\n{lie}\n"
+    return web.Response(text=text)
+
+
 async def download(request: web.Request) -> web.StreamResponse:
     """Stream as many bytes as the path says."""
     left = int(request.match_info["size"])
@@ -111,6 +118,7 @@ def main() -> None:
             web.get("/delay/{seconds}", delay),
             web.get("/fail/{key}/{count}", fail_first),
             web.get("/counts", counts),
+            web.get("/metrics", metrics),
             web.get("/download/{size}", download),
             web.get("/ws", websocket),
             web.route("*", "/{tail:.*}", echo),

@@ -189,6 +189,20 @@ def test_calls_go_through_the_proxy_over_one_connection(
     assert seen == [("http://details:9080/details/0", "details:9080")] * 3
 
 
+def test_what_the_proxys_address_has_before_the_at_sign_is_its_credential(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def proxy(request: Request) -> Response:
+        seen.append(request.headers["proxy-authorization"])
+        return Response(200, b"{}")
+
+    monkeypatch.setenv("http_proxy", f"http://weft:hush@127.0.0.1:{start(proxy).port}")
+    assert connect("details", 9080).get("/details/0", {}, 5).status == 200
+    assert seen == ["Basic d2VmdDpodXNo"]
+
+
 def test_a_kept_connection_that_was_closed_is_replaced(start: Start, connect: Connect) -> None:
     first = start(lambda request: Response(200, b"{}"))
     client = connect("127.0.0.1", first.port)

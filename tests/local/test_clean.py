@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,10 @@ def workload(home: Home, name: str, agent: ProcessName | None = None) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    return Home(tmp_path / "home")
+def home(tmp_path: Path) -> Iterator[Home]:
+    with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", temporary)  # short, as sockets' directories go there
+        yield Home(tmp_path / "home")
 
 
 def test_finished_runs_go_and_others_stay(home: Home) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from weft.local.demo import demo_mesh
-from weft.local.meshfile import MeshFile, MeshFileError, decode_meshfile, read_meshfile
+from weft.local.meshfile import MeshFile, MeshFileError, MetricsEntry, decode_meshfile, read_meshfile
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -27,6 +27,7 @@ workloads:
     workingDirectory: web
     env: {DEBUG: 1, NAME: x}
     healthCheck: {http: /health, interval: 500ms, timeout: 1s}
+    metrics: {port: 9100}
 gateways:
   - name: front
     bind: 0.0.0.0
@@ -50,6 +51,7 @@ def test_everything_is_understood() -> None:
     assert web.command == ("python3", "-m", "http.server", "a b")
     assert web.env == {"DEBUG": "1", "NAME": "x"}
     assert (web.health_check.http, web.health_check.interval) == ("/health", 0.5)
+    assert web.metrics == MetricsEntry(port=9100)
     assert front.listen == {80: "auto", 443: "8443"}
 
 
@@ -72,6 +74,9 @@ def test_everything_is_understood() -> None:
         ("workloads:\n  - {name: a, command: []}\n", ["workloads[0].command", "empty"]),
         ("workloads:\n  - {name: a, command: [x], healthCheck: {http: health}}\n", ["healthCheck.http", "/health"]),
         ("workloads:\n  - {name: a, command: [x], healthCheck: {http: /, tcp: true}}\n", ["healthCheck"]),
+        ("workloads:\n  - {name: a, command: [x], metrics: {port: 1, path: m}}\n", ["metrics.path", "/metrics"]),
+        ("workloads:\n  - {name: a, command: [x], metrics: {port: 1, path: '/m x'}}\n", ["metrics.path"]),
+        ("workloads:\n  - {name: a, command: [x], metrics: {path: /m}}\n", ["'port' is missing"]),
         ("workloads:\n  - {name: a, command: [x], uses: [b], scope: all}\n", ["workloads[0].scope", "uses"]),
         ("gateways:\n  - {name: g, listen: {80: here}}\n", ["gateways[0].listen", "80=8080"]),
         ("gateways: {}\n", ["weft.yaml:1", "gateways", "a list"]),
@@ -101,3 +106,22 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 def test_the_demo_and_the_example_are_good() -> None:
     assert len(demo_mesh().workloads) == 6
     assert isinstance(read_meshfile(EXAMPLES / "shop" / "weft.yaml"), MeshFile)
+    assert len(read_meshfile(EXAMPLES / "traffic" / "weft.yaml").workloads) == 3
+    assert [one.locality for one in read_meshfile(EXAMPLES / "zones" / "weft.yaml").workloads] == [
+        "eu/a",
+        "eu/b",
+        "",
+        "eu/a",
+    ]
+
+
+def test_a_locality_that_is_none_is_told_at_its_line() -> None:
+    text = """workloads:
+- {name: a, command: [x], locality: eu//b}
+gateways:
+- {name: g, locality: /}
+"""
+    with pytest.raises(MeshFileError) as error:
+        decode_meshfile(text, "weft.yaml")
+    found = [(problem.origin.line, problem.code, problem.path[-1]) for problem in error.value.problems]
+    assert found == [(2, "bad-value", "locality"), (4, "bad-value", "locality")]

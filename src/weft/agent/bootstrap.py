@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from weft.model.canonical import canonical_service
 from weft.model.enrolment import RegisterResponse
 from weft.model.workload import Workload
 from weft.xds.bootstrap import BootstrapParameters, build_bootstrap
+from weft.xds.policies.tls import MESH_PLACE, CredentialPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class BootstrapInputs:
     workload: Workload
     enrolment: RegisterResponse
     admin_socket: Path
+    place: CredentialPlace = MESH_PLACE
 
 
 BuildBootstrap = Callable[[BootstrapInputs], str]
@@ -32,7 +35,8 @@ def bootstrap_text(inputs: BootstrapInputs) -> str:
             xds_identity=inputs.enrolment.xds_identity,
             admin=str(inputs.admin_socket.absolute()),
             trust_domain=inputs.enrolment.trust_domain,
-            namespace=inputs.workload.namespace,
+            service=canonical_service(inputs.workload),
             edge=inputs.workload.gateway is not None,
+            place=inputs.place,
         )
     )

@@ -13,11 +13,26 @@ _EXPIRED = 10
 _NOT_YET_VALID = 9
 _UNTRUSTED = frozenset({18, 19, 20, 21})
 """X509_V_ERR_* of OpenSSL: see ``openssl verify -help`` and X509_STORE_CTX_get_error(3)."""
+_REFUSED = frozenset(
+    {
+        "TLSV1_ALERT_UNKNOWN_CA",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+    }
+)
+"""The alerts (RFC 8446, 6.2) by which a server says that."""
 
 
 def is_other_authority(error: Exception) -> bool:
     """Whether `error` says that the other side's certificate leads to a root that we do not know."""
     return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _UNTRUSTED
+
+
+def is_certificate_refused(error: Exception) -> bool:
+    """Whether `error` says that the other side does not accept our certificate."""
+    return isinstance(error, ssl.SSLError) and error.reason in _REFUSED
 
 
 def connection_failure(error: Exception, timeout: float = 0.0) -> str:

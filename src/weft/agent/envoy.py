@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import IO
 
+from weft.agent.access_logs import STDOUT
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.agent.errors import AgentError
 from weft.aio.cell import Cell
@@ -18,6 +20,7 @@ from weft.model.workload import SocketAddress
 from weft.processes.log import end_of_log, limit_log
 from weft.processes.name import ProcessName
 from weft.processes.watch import ProcessWatch, start_process
+from weft.settings.file_sizes import bounded_files
 from weft.settings.open_files import many_open_files
 
 _LOG = logging.getLogger(__name__)
@@ -28,6 +31,10 @@ _STEADY = 60.0
 _POLL = 0.05
 _PATIENCE = 3.0
 _LOG_CHECK = 30.0
+LARGEST_FILE = 1 << 30
+"""Bytes of any file that Envoy writes: where nobody empties them, because the agent is away, it writes no more."""
+_FLUSH_MS = 500
+"""How long lines about requests stay in Envoy's memory."""
 _ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "TZ")
 
 
@@ -48,9 +55,15 @@ class EnvoyPlace:
         """What Envoy says."""
         return self.directory / "envoy.log"
 
+    @property
+    def access_log(self) -> Path:
+        """What it writes to its standard output: access logs."""
+        return self.directory / STDOUT
+
     def command(self) -> tuple[str, ...]:
         """How it is started."""
         options = "--concurrency 1 --drain-time-s 45 --drain-strategy immediate --disable-hot-restart --log-level warn"
+        options += f" --file-flush-interval-msec {_FLUSH_MS}"
         return (str(self.binary), "-c", "bootstrap.json", *options.split())
 
 
@@ -79,10 +92,17 @@ class Envoy:
         """Start a new process. Raises AgentError when the binary cannot be executed."""
         self.place.admin_socket.unlink(missing_ok=True)
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        descriptor = os.open(self.place.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "ab") as log, many_open_files():
+        command, directory = self.place.command(), self.place.directory
+        with (
+            _appending(self.place.log) as log,
+            _appending(self.place.access_log) as lines,
+            many_open_files(),
+            bounded_files(LARGEST_FILE),
+        ):
             try:
-                self._process = start_process(self.place.command(), self.place.directory, environment, log)
+                self._process = start_process(
+                    command, directory, environment, lines, errors=log, umask=0o077, ignoring=True
+                )
             except OSError as error:
                 raise AgentError(f"cannot execute Envoy {self.place.binary}: {error.strerror}") from error
         self._started(self._process.name)
@@ -159,6 +179,7 @@ class Envoy:
         """Keep Envoy's log from filling the disk, for ever."""
         while True:
             limit_log(self.place.log)
+            limit_log(self.place.access_log)
             await asyncio.sleep(_LOG_CHECK)
 
     async def stop(self, grace: float, hurry: asyncio.Event | None = None) -> None:
@@ -180,3 +201,8 @@ class Envoy:
         text = f" (exit code {code})" if code is not None else ""
         lines = textwrap.indent(end_of_log(self.place.log), "    ")
         return f"{text}; the end of {self.place.log}:\n{lines}" if lines else text
+
+
+def _appending(path: Path) -> IO[bytes]:
+    """A file of our user's own, to be added to."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")

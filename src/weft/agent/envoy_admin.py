@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from weft.agent.http import Answer, HttpError, Server, ask
 from weft.model.workload import SocketAddress
@@ -44,15 +44,37 @@ class EnvoyAdmin:
 
     async def gauges(self, pattern: str) -> dict[str, int] | None:
         """Gauges and counters whose names match the regular expression `pattern`."""
-        answer = await self._ask("GET", f"/stats?format=json&filter={pattern}")
+        return await self._values(f"filter={pattern}")
+
+    async def values(self, kind: Literal["Counters", "Gauges"]) -> dict[str, int]:
+        """All that are kept; none without an answer."""
+        return await self._values(f"type={kind}") or {}
+
+    async def _values(self, query: str) -> dict[str, int] | None:
+        answer = await self._ask("GET", f"/stats?format=json&{query}")
         if answer is None or answer.status != 200:
             return None
         stats: list[dict[str, Any]] = json.loads(answer.body).get("stats", [])
         return {stat["name"]: stat["value"] for stat in stats if isinstance(stat.get("value"), int)}
 
+    async def body(self, path: str) -> bytes:
+        """The whole answer to a GET of `path`; empty if there is none."""
+        answer = await self._ask("GET", path)
+        return answer.body if answer is not None and answer.status == 200 else b""
+
     async def drain_listeners(self) -> None:
         """Tell callers to use other connections (GOAWAY, ``Connection: close``); keep serving meanwhile."""
         await self._ask("POST", "/drain_listeners?graceful&skip_exit")
+
+    async def set_runtime(self, key: str, value: str) -> bool:
+        """Set a runtime key over all layers until Envoy ends; whether Envoy took it."""
+        answer = await self._ask("POST", f"/runtime_modify?{key}={value}")
+        return answer is not None and answer.status == 200
+
+    async def reopen_logs(self) -> bool:
+        """Have it open its access logs anew; whether it did."""
+        answer = await self._ask("POST", "/reopen_logs")
+        return answer is not None and answer.status == 200
 
     async def _ask(self, method: str, path: str) -> Answer | None:
         try:

@@ -9,10 +9,13 @@ from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
 from weft.agent.errors import AgentError
 from weft.agent.lifecycle import Lifecycle, run_lifecycle
 from weft.agent.parameters import GatewayParameters
-from weft.agent.ports import PortAllocator, check_free
+from weft.agent.ports import LOOPBACK, PortAllocator, check_free
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.state import State
+from weft.model.labels import gateway_labels
+from weft.model.locality import NOWHERE
 from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadState
+from weft.settings.addresses import local_address_towards
 
 _LOG = logging.getLogger(__name__)
 _ACTIVE = r"^http\.gateway.*\.downstream_rq_active$"
@@ -41,6 +44,7 @@ class _GatewayLifecycle(Lifecycle):
     async def live(self) -> int:
         """Certificate, Envoy, then for ever."""
         proxy = self.proxy
+        self.keep(*proxy.first())
         if proxy.adopt_envoy():
             _LOG.info("took over the Envoy that was running")
             self.keep(self._enrol_again())
@@ -89,7 +93,8 @@ class _GatewayLifecycle(Lifecycle):
 
 def _open(parameters: GatewayParameters, build_bootstrap: BuildBootstrap) -> Proxy:
     account = parameters.service_account or parameters.gateway
-    plan = ("gateway", parameters.address, parameters.offset, parameters.listen, parameters.labels, account)
+    place = ("locality", str(parameters.locality)) if parameters.locality != NOWHERE else ()
+    plan = ("gateway", parameters.address, parameters.offset, parameters.listen, parameters.labels, account, *place)
     common = ProxyParameters(
         home=parameters.home,
         name=parameters.gateway,
@@ -100,6 +105,7 @@ def _open(parameters: GatewayParameters, build_bootstrap: BuildBootstrap) -> Pro
         active=_ACTIVE,
         control_plane=parameters.control_plane,
         timing=parameters.timing,
+        metrics_host=_metrics_host(parameters),
     )
     return open_proxy(
         common,
@@ -107,6 +113,17 @@ def _open(parameters: GatewayParameters, build_bootstrap: BuildBootstrap) -> Pro
         lambda state: _workload(parameters, account, state),
         build_bootstrap,
     )
+
+
+def _metrics_host(parameters: GatewayParameters) -> str:
+    """Loopback, or this host's address on the way to a control plane elsewhere: what the gateway itself binds may be
+    where strangers come in."""
+    if not parameters.control_plane.server:
+        return LOOPBACK
+    try:
+        return local_address_towards(*parameters.control_plane.address)
+    except OSError:
+        return LOOPBACK
 
 
 def _allocate(parameters: GatewayParameters, allocator: PortAllocator, before: State | None) -> State:
@@ -122,4 +139,11 @@ def _allocate(parameters: GatewayParameters, allocator: PortAllocator, before: S
 def _workload(parameters: GatewayParameters, account: str, state: State) -> Workload:
     ports = tuple((port, SocketAddress(parameters.address, bound)) for port, bound in state.listen)
     binding = GatewayBinding(parameters.gateway, parameters.address, parameters.offset, ports)
-    return Workload(parameters.gateway, parameters.namespace, account, parameters.labels, gateway=binding)
+    return Workload(
+        parameters.gateway,
+        parameters.namespace,
+        account,
+        gateway_labels(parameters.gateway, parameters.labels),
+        gateway=binding,
+        locality=parameters.locality,
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 
 from weft.agent.http import HttpError, Server, ask
 from weft.agent.parameters import HealthParameters
-from weft.model.workload import SocketAddress
+from weft.model.workload import SocketAddress, WorkloadPort
 
 _EAGER = 0.05
 """Between the first checks, so that a start is not slower than the application."""
@@ -26,17 +27,29 @@ async def run_health(
     if parameters.kind == "none" or not addresses:
         report(True)
         return
-    streak = 0
+    if healthy is None:
+        await asyncio.sleep(parameters.delay)
+    streak, last = 0, None
     delay = _EAGER
     while True:
         good = await check(parameters, addresses)
-        streak = 0 if good == healthy else streak + 1
+        streak, last = streak + 1 if good is last else 1, good
         needed = parameters.healthy_after if good else parameters.unhealthy_after
-        if streak >= needed and (good or healthy is not None):
-            healthy, streak = good, 0
+        if good is not healthy and streak >= needed and (good or healthy is not None):
+            healthy = good
             report(good)
-        delay = min(delay * 1.2, parameters.interval) if healthy is None else parameters.interval
+        eager = healthy is None and not good
+        delay = min(delay * 1.2, parameters.interval) if eager else parameters.interval
         await asyncio.sleep(delay)
+
+
+def checked_addresses(parameters: HealthParameters, ports: tuple[WorkloadPort, ...]) -> tuple[SocketAddress, ...]:
+    """Who is asked: the port that `parameters` name, where the application has it, or all of its ports."""
+    number = parameters.port
+    if not number:
+        return tuple(port.application for port in ports)
+    own = next((port.application for port in ports if port.port == number), None)
+    return (own or SocketAddress("127.0.0.1", number),)
 
 
 async def check(parameters: HealthParameters, addresses: tuple[SocketAddress, ...]) -> bool:
@@ -44,11 +57,11 @@ async def check(parameters: HealthParameters, addresses: tuple[SocketAddress, ..
     try:
         async with asyncio.timeout(parameters.timeout):
             if parameters.kind == "http":
-                return await _http(addresses[0], parameters.path, parameters.timeout)
+                return await _http(addresses[0], parameters)
             for address in addresses:
                 await _tcp(address)
             return True
-    except (TimeoutError, OSError, HttpError):
+    except (TimeoutError, OSError, HttpError, ValueError):  # a host that is no name for TLS is a ValueError
         return False
 
 
@@ -58,7 +71,18 @@ async def _tcp(address: SocketAddress) -> None:
     await writer.wait_closed()
 
 
-async def _http(address: SocketAddress, path: str, timeout: float) -> bool:
-    server = Server(host=address.host, port=address.port, name=str(address))
-    answer = await ask(server, "GET", path, headers={"User-Agent": "weft-health"}, timeout=timeout)
+async def _http(address: SocketAddress, parameters: HealthParameters) -> bool:
+    name = parameters.host or (address.host if parameters.tls else str(address))
+    tls = _any_certificate() if parameters.tls else None
+    server = Server(host=address.host, port=address.port, tls=tls, name=name)
+    headers = {"user-agent": "weft-health", **dict(parameters.headers)}
+    answer = await ask(server, "GET", parameters.path, headers=headers, timeout=parameters.timeout)
     return 200 <= answer.status < 400
+
+
+def _any_certificate() -> ssl.SSLContext:
+    """TLS with whoever answers on the workload's own host: health says nothing of who that is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

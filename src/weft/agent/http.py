@@ -1,4 +1,5 @@
-"""A small HTTP/1.1 client: one request per connection, over a unix socket, TCP or TLS.
+"""A small HTTP/1.1 client, over a unix socket, TCP or TLS: one request per connection, or one after the other on a kept
+one.
 
 The agent asks three kinds of server a few small things. A full HTTP library would be most of its start-up time, which
 every workload of a machine pays (ADR 0013).
@@ -41,10 +42,11 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status and body."""
+    """Status and body, and whether the connection may have another request."""
 
     status: int
     body: bytes
+    keeps: bool = False
 
 
 async def ask(
@@ -59,36 +61,85 @@ async def ask(
     """One request. Raises TimeoutError after `timeout` seconds (ConnectTimeoutError: not even connected), OSError, or
     HttpError."""
     connected = False
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {server.name}", "Connection: close"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-    if body or method in ("POST", "PUT"):
-        lines.append(f"Content-Length: {len(body)}")
+    request = _request(server, method, path, body, {"Connection": "close", **(headers or {})})
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await _connect(server)
             connected = True
-            return await _exchange(server, reader, writer, "\r\n".join((*lines, "", "")).encode("latin-1") + body)
+            try:
+                return await _exchange(reader, writer, request)
+            finally:
+                await _close(server, writer)
     except TimeoutError as error:
         if connected:
             raise
         raise ConnectTimeoutError from error
 
 
-async def _exchange(
-    server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
-) -> Answer:
+class KeptConnection:
+    """Requests one after the other on one connection, for as long as the server keeps it. They must be such that one
+    which came twice does no harm: where a kept connection turns out to be closed, the request goes over a new one."""
+
+    def __init__(self) -> None:
+        self._server: Server | None = None
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(
+        self, server: Server, method: str, path: str, *, body: bytes, headers: Mapping[str, str], timeout: float
+    ) -> Answer:
+        """As the function `ask`. A connection to another `server`, or with another TLS context, is not used again."""
+        if server != self._server:
+            await self.close()
+        request = _request(server, method, path, body, headers)
+        async with asyncio.timeout(timeout):
+            if self._streams is not None:
+                with contextlib.suppress(OSError, HttpError):
+                    return await self._ask(self._streams, request)
+                await self.close()
+            self._server, self._streams = server, await _connect(server)
+            return await self._ask(self._streams, request)
+
+    async def _ask(self, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: bytes) -> Answer:
+        keeps = False
+        try:
+            answer = await _exchange(*streams, request)
+            keeps = answer.keeps
+            return answer
+        finally:
+            if not keeps:
+                await self.close()
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        streams, server = self._streams, self._server
+        self._streams = self._server = None
+        if streams is not None and server is not None:
+            await _close(server, streams[1])
+
+
+def _request(server: Server, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {server.name}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if body or method in ("POST", "PUT"):
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join((*lines, "", "")).encode("latin-1") + body
+
+
+async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> Answer:
     try:
         writer.write(request)
         await writer.drain()
         return await _answer(reader)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
         raise HttpError("the answer is cut short or is not HTTP") from error
-    finally:
-        if server.tls is not None:
-            writer.transport.abort()  # everything has been said; do not wait for the peer's goodbye
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+
+
+async def _close(server: Server, writer: asyncio.StreamWriter) -> None:
+    if server.tls is not None:
+        writer.transport.abort()  # everything has been said; do not wait for the peer's goodbye
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _connect(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -111,12 +162,13 @@ async def _answer(reader: asyncio.StreamReader) -> Answer:
             break
     fields = [line.partition(":") for line in head[1:] if line]
     headers = {name.strip().lower(): value.strip() for name, _, value in fields}
+    keeps = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
     if status in (204, 304):
-        return Answer(status, b"")
+        return Answer(status, b"", keeps)
     if headers.get("transfer-encoding", "").lower() == "chunked":
-        return Answer(status, await _chunks(reader))
+        return Answer(status, await _chunks(reader), keeps)
     if "content-length" in headers:
-        return Answer(status, await reader.readexactly(_bounded(int(headers["content-length"]))))
+        return Answer(status, await reader.readexactly(_bounded(int(headers["content-length"]))), keeps)
     body = await reader.read(_MAX_BODY + 1)
     while not reader.at_eof():
         body += await reader.read(_MAX_BODY)

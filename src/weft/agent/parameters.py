@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.model.labels import Labels
+from weft.model.locality import NOWHERE, Locality
 from weft.model.workload import Scope
 from weft.settings.home import Home
 
+ProxyAuth = Literal["auto", "on", "off"]
 DEFAULT_NAMESPACE = "default"
 DEFAULT_SERVICE_ACCOUNT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class JoinProofs:
+    """Files with what a join token may demand, empty for what there is not: a private key (PEM, 0600), an identity
+    document of the cloud (a token, or with AWS JSON), and the signature that AWS gives to it."""
+
+    key: str = ""
+    document: str = ""
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +33,18 @@ class ControlPlane:
     By default (`server` empty) over the unix socket of `home`, which a control plane of the same host made. Else over
     TLS 1.3 at `server` (``HOST:PORT``), proven by `ca_fingerprint` (``sha256:HEX`` of the root certificate); the agent
     proves itself once with `token` (``weft-...``), afterwards with its certificate. `hint` tells a person how to start
-    one.
+    one. `socket` is another unix socket than that of `home`: the one that a control plane has for other users.
+    `proofs` are for a token that demands them. `identity_from` is the unix socket of a Workload API that gives the
+    workload its certificate (empty: the control plane does); on another host it is what the agent joins by.
     """
 
     server: str = ""
     ca_fingerprint: str = ""
     token: str = field(default="", repr=False)
     hint: str = ""
+    socket: str = ""
+    proofs: JoinProofs = JoinProofs()
+    identity_from: str = ""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -61,7 +79,9 @@ class UpstreamParameter:
 @dataclass(frozen=True, slots=True)
 class HealthParameters:
     """How the application's health is checked: ``tcp`` connects to each port, ``http`` asks for `path` at the first
-    (200 to 399 is healthy), ``none`` calls it healthy as soon as it runs. Times in seconds."""
+    (200 to 399 is healthy), ``none`` calls it healthy as soon as it runs. Times in seconds. With `port` only that one
+    is asked; HTTP with these `headers`, as `host`, and over `tls` (whoever proves to be there). The first check is
+    after `delay`."""
 
     kind: str = "tcp"
     path: str = "/"
@@ -69,6 +89,11 @@ class HealthParameters:
     timeout: float = 2.0
     unhealthy_after: int = 3
     healthy_after: int = 1
+    port: int = 0
+    host: str = ""
+    tls: bool = False
+    headers: Labels = ()
+    delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +114,24 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupParameters:
+    """``--group NAME``: the WorkloadGroup that says what the command line does not. Whether that `has_account` and
+    `has_health` of its own."""
+
+    name: str
+    has_account: bool = False
+    has_health: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RunParameters:
     """``weft run``: one application with its sidecar.
 
     `command` may be empty: then the sidecar runs alone for an application started by somebody else. `proxy_host` is
-    the address inbound listeners bind and callers use (empty: `weft.agent.inbound_address` chooses).
+    the address inbound listeners bind and callers use (empty: `weft.agent.inbound_address` chooses). The application
+    tells Prometheus its metrics at `metrics_port` and `metrics_path` (0 and empty: as its labels say). `proxy_auth`:
+    whether its outbound proxy serves only who knows the workload's secret. `locality` is where this host is. `group`
+    says the rest, and `weight` how many calls it takes beside others of 1.
     """
 
     home: Home
@@ -113,6 +151,12 @@ class RunParameters:
     health: HealthParameters = HealthParameters()
     timing: Timing = Timing()
     quiet: bool = False
+    metrics_port: int = 0
+    metrics_path: str = ""
+    proxy_auth: ProxyAuth = "auto"
+    locality: Locality = NOWHERE
+    group: GroupParameters | None = None
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +178,4 @@ class GatewayParameters:
     control_plane: ControlPlane = ControlPlane()
     timing: Timing = Timing()
     quiet: bool = False
+    locality: Locality = NOWHERE

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from weft.agent.errors import EXIT_USAGE, AgentError
+from weft.agent.metrics.server import DEFAULT_PORT, bind
 from weft.agent.parameters import RunParameters
 from weft.agent.state import State, read_state, workload_directories
 from weft.model.workload import SocketAddress, Upstream, WorkloadPort
 from weft.settings.home import Home
 from weft.settings.ports import own_ports
 
-_LOOPBACK = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
+_TRIES = 20
 
 
 class PortAllocator:
@@ -38,6 +40,10 @@ class PortAllocator:
                 self._taken.add(port)
                 return port
         raise AgentError(f"no free port on {host} between {self._range.start} and {self._range.stop - 1}")
+
+    def may(self, port: int) -> bool:
+        """Whether no other workload of the home holds it."""
+        return port not in self._taken
 
     def take(self, port: int) -> None:
         """Hold a port that was chosen by the user."""
@@ -60,9 +66,23 @@ def allocating(home: Home, own: Path) -> Iterator[PortAllocator]:
         os.close(descriptor)
 
 
+def bind_metrics(allocator: PortAllocator, host: str, known: int) -> socket.socket:
+    """A socket for the metrics: at the port that it had before (`known`), else at the usual one, else at any free one.
+    It is bound while no other agent of the home chooses, and stays so: agents of other homes choose at any time."""
+    for port in (known or DEFAULT_PORT, DEFAULT_PORT, *[0] * _TRIES):
+        chosen = port or allocator.free(host)
+        bound = bind(SocketAddress(host, chosen)) if port == 0 or allocator.may(chosen) else None
+        if bound is not None:
+            allocator.take(chosen)
+            return bound
+    raise AgentError(f"no port for the metrics on {host}")
+
+
 def held_ports(state: State) -> set[int]:
     """Every port in a state."""
-    ports = {state.outbound} | {upstream.listen.port for upstream in state.upstreams}
+    ports = {state.outbound, state.metrics.port if state.metrics else 0} | {
+        upstream.listen.port for upstream in state.upstreams
+    }
     ports |= {bound for _, bound in state.listen}
     for port in state.ports:
         ports |= {port.inbound.port, port.application.port}
@@ -84,18 +104,18 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
         known = old.get(wanted.port)
         application = wanted.port if wanted.application is None else wanted.application
         if application == 0:
-            application = allocator.free(_LOOPBACK, known.application.port if known else 0)
+            application = allocator.free(LOOPBACK, known.application.port if known else 0)
         inbound = allocator.free(parameters.proxy_host, known.inbound.port if known else 0)
         ports.append(
             WorkloadPort(
-                wanted.port, SocketAddress(_LOOPBACK, application), SocketAddress(parameters.proxy_host, inbound)
+                wanted.port, SocketAddress(LOOPBACK, application), SocketAddress(parameters.proxy_host, inbound)
             )
         )
     upstreams = []
     for upstream in parameters.upstreams:
-        local = upstream.local or allocator.free(_LOOPBACK, old_upstreams.get((upstream.service, upstream.port), 0))
-        upstreams.append(Upstream(upstream.service, upstream.port, SocketAddress(_LOOPBACK, local)))
-    outbound = allocator.free(_LOOPBACK, before.outbound if before else 0)
+        local = upstream.local or allocator.free(LOOPBACK, old_upstreams.get((upstream.service, upstream.port), 0))
+        upstreams.append(Upstream(upstream.service, upstream.port, SocketAddress(LOOPBACK, local)))
+    outbound = allocator.free(LOOPBACK, before.outbound if before else 0)
     return State(
         parameters.name,
         parameters.namespace,
@@ -136,7 +156,7 @@ def _check_chosen(parameters: RunParameters) -> None:
         if upstream.local and (other := chosen.setdefault(upstream.local, option)) != option:
             raise AgentError(f"{option}: this local port is taken by {other}; choose another", EXIT_USAGE)
         if upstream.local:
-            check_free(_LOOPBACK, upstream.local, option)
+            check_free(LOOPBACK, upstream.local, option)
 
 
 def _is_free(host: str, port: int) -> bool:

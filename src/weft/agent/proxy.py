@@ -7,27 +7,45 @@ import contextlib
 import dataclasses
 import logging
 import os
+import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 
+from weft.agent.access_logs import remove_empty, run_rotation
 from weft.agent.adopt import adoptable
-from weft.agent.binary import find_envoy
+from weft.agent.binary import envoy_version, find_envoy
 from weft.agent.bootstrap import BootstrapInputs, BuildBootstrap
 from weft.agent.certificates import CertificateFiles, run_renewal
 from weft.agent.client import ControlPlaneClient
 from weft.agent.drain import drain
 from weft.agent.envoy import Envoy, EnvoyPlace
 from weft.agent.errors import EXIT_USAGE, AgentError
+from weft.agent.identity_source import IdentitySource
+from weft.agent.in_use import EnvoyInUse
+from weft.agent.metrics.application import Application
+from weft.agent.metrics.endpoint import Endpoint
+from weft.agent.metrics.own import AgentCounts, own_peer, own_trust_domain
+from weft.agent.metrics.push import OtlpPush
+from weft.agent.metrics.server import MetricsServer
 from weft.agent.parameters import ControlPlane, Timing
-from weft.agent.ports import PortAllocator, allocating
+from weft.agent.ports import LOOPBACK, PortAllocator, allocating, bind_metrics
+from weft.agent.proxy_secret import ProxySecret
 from weft.agent.registration import Registration
+from weft.agent.requests import Requests
+from weft.agent.revoked import RevokedList
 from weft.agent.state import DirectoryLock, State, lock_directory, plan_digest, read_state, write_state
+from weft.agent.traffic import TrafficTeller
+from weft.agent.workload_api.client import WorkloadApiClient
+from weft.model.addresses import is_loopback
 from weft.model.enrolment import RegisterResponse
 from weft.model.identity import is_dns_label, proxy_name
+from weft.model.telemetry import LOG_DIRECTORY
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 from weft.processes.name import ProcessName, name_of
 from weft.settings.home import Home
 from weft.settings.private import PermissionsError, make_private_directory, remove_unfinished, write_atomically
+from weft.xds.policies.tls import CONTROL_PLACE, MESH_PLACE
 
 _LOG = logging.getLogger(__name__)
 _MAX_NAME = 64
@@ -39,7 +57,8 @@ class ProxyParameters:
     """What sidecars and gateways have in common.
 
     `what` names it for messages; `plan` is all that must be equal for running processes to be adopted; `active`
-    selects Envoy's gauges of requests in flight.
+    selects Envoy's gauges of requests in flight. `metrics_host` is where its metrics are served, and `application` says
+    where those of its application are.
     """
 
     home: Home
@@ -51,6 +70,8 @@ class ProxyParameters:
     active: str
     control_plane: ControlPlane
     timing: Timing
+    metrics_host: str = LOOPBACK
+    application: Callable[[State], Application | None] = lambda _: None
 
 
 class Proxy:
@@ -63,6 +84,7 @@ class Proxy:
         lock: DirectoryLock,
         workload: Callable[[State], Workload],
         build_bootstrap: BuildBootstrap,
+        metrics: socket.socket,
     ) -> None:
         self.parameters = parameters
         self.directory = parameters.home.workload(parameters.namespace, parameters.name)
@@ -71,20 +93,47 @@ class Proxy:
         self._build_bootstrap = build_bootstrap
         home = parameters.home
         self._admin_socket = home.socket(self.directory / _ADMIN_SOCKET)
-        self.files = CertificateFiles(self.directory)
-        self.files.prepare()
+        self.source, self.files = _credentials(parameters, self.directory)
         self.client = ControlPlaneClient(
-            parameters.control_plane, home.agent_socket, self.files, parameters.namespace, parameters.name
+            parameters.control_plane,
+            _agent_socket(parameters),
+            self.files,
+            parameters.namespace,
+            parameters.name,
+            self.source.prove if self.source is not None else None,
         )
         self.envoy = Envoy(EnvoyPlace(find_envoy(), self.directory, self._admin_socket), self._envoy_started)
+        shown = self.source.files if self.source is not None else None
+        revoked = RevokedList(self.client, self.files)
+        self.requests = Requests(self.directory, self.envoy.admin, self.client, revoked.follow)
+        self.requests.prepare(fresh=state.envoy is None)
         self.registration = Registration(
             self.client,
             self.files,
             lambda now: dataclasses.replace(workload(self.state), state=now),
             self.envoy.admin.connected,
+            EnvoyInUse(self.files, self.envoy.admin, lambda: _runs(self.envoy), shown),
+            self._connect_anew,
         )
         self.registration.state = state.state
+        self.traffic = TrafficTeller(
+            self.client, self.envoy.admin.body, lambda: self.state.envoy, lambda: own_trust_domain(self.files.chain)
+        )
         self._workload = workload
+        self.counts = AgentCounts()
+        where = parameters.application(state)
+        endpoint = Endpoint(
+            self.envoy.admin,
+            self.files,
+            self.counts,
+            where,
+            lambda: self.registration.metrics,
+            lambda: self.traffic.lag,
+        )
+        self._metrics = MetricsServer(metrics, self.files, endpoint.answer)
+        self._push = OtlpPush(
+            lambda: self.registration.metrics.push, endpoint.families, lambda: own_peer(self.files.chain)[0]
+        )
 
     def save(self, **changes: object) -> None:
         """Change state.json. On a full disk it stays as it is, which is no reason to stop an application that runs."""
@@ -106,8 +155,10 @@ class Proxy:
         answer = await self.registration.register_patiently(self.parameters.timing.wait if wait is None else wait)
         for problem in answer.problems:
             _LOG.warning("%s", problem)
-        workload = self._workload(self.state)
-        text = self._build_bootstrap(BootstrapInputs(workload, answer, self._admin_socket))
+        if self.source is not None:
+            await self.source.installed(self.parameters.timing.wait if wait is None else wait)
+        workload, place = self._workload(self.state), MESH_PLACE if self.source is None else CONTROL_PLACE
+        text = self._build_bootstrap(BootstrapInputs(workload, answer, self._admin_socket, place))
         path = self.directory / "bootstrap.json"
         before = path.read_text() if path.exists() else ""
         if text == before:
@@ -122,20 +173,37 @@ class Proxy:
             await process.stop(self.parameters.timing.grace)
         return answer
 
+    async def _connect_anew(self) -> None:
+        """Restart Envoy, which has connections that were made with a certificate nobody accepts any more."""
+        process = self.envoy.process
+        if process is not None and process.running:
+            _LOG.info("trusted again, with a new certificate; restarting Envoy, whose connections have the old one")
+            await process.stop(self.parameters.timing.grace)
+
     def adopt_envoy(self) -> bool:
         """Take over the Envoy of an earlier agent if it still runs."""
         if self.state.envoy is None:
             return False
         self.envoy.adopt(self.state.envoy)
+        self.traffic.adopt()
         return True
+
+    def first(self) -> tuple[Coroutine[object, object, None], ...]:
+        """The work that has to go on before the proxy can be enrolled."""
+        return (self.source.run(),) if self.source is not None else ()
 
     def keeping(self, listeners: tuple[SocketAddress, ...]) -> tuple[Coroutine[object, object, None], ...]:
         """The work that keeps Envoy, lease and certificate alive, to be run as tasks."""
         return (
             self.envoy.run(listeners, self.parameters.timing.ready),
             self.envoy.run_log_limit(),
+            run_rotation(self.directory, self.envoy.admin.reopen_logs),
             self.registration.run(),
-            run_renewal(self.files, self.registration.renew_certificate),
+            self.requests.run(),
+            run_renewal(self.files, self.registration.renew_certificate, poked=self.registration.certificate_due),
+            self.traffic.run(),
+            self._metrics.run(),
+            self._push.run(),
         )
 
     async def drain(self, hurry: asyncio.Event) -> None:
@@ -147,11 +215,17 @@ class Proxy:
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Stop Envoy, deregister, and remove what need not stay: all but the log and the ports."""
+        await self.traffic.last()
         await self.envoy.stop(self.parameters.timing.grace, hurry)
         await self.registration.end()
         if not self.parameters.control_plane.server:
             self.files.remove()  # elsewhere the certificate is what lets us join again
+        if self.source is not None:
+            self.source.files.remove()
+        self.requests.remove()
+        ProxySecret(self.directory).remove()
         (self.directory / "bootstrap.json").unlink(missing_ok=True)
+        remove_empty(self.directory)
         self.save(agent=None, envoy=None, application=None, state=WorkloadState.STARTING)
         if self._admin_socket.parent != self.directory:
             with contextlib.suppress(OSError):
@@ -160,10 +234,12 @@ class Proxy:
 
     async def leave(self) -> None:
         """End this agent's part and let Envoy run on, to be adopted."""
+        await self.traffic.last()
         await self.envoy.leave()
         self._lock.release()
 
     def _envoy_started(self, name: ProcessName | None) -> None:
+        self.counts.envoy_starts += name is not None
         self.save(envoy=name)
 
 
@@ -181,7 +257,7 @@ def open_proxy(
     home = parameters.home
     directory = home.workload(parameters.namespace, parameters.name)
     try:
-        for path in (home.root, home.workloads, directory.parent, directory):
+        for path in (home.root, home.workloads, directory.parent, directory, directory / LOG_DIRECTORY):
             make_private_directory(path)
         if home.socket(directory / _ADMIN_SOCKET).parent != directory:
             make_private_directory(home.short_directory)
@@ -191,17 +267,56 @@ def open_proxy(
         raise AgentError(f"cannot use {directory}: {error}") from error
     try:
         before = read_state(directory)
-        plan = plan_digest(parameters.plan)
+        source = parameters.control_plane.identity_from
+        plan = plan_digest((*parameters.plan, "identity", source) if source else parameters.plan)
         state = adoptable(before, plan, parameters.timing.grace)
         with allocating(home, directory) as allocator:
             if state is None:
                 state = dataclasses.replace(allocate(allocator, before), plan=plan)
-            state = dataclasses.replace(state, agent=name_of(os.getpid()))
+            known = before.metrics.port if before is not None and before.metrics is not None else 0
+            metrics = bind_metrics(allocator, parameters.metrics_host, known)
+            where = SocketAddress(*metrics.getsockname()[:2])
+            state = dataclasses.replace(state, agent=name_of(os.getpid()), metrics=where)
             write_state(directory, state)
-        return Proxy(parameters, state, lock, workload, build_bootstrap)
+        described = _with_metrics(workload, parameters)
+        return Proxy(parameters, state, lock, described, build_bootstrap, metrics)
     except BaseException:
         lock.release()
         raise
+
+
+def _credentials(parameters: ProxyParameters, directory: Path) -> tuple[IdentitySource | None, CertificateFiles]:
+    """Where the workload's certificate comes from (None: the control plane), and what the control plane certifies."""
+    path = parameters.control_plane.identity_from
+    workload = CertificateFiles(directory)
+    workload.prepare()
+    if not path:
+        return None, workload
+    workload.refuse("")  # what the mesh's authority revokes is no certificate of another's
+    control = CertificateFiles(directory, CONTROL_PLACE)
+    control.prepare()
+    identity = (parameters.namespace, parameters.service_account)
+    source = IdentitySource(WorkloadApiClient(path), identity, workload, control)
+    control.then = source.refresh
+    return source, control
+
+
+def _agent_socket(parameters: ProxyParameters) -> Path:
+    """Where the control plane of this host listens for agents."""
+    given = parameters.control_plane.socket
+    return Path(given) if given else parameters.home.agent_socket
+
+
+def _with_metrics(workload: Callable[[State], Workload], parameters: ProxyParameters) -> Callable[[State], Workload]:
+    """The workload, with its Envoy's version and where its metrics are: not on loopback to a control plane of another
+    host."""
+    version = envoy_version(find_envoy())
+    hidden = bool(parameters.control_plane.server) and is_loopback(parameters.metrics_host)
+    return lambda state: dataclasses.replace(workload(state), metrics=None if hidden else state.metrics, envoy=version)
+
+
+def _runs(envoy: Envoy) -> bool:
+    return envoy.process is not None and envoy.process.running
 
 
 def _check_names(parameters: ProxyParameters) -> None:

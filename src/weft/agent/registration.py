@@ -11,21 +11,35 @@ from collections.abc import Awaitable, Callable
 from weft.agent.certificates import CertificateFiles
 from weft.agent.client import ControlPlaneClient, RefusedError, UnreachableError
 from weft.agent.errors import EXIT_TIMEOUT, AgentError
+from weft.agent.in_use import InUse
 from weft.agent.keys import KeyAndRequest, make_key
 from weft.model.enrolment import Issued, RegisterResponse
+from weft.model.telemetry import MetricSettings
 from weft.model.workload import Workload, WorkloadState
 
 _LOG = logging.getLogger(__name__)
 _FIRST_RETRY = 0.1
 _LONGEST_RETRY = 5.0
+_FIRST_LOOK = 0.3
+"""Seconds until the control plane is told whether a certificate that it wanted replaced has been."""
+_FIRST_AGAIN = 2.0
+_LONGEST_AGAIN = 600.0
+"""Seconds until it is replaced once more because the control plane is not content."""
 _SAY_AFTER = 1.0
 _SAY_EVERY = 30.0
 _RETRIED_STATUS = {404, 409, 425, 429}
 
 
+async def _nothing() -> None:
+    """No proxy to care for."""
+
+
 class Registration:
     """Owns what the control plane knows about the workload. `run` is its one task. `connected` tells whether the proxy
-    has a stream to the control plane."""
+    has a stream to the control plane, `in_use` which certificate it has in use; `certificate_due` is set when the
+    control plane wants that one replaced. `metrics` is what documents change of the metrics that the agent serves, as
+    it was told last. `trusted_anew` is called when trust in the workload had ended and it has a certificate again: on
+    connections of before the proxy is refused for ever."""
 
     def __init__(
         self,
@@ -33,12 +47,19 @@ class Registration:
         files: CertificateFiles,
         workload: Callable[[WorkloadState], Workload],
         connected: Callable[[], Awaitable[bool]],
+        in_use: Callable[[], Awaitable[InUse]] | None = None,
+        trusted_anew: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
         self._client = client
         self._files = files
         self._workload = workload
         self._connected = connected
+        self._trusted_anew = trusted_anew
+        self._in_use = in_use
+        self._pressed, self._again, self._patience = 0.0, 0.0, _FIRST_AGAIN
+        self.certificate_due = asyncio.Event()
         self._lease = 0.0
+        self.metrics = MetricSettings()
         self._changed = asyncio.Event()
         self.state = WorkloadState.STARTING
         self.unused_proxy = False
@@ -60,17 +81,19 @@ class Registration:
     async def register(self) -> RegisterResponse:
         """Register once, in the current state, and install the certificate that comes back."""
         fresh = make_key()
-        self._tried = True
+        self._tried, trust = True, self._files.trust()
         try:
             answer = await self._client.register(self._current(), fresh.csr)
         except RefusedError:
             self._tried = self.answer is not None
             raise
         try:
-            self._files.install(fresh.key, answer.issued)
+            self._files.install(fresh.key, answer.issued, self._client.joined_by)
         except OSError as error:
             raise AgentError(f"cannot keep the certificate: {error}") from error
-        self.answer = answer
+        self.answer, self.metrics = answer, answer.metrics
+        if trust not in (None, self._files.trust()):
+            await self._trusted_anew()
         return answer
 
     async def register_patiently(self, wait: float) -> RegisterResponse:
@@ -117,6 +140,8 @@ class Registration:
             usual = self.answer.lease / 3 if self.answer else _LONGEST_RETRY
             if lost:
                 await self._wait_for_change(min(retry, usual))
+            elif self._pressed:
+                await self._wait_for_change(min(self._pressed, usual))
             else:
                 await self._wait_for_renewal(usual)
             self._changed.clear()
@@ -162,12 +187,27 @@ class Registration:
     async def _renew(self) -> None:
         self._lease = 0.0
         try:
-            self._lease = (await self._client.renew(self.state, self.unused_proxy)).lease
+            in_use = await self._in_use() if self._in_use is not None else ("", "")
+            answer = await self._client.renew(self.state, self.unused_proxy, in_use)
+            self._lease, self.metrics = answer.lease, answer.metrics
+            self._press(answer.certificate_due)
         except RefusedError as error:
             if error.status not in (401, 404):
                 raise
             await self.register()
             _LOG.info("registered again")
+
+    def _press(self, due: bool) -> None:
+        """Have the certificate replaced if it is `due`, and again, ever more seldom, while it stays so; and speak often
+        meanwhile."""
+        if not due:
+            self._pressed, self._again, self._patience = 0.0, 0.0, _FIRST_AGAIN
+            return
+        self._pressed = max(_FIRST_LOOK, self._pressed * 1.5)
+        now = asyncio.get_running_loop().time()
+        if now >= self._again:
+            self.certificate_due.set()
+            self._again, self._patience = now + self._patience, min(2 * self._patience, _LONGEST_AGAIN)
 
     async def _wait_for_renewal(self, usual: float) -> None:
         """Wait until a renewal is due: as seldom as the control plane asks while the proxy is connected."""

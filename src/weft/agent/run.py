@@ -10,17 +10,22 @@ from pathlib import Path
 
 from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
 from weft.agent.errors import EXIT_FAILED, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, AgentError
-from weft.agent.health import run_health
+from weft.agent.group import run_grouped
+from weft.agent.health import checked_addresses, run_health
 from weft.agent.inbound_address import inbound_address
 from weft.agent.lifecycle import Lifecycle, child_environment, run_lifecycle
+from weft.agent.metrics.application import application_of
 from weft.agent.parameters import RunParameters
 from weft.agent.ports import allocate_run_ports, check_nobody_listens
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
+from weft.agent.proxy_secret import ProxySecret, wants_secret
 from weft.agent.reachability import check_xds, run_reach_check
 from weft.agent.sidecar_environment import replaced_proxy, sidecar_environment
 from weft.agent.state import State, read_state
 from weft.agent.usage import Expected, run_usage
+from weft.agent.workload_api.endpoint import VARIABLE, endpoint_address, workload_api
 from weft.model.addresses import is_loopback
+from weft.model.locality import NOWHERE
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 from weft.processes.terminal import Terminal, has_terminal
 from weft.processes.watch import ProcessWatch, start_process
@@ -34,9 +39,22 @@ def run_workload(parameters: RunParameters, build_bootstrap: BuildBootstrap = bo
     """Run an application in the mesh until it ends or a signal asks to stop. Returns the exit code: the application's
     own (128+n when a signal ended it), or that of `weft.agent.errors`. Blocks; call it from the main thread."""
 
+    if parameters.group is not None:
+        grouped = run_grouped(parameters)
+        if isinstance(grouped, int):
+            return grouped
+        parameters = grouped
+
     def make() -> Lifecycle:
-        before = read_state(parameters.home.workload(parameters.namespace, parameters.name))
-        addressed = replace(parameters, proxy_host=inbound_address(parameters, before))
+        directory = parameters.home.workload(parameters.namespace, parameters.name)
+        before = read_state(directory)
+        running = before is not None and any(
+            one is not None and one.alive for one in (before.envoy, before.application)
+        )
+        secret = wants_secret(parameters.proxy_auth, directory, running=running)
+        addressed = replace(
+            parameters, proxy_host=inbound_address(parameters, before), proxy_auth="on" if secret else "off"
+        )
         return _SidecarLifecycle(addressed, _open(addressed, build_bootstrap))
 
     return run_lifecycle(make)
@@ -50,6 +68,8 @@ class _SidecarLifecycle(Lifecycle):
         self._parameters = parameters
         self._application: ProcessWatch | None = None
         self._terminal: Terminal | None = None
+        self._secret = ProxySecret(proxy.directory)
+        self._url = self._secret.make(proxy.state.outbound) if parameters.proxy_auth == "on" else ""
         self._healthy = proxy.state.state is WorkloadState.HEALTHY
         self._was_healthy = proxy.state.state is not WorkloadState.STARTING
 
@@ -57,6 +77,9 @@ class _SidecarLifecycle(Lifecycle):
         """Certificate, Envoy, application, health: in this order, but for what is adopted."""
         proxy = self.proxy
         listeners = _listeners(proxy.state)
+        self.keep(*proxy.first())
+        if proxy.source is None:
+            self.keep(workload_api(proxy).run())
         has_envoy = proxy.adopt_envoy()
         if proxy.state.application is not None:
             self._application = ProcessWatch(proxy.state.application)
@@ -117,7 +140,10 @@ class _SidecarLifecycle(Lifecycle):
         command = self._parameters.command
         check_nobody_listens(self.proxy.state.ports)
         inherited = child_environment()
-        environment = sidecar_environment(inherited, self.proxy.state, self._parameters.environment)
+        source = self.proxy.source
+        address = endpoint_address(self.proxy) if source is None else source.address
+        found = {VARIABLE: address, **dict(self._parameters.environment)}
+        environment = sidecar_environment(inherited, self.proxy.state, tuple(found.items()), self._url)
         if replaced := replaced_proxy(inherited):
             _LOG.info(
                 "the proxy in %s is replaced by the sidecar, which reaches http:// hosts outside itself", replaced
@@ -148,7 +174,9 @@ class _SidecarLifecycle(Lifecycle):
 
     def _say_sidecar_only(self) -> None:
         if not self._parameters.quiet:
-            _LOG.info("no command given; use HTTP_PROXY=http://127.0.0.1:%d", self.proxy.state.outbound)
+            plain = f"http://127.0.0.1:{self.proxy.state.outbound}"
+            where = f'"$(cat {self._secret.url_file})"' if self._url else plain
+            _LOG.info("no command given; use HTTP_PROXY=%s", where)
 
     async def _watch_envoy(self) -> None:
         ready = self.proxy.envoy.ready
@@ -158,19 +186,21 @@ class _SidecarLifecycle(Lifecycle):
             await ready.changed(version)
 
     async def _watch_health(self) -> None:
-        addresses = tuple(port.application for port in self.proxy.state.ports)
+        addresses = checked_addresses(self._parameters.health, self.proxy.state.ports)
         known = self._healthy if self._was_healthy else None
         await run_health(self._parameters.health, addresses, self._report, known)
 
     async def _complain(self) -> None:
         """Say why it is not healthy when that takes long: the application may listen on another port."""
-        await asyncio.sleep(_PATIENCE)
-        ports = self.proxy.state.ports
-        if not self._was_healthy and ports:
-            addresses = ", ".join(str(port.application) for port in ports)
+        await asyncio.sleep(_PATIENCE + self._parameters.health.delay)
+        asked = checked_addresses(self._parameters.health, self.proxy.state.ports)
+        if not self._was_healthy and asked:
+            addresses = ", ".join(map(str, asked))
             kind = self._parameters.health.kind
             what = f"answers http:{self._parameters.health.path}" if kind == "http" else "listens"
-            _LOG.warning("not healthy after %g s: nothing %s at %s", _PATIENCE, what, addresses)
+            _LOG.warning(
+                "not healthy after %g s: nothing %s at %s", _PATIENCE + self._parameters.health.delay, what, addresses
+            )
 
     async def _check_reach(self) -> None:
         ready = self.proxy.envoy.ready
@@ -226,6 +256,9 @@ def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
         parameters.proxy_host,
         parameters.environment,
         parameters.directory,
+        *(("secret",) if parameters.proxy_auth == "on" else ()),
+        *(("locality", str(parameters.locality)) if parameters.locality != NOWHERE else ()),
+        *(("metrics", parameters.metrics_port, parameters.metrics_path) if parameters.metrics_port else ()),
     )
     common = ProxyParameters(
         home=parameters.home,
@@ -237,6 +270,10 @@ def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
         active=_ACTIVE,
         control_plane=parameters.control_plane,
         timing=parameters.timing,
+        metrics_host=parameters.proxy_host,
+        application=lambda state: application_of(
+            parameters.labels, state.ports, parameters.metrics_port, parameters.metrics_path
+        ),
     )
     return open_proxy(
         common,
@@ -258,4 +295,8 @@ def _workload(parameters: RunParameters, state: State) -> Workload:
         upstreams=state.upstreams,
         uses=parameters.uses,
         scope=parameters.scope,
+        proxy_secret=parameters.proxy_auth == "on",
+        locality=parameters.locality,
+        group=parameters.group.name if parameters.group is not None else "",
+        weight=parameters.weight,
     )

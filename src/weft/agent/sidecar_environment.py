@@ -17,8 +17,11 @@ _NO_PROXY = ("NO_PROXY", "no_proxy")
 _NODE = "NODE_USE_ENV_PROXY"
 
 
-def sidecar_environment(inherited: Mapping[str, str], state: State, extra: Labels = ()) -> dict[str, str]:
-    """`inherited`, with the proxy and the ports of `state`, then `extra` over all.
+def sidecar_environment(
+    inherited: Mapping[str, str], state: State, extra: Labels = (), proxy: str = ""
+) -> dict[str, str]:
+    """`inherited`, with the proxy and the ports of `state`, then `extra` over all. `proxy` is the proxy's address with
+    its secret, where it has one.
 
     ``PORT`` and ``WEFT_HOST`` say where to listen, ``WEFT_PORT_<n>`` the same for each port of the mesh; ``HTTP_PROXY``
     (``grpc_proxy``, ``ws_proxy``) is the way out, except for loopback and what ``NO_PROXY`` named before and cannot be
@@ -26,7 +29,7 @@ def sidecar_environment(inherited: Mapping[str, str], state: State, extra: Label
     declared upstreams.
     """
     environment = {_NODE: "1", **inherited}
-    environment.update(dict.fromkeys(_PROXY, f"http://127.0.0.1:{state.outbound}"))
+    environment.update(dict.fromkeys(_PROXY, proxy or f"http://127.0.0.1:{state.outbound}"))
     environment.update(dict.fromkeys(_NO_PROXY, ",".join(_direct(inherited))))
     if state.ports:
         environment.update(WEFT_HOST=state.ports[0].application.host, PORT=str(state.ports[0].application.port))

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from weft.agent.errors import AgentError
-from weft.model.workload import Upstream, WorkloadPort, WorkloadState
+from weft.model.workload import SocketAddress, Upstream, WorkloadPort, WorkloadState
 from weft.processes.name import ProcessName
 from weft.processes.stop import stop_now, wait_now
 from weft.settings.home import Home
@@ -25,7 +25,7 @@ from weft.settings.private import write_atomically
 class State:
     """One workload's agent. `plan` is a digest of what was asked for: only an equal plan adopts the processes.
 
-    Ports stay when the processes are gone, so that a restart uses them again.
+    Ports stay when the processes are gone, so that a restart uses them again. `metrics` is where they are served.
     """
 
     name: str
@@ -39,6 +39,7 @@ class State:
     outbound: int = 0
     upstreams: tuple[Upstream, ...] = ()
     listen: tuple[tuple[int, int], ...] = ()
+    metrics: SocketAddress | None = None
 
 
 def read_state(directory: Path) -> State | None:
@@ -167,4 +168,5 @@ def _without_processes(state: State) -> State:
         outbound=state.outbound,
         upstreams=state.upstreams,
         listen=state.listen,
+        metrics=state.metrics,
     )

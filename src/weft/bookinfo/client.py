@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import os
 import threading
@@ -63,11 +64,15 @@ class ServiceClient:
         self._patience = patience
         self._peer = (host, port)
         self._form = ""
+        self._own: dict[str, str] = {}
         proxy = getproxies_environment().get("http")
         if proxy and not proxy_bypass_environment(self.authority):
             parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
             self._peer = (parts.hostname or "127.0.0.1", parts.port or 80)
             self._form = f"http://{self.authority}"
+            if parts.username:
+                secret = f"{parts.username}:{parts.password or ''}".encode()
+                self._own = {"proxy-authorization": f"Basic {base64.b64encode(secret).decode()}"}
         self._idle: deque[http.client.HTTPConnection] = deque()
         self._lock = threading.Lock()
 
@@ -103,7 +108,7 @@ class ServiceClient:
     ) -> Answer:
         if connection.sock is not None:
             connection.sock.settimeout(timeout)
-        connection.request("GET", self._form + path, headers={**headers, "host": self.authority})
+        connection.request("GET", self._form + path, headers={**headers, **self._own, "host": self.authority})
         response = connection.getresponse()
         answer = Answer(response.status, response.read(), {k.lower(): v for k, v in response.getheaders()})
         self._give_back(connection)

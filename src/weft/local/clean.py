@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from weft.agent.state import DirectoryLock, read_state, workload_directories
 from weft.local.names import UP_LOG
 from weft.local.record import owner_of, read_up
-from weft.settings.home import Home
+from weft.settings.home import Home, short_root
 
 _STARTING = 60.0
 """Seconds in which the sockets of a directory may be about to be made."""
@@ -62,7 +61,7 @@ def _remove_finished(directory: Path, dry_run: bool, certified: bool) -> bool:
 
 def _dead_socket_directories(*, dry_run: bool) -> Iterator[Path]:
     """Short directories for sockets (`Home.short_directory`) of this user in which nobody listens."""
-    for directory in sorted(Path(tempfile.gettempdir()).glob(f"weft-{os.getuid()}-*")):
+    for directory in sorted(short_root().glob(f"weft-{os.getuid()}-*")):
         with contextlib.suppress(FileNotFoundError):  # its user has just removed it
             if not _is_dead(directory):
                 continue

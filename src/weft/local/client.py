@@ -5,14 +5,17 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from weft.settings.endpoints import Endpoints
+from weft.local.remote import remote_from_environment
+from weft.model.printable import printable
+from weft.settings.endpoints import TOKEN_ENDS, Endpoints
 from weft.settings.home import Home
 
 DEMO_PREFIX = "weft-demo-"
@@ -28,12 +31,20 @@ class UnreachableError(Exception):
 
 
 class RefusedError(Exception):
-    """The admin API answered with an error; `problems` are those of the documents, if that was it."""
+    """The admin API answered with an error; `problems` are those of the documents, if that was it, and `detail` is the
+    whole answer."""
 
-    def __init__(self, status: int, message: str, problems: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        problems: Sequence[Mapping[str, Any]] = (),
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.problems = tuple(problems)
+        self.detail = detail or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +59,9 @@ def read_endpoints(home: Home) -> Endpoints | None:
     """The addresses a control plane of `home` wrote, or None; it may have died since."""
     try:
         value = json.loads(home.endpoints.read_text("utf-8"))
-        return Endpoints(**{name: value[name] for name in ("admin", "xds", "agent_api", "agent_socket", "pid")})
+        known = {name: value[name] for name in ("admin", "xds", "agent_api", "agent_socket", "pid")}
+        metrics, remote, bundle = (str(value.get(name, "")) for name in ("metrics", "remote_admin", "bundle"))
+        return Endpoints(**known, metrics=metrics, remote_admin=remote, bundle=bundle)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -65,15 +78,27 @@ def alive(pid: int) -> bool:
     return True
 
 
+_told: set[str] = set()
+
+
+def _tell_end(ends: str | None) -> None:
+    """Say on standard error, once, that the token that was shown ends soon."""
+    if ends and ends not in _told:
+        _told.add(ends)
+        sys.stderr.write(f"note: your token ends at {printable(ends)[:40]}; ask for another one (weft token create)\n")
+
+
 class AdminClient:
-    """Calls the admin API of the control plane that serves `home`.
+    """Calls the admin API of the control plane that serves `home`; where another host's is named (`weft.local.remote`),
+    that one, unless only the one that is `here` is meant.
 
     Every method raises UnreachableError when nothing answers and RefusedError when the answer is an error.
     """
 
-    def __init__(self, home: Home, *, timeout: float = _TIMEOUT) -> None:
+    def __init__(self, home: Home, *, timeout: float = _TIMEOUT, here: bool = False) -> None:
         self.home = home
         self._timeout = timeout
+        self._remote = None if here else remote_from_environment()
 
     def apply(
         self, *sources: Source, namespace: str = "default", dry_run: bool = False, wait: float | None = None
@@ -96,9 +121,21 @@ class AdminClient:
         answer: dict[str, Any] = self.call("DELETE", path, {"wait": wait}, wait=wait)
         return answer
 
+    def undo(
+        self, revision: int, *, force: bool = False, dry_run: bool = False, wait: float | None = None
+    ) -> dict[str, Any]:
+        """Apply the documents as they were before a revision; answers as `apply` does."""
+        query = {"force": "1" if force else None, "dry_run": "1" if dry_run else None, "wait": wait}
+        answer: dict[str, Any] = self.call("POST", f"history/{revision}/undo", query, wait=wait)
+        return answer
+
     def get(self, path: str, **query: str | None) -> Any:
         """The JSON at `path` below ``/v1``."""
         return self.call("GET", path, query)
+
+    def text(self, path: str) -> str:
+        """The text at `path` below ``/v1``, where that is no JSON."""
+        return str(self.call("GET", path, {}, plain=True))
 
     def healthy(self) -> bool:
         """Whether the control plane answers that it is well."""
@@ -117,27 +154,58 @@ class AdminClient:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         wait: float | None = None,
+        plain: bool = False,
     ) -> Any:
-        """One call; the answer's JSON, or None if it is empty."""
-        endpoints = read_endpoints(self.home)
-        if endpoints is None or not alive(endpoints.pid):
-            raise UnreachableError(self._advice())
-        given = {name: str(value) for name, value in query.items() if value is not None}
-        target = f"/v1/{path}" + (f"?{urlencode(given)}" if given else "")
+        """One call; the answer's JSON, or None if it is empty; with `plain` its text. A tuple in the query is a
+        parameter given again."""
+        given = {name: value for name, value in query.items() if value not in (None, ())}
+        target = f"/v1/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
         timeout = self._timeout if wait is None else wait + _WAIT_MARGIN
-        where = urlsplit(endpoints.admin)
-        connection = http.client.HTTPConnection(where.hostname or "127.0.0.1", where.port, timeout=timeout)
+        connection, credentials, where = self._open(timeout)
         try:
-            connection.request(method, target, body, {**(headers or {}), **self._credentials()})
+            connection.request(method, target, body, {**(headers or {}), **credentials})
             response = connection.getresponse()
             raw = response.read(_MAX_ANSWER)
         except (OSError, http.client.HTTPException) as error:
-            raise UnreachableError(
-                f"the control plane (pid {endpoints.pid}, {endpoints.admin}) does not answer: {error}"
-            ) from error
+            raise UnreachableError(f"the control plane ({where}) does not answer: {error}") from error
         finally:
             connection.close()
+        _tell_end(response.headers.get(TOKEN_ENDS))
+        if plain and response.status < 400:
+            return raw.decode("utf-8", "replace")
         return _answer(response.status, raw)
+
+    def lines(self, path: str, query: Mapping[str, object]) -> Iterator[bytes]:
+        """The lines of an answer that goes on, as they come. What is refused is refused at once."""
+        given = {name: str(value) for name, value in query.items() if value is not None}
+        connection, credentials, where = self._open(self._timeout)
+        try:
+            connection.request("GET", f"/v1/{path}?{urlencode(given)}", None, credentials)
+            response = connection.getresponse()
+            if response.status >= 400:
+                _answer(response.status, response.read(_MAX_ANSWER))
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise UnreachableError(_gone(where, error)) from error
+        except BaseException:
+            connection.close()
+            raise
+        return _lines(connection, response, where)
+
+    def _open(self, timeout: float) -> tuple[http.client.HTTPConnection, dict[str, str], str]:
+        """A connection to the control plane, what proves who we are, and where it is, for messages."""
+        if self._remote is not None:
+            try:
+                connection = self._remote.connection(timeout)
+            except OSError as error:
+                raise UnreachableError(f"the control plane ({self._remote.server}) does not answer: {error}") from error
+            return connection, self._remote.credentials(), self._remote.server
+        endpoints = read_endpoints(self.home)
+        if endpoints is None or not alive(endpoints.pid):
+            raise UnreachableError(self._advice())
+        where = urlsplit(endpoints.admin)
+        connection = http.client.HTTPConnection(where.hostname or "127.0.0.1", where.port, timeout=timeout)
+        return connection, self._credentials(), f"pid {endpoints.pid}, {endpoints.admin}"
 
     def _credentials(self) -> dict[str, str]:
         try:
@@ -178,6 +246,20 @@ def running_demos() -> list[str]:
     return found
 
 
+def _lines(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, admin: str) -> Iterator[bytes]:
+    try:
+        while line := response.readline():
+            yield line
+    except (OSError, http.client.HTTPException) as error:
+        raise UnreachableError(_gone(admin, error)) from error
+    finally:
+        connection.close()
+
+
+def _gone(admin: str, error: Exception) -> str:
+    return f"the control plane ({admin}) does not answer any more: {error}"
+
+
 def _answer(status: int, raw: bytes) -> Any:
     try:
         value = json.loads(raw) if raw.strip() else None
@@ -188,4 +270,4 @@ def _answer(status: int, raw: bytes) -> Any:
     found = value if isinstance(value, dict) else {}
     problems = found.get("problems")
     message = str(found.get("error") or f"the control plane answered {status}")
-    raise RefusedError(status, message, problems if isinstance(problems, list) else ())
+    raise RefusedError(status, message, problems if isinstance(problems, list) else (), found)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from weft.agent.parameters import DEFAULT_SERVICE_ACCOUNT
+from weft.local.control_plane_entries import control_plane_arguments, secret_variables
 from weft.local.meshfile import LOOPBACK, ControlPlanePorts, GatewayEntry, MeshFile, WorkloadEntry
 from weft.local.names import CONTROL_PLANE, process_name
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
@@ -22,7 +24,8 @@ OWN_PYTHON = "{python}"
 class Launch:
     """One process of a mesh: its name, arguments after ``weft``, working directory and added environment.
 
-    Two equal ones are the same process. `key` is the namespace and name of the workload or gateway.
+    Two equal ones are the same process. `key` is the namespace and name of the workload or gateway. `hidden` names
+    variables that it is started without: they are secrets of the control plane's.
     """
 
     name: str
@@ -31,15 +34,17 @@ class Launch:
     environment: Mapping[str, str]
     kind: LaunchKind = "control-plane"
     key: tuple[str, str] = ("", "")
+    hidden: tuple[str, ...] = field(default=(), compare=False)
 
 
 def mesh_launches(home: Home, mesh: MeshFile, base: Path) -> tuple[Launch, ...]:
     """Every process of a mesh, in the order of their start: control plane, workloads, gateways."""
-    return (
-        serve_launch(home, mesh, base),
+    agents = (
         *(run_launch(home, workload, base, mesh.bind) for workload in mesh.workloads),
         *(gateway_launch(home, gateway, base) for gateway in mesh.gateways),
     )
+    hidden = secret_variables(mesh)
+    return (serve_launch(home, mesh, base), *(replace(one, hidden=hidden) if hidden else one for one in agents))
 
 
 def serve_launch(home: Home, mesh: MeshFile, base: Path) -> Launch:
@@ -51,19 +56,27 @@ def serve_launch(home: Home, mesh: MeshFile, base: Path) -> Launch:
         arguments += ["--trust-domain", mesh.trust_domain]
     if mesh.bind != LOOPBACK:
         arguments += ["--bind", mesh.bind]
-    arguments += _port_arguments(mesh.ports)
+    arguments += [*_port_arguments(mesh.ports), *control_plane_arguments(mesh, base)]
     return Launch(CONTROL_PLANE, tuple(arguments), base, {})
 
 
 def _port_arguments(ports: ControlPlanePorts) -> list[str]:
-    given = (("--admin-port", ports.admin), ("--xds-port", ports.xds), ("--agent-port", ports.agent))
+    given = (
+        ("--admin-port", ports.admin),
+        ("--xds-port", ports.xds),
+        ("--agent-port", ports.agent),
+        ("--metrics-port", ports.metrics),
+    )
     return [word for option, port in given if port is not None for word in (option, str(port))]
 
 
 def run_launch(home: Home, workload: WorkloadEntry, base: Path, bind: str = LOOPBACK) -> Launch:
     """``weft run``, reached at `bind`. The application's variables travel in the environment: they may be secret."""
     arguments = ["run", "--home", str(home.root), "--name", workload.name, "--namespace", workload.namespace]
-    arguments += ["--service-account", workload.service_account]
+    if workload.group:
+        arguments += ["--group", workload.group]
+    if workload.service_account or not workload.group:
+        arguments += ["--service-account", workload.service_account or DEFAULT_SERVICE_ACCOUNT]
     for key, value in workload.labels.items():
         arguments += ["--labels", f"{key}={value}"]
     for option, values in (("--port", workload.ports), ("--upstream", workload.upstreams), ("--uses", workload.uses)):
@@ -72,7 +85,15 @@ def run_launch(home: Home, workload: WorkloadEntry, base: Path, bind: str = LOOP
         arguments += ["--inbound-address", bind]
     if workload.scope != "demand":
         arguments += ["--scope", workload.scope]
+    if workload.locality:
+        arguments += ["--locality", workload.locality]
     arguments += _health_arguments(workload)
+    if workload.proxy_auth != "auto":
+        arguments += ["--proxy-auth", workload.proxy_auth]
+    if workload.identity_from:
+        arguments += ["--identity-from", workload.identity_from]
+    if workload.metrics is not None:
+        arguments += ["--metrics-port", str(workload.metrics.port), "--metrics-path", workload.metrics.path]
     directory = base / Path(workload.working_directory).expanduser()
     return Launch(
         process_name(workload.namespace, workload.name),
@@ -86,6 +107,8 @@ def run_launch(home: Home, workload: WorkloadEntry, base: Path, bind: str = LOOP
 
 def _health_arguments(workload: WorkloadEntry) -> list[str]:
     check = workload.health_check
+    if workload.group and check.http is None and check.tcp is None:
+        return []
     if check.http is not None:
         kind = f"http:{check.http}"
     else:
@@ -96,8 +119,14 @@ def _health_arguments(workload: WorkloadEntry) -> list[str]:
 def gateway_launch(home: Home, gateway: GatewayEntry, base: Path) -> Launch:
     """``weft gateway``."""
     arguments = ["gateway", "--home", str(home.root), "--namespace", gateway.namespace, "--bind", gateway.bind]
+    for key, value in gateway.labels.items():
+        arguments += ["--labels", f"{key}={value}"]
     for port, where in gateway.listen.items():
         arguments += ["--listen", f"{port}={where}"]
+    if gateway.locality:
+        arguments += ["--locality", gateway.locality]
+    if gateway.identity_from:
+        arguments += ["--identity-from", gateway.identity_from]
     return Launch(
         process_name(gateway.namespace, gateway.name),
         (*arguments, gateway.name),

@@ -12,7 +12,7 @@ from pathlib import Path
 import weft.bookinfo
 from weft.local.client import DEMO_PREFIX
 from weft.local.command_line import command_line
-from weft.local.facts import mesh_state
+from weft.local.facts import dashboard_address, mesh_state
 from weft.local.mesh_documents import Describe
 from weft.local.meshfile import MeshFile, read_meshfile
 from weft.local.names import CONTROL_PLANE
@@ -65,11 +65,21 @@ def welcome(supervisor: Supervisor, address: str) -> str:
     shutil.copytree(_FILES / "try", tries, dirs_exist_ok=True)
     weft_apply = ("apply", "--home", home, "--wait", "-f")
     place = " (in this directory)" if command_line().startswith((".", "'.")) else ""
+    dashboard = dashboard_address(supervisor.plan.home)
+    see = (
+        f"""
+See it in the dashboard (this address works once; another: {command_line("dashboard", "--home", home)})
+
+    {dashboard}
+"""
+        if dashboard
+        else ""
+    )
     return f"""
 The mesh is up: 6 workloads and a gateway, each behind its own Envoy, mutual TLS between them.
 
     {address}/productpage
-
+{see}
 Reload the page: the stars change, because three versions of reviews answer in turn.
 Then, in another terminal{place}, try
 
@@ -78,6 +88,9 @@ Then, in another terminal{place}, try
 
  2. make ratings slow: a page with stars takes two seconds longer
       {command_line(*weft_apply, str(tries / "ratings-delay.yaml"))}
+    and find out why: the rule and its line
+      {command_line("explain", "--home", home, "--from", "reviews-v2", "http://ratings:9080/ratings/0")}
+      {command_line("requests", "--home", home)}
 
  3. cut the control plane: the page goes on working; start it again and it goes on where it was
       {command_line("stop", "--home", home, CONTROL_PLANE)}

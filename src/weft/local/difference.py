@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from weft.local.commands import Launch
+from weft.local.control_plane_entries import CHANGEABLE
 from weft.local.names import CONTROL_PLANE
 
 _FIRST_DELAY = 1.0
@@ -53,8 +54,8 @@ def difference(there: Mapping[str, Launch], down: Collection[str], wanted: Seque
 def refusal(there: Mapping[str, Launch], wanted: Sequence[Launch]) -> str:
     """Why `wanted` cannot follow `there` while the mesh is up; empty when it can.
 
-    The control plane may follow other documents. Its trust domain and its addresses stand in certificates and in every
-    proxy's bootstrap.
+    The control plane may follow other documents, and have other doors and keys. Its trust domain and its addresses
+    stand in certificates and in every proxy's bootstrap.
     """
     before = there.get(CONTROL_PLANE)
     after = next((launch for launch in wanted if launch.name == CONTROL_PLANE), None)
@@ -71,7 +72,7 @@ def _settled(serve: Launch) -> tuple[tuple[str, str], ...]:
     """The options that cannot change."""
     words = serve.arguments[1:]
     pairs = zip(words[::2], words[1::2], strict=True)
-    return tuple((option, value) for option, value in pairs if option != "--documents")
+    return tuple((option, value) for option, value in pairs if option not in CHANGEABLE | {"--documents"})
 
 
 def restart_delay(failures: int, *, outlived: bool) -> float:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from weft.agent.state import State
-from weft.local.client import read_endpoints
+from weft.local.client import AdminClient, RefusedError, UnreachableError, read_endpoints
 from weft.local.names import CONTROL_PLANE
 from weft.local.seats import AgentSeat
 from weft.local.supervisor import Supervisor
+from weft.settings.home import Home
+
+_ADDRESS_SECONDS = 900
+_PATIENCE = 5.0
 
 
 def mesh_state(supervisor: Supervisor) -> dict[str, Any]:
-    """Admin API, home, workloads and processes, as ``weft demo -o json`` and ``weft up -o json`` print them."""
+    """Admin API, dashboard (an address that works once), home, workloads and processes, as ``weft demo -o json`` and
+    ``weft up -o json`` print them."""
     home = supervisor.plan.home
     endpoints = read_endpoints(home)
     keys = [unit.launch.key for unit in supervisor.units.values() if unit.launch.kind == "workload"]
@@ -20,12 +25,23 @@ def mesh_state(supervisor: Supervisor) -> dict[str, Any]:
     process = supervisor.units[CONTROL_PLANE].status.value.process
     return {
         "admin": endpoints.admin if endpoints else None,
+        "dashboard": dashboard_address(home),
         "home": str(home.root),
         "token_file": str(home.admin_token),
         "workloads": [_workload(key[1], AgentSeat(home, key).state) for key in keys],
         "control_plane_pid": process.pid if process else None,
         "processes": [{"name": one.name, "state": one.phase} for one in statuses],
     }
+
+
+def dashboard_address(home: Home) -> str | None:
+    """An address that opens the dashboard once, within a quarter of an hour; None if nobody gives one."""
+    try:
+        client = AdminClient(home, timeout=_PATIENCE, here=True)
+        answer = client.call("POST", "dashboard", {"seconds": _ADDRESS_SECONDS})
+        return str(answer["url"])
+    except (UnreachableError, RefusedError):
+        return None
 
 
 def _workload(name: str, state: State | None) -> dict[str, Any]:

@@ -8,17 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from weft.local.names import process_name
+from weft.model.telemetry import LOG_DIRECTORY
 from weft.processes.log import end_of_log
 from weft.settings.home import Home
 
 _POLL = 0.2
 _LONGEST_LINE = 1 << 16
+_LONGEST_SHOWN = 400
+LONGEST_ACCESS_LINE = 4000
+"""Characters of a line of an access log that are shown."""
 Say = Callable[[str, str], None]
 """Called with the name of the log and a line of it."""
 
 
-def log_files(home: Home, names: Sequence[str], *, proxy: bool) -> dict[str, Path]:
-    """The logs of `names` (all when empty), by how they are called: a process's own, ``NAME/proxy`` its Envoy's."""
+def log_files(home: Home, names: Sequence[str], *, proxy: bool, access: bool = False) -> dict[str, Path]:
+    """The logs of `names` (all when empty), by how they are called: a process's own, ``NAME/proxy`` its Envoy's; or,
+    with `access`, its access logs only: ``NAME/access`` and ``NAME/access/FILE``."""
+    if access:
+        return _access_logs(home, names)
     own = {path.stem: path for path in sorted(home.logs.glob("*.log"))}
     envoys = {process_name(*path.parent.parts[-2:]): path for path in sorted(home.workloads.glob("*/*/envoy.log"))}
     wanted = names or sorted({*own, *envoys})
@@ -28,17 +35,28 @@ def log_files(home: Home, names: Sequence[str], *, proxy: bool) -> dict[str, Pat
     return found
 
 
+def _access_logs(home: Home, names: Sequence[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted((*home.workloads.glob("*/*/access.log"), *home.workloads.glob(f"*/*/{LOG_DIRECTORY}/*"))):
+        parts = path.relative_to(home.workloads).parts
+        name = process_name(*parts[:2])
+        if (names and name not in names) or path.suffix[1:].isdigit():
+            continue
+        found[f"{name}/access" if len(parts) == 3 else f"{name}/access/{path.name}"] = path
+    return found
+
+
 def log_names(home: Home) -> list[str]:
     """Names of processes that have a log."""
     return sorted({name.removesuffix("/proxy") for name in log_files(home, (), proxy=True)})
 
 
-def print_ends(files: dict[str, Path], lines: int, say: Say) -> dict[str, Followed]:
-    """Say the last `lines` lines of each file; where to go on."""
+def print_ends(files: dict[str, Path], lines: int, say: Say, longest: int = _LONGEST_SHOWN) -> dict[str, Followed]:
+    """Say the last `lines` lines of each file, cut to `longest` characters; where to go on."""
     follows = {}
     for name, path in files.items():
         follows[name] = Followed(path)
-        for line in end_of_log(path, lines).splitlines() if lines else ():
+        for line in end_of_log(path, lines, longest).splitlines() if lines else ():
             say(name, line)
     return follows
 

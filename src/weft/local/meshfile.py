@@ -8,8 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
 
+from weft.local.control_plane_entries import OidcEntry, RemoteAdminEntry, check_control_plane, check_source
 from weft.local.names import CONTROL_PLANE, process_name
-from weft.local.option_syntax import OptionValueError, parse_listen, parse_port, parse_upstream
+from weft.local.option_syntax import (
+    OptionValueError,
+    is_metrics_path,
+    parse_listen,
+    parse_locality,
+    parse_port,
+    parse_upstream,
+)
 from weft.model.addresses import is_ip_address, is_wildcard
 from weft.model.identity import DEFAULT_TRUST_DOMAIN, is_trust_domain
 from weft.model.origin import FieldLines, FieldPath, Origin
@@ -35,33 +43,52 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsEntry:
+    """Where the application tells its own metrics for Prometheus. The sidecar's endpoint tells them too."""
+
+    port: Port
+    path: str = "/metrics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadEntry:
     """One application with its sidecar. `ports` and `upstreams` are as `weft run` takes them; in `command`, the word
-    ``{python}`` stands for the Python that weft runs on."""
+    ``{python}`` stands for the Python that weft runs on. `locality` is where it is: region, zone and subzone. `group`
+    is the WorkloadGroup of its namespace that says what is not said here; without either, the service account is
+    `default`."""
 
     name: Name
     command: tuple[str, ...]
     namespace: Name = "default"
-    service_account: Name = "default"
+    service_account: Name = ""
+    group: Subdomain = ""
     labels: Mapping[_LabelKey, _LabelValue] = field(default_factory=dict)
     ports: tuple[str, ...] = ()
     upstreams: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     scope: Literal["demand", "all"] = "demand"
+    locality: str = ""
     working_directory: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     health_check: HealthCheck = HealthCheck()
+    metrics: MetricsEntry | None = None
+    proxy_auth: Literal["auto", "on", "off"] = "auto"
+    identity_from: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayEntry:
-    """The proxy of one Gateway document. `listen` says where its listener ports are bound: ``auto``, a port, or an
-    address and port."""
+    """The proxy of the Gateway document of its name, and of those of Istio that select its `labels`. `listen` says
+    where listener ports are bound: ``auto``, a port, or an address and port; `locality`
+    where it is."""
 
     name: Subdomain
     namespace: Name = "default"
+    labels: Mapping[_LabelKey, _LabelValue] = field(default_factory=dict)
     bind: str = "127.0.0.1"
     listen: Mapping[Port, str] = field(default_factory=dict)
+    locality: str = ""
+    identity_from: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +98,7 @@ class ControlPlanePorts:
     admin: Port | None = None
     xds: Port | None = None
     agent: Port | None = None
+    metrics: Port | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +113,11 @@ class MeshFile:
     workloads: tuple[WorkloadEntry, ...] = ()
     gateways: tuple[GatewayEntry, ...] = ()
     ports: ControlPlanePorts = ControlPlanePorts()
+    remote_admin: RemoteAdminEntry | None = None
+    oidc: OidcEntry | None = None
+    store_key: str = ""
+    former_store_key: str = ""
+    identity_from: str = ""
 
 
 class MeshFileError(Exception):
@@ -143,6 +176,8 @@ def _as_texts(root: Node) -> None:
         for port in _items(workload, "ports"):
             _as_text(port)
         entries = cast(dict[str, Node], workload.value)
+        if "proxyAuth" in entries:
+            _as_text(entries["proxyAuth"])  # on and off are YAML's words for true and false
         for variable in _values(entries.get("env")):
             _as_text(variable)
         command = entries.get("command")
@@ -184,8 +219,16 @@ def _check_mesh(walk: Walk, mesh: MeshFile) -> None:
         walk.error(("bind",), "bad-value", f"found '{mesh.bind}'", expected)
 
 
+def _check_locality(walk: Walk, path: FieldPath, text: str) -> None:
+    try:
+        parse_locality(text)
+    except OptionValueError as error:
+        walk.error((*path, "locality"), "bad-value", error.found, error.expected)
+
+
 def _check(walk: Walk, mesh: MeshFile) -> None:
     _check_mesh(walk, mesh)
+    check_control_plane(walk, mesh)
     seen = {CONTROL_PLANE: "the control plane"}
     for index, workload in enumerate(mesh.workloads):
         path: FieldPath = ("workloads", index)
@@ -203,12 +246,19 @@ def _check(walk: Walk, mesh: MeshFile) -> None:
                     walk.error((*path, name, number), "bad-value", error.found, error.expected)
         if workload.uses and workload.scope == "all":
             walk.error((*path, "scope"), "bad-value", "scope: all and uses exclude each other", "one of scope, uses")
+        _check_locality(walk, path, workload.locality)
+        check_source(walk, (*path, "identityFrom"), workload.identity_from)
         http = workload.health_check.http
         if http is not None and not http.startswith("/"):
             walk.error((*path, "healthCheck", "http"), "bad-value", f"found '{http}'", "a path such as /health")
+        if workload.metrics is not None and not is_metrics_path(workload.metrics.path):
+            found = f"found '{workload.metrics.path}'"
+            walk.error((*path, "metrics", "path"), "bad-value", found, "a path such as /metrics")
     for index, gateway in enumerate(mesh.gateways):
         path = ("gateways", index)
         _unique(walk, seen, (gateway.namespace, gateway.name), f"gateways[{index}]", (*path, "name"))
+        _check_locality(walk, path, gateway.locality)
+        check_source(walk, (*path, "identityFrom"), gateway.identity_from)
         for port, text in gateway.listen.items():
             try:
                 parse_listen(f"{port}={text}")

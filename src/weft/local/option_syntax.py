@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from weft.agent.parameters import HealthParameters, PortParameter, UpstreamParameter
 from weft.model.identity import is_dns_label
 from weft.model.labels import Labels, labels_from_mapping
+from weft.model.locality import EXPECTED as LOCALITY
+from weft.model.locality import Locality, locality_from_text
 
 
 class OptionValueError(ValueError):
@@ -52,6 +56,11 @@ def parse_listen(text: str) -> tuple[int, str, int]:
     return listener, address.strip("[]"), 0 if port == "auto" else _port(port, text, expected)
 
 
+def is_metrics_path(text: str) -> bool:
+    """Whether it is a path that can be asked for: it begins with a slash, and has no space."""
+    return re.fullmatch(r"/[!-~]*", text) is not None
+
+
 def parse_labels(texts: tuple[str, ...]) -> Labels:
     """``app=reviews,version=v2``, given once or several times."""
     found: dict[str, str] = {}
@@ -61,6 +70,14 @@ def parse_labels(texts: tuple[str, ...]) -> Labels:
             raise OptionValueError(f"found '{pair}'", "KEY=VALUE[,KEY=VALUE...], such as app=reviews,version=v2")
         found[key.strip()] = value.strip()
     return labels_from_mapping(found)
+
+
+def parse_locality(text: str) -> Locality:
+    """``region``, ``region/zone`` or ``region/zone/subzone``; empty: nobody says."""
+    try:
+        return locality_from_text(text)
+    except ValueError as error:
+        raise OptionValueError(f"found '{text}'", LOCALITY) from error
 
 
 def parse_health(text: str, interval: float, timeout: float) -> HealthParameters:

@@ -57,7 +57,8 @@ def spawn(launch: Launch, logs: Path, environment: Mapping[str, str], *, alone: 
     if not launch.directory.is_dir():
         raise NotADirectoryError(f"there is no directory {launch.directory}")
     log = logs / f"{launch.name}.log"
-    environment = {**environment, **launch.environment}
+    inherited = {name: value for name, value in environment.items() if name not in launch.hidden}
+    environment = {**inherited, **launch.environment}
     waiting, gate = os.pipe()
     try:
         with log.open("ab") as output:

@@ -21,7 +21,7 @@ _ADMIN_SECONDS = 2.0
 @dataclass(frozen=True, slots=True)
 class ProcessRow:
     """One workload, gateway or control plane. `since` in Unix seconds (0: not known), `memory` in bytes, all processes
-    together; `started_by` is ``weft up``, or ``hand``."""
+    together; `started_by` is ``weft up``, or ``hand``; `metrics` where Prometheus reads its proxy's."""
 
     name: str
     kind: str
@@ -34,6 +34,7 @@ class ProcessRow:
     pids: dict[str, int] = field(default_factory=dict)
     memory: int = 0
     addresses: tuple[str, ...] = ()
+    metrics: str = ""
 
 
 def process_rows(home: Home) -> list[ProcessRow]:
@@ -100,6 +101,7 @@ async def _row(home: Home, unit: UnitStatus) -> ProcessRow:
         pids={what: process.pid for what, process in processes.items()},
         memory=sum(_memory(process.pid) for process in processes.values()),
         addresses=await _addresses(home, unit, state),
+        metrics=str(state.metrics) if state is not None and state.metrics is not None and "agent" in processes else "",
     )
 
 
@@ -113,7 +115,7 @@ async def _addresses(home: Home, unit: UnitStatus, state: State | None) -> tuple
     if unit.process is None:
         return ()
     if unit.kind == "gateway":
-        admin = AdminClient(home, timeout=_ADMIN_SECONDS)
+        admin = AdminClient(home, timeout=_ADMIN_SECONDS, here=True)
         return tuple((await gateway_urls(home, admin, (unit.namespace, unit.workload)) or {}).values())
     if unit.kind == "control-plane":
         endpoints = read_endpoints(home)

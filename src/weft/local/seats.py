@@ -77,7 +77,7 @@ class ControlPlaneSeat:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._admin = AdminClient(home, timeout=_ADMIN_SECONDS)
+        self._admin = AdminClient(home, timeout=_ADMIN_SECONDS, here=True)
 
     async def holder(self) -> ProcessName | None:
         """The control plane, if it runs. A pid alone is not believed: it may be another's by now."""

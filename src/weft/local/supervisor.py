@@ -100,7 +100,7 @@ class Supervisor:
         self.superseded = asyncio.Event()
         self._stopping = asyncio.Event()
         self.units: dict[str, Unit] = {}
-        self.admin = AdminClient(plan.home, timeout=_ADMIN_SECONDS)
+        self.admin = AdminClient(plan.home, timeout=_ADMIN_SECONDS, here=True)
         self._record = record
         self._report = report
         self._describe = describe

@@ -39,7 +39,7 @@ class RunningMesh:
     def __init__(self, home: Home, facts: dict[str, Any]) -> None:
         self.home = home
         self.facts = facts
-        self.client = AdminClient(home)
+        self.client = AdminClient(home, here=True)
 
     def gateway(self, name: str, listener: int = 80) -> str:
         """``HOST:PORT`` of a gateway's listener."""
@@ -61,6 +61,8 @@ def _confirmed(answer: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("; ".join(f"{nack['proxy']} refused it: {nack['message']}" for nack in wait["nacked"]))
     if wait["pending"]:
         raise TimeoutError(f"not confirmed by {', '.join(wait['pending'])}")
+    if wait.get("untried"):
+        raise TimeoutError(f"not tried on an Envoy in time: {', '.join(wait['untried'])}")
     return answer
 
 

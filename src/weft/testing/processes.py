@@ -93,7 +93,7 @@ class MeshProcesses:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env={**os.environ, "WEFT_HOME": str(self.home), **(env or {})},
+                env={"WEFT_PROXY_AUTH": "off", **os.environ, "WEFT_HOME": str(self.home), **(env or {})},
                 cwd=cwd,
             )
         self.processes[name] = Proc(name, process, log)
@@ -135,9 +135,10 @@ class MeshProcesses:
             self.wait_healthy(name)
         return proc
 
-    def gateway(self, name: str, *listen: str) -> Proc:
+    def gateway(self, name: str, *listen: str, labels: str = "") -> Proc:
         """Start a gateway proxy and wait for it."""
         words = [word for item in listen for word in ("--listen", item)]
+        words += ["--labels", labels] if labels else []
         proc = self.spawn(name, "gateway", name, *words)
         self.wait_healthy(name)
         return proc

@@ -109,6 +109,11 @@ REFUSAL = {"proxy": "a.default", "type": "RouteConfiguration", "resource": "outb
         ({"confirmed": [], "nacked": [], "pending": []}, 0, "nothing changed for any connected proxy"),
         ({"confirmed": [], "nacked": [], "pending": ["slow.default"]}, 4, "not confirmed in time: slow.default"),
         (
+            {"confirmed": [], "nacked": [], "pending": [], "untried": ["EnvoyFilter default/slow"]},
+            4,
+            "not tried in time: EnvoyFilter default/slow",
+        ),
+        (
             {"confirmed": [], "nacked": [REFUSAL], "pending": []},
             1,
             "a.default refused RouteConfiguration outbound: bad regex\n    because of r.yaml:4",

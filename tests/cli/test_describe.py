@@ -25,7 +25,7 @@ def test_describe_shows_conditions_endpoints_and_problems_at_once(
         "listeners": [{"name": "http", "attachedRoutes": 1, "conditions": [condition]}],
         "parents": [{"parentRef": {**key, "name": "web", "sectionName": "http"}, "conditions": [condition]}],
     }
-    endpoint = {"workload": "reviews-1.default", "address": "127.0.0.1:20001", "health": "healthy"}
+    endpoint = {"workload": "reviews-1.default", "address": "127.0.0.1:20001", "health": "healthy", "locality": "eu/a"}
     services = [
         {"name": "reviews", "namespace": "default", "ports": [{"port": 80, "endpoints": [endpoint]}]},
         {"name": "reviews", "namespace": "other", "ports": [{"port": 81, "endpoints": [endpoint]}]},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from support.views import backend, gateway_port, inbound, outbound, sidecar
+from support.views import TRUST_DOMAIN, backend, gateway_port, inbound, outbound, sidecar
 from weft.cli.resources import resource_table
 from weft.mesh.memo import Memo
+from weft.mesh.signals import SILENT
 from weft.mesh.views import Certificate
 from weft.model.origin import Origin
 from weft.xds.build import build_xds
@@ -18,7 +19,10 @@ from weft.xds.snapshot import ROUTES
 def test_clusters_listeners_and_certificates_show_the_lines_that_are_not_in_their_bytes() -> None:
     shown = {
         "clusters": [encode_backend(backend(), "cluster.local")],
-        "listeners": [encode_inbound(inbound(), "cluster.local"), encode_gateway_listener(gateway_port())],
+        "listeners": [
+            encode_inbound(inbound(), "cluster.local", SILENT),
+            encode_gateway_listener(gateway_port(), SILENT, TRUST_DOMAIN),
+        ],
         "secrets": [encode_certificate(Certificate("default/a", b"chain", b"key", Origin("secret.yaml", 4)))],
     }
     sources = {}

@@ -10,7 +10,7 @@ from weft.settings.home import Home
 
 
 def options(home: Home, bind: str | None = None) -> ServeOptions:
-    return ServeOptions(home, (), None, bind, "", None, None, None, "ALLOW_ANY", 15.0, 86400.0)
+    return ServeOptions(home, (), None, bind, "", None, None, None, None, "ALLOW_ANY", 15.0, 86400.0)
 
 
 def test_what_is_not_given_is_as_in_the_mesh_that_is_up(tmp_path: Path) -> None:

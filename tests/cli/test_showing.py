@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from datetime import datetime, tzinfo
+from typing import Any, Self
 
 import pytest
 import yaml
@@ -14,6 +15,14 @@ from weft.admin.replies import instant
 from weft.cli.main import run
 from weft.cli.output import print_table
 from weft.local.client import AdminClient
+
+
+class Today(datetime):
+    """A day that stands still."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls(2026, 1, 2, 13, tzinfo=tz)
 
 
 def endpoint(workload: str, health: str = "healthy") -> dict[str, Any]:
@@ -42,6 +51,28 @@ def test_get_shows_a_table_or_values(admin: Admin, capsys: pytest.CaptureFixture
     assert found["status"]["endpoints"][1] == {"workload": "b", "port": 9080, "address": "x", "health": "unhealthy"}
     assert run(["get", "svc", "-o", "yaml"]) == 0
     assert "selector:\n      app: reviews" in capsys.readouterr().out
+
+
+def test_get_all_tells_two_kinds_of_one_name_apart(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    document = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "edge", "namespace": "default"},
+        "spec": {"gatewayClassName": "weft", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+    }
+    other = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "ingress", "namespace": "default"},
+        "spec": {"selector": {"istio": "ingressgateway"}, "servers": []},
+    }
+    admin.answers["GET", "/v1/workloads"] = (200, {"workloads": []})
+    admin.answers["GET", "/v1/documents"] = (200, {"documents": [document]})
+    assert run(["get", "all"]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("GATEWAYS")] == ["GATEWAYS"]
+    admin.answers["GET", "/v1/documents"] = (200, {"documents": [document, other]})
+    assert run(["get", "all", "-o", "json"]) == 0
+    assert {"gateways", "gateways.networking.istio.io"} < json.loads(capsys.readouterr().out).keys()
 
 
 def parent(**conditions: str) -> dict[str, Any]:
@@ -270,17 +301,46 @@ def test_get_answers_the_words_of_other_tools(
 def test_audit_shows_the_latest_last(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
     event = {"who": "me", "action": "apply", "object": "Service default/a", "detail": ""}
     events = [
-        {**event, "time": "2026-01-01T00:00:02.000Z", "outcome": "done"},
+        {**event, "time": "2026-01-01T00:00:02.000Z", "outcome": "done", "revision": 7},
         {**event, "time": "2026-01-01T00:00:01.000Z", "outcome": "refused", "detail": "why"},
     ]
     admin.answers["GET", "/v1/events"] = (200, {"events": events})
     assert run(["audit"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [row[0][-5:] for row in rows[1:]] == [".000Z", ".000Z"] and rows[1][-1] == "why" and rows[2][2] == "done"
-    assert run(["audit", "--refused", "-o", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [events[1]]
-    assert run(["audit", "--limit", "1", "-o", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [events[0]]
+    assert (
+        [row[0][-5:] for row in rows[1:]] == [".000Z", ".000Z"]
+        and rows[1][-1] == "why"
+        and rows[2][-2:] == ["revision", "7"]
+    )
+    words = ["--refused", "--who", "ci", "--what", "undo", "--since", "2026-01-01T00:00:00Z"]
+    assert run(["audit", *words, "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == events[::-1]
+    assert admin.asked[-1][2] == {
+        "who": ["ci"],
+        "what": ["undo"],
+        "since": ["2026-01-01T00:00:00+00:00"],
+        "limit": ["50"],
+        "outcome": ["refused"],
+    }
+    assert run(["audit", "--since", "2h", "--limit", "1", "-o", "jsonl"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == events[::-1]
+    assert run(["audit", "--since", "yesterday"]) == 2
+
+
+def test_the_audit_is_exported_and_verified(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    head = {"number": 3, "hash": "ab", "time": "2026-01-01T00:00:00.000Z"}
+    chain = {"intact": True, "findings": [], "head": head, "covered": 2, "forgotten": 0, "not_covered_yet": 1}
+    admin.answers["GET", "/v1/audit/chain"] = (200, chain)
+    admin.answers["GET", "/v1/events"] = (200, {"events": [{"who": "me"}]})
+    assert run(["audit", "export"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"who": "me"}, {"chain": head}]
+    assert run(["audit", "verify"]) == 0
+    assert "the audit is intact: 2 events" in capsys.readouterr().out
+    broken = {**chain, "intact": False, "findings": ["an entry of audit was changed: 1"]}
+    admin.answers["GET", "/v1/audit/chain"] = (200, broken)
+    assert run(["audit", "verify"]) == 1
+    assert "was changed: 1" in capsys.readouterr().out
+    assert run(["audit", "verify", "-o", "json"]) == 1
 
 
 def test_tables_fit_the_terminal_and_are_whole_elsewhere(
@@ -295,6 +355,14 @@ def test_tables_fit_the_terminal_and_are_whole_elsewhere(
     print_table(("ONE", "TWO", "THREE"), [row])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) == 50 and "b…" in lines[1] and lines[1].endswith("c…")
+    print_table(("NAME", "SOURCE"), [("a", "b/" * 40 + "reviews.yaml:12")])
+    shown = capsys.readouterr().out.splitlines()[1]
+    assert len(shown) == 50 and shown.startswith("a     …") and shown.endswith("/reviews.yaml:12")
+    monkeypatch.setattr("weft.cli.output.datetime", Today)
+    print_table(("TIME", "WHAT"), [("2026-01-02T12:00:00.000Z", "b" * 60), ("2026-01-02T12:00:01.000Z", "c")])
+    assert [line[:15] for line in capsys.readouterr().out.splitlines()[1:]] == ["12:00:00.000Z  ", "12:00:01.000Z  "]
+    print_table(("TIME", "WHAT"), [("2026-01-01T12:00:00.000Z", "b" * 60)])
+    assert capsys.readouterr().out.splitlines()[1].startswith("2026-01-01T12:00:00.000Z")
     monkeypatch.setenv("COLUMNS", "10")
     print_table(("ONE", "TWO", "THREE"), [row])
     assert capsys.readouterr().out.splitlines()[1] == "a    bbbbbbb…  ccccccc…"

@@ -55,9 +55,9 @@ def apply(
     documents, such as a subset that no DestinationRule has, does not refuse them, because the other may follow: they
     are stored, and in force as far as they can be. The exit code is 1 all the same, as that of `weft validate
     --against-mesh` and `weft problems`, unless --allow-missing-references says that the other will follow. With --wait
-    it returns when every proxy whose configuration changed has confirmed: no later request follows the old rules. A
-    proxy that has not answered anything for a while, or alone refuses what others have taken, is named and fails
-    nothing.
+    it returns when every proxy whose configuration changed has confirmed: no later request follows the old rules. An
+    EnvoyFilter is tried on an Envoy before that, and the exit code is 1 if that refuses it. A proxy that has not
+    answered anything for a while, or alone refuses what others have taken, is named and fails nothing.
     """
     from weft.cli.changes import (
         Deadline,

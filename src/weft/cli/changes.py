@@ -12,7 +12,7 @@ import click
 
 from weft.cli.failure import ExitCode, FailedError
 from weft.cli.options import files_argument
-from weft.cli.output import object_text, print_problems, styled
+from weft.cli.output import coloured_diff, object_text, print_problems, styled
 from weft.local.client import Source
 from weft.local.command_line import command_line
 from weft.local.mesh_documents import is_mesh_file
@@ -68,12 +68,7 @@ def print_changes(documents: Iterable[Mapping[str, Any]], note: str = "") -> Non
         meaning = "soft" if change == "unchanged" else "good"
         click.echo(f"{object_text(one['key'])} {styled(change, meaning)}{note}")
         if diff := one.get("diff"):
-            click.echo(_coloured(str(diff)))
-
-
-def _coloured(diff: str) -> str:
-    meaning = {"+": "good", "-": "error", "@": "soft"}
-    return "\n".join(styled(line, meaning[line[0]]) if line[:1] in meaning else line for line in diff.splitlines())
+            click.echo(coloured_diff(str(diff)))
 
 
 def missing_references(problems: Iterable[Mapping[str, Any]], severity: str) -> int:
@@ -103,19 +98,22 @@ def report_answers(answers: Sequence[Mapping[str, Any]]) -> int:
     pending = sorted({name for wait in waits for name in wait["pending"]})
     if pending:
         click.echo(f"{styled('error', 'error', sys.stderr)}: not confirmed in time: {', '.join(pending)}", err=True)
+    untried = sorted({name for wait in waits for name in wait.get("untried") or ()})
+    if untried:
+        click.echo(f"{styled('error', 'error', sys.stderr)}: not tried in time: {', '.join(untried)}", err=True)
     stuck = sorted({name for wait in waits for name in wait.get("stuck") or ()})
     if stuck:
         text = f"not waited for, because it has not answered anything for a while: {', '.join(stuck)}"
         click.echo(f"{styled('warning', 'warning', sys.stderr)}: {text}; see: weft proxy status", err=True)
     confirmed = {name for wait in waits for name in wait["confirmed"]}
     failed = any(not nack.get("stands_alone") for nack in nacked)
-    if waits and not failed and not pending:
+    if waits and not failed and not pending and not untried:
         count = f"confirmed by {len(confirmed)} {'proxy' if len(confirmed) == 1 else 'proxies'}"
         nobody = "nothing changed for any other connected proxy" if stuck or nacked else _NOTHING_CHANGED
         click.echo(count if confirmed else nobody, err=True)
     if failed or any(problem["severity"] == "error" for problem in problems):
         return ExitCode.FAILED
-    return ExitCode.TIMEOUT if pending else ExitCode.OK
+    return ExitCode.TIMEOUT if pending or untried else ExitCode.OK
 
 
 def _report_refusal(nack: Mapping[str, Any]) -> None:

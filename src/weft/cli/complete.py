@@ -1,4 +1,5 @@
-"""What the shell may complete: kinds, and the names of documents, workloads and proxies of a running control plane."""
+"""What the shell may complete: kinds, and the names of documents, workloads, proxies and tokens of a running control
+plane."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ def complete_kind(ctx: click.Context, parameter: click.Parameter, incomplete: st
     from weft.cli.kinds import ALL
     from weft.schema.registry import KINDS
 
-    plurals = [kind.plural for kind in KINDS]
+    plurals = [kind.plural_word for kind in KINDS]
     return _beginning(incomplete, (*plurals, "workloads", ALL) if ctx.info_name == "get" else plurals)
 
 
@@ -36,13 +37,19 @@ def complete_name(ctx: click.Context, parameter: click.Parameter, incomplete: st
         kind = find_kind(word)
     except UnknownKindError:
         return []
-    found = _ask(ctx, "documents", "documents", kind=kind.name, namespace=namespace if kind.namespaced else None)
+    found = _ask(ctx, "documents", "documents", kind=kind.word, namespace=namespace if kind.namespaced else None)
     return _beginning(incomplete, (one.get("document", one)["metadata"]["name"] for one in found))
 
 
 def complete_proxy(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """Names of connected proxies."""
     return _beginning(incomplete, (one["name"] for one in _ask(ctx, "proxies", "proxies")))
+
+
+def complete_token(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Ids of join tokens and names of principals that are valid."""
+    found = [*_ask(ctx, "tokens", "tokens"), *_ask(ctx, "principals", "principals")]
+    return _beginning(incomplete, (one.get("id") or one["name"] for one in found if one["state"] == "valid"))
 
 
 def complete_process(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001

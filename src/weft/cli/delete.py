@@ -11,8 +11,16 @@ from weft.cli.options import command, home_option, namespace_option, output_opti
 from weft.cli.output import print_problems, print_value
 from weft.settings.home import Home
 
+WORKLOADS = frozenset({"workload", "workloads"})
+"""No kind of document: registrations."""
 
-@command("delete", "weft delete virtualservice reviews --wait", "weft delete -f routes.yaml")
+
+@command(
+    "delete",
+    "weft delete virtualservice reviews --wait",
+    "weft delete -f routes.yaml",
+    "weft delete workload reviews-v1",
+)
 @click.argument("kind", required=False, shell_complete=complete_kind)
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_name)
 @click.option(
@@ -43,13 +51,16 @@ def delete(
 ) -> int:
     """Delete documents.
 
-    Named by KIND and NAME, or those that a file holds. With --wait it returns when every proxy concerned has confirmed.
+    Named by KIND and NAME, or those that a file holds. `weft delete workload NAME` removes a registered workload: its
+    certificates are refused until it joins anew. With --wait it returns when every proxy concerned has confirmed.
     """
     from weft.cli.changes import Deadline, print_changes, report_answers
     from weft.local.client import AdminClient, RefusedError
 
     if bool(files) == bool(kind) or (kind and not names):
         raise click.UsageError("name a KIND and NAME, or give -f PATH")
+    if kind is not None and kind.lower() in WORKLOADS:
+        return _workloads(home, namespace, names, timeout if wait else None, output)
     keys = _keys_of_files(files, namespace) if files else _keys_of_names(str(kind), names, namespace)
     client = AdminClient(home)
     deadline = Deadline(wait, timeout)
@@ -73,11 +84,24 @@ def delete(
     return code
 
 
+def _workloads(home: Home, namespace: str, names: tuple[str, ...], wait: float | None, output: str) -> int:
+    from urllib.parse import quote
+
+    from weft.cli.identity import report_end
+    from weft.local.client import AdminClient
+
+    codes = []
+    for name in names:
+        path = f"workloads/{quote(namespace, safe='')}/{quote(name, safe='')}"
+        codes.append(report_end(AdminClient(home).call("DELETE", path, {"wait": wait}, wait=wait), output))
+    return max(codes)
+
+
 def _keys_of_names(kind: str, names: tuple[str, ...], namespace: str) -> list[tuple[str, str, str]]:
     from weft.cli.kinds import kind_of_word
 
     found = kind_of_word(kind)
-    return [(found.name, namespace if found.namespaced else "", name) for name in names]
+    return [(found.word, namespace if found.namespaced else "", name) for name in names]
 
 
 def _keys_of_files(files: tuple[str, ...], namespace: str) -> list[tuple[str, str, str]]:
@@ -85,6 +109,7 @@ def _keys_of_files(files: tuple[str, ...], namespace: str) -> list[tuple[str, st
     from weft.cli.failure import FailedError
     from weft.model.problem import Severity, problem_mapping
     from weft.schema.decode import decode_documents
+    from weft.schema.registry import kind_of
 
     keys = []
     for source in read_sources(files):
@@ -92,5 +117,7 @@ def _keys_of_files(files: tuple[str, ...], namespace: str) -> list[tuple[str, st
         if any(problem.severity is Severity.ERROR for problem in decoded.problems):
             print_problems(problem_mapping(problem) for problem in decoded.problems)
             raise FailedError("nothing was deleted: see the problems")
-        keys += [(each.key.kind, each.key.namespace, each.key.name) for each in decoded.documents]
+        for each in decoded.documents:
+            kind = kind_of(each.key.group, each.key.kind)
+            keys.append((kind.word if kind else each.key.kind, each.key.namespace, each.key.name))
     return keys

@@ -18,6 +18,7 @@ from weft.settings.home import Home
 
 _CONDITIONS = ("TYPE", "STATUS", "REASON", "MESSAGE")
 _ENDPOINTS = ("PORT", "WORKLOAD", "ADDRESS", "HEALTH")
+_TOLD = ("workload", "address", "health", "locality")
 
 
 @command(
@@ -36,14 +37,15 @@ def describe(*, kind: str, name: str, home: Home, namespace: str, output: str) -
     """Show one document with its conditions and problems.
 
     Of a route: how each parent took it. Of a Gateway: whether it and each of its listeners are in force, and why not.
-    Of a Service: its endpoints. Problems are shown at once, also those that `weft problems` lists after a while only.
+    Of a Service: its endpoints. Of a policy for Services: whether it is in force for each. Problems are shown at once,
+    also those that `weft problems` lists after a while only.
     """
     found = kind_of_word(kind)
     where = namespace if found.namespaced else None
     client = AdminClient(home)
-    answers = client.get("documents", kind=found.name, namespace=where, name=name)["documents"]
+    answers = client.get("documents", kind=found.word, namespace=where, name=name)["documents"]
     if not answers:
-        every = client.get("documents", kind=found.name)["documents"]
+        every = client.get("documents", kind=found.word)["documents"]
         raise FailedError(missing_text(found.name, name, where, [with_status(one)["metadata"] for one in every]))
     answer = answers[0]
     problems = [one for one in client.get("problems", at_once="1")["problems"] if one["object"] == answer["key"]]
@@ -58,7 +60,8 @@ def describe(*, kind: str, name: str, home: Home, namespace: str, output: str) -
         print_table(_CONDITIONS, [[one[name.lower()] for name in _CONDITIONS] for one in conditions])
     if endpoints is not None:
         click.echo("\nendpoints" if endpoints else "\nno endpoints")
-        print_table(_ENDPOINTS, [[one[name.lower()] for name in _ENDPOINTS] for one in endpoints])
+        headings = (*_ENDPOINTS, "LOCALITY") if any(one.get("locality") for one in endpoints) else _ENDPOINTS
+        print_table(headings, [[one.get(name.lower(), "") for name in headings] for one in endpoints])
     click.echo("\nproblems" if problems else styled("\nno problems", "good"))
     for problem in problems:
         click.echo(problem_text({**problem, "object": None}))
@@ -72,6 +75,10 @@ def _told(answer: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Mapping[str
     for listener in answer.get("listeners", ()):
         count = listener["attachedRoutes"]
         yield f"listener {listener['name']}, {count} {'route' if count == 1 else 'routes'}", listener["conditions"]
+    for ancestor in answer.get("ancestors", ()):
+        reference = ancestor["ancestorRef"]
+        section = f" section {reference['sectionName']}" if "sectionName" in reference else ""
+        yield f"for {object_text(reference)}{section}", ancestor["conditions"]
     for parent in answer.get("parents", ()):
         reference = parent["parentRef"]
         section = f" section {reference['sectionName']}" if "sectionName" in reference else ""
@@ -81,7 +88,7 @@ def _told(answer: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Mapping[str
 
 def _endpoints(client: AdminClient, name: str, namespace: str) -> list[dict[str, Any]]:
     return [
-        {"port": port["port"], **{field: one[field] for field in ("workload", "address", "health")}}
+        {"port": port["port"], **{field: one[field] for field in _TOLD if field in one}}
         for service in client.get("services")["services"]
         if (service["name"], service["namespace"]) == (name, namespace)
         for port in service["ports"]

@@ -13,6 +13,7 @@ class ExitCode(enum.IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     TIMEOUT = 4
+    IN_FILES = 5
     INTERRUPTED = 130
 
 
@@ -23,6 +24,7 @@ Exit codes:
   2  the command line is wrong
   3  no control plane, or no `weft up`, can be reached
   4  timed out while waiting
+  5  what is to be undone belongs to followed files
   weft run: the application's exit code, 128 + N when signal N ended it"""
 
 

@@ -11,6 +11,7 @@ from weft.cli.complete import complete_kind, complete_name
 from weft.cli.failure import FailedError
 from weft.cli.options import command, home_option, namespace_option, output_option
 from weft.cli.output import print_table, print_value, styled
+from weft.cli.outside_columns import COLUMNS as OUTSIDE_COLUMNS
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
@@ -57,15 +58,15 @@ def _get_all(home: Home, namespace: str | None, output: str) -> int:
     from weft.local.client import AdminClient
     from weft.schema.registry import KINDS
 
-    documents = AdminClient(home).get("documents", namespace=namespace)["documents"]
-    held = {with_status(one)["kind"] for one in documents}
-    kinds = [kind for kind in KINDS if kind.name in held]
+    documents = map(with_status, AdminClient(home).get("documents", namespace=namespace)["documents"])
+    held = {(one["apiVersion"].rpartition("/")[0], one["kind"]) for one in documents}
+    kinds = [kind for kind in KINDS if (kind.group, kind.name) in held]
     if output != "table":
-        value: dict[str, Any] = {kind.plural: _documents(home, kind, namespace, None)[1] for kind in kinds}
+        value: dict[str, Any] = {kind.plural_word: _documents(home, kind, namespace, None)[1] for kind in kinds}
         print_value(value | {"workloads": _workloads(home, namespace)}, output)
         return 0
     for kind in kinds:
-        click.echo(styled(kind.plural.upper(), "good"))
+        click.echo(styled(kind.plural_word.upper(), "good"))
         _get_documents(home, kind, None, namespace, output)
         click.echo()
     click.echo(styled("WORKLOADS", "good"))
@@ -80,13 +81,19 @@ def _documents(
 
     client = AdminClient(home)
     where = namespace if kind.namespaced else None
-    found = client.get("documents", kind=kind.name, namespace=where, name=name)["documents"]
+    found = client.get("documents", kind=kind.word, namespace=where, name=name)["documents"]
     shown = [with_status(document) for document in found]
     if kind.name == "Service" and found:
         endpoints = {(one["namespace"], one["name"]): _endpoints(one) for one in client.get("services")["services"]}
         for one in shown:
             key = (one["metadata"].get("namespace"), one["metadata"]["name"])
             one["status"] = {"endpoints": endpoints.get(key, [])}
+    if kind.name == "WorkloadGroup" and found:
+        members = client.get("workloads")["workloads"]
+        for one in shown:
+            key = (one["metadata"].get("namespace"), one["metadata"]["name"])
+            there = [each for each in members if (each["namespace"], each.get("group")) == key]
+            one["status"] = {"workloads": [{"name": each["name"], "state": each["state"]} for each in there]}
     return found, shown
 
 
@@ -105,12 +112,12 @@ def _get_documents(home: Home, kind: Kind, name: str | None, namespace: str | No
     where = namespace if kind.namespaced else None
     found, shown = _documents(home, kind, namespace, name)
     if name is not None and not found:
-        every = AdminClient(home).get("documents", kind=kind.name)["documents"]
+        every = AdminClient(home).get("documents", kind=kind.word)["documents"]
         raise FailedError(missing_text(kind.name, name, where, [with_status(one)["metadata"] for one in every]))
     if output != "table":
         print_value(shown[0] if name is not None and len(shown) == 1 else shown, output)
         return 0
-    headings, cells = _COLUMNS.get(kind.name, ((), lambda _: ()))
+    headings, cells = _COLUMNS.get(kind.full_word) or _COLUMNS.get(kind.name, ((), lambda _: ()))
     spaces = kind.namespaced and namespace is None
     rows = [
         (
@@ -121,7 +128,7 @@ def _get_documents(home: Home, kind: Kind, name: str | None, namespace: str | No
         )
         for document, original in zip(shown, found, strict=True)
     ]
-    empty = f"no {kind.plural}" + (f" in namespace {where}" if where else "")
+    empty = f"no {kind.plural_word}" + (f" in namespace {where}" if where else "")
     print_table((*(("NAMESPACE",) if spaces else ()), "NAME", *headings, "SOURCE"), rows, empty=empty)
     return 0
 
@@ -149,7 +156,7 @@ def _unreadable(headings: Sequence[str]) -> Sequence[str]:
 def with_status(answer: Mapping[str, Any]) -> dict[str, Any]:
     """The document itself, without the API's notes, and with the status that the mesh gives it."""
     document = dict(answer.get("document", answer))
-    status = {name: answer[name] for name in ("parents", "conditions", "listeners") if name in answer}
+    status = {name: answer[name] for name in ("parents", "conditions", "listeners", "ancestors") if name in answer}
     return {**document, "status": status} if status else document
 
 
@@ -198,6 +205,10 @@ def _get_workloads(home: Home, name: str | None, namespace: str | None, output: 
         for one in found
     ]
     headings = ("NAMESPACE", "NAME", "STATE", "PORTS", "SERVICE ACCOUNT", "LABELS", "PROXY CONNECTED")
+    if any(one.get("group") for one in found):
+        grouped = [(*row, one.get("group") or "-") for row, one in zip(rows, found, strict=True)]
+        print_table((*headings, "GROUP"), grouped)
+        return 0
     print_table(headings, rows, empty="no workloads")
     return 0
 
@@ -240,6 +251,24 @@ def _gateway(spec: Mapping[str, Any]) -> Sequence[str]:
     return spec.get("gatewayClassName", ""), _joined(listeners), _joined(attached) or "-", _joined(programmed) or "-"
 
 
+def _listener_set(spec: Mapping[str, Any]) -> Sequence[str]:
+    return spec["parentRef"]["name"], *_gateway(spec)[1:]
+
+
+def _istio_gateway(spec: Mapping[str, Any]) -> Sequence[str]:
+    servers = spec.get("servers") or ()
+    status = spec.get("status") or {}
+    attached = [f"{one['name']}:{_attached(one)}" for one in status.get("listeners") or ()]
+    programmed = [one["status"] for one in status.get("conditions") or () if one["type"] == "Programmed"]
+    return (
+        _joined([f"{name}={value}" for name, value in (spec.get("selector") or {}).items()]) or "everyone",
+        _joined([f"{one['port']['number']}/{one['port']['protocol']}" for one in servers]),
+        _joined(list(dict.fromkeys(host for one in servers for host in one["hosts"]))),
+        _joined(attached) or "-",
+        _joined(programmed) or "-",
+    )
+
+
 def _attached(listener: Mapping[str, Any]) -> str:
     """How many routes a listener has, or that it is not in force."""
     programmed = all(one["status"] == "True" for one in listener["conditions"] if one["type"] == "Programmed")
@@ -247,8 +276,9 @@ def _attached(listener: Mapping[str, Any]) -> str:
 
 
 def _conditions(spec: Mapping[str, Any]) -> tuple[str, str]:
-    """Whether the parents of a route took it, and whether its references are resolved."""
-    parents = (spec.get("status") or {}).get("parents") or ()
+    """Whether the parents of a route, or the targets of a policy, took it, and whether its references are resolved."""
+    status = spec.get("status") or {}
+    parents = status.get("parents") or status.get("ancestors") or ()
     return _summary(parents, "Accepted"), _summary(parents, "ResolvedRefs")
 
 
@@ -278,8 +308,13 @@ def _http_route(spec: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _virtual_service(spec: Mapping[str, Any]) -> Sequence[str]:
-    rules = str(len(spec.get("http") or ()))
+    rules = str(sum(len(spec.get(part) or ()) for part in ("http", "tls", "tcp")))
     return _joined(spec.get("hosts")), _joined(spec.get("gateways")) or "mesh", rules, *_conditions(spec)
+
+
+def _traffic_split(spec: Mapping[str, Any]) -> Sequence[str]:
+    backends = [f"{one['service']}={one['weight']}" for one in spec.get("backends") or ()]
+    return str(spec.get("service", "")), _joined(backends), *_conditions(spec)
 
 
 def _destination_rule(spec: Mapping[str, Any]) -> Sequence[str]:
@@ -289,6 +324,110 @@ def _destination_rule(spec: Mapping[str, Any]) -> Sequence[str]:
 def _peer_authentication(spec: Mapping[str, Any]) -> Sequence[str]:
     selector = (spec.get("selector") or {}).get("matchLabels") or {}
     return (spec.get("mtls") or {}).get("mode", "UNSET"), _pairs(selector) or "(all)"
+
+
+def _federated_trust_domain(spec: Mapping[str, Any]) -> Sequence[str]:
+    whence = spec.get("bundleEndpointURL") or "(document)"
+    return spec.get("trustDomain", ""), whence, _joined(spec.get("namespaces") or ()) or "(all)"
+
+
+def _authorization_policy(spec: Mapping[str, Any]) -> Sequence[str]:
+    action = str(spec.get("action", "ALLOW"))
+    asked = (spec.get("provider") or {}).get("name", "")
+    return f"{action} {asked}".rstrip(), _whom(spec), str(len(spec.get("rules") or ()))
+
+
+def _request_authentication(spec: Mapping[str, Any]) -> Sequence[str]:
+    return _joined([str(rule["issuer"]) for rule in spec.get("jwtRules") or ()]), _whom(spec)
+
+
+def _whom(spec: Mapping[str, Any]) -> str:
+    """What a policy is for: a selector's labels, or targets."""
+    selector = (spec.get("selector") or {}).get("matchLabels") or {}
+    targets = spec.get("targetRefs") or ([spec["targetRef"]] if spec.get("targetRef") else [])
+    return _pairs(selector) or _joined([f"{one['kind']}/{one['name']}" for one in targets]) or "(all)"
+
+
+def _telemetry(spec: Mapping[str, Any]) -> Sequence[str]:
+    return _whom(spec), _joined([name for name in ("metrics", "accessLogging", "tracing") if spec.get(name)])
+
+
+def _telemetry_policy(spec: Mapping[str, Any]) -> Sequence[str]:
+    tracing = spec.get("tracing") or {}
+    return _joined([one["name"] for one in spec["targetRefs"]]), str(tracing.get("mode", "ImplementationDefault"))
+
+
+def _targets(spec: Mapping[str, Any]) -> str:
+    return _joined([f"{one['kind']} {one['name']}" for one in spec["targetRefs"]])
+
+
+def _credentials(spec: Mapping[str, Any]) -> Sequence[str]:
+    return _targets(spec), "API key" if spec.get("apiKey") else "user and password"
+
+
+def _login(spec: Mapping[str, Any]) -> Sequence[str]:
+    return _targets(spec), str(spec["provider"]["issuer"]), str(spec["clientID"])
+
+
+def _csrf(spec: Mapping[str, Any]) -> Sequence[str]:
+    return _targets(spec), _joined(spec.get("additionalOrigins") or ())
+
+
+def _services(spec: Mapping[str, Any]) -> str:
+    """The Services that a policy is for, each with its section."""
+    sections = [(one["name"], one.get("sectionName")) for one in spec["targetRefs"]]
+    return _joined([f"{name}:{section}" if section else str(name) for name, section in sections])
+
+
+def _backend_tls(spec: Mapping[str, Any]) -> Sequence[str]:
+    given = spec.get("validation") or {}
+    names = [str(one.get("name", "")) for one in given.get("caCertificateRefs") or ()]
+    return (
+        _services(spec),
+        str(given.get("hostname", "")),
+        _joined(names) or str(given.get("wellKnownCACertificates", "")),
+        *_conditions(spec),
+    )
+
+
+def _backend_traffic(spec: Mapping[str, Any]) -> Sequence[str]:
+    budget = (spec.get("retryConstraint") or {}).get("budget")
+    share = "" if "retryConstraint" not in spec else f"{(budget or {}).get('percent', 20)} %"
+    return _services(spec), share, _conditions(spec)[0]
+
+
+def _named(spec: Mapping[str, Any], *names: str) -> str:
+    return _joined([name for name in names if name in spec])
+
+
+def _health_check(spec: Mapping[str, Any]) -> Sequence[str]:
+    protocol = next((name for name in ("http", "grpc", "tcp") if name in spec), "")
+    path = f" {spec['http'].get('path', '/')}" if protocol == "http" else ""
+    return _services(spec), f"{protocol}{path}", _conditions(spec)[0]
+
+
+def _fallback(spec: Mapping[str, Any]) -> Sequence[str]:
+    return _services(spec), _joined([str(one["name"]) for one in spec["fallbackRefs"]]), *_conditions(spec)
+
+
+def _ejection(spec: Mapping[str, Any]) -> Sequence[str]:
+    return _services(spec), _named(spec, "successRate", "failurePercentage"), _conditions(spec)[0]
+
+
+def _overload(spec: Mapping[str, Any]) -> Sequence[str]:
+    return _services(spec), _named(spec, "adaptiveConcurrency", "admissionControl"), _conditions(spec)[0]
+
+
+def _limits(spec: Mapping[str, Any]) -> Sequence[str]:
+    limits = _joined([f"{one['name']}: {one['requests']} a {one['unit'].lower()}" for one in spec["limits"]])
+    tried = ", dry run" if spec.get("dryRun") else ""
+    return _targets(spec), limits, str(spec.get("mode", "Local")) + tried
+
+
+def _patches(spec: Mapping[str, Any]) -> Sequence[str]:
+    labels = (spec.get("workloadSelector") or {}).get("labels") or {}
+    patches = [f"{one['applyTo']} {one['patch']['operation']}" for one in spec["configPatches"]]
+    return _pairs(labels) or "all", _joined(patches)
 
 
 def _mesh_config(spec: Mapping[str, Any]) -> Sequence[str]:
@@ -305,13 +444,37 @@ def _secret(document: Mapping[str, Any]) -> Sequence[str]:
 
 
 _COLUMNS: dict[str, tuple[Sequence[str], Any]] = {
+    **OUTSIDE_COLUMNS,
     "Service": (("TYPE", "PORTS", "SELECTOR", "ENDPOINTS"), _service),
     "GatewayClass": (("CONTROLLER",), lambda spec: (str(spec.get("controllerName", "")),)),
     "Gateway": (("CLASS", "LISTENERS", "ATTACHED ROUTES", "PROGRAMMED"), _gateway),
+    "gateways.networking.istio.io": (("SELECTOR", "SERVERS", "HOSTS", "ATTACHED", "PROGRAMMED"), _istio_gateway),
+    "ListenerSet": (("GATEWAY", "LISTENERS", "ATTACHED ROUTES", "PROGRAMMED"), _listener_set),
     "HTTPRoute": (("PARENTS", "HOSTNAMES", "RULES", "ACCEPTED", "RESOLVED REFS"), _http_route),
+    "GRPCRoute": (("PARENTS", "HOSTNAMES", "RULES", "ACCEPTED", "RESOLVED REFS"), _http_route),
+    "TLSRoute": (("PARENTS", "HOSTNAMES", "RULES", "ACCEPTED", "RESOLVED REFS"), _http_route),
+    "TCPRoute": (("PARENTS", "HOSTNAMES", "RULES", "ACCEPTED", "RESOLVED REFS"), _http_route),
+    "UDPRoute": (("PARENTS", "HOSTNAMES", "RULES", "ACCEPTED", "RESOLVED REFS"), _http_route),
     "VirtualService": (("HOSTS", "GATEWAYS", "RULES", "ACCEPTED", "RESOLVED REFS"), _virtual_service),
+    "TrafficSplit": (("SERVICE", "BACKENDS", "ACCEPTED", "RESOLVED REFS"), _traffic_split),
     "DestinationRule": (("HOST", "SUBSETS"), _destination_rule),
     "PeerAuthentication": (("MODE", "SELECTOR"), _peer_authentication),
+    "FederatedTrustDomain": (("TRUST DOMAIN", "FROM", "NAMESPACES"), _federated_trust_domain),
+    "AuthorizationPolicy": (("ACTION", "FOR", "RULES"), _authorization_policy),
+    "RequestAuthentication": (("ISSUERS", "FOR"), _request_authentication),
+    "Telemetry": (("FOR", "SIGNALS"), _telemetry),
+    "XTelemetryPolicy": (("GATEWAYS", "TRACES"), _telemetry_policy),
+    "CredentialPolicy": (("FOR", "SHOWN"), _credentials),
+    "OIDCPolicy": (("FOR", "PROVIDER", "CLIENT"), _login),
+    "EnvoyFilter": (("SELECTS", "PATCHES"), _patches),
+    "CsrfPolicy": (("FOR", "MORE ORIGINS"), _csrf),
+    "BackendTLSPolicy": (("FOR", "HOSTNAME", "BY", "ACCEPTED", "RESOLVED REFS"), _backend_tls),
+    "XBackendTrafficPolicy": (("FOR", "RETRIES", "ACCEPTED"), _backend_traffic),
+    "HealthCheckPolicy": (("FOR", "BY", "ACCEPTED"), _health_check),
+    "FallbackPolicy": (("FOR", "FALLBACKS", "ACCEPTED", "RESOLVED REFS"), _fallback),
+    "EjectionPolicy": (("FOR", "COMPARES", "ACCEPTED"), _ejection),
+    "OverloadPolicy": (("FOR", "LIMITS", "ACCEPTED"), _overload),
+    "RateLimitPolicy": (("FOR", "LIMITS", "COUNTED"), _limits),
     "MeshConfig": (("OUTBOUND", "FIELDS"), _mesh_config),
     "ConfigMap": (("KEYS",), _config_map),
     "Secret": (("TYPE", "KEYS"), _secret),

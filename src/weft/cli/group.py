@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 
@@ -20,3 +22,17 @@ class Group(click.Group):
             hint = f" Did you mean '{near[0]}'?" if near else ""
             ctx.fail(f"there is no command '{args[0]}'.{hint}")
         return super().resolve_command(ctx, args)
+
+
+class DefaultGroup(Group):
+    """A group that runs the command `default` where the line names none: `weft history` is `weft history list`."""
+
+    def __init__(self, *args: Any, default: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._default = default
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The line, with the default where no command is named. Help is that of the group."""
+        if not set(args[:1]) & {*self.commands, "-h", "--help"}:
+            args = [self._default, *args]
+        return super().parse_args(ctx, args)

@@ -14,6 +14,7 @@ import click
 from weft import __version__
 from weft.cli.failure import EXIT_CODES, ExitCode, FailedError
 from weft.cli.group import Group
+from weft.cli.remote_options import remote_options
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("up", "Start the demo application as a mesh and say what to try."),
@@ -32,10 +33,30 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "get": ("get", "Show documents, workloads or services."),
     "describe": ("describe", "Show one document with its conditions and problems."),
     "validate": ("validate", "Check documents, alone or with a running mesh."),
+    "stat": ("stat", "Show how often, how well and how fast services are called."),
+    "edges": ("stat", "Show who calls whom, and whether both have proven who they are."),
+    "top": ("top", "Show traffic as it goes, on the whole terminal."),
+    "graph": ("graph", "Draw who calls whom."),
     "proxy": ("proxy", "See what proxies know and have confirmed."),
+    "explain": ("explain", "Say why a request is answered as it is."),
+    "authz": ("authz", "Say who may call whom, and by which policy."),
+    "requests": ("requests", "List the latest requests that failed or were slow."),
+    "tap": ("requests", "Watch the requests of a workload as they happen."),
+    "dashboard": ("dashboard", "Open the control plane's web page."),
     "problems": ("problems", "List what is wrong in the configuration."),
     "audit": ("audit", "Show who did what, and what was refused."),
-    "token": ("token", "Join tokens for workloads on other hosts."),
+    "history": ("history", "Show which changes were made, by whom, and what came of them."),
+    "diff": ("diff", "Show what differs between two revisions."),
+    "undo": ("undo", "Apply the documents as they were before a revision."),
+    "check": ("check", "Say whether everything is well, and how to mend what is not."),
+    "analyze": ("analyze", "Find documents that are in force and do what nobody wants."),
+    "explain-code": ("analyze", "Say what a code means, and how to mend it."),
+    "report": ("report", "Make a support bundle, without secrets."),
+    "token": ("token", "Tokens: for workloads on other hosts to join, for people and programs to call."),
+    "identity": ("identity", "Identities: who has certificates, and whom the mesh refuses."),
+    "secrets": ("secrets", "How the store keeps secrets: sealed, and with which key."),
+    "ca": ("ca", "The certificate authority: its state, and rotation of its root."),
+    "federation": ("federation", "Trust between this mesh and others."),
     "version": ("version", "Print versions."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
@@ -54,7 +75,7 @@ class Commands(Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        found: Any = getattr(importlib.import_module(f"weft.cli.{entry[0]}"), cmd_name)
+        found: Any = getattr(importlib.import_module(f"weft.cli.{entry[0]}"), cmd_name.replace("-", "_"))
         return found if isinstance(found, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -68,6 +89,7 @@ class Commands(Group):
     epilog=EXIT_CODES + "\n\n\b\nExamples:\n  weft demo\n  weft apply -f routes.yaml --wait\n  weft proxy status",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+@remote_options
 @click.version_option(__version__, message="weft %(version)s")
 def weft() -> None:
     """A service mesh on Envoy: run workloads with sidecars, route between them, see what happens."""
@@ -102,6 +124,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _from_exception(error: Exception) -> int:
     from weft.local.client import RefusedError, UnreachableError
+    from weft.local.remote import RemoteError
     from weft.settings.private import PermissionsError
 
     if isinstance(error, UnreachableError):
@@ -113,7 +136,7 @@ def _from_exception(error: Exception) -> int:
         print_problems(error.problems)
         _complain(str(error))
         return ExitCode.FAILED
-    if isinstance(error, PermissionsError):
+    if isinstance(error, PermissionsError | RemoteError):
         _complain(str(error))
         return ExitCode.FAILED
     if isinstance(error, OSError) and error.filename and error.strerror:

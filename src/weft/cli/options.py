@@ -64,6 +64,16 @@ def namespace_option(function: CommandT) -> CommandT:
     return click.option("-n", "--namespace", default="default", show_default=True, help="Namespace.")(function)
 
 
+def workload_api_socket(text: str, option: str = "--identity-from") -> str:
+    """The path of the Workload API that an option names; empty if it names none."""
+    from weft.settings.workload_api import socket_from_text
+
+    try:
+        return socket_from_text(text)
+    except ValueError as error:
+        raise click.UsageError(f"{option} {error}") from error
+
+
 def output_option(function: CommandT) -> CommandT:
     """``-o table|json|yaml``."""
     return click.option(

@@ -1,4 +1,4 @@
-"""`weft proxy status` and `weft proxy config`."""
+"""`weft proxy status`, `weft proxy config` and `weft proxy signals`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _SHORT = {
     "ClusterLoadAssignment": "endpoints",
     "Listener": "listeners",
     "RouteConfiguration": "routes",
+    "TypedExtensionConfig": "filters",
     "Secret": "secrets",
 }
-SECTIONS = ("clusters", "endpoints", "listeners", "routes", "secrets")
+SECTIONS = ("clusters", "endpoints", "listeners", "routes", "filters", "secrets")
 
 
 @click.group(cls=Group)
@@ -122,5 +123,45 @@ def config(name: str, section: str, home: Home, output: str) -> int:
     return 0
 
 
+@command("signals", "weft proxy signals reviews-v2", "weft proxy signals reviews-v2.default -o json")
+@click.argument("name", shell_complete=complete_proxy)
+@home_option
+@output_option
+def signals(name: str, home: Home, output: str) -> int:
+    """Show what a proxy says about traffic, and which document and line asked for it.
+
+    NAME is a workload's name, or WORKLOAD.NAMESPACE. Metrics, access logs and traces of the calls it makes and of those
+    that come to it; without a document it is as MeshConfig says, or weft's default.
+    """
+    from urllib.parse import quote
+
+    from weft.local.client import AdminClient
+
+    found = AdminClient(home).get(f"proxies/{quote(name, safe='')}/signals")
+    if output != "table":
+        print_value(found, output)
+        return 0
+    rows = [(one["side"], one["signal"], one["what"], _asked_by(one), one["source"] or "-") for one in found["signals"]]
+    print_table(("OF", "SIGNAL", "WHAT", "ASKED FOR BY", "AT"), rows)
+    for side in ("source", "destination"):
+        for one in found["metrics"][side]:
+            click.echo(f"{one['metric']} ({side}): {_changes(one)}")
+    return 0
+
+
+def _asked_by(one: Mapping[str, Any]) -> str:
+    key = one["object"]
+    return f"{key['kind']} {key['namespace']}/{key['name']}" if key else "default"
+
+
+def _changes(one: Mapping[str, Any]) -> str:
+    if one["disabled"]:
+        return "not served"
+    parts = [f"without {', '.join(one['removed'])}"] if one["removed"] else []
+    parts += [f"{tag['name']}={tag['attribute'] or repr(tag['constant'])}" for tag in one["tags"]]
+    return "; ".join(parts)
+
+
 proxy.add_command(status)
 proxy.add_command(config)
+proxy.add_command(signals)

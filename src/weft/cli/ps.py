@@ -80,4 +80,5 @@ def _mapping(row: ProcessRow) -> dict[str, object]:
         "pids": {what.replace(" ", "_"): pid for what, pid in row.pids.items()},
         "memory_bytes": row.memory,
         "addresses": row.addresses,
+        "metrics": row.metrics,
     }

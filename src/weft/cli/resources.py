@@ -111,6 +111,11 @@ def _action(route: Json) -> str:
     return str(action.get("cluster") or _of(action, "clusterHeader", "cluster_header") or "-")
 
 
+def _filters(one: Json) -> Iterator[Row]:
+    config = _of(one, "typedConfig", "typed_config") or {}
+    yield one.get("name"), str(config.get("@type", "")).rpartition(".")[2], _origins(one)
+
+
 def _secrets(one: Json) -> Iterator[Row]:
     if "identity" in one:
         yield one.get("name"), f"certificate of {one['identity']}", one.get("expires"), one.get("file")
@@ -124,5 +129,6 @@ _TABLES: dict[str, tuple[Sequence[str], Any]] = {
     "endpoints": (("CLUSTER", "ADDRESS", "HEALTH"), _endpoints),
     "listeners": (("NAME", "ADDRESS", "DIRECTION", "TLS", "CHAINS", "SOURCE"), _listeners),
     "routes": (("ROUTES", "DOMAINS", "MATCH", "TO", "SOURCE"), _routes),
+    "filters": (("NAME", "TYPE", "SOURCE"), _filters),
     "secrets": (("NAME", "HOLDS", "EXPIRES", "SOURCE"), _secrets),
 }

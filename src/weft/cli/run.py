@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from weft.cli.options import CommandT, command, home_option, namespace_option
+from weft.cli.options import CommandT, command, home_option, namespace_option, workload_api_socket
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
-    from weft.agent.parameters import ControlPlane
+    from weft.agent.parameters import ControlPlane, GroupParameters, ProxyAuth
 
 ValueT = TypeVar("ValueT")
 
@@ -19,6 +20,22 @@ ValueT = TypeVar("ValueT")
 def _control_plane_options(function: CommandT) -> CommandT:
     for option in (
         click.option("--quiet", is_flag=True, help="Print only warnings and errors of the agent."),
+        click.option(
+            "--join-proof",
+            multiple=True,
+            metavar="KIND=FILE",
+            help="What a token demands besides itself: key=FILE, a private key in PEM; document=FILE, the cloud's "
+            "identity document; signature=FILE, with AWS its signature.",
+        ),
+        click.option(
+            "--identity-from",
+            default="",
+            envvar="WEFT_IDENTITY_FROM",
+            metavar="unix:PATH|spire",
+            help="The workload's certificate comes from this SPIFFE Workload API, such as that of SPIRE's agent; with "
+            "--control-plane it is what the agent joins by, instead of a token.  [env: WEFT_IDENTITY_FROM; default: "
+            "from the control plane]",
+        ),
         click.option("--ca-fingerprint", default="", help="sha256:HEX of the CA, as `weft token create` prints it."),
         click.option(
             "--token",
@@ -29,9 +46,10 @@ def _control_plane_options(function: CommandT) -> CommandT:
         ),
         click.option(
             "--control-plane",
-            metavar="HOST:PORT",
+            metavar="HOST:PORT|unix:PATH",
             default="",
-            help="Agent API of a control plane on another host.  [default: the one of --home]",
+            help="Agent API of a control plane on another host, or its socket for other users of this one."
+            "  [default: the one of --home]",
         ),
     ):
         function = option(function)
@@ -47,15 +65,75 @@ def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
         raise click.UsageError(str(error)) from error
 
 
-def _control_plane(home: Home, server: str, token: str, fingerprint: str) -> ControlPlane:
-    from weft.agent.parameters import ControlPlane
+def _control_plane(home: Home, given: dict[str, Any]) -> ControlPlane:
+    """The control plane as the options of `_control_plane_options` name it."""
+    from weft.agent.parameters import ControlPlane, JoinProofs
     from weft.local.command_line import command_line
 
+    server, token, fingerprint = given["control_plane"], given["token"], given["ca_fingerprint"]
+    proofs, source = given["join_proof"], workload_api_socket(given["identity_from"])
+    if server.startswith("unix:"):
+        if token or fingerprint:
+            raise click.UsageError("on this host no --token and no --ca-fingerprint is needed")
+        return ControlPlane(socket=server.removeprefix("unix:"), identity_from=source)
     if (token or fingerprint) and not server:
         raise click.UsageError("--token and --ca-fingerprint go with --control-plane HOST:PORT")
+    if proofs and not server:
+        raise click.UsageError("--join-proof goes with --control-plane HOST:PORT")
+    files = dict(proof.split("=", 1) for proof in proofs if "=" in proof)
+    if len(files) < len(proofs) or not set(files) <= {"key", "document", "signature"}:
+        raise click.UsageError("--join-proof: expected key=FILE, document=FILE or signature=FILE, each once")
     if server and not fingerprint:
         raise click.UsageError("--control-plane needs --ca-fingerprint, which `weft token create` prints")
-    return ControlPlane(server, fingerprint, token, "" if server else command_line("serve", "--home", str(home.root)))
+    hint = "" if server else command_line("serve", "--home", str(home.root))
+    return ControlPlane(server, fingerprint, token, hint, proofs=JoinProofs(**files), identity_from=source)
+
+
+_group_option = click.option(
+    "--group",
+    default="",
+    envvar="WEFT_GROUP",
+    metavar="NAME",
+    help="WorkloadGroup of its namespace that says what is not said here: labels, ports, service account, locality, "
+    "weight, health check.  [env: WEFT_GROUP]",
+)
+
+
+_locality_option = click.option(
+    "--locality",
+    default="",
+    envvar="WEFT_LOCALITY",
+    metavar="REGION[/ZONE[/SUBZONE]]",
+    help="Where this host is: callers may prefer instances near by.  [env: WEFT_LOCALITY]",
+)
+
+
+def _group(name: str, account: str, health: str | None, given: dict[str, Any]) -> GroupParameters | None:
+    from weft.agent.parameters import GroupParameters
+
+    if name and given["identity_from"] and given["control_plane"]:
+        raise click.UsageError("--group with --identity-from goes with the control plane of this host's --home only")
+    context = click.get_current_context()
+    for option in ("health_interval", "health_timeout") if name and health is None else ():
+        if context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
+            written = f"--{option.replace('_', '-')}"
+            raise click.UsageError(f"{written} goes with --health: without it the group says how health is asked")
+    return GroupParameters(name, bool(account), health is not None) if name else None
+
+
+def _check_scope(uses: tuple[str, ...], scope: str) -> None:
+    if uses and scope == "all":
+        raise click.UsageError("--scope all loads every service, and --uses only those it names; give one of them")
+
+
+def _metrics_path(port: int | None, path: str) -> str:
+    from weft.local.option_syntax import is_metrics_path
+
+    if path and not port:
+        raise click.UsageError("--metrics-path goes with --metrics-port PORT")
+    if path and not is_metrics_path(path):
+        raise click.UsageError(f"--metrics-path: found '{path}', expected a path such as /metrics")
+    return path
 
 
 @command(
@@ -63,6 +141,8 @@ def _control_plane(home: Home, server: str, token: str, fingerprint: str) -> Con
     "weft run --name reviews-v2 --labels app=reviews,version=v2 --service-account reviews \\",
     "         --port 9080 --health http:/health -- python reviews.py",
     "weft run --name shop --port 8080:auto --upstream postgres:5432=15432 -- ./shop",
+    "weft run --name shop --port 8080 --metrics-port 9100 -- ./shop",
+    "weft run --name reviews-1 --group reviews -- python reviews.py",
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
 )
 @home_option
@@ -75,7 +155,9 @@ def _control_plane(home: Home, server: str, token: str, fingerprint: str) -> Con
     help="Labels of the workload; Services select workloads by them.",
 )
 @click.option(
-    "--service-account", default="default", show_default=True, help="Service account: the identity in its certificate."
+    "--service-account",
+    default="",
+    help="Service account: the identity in its certificate.  [default: the group's, else default]",
 )
 @click.option(
     "--port",
@@ -108,7 +190,8 @@ def _control_plane(home: Home, server: str, token: str, fingerprint: str) -> Con
 @click.option(
     "--health",
     metavar="tcp|none|http:/PATH",
-    help="Health check: connect to its ports, none, or GET this path.  [default: tcp; none without --port]",
+    help="Health check: connect to its ports, none, or GET this path.  [default: the group's; else tcp; none without "
+    "--port]",
 )
 @click.option(
     "--health-interval",
@@ -134,6 +217,24 @@ def _control_plane(home: Home, server: str, token: str, fingerprint: str) -> Con
     help="IP address of this host at which callers reach the workload.  [default: 127.0.0.1; with --control-plane, "
     "this host's address on the way there]",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Port of the application's own metrics for Prometheus; the sidecar's endpoint tells them too.",
+)
+@click.option("--metrics-path", default="", metavar="PATH", help="Where they are.  [default: /metrics]")
+@click.option(
+    "--proxy-auth",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    envvar="WEFT_PROXY_AUTH",
+    show_default=True,
+    help="Whether its outbound proxy serves only who knows the secret in the application's HTTP_PROXY; auto: on a host "
+    "with other users.  [env: WEFT_PROXY_AUTH]",
+)
+@_locality_option
+@_group_option
 @_control_plane_options
 @click.argument("application", nargs=-1, metavar="-- COMMAND...", type=click.UNPROCESSED)
 def run(
@@ -152,11 +253,14 @@ def run(
     health_timeout: float,
     drain: float,
     inbound_address: str,
-    control_plane: str,
-    token: str,
-    ca_fingerprint: str,
+    metrics_port: int | None,
+    metrics_path: str,
+    proxy_auth: ProxyAuth,
+    locality: str,
+    group: str,
     quiet: bool,
     application: tuple[str, ...],
+    **given: Any,
 ) -> int:
     """Run an application with its sidecar.
 
@@ -164,42 +268,54 @@ def run(
     heed it), PORT and WEFT_HOST (where to listen). Signals are passed on to it, and its exit code is this command's.
     Without a COMMAND the sidecar runs alone, for an application that somebody else starts.
     """
-    from weft.agent.parameters import RunParameters, Timing
+    from weft.agent.parameters import DEFAULT_SERVICE_ACCOUNT, RunParameters, Timing
     from weft.cli.agents import run_agent
-    from weft.local.option_syntax import parse_health, parse_labels, parse_port, parse_upstream
+    from weft.local.option_syntax import parse_health, parse_labels, parse_locality, parse_port, parse_upstream
     from weft.model.workload import Scope
 
-    if uses and scope == "all":
-        raise click.UsageError("--scope all loads every service, and --uses only those it names; give one of them")
-    check = health or ("tcp" if ports else "none")
+    _check_scope(uses, scope)
     parameters = RunParameters(
         home=home,
         name=name,
         command=application,
         namespace=namespace,
-        service_account=service_account,
+        service_account=service_account or DEFAULT_SERVICE_ACCOUNT,
         labels=_parsed(parse_labels, labels),
         ports=tuple(_parsed(parse_port, text) for text in ports),
         upstreams=tuple(_parsed(parse_upstream, text) for text in upstreams),
         uses=uses,
         scope=Scope(scope),
         proxy_host=inbound_address,
-        control_plane=_control_plane(home, control_plane, token, ca_fingerprint),
-        health=_parsed(parse_health, check, health_interval, health_timeout),
+        control_plane=_control_plane(home, given),
+        health=_parsed(parse_health, health or ("tcp" if ports else "none"), health_interval, health_timeout),
         timing=Timing(drain=drain),
         quiet=quiet,
+        metrics_port=metrics_port or 0,
+        metrics_path=_metrics_path(metrics_port, metrics_path),
+        proxy_auth=proxy_auth,
+        locality=_parsed(parse_locality, locality),
+        group=_group(group, service_account, health, given),
     )
     return run_agent(parameters)
 
 
 @command(
-    "gateway", "weft gateway bookinfo-gateway --listen 80=8080", "weft gateway shop --bind 0.0.0.0 --listen 443=auto"
+    "gateway",
+    "weft gateway bookinfo-gateway --listen 80=8080",
+    "weft gateway shop --bind 0.0.0.0 --listen 443=auto",
+    "weft gateway istio-ingressgateway -n istio-system --labels istio=ingressgateway",
 )
 @click.argument("name")
 @home_option
 @namespace_option
 @click.option(
     "--service-account", default="", help="Service account: the identity in its certificate.  [default: NAME]"
+)
+@click.option(
+    "--labels",
+    multiple=True,
+    metavar="KEY=VALUE[,...]",
+    help="Labels, by which Istio's Gateways and policies select it.  [default: istio=NAME without 'istio-']",
 )
 @click.option("--bind", default="127.0.0.1", show_default=True, help="IP address that its listeners bind.")
 @click.option(
@@ -222,6 +338,7 @@ def run(
     show_default=True,
     help="Seconds for requests under way to finish at a stop.",
 )
+@_locality_option
 @_control_plane_options
 def gateway(
     *,
@@ -229,22 +346,23 @@ def gateway(
     home: Home,
     namespace: str,
     service_account: str,
+    labels: tuple[str, ...],
     bind: str,
     listen: tuple[str, ...],
     offset: int,
     drain: float,
-    control_plane: str,
-    token: str,
-    ca_fingerprint: str,
+    locality: str,
     quiet: bool,
+    **given: Any,
 ) -> int:
     """Run the proxy of a Gateway.
 
-    It serves the listeners of the Gateway document NAME, which may be created, changed and deleted while it runs.
+    It serves the Gateway document NAME of the Gateway API, and every Gateway of Istio whose selector has its labels.
+    Both may be created, changed and deleted while it runs.
     """
     from weft.agent.parameters import GatewayParameters, Timing
     from weft.cli.agents import run_agent
-    from weft.local.option_syntax import parse_listen
+    from weft.local.option_syntax import parse_labels, parse_listen, parse_locality
 
     where = [_parsed(parse_listen, text) for text in listen]
     addresses = {address for _, address, _ in where if address} or {bind}
@@ -255,11 +373,13 @@ def gateway(
         gateway=name,
         namespace=namespace,
         service_account=service_account,
+        labels=_parsed(parse_labels, labels),
         address=addresses.pop(),
         offset=offset,
         listen=tuple((listener, port) for listener, _, port in where),
-        control_plane=_control_plane(home, control_plane, token, ca_fingerprint),
+        control_plane=_control_plane(home, given),
         timing=Timing(drain=drain),
         quiet=quiet,
+        locality=_parsed(parse_locality, locality),
     )
     return run_agent(parameters)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from weft.cli.options import command, home_option
+from weft.cli.serve_federation import federation_given, federation_options
+from weft.cli.serve_people import oidc, people_options, remote_admin
 from weft.settings.home import Home
 
 
-@command("serve", "weft serve", "weft serve --documents mesh/ --admin-port 15080")
+@command(
+    "serve",
+    "weft serve",
+    "weft serve --documents mesh/ --admin-port 15080",
+    "weft serve --shared-socket /run/weft/agents.sock --allow-uid 1001=shop/cart@cart.service",
+    "weft serve --admin-bind 10.0.0.7:15443 --admin-host mesh.example",
+)
 @home_option
 @click.option(
     "--documents",
@@ -29,6 +38,11 @@ from weft.settings.home import Home
 @click.option("--admin-port", type=click.IntRange(0, 65535), help="Port of the admin API, always on loopback.")
 @click.option(
     "--xds-port", type=click.IntRange(0, 65535), help="Port of the xDS server; 0: any free one, kept over restarts."
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Port that Prometheus scrapes: plain on loopback, else TLS.  [default: 15014 if it is free]",
 )
 @click.option("--agent-port", type=click.IntRange(0, 65535), help="Port of the agent API (TLS).")
 @click.option(
@@ -52,6 +66,60 @@ from weft.settings.home import Home
     show_default=True,
     help="Seconds for which workload certificates are valid; they are renewed at half of it.",
 )
+@click.option(
+    "--prometheus",
+    default="",
+    metavar="URL",
+    envvar="WEFT_PROMETHEUS",
+    help="Answer questions about traffic from this Prometheus.  [env: WEFT_PROMETHEUS; default: by itself]",
+)
+@click.option(
+    "--shared-socket",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A second unix socket of the agent API, for other users of this host (`weft run --control-plane unix:PATH`).",
+)
+@click.option(
+    "--allow-uid",
+    "allow_uid",
+    multiple=True,
+    metavar="UID=NAMESPACE/SA[@UNIT]",
+    help="With --shared-socket: which identity a user may have; with @NAME.service only from that unit of systemd, "
+    "with @/PATH only from that control group. May be given again.",
+)
+@click.option(
+    "--store-key",
+    default="",
+    metavar="WHAT",
+    envvar="WEFT_STORE_KEY",
+    help="What encrypts the store's secrets: file:PATH, env:NAME, command:PROGRAM ARGUMENTS, python:MODULE:FACTORY.  "
+    "[env: WEFT_STORE_KEY; default: a file in the home]",
+)
+@click.option(
+    "--ca-vault",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Have the PKI engine of a Vault sign the mesh's intermediate: a TOML file says which (docs/ca.md).",
+)
+@click.option(
+    "--rate-limit-store",
+    default="",
+    metavar="URL",
+    envvar="WEFT_RATE_LIMIT_STORE",
+    help="Keep the counts of shared rate limits in this Redis or Valkey: redis:// or rediss://, or file:PATH of a file "
+    "that has the URL (with a password).  [env: WEFT_RATE_LIMIT_STORE; default: in memory]",
+)
+@click.option(
+    "--identity-from",
+    default="",
+    envvar="WEFT_IDENTITY_FROM",
+    metavar="unix:PATH|spire",
+    help="Believe the workloads of this SPIFFE Workload API, such as that of SPIRE's agent, besides those that the "
+    "mesh certifies; its trust domain is the mesh's.  [env: WEFT_IDENTITY_FROM]",
+)
+@click.option("--former-store-key", default="", metavar="WHAT", help="What did before, once, to change to another.")
+@federation_options
+@people_options
 def serve(
     *,
     home: Home,
@@ -62,9 +130,19 @@ def serve(
     admin_port: int | None,
     xds_port: int | None,
     agent_port: int | None,
+    metrics_port: int | None,
     outbound: str,
     lease: float,
     certificate_ttl: float,
+    prometheus: str,
+    shared_socket: Path | None,
+    allow_uid: tuple[str, ...],
+    store_key: str,
+    ca_vault: Path | None,
+    identity_from: str,
+    former_store_key: str,
+    rate_limit_store: str,
+    **people: Any,
 ) -> int:
     """Run the control plane.
 
@@ -82,8 +160,20 @@ def serve(
         admin_port=admin_port,
         xds_port=xds_port,
         agent_port=agent_port,
+        metrics_port=metrics_port,
         outbound=outbound,
         lease=lease,
         certificate_ttl=certificate_ttl,
+        prometheus=prometheus,
+        federation=federation_given(people),
+        shared_socket=shared_socket,
+        allow_uid=allow_uid,
+        store_key=store_key,
+        former_store_key=former_store_key,
+        rate_limit_store=rate_limit_store,
+        remote_admin=remote_admin(people),
+        oidc=oidc(people),
+        ca_vault=ca_vault,
+        identity_from=identity_from,
     )
     return run_serve(options)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
+from weft.admin.local_users import LocalUser, LocalUserError, local_user_from_text
+from weft.admin.people.oidc import OidcSettings
 from weft.cli.failure import FailedError
-from weft.controlplane.settings import DEFAULT_BIND, ServeError, ServeSettings
+from weft.cli.options import workload_api_socket
+from weft.cli.serve_federation import FederationOptions
+from weft.controlplane.settings import DEFAULT_BIND, RemoteAdmin, ServeError, ServeSettings
 from weft.local.record import control_plane_settings
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.model.snapshot import MeshSettings
@@ -28,9 +32,21 @@ class ServeOptions:
     admin_port: int | None
     xds_port: int | None
     agent_port: int | None
+    metrics_port: int | None
     outbound: str
     lease: float
     certificate_ttl: float
+    prometheus: str = ""
+    shared_socket: Path | None = None
+    allow_uid: tuple[str, ...] = ()
+    store_key: str = ""
+    former_store_key: str = ""
+    rate_limit_store: str = ""
+    remote_admin: RemoteAdmin | None = None
+    oidc: OidcSettings | None = None
+    ca_vault: Path | None = None
+    identity_from: str = ""
+    federation: FederationOptions = field(default_factory=FederationOptions)
 
 
 def serve_settings(options: ServeOptions) -> ServeSettings:
@@ -51,9 +67,32 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         admin_port=options.admin_port,
         xds_port=options.xds_port,
         agent_api_port=options.agent_port,
+        metrics_port=options.metrics_port,
         lease=options.lease,
         certificate_ttl=options.certificate_ttl,
+        prometheus=options.prometheus,
+        shared_socket=options.shared_socket.absolute() if options.shared_socket else None,
+        users=_users(options),
+        store_key=options.store_key,
+        former_store_key=options.former_store_key,
+        rate_limit_store=options.rate_limit_store,
+        remote_admin=options.remote_admin,
+        oidc=options.oidc,
+        ca_vault=options.ca_vault.absolute() if options.ca_vault else None,
+        identity_from=workload_api_socket(options.identity_from),
+        bundle_endpoint=options.federation.endpoint,
+        bundle_certificate=options.federation.files,
+        bundle_networks=options.federation.networks,
     )
+
+
+def _users(options: ServeOptions) -> tuple[LocalUser, ...]:
+    if bool(options.allow_uid) != bool(options.shared_socket):
+        raise click.UsageError("--shared-socket and --allow-uid go together")
+    try:
+        return tuple(local_user_from_text(text) for text in options.allow_uid)
+    except LocalUserError as error:
+        raise click.UsageError(f"--allow-uid {error}") from error
 
 
 def run_serve(options: ServeOptions) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +94,7 @@ def _print_facts(supervisor: Supervisor, urls: Urls) -> None:
 
 def _say_ready(supervisor: Supervisor, urls: Urls) -> None:
     from weft.local.command_line import command_line
+    from weft.local.facts import dashboard_address
     from weft.local.record import Phase
     from weft.model.addresses import is_loopback
 
@@ -108,6 +110,12 @@ def _say_ready(supervisor: Supervisor, urls: Urls) -> None:
     missing = [f"{one.name} ({one.phase})" for one in status if one.phase is not Phase.RUNNING]
     but = f", but for {', '.join(missing)}" if missing else ""
     _report(f"the mesh is up{but}; see it with\n  {command_line('ps', '--home', home)}")
+    again = command_line("dashboard", "--home", home)
+    address = dashboard_address(supervisor.plan.home) if sys.stderr.isatty() else None  # a log is no place for it
+    if address:
+        _report(f"the dashboard, through an address that works once (another: {again}):\n  {address}")
+    else:
+        _report(f"the dashboard: {again}")
 
 
 @command("demo", "weft demo", "weft demo --home /tmp/bookinfo", "weft demo -o json > demo.json &")

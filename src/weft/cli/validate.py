@@ -99,11 +99,13 @@ def _in_mesh(sources: Sequence[Source], namespace: str, home: Home) -> tuple[int
 
 def _alone(sources: Sequence[Source], namespace: str) -> tuple[int, list[dict[str, Any]]]:
     """How many documents there are, and every problem once."""
+    from weft.local.meshcheck import with_groups
     from weft.model.problem import distinct, problem_mapping
     from weft.schema.decode import decode_texts
 
     meshes, texts = _with_named(sources)
     decoded = decode_texts([(one.name, one.text) for one in texts], default_namespace=namespace)
+    meshes = [with_groups(mesh, decoded.documents) for mesh in meshes]
     problems = [*decoded.problems, *(problem for mesh in meshes for problem in mesh.problems)]
     problems += _together(decoded, meshes)
     return len(decoded.documents), _in_order(problem_mapping(problem) for problem in distinct(problems))

@@ -1,0 +1,99 @@
+"""`weft check`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from weft.cli.options import command, home_option, output_option
+from weft.cli.output import object_text, print_value, styled
+from weft.settings.home import Home
+
+_CODES = {"error": 2, "warning": 1, "note": 0}
+_INTERVAL = 2.0
+_LISTED = 20
+"""Findings of one code that are written out."""
+_CLEAR = "\x1b[2J\x1b[H"
+
+
+@command("check", "weft check", "weft check --all", "weft check --watch", "weft check -o json")
+@home_option
+@click.option("--all", "everything", is_flag=True, help="Also what is well.")
+@click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
+@output_option
+def check(home: Home, everything: bool, watch: bool, output: str) -> int:
+    """Say whether everything is well, and how to mend what is not.
+
+    The control plane and its store, certificates, proxies and their versions, clocks, documents, workloads and
+    services, timeouts and retries, and what the traffic of the last minute shows. Each finding has the command that
+    mends it, and a code: `weft explain-code CODE` says more. Exit code 0: all is well, 1: warnings, 2: errors. Without
+    a control plane that is the finding.
+    """
+    while True:
+        answer = gather(home)
+        if output != "table":
+            print_value(answer, output)
+        else:
+            if watch and sys.stdout.isatty():
+                click.echo(_CLEAR, nl=False)
+            print_findings(answer["findings"])
+            print_summary(answer["findings"], answer["passed"], everything)
+        if not watch:
+            return max((_CODES[one["severity"]] for one in answer["findings"]), default=0)
+        sys.stdout.flush()
+        time.sleep(_INTERVAL)
+
+
+def gather(home: Home) -> dict[str, Any]:
+    """What the control plane finds; if there is none, that."""
+    from weft import __version__
+    from weft.findings.finding import finding, finding_mapping
+    from weft.local.client import AdminClient, UnreachableError
+    from weft.local.command_line import command_line
+
+    try:
+        found: dict[str, Any] = AdminClient(home).get("check", version=__version__)
+    except UnreachableError as error:
+        down = finding_mapping(finding("control-plane-down", str(error).partition("\n")[0], about="control plane"))
+        start = command_line("serve", "--home", str(home.root))
+        return {"findings": [{**down, "fix": start}], "passed": []}
+    return found
+
+
+def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
+    """Each finding with its place, its command and its code; of many with one code the first of them."""
+    from weft.model.printable import printable
+
+    counts: dict[str, int] = {}
+    for one in findings:
+        counts[one["code"]] = counts.get(one["code"], 0) + 1
+        if counts[one["code"]] > _LISTED:
+            continue
+        severity = str(one["severity"])
+        about = object_text(one["object"]) or one["about"]
+        place = f"{one['source']}: " if one["source"] and one["source"] != about else ""
+        text = printable(f"{place}{about + ': ' if about else ''}{one['message']}")
+        click.echo(f"{styled(severity, severity)}: {text}")
+        if one["fix"]:
+            click.echo(f"    {one['fix']}")
+        click.echo(styled(f"    {one['number'] or '-'} {one['code']}", "soft"))
+    for code, count in counts.items():
+        if count > _LISTED:
+            click.echo(f"and {count - _LISTED} more of {code}; -o json has them all")
+
+
+def print_summary(findings: Sequence[Mapping[str, Any]], passed: Sequence[str], everything: bool) -> None:
+    """How many of each severity, and what is well."""
+    if everything:
+        for one in passed:
+            click.echo(f"{styled('well', 'good')}: {one}")
+    counts = {word: sum(one["severity"] == word for one in findings) for word in _CODES}
+    if not any(counts.values()):
+        click.echo(styled(f"all is well ({len(passed)} checks)", "good"))
+        return
+    told = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items() if count)
+    click.echo(f"{told}; {len(passed)} checks found nothing")

@@ -27,10 +27,13 @@ from weft import __version__
 RESULTS = Path(__file__).parent / "results"
 SECTIONS = {
     "data path": ("bench.datapath", "measure_data_path"),
+    "signals": ("bench.signals", "measure_signals"),
+    "policies": ("bench.policies", "measure_policies"),
     "propagation": ("bench.propagation", "measure_propagation"),
     "streams": ("bench.streams", "measure_streams"),
     "size": ("bench.size", "measure_size"),
     "registrations": ("bench.registrations", "measure_registrations"),
+    "window": ("bench.window", "measure_window"),
     "edits": ("bench.edits", "measure_edits"),
     "demo": ("bench.demo", "measure_demo"),
 }
@@ -40,11 +43,14 @@ COMPARED = ("streams", "size", "registrations")
 HELP = """\
 sections:
   data path      CPU and latency of requests through our Envoys and a hand-written pair
+  signals        CPU of metrics, access logs and traces, each beside a pair that says nothing
+  policies       CPU of TCP instead of HTTP, of ten access policies, and of rate limits, each beside a plain pair
   propagation    from a change at the admin API until twenty real Envoys act on it
   streams        first load, changes, restart, rest, memory: 1,000 services, 1,000 and 2,000
                  simulated streams, unscoped and scoped to 10 services
   size           10,000 services, 100,000 endpoints, 2,000 scoped sessions, without gRPC
   registrations  10,000 and 50,000 registrations in the store of `weft serve`
+  window         a day of traffic of 20,000 edges, and what agents and their reports cost
   edits          500 random edits of a mesh of 1,000 services in 50 s, under requests
   demo           from `weft demo` to the first page
 

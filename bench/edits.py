@@ -51,6 +51,7 @@ WORKLOADS = {
 """Three Envoys that all call: told on demand, told all, and told what it says it uses. Two of them serve."""
 _CHUNK = 250
 _PATIENCE = 20.0
+_FIRST_EDITS = 10
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,7 @@ class Watch:
         await self._until_seen(0)
         for _ in range(20):  # so that each caller has asked for what it needs
             await self._requests.steps()
+        await self._first_edits()
         await asyncio.sleep(day.pause)
         held, memory = await self._held(), await self._memory()
         await self._requests.run(day.rate, self._day())
@@ -268,6 +270,17 @@ class Watch:
                 for name in memory
             },
         }
+
+    async def _first_edits(self) -> None:
+        """A few edits and back, so that what a process needs once is not taken for what a day leaves behind."""
+        for _ in range(_FIRST_EDITS):
+            await asyncio.to_thread(self._editor.edit)
+        await asyncio.to_thread(self._editor.finish)
+        await self._until_seen(self._editor.step)
+        await asyncio.to_thread(self._editor.restore)
+        await self._until_seen(0)
+        await asyncio.to_thread(wait_until, "all confirmed", self._all_confirmed, _PATIENCE)
+        self._editor.made.clear()
 
     async def _day(self) -> None:
         day, begun = self._editor.day, time.monotonic()

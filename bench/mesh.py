@@ -26,7 +26,7 @@ class BenchMesh:
 
     @property
     def _environment(self) -> dict[str, str]:
-        return {"WEFT_HOME": str(self.home)}
+        return {"WEFT_HOME": str(self.home), "WEFT_PROXY_AUTH": "off"}
 
     @contextlib.contextmanager
     def serving(self, *options: str) -> Iterator[subprocess.Popen[bytes]]:

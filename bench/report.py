@@ -19,6 +19,20 @@ Envoy configurations one would write by hand for the same service with mutual TL
 scheduler's counters in `/proc`, divided by the requests. Latency is open-loop at the fixed rate: it counts from
 the moment a request was due. The highest rate is closed-loop; for *no mesh* it is the limit of generator and
 backend together. Ratios are taken within a round; shown are the median and the range over the rounds.""",
+    "signals": """\
+Pairs of sidecars in one mesh, which differ only in their Telemetry; the two that say nothing stand first and last in
+each round, and every ratio is to their mean (the last one's: to the first, which is the noise). Load, backends and
+the collector that forgets all it is sent have one core, the proxies the other; CPU time is that of both proxies of a
+pair, divided by the requests. *Metrics* are what a mesh without a Telemetry has: the standard metrics, with the journal
+of requests that failed. Logs are of every request, in Istio's default text and JSON to a file, or OTLP over gRPC.
+Requests come without a `traceparent`, so that the caller's proxy decides on each; a traced one has a span on each
+side.""",
+    "policies": """\
+Pairs of sidecars in one mesh, called by a port on loopback, which differ only in what the documents ask: the port's
+protocol, ten AuthorizationPolicies of which the last one lets the caller in (the others name another caller, method and
+path), or a RateLimitPolicy of the caller's identity that is never reached. Two plain pairs stand first and last in each
+round, and every ratio is to their mean (the last one's: to the first, which is the noise). CPU time is that of both
+proxies of a pair, divided by the requests; the control plane, which answers *Global*, is not in it.""",
     "propagation": """\
 Twenty sidecars started by `weft run`. A VirtualService is changed at the admin API, and every sidecar is asked
 through its own outbound listener, again and again, until its answer shows the change. The yardstick is one call
@@ -44,6 +58,12 @@ A real `weft serve` on a store that was filled before, with the usual lease; no 
 only for the rest *with streams*.
 *State change* and *renewal* are calls of the agent API on its unix socket; CPU is that of the control plane without
 its rest.""",
+    "window": """\
+*Memory* is resident, of a window whose every edge was busy through the whole day with one request a second (forty days
+are lived, the others are copies of their bytes); *counted* is what the window itself reckons with. A report has ten
+edges. Questions are about all edges, or about one; they are worked out a few milliseconds at a time. *Agent* is the
+process of `weft run`, with its application's health check (TCP) and everything else that it does; *busy* is 50
+requests a second.""",
     "edits": """\
 Three Envoys started by `weft run`: one is told about services on demand, one about all, one about those it says it
 uses. All three call six services at the fixed rate, each in turn; a request counts as failed if it is not answered with
@@ -59,10 +79,13 @@ yardstick is the start of one bare Envoy until it listens.""",
 
 TITLES = {
     "data path": "Data path",
+    "signals": "Signals",
+    "policies": "Policies",
     "propagation": "Propagation to 20 Envoys",
     "streams": "Streams",
     "size": "Size",
     "registrations": "Registrations",
+    "window": "The window of traffic",
     "edits": "A day of edits",
     "demo": "Demo start",
 }

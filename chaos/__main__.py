@@ -30,6 +30,7 @@ _TOLD = 20
 HELP = """\
 The demo under an open-loop load, while routes flip, documents are reformatted, mutual-TLS modes change, certificates
 are renewed, agents are restarted and killed, workloads are replaced, and the control plane is killed and comes back.
+With --rotate the root of all certificates is replaced meanwhile, again and again, and taken back at times.
 Every page is read whole. Exit code 1 when a single request failed, 0 when none did.
 """
 
@@ -41,6 +42,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=None, help="repeats the choices of an earlier run")
     parser.add_argument(
         "--rate", type=_positive, default=40.0, help="requests per second, a quarter of them pages [40]"
+    )
+    parser.add_argument(
+        "--rotate", action="store_true", help="rotate the root of all certificates too, again and again"
     )
     parser.add_argument("--logs", type=Path, help="copy the logs of all processes into this directory at the end")
     return parser.parse_args(arguments)
@@ -54,7 +58,13 @@ def _positive(text: str) -> float:
 
 
 async def trouble(
-    bookinfo: Bookinfo, targets: tuple[Target, ...], journal: Journal, seed: int, seconds: float, rate: float
+    bookinfo: Bookinfo,
+    targets: tuple[Target, ...],
+    journal: Journal,
+    seed: int,
+    seconds: float,
+    rate: float,
+    rotates: bool,
 ) -> None:
     """The load, and the trouble in the midst of it."""
 
@@ -64,7 +74,7 @@ async def trouble(
 
     async def during() -> None:
         await asyncio.sleep(_SETTLING)
-        await Trouble(bookinfo, journal, seed).run(seconds)
+        await Trouble(bookinfo, journal, seed, rotates=rotates).run(seconds)
         await asyncio.sleep(_SETTLING)
 
     reporting = asyncio.ensure_future(_report(journal))
@@ -85,7 +95,7 @@ async def _report(journal: Journal) -> None:
 
 
 def run(
-    seconds: float, seed: int, rate: float, keep: Callable[[Path], None] | None = None
+    seconds: float, seed: int, rate: float, keep: Callable[[Path], None] | None = None, *, rotates: bool = False
 ) -> tuple[Journal, list[str]]:
     """One whole run in a directory of its own, of which nothing is left. The journal, and what else went wrong.
 
@@ -97,7 +107,7 @@ def run(
         try:
             targets = bookinfo.start()
             journal.begun = time.time()
-            asyncio.run(trouble(bookinfo, targets, journal, seed, seconds, rate))
+            asyncio.run(trouble(bookinfo, targets, journal, seed, seconds, rate, rotates))
         except KeyboardInterrupt:
             print("chaos: interrupted; stopping", flush=True)
         except Exception as error:
@@ -116,7 +126,8 @@ def main() -> int:
     print(f"chaos: {arguments.seconds:g} s, --seed {seed}", flush=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    journal, wrong = run(arguments.seconds, seed, arguments.rate, partial(_copy_logs, arguments.logs))
+    keep = partial(_copy_logs, arguments.logs)
+    journal, wrong = run(arguments.seconds, seed, arguments.rate, keep, rotates=arguments.rotate)
     for failure in journal.failures[:_TOLD]:
         print(journal.told(failure))
     for text in wrong:

@@ -128,6 +128,26 @@ class Bookinfo:
             raise ValueError(f"{method} {path}: refused by {refused}")
         return f"not confirmed by {pending}" if (pending := confirmation.get("pending")) else ""
 
+    def ask_authority(self, what: str) -> str:
+        """``rotate`` or ``abort``; the phase after it. Empty where the authority refuses, as it does when the phase is
+        another one by then. NobodyAnswersError."""
+        try:
+            return str(self.mesh.api(f"ca/{what}", "POST", b"{}")["phase"])
+        except HTTPError as error:
+            if error.code == HTTPStatus.CONFLICT:
+                return ""
+            raise ValueError(f"ca/{what}: {error.code} {error.read().decode(errors='replace')}") from error
+        except (OSError, HTTPException) as error:
+            raise NobodyAnswersError(repr(error)) from error
+
+    def authority(self) -> tuple[str, int]:
+        """The phase of the root's rotation, and how many proxies are awaited. NobodyAnswersError."""
+        try:
+            found = self.mesh.api("ca")
+        except (OSError, HTTPException) as error:
+            raise NobodyAnswersError(repr(error)) from error
+        return str(found["phase"]), len(found["awaited"])
+
     def restart_agent(self, name: str) -> None:
         """SIGHUP: the agent replaces itself."""
         agent = self.mesh.processes[self.roles[name].instance]

@@ -17,6 +17,10 @@ _AGENT_PAUSE = (1.0, 4.0)
 _STAY_PAUSE = (3.0, 10.0)
 _AWAY = (0.0, 5.0)
 """Seconds: between two edits, two agents' ends, two ends of something larger, and that the control plane is away."""
+_ROTATION_PAUSE = (2.0, 10.0)
+_ROTATION_SECONDS = 240.0
+_TAKEN_BACK = 0.25
+"""Seconds between two rotations of the root, and that one may take; how many of them are taken back."""
 _ROUTE = """
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -66,10 +70,11 @@ spec:
 class Trouble:
     """The acts, each on the mesh of `bookinfo`, written down in `journal`. Equal seeds give equal choices."""
 
-    def __init__(self, bookinfo: Bookinfo, journal: Journal, seed: int) -> None:
+    def __init__(self, bookinfo: Bookinfo, journal: Journal, seed: int, *, rotates: bool = False) -> None:
         self._bookinfo = bookinfo
         self._journal = journal
         self._seed = seed
+        self._rotates = rotates
         self._there: dict[str, tuple[str, str, str]] = {}
         self._busy: set[str] = set()
         self._number = self._parts = 0
@@ -78,9 +83,10 @@ class Trouble:
         """Trouble of every kind, at the same time, for `seconds`; what is under way then is finished."""
         end = asyncio.get_running_loop().time() + seconds
         async with asyncio.TaskGroup() as group:
-            for number, (act, pause) in enumerate(
-                ((self.edit, _EDIT_PAUSE), (self.agent, _AGENT_PAUSE), (self.part, _STAY_PAUSE))
-            ):
+            acts = [(self.edit, _EDIT_PAUSE), (self.agent, _AGENT_PAUSE), (self.part, _STAY_PAUSE)]
+            if self._rotates:
+                acts.append((self.rotation, _ROTATION_PAUSE))
+            for number, (act, pause) in enumerate(acts):
                 group.create_task(_repeat(act, random.Random(self._seed * 10 + number), pause, end))
 
     async def edit(self, chance: random.Random) -> None:
@@ -137,6 +143,33 @@ class Trouble:
         how, act = chance.choice((("SIGHUP", self._bookinfo.restart_agent), ("kill -9", self._bookinfo.replace_agent)))
         with self._taken(name), self._journal.act("agents", f"{how} to the agent of {name}"):
             await asyncio.to_thread(act, name)
+
+    async def rotation(self, chance: random.Random) -> None:
+        """The root of all certificates is rotated, whatever else happens meanwhile; some rotations are taken back. One
+        that does not end is a failure."""
+        back, waited = chance.random() < _TAKEN_BACK, chance.uniform(0.0, 5.0)
+        kind, loop = ("rotations taken back", "and back") if back else ("rotations", ""), asyncio.get_running_loop()
+        if not await self._asked("rotate"):
+            return
+        with self._journal.act(kind[0], f"rotate the root {kind[1]}".strip()) as act:
+            await asyncio.sleep(waited)
+            if back:
+                await self._asked("abort")
+            deadline, said = loop.time() + _ROTATION_SECONDS, ("", 0)
+            while said[0] != "steady":
+                if loop.time() > deadline:
+                    act.outcome = f"it has not ended: {said[0]}, {said[1]} proxies are awaited"
+                    break
+                await asyncio.sleep(0.5)
+                with contextlib.suppress(NobodyAnswersError):
+                    said = await asyncio.to_thread(self._bookinfo.authority)
+        self._journal.judge(act)
+
+    async def _asked(self, what: str) -> bool:
+        """Ask the authority for something; whether it does so."""
+        with contextlib.suppress(NobodyAnswersError):
+            return bool(await asyncio.to_thread(self._bookinfo.ask_authority, what))
+        return False
 
     async def part(self, chance: random.Random) -> None:
         """The control plane is killed and comes back, or a workload is replaced. Not both at once: an ordered stop

@@ -9,6 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import weft.discovery.grpc_tls  # noqa: F401 - before any test loads gRPC, as in a control plane
+
 HERE = Path(__file__).parent
 WITH_PROCESSES = ("agent", "bench", "controlplane", "e2e", "envoy_facts", "local", "security", "testing", "tools")
 """Rooms of tests that start Envoys, agents, control planes or tools. ``--quick`` takes of these only what is marked."""
@@ -37,9 +39,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """The marker, and how many random examples there are."""
     config.addinivalue_line("markers", "quick: starts processes, and is run with --quick all the same")
-    if config.getoption("--quick"):
-        hypothesis.settings.register_profile("quick", max_examples=10)
-        hypothesis.settings.load_profile("quick")
+    patient = hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.too_slow])  # busy machines are slow
+    hypothesis.settings.register_profile("patient", patient)
+    hypothesis.settings.register_profile("quick", patient, max_examples=10)
+    hypothesis.settings.load_profile("quick" if config.getoption("--quick") else "patient")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

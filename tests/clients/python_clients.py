@@ -64,7 +64,9 @@ def urllib3_default(url: str) -> str:
 
 
 def urllib3_proxy_manager(url: str) -> str:
-    proxy = urllib3.ProxyManager(os.environ["HTTP_PROXY"])
+    found = urlsplit(os.environ["HTTP_PROXY"])
+    secret = f"{found.username}:{found.password}" if found.username else None
+    proxy = urllib3.ProxyManager(found.geturl(), proxy_headers=urllib3.make_headers(proxy_basic_auth=secret))
     return proxy.request("GET", url, retries=False, timeout=SECONDS).data.decode()
 
 

@@ -70,7 +70,7 @@ kind: Gateway
 metadata: {name: front}
 spec:
   gatewayClassName: weft
-  listeners: [{name: http, port: 80, protocol: HTTP}, {name: tcp, port: 5432, protocol: TCP}]
+  listeners: [{name: http, port: 80, protocol: HTTP}, {name: raw, port: 5432, protocol: example.com/raw}]
 """
 
 

@@ -78,7 +78,9 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         mesh.run("greeter", [sys.executable, str(APPS / "grpc_echo.py")], port="50051:auto", health="tcp", wait=False)
         mesh.echo("hello", wait=False)
         mesh.run("caller", ["sleep", "600"], port="", more=["--upstream", "hello:80"], wait=False)
-        mesh.wait_healthy("greeter", "hello", "caller")
+        shut = ["--upstream", "hello:80", "--proxy-auth", "on"]
+        mesh.run("shut", ["sleep", "600"], port="", more=shut, wait=False)
+        mesh.wait_healthy("greeter", "hello", "caller", "shut")
         yield mesh
     finally:
         mesh.stop()
@@ -107,12 +109,14 @@ class Caller:
         return f"http://{self.environment['WEFT_UPSTREAM_HELLO_80']}/"
 
 
-@pytest.fixture(scope="module")
-def caller(mesh: Mesh) -> Caller:
-    state = read_state(mesh.home / "workloads" / "default" / "caller")
+@pytest.fixture(scope="module", params=["caller", "shut"])
+def caller(mesh: Mesh, request: pytest.FixtureRequest) -> Caller:
+    """One whose proxy is open to the host, and one whose proxy wants the secret that is in HTTP_PROXY."""
+    directory = mesh.home / "workloads" / "default" / request.param
+    state, url = read_state(directory), directory / "proxy.url"
     assert state is not None
     search = {"PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"}
-    return Caller(sidecar_environment(search, state))
+    return Caller(sidecar_environment(search, state, proxy=url.read_text().strip() if url.exists() else ""))
 
 
 def test_python_clients(caller: Caller) -> None:

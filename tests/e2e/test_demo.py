@@ -15,46 +15,11 @@ from typing import Any
 
 import pytest
 
+from support.demo import Demo
 from support.http import Client
 from support.mesh import WEFT, alive, cli, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-class Demo:
-    """One `weft demo -o json`."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        directory.mkdir(parents=True, exist_ok=True)
-        self.errors = directory / "stderr.log"
-        environment = {**os.environ, "TMPDIR": str(directory), "XDG_STATE_HOME": str(directory / "state")}
-        environment.pop("WEFT_HOME", None)
-        with self.errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [*WEFT, "demo", "-o", "json"],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                env=environment,
-            )
-
-    def facts(self) -> dict[str, Any]:
-        """Wait for the one line."""
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        assert line, self.errors.read_text()
-        result: dict[str, Any] = json.loads(line)
-        return result
-
-    def interrupt(self) -> int:
-        """Ctrl-C; the exit code."""
-        self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(60)
-        if self.process.stdout:
-            self.process.stdout.close()
-        return code
 
 
 def processes_below(directory: Path) -> list[str]:
@@ -108,7 +73,7 @@ def reviews_served(facts: dict[str, Any], count: int = 12) -> set[str]:
 
 def test_facts_and_page(demo: tuple[Demo, dict[str, Any]]) -> None:
     _, facts = demo
-    assert {"gateway", "admin", "home", "token_file", "workloads", "control_plane_pid"} <= set(facts)
+    assert {"gateway", "admin", "dashboard", "home", "token_file", "workloads", "control_plane_pid"} <= set(facts)
     names = {workload["name"] for workload in facts["workloads"]}
     assert {"productpage-v1", "details-v1", "reviews-v1", "reviews-v2", "reviews-v3", "ratings-v1"} <= names
     for workload in facts["workloads"]:

@@ -123,7 +123,7 @@ def test_what_does_not_connect_is_said(hosts: tuple[Host, Host]) -> None:
     says(proc, f"xDS {one.address}:15112, agent API {one.address}:15013")
     printed = invitation(one, "echo-two")
     for wrong, words in (
-        (printed.replace(":15013", ":15014"), "TCP: Connection refused: nothing listens there"),
+        (printed.replace(":15013", ":15019"), "TCP: Connection refused: nothing listens there"),
         (printed.replace("sha256:", "sha256:00"), "another CA than the given fingerprint"),
     ):
         says(join(two, wrong, "echo-two"), words)

@@ -262,11 +262,16 @@ def test_a_short_socket_directory_that_somebody_else_made_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trap: str
 ) -> None:
     """Its name is known beforehand: who makes it first could offer a control plane of his own there."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with tempfile.TemporaryDirectory() as short:  # below pytest's it would be too long for a socket
+        monkeypatch.setenv("TMPDIR", short)
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        _walk_into(trap, Path(short), tmp_path)
+
+
+def _walk_into(trap: str, temporary: Path, tmp_path: Path) -> None:
     mesh = Mesh(tmp_path / ("long" * 30) / "home", tmp_path / "logs")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     place = Home(mesh.home).short_directory
-    assert place.parent == tmp_path
+    assert place.parent == temporary
     if trap == "open":
         place.mkdir()
         place.chmod(0o777)

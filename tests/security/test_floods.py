@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Awaitable
 
 import aiohttp
 
+from support.doors import PAGE, door
 from support.http2 import reset_streams
 from support.mesh import Mesh
 
@@ -86,6 +89,25 @@ async def test_clients_that_leave_early_cost_nobody_elses_pages(target: Mesh) ->
         flood = asyncio.create_task(answers(url, RESETS, proxy=through, host=host, patience=0.2))
         found = await pages_during(flood, url, proxy=through, host=host)
         assert {answer[:3] for answer in found} == {"200"}, found
+
+
+READERS = 20
+"""Who read nothing: more than there is room for in a window of one stream of each connection."""
+
+
+async def test_who_does_not_read_holds_up_nobody_elses_pages(target: Mesh) -> None:
+    """The gateway has one connection to the application's sidecar, and what nobody reads must not fill its window."""
+    with target.applied(PAGE), contextlib.ExitStack() as held:
+        to = door(target, "gateway")
+        for _ in range(READERS):
+            reader = held.enter_context(socket.socket())
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.settimeout(30)
+            reader.connect(to.address)
+            reader.sendall(to.request(to.large) + b"\r\n")
+            assert reader.recv(12) == b"HTTP/1.1 200"  # the answer is on its way, and stays there
+        found = await answers(f"http://127.0.0.1:{to.address[1]}/open", PAGES, host="shop.example", patience=20)
+    assert {answer[:3] for answer in found} == {"200"}, found
 
 
 async def test_a_sidecar_that_is_sent_round_in_a_circle_ends_it(target: Mesh) -> None:

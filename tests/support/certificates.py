@@ -13,10 +13,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from weft.model.telemetry import LOG_DIRECTORY
 from weft.xds.bootstrap import build_secret_files
 
 _NUMBERS = itertools.count(1)
 """Roots must differ by name: that is how an issuer is looked up."""
+_DIGITAL_SIGNATURE = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""Envoy's SPIFFE validator refuses leaves that do not say what their key is for."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +66,42 @@ class TestAuthority:
         """The root in PEM."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, *, uri: str = "", dns: tuple[str, ...] = ()) -> Leaf:
-        """A fresh key and certificate for these names."""
+    def crl(self, *revoked: Leaf) -> bytes:
+        """A list of what it takes back, in PEM."""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name)
+        builder = builder.last_update(now - datetime.timedelta(minutes=5)).next_update(now + datetime.timedelta(days=1))
+        for leaf in revoked:
+            number = x509.load_pem_x509_certificate(leaf.chain).serial_number
+            entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now)
+            builder = builder.add_revoked_certificate(entry.build())
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def issue(
+        self,
+        *,
+        uri: str = "",
+        dns: tuple[str, ...] = (),
+        subject: str = "CN=leaf",
+        more: tuple[str, ...] = (),
+        life: float = 3600.0,
+    ) -> Leaf:
+        """A fresh key and certificate for these names; `subject` as RFC 4514 writes it, `more` are URIs behind
+        `uri`. It ends in `life` seconds."""
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns]
-        if uri:
-            names.append(x509.UniformResourceIdentifier(uri))
+        names += [x509.UniformResourceIdentifier(each) for each in (uri, *more) if each]
         now = datetime.datetime.now(datetime.UTC)
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")]))
+            .subject_name(x509.Name.from_rfc4514_string(subject))
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(seconds=life))
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(_DIGITAL_SIGNATURE, critical=True)
             .sign(self._key, hashes.SHA256())
         )
         return Leaf(
@@ -82,12 +115,15 @@ class TestAuthority:
 
 
 def write_workload_directory(directory: Path, leaf: Leaf, bundle: bytes) -> None:
-    """SDS files, and certificates behind a symlink that is swapped by a rename, as an agent keeps them."""
+    """A directory for log files, SDS files, and certificates behind a symlink that is swapped by a rename, as an agent
+    keeps them."""
     (directory / "sds").mkdir(exist_ok=True)
+    (directory / LOG_DIRECTORY).mkdir(exist_ok=True)
     for name, text in build_secret_files().items():
         (directory / name).write_text(text)
     certs = directory / "certs"
     certs.mkdir(exist_ok=True)
+    (certs / "revoked.pem").touch()
     rotate_certificates(directory, leaf, bundle)
     for name in ("chain.pem", "key.pem", "bundle.pem"):
         if not (certs / name).is_symlink():

@@ -15,10 +15,14 @@ from weft.admin.api import admin_application
 from weft.admin.audit import Audit
 from weft.admin.callers import proxy_of
 from weft.admin.context import ApiContext, EnrolmentSettings
+from weft.admin.history.recorder import Recorder
+from weft.admin.history.resources import Watch
 from weft.admin.server import serving
 from weft.ca.authority import open_authority
+from weft.ca.token_keys import TokenKeys
 from weft.controlplane.builds import Builds
 from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.connections import Connections
 from weft.controlplane.modes import Modes
 from weft.controlplane.ports import bind_agent_socket
 from weft.discovery.compiler import MeshCompiler
@@ -28,11 +32,15 @@ from weft.model.problem import Problem
 from weft.model.snapshot import MeshSettings
 from weft.settings.home import Home
 from weft.sources.collector import Collector
+from weft.sources.contents import Source, owned_keys
+from weft.sources.demand import Demand
+from weft.sources.distrust import distrust_source
 from weft.sources.files import FilesSource
 from weft.sources.leases import Leases
 from weft.sources.stored import Applied, StoredSource
-from weft.sources.workloads import WorkloadsSource
+from weft.sources.workloads import workloads_source
 from weft.store.memory import MemoryStore
+from weft.traffic.keeper import TrafficKeeper
 
 TOKEN = "the-admin-token"
 
@@ -74,32 +82,42 @@ async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
     authority = open_authority(home.ca)
     source = FilesSource([files], poll=0.02)
     applied = Applied()
-    collector = Collector([source, StoredSource(store, applied), WorkloadsSource(store)], MeshSettings())
+    sources: list[Source] = [source, StoredSource(store, applied), workloads_source(store), distrust_source(store)]
+    collector = Collector(sources, MeshSettings())
     audit = Audit(store)
     compiler = MeshCompiler()
-    hub: Hub[Mesh] = Hub(compiler, audit.record)
-    builds = Builds(collector, hub, compiler, Modes(store))
+    watch = Watch()
+    leases = Leases(store)
+    demand = Demand(store, collector.workload)
+    hub: Hub[Mesh] = Hub(compiler, audit.record, observer=Connections(leases, demand, watch))
+    recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(source.contents))
+    builds = Builds(collector, hub, compiler, Modes(store), recorder=recorder)
     certificates = ServerCertificates(authority, (), home.control_plane, 3600)
     """Everything, running."""
     faults: list[Problem] = []
     admin, agents = _bound(), _bound()
     where = f"127.0.0.1:{agents.getsockname()[1]}"
     enrolment = EnrolmentSettings("127.0.0.1:1", where, "spiffe://cluster.local/ns/x/sa/y", 3600.0)
+    keeper = TrafficKeeper(lambda: len(collector.snapshot.workloads))
     parts = ApiContext(
         store,
-        Leases(store),
+        leases,
         authority,
         collector,
         hub,
         audit,
         builds.compiled,
         enrolment,
+        recorder,
         source.contents,
-        lambda: tuple(faults),
+        lambda: (*faults, *recorder.problems()),
         applied=applied,
+        traffic=keeper,
+        reports=keeper,
+        token_keys=TokenKeys(home.ca, authority.trust_domain),
     )
     api = AgentApi(parts)
-    tasks = [asyncio.create_task(one.run()) for one in (collector, builds, audit)]
+    tasks = [asyncio.create_task(one.run()) for one in (collector, builds, audit, recorder, keeper)]
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(serving(admin_application(parts, TOKEN), admin))
         remote = api.application(local=False)

@@ -16,8 +16,10 @@ from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.mesh.view import build_view
 from weft.mesh.views import ProxyView
+from weft.model.distrust import Distrust
 from weft.model.document import Document
 from weft.model.snapshot import ConfigSnapshot
+from weft.model.trials import trial_of
 from weft.model.workload import SocketAddress, Upstream, Workload
 from weft.schema.decode import decode_documents
 from weft.xds.build import build_xds
@@ -58,14 +60,21 @@ def world_documents() -> tuple[Document[object], ...]:
 
 
 def compile_mesh(
-    documents: Iterable[Document[object]], workloads: Iterable[Workload], *, faulty: bool = False
+    documents: Iterable[Document[object]],
+    workloads: Iterable[Workload],
+    distrusted: Iterable[Distrust] = (),
+    *,
+    faulty: bool = False,
 ) -> Compiled:
-    """What every one of `workloads` is sent. The documents must be `faulty`, or without a problem."""
-    listed = tuple(workloads)
+    """What every one of `workloads` is sent. The documents must be `faulty`, or without a problem but that a policy
+    denies by path, which has to be compiled as well."""
+    listed, given = tuple(workloads), tuple(documents)
     memo = Memo()
     memo.begin()
-    mesh = build_mesh(ConfigSnapshot(1, tuple(documents), listed), memo)
-    assert bool(mesh.problems) is faulty, [str(problem) for problem in mesh.problems]
+    trials = tuple(trial_of(each) for each in given if each.key.kind == "EnvoyFilter")
+    mesh = build_mesh(ConfigSnapshot(1, given, listed, distrusted=tuple(distrusted), trials=trials), memo)
+    problems = [problem for problem in mesh.problems if problem.code != "deny-by-path"]
+    assert bool(problems) is faulty, list(map(str, problems))
     views = {workload.proxy: build_view(mesh, workload, memo) for workload in listed}
     snapshots = {proxy: build_xds(view, 1, memo) for proxy, view in views.items()}
     assert [problem for snapshot in snapshots.values() for problem in snapshot.problems] == []

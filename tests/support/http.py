@@ -24,6 +24,7 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     seconds: float
+    set_cookies: tuple[str, ...] = ()
 
     def json(self) -> Any:
         """The body as JSON."""
@@ -58,7 +59,8 @@ class Client:
             del self._open[address]
             raise
         lower = {name.lower(): value for name, value in answer.getheaders()}
-        return Answer(answer.status, lower, content, time.monotonic() - started)
+        cookies = tuple(value for name, value in answer.getheaders() if name.lower() == "set-cookie")
+        return Answer(answer.status, lower, content, time.monotonic() - started, cookies)
 
     def __del__(self) -> None:
         self.close()
@@ -83,13 +85,21 @@ class Load:
 
 
 async def steady_load(
-    url: str, proxy: str | None, rate: float, during: Callable[[], Awaitable[None]], limit: float = 120.0
+    url: str,
+    proxy: str | None,
+    rate: float,
+    during: Callable[[], Awaitable[None]],
+    limit: float = 120.0,
+    *,
+    context: ssl.SSLContext | None = None,
 ) -> Load:
-    """Send `rate` requests a second, open loop, while `during` runs (at most `limit` seconds); failures are kept."""
+    """Send `rate` requests a second, open loop, while `during` runs (at most `limit` seconds); failures are kept. With
+    a `context` for TLS each has a connection of its own."""
     load = Load()
     stop = asyncio.Event()
     timeout = aiohttp.ClientTimeout(total=15)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
+    connector = aiohttp.TCPConnector(limit=0, ssl=context or True, force_close=context is not None)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 
         async def one() -> None:
             try:

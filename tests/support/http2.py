@@ -37,6 +37,21 @@ async def reset_streams(port: int, host: str, path: str, count: int, pause: floa
     return connections
 
 
+async def ask_with(port: int, host: str, path: str, name: str, value: bytes) -> bytes:
+    """One request on loopback with a header of any bytes; what comes back until there is something of its stream."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    fields = _GET + _HTTP + _literal(b":path", path) + _literal(b":authority", host)
+    fields += b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value
+    writer.write(_PREFACE + _frame(_SETTINGS, 0, 0) + _frame(_HEADERS, _END_OF_STREAM_AND_HEADERS, 1, fields))
+    answer = b""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(10):
+            while b"\0\0\0\1" not in answer and (data := await reader.read(1 << 16)):
+                answer += data
+    writer.close()
+    return answer
+
+
 async def _drained(reader: asyncio.StreamReader) -> None:
     with contextlib.suppress(OSError):
         while await reader.read(1 << 16):

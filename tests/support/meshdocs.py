@@ -14,8 +14,9 @@ from weft.mesh.model import Mesh
 from weft.mesh.services.service import Backend, EndpointSet
 from weft.mesh.view import build_view
 from weft.mesh.views import GatewayView, SidecarView
+from weft.model.bundles import ForeignBundle
 from weft.model.document import Document
-from weft.model.labels import labels_from_mapping
+from weft.model.labels import Labels, labels_from_mapping
 from weft.model.snapshot import ConfigSnapshot, MeshSettings
 from weft.model.workload import GatewayBinding, SocketAddress, Upstream, Workload, WorkloadPort, WorkloadState
 from weft.schema.decode import decode_documents
@@ -59,10 +60,10 @@ def workload(app: str, version: str = "v1", *, port: int = 9080, number: int = 0
     return Workload(**(fields | changes))
 
 
-def gateway_workload(gateway: str, namespace: str = "default", offset: int = 0) -> Workload:
+def gateway_workload(gateway: str, namespace: str = "default", offset: int = 0, labels: Labels = ()) -> Workload:
     """A stand-alone proxy that serves a Gateway."""
     binding = GatewayBinding(gateway, HOST, offset)
-    return Workload(gateway, namespace, f"gateway-{gateway}", gateway=binding, state=WorkloadState.HEALTHY)
+    return Workload(gateway, namespace, f"gateway-{gateway}", labels, gateway=binding, state=WorkloadState.HEALTHY)
 
 
 def upstream(name: str, port: int, listen: int = 5432) -> Upstream:
@@ -79,13 +80,17 @@ class Compiled:
         workloads: Iterable[Workload] = (),
         memo: Memo | None = None,
         settings: MeshSettings | None = None,
+        bundles: tuple[ForeignBundle, ...] = (),
     ) -> None:
         found: list[Document[object]] = []
         for number, text in enumerate(texts):
             found += documents(text, f"doc{number}.yaml") if isinstance(text, str) else text
         self.memo = memo or Memo()
         self.memo.begin()
-        snapshot = ConfigSnapshot(1, tuple(found), tuple(workloads), settings=settings or MeshSettings())
+        snapshot = ConfigSnapshot(
+            1, tuple(found), tuple(workloads), settings=settings or MeshSettings(), bundles=bundles
+        )
+        self.documents = snapshot.documents
         self.mesh: Mesh = build_mesh(snapshot, self.memo)
 
     @property

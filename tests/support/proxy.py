@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.certificates import TestAuthority, write_workload_directory
+from support.certificates import Leaf, TestAuthority, write_workload_directory
 from support.envoy import RunningEnvoy, free_port, running_envoy
-from support.static import static_bootstrap
 from support.views import KEY, backend, endpoint, identity, inbound, outbound, sidecar, targets, virtual_host
 from weft.mesh.memo import Memo
 from weft.mesh.routes.rules import Rule
@@ -18,6 +17,9 @@ from weft.mesh.services.service import Backend, EndpointSet, Target
 from weft.mesh.views import GatewayView, OutboundView, ProxyView, SidecarView
 from weft.model.workload import SocketAddress
 from weft.xds.build import build_xds
+from weft.xds.static import static_bootstrap
+
+SUBJECT = "OU=v1,O=reviews,CN=reviews-v1.default"
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,17 @@ class Pair:
 
 @contextlib.asynccontextmanager
 async def running_view(
-    view: ProxyView, directory: Path, authority: TestAuthority | None = None
+    view: ProxyView,
+    directory: Path,
+    authority: TestAuthority | None = None,
+    leaf: Leaf | None = None,
+    bundle: bytes = b"",
 ) -> AsyncIterator[tuple[RunningEnvoy, TestAuthority]]:
-    """An Envoy with what `view` compiles to and the identity of the reviews service."""
+    """An Envoy with what `view` compiles to and the identity of the reviews service: `leaf`, checked by `bundle`, or
+    those of a test authority."""
     authority = authority or TestAuthority()
-    write_workload_directory(directory, authority.issue(uri=str(identity("reviews"))), authority.bundle)
+    leaf = leaf or authority.issue(uri=str(identity("reviews")), subject=SUBJECT)
+    write_workload_directory(directory, leaf, bundle or authority.bundle)
     snapshot = build_xds(view, 1, Memo())
     assert snapshot.problems == ()
     async with running_envoy(static_bootstrap(snapshot, edge=isinstance(view, GatewayView)), directory) as envoy:
@@ -63,8 +71,10 @@ def calling_itself(
 
 
 @contextlib.asynccontextmanager
-async def running_pair(view: SidecarView, directory: Path) -> AsyncIterator[Pair]:
-    """The proxy of `view` (see `calling_itself`), running."""
+async def running_pair(
+    view: SidecarView, directory: Path, leaf: Leaf | None = None, bundle: bytes = b""
+) -> AsyncIterator[Pair]:
+    """The proxy of `view` (see `calling_itself`), running; `leaf` and `bundle` as of `running_view`."""
     assert view.proxy_listen is not None
-    async with running_view(view, directory) as (envoy, authority):
+    async with running_view(view, directory, None, leaf, bundle) as (envoy, authority):
         yield Pair(envoy, view.proxy_listen.port, view.inbound[0].listen.port, authority)

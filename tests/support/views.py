@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from weft.mesh.routes.rules import (
-    Forward,
-    Layer4Route,
-    RequestMatch,
-    Rule,
-    TextMatch,
-    VirtualHost,
-    WeightedBackend,
-    WeightedTarget,
-)
+from weft.mesh.routes.connections import Connections, Layer4Route, WeightedTarget
+from weft.mesh.routes.rules import Forward, RequestMatch, Rule, TextMatch, VirtualHost, WeightedBackend
+from weft.mesh.services.backends import opaque_target
 from weft.mesh.services.service import (
     Backend,
     BackendKey,
@@ -36,6 +29,7 @@ from weft.mesh.views import (
     OutboundView,
     SidecarView,
     TargetsView,
+    Tunnel,
     UpstreamPort,
 )
 from weft.model.document import ObjectKey
@@ -84,10 +78,16 @@ def backend(key: BackendKey = KEY, **changes: Any) -> Backend:
     return Backend(**(fields | changes))
 
 
+def looked_up(name: str, port: int = 80) -> tuple[Endpoint, ...]:
+    """A host outside the mesh that DNS is asked for."""
+    where = SocketAddress(name, port)
+    return (Endpoint(name, where, Health.HEALTHY, None, (), mutual_tls=False),)
+
+
 def target(*endpoints: Endpoint, to: Backend | None = None) -> Target:
     """A backend (that of the reviews service) with its endpoints."""
     to = to or backend()
-    return Target(to, None if to.address else EndpointSet(to.key, endpoints))
+    return Target(to, None if to.outside else EndpointSet(to.key, endpoints))
 
 
 def targets(*found: Target) -> TargetsView:
@@ -100,11 +100,20 @@ def layer4(key: BackendKey = KEY) -> Layer4Route:
     return Layer4Route((WeightedTarget(key),), ORIGIN, SERVICE)
 
 
+def tunnel(domains: tuple[str, ...], port: int, key: BackendKey = KEY) -> Tunnel:
+    """A TCP port whose connections all go to one backend."""
+    return Tunnel(key.host, domains, port, Connections(otherwise=layer4(key)), SERVICE)
+
+
 def upstream_port(listen: int, to: Backend | None = None, host: VirtualHost | None = None) -> UpstreamPort:
     """A loopback port that leads to a backend (the reviews service's)."""
     to = to or backend()
     where = SocketAddress("127.0.0.1", listen)
-    return UpstreamPort(where, to.key.host, to.key.port, to.protocol, to, host, layer4(to.key))
+    if to.protocol not in (Protocol.TCP, Protocol.AUTO):
+        return UpstreamPort(where, to.key.host, to.key.port, to.protocol, host)
+    carried = to if to.protocol is Protocol.TCP else opaque_target(to).backend
+    connections = Connections(otherwise=layer4(carried.key))
+    return UpstreamPort(where, to.key.host, to.key.port, to.protocol, host, connections, (carried,))
 
 
 def rule(action: Any = None, match: RequestMatch | None = None, **changes: Any) -> Rule:
@@ -190,7 +199,7 @@ def gateway_server(**changes: Any) -> GatewayServer:
     """All hosts of the plaintext listener, each to the one backend."""
     fields: dict[str, Any] = {
         "name": "http",
-        "hostname": "*",
+        "hostnames": ("*",),
         "virtual_hosts": (virtual_host(domains=("*",), port=80, name="*:80"),),
     }
     return GatewayServer(**(fields | changes))

@@ -10,7 +10,7 @@ import itertools
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -127,24 +127,83 @@ async def test_half_done_handshakes_keep_nobody_out(tmp_path: Path, authority: A
         assert await _get(f"https://localhost:{address[1]}/", _client_of(authority, tmp_path)) == "hello"
 
 
-async def test_who_leaves_in_the_hand_shake_leaves_no_buffers_behind(tls: ssl.SSLContext) -> None:
-    """A quarter of a megabyte each, which nobody looks for in a control plane that collects cycles seldom."""
+def _held() -> int:
+    """The TLS connections in memory, a quarter of a megabyte each: those of clients count as well."""
+    return sum(type(each) is asyncio.sslproto.SSLProtocol for each in gc.get_objects())
 
-    def held() -> int:
-        return sum(type(each) is asyncio.sslproto.SSLProtocol for each in gc.get_objects())
 
+@contextlib.contextmanager
+def _collecting_nothing() -> Iterator[int]:
+    """As in a control plane, which collects cycles seldom. Yields what is held before."""
     gc.collect()
-    before = held()
     gc.disable()
     try:
+        yield _held()
+    finally:
+        gc.enable()
+
+
+async def test_who_says_nothing_costs_no_buffers(tmp_path: Path, authority: Authority, tls: ssl.SSLContext) -> None:
+    with _collecting_nothing() as before:
+        async with _running(tls) as address, _strangers(address, FEW.connections - 1):
+            assert await _get(f"https://localhost:{address[1]}/", _client_of(authority, tmp_path)) == "hello"
+            await _eventually(lambda: _held() <= before, "only who spoke had some")
+
+
+async def test_who_leaves_in_the_hand_shake_leaves_no_buffers_behind(tls: ssl.SSLContext) -> None:
+    with _collecting_nothing() as before:
         async with _running(tls) as address:
             for said in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n") * 3:
                 with socket.create_connection(address) as stranger:
                     stranger.sendall(said)
                     await asyncio.sleep(0.01)
-            await _eventually(lambda: held() <= before, "their connections are forgotten")
-    finally:
-        gc.enable()
+            await _eventually(lambda: _held() <= before, "their connections are forgotten")
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+async def test_who_leaves_after_the_hand_shake_leaves_no_buffers_behind(
+    tmp_path: Path, authority: Authority, tls: ssl.SSLContext, said: bytes
+) -> None:
+    """Not even until a request would have been due."""
+    with _collecting_nothing() as before:
+        async with _running(tls) as address:
+            for _ in range(9):
+                await _say(address, _client_of(authority, tmp_path), said)
+            await _eventually(lambda: _held() <= before, "their connections are forgotten")
+
+
+async def test_who_makes_room_in_the_hand_shake_leaves_no_buffers_behind(tls: ssl.SSLContext) -> None:
+    with _collecting_nothing() as before:
+        async with _running(tls) as address:
+            async with _strangers(address, 40, b"\x16\x03\x01"):
+                await _eventually(lambda: _held() <= before + FEW.connections, "those who made room are forgotten")
+            await _eventually(lambda: _held() <= before, "their connections are forgotten")
+
+
+async def test_what_is_not_http_leaves_few_buffers_behind(
+    tmp_path: Path, authority: Authority, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_REMAINS", 5)
+    with _collecting_nothing() as before:
+        async with _running(tls) as address:
+            for _ in range(4):
+                for said in (
+                    b"\0\0\0",
+                    b"GET / HTTP/1.1\r\n" + b"x: " + b"y" * 100_000 + b"\r\n\r\n",
+                    b"GET /\r\n\r\n",
+                ):
+                    await _say(address, _client_of(authority, tmp_path), said)
+            await _eventually(lambda: _held() <= before + 5, "no more than five are left")
+
+
+async def _say(address: tuple[str, int], tls: ssl.SSLContext, said: bytes) -> None:
+    """Say something over a connection of its own, hear what comes back first, and leave."""
+    reader, writer = await asyncio.open_connection(*address, ssl=tls, server_hostname="localhost")
+    with contextlib.suppress(ConnectionError):
+        writer.write(said)
+        if said:
+            await reader.read(1000)
+    writer.transport.abort()
 
 
 async def test_one_caller_has_a_few_connections_however_many_it_opens(

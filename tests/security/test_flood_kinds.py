@@ -13,9 +13,9 @@ from support.doors import DOORS, PAGE, door
 from support.mesh import Mesh, alive
 
 SECONDS = 1.0
-MORE_MEGABYTES = 200
-"""What a process may come to weigh more under the floods of one door: a quarter for each of 500 hand-shakes that are
-under way at once at the agent API, where 150 were measured, and half as much again. All others came to 25 at most."""
+MORE_MEGABYTES = 100
+"""What a process may come to weigh more under the floods of one door. The control plane came to 35 at most, a quarter for
+each of a hundred connections that have begun a hand-shake; all others to 25."""
 
 
 @pytest.mark.parametrize("where", DOORS)

@@ -22,6 +22,7 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Middleware
 
 from weft.admin.replies import Handler, errors_as_json
+from weft.aio.collection import Remains
 
 HANDSHAKE_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 75.0
@@ -33,6 +34,9 @@ _PROMPT_SECONDS = 5.0
 _LINGERING_SECONDS = 1.0
 _BACKLOG = 512
 _SHORTAGE_SECONDS = 0.1
+_REMAINS = 16
+"""After so many connections have ended their cycles are looked for: what is not HTTP leaves an error that holds the
+frames of its connection, and with them up to a megabyte of buffers."""
 _TELL_SECONDS = 60.0
 _log = logging.getLogger("weft.http")
 
@@ -67,29 +71,33 @@ def _nothing() -> None:
     pass
 
 
-def _never() -> bool:
-    return False
-
-
-def _ignore(_: asyncio.BaseTransport) -> None:
-    pass
-
-
 class _Connection(asyncio.Protocol):
     """One connection, around aiohttp's protocol for it: whose it is, and whether a request ever came."""
 
-    def __init__(self, inner: asyncio.Protocol, since: float) -> None:
+    def __init__(self, inner: asyncio.Protocol, acceptor: _Acceptor, since: float) -> None:
         self._inner = inner
+        self._acceptor = acceptor
         self.since = since
         self.transport: asyncio.BaseTransport | None = None
         self.task: asyncio.Task[None] | None = None
-        self.on_start: Callable[[asyncio.BaseTransport], None] = _ignore
-        self.on_end: Callable[[], None] = _nothing
         self.identity = ""
         self.authenticated = False
         self.has_requested = False
         self.stays = False
-        self.has_room: Callable[[], bool] = _never
+        self._silence: asyncio.TimerHandle | None = None
+
+    def expect_request(self, seconds: float) -> None:
+        """Close it unless a request came by then. The timer ends with the connection: it would keep its TLS buffers."""
+        if self.transport is not None:
+            self._silence = asyncio.get_running_loop().call_later(seconds, self._drop_if_silent)
+
+    def _drop_if_silent(self) -> None:
+        if not self.has_requested:
+            self.abort()
+
+    def stay(self) -> None:
+        """Another request may come, if there is room for those who come anew."""
+        self.stays = self._acceptor.has_room()
 
     def abort(self) -> None:
         """Close it at once."""
@@ -101,13 +109,16 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self.transport = transport
-        self.on_start(transport)
+        self._acceptor.admit(self, transport)
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._inner.connection_lost(exc)
-        self.on_end()
+        self._acceptor.forget(self)
+        if self._silence is not None:
+            self._silence.cancel()
+        self.transport = None
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -159,7 +170,7 @@ def keep_connection(request: web.Request) -> None:
     """The sender may send another request on this connection, though others end with their first answer; unless half
     of all connections are in use, which leaves the other half to those who come anew."""
     if connection := _connection_of(request):
-        connection.stays = connection.has_room()
+        connection.stay()
 
 
 def _connection_of(request: web.Request) -> _Connection | None:
@@ -256,6 +267,7 @@ class _Acceptor:
         self._turned_away = turned_away
         self._told = float("-inf")
         self._connections: dict[_Connection, None] = {}
+        self._remains = Remains(_REMAINS)
 
     async def accept(self, listener: socket.socket) -> None:
         """Accept for ever."""
@@ -276,10 +288,7 @@ class _Acceptor:
             await asyncio.sleep(0)  # others get their turn, however many connections come in
 
     def _take(self, accepted: socket.socket) -> None:
-        connection = _Connection(self._server(), asyncio.get_running_loop().time())
-        connection.on_start = lambda transport: self._admit(connection, transport)
-        connection.on_end = lambda: self._forget(connection)
-        connection.has_room = lambda: len(self._connections) * 2 <= self._limits.connections
+        connection = _Connection(self._server(), self, asyncio.get_running_loop().time())
         self._connections[connection] = None
         connection.task = asyncio.create_task(self._open(connection, accepted))
 
@@ -292,28 +301,34 @@ class _Acceptor:
 
     async def _open(self, connection: _Connection, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        handshake = HANDSHAKE_SECONDS if self._tls else None
-        goodbye = _GOODBYE_SECONDS if self._tls else None
         try:
-            await loop.connect_accepted_socket(
-                lambda: connection,
-                accepted,
-                ssl=self._tls,
-                ssl_handshake_timeout=handshake,
-                ssl_shutdown_timeout=goodbye,
-            )
-        except OSError as error:  # also a hand-shake that fails or takes too long; the transport has closed the socket
-            self._forget(connection)
+            if self._tls is None:
+                await loop.connect_accepted_socket(lambda: connection, accepted)
+            else:
+                await _first_byte(accepted)
+                await loop.connect_accepted_socket(
+                    lambda: connection,
+                    accepted,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                    ssl_shutdown_timeout=_GOODBYE_SECONDS,
+                )
+        except BaseException as error:
+            self.forget(connection)
             # The error, its frames and what they wait for hold each other, and with them a quarter of a megabyte of
             # TLS buffers, until cycles are looked for, which is seldom.
             traceback.clear_frames(error.__traceback__)
-        except BaseException:
-            self._forget(connection)
-            raise
+            failed = isinstance(error, OSError)  # also one that took too long; the socket is closed
+            if not failed:
+                raise
         else:
-            loop.call_later(self._limits.silence, _drop_if_silent, connection)
+            connection.expect_request(self._limits.silence)
 
-    def _admit(self, connection: _Connection, transport: asyncio.BaseTransport) -> None:
+    def has_room(self) -> bool:
+        """Whether no more than half of the connections are in use."""
+        return len(self._connections) * 2 <= self._limits.connections
+
+    def admit(self, connection: _Connection, transport: asyncio.BaseTransport) -> None:
         """The hand-shake is done: from now on it counts for who is there."""
         self._by_transport[transport] = connection
         connection.identity = self._identify(transport)
@@ -323,13 +338,16 @@ class _Acceptor:
             for one in of_it[: -self._limits.of_one]:
                 self._drop(one)
 
-    def _forget(self, connection: _Connection) -> None:
-        self._connections.pop(connection, None)
+    def forget(self, connection: _Connection) -> None:
+        """It has ended: it counts no more."""
+        if connection in self._connections:
+            del self._connections[connection]
+            self._remains.one_more()
         if connection.transport is not None:
             self._by_transport.pop(connection.transport, None)
 
     def _drop(self, connection: _Connection) -> None:
-        self._forget(connection)
+        self.forget(connection)
         connection.abort()
 
     def _turn_away(self) -> None:
@@ -358,6 +376,23 @@ class _Acceptor:
         return True
 
 
-def _drop_if_silent(connection: _Connection) -> None:
-    if not connection.has_requested:
-        connection.abort()
+async def _first_byte(accepted: socket.socket) -> None:
+    """Wait for it: a connection that says nothing is not worth the buffers of TLS. The socket is closed when this is
+    given up.
+
+    Raises:
+        OSError: the connection ended, or nothing came within the time for a hand-shake.
+    """
+    loop = asyncio.get_running_loop()
+    came = asyncio.Event()
+    loop.add_reader(accepted, came.set)
+    try:
+        async with asyncio.timeout(HANDSHAKE_SECONDS):
+            await came.wait()
+        if not accepted.recv(1, socket.MSG_PEEK):
+            raise ConnectionResetError
+    except BaseException:
+        loop.remove_reader(accepted)
+        accepted.close()
+        raise
+    loop.remove_reader(accepted)

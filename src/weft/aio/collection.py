@@ -16,3 +16,20 @@ def collect_seldom() -> None:
     """
     gc.freeze()
     gc.set_threshold(_YOUNG)
+
+
+class Remains:
+    """Cycles that short-lived things of some size leave behind, such as an error that holds the frames it passed
+    through: looked for after every so many, where collections are seldom."""
+
+    def __init__(self, many: int) -> None:
+        self._many = many
+        self._count = 0
+
+    def one_more(self) -> None:
+        """Something has ended that may be part of a cycle. Costs what a collection of what is young costs, each time
+        that `many` have."""
+        self._count += 1
+        if self._count >= self._many:
+            self._count = 0
+            gc.collect(1)

@@ -29,6 +29,7 @@ SECTIONS = {
     "data path": ("bench.datapath", "measure_data_path"),
     "signals": ("bench.signals", "measure_signals"),
     "policies": ("bench.policies", "measure_policies"),
+    "sidecars": ("bench.sidecars", "measure_sidecars"),
     "propagation": ("bench.propagation", "measure_propagation"),
     "streams": ("bench.streams", "measure_streams"),
     "size": ("bench.size", "measure_size"),
@@ -45,6 +46,7 @@ sections:
   data path      CPU and latency of requests through our Envoys and a hand-written pair
   signals        CPU of metrics, access logs and traces, each beside a pair that says nothing
   policies       CPU of TCP instead of HTTP, of ten access policies, and of rate limits, each beside a plain pair
+  sidecars       memory of a sidecar's Envoy in a mesh of 1,000 services, beside a bare Envoy
   propagation    from a change at the admin API until twenty real Envoys act on it
   streams        first load, changes, restart, rest, memory: 1,000 services, 1,000 and 2,000
                  simulated streams, unscoped and scoped to 10 services

@@ -35,7 +35,7 @@ from bench.machine import Cores, cpu_seconds, resident_bytes
 from bench.mesh import BenchMesh
 from bench.processes import BenchError, wait_until
 from bench.registrations import Agent
-from bench.registrations_seed import register
+from bench.registrations_seed import register_services
 from bench.synthetic import backend
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.settings.home import Home
@@ -205,12 +205,7 @@ def live(directory: Path, day: Day, seed: int = 1) -> dict[str, object]:
     home = Home(mesh.home)
     for below in (home.root, home.control_plane):
         below.mkdir(mode=0o700)
-    instances = [(number, copy) for number in range(day.services) for copy in range(day.endpoints)]
-    seeds = [
-        backend(f"service-{one}-{copy}", OTHERS, f"service-{one}", one * day.endpoints + copy)
-        for one, copy in instances
-    ]
-    asyncio.run(register(home, seeds, OTHERS))
+    asyncio.run(register_services(home, day.services, day.endpoints, OTHERS))
     with ExitStack() as stack:
         serving = stack.enter_context(mesh.serving("--lease", "600"))
         agent = Agent(str(home.agent_socket))

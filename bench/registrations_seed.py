@@ -37,6 +37,15 @@ async def register(home: Home, workloads: list[Workload], namespace: str = NAMES
         await store.close()
 
 
+async def register_services(home: Home, services: int, endpoints: int, namespace: str) -> None:
+    """The instances of ``service-0`` and so on, each with an address of its own."""
+    instances = [(number, copy) for number in range(services) for copy in range(endpoints)]
+    workloads = [
+        backend(f"service-{one}-{copy}", namespace, f"service-{one}", one * endpoints + copy) for one, copy in instances
+    ]
+    await register(home, workloads, namespace)
+
+
 def certify(home: Home, shape: Shape, directory: Path) -> None:
     """What `bench.streams_client` reads, signed by the control plane's own authority."""
     authority = open_authority(home.ca)

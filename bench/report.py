@@ -34,9 +34,10 @@ path), or a RateLimitPolicy of the caller's identity that is never reached. Two 
 round, and every ratio is to their mean (the last one's: to the first, which is the noise). CPU time is that of both
 proxies of a pair, divided by the requests; the control plane, which answers *Global*, is not in it.""",
     "sidecars": """\
-Resident memory of one Envoy, when it has confirmed what it was told; nothing was called. Bare: a hand-written Envoy that
-answers by itself, in the same round. In the empty mesh the three callers are alike. *Uses ten* says which ten services it
-uses, *on demand* says nothing, *all* is told of every service and endpoint. Allocated is what Envoy itself counts.""",
+Resident memory of one Envoy, when it has confirmed what it was told; nothing was called. Bare: a hand-written Envoy
+that answers by itself, in the same round. In the empty mesh the three callers are alike. *Uses ten* says which ten
+services it uses, *on demand* says nothing, *all* is told of every service and endpoint. Allocated is what Envoy itself
+counts.""",
     "propagation": """\
 Twenty sidecars started by `weft run`. A VirtualService is changed at the admin API, and every sidecar is asked
 through its own outbound listener, again and again, until its answer shows the change. The yardstick is one call

@@ -14,8 +14,8 @@ from support.mesh import Mesh, alive
 
 SECONDS = 1.0
 MORE_MEGABYTES = 100
-"""What a process may come to weigh more under the floods of one door. The control plane came to 35 at most, a quarter for
-each of a hundred connections that have begun a hand-shake; all others to 25."""
+"""What a process may come to weigh more under the floods of one door. The control plane came to 35 at most, a
+quarter for each of a hundred connections that have begun a hand-shake; all others to 25."""
 
 
 @pytest.mark.parametrize("where", DOORS)

@@ -175,6 +175,7 @@ async def slowloris(door: Door, until: float) -> None:
             _, writer = await door.open(http2=False)
             try:
                 writer.write(door.request())
+                door.sent += 1
                 while time.monotonic() < until:
                     writer.write(b"x-%d: y\r\n" % number)
                     door.sent += 1

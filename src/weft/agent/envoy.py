@@ -15,9 +15,10 @@ from typing import IO
 from weft.agent.access_logs import STDOUT
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.agent.errors import AgentError
+from weft.agent.last_words import advice, last_words
 from weft.aio.cell import Cell
 from weft.model.workload import SocketAddress
-from weft.processes.log import end_of_log, limit_log
+from weft.processes.log import limit_log
 from weft.processes.name import ProcessName
 from weft.processes.watch import ProcessWatch, start_process
 from weft.settings.file_sizes import bounded_files
@@ -199,8 +200,9 @@ class Envoy:
     def _how_it_ended(self) -> str:
         code = self._process.exit_code if self._process else None
         text = f" (exit code {code})" if code is not None else ""
-        lines = textwrap.indent(end_of_log(self.place.log), "    ")
-        return f"{text}; the end of {self.place.log}:\n{lines}" if lines else text
+        words = last_words(self.place.log)
+        text += advice(words)
+        return f"{text}; the end of {self.place.log}:\n{textwrap.indent(words, '    ')}" if words else text
 
 
 def _appending(path: Path) -> IO[bytes]:

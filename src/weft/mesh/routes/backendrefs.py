@@ -114,4 +114,4 @@ class BackendFinder:
 def _invalid_kind(document: Document[object], path: FieldPath, reference: Reference) -> Problem:
     what = f"{reference.kind} of {reference.group or 'the core group'}"
     message = f"{what} cannot be a backend here"
-    return problem_at(document, path, "invalid-kind", message, "kind Service")
+    return problem_at(document, path, "invalid-kind", message, "kind Service, or Hostname of networking.istio.io")

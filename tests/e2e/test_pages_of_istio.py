@@ -313,6 +313,8 @@ def test_accessing_external_services(world: Mesh, client: Client, tab: str) -> N
                 answer = client("http://httpbin.example.org/delay/9")
                 assert answer.status == 504
                 assert answer.seconds < 8
+                told = world.weft("explain", "--from", "client", "http://httpbin.example.org/headers").stdout
+                assert ("HTTPRoute" if tab == "Gateway API" else "VirtualService") + " default/httpbin-ext" in told
 
 
 ORIGINATED = f"""

@@ -265,8 +265,7 @@ def test_circuit_breaking(world: Mesh) -> None:
         assert at_once(6) == {200: 6}
         with world.applied(BREAKER):
             assert at_once(1) == {200: 1}
-            found = at_once(6)
-            assert set(found) == {200, 503}, found
+            until("somebody is turned away", lambda: set(at_once(6)) == {200, 503})
 
 
 EXTERNAL = f"""
@@ -310,9 +309,7 @@ def test_accessing_external_services(world: Mesh, client: Client, tab: str) -> N
             assert client("http://httpbin.example.org/delay/1.5").status == 200
             with world.applied(MANAGED[tab]):
                 assert client("http://httpbin.example.org/headers").status == 200
-                answer = client("http://httpbin.example.org/delay/9")
-                assert answer.status == 504
-                assert answer.seconds < 8
+                assert client("http://httpbin.example.org/delay/9").status == 504
                 told = world.weft("explain", "--from", "client", "http://httpbin.example.org/headers").stdout
                 assert ("HTTPRoute" if tab == "Gateway API" else "VirtualService") + " default/httpbin-ext" in told
 

@@ -120,6 +120,12 @@ def test_the_nearest_entry_is_named() -> None:
     assert problem.nearest == "outside"
 
 
+def test_the_service_of_a_gateway_is_to_be_written() -> None:
+    [problem] = Compiled(entry(), route("{name: egress-istio, port: 80}")).mesh.problems
+    assert problem.code == "unknown-service"
+    assert problem.expected.endswith("gateway.networking.k8s.io/gateway-name: egress")
+
+
 def test_a_namespace_routes_its_own_callers_and_no_others() -> None:
     parent = "{group: networking.istio.io, kind: ServiceEntry, name: outside, namespace: default}"
     texts = service("here", namespace="far"), entry(), route(HERE, parent, namespace="far")

@@ -167,6 +167,38 @@ def test_delete_by_name_and_by_file(admin: Admin, tmp_path: Path, capsys: pytest
     assert run(["delete"]) == 2
 
 
+FILE = """
+apiVersion: v1
+kind: Service
+metadata: {name: a}
+spec: {selector: {app: a}, ports: [{name: http, port: 80}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: a}
+spec: {selector: {matchLabels: {app: a}}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: a}
+spec: {host: a, subsets: [{name: v1, labels: {version: v1}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a}
+spec: {hosts: [a], http: [{route: [{destination: {host: a, subset: v1}}]}]}
+"""
+
+
+def test_what_leads_somewhere_is_deleted_first_and_what_protects_last(admin: Admin, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(FILE)
+    kinds = ["VirtualService", "DestinationRule", "Service", "AuthorizationPolicy"]
+    for kind in kinds:
+        admin.answers["DELETE", f"/v1/documents/{kind}/default/a"] = (200, applied("deleted"))
+    assert run(["delete", "-f", "a.yaml"]) == 0
+    assert [asked.split("/")[3] for _, asked, *_ in admin.asked] == kinds
+
+
 def test_problems_are_listed_and_make_the_exit_code(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
     admin.answers["GET", "/v1/problems"] = (200, {"problems": [PROBLEM]})
     assert run(["problems"]) == 1

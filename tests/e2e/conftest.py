@@ -84,6 +84,15 @@ def front(world: Mesh) -> Iterator[tuple[Client, str]]:
     client.close()
 
 
+@pytest.fixture(scope="session")
+def edge(world: Mesh) -> dict[int, tuple[str, int]]:
+    """A gateway of the shared mesh for tests that follow pages: where each port is. It serves the Gateway `edge` of the
+    Gateway API, and Istio's with the selector of Istio's own."""
+    world.gateway("edge", *(f"{port}=auto" for port in (80, 443, 31400)), labels="istio=ingressgateway")
+    ports = world.workload("edge")["gateway"]["ports"]
+    return {int(port): (where["host"], int(where["port"])) for port, where in ports}
+
+
 @pytest.fixture
 def mesh(tmp_path: Path) -> Iterator[Mesh]:
     """A mesh of its own for tests that kill things; the control plane is not started yet."""

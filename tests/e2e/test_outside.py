@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ import pytest
 from support.certificates import TestAuthority
 from support.http import Client, steady_load
 from support.mesh import Mesh, until
-from support.outside import REGISTRY_ONLY, outside_server
+from support.outside import REGISTRY_ONLY, outside_server, through
 
 
 @pytest.fixture(scope="module")
@@ -133,22 +132,6 @@ def test_a_wildcard_leads_each_caller_to_the_host_it_calls(
         assert called(client, f"http://a.localhost:{one}/") == {one}
         assert called(client, f"http://b.localhost:{one}/") == {one}
         assert client(f"http://a.localhost:{two}/").status == 502
-
-
-def through(proxy: tuple[str, int], host: str, port: int) -> socket.socket:
-    """What CONNECT gives."""
-    sock = socket.create_connection(proxy, timeout=15)
-    sock.sendall(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        piece = sock.recv(4096)
-        if not piece:
-            break
-        answer += piece
-    if not answer.startswith(b"HTTP/1.1 200"):
-        sock.close()
-        raise ConnectionError(answer[:60])
-    return sock
 
 
 def test_tls_is_carried_to_the_host_as_it_is(closed: Mesh, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What Argo Rollouts and Flagger write, step by step, as their published examples for Istio and Gateway API have it.
 
-The documents that a person applies are theirs; each step is what their controllers make of these. No request fails.
+The documents that a person applies are theirs; each step is what their controllers make of these. No request fails,
+and where a step says shares the requests are divided so.
 """
 
 from __future__ import annotations
@@ -31,6 +32,25 @@ kind: Service
 metadata: {name: podinfo-canary}
 spec: {selector: {app: podinfo-canary}, ports: [{name: http, port: 9898, targetPort: 8080}]}
 """
+ROLLOUT = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: rollout}
+spec: {selector: {part: rollout}, ports: [{name: http, port: 9898, targetPort: 8080}]}
+"""
+"""Argo Rollouts with one Service: its ReplicaSets differ by a label, which the controller writes into the subsets."""
+TRAFFIC_POLICIES = "".join(
+    f"""
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: DestinationRule
+metadata: {{name: {name}}}
+spec: {{host: {name}, trafficPolicy: {{tls: {{mode: ISTIO_MUTUAL}}}}}}
+"""
+    for name in ("podinfo-primary", "podinfo-canary")
+)
+"""What Flagger makes of `trafficPolicy` of a Canary."""
 PRIMARY, CANARY = frozenset({"podinfo-primary"}), frozenset({"podinfo-canary"})
 BOTH = PRIMARY | CANARY
 Headers = Mapping[str, str]
@@ -39,11 +59,13 @@ NONE: Headers = {}
 
 @dataclass(frozen=True)
 class Step:
-    """A document as a controller writes it, and who answers requests with which headers then."""
+    """A document as a controller writes it, and who answers requests with which headers then; `canary` is the share of
+    the canary per cent, where it is one of several."""
 
     document: str
     answers: tuple[tuple[Headers, frozenset[str]], ...]
     cookie: str = ""
+    canary: int = 0
 
 
 def virtual_service(http: str) -> str:
@@ -63,6 +85,32 @@ def istio_route(primary: int, canary: int, more: str = "") -> str:
       route:
         - {{destination: {{host: podinfo-primary, port: {{number: 9898}}}}, weight: {primary}}}
         - {{destination: {{host: podinfo-canary, port: {{number: 9898}}}}, weight: {canary}{more}}}
+"""
+
+
+def subsets(stable: int, canary: int, hashes: tuple[str, str]) -> str:
+    """The rule and the subsets between which a rollout is, with the hashes that the controller has written."""
+    labels = [
+        f"{{part: rollout, rollouts-pod-template-hash: {each}}}" if each else "{part: rollout}" for each in hashes
+    ]
+    return f"""
+apiVersion: networking.istio.io/v1alpha3
+kind: DestinationRule
+metadata: {{name: rollout-destrule}}
+spec:
+  host: rollout
+  subsets: [{{name: stable, labels: {labels[0]}}}, {{name: canary, labels: {labels[1]}}}]
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: VirtualService
+metadata: {{name: rollout-vsvc}}
+spec:
+  hosts: [rollout]
+  http:
+  - name: primary
+    route:
+    - {{destination: {{host: rollout, subset: stable}}, weight: {stable}}}
+    - {{destination: {{host: rollout, subset: canary}}, weight: {canary}}}
 """
 
 
@@ -135,15 +183,31 @@ STEPS = {
         Step(virtual_service(istio_route(100, 0)), ((NONE, PRIMARY),)),
         Step(virtual_service(MANAGED_HEADER + istio_route(100, 0)), ((NONE, PRIMARY), (MOZILLA, CANARY))),
         Step(virtual_service(MANAGED_MIRROR + istio_route(100, 0)), ((NONE, PRIMARY),)),
-        Step(virtual_service(istio_route(60, 40)), ((NONE, BOTH),)),
+        Step(virtual_service(istio_route(90, 10)), ((NONE, BOTH),), canary=10),
+        Step(virtual_service(istio_route(60, 40)), ((NONE, BOTH),), canary=40),
         Step(virtual_service(istio_route(0, 100)), ((NONE, CANARY),)),
     ),
     "Argo Rollouts with the Gateway API": (
         Step(http_route(gateway_rule(100, 0)), ((NONE, PRIMARY),)),
         Step(http_route(gateway_rule(100, 0) + GATEWAY_HEADER), ((NONE, PRIMARY), (MOZILLA, CANARY))),
-        Step(http_route(gateway_rule(60, 40)), ((NONE, BOTH),)),
+        Step(http_route(gateway_rule(60, 40)), ((NONE, BOTH),), canary=40),
+        Step(http_route(gateway_rule(0, 100)), ((NONE, CANARY),)),
+    ),
+    "Argo Rollouts with subsets": (
+        Step(subsets(100, 0, ("5d8f", "5d8f")), ((NONE, PRIMARY),)),
+        Step(subsets(100, 0, ("5d8f", "7c2a")), ((NONE, PRIMARY),)),
+        Step(subsets(90, 10, ("5d8f", "7c2a")), ((NONE, BOTH),), canary=10),
+        Step(subsets(50, 50, ("5d8f", "7c2a")), ((NONE, BOTH),), canary=50),
+        Step(subsets(0, 100, ("5d8f", "7c2a")), ((NONE, CANARY),)),
+        Step(subsets(100, 0, ("7c2a", "7c2a")), ((NONE, CANARY),)),
     ),
     "Flagger with Istio": (
+        Step(virtual_service(istio_route(100, 0)), ((NONE, PRIMARY),)),
+        Step(virtual_service(istio_route(90, 10)), ((NONE, BOTH),), canary=10),
+        Step(virtual_service(istio_route(50, 50)), ((NONE, BOTH),), canary=50),
+        Step(virtual_service(istio_route(100, 0)), ((NONE, PRIMARY),)),
+    ),
+    "Flagger with Istio, by header and session": (
         Step(
             virtual_service(INSIDER),
             ((NONE, PRIMARY), ({"x-canary": "insider"}, CANARY), ({"cookie": "a=b;canary=always;c=d"}, CANARY)),
@@ -156,6 +220,7 @@ STEPS = {
     ),
     "Flagger with the Gateway API": (
         Step(http_route(gateway_rule(100, 0, filters=MIRROR)), ((NONE, PRIMARY),)),
+        Step(http_route(gateway_rule(70, 30)), ((NONE, BOTH),), canary=30),
         Step(
             http_route(GATEWAY_SESSION + gateway_rule(60, 40, of_canary=GATEWAY_COOKIE)),
             ((NONE, BOTH), (IN_SESSION, CANARY)),
@@ -173,9 +238,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     mesh = Mesh(root / "home", root / "logs")
     try:
         mesh.serve("--xds-port", "0", "--agent-port", "0", "--admin-port", "0")
-        mesh.apply(SERVICES)
-        for name in ("podinfo-primary", "podinfo-canary", "caller"):
-            mesh.echo(name, wait=False)
+        mesh.apply(SERVICES + ROLLOUT + TRAFFIC_POLICIES)
+        for name, found in (("podinfo-primary", "5d8f"), ("podinfo-canary", "7c2a")):
+            labels = f"part=rollout,rollouts-pod-template-hash={found}"
+            mesh.echo(name, wait=False, more=("--labels", labels))
+        mesh.echo("caller", wait=False)
         mesh.wait_healthy("podinfo-primary", "podinfo-canary", "caller")
         client = Client(mesh.proxy_of("caller"))
         until("podinfo answers", lambda: client("http://podinfo:9898/").status == 200)
@@ -185,19 +252,29 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         mesh.stop()
 
 
-def answering(client: Client, headers: Headers) -> frozenset[str]:
-    return frozenset(Counter(client("http://podinfo:9898/", headers=headers).json()["workload"] for _ in range(40)))
+def answering(client: Client, url: str, headers: Headers, count: int = 40) -> Counter[str]:
+    return Counter(client(url, headers=headers).json()["workload"] for _ in range(count))
+
+
+def url_of(steps: tuple[Step, ...]) -> str:
+    """What is called: by name what the first document is for."""
+    return "http://rollout:9898/" if "host: rollout" in steps[0].document else "http://podinfo:9898/"
 
 
 def take(mesh: Mesh, steps: tuple[Step, ...]) -> None:
     """Apply each document, and see who answers."""
-    client = Client(mesh.proxy_of("caller"))
+    client, url = Client(mesh.proxy_of("caller")), url_of(steps)
     for step in steps:
         mesh.apply(step.document, "--wait")
         for headers, expected in step.answers:
-            assert answering(client, headers) == expected, step.document
+            found = answering(client, url, headers, 200 if step.canary else 40)
+            assert set(found) == expected, step.document
+            if step.canary:
+                meant = step.canary / 100
+                deviation = (found.total() * meant * (1 - meant)) ** 0.5
+                assert abs(found["podinfo-canary"] - found.total() * meant) < 6 * deviation, (found, step.document)
         if step.cookie:
-            given = [client("http://podinfo:9898/") for _ in range(40)]
+            given = [client(url) for _ in range(40)]
             assert {each.json()["workload"] for each in given if step.cookie in each.set_cookies} == CANARY
             assert {each.json()["workload"] for each in given if not each.set_cookies} == PRIMARY
     client.close()
@@ -211,6 +288,6 @@ def test_traffic_shifts_as_the_controller_writes(shop: Mesh, controller: str) ->
     async def during() -> None:
         await asyncio.to_thread(take, shop, STEPS[controller])
 
-    load = asyncio.run(steady_load("http://podinfo:9898/", f"http://{host}:{port}", 200, during))
+    load = asyncio.run(steady_load(url_of(STEPS[controller]), f"http://{host}:{port}", 100, during))
     assert not load.failures, load.failures[:3]
     assert load.sent > 100

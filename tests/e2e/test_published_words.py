@@ -67,6 +67,47 @@ def test_one_user_gets_another_version_and_a_fault(bookinfo: RunningMesh) -> Non
     assert versions(bookinfo, count=15) == {"reviews-v1", "reviews-v2", "reviews-v3"}
 
 
+def test_a_share_of_the_pages_moves_to_another_version(bookinfo: RunningMesh) -> None:
+    """Istio's task "Traffic shifting"."""
+    both = f"{to('reviews', 'v1')}      weight: 50\n{to('reviews', 'v3')}      weight: 50\n"
+    bookinfo.apply(virtual_service("reviews", f"  - route:\n{both}"))
+    found = [each for _ in range(60) for each in re.findall("reviews-v[123]", page(bookinfo).body.decode())]
+    assert set(found) == {"reviews-v1", "reviews-v3"}
+    assert 10 <= found.count("reviews-v1") <= 50
+    bookinfo.apply(virtual_service("reviews", f"  - route:\n{to('reviews', 'v3')}      weight: 100\n"))
+    assert versions(bookinfo) == {"reviews-v3"}
+    bookinfo.delete("VirtualService", "reviews")
+
+
+def test_a_time_limit_ends_what_a_delay_holds_up(bookinfo: RunningMesh) -> None:
+    """Istio's task "Request timeouts"."""
+    delay = "  - fault:\n      delay:\n        percentage:\n          value: 100\n        fixedDelay: 1s\n    route:\n"
+    v2 = f"  - route:\n{to('reviews', 'v2')}"
+    bookinfo.apply(virtual_service("reviews", v2) + virtual_service("ratings", delay + to("ratings", "v1")))
+    waited = page(bookinfo)
+    assert waited.seconds > 0.9
+    assert "reviews-v2" in waited.body.decode()
+    bookinfo.apply(virtual_service("reviews", f"{v2}    timeout: 0.5s\n"))
+    assert "product reviews are currently unavailable" in page(bookinfo).body.decode()
+    for name in ("reviews", "ratings"):
+        bookinfo.delete("VirtualService", name)
+
+
+def test_one_user_waits_longer_than_the_application_does(bookinfo: RunningMesh) -> None:
+    """Istio's task "Fault injection": the delay is longer than the page waits for reviews, and finds that mistake."""
+    fault = "    fault:\n      delay:\n        percentage:\n          value: 100.0\n        fixedDelay: 7s\n"
+    bookinfo.apply(
+        virtual_service("reviews", only_jason("reviews", "v2", "v1"))
+        + virtual_service("ratings", only_jason("ratings", "v1", "v1", fault))
+    )
+    answer = page(bookinfo, "jason")
+    assert "product reviews are currently unavailable" in answer.body.decode()
+    assert answer.seconds > 5
+    assert "reviews-v1" in page(bookinfo).body.decode()
+    for name in ("reviews", "ratings"):
+        bookinfo.delete("VirtualService", name)
+
+
 def test_services_by_version_and_routes_between_them(bookinfo: RunningMesh) -> None:
     services = "".join(
         f"apiVersion: v1\nkind: Service\nmetadata:\n  name: reviews-{version}\nspec:\n  ports:\n  - port: 9080\n"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from support.certificates import Leaf, TestAuthority
 from support.http import Client
 from support.mesh import Mesh, until
-from support.tls_server import TlsServer, tls_server
+from support.tls_server import TlsServer, tls_server_in_thread
 
 HOST = "api.example.test"
 PUBLIC = TestAuthority()
@@ -86,27 +85,9 @@ def named(name: str) -> Leaf:
     return PUBLIC.issue(dns=(name,))
 
 
-@contextmanager
-def running(clients: bytes = b"") -> Iterator[TlsServer]:
-    """A server of HOST in a thread of its own."""
-    started: list[TlsServer] = []
-    loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        async with tls_server(named(HOST), clients) as server:
-            started.append(server)
-            ready.set()
-            await ended.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield started[0]
-    finally:
-        loop.call_soon_threadsafe(ended.set)
-        thread.join()
-        loop.close()
+def running(clients: bytes = b"") -> AbstractContextManager[TlsServer]:
+    """A server of HOST."""
+    return tls_server_in_thread(named(HOST), clients)
 
 
 @pytest.fixture(scope="module")

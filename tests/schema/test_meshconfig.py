@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from weft.model.origin import path_text
 from weft.schema.decode import Decoded, decode_documents
 from weft.schema.kinds.meshconfig import ConfigMapSpec, MeshConfigSpec
@@ -100,3 +102,24 @@ def test_config_maps_of_applications_are_left_out_with_one_warning() -> None:
     text = "---\n".join(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{n}}}\n" for n in range(5))
     (problem,) = decode_documents(text, "f").problems
     assert problem.message.startswith("5 ConfigMaps (c0, …) are left out: ")
+
+
+PORT = "extensionProviders: [{name: a, envoyExtAuthzGrpc: {service: a.b.svc.cluster.local, port: %s}}]"
+
+
+@pytest.mark.parametrize(("written", "meant"), [("9000", 9000), ('"9000"', 9000), ("'1'", 1)])
+def test_ports_of_providers_may_stand_in_quotes(written: str, meant: int) -> None:
+    (document,) = istio(PORT % written).documents
+    assert isinstance(document.spec, ConfigMapSpec)
+    assert document.spec.data.mesh is not None
+    (found,) = document.spec.data.mesh.extension_providers
+    assert found.envoy_ext_authz_grpc is not None
+    assert found.envoy_ext_authz_grpc.port == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [('"0"', "out-of-range"), ('"70000"', "out-of-range"), ("http", "wrong-type"), ("true", "wrong-type")],
+)
+def test_what_is_no_port_of_a_provider(written: str, code: str) -> None:
+    assert codes(istio(PORT % written)) == [(4, code, "data.mesh.extensionProviders[0].envoyExtAuthzGrpc.port")]

@@ -104,7 +104,7 @@ def test_other_projects_kinds_are_named_as_theirs() -> None:
 def test_a_parent_of_another_api_is_one_mistake() -> None:
     (text,) = told(ROUTE + "{parentRefs: [{group: example.com, kind: Waypoint, name: b, sectionName: c}]}\n")
     assert "spec.parentRefs[0].kind: Waypoint of example.com cannot be referred to here" in text
-    assert text.endswith("; expected kind Gateway or ListenerSet or Service")
+    assert text.endswith("; expected kind Gateway or ListenerSet or Service or ServiceEntry")
     for one, field in (("group: example.com, kind: Gateway", "group"), ("kind: Pod", "kind")):
         (text,) = told(ROUTE + f"{{parentRefs: [{{{one}, name: b}}]}}\n")
         assert f"spec.parentRefs[0].{field}: found " in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -35,6 +36,22 @@ class _Outside(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""
+
+
+def through(proxy: tuple[str, int], host: str, port: int) -> socket.socket:
+    """A connection by CONNECT; ConnectionError where the proxy refuses it."""
+    sock = socket.create_connection(proxy, timeout=15)
+    sock.sendall(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        piece = sock.recv(4096)
+        if not piece:
+            break
+        answer += piece
+    if not answer.startswith(b"HTTP/1.1 200"):
+        sock.close()
+        raise ConnectionError(answer[:60])
+    return sock
 
 
 @contextmanager

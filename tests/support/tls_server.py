@@ -7,7 +7,8 @@ import contextlib
 import json
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -68,6 +69,29 @@ async def tls_server(
         yield server
     finally:
         running.close()
+
+
+@contextlib.contextmanager
+def tls_server_in_thread(leaf: Leaf, clients: bytes = b"") -> Iterator[TlsServer]:
+    """The same in a thread of its own, for tests that wait for other processes."""
+    started: list[TlsServer] = []
+    loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        async with tls_server(leaf, clients) as server:
+            started.append(server)
+            ready.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield started[0]
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+        loop.close()
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[int, str]) -> None:

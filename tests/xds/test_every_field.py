@@ -138,7 +138,6 @@ NOT_FOR_THE_MESH = {
     "Layer4RouteRule.name": "for people",
     "SmiGroup.api_group": "goes with its kind, which is read",
     "GrpcRouteFilter.type": "the field that is there says it",
-    "ParentReference.group": "goes with its kind, which is read",
     "ClientTls.ca_certificates": "the decoder takes only what it is without",
     "BackendTlsValidation.well_known_ca_certificates": "the decoder demands it where there are no references",
     "SecretSpec.type": "the keys it has decide",

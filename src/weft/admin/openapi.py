@@ -66,7 +66,10 @@ _DOCUMENT = {
             "items": {
                 "type": "object",
                 "properties": {
-                    "parentRef": {"type": "object", "description": "a Gateway, a Service, or kind Mesh"},
+                    "parentRef": {
+                        "type": "object",
+                        "description": "a Gateway, Service, ServiceEntry, or kind Mesh",
+                    },
                     "controllerName": {"type": "string"},
                     "conditions": _CONDITIONS,
                 },

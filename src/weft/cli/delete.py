@@ -9,10 +9,14 @@ import click
 from weft.cli.complete import complete_kind, complete_name
 from weft.cli.options import command, home_option, namespace_option, output_option, wait_options
 from weft.cli.output import print_problems, print_value
+from weft.schema.kinds.gateway import ROUTE_KINDS
 from weft.settings.home import Home
 
 WORKLOADS = frozenset({"workload", "workloads"})
 """No kind of document: registrations."""
+_ROUTES = ("VirtualService", "TrafficSplit", *ROUTE_KINDS)
+_CALLED = ("Service", "ServiceEntry", "WorkloadEntry", "WorkloadGroup")
+_USED = ("Namespace", "ServiceAccount", "Secret", "ConfigMap")
 
 
 @command(
@@ -51,8 +55,9 @@ def delete(
 ) -> int:
     """Delete documents.
 
-    Named by KIND and NAME, or those that a file holds. `weft delete workload NAME` removes a registered workload: its
-    certificates are refused until it joins anew. With --wait it returns when every proxy concerned has confirmed.
+    Named by KIND and NAME, or those that a file holds: routes before what they lead to. `weft delete workload NAME`
+    removes a registered workload: its certificates are refused until it joins anew. With --wait it returns when every
+    proxy concerned has confirmed.
     """
     from weft.cli.changes import Deadline, print_changes, report_answers
     from weft.local.client import AdminClient, RefusedError
@@ -111,7 +116,7 @@ def _keys_of_files(files: tuple[str, ...], namespace: str) -> list[tuple[str, st
     from weft.schema.decode import decode_documents
     from weft.schema.registry import kind_of
 
-    keys = []
+    keys: list[tuple[int, tuple[str, str, str]]] = []
     for source in read_sources(files):
         decoded = decode_documents(source.text, source.name, default_namespace=namespace)
         if any(problem.severity is Severity.ERROR for problem in decoded.problems):
@@ -119,5 +124,16 @@ def _keys_of_files(files: tuple[str, ...], namespace: str) -> list[tuple[str, st
             raise FailedError("nothing was deleted: see the problems")
         for each in decoded.documents:
             kind = kind_of(each.key.group, each.key.kind)
-            keys.append((kind.word if kind else each.key.kind, each.key.namespace, each.key.name))
-    return keys
+            key = (kind.word if kind else each.key.kind, each.key.namespace, each.key.name)
+            keys.append((_place(each.key.kind, security=kind is not None and kind.security), key))
+    return [key for _, key in sorted(keys, key=lambda found: found[0])]
+
+
+def _place(kind: str, *, security: bool) -> int:
+    """When a document of a file is deleted: a rule before the subset or service to which it sends, and what policies
+    protect before the policies."""
+    if kind in _ROUTES:
+        return 0
+    if security or kind in _USED:
+        return 3
+    return 2 if kind in _CALLED else 1

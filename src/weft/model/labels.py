@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 Labels = tuple[tuple[str, str], ...]
 """Key and value pairs sorted by key: hashable and in one order."""
+_NAMED = ("gateway.networking.k8s.io/gateway-name", "istio.io/gateway-name")
 
 
 def labels_from_mapping(mapping: Mapping[str, str]) -> Labels:
@@ -20,6 +21,9 @@ def selects(selector: Labels, labels: Labels) -> bool:
 
 def gateway_labels(name: str, given: Labels) -> Labels:
     """Those of a gateway called `name`: the `given` ones, and where these say nothing of it the labels by which Istio's
-    charts call a gateway: ``istio``, its name without ``istio-``, and for a name that begins so, ``app``."""
+    charts call a gateway (``istio``, its name without ``istio-``, and for a name that begins so, ``app``), and those by
+    which policies find the process of a Gateway (GEP-1762, and Istio's older word)."""
     classic = {"app": name[:63]} if name.startswith("istio-") else {}
-    return labels_from_mapping({**classic, "istio": name.removeprefix("istio-")[:63].rstrip(".-"), **dict(given)})
+    named = dict.fromkeys(_NAMED, name) if len(name) <= 63 else {}
+    istio = name.removeprefix("istio-")[:63].rstrip(".-")
+    return labels_from_mapping({**named, **classic, "istio": istio, **dict(given)})

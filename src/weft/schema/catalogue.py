@@ -120,6 +120,8 @@ def _annotated_shape(base: Any, marks: tuple[object, ...]) -> _Shape:
         shape = _Shape("port number or name")
     elif scalar is not None and scalar.form == "weight":
         shape = _Shape("number", "or thousandths as text: 900m")
+    elif scalar is not None and scalar.form == "written-port":
+        shape = _Shape("number", "or the number as text")
     elif scalar is not None:
         shape = _Shape(_FORM_WORDS.get(scalar.form, "text"), FORMS[scalar.form].expected)
     else:

@@ -52,6 +52,8 @@ GatewayDuration = Annotated[float, Scalar("gateway-duration")]
 """Seconds. Text of GEP-2257: whole numbers with ``h``, ``m``, ``s``, ``ms``."""
 
 Port = Annotated[int, Range(1, 65535)]
+WrittenPort = Annotated[int, Scalar("written-port"), Range(1, 65535)]
+"""A port that may stand in quotes, as ``port: "9000"``: so Istio's pages have it where no API server looks at types."""
 ClusterIp = Annotated[str, Scalar("cluster-ip")]
 """The address of a Service in a cluster, or ``None`` for one without (headless)."""
 Weight = Annotated[int, Scalar("weight"), Range(0, 2**31 - 1)]

@@ -58,9 +58,6 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
     ),
     httproute.RouteFilter: _fields("extensionRef"),
     virtualservice.L4MatchAttributes: _fields("sourceSubnet", "; Istio ignores it: use an AuthorizationPolicy"),
-    virtualservice.HttpRoute: _fields(
-        "websocketUpgrade", ": remove it; WebSocket passes on every HTTP port without it"
-    ),
     virtualservice.FaultDelay: _fields("exponentialDelay", ": no proxy delays so (nor does Istio); use fixedDelay"),
     virtualservice.FaultAbort: _fields(
         "http2Error", ": no proxy aborts so (nor does Istio); use httpStatus or grpcStatus"
@@ -146,6 +143,7 @@ _OUTSIDE_KUBERNETES = "it is for Kubernetes only"
 _PUBLISH = "no port of the host is opened; a Gateway publishes services"
 
 NO_EFFECT_FIELDS: Mapping[type, Mapping[str, str]] = {
+    virtualservice.HttpRoute: _fields("websocketUpgrade", "WebSocket passes on every HTTP port, as in Istio"),
     gateway.GatewaySpec: _fields("infrastructure", "you start the gateway's process: `weft gateway --labels`"),
     workloadentry.WorkloadEntrySpec: _fields("network", "there is one network: callers connect to the address"),
     workloadgroup.GroupTemplate: _fields("network", "there is one network: callers connect to the address")

@@ -221,7 +221,17 @@ def _decode_weight(walk: Walk, node: Node, path: FieldPath) -> object:
     return _decode_int(walk, node, path)
 
 
-_BY_FORM: Mapping[str, Decoder] = {"port-or-name": _decode_port_or_name, "weight": _decode_weight}
+def _decode_written_port(walk: Walk, node: Node, path: FieldPath) -> object:
+    if isinstance(node.value, str) and node.value.isascii() and node.value.isdigit() and len(node.value) < 12:
+        return int(node.value)
+    return _decode_int(walk, node, path)
+
+
+_BY_FORM: Mapping[str, Decoder] = {
+    "port-or-name": _decode_port_or_name,
+    "weight": _decode_weight,
+    "written-port": _decode_written_port,
+}
 
 
 def _bounded_decoder(inner: Decoder, bounds: Range) -> Decoder:

@@ -33,8 +33,9 @@ def shown(value: object) -> str:
     return f"'{printable(text)}'"
 
 
-def nearest_name(text: str, names: Iterable[str]) -> str:
-    """The name closest to `text`, or nothing when none is close. A kind that exists is no typing error of another.
+def nearest_name(text: str, names: Iterable[str], alike: float = 0.6) -> str:
+    """The name closest to `text`, or nothing when none is close: so much of both has to be the same (`alike`, 0 to 1).
+    A kind that exists is no typing error of another.
 
     Of many names only those that share most pairs of letters with it are looked at closely, which takes far longer.
     """
@@ -47,7 +48,7 @@ def nearest_name(text: str, names: Iterable[str]) -> str:
         close = heapq.nlargest(_COMPARED, candidates, key=lambda name: len(pairs & _pairs(name)))
     else:
         close = list(candidates)
-    found = difflib.get_close_matches(word, close, n=1)
+    found = difflib.get_close_matches(word, close, n=1, cutoff=alike)
     return candidates[found[0]] if found else ""
 
 

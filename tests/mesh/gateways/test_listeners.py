@@ -7,6 +7,7 @@ import pytest
 from support.meshdocs import Compiled, documents, service, short
 from weft.mesh.gateways.status import gateway_conditions, listener_statuses
 from weft.mesh.routes.acceptance import Condition
+from weft.schema.decode import decode_documents
 from weft.schema.kinds.gateway import GatewaySpec
 
 ROUTE = """
@@ -146,3 +147,13 @@ def test_a_mirror_to_what_is_no_service_is_left_out() -> None:
     route = ROUTE.replace("- {", "- {").replace("rules: [{", f"rules: [{{filters: [{mirror}], ")
     mesh = Compiled(service("a"), gateway(PLAIN), route)
     assert (mesh.codes, short(mesh.knock("front", "any.example/"))) == (["invalid-kind"], "a:9080")
+
+
+def test_a_kind_of_route_of_somebody_else_is_told_and_no_typing_error() -> None:
+    kinds = "allowedRoutes: {kinds: [{kind: CustomRoute}, {kind: TCPRoute}]}"
+    text = gateway(f"name: a, protocol: TCP, port: 80, {kinds}")
+    mesh = Compiled(text)
+    assert mesh.codes == ["invalid-route-kind"]
+    assert len(mesh.gateway("front").ports) == 1
+    [problem] = decode_documents(text.replace("CustomRoute", "TPCRoute"), "a.yaml").problems
+    assert problem.nearest == "TCPRoute"

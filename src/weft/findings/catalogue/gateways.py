@@ -77,7 +77,7 @@ GATEWAYS = (
     error(
         310,
         "no-matching-host",
-        "None of the route's hosts is one of the listener it wants to be attached to.",
+        "None of the route's hosts is one of the listener, or of the ServiceEntry, it wants to be attached to.",
         "no hostname of the route fits '*.shop.example' of listener 'web'",
         "Make the hostnames of route and listener meet.",
         istio="0132",

@@ -8,7 +8,8 @@ ROUTES = (
     error(
         201,
         "unknown-service",
-        "A route sends to a Service that does not exist. Its share of the requests is answered with 500 or 503.",
+        "A route sends to a Service, or is for a Service or ServiceEntry, that does not exist. What it sends there is "
+        "answered with 500 or 503.",
         "backendRefs[0]: there is no Service 'revews' in namespace 'default'; did you mean 'reviews'?",
         "Correct the name, or apply the Service.",
         istio="0101",
@@ -16,7 +17,8 @@ ROUTES = (
     error(
         202,
         "unknown-host",
-        "A VirtualService or DestinationRule is about a host that is no service of the mesh.",
+        "A VirtualService or DestinationRule is about a host that is no service of the mesh, or a route of the "
+        "Gateway API sends to one (kind Hostname).",
         "spec.host: 'revews' names no service; did you mean 'reviews'?",
         "Correct the name. Short names mean the document's own namespace.",
         istio="0101 0174",
@@ -92,7 +94,7 @@ ROUTES = (
         "invalid-kind",
         "A reference names a kind of object that cannot stand there.",
         "backendRefs[0]: Backend of gateway.envoyproxy.io cannot be a backend here",
-        "Name a Service.",
+        "Name a Service, or a host (group networking.istio.io, kind Hostname).",
     ),
     error(
         212,

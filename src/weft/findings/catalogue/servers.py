@@ -25,10 +25,10 @@ SERVERS = (
     error(
         1473,
         "no-client-authority",
-        "Clients of a listener have to be vouched for (tls.frontend), and nothing that it names for that is there. It "
-        "is not in force: nobody gets in without being asked.",
+        "Clients of a listener have to be vouched for (tls.frontend, or Istio's option MUTUAL), and nothing that it "
+        "names for that is there. It is not in force: nobody gets in without being asked.",
         "spec.listeners[1]: nobody vouches for its clients, so this listener is not in force",
-        "Apply the ConfigMap with the authorities' certificates under ca.crt.",
+        "Apply the ConfigMap, or the Secret, with the authorities' certificates under ca.crt.",
     ),
     error(
         1474,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from weft.mesh.gateways.certificates import Secrets, client_roots
+from weft.mesh.memo import Memo
 from weft.mesh.policies.referencegrant import GATEWAY, Grants
 from weft.mesh.problems import problem_at
 from weft.mesh.views import ClientCheck, ClientRoots
@@ -15,7 +17,7 @@ from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldPath
 from weft.model.pem import holds_certificates
 from weft.model.problem import Problem
-from weft.schema.kinds.gateway import AuthorityReference, FrontendValidation, GatewaySpec
+from weft.schema.kinds.gateway import AuthorityReference, FrontendValidation, GatewaySpec, SecretReference
 from weft.schema.kinds.meshconfig import ConfigMapSpec
 from weft.schema.wording import nearest_name
 
@@ -51,6 +53,21 @@ def clients_of_port(
     lenient = validation.mode == "AllowInsecureFallback"
     check = ClientCheck(name, required=not lenient, lenient=lenient)
     return (check, ClientRoots(name, b"\n".join(found), b"", document.at(*path))), problems, True
+
+
+def clients_of_secret(
+    memo: Memo, document: Document[object], path: FieldPath, reference: SecretReference, secrets: Secrets
+) -> Clients | Problem:
+    """What is asked of clients where Istio's option at `path` says MUTUAL: that the Secret of the certificate, or the
+    one that stands beside it, vouches for them."""
+    namespace = reference.namespace or document.key.namespace
+    found = client_roots(memo, reference.name, namespace, secrets, own=True)
+    if isinstance(found, str):
+        what = f"there is no Secret '{reference.name}' in namespace '{namespace}'" if found == "missing" else found
+        message = f"{what}, so this listener is not in force"
+        expected = f"ca.crt in the Secret '{reference.name}', or a Secret '{reference.name}-cacert' with it"
+        return problem_at(document, path, "no-client-authority", message, expected)
+    return ClientCheck(found.name, unsent=not found.roots), found
 
 
 def _roots(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import cast
 
 from weft.mesh.gateways.certificates import SecretDocument, Secrets, certificate_from_reference
-from weft.mesh.gateways.clients import Clients, ConfigMaps, clients_of_port
+from weft.mesh.gateways.clients import Clients, ConfigMaps, clients_of_port, clients_of_secret
 from weft.mesh.gateways.declared import DeclaredGateway, Made
 from weft.mesh.gateways.http3 import asks_for_http3, http3_problems, offering
 from weft.mesh.gateways.listeners import EVERYTHING, Admission, Listener, ListenerHost, ListenerTls, Protocol
@@ -25,6 +26,7 @@ from weft.schema.kinds.gateway import (
     CONTROLLER_NAME,
     GATEWAY_GROUP,
     LISTENER_PROTOCOLS,
+    TERMINATE_MODE,
     AllowedListeners,
     GatewayClassSpec,
     GatewaySpec,
@@ -141,7 +143,11 @@ def build_listeners(
             if closed:
                 message = "nobody vouches for its clients, so this listener is not in force"
                 problems.append(problem_at(document, path, "no-client-authority", message, "a ConfigMap with ca.crt"))
-        if bad is None and not closed and (certificates or not _ends_tls(spec)):
+        if bad is None and not closed and certificates and _terminates(spec) == "MUTUAL":
+            mutual = _mutual(memo, document, path, spec, secrets, clients)
+            problems += [mutual] if isinstance(mutual, Problem) else []
+            clients, closed = (None, True) if isinstance(mutual, Problem) else (mutual, False)
+        if bad is None and not closed and (certificates or not _needs_certificate(spec)):
             found.append(_listener(document, gateway, path, spec, certificates, clients))
             places.append(path)
     if asks_for_http3(document, gateway):
@@ -184,6 +190,31 @@ def _ends_tls(spec: ListenerSpec) -> bool:
     """Whether TLS ends at a listener, which needs a certificate for it."""
     passes = spec.tls is not None and spec.tls.mode == "Passthrough"
     return spec.protocol == "HTTPS" or (spec.protocol == "TLS" and not passes)
+
+
+def _terminates(spec: ListenerSpec) -> str:
+    """What Istio's option says of how TLS ends at a listener."""
+    return spec.tls.options.terminate_mode if spec.tls is not None and _ends_tls(spec) else ""
+
+
+def _needs_certificate(spec: ListenerSpec) -> bool:
+    """Whether a listener shows a certificate of a Secret: not where the mesh's own mutual TLS ends."""
+    return _ends_tls(spec) and _terminates(spec) != "ISTIO_MUTUAL"
+
+
+def _mutual(
+    memo: Memo,
+    document: ListenerDocument,
+    path: FieldPath,
+    spec: ListenerSpec,
+    secrets: Secrets,
+    clients: Clients | None,
+) -> Clients | Problem:
+    """The clients of a listener whose option says MUTUAL; who vouches for those of its port vouches for these."""
+    if clients is not None:
+        return replace(clients[0], required=True, lenient=False), clients[1]
+    references = spec.tls.certificate_refs if spec.tls is not None else ()
+    return clients_of_secret(memo, document, (*path, "tls", "options", TERMINATE_MODE), references[0], secrets)
 
 
 def _unknown_kinds(document: ListenerDocument, path: FieldPath, spec: ListenerSpec) -> Iterator[Problem]:
@@ -235,6 +266,8 @@ def _listener(
 
 
 def _tls(tls: api.ListenerTls, certificates: tuple[Certificate, ...], clients: Clients | None) -> ListenerTls:
+    if tls.options.terminate_mode == "ISTIO_MUTUAL":
+        return ListenerTls(mesh=True)
     check, roots = clients or (None, None)
     return ListenerTls(certificates, tls.options.min_tls_version, clients=check, roots=roots)
 
@@ -263,7 +296,7 @@ def admission_from_api(spec: ListenerSpec, namespace: str) -> Admission:
 def _certificates(
     memo: Memo, document: ListenerDocument, path: FieldPath, spec: ListenerSpec, secrets: Secrets, grants: Grants
 ) -> tuple[tuple[Certificate, ...], list[Problem]]:
-    if not _ends_tls(spec):
+    if not _needs_certificate(spec):
         return (), []
     references = spec.tls.certificate_refs if spec.tls else ()
     problems: list[Problem] = []

@@ -62,8 +62,8 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class ParentStatus:
-    """How one parent of a route took it. `parent` is a Gateway, a Service, or the mesh; `path` the field that names it;
-    `section` and `port` as written."""
+    """How one parent of a route took it. `parent` is a Gateway, a Service, a ServiceEntry, or the mesh; `path` the
+    field that names it; `section` and `port` as written."""
 
     parent: ObjectKey
     path: FieldPath

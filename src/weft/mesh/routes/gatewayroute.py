@@ -7,22 +7,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
 
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.problems import one_of, problem_at
+from weft.mesh.routes.backendrefs import Reference, find_referent, reference_key
 from weft.mesh.routes.claims import carries, claim_problem
 from weft.mesh.routes.kind import MESH, Claim, Claims, Layer, MeshParent, ParentRef, Referent, RouteKind
-from weft.mesh.services import service
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.references import unknown_port, unknown_service
-from weft.mesh.services.service import BackendKey, Frontend, FrontendPort
+from weft.mesh.services.service import Frontend, FrontendPort
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
+from weft.schema.hosts import intersection
 from weft.schema.kinds import httproute as api
-from weft.schema.kinds.gateway import GATEWAY_GROUP
 from weft.schema.wording import nearest_name
 
 
@@ -41,7 +40,8 @@ class AttachedSpec(Protocol):
 
 
 AttachedT = TypeVar("AttachedT", bound=AttachedSpec)
-Reference = api.BackendObjectReference
+_IN_MESH = ("Service", "ServiceEntry")
+"""The kinds of parents whose callers' sidecars have the rules."""
 
 
 class GatewayRouteKind(RouteKind[AttachedT]):
@@ -56,36 +56,63 @@ class GatewayRouteKind(RouteKind[AttachedT]):
         """Every reference of its rules to what they send requests, copies or questions to."""
 
     def claims(self, document: Document[AttachedT], catalog: Catalog) -> Claims:
-        """The services among its parents."""
+        """The services among its parents, and the hosts of ServiceEntries."""
         problems: list[Problem] = []
         claims: list[Claim] = []
         for index, parent in enumerate(document.spec.parent_refs):
-            if parent.kind != "Service":
+            if not in_mesh(parent):
                 continue
-            if document.spec.hostnames and not self.hostnames_in_mesh and not problems:
-                problems.append(_ignored_hostnames(document))
             path: FieldPath = ("spec", "parentRefs", index)
-            frontend = catalog.named(parent.name, parent.namespace or document.key.namespace)
-            bad = _parent_problem(document, path, parent, frontend, catalog, self.layers(document))
-            if bad is not None:
-                problems.append(bad)
-            elif frontend is not None:
-                port = _parent_port(parent, frontend)
-                claims.append(Claim(frontend.host, port.number if port else 0, path))
+            if parent.kind == "Service" and document.spec.hostnames and not self.hostnames_in_mesh and not problems:
+                problems.append(_ignored_hostnames(document))
+            found = self._frontends(document, path, parent, catalog)
+            if isinstance(found, Problem):
+                problems.append(found)
+                continue
+            for frontend in found:
+                bad = _parent_problem(document, path, parent, frontend, catalog, self.layers(document))
+                if bad is not None:
+                    problems.append(bad)
+                else:
+                    port = _parent_port(parent, frontend)
+                    claims.append(Claim(frontend.host, port.number if port else 0, path))
         return Claims(tuple(claims), tuple(problems))
 
+    def _frontends(
+        self, document: Document[AttachedT], path: FieldPath, parent: api.ParentReference, catalog: Catalog
+    ) -> tuple[Frontend, ...] | Problem:
+        """What a parent declares that callers of the document's namespace are told of; of the hosts of a ServiceEntry
+        those that are among the hostnames, if there are any."""
+        key = parent_key(document, parent)
+        if parent.kind == "Service":
+            frontend = catalog.named(key.name, key.namespace)
+            if frontend is not None:
+                return (frontend,)
+            near = nearest_name(key.name, catalog.names_in(key.namespace))
+            return unknown_service(document, (*path, "name"), key.name, key.namespace, near)
+        own = document.key.namespace
+        told = [each for each in catalog.declared_by(key) if own == key.namespace or catalog.tells(each, own)]
+        if not told:
+            return _unknown_entry(document, (*path, "name"), key, catalog)
+        wanted = () if self.hostnames_in_mesh else document.spec.hostnames
+        meant = [each for each in told if not wanted or any(intersection(name, each.called) for name in wanted)]
+        if not meant:
+            hosts = ", ".join(each.called for each in told)
+            message = f"none of the hostnames is a host of {key}, so these rules route nothing for it"
+            return problem_at(document, ("spec", "hostnames"), "no-matching-host", message, f"one of {hosts}")
+        return tuple(meant)
+
     def mesh_parents(self, document: Document[AttachedT]) -> tuple[MeshParent, ...]:
-        """The services among its parents."""
-        namespace = document.key.namespace
+        """The Services and ServiceEntries among its parents."""
         return tuple(
             MeshParent(
-                ObjectKey("", "Service", parent.namespace or namespace, parent.name),
+                parent_key(document, parent),
                 ("spec", "parentRefs", index),
                 parent.port or 0,
                 parent.section_name or "",
             )
             for index, parent in enumerate(document.spec.parent_refs)
-            if parent.kind == "Service"
+            if in_mesh(parent)
         )
 
     def parents(self, document: Document[AttachedT], catalog: Catalog) -> tuple[ParentRef, ...]:  # noqa: ARG002
@@ -94,7 +121,7 @@ class GatewayRouteKind(RouteKind[AttachedT]):
         hosts = tuple((name.lower(), ("spec", "hostnames", place)) for place, name in enumerate(spec.hostnames))
         found = []
         for index, parent in enumerate(spec.parent_refs):
-            if parent.kind != "Service":
+            if not in_mesh(parent):
                 path: FieldPath = ("spec", "parentRefs", index)
                 gateway = f"{parent.namespace or namespace}/{parent.name}"
                 wanted = hosts or (("*", path),)
@@ -105,92 +132,28 @@ class GatewayRouteKind(RouteKind[AttachedT]):
     def referents(
         self, document: Document[AttachedT], side: str, catalog: Catalog, grants: Grants
     ) -> tuple[Referent, ...]:
-        """Those of `services_of`. On the mesh side a route that sends its callers to the very service they asked for
+        """Those of `referred`. On the mesh side a route that sends its callers to the very service they asked for
         needs nobody's leave."""
         namespace = document.key.namespace
-        parents = [parent.key for parent in self.mesh_parents(document)] if side == MESH else ()
+        parents = [parent.key for parent in self.mesh_parents(document)] if side == MESH else []
         return tuple(
-            (
-                frontend := catalog.named(key.name, key.namespace),
-                key in parents or grants.allow((GATEWAY_GROUP, self.kind), namespace, key),
-                "" if frontend else nearest_name(key.name, catalog.names_in(key.namespace)),
-            )
-            for key in self.services_of(document)
+            find_referent(self.kind, key, namespace, parents, catalog, grants) for key in self.referred(document)
         )
 
-    def services_of(self, document: Document[AttachedT]) -> tuple[ObjectKey, ...]:
-        """Every service that its rules refer to, once."""
-        return tuple(
-            dict.fromkeys(
-                service_key(document, reference)
-                for reference in self.references(document.spec)
-                if is_service(reference)
-            )
-        )
+    def referred(self, document: Document[AttachedT]) -> tuple[ObjectKey, ...]:
+        """Everything that its rules refer to and that can be a backend, once."""
+        keys = (reference_key(document, reference) for reference in self.references(document.spec))
+        return tuple(dict.fromkeys(key for key in keys if key is not None))
 
 
-def is_service(reference: Reference) -> bool:
-    """Whether it refers to a Service, the only kind of backend there is."""
-    return (reference.group, reference.kind) == ("", "Service")
+def in_mesh(parent: api.ParentReference) -> bool:
+    """Whether rules for this parent are those of its callers' sidecars; all others are Gateways."""
+    return parent.kind in _IN_MESH
 
 
-def service_key(document: Document[AttachedT], reference: Reference) -> ObjectKey:
-    """The Service that a document's reference names."""
-    return ObjectKey("", "Service", reference.namespace or document.key.namespace, reference.name)
-
-
-@dataclass(frozen=True, slots=True)
-class BackendFinder:
-    """Finds what the references of one document of `kind` name; what is wrong is added to `problems`."""
-
-    kind: str
-    document: Document[object]
-    referents: dict[ObjectKey, Referent]
-    problems: list[Problem]
-
-    def find(self, path: FieldPath, reference: Reference) -> BackendKey | None:
-        """The backend, or None with a problem."""
-        if not is_service(reference):
-            self.problems.append(_invalid_kind(self.document, (*path, "kind"), reference))
-            return None
-        key = ObjectKey("", "Service", reference.namespace or self.document.key.namespace, reference.name)
-        frontend, granted, nearest = self.referents[key]
-        if not granted:
-            message = f"{key} is in another namespace that does not allow it"
-            own = self.document.key.namespace
-            asked = f"a ReferenceGrant in namespace '{key.namespace}' from {self.kind} in '{own}'"
-            bad = problem_at(self.document, (*path, "namespace"), "reference-not-granted", message, asked)
-        elif frontend is None:
-            bad = unknown_service(self.document, (*path, "name"), key.name, key.namespace, nearest)
-        elif self.port_of(frontend, number := reference.port or 0) is None:
-            bad = self.unknown(frontend, (*path, "port"), number)
-        else:
-            return BackendKey(frontend.host, number)
-        self.problems.append(bad)
-        return None
-
-    def port_of(self, frontend: Frontend, number: int) -> FrontendPort | None:
-        """The port of a number, of those that it is about."""
-        return frontend.port(number)
-
-    def unknown(self, frontend: Frontend, path: FieldPath, number: int) -> Problem:
-        """There is no such port."""
-        return unknown_port(self.document, path, frontend, number)
-
-    def speaks_websocket(self, reference: Reference) -> bool:
-        """Whether the backend is there and its port carries WebSocket."""
-        if not is_service(reference):
-            return False
-        key = ObjectKey("", "Service", reference.namespace or self.document.key.namespace, reference.name)
-        frontend, granted, _ = self.referents[key]
-        port = frontend.port(reference.port) if frontend and granted and reference.port else None
-        return port is not None and port.protocol is service.Protocol.WEBSOCKET
-
-
-def _invalid_kind(document: Document[object], path: FieldPath, reference: Reference) -> Problem:
-    what = f"{reference.kind} of {reference.group or 'the core group'}"
-    message = f"{what} cannot be a backend here"
-    return problem_at(document, path, "invalid-kind", message, "kind Service")
+def parent_key(document: Document[AttachedT], parent: api.ParentReference) -> ObjectKey:
+    """The object that a parent on the mesh side names."""
+    return ObjectKey(parent.group, parent.kind, parent.namespace or document.key.namespace, parent.name)
 
 
 def mirror_percent(mirror: api.RequestMirror) -> float:
@@ -210,15 +173,10 @@ def _parent_problem(
     document: Document[AttachedT],
     path: FieldPath,
     parent: api.ParentReference,
-    frontend: Frontend | None,
+    frontend: Frontend,
     catalog: Catalog,
     layers: tuple[Layer, ...],
 ) -> Problem | None:
-    if frontend is None:
-        namespace = parent.namespace or document.key.namespace
-        return unknown_service(
-            document, (*path, "name"), parent.name, namespace, nearest_name(parent.name, catalog.names_in(namespace))
-        )
     if parent.port is None and parent.section_name is None:
         return claim_problem(document, path, frontend.host, catalog, layers)
     field = "port" if parent.section_name is None else "sectionName"
@@ -265,3 +223,11 @@ def _unknown_section(
     message = f"{frontend.key} has no port called '{section}'{number}"
     near = "" if section in names else nearest_name(section, names)
     return problem_at(document, path, "unknown-port", message, one_of(names, "a port with a name"), nearest=near)
+
+
+def _unknown_entry(document: Document[AttachedT], path: FieldPath, key: ObjectKey, catalog: Catalog) -> Problem:
+    """There is no such ServiceEntry, nobody of this namespace is told of it, or all of its hosts are others'."""
+    names = {each.key.name for each in catalog.by_namespace.get(key.namespace, ()) if each.key.kind == key.kind}
+    message = f"there is no ServiceEntry '{key.name}' with a host of its own in namespace '{key.namespace}'"
+    near = nearest_name(key.name, sorted(names - {key.name}))
+    return problem_at(document, path, "unknown-service", message, "the name of a ServiceEntry", nearest=near)

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from weft.mesh.problems import problem_at
-from weft.mesh.routes.gatewayroute import BackendFinder, GatewayRouteKind, mirror_percent
+from weft.mesh.routes.backendrefs import BackendFinder
+from weft.mesh.routes.gatewayroute import GatewayRouteKind, mirror_percent
 from weft.mesh.routes.httproute_filters import header_changes
 from weft.mesh.routes.kind import Converted, Referent, RulePrecedence
 from weft.mesh.routes.precedence import literal_start
@@ -59,7 +60,7 @@ class GrpcRouteKind(GatewayRouteKind[api.GrpcRouteSpec]):
         referents: tuple[Referent, ...],
     ) -> Converted:
         """Its rules, sorted by precedence."""
-        found = dict(zip(self.services_of(document), referents, strict=True))
+        found = dict(zip(self.referred(document), referents, strict=True))
         builder = _Builder(document, BackendFinder(self.kind, document, found, []))
         entries: list[tuple[RulePrecedence, Rule]] = []
         for index, rule in enumerate(document.spec.rules):

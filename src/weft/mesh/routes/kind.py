@@ -57,8 +57,8 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class MeshParent:
-    """Something on the mesh side that a document wants to be attached to, named at field `path`: a Service or
-    `THE_MESH`; `port` and `section` as written."""
+    """Something on the mesh side that a document wants to be attached to, named at field `path`: a Service, a
+    ServiceEntry or `THE_MESH`; `port` and `section` as written."""
 
     key: ObjectKey
     path: FieldPath

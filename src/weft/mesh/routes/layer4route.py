@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Protocol, TypeVar
 
+from weft.mesh.routes.backendrefs import BackendFinder
 from weft.mesh.routes.connections import ConnectionRule, Layer4Route, WeightedTarget, weighted_target
-from weft.mesh.routes.gatewayroute import BackendFinder, GatewayRouteKind, is_service, service_key
+from weft.mesh.routes.gatewayroute import GatewayRouteKind
 from weft.mesh.routes.kind import ConnectionRules, Converted, Layer, Referent
 from weft.mesh.routes.reach import Attempt
 from weft.mesh.services.service import BackendKey, Frontend
@@ -74,7 +75,7 @@ class Layer4RouteKind(GatewayRouteKind[Layer4T]):
         referents: tuple[Referent, ...],
     ) -> ConnectionRules:
         """Its rule."""
-        found = dict(zip(self.services_of(document), referents, strict=True))
+        found = dict(zip(self.referred(document), referents, strict=True))
         finder = self.finder(document, found)
         rules = []
         for index, rule in enumerate(document.spec.rules):
@@ -82,8 +83,7 @@ class Layer4RouteKind(GatewayRouteKind[Layer4T]):
             targets = []
             for place, reference in enumerate(rule.backend_refs):
                 key = finder.find((*path, "backendRefs", place), reference)
-                frontend = found[service_key(document, reference)][0] if is_service(reference) else None
-                targets.append(self.target(key, frontend, reference.weight))
+                targets.append(self.target(key, finder.frontend_of(reference), reference.weight))
             route = Layer4Route(tuple(targets), document.at(*path), document.key)
             rules.append(ConnectionRule(route, document.spec.hostnames))
         return ConnectionRules(tuple(rules), tuple(dict.fromkeys(finder.problems)))

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from weft.mesh.problems import one_of, problem_at
+from weft.mesh.routes.backendrefs import BackendFinder
 from weft.mesh.routes.connections import WeightedTarget
-from weft.mesh.routes.gatewayroute import BackendFinder
+from weft.mesh.routes.gatewayroute import in_mesh
 from weft.mesh.routes.kind import Claims, Referent
 from weft.mesh.routes.layer4route import Layer4RouteKind
 from weft.mesh.services.catalog import Catalog
@@ -55,11 +56,11 @@ class UdpRouteKind(Layer4RouteKind[UdpRouteSpec]):
                     document,
                     ("spec", "parentRefs", index),
                     "udp-in-mesh",
-                    f"proxies of workloads carry no UDP, so no rule for Service '{parent.name}' is in force",
+                    f"proxies of workloads carry no UDP, so no rule for {parent.kind} '{parent.name}' is in force",
                     "a Gateway with a listener for UDP",
                 )
                 for index, parent in enumerate(document.spec.parent_refs)
-                if parent.kind == "Service"
+                if in_mesh(parent)
             )
         )
 

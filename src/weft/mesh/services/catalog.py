@@ -13,7 +13,7 @@ from weft.mesh.services.hosts import best_match, host_candidates, service_host
 from weft.mesh.services.protocols import carries_tls, protocol_of_port
 from weft.mesh.services.service import Frontend, FrontendPort, Location, Member, Resolution
 from weft.mesh.services.serviceentry import ServiceEntryDocument, build_entry_frontends, settle_hosts
-from weft.model.document import Document
+from weft.model.document import Document, ObjectKey
 from weft.model.labels import Labels, labels_from_mapping, selects
 from weft.model.problem import Problem, Severity
 from weft.schema.hosts import clean_host, is_wildcard, means_outside
@@ -95,6 +95,10 @@ class Catalog:
     def named(self, name: str, namespace: str) -> Frontend | None:
         """The service `namespace`/`name`."""
         return self.by_host.get(service_host(name, namespace))
+
+    def declared_by(self, key: ObjectKey) -> tuple[Frontend, ...]:
+        """The hosts that an object declares: one for a Service, those that are its own for a ServiceEntry."""
+        return tuple([each for each in self.by_namespace.get(key.namespace, ()) if each.key == key])
 
     def names_in(self, namespace: str) -> tuple[str, ...]:
         """The names of a namespace's services."""

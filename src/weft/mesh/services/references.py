@@ -13,11 +13,17 @@ from weft.model.problem import Problem, Severity
 from weft.schema.hosts import clean_host, covers, service_of_host
 from weft.schema.wording import nearest_name
 
+_OF_GATEWAYS = "-istio"
+
 
 def unknown_service(document: Document[object], path: FieldPath, name: str, namespace: str, nearest: str) -> Problem:
-    """There is no Service `namespace`/`name`."""
+    """There is no Service `namespace`/`name`. Those that Istio makes for Gateways on Kubernetes are written here."""
     message = f"there is no Service '{name}' in namespace '{namespace}'"
-    return problem_at(document, path, "unknown-service", message, "the name of a Service", nearest=nearest)
+    expected = "the name of a Service"
+    if name.endswith(_OF_GATEWAYS) and not nearest:
+        selector = f"gateway.networking.k8s.io/gateway-name: {name.removesuffix(_OF_GATEWAYS)}"
+        expected += f"; before a Gateway's process one with the selector {selector}"
+    return problem_at(document, path, "unknown-service", message, expected, nearest=nearest)
 
 
 def unknown_host(

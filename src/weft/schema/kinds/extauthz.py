@@ -11,11 +11,11 @@ from weft.schema.scalars import (
     HeaderPattern,
     HeaderValue,
     Length,
-    Port,
     PositiveDuration,
     ProviderService,
     Range,
     RefusalStatus,
+    WrittenPort,
 )
 
 HeaderPatterns = Annotated[tuple[HeaderPattern, ...], Length(0, 64)]
@@ -37,7 +37,7 @@ class ExtAuthzHttp:
     answer (nor with a status of 5xx); else they get `statusOnError`, without it 403."""
 
     service: ProviderService
-    port: Port
+    port: WrittenPort
     timeout: PositiveDuration | None = None
     path_prefix: Annotated[str, Length(0, 1024)] = ""
     fail_open: bool = False
@@ -57,7 +57,7 @@ class ExtAuthzGrpc:
     """A server of Envoy's gRPC protocol (``envoy.service.auth.v3.Authorization``), for instance Open Policy Agent."""
 
     service: ProviderService
-    port: Port
+    port: WrittenPort
     timeout: PositiveDuration | None = None
     fail_open: bool = False
     clear_route_cache: bool = False

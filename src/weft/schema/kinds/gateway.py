@@ -10,6 +10,7 @@ from weft.schema.scalars import Hostname, LabelKey, LabelValue, Length, Name, Po
 
 GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
 CONTROLLER_NAME = "weft.dev/gateway-controller"
+TERMINATE_MODE: Final = "gateway.istio.io/tls-terminate-mode"
 BUILT_IN_CLASSES = ("weft", "istio")
 """Class names that need no GatewayClass document."""
 
@@ -57,10 +58,15 @@ class SecretReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsOptions:
-    """What the Gateway API leaves to implementations: the lowest version of TLS that clients may speak. With 1.2 they
-    may use ECDHE with AES-GCM or ChaCha20-Poly1305 only."""
+    """What the Gateway API leaves to implementations: the lowest version of TLS that clients may speak (with 1.2 they
+    may use ECDHE with AES-GCM or ChaCha20-Poly1305 only), and Istio's word for what clients show. MUTUAL: a certificate
+    for which ``ca.crt`` of the first Secret vouches, or the Secret ``NAME-cacert``. ISTIO_MUTUAL: the mesh's own mutual
+    TLS, with no certificateRefs."""
 
     min_tls_version: Literal["1.2", "1.3"] = field(default="1.3", metadata={"json": "weft.dev/min-tls-version"})
+    terminate_mode: Literal["SIMPLE", "MUTUAL", "ISTIO_MUTUAL"] = field(
+        default="SIMPLE", metadata={"json": TERMINATE_MODE}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from weft.schema.kinds.gateway import GATEWAY_GROUP, GroupName, KindName
 from weft.schema.kinds.sessionpersistence import SessionPersistence
@@ -21,14 +21,19 @@ from weft.schema.scalars import (
     Subdomain,
 )
 
+HOST_GROUP: Final = "networking.istio.io"
+HOST_KIND: Final = "Hostname"
+"""How Istio has a route of the Gateway API name a host instead of an object."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentReference:
-    """What the route attaches to: a Gateway (default), a ListenerSet, or a Service (`group` empty, `kind` Service)."""
+    """What the route attaches to: a Gateway (default), a ListenerSet, a Service (`group` empty, `kind` Service), or the
+    hosts of a ServiceEntry (`group` networking.istio.io)."""
 
     name: Subdomain
-    group: Literal["gateway.networking.k8s.io", ""] = GATEWAY_GROUP
-    kind: Literal["Gateway", "ListenerSet", "Service"] = "Gateway"
+    group: Literal["gateway.networking.k8s.io", "", "networking.istio.io"] = GATEWAY_GROUP
+    kind: Literal["Gateway", "ListenerSet", "Service", "ServiceEntry"] = "Gateway"
     namespace: Name | None = None
     section_name: Subdomain | None = None
     port: Port | None = None
@@ -92,7 +97,8 @@ class HeaderModifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendObjectReference:
-    """A Service and port; another namespace needs a ReferenceGrant. The share of what is no Service answers 500."""
+    """A Service and port; another namespace needs a ReferenceGrant. Or the host of a ServiceEntry or Service by its
+    name and port (`group` networking.istio.io, `kind` Hostname). The share of what is neither answers 500."""
 
     name: Subdomain
     group: GroupName = ""

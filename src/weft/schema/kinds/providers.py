@@ -14,10 +14,10 @@ from weft.schema.scalars import (
     LogFormat,
     LogPath,
     OneOf,
-    Port,
     PositiveDuration,
     ProviderService,
     Range,
+    WrittenPort,
 )
 
 LogName = Annotated[str, Length(0, 253)]
@@ -60,7 +60,7 @@ class OpenTelemetryProvider:
 
     one_of: ClassVar = OneOf(("http", "grpc"), required=False)
     service: ProviderService
-    port: Port
+    port: WrittenPort
     max_tag_length: Annotated[int, Range(1, 65536)] | None = None
     http: OtlpHttp | None = None
     grpc: OtlpGrpc | None = None
@@ -71,7 +71,7 @@ class ZipkinProvider:
     """Traces for Zipkin, and what reads its form."""
 
     service: ProviderService
-    port: Port
+    port: WrittenPort
     max_tag_length: Annotated[int, Range(1, 65536)] | None = None
     enable_64bit_trace_id: bool = field(default=False, metadata={"json": "enable64bitTraceId"})
     path: Annotated[str, Length(0, 1024)] = ""
@@ -104,7 +104,7 @@ class EnvoyHttpAls:
     """Envoy's gRPC log service, for requests."""
 
     service: ProviderService
-    port: Port
+    port: WrittenPort
     log_name: LogName = ""
     filter_state_objects_to_log: tuple[str, ...] = ()
     additional_request_headers_to_log: tuple[HeaderName, ...] = ()
@@ -117,7 +117,7 @@ class EnvoyTcpAls:
     """Envoy's gRPC log service, for connections."""
 
     service: ProviderService
-    port: Port
+    port: WrittenPort
     log_name: LogName = ""
     filter_state_objects_to_log: tuple[str, ...] = ()
 
@@ -135,7 +135,7 @@ class EnvoyOtelAls:
     """Access logs over OTLP (gRPC)."""
 
     service: ProviderService
-    port: Port
+    port: WrittenPort
     log_name: LogName = ""
     log_format: OtelLogFormat | None = None
 

@@ -11,6 +11,7 @@ from weft.schema.kinds.gateway import (
     GATEWAY_GROUP,
     LISTENER_PROTOCOLS,
     ROUTE_KINDS,
+    TERMINATE_MODE,
     FrontendTls,
     GatewayAddress,
     GatewayClassSpec,
@@ -19,6 +20,7 @@ from weft.schema.kinds.gateway import (
     ListenerNamespaces,
     ListenerSetSpec,
     ListenerSpec,
+    ListenerTls,
     RouteGroupKind,
     RouteNamespaces,
     SecretReference,
@@ -85,6 +87,17 @@ def listener(spec: ListenerSpec) -> Iterator[Finding]:
         yield conflicting(("tls", "mode"), message, "Terminate")
 
 
+def listener_tls(spec: ListenerTls) -> Iterator[Finding]:
+    """What clients show is asked where TLS ends; the mesh's own TLS has its own certificates."""
+    asked = spec.options.terminate_mode
+    if asked != "SIMPLE" and spec.mode != "Terminate":
+        message = f"{asked} asks nobody where TLS is passed on unopened"
+        yield conflicting(("options", TERMINATE_MODE), message, "mode: Terminate")
+    elif asked == "ISTIO_MUTUAL" and spec.certificate_refs:
+        message = "with ISTIO_MUTUAL the gateway shows the mesh's own certificate"
+        yield conflicting(("certificateRefs",), message, "no certificateRefs")
+
+
 def route_kind(spec: RouteGroupKind) -> Iterator[Finding]:
     """A kind is another one, or well written."""
     if spec.group == GATEWAY_GROUP:
@@ -135,4 +148,5 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     RouteNamespaces: (route_namespaces,),
     LabelExpression: (label_expression,),
     GatewayClassSpec: (gateway_class,),
+    ListenerTls: (listener_tls,),
 }

@@ -11,6 +11,8 @@ from weft.model.problem import Severity
 from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
 from weft.schema.forms import FORMS, FormError, read_regex
 from weft.schema.kinds.httproute import (
+    HOST_GROUP,
+    HOST_KIND,
     BackendObjectReference,
     BackendRef,
     CorsFilter,
@@ -75,7 +77,12 @@ def attached_route(parent_refs: Sequence[ParentReference], rule_names: Iterable[
 
 def parent_reference(spec: ParentReference) -> Iterator[Finding]:
     """The group is that of the kind."""
-    if spec.kind != "Service" and not spec.group:
+    if spec.kind == "ServiceEntry" and spec.group != HOST_GROUP:
+        yield Finding(("group",), f"found '{spec.group}', a ServiceEntry is of another group", f"group: {HOST_GROUP}")
+    elif spec.kind != "ServiceEntry" and spec.group == HOST_GROUP:
+        message = f"{spec.kind} of {HOST_GROUP} cannot be referred to here"
+        yield Finding(("kind",), message, "kind: ServiceEntry, or another group")
+    elif spec.kind not in ("Service", "ServiceEntry") and not spec.group:
         yield Finding(("group",), f"the core group has no {spec.kind}", "kind: Service, or no group")
 
 
@@ -195,11 +202,17 @@ def fraction(spec: Fraction) -> Iterator[Finding]:
 
 
 def backend(spec: BackendObjectReference) -> Iterator[Finding]:
-    """A Service is called at a port. A kind is another one, or well written."""
+    """A Service, or a host, is called at a port. A kind is another one, or well written."""
     if not spec.group:
         yield from misspelt(("kind",), spec.kind, ("Service",))
     if spec.port is None and (spec.group, spec.kind) == ("", "Service"):
         yield missing((), "a Service is referred to with its 'port'", "port")
+    if (spec.group, spec.kind) != (HOST_GROUP, HOST_KIND):
+        return
+    if spec.port is None:
+        yield missing((), "a Hostname is referred to with its 'port'", "port")
+    if spec.namespace is not None:
+        yield Finding(("namespace",), "a Hostname is in no namespace", "the whole name of the host, no namespace")
 
 
 def backend_ref(spec: BackendRef) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from typing import Any
 from weft.model.problem import Severity
 from weft.schema.findings import Finding, deprecated
 from weft.schema.kinds.destinationrule import ConsistentHash, LoadBalancer, OutlierDetection, RingHash
+from weft.schema.kinds.gateway import GATEWAY_GROUP
 from weft.schema.kinds.httproute import ParentReference, RouteMatch, RouteRule
 from weft.schema.kinds.istiogateway import GatewayServerPort
 from weft.schema.kinds.smi import TrafficSplitSpec
@@ -95,7 +96,7 @@ def _route_rule(value: RouteRule) -> tuple[RouteRule, tuple[Finding, ...]]:
 
 def _parent(value: ParentReference) -> tuple[ParentReference, tuple[Finding, ...]]:
     """A Service without the core group: the group's default is that of Gateways, and is meant by nobody."""
-    if value.kind != "Service" or not value.group:
+    if value.kind != "Service" or value.group != GATEWAY_GROUP:
         return value, ()
     warning = deprecated(("group",), "a Service is of the core group, which is written ''", "group: ''")
     return replace(value, group=""), (warning,)

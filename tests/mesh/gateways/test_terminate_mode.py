@@ -1,0 +1,117 @@
+"""Istio's option of the Gateway API's listeners: what clients show where TLS ends."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support.certificates import TestAuthority
+from support.meshdocs import Compiled, service
+from weft.mesh.views import ClientCheck, EdgeTls
+from weft.schema.decode import decode_documents
+
+OPTION = "gateway.istio.io/tls-terminate-mode"
+CLIENTS = TestAuthority().bundle.decode()
+LEAF = TestAuthority().issue(dns=("x.example",))
+PAIR = {"tls.crt": LEAF.chain.decode(), "tls.key": LEAF.key.decode()}
+
+
+def secret(name: str, data: dict[str, str]) -> str:
+    return "\n---\n" + json.dumps(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+    )
+
+
+def gateway(tls: str, more: str = "", protocol: str = "HTTPS") -> str:
+    return f"""
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: front}}
+spec:
+  gatewayClassName: istio
+  {more}
+  listeners: [{{name: one, port: 443, protocol: {protocol}, tls: {{{tls}}}}}]
+"""
+
+
+def asked(mode: str, references: str = "[{name: c}]") -> str:
+    return f"certificateRefs: {references}, options: {{{OPTION}: {mode}}}"
+
+
+def served(mesh: Compiled) -> list[EdgeTls | None]:
+    return [server.tls for port in mesh.gateway("front").ports for server in port.servers]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("protocol", ["HTTPS", "TLS"])
+def test_mutual_asks_for_what_the_secret_vouches_for(beside: bool, protocol: str) -> None:
+    data = PAIR if beside else PAIR | {"ca.crt": CLIENTS}
+    more = secret("c-cacert", {"ca.crt": CLIENTS}) if beside else ""
+    mesh = Compiled(service("a"), secret("c", data), more, gateway(asked("MUTUAL"), protocol=protocol))
+    assert mesh.codes == []
+    view = mesh.gateway("front")
+    [roots] = view.roots
+    assert roots.roots.decode().strip() == CLIENTS.strip()
+    if protocol == "HTTPS":
+        [tls] = served(mesh)
+        assert tls is not None
+        assert tls.clients == ClientCheck(roots.name, required=True)
+
+
+def test_without_anybody_who_vouches_nobody_gets_in() -> None:
+    mesh = Compiled(service("a"), secret("c", PAIR), gateway(asked("MUTUAL")))
+    [problem] = mesh.mesh.problems
+    assert problem.code == "no-client-authority"
+    assert problem.path[-1] == OPTION
+    assert "c-cacert" in f"{problem.message} {problem.expected}"
+    assert served(mesh) == []
+
+
+def test_who_vouches_for_the_port_vouches_here_and_all_are_asked() -> None:
+    lenient = (
+        'tls: {frontend: {default: {validation: {mode: AllowInsecureFallback, caCertificateRefs: [{group: "", '
+        "kind: ConfigMap, name: clients}]}}}}"
+    )
+    authorities = "\n---\n" + json.dumps(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "clients"}, "data": {"ca.crt": CLIENTS}}
+    )
+    mesh = Compiled(service("a"), secret("c", PAIR), authorities, gateway(asked("MUTUAL"), lenient))
+    [tls] = served(mesh)
+    assert tls is not None
+    assert tls.clients == ClientCheck("default/front|clients|default", required=True, lenient=False)
+
+
+def test_mutual_tls_of_the_mesh_needs_no_certificate() -> None:
+    mesh = Compiled(service("a"), gateway(f"mode: Terminate, options: {{{OPTION}: ISTIO_MUTUAL}}"))
+    assert mesh.codes == []
+    assert served(mesh) == [EdgeTls(mesh=True)]
+
+
+def test_simple_is_what_holds_without_it() -> None:
+    said, unsaid = (
+        served(Compiled(service("a"), secret("c", PAIR), gateway(tls)))
+        for tls in (asked("SIMPLE"), "certificateRefs: [{name: c}]")
+    )
+    assert said == unsaid
+    assert said[0] is not None
+    assert said[0].clients is None
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "words"),
+    [
+        (gateway(asked("OPTIONAL")), f"options.{OPTION}", "MUTUAL"),
+        (gateway(asked("ISTIO_MUTUAL")), "certificateRefs", "mesh's own certificate"),
+        (
+            gateway(f"mode: Passthrough, options: {{{OPTION}: MUTUAL}}", protocol="TLS"),
+            f"options.{OPTION}",
+            "unopened",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(text: str, field: str, words: str) -> None:
+    [problem] = decode_documents(text, "a.yaml").problems
+    assert ".".join(map(str, problem.path)) == f"spec.listeners.0.tls.{field}"
+    assert words in f"{problem.message} {problem.expected}"

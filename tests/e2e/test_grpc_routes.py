@@ -121,4 +121,4 @@ spec:
         until("the server is asked", lambda: call(channel, "test.Echo/Unary", b"x") == "greeter:x")
         found = [call(channel, "test.Echo/Fail", f"INTERNAL 9 eject{number}".encode()) for number in range(3)]
         assert found == ["INTERNAL"] * 3
-        assert call(channel, "test.Echo/Unary", b"x") == "UNAVAILABLE"
+        until("the server is out", lambda: call(channel, "test.Echo/Unary", b"x") == "UNAVAILABLE")

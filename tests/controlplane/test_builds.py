@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
+from support.meshdocs import service
+from support.virtual_time import in_virtual_time
 from weft.admin.context import INTERNAL
 from weft.aio.cell import Cell
 from weft.controlplane.builds import Builds
+from weft.controlplane.changeover import LINGER_SECONDS
 from weft.controlplane.modes import Modes
 from weft.discovery.compiler import MeshCompiler
 from weft.mesh.model import Mesh
@@ -84,3 +87,57 @@ spec: {gatewayClassName: weft, listeners: [{name: http, port: 80, protocol: HTTP
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+class WritingHub:
+    """A hub that keeps what is published, and confirms everything at once."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[int, str]] = []
+
+    async def publish(self, mesh: Mesh, workloads: Mapping[str, Workload], revision: int) -> None:
+        (port,) = mesh.catalog.frontends[0].ports
+        turning = port.turning
+        word = "" if turning is None else "turning" if turning.beside else "lingering"
+        self.published.append((revision, f"{port.protocol} {word}".strip()))
+
+    async def settled(self, _timeout: float) -> bool:
+        return True
+
+    def longest_absence(self) -> float:
+        return 0.0
+
+
+@in_virtual_time
+async def test_what_lingers_of_a_port_that_turned_ends_in_time_and_is_not_told_to_people() -> None:
+    texts = [service("web", 80), service("web", 80).replace("http-80", "tcp-80")]
+    collected: Cell[SimpleNamespace] = Cell(SimpleNamespace(snapshot=ConfigSnapshot(0, (), ()), store_revision=0))
+    hub = WritingHub()
+    collector = cast(Any, SimpleNamespace(collected=collected))
+    builds = Builds(collector, cast(Any, hub), MeshCompiler(), Modes(MemoryStore()))
+    running = asyncio.create_task(builds.run())
+    told: list[object] = []
+    for revision, text in enumerate(texts, 1):
+        snapshot = ConfigSnapshot(revision, decode_documents(text, "mesh.yaml").documents, ())
+        collected.set(SimpleNamespace(snapshot=snapshot, store_revision=0))
+        while builds.compiled.value.revision < revision:
+            await builds.compiled.changed(builds.compiled.version)
+        mesh = builds.compiled.value.mesh
+        assert mesh is not None
+        told.append(mesh.catalog.frontends[0].ports[0].turning)
+    assert told == [None, None]
+    assert hub.published == [
+        (1, "http"),
+        (1, "http turning"),
+        (1, "tcp turning"),
+        (1, "tcp turning"),
+        (2, "tcp lingering"),
+    ]
+    await asyncio.sleep(LINGER_SECONDS - 1)
+    assert hub.published[-1] == (2, "tcp lingering")
+    await asyncio.sleep(2)
+    assert hub.published[5:] == [(2, "tcp")]
+    await asyncio.sleep(1000)
+    assert len(hub.published) == 6
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
 
 from support.meshdocs import backends, documents, service, workload
 from weft.controlplane import changeover
 from weft.controlplane.changeover import Changeover
-from weft.controlplane.modes import Modes
+from weft.controlplane.modes import BUCKET, Modes
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
+from weft.mesh.steps import NO_STEP
 from weft.mesh.view import build_view
 from weft.mesh.views import SidecarView
 from weft.model.snapshot import ConfigSnapshot, MeshSettings
@@ -79,6 +81,133 @@ async def test_callers_change_while_both_are_accepted(
     rig = Steps()
     await rig.change(before, after)
     assert rig.seen == steps
+
+
+class Turning(Steps):
+    """A changeover of what a port carries: (revision, what the server accepts, what the port's own cluster speaks)."""
+
+    async def _publish(self, mesh: Mesh, workloads: tuple[Workload, ...], revision: int) -> None:
+        view = build_view(mesh, workloads[0], Memo())
+        assert isinstance(view, SidecarView)
+        (own,) = backends(view).values()
+        self.seen.append((revision, str(view.inbound[0].protocol), str(own.protocol)))
+        self.meshes.append(mesh)
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        super().__init__(store)
+        self.meshes: list[Mesh] = []
+
+    async def turn(self, before: str, after: str) -> tuple[Workload, ...]:
+        old, new = documents(carrying(before)), documents(carrying(after))
+        snapshot = ConfigSnapshot(8, new, (workload("web", port=80),))
+        self.collector.collected.set(Collected(snapshot, 8))
+        return await self.changeover.run(old, snapshot, 7)
+
+
+def carrying(word: str) -> str:
+    """A Service whose port speaks this."""
+    return service("web", 80).replace("http-80", f"{word}-80")
+
+
+TO_TCP = [(7, "auto", "http"), (7, "auto", "http"), (7, "auto", "tcp")]
+TO_HTTP = [(7, "auto", "tcp"), (7, "auto", "http"), (7, "auto", "http")]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "steps"),
+    [("http", "tcp", TO_TCP), ("tcp", "http", TO_HTTP), ("http", "grpc", []), ("tcp", "mysql", [])],
+)
+async def test_what_a_port_carries_changes_while_both_are_accepted(
+    before: str, after: str, steps: list[tuple[int, str, str]]
+) -> None:
+    rig = Turning()
+    await rig.turn(before, after)
+    assert rig.seen == steps
+    assert not rig.modes.turning
+    assert not await rig.store.list(BUCKET) or not (await rig.store.list(BUCKET))[1]
+
+
+async def test_a_port_and_the_mode_change_together() -> None:
+    rig = Turning()
+    old = documents(carrying("http") + PEER.replace("MODE", "STRICT"))
+    new = documents(carrying("tcp") + PEER.replace("MODE", "DISABLE"))
+    snapshot = ConfigSnapshot(8, new, (workload("web", port=80),))
+    rig.collector.collected.set(Collected(snapshot, 8))
+    await rig.changeover.run(old, snapshot, 7)
+    assert rig.seen == TO_TCP
+    transports = [type(target.backend.transport).__name__ for mesh in rig.meshes for target in mesh.targets.all]
+    assert transports == ["MutualTls", "Plaintext", "Plaintext"]
+    assert all(mesh.overlap is not None for mesh in rig.meshes)
+
+
+async def test_a_server_that_never_confirms_does_not_hold_a_port_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Turning()
+    monkeypatch.setattr(changeover, "STEP_SECONDS", 0.05)
+
+    async def never(_hub: Hub[Mesh], timeout: float) -> bool:
+        await asyncio.sleep(timeout)
+        return False
+
+    monkeypatch.setattr(Hub, "settled", never)
+    async with asyncio.timeout(20):
+        await rig.turn("http", "tcp")
+    assert [step for step, _ in groupby(rig.seen)] == [step for step, _ in groupby(TO_TCP)]
+
+
+@pytest.mark.parametrize(("killed_at", "steps"), [(1, TO_TCP), (2, TO_TCP[1:]), (3, TO_TCP[1:]), (4, [])])
+async def test_another_control_plane_goes_on_turning(
+    killed_at: int, steps: list[tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the first, second or third step, or when the last is to be told."""
+    rig = Turning()
+    publish = rig.changeover._publish
+
+    async def killed(mesh: Mesh, workloads: tuple[Workload, ...], revision: int) -> None:
+        await publish(mesh, workloads, revision)
+        if len(rig.seen) == killed_at:
+            raise KilledError
+
+    monkeypatch.setattr(rig.changeover, "_publish", killed)
+    if killed_at < 4:
+        with pytest.raises(KilledError):
+            await rig.turn("http", "tcp")
+    else:
+        await rig.turn("http", "tcp")
+    again = Turning(rig.store)
+    await again.modes.load()
+    snapshot = ConfigSnapshot(8, documents(carrying("tcp")), (workload("web", port=80),))
+    again.collector.collected.set(Collected(snapshot, 8))
+    await again.changeover.run(again.modes.before(snapshot.documents), snapshot, 7)
+    assert again.seen == steps
+    assert not again.modes.turning
+    assert again.modes.before(snapshot.documents) == snapshot.documents
+
+
+async def test_a_service_that_was_deleted_while_nobody_ran_does_not_come_back() -> None:
+    rig = Turning()
+    turning = documents(carrying("http"))
+    await rig.modes.keep(turning, turning=turning)
+    again = Modes(rig.store)
+    await again.load()
+    assert again.turning
+    assert again.before(others := documents(service("other", 80))) == others
+
+
+async def test_requests_of_the_time_before_are_carried_until_another_turn_or_the_end() -> None:
+    rig = Turning()
+    assert rig.changeover.lingers() is None
+    await rig.turn("http", "tcp")
+    (turning,) = rig.changeover.last.turnings.values()
+    assert turning.beside is None
+    left = rig.changeover.lingers()
+    assert left is not None
+    assert 0 < left <= changeover.LINGER_SECONDS
+    await rig.turn("tcp", "http")
+    assert rig.changeover.lingers() is None
+    assert rig.changeover.last is NO_STEP
+    await rig.turn("http", "tcp")
+    rig.changeover.end()
+    assert rig.changeover.lingers() is None
 
 
 class Unseen(tuple[Workload, ...]):

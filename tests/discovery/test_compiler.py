@@ -15,6 +15,7 @@ from support.examples import examples
 from weft.discovery.compiler import MeshCompiler
 from weft.mesh.model import Mesh
 from weft.mesh.policies.peerauthentication import PeerPolicies
+from weft.mesh.steps import Step
 from weft.model.document import ObjectKey
 from weft.model.snapshot import ConfigSnapshot
 from weft.xds.snapshot import TYPES, XdsSnapshot
@@ -60,7 +61,7 @@ def sent(snapshot: XdsSnapshot) -> object:
 
 def outcome(compiler: MeshCompiler, snapshot: ConfigSnapshot, overlap: PeerPolicies | None) -> tuple[Mesh, object]:
     """The mesh, and all that can be seen of it."""
-    mesh = compiler.build(snapshot, overlap)
+    mesh = compiler.build(snapshot, Step(overlap))
     proxies = {each.proxy: sent(compiler.compile(mesh, each, snapshot.revision)) for each in snapshot.workloads}
     compiler.published()
     return mesh, (proxies, mesh.problems, mesh.acceptance, mesh.settings, mesh.defaults)

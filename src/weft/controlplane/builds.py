@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.mesh.differences import patched_table
 from weft.mesh.model import Mesh
+from weft.mesh.steps import NO_STEP
 from weft.model.document import Document
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity, distinct
@@ -60,7 +62,7 @@ class Builds:
         collected = self._collector.collected
         version = 0
         while True:
-            version = await collected.changed(version)
+            version = await self._changed(version)
             taken = collected.value
             snapshot = taken.snapshot
             if self._recorder is not None:
@@ -69,6 +71,16 @@ class Builds:
                 await self._build(snapshot)
             if self._recorder is not None:
                 self._recorder.published(snapshot.documents, snapshot.revision, taken.store_revision)
+
+    async def _changed(self, version: int) -> int:
+        """Wait for another snapshot than that of `version`. What an earlier change has left to be told ends in time."""
+        while True:
+            try:
+                async with asyncio.timeout(self._changeover.lingers()):
+                    return await self._collector.collected.changed(version)
+            except TimeoutError:
+                self._changeover.end()
+                await self._build(self._collector.collected.value.snapshot)
 
     async def _build(self, snapshot: ConfigSnapshot) -> None:
         start = time.perf_counter()
@@ -79,7 +91,8 @@ class Builds:
             snapshot = replace(snapshot, workloads=workloads)
             mesh = self._compiler.build(snapshot)
             problems = distinct(mesh.problems)
-            await self._publish(mesh, snapshot.workloads, snapshot.revision)
+            told = mesh if self._changeover.last is NO_STEP else self._compiler.build(snapshot, self._changeover.last)
+            await self._publish(told, snapshot.workloads, snapshot.revision)
         except Exception as error:  # whatever the compiler trips over: the last good mesh stays in force
             _log.exception("revision %d cannot be built", snapshot.revision)
             self._instruments.failed_builds.add()

@@ -1,16 +1,17 @@
-"""Changes of the mutual-TLS mode, in steps: no caller is ahead of what a server accepts, and none is left behind.
+"""Changes of the mutual-TLS mode, and of what ports carry, in steps: no caller is ahead of what a server accepts.
 
-First the ports concerned accept mutual TLS and plaintext, while callers go on as before; then callers change; then the
-ports accept only what is asked for. Each step is confirmed by the proxies before the next. Where it stands is kept: a
-control plane that is killed between two steps is followed by one that goes on from there.
+First the ports concerned accept mutual TLS and plaintext, requests and connections, while callers go on as before; then
+callers change; then the ports accept only what is asked for. Each step is confirmed by the proxies before the next.
+Where it stands is kept: a control plane that is killed between two steps is followed by one that goes on from there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from weft.controlplane.modes import Documents, Modes
 from weft.discovery.compiler import MeshCompiler
@@ -19,6 +20,10 @@ from weft.mesh.differences import exchanged
 from weft.mesh.model import Mesh
 from weft.mesh.policies.meshconfig import settings_documents, settings_of
 from weft.mesh.policies.peerauthentication import PeerPolicies, changes_mode, peer_documents, peer_policies_of
+from weft.mesh.services.catalog import frontends_of
+from weft.mesh.services.turning import NO_TURNS, Phase, Turns, turns_between
+from weft.mesh.steps import NO_STEP, Step
+from weft.model.document import Document
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
 from weft.sources.collector import Collector
@@ -27,6 +32,9 @@ _log = logging.getLogger("weft.builds")
 STEP_SECONDS = 3.0
 """How long a step waits for proxies that do not answer: what changes in the mesh waits that long, too. One that is not
 connected is waited for as long as it takes to come back."""
+LINGER_SECONDS = 60.0
+"""How long requests are carried in connections of the time when a port carried these. Those that end by themselves when
+their listener changes have ended by then."""
 LONGEST_SECONDS = 12.0
 """No step takes longer, whoever comes and goes: where workloads change all the time there may always be one."""
 
@@ -47,22 +55,57 @@ class Changeover:
         self._compiler = compiler
         self._modes = modes
         self._publish = publish
+        self._turned = NO_TURNS
+        self._until = 0.0
+        self.last = NO_STEP
+        """What is to be told beside what documents say, when all steps are over."""
+
+    def lingers(self) -> float | None:
+        """The seconds until `end` is to be called; None: there is nothing to end."""
+        if self.last is NO_STEP:
+            return None
+        return max(self._until - asyncio.get_running_loop().time(), 0.0)
+
+    def end(self) -> None:
+        """From now on nothing is to be told beside what documents say."""
+        self._turned, self.last = NO_TURNS, NO_STEP
 
     async def run(self, before: Documents, after: ConfigSnapshot, revision: int) -> tuple[Workload, ...]:
         """Take every step but the last, if there is one to take: to publish `after` with the workloads returned."""
-        changed = [document for documents in exchanged(before, after.documents) for document in documents]
-        if not peer_documents(changed) and not settings_documents(changed):
+        gone, come = exchanged(before, after.documents)
+        turns = _turns(gone, come)
+        modes = any(peer_documents(each) or settings_documents(each) for each in (gone, come))
+        if turns is NO_TURNS and not modes and not self._modes.turning:
             return after.workloads
         workloads = after.workloads
-        policies = self._policies(before, after)
-        if policies is not None:
-            earlier, later = policies
+        policies = self._policies(before, after) if modes else None
+        if policies is not None or turns is not NO_TURNS:
+            earlier, later = policies or (None, None)
+            turning = tuple(each for each in gone if each.key in {name.object for name in turns.changes})
             if not self._modes.halfway:
-                await self._step(replace(after, documents=before), later, revision)
-                await self._modes.keep(before, halfway=True)
-            workloads = await self._step(after, earlier, revision)
+                if turning:
+                    await self._modes.keep(before, turning=turning)
+                for phase in turns.before():
+                    await self._step(replace(after, documents=before), self._at(later, turns, phase), revision)
+                await self._modes.keep(before, halfway=True, turning=turning)
+            for phase in turns.after():
+                workloads = await self._step(after, self._at(earlier, turns, phase), revision)
         await self._modes.keep(after.documents)
+        self._linger(turns)
         return workloads
+
+    def _at(self, overlap: PeerPolicies | None, turns: Turns, phase: Phase) -> Step:
+        """A step of a change of modes and ports, while those that turned shortly before go on as they are."""
+        lingering = self._turned.at(Phase.LINGERING)
+        return Step(overlap, MappingProxyType({**lingering, **turns.at(phase)}))
+
+    def _linger(self, turns: Turns) -> None:
+        """Ports have turned: for a while, requests are carried that come in connections of the time before."""
+        turned = Turns(MappingProxyType({**self._turned.changes, **turns.changes}))
+        left = turned.at(Phase.LINGERING)
+        if turns is not NO_TURNS:
+            self._turned, self.last = (turned, Step(None, left)) if left else (NO_TURNS, NO_STEP)
+            self._until = asyncio.get_running_loop().time() + LINGER_SECONDS
 
     def _policies(self, before: Documents, after: ConfigSnapshot) -> tuple[PeerPolicies, PeerPolicies] | None:
         """The policies before and after, if a port of a workload changes its mode between them."""
@@ -72,7 +115,7 @@ class Changeover:
         )
         return (old, new) if changes_mode(old, new, after.workloads) else None
 
-    async def _step(self, snapshot: ConfigSnapshot, overlap: PeerPolicies, revision: int) -> tuple[Workload, ...]:
+    async def _step(self, snapshot: ConfigSnapshot, step: Step, revision: int) -> tuple[Workload, ...]:
         """Publish the documents of `snapshot`, with the latest workloads, as a step after `revision`. Returns the
         workloads when the proxies have confirmed it or their time is over."""
         collected = self._collector.collected
@@ -82,8 +125,8 @@ class Changeover:
             version = collected.version
             latest = collected.value.snapshot
             workloads = latest.workloads
-            step = replace(snapshot, workloads=workloads, distrusted=latest.distrusted)
-            mesh = self._compiler.build(step, overlap)
+            current = replace(snapshot, workloads=workloads, distrusted=latest.distrusted)
+            mesh = self._compiler.build(current, step)
             await self._publish(mesh, workloads, revision)
             now = loop.time()
             left = max(begun + STEP_SECONDS - now, self._hub.longest_absence())
@@ -98,9 +141,17 @@ class Changeover:
         try:
             await asyncio.wait({settled, changed}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if settled.done() and not settled.result():
-                _log.warning("not every proxy confirmed a step of a change of mutual TLS; going on")
+                _log.warning(
+                    "not every proxy confirmed a step of a change of mutual TLS or of what ports carry; going on"
+                )
             return settled.done() or left <= 0
         finally:
             for task in (settled, changed):
                 task.cancel()
             await asyncio.gather(settled, changed, return_exceptions=True)
+
+
+def _turns(gone: Sequence[Document[object]], come: Sequence[Document[object]]) -> Turns:
+    """The ports that documents turn which are there before and after."""
+    keys = {each.key for each in gone}
+    return turns_between(frontends_of(gone), frontends_of(each for each in come if each.key in keys))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
-from weft.mesh.policies.peerauthentication import PeerPolicies
+from weft.mesh.steps import NO_STEP, Step
 from weft.mesh.view import build_view
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
@@ -19,10 +19,10 @@ class MeshCompiler:
     def __init__(self) -> None:
         self._memo = Memo()
 
-    def build(self, snapshot: ConfigSnapshot, overlap: PeerPolicies | None = None) -> Mesh:
+    def build(self, snapshot: ConfigSnapshot, step: Step = NO_STEP) -> Mesh:
         """The meaning of a snapshot (see `build_mesh`)."""
         self._memo.begin()
-        return build_mesh(snapshot, self._memo, overlap)
+        return build_mesh(snapshot, self._memo, step)
 
     def compile(self, mesh: Mesh, workload: Workload, revision: int) -> XdsSnapshot:
         """What the workload's proxy should hold."""

@@ -60,6 +60,7 @@ from weft.mesh.services.reached import unreached_workloads
 from weft.mesh.services.workloadentry import build_entry_member, entry_problems
 from weft.mesh.services.workloads import GatewayPorts, unselected_problems, workload_problems
 from weft.mesh.sidecars.outbound import build_common
+from weft.mesh.steps import NO_STEP, Step
 from weft.model.document import Document
 from weft.model.jwks import KeySet
 from weft.model.labels import Labels
@@ -94,15 +95,15 @@ SpecT = TypeVar("SpecT")
 Kinds = Mapping[type[object], tuple[Document[object], ...]]
 
 
-def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | None = None) -> Mesh:
+def build_mesh(snapshot: ConfigSnapshot, memo: Memo, step: Step = NO_STEP) -> Mesh:
     """The meaning of a snapshot. Call `memo.begin()` before; nodes whose inputs are unchanged stay the same objects.
 
-    The order of documents and workloads does not matter. Ports whose mode is another by `overlap` take plaintext, too.
+    The order of documents and workloads does not matter. `step`: where this is one of a change that is made in steps.
     """
     kinds = memo.groups(_kind, _document_order, snapshot.documents)
     wide = _mesh_wide(memo, kinds, snapshot.settings)
     settings, defaults = wide.settings, wide.defaults
-    catalog = _catalog(memo, kinds, wide)
+    catalog = _catalog(memo, kinds, wide, step)
     grants = memo.over(build_grants, _of(kinds, ReferenceGrantSpec))
     rules = _destination_rules(memo, kinds, wide, catalog)
     policies = _service_policies(memo, kinds, catalog, rules, grants)
@@ -146,7 +147,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         acceptance=memo(_acceptance, memo, routes, gateways, catalog, rules),
         problems=tuple(sorted({problem: None for found in told for problem in found}, key=_problem_order)),
         idle=idle_problems(memo, snapshot.workloads, declared, _selecting(kinds), routes, waiting),
-        overlap=overlap,
+        overlap=step.overlap,
         refused=build_refused(memo, snapshot.distrusted, settings.trust_domain),
         credentials=credentials,
         service_policies=policies,
@@ -187,10 +188,10 @@ def _trust(
     return peers, memo.over(build_federation, documents, snapshot.bundles, root, settings.trust_domain)
 
 
-def _catalog(memo: Memo, kinds: Kinds, wide: MeshWide) -> Catalog:
+def _catalog(memo: Memo, kinds: Kinds, wide: MeshWide, step: Step) -> Catalog:
     """Every service that a document declares."""
     entries, exports = _of(kinds, ServiceEntrySpec), wide.spec.default_service_export_to
-    return memo.over(build_catalog, _of(kinds, ServiceSpec), memo, entries, exports)
+    return memo.over(build_catalog, _of(kinds, ServiceSpec), memo, entries, exports, step.turnings)
 
 
 def _destination_rules(memo: Memo, kinds: Kinds, wide: MeshWide, catalog: Catalog) -> DestinationRules:

@@ -92,13 +92,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tunnel:
-    """A TCP port of `host` that CONNECT reaches by one of its `domains` (without port). `object` declares it."""
+    """A TCP port of `host` that CONNECT reaches by one of its `domains` (without port). `object` declares it. `inside`
+    are, while the port turns, the rules for requests: those in CONNECTs of the time when it carried these."""
 
     host: str
     domains: tuple[str, ...]
     port: int
     connections: Connections
     object: ObjectKey
+    inside: VirtualHost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,8 @@ class InboundPort:
     of it that does; the first by name where several do, empty where none does. `refused` are callers whose trust has
     ended, `trust` the other trust domains that are believed, `overload` is what is refused on the application's behalf,
     `limits` bound what it is sent. `access` says who may call it; where it asks for anything, `unasked` is the port
-    without it: the same object while only `access` changes. `limited` are the kinds of its limits."""
+    without it: the same object while only `access` changes. `limited` are the kinds of its limits. `turning`: while it
+    accepts requests and connections because it turns, what its application speaks when it gets requests."""
 
     port: int
     listen: SocketAddress
@@ -123,6 +126,12 @@ class InboundPort:
     limits: ConnectionLimits = NO_LIMITS
     limited: tuple[LimitKind, ...] = ()
     overload: Overload | None = None
+    turning: Protocol | None = None
+
+    @property
+    def http2(self) -> bool:
+        """Whether its application speaks HTTP/2."""
+        return (self.turning or self.protocol) is Protocol.HTTP2
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ TLS_HANDSHAKE_SECONDS = 10.0
 ALT_SVC_SECONDS = 3600
 """For how long a client may try HTTP/3 first after an answer that offered it. It goes back to TLS where that fails."""
 LISTENER_FILTER_SECONDS = 5.0
+DETECTION_SECONDS = 0.5
+"""How long an AUTO port waits for the client's first bytes; then it is a protocol in which the server speaks first."""
 TCP_IDLE_SECONDS = 3600.0
 UDP_IDLE_SECONDS = 30.0
 UDP_SESSIONS = 4096  # each has a socket of its own, and whoever floods a port makes them without proof

@@ -169,7 +169,8 @@ def _served(port: InboundPort, listener: IngressListener | None, policy: Sidecar
         return changed
     _, _, digits = listener.default_endpoint.rpartition(":")
     application = SocketAddress(port.application.host, int(digits)) if digits else port.application
-    return replace(changed, protocol=protocol_of_word(listener.port.protocol.lower()), application=application)
+    protocol = protocol_of_word(listener.port.protocol.lower())
+    return replace(changed, protocol=protocol, application=application, turning=None)
 
 
 # -- what is wrong -----------------------------------------------------------------------------------------------------

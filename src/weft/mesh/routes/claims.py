@@ -7,18 +7,17 @@ from weft.mesh.routes.kind import Layer
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import SERVICE_SUFFIX
 from weft.mesh.services.references import nearest_host
-from weft.mesh.services.service import Protocol
+from weft.mesh.services.service import FrontendPort, Protocol
+from weft.mesh.services.turning import carries_requests
 from weft.model.document import Document
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
 from weft.schema.hosts import is_wildcard
 
 
-def carries(protocol: Protocol, layer: Layer) -> bool:
-    """Whether rules of a layer can be in force on a port that speaks this."""
-    if layer == "requests":
-        return protocol is not Protocol.TCP
-    return protocol in (Protocol.TCP, Protocol.AUTO)
+def carries(port: FrontendPort, layer: Layer) -> bool:
+    """Whether rules of a layer can be in force on a port."""
+    return carries_requests(port) if layer == "requests" else port.protocol in (Protocol.TCP, Protocol.AUTO)
 
 
 def claim_problem(
@@ -41,7 +40,7 @@ def claim_problem(
             severity=Severity.WARNING,
             nearest=nearest_host(short, document.key.namespace, catalog),
         )
-    if not frontend.ports or any(carries(port.protocol, layer) for port in frontend.ports for layer in layers):
+    if not frontend.ports or any(carries(port, layer) for port in frontend.ports for layer in layers):
         return None
     if "requests" in layers:
         message = f"every port of '{host}' carries TCP, which has no HTTP rules"

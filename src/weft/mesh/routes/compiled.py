@@ -203,7 +203,7 @@ def _connection_ports(
             outside: Iterable[tuple[int, bool]] = kind.outside_connections(document)
         else:
             meant = (frontend,) if frontend else (each for each in catalog.frontends if covers(claim.host, each.host))
-            ports = (port for each in meant for port in each.ports if carries(port.protocol, "connections"))
+            ports = (port for each in meant for port in each.ports if carries(port, "connections"))
             outside = ((port.number, port.tls) for port in ports if claim.port in (0, port.number))
         for number, tls in outside:
             found[number] = tls if found.get(number, tls) is tls else None

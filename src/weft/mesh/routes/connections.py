@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from weft.mesh.routes.rules import EVERYBODY, SourceMatch
-from weft.mesh.services.service import BackendKey, Frontend, Protocol
+from weft.mesh.services.service import BackendKey, Frontend
+from weft.mesh.services.turning import is_apart
 from weft.model.document import ObjectKey
 from weft.model.labels import Labels
 from weft.model.origin import Origin
@@ -101,7 +102,7 @@ def weighted_target(key: BackendKey | None, frontend: Frontend | None, weight: i
     port = frontend.port(key.port) if key is not None and frontend is not None else None
     if key is None or frontend is None or port is None:
         return WeightedTarget(None, weight)
-    return WeightedTarget(key._replace(opaque=port.protocol is not Protocol.TCP), weight, frontend.by_caller)
+    return WeightedTarget(key._replace(opaque=is_apart(port)), weight, frontend.by_caller)
 
 
 def connections_of(rules: Iterable[ConnectionRule], default: Layer4Route | None) -> Connections:

@@ -192,7 +192,7 @@ def _layer_problem(
     document: Document[AttachedT], path: FieldPath, port: FrontendPort, frontend: Frontend, layers: tuple[Layer, ...]
 ) -> Problem | None:
     """Why rules of these layers cannot be in force on a port."""
-    if any(carries(port.protocol, layer) for layer in layers):
+    if any(carries(port, layer) for layer in layers):
         return None
     if "requests" in layers:
         message = f"port {port.number} of {frontend.key} carries TCP, which has no HTTP rules"

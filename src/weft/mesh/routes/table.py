@@ -185,7 +185,7 @@ class _Contest:
 
     def winners(self, number: int, port: FrontendPort | None, layer: Layer) -> tuple[CompiledRoute, ...]:
         """The routes that give a port its rules of a layer, in the order of their precedence."""
-        if port is not None and not carries(port.protocol, layer):
+        if port is not None and not carries(port, layer):
             return ()
         contenders = [
             (route, claim.path)

@@ -45,6 +45,7 @@ from weft.mesh.services.service import (
     TrafficPolicy,
     Transport,
 )
+from weft.mesh.services.turning import spoken
 from weft.model.identity import SpiffeId, spiffe_id_from_text
 from weft.model.labels import Labels
 from weft.model.locality import locality_from_text
@@ -177,7 +178,7 @@ def _with_policies(
 
 def opaque_target(backend: Backend) -> Target:
     """A backend for connections that are carried as they are, whatever its port speaks."""
-    return Target(replace(backend, key=backend.key._replace(opaque=True), protocol=Protocol.TCP), None)
+    return Target(replace(backend, key=backend.key._replace(opaque=True), protocol=Protocol.TCP, requests=None), None)
 
 
 def rule_in_force(_memo: Memo, frontend: Frontend, rules: DestinationRules, caller: str) -> RuleDocument | None:
@@ -258,7 +259,7 @@ def _backend(
 ) -> Backend:
     return Backend(
         key=BackendKey(frontend.host, port.number, subset),
-        protocol=port.protocol,
+        protocol=spoken(port),
         policy=policy,
         transport=_transport(frontend, policy, identities, protection, bare=bare),
         object=frontend.key,
@@ -266,6 +267,7 @@ def _backend(
         dns=dns,
         single=frontend.resolution is Resolution.DNS_ROUND_ROBIN,
         by_caller=frontend.by_caller,
+        requests=port.turning.requests if port.turning else None,
     )
 
 

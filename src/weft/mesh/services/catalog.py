@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeGuard
 
 from weft.mesh.memo import Memo
 from weft.mesh.problems import problem_at
@@ -13,11 +14,13 @@ from weft.mesh.services.hosts import best_match, host_candidates, service_host
 from weft.mesh.services.protocols import carries_tls, protocol_of_port
 from weft.mesh.services.service import Frontend, FrontendPort, Location, Member, Resolution
 from weft.mesh.services.serviceentry import ServiceEntryDocument, build_entry_frontends, settle_hosts
+from weft.mesh.services.turning import NO_TURNINGS, Turnings, turned
 from weft.model.document import Document, ObjectKey
 from weft.model.labels import Labels, labels_from_mapping, selects
 from weft.model.problem import Problem, Severity
 from weft.schema.hosts import clean_host, is_wildcard, means_outside
 from weft.schema.kinds.core import ServicePortSpec, ServiceSpec
+from weft.schema.kinds.serviceentry import ServiceEntrySpec
 
 ServiceDocument = Document[ServiceSpec]
 FrontendDocument = ServiceDocument | ServiceEntryDocument
@@ -136,9 +139,10 @@ def build_catalog(
     memo: Memo,
     entries: tuple[ServiceEntryDocument, ...] = (),
     exports: tuple[str, ...] = (),
+    turnings: Turnings = NO_TURNINGS,
 ) -> Catalog:
     """All services of `documents` and `entries`, each sorted by namespace and name. `exports` say who is told of those
-    that do not say it themselves."""
+    that do not say it themselves; `turnings` are ports that change what they speak."""
     frontends = memo.rows(build_frontend, (documents,), exports)
     problems = tuple(problem for found in memo.rows(service_problems, (documents,)) for problem in found)
     every: tuple[FrontendDocument, ...] = documents
@@ -146,6 +150,8 @@ def build_catalog(
         declared = memo.rows(build_entry_frontends, (entries,), exports)
         outside, owners, taken = settle_hosts(memo, frontends, declared, entries)
         frontends, every, problems = (*frontends, *outside), (*documents, *owners), (*problems, *taken)
+    if turnings:
+        frontends = turned(memo, frontends, turnings)
     by_selector = memo.groups(selector_keys, _name, frontends)
     return Catalog(
         documents=every,
@@ -169,6 +175,26 @@ def _shared_hosts(frontends: tuple[Frontend, ...]) -> Mapping[str, Mapping[str, 
         for namespace in (frontend.exports or ("",)) if frontend.alias else ():
             found.setdefault(namespace, {})[frontend.alias] = frontend
     return MappingProxyType(found)
+
+
+def frontends_of(documents: Iterable[Document[object]]) -> list[Frontend]:
+    """The services that these documents declare, whoever has their hosts."""
+    found: list[Frontend] = []
+    memo = Memo()
+    for document in documents:
+        if _is_service(document):
+            found.append(build_frontend(memo, document))
+        elif _is_service_entry(document):
+            found += build_entry_frontends(memo, document)
+    return found
+
+
+def _is_service(document: Document[object]) -> TypeGuard[ServiceDocument]:
+    return isinstance(document.spec, ServiceSpec)
+
+
+def _is_service_entry(document: Document[object]) -> TypeGuard[ServiceEntryDocument]:
+    return isinstance(document.spec, ServiceEntrySpec)
 
 
 def build_frontend(_memo: Memo, document: ServiceDocument, exports: tuple[str, ...] = ()) -> Frontend:

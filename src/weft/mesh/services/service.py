@@ -68,16 +68,26 @@ class Location(enum.StrEnum):
     OUTSIDE = "outside"
 
 
+class Turning(NamedTuple):
+    """While a port turns from one protocol to another: what is `spoken` with its own backend, what its `requests`
+    speak, and what its servers accept `beside` the protocol of its documents."""
+
+    spoken: Protocol
+    requests: Protocol
+    beside: Protocol | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class FrontendPort:
     """A port callers name. `target` is the workload's port behind it: a number, or the name of one. `tls`: it carries
-    TLS that callers and service make themselves."""
+    TLS that callers and service make themselves. `turning`: see `weft.mesh.services.turning`."""
 
     number: int
     name: str
     protocol: Protocol
     target: int | str
     tls: bool = False
+    turning: Turning | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -418,7 +428,8 @@ class Backend:
 
     `dns`: the proxy looks up its endpoints' names, so they are part of it and it has no EndpointSet; `single`: it takes
     one address for each connection. `by_caller`: each call says where to, and there are no endpoints at all. `object`
-    declares the service, `origins` are the places in documents that shaped it. `fallbacks` is how
+    declares the service, `origins` are the places in documents that shaped it. `requests` is what requests speak that
+    come, while it turns, to a backend of connections. `fallbacks` is how
     connections to each of its `resilience.fallbacks` are protected. Compared by identity.
     """
 
@@ -433,6 +444,7 @@ class Backend:
     by_caller: bool = False
     resilience: Resilience = NO_RESILIENCE
     fallbacks: tuple[Transport, ...] = ()
+    requests: Protocol | None = None
 
     @property
     def outside(self) -> bool:

@@ -62,12 +62,15 @@ def _inbound_port(
     refused: Refused | None,
 ) -> InboundPort:
     protocols: set[Protocol] = set()
+    beside: set[Protocol] = set()
     origins: list[Origin] = []
     services: list[tuple[str, int]] = []
     for frontend in frontends:
         for each in frontend.ports:
             if port_behind(frontend, each.target, workload) is port:
                 protocols.add(each.protocol)
+                if each.turning and each.turning.beside:
+                    beside.add(each.turning.beside)
                 origins.append(frontend.origin)
                 services.append((frontend.host, each.number))
     mode, policy = peers.decide(workload.labels, port.port)
@@ -77,12 +80,17 @@ def _inbound_port(
         port=port.port,
         listen=port.inbound,
         application=port.application,
-        protocol=_common(protocols),
+        protocol=_common(protocols | beside),
         mode=mode,
         origins=tuple(dict.fromkeys((*origins, *policy))),
         service=min(services, default=("", 0)),
         refused=refused,
+        turning=_common(_requests(protocols) or _requests(beside)) if beside else None,
     )
+
+
+def _requests(protocols: set[Protocol]) -> set[Protocol]:
+    return protocols - {Protocol.TCP}
 
 
 def _common(protocols: set[Protocol]) -> Protocol:

@@ -26,6 +26,7 @@ from weft.mesh.routes.table import NO_ROUTES, HostRules, RouteTable
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import HTTP_PORT, caller_domains, literal_domains
 from weft.mesh.services.service import BackendKey, Frontend, FrontendPort, Protocol
+from weft.mesh.services.turning import carries_requests, is_apart
 from weft.mesh.sidecars.refusals import wrong_port
 from weft.mesh.views import OutboundView, Refusal, Tunnel
 from weft.model.labels import Labels
@@ -202,6 +203,7 @@ def _entry(
     local: bool,
 ) -> Entry:
     hosts: list[VirtualHost] = []
+    inside: dict[int, VirtualHost] = {}
     reached: list[tuple[FrontendPort, Connections]] = []
     backends: dict[BackendKey, None] = {}
     domains = memo(_domains, frontend, local)
@@ -210,14 +212,17 @@ def _entry(
         ruled = next((each.connections[port.number] for each in given if each and port.number in each.connections), ())
         if ruled or port.protocol is Protocol.TCP:
             reached.append((port, memo.over(port_connections, rules_for_callers(ruled, *caller), frontend, port)))
-        if port.protocol is Protocol.TCP:
+        if not carries_requests(port):
             continue
         found = next((each.ports[port.number] for each in given if each and port.number in each.ports), None)
         if found is None:
             host = memo(_unrouted_host, frontend, port, domains, defaults)
         else:
             host = memo.over(_ruled_host, rules_for(found, caller), frontend, port, domains)
-        hosts.append(host)
+        if port.protocol is Protocol.TCP:
+            inside[port.number] = host
+        else:
+            hosts.append(host)
         backends.update((key, None) for rule in host.rules for key in rule.backends())
     needed = [key for _, connections in reached for key in connections.backends()]
     backends.update((key._replace(opaque=False), None) for key in needed)
@@ -225,10 +230,12 @@ def _entry(
         host=frontend.host,
         virtual_hosts=tuple(hosts),
         tunnels=tuple(
-            memo(_tunnel, frontend, port, domains, each) for port, each in reached if port.protocol is Protocol.TCP
+            memo(_tunnel, frontend, port, domains, each, inside.get(port.number))
+            for port, each in reached
+            if port.protocol is Protocol.TCP
         ),
         backends=tuple(backends),
-        mirrors=_mirrors(hosts),
+        mirrors=_mirrors((*hosts, *inside.values())),
         refusals=(memo(wrong_port, frontend, domains),) if local and frontend.is_service else (),
         carried=tuple(dict.fromkeys(key for key in needed if key.opaque)),
         undetected=tuple((port.number, each) for port, each in reached if port.protocol is not Protocol.TCP),
@@ -267,7 +274,7 @@ def rules_for(rules: tuple[Rule, ...], caller: Caller) -> tuple[Rule, ...]:
 
 def layer4_route(frontend: Frontend, port: FrontendPort) -> Layer4Route:
     """Where connections to a port go that no document routes: to its own endpoints."""
-    key = BackendKey(frontend.host, port.number, opaque=port.protocol is not Protocol.TCP)
+    key = BackendKey(frontend.host, port.number, opaque=is_apart(port))
     return Layer4Route((WeightedTarget(key, by_caller=frontend.by_caller),), frontend.origin, frontend.key)
 
 
@@ -278,8 +285,14 @@ def port_connections(rules: tuple[ConnectionRule, ...], frontend: Frontend, port
     return connections_of(found, layer4_route(frontend, port))
 
 
-def _tunnel(frontend: Frontend, port: FrontendPort, domains: tuple[str, ...], connections: Connections) -> Tunnel:
-    return Tunnel(frontend.host, domains, port.number, connections, frontend.key)
+def _tunnel(
+    frontend: Frontend,
+    port: FrontendPort,
+    domains: tuple[str, ...],
+    connections: Connections,
+    inside: VirtualHost | None,
+) -> Tunnel:
+    return Tunnel(frontend.host, domains, port.number, connections, frontend.key, inside)
 
 
 def _outside_tunnel(rules: tuple[ConnectionRule, ...], host: str, port: int) -> Tunnel:

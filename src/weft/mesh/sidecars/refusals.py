@@ -8,7 +8,8 @@ from weft.mesh.memo import Memo
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import HTTP_PORT, caller_domains, service_host
 from weft.mesh.services.references import is_routed_outside, nearest_host
-from weft.mesh.services.service import Frontend, Protocol
+from weft.mesh.services.service import Frontend
+from weft.mesh.services.turning import carries_requests
 from weft.mesh.views import Refusal
 from weft.schema.hosts import clean_host, service_of_host
 from weft.schema.wording import HINTS
@@ -20,7 +21,7 @@ _HOST_NAME = re.compile(r"[a-z0-9_]([-a-z0-9_.]*[a-z0-9_])?")
 def wrong_port(frontend: Frontend, domains: tuple[str, ...]) -> Refusal:
     """Ports that a service does not have. Without a port in the URL, port 80 is meant, or the only HTTP port."""
     ports = frontend.ports
-    called = [port.number for port in ports if port.protocol is not Protocol.TCP]
+    called = [port.number for port in ports if carries_requests(port)]
     bare = HTTP_PORT not in called and not (len(ports) == len(called) == 1)
     has = f"no such port; it has {frontend.port_numbers()}" if ports else "no ports"
     return Refusal(domains, bare, f"{frontend.name}.{frontend.namespace} has {has}")

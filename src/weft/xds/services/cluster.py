@@ -92,6 +92,10 @@ def encode_backend(backend: Backend, trust_domain: str, trust_epoch: int = 0) ->
             cluster.eds_cluster_config.service_name = service
     http2 = not tcp and _speaks_http2(backend)
     _set_choice(cluster, backend, tcp=tcp, http2=http2)
+    if tcp and backend.requests is Protocol.HTTP2:  # straight to the application
+        cluster.typed_extension_protocol_options[CLUSTER_EXTENSION].CopyFrom(
+            client_options(http2=True, upgrades=False, keepalive=False, idle=HTTP2_IDLE_SECONDS)
+        )
     if not tcp:
         cluster.typed_extension_protocol_options[CLUSTER_EXTENSION].CopyFrom(
             client_options(
@@ -172,7 +176,7 @@ def encode_application(port: InboundPort) -> Resource:
         service, number = port.service
         cluster.metadata.CopyFrom(service_metadata(service, number or port.port))
     if port.protocol is not Protocol.TCP:
-        http2 = port.protocol is Protocol.HTTP2
+        http2 = port.http2
         cluster.typed_extension_protocol_options[CLUSTER_EXTENSION].CopyFrom(
             client_options(
                 http2=http2,

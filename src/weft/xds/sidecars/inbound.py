@@ -13,7 +13,7 @@ from weft.xds.access.connections import admitted, connection_filters
 from weft.xds.filters import distrust, limits
 from weft.xds.filters.chain import Place, access_extensions, access_filters, required_slots
 from weft.xds.http_connection_manager import inbound_manager
-from weft.xds.limits import MESH
+from weft.xds.limits import DETECTION_SECONDS, MESH
 from weft.xds.listener import filter_chain, http_inspector, tcp_listener, tcp_proxy, tls_inspector
 from weft.xds.messages import duration, packed
 from weft.xds.policies.connections import tcp_times
@@ -42,6 +42,9 @@ def encode_inbound(port: InboundPort, trust_domain: str, signals: Signals, trust
         listener.listener_filters.append(tls_inspector())
     if _plain(port) and port.protocol is Protocol.AUTO:
         listener.listener_filters.append(http_inspector())
+        if port.turning:  # the server may speak first
+            listener.listener_filters_timeout.CopyFrom(duration(DETECTION_SECONDS))
+            listener.continue_on_listener_filters_timeout = True
     requires = [(CLUSTER, name)] if port.protocol in (Protocol.TCP, Protocol.AUTO) else []
     if port.protocol is not Protocol.TCP:
         requires.append((ROUTES, name))
@@ -106,7 +109,7 @@ def _mutual_tls(port: InboundPort, trust_domain: str, signals: Signals) -> list[
         match = FilterChainMatch(transport_protocol=_TLS, application_protocols=[ALPN_TCP]) if _plain(port) else None
         return [filter_chain("mutual-tls", _tcp(port, signals, proven=True), match, tcp, before=asked)]
     chosen = FilterChainMatch(transport_protocol=_TLS, application_protocols=_HTTP_TLS)
-    tls = FilterChainMatch(transport_protocol=_TLS)
+    tls = FilterChainMatch(transport_protocol=_TLS, application_protocols=[ALPN_TCP] if port.turning else [])
     return [
         filter_chain("mutual-tls-http", _http(port, signals, peers=True), chosen, http, before=refusing),
         filter_chain("mutual-tls", _tcp(port, signals, proven=True), tls, tcp, before=asked),
@@ -139,5 +142,5 @@ def _tcp(port: InboundPort, signals: Signals, *, proven: bool = False) -> Filter
 
 def _http(port: InboundPort, signals: Signals, *, peers: bool) -> Filter:
     name = inbound_cluster_name(port.port)
-    http2, wanted = port.protocol is Protocol.HTTP2, limits.standing(port.limited)
-    return inbound_manager(name, signals, http2=http2, peers=peers, overload=port.overload, wanted=wanted)
+    wanted = limits.standing(port.limited)
+    return inbound_manager(name, signals, http2=port.http2, peers=peers, overload=port.overload, wanted=wanted)

@@ -85,7 +85,11 @@ def encode_outbound_routes(memo: Memo, view: OutboundView, times: tuple[TcpTimes
     hosts, tunnels = view.virtual_hosts, view.tunnels
     twice = memo.over(_named_twice, [*(host.domains for host in hosts), *(tunnel.domains for tunnel in tunnels)])
     parts = [memo(_host_part, memo, each, _alone(each, twice), view.allow_any) for each in hosts]
-    parts += [memo(_tunnel_part, each, its) for each, its in zip(tunnels, times, strict=True)]
+    for each, its in zip(tunnels, times, strict=True):
+        if each.inside is None:
+            parts.append(memo(_tunnel_part, each, its))
+        else:
+            parts.append(memo(_turning_part, each, its, each.inside, _alone(each.inside, twice)))
     parts += [memo(_refusal_part, each) for each in view.refusals]
     parts.append(memo(_unknown_part, view.allow_any))
     if memo.over(_named_twice, [part.domains for part in parts]):
@@ -132,6 +136,20 @@ def _tunnel_part(tunnel: Tunnel, times: TcpTimes) -> Part:
     host = VirtualHost(name=name, domains=domains, routes=routes, metadata=service)
     origins = tuple(dict.fromkeys(route.origin for route in tunnel.connections.routes()))
     return Part(domains, host_part(host), clusters, origins)
+
+
+def _turning_part(tunnel: Tunnel, times: TcpTimes, inside: MeshVirtualHost, alone: tuple[str, ...] | None) -> Part:
+    """A port that carries connections, and requests too: those in CONNECTs of the time when it carried only these."""
+    plain = _tunnel_part(tunnel, times)
+    domains = host_domains(inside.domains, inside.port, inside.domains if alone is None else alone)
+    [connecting] = RouteConfiguration.FromString(plain.body).virtual_hosts
+    [host] = RouteConfiguration.FromString(virtual_host(inside, domains, Entry(Place.OUTBOUND))).virtual_hosts
+    routes = [*connecting.routes[:-1], *host.routes]
+    del host.routes[:]
+    host.routes.extend(routes)
+    host.metadata.CopyFrom(connecting.metadata)
+    origins = tuple(dict.fromkeys((*plain.origins, *origins_of((inside,)))))
+    return Part(domains, host_part(host), (*plain.clusters, *clusters_of((inside,))), origins)
 
 
 def _refusal_part(refusal: Refusal) -> Part:

@@ -12,7 +12,7 @@ from weft.mesh.signals import Signals
 from weft.mesh.views import UpstreamPort
 from weft.xds.filters.chain import Place
 from weft.xds.http_connection_manager import outbound_manager
-from weft.xds.limits import MESH
+from weft.xds.limits import DETECTION_SECONDS, MESH
 from weft.xds.listener import filter_chain, http_inspector, tcp_listener, tls_inspector
 from weft.xds.messages import duration
 from weft.xds.policies.connections import times_of
@@ -25,8 +25,6 @@ from weft.xds.snapshot import CLUSTER, ROUTES, Resource
 
 _ENTRY = Entry(Place.OUTBOUND)
 _HTTP = ("http/1.0", "http/1.1", "h2c")
-_DETECTION_SECONDS = 0.5
-"""How long an AUTO port waits for the client's first bytes; then it is a protocol in which the server speaks first."""
 
 
 def upstream_name(port: UpstreamPort) -> str:
@@ -61,7 +59,7 @@ def encode_upstream(port: UpstreamPort, proxy: str, signals: Signals, on_demand:
         listener.listener_filters.append(tls_inspector())
     if port.protocol is Protocol.AUTO:
         listener.listener_filters.append(http_inspector())
-        listener.listener_filters_timeout.CopyFrom(duration(_DETECTION_SECONDS))
+        listener.listener_filters_timeout.CopyFrom(duration(DETECTION_SECONDS))
         listener.continue_on_listener_filters_timeout = True
     return encode_resource(listener, name, (), (*requires, *required_collectors(signals)))
 

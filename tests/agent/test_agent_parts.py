@@ -226,7 +226,7 @@ async def test_an_envoy_that_is_slow_to_be_configured_is_waited_for(tmp_path: Pa
     bootstrap = {"admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}}}
     (tmp_path / "bootstrap.json").write_text(json.dumps(bootstrap))
     names: list[ProcessName | None] = []
-    envoy = Envoy(EnvoyPlace(find_envoy(), tmp_path, admin), names.append)
+    envoy = Envoy(EnvoyPlace(find_envoy(), tmp_path, admin), names.append, lambda: 2)
     envoy.start()
     await envoy.wait_ready((), 15)
     running = asyncio.create_task(envoy.run((), 0.05))
@@ -245,7 +245,7 @@ async def test_missing_listeners_are_named(tmp_path: Path) -> None:
     admin = tmp_path / "a.sock"
     bootstrap = {"admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}}}
     (tmp_path / "bootstrap.json").write_text(json.dumps(bootstrap))
-    envoy = Envoy(EnvoyPlace(find_envoy(), tmp_path, admin), lambda _: None)
+    envoy = Envoy(EnvoyPlace(find_envoy(), tmp_path, admin), lambda _: None, lambda: 0)
     envoy.start()
     with pytest.raises(NotReadyError, match=r"does not listen on 127\.0\.0\.1:4"):
         await envoy.wait_ready((SocketAddress("127.0.0.1", 4),), 3)

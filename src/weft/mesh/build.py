@@ -34,6 +34,7 @@ from weft.mesh.policies.logins import build_providers as build_openid_providers
 from weft.mesh.policies.meshconfig import MeshWide, build_settings, settings_documents
 from weft.mesh.policies.peerauthentication import PeerDocument, PeerPolicies, build_peer_policies, peer_documents
 from weft.mesh.policies.providers import build_providers
+from weft.mesh.policies.proxyconfig import ProxyConfigs, build_proxy_configs, overlapping, started_otherwise
 from weft.mesh.policies.ratelimitpolicy import NO_LIMITS, LimitTargets, RateLimits, build_rate_limits
 from weft.mesh.policies.referencegrant import Grants, build_grants
 from weft.mesh.policies.servicepolicies import KINDS as SERVICE_KINDS
@@ -79,6 +80,7 @@ from weft.schema.kinds.gateway import GatewayClassSpec, GatewaySpec, ListenerSet
 from weft.schema.kinds.istiogateway import IstioGatewaySpec
 from weft.schema.kinds.meshconfig import ConfigMapSpec, MeshConfigSpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
+from weft.schema.kinds.proxyconfig import ProxyConfigSpec
 from weft.schema.kinds.ratelimitpolicy import RateLimitPolicySpec
 from weft.schema.kinds.requestauthentication import RequestAuthenticationSpec
 from weft.schema.kinds.serviceentry import ServiceEntrySpec
@@ -115,14 +117,16 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     limits = _limits(memo, kinds, catalog, declared, routes)
     filters = _filters(memo, kinds, snapshot, settings)
     telemetries = _telemetries(memo, kinds, wide, catalog, grants, declared, routes)
+    proxies = memo.over(build_proxy_configs, _of(kinds, ProxyConfigSpec), wide)
     credentials = _credentials(memo, kinds)
     attachments = _attachments(memo, kinds, catalog)
     services = _services(memo, kinds, snapshot, catalog, peers, settings)
-    waiting = _waiting(memo, kinds, snapshot, services, catalog, access)
+    waiting = _waiting(memo, kinds, snapshot, services, catalog, access, proxies)
     told = [each.problems for each in (wide, catalog, rules, policies, credentials, attachments, peers, federation)]
     told += [each.problems for each in (routes, gateways, guards, limits, filters, telemetries, services)]
     told += _more_problems(memo, kinds, snapshot, catalog, rules, routes, gateways)
     told.append(_access_problems(memo, kinds, snapshot, access))
+    told.append(_proxy_problems(memo, proxies, snapshot.workloads))
     return Mesh(
         revision=snapshot.revision,
         settings=settings,
@@ -138,6 +142,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         peers=peers,
         access=access,
         telemetries=telemetries,
+        proxies=proxies,
         sidecars=_sidecars(memo, kinds, settings),
         guards=guards,
         federation=federation,
@@ -201,6 +206,11 @@ def _destination_rules(memo: Memo, kinds: Kinds, wide: MeshWide, catalog: Catalo
 def _sidecars(memo: Memo, kinds: Kinds, settings: MeshSettings) -> Sidecars:
     documents = _of(kinds, SidecarSpec)
     return memo.over(build_sidecars, documents, settings.root_namespace) if documents else NO_SIDECARS
+
+
+def _proxy_problems(memo: Memo, proxies: ProxyConfigs, workloads: tuple[Workload, ...]) -> tuple[Problem, ...]:
+    """ProxyConfigs that others shut out."""
+    return (*proxies.problems, *(memo(overlapping, proxies, workloads) if proxies.policies else ()))
 
 
 def _outside_problems(memo: Memo, kinds: Kinds, settings: MeshSettings, catalog: Catalog) -> tuple[Problem, ...]:
@@ -304,14 +314,21 @@ def _access(
 
 
 def _waiting(
-    memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, services: Services, catalog: Catalog, access: AccessPolicies
+    memo: Memo,
+    kinds: Kinds,
+    snapshot: ConfigSnapshot,
+    services: Services,
+    catalog: Catalog,
+    access: AccessPolicies,
+    proxies: ProxyConfigs,
 ) -> tuple[Problem, ...]:
     """What waits for workloads, with the callers that policies name before they are there."""
     unselected = unselected_problems(memo, snapshot.workloads, catalog)
     unknown = _unknown(memo, kinds, snapshot, access) if snapshot.workloads else ()
     sidecars = _sidecars(memo, kinds, _mesh_wide(memo, kinds, snapshot.settings).settings)
     unserved = memo(unserved_ingress, sidecars, snapshot.workloads) if sidecars.policies else ()
-    return (*services.idle, *unselected, *unserved, *unknown)
+    started = started_otherwise(memo, proxies, snapshot.workloads)
+    return (*services.idle, *unselected, *unserved, *unknown, *started)
 
 
 def _access_problems(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, access: AccessPolicies) -> tuple[Problem, ...]:
@@ -329,6 +346,7 @@ def _selecting(kinds: Kinds) -> Policies:
     return (
         *_peers(kinds),
         *_of(kinds, TelemetrySpec),
+        *_of(kinds, ProxyConfigSpec),
         *_of(kinds, AuthorizationPolicySpec),
         *_of(kinds, RequestAuthenticationSpec),
     )

@@ -127,10 +127,13 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
         ": it is about how Istio is installed; remove it",
     )
     | _fields(
-        "concurrency drainDuration terminationDrainDuration parentShutdownDuration holdApplicationUntilProxyStarts "
-        "proxyMetadata proxyStatsMatcher extraStatTags interceptionMode gatewayTopology sds envoyAccessLogService "
+        "drainDuration terminationDrainDuration parentShutdownDuration holdApplicationUntilProxyStarts "
+        "proxyStatsMatcher extraStatTags interceptionMode gatewayTopology sds envoyAccessLogService "
         "envoyMetricsService availabilityZone proxyHeaders fileFlushInterval fileFlushMinSizeKb statsEvictionInterval",
         " yet: remove it",
+    ),
+    proxyconfig.ProxyConfigSpec: _fields(
+        "image", ": a proxy is the Envoy that its agent finds (WEFT_ENVOY, the installed one, PATH); remove it"
     ),
     proxyconfig.ProxyTracing: _fields("lightstep datadog stackdriver openCensusAgent", "; use opentelemetry")
     | _fields("tlsSettings", ": collectors outside the mesh are reached over TLS, but on loopback")
@@ -191,11 +194,6 @@ UNSUPPORTED_KINDS: Mapping[tuple[str, str], str] = (
     | _kinds("discovery.k8s.io", "EndpointSlice")
     | _kinds("networking.k8s.io", "NetworkPolicy", "; a cluster's network enforces it, here it would keep nobody out")
     | _kinds("extensions", "NetworkPolicy", "; a cluster's network enforces it, here it would keep nobody out")
-    | _kinds(
-        "networking.istio.io",
-        "ProxyConfig",
-        "; a proxy has one worker thread, which is fastest for a sidecar, and neither environment nor image of its own",
-    )
     | _kinds("extensions.istio.io", "WasmPlugin")
     | _kinds(
         "install.istio.io", "IstioOperator", "; its meshConfig goes into the spec of a MeshConfig of weft.dev/v1alpha1"

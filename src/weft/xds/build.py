@@ -215,7 +215,8 @@ def _tunnel_times(memo: Memo, tunnel: Tunnel, backends: Backends) -> TcpTimes:
 def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
     """A sidecar's own: the application's ports, the proxy listener, upstreams. Endpoints of others do not touch it."""
     outbound = view.outbound
-    resources = [memo(encode_tunnel_listener, view.outgoing, outbound.on_demand)]
+    http10 = view.http10
+    resources = [memo(encode_tunnel_listener, view.outgoing, outbound.on_demand, http10)]
     for port in view.inbound:
         plain = port.unasked or port
         by_access = port.protocol in (Protocol.TCP, Protocol.AUTO)
@@ -226,8 +227,8 @@ def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
             resources.append(memo(encode_inbound_routes, port))
             resources.extend(memo(encode_inbound_extensions, port))
     if view.proxy_listen is not None:
-        where = view.proxy_listen
-        resources.append(memo(encode_proxy_listener, where, view.proxy, view.outgoing, outbound.on_demand, view.secret))
+        given = (view.proxy, view.outgoing, outbound.on_demand, view.secret, http10)
+        resources.append(memo(encode_proxy_listener, view.proxy_listen, *given))
     if outbound.tunnels:
         resources.extend(_tls_tunnels(memo, view))
     closing = any(upstream.connections.closes for upstream in view.upstreams)
@@ -260,7 +261,7 @@ def _times(memo: Memo, backend: Backend | None) -> TcpTimes:
 
 
 def _upstream(memo: Memo, view: SidecarView, upstream: UpstreamPort) -> Iterable[Resource]:
-    yield memo(encode_upstream, upstream, view.proxy, view.outgoing, view.outbound.on_demand)
+    yield memo(encode_upstream, upstream, view.proxy, view.outgoing, view.outbound.on_demand, view.http10)
     if upstream.virtual_host is not None:
         yield memo(encode_upstream_routes, memo, upstream.virtual_host, upstream.host)
     carried = {target.backend.key for target in view.targets.carried}

@@ -140,4 +140,5 @@ def _tcp(port: InboundPort, signals: Signals, *, proven: bool = False) -> Filter
 def _http(port: InboundPort, signals: Signals, *, peers: bool) -> Filter:
     name = inbound_cluster_name(port.port)
     http2, wanted = port.protocol is Protocol.HTTP2, limits.standing(port.limited)
-    return inbound_manager(name, signals, http2=http2, peers=peers, overload=port.overload, wanted=wanted)
+    given = {"http2": http2, "peers": peers, "http10": port.http10}
+    return inbound_manager(name, signals, **given, overload=port.overload, wanted=wanted)

@@ -221,6 +221,14 @@ def test_envoy_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         find_envoy()
 
 
+@pytest.mark.parametrize(("workers", "said"), [(1, "--concurrency 1"), (3, "--concurrency 3"), (0, "")])
+def test_envoy_is_started_with_its_worker_threads(workers: int, said: str, tmp_path: Path) -> None:
+    """Where it is for Envoy to say, which knows the cores that it may use, nothing is said."""
+    command = " ".join(EnvoyPlace(tmp_path / "envoy", tmp_path, tmp_path / "a.sock").command(workers))
+    assert said in command
+    assert ("--concurrency" in command) is bool(said)
+
+
 async def test_an_envoy_that_is_slow_to_be_configured_is_waited_for(tmp_path: Path) -> None:
     admin = tmp_path / "a.sock"
     bootstrap = {"admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}}}

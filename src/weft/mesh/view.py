@@ -27,6 +27,7 @@ from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.credentials import credentials_of, names_of_rules
 from weft.mesh.services.service import Backend, BackendKey, Frontend, FrontendPort, Protocol, Target
 from weft.mesh.services.workloads import gateway_of
+from weft.mesh.services.zones import peers_of
 from weft.mesh.sidecars.inbound import build_inbound, with_accesses, with_http10, with_overloads
 from weft.mesh.sidecars.outbound import (
     CallerRoutes,
@@ -197,7 +198,8 @@ def _edge_access(memo: Memo, mesh: Mesh, workload: Workload) -> tuple[tuple[int,
 
 def _targets(memo: Memo, mesh: Mesh, workload: Workload) -> CallerTargets:
     """The backends as a caller uses them. Those of namespaces without DestinationRules of their own see the same, and
-    so do those that run at one place, or at any where no policy asks for it."""
+    so do those that run at one place, or at any where no policy asks for it; where zones count, those of one service
+    there."""
     rules, namespace = mesh.destination_rules, workload.namespace
     chosen = rules.chosen(namespace, workload.labels) if rules.selecting else ()
     shared = namespace if rules.concerns(namespace) else ""
@@ -207,7 +209,8 @@ def _targets(memo: Memo, mesh: Mesh, workload: Workload) -> CallerTargets:
         return found
     place = workload.place
     labels = [(name, value) for name, value in with_topology(workload.labels, place) if name in placed.labels]
-    return memo(place_targets, memo, found, placed, str(place), tuple(labels))
+    peers = peers_of(memo, mesh.workloads, workload) if placed.zoned else ()
+    return memo(place_targets, memo, found, placed, str(place), tuple(labels), peers)
 
 
 def _credentials(memo: Memo, mesh: Mesh, workload: Workload) -> tuple[Credential, ...]:

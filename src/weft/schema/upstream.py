@@ -33,11 +33,6 @@ def _fields(names: str, reason: str = "") -> dict[str, str]:
 
 
 _FILES = ": certificates and keys come from Secrets, no proxy reads files that documents name; use credentialName"
-_ZONE_AWARE = (
-    ": a proxy would have to know every instance of its own service; prefer the own zone with localityLbSetting, or "
-    "with a Service's trafficDistribution"
-)
-
 UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
     workloadgroup.ReadinessProbe: _fields(
         "exec", ": no document starts programs on hosts; use httpGet or tcpSocket, or `weft run --health`"
@@ -66,7 +61,6 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
         "http2Error", ": no proxy aborts so (nor does Istio); use httpStatus or grpcStatus"
     ),
     destinationrule.PortTrafficPolicy: _fields("portLevelSettings"),
-    destinationrule.LoadBalancer: _fields("zoneAwareLbSetting", _ZONE_AWARE),
     destinationrule.HttpCookie: _fields("attributes"),
     destinationrule.ClientTls: _fields(
         "clientCertificate privateKey", ": no document names files of a proxy's machine; use credentialName"
@@ -105,7 +99,6 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
         "serviceScopeConfigs verifyCertificateAtClient hboneIdleTimeout",
         " yet: remove it",
     )
-    | _fields("zoneAwareLbSetting", _ZONE_AWARE)
     | _fields(
         "proxyListenPort proxyInboundListenPort proxyHttpPort protocolDetectionTimeout ingressClass ingressService "
         "ingressControllerMode ingressSelector configSources certificates discoverySelectors",

@@ -257,7 +257,10 @@ def traffic_policy(
         tunnel=f"{tunnel.target_host}:{tunnel.target_port}" if tunnel is not None else "",
         proxy_protocol=proxied.version if proxied is not None else "",
         nearness=nearness_of(
-            balancer.locality_lb_setting if balancer else None, distribution, nearness, outlier is not None
+            balancer.locality_lb_setting or balancer.zone_aware_lb_setting if balancer else None,
+            distribution,
+            nearness,
+            outlier is not None,
         ),
     )
 

@@ -90,7 +90,10 @@ def build_settings(documents: tuple[SettingsDocument, ...], defaults: MeshSettin
     retry = build_retry(spec.default_http_retry_policy)
     times = (spec.connect_timeout, spec.gateway_max_request_duration)
     traffic = TrafficDefaults(
-        retry, *times, exports=spec.default_virtual_service_export_to, nearness=build_nearness(spec.locality_lb_setting)
+        retry,
+        *times,
+        exports=spec.default_virtual_service_export_to,
+        nearness=build_nearness(spec.locality_lb_setting or spec.zone_aware_lb_setting),
     )
     return MeshWide(settings, traffic, tuple(problems), spec, chosen, path)
 

@@ -276,11 +276,14 @@ class Ejection:
 class Nearness:
     """Which endpoints a caller prefers by where they run: `shares` in percent, by the places of callers and then of
     endpoints, or an order: by `labels` (with the value wanted; None: the caller's), or by subzone, zone and region,
-    where the `failover` of a caller's region is the first of the others."""
+    where the `failover` of a caller's region is the first of the others. `zones` (None: not so): callers divide their
+    calls over the zones of their region, where at least so many endpoints are, such that as many as can stay in their
+    own; other regions come after that."""
 
     shares: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
     failover: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str | None], ...] = ()
+    zones: int | None = None
 
 
 NEAR = Nearness()

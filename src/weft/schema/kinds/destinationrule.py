@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from weft.schema.kinds.locality import LocalityLbSetting
+from weft.schema.kinds.locality import LocalityLbSetting, ZoneAwareLbSetting
 from weft.schema.kinds.peerauthentication import WorkloadSelector
 from weft.schema.kinds.virtualservice import PortSelector
 from weft.schema.scalars import (
@@ -92,6 +92,7 @@ class LoadBalancer:
     warmup: Warmup | None = None
     warmup_duration_secs: PositiveDuration | None = None
     locality_lb_setting: LocalityLbSetting | None = None
+    zone_aware_lb_setting: ZoneAwareLbSetting | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from fractions import Fraction
 
 import pytest
@@ -38,10 +37,10 @@ spec: {{host: web, trafficPolicy: {{loadBalancer: {{zoneAwareLbSetting: {{{setti
 """
 
 
-def several(app: str, places: str, **changes: object) -> list[Workload]:
+def several(app: str, places: str) -> list[Workload]:
     """An instance of `app` at each of these places."""
     return [
-        workload(app, f"v{number}", number=number, locality=locality_from_text(place), **changes)
+        workload(app, f"v{number}", number=number, locality=locality_from_text(place))
         for number, place in enumerate(places.split(), start=1)
     ]
 
@@ -177,7 +176,7 @@ def test_all_instances_get_the_same_share_of_all_calls(callers: dict[str, int], 
     callers = {zone: size for zone, size in callers.items() if zone in callees}
     if not callers:
         return
-    load: Counter[str] = Counter()
+    load = dict.fromkeys(callees, Fraction(0))
     for zone, size in callers.items():
         found = zone_shares(zone, callers, callees)
         assert sum(found.values()) == 1
@@ -185,6 +184,4 @@ def test_all_instances_get_the_same_share_of_all_calls(callers: dict[str, int], 
         for to, share in found.items():
             load[to] += size * share
     total = sum(callers.values())
-    assert {zone: load[zone] for zone in callees} == {
-        zone: Fraction(total * size, sum(callees.values())) for zone, size in callees.items()
-    }
+    assert load == {zone: Fraction(total * size, sum(callees.values())) for zone, size in callees.items()}

@@ -31,7 +31,7 @@ from weft.mesh.policies.guards import NO_GUARDS, Guards, build_guards, guard_doc
 from weft.mesh.policies.guards import ROUTES as GUARDED
 from weft.mesh.policies.guards import Targets as GuardTargets
 from weft.mesh.policies.logins import build_providers as build_openid_providers
-from weft.mesh.policies.meshconfig import MeshWide, build_settings, settings_documents
+from weft.mesh.policies.meshconfig import MeshWide, TrafficDefaults, build_settings, settings_documents, with_sessions
 from weft.mesh.policies.peerauthentication import PeerDocument, PeerPolicies, build_peer_policies, peer_documents
 from weft.mesh.policies.providers import build_providers
 from weft.mesh.policies.proxyconfig import ProxyConfigs, build_proxy_configs, overlapping, started_otherwise
@@ -103,8 +103,8 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     """
     kinds = memo.groups(_kind, _document_order, snapshot.documents)
     wide = _mesh_wide(memo, kinds, snapshot.settings)
-    settings, defaults = wide.settings, wide.defaults
-    catalog = _catalog(memo, kinds, wide)
+    settings, catalog = wide.settings, _catalog(memo, kinds, wide)
+    attachments, defaults = _attachments(memo, kinds, catalog, wide)
     grants = memo.over(build_grants, _of(kinds, ReferenceGrantSpec))
     rules = _destination_rules(memo, kinds, wide, catalog)
     policies = _service_policies(memo, kinds, catalog, rules, grants)
@@ -119,14 +119,12 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     telemetries = _telemetries(memo, kinds, wide, catalog, grants, declared, routes)
     proxies = memo.over(build_proxy_configs, _of(kinds, ProxyConfigSpec), wide)
     credentials = _credentials(memo, kinds)
-    attachments = _attachments(memo, kinds, catalog)
     services = _services(memo, kinds, snapshot, catalog, peers, settings)
     waiting = _waiting(memo, kinds, snapshot, services, catalog, access, proxies)
     told = [each.problems for each in (wide, catalog, rules, policies, credentials, attachments, peers, federation)]
     told += [each.problems for each in (routes, gateways, guards, limits, filters, telemetries, services)]
     told += _more_problems(memo, kinds, snapshot, catalog, rules, routes, gateways)
-    told.append(_access_problems(memo, kinds, snapshot, access))
-    told.append(_proxy_problems(memo, proxies, snapshot.workloads))
+    told += [_access_problems(memo, kinds, snapshot, access), _proxy_problems(memo, proxies, snapshot.workloads)]
     return Mesh(
         revision=snapshot.revision,
         settings=settings,
@@ -229,16 +227,17 @@ def _credentials(memo: Memo, kinds: Kinds) -> Credentials:
     return memo.over(build_credentials, secrets, memo.over(going_outside, rules))
 
 
-def _attachments(memo: Memo, kinds: Kinds, catalog: Catalog) -> Attachments:
-    """What policies of the Gateway API that are attached to Services say."""
+def _attachments(memo: Memo, kinds: Kinds, catalog: Catalog, wide: MeshWide) -> tuple[Attachments, TrafficDefaults]:
+    """What policies of the Gateway API that are attached to Services say, and the defaults of traffic with that."""
     tls, traffic = _of(kinds, BackendTlsPolicySpec), _of(kinds, XBackendTrafficPolicySpec)
     if not tls and not traffic:
-        return NO_ATTACHMENTS
-    return memo(
+        return NO_ATTACHMENTS, wide.defaults
+    found = memo(
         build_attachments,
         memo.over(build_backend_tls_policies, tls, _of(kinds, ConfigMapSpec), catalog),
         memo.over(build_traffic_policies, traffic, catalog),
     )
+    return found, memo(with_sessions, wide.defaults, found.sessions) if found.sessions else wide.defaults
 
 
 def _service_policies(

@@ -79,9 +79,6 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
     envoyfilter.EnvoyFilterSpec: _fields("targetRefs", "; use workloadSelector"),
     envoyfilter.ConfigPatch: _fields("listener routeConfiguration cluster", " here: conditions stand in match"),
     smi.SmiAccount: _fields("port", "; name a TCPRoute with this port in the rules"),
-    xbackendtrafficpolicy.XBackendTrafficPolicySpec: _fields(
-        "sessionPersistence", "; say it in the rules of an HTTPRoute or GRPCRoute"
-    ),
     xbackendtrafficpolicy.BudgetDetails: _fields(
         "interval", ": Envoy counts the requests that are under way, over no interval; remove it"
     ),

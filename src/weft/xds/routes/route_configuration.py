@@ -250,7 +250,7 @@ def _routes(rule: Rule, host: VirtualHost, scheme: str) -> Iterator[tuple[Route,
     weighed = _weighed(action.backends)
     kept = (arm.session for arm in arms if arm.backend.weight > 0)
     sessions = dict(zip(map(id, weighed), kept, strict=True))
-    groups = _groups(weighed, apart=action.session is not None)
+    groups = _groups(weighed, apart=any(arm.session is not None for arm in arms))
     if not groups:
         yield _response(rule, match, Respond(action.missing_status)), rule
     for share_match, backends in _shares(match, groups):

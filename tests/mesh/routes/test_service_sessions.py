@@ -13,6 +13,7 @@ from weft.mesh.routes.rules import Forward, Session
 from weft.mesh.routes.sessions import backend_sessions
 from weft.model.workload import WorkloadState
 from weft.xds.build import build_xds
+from weft.xds.routes.route_configuration import clusters_of
 from weft.xds.snapshot import CLUSTER, LISTENER
 
 SERVICES = service("web") + service("a") + service("b")
@@ -142,3 +143,11 @@ def test_no_cluster_and_no_listener_changes(kind: str) -> None:
     before = build_xds(Compiled(SERVICES, workloads=BOTH, memo=memo).sidecar(), 1, memo)
     after = build_xds(Compiled(SERVICES, policy("{}", "a"), workloads=BOTH, memo=memo).sidecar(), 2, memo)
     assert [each.body for each in after.of_type(kind)] == [each.body for each in before.of_type(kind)]
+
+
+def test_a_service_whose_weight_is_0_is_needed_by_those_who_have_a_session_there() -> None:
+    text = route("a", "b").replace("{name: b, port: 9080}", "{name: b, port: 9080, weight: 0}")
+    mesh = Compiled(SERVICES, policy("{sessionName: s}", "b"), text, workloads=BOTH)
+    [host] = [each for each in mesh.sidecar().outbound.virtual_hosts if each.name.startswith("web.")]
+    assert clusters_of((host,)) == tuple(f"outbound|9080||{name}.default.svc.cluster.local" for name in "ab")
+    assert short(mesh.ask("web:9080/", headers={"cookie": "s=x"})) == "b:9080"

@@ -28,6 +28,7 @@ from weft.mesh.routes.rules import (
     VirtualHost,
     WeightedBackend,
 )
+from weft.mesh.routes.sessions import backend_sessions
 from weft.mesh.services.service import BackendKey
 from weft.model.origin import Origin
 from weft.xds.filters.chain import Place, enable_forward_proxy, enabled_slots, rule_filters
@@ -194,8 +195,8 @@ def clusters_of(hosts: Iterable[VirtualHost]) -> tuple[str, ...]:
     for host in hosts:
         for rule in host.rules:
             if isinstance(rule.action, Forward):
-                stays = rule.action.session is not None
-                keys.update(each.backend for each in rule.action.backends if each.backend and (each.weight or stays))
+                kept = zip(rule.action.backends, backend_sessions(rule.action), strict=True)
+                keys.update(each.backend for each, session in kept if each.backend and (each.weight or session))
             keys.update(rule.mirrors())
     return tuple(sorted(map(cluster_name, keys)))
 

@@ -170,7 +170,6 @@ UNSUPPORTED_VALUES: Mapping[tuple[type, str], Mapping[str, str]] = {
     )
     | _fields("LISTENER_FILTER", ": no proxy of the mesh looks into connections that it is not called with")
     | _fields("EXTENSION_CONFIG", "; write the filter itself with HTTP_FILTER"),
-    (destinationrule.Tunnel, "protocol"): _fields("POST", "; proxies are asked with CONNECT"),
 }
 """Values of fields, with what to say after "is not supported by weft"."""
 

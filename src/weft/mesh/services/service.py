@@ -304,8 +304,9 @@ class TrafficPolicy:
     """How callers use a backend. `mutual_tls` None means automatic: where the endpoint accepts it. With mutual TLS the
     connection names `sni`, and of the endpoints' identities `accepted` are believed (none: all). `tls` is TLS with what
     has no proxy of the mesh; then nothing is automatic. `nearness` None: all endpoints are the same to them, wherever
-    they run. `tunnel` (``host:port``) is where connections are led through the endpoints, which are HTTP proxies, and
-    `proxy_protocol` how they begin, if so; `version` is what servers without a proxy are spoken to in."""
+    they run. `tunnel` (``host:port``) is where connections are led through the endpoints, which are HTTP proxies (asked
+    with POST in place of CONNECT, if `by_post`), and `proxy_protocol` how they begin, if so; `version` is what servers
+    without a proxy are spoken to in."""
 
     balancing: Balancing = Balancing()
     limits: ConnectionLimits = ConnectionLimits()
@@ -318,6 +319,7 @@ class TrafficPolicy:
     retry_budget: RetryBudget | None = None
     version: HttpVersion = HttpVersion.USUAL
     tunnel: str = ""
+    by_post: bool = False
     proxy_protocol: Literal["", "V1", "V2"] = ""
 
 

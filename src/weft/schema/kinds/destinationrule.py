@@ -180,9 +180,9 @@ class ClientTls:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnel:
     """The host is an HTTP proxy: TCP and TLS connections are led through it to a target, which it is asked for with
-    CONNECT."""
+    CONNECT, or with a POST whose body is the connection (Envoy reads such)."""
 
-    protocol: Literal["CONNECT"] = "CONNECT"
+    protocol: Literal["CONNECT", "POST"] = "CONNECT"
     target_host: PreciseHostname
     target_port: Port
 

@@ -56,6 +56,7 @@ from weft.xds.routes.route_configuration import (
 from weft.xds.services.cluster import FORWARD_PROXY, HTTP_TUNNEL
 from weft.xds.services.names import cluster_name, tunnel_name
 from weft.xds.services.shares import led_to
+from weft.xds.sidecars.tunnels import leads_inside
 from weft.xds.signals.collectors import required_collectors
 from weft.xds.snapshot import ROUTES, Resource
 
@@ -119,7 +120,7 @@ def _tunnel_part(tunnel: Tunnel, times: TcpTimes) -> Part:
     domains = tuple([f"{name}:{tunnel.port}" for name in tunnel.domains])
     key, backend = tunnel.object, BackendKey(tunnel.host, tunnel.port)
     why = f"{key.name}.{key.namespace} carries TCP at port {tunnel.port}: {_AS_TCP}"
-    if tunnel.connections.by_name:
+    if leads_inside(tunnel, times):
         inside = tunnel_name(backend)
         clusters: tuple[str, ...] = (inside,)
         routes = [inside_route(inside)]

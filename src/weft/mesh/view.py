@@ -125,7 +125,7 @@ def _build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     if asked.anything:
         inbound = memo.over(with_accesses, inbound, asked.accesses)
     if sidecar.ingress is not None or sidecar.pool is not None:
-        inbound = memo.over(with_sidecar, inbound, sidecar)
+        inbound = memo.over(with_sidecar, inbound, memo, sidecar)
     upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
     credentials = _credentials(memo, mesh, workload) if mesh.destination_rules.selecting else ()
     said_of_calls = (outgoing, incoming)

@@ -1,7 +1,8 @@
-"""WorkloadGroups through the agent API: who is told, and what a registration may say of its group."""
+"""WorkloadGroups and ProxyConfigs through the agent API: who is told, and what a registration may say of its group."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,20 @@ async def test_the_account_of_a_group_is_had_by_who_may_have_it(rig: Rig, tmp_pa
     assert refused["code"] == "token-for-another"
 
 
-@pytest.mark.parametrize("wrong", [{"weight": 0}, {"weight": 129}, {"group": "a/b"}, {"group": "../x"}])
+@pytest.mark.parametrize(
+    "wrong", [{"weight": 0}, {"weight": 129}, {"group": "a/b"}, {"group": "../x"}, {"workers": -1}, {"workers": 257}]
+)
 async def test_group_and_weight_are_checked(local: Agent, wrong: dict[str, Any]) -> None:
     assert (await local.register(dataclasses.replace(WORKLOAD, **wrong), 400))["code"] == "bad-workload"
+
+
+async def test_the_reply_says_how_many_worker_threads_the_proxy_gets(rig: Rig, local: Agent) -> None:
+    assert (await local.register())["workers"] == 1
+    head = "apiVersion: networking.istio.io/v1beta1\nkind: ProxyConfig\nmetadata: {name: two}\n"
+    (rig.files / "two.yaml").write_text(head + "spec: {concurrency: 2}\n")
+    async with asyncio.timeout(10):
+        while not (mesh := rig.parts.compiled.value.mesh) or mesh.proxies.says_nothing:
+            await rig.parts.compiled.changed(rig.parts.compiled.version)
+    assert (await local.register())["workers"] == 2
+    other = dataclasses.replace(WORKLOAD, name="reviews-v9", namespace="shop")
+    assert (await local.register(other))["workers"] == 1

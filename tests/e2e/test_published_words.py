@@ -138,7 +138,6 @@ def test_rules_for_every_destination_and_for_a_cookie(bookinfo: RunningMesh) -> 
     "text",
     [
         "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: g}\nspec: {selector: {}}\n",
-        f"{ISTIO}kind: ProxyConfig\nmetadata: {{name: e}}\nspec: {{concurrency: 2}}\n",
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: n}\nspec: {podSelector: {}}\n",
     ],
 )

@@ -171,6 +171,17 @@ def test_shares_of_zones(shop: Mesh, caller: Client) -> None:
         until("all calls go to the other zone", lambda: who(caller, 10) == {"far": 10})
 
 
+def test_zones_take_what_they_can_and_callers_count(shop: Mesh, caller: Client) -> None:
+    """One caller for two zones: half of its calls leave. With a second in the other zone each stays in its own."""
+    text = ZONES.replace("localityLbSetting: {%s}", "zoneAwareLbSetting: {minClusterSize: 1}")
+    with shop.applied(text):
+        until("half of the calls leave", lambda: 5 <= who(caller, 20)["far"] <= 15)
+        second = shop.echo("client-b", app="client", health="tcp", more=("--locality", "eu/b"))
+        until("calls stay in the zone", lambda: who(caller, 20) == {"near": 20})
+        second.stop()
+        until("half of the calls leave again", lambda: 5 <= who(caller, 20)["far"] <= 15)
+
+
 def test_callers_check_health_through_mutual_tls(shop: Mesh, caller: Client) -> None:
     with shop.applied(CHECK):
         until("both are called", lambda: set(who(caller, 10)) == {"near", "far"})

@@ -112,6 +112,25 @@ def test_a_session_stays_whatever_comes_beside_it_and_begins_again_when_its_inst
             shop.echo(who(first), app="shop")
 
 
+@pytest.mark.parametrize("way", ["sidecar", "gateway"])
+def test_a_service_keeps_sessions_by_whatever_rule_requests_come(shop: Mesh, way: str) -> None:
+    policy = """
+apiVersion: gateway.networking.x-k8s.io/v1alpha1
+kind: XBackendTrafficPolicy
+metadata: {name: shop}
+spec: {targetRefs: [{name: shop}], sessionPersistence: {sessionName: basket}}
+"""
+    at_gateway = route(f"{{{SHOP}}}").replace('{group: "", kind: Service, name: shop}, ', "")
+    with shop.applied(at_gateway), shop.applied(policy):
+        client, url = ways(shop)[way]
+        until("the proxy knows", lambda: client(url).set_cookies, 20)
+        first = client(url)
+        assert cookie(first)["cookie"].startswith("basket=")
+        assert {who(client(url, headers=cookie(first))) for _ in range(30)} == {who(first)}
+        assert len({who(client(url)) for _ in range(30)}) == 2
+        client.close()
+
+
 CHANGES = (
     route(f"{{{SHOP}}}"),
     route(f"{{{SHOP}, {SESSION}}}"),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from support.certificates import TestAuthority
-from support.envoy import free_port
-from support.loopback import Connection
+from support.envoy import free_port, running_envoy
+from support.loopback import Connection, tcp_server
 from support.proxy import running_view
 from support.tls_server import tls_server
 from support.views import (
@@ -181,3 +182,78 @@ async def test_connections_are_led_through_an_http_proxy(tmp_path: Path) -> None
                 client.writer.write(b"by a loopback port")
                 assert await asyncio.wait_for(client.reader.readexactly(18), 10) == b"by a loopback port"
         assert line.lines == [f"CONNECT {TARGET} HTTP/1.1"] * 2
+
+
+def _post_proxy(listen: int, server: int) -> str:
+    """An Envoy that ends tunnels: the bodies of POSTs are connections to a server."""
+    extensions = "type.googleapis.com/envoy.extensions.filters"
+    ends = {
+        "cluster": "server",
+        "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {"allow_post": True}}],
+    }
+    manager = {
+        "@type": f"{extensions}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "posts",
+        "http_filters": [{"name": "router", "typed_config": {"@type": f"{extensions}.http.router.v3.Router"}}],
+        "upgrade_configs": [{"upgrade_type": "CONNECT"}],
+        "route_config": {
+            "virtual_hosts": [
+                {"name": "all", "domains": [TARGET], "routes": [{"match": {"prefix": "/"}, "route": ends}]}
+            ]
+        },
+    }
+
+    def at(port: int) -> dict[str, object]:
+        return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+    chain = {"filters": [{"name": "manager", "typed_config": manager}]}
+    members = [{"lb_endpoints": [{"endpoint": {"address": at(server)}}]}]
+    cluster = {"name": "server", "load_assignment": {"cluster_name": "server", "endpoints": members}}
+    return json.dumps(
+        {
+            "admin": {"address": {"pipe": {"path": "admin.sock"}}},
+            "static_resources": {
+                "listeners": [{"name": "in", "address": at(listen), "filter_chains": [chain]}],
+                "clusters": [cluster],
+            },
+        }
+    )
+
+
+async def _speaks_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"hello ")
+    while data := await reader.read(65536):
+        writer.write(data)
+
+
+async def test_connections_are_led_through_a_proxy_that_wants_post(tmp_path: Path) -> None:
+    """To a server that is the first to speak, and over which both sides speak for a while."""
+    proxy, listen, posts = free_port(), free_port(), free_port()
+    for name in ("ours", "posts"):
+        (tmp_path / name).mkdir()
+    async with tcp_server(_speaks_first) as server:
+        to = backend(protocol=Protocol.TCP, policy=TrafficPolicy(tunnel=TARGET, by_post=True), transport=PLAINTEXT)
+        view = sidecar(
+            outbound(virtual_hosts=(), tunnels=(tunnel((KEY.host,), KEY.port),)),
+            targets=targets(target(endpoint(posts, mutual_tls=False), to=to)),
+            upstreams=(upstream_port(listen, to),),
+            proxy_listen=SocketAddress("127.0.0.1", proxy),
+        )
+        async with (
+            running_envoy(_post_proxy(posts, server), tmp_path / "posts") as other,
+            running_view(view, tmp_path / "ours"),
+        ):
+            async with Connection(proxy) as client:
+                answer = await client.request(f"{KEY.host}:{KEY.port}", f"{KEY.host}:{KEY.port}", method="CONNECT")
+                assert answer.status == 200
+                await _talk(client)
+            async with Connection(listen) as client:
+                await _talk(client)
+            assert await other.stat("http.posts.downstream_rq_total") == 2
+
+
+async def _talk(client: Connection) -> None:
+    assert await asyncio.wait_for(client.reader.readexactly(6), 10) == b"hello "
+    for text in (b"one", b"two" * 100_000, b"three"):
+        client.writer.write(text)
+        assert await asyncio.wait_for(client.reader.readexactly(len(text)), 10) == text

@@ -116,6 +116,17 @@ async def test_a_cookie_is_for_the_path_of_the_match(tmp_path: Path) -> None:
         assert {await there.who(cookie, path="/a/c?d") for _ in range(ASKS)} == {first.headers["x-app"]}
 
 
+async def test_backends_have_sessions_of_their_own_or_none(tmp_path: Path) -> None:
+    """As services have them: who was at the one with sessions once stays there, others are divided."""
+    forward = Forward((WeightedBackend(STABLE), WeightedBackend(CANARY, session=COOKIE)))
+    async with world(tmp_path, forward) as there:
+        answers = [await there.ask() for _ in range(40)]
+        assert {answer.headers["x-app"][:-2] for answer in answers} == {"stable", "canary"}
+        assert {answer.headers["x-app"][:-2] for answer in answers if "set-cookie" in answer.headers} == {"canary"}
+        first = next(answer for answer in answers if "set-cookie" in answer.headers)
+        assert {await there.who(f"cookie: {cookie_of(first)}") for _ in range(ASKS)} == {first.headers["x-app"]}
+
+
 @pytest.mark.parametrize("weights", [(1, 1), (1, 0), (0, 1)])
 async def test_a_session_stays_at_its_backend_whatever_the_weights(tmp_path: Path, weights: tuple[int, int]) -> None:
     even = Forward((WeightedBackend(STABLE), WeightedBackend(CANARY)), session=COOKIE)

@@ -47,12 +47,12 @@ def test_the_fields_of_the_kind() -> None:
 
 def test_what_has_no_effect_is_refused_by_name() -> None:
     fields = "enableEnvoyAccessLogService: true\npathNormalization: {}\n"
-    fields += "defaultConfig: {concurrency: 2}\nmeshMTLS: {}\nrootnamespace: x\n"
+    fields += "defaultConfig: {drainDuration: 2s}\nmeshMTLS: {}\nrootnamespace: x\n"
     decoded = istio(fields + "enableAutoMtls: false\ntrustDomain: A.B\noutboundTrafficPolicy: {}")
     assert codes(decoded) == [
         (5, "unsupported-field", "data.mesh.enableEnvoyAccessLogService"),
         (6, "unsupported-field", "data.mesh.pathNormalization"),
-        (7, "unsupported-field", "data.mesh.defaultConfig.concurrency"),
+        (7, "unsupported-field", "data.mesh.defaultConfig.drainDuration"),
         (8, "unsupported-field", "data.mesh.meshMTLS"),
         (9, "unknown-field", "data.mesh.rootnamespace"),
         (10, "bad-value", "data.mesh.enableAutoMtls"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from support.corpus import with_certificate
 from support.meshdocs import gateway_workload, upstream, workload
 from weft.model.document import Document, ObjectKey
+from weft.model.locality import Locality
 from weft.model.snapshot import ConfigSnapshot, workload_order
 from weft.model.workload import Scope, SocketAddress, Workload, WorkloadPort, WorkloadState
 from weft.schema.decode import decode_documents
@@ -39,10 +40,20 @@ def workload_variants() -> dict[str, tuple[Workload, ...]]:
         (a, dataclasses.replace(a, state=WorkloadState.UNHEALTHY), dataclasses.replace(a, ports=(_WEB, _TCP))),
         (workload("a", "v2", number=3), workload("a", "v2", number=4, service_account="b")),
         (dataclasses.replace(a, namespace="other"), dataclasses.replace(a, namespace="other", labels=b.labels)),
-        (b, dataclasses.replace(b, state=WorkloadState.DRAINING), dataclasses.replace(b, ports=(_TCP,))),
+        (
+            b,
+            dataclasses.replace(b, state=WorkloadState.DRAINING),
+            dataclasses.replace(b, ports=(_TCP,)),
+            dataclasses.replace(b, locality=Locality("eu", "a")),
+        ),
+        *[
+            (workload("b", f"v{number}", number=number, locality=Locality("eu", zone)), workload("b", f"v{number}"))
+            for number, zone in ((6, "a"), (7, "b"))
+        ],
         (
             client,
             dataclasses.replace(client, scope=Scope.ALL),
+            dataclasses.replace(client, locality=Locality("eu", "a")),
             dataclasses.replace(client, uses=("a", "nobody", "b.other")),
             dataclasses.replace(client, uses=("c",), upstreams=(upstream("a", 5432), upstream("a", 80, 5433))),
             dataclasses.replace(client, labels=(("app", "client"), ("version", "v2")), scope=Scope.ALL),

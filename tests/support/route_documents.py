@@ -19,6 +19,13 @@ HEADERS, VALUES = ("x-one", "x-two"), ("1", "one", "ONE", "two words")
 SEGMENTS = ("a", "b", "ab", "Cart", "shop.Cart", "Add")
 SESSION = "basket"
 Json = dict[str, Any]
+_KEPT = """
+---
+apiVersion: gateway.networking.x-k8s.io/v1alpha1
+kind: XBackendTrafficPolicy
+metadata: {name: kept}
+spec: {targetRefs: [{name: b}, {name: c}], sessionPersistence: {sessionName: kept}}
+"""
 
 
 @dataclass
@@ -198,8 +205,8 @@ class RouteMaker:
 
 
 def services(names: Sequence[str]) -> str:
-    """The Services that are routed, and those behind them. Nobody serves the former."""
-    return "".join(service(name) for name in (*names, *BACKENDS))
+    """The Services that are routed, and those behind them, two of which keep sessions. Nobody serves the former."""
+    return "".join(service(name) for name in (*names, *BACKENDS)) + _KEPT
 
 
 def plain_text() -> str:

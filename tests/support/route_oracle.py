@@ -26,7 +26,7 @@ from support.meshdocs import Compiled, workload
 from support.proxy import running_view
 from support.route_documents import BACKENDS, HEADERS, RouteMaker, plain_text, services
 from weft.mesh.routes.rules import Forward
-from weft.mesh.routes.sessions import session_names
+from weft.mesh.routes.sessions import backend_sessions
 from weft.mesh.views import SidecarView
 from weft.model.workload import SocketAddress, WorkloadPort
 
@@ -73,8 +73,8 @@ def _session_names(view: SidecarView, name: str) -> list[str]:
     """The cookies by which the rules of a service keep sessions."""
     hosts = [host for host in view.outbound.virtual_hosts if name in host.domains]
     actions = [rule.action for host in hosts for rule in host.rules]
-    kept = [(each, each.session) for each in actions if isinstance(each, Forward) and each.session]
-    return [cookie for action, session in kept for cookie in session_names(action, session)]
+    kept = [session for each in actions if isinstance(each, Forward) for session in backend_sessions(each)]
+    return [session.name for session in kept if session is not None]
 
 
 async def _compare(view: SidecarView, client: Connection, request: Request, found: Found) -> None:

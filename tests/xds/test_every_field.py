@@ -76,6 +76,8 @@ NOT_FOR_ENVOY = {
     "Targets.attachments": "decided its Backends",
     "Attachments.by_host": "decided Backends",
     "Attachments.problems": "for people",
+    "Attachments.sessions": "are in the rules",
+    "WeightedBackend.session": "is in the rule of its route",
     "Attached.tls": "decided the Backend's transport",
     "Attached.budget": "is in the policy of each Backend",
     "Attached.origins": "are among those of each Backend",

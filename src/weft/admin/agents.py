@@ -176,13 +176,14 @@ class AgentApi:
         self._leases.heard(key, self._leases.ttl)
         self._heard.note(key, body.clock, body.version, self._clock())
         self._heard.issued(key, issued.not_before, issued.not_after)
-        welcome = self._welcome(request, caller, issued, self._metrics(workload))
+        welcome = self._welcome(request, caller, issued, workload)
         try:
             async with asyncio.timeout(KNOWN_SECONDS):  # the proxy connects next, and should be known by then
                 snapshot = await self._collector.included(revision)
         except TimeoutError:  # it is registered and its token used up: without this answer it could not come again
             return reply(welcome)
-        return reply(dataclasses.replace(welcome, problems=await self._problems(workload, snapshot)))
+        problems = await self._problems(workload, snapshot)
+        return reply(dataclasses.replace(welcome, problems=problems, workers=await self._workers(workload)))
 
     async def _problems(self, workload: Workload, snapshot: int) -> tuple[str, ...]:
         """What is wrong with what the workload names, once the snapshot that has it is compiled; nothing if that takes
@@ -196,6 +197,17 @@ class AgentApi:
                     await compiled.changed(compiled.version)
         source = workload_source(workload)
         return tuple(str(problem) for problem in compiled.value.problems if problem.origin.source == source)
+
+    async def _workers(self, workload: Workload) -> int:
+        """With how many worker threads its proxy is started. Where nothing is compiled yet that is waited for, since
+        the number stays until the next start."""
+        compiled = self._compiled
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_COMPILED_SECONDS):
+                while compiled.value.mesh is None:
+                    await compiled.changed(compiled.version)
+        mesh = compiled.value.mesh
+        return mesh.proxies.of(workload).workers if mesh is not None else workload.workers
 
     async def _renew(self, request: web.Request, caller: Caller) -> web.Response:
         entry, workload = await self._own(request, caller)
@@ -397,9 +409,7 @@ class AgentApi:
             key = workload_key(workload.namespace, workload.name)
             raise Refused(403, error.code, str(error), about=key) from error
 
-    def _welcome(
-        self, request: web.Request, caller: Caller, issued: Issued, metrics: MetricSettings
-    ) -> RegisterResponse:
+    def _welcome(self, request: web.Request, caller: Caller, issued: Issued, workload: Workload) -> RegisterResponse:
         settings = self._settings
         xds, agent_api = settings.xds, settings.agent_api
         if not isinstance(caller, LocalCaller):
@@ -413,7 +423,8 @@ class AgentApi:
             self._authority.trust_domain,
             self._leases.ttl,
             agent_api,
-            metrics=metrics,
+            metrics=self._metrics(workload),
+            workers=workload.workers,
         )
 
 

@@ -17,6 +17,7 @@ MAX_UPSTREAMS = 256
 MAX_USES = 1000
 MAX_LABELS = 64
 MAX_WEIGHT = 128
+MAX_WORKERS = 256
 _LABEL_NAME = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _VERSION = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){2}", re.ASCII)
@@ -65,6 +66,8 @@ def _check_group(workload: Workload) -> None:
         _refuse("group", workload.group, "the name of a WorkloadGroup in the same namespace")
     if not 1 <= workload.weight <= MAX_WEIGHT:
         _refuse("weight", str(workload.weight), f"1 to {MAX_WEIGHT}")
+    if not 0 <= workload.workers <= MAX_WORKERS:
+        _refuse("workers", str(workload.workers), f"0 to {MAX_WORKERS}")
 
 
 def check_reachable(workload: Workload, caller: str) -> None:

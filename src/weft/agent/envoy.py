@@ -61,21 +61,26 @@ class EnvoyPlace:
         """What it writes to its standard output: access logs."""
         return self.directory / STDOUT
 
-    def command(self) -> tuple[str, ...]:
-        """How it is started."""
-        options = "--concurrency 1 --drain-time-s 45 --drain-strategy immediate --disable-hot-restart --log-level warn"
+    def command(self, workers: int) -> tuple[str, ...]:
+        """How it is started, with so many worker threads. 0 leaves it to Envoy: one for each core that it may use."""
+        options = "--drain-time-s 45 --drain-strategy immediate --disable-hot-restart --log-level warn"
         options += f" --file-flush-interval-msec {_FLUSH_MS}"
+        options += f" --concurrency {workers}" if workers else ""
         return (str(self.binary), "-c", "bootstrap.json", *options.split())
 
 
 class Envoy:
-    """One Envoy. `ready`: whether it runs with its first configuration; `started` is called with each new process."""
+    """One Envoy. `ready`: whether it runs with its first configuration; `started` is called with each new process,
+    which has as many worker threads as `workers` then says."""
 
-    def __init__(self, place: EnvoyPlace, started: Callable[[ProcessName | None], None]) -> None:
+    def __init__(
+        self, place: EnvoyPlace, started: Callable[[ProcessName | None], None], workers: Callable[[], int]
+    ) -> None:
         self.place = place
         self.admin = EnvoyAdmin(place.admin_socket)
         self.ready = Cell(False)
         self._started = started
+        self._workers = workers
         self._process: ProcessWatch | None = None
         self._stopping = False
 
@@ -93,7 +98,7 @@ class Envoy:
         """Start a new process. Raises AgentError when the binary cannot be executed."""
         self.place.admin_socket.unlink(missing_ok=True)
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        command, directory = self.place.command(), self.place.directory
+        command, directory = self.place.command(self._workers()), self.place.directory
         with (
             _appending(self.place.log) as log,
             _appending(self.place.access_log) as lines,

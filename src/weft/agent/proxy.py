@@ -102,7 +102,8 @@ class Proxy:
             parameters.name,
             self.source.prove if self.source is not None else None,
         )
-        self.envoy = Envoy(EnvoyPlace(find_envoy(), self.directory, self._admin_socket), self._envoy_started)
+        place = EnvoyPlace(find_envoy(), self.directory, self._admin_socket)
+        self.envoy = Envoy(place, self._envoy_started, lambda: self.state.workers)
         shown = self.source.files if self.source is not None else None
         revoked = RevokedList(self.client, self.files)
         self.requests = Requests(self.directory, self.envoy.admin, self.client, revoked.follow)
@@ -152,11 +153,15 @@ class Proxy:
 
     async def enrol(self, wait: float | None = None) -> RegisterResponse:
         """Register and write the bootstrap, waiting up to `wait` seconds (default: as asked) for a control plane."""
-        answer = await self.registration.register_patiently(self.parameters.timing.wait if wait is None else wait)
+        patience = self.parameters.timing.wait if wait is None else wait
+        answer = await self.registration.register_patiently(patience)
+        if answer.workers != self.state.workers and not _runs(self.envoy):
+            self.save(workers=answer.workers)  # told before Envoy asks: some listeners are others for several threads
+            answer = await self.registration.register_patiently(patience)
         for problem in answer.problems:
             _LOG.warning("%s", problem)
         if self.source is not None:
-            await self.source.installed(self.parameters.timing.wait if wait is None else wait)
+            await self.source.installed(patience)
         workload, place = self._workload(self.state), MESH_PLACE if self.source is None else CONTROL_PLACE
         text = self._build_bootstrap(BootstrapInputs(workload, answer, self._admin_socket, place))
         path = self.directory / "bootstrap.json"
@@ -308,11 +313,13 @@ def _agent_socket(parameters: ProxyParameters) -> Path:
 
 
 def _with_metrics(workload: Callable[[State], Workload], parameters: ProxyParameters) -> Callable[[State], Workload]:
-    """The workload, with its Envoy's version and where its metrics are: not on loopback to a control plane of another
-    host."""
+    """The workload, with its Envoy's version and worker threads and where its metrics are: not on loopback to a control
+    plane of another host."""
     version = envoy_version(find_envoy())
     hidden = bool(parameters.control_plane.server) and is_loopback(parameters.metrics_host)
-    return lambda state: dataclasses.replace(workload(state), metrics=None if hidden else state.metrics, envoy=version)
+    return lambda state: dataclasses.replace(
+        workload(state), metrics=None if hidden else state.metrics, envoy=version, workers=state.workers
+    )
 
 
 def _runs(envoy: Envoy) -> bool:

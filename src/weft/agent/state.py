@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from weft.agent.errors import AgentError
-from weft.model.workload import SocketAddress, Upstream, WorkloadPort, WorkloadState
+from weft.model.workload import ONE_WORKER, SocketAddress, Upstream, WorkloadPort, WorkloadState
 from weft.processes.name import ProcessName
 from weft.processes.stop import stop_now, wait_now
 from weft.settings.home import Home
@@ -26,6 +26,7 @@ class State:
     """One workload's agent. `plan` is a digest of what was asked for: only an equal plan adopts the processes.
 
     Ports stay when the processes are gone, so that a restart uses them again. `metrics` is where they are served.
+    `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core).
     """
 
     name: str
@@ -40,6 +41,7 @@ class State:
     upstreams: tuple[Upstream, ...] = ()
     listen: tuple[tuple[int, int], ...] = ()
     metrics: SocketAddress | None = None
+    workers: int = ONE_WORKER
 
 
 def read_state(directory: Path) -> State | None:

@@ -1,4 +1,4 @@
-"""The columns of `weft get` for what describes services and instances outside the mesh, and who is told of them."""
+"""The columns of `weft get` for services and instances outside the mesh, who is told of them, and proxies."""
 
 from __future__ import annotations
 
@@ -48,8 +48,17 @@ def _sidecar(spec: Mapping[str, Any]) -> Sequence[str]:
     return _pairs(labels) or "(all)", hosts or "(inherited)", ports or "(all)", mode or "(inherited)"
 
 
+def _proxy_config(spec: Mapping[str, Any]) -> Sequence[str]:
+    labels = (spec.get("selector") or {}).get("matchLabels") or {}
+    http10 = (spec.get("environmentVariables") or {}).get("ISTIO_META_HTTP10")
+    workers = spec.get("concurrency")
+    shown = "(inherited)" if workers is None else str(workers or "one a core")
+    return _pairs(labels) or "(all)", shown, {"1": "yes", "0": "no"}.get(str(http10), "(inherited)")
+
+
 COLUMNS: Mapping[str, Columns] = {
     "ServiceEntry": (("HOSTS", "PORTS", "LOCATION", "RESOLUTION", "ENDPOINTS"), _service_entry),
+    "ProxyConfig": (("FOR", "WORKERS", "HTTP/1.0"), _proxy_config),
     "Sidecar": (("FOR", "EGRESS", "INGRESS", "OTHER HOSTS"), _sidecar),
     "WorkloadGroup": (("WORKLOADS", "PORTS", "LABELS", "SERVICE ACCOUNT", "PROBE"), _workload_group),
     "WorkloadEntry": (("ADDRESS", "PORTS", "LABELS", "SERVICE ACCOUNT"), _workload_entry),

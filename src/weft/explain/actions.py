@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from weft.explain.asked import guard_texts
 from weft.explain.verdict import Verdict
 from weft.mesh.routes.rules import SAFE_RETRY, Fault, Forward, HeaderChanges, Redirect, Respond, Retry, Rule
+from weft.mesh.routes.sessions import backend_sessions
 from weft.mesh.services.resilience import Overload, Resilience
 from weft.mesh.services.service import TrafficPolicy
 from weft.model.printable import printable
@@ -54,8 +55,9 @@ def _forward_texts(forward: Forward, rule: Rule, verdict: Verdict) -> Iterator[s
         yield f"gives up after {forward.timeout:g} s (504)"
     elif forward.timeout is None:
         yield "sets no time limit"
-    if forward.session is not None:
-        yield f"keeps sessions at their instance, by a {forward.session.kind} called {forward.session.name}"
+    sessions = backend_sessions(forward) if forward.session is None else (forward.session,)
+    for session in dict.fromkeys(each for each in sessions if each is not None):
+        yield f"keeps sessions at their instance, by a {session.kind} called {session.name}"
     yield retry_text(forward)
     for mirror in forward.mirrors:
         yield f"sends a copy of {_percent(mirror.percent)} of the requests to {cluster_name(mirror.backend)}"

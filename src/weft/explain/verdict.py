@@ -16,7 +16,7 @@ from weft.mesh.routes.rules import (
     VirtualHost,
     WeightedBackend,
 )
-from weft.mesh.routes.sessions import session_names
+from weft.mesh.routes.sessions import backend_sessions
 from weft.mesh.services.hosts import best_match
 from weft.mesh.services.service import BackendKey
 from weft.mesh.views import GatewayServer, GatewayView, OutboundView, SidecarView
@@ -148,13 +148,13 @@ def _name(backend: BackendKey | None) -> str:
 
 def stays_at(forward: Forward, request: Request) -> WeightedBackend | None:
     """The backend at which the request's session is, if it brings back a cookie that says so."""
-    session = forward.session
-    if session is None or session.kind != "cookie" or len(forward.backends) == 1:
+    sessions = backend_sessions(forward)
+    if len(sessions) == 1 or not any(each is not None and each.kind == "cookie" for each in sessions):
         return None
     cookies = {item.partition("=")[0].lstrip(" ") for item in request.headers.get("cookie", "").split(";")}
     left = (None, *forward.deserted)
-    named = zip(forward.backends, session_names(forward, session), strict=True)
-    return next((item for item, name in named if name in cookies and item.backend not in left), None)
+    kept = [(item, session) for item, session in zip(forward.backends, sessions, strict=True) if session is not None]
+    return next((item for item, session in kept if session.name in cookies and item.backend not in left), None)
 
 
 def _choose(backends: tuple[WeightedBackend, ...], point: float) -> WeightedBackend:

@@ -31,9 +31,10 @@ from weft.mesh.policies.guards import NO_GUARDS, Guards, build_guards, guard_doc
 from weft.mesh.policies.guards import ROUTES as GUARDED
 from weft.mesh.policies.guards import Targets as GuardTargets
 from weft.mesh.policies.logins import build_providers as build_openid_providers
-from weft.mesh.policies.meshconfig import MeshWide, build_settings, settings_documents
+from weft.mesh.policies.meshconfig import MeshWide, TrafficDefaults, build_settings, settings_documents, with_sessions
 from weft.mesh.policies.peerauthentication import PeerDocument, PeerPolicies, build_peer_policies, peer_documents
 from weft.mesh.policies.providers import build_providers
+from weft.mesh.policies.proxyconfig import ProxyConfigs, build_proxy_configs, overlapping, started_otherwise
 from weft.mesh.policies.ratelimitpolicy import NO_LIMITS, LimitTargets, RateLimits, build_rate_limits
 from weft.mesh.policies.referencegrant import Grants, build_grants
 from weft.mesh.policies.servicepolicies import KINDS as SERVICE_KINDS
@@ -80,6 +81,7 @@ from weft.schema.kinds.gateway import GatewayClassSpec, GatewaySpec, ListenerSet
 from weft.schema.kinds.istiogateway import IstioGatewaySpec
 from weft.schema.kinds.meshconfig import ConfigMapSpec, MeshConfigSpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
+from weft.schema.kinds.proxyconfig import ProxyConfigSpec
 from weft.schema.kinds.ratelimitpolicy import RateLimitPolicySpec
 from weft.schema.kinds.requestauthentication import RequestAuthenticationSpec
 from weft.schema.kinds.serviceentry import ServiceEntrySpec
@@ -102,8 +104,8 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, step: Step = NO_STEP) -> Me
     """
     kinds = memo.groups(_kind, _document_order, snapshot.documents)
     wide = _mesh_wide(memo, kinds, snapshot.settings)
-    settings, defaults = wide.settings, wide.defaults
-    catalog = _catalog(memo, kinds, wide, step)
+    settings, catalog = wide.settings, _catalog(memo, kinds, wide, step)
+    attachments, defaults = _attachments(memo, kinds, catalog, wide)
     grants = memo.over(build_grants, _of(kinds, ReferenceGrantSpec))
     rules = _destination_rules(memo, kinds, wide, catalog)
     policies = _service_policies(memo, kinds, catalog, rules, grants)
@@ -116,14 +118,14 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, step: Step = NO_STEP) -> Me
     limits = _limits(memo, kinds, catalog, declared, routes)
     filters = _filters(memo, kinds, snapshot, settings)
     telemetries = _telemetries(memo, kinds, wide, catalog, grants, declared, routes)
+    proxies = memo.over(build_proxy_configs, _of(kinds, ProxyConfigSpec), wide)
     credentials = _credentials(memo, kinds)
-    attachments = _attachments(memo, kinds, catalog)
     services = _services(memo, kinds, snapshot, catalog, peers, settings)
-    waiting = _waiting(memo, kinds, snapshot, services, catalog, access)
+    waiting = _waiting(memo, kinds, snapshot, services, catalog, access, proxies)
     told = [each.problems for each in (wide, catalog, rules, policies, credentials, attachments, peers, federation)]
     told += [each.problems for each in (routes, gateways, guards, limits, filters, telemetries, services)]
     told += _more_problems(memo, kinds, snapshot, catalog, rules, routes, gateways)
-    told.append(_access_problems(memo, kinds, snapshot, access))
+    told += [_access_problems(memo, kinds, snapshot, access), _proxy_problems(memo, proxies, snapshot.workloads)]
     return Mesh(
         revision=snapshot.revision,
         settings=settings,
@@ -139,6 +141,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, step: Step = NO_STEP) -> Me
         peers=peers,
         access=access,
         telemetries=telemetries,
+        proxies=proxies,
         sidecars=_sidecars(memo, kinds, settings),
         guards=guards,
         federation=federation,
@@ -204,6 +207,11 @@ def _sidecars(memo: Memo, kinds: Kinds, settings: MeshSettings) -> Sidecars:
     return memo.over(build_sidecars, documents, settings.root_namespace) if documents else NO_SIDECARS
 
 
+def _proxy_problems(memo: Memo, proxies: ProxyConfigs, workloads: tuple[Workload, ...]) -> tuple[Problem, ...]:
+    """ProxyConfigs that others shut out."""
+    return (*proxies.problems, *(memo(overlapping, proxies, workloads) if proxies.policies else ()))
+
+
 def _outside_problems(memo: Memo, kinds: Kinds, settings: MeshSettings, catalog: Catalog) -> tuple[Problem, ...]:
     """What is wrong with Sidecars and with described instances."""
     sidecars = _sidecars(memo, kinds, settings)
@@ -220,16 +228,17 @@ def _credentials(memo: Memo, kinds: Kinds) -> Credentials:
     return memo.over(build_credentials, secrets, memo.over(going_outside, rules))
 
 
-def _attachments(memo: Memo, kinds: Kinds, catalog: Catalog) -> Attachments:
-    """What policies of the Gateway API that are attached to Services say."""
+def _attachments(memo: Memo, kinds: Kinds, catalog: Catalog, wide: MeshWide) -> tuple[Attachments, TrafficDefaults]:
+    """What policies of the Gateway API that are attached to Services say, and the defaults of traffic with that."""
     tls, traffic = _of(kinds, BackendTlsPolicySpec), _of(kinds, XBackendTrafficPolicySpec)
     if not tls and not traffic:
-        return NO_ATTACHMENTS
-    return memo(
+        return NO_ATTACHMENTS, wide.defaults
+    found = memo(
         build_attachments,
         memo.over(build_backend_tls_policies, tls, _of(kinds, ConfigMapSpec), catalog),
         memo.over(build_traffic_policies, traffic, catalog),
     )
+    return found, memo(with_sessions, wide.defaults, found.sessions) if found.sessions else wide.defaults
 
 
 def _service_policies(
@@ -305,14 +314,21 @@ def _access(
 
 
 def _waiting(
-    memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, services: Services, catalog: Catalog, access: AccessPolicies
+    memo: Memo,
+    kinds: Kinds,
+    snapshot: ConfigSnapshot,
+    services: Services,
+    catalog: Catalog,
+    access: AccessPolicies,
+    proxies: ProxyConfigs,
 ) -> tuple[Problem, ...]:
     """What waits for workloads, with the callers that policies name before they are there."""
     unselected = unselected_problems(memo, snapshot.workloads, catalog)
     unknown = _unknown(memo, kinds, snapshot, access) if snapshot.workloads else ()
     sidecars = _sidecars(memo, kinds, _mesh_wide(memo, kinds, snapshot.settings).settings)
     unserved = memo(unserved_ingress, sidecars, snapshot.workloads) if sidecars.policies else ()
-    return (*services.idle, *unselected, *unserved, *unknown)
+    started = started_otherwise(memo, proxies, snapshot.workloads)
+    return (*services.idle, *unselected, *unserved, *unknown, *started)
 
 
 def _access_problems(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, access: AccessPolicies) -> tuple[Problem, ...]:
@@ -330,6 +346,7 @@ def _selecting(kinds: Kinds) -> Policies:
     return (
         *_peers(kinds),
         *_of(kinds, TelemetrySpec),
+        *_of(kinds, ProxyConfigSpec),
         *_of(kinds, AuthorizationPolicySpec),
         *_of(kinds, RequestAuthenticationSpec),
     )

@@ -27,11 +27,18 @@ from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload
 from weft.schema.kinds.authorizationpolicy import AuthorizationPolicySpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
+from weft.schema.kinds.proxyconfig import ProxyConfigSpec
 from weft.schema.kinds.requestauthentication import RequestAuthenticationSpec
 from weft.schema.kinds.telemetry import TelemetrySpec
 
-SelectingSpec = PeerAuthenticationSpec | TelemetrySpec | AuthorizationPolicySpec | RequestAuthenticationSpec
-_Others = Document[TelemetrySpec] | Document[AuthorizationPolicySpec] | Document[RequestAuthenticationSpec]
+_OtherSpec = TelemetrySpec | AuthorizationPolicySpec | RequestAuthenticationSpec | ProxyConfigSpec
+SelectingSpec = PeerAuthenticationSpec | _OtherSpec
+_Others = (
+    Document[TelemetrySpec]
+    | Document[AuthorizationPolicySpec]
+    | Document[RequestAuthenticationSpec]
+    | Document[ProxyConfigSpec]
+)
 PolicyDocument = Document[PeerAuthenticationSpec] | _Others
 Policies = tuple[PeerDocument | _Others, ...]
 Workloads = tuple[Workload, ...]

@@ -14,6 +14,7 @@ from weft.mesh.policies.federatedtrustdomain import NO_FEDERATION, Federation
 from weft.mesh.policies.guards import NO_GUARDS, Guards
 from weft.mesh.policies.meshconfig import TrafficDefaults
 from weft.mesh.policies.peerauthentication import PeerPolicies
+from weft.mesh.policies.proxyconfig import ProxyConfigs
 from weft.mesh.policies.ratelimitpolicy import NO_LIMITS, RateLimits
 from weft.mesh.policies.servicepolicies import NO_SERVICE_POLICIES, ServicePolicies
 from weft.mesh.policies.sidecar import NO_SIDECARS, Sidecars
@@ -37,10 +38,11 @@ class Mesh:
     `settings` and `defaults` are those in force: of the MeshConfig, over what the control plane was started with.
     `targets` are the backends of all services, `entries` how callers of other namespaces reach each. `acceptance` says
     of each route and parent whether it is attached. `guards` are what clients of Gateways meet, and who is asked;
-    `limits` how many requests pass; `sidecars` say what proxies are told of. `problems` are those of the meaning
-    (dangling names, conflicts), not those of decoding; `idle` tell what has no effect until a workload is there (see
-    `weft.mesh.idle`). `overlap` are policies that callers may still, or already, act on; `refused` are callers whose
-    trust has ended, `credentials` what callers show to servers outside. Compared by identity.
+    `limits` how many requests pass; `sidecars` say what proxies are told of, `proxies` how they are started and whether
+    they take HTTP/1.0. `problems` are those of the meaning (dangling names, conflicts), not those of decoding; `idle`
+    tell what has no effect until a workload is there (see `weft.mesh.idle`). `overlap` are policies that callers may
+    still, or already, act on; `refused` are callers whose trust has ended, `credentials` what callers show to servers
+    outside. Compared by identity.
     """
 
     revision: int
@@ -57,6 +59,7 @@ class Mesh:
     peers: PeerPolicies
     access: AccessPolicies
     telemetries: Telemetries
+    proxies: ProxyConfigs
     sidecars: Sidecars = NO_SIDECARS
     acceptance: tuple[RouteStatus, ...] = ()
     guards: Guards = NO_GUARDS

@@ -27,7 +27,8 @@ from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.credentials import credentials_of, names_of_rules
 from weft.mesh.services.service import Backend, BackendKey, Frontend, FrontendPort, Protocol, Target
 from weft.mesh.services.workloads import gateway_of
-from weft.mesh.sidecars.inbound import build_inbound, with_accesses, with_overloads
+from weft.mesh.services.zones import peers_of
+from weft.mesh.sidecars.inbound import build_inbound, with_accesses, with_http10, with_overloads
 from weft.mesh.sidecars.outbound import (
     CallerRoutes,
     Entry,
@@ -101,6 +102,7 @@ def _build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
             mesh.limits,
             build_datagrams(memo, workload, gateway, mesh.services, access) if gateway is not None else (),
             catalog,
+            mesh.proxies.of(workload).http10,
         )
     wanted = mesh.routes.selectors
     selectors = tuple([each for each in wanted if selects(each, workload.labels)]) if wanted else ()
@@ -116,9 +118,26 @@ def _build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     told = tuple(dict.fromkeys((*collectors, *asked.servers))) if asked.servers else collectors
     seen, outbound = memo(_shared_views, memo, callers, catalog, scope, asks, allow_any, settings, told)
     outbound = without_deserted(memo, outbound, seen)
-    overlap = mesh.overlap.of(namespace) if mesh.overlap else None
     if collectors:
         incoming = memo(unless_collector, incoming, tuple([frontend.host for frontend in frontends]))
+    http10 = mesh.proxies.of(workload).http10
+    inbound = _inbound(memo, mesh, workload, frontends, http10)
+    if asked.anything:
+        inbound = memo.over(with_accesses, inbound, asked.accesses)
+    if sidecar.ingress is not None or sidecar.pool is not None:
+        inbound = memo.over(with_sidecar, inbound, memo, sidecar)
+    upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
+    credentials = _credentials(memo, mesh, workload) if mesh.destination_rules.selecting else ()
+    said_of_calls = (outgoing, incoming)
+    return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings, *said_of_calls, credentials, http10)
+
+
+def _inbound(
+    memo: Memo, mesh: Mesh, workload: Workload, frontends: tuple[Frontend, ...], http10: bool
+) -> tuple[InboundPort, ...]:
+    """The ports of a sidecar, before it is said who may call them."""
+    settings, namespace = mesh.settings, workload.namespace
+    overlap = mesh.overlap.of(namespace) if mesh.overlap else None
     believed = mesh.federation.domains
     trust = memo(foreign_trust, believed, settings.trust_domain, namespace) if believed else None
     peers = mesh.peers.of(namespace)
@@ -126,13 +145,7 @@ def _build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     policies = mesh.service_policies
     if policies.overloads:
         inbound = memo.over(with_overloads, inbound, memo(overloads_of, policies, frontends, workload))
-    if asked.anything:
-        inbound = memo.over(with_accesses, inbound, asked.accesses)
-    if sidecar.ingress is not None or sidecar.pool is not None:
-        inbound = memo.over(with_sidecar, inbound, sidecar)
-    upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
-    credentials = _credentials(memo, mesh, workload) if mesh.destination_rules.selecting else ()
-    return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings, outgoing, incoming, credentials)
+    return memo.over(with_http10, inbound) if http10 else inbound
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,7 +198,8 @@ def _edge_access(memo: Memo, mesh: Mesh, workload: Workload) -> tuple[tuple[int,
 
 def _targets(memo: Memo, mesh: Mesh, workload: Workload) -> CallerTargets:
     """The backends as a caller uses them. Those of namespaces without DestinationRules of their own see the same, and
-    so do those that run at one place, or at any where no policy asks for it."""
+    so do those that run at one place, or at any where no policy asks for it; where zones count, those of one service
+    there."""
     rules, namespace = mesh.destination_rules, workload.namespace
     chosen = rules.chosen(namespace, workload.labels) if rules.selecting else ()
     shared = namespace if rules.concerns(namespace) else ""
@@ -195,7 +209,8 @@ def _targets(memo: Memo, mesh: Mesh, workload: Workload) -> CallerTargets:
         return found
     place = workload.place
     labels = [(name, value) for name, value in with_topology(workload.labels, place) if name in placed.labels]
-    return memo(place_targets, memo, found, placed, str(place), tuple(labels))
+    peers = peers_of(memo, mesh.workloads, workload) if placed.zoned else ()
+    return memo(place_targets, memo, found, placed, str(place), tuple(labels), peers)
 
 
 def _credentials(memo: Memo, mesh: Mesh, workload: Workload) -> tuple[Credential, ...]:
@@ -288,6 +303,7 @@ def _sidecar(
     outgoing: Signals,
     incoming: Signals,
     credentials: tuple[Credential, ...],
+    http10: bool,
 ) -> SidecarView:
     return SidecarView(
         proxy=workload.proxy,
@@ -303,6 +319,7 @@ def _sidecar(
         secret=workload.proxy_secret,
         trust_epoch=settings.trust_epoch,
         credentials=credentials,
+        http10=http10,
     )
 
 

@@ -108,9 +108,10 @@ class InboundPort:
     """One application port behind the proxy. `service` is the full name of the Service that leads there, and the port
     of it that does; the first by name where several do, empty where none does. `refused` are callers whose trust has
     ended, `trust` the other trust domains that are believed, `overload` is what is refused on the application's behalf,
-    `limits` bound what it is sent. `access` says who may call it; where it asks for anything, `unasked` is the port
-    without it: the same object while only `access` changes. `limited` are the kinds of its limits. `turning`: while it
-    accepts requests and connections because it turns, what its application speaks when it gets requests."""
+    `limits` bound what it is sent, `http10` takes callers that speak HTTP/1.0. `access` says who may call it; where it
+    asks for anything, `unasked` is the port without it: the same object while only `access` changes. `limited` are the
+    kinds of its limits. `turning`: while it accepts requests and connections because it turns, what its application
+    speaks when it gets requests."""
 
     port: int
     listen: SocketAddress
@@ -126,6 +127,7 @@ class InboundPort:
     limits: ConnectionLimits = NO_LIMITS
     limited: tuple[LimitKind, ...] = ()
     overload: Overload | None = None
+    http10: bool = False
     turning: Protocol | None = None
 
     @property
@@ -152,7 +154,8 @@ class UpstreamPort:
 class SidecarView:
     """Everything one sidecar does. Only `targets` and `outbound` are large, and they are shared by identity. `outgoing`
     is what it says of calls that its application makes, `incoming` of those that come. `secret`: its outbound proxy
-    serves only who knows the workload's secret. `patches` are applied to all that."""
+    serves only who knows the workload's secret, `http10`: also an application that speaks HTTP/1.0. `patches` are
+    applied to all that."""
 
     proxy: str
     identity: SpiffeId
@@ -167,6 +170,7 @@ class SidecarView:
     secret: bool = False
     trust_epoch: int = 0
     credentials: tuple[Credential, ...] = ()
+    http10: bool = False
     patches: Patches = NO_PATCHES
 
 
@@ -286,7 +290,7 @@ class GatewayPort:
     """All listeners of one port: one address; `protocol` is that of the first (HTTPS and TLS may share a port) and
     `object` what says so. Requests are served by `servers`, connections passed on by `chains`. `longest_request`
     is how long a request may last as a whole, in seconds (0: for ever, None: weft's default). `access` says who may
-    call."""
+    call, `http10` takes clients that speak HTTP/1.0."""
 
     port: int
     listen: SocketAddress
@@ -297,6 +301,7 @@ class GatewayPort:
     longest_request: float | None = None
     access: Access = OPEN
     chains: tuple[Layer4Chain, ...] = ()
+    http10: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +315,8 @@ class DatagramShare:
 @dataclass(frozen=True, slots=True, eq=False)
 class DatagramPort:
     """A UDP port, whose sessions are divided over `shares`; without any all datagrams are dropped. `object` is what
-    says that it is open, `route` where it is said who gets them. Compared by identity."""
+    says that it is open, `route` where it is said who gets them. `shared`: several worker threads take its datagrams.
+    Compared by identity."""
 
     port: int
     listen: SocketAddress
@@ -318,6 +324,7 @@ class DatagramPort:
     object: ObjectKey
     origin: Origin
     route: Origin
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from weft.model.telemetry import UNCHANGED, MetricSettings
-from weft.model.workload import Workload, WorkloadState
+from weft.model.workload import ONE_WORKER, Workload, WorkloadState
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class RegisterResponse:
     """`xds` is ``HOST:PORT`` of the xDS server, `xds_identity` the SPIFFE URI it proves; `lease` how long the
     registration lasts unless renewed; `trust_domain` that of the mesh; `agent_api` the TLS agent API (HOST:PORT);
     `problems` say what of the registration names nothing in the mesh, `metrics` what documents change of those that the
-    agent serves."""
+    agent serves, `workers` with how many worker threads documents have Envoy started (0: one for each core)."""
 
     issued: Issued
     xds: str
@@ -85,6 +85,7 @@ class RegisterResponse:
     agent_api: str
     problems: tuple[str, ...] = ()
     metrics: MetricSettings = UNCHANGED
+    workers: int = ONE_WORKER
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from weft.schema.kinds.meshconfig import WEFT_GROUP, ConfigMapSpec, MeshConfigSp
 from weft.schema.kinds.oidcpolicy import OidcPolicySpec
 from weft.schema.kinds.overloadpolicy import OverloadPolicySpec
 from weft.schema.kinds.peerauthentication import PeerAuthenticationSpec
+from weft.schema.kinds.proxyconfig import ProxyConfigSpec
 from weft.schema.kinds.ratelimitpolicy import RateLimitPolicySpec
 from weft.schema.kinds.requestauthentication import RequestAuthenticationSpec
 from weft.schema.kinds.serviceentry import ServiceEntrySpec
@@ -158,6 +159,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("DestinationRule", "destinationrules", ("dr",), ISTIO_NETWORKING, _NETWORKING_VERSIONS, DestinationRuleSpec),
     Kind("ServiceEntry", "serviceentries", ("se",), ISTIO_NETWORKING, _NETWORKING_VERSIONS, ServiceEntrySpec),
     Kind("Sidecar", "sidecars", (), ISTIO_NETWORKING, _NETWORKING_VERSIONS, SidecarSpec),
+    Kind("ProxyConfig", "proxyconfigs", (), ISTIO_NETWORKING, ("v1beta1",), ProxyConfigSpec),
     Kind("WorkloadEntry", "workloadentries", ("we",), ISTIO_NETWORKING, _NETWORKING_VERSIONS, WorkloadEntrySpec),
     Kind("WorkloadGroup", "workloadgroups", ("wg",), ISTIO_NETWORKING, _NETWORKING_VERSIONS, WorkloadGroupSpec),
     Kind("EnvoyFilter", "envoyfilters", (), ISTIO_NETWORKING, ("v1alpha3",), EnvoyFilterSpec),

@@ -33,11 +33,6 @@ def _fields(names: str, reason: str = "") -> dict[str, str]:
 
 
 _FILES = ": certificates and keys come from Secrets, no proxy reads files that documents name; use credentialName"
-_ZONE_AWARE = (
-    ": a proxy would have to know every instance of its own service; prefer the own zone with localityLbSetting, or "
-    "with a Service's trafficDistribution"
-)
-
 UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
     workloadgroup.ReadinessProbe: _fields(
         "exec", ": no document starts programs on hosts; use httpGet or tcpSocket, or `weft run --health`"
@@ -63,7 +58,6 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
         "http2Error", ": no proxy aborts so (nor does Istio); use httpStatus or grpcStatus"
     ),
     destinationrule.PortTrafficPolicy: _fields("portLevelSettings"),
-    destinationrule.LoadBalancer: _fields("zoneAwareLbSetting", _ZONE_AWARE),
     destinationrule.HttpCookie: _fields("attributes"),
     destinationrule.ClientTls: _fields(
         "clientCertificate privateKey", ": no document names files of a proxy's machine; use credentialName"
@@ -82,9 +76,6 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
     envoyfilter.EnvoyFilterSpec: _fields("targetRefs", "; use workloadSelector"),
     envoyfilter.ConfigPatch: _fields("listener routeConfiguration cluster", " here: conditions stand in match"),
     smi.SmiAccount: _fields("port", "; name a TCPRoute with this port in the rules"),
-    xbackendtrafficpolicy.XBackendTrafficPolicySpec: _fields(
-        "sessionPersistence", "; say it in the rules of an HTTPRoute or GRPCRoute"
-    ),
     xbackendtrafficpolicy.BudgetDetails: _fields(
         "interval", ": Envoy counts the requests that are under way, over no interval; remove it"
     ),
@@ -102,7 +93,6 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
         "serviceScopeConfigs verifyCertificateAtClient hboneIdleTimeout",
         " yet: remove it",
     )
-    | _fields("zoneAwareLbSetting", _ZONE_AWARE)
     | _fields(
         "proxyListenPort proxyInboundListenPort proxyHttpPort protocolDetectionTimeout ingressClass ingressService "
         "ingressControllerMode ingressSelector configSources certificates discoverySelectors",
@@ -124,10 +114,13 @@ UNSUPPORTED_FIELDS: Mapping[type, Mapping[str, str]] = {
         ": it is about how Istio is installed; remove it",
     )
     | _fields(
-        "concurrency drainDuration terminationDrainDuration parentShutdownDuration holdApplicationUntilProxyStarts "
-        "proxyMetadata proxyStatsMatcher extraStatTags interceptionMode gatewayTopology sds envoyAccessLogService "
+        "drainDuration terminationDrainDuration parentShutdownDuration holdApplicationUntilProxyStarts "
+        "proxyStatsMatcher extraStatTags interceptionMode gatewayTopology sds envoyAccessLogService "
         "envoyMetricsService availabilityZone proxyHeaders fileFlushInterval fileFlushMinSizeKb statsEvictionInterval",
         " yet: remove it",
+    ),
+    proxyconfig.ProxyConfigSpec: _fields(
+        "image", ": a proxy is the Envoy that its agent finds (WEFT_ENVOY, the installed one, PATH); remove it"
     ),
     proxyconfig.ProxyTracing: _fields("lightstep datadog stackdriver openCensusAgent", "; use opentelemetry")
     | _fields("tlsSettings", ": collectors outside the mesh are reached over TLS, but on loopback")
@@ -175,7 +168,6 @@ UNSUPPORTED_VALUES: Mapping[tuple[type, str], Mapping[str, str]] = {
     )
     | _fields("LISTENER_FILTER", ": no proxy of the mesh looks into connections that it is not called with")
     | _fields("EXTENSION_CONFIG", "; write the filter itself with HTTP_FILTER"),
-    (destinationrule.Tunnel, "protocol"): _fields("POST", "; proxies are asked with CONNECT"),
 }
 """Values of fields, with what to say after "is not supported by weft"."""
 
@@ -189,11 +181,6 @@ UNSUPPORTED_KINDS: Mapping[tuple[str, str], str] = (
     | _kinds("discovery.k8s.io", "EndpointSlice")
     | _kinds("networking.k8s.io", "NetworkPolicy", "; a cluster's network enforces it, here it would keep nobody out")
     | _kinds("extensions", "NetworkPolicy", "; a cluster's network enforces it, here it would keep nobody out")
-    | _kinds(
-        "networking.istio.io",
-        "ProxyConfig",
-        "; a proxy has one worker thread, which is fastest for a sidecar, and neither environment nor image of its own",
-    )
     | _kinds("extensions.istio.io", "WasmPlugin")
     | _kinds(
         "install.istio.io", "IstioOperator", "; its meshConfig goes into the spec of a MeshConfig of weft.dev/v1alpha1"

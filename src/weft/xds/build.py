@@ -52,7 +52,7 @@ from weft.xds.services.endpoints import encode_endpoints
 from weft.xds.services.names import cluster_name
 from weft.xds.sidecars.inbound import encode_inbound, encode_inbound_extensions, encode_inbound_routes
 from weft.xds.sidecars.outbound import encode_outbound_routes, encode_proxy_listener, encode_tunnel_listener
-from weft.xds.sidecars.tunnels import encode_tls_tunnel, encode_tunnel_cluster
+from weft.xds.sidecars.tunnels import encode_tls_tunnel, encode_tunnel_cluster, leads_inside
 from weft.xds.sidecars.upstreams import encode_upstream, encode_upstream_routes
 from weft.xds.signals.collectors import collectors_used, encode_collector
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, Resource, ResourceSet, XdsSnapshot
@@ -190,15 +190,17 @@ def _outbound_layer(memo: Memo, view: OutboundView, backends: Backends) -> Resou
     ]
     if view.allow_any:
         resources.append(memo(encode_forward_proxy, view.connect_timeout))
-    resources += [memo(encode_tunnel_cluster, tunnel) for tunnel in memo(_reading_names, view)]
+    inside = [tunnel for tunnel, its in zip(view.tunnels, times, strict=True) if leads_inside(tunnel, its)]
+    resources += [memo(encode_tunnel_cluster, tunnel) for tunnel in inside]
     if memo(_closes, view):
         resources.append(memo(encode_nowhere))
     return memo.over(_resource_set, resources)
 
 
-def _reading_names(view: OutboundView) -> tuple[Tunnel, ...]:
-    """The tunnels whose connections are looked at inside: asked once for all that share the view."""
-    return tuple([tunnel for tunnel in view.tunnels if tunnel.connections.by_name])
+def _led_inside(memo: Memo, view: OutboundView, backends: Backends) -> tuple[Tunnel, ...]:
+    """The tunnels that have a listener of their own: asked once for all that share the view."""
+    found = [(tunnel, _tunnel_times(memo, tunnel, backends)) for tunnel in view.tunnels]
+    return tuple([tunnel for tunnel, times in found if leads_inside(tunnel, times)])
 
 
 def _closes(view: OutboundView) -> bool:
@@ -215,7 +217,8 @@ def _tunnel_times(memo: Memo, tunnel: Tunnel, backends: Backends) -> TcpTimes:
 def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
     """A sidecar's own: the application's ports, the proxy listener, upstreams. Endpoints of others do not touch it."""
     outbound = view.outbound
-    resources = [memo(encode_tunnel_listener, view.outgoing, outbound.on_demand)]
+    http10 = view.http10
+    resources = [memo(encode_tunnel_listener, view.outgoing, outbound.on_demand, http10)]
     for port in view.inbound:
         plain = port.unasked or port
         by_access = port.protocol in (Protocol.TCP, Protocol.AUTO)
@@ -226,8 +229,8 @@ def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
             resources.append(memo(encode_inbound_routes, port))
             resources.extend(memo(encode_inbound_extensions, port))
     if view.proxy_listen is not None:
-        where = view.proxy_listen
-        resources.append(memo(encode_proxy_listener, where, view.proxy, view.outgoing, outbound.on_demand, view.secret))
+        given = (view.proxy, view.outgoing, outbound.on_demand, view.secret, http10)
+        resources.append(memo(encode_proxy_listener, view.proxy_listen, *given))
     if outbound.tunnels:
         resources.extend(_tls_tunnels(memo, view))
     closing = any(upstream.connections.closes for upstream in view.upstreams)
@@ -243,10 +246,9 @@ def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
 
 
 def _tls_tunnels(memo: Memo, view: SidecarView) -> Iterable[Resource]:
-    """The listeners that read the server names inside of CONNECTs."""
-    tunnels = memo(_reading_names, view.outbound)
-    backends = memo(_backends, memo, view.targets) if tunnels else _NONE
-    for tunnel in tunnels:
+    """The listeners for what is inside of CONNECTs that routes cannot pass on."""
+    backends = memo(_backends, memo, view.targets)
+    for tunnel in memo(_led_inside, memo, view.outbound, backends):
         times = tuple(times_of(backends, route) for route in tunnel.connections.routes())
         yield memo.over(_tls_tunnel, times, tunnel, view.outgoing, view.outbound.on_demand)
 
@@ -256,11 +258,14 @@ def _tls_tunnel(times: tuple[TcpTimes, ...], tunnel: Tunnel, signals: Signals, o
 
 
 def _times(memo: Memo, backend: Backend | None) -> TcpTimes:
-    return DEFAULT_TIMES if backend is None else memo(tcp_times, backend.policy.limits, backend.policy.tunnel)
+    if backend is None:
+        return DEFAULT_TIMES
+    policy = backend.policy
+    return memo(tcp_times, policy.limits, policy.tunnel, policy.by_post)
 
 
 def _upstream(memo: Memo, view: SidecarView, upstream: UpstreamPort) -> Iterable[Resource]:
-    yield memo(encode_upstream, upstream, view.proxy, view.outgoing, view.outbound.on_demand)
+    yield memo(encode_upstream, upstream, view.proxy, view.outgoing, view.outbound.on_demand, view.http10)
     if upstream.virtual_host is not None:
         yield memo(encode_upstream_routes, memo, upstream.virtual_host, upstream.host)
     carried = {target.backend.key for target in view.targets.carried}

@@ -73,13 +73,14 @@ def inbound_manager(
     peers: bool,
     overload: Overload | None = None,
     wanted: tuple[str, ...] = (),
+    http10: bool = False,
 ) -> Filter:
     """Before the application, which may upgrade to WebSocket or, where it speaks HTTP/2, send trailers (gRPC does). The
     caller's identity is passed on in x-forwarded-client-cert, whatever it sent there. `peers`: callers over HTTP/2
     may be proxies of the mesh. `overload` is what is refused on the application's behalf, `wanted` are the names of
-    optional filters."""
+    optional filters. `http10`: see `_manager`, here and below."""
     filters = http_filters(Place.INBOUND, *wanted, given=overload_configs(overload), routes=route_name)
-    manager = _manager(Place.INBOUND, MESH, route_name, signals, filters, upgrades=not http2)
+    manager = _manager(Place.INBOUND, MESH, route_name, signals, filters, upgrades=not http2, http10=http10)
     if peers and not http2:
         manager.http2_protocol_options.CopyFrom(server_http2(MESH, upgrades=True, any_resets=True))
     if not http2:
@@ -98,6 +99,7 @@ def outbound_manager(
     any_host: bool = False,
     on_demand: bool = False,
     secret: bool = False,
+    http10: bool = False,
 ) -> Filter:
     """On the application's way out: routes by host. `proxy` (its name) ends requests that come round to it in a circle.
     `any_host`: routes may have hosts resolved that no document names; `on_demand` lets clusters be asked for that were
@@ -113,7 +115,7 @@ def outbound_manager(
     if secret:
         given |= {proxy_auth.NAME: proxy_auth.listener_config()}
     filters = http_filters(Place.OUTBOUND, *[name for name, wanted in optional.items() if wanted], given=given)
-    manager = _manager(Place.OUTBOUND, MESH, route_name, signals, filters, upgrades=True)
+    manager = _manager(Place.OUTBOUND, MESH, route_name, signals, filters, upgrades=True, http10=http10)
     manager.generate_request_id.value = signals.metrics is not None or signals.identified
     if proxy:
         manager.local_reply_config.mappers.append(cdn_loop.loop_detected())
@@ -129,7 +131,12 @@ def outbound_manager(
 
 
 def gateway_manager(
-    route_name: str, signals: Signals, gateway: str, longest: float, wanted: tuple[str, ...] = ()
+    route_name: str,
+    signals: Signals,
+    gateway: str,
+    longest: float,
+    wanted: tuple[str, ...] = (),
+    http10: bool = False,
 ) -> Filter:
     """At the edge: clients are strangers, their addresses are believed only as far as the connection shows. Ended are
     requests that come round in a circle to the `gateway` of this name, whichever proxy of it that is, and those that
@@ -138,7 +145,7 @@ def gateway_manager(
     filters."""
     given = {cdn_loop.NAME: cdn_loop.listener_config(gateway)}
     filters = http_filters(Place.GATEWAY, *wanted, given=given, routes=route_name)
-    manager = _manager(Place.GATEWAY, EDGE, route_name, signals, filters, upgrades=False)
+    manager = _manager(Place.GATEWAY, EDGE, route_name, signals, filters, upgrades=False, http10=http10)
     manager.local_reply_config.mappers.append(cdn_loop.loop_detected())
     if longest:
         manager.common_http_protocol_options.max_stream_duration.CopyFrom(duration(longest))
@@ -159,11 +166,14 @@ def _manager(
     filters: list[HttpFilter],
     *,
     upgrades: bool,
+    http10: bool,
 ) -> HttpConnectionManager:
     """Routes come over the stream: a change of rules never changes a listener. `upgrades` allows upgrades over HTTP/2;
-    which there are is for the caller to add."""
+    which there are is for the caller to add. `http10`: HTTP/1.0 is taken too. There is no default host: a request
+    that names none gets 400 before any filter sees it, since every policy about hosts would have to guess."""
     manager = HttpConnectionManager()
     manager.CopyFrom(_common(place, limits, upgrades))
+    manager.http_protocol_options.accept_http_10 = http10
     manager.rds.route_config_name = route_name
     manager.http_filters.extend(filters)
     manager.access_log.extend(http_loggers(signals, place))

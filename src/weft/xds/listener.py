@@ -94,6 +94,7 @@ def tcp_proxy(
         proxy.max_downstream_connection_duration.CopyFrom(duration(times.longest))
     if times.tunnel:
         proxy.tunneling_config.hostname = times.tunnel
+        proxy.tunneling_config.use_post = times.by_post
     if proven:
         proxy.upstream_connect_mode = UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
         proxy.max_early_data_bytes.value = MESH.buffer  # what may come before the other connection is made

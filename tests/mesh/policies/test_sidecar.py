@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from support.meshdocs import HOST, Compiled, service, upstream, workload
+from weft.mesh.memo import Memo
 from weft.mesh.services.service import Protocol
 from weft.mesh.view import build_view
 from weft.mesh.views import SidecarView
 from weft.model.snapshot import MeshSettings, OutboundPolicy
 from weft.model.workload import SocketAddress
 from weft.xds.build import build_xds
-from weft.xds.snapshot import LISTENER
+from weft.xds.snapshot import CLUSTER, LISTENER
 
 SERVICES = service("reviews") + service("client") + service("ratings", 9080, 9090) + service("cart", namespace="shop")
 ENTRY = """
@@ -135,6 +136,31 @@ def test_ingress_listeners_are_the_ports_that_are_served() -> None:
     mesh = Compiled(SERVICES, sidecar(nothing), workloads=[workload("client")])
     assert mesh.sidecar(workload("client")).inbound == ()
     assert "ingress-not-served" in [problem.code for problem in mesh.mesh.idle]
+
+
+def test_ports_are_served_so_whoever_may_call_them_too() -> None:
+    """A policy that asks for something leaves the application where the Sidecar says that it is."""
+    rest = "ingress: [{port: {number: 9080, protocol: HTTP, name: h}, defaultEndpoint: '127.0.0.1:7000'}]"
+    policy = """
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: read}
+spec: {rules: [{to: [{operation: {methods: [%s]}}]}]}
+"""
+    memo, server = Memo(), workload("reviews")
+    plain = Compiled(SERVICES, sidecar(rest), memo=memo).sidecar(server)
+    [cluster] = _applications(plain, memo)
+    assert SocketAddress(HOST, 7000) == plain.inbound[0].application
+    asked = [
+        Compiled(SERVICES, sidecar(rest), policy % method, memo=memo).sidecar(server) for method in ("GET", "POST")
+    ]
+    for view in asked:
+        assert _applications(view, memo) == [cluster]
+
+
+def _applications(view: SidecarView, memo: Memo) -> list[bytes]:
+    return [each.body for each in build_xds(view, 1, memo).of_type(CLUSTER) if each.name.startswith("inbound")]
 
 
 def test_what_is_said_twice_or_names_nothing_is_told() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from support.meshdocs import Compiled, documents, gateway_workload, workload
@@ -102,6 +104,14 @@ def test_a_policy_that_may_refuse_somebody_closes_the_port(action: str, opened: 
     view = mesh.gateway("edge")
     assert (len(view.datagrams), len(view.ports)) == (opened, 1)
     assert mesh.codes == ([] if opened else ["udp-closed"])
+
+
+@pytest.mark.parametrize(("workers", "shared"), [(1, False), (2, True), (0, True)])
+def test_several_worker_threads_share_the_port(workers: int, shared: bool) -> None:
+    mesh = Compiled(DNS, EDGE, route(TO_DNS))
+    view = build_view(mesh.mesh, replace(gateway_workload("edge"), workers=workers), mesh.memo)
+    assert isinstance(view, GatewayView)
+    assert [port.shared for port in view.datagrams] == [shared]
 
 
 def test_workloads_and_instances_with_a_proxy_get_no_datagram() -> None:

@@ -53,6 +53,22 @@ WORKLOADS = (
         istio="0127 0166",
     ),
     warning(
+        551,
+        "selectors-meet",
+        "Two ProxyConfigs of a namespace have different selectors that both fit a workload. The older one is in force "
+        "for it.",
+        "ProxyConfig shop/edge (proxies.yaml:1) is older and selects workload shop/cart-1 too, so this one is not for "
+        "it",
+        "Make the selectors narrower, or join the documents.",
+    ),
+    warning(
+        552,
+        "starts-later",
+        "A proxy runs with another number of worker threads than documents ask for: Envoy has them from its start on.",
+        "workload shop/cart-1 runs with another number of worker threads until started again",
+        "Start the workload again: `weft restart NAME`, or the same `weft run` or `weft gateway`.",
+    ),
+    warning(
         502,
         "not-selected",
         "A workload has ports, but no Service selects its labels: nobody can call it by name.",

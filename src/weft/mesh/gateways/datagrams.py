@@ -14,7 +14,7 @@ from weft.mesh.routes.connections import Layer4Route, WeightedTarget
 from weft.mesh.services.endpoints import Services
 from weft.mesh.services.service import Endpoint, Service
 from weft.mesh.views import DatagramPort, DatagramShare
-from weft.model.workload import Workload
+from weft.model.workload import ONE_WORKER, Workload
 
 
 def build_datagrams(
@@ -58,6 +58,7 @@ def _open(services: tuple[Service, ...], workload: Workload, listener: Listener,
         object=listener.object,
         origin=listener.origin,
         route=route.origin,
+        shared=workload.workers != ONE_WORKER,
     )
 
 

@@ -68,13 +68,14 @@ def build_gateway_view(
     limits: RateLimits = NO_LIMITS,
     datagrams: tuple[DatagramPort, ...] = (),
     catalog: Catalog | None = None,
+    http10: bool = False,
 ) -> GatewayView:
     """What the gateway proxy `workload` does. A Gateway that does not exist gives a view without ports. `selectors` are
     the source labels that any rule asks for, `longest_request` is the mesh's setting, `collectors` are the services
     that its `signals` go to, `accesses` say who may call each port, `guards` what clients meet there, `credentials`
     what there is to show to servers outside and to believe of them, `limits` how often clients may come, `datagrams`
-    its UDP ports, `catalog` every service by name."""
-    edge = (selectors, longest_request, accesses, guards, limits)
+    its UDP ports, `catalog` every service by name; `http10` takes clients that speak HTTP/1.0."""
+    edge = (selectors, longest_request, accesses, guards, limits, http10)
     ports = memo(_gateway_ports, memo, workload, gateway, *edge) if gateway else memo(GatewayPorts)
     plain = {key._replace(opaque=False) for key in ports.backends}
     found = (targets.get(key) for key in sorted({*plain, *(BackendKey(*key) for key in collectors)}))
@@ -191,9 +192,10 @@ def _gateway_ports(
     accesses: tuple[tuple[int, Access], ...],
     guards: Guards,
     limits: RateLimits,
+    http10: bool,
 ) -> GatewayPorts:
     own = tuple(item for item in selectors if selects(item, workload.labels))
-    compiler = _Compiler(memo, workload, gateway, own, longest_request, dict(accesses), guards, limits)
+    compiler = _Compiler(memo, workload, gateway, own, longest_request, dict(accesses), guards, limits, http10)
     numbers = {each.port for each in gateway.listeners if not each.datagrams}
     ports = tuple(compiler.port(number) for number in sorted(numbers))
     certificates = {
@@ -227,6 +229,7 @@ class _Compiler:
     accesses: Mapping[int, Access]
     guards: Guards
     limits: RateLimits
+    http10: bool
 
     def port(self, number: int) -> GatewayPort:
         """One port with all its hosts."""
@@ -251,6 +254,7 @@ class _Compiler:
             longest_request=self.longest_request,
             access=access,
             chains=tuple(self._chains(listeners)),
+            http10=self.http10,
         )
 
     def _servers(self, listeners: Sequence[Listener]) -> Iterator[GatewayServer]:

@@ -255,9 +255,13 @@ def traffic_policy(
         retry_budget=None if budget is None else RetryBudget(budget.percent, budget.min_retry_concurrency),
         version=_version(pool),
         tunnel=f"{tunnel.target_host}:{tunnel.target_port}" if tunnel is not None else "",
+        by_post=tunnel is not None and tunnel.protocol == "POST",
         proxy_protocol=proxied.version if proxied is not None else "",
         nearness=nearness_of(
-            balancer.locality_lb_setting if balancer else None, distribution, nearness, outlier is not None
+            balancer.locality_lb_setting or balancer.zone_aware_lb_setting if balancer else None,
+            distribution,
+            nearness,
+            outlier is not None,
         ),
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
 from weft.mesh.policies.localitylbsetting import build_nearness
-from weft.mesh.routes.rules import Forward, Retry, Rule
+from weft.mesh.routes.rules import Forward, Retry, Rule, Session
+from weft.mesh.routes.sessions import with_service_sessions
 from weft.mesh.routes.virtualservice_forward import build_retry
 from weft.mesh.services.service import NEAR, Nearness
 from weft.model.document import Document
@@ -24,13 +25,15 @@ SettingsDocument = Document[MeshConfigSpec] | Document[ConfigMapSpec]
 @dataclass(frozen=True, slots=True)
 class TrafficDefaults:
     """What holds where no route and no DestinationRule says otherwise; None where weft's own default does. Seconds.
-    `nearness` None: callers prefer no endpoint by where it runs. `exports` say who is told of VirtualServices."""
+    `nearness` None: callers prefer no endpoint by where it runs. `exports` say who is told of VirtualServices,
+    `sessions` which services keep clients at an instance, by full name."""
 
     retry: Retry | None = None
     connect_timeout: float | None = None
     gateway_request: float | None = None
     exports: tuple[str, ...] = ()
     nearness: Nearness | None = NEAR
+    sessions: Mapping[str, Session] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +93,10 @@ def build_settings(documents: tuple[SettingsDocument, ...], defaults: MeshSettin
     retry = build_retry(spec.default_http_retry_policy)
     times = (spec.connect_timeout, spec.gateway_max_request_duration)
     traffic = TrafficDefaults(
-        retry, *times, exports=spec.default_virtual_service_export_to, nearness=build_nearness(spec.locality_lb_setting)
+        retry,
+        *times,
+        exports=spec.default_virtual_service_export_to,
+        nearness=build_nearness(spec.locality_lb_setting or spec.zone_aware_lb_setting),
     )
     return MeshWide(settings, traffic, tuple(problems), spec, chosen, path)
 
@@ -100,8 +106,14 @@ def settings_of(documents: Iterable[Document[object]], defaults: MeshSettings) -
     return build_settings(settings_documents(documents), defaults).settings
 
 
-def with_default_retry(rule: Rule, defaults: TrafficDefaults) -> Rule:
-    """`rule` with the default retry if it names none of its own."""
+def with_sessions(defaults: TrafficDefaults, sessions: Mapping[str, Session]) -> TrafficDefaults:
+    """The defaults, with the sessions of services."""
+    return replace(defaults, sessions=sessions)
+
+
+def with_defaults(rule: Rule, defaults: TrafficDefaults) -> Rule:
+    """`rule` with the default retry if it names none of its own, and the sessions of the services that it leads to."""
+    rule = with_service_sessions(rule, defaults.sessions)
     action = rule.action
     if defaults.retry is None or not isinstance(action, Forward) or action.retry is not None:
         return rule

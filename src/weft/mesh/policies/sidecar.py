@@ -5,9 +5,10 @@ https://istio.io/latest/docs/reference/config/networking/sidecar/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from weft.mesh.memo import Memo
 from weft.mesh.policies.destinationrule import connection_limits
 from weft.mesh.policies.scope import Policy, applicable, scope_in, settle
 from weft.mesh.problems import one_of, problem_at
@@ -151,14 +152,23 @@ def outside_named(document: SidecarDocument, host: str, namespace: str) -> bool:
 # -- what is served ----------------------------------------------------------------------------------------------------
 
 
-def with_sidecar(inbound: tuple[InboundPort, ...], policy: SidecarPolicy) -> tuple[InboundPort, ...]:
-    """The ports of a workload as a Sidecar has them served: those of its ingress listeners, if it has any."""
-    listeners = {each.port.number: each for each in policy.ingress.spec.ingress} if policy.ingress else {}
+def with_sidecar(inbound: tuple[InboundPort, ...], memo: Memo, policy: SidecarPolicy) -> tuple[InboundPort, ...]:
+    """The ports of a workload as a Sidecar has them served: those of its ingress listeners, if it has any. What a port
+    is without what is asked there is served alike, and stays the same object while only that changes."""
+    listeners = _listeners(policy)
     served = [port for port in inbound if not listeners or port.port in listeners]
-    return tuple(_served(port, listeners.get(port.port), policy) for port in served)
+    return tuple(
+        replace(memo(_served, port, policy), unasked=memo(_served, port.unasked, policy) if port.unasked else None)
+        for port in served
+    )
 
 
-def _served(port: InboundPort, listener: IngressListener | None, policy: SidecarPolicy) -> InboundPort:
+def _listeners(policy: SidecarPolicy) -> Mapping[int, IngressListener]:
+    return {each.port.number: each for each in policy.ingress.spec.ingress} if policy.ingress else {}
+
+
+def _served(port: InboundPort, policy: SidecarPolicy) -> InboundPort:
+    listener = _listeners(policy).get(port.port)
     pool = policy.pool.spec.inbound_connection_pool if policy.pool else None
     if listener is not None and listener.connection_pool is not None:
         pool = listener.connection_pool

@@ -1,6 +1,6 @@
-"""XBackendTrafficPolicy: how many retries a Service bears.
+"""XBackendTrafficPolicy: how many retries a Service bears, and whether clients stay at one of its instances.
 
-https://gateway-api.sigs.k8s.io/geps/gep-3388/
+https://gateway-api.sigs.k8s.io/geps/gep-3388/ and https://gateway-api.sigs.k8s.io/geps/gep-1619/
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from weft.mesh.policies.scope import Policy, Scope, settle
+from weft.mesh.routes.rules import Session
+from weft.mesh.routes.sessions import service_session
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.references import unknown_service
-from weft.mesh.services.service import RetryBudget
+from weft.mesh.services.service import Frontend, RetryBudget
 from weft.model.document import Document
 from weft.model.origin import Origin
 from weft.model.problem import Problem
 from weft.schema.kinds import xbackendtrafficpolicy as api
+from weft.schema.kinds.sessionpersistence import SessionPersistence
 from weft.schema.wording import nearest_name
 
 PolicyDocument = Document[api.XBackendTrafficPolicySpec]
@@ -25,18 +28,19 @@ PolicyDocument = Document[api.XBackendTrafficPolicySpec]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrafficPolicies:
-    """Retry budgets by the full name of the service, and where they are said. Compared by identity."""
+    """Retry budgets by the full name of the service, and where they are said; and sessions. Compared by identity."""
 
     budgets: Mapping[str, RetryBudget] = field(default_factory=lambda: MappingProxyType({}))
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
     problems: tuple[Problem, ...] = ()
+    sessions: Mapping[str, Session] = field(default_factory=lambda: MappingProxyType({}))
 
 
 NO_TRAFFIC_POLICIES = TrafficPolicies()
 
 
 def build_traffic_policies(documents: tuple[PolicyDocument, ...], catalog: Catalog) -> TrafficPolicies:
-    """The budgets in force; of two for one Service the oldest is."""
+    """What is in force; of two policies for one Service the oldest is."""
     given, problems = [], []
     for document in documents:
         namespace = document.key.namespace
@@ -50,13 +54,25 @@ def build_traffic_policies(documents: tuple[PolicyDocument, ...], catalog: Catal
     settled, conflicts = settle(given, ("spec", "targetRefs"), "policy-conflict", expected)
     budgets: dict[str, RetryBudget] = {}
     origins: dict[str, Origin] = {}
+    sessions: dict[str, Session] = {}
     for policy in settled:
         frontend = catalog.named(policy.scope.target.removeprefix("Service "), policy.scope.namespace)
         constraint = policy.document.spec.retry_constraint
         if frontend is not None and constraint is not None:
             budgets[frontend.host] = _budget(constraint)
             origins[frontend.host] = policy.document.origin
-    return TrafficPolicies(MappingProxyType(budgets), MappingProxyType(origins), (*conflicts, *problems))
+        if frontend is not None and policy.document.spec.session_persistence is not None:
+            sessions[frontend.host] = _session(policy.document, frontend)
+    found = (MappingProxyType(budgets), MappingProxyType(origins), (*conflicts, *problems), MappingProxyType(sessions))
+    return TrafficPolicies(*found)
+
+
+def _session(document: PolicyDocument, frontend: Frontend) -> Session:
+    """The session of one Service. The first that a policy names has the name that it gives, so that each is told apart:
+    a client may bring back those of several."""
+    spec = document.spec.session_persistence or SessionPersistence()
+    first = document.spec.target_refs[0].name == frontend.name
+    return service_session(spec, frontend.host, alone=first)
 
 
 def _budget(constraint: api.RetryConstraint) -> RetryBudget:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from weft.mesh.memo import Memo
-from weft.mesh.policies.meshconfig import TrafficDefaults, with_default_retry
+from weft.mesh.policies.meshconfig import TrafficDefaults, with_defaults
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.routes.access_logs import with_access_log
 from weft.mesh.routes.claims import carries
@@ -171,7 +171,7 @@ def _rules(
     defaults: TrafficDefaults,
 ) -> Converted:
     converted = kind.rules(document, port, side, referents)
-    rules = [with_default_retry(rule, defaults) for rule in converted.rules]
+    rules = [with_defaults(rule, defaults) for rule in converted.rules]
     rules = [with_trace_sampling(with_access_log(rule, document), document) for rule in rules]
     rules = [with_hedging(rule, document) for rule in rules]
     problems = hedging_problems(rules, document)

@@ -41,9 +41,10 @@ def _kept_in(view: OutboundView) -> tuple[BackendKey, ...]:
 
 def _kept_at(rule: Rule) -> tuple[BackendKey, ...]:
     action = rule.action
-    if not isinstance(action, Forward) or action.session is None or len(action.backends) < 2:
+    if not isinstance(action, Forward) or len(action.backends) < 2:
         return ()
-    return tuple([item.backend for item in action.backends if item.backend is not None])
+    kept = [action.session is not None or item.session is not None for item in action.backends]
+    return tuple([item.backend for item, keeps in zip(action.backends, kept, strict=True) if item.backend and keeps])
 
 
 def _is_deserted(target: Target | None) -> bool:

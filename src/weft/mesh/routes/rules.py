@@ -114,10 +114,22 @@ class PathRewrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """All requests of a client go to the instance that its first went to: it brings back a cookie (for `path`, kept for
+    `lifetime` seconds, None: until the client ends, over TLS only if `secure`) or a header called `name`."""
+
+    kind: Literal["cookie", "header"]
+    name: str
+    lifetime: float | None = None
+    path: str = "/"
+    secure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WeightedBackend:
     """A destination, or None for one that does not exist: its share of the requests gets the Forward's
     `missing_status`. `request` and `response` are its own changes. `by_caller`: the request says itself where it
-    goes."""
+    goes. `session` is that of its service, where the Forward has none."""
 
     backend: BackendKey | None
     weight: int = 1
@@ -126,6 +138,7 @@ class WeightedBackend:
     host_rewrite: str = ""
     path_rewrite: PathRewrite | None = None
     by_caller: bool = False
+    session: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,18 +193,6 @@ class Cors:
     max_age: float | None = None
     credentials: bool = False
     forward_unmatched: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """All requests of a client go to the instance that its first went to: it brings back a cookie (for `path`, kept for
-    `lifetime` seconds, None: until the client ends, over TLS only if `secure`) or a header called `name`."""
-
-    kind: Literal["cookie", "header"]
-    name: str
-    lifetime: float | None = None
-    path: str = "/"
-    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ its own for that, so that the backend is known before the instance: whatever the
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 from weft.mesh.problems import problem_at
 from weft.mesh.routes.precedence import literal_text
-from weft.mesh.routes.rules import Action, Forward, RequestMatch, Session, TextMatch
+from weft.mesh.routes.rules import Action, Forward, RequestMatch, Rule, Session, TextMatch, WeightedBackend
 from weft.model.document import Document
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem
@@ -37,6 +38,42 @@ def build_session(
     return Session("header" if spec.type == "Header" else "cookie", name, lifetime)
 
 
+def service_session(spec: SessionPersistence, host: str, *, alone: bool) -> Session:
+    """The session of a service, whatever rule leads to it; `alone`: no other has one of the same name."""
+    permanent = (spec.cookie_config or CookieConfig()).lifetime_type == "Permanent"
+    name = spec.session_name or _NAME
+    own = spec.session_name is not None and alone
+    return Session("cookie", name if own else f"{name}-{_digest(host)}", spec.absolute_timeout if permanent else None)
+
+
+def with_service_sessions(rule: Rule, sessions: Mapping[str, Session]) -> Rule:
+    """`rule`, each of whose backends has the session of its service, unless the rule has one."""
+    action = rule.action
+    if not sessions or not isinstance(action, Forward) or action.session is not None:
+        return rule
+    backends = tuple([_with_session_of(item, sessions) for item in action.backends])
+    return rule if backends == action.backends else replace(rule, action=replace(action, backends=backends))
+
+
+def _with_session_of(item: WeightedBackend, sessions: Mapping[str, Session]) -> WeightedBackend:
+    found = sessions.get(item.backend.host) if item.backend is not None else None
+    return item if found is None else replace(item, session=found)
+
+
+def backend_sessions(forward: Forward) -> tuple[Session | None, ...]:
+    """The session of each backend: as the rule says it, or its service, each under a name of its own. Two subsets are
+    two backends."""
+    if forward.session is not None:
+        return tuple([replace(forward.session, name=name) for name in session_names(forward, forward.session)])
+    found: list[Session | None] = []
+    for item in forward.backends:
+        session = item.session
+        if session is not None and any(other is not None and other.name == session.name for other in found):
+            session = replace(session, name=f"{session.name}-{_digest(_where(item))}")
+        found.append(session)
+    return tuple(found)
+
+
 def with_session(action: Action, session: Session | None, match: RequestMatch) -> Action:
     """What a rule does with the requests that meet `match`. Its cookies are for the paths of the match."""
     if session is None or not isinstance(action, Forward):
@@ -49,11 +86,14 @@ def session_names(forward: Forward, session: Session) -> tuple[str, ...]:
     stays where it is when a second backend is added."""
     names: dict[str, None] = {}
     for place, item in enumerate(forward.backends):
-        key = item.backend
-        where = f"{key.host}|{key.port}|{key.subset}" if key is not None else ""
-        name = session.name if not place else f"{session.name}-{_digest(where)}"
+        name = session.name if not place else f"{session.name}-{_digest(_where(item))}"
         names[name if name not in names else f"{name}-{place}"] = None
     return tuple(names)
+
+
+def _where(item: WeightedBackend) -> str:
+    key = item.backend
+    return f"{key.host}|{key.port}|{key.subset}" if key is not None else ""
 
 
 def _cookie_path(path: TextMatch | None) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from weft.mesh.policies.backendtlspolicy import BackendTlsPolicies
 from weft.mesh.policies.xbackendtrafficpolicy import TrafficPolicies
+from weft.mesh.routes.rules import Session
 from weft.mesh.services.service import RetryBudget, Tls, TrafficPolicy
 from weft.model.origin import Origin
 from weft.model.problem import Problem
@@ -24,10 +25,12 @@ class Attached:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attachments:
-    """What is attached to services, by full name. Compared by identity."""
+    """What is attached to services, by full name, and the sessions that clients have with them. Compared by
+    identity."""
 
     by_host: Mapping[str, Attached]
     problems: tuple[Problem, ...] = ()
+    sessions: Mapping[str, Session] = field(default_factory=dict)
 
     def column(self, hosts: Iterable[str]) -> list[Attached | None]:
         """That of each of these services."""
@@ -51,7 +54,7 @@ def build_attachments(tls: BackendTlsPolicies, traffic: TrafficPolicies) -> Atta
         for host in sorted({*sections, *traffic.budgets})
         if host
     }
-    return Attachments(by_host, (*tls.problems, *traffic.problems))
+    return Attachments(by_host, (*tls.problems, *traffic.problems), traffic.sessions)
 
 
 def with_attached(policy: TrafficPolicy, attached: Attached, port: str) -> TrafficPolicy:

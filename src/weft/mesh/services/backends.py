@@ -46,6 +46,7 @@ from weft.mesh.services.service import (
     Transport,
 )
 from weft.mesh.services.turning import spoken
+from weft.mesh.services.zones import Peers
 from weft.model.identity import SpiffeId, spiffe_id_from_text
 from weft.model.labels import Labels
 from weft.model.locality import locality_from_text
@@ -92,10 +93,11 @@ class CallerTargets:
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
     """Backends of which callers prefer some endpoints by where they run, and the names of the callers' `labels` that
-    have a say in it. Compared by identity."""
+    have a say in it; `zoned`: so do the zones of their own service. Compared by identity."""
 
     targets: tuple[Target, ...]
     labels: tuple[str, ...] = ()
+    zoned: bool = False
 
 
 def build_targets(
@@ -318,24 +320,33 @@ def placed_targets(targets: CallerTargets) -> Placed | None:
     found = (*[target for target in targets.base.placed if target.backend.key not in targets.own], *own)
     every = [target.backend.policy.nearness for target in found]
     labels = {label for nearness in every if nearness for label, value in nearness.labels if value is None}
-    return Placed(found, tuple(sorted(labels))) if found else None
+    zoned = any(nearness is not None and nearness.zones is not None for nearness in every)
+    return Placed(found, tuple(sorted(labels)), zoned) if found else None
 
 
-def place_targets(memo: Memo, targets: CallerTargets, placed: Placed, place: str, labels: Labels) -> CallerTargets:
-    """The backends as callers at `place` (a locality as it is written) and with these `labels` use them."""
-    found = [memo(place_target, target, place, labels) for target in placed.targets]
+def place_targets(
+    memo: Memo, targets: CallerTargets, placed: Placed, place: str, labels: Labels, peers: Peers
+) -> CallerTargets:
+    """The backends as callers at `place` (a locality as it is written) and with these `labels` use them; `peers` are
+    the instances of their service."""
+    found = [memo(place_target, target, place, labels, peers if _is_zoned(target) else ()) for target in placed.targets]
     own = {
         target.backend.key: target for target, before in zip(found, placed.targets, strict=True) if target is not before
     }
     return CallerTargets(targets.base, {**targets.own, **own}) if own else targets
 
 
-def place_target(target: Target, place: str, labels: Labels) -> Target:
+def _is_zoned(target: Target) -> bool:
+    nearness = target.backend.policy.nearness
+    return nearness is not None and nearness.zones is not None
+
+
+def place_target(target: Target, place: str, labels: Labels, peers: Peers = ()) -> Target:
     """A backend whose endpoints a caller at `place` uses in an order, or in shares, of its own."""
     nearness, members = target.backend.policy.nearness, target.endpoints
     if nearness is None or members is None:
         return target
-    groups = groups_for(nearness, members.endpoints, Caller(locality_from_text(place), labels))
+    groups = groups_for(nearness, members.endpoints, Caller(locality_from_text(place), labels, peers))
     return Target(target.backend, replace(members, groups=groups)) if groups else target
 
 

@@ -286,11 +286,14 @@ class Ejection:
 class Nearness:
     """Which endpoints a caller prefers by where they run: `shares` in percent, by the places of callers and then of
     endpoints, or an order: by `labels` (with the value wanted; None: the caller's), or by subzone, zone and region,
-    where the `failover` of a caller's region is the first of the others."""
+    where the `failover` of a caller's region is the first of the others. `zones` (None: not so): callers divide their
+    calls over the zones of their region, where at least so many endpoints are, such that as many as can stay in their
+    own; other regions come after that."""
 
     shares: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
     failover: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str | None], ...] = ()
+    zones: int | None = None
 
 
 NEAR = Nearness()
@@ -311,8 +314,9 @@ class TrafficPolicy:
     """How callers use a backend. `mutual_tls` None means automatic: where the endpoint accepts it. With mutual TLS the
     connection names `sni`, and of the endpoints' identities `accepted` are believed (none: all). `tls` is TLS with what
     has no proxy of the mesh; then nothing is automatic. `nearness` None: all endpoints are the same to them, wherever
-    they run. `tunnel` (``host:port``) is where connections are led through the endpoints, which are HTTP proxies, and
-    `proxy_protocol` how they begin, if so; `version` is what servers without a proxy are spoken to in."""
+    they run. `tunnel` (``host:port``) is where connections are led through the endpoints, which are HTTP proxies (asked
+    with POST in place of CONNECT, if `by_post`), and `proxy_protocol` how they begin, if so; `version` is what servers
+    without a proxy are spoken to in."""
 
     balancing: Balancing = Balancing()
     limits: ConnectionLimits = ConnectionLimits()
@@ -325,6 +329,7 @@ class TrafficPolicy:
     retry_budget: RetryBudget | None = None
     version: HttpVersion = HttpVersion.USUAL
     tunnel: str = ""
+    by_post: bool = False
     proxy_protocol: Literal["", "V1", "V2"] = ""
 
 

@@ -53,6 +53,11 @@ def with_overloads(ports: tuple[InboundPort, ...], overloads: tuple[Overload | N
     )
 
 
+def with_http10(ports: tuple[InboundPort, ...]) -> tuple[InboundPort, ...]:
+    """The same ports, each for callers that speak HTTP/1.0 too."""
+    return tuple(replace(port, http10=True) for port in ports)
+
+
 def _inbound_port(
     frontends: tuple[Frontend, ...],
     workload: Workload,

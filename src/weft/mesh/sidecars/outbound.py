@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from weft.mesh.memo import Memo
-from weft.mesh.policies.meshconfig import TrafficDefaults, with_default_retry
+from weft.mesh.policies.meshconfig import TrafficDefaults, with_defaults
 from weft.mesh.routes.connections import (
     ConnectionRule,
     Connections,
@@ -323,7 +323,7 @@ def default_rule(frontend: Frontend, port: FrontendPort) -> Rule:
 def _unrouted_host(
     frontend: Frontend, port: FrontendPort, domains: tuple[str, ...], defaults: TrafficDefaults
 ) -> VirtualHost:
-    return _ruled_host((with_default_retry(default_rule(frontend, port), defaults),), frontend, port, domains)
+    return _ruled_host((with_defaults(default_rule(frontend, port), defaults),), frontend, port, domains)
 
 
 def _ruled_host(

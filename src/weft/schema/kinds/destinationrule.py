@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from weft.schema.kinds.locality import LocalityLbSetting
+from weft.schema.kinds.locality import LocalityLbSetting, ZoneAwareLbSetting
 from weft.schema.kinds.peerauthentication import WorkloadSelector
 from weft.schema.kinds.virtualservice import PortSelector
 from weft.schema.scalars import (
@@ -92,6 +92,7 @@ class LoadBalancer:
     warmup: Warmup | None = None
     warmup_duration_secs: PositiveDuration | None = None
     locality_lb_setting: LocalityLbSetting | None = None
+    zone_aware_lb_setting: ZoneAwareLbSetting | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,9 +180,9 @@ class ClientTls:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnel:
     """The host is an HTTP proxy: TCP and TLS connections are led through it to a target, which it is asked for with
-    CONNECT."""
+    CONNECT, or with a POST whose body is the connection (Envoy reads such)."""
 
-    protocol: Literal["CONNECT"] = "CONNECT"
+    protocol: Literal["CONNECT", "POST"] = "CONNECT"
     target_host: PreciseHostname
     target_port: Port
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from weft.schema.kinds.locality import LocalityLbSetting
+from weft.schema.kinds.locality import LocalityLbSetting, ZoneAwareLbSetting
 from weft.schema.kinds.providers import DefaultProviders, ExtensionProvider
 from weft.schema.kinds.proxyconfig import ProxyConfig
 from weft.schema.kinds.virtualservice import HttpRetry
@@ -64,8 +64,8 @@ class MeshConfigSpec:
       provider of them; `enableTracing: false` turns these off.
     * `enablePrometheusMerge`: whether an application's own metrics are served together with its proxy's.
     * `otlpMetrics`: agents also send what they serve to Prometheus over OTLP. See [Prometheus](../prometheus.md#otlp).
-    * `localityLbSetting`: which instances callers prefer by where they run, where no DestinationRule and no Service
-      says so. See [resilience](../resilience.md#where-instances-run).
+    * `localityLbSetting`, or else `zoneAwareLbSetting`: which instances callers prefer by where they run, where no
+      DestinationRule and no Service says so. See [resilience](../resilience.md#where-instances-run).
     * `jwksAllowedNetworks`: networks (`10.20.0.0/24`) beside public addresses from which the control plane fetches the
       keys of a RequestAuthentication. Link-local addresses are never asked. See [tokens](../jwt.md#keys).
     * `defaultServiceExportTo`, `defaultVirtualServiceExportTo`, `defaultDestinationRuleExportTo`: which namespaces'
@@ -92,6 +92,7 @@ class MeshConfigSpec:
     default_config: ProxyConfig = _NOTHING
     otlp_metrics: OtlpMetrics | None = None
     locality_lb_setting: LocalityLbSetting | None = None
+    zone_aware_lb_setting: ZoneAwareLbSetting | None = None
     jwks_allowed_networks: Annotated[tuple[str, ...], Length(0, 64)] = ()
     default_service_export_to: tuple[Export, ...] = ()
     default_virtual_service_export_to: tuple[Export, ...] = ()

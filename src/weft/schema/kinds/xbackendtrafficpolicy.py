@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from weft.schema.kinds.sessionpersistence import SessionPersistence
 from weft.schema.scalars import GatewayDuration, Length, Range, Subdomain
 
 
@@ -43,7 +44,12 @@ class RetryConstraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XBackendTrafficPolicySpec:
-    """https://gateway-api.sigs.k8s.io/geps/gep-3388/"""
+    """https://gateway-api.sigs.k8s.io/geps/gep-3388/ and https://gateway-api.sigs.k8s.io/geps/gep-1619/
+
+    `sessionPersistence`: who has a session with a Service stays at its instance, by whatever rule requests come there,
+    also by none. A rule that says it itself has its own. By cookie only: see [sessions](../routing.md#sessions).
+    """
 
     target_refs: Annotated[tuple[ServiceTarget, ...], Length(1, 16)]
     retry_constraint: RetryConstraint | None = None
+    session_persistence: SessionPersistence | None = None

@@ -48,6 +48,14 @@ def traffic_targets(spec: XBackendTrafficPolicySpec) -> Iterator[Finding]:
             yield duplicate(("targetRefs", index), f"Service '{name}' is named twice")
 
 
+def sessions(spec: XBackendTrafficPolicySpec) -> Iterator[Finding]:
+    """A header would tell the instance and not the Service, where a rule divides requests over several."""
+    if spec.session_persistence is not None and spec.session_persistence.type == "Header":
+        message = "'Header' is not supported by weft for a Service: a rule may divide requests over several"
+        path = ("sessionPersistence", "type")
+        yield Finding(path, message, "Cookie, or Header in the rules of a route", code="unsupported-value")
+
+
 def rate(spec: RequestRate) -> Iterator[Finding]:
     """An interval that is one."""
     if not 1 <= spec.interval <= 3600:
@@ -58,6 +66,6 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     BackendTlsPolicySpec: (tls_targets,),
     BackendTlsValidation: (validation,),
     SubjectAltName: (subject_alt_name,),
-    XBackendTrafficPolicySpec: (traffic_targets,),
+    XBackendTrafficPolicySpec: (traffic_targets, sessions),
     RequestRate: (rate,),
 }

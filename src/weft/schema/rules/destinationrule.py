@@ -15,6 +15,7 @@ from weft.schema.kinds.destinationrule import (
     OutlierDetection,
     TrafficPolicy,
 )
+from weft.schema.rules import locality
 
 _MAX_MAGLEV = 5_000_011
 _MAX_RING = 8 * 1024 * 1024
@@ -169,5 +170,5 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     Maglev: (maglev,),
     OutlierDetection: (outlier_detection,),
     ClientTls: (client_tls,),
-    LoadBalancer: (load_balancer,),
+    LoadBalancer: (load_balancer, locality.alone),
 }

@@ -1,4 +1,4 @@
-"""Rules of localityLbSetting, in DestinationRule and MeshConfig alike."""
+"""Rules of localityLbSetting and zoneAwareLbSetting, in DestinationRule and MeshConfig alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from weft.model.locality import REGION_LABEL, SUBZONE_LABEL, ZONE_LABEL, locality_from_text
 from weft.schema.findings import Finding, Rule, conflicting, duplicate
-from weft.schema.kinds.locality import LocalityDistribute, LocalityFailover, LocalityLbSetting
+from weft.schema.kinds.destinationrule import LoadBalancer
+from weft.schema.kinds.locality import LocalityDistribute, LocalityFailover, LocalityLbSetting, ZoneAwareLbSetting
+from weft.schema.kinds.meshconfig import MeshConfigSpec
 
 _PLACE = "REGION, REGION/ZONE or REGION/ZONE/SUBZONE, each of which may be *"
 
@@ -18,15 +20,38 @@ def setting(spec: LocalityLbSetting) -> Iterator[Finding]:
     if spec.distribute and spec.failover_priority:
         yield conflicting(("failoverPriority",), "distribute and failoverPriority exclude each other", "one of them")
     yield from _overlaps([each.from_ for each in spec.distribute], "distribute", "from")
+    yield from _regions(spec)
+    yield from _priorities(spec, "failover orders" if spec.failover else "")
+
+
+def zone_aware(spec: ZoneAwareLbSetting) -> Iterator[Finding]:
+    """Regions and zones have their order already."""
+    yield from _regions(spec)
+    yield from _priorities(spec, "zoneAwareLbSetting orders")
+
+
+def alone(spec: LoadBalancer | MeshConfigSpec) -> Iterator[Finding]:
+    """One of the two settings. Where a key chooses the instance no zone does."""
+    if spec.zone_aware_lb_setting is None:
+        return
+    path = ("zoneAwareLbSetting",)
+    if spec.locality_lb_setting is not None:
+        yield conflicting(path, "localityLbSetting and zoneAwareLbSetting exclude each other", "one of them")
+    if isinstance(spec, LoadBalancer) and spec.consistent_hash is not None:
+        message = "with consistentHash a key chooses the instance, in whichever zone it is"
+        yield conflicting(path, message, "one of them; localityLbSetting goes with consistentHash")
+
+
+def _regions(spec: LocalityLbSetting | ZoneAwareLbSetting) -> Iterator[Finding]:
     regions: set[str] = set()
     for index, each in enumerate(spec.failover):
         if each.from_ in regions:
             yield duplicate(("failover", index, "from"), f"region '{each.from_}' is given twice")
         regions.add(each.from_)
-    yield from _priorities(spec)
 
 
-def _priorities(spec: LocalityLbSetting) -> Iterator[Finding]:
+def _priorities(spec: LocalityLbSetting | ZoneAwareLbSetting, ordered: str) -> Iterator[Finding]:
+    """`ordered`: what orders by region, zone and subzone already, and how."""
     seen: set[str] = set()
     for index, text in enumerate(spec.failover_priority):
         path = ("failoverPriority", index)
@@ -36,8 +61,9 @@ def _priorities(spec: LocalityLbSetting) -> Iterator[Finding]:
         if label in seen:
             yield duplicate(path, f"label '{label}' is given twice")
         seen.add(label)
-        if spec.failover and label in (REGION_LABEL, ZONE_LABEL, SUBZONE_LABEL):
-            yield conflicting(path, f"failover orders by '{label}' already", "another label, or no failover")
+        if ordered and label in (REGION_LABEL, ZONE_LABEL, SUBZONE_LABEL):
+            otherwise = ", or no failover" if isinstance(spec, LocalityLbSetting) else ""
+            yield conflicting(path, f"{ordered} by '{label}' already", f"another label{otherwise}")
 
 
 def distribute(spec: LocalityDistribute) -> Iterator[Finding]:
@@ -92,4 +118,5 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     LocalityLbSetting: (setting,),
     LocalityDistribute: (distribute,),
     LocalityFailover: (failover,),
+    ZoneAwareLbSetting: (zone_aware,),
 }

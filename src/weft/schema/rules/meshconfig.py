@@ -13,6 +13,7 @@ from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
 from weft.schema.kinds.meshconfig import ConfigMapData, MeshConfigSpec, OtlpMetrics
 from weft.schema.kinds.providers import ExtensionProvider
 from weft.schema.log_format import LogFormatError, check_format
+from weft.schema.rules import locality
 from weft.schema.rules.telemetry import secrets_in
 from weft.schema.wording import nearest_name
 
@@ -154,7 +155,7 @@ def otlp_metrics(spec: OtlpMetrics) -> Iterator[Finding]:
 
 
 RULES: Mapping[type, tuple[Rule, ...]] = {
-    MeshConfigSpec: (mesh_config, networks, providers, access_log_format),
+    MeshConfigSpec: (mesh_config, networks, providers, access_log_format, locality.alone),
     ConfigMapData: (config_map_data,),
     OtlpMetrics: (otlp_metrics,),
 }

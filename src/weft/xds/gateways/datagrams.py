@@ -40,7 +40,8 @@ def datagram_name(port: DatagramPort) -> str:
 
 
 def encode_datagram_listener(port: DatagramPort) -> Resource:
-    """The listener. All datagrams of one client (address and port) go to one endpoint, while it is there."""
+    """The listener. All datagrams of one client (address and port) go to one endpoint, while it is there. Where several
+    worker threads take them each has a socket of its own, which Envoy demands: the kernel keeps a client with one."""
     name = datagram_name(port)
     proxy = UdpProxyConfig(stat_prefix="gateway", idle_timeout=duration(UDP_IDLE_SECONDS))
     route = proxy.matcher.on_no_match.action
@@ -50,7 +51,7 @@ def encode_datagram_listener(port: DatagramPort) -> Resource:
         name=name,
         stat_prefix=name,
         address=_address(port.listen),
-        enable_reuse_port=BoolValue(value=False),
+        enable_reuse_port=BoolValue(value=port.shared),
         udp_listener_config=UdpListenerConfig(),
         listener_filters=[ListenerFilter(name="envoy.filters.udp_listener.udp_proxy", typed_config=packed(proxy))],
         traffic_direction=base_pb2.INBOUND,

@@ -128,7 +128,8 @@ def _chain(
 ) -> FilterChain:
     """HTTPS chooses a chain by the name the client asks for (SNI)."""
     longest, wanted = _longest(port.longest_request), _limited(port)
-    manager = gateway_manager(route_name(port, server), signals, str(port.object), longest, wanted)
+    given = (route_name(port, server), signals, str(port.object), longest, wanted)
+    manager = gateway_manager(*given, http10=port.http10 and not quic)
     if server.tls is None:
         return filter_chain(server.name, manager)
     match = FilterChainMatch(transport_protocol="tls")

@@ -28,6 +28,7 @@ from weft.mesh.routes.rules import (
     VirtualHost,
     WeightedBackend,
 )
+from weft.mesh.routes.sessions import backend_sessions
 from weft.mesh.services.service import BackendKey
 from weft.model.origin import Origin
 from weft.xds.filters.chain import Place, enable_forward_proxy, enabled_slots, rule_filters
@@ -194,8 +195,8 @@ def clusters_of(hosts: Iterable[VirtualHost]) -> tuple[str, ...]:
     for host in hosts:
         for rule in host.rules:
             if isinstance(rule.action, Forward):
-                stays = rule.action.session is not None
-                keys.update(each.backend for each in rule.action.backends if each.backend and (each.weight or stays))
+                kept = zip(rule.action.backends, backend_sessions(rule.action), strict=True)
+                keys.update(each.backend for each, session in kept if each.backend and (each.weight or session))
             keys.update(rule.mirrors())
     return tuple(sorted(map(cluster_name, keys)))
 
@@ -250,7 +251,7 @@ def _routes(rule: Rule, host: VirtualHost, scheme: str) -> Iterator[tuple[Route,
     weighed = _weighed(action.backends)
     kept = (arm.session for arm in arms if arm.backend.weight > 0)
     sessions = dict(zip(map(id, weighed), kept, strict=True))
-    groups = _groups(weighed, apart=action.session is not None)
+    groups = _groups(weighed, apart=any(arm.session is not None for arm in arms))
     if not groups:
         yield _response(rule, match, Respond(action.missing_status)), rule
     for share_match, backends in _shares(match, groups):

@@ -8,7 +8,7 @@ from envoy.config.route.v3.route_components_pb2 import HeaderMatcher, RouteMatch
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 
 from weft.mesh.routes.rules import Forward, Session, WeightedBackend
-from weft.mesh.routes.sessions import session_names
+from weft.mesh.routes.sessions import backend_sessions
 from weft.xds.messages import regex
 from weft.xds.routes.rewrites import quote
 
@@ -23,13 +23,15 @@ class Arm:
 
 def backend_arms(forward: Forward, scheme: str) -> tuple[Arm, ...]:
     """Each backend with its session, as clients that speak `scheme` have it."""
-    session = forward.session
-    if session is None:
-        return tuple([Arm(backend, None) for backend in forward.backends])
-    if session.kind == "cookie" and scheme == "https":
-        session = replace(session, secure=True)
-    names = session_names(forward, session)
-    return tuple(Arm(item, replace(session, name=name)) for item, name in zip(forward.backends, names, strict=True))
+    arms = zip(forward.backends, backend_sessions(forward), strict=True)
+    return tuple([Arm(item, _over(scheme, session)) for item, session in arms])
+
+
+def _over(scheme: str, session: Session | None) -> Session | None:
+    """Cookies of clients that speak TLS come back over TLS only."""
+    if session is None or session.kind != "cookie" or scheme != "https":
+        return session
+    return replace(session, secure=True)
 
 
 def with_cookie(match: RouteMatch, session: Session) -> RouteMatch:

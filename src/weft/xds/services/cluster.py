@@ -150,7 +150,8 @@ def _names_asked(transport: Transport) -> RequestNames | None:
 def _set_choice(cluster: Cluster, backend: Backend, *, tcp: bool, http2: bool) -> None:
     """How an endpoint is chosen, which are left out, and how many tries are made again."""
     policy, said = backend.policy, backend.resilience
-    shared_out = policy.nearness is not None and bool(policy.nearness.shares)
+    near = policy.nearness
+    shared_out = near is not None and (bool(near.shares) or near.zones is not None)
     if not backend.by_caller:
         set_balancing(cluster, policy.balancing, shared_out=shared_out)
     set_retry_budget(cluster, policy.retry_budget)

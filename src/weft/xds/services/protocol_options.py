@@ -47,7 +47,7 @@ class RequestNames:
 
 
 def server_http1() -> Http1ProtocolOptions:
-    """HTTP/1 from clients; an invalid message ends its own stream only."""
+    """HTTP/1.1 from clients; an invalid message ends its own stream only. Who speaks HTTP/1.0 is told to upgrade."""
     return Http1ProtocolOptions(override_stream_error_on_invalid_http_message=BoolValue(value=True))
 
 

@@ -142,5 +142,6 @@ def _tcp(port: InboundPort, signals: Signals, *, proven: bool = False) -> Filter
 
 def _http(port: InboundPort, signals: Signals, *, peers: bool) -> Filter:
     name = inbound_cluster_name(port.port)
+    given = {"http2": port.http2, "peers": peers, "http10": port.http10}
     wanted = limits.standing(port.limited)
-    return inbound_manager(name, signals, http2=port.http2, peers=peers, overload=port.overload, wanted=wanted)
+    return inbound_manager(name, signals, **given, overload=port.overload, wanted=wanted)

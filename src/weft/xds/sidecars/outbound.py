@@ -56,6 +56,7 @@ from weft.xds.routes.route_configuration import (
 from weft.xds.services.cluster import FORWARD_PROXY, HTTP_TUNNEL
 from weft.xds.services.names import cluster_name, tunnel_name
 from weft.xds.services.shares import led_to
+from weft.xds.sidecars.tunnels import leads_inside
 from weft.xds.signals.collectors import required_collectors
 from weft.xds.snapshot import ROUTES, Resource
 
@@ -123,7 +124,7 @@ def _tunnel_part(tunnel: Tunnel, times: TcpTimes) -> Part:
     domains = tuple([f"{name}:{tunnel.port}" for name in tunnel.domains])
     key, backend = tunnel.object, BackendKey(tunnel.host, tunnel.port)
     why = f"{key.name}.{key.namespace} carries TCP at port {tunnel.port}: {_AS_TCP}"
-    if tunnel.connections.by_name:
+    if leads_inside(tunnel, times):
         inside = tunnel_name(backend)
         clusters: tuple[str, ...] = (inside,)
         routes = [inside_route(inside)]
@@ -185,21 +186,28 @@ def _without_twins(parts: Sequence[Part]) -> list[Part]:
 
 
 def encode_proxy_listener(
-    where: SocketAddress, proxy: str, signals: Signals, on_demand: bool = False, secret: bool = False
+    where: SocketAddress,
+    proxy: str,
+    signals: Signals,
+    on_demand: bool = False,
+    secret: bool = False,
+    http10: bool = False,
 ) -> Resource:
     """The listener of `proxy` that HTTP_PROXY names. The same whether hosts outside the mesh may be called or not: that
-    is the routes' business, so open connections follow when it changes. `secret`: see `outbound_manager`."""
-    manager = outbound_manager(OUTBOUND_ROUTES, signals, proxy=proxy, any_host=True, on_demand=on_demand, secret=secret)
+    is the routes' business, so open connections follow when it changes. `secret`, `http10`: see `outbound_manager`."""
+    manager = outbound_manager(
+        OUTBOUND_ROUTES, signals, proxy=proxy, any_host=True, on_demand=on_demand, secret=secret, http10=http10
+    )
     chain = filter_chain("outbound", manager)
     listener = tcp_listener(PROXY_LISTENER, where, MESH.buffer, [chain])
     listener.traffic_direction = base_pb2.OUTBOUND
     return encode_resource(listener, PROXY_LISTENER, (), ((ROUTES, OUTBOUND_ROUTES), *required_collectors(signals)))
 
 
-def encode_tunnel_listener(signals: Signals, on_demand: bool = False) -> Resource:
+def encode_tunnel_listener(signals: Signals, on_demand: bool = False, http10: bool = False) -> Resource:
     """The internal listener for what comes out of a CONNECT to an HTTP host. Circles do not lead through it but through
     the proxy listener: nothing sent out from here is a CONNECT."""
-    manager = outbound_manager(OUTBOUND_ROUTES, signals, any_host=True, on_demand=on_demand)
+    manager = outbound_manager(OUTBOUND_ROUTES, signals, any_host=True, on_demand=on_demand, http10=http10)
     listener = Listener(
         name=HTTP_TUNNEL,
         stat_prefix=HTTP_TUNNEL,

@@ -1,4 +1,5 @@
-"""What comes out of a CONNECT whose connection is looked at inside: an internal listener that reads the server name."""
+"""What comes out of a CONNECT whose connection is not passed on as it is: an internal listener that reads the server
+name, or that leads it through an HTTP proxy which wants to be asked with POST."""
 
 from __future__ import annotations
 
@@ -29,8 +30,13 @@ from weft.xds.signals.loggers import connection_report, tcp_loggers
 from weft.xds.snapshot import CLUSTER, Resource
 
 
+def leads_inside(tunnel: Tunnel, times: TcpTimes) -> bool:
+    """Whether a CONNECT of `tunnel` is led into a listener of its own: a route can only pass it on as a CONNECT."""
+    return bool(tunnel.connections.by_name) or times.by_post
+
+
 def encode_tunnel_cluster(tunnel: Tunnel) -> Resource:
-    """From a terminated CONNECT into the internal listener that reads what is inside."""
+    """From a terminated CONNECT into its internal listener."""
     name = tunnel_name(BackendKey(tunnel.host, tunnel.port))
     cluster = base_cluster(name, ConnectionLimits())
     cluster.type = Cluster.STATIC
@@ -42,14 +48,15 @@ def encode_tunnel_cluster(tunnel: Tunnel) -> Resource:
 def encode_tls_tunnel(
     tunnel: Tunnel, times: tuple[TcpTimes, ...], signals: Signals, on_demand: bool = False
 ) -> Resource:
-    """The internal listener of a tunnel; `times` are those of its routes, in their order."""
+    """The internal listener of a tunnel; `times` are those of its routes, in their order. Where no rule asks for names
+    nothing is waited for: the server may be the first to speak."""
     name = tunnel_name(BackendKey(tunnel.host, tunnel.port))
     listener = Listener(
         name=name,
         stat_prefix="tunnel",
         internal_listener=Listener.InternalListenerConfig(),
         filter_chains=name_chains(tunnel.connections, times, signals, "tunnel", on_demand=on_demand),
-        listener_filters=[tls_inspector()],
+        listener_filters=[tls_inspector()] if tunnel.connections.by_name else [],
         listener_filters_timeout=duration(LISTENER_FILTER_SECONDS),
         per_connection_buffer_limit_bytes=UInt32Value(value=MESH.buffer),
         traffic_direction=base_pb2.OUTBOUND,

@@ -37,13 +37,16 @@ def upstream_route_name(host: str, port: int) -> str:
     return f"upstream|{port}|{host}"
 
 
-def encode_upstream(port: UpstreamPort, proxy: str, signals: Signals, on_demand: bool = False) -> Resource:
+def encode_upstream(
+    port: UpstreamPort, proxy: str, signals: Signals, on_demand: bool = False, http10: bool = False
+) -> Resource:
     """The listener of one upstream of `proxy`."""
     name, route_name = upstream_name(port), upstream_route_name(port.host, port.port)
     chains: list[FilterChain] = []
     requires: list[tuple[str, str]] = [(CLUSTER, name) for name in led_to(port.connections.routes())]
     if port.protocol is not Protocol.TCP:
-        http = filter_chain("http", outbound_manager(route_name, signals, proxy=proxy, on_demand=on_demand))
+        manager = outbound_manager(route_name, signals, proxy=proxy, on_demand=on_demand, http10=http10)
+        http = filter_chain("http", manager)
         if port.protocol is Protocol.AUTO:
             http.filter_chain_match.CopyFrom(FilterChainMatch(application_protocols=_HTTP))
             if port.connections.by_name:  # what TLS offers inside is read too, and is no HTTP that anybody can route

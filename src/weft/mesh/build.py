@@ -51,6 +51,7 @@ from weft.mesh.routes.table import RouteTable, build_route_table, subset_problem
 from weft.mesh.routes.trace_sampling import trace_share
 from weft.mesh.routes.trafficsplit import join_splits
 from weft.mesh.routes.virtualservice_delegates import join_delegates
+from weft.mesh.services.addresses import build_addresses
 from weft.mesh.services.attached import NO_ATTACHMENTS, Attachments, build_attachments
 from weft.mesh.services.backends import build_targets
 from weft.mesh.services.catalog import Catalog, build_catalog
@@ -119,8 +120,9 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
     attachments = _attachments(memo, kinds, catalog)
     services = _services(memo, kinds, snapshot, catalog, peers, settings)
     waiting = _waiting(memo, kinds, snapshot, services, catalog, access)
+    addresses = memo.over(build_addresses, snapshot.assigned, memo, catalog, wide.ranges)
     told = [each.problems for each in (wide, catalog, rules, policies, credentials, attachments, peers, federation)]
-    told += [each.problems for each in (routes, gateways, guards, limits, filters, telemetries, services)]
+    told += [each.problems for each in (routes, gateways, guards, limits, filters, telemetries, services, addresses)]
     told += _more_problems(memo, kinds, snapshot, catalog, rules, routes, gateways)
     told.append(_access_problems(memo, kinds, snapshot, access))
     return Mesh(
@@ -150,6 +152,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, overlap: PeerPolicies | Non
         refused=build_refused(memo, snapshot.distrusted, settings.trust_domain),
         credentials=credentials,
         service_policies=policies,
+        addresses=addresses,
     )
 
 

@@ -20,6 +20,7 @@ from weft.mesh.policies.sidecar import NO_SIDECARS, Sidecars
 from weft.mesh.policies.telemetry import Telemetries
 from weft.mesh.routes.acceptance import RouteStatus
 from weft.mesh.routes.table import RouteTable
+from weft.mesh.services.addresses import UNKNOWN, Addresses
 from weft.mesh.services.backends import Targets
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.credentials import NO_CREDENTIALS, Credentials
@@ -40,7 +41,8 @@ class Mesh:
     `limits` how many requests pass; `sidecars` say what proxies are told of. `problems` are those of the meaning
     (dangling names, conflicts), not those of decoding; `idle` tell what has no effect until a workload is there (see
     `weft.mesh.idle`). `overlap` are policies that callers may still, or already, act on; `refused` are callers whose
-    trust has ended, `credentials` what callers show to servers outside. Compared by identity.
+    trust has ended, `credentials` what callers show to servers outside, `addresses` those of services. Compared by
+    identity.
     """
 
     revision: int
@@ -69,3 +71,4 @@ class Mesh:
     refused: Refused | None = None
     credentials: Credentials = NO_CREDENTIALS
     service_policies: ServicePolicies = NO_SERVICE_POLICIES
+    addresses: Addresses = UNKNOWN

@@ -28,6 +28,7 @@ from weft.mesh.services.credentials import credentials_of, names_of_rules
 from weft.mesh.services.service import Backend, BackendKey, Frontend, FrontendPort, Protocol, Target
 from weft.mesh.services.workloads import gateway_of
 from weft.mesh.sidecars.inbound import build_inbound, with_accesses, with_overloads
+from weft.mesh.sidecars.names import build_names
 from weft.mesh.sidecars.outbound import (
     CallerRoutes,
     Entry,
@@ -50,6 +51,7 @@ from weft.mesh.views import (
 from weft.model.identity import SpiffeId
 from weft.model.labels import selects
 from weft.model.locality import with_topology
+from weft.model.names import NameTable
 from weft.model.snapshot import MeshSettings, OutboundPolicy
 from weft.model.workload import Scope, Upstream, Workload
 
@@ -132,7 +134,12 @@ def _build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
         inbound = memo.over(with_sidecar, inbound, sidecar)
     upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
     credentials = _credentials(memo, mesh, workload) if mesh.destination_rules.selecting else ()
-    return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings, outgoing, incoming, credentials)
+    names = None
+    if workload.dns:
+        instances = [mesh.services.by_host[host] for host in mesh.addresses.headless]
+        names = memo.over(build_names, instances, memo, catalog, mesh.addresses, scope, namespace)
+    said_and_told = (outgoing, incoming, credentials, names)
+    return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings, *said_and_told)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -288,6 +295,7 @@ def _sidecar(
     outgoing: Signals,
     incoming: Signals,
     credentials: tuple[Credential, ...],
+    names: NameTable | None,
 ) -> SidecarView:
     return SidecarView(
         proxy=workload.proxy,
@@ -303,6 +311,7 @@ def _sidecar(
         secret=workload.proxy_secret,
         trust_epoch=settings.trust_epoch,
         credentials=credentials,
+        names=names,
     )
 
 

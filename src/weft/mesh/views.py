@@ -27,6 +27,7 @@ from weft.mesh.services.service import (
 from weft.mesh.signals import STANDARD, Signals
 from weft.model.document import ObjectKey
 from weft.model.identity import SpiffeId
+from weft.model.names import NameTable
 from weft.model.origin import Origin
 from weft.model.workload import SocketAddress
 
@@ -143,7 +144,8 @@ class UpstreamPort:
 class SidecarView:
     """Everything one sidecar does. Only `targets` and `outbound` are large, and they are shared by identity. `outgoing`
     is what it says of calls that its application makes, `incoming` of those that come. `secret`: its outbound proxy
-    serves only who knows the workload's secret. `patches` are applied to all that."""
+    serves only who knows the workload's secret. `patches` are applied to all that. `names` are for its agent, which
+    answers questions for them (None: it does not)."""
 
     proxy: str
     identity: SpiffeId
@@ -159,6 +161,7 @@ class SidecarView:
     trust_epoch: int = 0
     credentials: tuple[Credential, ...] = ()
     patches: Patches = NO_PATCHES
+    names: NameTable | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,8 @@ class Workload:
     `metrics` is where Prometheus scrapes it, `envoy` the version of its proxy (empty: not told, that of this weft).
     `proxy_secret`: its outbound proxy serves only who knows a secret that the agent has given to the application.
     `locality` is what `weft run` was told of where it runs; `place` also heeds its labels. `group` is the WorkloadGroup
-    that it was started from, `weight` how many calls it takes beside others of 1."""
+    that it was started from, `weight` how many calls it takes beside others of 1. `dns`: its agent answers its
+    applications' questions for names."""
 
     name: str
     namespace: str
@@ -112,6 +113,7 @@ class Workload:
     locality: Locality = NOWHERE
     group: str = ""
     weight: int = 1
+    dns: bool = False
 
     def port(self, target: int | str) -> WorkloadPort | None:
         """The port that a Service's targetPort means here: its number or its name."""

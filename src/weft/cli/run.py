@@ -56,6 +56,29 @@ def _control_plane_options(function: CommandT) -> CommandT:
     return function
 
 
+def _dns_options(function: CommandT) -> CommandT:
+    for option in (
+        click.option(
+            "--dns-upstream",
+            "dns_upstreams",
+            multiple=True,
+            metavar="IP[:PORT]",
+            help="A resolver for names that are none of the mesh; may be given again.  [default: those of "
+            "/etc/resolv.conf]",
+        ),
+        click.option(
+            "--dns",
+            default="off",
+            metavar="on|off|PORT",
+            envvar="WEFT_ANSWER_NAMES",
+            help="Answer names of the mesh over DNS on loopback, at a port that is in the application's variable "
+            "WEFT_DNS. See docs/names.md.  [env: WEFT_ANSWER_NAMES; default: off]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
     from weft.local.option_syntax import OptionValueError
 
@@ -235,6 +258,7 @@ def _metrics_path(port: int | None, path: str) -> str:
 )
 @_locality_option
 @_group_option
+@_dns_options
 @_control_plane_options
 @click.argument("application", nargs=-1, metavar="-- COMMAND...", type=click.UNPROCESSED)
 def run(
@@ -270,7 +294,14 @@ def run(
     """
     from weft.agent.parameters import DEFAULT_SERVICE_ACCOUNT, RunParameters, Timing
     from weft.cli.agents import run_agent
-    from weft.local.option_syntax import parse_health, parse_labels, parse_locality, parse_port, parse_upstream
+    from weft.local.option_syntax import (
+        parse_dns,
+        parse_health,
+        parse_labels,
+        parse_locality,
+        parse_port,
+        parse_upstream,
+    )
     from weft.model.workload import Scope
 
     _check_scope(uses, scope)
@@ -295,6 +326,7 @@ def run(
         proxy_auth=proxy_auth,
         locality=_parsed(parse_locality, locality),
         group=_group(group, service_account, health, given),
+        dns=_parsed(parse_dns, given["dns"], given["dns_upstreams"]),
     )
     return run_agent(parameters)
 

@@ -15,8 +15,8 @@ from weft.admin.callers import Caller, LocalCaller, RemoteCaller, local_caller, 
 from weft.admin.context import ApiContext
 from weft.admin.groups import Groups
 from weft.admin.local_users import LocalUser
-from weft.admin.reach import reach_context, unreachable
 from weft.admin.names import Names
+from weft.admin.reach import reach_context, unreachable
 from weft.admin.registrations import check_reachable, check_workload
 from weft.admin.replies import Refused, json_body, reply, seconds
 from weft.admin.reports import Reports

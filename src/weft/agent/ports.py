@@ -132,8 +132,8 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
 
 
 def allocate_dns_port(wanted: int, allocator: PortAllocator, known: int) -> int:
-    """The port of the responder, free for UDP and TCP: `wanted`, else the one that was `known`, else the usual one, else
-    any. AgentError if `wanted` is taken."""
+    """The port of the responder, free for UDP and TCP: `wanted`, else the one that was `known`, else the usual one,
+    else any. AgentError if `wanted` is taken."""
     if wanted:
         allocator.take(wanted)
         if not _is_free_for_dns(wanted):

@@ -26,7 +26,6 @@ def _addresses(spec: Mapping[str, Any]) -> Sequence[str]:
     return (",".join((spec.get("status") or {}).get("addresses") or ()) or "-",)
 
 
-WIDE: Mapping[str, tuple[Sequence[str], Callable[[Mapping[str, Any]], Sequence[str]]]] = {
-    kind: (("ADDRESSES",), _addresses) for kind in KINDS
-}
+Columns = tuple[Sequence[str], Callable[[Mapping[str, Any]], Sequence[str]]]
+WIDE: Mapping[str, Columns] = dict.fromkeys(KINDS, (("ADDRESSES",), _addresses))
 """What `-o wide` shows more of a kind."""

@@ -39,8 +39,8 @@ def describe(*, kind: str, name: str, home: Home, namespace: str, output: str) -
     """Show one document with its conditions and problems.
 
     Of a route: how each parent took it. Of a Gateway: whether it and each of its listeners are in force, and why not.
-    Of a Service: its addresses and endpoints. Of a policy for Services: whether it is in force for each. Problems are shown at once,
-    also those that `weft problems` lists after a while only.
+    Of a Service: its addresses and endpoints. Of a policy for Services: whether it is in force for each. Problems are
+    shown at once, also those that `weft problems` lists after a while only.
     """
     found = kind_of_word(kind)
     where = namespace if found.namespaced else None

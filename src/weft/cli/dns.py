@@ -43,7 +43,9 @@ def dns() -> None:
 @_workload_option
 @home_option
 @namespace_option
-@click.option("--type", "kind", type=click.Choice(_TYPES, case_sensitive=False), help="One type.  [default: A and AAAA]")
+@click.option(
+    "--type", "kind", type=click.Choice(_TYPES, case_sensitive=False), help="One type.  [default: A and AAAA]"
+)
 @click.option("--tcp", is_flag=True, help="Ask over TCP at once.")
 @output_option
 def lookup(*, name: str, workload: str, home: Home, namespace: str, kind: str | None, tcp: bool, output: str) -> int:
@@ -129,7 +131,12 @@ def _answer(message: Message, kind: str) -> dict[str, Any]:
         "status": rcode_text(message.rcode()),
         "from": "mesh" if message.flags & AA else "resolver",
         "records": [
-            {"name": one.name.to_text(omit_final_dot=True), "ttl": one.ttl, "type": to_text(one.rdtype), "data": str(data)}
+            {
+                "name": one.name.to_text(omit_final_dot=True),
+                "ttl": one.ttl,
+                "type": to_text(one.rdtype),
+                "data": str(data),
+            }
             for one in message.answer
             for data in one
         ],

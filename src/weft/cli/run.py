@@ -12,7 +12,7 @@ from weft.cli.options import CommandT, command, home_option, namespace_option, w
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
-    from weft.agent.parameters import ControlPlane, GroupParameters, ProxyAuth
+    from weft.agent.parameters import ControlPlane, DnsParameters, GroupParameters, ProxyAuth
 
 ValueT = TypeVar("ValueT")
 
@@ -86,6 +86,12 @@ def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
         return parse(*arguments)
     except OptionValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def _dns(given: dict[str, Any]) -> DnsParameters | None:
+    from weft.local.option_syntax import parse_dns
+
+    return _parsed(parse_dns, given["dns"], given["dns_upstreams"])
 
 
 def _control_plane(home: Home, given: dict[str, Any]) -> ControlPlane:
@@ -282,7 +288,6 @@ def run(
     proxy_auth: ProxyAuth,
     locality: str,
     group: str,
-    quiet: bool,
     application: tuple[str, ...],
     **given: Any,
 ) -> int:
@@ -294,14 +299,7 @@ def run(
     """
     from weft.agent.parameters import DEFAULT_SERVICE_ACCOUNT, RunParameters, Timing
     from weft.cli.agents import run_agent
-    from weft.local.option_syntax import (
-        parse_dns,
-        parse_health,
-        parse_labels,
-        parse_locality,
-        parse_port,
-        parse_upstream,
-    )
+    from weft.local.option_syntax import parse_health, parse_labels, parse_locality, parse_port, parse_upstream
     from weft.model.workload import Scope
 
     _check_scope(uses, scope)
@@ -320,13 +318,13 @@ def run(
         control_plane=_control_plane(home, given),
         health=_parsed(parse_health, health or ("tcp" if ports else "none"), health_interval, health_timeout),
         timing=Timing(drain=drain),
-        quiet=quiet,
+        quiet=given["quiet"],
         metrics_port=metrics_port or 0,
         metrics_path=_metrics_path(metrics_port, metrics_path),
         proxy_auth=proxy_auth,
         locality=_parsed(parse_locality, locality),
         group=_group(group, service_account, health, given),
-        dns=_parsed(parse_dns, given["dns"], given["dns_upstreams"]),
+        dns=_dns(given),
     )
     return run_agent(parameters)
 

@@ -58,7 +58,7 @@ def parse_listen(text: str) -> tuple[int, str, int]:
 
 
 def parse_dns(text: str, upstreams: tuple[str, ...]) -> DnsParameters | None:
-    """``on``, ``off`` or a port, and who is asked for other names: ``10.0.0.2``, ``10.0.0.2:5353``, ``[fd00::1]:53``."""
+    """``on``, ``off`` or a port, and who is asked for other names: ``10.0.0.2``, ``10.0.0.2:53``, ``[fd00::1]:53``."""
     found = f"found '{text}'"
     if text in ("off", "false", "no"):
         if upstreams:

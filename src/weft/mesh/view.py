@@ -118,28 +118,41 @@ def _build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     told = tuple(dict.fromkeys((*collectors, *asked.servers))) if asked.servers else collectors
     seen, outbound = memo(_shared_views, memo, callers, catalog, scope, asks, allow_any, settings, told)
     outbound = without_deserted(memo, outbound, seen)
-    overlap = mesh.overlap.of(namespace) if mesh.overlap else None
     if collectors:
         incoming = memo(unless_collector, incoming, tuple([frontend.host for frontend in frontends]))
-    believed = mesh.federation.domains
-    trust = memo(foreign_trust, believed, settings.trust_domain, namespace) if believed else None
-    peers = mesh.peers.of(namespace)
-    inbound = memo.over(build_inbound, frontends, workload, peers, overlap, trust, mesh.refused)
-    policies = mesh.service_policies
+    inbound = _inbound(memo, mesh, workload, frontends, asked, sidecar)
+    upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
+    credentials = _credentials(memo, mesh, workload) if mesh.destination_rules.selecting else ()
+    own = (credentials, _names(memo, mesh, workload, scope) if workload.dns else None)
+    return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings, outgoing, incoming, *own)
+
+
+def _inbound(
+    memo: Memo,
+    mesh: Mesh,
+    workload: Workload,
+    frontends: tuple[Frontend, ...],
+    asked: Asked,
+    sidecar: SidecarPolicy,
+) -> tuple[InboundPort, ...]:
+    """The ports of a workload, with everything that holds there."""
+    namespace, domains, policies = workload.namespace, mesh.federation.domains, mesh.service_policies
+    overlap = mesh.overlap.of(namespace) if mesh.overlap else None
+    trust = memo(foreign_trust, domains, mesh.settings.trust_domain, namespace) if domains else None
+    inbound = memo.over(build_inbound, frontends, workload, mesh.peers.of(namespace), overlap, trust, mesh.refused)
     if policies.overloads:
         inbound = memo.over(with_overloads, inbound, memo(overloads_of, policies, frontends, workload))
     if asked.anything:
         inbound = memo.over(with_accesses, inbound, asked.accesses)
     if sidecar.ingress is not None or sidecar.pool is not None:
         inbound = memo.over(with_sidecar, inbound, sidecar)
-    upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
-    credentials = _credentials(memo, mesh, workload) if mesh.destination_rules.selecting else ()
-    names = None
-    if workload.dns:
-        instances = [mesh.services.by_host[host] for host in mesh.addresses.headless]
-        names = memo.over(build_names, instances, memo, catalog, mesh.addresses, scope, namespace)
-    said_and_told = (outgoing, incoming, credentials, names)
-    return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings, *said_and_told)
+    return inbound
+
+
+def _names(memo: Memo, mesh: Mesh, workload: Workload, scope: CallScope) -> NameTable:
+    """The names of what its applications may call."""
+    instances = [mesh.services.by_host[host] for host in mesh.addresses.headless]
+    return memo.over(build_names, instances, memo, mesh.catalog, mesh.addresses, scope, workload.namespace)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

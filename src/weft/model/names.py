@@ -14,8 +14,8 @@ class AddressRanges:
     """Where virtual addresses come from. Each service has a number, and with it one address of either range. The first
     and the last address of the range for IPv4 are nobody's."""
 
-    ipv4: Network4 = Network4("240.240.0.0/16")
-    ipv6: Network6 = Network6("fd77:6566:7400::/64")
+    ipv4: Network4
+    ipv6: Network6
 
     @property
     def size(self) -> int:
@@ -36,6 +36,9 @@ class AddressRanges:
                 number = int(given) - int(range_.network_address)
                 return number if number <= self.size else 0
         return 0
+
+
+USUAL_RANGES = AddressRanges(Network4("240.240.0.0/16"), Network6("fd77:6566:7400::/64"))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,8 +78,8 @@ class NameEntry:
 
 @dataclass(frozen=True, slots=True)
 class NameTable:
-    """All names of a workload. Names below `domains` (in lower case) that are not in it do not exist; what is below none
-    of them is the business of other name servers."""
+    """All names of a workload. Names below `domains` (in lower case) that are not in it do not exist; what is below
+    none of them is the business of other name servers."""
 
     entries: tuple[NameEntry, ...] = ()
     domains: tuple[str, ...] = ()

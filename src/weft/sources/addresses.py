@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import msgspec
 
@@ -102,7 +102,7 @@ class AddressSource:
 
 
 def _unplaced_problems(
-    documents: tuple[Document[object], ...], unplaced: Collection[str], ranges: str
+    documents: tuple[Document[object], ...], unplaced: frozenset[str], ranges: str
 ) -> tuple[Problem, ...]:
     """Services that have no address because the range is full."""
     return tuple(_full(each, ranges) for each in documents if unplaced and _keys(each) & unplaced)

@@ -9,6 +9,7 @@ import ipaddress
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import dns.edns
 import dns.exception
@@ -58,18 +59,9 @@ class Answerer:
         """
         if len(query) < _HEADER or query[2] & 0x80:
             return None
-        try:
-            message = dns.message.from_wire(query)
-        except dns.message.UnknownTSIGKey:
-            return Relay()
-        except Exception:  # the library's own and whatever hostile bytes bring forth in it
-            return failure(query, dns.rcode.FORMERR)
-        if message.opcode() != dns.opcode.QUERY:
-            return failure(query, dns.rcode.NOTIMP)
-        if len(message.question) != 1:
-            return failure(query, dns.rcode.FORMERR)
-        if message.question[0].rdclass != dns.rdataclass.IN:
-            return Relay()
+        message = _read(query)
+        if not isinstance(message, dns.message.Message):
+            return message
         if message.edns > 0:
             response = dns.message.make_response(message, our_payload=MOST_PAYLOAD)
             response.set_rcode(dns.rcode.BADVERS)
@@ -117,6 +109,21 @@ class Answerer:
                 records = [(_type_of(each), each) for each in there.addresses]
                 sets += _rrsets(dns.name.from_text(target), records, there.ttl)
         return sets
+
+
+def _read(query: bytes) -> dns.message.Message | bytes | Relay:
+    """The query, if it asks one question of the internet's class; else what becomes of it."""
+    try:
+        message = dns.message.from_wire(query)
+    except dns.message.UnknownTSIGKey:
+        return Relay()
+    except Exception:  # the library's own and whatever hostile bytes bring forth in it
+        return failure(query, dns.rcode.FORMERR)
+    if message.opcode() != dns.opcode.QUERY:
+        return failure(query, dns.rcode.NOTIMP)
+    if len(message.question) != 1:
+        return failure(query, dns.rcode.FORMERR)
+    return message if message.question[0].rdclass == dns.rdataclass.IN else Relay()
 
 
 def failure(query: bytes, rcode: int) -> bytes:
@@ -198,10 +205,16 @@ def _type_of(address: str) -> int:
 
 
 def _rrsets(name: dns.name.Name, records: Iterable[tuple[int, str]], ttl: int) -> list[dns.rrset.RRset]:
-    sets: dict[int, list[str]] = {}
+    sets: dict[int, list[dns.rdata.Rdata]] = {}
     for rdtype, text in records:
-        sets.setdefault(rdtype, []).append(text)
-    return [dns.rrset.from_text_list(name, ttl, "IN", dns.rdatatype.to_text(each), texts) for each, texts in sets.items()]
+        sets.setdefault(rdtype, []).append(_rdata(rdtype, text))
+    return [dns.rrset.from_rdata_list(name, ttl, each) for each in sets.values()]
+
+
+@lru_cache(maxsize=4096)
+def _rdata(rdtype: int, text: str) -> dns.rdata.Rdata:
+    """One record's data: immutable, and slow to make."""
+    return dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.RdataType(rdtype), text)
 
 
 def _authority(zone: dns.name.Name) -> dns.rrset.RRset:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
-import os
 import sys
 from pathlib import Path
 
@@ -38,7 +37,7 @@ class NamesFile:
     def answerer(self) -> Answerer:
         """Answers of this moment."""
         try:
-            stat = os.stat(self._path)
+            stat = self._path.stat()
             seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
             if seen != self._seen:
                 self._seen = seen

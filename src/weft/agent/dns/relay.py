@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from weft.agent.dns.answers import question_end
 from weft.agent.dns.resolvers import Address
@@ -93,8 +94,8 @@ class Relay:
                 answer = await exchange(server, sent)
         except (TimeoutError, OSError, LoopError, asyncio.IncompleteReadError):
             return None
-        end = question_end(query)
-        return query[:2] + answer[2:12] + query[12:end] + answer[end:] if question_end(answer) else query[:2] + answer[2:]
+        end = question_end(answer)
+        return query[:2] + answer[2:12] + query[12:end] + answer[max(12, end) :]
 
     async def _over_udp(self, server: Address, sent: bytes) -> bytes:
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -142,15 +143,14 @@ class _Question(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.DatagramProtocol."""
-        if isinstance(transport, asyncio.DatagramTransport):
-            transport.sendto(self._sent)
+        cast(asyncio.DatagramTransport, transport).sendto(self._sent)
 
-    def datagram_received(self, data: bytes, addr: object) -> None:
+    def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002
         """See asyncio.DatagramProtocol. What does not answer our question is as if it had not come."""
         if not self._future.done() and answers(self._sent, data):
             self._future.set_result(data)
 
-    def error_received(self, exc: OSError) -> None:
+    def error_received(self, exc: Exception) -> None:
         """See asyncio.DatagramProtocol."""
         if not self._future.done():
             self._future.set_exception(exc)
@@ -164,8 +164,8 @@ async def _read_answer(reader: asyncio.StreamReader, sent: bytes) -> bytes:
 
 
 def answers(query: bytes, data: bytes) -> bool:
-    """Whether `data` is an answer to `query`: its id and its question, whatever the case of the name. Only an answer that
-    tells of an error may do without the question."""
+    """Whether `data` is an answer to `query`: its id and its question, whatever the case of the name. Only an answer
+    that tells of an error may do without the question."""
     if len(data) < 12 or data[:2] != query[:2] or not data[2] & 0x80:
         return False
     if data[4:6] == b"\0\0":

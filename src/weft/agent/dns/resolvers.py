@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from pathlib import Path
 
 DNS_PORT = 53
@@ -57,7 +56,7 @@ class Resolvers:
         if self._given:
             return self._given
         try:
-            stat = os.stat(self._path)
+            stat = self._path.stat()
             seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
             if seen != self._seen:
                 text = self._path.read_text("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""The server: questions over UDP and TCP on loopback, each answered from the directory or by the relay, within bounds."""
+"""The server: questions over UDP and TCP on loopback, each answered from the directory or by the relay, in bounds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import dns.rcode
 
+from weft.agent.dns.answers import MOST_PAYLOAD as _DATAGRAM
 from weft.agent.dns.answers import (
     Answerer,
     Relay,
@@ -19,7 +21,6 @@ from weft.agent.dns.answers import (
     payload,
     truncated,
 )
-from weft.agent.dns.answers import MOST_PAYLOAD as _DATAGRAM
 from weft.agent.dns.relay import Relay as Relaying
 from weft.agent.dns.resolvers import Address
 
@@ -42,9 +43,7 @@ class ServerLimits:
 class Responder:
     """Answers queries. `answerer` gives the one of the moment, since names change."""
 
-    def __init__(
-        self, answerer: Callable[[], Answerer], relay: Relaying, limits: ServerLimits | None = None
-    ) -> None:
+    def __init__(self, answerer: Callable[[], Answerer], relay: Relaying, limits: ServerLimits | None = None) -> None:
         self._answerer = answerer
         self.relay = relay
         self.limits = limits or ServerLimits()
@@ -142,8 +141,7 @@ class _Datagrams(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.DatagramProtocol."""
-        if isinstance(transport, asyncio.DatagramTransport):
-            self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[object, ...]) -> None:
         """See asyncio.DatagramProtocol."""

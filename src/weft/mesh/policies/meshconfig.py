@@ -12,14 +12,13 @@ from weft.mesh.routes.virtualservice_forward import build_retry
 from weft.mesh.services.service import NEAR, Nearness
 from weft.model.document import Document
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
-from weft.model.names import AddressRanges, Network4, Network6
+from weft.model.names import USUAL_RANGES, AddressRanges, Network4, Network6
 from weft.model.origin import FieldPath, PathPart
 from weft.model.problem import Problem, Severity
 from weft.model.snapshot import MeshSettings
 from weft.schema.kinds.meshconfig import MESH_CONFIG_NAME, ConfigMapSpec, MeshConfigSpec
 
 _SAYS_NOTHING = MeshConfigSpec()
-USUAL_RANGES = AddressRanges()
 SettingsDocument = Document[MeshConfigSpec] | Document[ConfigMapSpec]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from types import MappingProxyType
 
 from weft.mesh.memo import Memo
@@ -130,8 +131,8 @@ class Kept:
 def assign(
     kept: Mapping[str, Kept], wanted: Sequence[str], taken: frozenset[int], size: int, now: float
 ) -> tuple[dict[str, Kept], tuple[str, ...]]:
-    """The numbers from 1 to `size` of the services `wanted` (the oldest first), over those `kept`, and the services that
-    had no room.
+    """The numbers from 1 to `size` of the services `wanted` (the oldest first), over those `kept`, and the services
+    that had no room.
 
     Who has a number keeps it, unless it is larger than `size`. Others begin at a number made of their name, so that a
     mesh that is built anew is numbered alike, and take the first that is neither kept nor `taken`. Numbers of services
@@ -161,17 +162,13 @@ def assign(
 
 
 def _preferred(service: str, size: int) -> int:
-    return int.from_bytes(hashlib.sha256(service.encode()).digest()[:8]) % max(1, size) + 1
+    number: int = int.from_bytes(hashlib.sha256(service.encode()).digest()[:8]) % size + 1
+    return number
 
 
 def _first_free(preferred: int, used: set[int], size: int) -> int:
     """The first number from `preferred` on, and from 1 after the last, that is not used; 0 for none."""
-    if len(used) >= size and all(number in used for number in range(1, size + 1)):
-        return 0
-    for number in (*range(preferred, size + 1), *range(1, preferred)):
-        if number not in used:
-            return number
-    return 0
+    return next((number for number in chain(range(preferred, size + 1), range(1, preferred)) if number not in used), 0)
 
 
 # -- what they come to -------------------------------------------------------------------------------------------------
@@ -217,9 +214,7 @@ def _shared(catalog: Catalog, found: tuple[ServiceAddresses, ...]) -> Iterator[P
                 message = f"{owner.key} has the address {address}, too: who calls the address is led to that one"
                 expected = "an address of its own, or none: weft gives one"
                 path = _address_path(document)
-                yield problem_at(
-                    document, path, "address-conflict", message, expected, severity=Severity.WARNING
-                )
+                yield problem_at(document, path, "address-conflict", message, expected, severity=Severity.WARNING)
 
 
 def _meet(one: Frontend, other: Frontend) -> bool:

@@ -37,9 +37,7 @@ def _table(entries: tuple[NameEntry, ...]) -> NameTable:
     return NameTable(entries, OWNED)
 
 
-def build_entry(
-    frontend: Frontend, found: ServiceAddresses, service: Service | None, local: bool
-) -> NameEntry | None:
+def build_entry(frontend: Frontend, found: ServiceAddresses, service: Service | None, local: bool) -> NameEntry | None:
     """One service; None if its name is told by other name servers: its callers are led to what they look up."""
     alias = _alias(frontend)
     if not (found.addresses or found.headless or alias):

@@ -9,7 +9,17 @@ from weft.schema.kinds.locality import LocalityLbSetting
 from weft.schema.kinds.providers import DefaultProviders, ExtensionProvider
 from weft.schema.kinds.proxyconfig import ProxyConfig
 from weft.schema.kinds.virtualservice import HttpRetry
-from weft.schema.scalars import AddressRange, Duration, Export, Length, LogPath, Name, Percent, PositiveDuration, TrustDomain
+from weft.schema.scalars import (
+    AddressRange,
+    Duration,
+    Export,
+    Length,
+    LogPath,
+    Name,
+    Percent,
+    PositiveDuration,
+    TrustDomain,
+)
 
 WEFT_GROUP = "weft.dev"
 MESH_CONFIG_NAME = "default"

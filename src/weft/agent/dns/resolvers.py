@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 
 DNS_PORT = 53
 _MOST = 3
 """As the C library has it (resolv.conf(5))."""
 Address = tuple[str, int]
+_RESOLVER = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?")
 
 
 def parse_resolv_conf(text: str) -> tuple[Address, ...]:
@@ -23,11 +25,8 @@ def parse_resolv_conf(text: str) -> tuple[Address, ...]:
 
 def parse_resolver(text: str) -> Address:
     """``HOST``, ``HOST:PORT`` or ``[HOST]:PORT``, where HOST is an IP address. ValueError if it is none."""
-    host, port = text, str(DNS_PORT)
-    if text.startswith("[") or text.count(":") == 1:
-        host, _, given = text.rpartition(":") if not text.endswith("]") else (text, "", "")
-        port = given or port
-    host = host.removeprefix("[").removesuffix("]")
+    found = _RESOLVER.fullmatch(text)
+    host, port = (found[1] or found[2], found[3] or str(DNS_PORT)) if found else (text, str(DNS_PORT))
     if not _is_address(host) or not port.isdigit() or not 0 < int(port) < 1 << 16:
         raise ValueError(text)
     return host, int(port)

@@ -27,6 +27,7 @@ from weft.agent.dns.resolvers import Address
 _LOG = logging.getLogger("weft.dns")
 _MESSAGE = 65_535
 _MOST_ALIASES = 8
+_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Responder:
         self.relay = relay
         self.limits = limits or ServerLimits()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._connections = 0
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def answer(self, query: bytes, *, tcp: bool) -> bytes | None:
         """The answer to a query; None if it deserves none."""
@@ -106,16 +107,17 @@ class Responder:
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: its questions one after the other (RFC 7766)."""
-        if self._connections >= self.limits.connections:
+        own = cast("asyncio.Task[None]", asyncio.current_task())
+        if len(self._connections) >= self.limits.connections:
             writer.transport.abort()
             return
-        self._connections += 1
+        self._connections.add(own)
         try:
             await self._questions(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._connections -= 1
+            self._connections.discard(own)
             writer.close()
 
     async def _questions(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,6 +132,13 @@ class Responder:
             writer.write(len(answer).to_bytes(2) + answer)
             async with asyncio.timeout(self.limits.idle):
                 await writer.drain()
+
+    async def close(self) -> None:
+        """End what is under way."""
+        under_way = (*self._tasks, *self._connections)
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -152,17 +161,30 @@ class _Datagrams(asyncio.DatagramProtocol):
 @contextlib.asynccontextmanager
 async def listening(responder: Responder, addresses: Sequence[Address]) -> AsyncIterator[tuple[Address, ...]]:
     """Serve at these addresses, over both protocols; where. Port 0 is any. OSError if one cannot be bound."""
-    loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(responder.close)
         bound: list[Address] = []
-        for host, port in addresses:
-            datagrams, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(responder), local_addr=(host, port))
+        for address in addresses:
+            datagrams, server = await _bind(responder, address)
             stack.callback(datagrams.close)
-            where: Address = datagrams.get_extra_info("sockname")[:2]
-            server = await asyncio.start_server(responder.connection, *where, limit=_MESSAGE + 2, backlog=128)
             stack.callback(server.close)
-            bound.append(where)
+            bound.append(datagrams.get_extra_info("sockname")[:2])
         yield tuple(bound)
+
+
+async def _bind(responder: Responder, address: Address) -> tuple[asyncio.DatagramTransport, asyncio.Server]:
+    """Both protocols at one port. Of any port, that for UDP may be somebody else's for TCP."""
+    loop, tries = asyncio.get_running_loop(), 1 if address[1] else _TRIES
+    while True:
+        tries -= 1
+        datagrams, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(responder), local_addr=address)
+        where: Address = datagrams.get_extra_info("sockname")[:2]
+        try:
+            return datagrams, await asyncio.start_server(responder.connection, *where, limit=_MESSAGE + 2, backlog=128)
+        except OSError:
+            datagrams.close()
+            if not tries:
+                raise
 
 
 def _address(source: object) -> Address:

@@ -147,10 +147,12 @@ def assign(
     used = {each.number for each in now_kept.values()} | taken
     rested = sorted((each.gone, service) for service, each in now_kept.items() if 0 < each.gone <= now - REST_SECONDS)
     unplaced: list[str] = []
+    full = False
     for service in wanted:
         if service in now_kept:
             continue
-        number = _first_free(_preferred(service, size), used, size)
+        number = 0 if full else _first_free(_preferred(service, size), used, size)
+        full = not number
         if not number and rested:
             number = now_kept.pop(rested.pop(0)[1]).number
         if not number:

@@ -1,4 +1,4 @@
-// Go's own resolver: lookup NAME prints each address of the name on a line of its own.
+// Go's own resolver: lookup NAME... prints each address of each name, as NAME ADDRESS.
 package main
 
 import (
@@ -6,15 +6,17 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 )
 
 func main() {
 	resolver := &net.Resolver{PreferGo: true}
-	found, err := resolver.LookupHost(context.Background(), os.Args[1])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	for _, name := range os.Args[1:] {
+		found, err := resolver.LookupHost(context.Background(), name)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		for _, address := range found {
+			fmt.Println(name, address)
+		}
 	}
-	fmt.Println(strings.Join(found, "\n"))
 }

@@ -163,8 +163,8 @@ def test_every_resolver_finds_what_there_is_and_nothing_else(host: Host, resolve
 
 @pytest.fixture(params=["resolv.conf", *(["nft"] if shutil.which("nft") else [])])
 def led(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
-    """A host all of whose DNS leads to the responder of `client`, its own questions, too: by a resolv.conf that it reads
-    itself, or by a rule of the system."""
+    """A host all of whose DNS leads to the responder of `client`, its own questions, too: by a resolv.conf that it
+    reads itself, or by a rule of the system."""
     (tmp_path / "mesh.yaml").write_text(DOCUMENTS)
     by_rule = request.param == "nft"
     with one_host(tmp_path, f"nameserver {'10.77.0.53' if by_rule else '127.0.0.1'}\n{SEARCH}") as host:

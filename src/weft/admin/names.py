@@ -19,7 +19,7 @@ WAITING_AT_ONCE = 256
 """Who waits holds a connection of the agent API, which has others to serve: beyond that agents come again and again."""
 AGAIN_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
-"""Where nothing is published meanwhile: a proxy that has just connected has names."""
+"""For a proxy that connects while nothing is published: it has names from then on."""
 _Own = Callable[[web.Request, Caller], Awaitable[tuple[Entry, Workload]]]
 
 
@@ -47,7 +47,7 @@ class Names:
         try:
             async with asyncio.timeout(wait):
                 while found is None or found.version == known:
-                    await self._hub.next_publication(_LOOK_SECONDS)
+                    await self._hub.next_publication(_LOOK_SECONDS if found is None else LONGEST_WAIT)
                     found = self._hub.names_of(workload.proxy)
         except TimeoutError:
             return reply(NamesAnswer(known, again=again))

@@ -22,6 +22,8 @@ from weft.settings.ports import own_ports
 LOOPBACK = "127.0.0.1"
 DNS_PORT = 15053
 """Where names are answered, if no other workload of the host does so there: Istio's port for it."""
+_LOOPBACK_6 = "::1"
+_NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _TRIES = 20
 
 
@@ -151,7 +153,9 @@ def allocate_dns_port(wanted: int, allocator: PortAllocator, known: int) -> int:
 
 
 def _is_free_for_dns(port: int) -> bool:
-    return _is_free(LOOPBACK, port) and _bind_error(LOOPBACK, port, socket.SOCK_DGRAM) == 0
+    kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+    errors = {(host, kind): _bind_error(host, port, kind) for host in (LOOPBACK, _LOOPBACK_6) for kind in kinds}
+    return not any(error and (host == LOOPBACK or error not in _NO_IPV6) for (host, _), error in errors.items())
 
 
 def check_free(host: str, port: int, option: str) -> None:
@@ -195,7 +199,11 @@ def _is_free(host: str, port: int) -> bool:
 def _bind_error(host: str, port: int, kind: int = socket.SOCK_STREAM) -> int:
     """The errno with which binding fails; 0 when it does not."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, kind) as probe:
+    try:
+        probe = socket.socket(family, kind)
+    except OSError as error:
+        return error.errno or errno.EINVAL
+    with probe:
         if kind == socket.SOCK_STREAM:  # for UDP it would share the port
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -16,6 +16,7 @@ from weft.model.names import Assigned
 from weft.model.problem import Problem, Severity
 from weft.model.snapshot import ConfigSnapshot
 from weft.schema.kinds.core import ServiceSpec
+from weft.schema.kinds.meshconfig import ConfigMapSpec, MeshConfigSpec
 from weft.schema.kinds.serviceentry import ServiceEntrySpec
 from weft.sources.collector import Collected
 from weft.sources.contents import Contents
@@ -23,6 +24,8 @@ from weft.store.protocol import Change, Delete, Put, Store, StoreError
 
 BUCKET = "addresses"
 _RETRY_SECONDS = 2.0
+_CONCERNED = (ServiceSpec, ServiceEntrySpec, MeshConfigSpec, ConfigMapSpec)
+"""Kinds that say who has an address, and from which range."""
 
 
 class AddressSource:
@@ -60,14 +63,16 @@ class AddressSource:
     async def run(self) -> None:
         """Number what is new, for ever."""
         self._tell()
-        version, documents = 0, None
+        version = 0
+        followed: tuple[Document[object], ...] | None = None
         while True:
             version = await self._collected().changed(version)
-            collected = self._collected().value
-            if collected.snapshot.documents is documents:
+            snapshot = self._collected().value.snapshot
+            concerned = tuple([each for each in snapshot.documents if isinstance(each.spec, _CONCERNED)])
+            if concerned == followed:
                 continue
-            documents = collected.snapshot.documents if await self._follow(collected.snapshot) else None
-            if documents is None:
+            followed = concerned if await self._follow(snapshot) else None
+            if followed is None:
                 await asyncio.sleep(_RETRY_SECONDS)
                 version = 0
 

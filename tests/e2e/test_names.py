@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from support.hosts import Host, one_host
 from support.mesh import APPS, WEFT, Mesh, alive, until
 
 LOOKUP = Path(__file__).parent.parent / "clients" / "lookup"
+EXAMPLE = (LOOKUP.parents[2] / "examples" / "names.yaml").read_text()
 SUFFIX = "default.svc.cluster.local"
 SEARCH = f"search {SUFFIX} svc.cluster.local cluster.local\noptions ndots:5\n"
 DOCUMENTS = """
@@ -244,6 +246,20 @@ def test_a_service_has_its_name_as_soon_as_it_is_applied_and_no_longer_than_it_i
     until("its name is gone", lambda: look_up(mesh, f"later.{SUFFIX}")["status"] == "NXDOMAIN")
     mesh.apply(LATER)
     assert until("it is back", lambda: addresses(mesh, "later")) == found
+
+
+def test_the_example_says_what_it_shows(mesh: Mesh) -> None:
+    mesh.apply(EXAMPLE)
+    until("its last document has addresses", lambda: len(addresses(mesh, "any.quotes.example.com")) == 1)
+    assert addresses(mesh, "ledger") == ["10.96.0.20"]
+    assert look_up(mesh, "ledger-db") == {
+        "name": "ledger-db", "type": "A", "status": "NOERROR", "from": "mesh", "records": []
+    }  # fmt: skip
+    assert [one["data"] for one in look_up(mesh, "billing", "--type", "CNAME")["records"]] == ["billing.example.com."]
+    shown = mesh.weft("get", "services", "-o", "wide").stdout
+    assert re.search(r"ledger-db .* \(instances\)", shown)
+    assert re.search(r"ledger .* 10\.96\.0\.20", shown)
+    assert re.search(r"rates .* 240\.240\.", mesh.weft("get", "serviceentries", "-o", "wide").stdout)
 
 
 def test_names_of_others_fail_alone_where_no_resolver_answers(mesh: Mesh) -> None:

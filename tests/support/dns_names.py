@@ -30,6 +30,7 @@ TABLE = NameTable(
         NameEntry(("loop.default.svc.cluster.local", "loop"), alias="loop.default.svc.cluster.local"),
         NameEntry(("api.example.com",), ("240.240.0.2", "fd77::2"), (("http", "tcp", 80),), outside=True),
         NameEntry(("*.example.com",), ("240.240.0.3", "fd77::3"), outside=True),
+        NameEntry(("*.any.shop.svc.cluster.local",), ("240.240.0.5", "fd77::5"), outside=True),
         NameEntry(("*.deep.example.com",), ("240.240.0.4", "fd77::4"), outside=True),
     ),
     ("cluster.local", "svc"),

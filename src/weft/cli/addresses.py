@@ -16,9 +16,9 @@ def addresses_of(services: Sequence[Mapping[str, Any]], kind: str, document: Map
     found = [
         one
         for one in services
-        if (one["kind"], one["namespace"]) == (kind, metadata.get("namespace")) and one["name"] in names
+        if (one.get("kind"), one["namespace"]) == (kind, metadata.get("namespace")) and one["name"] in names
     ]
-    told = [address for one in found for address in ([HEADLESS] if one["headless"] else one["addresses"])]
+    told = [address for one in found for address in ([HEADLESS] if one.get("headless") else one["addresses"])]
     return list(dict.fromkeys(told))
 
 

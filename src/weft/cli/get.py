@@ -88,7 +88,9 @@ def _documents(
     shown = [with_status(document) for document in found]
     if kind.name in ADDRESSED and found:
         services = client.get("services")["services"]
-        endpoints = {(one["namespace"], one["name"]): _endpoints(one) for one in services if one["kind"] == "Service"}
+        endpoints = {
+            (one["namespace"], one["name"]): _endpoints(one) for one in services if one.get("kind") != "ServiceEntry"
+        }
         for one in shown:
             key = (one["metadata"].get("namespace"), one["metadata"]["name"])
             told = {"endpoints": endpoints.get(key, [])} if kind.name == "Service" else one.get("status", {})

@@ -50,6 +50,7 @@ def records(message: dns.message.Message) -> list[str]:
         ("x.example.com", "A", ["240.240.0.3"]),
         ("x.y.example.com", "AAAA", ["fd77::3"]),
         ("x.deep.example.com", "A", ["240.240.0.4"]),
+        ("x.any.shop.svc.cluster.local", "A", ["240.240.0.5"]),
     ],
 )  # fmt: skip
 def test_what_there_is(name: str, kind: str, wanted: list[str]) -> None:
@@ -71,6 +72,7 @@ def test_what_there_is(name: str, kind: str, wanted: list[str]) -> None:
         ("empty.shop", "A"),
         ("default.svc.cluster.local", "A"),
         ("_tcp." + FULL, "SRV"),
+        ("any.shop.svc.cluster.local", "A"),
         ("svc.cluster.local", "A"),
         ("cluster.local", "SOA"),
         ("svc", "A"),

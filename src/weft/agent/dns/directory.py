@@ -70,7 +70,7 @@ class Directory:
     def _parents(self) -> frozenset[str]:
         """Names of the mesh's domains that have others below them (RFC 8020: they exist)."""
         found: set[str] = set(self._domains)
-        for name in self._names:
+        for name in (*self._names, *(f"*.{each}" for each in self._wildcards)):
             domain = self.domain_of(name)
             parent = name
             while domain and parent != domain:

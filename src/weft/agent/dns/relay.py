@@ -46,12 +46,12 @@ class Relay:
         self._limits = limits or RelayLimits()
         self._under_way = 0
         self._preferred: Address | None = None
-        self._asking: dict[Address, asyncio.Future[bytes]] = {}
+        self._asking: dict[tuple[bool, Address], asyncio.Future[bytes]] = {}
         self._told_loop = False
 
-    def came_back(self, source: Address) -> bool:
+    def came_back(self, source: Address, *, tcp: bool) -> bool:
         """Whether a query from `source` is one of ours, which was led back here. Its server is taken for dead."""
-        future = self._asking.get(source)
+        future = self._asking.get((tcp, source))
         if future is None:
             return False
         if not future.done():
@@ -103,7 +103,7 @@ class Relay:
             lambda: _Question(sent, future), remote_addr=server
         )
         try:
-            with self._noting(transport, future):
+            with self._noting(transport, future, tcp=False):
                 return await future
         finally:
             transport.abort()
@@ -112,7 +112,7 @@ class Relay:
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         reader, writer = await asyncio.open_connection(*server)
         try:
-            with self._noting(writer.transport, future):
+            with self._noting(writer.transport, future, tcp=True):
                 writer.write(len(sent).to_bytes(2) + sent)
                 reading = asyncio.ensure_future(_read_answer(reader, sent))
                 try:
@@ -124,9 +124,9 @@ class Relay:
             writer.transport.abort()
 
     @contextlib.contextmanager
-    def _noting(self, transport: asyncio.BaseTransport, future: asyncio.Future[bytes]) -> Iterator[None]:
+    def _noting(self, transport: asyncio.BaseTransport, future: asyncio.Future[bytes], *, tcp: bool) -> Iterator[None]:
         """Know our own queries by where they come from, should they come back."""
-        own: Address = transport.get_extra_info("sockname")[:2]
+        own = (tcp, transport.get_extra_info("sockname")[:2])
         self._asking[own] = future
         try:
             yield

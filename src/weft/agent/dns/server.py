@@ -86,7 +86,7 @@ class Responder:
 
     def datagram(self, transport: asyncio.DatagramTransport, query: bytes, source: tuple[object, ...]) -> None:
         """A question has come. What the mesh knows is answered at once; for others a bounded number may wait."""
-        if len(query) > self.limits.query or self.relay.came_back(_address(source)):
+        if len(query) > self.limits.query or self.relay.came_back(_address(source), tcp=False):
             return
         found = self._answerer().answer(query, _DATAGRAM)
         if isinstance(found, bytes):
@@ -124,7 +124,7 @@ class Responder:
         while True:
             async with asyncio.timeout(self.limits.idle):
                 query = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
-            if self.relay.came_back(_address(writer.get_extra_info("peername"))):
+            if self.relay.came_back(_address(writer.get_extra_info("peername")), tcp=True):
                 return
             answer = await self.answer(query, tcp=True)
             if answer is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import dns.flags
 import dns.message
 import dns.name
@@ -46,6 +48,7 @@ def records(message: dns.message.Message) -> list[str]:
         ]),
         ("old", "CNAME", ["www.example.org."]),
         ("1.0.240.240.in-addr.arpa", "PTR", [f"{FULL}."]),
+        (ipaddress.ip_address("fd77::1").reverse_pointer, "PTR", [f"{FULL}."]),
         ("api.example.com", "A", ["240.240.0.2"]),
         ("x.example.com", "A", ["240.240.0.3"]),
         ("x.y.example.com", "AAAA", ["fd77::3"]),
@@ -109,6 +112,11 @@ def test_below_the_meshs_own_domains_what_is_not_there_does_not_exist(name: str)
         ("api.example.com", "TXT"),
         ("_http._tcp.api.example.com", "SRV"),
         ("9.0.240.240.in-addr.arpa", "PTR"),
+        ("1.240.240.in-addr.arpa", "PTR"),
+        (".".join("z" * 32) + ".ip6.arpa", "PTR"),
+        (".".join("1" * 31) + ".ip6.arpa", "PTR"),
+        ("arpa", "NS"),
+        ("x.arpa", "NS"),
         ("version.bind", "TXT"),
         (".", "NS"),
     ],

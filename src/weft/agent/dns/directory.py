@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,6 +38,7 @@ class Directory:
         self._domains = table.domains
         self._names: dict[str, Found] = {}
         self._wildcards: dict[str, Found] = {}
+        self._owners: dict[bytes, str] = {}
         for entry in table.entries:
             found = _addresses(entry)
             for name in entry.names:
@@ -45,8 +46,7 @@ class Directory:
             for name, below in _below(entry):
                 self._names.setdefault(name, below)
             for address in () if entry.names[0].startswith("*.") else entry.addresses:
-                pointer = ipaddress.ip_address(address).reverse_pointer
-                self._names.setdefault(pointer, Found(pointer=entry.names[0]))
+                self._owners.setdefault(_packed(address), entry.names[0])
         self._between = self._parents()
 
     def find(self, name: str) -> Found | None:
@@ -56,6 +56,8 @@ class Directory:
             return found
         if name in self._between:
             return NOTHING
+        if name.endswith(".arpa") and (owner := self._owners.get(_reversed(name))):
+            return Found(pointer=owner)
         parent = name
         while self._wildcards and "." in parent:
             parent = parent.partition(".")[2]
@@ -79,6 +81,22 @@ class Directory:
                     break
                 found.add(parent)
         return frozenset(found)
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def _reversed(name: str) -> bytes:
+    """The address that a name below in-addr.arpa or ip6.arpa stands for; empty if it stands for none."""
+    parts = name.split(".")
+    digits, domain = parts[-3::-1], parts[-2]
+    try:
+        if domain == "in-addr":
+            return _packed(".".join(digits))
+        return bytes.fromhex("".join(digits)) if domain == "ip6" and len(digits) == 32 else b""
+    except (OSError, ValueError):
+        return b""
 
 
 def _addresses(entry: NameEntry) -> Found:

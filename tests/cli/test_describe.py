@@ -26,9 +26,10 @@ def test_describe_shows_conditions_endpoints_and_problems_at_once(
         "parents": [{"parentRef": {**key, "name": "web", "sectionName": "http"}, "conditions": [condition]}],
     }
     endpoint = {"workload": "reviews-1.default", "address": "127.0.0.1:20001", "health": "healthy", "locality": "eu/a"}
+    addresses = {"kind": "Service", "headless": False, "addresses": ["240.240.0.1", "fd77::1"]}
     services = [
-        {"name": "reviews", "namespace": "default", "ports": [{"port": 80, "endpoints": [endpoint]}]},
-        {"name": "reviews", "namespace": "other", "ports": [{"port": 81, "endpoints": [endpoint]}]},
+        {"name": "reviews", "namespace": "default", "ports": [{"port": 80, "endpoints": [endpoint]}], **addresses},
+        {"name": "reviews", "namespace": "other", "ports": [{"port": 81, "endpoints": [endpoint]}], **addresses},
     ]
     problem = {"severity": "error", "message": "it is wrong", "source": "mesh.yaml", "line": 4, "object": None}
     admin.answers["GET", "/v1/documents"] = (200, {"documents": [answer]})
@@ -39,7 +40,8 @@ def test_describe_shows_conditions_endpoints_and_problems_at_once(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Service default/reviews, from mesh.yaml:3"
     titles = [line for line in lines if line and not line[0].isupper() and "=" not in line]
-    assert titles[:4] == [
+    assert titles[:5] == [
+        "addresses: 240.240.0.1, fd77::1",
         "conditions",
         "listener http, 1 route",
         "parent Service default/web section http",
@@ -51,6 +53,7 @@ def test_describe_shows_conditions_endpoints_and_problems_at_once(
     shown = json.loads(capsys.readouterr().out)
     assert shown["status"]["conditions"] == [condition]
     assert (len(shown["problems"]), shown["endpoints"]) == (1, [{"port": 80, **endpoint}])
+    assert shown["addresses"] == addresses["addresses"]
 
 
 def test_describe_says_when_there_is_no_such_document(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from weft.agent.parameters import HealthParameters, PortParameter, UpstreamParameter
+from weft.agent.parameters import DnsParameters, HealthParameters, PortParameter, UpstreamParameter
 from weft.local.option_syntax import (
     OptionValueError,
+    parse_dns,
     parse_health,
     parse_labels,
     parse_listen,
@@ -65,6 +66,30 @@ def test_bad_words_say_what_was_expected(parse: Callable[[str], object], text: s
         parse(text)
     assert text in caught.value.found
     assert "such as" in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("text", "upstreams", "wanted"),
+    [
+        ("off", (), None),
+        ("false", (), None),
+        ("on", (), DnsParameters()),
+        ("true", ("10.0.0.2:5353",), DnsParameters(0, ("10.0.0.2:5353",))),
+        ("53", ("fd00::1",), DnsParameters(53, ("fd00::1",))),
+    ],
+)
+def test_whether_and_where_names_are_answered(
+    text: str, upstreams: tuple[str, ...], wanted: DnsParameters | None
+) -> None:
+    assert parse_dns(text, upstreams) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "upstreams"), [("maybe", ()), ("0", ()), ("70000", ()), ("on", ("dns.example",)), ("off", ("10.0.0.2",))]
+)
+def test_where_names_cannot_be_answered(text: str, upstreams: tuple[str, ...]) -> None:
+    with pytest.raises(OptionValueError):
+        parse_dns(text, upstreams)
 
 
 def test_labels() -> None:

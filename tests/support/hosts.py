@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -130,11 +131,36 @@ def two_hosts(directory: Path) -> Iterator[tuple[Host, Host]]:
 
 
 @contextlib.contextmanager
-def _namespace(options: Sequence[str], enter: Sequence[str]) -> Iterator[int]:
-    """A network namespace for as long as the context is open; the process that holds it."""
+def one_host(directory: Path, resolv_conf: str) -> Iterator[Host]:
+    """A host, 10.77.0.1 and fd77:77::1, with a resolv.conf of its own; its default routes lead nowhere."""
+    file = directory / "resolv.conf"
+    file.write_text(resolv_conf)
+    bind = f"mount --bind {shlex.quote(str(file))} /etc/resolv.conf"
+    options = ("--mount",) if os.geteuid() == 0 else ("--user", "--map-root-user", "--mount")
+    user = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
+    with contextlib.ExitStack() as stack:
+        pid = stack.enter_context(_namespace(options, (), bind))
+        enter = ("nsenter", *user, "--net", "--mount", "--target", str(pid), "--")
+        host = Host("one", "10.77.0.1", directory / "home", enter)
+        _ip(host, "link", "set", "lo", "up")
+        _ip(host, "link", "add", _LINK, "type", "veth", "peer", "name", "nowhere0")
+        _ip(host, "address", "add", "10.77.0.1/24", "dev", _LINK)
+        _ip(host, "address", "add", "fd77:77::1/64", "dev", _LINK, "nodad")
+        _ip(host, "link", "set", "nowhere0", "up")
+        _ip(host, "link", "set", _LINK, "up")
+        _ip(host, "route", "add", "default", "via", "10.77.0.2")
+        _ip(host, "-6", "route", "add", "default", "via", "fd77:77::2")
+        stack.callback(host.stop)
+        yield host
+
+
+@contextlib.contextmanager
+def _namespace(options: Sequence[str], enter: Sequence[str], before: str = ":") -> Iterator[int]:
+    """A network namespace for as long as the context is open, in which `before` was run; the process that holds it."""
     holder: subprocess.Popen[Any]
+    script = f"{before} && echo made; exec sleep 600"
     with subprocess.Popen(
-        [*enter, "unshare", *options, "--net", "--", "sh", "-c", "echo made; exec sleep 600"], stdout=subprocess.PIPE
+        [*enter, "unshare", *options, "--net", "--", "sh", "-c", script], stdout=subprocess.PIPE
     ) as holder:
         try:
             assert holder.stdout is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from weft.mesh.views import GatewayView, SidecarView
 from weft.model.bundles import ForeignBundle
 from weft.model.document import Document
 from weft.model.labels import Labels, labels_from_mapping
+from weft.model.names import Assigned
 from weft.model.snapshot import ConfigSnapshot, MeshSettings
 from weft.model.workload import GatewayBinding, SocketAddress, Upstream, Workload, WorkloadPort, WorkloadState
 from weft.schema.decode import decode_documents
@@ -81,6 +82,7 @@ class Compiled:
         memo: Memo | None = None,
         settings: MeshSettings | None = None,
         bundles: tuple[ForeignBundle, ...] = (),
+        numbers: Mapping[str, int] | None = None,
     ) -> None:
         found: list[Document[object]] = []
         for number, text in enumerate(texts):
@@ -88,7 +90,12 @@ class Compiled:
         self.memo = memo or Memo()
         self.memo.begin()
         snapshot = ConfigSnapshot(
-            1, tuple(found), tuple(workloads), settings=settings or MeshSettings(), bundles=bundles
+            1,
+            tuple(found),
+            tuple(workloads),
+            settings=settings or MeshSettings(),
+            bundles=bundles,
+            assigned=tuple(Assigned(name, number) for name, number in (numbers or {}).items()),
         )
         self.documents = snapshot.documents
         self.mesh: Mesh = build_mesh(snapshot, self.memo)

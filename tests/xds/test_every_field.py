@@ -154,8 +154,6 @@ NOT_FOR_THE_MESH = {
     "ParametersReference.kind": "of classes of other controllers",
     "ParametersReference.name": "of classes of other controllers",
     "ParametersReference.namespace": "of classes of other controllers",
-    "ServiceSpec.cluster_ip": "without effect here; the decoder warns",
-    "ServiceSpec.cluster_ips": "without effect here; the decoder warns",
     "ServiceSpec.publish_not_ready_addresses": "without effect here; the decoder warns",
     "ServiceSpec.ip_families": "without effect here; the decoder warns",
     "ServiceSpec.ip_family_policy": "without effect here; the decoder warns",

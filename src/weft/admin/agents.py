@@ -15,6 +15,7 @@ from weft.admin.callers import Caller, LocalCaller, RemoteCaller, local_caller, 
 from weft.admin.context import ApiContext
 from weft.admin.groups import Groups
 from weft.admin.local_users import LocalUser
+from weft.admin.names import Names
 from weft.admin.reach import reach_context, unreachable
 from weft.admin.registrations import check_reachable, check_workload
 from weft.admin.replies import Refused, json_body, reply, seconds
@@ -90,6 +91,7 @@ class AgentApi:
         self._reports = Reports(context)
         self._trust = WorkloadTrust(context, self._own)
         self._groups = Groups(context)
+        self._names = Names(context, self._own)
         self._pace = Pace(_TELLS_AT_ONCE, _TELL_SECONDS)
 
     def application(self, *, local: bool, users: tuple[LocalUser, ...] = ()) -> web.Application:
@@ -114,6 +116,7 @@ class AgentApi:
         add("POST", one + "/application-certificate", "certify the application", self._trust.certificate)
         add("POST", one + "/token", "sign a token", self._trust.token)
         add("GET", one + "/trust", "read trust bundles", self._trust.trust)
+        add("GET", one + "/names", "read names", self._names.names)
         add("DELETE", one, "deregister", self._delete)
         add("GET", "/v1/groups/{namespace}/{name}", "read a group", self._groups.group)
         application.router.add_get("/v1/trust-bundle", self._bundle)

@@ -10,6 +10,7 @@ from weft import __version__
 from weft.admin.context import ApiContext
 from weft.admin.replies import flag, instant, reply
 from weft.admin.routing import Parameter, Route
+from weft.mesh.services.addresses import ServiceAddresses
 from weft.mesh.services.service import Service
 from weft.model.locality import NOWHERE
 from weft.model.origin import Origin
@@ -74,7 +75,8 @@ class Status:
     async def services(self, _request: web.Request) -> web.Response:
         """``GET /v1/services``."""
         mesh = self._context.compiled.value.mesh
-        return reply({"services": [_service_json(service) for service in mesh.services.all] if mesh else []})
+        found = [_service_json(one, mesh.addresses.of(one.host)) for one in mesh.services.all] if mesh else []
+        return reply({"services": found})
 
     async def health(self, _request: web.Request) -> web.Response:
         """``GET /v1/health``: no details for those without a token; see problems for them."""
@@ -100,7 +102,7 @@ def _silent_agent(key: str) -> Problem:
     )
 
 
-def _service_json(service: Service) -> dict[str, object]:
+def _service_json(service: Service, found: ServiceAddresses) -> dict[str, object]:
     frontend = service.frontend
     external = frontend.members[0].address if frontend.is_service and frontend.members else ""
     ports = [
@@ -131,7 +133,8 @@ def _service_json(service: Service) -> dict[str, object]:
         "kind": frontend.key.kind,
         "resolution": str(frontend.resolution),
         "location": str(frontend.location),
-        "addresses": list(frontend.addresses),
+        "addresses": list(found.addresses),
+        "headless": found.headless,
         "ports": ports,
         "origin": origin,
     }

@@ -21,9 +21,11 @@ def adoptable(before: State | None, plan: str, grace: float) -> State | None:
     if before is None:
         return None
     envoy, application = _alive(before.envoy), _alive(before.application)
+    responder = _alive(before.responder)
+    found = dataclasses.replace(before, envoy=envoy, application=application, responder=responder)
     if envoy is None and application is None:
+        stop_processes(found, grace)
         return None
-    found = dataclasses.replace(before, envoy=envoy, application=application)
     if before.plan != plan:
         _LOG.info("stopping what an earlier run with other settings has left")
         stop_processes(found, grace)

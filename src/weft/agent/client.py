@@ -42,6 +42,7 @@ from weft.model.enrolment import (
     proof_message,
 )
 from weft.model.groups import GroupAnswer
+from weft.model.names import NamesAnswer
 from weft.model.report import Report, ReportAnswer
 from weft.model.requests import RequestsAnswer, RequestsReport
 from weft.model.trust import FORMER_ROOTS
@@ -213,6 +214,12 @@ class ControlPlaneClient:
     async def revoked(self) -> RevokedResponse:
         """Which certificates hand-shakes refuse."""
         return await self._call("GET", "/v1/revoked", None, RevokedResponse)
+
+    async def names(self, version: str, wait: float) -> NamesAnswer:
+        """The names that applications may look up, once they are others than those of `version`, which is waited for
+        up to `wait` seconds."""
+        path = f"{self._path}/names?version={quote(version, safe='')}&wait={wait:g}"
+        return await self._call("GET", path, None, NamesAnswer, timeout=wait + _TIMEOUT)
 
     async def deregister(self) -> None:
         """End the registration."""

@@ -124,6 +124,16 @@ class GroupParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsParameters:
+    """``--dns``: names are answered at `port` of loopback (0: where they were, else at the usual port or any free one).
+    `upstream` (``HOST[:PORT]``) are asked for names that are none of the mesh; without any, the resolvers of the
+    host."""
+
+    port: int = 0
+    upstream: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RunParameters:
     """``weft run``: one application with its sidecar.
 
@@ -131,7 +141,7 @@ class RunParameters:
     the address inbound listeners bind and callers use (empty: `weft.agent.inbound_address` chooses). The application
     tells Prometheus its metrics at `metrics_port` and `metrics_path` (0 and empty: as its labels say). `proxy_auth`:
     whether its outbound proxy serves only who knows the workload's secret. `locality` is where this host is. `group`
-    says the rest, and `weight` how many calls it takes beside others of 1.
+    says the rest, and `weight` how many calls it takes beside others of 1. With `dns` its agent answers names.
     """
 
     home: Home
@@ -157,6 +167,7 @@ class RunParameters:
     locality: Locality = NOWHERE
     group: GroupParameters | None = None
     weight: int = 1
+    dns: DnsParameters | None = None
 
 
 @dataclass(frozen=True, slots=True)

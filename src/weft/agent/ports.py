@@ -20,6 +20,10 @@ from weft.settings.home import Home
 from weft.settings.ports import own_ports
 
 LOOPBACK = "127.0.0.1"
+DNS_PORT = 15053
+"""Where names are answered, if no other workload of the host does so there: Istio's port for it."""
+_LOOPBACK_6 = "::1"
+_NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _TRIES = 20
 
 
@@ -83,7 +87,7 @@ def held_ports(state: State) -> set[int]:
     ports = {state.outbound, state.metrics.port if state.metrics else 0} | {
         upstream.listen.port for upstream in state.upstreams
     }
-    ports |= {bound for _, bound in state.listen}
+    ports |= {bound for _, bound in state.listen} | {state.dns}
     for port in state.ports:
         ports |= {port.inbound.port, port.application.port}
     return ports - {0}
@@ -116,13 +120,42 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
         local = upstream.local or allocator.free(LOOPBACK, old_upstreams.get((upstream.service, upstream.port), 0))
         upstreams.append(Upstream(upstream.service, upstream.port, SocketAddress(LOOPBACK, local)))
     outbound = allocator.free(LOOPBACK, before.outbound if before else 0)
+    dns = 0
+    if parameters.dns is not None:
+        dns = allocate_dns_port(parameters.dns.port, allocator, before.dns if before else 0)
     return State(
         parameters.name,
         parameters.namespace,
         ports=tuple(ports),
         outbound=outbound,
         upstreams=tuple(upstreams),
+        dns=dns,
     )
+
+
+def allocate_dns_port(wanted: int, allocator: PortAllocator, known: int) -> int:
+    """The port of the responder, free for UDP and TCP: `wanted`, else the one that was `known`, else the usual one,
+    else any. AgentError if `wanted` is taken."""
+    if wanted:
+        allocator.take(wanted)
+        if not _is_free_for_dns(wanted):
+            raise AgentError(f"--dns: port {wanted} of {LOOPBACK} is taken, or may not be used; choose another")
+        return wanted
+    for port in (known, DNS_PORT):
+        if port and allocator.may(port) and _is_free_for_dns(port):
+            allocator.take(port)
+            return port
+    for _ in range(_TRIES):
+        port = allocator.free(LOOPBACK)
+        if _is_free_for_dns(port):
+            return port
+    raise AgentError(f"no port for names on {LOOPBACK}")
+
+
+def _is_free_for_dns(port: int) -> bool:
+    kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+    errors = {(host, kind): _bind_error(host, port, kind) for host in (LOOPBACK, _LOOPBACK_6) for kind in kinds}
+    return not any(error and (host == LOOPBACK or error not in _NO_IPV6) for (host, _), error in errors.items())
 
 
 def check_free(host: str, port: int, option: str) -> None:
@@ -163,11 +196,16 @@ def _is_free(host: str, port: int) -> bool:
     return _bind_error(host, port) == 0
 
 
-def _bind_error(host: str, port: int) -> int:
+def _bind_error(host: str, port: int, kind: int = socket.SOCK_STREAM) -> int:
     """The errno with which binding fails; 0 when it does not."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe = socket.socket(family, kind)
+    except OSError as error:
+        return error.errno or errno.EINVAL
+    with probe:
+        if kind == socket.SOCK_STREAM:  # for UDP it would share the port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:

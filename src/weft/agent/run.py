@@ -15,6 +15,8 @@ from weft.agent.health import checked_addresses, run_health
 from weft.agent.inbound_address import inbound_address
 from weft.agent.lifecycle import Lifecycle, child_environment, run_lifecycle
 from weft.agent.metrics.application import application_of
+from weft.agent.naming import VARIABLE as DNS_VARIABLE
+from weft.agent.naming import Naming
 from weft.agent.parameters import RunParameters
 from weft.agent.ports import allocate_run_ports, check_nobody_listens
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
@@ -70,6 +72,7 @@ class _SidecarLifecycle(Lifecycle):
         self._terminal: Terminal | None = None
         self._secret = ProxySecret(proxy.directory)
         self._url = self._secret.make(proxy.state.outbound) if parameters.proxy_auth == "on" else ""
+        self._naming = Naming(proxy, parameters.dns) if parameters.dns is not None else None
         self._healthy = proxy.state.state is WorkloadState.HEALTHY
         self._was_healthy = proxy.state.state is not WorkloadState.STARTING
 
@@ -86,8 +89,10 @@ class _SidecarLifecycle(Lifecycle):
         if has_envoy and (self._application is not None or not self._parameters.command):
             _LOG.info("took over Envoy%s", " and the application that were running" if self._application else "")
             self.keep(self._enrol_again())
+            await self._answer_names(adopting=True)
         else:
             await self._start_envoy(listeners, has_envoy)
+            await self._answer_names(adopting=self._application is not None)
             if self._application is None and self._parameters.command:
                 self._application = self._start_application()
         self.keep(*proxy.keeping(listeners), self._watch_envoy(), self._watch_health(), self._complain())
@@ -98,6 +103,12 @@ class _SidecarLifecycle(Lifecycle):
 
     async def stop_application(self) -> int | None:
         """SIGTERM, then SIGKILL after the grace period."""
+        code = await self._stop_application()
+        if self._naming is not None:
+            await self._naming.stop()
+        return code
+
+    async def _stop_application(self) -> int | None:
         if self._application is None:
             return None
         if self._terminal is not None and self._terminal.given:
@@ -114,6 +125,8 @@ class _SidecarLifecycle(Lifecycle):
         """Let it run on."""
         if self._application is not None:
             self._application.forget()
+        if self._naming is not None:
+            self._naming.leave()
 
     async def _start_envoy(self, listeners: tuple[SocketAddress, ...], running: bool) -> None:
         answer = await self.proxy.enrol()
@@ -129,6 +142,23 @@ class _SidecarLifecycle(Lifecycle):
 
         await self.proxy.envoy.wait_ready(listeners, self._parameters.timing.ready, say)
 
+    async def _answer_names(self, *, adopting: bool) -> None:
+        """Have names answered before the application asks for any. One that runs already is not stopped for want of
+        them: they are tried again."""
+        naming = self._naming
+        if naming is None:
+            return
+        try:
+            if not naming.adopt():
+                await naming.start()
+        except AgentError as error:
+            if not adopting:
+                raise
+            _LOG.warning("%s", error)
+        self.keep(*naming.keeping())
+        if not adopting:
+            await naming.known()
+
     async def _enrol_again(self) -> None:
         """Everything serves already, so a control plane may be away for as long as it likes."""
         try:
@@ -142,7 +172,8 @@ class _SidecarLifecycle(Lifecycle):
         inherited = child_environment()
         source = self.proxy.source
         address = endpoint_address(self.proxy) if source is None else source.address
-        found = {VARIABLE: address, **dict(self._parameters.environment)}
+        answering = {} if self._naming is None else {DNS_VARIABLE: self._naming.address}
+        found = {VARIABLE: address, **answering, **dict(self._parameters.environment)}
         environment = sidecar_environment(inherited, self.proxy.state, tuple(found.items()), self._url)
         if replaced := replaced_proxy(inherited):
             _LOG.info(
@@ -259,6 +290,7 @@ def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
         *(("secret",) if parameters.proxy_auth == "on" else ()),
         *(("locality", str(parameters.locality)) if parameters.locality != NOWHERE else ()),
         *(("metrics", parameters.metrics_port, parameters.metrics_path) if parameters.metrics_port else ()),
+        *(("dns", parameters.dns) if parameters.dns is not None else ()),
     )
     common = ProxyParameters(
         home=parameters.home,
@@ -299,4 +331,5 @@ def _workload(parameters: RunParameters, state: State) -> Workload:
         locality=parameters.locality,
         group=parameters.group.name if parameters.group is not None else "",
         weight=parameters.weight,
+        dns=parameters.dns is not None,
     )

@@ -25,8 +25,9 @@ from weft.settings.private import write_atomically
 class State:
     """One workload's agent. `plan` is a digest of what was asked for: only an equal plan adopts the processes.
 
-    Ports stay when the processes are gone, so that a restart uses them again. `metrics` is where they are served.
-    `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core).
+    Ports stay when the processes are gone, so that a restart uses them again. `metrics` is where they are served, `dns`
+    the port at which the `responder` answers (0: there is none). `workers` are the worker threads that Envoy was
+    started with, or is about to be (0: one for each core).
     """
 
     name: str
@@ -42,6 +43,8 @@ class State:
     listen: tuple[tuple[int, int], ...] = ()
     metrics: SocketAddress | None = None
     workers: int = ONE_WORKER
+    responder: ProcessName | None = None
+    dns: int = 0
 
 
 def read_state(directory: Path) -> State | None:
@@ -144,17 +147,17 @@ def stop_leftovers(home: Home, grace: float = 5.0) -> tuple[State, ...]:
 
 
 def stop_processes(state: State, grace: float) -> None:
-    """Stop the application, then Envoy, of `state` if they still run. Blocks."""
-    for name in (state.application, state.envoy):
+    """Stop the application, then Envoy and the responder, of `state` if they still run. Blocks."""
+    for name in (state.application, state.envoy, state.responder):
         if name is not None:
             stop_now(name, grace)
 
 
 def _leftovers(home: Home) -> Iterator[tuple[Path, State]]:
-    """Workloads whose agent is gone while Envoy or the application still runs."""
+    """Workloads whose agent is gone while a process that it started still runs."""
     for directory in workload_directories(home):
         state = read_state(directory)
-        if state is None or not any(name and name.alive for name in (state.envoy, state.application)):
+        if state is None or not any(name and name.alive for name in (state.envoy, state.application, state.responder)):
             continue
         lock = DirectoryLock(directory)
         if lock.acquire():
@@ -171,4 +174,5 @@ def _without_processes(state: State) -> State:
         upstreams=state.upstreams,
         listen=state.listen,
         metrics=state.metrics,
+        dns=state.dns,
     )

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from weft.cli.addresses import KINDS as ADDRESSED
+from weft.cli.addresses import addresses_of
 from weft.cli.complete import complete_kind, complete_name
 from weft.cli.failure import FailedError
 from weft.cli.get import missing_text, with_status
@@ -37,8 +39,8 @@ def describe(*, kind: str, name: str, home: Home, namespace: str, output: str) -
     """Show one document with its conditions and problems.
 
     Of a route: how each parent took it. Of a Gateway: whether it and each of its listeners are in force, and why not.
-    Of a Service: its endpoints. Of a policy for Services: whether it is in force for each. Problems are shown at once,
-    also those that `weft problems` lists after a while only.
+    Of a Service: its addresses and endpoints. Of a policy for Services: whether it is in force for each. Problems are
+    shown at once, also those that `weft problems` lists after a while only.
     """
     found = kind_of_word(kind)
     where = namespace if found.namespaced else None
@@ -50,11 +52,17 @@ def describe(*, kind: str, name: str, home: Home, namespace: str, output: str) -
     answer = answers[0]
     problems = [one for one in client.get("problems", at_once="1")["problems"] if one["object"] == answer["key"]]
     endpoints = _endpoints(client, name, namespace) if found.name == "Service" else None
+    addresses = None
+    if found.name in ADDRESSED:
+        addresses = addresses_of(client.get("services")["services"], found.name, with_status(answer))
     if output != "table":
         shown = {**with_status(answer), "problems": problems}
+        shown |= {} if addresses is None else {"addresses": addresses}
         print_value(shown if endpoints is None else {**shown, "endpoints": endpoints}, output)
         return 0
     click.echo(f"{object_text(answer['key'])}, from {answer['source']}:{answer['line']}")
+    if addresses is not None:
+        click.echo(f"addresses: {', '.join(addresses) or 'none'}")
     for title, conditions in _told(answer):
         click.echo(f"\n{title}")
         print_table(_CONDITIONS, [[one[name.lower()] for name in _CONDITIONS] for one in conditions])

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from weft.cli.addresses import KINDS as ADDRESSED
+from weft.cli.addresses import WIDE, addresses_of
 from weft.cli.complete import complete_kind, complete_name
 from weft.cli.failure import FailedError
-from weft.cli.options import command, home_option, namespace_option, output_option
+from weft.cli.options import command, home_option, namespace_option, wide_output_option
 from weft.cli.output import print_table, print_value, styled
 from weft.cli.outside_columns import COLUMNS as OUTSIDE_COLUMNS
 from weft.settings.home import Home
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     "weft get httproutes",
     "weft get virtualservice reviews -o yaml",
     "weft get services -A",
+    "weft get services -o wide",
     "weft get workloads",
     "weft get all -A",
 )
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 @home_option
 @namespace_option
 @click.option("-A", "--all-namespaces", is_flag=True, help="Show those of every namespace.")
-@output_option
+@wide_output_option
 def get(*, kind: str | None, name: str | None, home: Home, namespace: str, all_namespaces: bool, output: str) -> int:
     """Show documents, workloads or services.
 
@@ -61,7 +64,7 @@ def _get_all(home: Home, namespace: str | None, output: str) -> int:
     documents = map(with_status, AdminClient(home).get("documents", namespace=namespace)["documents"])
     held = {(one["apiVersion"].rpartition("/")[0], one["kind"]) for one in documents}
     kinds = [kind for kind in KINDS if (kind.group, kind.name) in held]
-    if output != "table":
+    if output not in ("table", "wide"):
         value: dict[str, Any] = {kind.plural_word: _documents(home, kind, namespace, None)[1] for kind in kinds}
         print_value(value | {"workloads": _workloads(home, namespace)}, output)
         return 0
@@ -83,11 +86,15 @@ def _documents(
     where = namespace if kind.namespaced else None
     found = client.get("documents", kind=kind.word, namespace=where, name=name)["documents"]
     shown = [with_status(document) for document in found]
-    if kind.name == "Service" and found:
-        endpoints = {(one["namespace"], one["name"]): _endpoints(one) for one in client.get("services")["services"]}
+    if kind.name in ADDRESSED and found:
+        services = client.get("services")["services"]
+        endpoints = {
+            (one["namespace"], one["name"]): _endpoints(one) for one in services if one.get("kind") != "ServiceEntry"
+        }
         for one in shown:
             key = (one["metadata"].get("namespace"), one["metadata"]["name"])
-            one["status"] = {"endpoints": endpoints.get(key, [])}
+            told = {"endpoints": endpoints.get(key, [])} if kind.name == "Service" else one.get("status", {})
+            one["status"] = {**told, "addresses": addresses_of(services, kind.name, one)}
     if kind.name == "WorkloadGroup" and found:
         members = client.get("workloads")["workloads"]
         for one in shown:
@@ -114,22 +121,24 @@ def _get_documents(home: Home, kind: Kind, name: str | None, namespace: str | No
     if name is not None and not found:
         every = AdminClient(home).get("documents", kind=kind.word)["documents"]
         raise FailedError(missing_text(kind.name, name, where, [with_status(one)["metadata"] for one in every]))
-    if output != "table":
+    if output not in ("table", "wide"):
         print_value(shown[0] if name is not None and len(shown) == 1 else shown, output)
         return 0
     headings, cells = _COLUMNS.get(kind.full_word) or _COLUMNS.get(kind.name, ((), lambda _: ()))
+    more, further = WIDE.get(kind.name, ((), lambda _: ())) if output == "wide" else ((), lambda _: ())
     spaces = kind.namespaced and namespace is None
     rows = [
         (
             *((document["metadata"].get("namespace", ""),) if spaces else ()),
             document["metadata"]["name"],
             *(_unreadable(headings) if original.get("unreadable") else cells(_spec_and_status(document))),
+            *further(_spec_and_status(document)),
             _source(original),
         )
         for document, original in zip(shown, found, strict=True)
     ]
     empty = f"no {kind.plural_word}" + (f" in namespace {where}" if where else "")
-    print_table((*(("NAMESPACE",) if spaces else ()), "NAME", *headings, "SOURCE"), rows, empty=empty)
+    print_table((*(("NAMESPACE",) if spaces else ()), "NAME", *headings, *more, "SOURCE"), rows, empty=empty)
     return 0
 
 

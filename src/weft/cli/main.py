@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "top": ("top", "Show traffic as it goes, on the whole terminal."),
     "graph": ("graph", "Draw who calls whom."),
     "proxy": ("proxy", "See what proxies know and have confirmed."),
+    "dns": ("dns", "Names: what a workload's applications may look up, and what they are told."),
     "explain": ("explain", "Say why a request is answered as it is."),
     "authz": ("authz", "Say who may call whom, and by which policy."),
     "requests": ("requests", "List the latest requests that failed or were slow."),

@@ -86,6 +86,18 @@ def output_option(function: CommandT) -> CommandT:
     )(function)
 
 
+def wide_output_option(function: CommandT) -> CommandT:
+    """``-o table|wide|json|yaml``."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "wide", "json", "yaml"]),
+        default="table",
+        show_default=True,
+        help="A table for people (wide: with what few ask for, such as addresses), JSON or YAML for programs.",
+    )(function)
+
+
 def missing_references_option(function: CommandT) -> CommandT:
     """``--allow-missing-references``."""
     return click.option(

@@ -12,7 +12,7 @@ from weft.cli.options import CommandT, command, home_option, namespace_option, w
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
-    from weft.agent.parameters import ControlPlane, GroupParameters, ProxyAuth
+    from weft.agent.parameters import ControlPlane, DnsParameters, GroupParameters, ProxyAuth
 
 ValueT = TypeVar("ValueT")
 
@@ -56,6 +56,29 @@ def _control_plane_options(function: CommandT) -> CommandT:
     return function
 
 
+def _dns_options(function: CommandT) -> CommandT:
+    for option in (
+        click.option(
+            "--dns-upstream",
+            "dns_upstreams",
+            multiple=True,
+            metavar="IP[:PORT]",
+            help="A resolver for names that are none of the mesh; may be given again.  [default: those of "
+            "/etc/resolv.conf]",
+        ),
+        click.option(
+            "--dns",
+            default="off",
+            metavar="on|off|PORT",
+            envvar="WEFT_ANSWER_NAMES",
+            help="Answer names of the mesh over DNS on loopback, at a port that is in the application's variable "
+            "WEFT_DNS. See docs/names.md.  [env: WEFT_ANSWER_NAMES; default: off]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
     from weft.local.option_syntax import OptionValueError
 
@@ -63,6 +86,12 @@ def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
         return parse(*arguments)
     except OptionValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def _dns(given: dict[str, Any]) -> DnsParameters | None:
+    from weft.local.option_syntax import parse_dns
+
+    return _parsed(parse_dns, given["dns"], given["dns_upstreams"])
 
 
 def _control_plane(home: Home, given: dict[str, Any]) -> ControlPlane:
@@ -235,6 +264,7 @@ def _metrics_path(port: int | None, path: str) -> str:
 )
 @_locality_option
 @_group_option
+@_dns_options
 @_control_plane_options
 @click.argument("application", nargs=-1, metavar="-- COMMAND...", type=click.UNPROCESSED)
 def run(
@@ -258,7 +288,6 @@ def run(
     proxy_auth: ProxyAuth,
     locality: str,
     group: str,
-    quiet: bool,
     application: tuple[str, ...],
     **given: Any,
 ) -> int:
@@ -289,12 +318,13 @@ def run(
         control_plane=_control_plane(home, given),
         health=_parsed(parse_health, health or ("tcp" if ports else "none"), health_interval, health_timeout),
         timing=Timing(drain=drain),
-        quiet=quiet,
+        quiet=given["quiet"],
         metrics_port=metrics_port or 0,
         metrics_path=_metrics_path(metrics_port, metrics_path),
         proxy_auth=proxy_auth,
         locality=_parsed(parse_locality, locality),
         group=_group(group, service_account, health, given),
+        dns=_dns(given),
     )
     return run_agent(parameters)
 

@@ -42,6 +42,7 @@ from weft.model.problem import Problem
 from weft.model.workload import SocketAddress
 from weft.settings.endpoints import Endpoints
 from weft.settings.open_files import raise_open_files
+from weft.sources.addresses import AddressSource
 from weft.sources.bundles import bundles_source
 from weft.sources.collector import Collector
 from weft.sources.contents import Contents, Source, owned_keys
@@ -181,6 +182,9 @@ async def _collector(
     sources += [StoredSource(store, applied), workloads_source(store), keys, providers]
     own = OwnKeysSource(settings.mesh.trust_domain, lambda: key_set(token_keys.published()))
     sources += [bundles_source(store), distrust_source(store), own]
+    addresses = AddressSource(store, lambda: collector.collected)
+    await addresses.load()
+    sources.append(addresses)
     judge = EnvoyJudge(settings.home.control_plane)
     sources.append(TrialSource(store, lambda: collector.collected, judge))
     collector = Collector(sources, mesh)

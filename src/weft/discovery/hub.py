@@ -6,6 +6,7 @@ It belongs to one event loop. `publish` is called by one task, the build loop; s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from itertools import islice
@@ -34,6 +35,7 @@ from weft.discovery.waiting import Waiters
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload
+from weft.xds.names import EncodedNames
 from weft.xds.snapshot import XdsSnapshot, with_secrets_of
 
 
@@ -266,6 +268,17 @@ class Hub(Generic[MeshT]):
         """What a connected proxy should hold: without what is on demand and it did not ask for."""
         streams = self._roster.of(proxy)
         return streams[-1].session.given() if streams else None
+
+    def names_of(self, proxy: str) -> EncodedNames | None:
+        """The names for a connected proxy's agent, if that asks for any."""
+        snapshot = self._snapshots.get(proxy)
+        return snapshot.names if snapshot is not None else None
+
+    async def next_publication(self, timeout: float) -> None:
+        """Wait until something is published, `timeout` seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._published.wait()
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
         """All connected streams, by proxy name."""

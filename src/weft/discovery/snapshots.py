@@ -111,7 +111,7 @@ class Snapshots(Generic[MeshT]):
             return None
         self._failures.pop(proxy, None)
         if before is not None and _same(before, snapshot):
-            return XdsSnapshot(snapshot.revision, before.layers, snapshot.problems)
+            return XdsSnapshot(snapshot.revision, before.layers, snapshot.problems, snapshot.names)
         return snapshot
 
 

@@ -92,6 +92,12 @@ def run_launch(home: Home, workload: WorkloadEntry, base: Path, bind: str = LOOP
         arguments += ["--proxy-auth", workload.proxy_auth]
     if workload.identity_from:
         arguments += ["--identity-from", workload.identity_from]
+    if workload.dns != "off":
+        arguments += [
+            "--dns",
+            workload.dns,
+            *[word for each in workload.dns_upstreams for word in ("--dns-upstream", each)],
+        ]
     if workload.metrics is not None:
         arguments += ["--metrics-port", str(workload.metrics.port), "--metrics-path", workload.metrics.path]
     directory = base / Path(workload.working_directory).expanduser()

@@ -13,6 +13,7 @@ from weft.local.names import CONTROL_PLANE, process_name
 from weft.local.option_syntax import (
     OptionValueError,
     is_metrics_path,
+    parse_dns,
     parse_listen,
     parse_locality,
     parse_port,
@@ -55,7 +56,8 @@ class WorkloadEntry:
     """One application with its sidecar. `ports` and `upstreams` are as `weft run` takes them; in `command`, the word
     ``{python}`` stands for the Python that weft runs on. `locality` is where it is: region, zone and subzone. `group`
     is the WorkloadGroup of its namespace that says what is not said here; without either, the service account is
-    `default`."""
+    `default`. `dns` (on, off or a port) has names of the mesh answered on loopback, and `dns_upstreams` are the
+    resolvers for all others (none: those of this host)."""
 
     name: Name
     command: tuple[str, ...]
@@ -74,6 +76,8 @@ class WorkloadEntry:
     metrics: MetricsEntry | None = None
     proxy_auth: Literal["auto", "on", "off"] = "auto"
     identity_from: str = ""
+    dns: str = "off"
+    dns_upstreams: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,8 +180,9 @@ def _as_texts(root: Node) -> None:
         for port in _items(workload, "ports"):
             _as_text(port)
         entries = cast(dict[str, Node], workload.value)
-        if "proxyAuth" in entries:
-            _as_text(entries["proxyAuth"])  # on and off are YAML's words for true and false
+        for switch in ("proxyAuth", "dns"):
+            if switch in entries:
+                _as_text(entries[switch])  # on and off are YAML's words for true and false
         for variable in _values(entries.get("env")):
             _as_text(variable)
         command = entries.get("command")
@@ -226,6 +231,13 @@ def _check_locality(walk: Walk, path: FieldPath, text: str) -> None:
         walk.error((*path, "locality"), "bad-value", error.found, error.expected)
 
 
+def _check_dns(walk: Walk, path: FieldPath, workload: WorkloadEntry) -> None:
+    try:
+        parse_dns(workload.dns, workload.dns_upstreams)
+    except OptionValueError as error:
+        walk.error((*path, "dns"), "bad-value", error.found, error.expected)
+
+
 def _check(walk: Walk, mesh: MeshFile) -> None:
     _check_mesh(walk, mesh)
     check_control_plane(walk, mesh)
@@ -247,6 +259,7 @@ def _check(walk: Walk, mesh: MeshFile) -> None:
         if workload.uses and workload.scope == "all":
             walk.error((*path, "scope"), "bad-value", "scope: all and uses exclude each other", "one of scope, uses")
         _check_locality(walk, path, workload.locality)
+        _check_dns(walk, path, workload)
         check_source(walk, (*path, "identityFrom"), workload.identity_from)
         http = workload.health_check.http
         if http is not None and not http.startswith("/"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from weft.agent.parameters import HealthParameters, PortParameter, UpstreamParameter
+from weft.agent.dns.resolvers import parse_resolver
+from weft.agent.parameters import DnsParameters, HealthParameters, PortParameter, UpstreamParameter
 from weft.model.identity import is_dns_label
 from weft.model.labels import Labels, labels_from_mapping
 from weft.model.locality import EXPECTED as LOCALITY
@@ -54,6 +55,22 @@ def parse_listen(text: str) -> tuple[int, str, int]:
         raise OptionValueError(f"found '{text}'", expected)
     address, _, port = right.rpartition(":")
     return listener, address.strip("[]"), 0 if port == "auto" else _port(port, text, expected)
+
+
+def parse_dns(text: str, upstreams: tuple[str, ...]) -> DnsParameters | None:
+    """``on``, ``off`` or a port, and who is asked for other names: ``10.0.0.2``, ``10.0.0.2:53``, ``[fd00::1]:53``."""
+    found = f"found '{text}'"
+    if text in ("off", "false", "no"):
+        if upstreams:
+            raise OptionValueError(f"{found}, and resolvers for other names", "dns on or a port, or no resolvers")
+        return None
+    port = 0 if text in ("on", "true", "yes") else _port(text, text, "on, off or a port, such as 15053")
+    for each in upstreams:
+        try:
+            parse_resolver(each)
+        except ValueError:
+            raise OptionValueError(f"found '{each}'", "an IP address and perhaps a port, such as 10.0.0.2:53") from None
+    return DnsParameters(port, upstreams)
 
 
 def is_metrics_path(text: str) -> bool:

@@ -52,6 +52,7 @@ from weft.mesh.routes.table import RouteTable, build_route_table, subset_problem
 from weft.mesh.routes.trace_sampling import trace_share
 from weft.mesh.routes.trafficsplit import join_splits
 from weft.mesh.routes.virtualservice_delegates import join_delegates
+from weft.mesh.services.addresses import build_addresses
 from weft.mesh.services.attached import NO_ATTACHMENTS, Attachments, build_attachments
 from weft.mesh.services.backends import build_targets
 from weft.mesh.services.catalog import Catalog, build_catalog
@@ -115,15 +116,15 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, step: Step = NO_STEP) -> Me
     gateways = memo(build_gateways, memo, declared, routes, catalog, rules, servers_of(memo, snapshot.workloads))
     guards = _guards(memo, kinds, wide, catalog, grants, declared, routes, snapshot.endpoints)
     access = _access(memo, kinds, wide, catalog, declared, guards, snapshot.keys)
-    limits = _limits(memo, kinds, catalog, declared, routes)
-    filters = _filters(memo, kinds, snapshot, settings)
+    limits, filters = _limits(memo, kinds, catalog, declared, routes), _filters(memo, kinds, snapshot, settings)
     telemetries = _telemetries(memo, kinds, wide, catalog, grants, declared, routes)
     proxies = memo.over(build_proxy_configs, _of(kinds, ProxyConfigSpec), wide)
     credentials = _credentials(memo, kinds)
     services = _services(memo, kinds, snapshot, catalog, peers, settings)
     waiting = _waiting(memo, kinds, snapshot, services, catalog, access, proxies)
+    addresses = memo.over(build_addresses, snapshot.assigned, memo, catalog, wide.ranges)
     told = [each.problems for each in (wide, catalog, rules, policies, credentials, attachments, peers, federation)]
-    told += [each.problems for each in (routes, gateways, guards, limits, filters, telemetries, services)]
+    told += [each.problems for each in (routes, gateways, guards, limits, filters, telemetries, services, addresses)]
     told += _more_problems(memo, kinds, snapshot, catalog, rules, routes, gateways)
     told += [_access_problems(memo, kinds, snapshot, access), _proxy_problems(memo, proxies, snapshot.workloads)]
     return Mesh(
@@ -154,6 +155,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, step: Step = NO_STEP) -> Me
         refused=build_refused(memo, snapshot.distrusted, settings.trust_domain),
         credentials=credentials,
         service_policies=policies,
+        addresses=addresses,
     )
 
 

@@ -21,6 +21,7 @@ from weft.mesh.policies.sidecar import NO_SIDECARS, Sidecars
 from weft.mesh.policies.telemetry import Telemetries
 from weft.mesh.routes.acceptance import RouteStatus
 from weft.mesh.routes.table import RouteTable
+from weft.mesh.services.addresses import UNKNOWN, Addresses
 from weft.mesh.services.backends import Targets
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.credentials import NO_CREDENTIALS, Credentials
@@ -42,7 +43,7 @@ class Mesh:
     they take HTTP/1.0. `problems` are those of the meaning (dangling names, conflicts), not those of decoding; `idle`
     tell what has no effect until a workload is there (see `weft.mesh.idle`). `overlap` are policies that callers may
     still, or already, act on; `refused` are callers whose trust has ended, `credentials` what callers show to servers
-    outside. Compared by identity.
+    outside, `addresses` those of services. Compared by identity.
     """
 
     revision: int
@@ -72,3 +73,4 @@ class Mesh:
     refused: Refused | None = None
     credentials: Credentials = NO_CREDENTIALS
     service_policies: ServicePolicies = NO_SERVICE_POLICIES
+    addresses: Addresses = UNKNOWN

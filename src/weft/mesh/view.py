@@ -29,6 +29,7 @@ from weft.mesh.services.service import Backend, BackendKey, Frontend, FrontendPo
 from weft.mesh.services.workloads import gateway_of
 from weft.mesh.services.zones import peers_of
 from weft.mesh.sidecars.inbound import build_inbound, with_accesses, with_http10, with_overloads
+from weft.mesh.sidecars.names import build_names
 from weft.mesh.sidecars.outbound import (
     CallerRoutes,
     Entry,
@@ -51,6 +52,7 @@ from weft.mesh.views import (
 from weft.model.identity import SpiffeId
 from weft.model.labels import selects
 from weft.model.locality import with_topology
+from weft.model.names import NameTable
 from weft.model.snapshot import MeshSettings, OutboundPolicy
 from weft.model.workload import Scope, Upstream, Workload
 
@@ -120,32 +122,42 @@ def _build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     outbound = without_deserted(memo, outbound, seen)
     if collectors:
         incoming = memo(unless_collector, incoming, tuple([frontend.host for frontend in frontends]))
-    http10 = mesh.proxies.of(workload).http10
-    inbound = _inbound(memo, mesh, workload, frontends, http10)
+    inbound = _inbound(memo, mesh, workload, frontends, asked, sidecar)
+    upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
+    credentials = _credentials(memo, mesh, workload) if mesh.destination_rules.selecting else ()
+    names = _names(memo, mesh, workload, scope) if workload.dns else None
+    own = (credentials, mesh.proxies.of(workload).http10, names)
+    return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings, outgoing, incoming, *own)
+
+
+def _inbound(
+    memo: Memo,
+    mesh: Mesh,
+    workload: Workload,
+    frontends: tuple[Frontend, ...],
+    asked: Asked,
+    sidecar: SidecarPolicy,
+) -> tuple[InboundPort, ...]:
+    """The ports of a workload, with everything that holds there."""
+    namespace, domains, policies = workload.namespace, mesh.federation.domains, mesh.service_policies
+    overlap = mesh.overlap.of(namespace) if mesh.overlap else None
+    trust = memo(foreign_trust, domains, mesh.settings.trust_domain, namespace) if domains else None
+    inbound = memo.over(build_inbound, frontends, workload, mesh.peers.of(namespace), overlap, trust, mesh.refused)
+    if policies.overloads:
+        inbound = memo.over(with_overloads, inbound, memo(overloads_of, policies, frontends, workload))
+    if mesh.proxies.of(workload).http10:
+        inbound = memo.over(with_http10, inbound)
     if asked.anything:
         inbound = memo.over(with_accesses, inbound, asked.accesses)
     if sidecar.ingress is not None or sidecar.pool is not None:
         inbound = memo.over(with_sidecar, inbound, memo, sidecar)
-    upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
-    credentials = _credentials(memo, mesh, workload) if mesh.destination_rules.selecting else ()
-    said_of_calls = (outgoing, incoming)
-    return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings, *said_of_calls, credentials, http10)
+    return inbound
 
 
-def _inbound(
-    memo: Memo, mesh: Mesh, workload: Workload, frontends: tuple[Frontend, ...], http10: bool
-) -> tuple[InboundPort, ...]:
-    """The ports of a sidecar, before it is said who may call them."""
-    settings, namespace = mesh.settings, workload.namespace
-    overlap = mesh.overlap.of(namespace) if mesh.overlap else None
-    believed = mesh.federation.domains
-    trust = memo(foreign_trust, believed, settings.trust_domain, namespace) if believed else None
-    peers = mesh.peers.of(namespace)
-    inbound = memo.over(build_inbound, frontends, workload, peers, overlap, trust, mesh.refused)
-    policies = mesh.service_policies
-    if policies.overloads:
-        inbound = memo.over(with_overloads, inbound, memo(overloads_of, policies, frontends, workload))
-    return memo.over(with_http10, inbound) if http10 else inbound
+def _names(memo: Memo, mesh: Mesh, workload: Workload, scope: CallScope) -> NameTable:
+    """The names of what its applications may call."""
+    instances = [mesh.services.by_host[host] for host in mesh.addresses.headless]
+    return memo.over(build_names, instances, memo, mesh.catalog, mesh.addresses, scope, workload.namespace)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -304,6 +316,7 @@ def _sidecar(
     incoming: Signals,
     credentials: tuple[Credential, ...],
     http10: bool,
+    names: NameTable | None,
 ) -> SidecarView:
     return SidecarView(
         proxy=workload.proxy,
@@ -320,6 +333,7 @@ def _sidecar(
         trust_epoch=settings.trust_epoch,
         credentials=credentials,
         http10=http10,
+        names=names,
     )
 
 

@@ -27,6 +27,7 @@ from weft.mesh.services.service import (
 from weft.mesh.signals import STANDARD, Signals
 from weft.model.document import ObjectKey
 from weft.model.identity import SpiffeId
+from weft.model.names import NameTable
 from weft.model.origin import Origin
 from weft.model.workload import SocketAddress
 
@@ -155,7 +156,7 @@ class SidecarView:
     """Everything one sidecar does. Only `targets` and `outbound` are large, and they are shared by identity. `outgoing`
     is what it says of calls that its application makes, `incoming` of those that come. `secret`: its outbound proxy
     serves only who knows the workload's secret, `http10`: also an application that speaks HTTP/1.0. `patches` are
-    applied to all that."""
+    applied to all that. `names` are for its agent, which answers questions for them (None: it does not)."""
 
     proxy: str
     identity: SpiffeId
@@ -172,6 +173,7 @@ class SidecarView:
     credentials: tuple[Credential, ...] = ()
     http10: bool = False
     patches: Patches = NO_PATCHES
+    names: NameTable | None = None
 
 
 @dataclass(frozen=True, slots=True)

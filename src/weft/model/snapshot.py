@@ -10,6 +10,7 @@ from weft.model.distrust import Distrust
 from weft.model.document import Document
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.model.jwks import KeySet
+from weft.model.names import Assigned
 from weft.model.openid import OpenIdEndpoints
 from weft.model.problem import Problem
 from weft.model.trials import Trial
@@ -43,7 +44,8 @@ class ConfigSnapshot:
     same objects as in the snapshot before. `revision` grows with every change; `problems` are those of decoding;
     `keys` those that issuers' tokens are checked with, by address, `endpoints` what OpenID providers said of
     themselves, `bundles` those of other trust domains, by name. `distrusted` are the ends of trust,
-    `trials` what a real Envoy said to documents."""
+    `trials` what a real Envoy said to documents, `assigned` the numbers that services have for their virtual
+    addresses."""
 
     revision: int
     documents: tuple[Document[object], ...] = ()
@@ -55,6 +57,7 @@ class ConfigSnapshot:
     bundles: tuple[ForeignBundle, ...] = ()
     distrusted: tuple[Distrust, ...] = ()
     trials: tuple[Trial, ...] = ()
+    assigned: tuple[Assigned, ...] = ()
 
     def workload(self, proxy: str) -> Workload | None:
         """The registered workload of a proxy (`Workload.proxy`)."""

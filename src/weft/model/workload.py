@@ -95,7 +95,8 @@ class Workload:
     `proxy_secret`: its outbound proxy serves only who knows a secret that the agent has given to the application.
     `locality` is what `weft run` was told of where it runs; `place` also heeds its labels. `group` is the WorkloadGroup
     that it was started from, `weight` how many calls it takes beside others of 1. `workers` are the worker threads that
-    its Envoy was started with (0: one for each core)."""
+    its Envoy was started with (0: one for each core). `dns`: its agent answers questions of its applications for
+    names."""
 
     name: str
     namespace: str
@@ -116,6 +117,7 @@ class Workload:
     group: str = ""
     weight: int = 1
     workers: int = ONE_WORKER
+    dns: bool = False
 
     def port(self, target: int | str) -> WorkloadPort | None:
         """The port that a Service's targetPort means here: its number or its name."""

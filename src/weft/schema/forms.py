@@ -420,7 +420,7 @@ FORMS: Mapping[str, Form] = {
     "mesh-host": Form(read_mesh_host, "a host in lower case, such as reviews, reviews.ns.svc.cluster.local or *.com"),
     "gateway-host": Form(_read_gateway_host, "a host such as example.com, *.example.com or *, or NAMESPACE/HOST"),
     "service-host": Form(read_service_host, "the host of a service, such as reviews or reviews.ns.svc.cluster.local"),
-    "cluster-ip": Form(_read_cluster_ip, "None, or an IP address, which has no effect"),
+    "cluster-ip": Form(_read_cluster_ip, "None, or an IP address"),
     "regex": Form(read_regex, "a regular expression in RE2 syntax (no look-around, no back references)"),
     "presence-regex": Form(_read_presence_regex, "a regular expression in RE2 syntax, or * for any value"),
     "header-name": Form(_read_header_name, "the name of an HTTP header, such as x-user"),

@@ -13,6 +13,7 @@ from weft.model.bundles import ForeignBundle
 from weft.model.distrust import Distrust
 from weft.model.document import Document
 from weft.model.jwks import KeySet
+from weft.model.names import Assigned
 from weft.model.openid import OpenIdEndpoints
 from weft.model.problem import Problem
 from weft.model.snapshot import ConfigSnapshot, MeshSettings, workload_order
@@ -102,7 +103,9 @@ class Collector:
             endpoints = tuple(each for one in ready for each in one.endpoints)
             distrusted = next((one.distrusted for one in ready if one.distrusted), ())
             trials = tuple(each for one in ready for each in one.trials)
-            snapshot = _snapshot(self.snapshot, self._merged, problems, endpoints, self._settings, distrusted, trials)
+            found = (endpoints, self._settings, distrusted, trials)
+            assigned = next((one.assigned for one in ready if one.assigned), ())
+            snapshot = _snapshot(self.snapshot, self._merged, problems, *found, assigned)
             if snapshot is not self.snapshot or store_revision != self._collected.value.store_revision:
                 self._collected.set(Collected(snapshot, store_revision))
 
@@ -161,6 +164,7 @@ def _snapshot(
     settings: MeshSettings,
     distrusted: tuple[Distrust, ...],
     trials: tuple[Trial, ...],
+    assigned: tuple[Assigned, ...],
 ) -> ConfigSnapshot:
     """The next snapshot; `before` itself if nothing changed."""
     same = merged.documents is before.documents and merged.workloads is before.workloads and settings is before.settings
@@ -171,7 +175,9 @@ def _snapshot(
     same = same and keys is before.keys and found is before.endpoints
     tried = before.trials if trials == before.trials else trials
     same = same and bundles is before.bundles and ends is before.distrusted and tried is before.trials
+    numbers = before.assigned if assigned == before.assigned else assigned
+    same = same and numbers is before.assigned
     if same and problems == before.problems and before.revision > 0:
         return before
     number, documents, workloads = before.revision + 1, merged.documents, merged.workloads
-    return ConfigSnapshot(number, documents, workloads, problems, settings, keys, found, bundles, ends, tried)
+    return ConfigSnapshot(number, documents, workloads, problems, settings, keys, found, bundles, ends, tried, numbers)

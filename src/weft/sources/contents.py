@@ -11,6 +11,7 @@ from weft.model.bundles import ForeignBundle
 from weft.model.distrust import Distrust
 from weft.model.document import Document, ObjectKey
 from weft.model.jwks import KeySet
+from weft.model.names import Assigned
 from weft.model.openid import OpenIdEndpoints
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
@@ -37,6 +38,7 @@ class Contents:
     keys: tuple[KeySet, ...] = ()
     endpoints: tuple[OpenIdEndpoints, ...] = ()
     trials: tuple[Trial, ...] = ()
+    assigned: tuple[Assigned, ...] = ()
 
 
 class Source(Protocol):

@@ -36,6 +36,7 @@ from weft.xds.gateways.gateway import (
     encode_gateway_routes,
     encode_http3_listener,
 )
+from weft.xds.names import encode_names
 from weft.xds.patches.apply import apply_patches
 from weft.xds.policies.connections import DEFAULT_TIMES, TcpTimes, tcp_times, times_of
 from weft.xds.policies.federation import encode_trust
@@ -71,7 +72,8 @@ def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
     changed too. The snapshot's problems name what its resources refer to and nobody defines.
     """
     layers, problems = memo(_layers, memo, view)
-    return XdsSnapshot(revision, layers, problems)
+    table = view.names if isinstance(view, SidecarView) else None
+    return XdsSnapshot(revision, layers, problems, memo(encode_names, table) if table is not None else None)
 
 
 def _layers(memo: Memo, view: ProxyView) -> tuple[tuple[ResourceSet, ...], tuple[Problem, ...]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from weft.model.origin import Origin
 from weft.model.problem import Problem
+from weft.xds.names import EncodedNames
 
 CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -73,12 +74,13 @@ class XdsSnapshot:
     """All resources one proxy is entitled to: the union of its layers.
 
     Names of layers do not overlap, but for those of an on-demand layer: they may stand in another one too, with the
-    identical Resource. `revision` is that of the ConfigSnapshot it was built from.
+    identical Resource. `revision` is that of the ConfigSnapshot it was built from. `names` are for the proxy's agent.
     """
 
     revision: int
     layers: tuple[ResourceSet, ...]
     problems: tuple[Problem, ...] = ()
+    names: EncodedNames | None = None
 
     def get(self, type_url: str, name: str) -> Resource | None:
         """One resource, or None if the proxy is not entitled to it or it does not exist."""
@@ -110,7 +112,7 @@ def with_secrets_of(before: XdsSnapshot, after: XdsSnapshot) -> XdsSnapshot:
     if all(known.get(secret.name) is secret for secret in after.of_type(SECRET)):
         return after
     layers = tuple(_with_secrets(layer, known) for layer in after.layers)
-    return XdsSnapshot(after.revision, layers, after.problems)
+    return XdsSnapshot(after.revision, layers, after.problems, after.names)
 
 
 def _with_secrets(layer: ResourceSet, known: Mapping[str, Resource]) -> ResourceSet:

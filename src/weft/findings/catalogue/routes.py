@@ -149,4 +149,18 @@ ROUTES = (
         "trustDomain: 'example.org', but the control plane runs with 'cluster.local'",
         "Remove the field, or start a new mesh with `weft serve --trust-domain`.",
     ),
+    warning(
+        219,
+        "address-conflict",
+        "A document gives its service an address that another service has: who calls the address is led to that one.",
+        "Service default/reviews has the address 10.96.0.7, too",
+        "Give it another address, or none: weft gives one that nobody else has.",
+    ),
+    warning(
+        220,
+        "no-address-left",
+        "Every virtual address belongs to another service, so this one has none and its name is not answered over DNS.",
+        "every address of 10.9.0.0/28 belongs to another service",
+        "Give the mesh a larger range: serviceAddresses of the MeshConfig. See docs/names.md.",
+    ),
 )

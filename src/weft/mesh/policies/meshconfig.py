@@ -13,6 +13,7 @@ from weft.mesh.routes.virtualservice_forward import build_retry
 from weft.mesh.services.service import NEAR, Nearness
 from weft.model.document import Document
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
+from weft.model.names import USUAL_RANGES, AddressRanges, Network4, Network6
 from weft.model.origin import FieldPath, PathPart
 from weft.model.problem import Problem, Severity
 from weft.model.snapshot import MeshSettings
@@ -38,7 +39,8 @@ class TrafficDefaults:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeshWide:
-    """The settings in force; `spec` is the document's own word, at `path` of `document`. Compared by identity."""
+    """The settings in force; `spec` is the document's own word, at `path` of `document`. `ranges` are those of virtual
+    addresses. Compared by identity."""
 
     settings: MeshSettings
     defaults: TrafficDefaults = TrafficDefaults()
@@ -46,6 +48,7 @@ class MeshWide:
     spec: MeshConfigSpec = _SAYS_NOTHING
     document: SettingsDocument | None = None
     path: FieldPath = ()
+    ranges: AddressRanges = USUAL_RANGES
 
 
 def settings_documents(documents: Iterable[Document[object]]) -> tuple[SettingsDocument, ...]:
@@ -98,7 +101,8 @@ def build_settings(documents: tuple[SettingsDocument, ...], defaults: MeshSettin
         exports=spec.default_virtual_service_export_to,
         nearness=build_nearness(spec.locality_lb_setting or spec.zone_aware_lb_setting),
     )
-    return MeshWide(settings, traffic, tuple(problems), spec, chosen, path)
+    ranges = AddressRanges(Network4(spec.service_addresses.ipv4), Network6(spec.service_addresses.ipv6))
+    return MeshWide(settings, traffic, tuple(problems), spec, chosen, path, ranges)
 
 
 def settings_of(documents: Iterable[Document[object]], defaults: MeshSettings) -> MeshSettings:

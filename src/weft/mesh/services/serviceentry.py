@@ -24,7 +24,7 @@ from weft.schema.kinds.serviceentry import ServiceEntrySpec
 
 ServiceEntryDocument = Document[ServiceEntrySpec]
 Declared = tuple[Frontend, ...]
-_RESOLUTIONS = {
+RESOLUTIONS = {
     "NONE": Resolution.NONE,
     "STATIC": Resolution.STATIC,
     "DNS": Resolution.DNS,
@@ -63,7 +63,7 @@ def _frontend(
             for port in spec.ports
         ),
         origin=document.origin,
-        resolution=_RESOLUTIONS[spec.resolution],
+        resolution=RESOLUTIONS[spec.resolution],
         location=Location.MESH if spec.location == "MESH_INTERNAL" else Location.OUTSIDE,
         selector=labels_from_mapping(selector.labels) if selector else (),
         members=members,

@@ -9,7 +9,17 @@ from weft.schema.kinds.locality import LocalityLbSetting, ZoneAwareLbSetting
 from weft.schema.kinds.providers import DefaultProviders, ExtensionProvider
 from weft.schema.kinds.proxyconfig import ProxyConfig
 from weft.schema.kinds.virtualservice import HttpRetry
-from weft.schema.scalars import Duration, Export, Length, LogPath, Name, Percent, PositiveDuration, TrustDomain
+from weft.schema.scalars import (
+    AddressRange,
+    Duration,
+    Export,
+    Length,
+    LogPath,
+    Name,
+    Percent,
+    PositiveDuration,
+    TrustDomain,
+)
 
 WEFT_GROUP = "weft.dev"
 MESH_CONFIG_NAME = "default"
@@ -34,6 +44,18 @@ class OtlpMetrics:
 
     endpoint: Annotated[str, Length(1, 1024)]
     interval: PositiveDuration = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAddresses:
+    """The ranges from which services have virtual addresses, one of each: for IPv4 from /8 to /28, for IPv6 at least as
+    many addresses."""
+
+    ipv4: AddressRange = "240.240.0.0/16"
+    ipv6: AddressRange = "fd77:6566:7400::/64"
+
+
+_USUAL_ADDRESSES = ServiceAddresses()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +90,8 @@ class MeshConfigSpec:
       DestinationRule and no Service says so. See [resilience](../resilience.md#where-instances-run).
     * `jwksAllowedNetworks`: networks (`10.20.0.0/24`) beside public addresses from which the control plane fetches the
       keys of a RequestAuthentication. Link-local addresses are never asked. See [tokens](../jwt.md#keys).
+    * `serviceAddresses`: the ranges of virtual addresses. Each service without an address has a pair of them. Another
+      range moves every service at once, each to the same place of the new one. See [names](../names.md).
     * `defaultServiceExportTo`, `defaultVirtualServiceExportTo`, `defaultDestinationRuleExportTo`: which namespaces'
       callers are told of those that do not say it with `exportTo` (`*`, `.`, names). See [outside](../outside.md).
     * `trustDomain`: must be the one the control plane runs with, on which all identities hang.
@@ -97,6 +121,7 @@ class MeshConfigSpec:
     default_service_export_to: tuple[Export, ...] = ()
     default_virtual_service_export_to: tuple[Export, ...] = ()
     default_destination_rule_export_to: tuple[Export, ...] = ()
+    service_addresses: ServiceAddresses = _USUAL_ADDRESSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,10 +49,6 @@ def cluster_only(spec: ServiceSpec) -> Iterator[Finding]:
     """What only a cluster does, and what callers meet here instead."""
     if spec.type in ("NodePort", "LoadBalancer"):
         yield no_effect(("type",), f"{spec.type} opens no port of the host; a Gateway publishes services")
-    for field, address in (("clusterIP", spec.cluster_ip), ("clusterIPs", next(iter(spec.cluster_ips), ""))):
-        if address not in ("", "None"):
-            yield no_effect((field,), "the address has no effect; callers of the mesh use the service's name")
-            break
     for index, port in enumerate(spec.ports):
         if port.protocol == "SCTP":
             yield no_effect(

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from weft.model.addresses import is_loopback
 from weft.model.printable import printable
 from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
-from weft.schema.kinds.meshconfig import ConfigMapData, MeshConfigSpec, OtlpMetrics
+from weft.schema.kinds.meshconfig import ConfigMapData, MeshConfigSpec, OtlpMetrics, ServiceAddresses
 from weft.schema.kinds.providers import ExtensionProvider
 from weft.schema.log_format import LogFormatError, check_format
 from weft.schema.rules import locality
@@ -154,8 +154,27 @@ def otlp_metrics(spec: OtlpMetrics) -> Iterator[Finding]:
         yield Finding(("interval",), f"found {spec.interval:g} seconds", "1s or more")
 
 
+def service_addresses(spec: ServiceAddresses) -> Iterator[Finding]:
+    """Ranges of addresses that programs take for those of ordinary hosts, the one for IPv6 not smaller."""
+    sizes: dict[str, int] = {}
+    for name, text, version in (("ipv4", spec.ipv4, 4), ("ipv6", spec.ipv6, 6)):
+        network = ipaddress.ip_network(text)
+        first = network.network_address
+        strange = first.is_loopback or first.is_multicast or first.is_link_local or first.is_unspecified
+        if network.version != version:
+            yield Finding((name,), f"found '{text}', a range of IPv{network.version}", f"one of IPv{version}")
+        elif strange:
+            yield Finding((name,), f"found '{text}', which no program calls as another host", "a range of unicast")
+        elif version == 4 and not 8 <= network.prefixlen <= 28:
+            yield Finding((name,), f"found '{text}'", "a prefix from /8 to /28")
+        sizes[name] = network.num_addresses
+    if sizes.get("ipv6", 0) < sizes.get("ipv4", 0) and len(sizes) == 2:
+        yield Finding(("ipv6",), f"found '{spec.ipv6}', which is smaller than that for IPv4", "a larger range")
+
+
 RULES: Mapping[type, tuple[Rule, ...]] = {
     MeshConfigSpec: (mesh_config, networks, providers, access_log_format, locality.alone),
     ConfigMapData: (config_map_data,),
     OtlpMetrics: (otlp_metrics,),
+    ServiceAddresses: (service_addresses,),
 }

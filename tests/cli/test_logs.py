@@ -1,4 +1,4 @@
-"""`weft logs --access`: the lines of each proxy, from standard output and files, fit for a terminal."""
+"""`weft logs --proxy` and `--access`: the lines of each proxy, from standard output and files, fit for a terminal."""
 
 from __future__ import annotations
 
@@ -47,3 +47,12 @@ def test_nothing_in_a_line_steers_the_terminal(home: Path, capsys: pytest.Captur
 def test_where_there_are_none_it_says_how_to_have_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["logs", "--access", "--home", str(tmp_path)]) == 1
     assert "a Telemetry or MeshConfig asks for them" in capsys.readouterr().err
+
+
+def test_the_proxy_and_the_responder_of_one(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "workloads" / "default" / "reviews-v1" / "dns.log").write_text("a resolver was passed over\n")
+    assert run(["logs", "--proxy", "reviews-v1", "--home", str(home)]) == 0
+    shown = capsys.readouterr().out
+    assert "a word of Envoy's" in shown
+    assert "reviews-v1/dns" in shown
+    assert "a resolver was passed over" in shown

@@ -23,7 +23,7 @@ from weft.settings.home import Home
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_log)
 @home_option
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
-@click.option("--proxy", is_flag=True, help="Also what the proxy (Envoy) of each says.")
+@click.option("--proxy", is_flag=True, help="Also what the proxy (Envoy) and the DNS responder of each say.")
 @click.option("--access", is_flag=True, help="Only the access logs of each proxy: see docs/access-logs.md.")
 @click.option(
     "--tail", type=click.IntRange(0, 10000), default=50, show_default=True, help="Lines of each to begin with."

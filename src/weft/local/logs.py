@@ -22,17 +22,24 @@ Say = Callable[[str, str], None]
 
 
 def log_files(home: Home, names: Sequence[str], *, proxy: bool, access: bool = False) -> dict[str, Path]:
-    """The logs of `names` (all when empty), by how they are called: a process's own, ``NAME/proxy`` its Envoy's; or,
-    with `access`, its access logs only: ``NAME/access`` and ``NAME/access/FILE``."""
+    """The logs of `names` (all when empty), by how they are called: a process's own, with `proxy` ``NAME/proxy`` its
+    Envoy's and ``NAME/dns`` its responder's; or, with `access`, its access logs only: ``NAME/access`` and
+    ``NAME/access/FILE``."""
     if access:
         return _access_logs(home, names)
     own = {path.stem: path for path in sorted(home.logs.glob("*.log"))}
-    envoys = {process_name(*path.parent.parts[-2:]): path for path in sorted(home.workloads.glob("*/*/envoy.log"))}
+    envoys, responders = _beside(home, "envoy.log"), _beside(home, "dns.log")
     wanted = names or sorted({*own, *envoys})
     found = {name: own[name] for name in wanted if name in own}
     if proxy:
         found |= {f"{name}/proxy": envoys[name] for name in wanted if name in envoys}
+        found |= {f"{name}/dns": responders[name] for name in wanted if name in responders}
     return found
+
+
+def _beside(home: Home, file: str) -> dict[str, Path]:
+    """A log that stands beside a workload's state, by the workload."""
+    return {process_name(*path.parent.parts[-2:]): path for path in sorted(home.workloads.glob(f"*/*/{file}"))}
 
 
 def _access_logs(home: Home, names: Sequence[str]) -> dict[str, Path]:
@@ -48,7 +55,7 @@ def _access_logs(home: Home, names: Sequence[str]) -> dict[str, Path]:
 
 def log_names(home: Home) -> list[str]:
     """Names of processes that have a log."""
-    return sorted({name.removesuffix("/proxy") for name in log_files(home, (), proxy=True)})
+    return sorted({name.partition("/")[0] for name in log_files(home, (), proxy=True)})
 
 
 def print_ends(files: dict[str, Path], lines: int, say: Say, longest: int = _LONGEST_SHOWN) -> dict[str, Followed]:

@@ -107,7 +107,12 @@ async def _row(home: Home, unit: UnitStatus) -> ProcessRow:
 
 def _processes(state: State) -> dict[str, ProcessName]:
     """The living ones."""
-    every = {"application": state.application, "proxy": state.envoy, "agent": state.agent}
+    every = {
+        "application": state.application,
+        "proxy": state.envoy,
+        "responder": state.responder,
+        "agent": state.agent,
+    }
     return {what: process for what, process in every.items() if process is not None and process.alive}
 
 

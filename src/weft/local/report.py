@@ -180,6 +180,7 @@ def _add_workload(bundle: Bundle, home: Home, directory: Path) -> None:
     for part, path in _ENVOY if admin.exists() else ():
         bundle.attempt(f"{name}/{part}", partial(ask_envoy, admin, path))
     _add_log(bundle, f"{name}/envoy.log", directory / "envoy.log")
+    _add_log(bundle, f"{name}/dns.log", directory / "dns.log")
 
 
 def _add_log(bundle: Bundle, name: str, path: Path) -> None:

@@ -173,3 +173,10 @@ spec: {{hosts: [web], http: [{{route: [{thrice}]}}]}}
 """
     names = {each.name for each in sessions(Compiled(SERVICES, policy("{}", "a"), split), "web:9080/") if each}
     assert len(names) == 3
+
+
+def test_a_service_without_http_has_no_sessions_and_it_is_told() -> None:
+    tcp = service("db", 5432).replace("http-5432", "tcp-5432")
+    [problem] = Compiled(SERVICES, tcp, policy("{}", "a", "db")).mesh.problems
+    assert (problem.code, problem.path) == ("not-http", ("spec", "targetRefs", 1, "name"))
+    assert "Service default/db" in problem.message

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from weft.mesh.policies.scope import Policy, Scope, settle
+from weft.mesh.problems import problem_at
 from weft.mesh.routes.sessions import ServiceSession, ServiceSessions, service_session
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.references import unknown_service
 from weft.mesh.services.service import Frontend, RetryBudget
+from weft.mesh.services.turning import carries_requests
 from weft.model.document import Document
-from weft.model.origin import Origin
+from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem
 from weft.schema.kinds import xbackendtrafficpolicy as api
 from weft.schema.kinds.sessionpersistence import SessionPersistence
@@ -44,10 +46,14 @@ def build_traffic_policies(documents: tuple[PolicyDocument, ...], catalog: Catal
     for document in documents:
         namespace = document.key.namespace
         for index, target in enumerate(document.spec.target_refs):
-            if catalog.named(target.name, namespace) is None:
+            path: FieldPath = ("spec", "targetRefs", index, "name")
+            frontend = catalog.named(target.name, namespace)
+            if frontend is None:
                 near = nearest_name(target.name, catalog.names_in(namespace))
-                path = ("spec", "targetRefs", index, "name")
                 problems.append(unknown_service(document, path, target.name, namespace, near))
+            elif document.spec.session_persistence is not None and not any(map(carries_requests, frontend.ports)):
+                message = f"no port of {frontend.key} carries HTTP, so nobody has a session with it"
+                problems.append(problem_at(document, path, "not-http", message, "a Service with a port for HTTP"))
             given.append(Policy(Scope(namespace, target=f"Service {target.name}"), document))
     expected = "one XBackendTrafficPolicy for each Service"
     settled, conflicts = settle(given, ("spec", "targetRefs"), "policy-conflict", expected)

@@ -16,6 +16,8 @@ from weft.controlplane.changeover import LINGER_SECONDS
 from weft.controlplane.modes import Modes
 from weft.discovery.compiler import MeshCompiler
 from weft.mesh.model import Mesh
+from weft.mesh.services.service import Protocol
+from weft.mesh.steps import NO_STEP, Step
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
 from weft.schema.decode import decode_documents
@@ -139,5 +141,43 @@ async def test_what_lingers_of_a_port_that_turned_ends_in_time_and_is_not_told_t
     assert hub.published[5:] == [(2, "tcp")]
     await asyncio.sleep(1000)
     assert len(hub.published) == 6
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+class FaultyCompiler(MeshCompiler):
+    """A compiler that fails, at one revision, when callers are to be told of a port that has turned."""
+
+    def build(self, snapshot: ConfigSnapshot, step: Step = NO_STEP) -> Mesh:
+        mesh = super().build(snapshot, step)
+        (port,) = mesh.catalog.frontends[0].ports
+        if snapshot.revision == 2 and step.turnings and port.protocol is Protocol.TCP:
+            raise ZeroDivisionError
+        return mesh
+
+
+async def test_a_change_that_fails_between_two_steps_begins_anew() -> None:
+    """Everybody was told again of what was before, so that a server has to accept both first."""
+    http, tcp = service("web", 80), service("web", 80).replace("http-80", "tcp-80")
+    collected: Cell[SimpleNamespace] = Cell(SimpleNamespace(snapshot=ConfigSnapshot(0, (), ()), store_revision=0))
+    hub = WritingHub()
+    collector = cast(Any, SimpleNamespace(collected=collected))
+    builds = Builds(collector, cast(Any, hub), FaultyCompiler(), Modes(MemoryStore()))
+    running = asyncio.create_task(builds.run())
+    for revision, text in enumerate((http, tcp, tcp), 1):
+        snapshot = ConfigSnapshot(revision, decode_documents(text, "mesh.yaml").documents, ())
+        collected.set(SimpleNamespace(snapshot=snapshot, store_revision=0))
+        async with asyncio.timeout(20):
+            while builds.compiled.value.revision < revision:
+                await builds.compiled.changed(builds.compiled.version)
+    assert [word for _, word in hub.published] == [
+        "http",
+        "http turning",
+        "http",
+        "http turning",
+        "tcp turning",
+        "tcp turning",
+        "tcp lingering",
+    ]
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

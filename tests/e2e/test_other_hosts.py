@@ -166,3 +166,21 @@ def test_an_expired_certificate_and_a_new_authority(hosts: tuple[Host, Host]) ->
     assert "of another authority than the given fingerprint" in other.stderr
     join(two, printed, "echo-two")
     healthy(one, "echo-two")
+
+
+def test_a_token_that_is_good_once_is_enough_where_documents_ask_for_worker_threads(
+    hosts: tuple[Host, Host], tmp_path: Path
+) -> None:
+    """The agent registers a second time, to say with how many its proxy starts."""
+    more = """---
+apiVersion: networking.istio.io/v1beta1
+kind: ProxyConfig
+metadata: {name: two}
+spec: {selector: {matchLabels: {app: echo}}, concurrency: 2}
+"""
+    with (tmp_path / "mesh.yaml").open("a") as documents:
+        documents.write(more)
+    one, two = hosts
+    serve(one, "--bind", "0.0.0.0")
+    join(two, invitation(one, "echo-two"), "echo-two")
+    assert healthy(one, "echo-two")["workers"] == 2

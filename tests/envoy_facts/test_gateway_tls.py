@@ -18,8 +18,9 @@ from support.loopback import Connection
 from support.proxy import running_view
 from support.views import gateway, gateway_port, gateway_server, identity, rule, virtual_host
 from weft.mesh.memo import Memo
+from weft.mesh.routes.connections import Layer4Route
 from weft.mesh.routes.rules import Respond
-from weft.mesh.views import Certificate, EdgeTls, GatewayServer, GatewayView, TlsVersion
+from weft.mesh.views import Certificate, EdgeTls, GatewayServer, GatewayView, Layer4Chain, TlsVersion
 from weft.model.origin import Origin
 from weft.testing.polling import eventually
 from weft.xds.build import build_xds
@@ -99,6 +100,22 @@ async def test_a_connection_serves_the_hosts_of_its_listener_only(tmp_path: Path
             async with Connection(port, context, name) as client:
                 seen[name] = {host: (await client.request("/", host)).status for host in hosts}
     assert seen == answers
+
+
+async def test_a_name_that_is_closed_is_no_wider_listeners(tmp_path: Path) -> None:
+    """Neither by the name that TLS asks for, nor by that of a request in a connection for another one."""
+    port, public = free_port(), TestAuthority()
+    view = _view(port, public, _server("*.example.com"))
+    nowhere = Layer4Route((), Origin("a.yaml", 1), view.ports[0].object)
+    chains = (Layer4Chain("closed", nowhere, ("a.example.com",)),)
+    view = replace(view, ports=(replace(view.ports[0], chains=chains),))
+    async with running_view(view, tmp_path):
+        async with Connection(port, _client(public), "b.example.com") as client:
+            assert (await client.request("/", "b.example.com")).status == 291
+            assert (await client.request("/", "a.example.com")).status == 421
+        with pytest.raises((OSError, ssl.SSLError)):
+            async with Connection(port, _client(public), "a.example.com") as client:
+                await client.request("/", "a.example.com")
 
 
 async def test_tls_1_2_is_spoken_only_where_a_listener_allows_it_and_only_with_safe_ciphers(tmp_path: Path) -> None:

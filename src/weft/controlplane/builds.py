@@ -118,6 +118,8 @@ class Builds:
         if last.mesh is not None:
             try:
                 await self._publish(last.mesh, snapshot.workloads, snapshot.revision)
+                if self._modes.halfway and self._in_force is not None:  # of a change that begins anew next time
+                    await self._modes.keep(self._in_force)
             except Exception:  # proxies keep what they have
                 _log.exception("revision %d cannot be published", snapshot.revision)
         problems = tuple(dict.fromkeys((*last.problems, _internal(error))))

@@ -197,6 +197,18 @@ def test_who_vouches_for_clients(keys: tuple[str, ...], beside: tuple[str, ...],
     assert (found.roots, bool(found.crl)) == (AUTHORITY.bundle, "ca.crl" in beside)
 
 
+@pytest.mark.parametrize("held", [(), ("tls.crt", "tls.key")])
+def test_no_wider_server_has_the_hosts_of_one_that_cannot_ask_its_clients(held: tuple[str, ...]) -> None:
+    wide = server("'*.example'", 443, "HTTPS", ", tls: {mode: SIMPLE, credentialName: c}", "wide")
+    shut = server("x.example", 443, "HTTPS", ", tls: {mode: MUTUAL, credentialName: d}", "shut")
+    secrets = secret("c", "tls.crt", "tls.key") + (secret("d", *held) if held else "")
+    mesh = compiled(gateway(f"{wide}, {shut}"), secrets, virtual("a", "x.example, y.example"))
+    assert mesh.codes == ["bad-certificate" if held else "unknown-secret"]
+    port = port_of(mesh, 443)
+    assert [(each.hostnames, each.misdirected) for each in port.servers] == [(("*.example",), ("x.example",))]
+    assert [(each.hostnames, each.tls, each.route.backends) for each in port.chains] == [(("x.example",), None, ())]
+
+
 def test_modes_and_versions() -> None:
     tls = (
         ", tls: {mode: OPTIONAL_MUTUAL, credentialNames: [c, d], caCertCredentialName: e, minProtocolVersion: TLSV1_3}"

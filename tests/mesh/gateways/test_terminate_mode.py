@@ -8,6 +8,8 @@ import pytest
 
 from support.certificates import TestAuthority
 from support.meshdocs import Compiled, service
+from weft.mesh.gateways.status import listener_statuses
+from weft.mesh.routes.status import parents_mapping
 from weft.mesh.views import ClientCheck, EdgeTls
 from weft.schema.decode import decode_documents
 
@@ -115,3 +117,52 @@ def test_what_makes_no_sense_is_refused(text: str, field: str, words: str) -> No
     [problem] = decode_documents(text, "a.yaml").problems
     assert ".".join(map(str, problem.path)) == f"spec.listeners.0.tls.{field}"
     assert words in f"{problem.message} {problem.expected}"
+
+
+TWO = f"""
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: front}}
+spec:
+  gatewayClassName: istio
+  listeners:
+  - {{name: open, port: 443, hostname: "*.x.example", protocol: HTTPS, tls: {{certificateRefs: [{{name: c}}]}}}}
+  - name: shut
+    port: 443
+    hostname: admin.x.example
+    protocol: HTTPS
+    tls: {{certificateRefs: [{{name: OWN}}], options: {{{OPTION}: MUTUAL}}}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: r}}
+spec:
+  parentRefs: [{{name: front}}]
+  hostnames: [admin.x.example, www.x.example]
+  rules: [{{backendRefs: [{{name: a, port: 9080}}]}}]
+"""
+
+
+@pytest.mark.parametrize("own", ["c", "nowhere"])
+def test_no_wider_listener_has_the_hosts_of_one_that_cannot_ask(own: str) -> None:
+    """Whether what vouches for its clients is missing, or the certificate that it shows."""
+    mesh = Compiled(service("a"), secret("c", PAIR), TWO.replace("OWN", own))
+    [port] = mesh.gateway("front").ports
+    [server] = port.servers
+    assert [host.domains for host in server.virtual_hosts] == [("*.x.example",), ("www.x.example",)]
+    assert server.misdirected == ("admin.x.example",)
+    [chain] = port.chains
+    assert (chain.hostnames, chain.tls, chain.route.backends) == (("admin.x.example",), None, ())
+    [status] = mesh.mesh.acceptance
+    assert [each.status for each in status.parents[0].conditions] == [True, True]
+    listeners = listener_statuses(port.object, mesh.mesh.gateways, mesh.mesh.problems)
+    assert [each.conditions[2].status for each in listeners] == [True, False]
+    alone = parents_mapping(Compiled(service("a"), secret("c", PAIR), _of_section("shut", own)).mesh.acceptance[0])
+    assert alone[0]["conditions"][0]["reason"] == "NoMatchingParent"  # type: ignore[index] # a list of mappings
+
+
+def _of_section(name: str, own: str) -> str:
+    return TWO.replace("OWN", own).replace(
+        "parentRefs: [{name: front}]", f"parentRefs: [{{name: front, sectionName: {name}}}]"
+    )

@@ -151,3 +151,32 @@ def test_a_service_whose_weight_is_0_is_needed_by_those_who_have_a_session_there
     [host] = [each for each in mesh.sidecar().outbound.virtual_hosts if each.name.startswith("web.")]
     assert clusters_of((host,)) == tuple(f"outbound|9080||{name}.default.svc.cluster.local" for name in "ab")
     assert short(mesh.ask("web:9080/", headers={"cookie": "s=x"})) == "b:9080"
+
+
+def test_one_service_more_leaves_the_rules_of_the_others_alone() -> None:
+    memo = Memo()
+    before = Compiled(texts := documents(SERVICES + policy("{sessionName: s}", "a")), memo=memo).sidecar()
+    after = Compiled((*texts, *documents(service("more"), "more.yaml")), memo=memo).sidecar()
+    hosts = {host.name: host for host in after.outbound.virtual_hosts}
+    assert len(hosts) == len(before.outbound.virtual_hosts) + 1
+    assert all(hosts[host.name] is host for host in before.outbound.virtual_hosts)
+
+
+def test_a_service_that_a_rule_names_three_times_has_three_names() -> None:
+    thrice = ", ".join(["{destination: {host: a}, weight: 1}"] * 3)
+    split = f"""
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: web}}
+spec: {{hosts: [web], http: [{{route: [{thrice}]}}]}}
+"""
+    names = {each.name for each in sessions(Compiled(SERVICES, policy("{}", "a"), split), "web:9080/") if each}
+    assert len(names) == 3
+
+
+def test_a_service_without_http_has_no_sessions_and_it_is_told() -> None:
+    tcp = service("db", 5432).replace("http-5432", "tcp-5432")
+    [problem] = Compiled(SERVICES, tcp, policy("{}", "a", "db")).mesh.problems
+    assert (problem.code, problem.path) == ("not-http", ("spec", "targetRefs", 1, "name"))
+    assert "Service default/db" in problem.message

@@ -95,6 +95,42 @@ def test_hostnames_choose_among_the_hosts() -> None:
     other = Compiled(service("here"), entry(), route(HERE, more="hostnames: [other.example.com]"))
     assert other.codes == ["no-matching-host"]
     assert short(other.ask("api.example.com")) == "api.example.com:80"
+    [refused, _] = conditions(other)
+    assert (refused["status"], refused["reason"]) == ("False", "NoMatchingListenerHostname")
+
+
+def test_a_hostname_takes_no_more_than_itself_of_a_wildcard() -> None:
+    wild = entry(hosts='"*.example.com"').replace("STATIC", "NONE").replace("endpoints:", "# endpoints:")
+    one = Compiled(service("here"), wild, route(HERE, more="hostnames: [a.example.com]"))
+    assert one.codes == ["no-matching-host"]
+    assert [short(one.ask(each)) for each in ("a.example.com", "b.example.com")] == ["*.example.com:80"] * 2
+    every = Compiled(service("here"), wild, route(HERE, more='hostnames: ["*.com"]'))
+    assert (every.codes, short(every.ask("b.example.com"))) == ([], "here:9080")
+
+
+def test_an_entry_of_which_another_document_has_one_host_takes_the_route_in_part() -> None:
+    first = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a}
+spec: {hosts: [www.example.com], http: [{route: [{destination: {host: www.example.com}}]}]}
+"""
+    mesh = Compiled(service("here"), entry(hosts="api.example.com, www.example.com"), first, route(HERE))
+    assert short(mesh.ask("api.example.com")) == "here:9080"
+    assert short(mesh.ask("www.example.com")) == "www.example.com:80"
+    assert [(each["type"], each["status"]) for each in conditions(mesh)] == [
+        ("Accepted", "True"),
+        ("PartiallyInvalid", "True"),
+        ("ResolvedRefs", "True"),
+    ]
+
+
+def conditions(mesh: Compiled) -> list[dict[str, object]]:
+    """How the only parent of HTTPRoute r took it."""
+    [status] = [each for each in mesh.mesh.acceptance if each.route.kind == "HTTPRoute"]
+    [parent] = parents_mapping(status)
+    return parent["conditions"]  # type: ignore[return-value] # a list of mappings
 
 
 @pytest.mark.parametrize(

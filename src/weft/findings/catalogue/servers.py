@@ -26,7 +26,8 @@ SERVERS = (
         1473,
         "no-client-authority",
         "Clients of a listener have to be vouched for (tls.frontend, or Istio's option MUTUAL), and nothing that it "
-        "names for that is there. It is not in force: nobody gets in without being asked.",
+        "names for that is there. It is not in force: nobody gets in without being asked, nor by a wider listener of "
+        "its port.",
         "spec.listeners[1]: nobody vouches for its clients, so this listener is not in force",
         "Apply the ConfigMap, or the Secret, with the authorities' certificates under ca.crt.",
     ),

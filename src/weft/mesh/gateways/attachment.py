@@ -43,7 +43,7 @@ def attach(
     On one port a host belongs to the isolated listener with the most specific hostname that covers it.
     """
     listeners = gateway.listeners
-    named = [each for each in listeners if parent.section in ("", each.name) and parent.port in (0, each.port)]
+    named = [each for each in _standing(gateway) if parent.section in ("", each.name) and parent.port in (0, each.port)]
     if not named:
         return _no_listener(route, parent, gateway)
     kind, namespace = route.kind.kind, route.document.key.namespace
@@ -97,8 +97,12 @@ def owns(listeners: Sequence[Listener], listener: Listener, host: str) -> bool:
     return max(covering, key=lambda one: one[0])[1] is listener
 
 
+def _standing(gateway: DeclaredGateway) -> list[Listener]:
+    return [each for each in gateway.listeners if not each.closed]
+
+
 def _no_listener(route: CompiledRoute, parent: ParentRef, gateway: DeclaredGateway) -> Attachment:
-    names = [each.name for each in gateway.listeners]
+    names = [each.name for each in _standing(gateway)]
     if parent.section in gateway.written and parent.section not in names:
         message = f"has a listener '{parent.section}' with errors, so it is not in force"
         return _refused(route, parent, "no-matching-listener", message, "a listener that is in force", gateway)

@@ -11,6 +11,7 @@ from weft.mesh.gateways.clients import Clients, ConfigMaps, clients_of_port, cli
 from weft.mesh.gateways.declared import DeclaredGateway, Made
 from weft.mesh.gateways.http3 import asks_for_http3, http3_problems, offering
 from weft.mesh.gateways.listeners import EVERYTHING, Admission, Listener, ListenerHost, ListenerTls, Protocol
+from weft.mesh.gateways.listeners import closed as shut
 from weft.mesh.memo import Memo
 from weft.mesh.policies.referencegrant import Grants
 from weft.mesh.policies.selector import selector_from_api
@@ -149,6 +150,9 @@ def build_listeners(
             clients, closed = (None, True) if isinstance(mutual, Problem) else (mutual, False)
         if bad is None and not closed and (certificates or not _needs_certificate(spec)):
             found.append(_listener(document, gateway, path, spec, certificates, clients))
+            places.append(path)
+        elif bad is None and _terminates(spec) == "MUTUAL":
+            found.append(shut(_listener(document, gateway, path, spec, (), None)))
             places.append(path)
     if asks_for_http3(document, gateway):
         written = document is not gateway or any(each.protocol == "HTTPS" for each in document.spec.listeners)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from weft.mesh.policies.selector import Selector
@@ -95,7 +95,7 @@ class Listener:
     has requests for its hosts to itself: routes of another listener of the port never get them (Gateway API). With
     `redirects`, requests are sent on to HTTPS. `automatic`: connections are passed on by the service, subset and port
     in the name that they ask for. `bind` narrows where the gateway's process listens. With
-    `http3` it offers HTTP/3, too.
+    `http3` it offers HTTP/3, too. One that is `closed` ends every connection for its hosts.
     """
 
     name: str
@@ -112,6 +112,7 @@ class Listener:
     automatic: bool = False
     bind: str = ""
     http3: bool = False
+    closed: bool = False
 
     @property
     def hostnames(self) -> tuple[str, ...]:
@@ -137,3 +138,9 @@ class Listener:
     def secure(self) -> bool:
         """Whether clients speak TLS, so that the name they ask for chooses among the listeners of a port."""
         return self.protocol in ("HTTPS", "TLS")
+
+
+def closed(listener: Listener) -> Listener:
+    """In place of a listener that cannot ask its clients for certificates as it is to. Left out, its hosts would be
+    those of a wider listener of the port, which may ask nobody."""
+    return replace(listener, protocol="TLS", tls=None, redirects=False, http3=False, closed=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from weft.mesh.gateways.certificates import Secrets, client_roots, served_certificate
 from weft.mesh.gateways.declared import Declared, DeclaredGateway
-from weft.mesh.gateways.listeners import CredentialName, Listener
+from weft.mesh.gateways.listeners import CredentialName, Listener, closed
 from weft.mesh.memo import Memo
 from weft.mesh.problems import problem_at
 from weft.mesh.routes.precedence import owner_order
@@ -143,7 +143,13 @@ def _served(
         beaten = [one for port in sorted(quic) for one in standing[port] if one[0].datagrams]
         problems += [_beaten_by_quic(gateway, listener, name) for listener, gateway in beaten]
         listeners = [each for each in listeners if not (each.datagrams and each.port in quic)]
-    return Served(name, gateways, memo.same(listeners), tuple(problems))
+    return Served(name, gateways, memo.same(_needed(listeners)), tuple(problems))
+
+
+def _needed(listeners: list[Listener]) -> list[Listener]:
+    """Without closed ones at whose port nothing is served."""
+    ports = {each.port for each in listeners if not each.closed}
+    return [each for each in listeners if each.port in ports]
 
 
 def _beaten_by_quic(gateway: DeclaredGateway, listener: Listener, name: str) -> Problem:
@@ -205,7 +211,8 @@ def _bind_problem(gateway: DeclaredGateway, listener: Listener, address: str) ->
 def _with_credentials(
     memo: Memo, gateway: DeclaredGateway, listener: Listener, namespace: str, secrets: Secrets
 ) -> tuple[Listener | None, list[Problem]]:
-    """The listener with what its credentials are in a namespace; none if one that it needs is missing."""
+    """The listener with what its credentials are in a namespace. If one that it needs is missing there is none, or a
+    closed one where clients were to be asked."""
     if listener.tls is None or not listener.tls.credentials:
         return listener, []
     certificates: list[Certificate] = []
@@ -223,7 +230,7 @@ def _with_credentials(
         else:
             problems.append(problem_at(gateway.document, each.path, "bad-certificate", found, _KEYS[each.clients]))
     if not certificates or (listener.tls.clients is not None and roots is None):
-        return None, problems
+        return (memo(closed, listener) if listener.tls.clients is not None else None), problems
     return memo(_complete, listener, tuple(certificates), roots), problems
 
 

@@ -54,7 +54,7 @@ def listener_statuses(key: ObjectKey, gateways: Gateways, problems: Sequence[Pro
     if declared is None:
         return ()
     models = [model for model in gateways.by_name.values() if key in model.keys]
-    standing = {each.name for model in models for each in model.listeners if each.object == key}
+    standing = {each.name for model in models for each in model.listeners if each.object == key and not each.closed}
     field = "listeners" if declared.selector is None else "servers"
     found: list[ListenerStatus] = []
     for index, name in enumerate(declared.written):

@@ -272,7 +272,8 @@ class _Compiler:
         taken = {(name, "") for each in listeners if each.protocol == "HTTPS" for name in each.hostnames}
         passing = [each for each in listeners if not each.carries_requests]
         for listener in sorted(passing, key=lambda each: max(map(specificity, each.hostnames)), reverse=True):
-            hosts = tuple(each for each in self.gateway.hosts[listener.port] if each.server == listener.server)
+            every = () if listener.closed else self.gateway.hosts[listener.port]
+            hosts = tuple(each for each in every if each.server == listener.server)
             for chain in build_chains(self.memo, listener, hosts, self.workload.namespace, self.selectors):
                 subnets = chain.subnets or ("",)
                 places = {(name, subnet) for name in chain.hostnames or ("*",) for subnet in subnets}

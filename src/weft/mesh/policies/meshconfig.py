@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 from weft.mesh.policies.localitylbsetting import build_nearness
 from weft.mesh.routes.rules import Forward, Retry, Rule, Session
-from weft.mesh.routes.sessions import with_service_sessions
+from weft.mesh.routes.sessions import ServiceSessions, with_service_sessions
 from weft.mesh.routes.virtualservice_forward import build_retry
 from weft.mesh.services.service import NEAR, Nearness
 from weft.model.document import Document
@@ -110,9 +110,9 @@ def settings_of(documents: Iterable[Document[object]], defaults: MeshSettings) -
     return build_settings(settings_documents(documents), defaults).settings
 
 
-def with_sessions(defaults: TrafficDefaults, sessions: Mapping[str, Session]) -> TrafficDefaults:
+def with_sessions(defaults: TrafficDefaults, sessions: ServiceSessions) -> TrafficDefaults:
     """The defaults, with the sessions of services."""
-    return replace(defaults, sessions=sessions)
+    return replace(defaults, sessions={host: Session("cookie", name, life) for host, name, life in sessions})
 
 
 def with_defaults(rule: Rule, defaults: TrafficDefaults) -> Rule:

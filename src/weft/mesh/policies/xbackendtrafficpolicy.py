@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from weft.mesh.policies.scope import Policy, Scope, settle
-from weft.mesh.routes.rules import Session
-from weft.mesh.routes.sessions import service_session
+from weft.mesh.problems import problem_at
+from weft.mesh.routes.sessions import ServiceSession, ServiceSessions, service_session
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.references import unknown_service
 from weft.mesh.services.service import Frontend, RetryBudget
+from weft.mesh.services.turning import carries_requests
 from weft.model.document import Document
-from weft.model.origin import Origin
+from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem
 from weft.schema.kinds import xbackendtrafficpolicy as api
 from weft.schema.kinds.sessionpersistence import SessionPersistence
@@ -33,7 +34,7 @@ class TrafficPolicies:
     budgets: Mapping[str, RetryBudget] = field(default_factory=lambda: MappingProxyType({}))
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
     problems: tuple[Problem, ...] = ()
-    sessions: Mapping[str, Session] = field(default_factory=lambda: MappingProxyType({}))
+    sessions: ServiceSessions = ()
 
 
 NO_TRAFFIC_POLICIES = TrafficPolicies()
@@ -45,16 +46,20 @@ def build_traffic_policies(documents: tuple[PolicyDocument, ...], catalog: Catal
     for document in documents:
         namespace = document.key.namespace
         for index, target in enumerate(document.spec.target_refs):
-            if catalog.named(target.name, namespace) is None:
+            path: FieldPath = ("spec", "targetRefs", index, "name")
+            frontend = catalog.named(target.name, namespace)
+            if frontend is None:
                 near = nearest_name(target.name, catalog.names_in(namespace))
-                path = ("spec", "targetRefs", index, "name")
                 problems.append(unknown_service(document, path, target.name, namespace, near))
+            elif document.spec.session_persistence is not None and not any(map(carries_requests, frontend.ports)):
+                message = f"no port of {frontend.key} carries HTTP, so nobody has a session with it"
+                problems.append(problem_at(document, path, "not-http", message, "a Service with a port for HTTP"))
             given.append(Policy(Scope(namespace, target=f"Service {target.name}"), document))
     expected = "one XBackendTrafficPolicy for each Service"
     settled, conflicts = settle(given, ("spec", "targetRefs"), "policy-conflict", expected)
     budgets: dict[str, RetryBudget] = {}
     origins: dict[str, Origin] = {}
-    sessions: dict[str, Session] = {}
+    sessions: list[ServiceSession] = []
     for policy in settled:
         frontend = catalog.named(policy.scope.target.removeprefix("Service "), policy.scope.namespace)
         constraint = policy.document.spec.retry_constraint
@@ -62,12 +67,12 @@ def build_traffic_policies(documents: tuple[PolicyDocument, ...], catalog: Catal
             budgets[frontend.host] = _budget(constraint)
             origins[frontend.host] = policy.document.origin
         if frontend is not None and policy.document.spec.session_persistence is not None:
-            sessions[frontend.host] = _session(policy.document, frontend)
-    found = (MappingProxyType(budgets), MappingProxyType(origins), (*conflicts, *problems), MappingProxyType(sessions))
-    return TrafficPolicies(*found)
+            sessions.append(_session(policy.document, frontend))
+    found = (MappingProxyType(budgets), MappingProxyType(origins), (*conflicts, *problems))
+    return TrafficPolicies(*found, tuple(sorted(sessions, key=lambda session: session[0])))
 
 
-def _session(document: PolicyDocument, frontend: Frontend) -> Session:
+def _session(document: PolicyDocument, frontend: Frontend) -> ServiceSession:
     """The session of one Service. The first that a policy names has the name that it gives, so that each is told apart:
     a client may bring back those of several."""
     spec = document.spec.session_persistence or SessionPersistence()

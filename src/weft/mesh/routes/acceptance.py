@@ -141,8 +141,8 @@ def _mesh_parents(
 
 def _taken(route: CompiledRoute, parent: MeshParent, lost: tuple[Lost, ...]) -> tuple[Condition, ...]:
     mine = [one for one in lost if _within(one.path, parent.path)]
-    gone = {one.path for one in mine if one.entirely}
-    left = [one for one in route.claims.claims if _within(one.path, parent.path) and one.path not in gone]
+    gone = {(one.path, one.host) for one in mine if one.entirely}
+    left = [one for one in route.claims.claims if _within(one.path, parent.path) and (one.path, one.host) not in gone]
     refused = [one for one in route.claims.problems if _within(one.path, parent.path)]
     return accepted_conditions(bool(left), [*refused, *(one.problem for one in mine)])
 

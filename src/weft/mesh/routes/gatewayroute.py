@@ -20,7 +20,7 @@ from weft.mesh.services.service import Frontend, FrontendPort
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
-from weft.schema.hosts import intersection
+from weft.schema.hosts import covers
 from weft.schema.kinds import httproute as api
 from weft.schema.wording import nearest_name
 
@@ -82,7 +82,7 @@ class GatewayRouteKind(RouteKind[AttachedT]):
         self, document: Document[AttachedT], path: FieldPath, parent: api.ParentReference, catalog: Catalog
     ) -> tuple[Frontend, ...] | Problem:
         """What a parent declares that callers of the document's namespace are told of; of the hosts of a ServiceEntry
-        those that are among the hostnames, if there are any."""
+        those that are among the hostnames, if there are any: as a whole, for rules are those of a host."""
         key = parent_key(document, parent)
         if parent.kind == "Service":
             frontend = catalog.named(key.name, key.namespace)
@@ -95,11 +95,11 @@ class GatewayRouteKind(RouteKind[AttachedT]):
         if not told:
             return _unknown_entry(document, (*path, "name"), key, catalog)
         wanted = () if self.hostnames_in_mesh else document.spec.hostnames
-        meant = [each for each in told if not wanted or any(intersection(name, each.called) for name in wanted)]
+        meant = [each for each in told if not wanted or any(covers(name, each.called) for name in wanted)]
         if not meant:
             hosts = ", ".join(each.called for each in told)
             message = f"none of the hostnames is a host of {key}, so these rules route nothing for it"
-            return problem_at(document, ("spec", "hostnames"), "no-matching-host", message, f"one of {hosts}")
+            return problem_at(document, path, "no-matching-host", message, f"one of {hosts} in hostnames")
         return tuple(meant)
 
     def mesh_parents(self, document: Document[AttachedT]) -> tuple[MeshParent, ...]:

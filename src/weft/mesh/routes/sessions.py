@@ -20,6 +20,11 @@ from weft.schema.kinds.sessionpersistence import CookieConfig, SessionPersistenc
 
 _NAME = "weft-session"
 
+ServiceSession = tuple[str, str, float | None]
+"""A service that keeps clients at an instance, by full name, the name of its cookie and for how many seconds that is
+kept. Of scalars, so that the same sessions are the same to a `Memo`, however often they are made."""
+ServiceSessions = tuple[ServiceSession, ...]
+
 
 def build_session(
     document: Document[object], path: FieldPath, spec: SessionPersistence | None, backends: int, problems: list[Problem]
@@ -38,12 +43,12 @@ def build_session(
     return Session("header" if spec.type == "Header" else "cookie", name, lifetime)
 
 
-def service_session(spec: SessionPersistence, host: str, *, alone: bool) -> Session:
+def service_session(spec: SessionPersistence, host: str, *, alone: bool) -> ServiceSession:
     """The session of a service, whatever rule leads to it; `alone`: no other has one of the same name."""
     permanent = (spec.cookie_config or CookieConfig()).lifetime_type == "Permanent"
     name = spec.session_name or _NAME
     own = spec.session_name is not None and alone
-    return Session("cookie", name if own else f"{name}-{_digest(host)}", spec.absolute_timeout if permanent else None)
+    return host, name if own else f"{name}-{_digest(host)}", spec.absolute_timeout if permanent else None
 
 
 def with_service_sessions(rule: Rule, sessions: Mapping[str, Session]) -> Rule:
@@ -66,10 +71,13 @@ def backend_sessions(forward: Forward) -> tuple[Session | None, ...]:
     if forward.session is not None:
         return tuple([replace(forward.session, name=name) for name in session_names(forward, forward.session)])
     found: list[Session | None] = []
-    for item in forward.backends:
+    names: set[str] = set()
+    for place, item in enumerate(forward.backends):
         session = item.session
-        if session is not None and any(other is not None and other.name == session.name for other in found):
-            session = replace(session, name=f"{session.name}-{_digest(_where(item))}")
+        if session is not None and session.name in names:
+            name = f"{session.name}-{_digest(_where(item))}"
+            session = replace(session, name=name if name not in names else f"{name}-{place}")
+        names |= {session.name} if session is not None else set()
         found.append(session)
     return tuple(found)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from weft.mesh.policies.backendtlspolicy import BackendTlsPolicies
 from weft.mesh.policies.xbackendtrafficpolicy import TrafficPolicies
-from weft.mesh.routes.rules import Session
+from weft.mesh.routes.sessions import ServiceSessions
 from weft.mesh.services.service import RetryBudget, Tls, TrafficPolicy
 from weft.model.origin import Origin
 from weft.model.problem import Problem
@@ -30,7 +30,7 @@ class Attachments:
 
     by_host: Mapping[str, Attached]
     problems: tuple[Problem, ...] = ()
-    sessions: Mapping[str, Session] = field(default_factory=dict)
+    sessions: ServiceSessions = ()
 
     def column(self, hosts: Iterable[str]) -> list[Attached | None]:
         """That of each of these services."""

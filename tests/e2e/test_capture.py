@@ -103,6 +103,10 @@ class Captured:
         assert lines, done
         return int(lines[1])
 
+    def new_listeners(self) -> int:
+        """How many listeners were made anew by a change, and not changed in place: their connections end."""
+        return self.stat("listener_modified") - self.stat("listener_in_place_updated")
+
     def policy(self, mode: str) -> None:
         """Say what becomes of unknown destinations, and wait until every proxy has heard it."""
         file = self.directory / f"{mode}.yaml"
@@ -231,9 +235,12 @@ def test_nothing_for_a_workload_is_on_the_wire_in_clear_and_what_is_for_others_i
 
 def test_an_unknown_destination_passes_or_is_refused_as_the_policy_says(mesh: Captured) -> None:
     assert mesh.curl(UNKNOWN)[0] == "200"
+    draining, made_new = mesh.stat("total_filter_chains_draining"), mesh.new_listeners()
     mesh.policy("REGISTRY_ONLY")
     try:
         assert mesh.curl(UNKNOWN)[0] == "000"
+        assert mesh.stat("total_filter_chains_draining") <= draining + 1, "connections to services stay"
+        assert mesh.new_listeners() == made_new
         assert mesh.curl("http://web/")[0] == "200"
         assert mesh.talk("greeter", 7000).split() == ["greeter", SECRET]
     finally:
@@ -337,16 +344,16 @@ def test_rules_are_replaced_under_new_connections_and_none_of_these_fails(mesh: 
 
 def test_services_come_and_go_and_no_captured_connection_of_others_is_ended(mesh: Captured) -> None:
     more = mesh.directory / "more.yaml"
-    ports = "[{name: http, port: 80}, {name: tcp, port: 7001}]"
+    ports = "[{name: http, port: 80}, {name: tcp, port: 7001}, {name: any, port: 6000}]"
     more.write_text(
         f"apiVersion: v1\nkind: Service\nmetadata: {{name: more}}\nspec: {{selector: {{app: more}}, ports: {ports}}}\n"
     )
     draining = mesh.stat("total_filter_chains_draining")
-    updated, made_new = mesh.stat("listener_in_place_updated"), mesh.stat("listener_modified")
+    updated, made_new = mesh.stat("listener_in_place_updated"), mesh.new_listeners()
     mesh.one.weft("apply", "-f", str(more), "--wait")
     until("the listener has it", lambda: mesh.stat("listener_in_place_updated") > updated)
     assert mesh.stat("total_filter_chains_draining") <= draining
-    assert mesh.stat("listener_modified") - made_new == mesh.stat("listener_in_place_updated") - updated
+    assert mesh.new_listeners() == made_new
     mesh.one.weft("delete", "-f", str(more), "--wait")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from support.meshdocs import Compiled, service, workload
 from weft.mesh.services.service import BackendKey, Protocol
 from weft.mesh.views import Captured, CapturedPort, SidecarView
-from weft.model.workload import SocketAddress, WorkloadPort
+from weft.model.workload import SocketAddress, WorkloadPort, WorkloadState
 
 LED = (SocketAddress("127.0.0.1", 15001), SocketAddress("::1", 15001))
 TCP = "---\napiVersion: v1\nkind: Service\nmetadata: {name: bytes}\nspec: {ports: [{name: tcp, port: 7000}]}\n"
@@ -111,3 +111,8 @@ def test_instances_of_headless_services_are_known_by_their_own_address_at_both_n
     }
     assert all(each.mutual_tls for each in found.instances)
     assert [backend.key.port for backend in found.direct] == [5432]
+
+
+def test_an_instance_that_is_not_healthy_is_known_too_for_it_must_not_be_reached_in_clear() -> None:
+    ill = replace(instance("db-0", "10.77.0.2"), state=WorkloadState.UNHEALTHY)
+    assert {each.address for each in captured(Compiled(HEADLESS, workloads=[ill])).instances} == {"10.77.0.2"}

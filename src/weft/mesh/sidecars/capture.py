@@ -9,7 +9,7 @@ from weft.mesh.memo import Memo
 from weft.mesh.services.addresses import Addresses, ServiceAddresses
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import literal_domains
-from weft.mesh.services.service import Backend, BackendKey, Frontend, FrontendPort, Health, Protocol, Service
+from weft.mesh.services.service import Backend, BackendKey, Frontend, FrontendPort, Protocol, Service
 from weft.mesh.services.turning import is_apart
 from weft.mesh.sidecars.outbound import Entry, port_connections
 from weft.mesh.views import Captured, CapturedInstance, CapturedPort, Tunnel
@@ -103,11 +103,12 @@ def _may_be_called(host: str) -> bool:
 
 
 def _instances(service: Service) -> Iterator[CapturedInstance]:
-    """Each healthy instance at the numbers by which callers may know its port: the service's and its own."""
+    """Each instance at the numbers by which callers may know its port: the service's and its own. Also one that is not
+    healthy: who has looked it up before would else be passed on to it, in clear."""
     for port, endpoints in service.ports():
         numbers = dict.fromkeys((port.number, *((port.target,) if isinstance(port.target, int) else ())))
         for endpoint in endpoints:
-            if endpoint.health is Health.HEALTHY and _may_be_called(endpoint.address.host):
+            if _may_be_called(endpoint.address.host):
                 for number in numbers:
                     yield CapturedInstance(
                         _key(service.frontend, port), endpoint.address.host, number, endpoint.address,

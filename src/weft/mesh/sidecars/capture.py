@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from weft.mesh.memo import Memo
-from weft.mesh.services.addresses import Addresses, ServiceAddresses
+from weft.mesh.services.addresses import Addresses
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.hosts import literal_domains
 from weft.mesh.services.service import Backend, BackendKey, Frontend, FrontendPort, Protocol, Service
@@ -30,19 +30,21 @@ def capture_entries(
 ) -> tuple[CapturedEntry, ...]:
     """The entries of a class of callers, each with its ports by address."""
     return tuple(
-        [memo(capture_entry, memo, each, catalog.by_host.get(each.host), addresses.of(each.host)) for each in entries]
+        [
+            memo(capture_entry, memo, each, catalog.by_host.get(each.host), addresses.of(each.host).addresses)
+            for each in entries
+        ]
     )
 
 
-def capture_entry(memo: Memo, entry: Entry, frontend: Frontend | None, found: ServiceAddresses) -> CapturedEntry:
+def capture_entry(memo: Memo, entry: Entry, frontend: Frontend | None, addresses: tuple[str, ...]) -> CapturedEntry:
     """One entry. Hosts that are no services have no address by which they could be known."""
-    if frontend is None or not (found.addresses or frontend.by_caller):
+    if frontend is None or not (addresses or frontend.by_caller):
         return CapturedEntry(entry, ())
-    known = found.addresses
-    ports = tuple([_port(memo, entry, frontend, port, known) for port in frontend.ports if _reached(entry, port)])
+    ports = tuple([_port(memo, entry, frontend, port, addresses) for port in frontend.ports if _reached(entry, port)])
     detected = [port for port in ports if port.protocol is Protocol.AUTO]
     keys = [key for port in detected for key in port.connections.backends()]
-    more = literal_domains("", tuple(each for each in known if "/" not in each))[1:]
+    more = literal_domains("", tuple(each for each in addresses if "/" not in each))[1:]
     return CapturedEntry(
         replace(
             entry,

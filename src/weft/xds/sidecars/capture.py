@@ -6,6 +6,7 @@ ends the connections of chains that change, and of no others.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +32,7 @@ from envoy.extensions.matching.common_inputs.network.v3.network_inputs_pb2 impor
 )
 from envoy.type.v3.range_pb2 import Int32Range
 from google.protobuf.message import Message
-from google.protobuf.wrappers_pb2 import StringValue
+from google.protobuf.wrappers_pb2 import StringValue, UInt32Value
 from xds.core.v3.cidr_pb2 import CidrRange
 from xds.core.v3.extension_pb2 import TypedExtensionConfig
 from xds.type.matcher.v3.domain_pb2 import ServerNameMatcher
@@ -323,12 +324,12 @@ def _by_port(table: _Table) -> Matcher:
 def _by_address(rows: Rows, elsewhere: Matcher.OnMatch | None) -> Matcher.OnMatch:
     """Of several that have one address, the first has it; of ranges the smallest."""
     matcher = IPMatcher()
-    taken: set[str] = set()
+    taken: set[tuple[str, int]] = set()
     for where, addresses in rows.values():
-        ranges = [each for each in dict.fromkeys(map(_range_text, addresses)) if each not in taken]
+        ranges = [each for each in dict.fromkeys(map(_range, addresses)) if each not in taken]
         taken.update(ranges)
         if ranges:
-            matcher.range_matchers.add(ranges=[_cidr(each) for each in ranges], on_match=where, exclusive=True)
+            matcher.range_matchers.add(ranges=[_cidr(*each) for each in ranges], on_match=where, exclusive=True)
     if not matcher.range_matchers:
         return elsewhere or Matcher.OnMatch()
     found = Matcher(on_no_match=elsewhere)
@@ -366,15 +367,15 @@ def _extension(name: str, config: Message) -> TypedExtensionConfig:
     return TypedExtensionConfig(name=name, typed_config=packed(config))
 
 
-def _range_text(address: str) -> str:
-    return str(ipaddress.ip_network(address, strict=False))
+@functools.lru_cache(maxsize=1 << 16)
+def _range(address: str) -> tuple[str, int]:
+    """An address or a range: the first address of it, and how many bits are the same in all."""
+    network = ipaddress.ip_network(address, strict=False)
+    return str(network.network_address), network.prefixlen
 
 
-def _cidr(text: str) -> CidrRange:
-    network = ipaddress.ip_network(text)
-    found = CidrRange(address_prefix=str(network.network_address))
-    found.prefix_len.value = network.prefixlen
-    return found
+def _cidr(prefix: str, bits: int) -> CidrRange:
+    return CidrRange(address_prefix=prefix, prefix_len=UInt32Value(value=bits))
 
 
 # -- what is looked at first -------------------------------------------------------------------------------------------

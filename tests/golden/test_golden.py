@@ -6,7 +6,7 @@ A case is a directory with ``input.yaml`` and one expected file for each resourc
     show: [routes/outbound, "clusters/outbound|9080|*"]   # type/name, names may hold wildcards
 
 ``routes/outbound#reviews*`` shows only those virtual hosts, and not their CONNECT routes, which are all alike.
-``distrusted`` are ends of trust (`weft.model.distrust`).
+``distrusted`` are ends of trust (`weft.model.distrust`). With ``capture`` connections are led to the proxy.
 
 Services and workloads that all cases share are in ``world.yaml``. Every case also goes through a real Envoy.
 """
@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from support.certificates import TestAuthority, write_workload_directory
-from support.corpus import compile_mesh, documents_of, world_documents, world_workloads
+from support.corpus import CAPTURE, compile_mesh, documents_of, world_documents, world_workloads
 from support.envoy import validate
 from support.views import identity
 from weft.model.distrust import Distrust
@@ -53,6 +53,7 @@ class Case:
     proxy: str
     show: tuple[str, ...]
     distrusted: tuple[Distrust, ...] = ()
+    capture: bool = False
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +67,7 @@ def workload_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("directory", CASES, ids=lambda path: path.name)
 def test_golden(directory: Path, workload_directory: Path, request: pytest.FixtureRequest) -> None:
     case = msgspec.convert(yaml.safe_load((directory / "case.yaml").read_text()), Case)
-    snapshot = compile_case(directory / "input.yaml", case.proxy, distrusted=case.distrusted)
+    snapshot = compile_case(directory / "input.yaml", case, distrusted=case.distrusted)
     produced = {f"{name}.yaml": text for name, text in shown(snapshot, case)}
     if request.config.getoption("--update-golden", default=False):
         _rewrite(directory, produced)
@@ -78,7 +79,7 @@ def test_golden(directory: Path, workload_directory: Path, request: pytest.Fixtu
 @pytest.mark.parametrize("directory", CASES, ids=lambda path: path.name)
 def test_the_order_of_documents_and_workloads_does_not_matter(directory: Path) -> None:
     case = msgspec.convert(yaml.safe_load((directory / "case.yaml").read_text()), Case)
-    one, other = (compile_case(directory / "input.yaml", case.proxy, order) for order in (1, -1))
+    one, other = (compile_case(directory / "input.yaml", case, order) for order in (1, -1))
     for kind in KINDS.values():
         versions = {each.name: each.version for each in one.of_type(kind)}
         assert versions == {each.name: each.version for each in other.of_type(kind)}
@@ -89,7 +90,7 @@ def test_what_a_resource_refers_to_is_what_it_requires(directory: Path) -> None:
     """The order in which proxies are sent things, and when things are removed, stands on `Resource.requires`. (What is
     on demand is not required.)"""
     case = msgspec.convert(yaml.safe_load((directory / "case.yaml").read_text()), Case)
-    snapshot = compile_case(directory / "input.yaml", case.proxy, scope=Scope.ALL)
+    snapshot = compile_case(directory / "input.yaml", case, scope=Scope.ALL)
     for kind in (LISTENER, ROUTES, EXTENSION):
         for resource in snapshot.of_type(kind):
             found = {each for each in references(describe_resource(resource)) if snapshot.get(*each) is not None}
@@ -123,14 +124,15 @@ def references(described: Any) -> Iterator[tuple[str, str]]:
 
 
 def compile_case(
-    path: Path, proxy: str, order: int = 1, scope: Scope = Scope.DEMAND, distrusted: tuple[Distrust, ...] = ()
+    path: Path, case: Case, order: int = 1, scope: Scope = Scope.DEMAND, distrusted: tuple[Distrust, ...] = ()
 ) -> XdsSnapshot:
     """What the proxy is sent for the documents of `path` in the world. `order` -1 gives everything in reverse."""
     own = documents_of(path.read_text(), path.name)
-    wanted = (each for each in world_workloads() if each.gateway is None or each.proxy == proxy)
-    registered = tuple(replace(each, scope=scope) for each in wanted)
+    wanted = (each for each in world_workloads() if each.gateway is None or each.proxy == case.proxy)
+    led = {case.proxy: CAPTURE} if case.capture else {}
+    registered = tuple(replace(each, scope=scope, capture=led.get(each.proxy, ())) for each in wanted)
     everything = tuple(sorted((*world_documents(), *own), key=lambda document: document.key))
-    return compile_mesh(everything[::order], registered[::order], distrusted).snapshots[proxy]
+    return compile_mesh(everything[::order], registered[::order], distrusted).snapshots[case.proxy]
 
 
 def shown(snapshot: XdsSnapshot, case: Case) -> list[tuple[str, str]]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from weft.local.commands import run_launch
 from weft.local.demo import demo_mesh
 from weft.local.meshfile import MeshFile, MeshFileError, MetricsEntry, decode_meshfile, read_meshfile
+from weft.settings.home import Home
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -79,6 +81,7 @@ def test_everything_is_understood() -> None:
         ("workloads:\n  - {name: a, command: [x], metrics: {path: /m}}\n", ["'port' is missing"]),
         ("workloads:\n  - {name: a, command: [x], uses: [b], scope: all}\n", ["workloads[0].scope", "uses"]),
         ("workloads:\n  - {name: a, command: [x], dns: maybe}\n", ["workloads[0].dns", "on, off or a port"]),
+        ("workloads:\n  - {name: a, command: [x], capture: maybe}\n", ["workloads[0].capture", "on, off or a port"]),
         ("workloads:\n  - {name: a, command: [x], dns: on, dnsUpstreams: [host]}\n", ["dns", "found 'host'"]),
         ("workloads:\n  - {name: a, command: [x], dnsUpstreams: [10.0.0.2]}\n", ["dns", "or no resolvers"]),
         ("gateways:\n  - {name: g, listen: {80: here}}\n", ["gateways[0].listen", "80=8080"]),
@@ -128,3 +131,13 @@ gateways:
         decode_meshfile(text, "weft.yaml")
     found = [(problem.origin.line, problem.code, problem.path[-1]) for problem in error.value.problems]
     assert found == [(2, "bad-value", "locality"), (4, "bad-value", "locality")]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("", []), ("capture: off", []), ("capture: on", ["--capture", "on"]), ("capture: 15002", ["--capture", "15002"])],
+)
+def test_capture_is_passed_on_as_it_is_said(said: str, told: list[str]) -> None:
+    mesh = decode_meshfile(f"workloads:\n  - {{name: a, command: [x], {said}}}\n", "weft.yaml")
+    arguments = run_launch(Home(Path("/home")), mesh.workloads[0], Path("/base")).arguments
+    assert [word for word in arguments if word == "--capture" or word in told] == told

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from weft.agent.parameters import DnsParameters, HealthParameters, PortParameter, UpstreamParameter
+from weft.agent.parameters import CaptureParameters, DnsParameters, HealthParameters, PortParameter, UpstreamParameter
 from weft.local.option_syntax import (
     OptionValueError,
+    parse_capture,
     parse_dns,
     parse_health,
     parse_labels,
@@ -111,3 +112,16 @@ def test_localities() -> None:
     assert parse_locality("") == NOWHERE
     with pytest.raises(OptionValueError, match="expected REGION"):
         parse_locality("eu/*")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("on", CaptureParameters()), ("off", None), ("15001", CaptureParameters(15001))]
+)
+def test_capture(text: str, wanted: CaptureParameters | None) -> None:
+    assert parse_capture(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["maybe", "0", "70000", ""])
+def test_capture_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(OptionValueError, match="on, off or a port"):
+        parse_capture(text)

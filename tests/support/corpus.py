@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -81,6 +81,8 @@ def compile_mesh(
     return Compiled(views, snapshots)
 
 
+CAPTURE = (SocketAddress("127.0.0.1", 15001), SocketAddress("::1", 15001))
+"""Where captured connections are led to."""
 CALLER = Workload(
     name="caller",
     namespace="default",
@@ -92,9 +94,12 @@ CALLER = Workload(
 
 
 def workloads_for(documents: Iterable[Document[object]]) -> tuple[Workload, ...]:
-    """The shared workloads; gateways only where `documents` has their Gateway, and CALLER where its Service is."""
+    """The shared workloads; gateways only where `documents` has their Gateway, and CALLER where its Service is. Where
+    there is a headless one, connections of the first workload are captured."""
     names = {(document.key.kind, document.key.name) for document in documents}
     found = [each for each in world_workloads() if each.gateway is None or ("Gateway", each.gateway.gateway) in names]
+    if ("Service", "headless") in names:
+        found[0] = replace(found[0], capture=CAPTURE)
     return (*found, CALLER) if ("Service", "many") in names else tuple(found)
 
 

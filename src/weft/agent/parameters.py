@@ -134,6 +134,14 @@ class DnsParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureParameters:
+    """``--capture``: connections of the application are led to `port` of loopback (0: where they were, else the usual
+    port or any free one) by whoever installs the rules."""
+
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunParameters:
     """``weft run``: one application with its sidecar.
 
@@ -141,7 +149,8 @@ class RunParameters:
     the address inbound listeners bind and callers use (empty: `weft.agent.inbound_address` chooses). The application
     tells Prometheus its metrics at `metrics_port` and `metrics_path` (0 and empty: as its labels say). `proxy_auth`:
     whether its outbound proxy serves only who knows the workload's secret. `locality` is where this host is. `group`
-    says the rest, and `weight` how many calls it takes beside others of 1. With `dns` its agent answers names.
+    says the rest, and `weight` how many calls it takes beside others of 1. With `dns` its agent answers names, and with
+    `capture` its proxy takes connections that were made to services.
     """
 
     home: Home
@@ -168,6 +177,7 @@ class RunParameters:
     group: GroupParameters | None = None
     weight: int = 1
     dns: DnsParameters | None = None
+    capture: CaptureParameters | None = None
 
 
 @dataclass(frozen=True, slots=True)

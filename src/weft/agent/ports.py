@@ -22,7 +22,9 @@ from weft.settings.ports import own_ports
 LOOPBACK = "127.0.0.1"
 DNS_PORT = 15053
 """Where names are answered, if no other workload of the host does so there: Istio's port for it."""
-_LOOPBACK_6 = "::1"
+CAPTURE_PORT = 15001
+"""Where captured connections are led to, if no other workload of the host has it: Istio's port for it."""
+LOOPBACK_6 = "::1"
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _TRIES = 20
 
@@ -87,7 +89,7 @@ def held_ports(state: State) -> set[int]:
     ports = {state.outbound, state.metrics.port if state.metrics else 0} | {
         upstream.listen.port for upstream in state.upstreams
     }
-    ports |= {bound for _, bound in state.listen} | {state.dns}
+    ports |= {bound for _, bound in state.listen} | {state.dns, state.capture}
     for port in state.ports:
         ports |= {port.inbound.port, port.application.port}
     return ports - {0}
@@ -123,6 +125,9 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
     dns = 0
     if parameters.dns is not None:
         dns = allocate_dns_port(parameters.dns.port, allocator, before.dns if before else 0)
+    capture = 0
+    if parameters.capture is not None:
+        capture = allocate_capture_port(parameters.capture.port, allocator, before.capture if before else 0)
     return State(
         parameters.name,
         parameters.namespace,
@@ -130,6 +135,7 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
         outbound=outbound,
         upstreams=tuple(upstreams),
         dns=dns,
+        capture=capture,
     )
 
 
@@ -152,9 +158,37 @@ def allocate_dns_port(wanted: int, allocator: PortAllocator, known: int) -> int:
     raise AgentError(f"no port for names on {LOOPBACK}")
 
 
+def allocate_capture_port(wanted: int, allocator: PortAllocator, known: int) -> int:
+    """The port to which connections are led, free in both families: `wanted`, else the one that was `known`, else the
+    usual one, else any. AgentError if `wanted` is taken."""
+    if wanted:
+        allocator.take(wanted)
+        if not _is_free_twice(wanted):
+            raise AgentError(f"--capture: port {wanted} of {LOOPBACK} is taken, or may not be used; choose another")
+        return wanted
+    for port in (known, CAPTURE_PORT):
+        if port and allocator.may(port) and _is_free_twice(port):
+            allocator.take(port)
+            return port
+    for _ in range(_TRIES):
+        port = allocator.free(LOOPBACK)
+        if _is_free_twice(port):
+            return port
+    raise AgentError(f"no port for captured connections on {LOOPBACK}")
+
+
+def has_ipv6_loopback() -> bool:
+    """Whether this host has one."""
+    return _bind_error(LOOPBACK_6, 0, socket.SOCK_STREAM) not in _NO_IPV6
+
+
+def _is_free_twice(port: int) -> bool:
+    return _is_free(LOOPBACK, port) and _bind_error(LOOPBACK_6, port, socket.SOCK_STREAM) in (0, None, *_NO_IPV6)
+
+
 def _is_free_for_dns(port: int) -> bool:
     kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
-    errors = {(host, kind): _bind_error(host, port, kind) for host in (LOOPBACK, _LOOPBACK_6) for kind in kinds}
+    errors = {(host, kind): _bind_error(host, port, kind) for host in (LOOPBACK, LOOPBACK_6) for kind in kinds}
     return not any(error and (host == LOOPBACK or error not in _NO_IPV6) for (host, _), error in errors.items())
 
 

@@ -18,7 +18,7 @@ from weft.agent.metrics.application import application_of
 from weft.agent.naming import VARIABLE as DNS_VARIABLE
 from weft.agent.naming import Naming
 from weft.agent.parameters import RunParameters
-from weft.agent.ports import allocate_run_ports, check_nobody_listens
+from weft.agent.ports import LOOPBACK, LOOPBACK_6, allocate_run_ports, check_nobody_listens, has_ipv6_loopback
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.proxy_secret import ProxySecret, wants_secret
 from weft.agent.reachability import check_xds, run_reach_check
@@ -208,6 +208,8 @@ class _SidecarLifecycle(Lifecycle):
             plain = f"http://127.0.0.1:{self.proxy.state.outbound}"
             where = f'"$(cat {self._secret.url_file})"' if self._url else plain
             _LOG.info("no command given; use HTTP_PROXY=%s", where)
+            if self.proxy.state.capture:
+                _LOG.info("or lead connections to port %d: weft capture install", self.proxy.state.capture)
 
     async def _watch_envoy(self) -> None:
         ready = self.proxy.envoy.ready
@@ -270,8 +272,14 @@ class _SidecarLifecycle(Lifecycle):
 
 def _listeners(state: State) -> tuple[SocketAddress, ...]:
     """Where Envoy must listen before the application starts."""
-    outbound = (SocketAddress("127.0.0.1", state.outbound),)
+    outbound = (SocketAddress(LOOPBACK, state.outbound), *_capture(state)[:1])
     return (*(port.inbound for port in state.ports), *outbound, *(upstream.listen for upstream in state.upstreams))
+
+
+def _capture(state: State) -> tuple[SocketAddress, ...]:
+    """Where connections are led to that were made to others: what a redirect of the system leads to is loopback."""
+    hosts = (LOOPBACK, *((LOOPBACK_6,) if has_ipv6_loopback() else ()))
+    return tuple(SocketAddress(host, state.capture) for host in hosts if state.capture)
 
 
 def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
@@ -291,6 +299,7 @@ def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
         *(("locality", str(parameters.locality)) if parameters.locality != NOWHERE else ()),
         *(("metrics", parameters.metrics_port, parameters.metrics_path) if parameters.metrics_port else ()),
         *(("dns", parameters.dns) if parameters.dns is not None else ()),
+        *(("capture", parameters.capture) if parameters.capture is not None else ()),
     )
     common = ProxyParameters(
         home=parameters.home,
@@ -332,4 +341,5 @@ def _workload(parameters: RunParameters, state: State) -> Workload:
         group=parameters.group.name if parameters.group is not None else "",
         weight=parameters.weight,
         dns=parameters.dns is not None,
+        capture=_capture(state),
     )

@@ -26,8 +26,8 @@ class State:
     """One workload's agent. `plan` is a digest of what was asked for: only an equal plan adopts the processes.
 
     Ports stay when the processes are gone, so that a restart uses them again. `metrics` is where they are served, `dns`
-    the port at which the `responder` answers (0: there is none). `workers` are the worker threads that Envoy was
-    started with, or is about to be (0: one for each core).
+    the port at which the `responder` answers and `capture` the one to which connections are led (0: there is none).
+    `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core).
     """
 
     name: str
@@ -45,6 +45,7 @@ class State:
     workers: int = ONE_WORKER
     responder: ProcessName | None = None
     dns: int = 0
+    capture: int = 0
 
 
 def read_state(directory: Path) -> State | None:
@@ -175,4 +176,5 @@ def _without_processes(state: State) -> State:
         listen=state.listen,
         metrics=state.metrics,
         dns=state.dns,
+        capture=state.capture,
     )

@@ -38,6 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "top": ("top", "Show traffic as it goes, on the whole terminal."),
     "graph": ("graph", "Draw who calls whom."),
     "proxy": ("proxy", "See what proxies know and have confirmed."),
+    "capture": (
+        "capture",
+        "Capture: lead connections of chosen users into a workload's proxy, by rules of the system.",
+    ),
     "dns": ("dns", "Names: what a workload's applications may look up, and what they are told."),
     "explain": ("explain", "Say why a request is answered as it is."),
     "authz": ("authz", "Say who may call whom, and by which policy."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,7 +13,7 @@ from weft.cli.options import CommandT, command, home_option, namespace_option, w
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
-    from weft.agent.parameters import ControlPlane, DnsParameters, GroupParameters, ProxyAuth
+    from weft.agent.parameters import ControlPlane, GroupParameters, ProxyAuth, RunParameters
 
 ValueT = TypeVar("ValueT")
 
@@ -59,6 +60,15 @@ def _control_plane_options(function: CommandT) -> CommandT:
 def _dns_options(function: CommandT) -> CommandT:
     for option in (
         click.option(
+            "--capture",
+            default="off",
+            metavar="on|off|PORT",
+            envvar="WEFT_CAPTURE",
+            help="Take connections that were made to addresses of services and are led to this port of loopback by "
+            "`weft capture install`. Names are answered, too, but with --dns off. See docs/capture.md.  "
+            "[env: WEFT_CAPTURE; default: off]",
+        ),
+        click.option(
             "--dns-upstream",
             "dns_upstreams",
             multiple=True,
@@ -88,10 +98,14 @@ def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
         raise click.UsageError(str(error)) from error
 
 
-def _dns(given: dict[str, Any]) -> DnsParameters | None:
-    from weft.local.option_syntax import parse_dns
+def _with_names_and_capture(parameters: RunParameters, given: dict[str, Any]) -> RunParameters:
+    """As the options of `_dns_options` have it: who captures has names answered, unless --dns says otherwise."""
+    from weft.local.option_syntax import parse_capture, parse_dns
 
-    return _parsed(parse_dns, given["dns"], given["dns_upstreams"])
+    captures = _parsed(parse_capture, given["capture"])
+    chosen = click.get_current_context().get_parameter_source("dns") is not ParameterSource.DEFAULT
+    dns = _parsed(parse_dns, given["dns"] if chosen or captures is None else "on", given["dns_upstreams"])
+    return replace(parameters, dns=dns, capture=captures)
 
 
 def _control_plane(home: Home, given: dict[str, Any]) -> ControlPlane:
@@ -324,9 +338,8 @@ def run(
         proxy_auth=proxy_auth,
         locality=_parsed(parse_locality, locality),
         group=_group(group, service_account, health, given),
-        dns=_dns(given),
     )
-    return run_agent(parameters)
+    return run_agent(_with_names_and_capture(parameters, given))
 
 
 @command(

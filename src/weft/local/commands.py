@@ -92,12 +92,7 @@ def run_launch(home: Home, workload: WorkloadEntry, base: Path, bind: str = LOOP
         arguments += ["--proxy-auth", workload.proxy_auth]
     if workload.identity_from:
         arguments += ["--identity-from", workload.identity_from]
-    if workload.dns != "off":
-        arguments += [
-            "--dns",
-            workload.dns,
-            *[word for each in workload.dns_upstreams for word in ("--dns-upstream", each)],
-        ]
+    arguments += _names_and_capture(workload)
     if workload.metrics is not None:
         arguments += ["--metrics-port", str(workload.metrics.port), "--metrics-path", workload.metrics.path]
     directory = base / Path(workload.working_directory).expanduser()
@@ -109,6 +104,17 @@ def run_launch(home: Home, workload: WorkloadEntry, base: Path, bind: str = LOOP
         "workload",
         (workload.namespace, workload.name),
     )
+
+
+def _names_and_capture(workload: WorkloadEntry) -> list[str]:
+    found = ["--capture", workload.capture] if workload.capture != "off" else []
+    if workload.dns != "off":
+        found += [
+            "--dns",
+            workload.dns,
+            *[word for each in workload.dns_upstreams for word in ("--dns-upstream", each)],
+        ]
+    return found
 
 
 def _health_arguments(workload: WorkloadEntry) -> list[str]:

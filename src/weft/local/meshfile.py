@@ -13,6 +13,7 @@ from weft.local.names import CONTROL_PLANE, process_name
 from weft.local.option_syntax import (
     OptionValueError,
     is_metrics_path,
+    parse_capture,
     parse_dns,
     parse_listen,
     parse_locality,
@@ -57,7 +58,8 @@ class WorkloadEntry:
     ``{python}`` stands for the Python that weft runs on. `locality` is where it is: region, zone and subzone. `group`
     is the WorkloadGroup of its namespace that says what is not said here; without either, the service account is
     `default`. `dns` (on, off or a port) has names of the mesh answered on loopback, and `dns_upstreams` are the
-    resolvers for all others (none: those of this host)."""
+    resolvers for all others (none: those of this host). `capture` (on, off or a port) has its proxy take connections
+    that `weft capture` leads to it, and names answered, too."""
 
     name: Name
     command: tuple[str, ...]
@@ -78,6 +80,7 @@ class WorkloadEntry:
     identity_from: str = ""
     dns: str = "off"
     dns_upstreams: tuple[str, ...] = ()
+    capture: str = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +183,7 @@ def _as_texts(root: Node) -> None:
         for port in _items(workload, "ports"):
             _as_text(port)
         entries = cast(dict[str, Node], workload.value)
-        for switch in ("proxyAuth", "dns"):
+        for switch in ("proxyAuth", "dns", "capture"):
             if switch in entries:
                 _as_text(entries[switch])  # on and off are YAML's words for true and false
         for variable in _values(entries.get("env")):
@@ -231,11 +234,15 @@ def _check_locality(walk: Walk, path: FieldPath, text: str) -> None:
         walk.error((*path, "locality"), "bad-value", error.found, error.expected)
 
 
-def _check_dns(walk: Walk, path: FieldPath, workload: WorkloadEntry) -> None:
+def _check_names_and_capture(walk: Walk, path: FieldPath, workload: WorkloadEntry) -> None:
     try:
         parse_dns(workload.dns, workload.dns_upstreams)
     except OptionValueError as error:
         walk.error((*path, "dns"), "bad-value", error.found, error.expected)
+    try:
+        parse_capture(workload.capture)
+    except OptionValueError as error:
+        walk.error((*path, "capture"), "bad-value", error.found, error.expected)
 
 
 def _check(walk: Walk, mesh: MeshFile) -> None:
@@ -259,7 +266,7 @@ def _check(walk: Walk, mesh: MeshFile) -> None:
         if workload.uses and workload.scope == "all":
             walk.error((*path, "scope"), "bad-value", "scope: all and uses exclude each other", "one of scope, uses")
         _check_locality(walk, path, workload.locality)
-        _check_dns(walk, path, workload)
+        _check_names_and_capture(walk, path, workload)
         check_source(walk, (*path, "identityFrom"), workload.identity_from)
         http = workload.health_check.http
         if http is not None and not http.startswith("/"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from weft.agent.dns.resolvers import parse_resolver
-from weft.agent.parameters import DnsParameters, HealthParameters, PortParameter, UpstreamParameter
+from weft.agent.parameters import CaptureParameters, DnsParameters, HealthParameters, PortParameter, UpstreamParameter
 from weft.model.identity import is_dns_label
 from weft.model.labels import Labels, labels_from_mapping
 from weft.model.locality import EXPECTED as LOCALITY
@@ -71,6 +71,13 @@ def parse_dns(text: str, upstreams: tuple[str, ...]) -> DnsParameters | None:
         except ValueError:
             raise OptionValueError(f"found '{each}'", "an IP address and perhaps a port, such as 10.0.0.2:53") from None
     return DnsParameters(port, upstreams)
+
+
+def parse_capture(text: str) -> CaptureParameters | None:
+    """``on``, ``off`` or a port."""
+    if text in ("off", "false", "no"):
+        return None
+    return CaptureParameters(0 if text in ("on", "true", "yes") else _port(text, text, "on, off or a port: 15001"))
 
 
 def is_metrics_path(text: str) -> bool:

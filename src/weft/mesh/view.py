@@ -22,12 +22,14 @@ from weft.mesh.policies.telemetry import signals_of
 from weft.mesh.routes.connections import NO_CONNECTIONS, Connections
 from weft.mesh.routes.deserted import without_deserted
 from weft.mesh.routes.rules import VirtualHost
+from weft.mesh.services.addresses import Addresses
 from weft.mesh.services.backends import CallerTargets, build_caller_targets, place_targets, placed_targets
 from weft.mesh.services.catalog import Catalog
 from weft.mesh.services.credentials import credentials_of, names_of_rules
 from weft.mesh.services.service import Backend, BackendKey, Frontend, FrontendPort, Protocol, Target
 from weft.mesh.services.workloads import gateway_of
 from weft.mesh.services.zones import peers_of
+from weft.mesh.sidecars.capture import build_captured, capture_entries, instance_keys
 from weft.mesh.sidecars.inbound import build_inbound, with_accesses, with_http10, with_overloads
 from weft.mesh.sidecars.names import build_names
 from weft.mesh.sidecars.outbound import (
@@ -41,6 +43,7 @@ from weft.mesh.sidecars.outbound import (
 from weft.mesh.sidecars.scope import EVERYTHING, CallScope, build_scope
 from weft.mesh.signals import PlainKey, Signals, collector_keys, for_envoy, unless_collector
 from weft.mesh.views import (
+    Captured,
     Credential,
     InboundPort,
     OutboundView,
@@ -118,7 +121,8 @@ def _build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     space = mesh.access.of(namespace)
     asked = memo(_asked, memo, space, settings.trust_domain, frontends, workload, mesh.guards.authorizers, mesh.limits)
     told = tuple(dict.fromkeys((*collectors, *asked.servers))) if asked.servers else collectors
-    seen, outbound = memo(_shared_views, memo, callers, catalog, scope, asks, allow_any, settings, told)
+    by_address = mesh.addresses if workload.capture else None
+    seen, outbound = memo(_shared_views, memo, callers, catalog, scope, asks, allow_any, settings, told, by_address)
     outbound = without_deserted(memo, outbound, seen)
     if collectors:
         incoming = memo(unless_collector, incoming, tuple([frontend.host for frontend in frontends]))
@@ -126,7 +130,8 @@ def _build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
     credentials = _credentials(memo, mesh, workload) if mesh.destination_rules.selecting else ()
     names = _names(memo, mesh, workload, scope) if workload.dns else None
-    own = (credentials, mesh.proxies.of(workload).http10, names)
+    captured = _captured(memo, mesh, callers, scope) if workload.capture else None
+    own = (credentials, mesh.proxies.of(workload).http10, names, captured)
     return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings, outgoing, incoming, *own)
 
 
@@ -158,6 +163,17 @@ def _names(memo: Memo, mesh: Mesh, workload: Workload, scope: CallScope) -> Name
     """The names of what its applications may call."""
     instances = [mesh.services.by_host[host] for host in mesh.addresses.headless]
     return memo.over(build_names, instances, memo, mesh.catalog, mesh.addresses, scope, workload.namespace)
+
+
+def _captured(memo: Memo, mesh: Mesh, callers: Callers, scope: CallScope) -> Captured:
+    """What captured connections of its applications may be for."""
+    found = capture_entries(memo, scope.entries(memo, callers.routes, mesh.catalog), mesh.catalog, mesh.addresses)
+    hosts = mesh.addresses.headless if scope.hosts is None else set(scope.hosts).intersection(mesh.addresses.headless)
+    headless = [mesh.services.by_host[host] for host in sorted(hosts)]
+    keys, targets = instance_keys(headless), callers.targets
+    told = (*_found(targets, [key for key in keys if not key.opaque]), *targets.carried(memo, keys))
+    ports = memo.same([port for each in found for port in each.ports])
+    return memo(build_captured, ports, memo.same([target.backend for target in told]), *headless)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,14 +256,16 @@ def _shared_views(
     allow_any: bool,
     settings: MeshSettings,
     collectors: tuple[PlainKey, ...],
+    by_address: Addresses | None,
 ) -> tuple[TargetsView, OutboundView]:
     """What all sidecars of a class with the same scope are told about others. Those of a listener's `collectors` that
     are services are told before anybody asks: the listener is not taken without them. Proxies that ask (`asks`) for
     what they use are told at once what a document lets them use; their listeners ask as before, so that a Sidecar that
-    comes or goes replaces none and what it takes from the eager ones is found again."""
+    comes or goes replaces none and what it takes from the eager ones is found again. `by_address`: calls come by the
+    addresses of services, too."""
     on_demand = asks and not scope.given
     routes, connect_timeout = callers.routes, callers.targets.base.connect_timeout
-    outbound = memo(_outbound, memo, routes, catalog, scope, allow_any, asks, connect_timeout)
+    outbound = memo(_outbound, memo, routes, catalog, scope, allow_any, asks, connect_timeout, by_address)
     always = tuple(BackendKey(*key) for key in collectors)
     if scope.given or (scope.hosts is not None and not on_demand):
         keys = tuple(sorted({*outbound.backends, *always}))
@@ -272,9 +290,13 @@ def _outbound(
     allow_any: bool,
     on_demand: bool,
     connect_timeout: float | None,
+    by_address: Addresses | None,
 ) -> Outbound:
     entries = scope.entries(memo, routes, catalog)
-    return memo.over(build_outbound, entries, allow_any, on_demand, connect_timeout, scope.refused)
+    if by_address is not None:
+        entries = [each.entry for each in capture_entries(memo, entries, catalog, by_address)]
+    captures = by_address is not None
+    return memo.over(build_outbound, entries, allow_any, on_demand, connect_timeout, scope.refused, captures)
 
 
 def _selecting(catalog: Catalog, workload: Workload) -> tuple[Frontend, ...]:
@@ -317,6 +339,7 @@ def _sidecar(
     credentials: tuple[Credential, ...],
     http10: bool,
     names: NameTable | None,
+    captured: Captured | None,
 ) -> SidecarView:
     return SidecarView(
         proxy=workload.proxy,
@@ -334,6 +357,8 @@ def _sidecar(
         credentials=credentials,
         http10=http10,
         names=names,
+        capture=workload.capture,
+        captured=captured,
     )
 
 

@@ -71,6 +71,7 @@ class OutboundView:
     `refusals` answer what neither of them does. `on_demand`: the proxy may be told about fewer backends than its
     rules name, and asks for others when they are used. `allow_any`: hosts that no document names can be called, and
     `connect_timeout` is how long a connection to one may take to make, in seconds (None: weft's default).
+    `by_address`: connections to the addresses of services are captured; a request on one is for no other host.
     """
 
     virtual_hosts: tuple[VirtualHost, ...]
@@ -79,6 +80,7 @@ class OutboundView:
     on_demand: bool = False
     connect_timeout: float | None = None
     refusals: tuple[Refusal, ...] = ()
+    by_address: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,12 +153,52 @@ class UpstreamPort:
     backends: tuple[Backend, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CapturedPort:
+    """A port of `host`, to which connections are captured that were addressed to one of `addresses` (or ranges) at it.
+    Requests are routed by their host; what carries none goes by `connections`, through `inside` where names decide that
+    are read there. `called` (empty: no) is the name of a host whose callers say where to: any address at which nobody
+    else is may be its, and with `tls` its connections name it. Compared by identity."""
+
+    host: str
+    port: int
+    addresses: tuple[str, ...]
+    protocol: Protocol
+    connections: Connections = NO_CONNECTIONS
+    inside: Tunnel | None = None
+    called: str = ""
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedInstance:
+    """An instance of the headless service of `key`, called by its own `address` at `port`. `accepts` is where its proxy
+    does so, or without `mutual_tls` it itself."""
+
+    key: BackendKey
+    address: str
+    port: int
+    accepts: SocketAddress
+    mutual_tls: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Captured:
+    """What captured connections may be for. `direct` are the backends of the ports of `instances`. Shared by all
+    sidecars of one class of callers, and compared by identity."""
+
+    ports: tuple[CapturedPort, ...]
+    instances: tuple[CapturedInstance, ...] = ()
+    direct: tuple[Backend, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class SidecarView:
     """Everything one sidecar does. Only `targets` and `outbound` are large, and they are shared by identity. `outgoing`
     is what it says of calls that its application makes, `incoming` of those that come. `secret`: its outbound proxy
     serves only who knows the workload's secret, `http10`: also an application that speaks HTTP/1.0. `patches` are
-    applied to all that. `names` are for its agent, which answers questions for them (None: it does not)."""
+    applied to all that. `names` are for its agent, which answers questions for them (None: it does not). Connections
+    that are led to `capture` (none: it captures nothing) are for what `captured` says."""
 
     proxy: str
     identity: SpiffeId
@@ -174,6 +216,8 @@ class SidecarView:
     http10: bool = False
     patches: Patches = NO_PATCHES
     names: NameTable | None = None
+    capture: tuple[SocketAddress, ...] = ()
+    captured: Captured | None = None
 
 
 @dataclass(frozen=True, slots=True)

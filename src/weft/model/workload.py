@@ -96,7 +96,7 @@ class Workload:
     `locality` is what `weft run` was told of where it runs; `place` also heeds its labels. `group` is the WorkloadGroup
     that it was started from, `weight` how many calls it takes beside others of 1. `workers` are the worker threads that
     its Envoy was started with (0: one for each core). `dns`: its agent answers questions of its applications for
-    names."""
+    names. Connections of these are led to `capture` (none: they are not)."""
 
     name: str
     namespace: str
@@ -118,6 +118,7 @@ class Workload:
     weight: int = 1
     workers: int = ONE_WORKER
     dns: bool = False
+    capture: tuple[SocketAddress, ...] = ()
 
     def port(self, target: int | str) -> WorkloadPort | None:
         """The port that a Service's targetPort means here: its number or its name."""

@@ -13,6 +13,7 @@ from weft.mesh.services.backends import Targets
 from weft.mesh.services.service import Backend, BackendKey, Protocol, Target
 from weft.mesh.signals import Signals
 from weft.mesh.views import (
+    Captured,
     Credential,
     GatewayPort,
     GatewayView,
@@ -51,6 +52,7 @@ from weft.xds.services.cluster import (
 )
 from weft.xds.services.endpoints import encode_endpoints
 from weft.xds.services.names import cluster_name
+from weft.xds.sidecars.capture import encode_capture, encode_direct, encode_passthrough, encode_shared_capture
 from weft.xds.sidecars.inbound import encode_inbound, encode_inbound_extensions, encode_inbound_routes
 from weft.xds.sidecars.outbound import encode_outbound_routes, encode_proxy_listener, encode_tunnel_listener
 from weft.xds.sidecars.tunnels import encode_tls_tunnel, encode_tunnel_cluster, leads_inside
@@ -236,10 +238,12 @@ def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
     if outbound.tunnels:
         resources.extend(_tls_tunnels(memo, view))
     closing = any(upstream.connections.closes for upstream in view.upstreams)
-    if closing and not memo(_closes, outbound):
+    if (closing or view.capture) and not memo(_closes, outbound):
         resources.append(memo(encode_nowhere))
     for upstream in view.upstreams:
         resources.extend(_upstream(memo, view, upstream))
+    if view.captured is not None:
+        resources.extend(_capture(memo, view, view.captured))
     resources.extend(_outside(memo, collectors_used((view.outgoing, view.incoming))))
     resources.extend(memo(encode_trust, trust) for trust in {port.trust for port in view.inbound} if trust is not None)
     resources.extend(_asked_outside(memo, [port.access for port in view.inbound]))
@@ -257,6 +261,24 @@ def _tls_tunnels(memo: Memo, view: SidecarView) -> Iterable[Resource]:
 
 def _tls_tunnel(times: tuple[TcpTimes, ...], tunnel: Tunnel, signals: Signals, on_demand: bool) -> Resource:
     return encode_tls_tunnel(tunnel, times, signals, on_demand)
+
+
+def _capture(memo: Memo, view: SidecarView, captured: Captured) -> Iterable[Resource]:
+    """The listener of captured connections, and the clusters that only they are led to."""
+    backends = memo(_backends, memo, view.targets)
+    allow_any, on_demand = view.outbound.allow_any, view.outbound.on_demand
+    shared = (captured, backends, view.outgoing, on_demand, view.capture[0].port)
+    found = memo(encode_shared_capture, memo, *shared)
+    yield memo(encode_capture, found, view.capture, view.proxy, view.outgoing, allow_any, on_demand, view.http10)
+    yield memo(encode_passthrough, view.outbound.connect_timeout)
+    for backend in captured.direct:
+        direct = memo(encode_direct, backend, view.trust_domain, view.trust_epoch)
+        if direct is not None:
+            yield direct
+    for tunnel in [port.inside for port in captured.ports if port.inside is not None]:
+        times = tuple(times_of(backends, route) for route in tunnel.connections.routes())
+        yield memo(encode_tunnel_cluster, tunnel)
+        yield memo.over(_tls_tunnel, times, tunnel, view.outgoing, view.outbound.on_demand)
 
 
 def _times(memo: Memo, backend: Backend | None) -> TcpTimes:

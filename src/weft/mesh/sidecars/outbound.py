@@ -134,9 +134,10 @@ def build_outbound(
     on_demand: bool,
     connect_timeout: float | None = None,
     refused: tuple[Refusal, ...] = (),
+    by_address: bool = False,
 ) -> Outbound:
     """The view of callers with these entries, and the backends that it needs. `refused` are names that they
-    use and that lead nowhere."""
+    use and that lead nowhere; see the view for `by_address`."""
     view = OutboundView(
         virtual_hosts=tuple([host for entry in entries for host in entry.virtual_hosts]),
         tunnels=tuple([tunnel for entry in entries for tunnel in entry.tunnels]),
@@ -144,6 +145,7 @@ def build_outbound(
         on_demand=on_demand,
         connect_timeout=connect_timeout,
         refusals=(*[refusal for entry in entries for refusal in entry.refusals], *refused),
+        by_address=by_address,
     )
     return Outbound(
         view,

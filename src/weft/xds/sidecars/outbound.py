@@ -22,6 +22,8 @@ from envoy.config.route.v3.route_components_pb2 import (
     VirtualHost,
 )
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.type.matcher.v3.filter_state_pb2 import FilterStateMatcher
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from weft.mesh.memo import Memo
@@ -67,6 +69,9 @@ _INSIDE = Entry(Place.OUTBOUND, tunnel=HTTP_TUNNEL)
 _PASSING = Entry(Place.OUTBOUND, tunnel=FORWARD_PROXY)
 _EVERY = RouteMatch(prefix="/")
 _UNKNOWN = "no service or document of the mesh names this host"
+_ANOTHER = "the connection was made to an address of a service, and no service has this host"
+CAPTURED, CAPTURED_VALUE = "weft.captured", "1"
+"""The filter state of connections that were captured on their way to a service."""
 _AS_TCP = "HTTP cannot be routed there; use `weft run --upstream`, or name the port http"
 
 
@@ -92,7 +97,7 @@ def encode_outbound_routes(memo: Memo, view: OutboundView, times: tuple[TcpTimes
         else:
             parts.append(memo(_turning_part, each, its, each.inside, _alone(each.inside, twice)))
     parts += [memo(_refusal_part, each) for each in view.refusals]
-    parts.append(memo(_unknown_part, view.allow_any))
+    parts.append(memo(_unknown_part, view.allow_any, view.by_address))
     if memo.over(_named_twice, [part.domains for part in parts]):
         parts = _without_twins(parts)
     clusters = {HTTP_TUNNEL}.union(*[part.clusters for part in parts])
@@ -162,9 +167,10 @@ def _refusal_part(refusal: Refusal) -> Part:
     return Part(domains, host_part(host), (), ())
 
 
-def _unknown_part(allow_any: bool) -> Part:
+def _unknown_part(allow_any: bool, by_address: bool) -> Part:
     """Whatever nobody names."""
-    host = VirtualHost(name="unknown-hosts", domains=["*"], routes=_unknown_routes(allow_any))
+    routes = [*(_of_captured() if allow_any and by_address else ()), *_unknown_routes(allow_any)]
+    host = VirtualHost(name="unknown-hosts", domains=["*"], routes=routes)
     return Part(("*",), host_part(host), (FORWARD_PROXY,) if allow_any else (), ())
 
 
@@ -235,6 +241,16 @@ def _unknown_routes(allow_any: bool) -> Iterator[Route]:
     connect.connect_matcher.SetInParent()
     yield Route(name="connect", match=connect, direct_response=refusal)
     yield Route(name="refuse", match=_EVERY, direct_response=refusal)
+
+
+def _of_captured() -> Iterator[Route]:
+    """Who connected to a service and asks for a host that none has is led nowhere else: not out of the mesh."""
+    captured = FilterStateMatcher(key=CAPTURED, string_match=StringMatcher(exact=CAPTURED_VALUE))
+    connect = RouteMatch(filter_state=[captured])
+    connect.connect_matcher.SetInParent()
+    every = RouteMatch(prefix="/", filter_state=[captured])
+    for name, match in (("connect-captured", connect), ("refuse-captured", every)):
+        yield Route(name=name, match=match, direct_response=_refused(_ANOTHER))
 
 
 def _refused(why: str) -> DirectResponseAction:

@@ -1,0 +1,79 @@
+"""`weft capture`: what it prints without changing anything, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from weft.agent.state import State, write_state
+from weft.cli.main import run
+from weft.processes.name import name_of
+from weft.settings.home import Home
+
+OTHER = "4000000"
+"""A user that no process of a test has."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[str]:
+    """A home with a workload that captures, one without names and one that does not capture; and a process that stands
+    for their proxy."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as proxy:
+        home, running = Home(tmp_path), name_of(proxy.pid)
+        for name, dns, capture in (("shop", 15053, 15001), ("nameless", 0, 15002), ("plain", 0, 0)):
+            directory = home.workload("default", name)
+            directory.mkdir(parents=True)
+            write_state(directory, State(name, "default", envoy=running, dns=dns, capture=capture))
+        yield str(tmp_path)
+        proxy.kill()
+
+
+def install(home: str, *words: str, workload: str = "shop") -> int:
+    return run(["capture", "install", "--home", home, "--workload", workload, "--dry-run", *words])
+
+
+def test_a_dry_run_prints_the_rules_and_needs_neither_root_nor_nft(
+    home: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert install(home, "--user", OTHER, "--exclude-port", "22", "--exclude-address", "10.0.0.0/8") == 0
+    printed = capsys.readouterr().out
+    for words in (f"meta skuid {{ {OTHER} }}", "redirect to :15001", "udp dport 53 redirect to :15053", "10.0.0.0/8"):
+        assert words in printed
+    assert install(home, "--user", OTHER, "--no-dns", "-o", "json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["table"], told["inForce"], told["port"], told["dns"]) == ("weft.default.shop", False, 15001, 0)
+    assert "dport 53" not in told["rules"]
+    assert install(home, "--user", OTHER, workload="nameless") == 0
+    assert "dport 53" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "workload", "said"),
+    [
+        ((), "shop", "whose connections? give --user or --cgroup"),
+        (("--user", "rooot"), "shop", "this host has no user 'rooot'; do you mean root?"),
+        (("--user", str(os.geteuid())), "shop", f"runs as user {os.geteuid()} itself"),
+        (("--user", OTHER), "plain", "captures nothing; with `weft run --capture on` there are nameless, shop"),
+        (("--user", OTHER, "--dns"), "nameless", "--dns: nameless has no responder"),
+        (("--user", OTHER, "--exclude-port", "0"), "shop", "'--exclude-port': 0 is not in the range"),
+        (
+            ("--user", OTHER, "--exclude-address", "10.0.0.1/8"),
+            "shop",
+            "10.0.0.1/8 has host bits set; expected such as",
+        ),
+        (("--user", OTHER, "--exclude-interface", "loo"), "shop", "no interface 'loo'; do you mean lo?"),
+        (("--cgroup", "../etc"), "shop", "--cgroup: "),
+    ],
+)
+def test_what_cannot_be_is_said_and_with_what_to_do(
+    home: str, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], workload: str, said: str
+) -> None:
+    assert install(home, *words, workload=workload) != 0
+    assert said in " ".join(capsys.readouterr().err.split())

@@ -60,7 +60,8 @@ def test_a_dry_run_prints_the_rules_and_needs_neither_root_nor_nft(
         ((), "shop", "whose connections? give --user or --cgroup"),
         (("--user", "rooot"), "shop", "this host has no user 'rooot'; do you mean root?"),
         (("--user", str(os.geteuid())), "shop", f"runs as user {os.geteuid()} itself"),
-        (("--user", OTHER), "plain", "captures nothing; with `weft run --capture on` there are nameless, shop"),
+        (("--user", OTHER), "plain", "plain was not started with `weft run --capture on`; nameless, shop were"),
+        (("--user", OTHER), "none", "none is no workload of this host; start one with `weft run --capture on`"),
         (("--user", OTHER, "--dns"), "nameless", "--dns: nameless has no responder"),
         (("--user", OTHER, "--exclude-port", "0"), "shop", "'--exclude-port': 0 is not in the range"),
         (

@@ -12,6 +12,7 @@ from weft.cli.failure import FailedError
 from weft.cli.group import Group
 from weft.cli.options import CommandT, command, home_option, namespace_option, output_option
 from weft.cli.output import print_value
+from weft.cli.states import state_with
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def install(*, workload: str, home: Home, namespace: str, dry_run: bool, output:
     from weft.agent.capture.selection import check_no_loop
     from weft.agent.errors import AgentError
 
-    state = _state(home, namespace, workload)
+    state = state_with("--capture on", _captures, home, namespace, workload)
     try:
         rules = _rules(state, given)
         check_no_loop(rules, state)
@@ -157,16 +158,8 @@ capture.add_command(uninstall)
 capture.add_command(show)
 
 
-def _state(home: Home, namespace: str, workload: str) -> State:
-    from weft.agent.state import read_state, workload_directories
-
-    state = read_state(home.workload(namespace, workload))
-    if state is None or not state.capture:
-        known = [read_state(path) for path in workload_directories(home)]
-        names = [one.name for one in known if one is not None and one.capture and one.namespace == namespace]
-        there = f"there are {', '.join(names)}" if names else "no workload of this namespace is"
-        raise FailedError(f"{namespace}/{workload} captures nothing; with `weft run --capture on` {there}")
-    return state
+def _captures(state: State) -> bool:
+    return bool(state.capture)
 
 
 def _rules(state: State, given: dict[str, Any]) -> CaptureRules:

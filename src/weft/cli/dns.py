@@ -13,6 +13,7 @@ from weft.cli.failure import FailedError
 from weft.cli.group import Group
 from weft.cli.options import command, home_option, namespace_option, output_option
 from weft.cli.output import print_table, print_value
+from weft.cli.states import state_with
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def lookup(*, name: str, workload: str, home: Home, namespace: str, kind: str | 
     NAME is asked for as it is, without search domains; an address is asked for its name. FROM says whether the mesh
     answered, or the resolver of the host. Exit code 1: there is no such name, or no such record.
     """
-    state = _state(home, namespace, workload)
+    state = state_with("--dns on", _answers, home, namespace, workload)
     reverse = _reverse(name)
     kinds = [kind.upper()] if kind else ["PTR"] if reverse else ["A", "AAAA"]
     answers = [_answer(_ask(state, reverse or name, one, tcp), one) for one in kinds]
@@ -72,7 +73,7 @@ def lookup(*, name: str, workload: str, home: Home, namespace: str, kind: str | 
 @output_option
 def list_(*, workload: str, home: Home, namespace: str, output: str) -> int:
     """List the names that a workload's responder answers. They are those of the services that it may call."""
-    state = _state(home, namespace, workload)
+    state = state_with("--dns on", _answers, home, namespace, workload)
     entries = _entries(home.workload(state.namespace, state.name))
     if output != "table":
         print_value([_entry(one) for one in entries], output)
@@ -86,16 +87,8 @@ dns.add_command(lookup)
 dns.add_command(list_)
 
 
-def _state(home: Home, namespace: str, workload: str) -> State:
-    from weft.agent.state import read_state, workload_directories
-
-    state = read_state(home.workload(namespace, workload))
-    if state is None or not state.dns or state.responder is None:
-        known = [read_state(path) for path in workload_directories(home)]
-        names = [one.name for one in known if one is not None and one.dns and one.namespace == namespace]
-        there = f"there are {', '.join(names)}" if names else "no workload of this namespace is"
-        raise FailedError(f"no names are answered for {namespace}/{workload}; with --dns on {there}")
-    return state
+def _answers(state: State) -> bool:
+    return bool(state.dns and state.responder)
 
 
 def _reverse(name: str) -> str:

@@ -78,3 +78,10 @@ def test_what_cannot_be_is_said_and_with_what_to_do(
 ) -> None:
     assert install(home, *words, workload=workload) != 0
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("words", [("install", "--user", OTHER), ("uninstall",), ("show",)])
+def test_a_workload_that_is_no_name_is_refused(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    """It would be a part of what root's nft reads."""
+    assert run(["capture", *words, "--workload", "shop\nflush ruleset"]) == 2
+    assert "expected a name" in capsys.readouterr().err

@@ -92,6 +92,7 @@ def install(*, workload: str, home: Home, namespace: str, dry_run: bool, output:
     from weft.agent.capture.selection import check_no_loop
     from weft.agent.errors import AgentError
 
+    _table(namespace, workload)
     state = state_with("--capture on", _captures, home, namespace, workload)
     try:
         rules = _rules(state, given)
@@ -114,10 +115,10 @@ def uninstall(*, workload: str, namespace: str, output: str) -> int:
     Nothing of them stays. Connections that were captured go on as they are. Without rules nothing is done.
     """
     from weft.agent.capture.nft import apply_rules, table_in_force
-    from weft.agent.capture.rules import removal, table_name
+    from weft.agent.capture.rules import removal
     from weft.agent.errors import AgentError
 
-    table = table_name(namespace, workload)
+    table = _table(namespace, workload)
     try:
         there = bool(table_in_force(table))
         if there:
@@ -138,10 +139,9 @@ def uninstall(*, workload: str, namespace: str, output: str) -> int:
 def show(*, workload: str, namespace: str, output: str) -> int:
     """Print the rules of a workload that are in force. Needs root. Exit code 1: there are none."""
     from weft.agent.capture.nft import table_in_force
-    from weft.agent.capture.rules import table_name
     from weft.agent.errors import AgentError
 
-    table = table_name(namespace, workload)
+    table = _table(namespace, workload)
     try:
         found = table_in_force(table)
     except AgentError as error:
@@ -156,6 +156,15 @@ def show(*, workload: str, namespace: str, output: str) -> int:
 capture.add_command(install)
 capture.add_command(uninstall)
 capture.add_command(show)
+
+
+def _table(namespace: str, workload: str) -> str:
+    from weft.agent.capture.rules import table_name
+
+    try:
+        return table_name(namespace, workload)
+    except ValueError as error:
+        raise click.UsageError(f"--namespace, --workload: {error}") from None
 
 
 def _captures(state: State) -> bool:

@@ -77,6 +77,15 @@ def test_a_removal_names_the_table_and_nothing_else() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["", "x y", "x; flush ruleset", "x {}\nflush ruleset", 'x"', "X", "-x"])
+def test_what_is_no_name_never_comes_into_the_text(name: str) -> None:
+    for where in ((name, "shop"), ("default", name)):
+        with pytest.raises(ValueError, match="expected a name"):
+            removal(*where)
+        with pytest.raises(ValueError, match="expected a name"):
+            ruleset(CaptureRules(*where, port=15001, users=(1001,)))
+
+
 @pytest.mark.parametrize("program", ["nft"] if shutil.which("nft") else [])
 def test_nft_takes_the_text_as_often_as_it_is_given_and_leaves_nothing_of_it(tmp_path: Path, program: str) -> None:
     """In a network namespace of its own."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 ALWAYS_LEFT = ("127.0.0.0/8", "::1/128")
 """Where captured connections never are made to: the application's own host, its proxy and its responder."""
 
@@ -35,7 +37,11 @@ class CaptureRules:
 
 
 def table_name(namespace: str, workload: str) -> str:
-    """The name of a workload's table, in the family ``inet``."""
+    """The name of a workload's table, in the family ``inet``. ValueError if one of the two is no name: both become
+    words of a text that root's nft reads."""
+    for name in (namespace, workload):
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"found {name!r}, expected a name of letters a to z, digits, dots and hyphens")
     return f"weft.{namespace}.{workload}"
 
 

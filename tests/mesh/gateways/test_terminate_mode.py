@@ -19,10 +19,9 @@ LEAF = TestAuthority().issue(dns=("x.example",))
 PAIR = {"tls.crt": LEAF.chain.decode(), "tls.key": LEAF.key.decode()}
 
 
-def secret(name: str, data: dict[str, str]) -> str:
-    return "\n---\n" + json.dumps(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
-    )
+def secret(name: str, data: dict[str, str], namespace: str = "default") -> str:
+    metadata = {"name": name, "namespace": namespace}
+    return "\n---\n" + json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
 
 
 def gateway(tls: str, more: str = "", protocol: str = "HTTPS") -> str:
@@ -44,6 +43,23 @@ def asked(mode: str, references: str = "[{name: c}]") -> str:
 
 def served(mesh: Compiled) -> list[EdgeTls | None]:
     return [server.tls for port in mesh.gateway("front").ports for server in port.servers]
+
+
+@pytest.mark.parametrize(("granted", "in_force"), [("name: c", False), ("", True)])
+def test_what_stands_beside_a_foreign_secret_needs_a_grant_too(granted: str, in_force: bool) -> None:
+    grant = f"""
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {{name: one, namespace: vault}}
+spec:
+  from: [{{group: gateway.networking.k8s.io, kind: Gateway, namespace: default}}]
+  to: [{{group: "", kind: Secret, {granted}}}]
+"""
+    secrets = secret("c", PAIR, "vault") + secret("c-cacert", {"ca.crt": CLIENTS}, "vault")
+    mesh = Compiled(service("a"), secrets, grant, gateway(asked("MUTUAL", "[{name: c, namespace: vault}]")))
+    assert mesh.codes == ([] if in_force else ["no-client-authority"])
+    assert len(mesh.gateway("front").roots) == in_force
 
 
 @pytest.mark.parametrize("beside", [False, True])

@@ -56,12 +56,19 @@ def clients_of_port(
 
 
 def clients_of_secret(
-    memo: Memo, document: Document[object], path: FieldPath, reference: SecretReference, secrets: Secrets
+    memo: Memo,
+    document: Document[object],
+    path: FieldPath,
+    reference: SecretReference,
+    secrets: Secrets,
+    grants: Grants,
 ) -> Clients | Problem:
     """What is asked of clients where Istio's option at `path` says MUTUAL: that the Secret of the certificate, or the
-    one that stands beside it, vouches for them."""
-    namespace = reference.namespace or document.key.namespace
-    found = client_roots(memo, reference.name, namespace, secrets, own=True)
+    one that stands beside it (with a grant of its own where it is in another namespace), vouches for them."""
+    owner, namespace = document.key, reference.namespace or document.key.namespace
+    beside = ObjectKey("", "Secret", namespace, f"{reference.name}-cacert")
+    own = grants.allow((owner.group, owner.kind), owner.namespace, beside)
+    found = client_roots(memo, reference.name, namespace, secrets, own=own)
     if isinstance(found, str):
         what = f"there is no Secret '{reference.name}' in namespace '{namespace}'" if found == "missing" else found
         message = f"{what}, so this listener is not in force"

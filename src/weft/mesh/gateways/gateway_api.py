@@ -145,7 +145,7 @@ def build_listeners(
                 message = "nobody vouches for its clients, so this listener is not in force"
                 problems.append(problem_at(document, path, "no-client-authority", message, "a ConfigMap with ca.crt"))
         if bad is None and not closed and certificates and _terminates(spec) == "MUTUAL":
-            mutual = _mutual(memo, document, path, spec, secrets, clients)
+            mutual = _mutual(memo, document, path, spec, secrets, clients, grants)
             problems += [mutual] if isinstance(mutual, Problem) else []
             clients, closed = (None, True) if isinstance(mutual, Problem) else (mutual, False)
         if bad is None and not closed and (certificates or not _needs_certificate(spec)):
@@ -213,12 +213,14 @@ def _mutual(
     spec: ListenerSpec,
     secrets: Secrets,
     clients: Clients | None,
+    grants: Grants,
 ) -> Clients | Problem:
     """The clients of a listener whose option says MUTUAL; who vouches for those of its port vouches for these."""
     if clients is not None:
         return replace(clients[0], required=True, lenient=False), clients[1]
     references = spec.tls.certificate_refs if spec.tls is not None else ()
-    return clients_of_secret(memo, document, (*path, "tls", "options", TERMINATE_MODE), references[0], secrets)
+    where = (*path, "tls", "options", TERMINATE_MODE)
+    return clients_of_secret(memo, document, where, references[0], secrets, grants)
 
 
 def _unknown_kinds(document: ListenerDocument, path: FieldPath, spec: ListenerSpec) -> Iterator[Problem]:

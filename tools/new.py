@@ -74,7 +74,7 @@ EDITS = {
             r"^    routes = memo",
             "    @names@ = memo.over(build_@names@, _of(kinds, @Class@Spec), settings.root_namespace)\n",
         ),
-        Edit(BUILD, r"^    told\.append", "    told.append(@names@.problems)\n"),
+        Edit(BUILD, r"^    told \+= _more", "    told.append(@names@.problems)\n"),
         Edit(BUILD, r"^        acceptance=", "        @names@=@names@,\n"),
         Edit(MODEL, r"^from weft\.mesh\.routes", "from weft.mesh.policies.@module@ import @Classes@\n"),
         Edit(MODEL, r"^    sidecars:", "    @names@: @Classes@\n"),

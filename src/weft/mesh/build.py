@@ -119,14 +119,12 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, step: Step = NO_STEP) -> Me
     limits, filters = _limits(memo, kinds, catalog, declared, routes), _filters(memo, kinds, snapshot, settings)
     telemetries = _telemetries(memo, kinds, wide, catalog, grants, declared, routes)
     proxies = memo.over(build_proxy_configs, _of(kinds, ProxyConfigSpec), wide)
-    credentials = _credentials(memo, kinds)
-    services = _services(memo, kinds, snapshot, catalog, peers, settings)
+    credentials, services = _credentials(memo, kinds), _services(memo, kinds, snapshot, catalog, peers, settings)
     waiting = _waiting(memo, kinds, snapshot, services, catalog, access, proxies)
     addresses = memo.over(build_addresses, snapshot.assigned, memo, catalog, wide.ranges)
     told = [each.problems for each in (wide, catalog, rules, policies, credentials, attachments, peers, federation)]
     told += [each.problems for each in (routes, gateways, guards, limits, filters, telemetries, services, addresses)]
-    told += _more_problems(memo, kinds, snapshot, catalog, rules, routes, gateways)
-    told += [_access_problems(memo, kinds, snapshot, access), _proxy_problems(memo, proxies, snapshot.workloads)]
+    told += _more_problems(memo, kinds, snapshot, catalog, rules, routes, gateways, access, proxies)
     return Mesh(
         revision=snapshot.revision,
         settings=settings,
@@ -167,8 +165,12 @@ def _more_problems(
     rules: DestinationRules,
     routes: RouteTable,
     gateways: Gateways,
+    access: AccessPolicies,
+    proxies: ProxyConfigs,
 ) -> Iterator[tuple[Problem, ...]]:
     """What is wrong between parts."""
+    yield _access_problems(memo, kinds, snapshot, access)
+    yield _proxy_problems(memo, proxies, snapshot.workloads)
     yield _flat(memo(subset_problems, memo, routes, catalog, rules))
     yield _flat(memo.rows(istio_differences, (_of(kinds, VirtualServiceSpec),), catalog))
     yield memo(selectorless_problems, catalog, routes)

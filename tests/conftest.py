@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import hypothesis
 import pytest
 
 import weft.discovery.grpc_tls  # noqa: F401 - before any test loads gRPC, as in a control plane
+from weft.settings.ports import VARIABLE, own_ports
 
 HERE = Path(__file__).parent
 WITH_PROCESSES = ("agent", "bench", "controlplane", "e2e", "envoy_facts", "local", "security", "testing", "tools")
@@ -37,7 +39,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The marker, and how many random examples there are."""
+    """The marker, how many random examples there are, and ports of one's own for each of several workers: a mesh that
+    is down for a moment has to find its own free again."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and VARIABLE not in os.environ:
+        ports, each = own_ports(), len(own_ports()) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        first = ports.start + int(worker.removeprefix("gw")) * each
+        os.environ[VARIABLE] = f"{first}-{first + each - 1}"
     config.addinivalue_line("markers", "quick: starts processes, and is run with --quick all the same")
     patient = hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.too_slow])  # busy machines are slow
     hypothesis.settings.register_profile("patient", patient)

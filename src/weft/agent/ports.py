@@ -34,7 +34,10 @@ class PortAllocator:
 
     def __init__(self, taken: set[int]) -> None:
         self._taken = taken
-        self._range = own_ports()
+        try:
+            self._range = own_ports()
+        except ValueError as error:
+            raise AgentError(str(error)) from None
 
     def free(self, host: str, wanted: int = 0) -> int:
         """`wanted` if nobody holds it, else any free port."""

@@ -149,7 +149,11 @@ def _taken(name: str, host: str, port: int, option: str) -> NoReturn:
 
 def _bind_any(host: str) -> socket.socket | None:
     """A port below those that systems lend to outgoing connections, which could hold it when a restart needs it."""
-    for port in random.sample(own_ports(), 50):
+    try:
+        ports = own_ports()
+    except ValueError as error:
+        raise ServeError(str(error)) from None
+    for port in random.sample(ports, 50):
         if bound := _bind(host, port):
             return bound
     return _bind(host, 0)

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
+VARIABLE = "WEFT_PORTS"
+_RANGE = re.compile(r"([1-9][0-9]{0,4})-([1-9][0-9]{0,4})")
+_LARGEST = 65_535
+_FEWEST = 100
 _LOWEST = 20_000
 _HIGHEST = 60_000
 _USUAL_LOANS = 49_152
 
 
 def own_ports() -> range:
-    """Ports that no outgoing connection is given, so that a restart finds its own free again."""
+    """Ports that no outgoing connection is given, so that a restart finds its own free again; or those of WEFT_PORTS,
+    which keeps meshes of one machine apart: one could take what another has while that one does not run.
+
+    Raises:
+        ValueError: the variable is no range of ports.
+    """
+    if wanted := os.environ.get(VARIABLE, ""):
+        found = _RANGE.fullmatch(wanted)
+        if found is None or int(found[2]) > _LARGEST or int(found[2]) - int(found[1]) < _FEWEST:
+            raise ValueError(f"{VARIABLE}: found {wanted!r}, expected more than {_FEWEST} ports such as 20000-24999")
+        return range(int(found[1]), int(found[2]) + 1)
     return range(_LOWEST, max(_LOWEST + 1000, min(_HIGHEST, _first_lent())))
 
 

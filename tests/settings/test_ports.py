@@ -1,0 +1,21 @@
+"""Which ports weft chooses from."""
+
+from __future__ import annotations
+
+import pytest
+
+from weft.settings.ports import VARIABLE, own_ports
+
+
+def test_a_range_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "21000-21200")
+    assert own_ports() == range(21000, 21201)
+    monkeypatch.delenv(VARIABLE)
+    assert own_ports().start == 20000
+
+
+@pytest.mark.parametrize("text", ["x", "20000", "20000-20010", "30000-20000", "60000-70000", "-1-5000", "0-5000"])
+def test_what_is_no_range_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(VARIABLE, text)
+    with pytest.raises(ValueError, match="expected more than 100 ports such as 20000-24999"):
+        own_ports()

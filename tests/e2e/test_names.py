@@ -313,7 +313,7 @@ def test_without_names_there_is_no_responder_and_nothing_of_it(mesh: Mesh) -> No
     directory = mesh.home / "workloads" / "default" / "plain"
     assert not {"names.json", "dns.log"} & {path.name for path in directory.iterdir()}
     done = mesh.weft("dns", "lookup", "reviews", "--workload", "plain", check=False)
-    assert "with --dns on there are client" in done.stderr
+    assert "default/plain was not started with `weft run --dns on`; client was" in done.stderr
 
 
 def test_a_port_that_is_taken_is_said_and_nothing_is_started(mesh: Mesh) -> None:

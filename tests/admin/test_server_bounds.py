@@ -196,6 +196,21 @@ async def test_what_is_not_http_leaves_few_buffers_behind(
             await _eventually(lambda: _held() <= before + 5, "no more than five are left")
 
 
+async def test_no_timer_holds_a_connection_that_has_ended(
+    tmp_path: Path, authority: Authority, tls: ssl.SSLContext
+) -> None:
+    """It is for the first request, which would be due long after; of a header without end there is none."""
+
+    def held() -> int:
+        gc.collect()
+        return _held()
+
+    with _collecting_nothing() as before:
+        async with _running(tls) as address:
+            await _say(address, _client_of(authority, tmp_path), b"GET / HTTP/1.1\r\nx: " + b"y" * 1_000_000 + b"\r\n")
+            await _eventually(lambda: held() <= before, "nothing but cycles held it")
+
+
 async def _say(address: tuple[str, int], tls: ssl.SSLContext, said: bytes) -> None:
     """Say something over a connection of its own, hear what comes back first, and leave."""
     reader, writer = await asyncio.open_connection(*address, ssl=tls, server_hostname="localhost")

@@ -92,9 +92,10 @@ async def steady_load(
     limit: float = 120.0,
     *,
     context: ssl.SSLContext | None = None,
+    least: int = 0,
 ) -> Load:
-    """Send `rate` requests a second, open loop, while `during` runs (at most `limit` seconds); failures are kept. With
-    a `context` for TLS each has a connection of its own."""
+    """Send `rate` requests a second, open loop, while `during` runs, and until `least` were sent (at most `limit`
+    seconds); failures are kept. With a `context` for TLS each has a connection of its own."""
     load = Load()
     stop = asyncio.Event()
     timeout = aiohttp.ClientTimeout(total=15)
@@ -115,7 +116,7 @@ async def steady_load(
         async def pace() -> None:
             async with asyncio.TaskGroup() as group:
                 start, sent = time.monotonic(), 0
-                while not stop.is_set() and time.monotonic() - start < limit:
+                while (not stop.is_set() or sent < least) and time.monotonic() - start < limit:
                     due = int((time.monotonic() - start) * rate)
                     for _ in range(min(due - sent, 50)):
                         group.create_task(one())

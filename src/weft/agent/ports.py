@@ -8,7 +8,7 @@ import fcntl
 import os
 import random
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from weft.agent.errors import EXIT_USAGE, AgentError
@@ -143,41 +143,33 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
 
 
 def allocate_dns_port(wanted: int, allocator: PortAllocator, known: int) -> int:
-    """The port of the responder, free for UDP and TCP: `wanted`, else the one that was `known`, else the usual one,
-    else any. AgentError if `wanted` is taken."""
-    if wanted:
-        allocator.take(wanted)
-        if not _is_free_for_dns(wanted):
-            raise AgentError(f"--dns: port {wanted} of {LOOPBACK} is taken, or may not be used; choose another")
-        return wanted
-    for port in (known, DNS_PORT):
-        if port and allocator.may(port) and _is_free_for_dns(port):
-            allocator.take(port)
-            return port
-    for _ in range(_TRIES):
-        port = allocator.free(LOOPBACK)
-        if _is_free_for_dns(port):
-            return port
-    raise AgentError(f"no port for names on {LOOPBACK}")
+    """The port of the responder, free for UDP and TCP: see `_usual_port`."""
+    return _usual_port("--dns", wanted, (known, DNS_PORT), allocator, _is_free_for_dns)
 
 
 def allocate_capture_port(wanted: int, allocator: PortAllocator, known: int) -> int:
-    """The port to which connections are led, free in both families: `wanted`, else the one that was `known`, else the
-    usual one, else any. AgentError if `wanted` is taken."""
+    """The port to which connections are led, free in both families: see `_usual_port`."""
+    return _usual_port("--capture", wanted, (known, CAPTURE_PORT), allocator, _is_free_twice)
+
+
+def _usual_port(
+    option: str, wanted: int, usual: tuple[int, int], allocator: PortAllocator, is_free: Callable[[int], bool]
+) -> int:
+    """A port that `is_free`: `wanted`, else one of the `usual` (0: none), else any. AgentError if `wanted` is taken."""
     if wanted:
         allocator.take(wanted)
-        if not _is_free_twice(wanted):
-            raise AgentError(f"--capture: port {wanted} of {LOOPBACK} is taken, or may not be used; choose another")
+        if not is_free(wanted):
+            raise AgentError(f"{option}: port {wanted} of {LOOPBACK} is taken, or may not be used; choose another")
         return wanted
-    for port in (known, CAPTURE_PORT):
-        if port and allocator.may(port) and _is_free_twice(port):
+    for port in usual:
+        if port and allocator.may(port) and is_free(port):
             allocator.take(port)
             return port
     for _ in range(_TRIES):
         port = allocator.free(LOOPBACK)
-        if _is_free_twice(port):
+        if is_free(port):
             return port
-    raise AgentError(f"no port for captured connections on {LOOPBACK}")
+    raise AgentError(f"no port on {LOOPBACK} is left for {option}")
 
 
 def has_ipv6_loopback() -> bool:

@@ -98,8 +98,8 @@ async def test_what_cannot_be_written_is_asked_for_again(tmp_path: Path, monkeyp
 
 def test_the_port_stays_and_is_free_for_both_protocols() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+        port = PortAllocator({15053}).free("127.0.0.1")  # not of those that the system gives to clients meanwhile
+        taken.bind(("127.0.0.1", port))
         with pytest.raises(AgentError, match=f"--dns: port {port} of 127.0.0.1 is taken"):
             allocate_dns_port(port, PortAllocator(set()), 0)
         assert allocate_dns_port(0, PortAllocator({15053}), port) not in (port, 15053)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from weft.ca import authority as authority_module
-from weft.ca.authority import INTERMEDIATE_LIFE, AuthorityError, open_authority, run_rotation
+from weft.ca.authority import BACKDATED, INTERMEDIATE_LIFE, AuthorityError, open_authority, run_rotation
 from weft.ca.request import CertificateRefusedError
 from weft.model.identity import SpiffeId
 from weft.settings import private
@@ -59,7 +59,7 @@ def test_leaf_says_who_and_nothing_else(tmp_path: Path) -> None:
     assert (usage.digital_signature, usage.key_cert_sign, usage.crl_sign) == (True, False, False)
     assert leaf.public_key() == key.public_key()
     assert intermediate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
-    assert (issued.not_before, issued.not_after) == (NOW - 60, NOW + 24 * 3600)
+    assert (issued.not_before, issued.not_after) == (NOW - BACKDATED, NOW + 24 * 3600)
     assert leaf.not_valid_after_utc == datetime.datetime.fromtimestamp(issued.not_after, datetime.UTC)
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,11 @@ from weft.agent.state import State, read_state, stop_agents
 from weft.settings.home import Home
 
 _LINK = "weft0"
+_ORDINARY_USER = ("--user", "--map-user=1000", "--map-group=1000")
+_WITHOUT_POWER = ("setpriv", "--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all")
+_LOSS = f"""add table inet loss
+add chain inet loss come {{ type filter hook input priority 0; policy accept; }}
+add rule inet loss come iifname "{_LINK}" numgen random mod 100 < PERCENT drop"""
 _KEPT = ("PATH", "LANG", "TMPDIR", "HOME")
 
 
@@ -31,13 +36,23 @@ class Host:
     home: Path
     enter: tuple[str, ...]
     processes: list[Proc] = field(default_factory=list)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of every program here."""
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         """Of a login on that host: `weft` is on the PATH, and nothing else of the test's. `curl` calls through the
         proxies of others, which is shut where a host has other users."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         path = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
-        return {**kept, "PATH": path, "WEFT_HOME": str(self.home), "NO_COLOR": "1", "WEFT_PROXY_AUTH": "off", **more}
+        return {
+            **kept,
+            "PATH": path,
+            "WEFT_HOME": str(self.home),
+            "NO_COLOR": "1",
+            "WEFT_PROXY_AUTH": "off",
+            **self.variables,
+            **more,
+        }
 
     def call(self, *words: str, timeout: float = 60.0, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a program to its end."""
@@ -128,6 +143,51 @@ def two_hosts(directory: Path) -> Iterator[tuple[Host, Host]]:
             _ip(host, "route", "add", "default", "via", other.address)
             stack.callback(host.stop)
         yield one, two
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Three hosts, and what joins them."""
+
+    hosts: tuple[Host, Host, Host]
+    middle: Host
+
+    def cable(self, host: Host, state: str) -> None:
+        """Pull it (`down`), or plug it in (`up`)."""
+        _ip(self.middle, "link", "set", host.name, state)
+
+
+@contextlib.contextmanager
+def three_hosts(directory: Path, *, lost_percent: int) -> Iterator[Switch]:
+    """10.77.0.1, .2 and .3, called one, two and three. Of what reaches a host from others, so many packets in a hundred
+    are lost. On the second and the third nobody is root: programs are an ordinary user's, without any capability.
+    Needs root outside, and nft."""
+    with contextlib.ExitStack() as stack:
+        pid = stack.enter_context(_namespace((), ()))
+        middle = Host("switch", "", directory, ("nsenter", "--net", "--target", str(pid), "--"))
+        _ip(middle, "link", "add", "switch0", "type", "bridge")
+        _ip(middle, "link", "set", "switch0", "up")
+        found = []
+        for number, name in enumerate(("one", "two", "three"), start=1):
+            pid = stack.enter_context(_namespace(() if number == 1 else _ORDINARY_USER, ()))
+            host = Host(name, f"10.77.0.{number}", directory / name, ("nsenter", "--net", "--target", str(pid), "--"))
+            _plug_in(middle, host, pid)
+            done = host.call("nft", _LOSS.replace("PERCENT", str(lost_percent)))
+            assert not done.returncode, done.stderr
+            if number > 1:
+                user = ("nsenter", "--user", "--preserve-credentials", "--net", "--target", str(pid), "--")
+                host = replace(host, enter=(*user, *_WITHOUT_POWER))
+            found.append(host)
+            stack.callback(host.stop)
+        yield Switch((found[0], found[1], found[2]), middle)
+
+
+def _plug_in(middle: Host, host: Host, pid: int) -> None:
+    _ip(middle, "link", "add", host.name, "type", "veth", "peer", "name", _LINK, "netns", str(pid))
+    _ip(middle, "link", "set", host.name, "master", "switch0", "up")
+    _ip(host, "link", "set", "lo", "up")
+    _ip(host, "link", "set", _LINK, "up")
+    _ip(host, "address", "add", f"{host.address}/24", "dev", _LINK)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ from weft.ca.certificates import (
 from weft.ca.protocol import AuthorityError
 from weft.ca.slots import Generation, Link, Slots
 
-BACKDATED = 60.0
+BACKDATED = 600.0
+"""Seconds by which certificates begin before they are made: hosts whose clocks are so far behind take them at once."""
 _DAY = 24 * 3600.0
 ROOT_LIFE = 3652 * _DAY
 INTERMEDIATE_LIFE = 365 * _DAY

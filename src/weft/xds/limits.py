@@ -41,8 +41,10 @@ connections on their side (gunicorn after 2 s, node and uvicorn after 5 s); a re
 HTTP2_IDLE_SECONDS = 1800.0
 """The same between proxies; less than the other side's limit, so that it is the caller that closes."""
 KEEPALIVE_INTERVAL_SECONDS = 30.0
+KEEPALIVE_QUIET_SECONDS = 2.0
 KEEPALIVE_TIMEOUT_SECONDS = 10.0
-"""HTTP/2 pings between proxies find a peer that vanished without closing its connections."""
+"""HTTP/2 pings between proxies find a peer that vanished without closing its connections: sent at this interval, and
+before a request if nothing was heard for so long."""
 MAX_CONNECTIONS = 4096
 MAX_REQUESTS = 65536
 MAX_RETRIES = 1024

@@ -19,6 +19,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.xds.limits import (
     KEEPALIVE_INTERVAL_SECONDS,
+    KEEPALIVE_QUIET_SECONDS,
     KEEPALIVE_TIMEOUT_SECONDS,
     LARGEST_WINDOW,
     MAX_CONCURRENT_STREAMS,
@@ -131,4 +132,8 @@ def client_options(
 
 
 def _keepalive() -> KeepaliveSettings:
-    return KeepaliveSettings(interval=duration(KEEPALIVE_INTERVAL_SECONDS), timeout=duration(KEEPALIVE_TIMEOUT_SECONDS))
+    return KeepaliveSettings(
+        interval=duration(KEEPALIVE_INTERVAL_SECONDS),
+        connection_idle_interval=duration(KEEPALIVE_QUIET_SECONDS),
+        timeout=duration(KEEPALIVE_TIMEOUT_SECONDS),
+    )

@@ -16,6 +16,8 @@ from weft.settings.ports import VARIABLE, own_ports
 HERE = Path(__file__).parent
 WITH_PROCESSES = ("agent", "bench", "controlplane", "e2e", "envoy_facts", "local", "security", "testing", "tools")
 """Rooms of tests that start Envoys, agents, control planes or tools. ``--quick`` takes of these only what is marked."""
+MESHES = ("e2e", "local")
+"""Of these, those whose files take minutes."""
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -53,14 +55,17 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("quick" if config.getoption("--quick") else "patient")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what ``--quick`` leaves out."""
+    """Leave out what ``--quick`` leaves out, and put what waits for meshes first, whatever the order within: files that
+    take minutes end before those that take seconds, so that no worker is left with one alone."""
+    items.sort(key=lambda item: (_part(item) not in MESHES, _part(item) not in WITH_PROCESSES))
     if not config.getoption("--quick"):
         return
-    left_out = [
-        item
-        for item in items
-        if item.path.relative_to(HERE).parts[0] in WITH_PROCESSES and item.get_closest_marker("quick") is None
-    ]
+    left_out = [item for item in items if _part(item) in WITH_PROCESSES and item.get_closest_marker("quick") is None]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _part(item: pytest.Item) -> str:
+    return item.path.relative_to(HERE).parts[0]

@@ -97,6 +97,13 @@ def _check_ports(ports: tuple[WorkloadPort, ...]) -> None:
         _refuse("ports", "a name twice", "each name once")
 
 
+def _check_inbound_capture(workload: Workload) -> None:
+    for where in workload.inbound_capture:
+        _check_port("inbound_capture", where.port)
+        if not is_wildcard(where.host):
+            _refuse("inbound_capture", str(where), "an address that stands for all of a host: 0.0.0.0 or ::")
+
+
 def _check_labels(workload: Workload) -> None:
     _check_count("labels", len(workload.labels), MAX_LABELS)
     for name, value in workload.labels:

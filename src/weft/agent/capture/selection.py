@@ -32,7 +32,7 @@ def cgroup_path(text: str, root: Path = CGROUPS) -> str:
     path = text.removeprefix(str(root)).strip("/")
     if not (root / "cgroup.controllers").is_file():
         raise AgentError(f"--cgroup: {root} is no mount of cgroup v2, by which nft knows cgroups; use --user")
-    if not path or ".." in path.split("/") or '"' in path:
+    if not path or ".." in path.split("/") or '"' in path or not path.isprintable():
         raise AgentError(f"--cgroup: found '{text}', expected a path below {root}", EXIT_USAGE)
     if not (root / path).is_dir():
         parent = root / path
@@ -70,6 +70,14 @@ def check_no_loop(rules: CaptureRules, state: State) -> None:
                     f"the {what} of {state.namespace}/{state.name} (pid {process.pid}) is in the cgroup {own} itself, "
                     "and what it sends would be led back to it; give the application one of its own"
                 )
+
+
+def proxy_user(state: State) -> int:
+    """The uid of a workload's proxy. AgentError if it does not run."""
+    process = state.envoy
+    if process is None or not process.alive:
+        raise AgentError(f"the proxy of {state.namespace}/{state.name} does not run; start the workload first")
+    return _uid_of(process.pid)
 
 
 def _uid_of(pid: int) -> int:

@@ -44,7 +44,12 @@ def test_a_dry_run_prints_the_rules_and_needs_neither_root_nor_nft(
     monkeypatch.setenv("PATH", "/nowhere")
     assert install(home, "--user", OTHER, "--exclude-port", "22", "--exclude-address", "10.0.0.0/8") == 0
     printed = capsys.readouterr().out
-    for words in (f"meta skuid {{ {OTHER} }}", "redirect to :15001", "udp dport 53 redirect to :15053", "10.0.0.0/8"):
+    for words in (
+        f"meta skuid {{ {OTHER} }}",
+        "redirect to :15001",
+        "udp dport 53 counter redirect to :15053",
+        "10.0.0.0/8",
+    ):
         assert words in printed
     assert install(home, "--user", OTHER, "--no-dns", "-o", "json") == 0
     told = json.loads(capsys.readouterr().out)

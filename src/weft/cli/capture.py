@@ -47,7 +47,15 @@ def capture() -> None:
 @click.option("--dry-run", is_flag=True, help="Print the rules; change nothing.")
 @output_option
 def install(
-    *, workload: str, home: Home, namespace: str, firewall: str, persist: bool, dry_run: bool, output: str, **given: Any
+    *,
+    workload: str,
+    home: Home,
+    namespace: str,
+    firewall: str | None,
+    persist: bool,
+    dry_run: bool,
+    output: str,
+    **given: Any,
 ) -> int:
     """Lead the TCP connections of users and cgroups, and of callers, into a workload's proxy. Needs root.
 
@@ -65,7 +73,7 @@ def install(
     _table(namespace, workload)
     state = state_with("--capture on", _captures, home, namespace, workload)
     try:
-        chosen = chosen_firewall(firewall)
+        chosen = chosen_firewall(firewall or "")
         rules = rules_of(state, given)
         check_no_loop(rules, state)
         files = unit_files(rules, chosen) if persist else {}

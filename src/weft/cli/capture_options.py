@@ -25,7 +25,7 @@ def rules_options(function: CommandT) -> CommandT:
             "--with",
             "firewall",
             type=click.Choice(["nft", "iptables"]),
-            default="",
+            default=None,
             help="The program of the rules.  [default: nft, and iptables where only that is]",
         ),
         click.option(

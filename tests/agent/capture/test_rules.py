@@ -42,12 +42,12 @@ delete table inet weft.default.shop
 table inet weft.default.shop {
 	chain captured {
 		oifname { "eth0" } accept
-		udp dport 53 redirect to :15053
-		tcp dport 53 redirect to :15053
+		udp dport 53 counter redirect to :15053 comment "dns"
+		tcp dport 53 counter redirect to :15053 comment "dns"
 		ip daddr { 10.0.0.0/8, 127.0.0.0/8 } accept
 		ip6 daddr { ::1/128, fd00::1/128 } accept
 		tcp dport { 22, 9999 } accept
-		meta l4proto tcp redirect to :15001
+		meta l4proto tcp counter redirect to :15001 comment "outbound"
 	}
 
 	chain output {

@@ -80,9 +80,11 @@ def removal(namespace: str, workload: str) -> str:
     return f"table inet {name}\ndelete table inet {name}\n"
 
 
-def of_family(networks: Iterable[IPv4Network | IPv6Network], version: int) -> list[str]:
+def of_family(networks: Networks, version: int) -> list[str]:
     """Those of IPv4 or IPv6, as few as can be."""
-    return list(map(str, ipaddress.collapse_addresses([each for each in networks if each.version == version])))
+    four = ipaddress.collapse_addresses([each for each in networks if isinstance(each, IPv4Network)])
+    six = ipaddress.collapse_addresses([each for each in networks if isinstance(each, IPv6Network)])
+    return list(map(str, four if version == 4 else six))
 
 
 def _table(rules: CaptureRules) -> str:

@@ -63,10 +63,10 @@ def install(
     new ones. Connections that are there already stay as they are. What the proxy itself sends is never captured: it has
     to run as another user or in another cgroup. With nft they are a table of their own, weft.NAMESPACE.NAME.
     """
-    from weft.agent.capture.firewalls import FIREWALLS, chosen_firewall
+    from weft.agent.capture.firewalls import check_only, chosen_firewall
     from weft.agent.capture.selection import check_no_loop
+    from weft.agent.capture.unit import check_systemd, is_kept, unit_files
     from weft.agent.capture.unit import persist as keep
-    from weft.agent.capture.unit import unit_files
     from weft.agent.errors import AgentError
     from weft.cli.capture_options import rules_of
 
@@ -77,16 +77,15 @@ def install(
         rules = rules_of(state, given)
         check_no_loop(rules, state)
         files = unit_files(rules, chosen) if persist else {}
+        if persist and not dry_run:
+            check_systemd()
         if not dry_run:
-            for other in FIREWALLS:
-                if other is not chosen and other.there and other.in_force(namespace, workload):
-                    raise AgentError(
-                        f"rules of {namespace}/{workload} are in force by {other.name} already; `weft capture "
-                        "uninstall` first, or connections would meet both"
-                    )
+            check_only(chosen, namespace, workload)
             chosen.install(rules)
             if persist:
                 keep(rules, chosen)
+            elif is_kept(namespace, workload):
+                click.echo("the unit has earlier rules, for the next start of the system; give --persist", err=True)
     except AgentError as error:
         raise FailedError(str(error), error.exit_code) from error
     _print(rules, chosen, {str(path): text for path, text in files.items()}, output, dry_run)

@@ -57,6 +57,16 @@ def chosen_firewall(name: str) -> Firewall:
     return next((each for each in FIREWALLS if each.there), NFT)
 
 
+def check_only(firewall: Firewall, namespace: str, workload: str) -> None:
+    """AgentError where a workload has rules by another program."""
+    for other in FIREWALLS:
+        if other is not firewall and other.there and other.in_force(namespace, workload):
+            raise AgentError(
+                f"rules of {namespace}/{workload} are in force by {other.name} already, and connections would meet "
+                "both; `weft capture uninstall` first"
+            )
+
+
 def firewalls_there() -> tuple[Firewall, ...]:
     """Those of this host. AgentError if it has none."""
     found = tuple(each for each in FIREWALLS if each.there)

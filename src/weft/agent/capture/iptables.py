@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from weft.agent.capture.counted import Counted
@@ -19,7 +18,7 @@ from weft.agent.errors import AgentError
 
 _FAMILIES = {4: "iptables", 6: "ip6tables"}
 _CHAINS = {"nat": ("CAPTURED", "OUTPUT", "INBOUND", "LOCAL"), "filter": ("INPUT", "GUARD"), "mangle": ("CAME",)}
-_NO_IPV6 = Path("/proc/net/if_inet6")
+_IPV6 = Path("/proc/net/if_inet6")
 _TRANSPARENT = re.compile(r"-j TPROXY --on-port (\d+)")
 _COUNTED = re.compile(r'^\[(\d+):(\d+)\] .*--comment "?([a-z]+)"?', re.MULTILINE)
 
@@ -28,7 +27,7 @@ def install(rules: CaptureRules) -> None:
     """Put rules in force in place of those there are. AgentError says why nothing has changed."""
     there = in_force(rules.namespace, rules.workload)
     before = _route_of(there)
-    texts = {family: restore_text(rules, family, _saved(family)) for family in _families()}
+    texts = {family: restore_text(rules, family, _saved(family)) for family in families()}
     for family, text in texts.items():
         must_run(f"{_FAMILIES[family]}-restore", ("--noflush", "--test"), text)
     fresh = bool(rules.transparent) and not route_in_force(rules.transparent)
@@ -51,7 +50,7 @@ def uninstall(namespace: str, workload: str) -> bool:
     """Leave nothing of a workload's rules. Whether there were any."""
     found = in_force(namespace, workload)
     nothing = CaptureRules(namespace, workload, 0)
-    for family in _families() if found else ():
+    for family in families() if found else ():
         if text := restore_text(nothing, family, _saved(family)):
             must_run(f"{_FAMILIES[family]}-restore", ("--noflush",), text)
     if before := _route_of(found):
@@ -63,7 +62,7 @@ def in_force(namespace: str, workload: str) -> str:
     """A workload's rules as iptables prints them, with what they counted; empty if there are none."""
     prefix = _prefix(namespace, workload)
     found = []
-    for family in _families():
+    for family in families():
         lines = [line for line in _saved(family, "--counters").splitlines() if f"{prefix}-" in line and line[0] == "["]
         found += [f"# {_FAMILIES[family]}", *lines] if lines else []
     return "\n".join(found)
@@ -180,8 +179,9 @@ def _prefix(namespace: str, workload: str) -> str:
     return f"WEFT-{hashlib.sha256(table_name(namespace, workload).encode()).hexdigest()[:12]}"
 
 
-def _families() -> Iterable[int]:
-    return (4, 6) if _NO_IPV6.exists() else (4,)
+def families() -> tuple[int, ...]:
+    """The versions of IP that this host speaks."""
+    return (4, 6) if _IPV6.exists() else (4,)
 
 
 def _saved(family: int, *words: str) -> str:

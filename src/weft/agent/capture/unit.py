@@ -7,25 +7,26 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from weft.agent.capture.firewalls import Firewall
-from weft.agent.capture.iptables import removal_text
+from weft.agent.capture.iptables import families, removal_text, restore_text
 from weft.agent.capture.programs import find_program, must_run
 from weft.agent.capture.routing import removal_words, route_words
-from weft.agent.capture.rules import CaptureRules, removal, table_name
+from weft.agent.capture.rules import CaptureRules, removal, ruleset, table_name
 from weft.agent.errors import AgentError
 
 UNITS, RULES = Path("/etc/systemd/system"), Path("/etc/weft/capture")
+_FILES = ("nft", "removal.nft", "v4", "v6", "removal.v4", "removal.v6")
 _UNIT = """\
 # Made by `weft capture install --persist`; `weft capture uninstall` removes it.
 [Unit]
-Description=weft: connections of {namespace}/{workload} are led into its proxy
+Description=weft: connections of {workload} are led into its proxy
 Documentation=man:nft(8) man:iptables-restore(8)
 DefaultDependencies=no
 Wants=network-pre.target
 After=local-fs.target systemd-sysctl.service systemd-modules-load.service nftables.service netfilter-persistent.service
 Before=network-pre.target shutdown.target
 Conflicts=shutdown.target
-RequiresMountsFor={rules}
-
+RequiresMountsFor={where}
+{follows}
 [Service]
 Type=oneshot
 RemainAfterExit=yes
@@ -34,15 +35,16 @@ RemainAfterExit=yes
 [Install]
 WantedBy=sysinit.target
 """
-
-
-_IPTABLES = (("v4", "iptables"), ("v6", "ip6tables"))
-_FILES = ("nft", "removal.nft", "v4", "v6", "removal.v4", "removal.v6")
+_WITH_NFTABLES = """\
+# The start, reload and stop of this one take every table away, and so that of these rules.
+PartOf=nftables.service
+ReloadPropagatedFrom=nftables.service
+"""
 
 
 def unit_name(namespace: str, workload: str) -> str:
     """The unit of a workload's rules."""
-    return f"weft-capture-{table_name(namespace, workload).removeprefix('weft.')}.service"
+    return f"weft-capture-{_base(namespace, workload)}.service"
 
 
 def unit_files(rules: CaptureRules, firewall: Firewall, units: Path = UNITS, where: Path = RULES) -> dict[Path, str]:
@@ -54,59 +56,93 @@ def unit_files(rules: CaptureRules, firewall: Firewall, units: Path = UNITS, whe
         raise AgentError(
             "--persist: a cgroup is looked up when the rules are loaded, before any service has one; choose by --user"
         )
-    base = table_name(rules.namespace, rules.workload).removeprefix("weft.")
+    base = _base(rules.namespace, rules.workload)
     if firewall.name == "nft":
-        texts = {"nft": firewall.texts(rules)["nft"], "removal.nft": removal(rules.namespace, rules.workload)}
-        start, stop = [_words("nft", f"-f {where / base}.nft")], [_words("nft", f"-f {where / base}.removal.nft")]
+        loaded = [("nft", "-f", "nft", ruleset(rules), removal(rules.namespace, rules.workload))]
     else:
-        gone = {f"removal.v{family}": removal_text(rules, family) for family in (4, 6)}
-        texts = {**firewall.texts(rules), **gone}
-        start = [_words(f"{name}-restore", f"--noflush {where / base}.{end}") for end, name in _IPTABLES]
-        stop = [_words(f"{name}-restore", f"--noflush {where / base}.removal.{end}") for end, name in _IPTABLES]
-    commands = [f"ExecStart={each}" for each in start] + [f"ExecStop=-{each}" for each in stop]
-    if rules.transparent:
-        route, rule = (_words("ip", f"-4 {' '.join(words)}") for words in route_words(rules.transparent))
-        ends = [_words("ip", f"-4 {' '.join(words)}") for words in removal_words(rules.transparent)]
-        commands = [f"ExecStartPre={route}", f"ExecStartPre=-{ends[0]}", f"ExecStartPre={rule}", *commands]
-        commands += [f"ExecStopPost=-{each}" for each in ends]
-    unit = _UNIT.format(namespace=rules.namespace, workload=rules.workload, rules=where, commands="\n".join(commands))
-    files = {where / f"{base}.{name}": text for name, text in texts.items()}
+        loaded = [
+            (program, "--noflush", f"v{version}", restore_text(rules, version), removal_text(rules, version))
+            for version, program in ((4, "iptables-restore"), (6, "ip6tables-restore"))
+            if version in families()
+        ]
+    files: dict[Path, str] = {}
+    before, after = _routing(rules.transparent) if rules.transparent else ([], [])
+    start, stop = [], []
+    for program, option, name, text, gone in loaded:
+        made, removed = where / f"{base}.{name}", where / f"{base}.removal.{name}"
+        files |= {made: text, removed: gone}
+        start.append(f"ExecStart={_path(program)} {option} {made}")
+        stop.append(f"ExecStop=-{_path(program)} {option} {removed}")
+    again = [each.replace("ExecStart", "ExecReload") for each in start] if firewall.name == "nft" else []
+    unit = _UNIT.format(
+        workload=f"{rules.namespace}/{rules.workload}",
+        where=where,
+        follows=_WITH_NFTABLES if firewall.name == "nft" else "",
+        commands="\n".join([*before, *start, *again, *stop, *after]),
+    )
     return {**files, units / unit_name(rules.namespace, rules.workload): unit}
 
 
-def persist(rules: CaptureRules, firewall: Firewall) -> str:
-    """Write the files and have systemd start the unit with the system, where the rules are in force already. The unit's
-    name. AgentError, and nothing is left, if it cannot be."""
+def is_kept(namespace: str, workload: str) -> bool:
+    """Whether there is a unit for a workload's rules."""
+    return (UNITS / unit_name(namespace, workload)).exists()
+
+
+def check_systemd() -> None:
+    """AgentError where the system was not started by systemd."""
+    if not _has_systemd():
+        raise AgentError("--persist: systemd has not started this system; have what --dry-run prints loaded otherwise")
+
+
+def persist(rules: CaptureRules, firewall: Firewall) -> None:
+    """Write the files and have systemd start the unit with the system. The rules are in force already. AgentError, and
+    nothing is left of unit and files, if it cannot be."""
     files = unit_files(rules, firewall)
-    if not Path("/run/systemd/system").is_dir():
-        raise AgentError(
-            "--persist: this host was not started by systemd; have the rules of --dry-run loaded otherwise"
-        )
     name = unit_name(rules.namespace, rules.workload)
+    # What iptables loads has to be loaded once; a table of nft is replaced.
+    now = ("--now",) if firewall.name == "nft" else ()
     try:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         must_run("systemctl", ("daemon-reload",))
-        must_run("systemctl", ("enable", *(("--now",) if firewall.name == "nft" else ()), name))
+        must_run("systemctl", ("enable", *now, name))
     except (OSError, AgentError) as error:
         _remove(files)
-        raise AgentError(f"--persist: {error}") from error
-    return name
+        raise AgentError(f"--persist: {error}; the rules are in force until the system ends") from error
 
 
 def forget(namespace: str, workload: str) -> bool:
     """Take the unit and its files away. Whether there were any."""
-    base = table_name(namespace, workload).removeprefix("weft.")
-    unit = UNITS / unit_name(namespace, workload)
-    files = [*(path for name in _FILES if (path := RULES / f"{base}.{name}").exists())]
-    if unit.exists() and find_program("systemctl") and Path("/run/systemd/system").is_dir():
+    base, unit = _base(namespace, workload), UNITS / unit_name(namespace, workload)
+    found = [path for path in (*[RULES / f"{base}.{name}" for name in _FILES], unit) if path.exists()]
+    if unit in found and _has_systemd():
         must_run("systemctl", ("disable", "--now", unit.name))
-    found = [*files, *([unit] if unit.exists() else [])]
     _remove(found)
-    if unit in found and Path("/run/systemd/system").is_dir():
+    if unit in found and _has_systemd():
         must_run("systemctl", ("daemon-reload",))
     return bool(found)
+
+
+def _routing(number: int) -> tuple[list[str], list[str]]:
+    """The commands before the rules and after them. A rule of routing can be added twice, and is not."""
+    ip = f"{_path('ip')} -4"
+    route, rule = (" ".join(words) for words in route_words(number))
+    ends = [" ".join(words) for words in removal_words(number)]
+    before = [f"ExecStartPre={ip} {route}", f"ExecStartPre=-{ip} {ends[0]}", f"ExecStartPre={ip} {rule}"]
+    return before, [f"ExecStopPost=-{ip} {each}" for each in ends]
+
+
+def _has_systemd() -> bool:
+    return Path("/run/systemd/system").is_dir()
+
+
+def _base(namespace: str, workload: str) -> str:
+    return table_name(namespace, workload).removeprefix("weft.")
+
+
+def _path(program: str) -> str:
+    return find_program(program) or f"/usr/sbin/{program}"
 
 
 def _remove(files: Iterable[Path]) -> None:
@@ -115,7 +151,3 @@ def _remove(files: Iterable[Path]) -> None:
     for directory in (RULES, RULES.parent):
         with contextlib.suppress(OSError):
             directory.rmdir()  # if it is empty
-
-
-def _words(program: str, rest: str) -> str:
-    return f"{find_program(program) or f'/usr/sbin/{program}'} {rest}"

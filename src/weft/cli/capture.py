@@ -181,6 +181,7 @@ def _print(rules: CaptureRules, firewall: Firewall, files: dict[str, str], outpu
             "dns": rules.dns,
             "users": list(rules.users),
             "cgroups": list(rules.cgroups),
+            "allUsersBut": None if rules.others is None else list(rules.others),
             "excluded": {
                 "ports": list(rules.ports),
                 "addresses": list(map(str, rules.addresses)),
@@ -217,6 +218,8 @@ def _inbound(rules: CaptureRules) -> dict[str, object] | None:
 
 def _say(rules: CaptureRules) -> None:
     who = [*[f"user {each}" for each in rules.users], *[f"cgroup {each}" for each in rules.cgroups]]
+    if rules.others:
+        who.append(f"all users but {', '.join(map(str, rules.others))}")
     if who:
         names = f", and DNS to {rules.dns}" if rules.dns else ""
         click.echo(f"connections of {', '.join(who)} are led to port {rules.port} of loopback{names}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SSH = 22
 """Never captured unless the workload serves there: who has led it into a proxy cannot come in to mend that."""
+_SELECTING = {"user": "users", "cgroup": "cgroups", "exclude-user": "others"}
 _Port = click.IntRange(1, 65535)
 
 
@@ -71,6 +72,13 @@ def rules_options(function: CommandT) -> CommandT:
             help="Lead DNS (UDP and TCP, port 53) to the workload's responder.  [default: if it has one]",
         ),
         click.option(
+            "--exclude-user",
+            "others",
+            multiple=True,
+            metavar="NAME|UID",
+            help="Whose connections: programs of all users but this one and the proxy's.",
+        ),
+        click.option(
             "--cgroup",
             "cgroups",
             multiple=True,
@@ -92,17 +100,18 @@ def rules_options(function: CommandT) -> CommandT:
 def rules_of(state: State, given: dict[str, Any]) -> CaptureRules:
     """The rules that options mean. AgentError or UsageError if they mean none."""
     from weft.agent.capture.rules import CaptureRules
-    from weft.agent.capture.selection import cgroup_path, user_id
+    from weft.agent.capture.selection import cgroup_path, proxy_user, user_id
 
-    selecting = bool(given["users"] or given["cgroups"])
+    if given["others"] and (given["users"] or given["cgroups"]):
+        raise click.UsageError("--exclude-user: all others are captured; leave --user and --cgroup out")
+    selecting = bool(given["users"] or given["cgroups"] or given["others"])
     users = tuple(sorted({user_id(each) for each in given["users"]}))
     inbound = _inbound(state, given, users)
     if not selecting and inbound is None:
-        raise click.UsageError("whose connections? give --user or --cgroup")
+        raise click.UsageError("whose connections? give --user, --cgroup or --exclude-user")
     if selecting and not state.capture:
-        raise click.UsageError(
-            f"--user, --cgroup: {state.name} takes no connections of its host; run it with --capture on"
-        )
+        option = next(f"--{name}" for name, key in _SELECTING.items() if given[key])
+        raise click.UsageError(f"{option}: {state.name} takes no connections of its host; run it with --capture on")
     if given["dns"] and not state.dns:
         raise click.UsageError(f"--dns: {state.name} has no responder; run it with --dns on")
     return CaptureRules(
@@ -112,6 +121,7 @@ def rules_of(state: State, given: dict[str, Any]) -> CaptureRules:
         dns=state.dns if given["dns"] is not False else 0,
         users=users,
         cgroups=tuple(dict.fromkeys(cgroup_path(each) for each in given["cgroups"])),
+        others=tuple(sorted({proxy_user(state), *map(user_id, given["others"])})) if given["others"] else None,
         ports=tuple(sorted(set(given["ports"]))),
         interfaces=tuple(dict.fromkeys(_interface(each) for each in given["interfaces"])),
         addresses=tuple(dict.fromkeys(_network("--exclude-address", each) for each in given["addresses"])),
@@ -123,7 +133,7 @@ def _inbound(state: State, given: dict[str, Any], users: tuple[int, ...]) -> Inb
     from weft.agent.capture.rules import InboundRules
     from weft.agent.capture.selection import proxy_user
 
-    kind = given["inbound"] or ("own" if state.inbound_capture else "off")
+    kind = given["inbound"] or ("own" if state.inbound_capture and state.ports else "off")
     if kind == "off":
         for option, values in (("--guard", given["guard"]), ("--exclude-source", given["sources"])):
             if values:

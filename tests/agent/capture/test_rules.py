@@ -265,6 +265,14 @@ def test_iptables_takes_the_same_and_is_left_as_it_was(tmp_path: Path, kind: str
     ]
 
 
+def test_all_users_but_some_are_captured_by_iptables() -> None:
+    lines = iptables.restore_text(replace(RULES, users=(), others=(0, 5)), 4).splitlines()
+    found = [line.partition(" -m owner ")[2] for line in lines if "-m owner" in line]
+    assert [each.partition(" WEFT")[0] for each in found] == [
+        "--uid-owner 0 -j RETURN", "--uid-owner 5 -j RETURN", "--uid-owner 0-4294967294 -g",
+    ]  # fmt: skip
+
+
 def test_a_removal_of_iptables_names_what_was_made_and_nothing_else() -> None:
     for family in (4, 6):
         made, gone = iptables.restore_text(ALL, family), iptables.removal_text(ALL, family)

@@ -13,7 +13,7 @@ from pathlib import Path
 from weft.agent.capture.counted import Counted
 from weft.agent.capture.programs import must_run, run_program
 from weft.agent.capture.routing import remove_route, route_in_force, set_route
-from weft.agent.capture.rules import LOOPBACK, CaptureRules, InboundRules, of_family, table_name
+from weft.agent.capture.rules import LOOPBACK, MAX_UID, CaptureRules, InboundRules, of_family, table_name
 from weft.agent.errors import AgentError
 
 _FAMILIES = {4: "iptables", 6: "ip6tables"}
@@ -107,7 +107,7 @@ def _calls(line: str, names: list[str]) -> bool:
 def _table(rules: CaptureRules, table: str, family: int, prefix: str) -> list[str]:
     inbound, guests = rules.inbound, rules.interfaces
     if table == "nat":
-        outbound = _outbound(rules, family, prefix) if rules.users or rules.cgroups else []
+        outbound = _outbound(rules, family, prefix) if rules.outbound else []
         return [*outbound, *(_led(inbound, guests, family, prefix) if inbound is not None else [])]
     if inbound is None:
         return []
@@ -126,6 +126,9 @@ def _outbound(rules: CaptureRules, family: int, prefix: str) -> list[str]:
     lines.append(f"{captured} -p tcp {_to(rules.port, 'outbound')}")
     lines += [f"{output} -m owner --uid-owner {each} -g {prefix}-CAPTURED" for each in rules.users]
     lines += [f'{output} -m cgroup --path "{each}" -g {prefix}-CAPTURED' for each in rules.cgroups]
+    if rules.others:
+        lines += [f"{output} -m owner --uid-owner {each} -j RETURN" for each in rules.others]
+        lines.append(f"{output} -m owner --uid-owner 0-{MAX_UID} -g {prefix}-CAPTURED")
     return [*lines, f"-I OUTPUT 1 -j {prefix}-OUTPUT"]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+MAX_UID = 2**32 - 2
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 """Where captured connections never are made to: the application's own host, its proxy and its responder."""
 
@@ -34,9 +35,9 @@ class InboundRules:
 @dataclass(frozen=True, slots=True)
 class CaptureRules:
     """What is led where: new TCP connections of programs that run as one of `users` (uids) or in one of `cgroups`
-    (paths below the mount of cgroup v2, without a slash at either end), to `port` of loopback, and their DNS to `dns`
-    (0: it is left alone). Left alone are connections to `ports` and `addresses`, and those that leave or come by one of
-    `interfaces`. `inbound`: callers are led, too."""
+    (paths below the mount of cgroup v2, without a slash at either end), or of every user but `others` (None: of those
+    only), to `port` of loopback, and their DNS to `dns` (0: it is left alone). Left alone are connections to `ports`
+    and `addresses`, and those that leave or come by one of `interfaces`. `inbound`: callers are led, too."""
 
     namespace: str
     workload: str
@@ -44,6 +45,7 @@ class CaptureRules:
     dns: int = 0
     users: tuple[int, ...] = ()
     cgroups: tuple[str, ...] = ()
+    others: tuple[int, ...] | None = None
     ports: tuple[int, ...] = ()
     addresses: Networks = ()
     interfaces: tuple[str, ...] = ()
@@ -53,6 +55,11 @@ class CaptureRules:
     def table(self) -> str:
         """The table's name: no other program has one that begins so."""
         return table_name(self.namespace, self.workload)
+
+    @property
+    def outbound(self) -> bool:
+        """Whether connections of this host's programs are led anywhere."""
+        return bool(self.users or self.cgroups or self.others)
 
     @property
     def transparent(self) -> int:
@@ -88,7 +95,7 @@ def of_family(networks: Networks, version: int) -> list[str]:
 
 
 def _table(rules: CaptureRules) -> str:
-    chains = _outbound(rules) if rules.users or rules.cgroups else []
+    chains = _outbound(rules) if rules.outbound else []
     if rules.inbound is not None:
         chains += _inbound(rules.inbound, rules.interfaces)
     return f"table inet {rules.table} {{\n" + "\n".join(chains) + "}\n"
@@ -98,6 +105,8 @@ def _outbound(rules: CaptureRules) -> list[str]:
     selected = []
     if rules.users:
         selected.append(f"meta skuid {_set(rules.users)} goto captured")
+    if rules.others:
+        selected.append(f"meta skuid != {_set(rules.others)} goto captured")
     for path in rules.cgroups:
         selected.append(f'socket cgroupv2 level {path.count("/") + 1} "{path}" goto captured')
     captured = []

@@ -6,17 +6,16 @@ import difflib
 import pwd
 from pathlib import Path
 
-from weft.agent.capture.rules import CaptureRules
+from weft.agent.capture.rules import MAX_UID, CaptureRules
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.state import State
 
 CGROUPS = Path("/sys/fs/cgroup")
-_MAX_UID = 2**32 - 2
 
 
 def user_id(text: str) -> int:
     """The uid that a name or a number means. AgentError with the nearest name if nobody is called so."""
-    if text.isascii() and text.isdigit() and int(text[:11]) <= _MAX_UID:
+    if text.isascii() and text.isdigit() and int(text[:11]) <= MAX_UID:
         return int(text[:11])
     try:
         return pwd.getpwnam(text).pw_uid

@@ -20,7 +20,11 @@ _Port = click.IntRange(1, 65535)
 
 
 def rules_options(function: CommandT) -> CommandT:
-    """Whose connections, which are left alone, and by which program."""
+    """By which program, whose connections, and which are left alone."""
+    return _outbound_options(_inbound_options(function))
+
+
+def _inbound_options(function: CommandT) -> CommandT:
     for option in (
         click.option(
             "--with",
@@ -55,6 +59,13 @@ def rules_options(function: CommandT) -> CommandT:
             help="Lead callers to the proxy: those of the workload's own ports, or all who come from other hosts.  "
             "[default: own, if it is run with --inbound-capture]",
         ),
+    ):
+        function = option(function)
+    return function
+
+
+def _outbound_options(function: CommandT) -> CommandT:
+    for option in (
         click.option(
             "--exclude-interface",
             "interfaces",

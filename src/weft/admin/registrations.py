@@ -39,6 +39,7 @@ def check_workload(workload: Workload) -> None:
     _check_count("upstreams", len(workload.upstreams), MAX_UPSTREAMS)
     _check_count("uses", len(workload.uses), MAX_USES)
     _check_ports(workload.ports)
+    _check_capture(workload)
     if workload.outbound is not None:
         _check_address("outbound", workload.outbound)
     if workload.metrics is not None:
@@ -97,7 +98,9 @@ def _check_ports(ports: tuple[WorkloadPort, ...]) -> None:
         _refuse("ports", "a name twice", "each name once")
 
 
-def _check_inbound_capture(workload: Workload) -> None:
+def _check_capture(workload: Workload) -> None:
+    for each in workload.capture:
+        _check_address("capture", each)
     for where in workload.inbound_capture:
         _check_port("inbound_capture", where.port)
         if not is_wildcard(where.host):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from weft.agent.capture import iptables, nft
-from weft.agent.capture.firewalls import IPTABLES, NFT, Firewall
+from weft.agent.capture.firewalls import IPTABLES, NFT, Firewall, chosen_firewall, firewalls_there
 from weft.agent.capture.rules import CaptureRules, InboundRules, removal, ruleset
 from weft.agent.capture.selection import CGROUPS, cgroup_path, check_no_loop, user_id
 from weft.agent.capture.unit import unit_files, unit_name
@@ -328,3 +328,15 @@ def test_what_a_unit_runs_makes_the_rules_and_leaves_nothing_of_them(tmp_path: P
 def test_a_cgroup_is_not_kept() -> None:
     with pytest.raises(AgentError, match="choose by --user"):
         unit_files(EVERYTHING, NFT)
+
+
+def test_iptables_is_taken_where_only_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"nft", "iptables-restore"}
+    monkeypatch.setattr("weft.agent.capture.firewalls.find_program", lambda name: name if name in there else None)
+    assert (chosen_firewall(""), chosen_firewall("iptables")) == (NFT, IPTABLES)
+    there.remove("nft")
+    assert (chosen_firewall(""), firewalls_there()) == (IPTABLES, (IPTABLES,))
+    there.clear()
+    assert chosen_firewall("") is NFT
+    with pytest.raises(AgentError, match="neither nft nor iptables"):
+        firewalls_there()

@@ -311,18 +311,20 @@ def test_a_unit_loads_the_rules_before_the_network_and_takes_them_away(tmp_path:
         assert unit.name not in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("program", ["nft"] if shutil.which("nft") else [])
-def test_what_a_unit_runs_makes_the_rules_and_leaves_nothing_of_them(tmp_path: Path, program: str) -> None:
-    files = unit_files(ALL, NFT, tmp_path, tmp_path)
+@pytest.mark.parametrize("firewall", [each for each in (NFT, IPTABLES) if each.there and os.geteuid() == 0])
+def test_what_a_unit_runs_makes_the_rules_and_leaves_nothing_of_them(tmp_path: Path, firewall: Firewall) -> None:
+    files = unit_files(ALL, firewall, tmp_path, tmp_path)
     for path, content in files.items():
         path.write_text(content)
     lines = files[tmp_path / unit_name("default", "shop")].splitlines()
     words = [line.partition("=") for line in lines if line.startswith("Exec")]
     starts = [rest.lstrip("-") + (" || true" if rest[0] == "-" else "") for name, _, rest in words if "Start" in name]
     stops = [rest.lstrip("-") for name, _, rest in words if "Stop" in name]
-    look = f"{program} list tables; ip -4 rule | grep -c 15006 || true"
-    done = _in_a_namespace(*[f"({each})" for each in starts], f"({look})", *stops, f"({look})")
-    assert done.stdout.split() == ["table", "inet", "weft.default.shop", "1", "0"], done
+    look = {"nft": "nft list tables", "iptables": "iptables-save | grep -o WEFT -m 1"}[firewall.name]
+    looks = f"({look}; ip -4 rule | grep -c 15006 || true)"
+    done = _in_a_namespace(*[f"({each})" for each in starts], looks, *stops, looks)
+    found = {"nft": ["table", "inet", "weft.default.shop"], "iptables": ["WEFT"]}[firewall.name]
+    assert done.stdout.split() == [*found, "1", "0"], done
 
 
 def test_a_cgroup_is_not_kept() -> None:

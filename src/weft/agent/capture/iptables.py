@@ -39,7 +39,7 @@ def install(rules: CaptureRules) -> None:
     except AgentError:
         if not there:
             uninstall(rules.namespace, rules.workload)
-        if fresh:
+        if fresh and not _route_of(in_force(rules.namespace, rules.workload)):
             remove_route(rules.transparent)
         raise
     if before and before != rules.transparent:

@@ -108,6 +108,8 @@ def persist(rules: CaptureRules, firewall: Firewall) -> None:
         must_run("systemctl", ("daemon-reload",))
         must_run("systemctl", ("enable", *now, name))
     except (OSError, AgentError) as error:
+        with contextlib.suppress(AgentError):
+            must_run("systemctl", ("disable", name))
         _remove(files)
         raise AgentError(f"--persist: {error}; the rules are in force until the system ends") from error
 

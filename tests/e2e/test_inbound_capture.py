@@ -190,6 +190,7 @@ def test_over_loopback_strangers_are_kept_out_if_that_is_asked_for(mesh: Called,
     mesh.capture("web", "install", "--with", firewall)
 
 
+@pytest.mark.parametrize("firewall", FIREWALLS[:1], indirect=True)
 def test_what_a_port_accepts_is_what_documents_say_and_no_other_port_is_touched(mesh: Called, firewall: str) -> None:
     permissive = mesh.directory / "permissive.yaml"
     permissive.write_text(PERMISSIVE)
@@ -232,6 +233,7 @@ def test_what_is_taken_away_leaves_no_trace_and_the_port_is_closed_to_who_dials_
         mesh.capture(workload, "install", "--with", firewall)
 
 
+@pytest.mark.parametrize("firewall", FIREWALLS[:1], indirect=True)
 def test_a_proxy_that_is_killed_lets_nobody_in_until_the_next_is_there(mesh: Called, firewall: str) -> None:
     assert mesh.mesh()["workload"] == "web"
     envoy = mesh.two.state("web").envoy

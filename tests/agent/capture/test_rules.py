@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from weft.agent.capture import iptables, nft
+from weft.agent.capture import iptables, nft, unit
 from weft.agent.capture.firewalls import IPTABLES, NFT, Firewall, chosen_firewall, firewalls_there
 from weft.agent.capture.rules import CaptureRules, InboundRules, removal, ruleset
 from weft.agent.capture.selection import CGROUPS, cgroup_path, check_no_loop, user_id
@@ -291,9 +291,9 @@ def test_a_removal_of_iptables_names_what_was_made_and_nothing_else() -> None:
 @pytest.mark.parametrize("firewall", [NFT, IPTABLES], ids=["nft", "iptables"])
 def test_a_unit_loads_the_rules_before_the_network_and_takes_them_away(tmp_path: Path, firewall: Firewall) -> None:
     files = unit_files(ALL, firewall, tmp_path / "units", tmp_path / "rules")
-    unit = tmp_path / "units" / unit_name("default", "shop")
-    text = files[unit]
-    assert unit.name == "weft-capture-default.shop.service"
+    file = tmp_path / "units" / unit_name("default", "shop")
+    text = files[file]
+    assert file.name == "weft-capture-default.shop.service"
     for words in (
         "Before=network-pre.target",
         "ExecStop=-",
@@ -301,14 +301,14 @@ def test_a_unit_loads_the_rules_before_the_network_and_takes_them_away(tmp_path:
         "rule add from 127.0.0.0/8 iif lo",
     ):
         assert words in text
-    for path in set(files) - {unit}:
+    for path in set(files) - {file}:
         assert str(path) in text
     for path, content in files.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
     if (program := shutil.which("systemd-analyze")) is not None:
-        done = subprocess.run([program, "verify", str(unit)], capture_output=True, text=True, check=False)
-        assert unit.name not in done.stderr, done.stderr
+        done = subprocess.run([program, "verify", str(file)], capture_output=True, text=True, check=False)
+        assert file.name not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("firewall", [each for each in (NFT, IPTABLES) if each.there and os.geteuid() == 0])
@@ -325,6 +325,44 @@ def test_what_a_unit_runs_makes_the_rules_and_leaves_nothing_of_them(tmp_path: P
     done = _in_a_namespace(*[f"({each})" for each in starts], looks, *stops, looks)
     found = {"nft": ["table", "inet", "weft.default.shop"], "iptables": ["WEFT"]}[firewall.name]
     assert done.stdout.split() == [*found, "1", "0"], done
+
+
+def test_a_unit_is_written_started_and_forgotten_and_one_that_is_refused_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    refused: list[str] = []
+
+    def systemctl(program: str, words: tuple[str, ...]) -> str:
+        asked.append(" ".join((program, *words)))
+        if words[0] in refused:
+            raise AgentError("no")
+        return ""
+
+    units, rules = tmp_path / "units", tmp_path / "weft" / "capture"
+    for name, value in {"UNITS": units, "RULES": rules, "must_run": systemctl, "_has_systemd": lambda: True}.items():
+        monkeypatch.setattr(unit, name, value)
+    other = units / "weft-capture-default.other.service"
+    units.mkdir()
+    other.touch()
+    name = "weft-capture-default.shop.service"
+    for firewall, now in ((NFT, "--now "), (IPTABLES, "")):
+        asked.clear()
+        unit.persist(ALL, firewall)
+        assert unit.is_kept("default", "shop")
+        assert set(unit_files(ALL, firewall, units, rules)) == {*rules.iterdir(), units / name}
+        assert unit.forget("default", "shop")
+        assert not unit.forget("default", "shop")
+        again = "systemctl daemon-reload"
+        assert asked == [again, f"systemctl enable {now}{name}", f"systemctl disable --now {name}", again]
+        assert list(tmp_path.rglob("*")) == [units, other]
+    refused.append("enable")
+    with pytest.raises(AgentError, match="the rules are in force until the system ends"):
+        unit.persist(ALL, NFT)
+    assert list(tmp_path.rglob("*")) == [units, other]
+    monkeypatch.setattr(unit, "_has_systemd", lambda: False)
+    with pytest.raises(AgentError, match="systemd has not started this system"):
+        unit.check_systemd()
 
 
 def test_a_cgroup_is_not_kept() -> None:

@@ -97,7 +97,7 @@ def check_systemd() -> None:
 def persist(rules: CaptureRules, firewall: Firewall) -> None:
     """Write the files and have systemd start the unit with the system. The rules are in force already. AgentError, and
     nothing is left of unit and files, if it cannot be."""
-    files = unit_files(rules, firewall)
+    files = unit_files(rules, firewall, UNITS, RULES)
     name = unit_name(rules.namespace, rules.workload)
     # What iptables loads has to be loaded once; a table of nft is replaced.
     now = ("--now",) if firewall.name == "nft" else ()

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from weft.agent.errors import EXIT_UNREACHABLE, EXIT_USAGE, AgentError
-from weft.agent.inbound_address import inbound_address
-from weft.agent.parameters import ControlPlane, PortParameter, RunParameters
+from weft.agent.inbound_address import check_inbound_capture, inbound_address
+from weft.agent.parameters import ControlPlane, InboundCaptureParameters, PortParameter, RunParameters
 from weft.agent.state import State
 from weft.model.addresses import host_and_port, is_loopback, is_wildcard, plain_address
 from weft.model.workload import SocketAddress, WorkloadPort
@@ -20,6 +20,7 @@ from weft.settings.addresses import local_address_towards
 from weft.settings.home import Home
 
 PORT = (PortParameter(9080),)
+LED = InboundCaptureParameters()
 FAR = "203.0.113.9:15013"
 OURS = "127.0.0.9"
 """Stands for an address that is not loopback: every host of a test has it."""
@@ -111,3 +112,17 @@ def test_addresses() -> None:
     ]  # fmt: skip
     assert host_and_port("fd00::1", 80) == "[fd00::1]:80"
     assert host_and_port("name", "80") == "name:80"
+
+
+def test_callers_who_cannot_be_led_are_told_of_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = dataclasses.replace(asked(), inbound_capture=LED)
+    kept = dataclasses.replace(asked(), inbound_capture=InboundCaptureParameters(transparent=True))
+    check_inbound_capture(asked(), "127.0.0.1")
+    check_inbound_capture(plain, "fd00::5")
+    with pytest.raises(AgentError, match="where the application itself is; give --inbound-address"):
+        check_inbound_capture(plain, "127.0.0.1")
+    with pytest.raises(AgentError, match="no address is kept from one family to the other"):
+        check_inbound_capture(kept, "fd00::5")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(AgentError, match="the proxy needs CAP_NET_ADMIN"):
+        check_inbound_capture(kept, "10.0.0.5")

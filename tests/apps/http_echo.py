@@ -99,6 +99,7 @@ async def echo(request: web.Request) -> web.Response:
             "method": request.method,
             "path": request.raw_path,
             "host": request.headers.get("Host", ""),
+            "client": request.remote,
             "headers": [[name, value] for name, value in request.headers.items()],
             "size": size,
             "sha256": digest.hexdigest(),

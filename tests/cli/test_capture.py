@@ -13,9 +13,11 @@ import pytest
 
 from weft.agent.state import State, write_state
 from weft.cli.main import run
+from weft.model.workload import SocketAddress, WorkloadPort
 from weft.processes.name import name_of
 from weft.settings.home import Home
 
+SERVED = (WorkloadPort(80, SocketAddress("127.0.0.1", 8080), SocketAddress("10.0.0.5", 8080)),)
 OTHER = "4000000"
 """A user that no process of a test has."""
 
@@ -30,6 +32,10 @@ def home(tmp_path: Path) -> Iterator[str]:
             directory = home.workload("default", name)
             directory.mkdir(parents=True)
             write_state(directory, State(name, "default", envoy=running, dns=dns, capture=capture))
+        for name, ports in (("called", SERVED), ("silent", ())):
+            directory = home.workload("default", name)
+            directory.mkdir(parents=True)
+            write_state(directory, State(name, "default", envoy=running, ports=ports, inbound_capture=15006))
         yield str(tmp_path)
         proxy.kill()
 
@@ -44,7 +50,12 @@ def test_a_dry_run_prints_the_rules_and_needs_neither_root_nor_nft(
     monkeypatch.setenv("PATH", "/nowhere")
     assert install(home, "--user", OTHER, "--exclude-port", "22", "--exclude-address", "10.0.0.0/8") == 0
     printed = capsys.readouterr().out
-    for words in (f"meta skuid {{ {OTHER} }}", "redirect to :15001", "udp dport 53 redirect to :15053", "10.0.0.0/8"):
+    for words in (
+        f"meta skuid {{ {OTHER} }}",
+        "redirect to :15001",
+        "udp dport 53 counter redirect to :15053",
+        "10.0.0.0/8",
+    ):
         assert words in printed
     assert install(home, "--user", OTHER, "--no-dns", "-o", "json") == 0
     told = json.loads(capsys.readouterr().out)
@@ -57,10 +68,14 @@ def test_a_dry_run_prints_the_rules_and_needs_neither_root_nor_nft(
 @pytest.mark.parametrize(
     ("words", "workload", "said"),
     [
-        ((), "shop", "whose connections? give --user or --cgroup"),
+        ((), "shop", "whose connections? give --user, --cgroup or --exclude-user"),
         (("--user", "rooot"), "shop", "this host has no user 'rooot'; do you mean root?"),
         (("--user", str(os.geteuid())), "shop", f"runs as user {os.geteuid()} itself"),
-        (("--user", OTHER), "plain", "plain was not started with `weft run --capture on`; nameless, shop were"),
+        (
+            ("--user", OTHER),
+            "plain",
+            "plain was not started with `weft run --capture on`; called, nameless, shop, silent were",
+        ),
         (("--user", OTHER), "none", "none is no workload of this host; start one with `weft run --capture on`"),
         (("--user", OTHER, "--dns"), "nameless", "--dns: nameless has no responder"),
         (("--user", OTHER, "--exclude-port", "0"), "shop", "'--exclude-port': 0 is not in the range"),
@@ -71,6 +86,14 @@ def test_a_dry_run_prints_the_rules_and_needs_neither_root_nor_nft(
         ),
         (("--user", OTHER, "--exclude-interface", "loo"), "shop", "no interface 'loo'; do you mean lo?"),
         (("--cgroup", "../etc"), "shop", "--cgroup: "),
+        (("--user", OTHER, "--exclude-user", "root"), "shop", "leave --user and --cgroup out"),
+        (("--exclude-user", "root"), "called", "--exclude-user: called takes no connections of its host"),
+        (("--user", OTHER, "--inbound", "all"), "shop", "--inbound: shop does not take its callers so"),
+        (("--user", OTHER, "--guard"), "shop", "--guard: callers are not captured"),
+        (("--inbound", "own"), "silent", "--inbound: silent serves no port"),
+        (("--exclude-inbound-port", "9100"), "called", "give --inbound all"),
+        (("--exclude-source", "10.0.0.1/8"), "called", "--exclude-source: 10.0.0.1/8 has host bits set"),
+        (("--with", "ipfw"), "shop", "'ipfw' is not one of 'nft', 'iptables'"),
     ],
 )
 def test_what_cannot_be_is_said_and_with_what_to_do(
@@ -78,6 +101,30 @@ def test_what_cannot_be_is_said_and_with_what_to_do(
 ) -> None:
     assert install(home, *words, workload=workload) != 0
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_callers_are_captured_by_default_where_the_workload_is_called_so(
+    home: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert install(home, workload="called") == 0
+    printed = capsys.readouterr().out
+    assert 'tcp dport { 8080 } counter redirect to :15006 comment "inbound"' in printed
+    assert "skuid" not in printed
+    assert install(home, "--inbound", "all", "--exclude-inbound-port", "9100", "-o", "json", workload="called") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["inbound"]["excluded"]["ports"] == [22, 9100]
+    assert told["inbound"]["ports"] == [8080]
+    assert install(home, "--guard", "--with", "iptables", "--persist", "-o", "json", workload="called") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["inbound"]["guard"] == sorted({0, os.geteuid()})
+    assert "weft-capture-default.called.service" in " ".join(told["files"])
+
+
+def test_all_users_but_some_are_captured_and_the_proxy_s_never_is(
+    home: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert install(home, "--exclude-user", OTHER) == 0
+    assert f"meta skuid != {{ {os.geteuid()}, {OTHER} }} goto captured" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [("install", "--user", OTHER), ("uninstall",), ("show",)])

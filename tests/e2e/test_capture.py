@@ -22,6 +22,7 @@ from weft.settings.home import Home
 pytestmark = pytest.mark.timeout(180)
 ROOT = ["root"] if os.geteuid() == 0 and shutil.which("nft") else []
 """Rules by user need users, which only root has in a namespace of its own."""
+IPTABLES = ["iptables"] if ROOT and shutil.which("iptables-restore") else []
 GO = ["go"] if shutil.which("go") else []
 RUNTIMES = [program for program in ("java", "node") if shutil.which(program)]
 
@@ -371,6 +372,55 @@ def test_what_is_taken_away_leaves_no_trace(mesh: Captured) -> None:
         assert "there was no table" in mesh.capture("uninstall").stdout
     finally:
         mesh.capture("install", "--user", UID)
+
+
+@pytest.mark.parametrize("program", IPTABLES)
+def test_where_only_iptables_is_the_same_is_captured(mesh: Captured, program: str) -> None:
+    assert "in force by nft already" in mesh.capture("install", "--with", program, "--user", UID, check=False).stderr
+    mesh.capture("uninstall")
+    mesh.policy("REGISTRY_ONLY")
+    try:
+        mesh.capture("install", "--with", program, "--user", UID)
+        four, six = mesh.addresses("web")
+        for url in ("http://web/", f"http://{four}/", f"http://[{six}]/"):
+            assert mesh.curl(url, "-H", "X-Words: never-in-clear")[0] == "200", url
+        assert mesh.talk("greeter", 7000).split() == ["greeter", SECRET]
+        assert mesh.talk("db", 5432).split() == ["greeter", SECRET]
+        assert mesh.curl(UNKNOWN)[0] == "000"
+        assert mesh.one.call("curl", "-sS", "-m", "5", UNKNOWN).returncode == 0, "root is not captured"
+        assert mesh.curl(f"http://127.0.0.1:{mesh.one.state('client').capture}/")[0] == "000"
+        told = json.loads(mesh.capture("show", "-o", "json").stdout)
+        assert (told["firewalls"], told["counted"]["outbound"]["packets"] > 3) == ([program], True), told
+        mesh.capture("install", "--with", program, "--user", UID, "--exclude-port", "8888")
+        assert mesh.curl(UNKNOWN)[0] == "200"
+        mesh.capture("uninstall")
+        assert "WEFT" not in mesh.one.call("sh", "-c", "iptables-save; ip6tables-save").stdout
+        for table in ("ip nat", "ip6 nat"):  # that iptables has made, and leaves empty
+            mesh.one.call("nft", "delete", "table", *table.split())
+    finally:
+        mesh.capture("uninstall")
+        mesh.capture("install", "--user", UID)
+        mesh.policy("ALLOW_ANY")
+
+
+def test_a_port_turns_to_connections_and_back_and_no_call_fails(mesh: Captured) -> None:
+    def turn(name: str) -> None:
+        file = mesh.directory / "turns.yaml"
+        ports = f"[{{name: {name}, port: 5000, targetPort: 8080}}]"
+        file.write_text(
+            "apiVersion: v1\nkind: Service\nmetadata: {name: turns}\n"
+            f"spec: {{selector: {{app: web}}, clusterIP: 10.200.0.9, ports: {ports}}}\n"
+        )
+        mesh.one.weft("apply", "-f", str(file), "--wait")
+
+    turn("http")
+    until("it is called", lambda: mesh.curl("http://10.200.0.9:5000/")[0] == "200")
+    words = (*AS_APPLICATION, sys.executable, str(APPS / "many_connections.py"), "10.200.0.9", "5000")
+    for name in ("tcp", "http"):
+        calls = mesh.one.spawn(*words, "300")
+        turn(name)
+        calls.process.wait(60)
+        assert calls.output().strip() == "0", name
 
 
 # -- what dies ---------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ A case is a directory with ``input.yaml`` and one expected file for each resourc
     show: [routes/outbound, "clusters/outbound|9080|*"]   # type/name, names may hold wildcards
 
 ``routes/outbound#reviews*`` shows only those virtual hosts, and not their CONNECT routes, which are all alike.
-``distrusted`` are ends of trust (`weft.model.distrust`). With ``capture`` connections are led to the proxy.
+``distrusted`` are ends of trust (`weft.model.distrust`). With ``capture`` connections are led to the proxy, with
+``inbound_capture`` those of callers, by TPROXY.
 
 Services and workloads that all cases share are in ``world.yaml``. Every case also goes through a real Envoy.
 """
@@ -24,7 +25,7 @@ import pytest
 import yaml
 
 from support.certificates import TestAuthority, write_workload_directory
-from support.corpus import CAPTURE, compile_mesh, documents_of, world_documents, world_workloads
+from support.corpus import CAPTURE, INBOUND_CAPTURE, compile_mesh, documents_of, world_documents, world_workloads
 from support.envoy import validate
 from support.views import identity
 from weft.model.distrust import Distrust
@@ -54,6 +55,7 @@ class Case:
     show: tuple[str, ...]
     distrusted: tuple[Distrust, ...] = ()
     capture: bool = False
+    inbound_capture: bool = False
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +132,17 @@ def compile_case(
     own = documents_of(path.read_text(), path.name)
     wanted = (each for each in world_workloads() if each.gateway is None or each.proxy == case.proxy)
     led = {case.proxy: CAPTURE} if case.capture else {}
-    registered = tuple(replace(each, scope=scope, capture=led.get(each.proxy, ())) for each in wanted)
+    called = {case.proxy: INBOUND_CAPTURE} if case.inbound_capture else {}
+    registered = tuple(
+        replace(
+            each,
+            scope=scope,
+            capture=led.get(each.proxy, ()),
+            inbound_capture=called.get(each.proxy, ()),
+            transparent=each.proxy in called,
+        )
+        for each in wanted
+    )
     everything = tuple(sorted((*world_documents(), *own), key=lambda document: document.key))
     return compile_mesh(everything[::order], registered[::order], distrusted).snapshots[case.proxy]
 

@@ -82,6 +82,7 @@ def test_everything_is_understood() -> None:
         ("workloads:\n  - {name: a, command: [x], uses: [b], scope: all}\n", ["workloads[0].scope", "uses"]),
         ("workloads:\n  - {name: a, command: [x], dns: maybe}\n", ["workloads[0].dns", "on, off or a port"]),
         ("workloads:\n  - {name: a, command: [x], capture: maybe}\n", ["workloads[0].capture", "on, off or a port"]),
+        ("workloads:\n  - {name: a, command: [x], inboundCapture: x}\n", ["inboundCapture", "tproxy:PORT"]),
         ("workloads:\n  - {name: a, command: [x], dns: on, dnsUpstreams: [host]}\n", ["dns", "found 'host'"]),
         ("workloads:\n  - {name: a, command: [x], dnsUpstreams: [10.0.0.2]}\n", ["dns", "or no resolvers"]),
         ("gateways:\n  - {name: g, listen: {80: here}}\n", ["gateways[0].listen", "80=8080"]),
@@ -135,9 +136,15 @@ gateways:
 
 @pytest.mark.parametrize(
     ("said", "told"),
-    [("", []), ("capture: off", []), ("capture: on", ["--capture", "on"]), ("capture: 15002", ["--capture", "15002"])],
+    [
+        ("", []),
+        ("capture: off", []),
+        ("capture: on", ["--capture", "on"]),
+        ("capture: 15002", ["--capture", "15002"]),
+        ("inboundCapture: tproxy", ["--inbound-capture", "tproxy"]),
+    ],
 )
 def test_capture_is_passed_on_as_it_is_said(said: str, told: list[str]) -> None:
     mesh = decode_meshfile(f"workloads:\n  - {{name: a, command: [x], {said}}}\n", "weft.yaml")
     arguments = run_launch(Home(Path("/home")), mesh.workloads[0], Path("/base")).arguments
-    assert [word for word in arguments if word == "--capture" or word in told] == told
+    assert [word for word in arguments if word.endswith("capture") or word in told] == told

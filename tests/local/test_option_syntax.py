@@ -6,12 +6,20 @@ from collections.abc import Callable
 
 import pytest
 
-from weft.agent.parameters import CaptureParameters, DnsParameters, HealthParameters, PortParameter, UpstreamParameter
+from weft.agent.parameters import (
+    CaptureParameters,
+    DnsParameters,
+    HealthParameters,
+    InboundCaptureParameters,
+    PortParameter,
+    UpstreamParameter,
+)
 from weft.local.option_syntax import (
     OptionValueError,
     parse_capture,
     parse_dns,
     parse_health,
+    parse_inbound_capture,
     parse_labels,
     parse_listen,
     parse_locality,
@@ -125,3 +133,23 @@ def test_capture(text: str, wanted: CaptureParameters | None) -> None:
 def test_capture_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(OptionValueError, match="on, off or a port"):
         parse_capture(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("on", InboundCaptureParameters()),
+        ("off", None),
+        ("15007", InboundCaptureParameters(15007)),
+        ("tproxy", InboundCaptureParameters(transparent=True)),
+        ("tproxy:15007", InboundCaptureParameters(15007, transparent=True)),
+    ],
+)
+def test_inbound_capture(text: str, wanted: InboundCaptureParameters | None) -> None:
+    assert parse_inbound_capture(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["maybe", "0", "70000", "", "tproxy:0", "tproxyy", "tproxy:x", "redirect:15006"])
+def test_inbound_capture_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(OptionValueError, match="on, off, a port"):
+        parse_inbound_capture(text)

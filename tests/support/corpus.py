@@ -83,6 +83,8 @@ def compile_mesh(
 
 CAPTURE = (SocketAddress("127.0.0.1", 15001), SocketAddress("::1", 15001))
 """Where captured connections are led to."""
+INBOUND_CAPTURE = (SocketAddress("0.0.0.0", 15006),)
+"""Where connections of callers are led to."""
 CALLER = Workload(
     name="caller",
     namespace="default",
@@ -95,11 +97,12 @@ CALLER = Workload(
 
 def workloads_for(documents: Iterable[Document[object]]) -> tuple[Workload, ...]:
     """The shared workloads; gateways only where `documents` has their Gateway, and CALLER where its Service is. Where
-    there is a headless one, connections of the first workload are captured."""
+    there is a headless one, connections of the first workload are captured, and those of callers of the second."""
     names = {(document.key.kind, document.key.name) for document in documents}
     found = [each for each in world_workloads() if each.gateway is None or ("Gateway", each.gateway.gateway) in names]
     if ("Service", "headless") in names:
         found[0] = replace(found[0], capture=CAPTURE)
+        found[1] = replace(found[1], inbound_capture=INBOUND_CAPTURE, transparent=True)
     return (*found, CALLER) if ("Service", "many") in names else tuple(found)
 
 

@@ -39,6 +39,7 @@ def check_workload(workload: Workload) -> None:
     _check_count("upstreams", len(workload.upstreams), MAX_UPSTREAMS)
     _check_count("uses", len(workload.uses), MAX_USES)
     _check_ports(workload.ports)
+    _check_capture(workload)
     if workload.outbound is not None:
         _check_address("outbound", workload.outbound)
     if workload.metrics is not None:
@@ -95,6 +96,15 @@ def _check_ports(ports: tuple[WorkloadPort, ...]) -> None:
     names = [port.name for port in ports if port.name]
     if len(set(names)) != len(names):
         _refuse("ports", "a name twice", "each name once")
+
+
+def _check_capture(workload: Workload) -> None:
+    for each in workload.capture:
+        _check_address("capture", each)
+    for where in workload.inbound_capture:
+        _check_port("inbound_capture", where.port)
+        if not is_wildcard(where.host):
+            _refuse("inbound_capture", str(where), "an address that stands for all of a host: 0.0.0.0 or ::")
 
 
 def _check_labels(workload: Workload) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from weft.agent.diagnosis import connection_failure
 from weft.agent.errors import EXIT_UNREACHABLE, EXIT_USAGE, AgentError
 from weft.agent.parameters import RunParameters
@@ -11,6 +14,7 @@ from weft.settings.addresses import is_of_this_host, local_address_towards
 
 _LOOPBACK = "127.0.0.1"
 _OPTION = "--inbound-address"
+_CAP_NET_ADMIN = 12
 
 
 def inbound_address(parameters: RunParameters, before: State | None) -> str:
@@ -35,6 +39,42 @@ def inbound_address(parameters: RunParameters, before: State | None) -> str:
             EXIT_USAGE,
         )
     return given or chosen
+
+
+def check_inbound_capture(parameters: RunParameters, host: str) -> None:
+    """AgentError where callers that connect to `host` cannot be led to the proxy, or would not be served there."""
+    led = parameters.inbound_capture
+    if led is None:
+        return
+    if is_loopback(host):
+        raise AgentError(
+            f"--inbound-capture: callers connect to {host}, where the application itself is; give {_OPTION}, an "
+            "address of this host that is not loopback",
+            EXIT_USAGE,
+        )
+    if led.transparent and ":" in host:
+        raise AgentError(
+            f"--inbound-capture tproxy: callers connect to {host}, the application is at {_LOOPBACK}, and no address "
+            f"is kept from one family to the other; give {_OPTION}, an IPv4 address, or --inbound-capture on",
+            EXIT_USAGE,
+        )
+    if led.transparent and not _may_be_transparent():
+        raise AgentError(
+            "--inbound-capture tproxy: the proxy needs CAP_NET_ADMIN and has no such right; give it by systemd "
+            "(AmbientCapabilities=CAP_NET_ADMIN) or by `setpriv --inh-caps +net_admin --ambient-caps +net_admin weft "
+            "run …`"
+        )
+
+
+def _may_be_transparent() -> bool:
+    """Whether a program that is started now has CAP_NET_ADMIN, as root or by an ambient capability."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return False
+    wanted = "CapBnd:" if os.geteuid() == 0 else "CapAmb:"
+    held = next((int(line.split()[1], 16) for line in lines if line.startswith(wanted)), 0)
+    return bool(held >> _CAP_NET_ADMIN & 1)
 
 
 def _check_given(given: str) -> None:

@@ -142,6 +142,16 @@ class CaptureParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class InboundCaptureParameters:
+    """``--inbound-capture``: connections of callers are led to `port` of all addresses (0: where they were, else the
+    usual port or any free one) by whoever installs the rules; `transparent`: by TPROXY, so that the application sees
+    their addresses."""
+
+    port: int = 0
+    transparent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RunParameters:
     """``weft run``: one application with its sidecar.
 
@@ -150,7 +160,8 @@ class RunParameters:
     tells Prometheus its metrics at `metrics_port` and `metrics_path` (0 and empty: as its labels say). `proxy_auth`:
     whether its outbound proxy serves only who knows the workload's secret. `locality` is where this host is. `group`
     says the rest, and `weight` how many calls it takes beside others of 1. With `dns` its agent answers names, and with
-    `capture` its proxy takes connections that were made to services.
+    `capture` its proxy takes connections that were made to services, with `inbound_capture` those that were made to the
+    application.
     """
 
     home: Home
@@ -178,6 +189,7 @@ class RunParameters:
     weight: int = 1
     dns: DnsParameters | None = None
     capture: CaptureParameters | None = None
+    inbound_capture: InboundCaptureParameters | None = None
 
 
 @dataclass(frozen=True, slots=True)

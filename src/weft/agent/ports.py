@@ -24,7 +24,10 @@ DNS_PORT = 15053
 """Where names are answered, if no other workload of the host does so there: Istio's port for it."""
 CAPTURE_PORT = 15001
 """Where captured connections are led to, if no other workload of the host has it: Istio's port for it."""
+INBOUND_CAPTURE_PORT = 15006
+"""Where connections of callers are led to, if no other workload of the host has it: Istio's port for it."""
 LOOPBACK_6 = "::1"
+EVERY_ADDRESS, EVERY_ADDRESS_6 = "0.0.0.0", "::"  # noqa: S104
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _TRIES = 20
 
@@ -92,7 +95,7 @@ def held_ports(state: State) -> set[int]:
     ports = {state.outbound, state.metrics.port if state.metrics else 0} | {
         upstream.listen.port for upstream in state.upstreams
     }
-    ports |= {bound for _, bound in state.listen} | {state.dns, state.capture}
+    ports |= {bound for _, bound in state.listen} | {state.dns, state.capture, state.inbound_capture}
     for port in state.ports:
         ports |= {port.inbound.port, port.application.port}
     return ports - {0}
@@ -114,7 +117,10 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
         application = wanted.port if wanted.application is None else wanted.application
         if application == 0:
             application = allocator.free(LOOPBACK, known.application.port if known else 0)
-        inbound = allocator.free(parameters.proxy_host, known.inbound.port if known else 0)
+        if parameters.inbound_capture is not None:
+            inbound = application
+        else:
+            inbound = allocator.free(parameters.proxy_host, known.inbound.port if known else 0)
         ports.append(
             WorkloadPort(
                 wanted.port, SocketAddress(LOOPBACK, application), SocketAddress(parameters.proxy_host, inbound)
@@ -131,6 +137,10 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
     capture = 0
     if parameters.capture is not None:
         capture = allocate_capture_port(parameters.capture.port, allocator, before.capture if before else 0)
+    led = parameters.inbound_capture
+    inbound_capture = 0
+    if led is not None:
+        inbound_capture = allocate_inbound_capture_port(led.port, allocator, before.inbound_capture if before else 0)
     return State(
         parameters.name,
         parameters.namespace,
@@ -139,6 +149,8 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
         upstreams=tuple(upstreams),
         dns=dns,
         capture=capture,
+        inbound_capture=inbound_capture,
+        transparent=led is not None and led.transparent,
     )
 
 
@@ -150,6 +162,11 @@ def allocate_dns_port(wanted: int, allocator: PortAllocator, known: int) -> int:
 def allocate_capture_port(wanted: int, allocator: PortAllocator, known: int) -> int:
     """The port to which connections are led, free in both families: see `_usual_port`."""
     return _usual_port("--capture", wanted, (known, CAPTURE_PORT), allocator, _is_free_twice)
+
+
+def allocate_inbound_capture_port(wanted: int, allocator: PortAllocator, known: int) -> int:
+    """The port to which connections of callers are led, free at every address: see `_usual_port`."""
+    return _usual_port("--inbound-capture", wanted, (known, INBOUND_CAPTURE_PORT), allocator, _is_free_everywhere)
 
 
 def _usual_port(
@@ -179,6 +196,11 @@ def has_ipv6_loopback() -> bool:
 
 def _is_free_twice(port: int) -> bool:
     return _is_free(LOOPBACK, port) and _bind_error(LOOPBACK_6, port, socket.SOCK_STREAM) in (0, None, *_NO_IPV6)
+
+
+def _is_free_everywhere(port: int) -> bool:
+    six = _bind_error(EVERY_ADDRESS_6, port, socket.SOCK_STREAM)
+    return _is_free(EVERY_ADDRESS, port) and six in (0, None, *_NO_IPV6)
 
 
 def _is_free_for_dns(port: int) -> bool:

@@ -12,13 +12,21 @@ from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
 from weft.agent.errors import EXIT_FAILED, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, AgentError
 from weft.agent.group import run_grouped
 from weft.agent.health import checked_addresses, run_health
-from weft.agent.inbound_address import inbound_address
+from weft.agent.inbound_address import check_inbound_capture, inbound_address
 from weft.agent.lifecycle import Lifecycle, child_environment, run_lifecycle
 from weft.agent.metrics.application import application_of
 from weft.agent.naming import VARIABLE as DNS_VARIABLE
 from weft.agent.naming import Naming
 from weft.agent.parameters import RunParameters
-from weft.agent.ports import LOOPBACK, LOOPBACK_6, allocate_run_ports, check_nobody_listens, has_ipv6_loopback
+from weft.agent.ports import (
+    EVERY_ADDRESS,
+    EVERY_ADDRESS_6,
+    LOOPBACK,
+    LOOPBACK_6,
+    allocate_run_ports,
+    check_nobody_listens,
+    has_ipv6_loopback,
+)
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.proxy_secret import ProxySecret, wants_secret
 from weft.agent.reachability import check_xds, run_reach_check
@@ -54,9 +62,9 @@ def run_workload(parameters: RunParameters, build_bootstrap: BuildBootstrap = bo
             one is not None and one.alive for one in (before.envoy, before.application)
         )
         secret = wants_secret(parameters.proxy_auth, directory, running=running)
-        addressed = replace(
-            parameters, proxy_host=inbound_address(parameters, before), proxy_auth="on" if secret else "off"
-        )
+        host = inbound_address(parameters, before)
+        check_inbound_capture(parameters, host)
+        addressed = replace(parameters, proxy_host=host, proxy_auth="on" if secret else "off")
         return _SidecarLifecycle(addressed, _open(addressed, build_bootstrap))
 
     return run_lifecycle(make)
@@ -210,6 +218,8 @@ class _SidecarLifecycle(Lifecycle):
             _LOG.info("no command given; use HTTP_PROXY=%s", where)
             if self.proxy.state.capture:
                 _LOG.info("or lead connections to port %d: weft capture install", self.proxy.state.capture)
+        if self.proxy.state.inbound_capture:
+            _LOG.info("callers are led to port %d by `weft capture install`", self.proxy.state.inbound_capture)
 
     async def _watch_envoy(self) -> None:
         ready = self.proxy.envoy.ready
@@ -273,13 +283,24 @@ class _SidecarLifecycle(Lifecycle):
 def _listeners(state: State) -> tuple[SocketAddress, ...]:
     """Where Envoy must listen before the application starts."""
     outbound = (SocketAddress(LOOPBACK, state.outbound), *_capture(state)[:1])
-    return (*(port.inbound for port in state.ports), *outbound, *(upstream.listen for upstream in state.upstreams))
+    led = _inbound_capture(state)[:1]
+    ports = [port.inbound for port in state.ports]
+    inbound = (*led, *[SocketAddress(led[0].host, port.port) for port in ports]) if led else tuple(ports)
+    return (*inbound, *outbound, *(upstream.listen for upstream in state.upstreams))
 
 
 def _capture(state: State) -> tuple[SocketAddress, ...]:
     """Where connections are led to that were made to others: what a redirect of the system leads to is loopback."""
     hosts = (LOOPBACK, *((LOOPBACK_6,) if has_ipv6_loopback() else ()))
     return tuple(SocketAddress(host, state.capture) for host in hosts if state.capture)
+
+
+def _inbound_capture(state: State) -> tuple[SocketAddress, ...]:
+    """Where connections of callers are led to: a redirect leads to the address of the interface by which they come.
+    With TPROXY they and the application have one family."""
+    both = has_ipv6_loopback() and not state.transparent
+    hosts = (EVERY_ADDRESS, *((EVERY_ADDRESS_6,) if both else ()))
+    return tuple(SocketAddress(host, state.inbound_capture) for host in hosts if state.inbound_capture)
 
 
 def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
@@ -300,6 +321,7 @@ def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
         *(("metrics", parameters.metrics_port, parameters.metrics_path) if parameters.metrics_port else ()),
         *(("dns", parameters.dns) if parameters.dns is not None else ()),
         *(("capture", parameters.capture) if parameters.capture is not None else ()),
+        *(("inbound", parameters.inbound_capture) if parameters.inbound_capture is not None else ()),
     )
     common = ProxyParameters(
         home=parameters.home,
@@ -342,4 +364,6 @@ def _workload(parameters: RunParameters, state: State) -> Workload:
         weight=parameters.weight,
         dns=parameters.dns is not None,
         capture=_capture(state),
+        inbound_capture=_inbound_capture(state),
+        transparent=state.transparent,
     )

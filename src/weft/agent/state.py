@@ -26,7 +26,8 @@ class State:
     """One workload's agent. `plan` is a digest of what was asked for: only an equal plan adopts the processes.
 
     Ports stay when the processes are gone, so that a restart uses them again. `metrics` is where they are served, `dns`
-    the port at which the `responder` answers and `capture` the one to which connections are led (0: there is none).
+    the port at which the `responder` answers, `capture` the one to which connections are led and `inbound_capture` the
+    one to which those of callers are, with their addresses if it is `transparent` (0: there is none).
     `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core).
     """
 
@@ -46,6 +47,8 @@ class State:
     responder: ProcessName | None = None
     dns: int = 0
     capture: int = 0
+    inbound_capture: int = 0
+    transparent: bool = False
 
 
 def read_state(directory: Path) -> State | None:
@@ -177,4 +180,6 @@ def _without_processes(state: State) -> State:
         metrics=state.metrics,
         dns=state.dns,
         capture=state.capture,
+        inbound_capture=state.inbound_capture,
+        transparent=state.transparent,
     )

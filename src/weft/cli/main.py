@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "proxy": ("proxy", "See what proxies know and have confirmed."),
     "capture": (
         "capture",
-        "Capture: lead connections of chosen users into a workload's proxy, by rules of the system.",
+        "Capture: lead connections of chosen users, and of callers, into a workload's proxy, by rules of the system.",
     ),
     "dns": ("dns", "Names: what a workload's applications may look up, and what they are told."),
     "explain": ("explain", "Say why a request is answered as it is."),

@@ -69,6 +69,15 @@ def _dns_options(function: CommandT) -> CommandT:
             "[env: WEFT_CAPTURE; default: off]",
         ),
         click.option(
+            "--inbound-capture",
+            default="off",
+            metavar="on|off|PORT|tproxy",
+            envvar="WEFT_INBOUND_CAPTURE",
+            help="Be reached at the application's own ports: `weft capture install` leads their callers into the "
+            "proxy, to this port. With tproxy the application sees their addresses. See docs/capture.md.  "
+            "[env: WEFT_INBOUND_CAPTURE; default: off]",
+        ),
+        click.option(
             "--dns-upstream",
             "dns_upstreams",
             multiple=True,
@@ -100,12 +109,13 @@ def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
 
 def _with_names_and_capture(parameters: RunParameters, given: dict[str, Any]) -> RunParameters:
     """As the options of `_dns_options` have it: who captures has names answered, unless --dns says otherwise."""
-    from weft.local.option_syntax import parse_capture, parse_dns
+    from weft.local.option_syntax import parse_capture, parse_dns, parse_inbound_capture
 
     captures = _parsed(parse_capture, given["capture"])
     chosen = click.get_current_context().get_parameter_source("dns") is not ParameterSource.DEFAULT
     dns = _parsed(parse_dns, given["dns"] if chosen or captures is None else "on", given["dns_upstreams"])
-    return replace(parameters, dns=dns, capture=captures)
+    led = _parsed(parse_inbound_capture, given["inbound_capture"])
+    return replace(parameters, dns=dns, capture=captures, inbound_capture=led)
 
 
 def _control_plane(home: Home, given: dict[str, Any]) -> ControlPlane:

@@ -108,6 +108,8 @@ def run_launch(home: Home, workload: WorkloadEntry, base: Path, bind: str = LOOP
 
 def _names_and_capture(workload: WorkloadEntry) -> list[str]:
     found = ["--capture", workload.capture] if workload.capture != "off" else []
+    if workload.inbound_capture != "off":
+        found += ["--inbound-capture", workload.inbound_capture]
     if workload.dns != "off":
         found += [
             "--dns",

@@ -15,6 +15,7 @@ from weft.local.option_syntax import (
     is_metrics_path,
     parse_capture,
     parse_dns,
+    parse_inbound_capture,
     parse_listen,
     parse_locality,
     parse_port,
@@ -59,7 +60,8 @@ class WorkloadEntry:
     is the WorkloadGroup of its namespace that says what is not said here; without either, the service account is
     `default`. `dns` (on, off or a port) has names of the mesh answered on loopback, and `dns_upstreams` are the
     resolvers for all others (none: those of this host). `capture` (on, off or a port) has its proxy take connections
-    that `weft capture` leads to it, and names answered, too."""
+    that `weft capture` leads to it, and names answered, too; `inboundCapture` (on, off, a port or tproxy) those of
+    callers."""
 
     name: Name
     command: tuple[str, ...]
@@ -81,6 +83,7 @@ class WorkloadEntry:
     dns: str = "off"
     dns_upstreams: tuple[str, ...] = ()
     capture: str = "off"
+    inbound_capture: str = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +186,7 @@ def _as_texts(root: Node) -> None:
         for port in _items(workload, "ports"):
             _as_text(port)
         entries = cast(dict[str, Node], workload.value)
-        for switch in ("proxyAuth", "dns", "capture"):
+        for switch in ("proxyAuth", "dns", "capture", "inboundCapture"):
             if switch in entries:
                 _as_text(entries[switch])  # on and off are YAML's words for true and false
         for variable in _values(entries.get("env")):
@@ -243,6 +246,10 @@ def _check_names_and_capture(walk: Walk, path: FieldPath, workload: WorkloadEntr
         parse_capture(workload.capture)
     except OptionValueError as error:
         walk.error((*path, "capture"), "bad-value", error.found, error.expected)
+    try:
+        parse_inbound_capture(workload.inbound_capture)
+    except OptionValueError as error:
+        walk.error((*path, "inboundCapture"), "bad-value", error.found, error.expected)
 
 
 def _check(walk: Walk, mesh: MeshFile) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 
 from weft.agent.dns.resolvers import parse_resolver
-from weft.agent.parameters import CaptureParameters, DnsParameters, HealthParameters, PortParameter, UpstreamParameter
+from weft.agent.parameters import (
+    CaptureParameters,
+    DnsParameters,
+    HealthParameters,
+    InboundCaptureParameters,
+    PortParameter,
+    UpstreamParameter,
+)
 from weft.model.identity import is_dns_label
 from weft.model.labels import Labels, labels_from_mapping
 from weft.model.locality import EXPECTED as LOCALITY
@@ -78,6 +85,18 @@ def parse_capture(text: str) -> CaptureParameters | None:
     if text in ("off", "false", "no"):
         return None
     return CaptureParameters(0 if text in ("on", "true", "yes") else _port(text, text, "on, off or a port: 15001"))
+
+
+def parse_inbound_capture(text: str) -> InboundCaptureParameters | None:
+    """``on``, ``off``, a port, ``tproxy`` or ``tproxy:PORT``."""
+    if text in ("off", "false", "no"):
+        return None
+    kind, _, digits = text.partition(":") if text.startswith("tproxy") else ("", "", text)
+    chosen = digits not in ("on", "true", "yes") and (not kind or bool(digits))
+    port = _port(digits, text, "on, off, a port (15006), tproxy or tproxy:PORT") if chosen else 0
+    if kind not in ("", "tproxy"):
+        raise OptionValueError(f"found '{text}'", "on, off, a port (15006), tproxy or tproxy:PORT")
+    return InboundCaptureParameters(port, kind == "tproxy")
 
 
 def is_metrics_path(text: str) -> bool:

@@ -359,6 +359,8 @@ def _sidecar(
         names=names,
         capture=workload.capture,
         captured=captured,
+        inbound_capture=workload.inbound_capture,
+        transparent=workload.transparent,
     )
 
 

@@ -114,7 +114,8 @@ class InboundPort:
     `limits` bound what it is sent, `http10` takes callers that speak HTTP/1.0. `access` says who may call it; where it
     asks for anything, `unasked` is the port without it: the same object while only `access` changes. `limited` are the
     kinds of its limits. `turning`: while it accepts requests and connections because it turns, what its application
-    speaks when it gets requests."""
+    speaks when it gets requests. `led`: it binds no port, and takes the connections that were made to these addresses
+    and led to the listener for all ports; `transparent`: its application sees the callers' addresses."""
 
     port: int
     listen: SocketAddress
@@ -132,6 +133,8 @@ class InboundPort:
     overload: Overload | None = None
     http10: bool = False
     turning: Protocol | None = None
+    led: tuple[SocketAddress, ...] = ()
+    transparent: bool = False
 
     @property
     def http2(self) -> bool:
@@ -198,7 +201,8 @@ class SidecarView:
     is what it says of calls that its application makes, `incoming` of those that come. `secret`: its outbound proxy
     serves only who knows the workload's secret, `http10`: also an application that speaks HTTP/1.0. `patches` are
     applied to all that. `names` are for its agent, which answers questions for them (None: it does not). Connections
-    that are led to `capture` (none: it captures nothing) are for what `captured` says."""
+    that are led to `capture` (none: it captures nothing) are for what `captured` says; those of callers are led to
+    `inbound_capture` (none: the ports of `inbound` listen themselves)."""
 
     proxy: str
     identity: SpiffeId
@@ -218,6 +222,8 @@ class SidecarView:
     names: NameTable | None = None
     capture: tuple[SocketAddress, ...] = ()
     captured: Captured | None = None
+    inbound_capture: tuple[SocketAddress, ...] = ()
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,8 @@ class Workload:
     `locality` is what `weft run` was told of where it runs; `place` also heeds its labels. `group` is the WorkloadGroup
     that it was started from, `weight` how many calls it takes beside others of 1. `workers` are the worker threads that
     its Envoy was started with (0: one for each core). `dns`: its agent answers questions of its applications for
-    names. Connections of these are led to `capture` (none: they are not)."""
+    names. Connections of these are led to `capture` (none: they are not), and those of their callers to
+    `inbound_capture` (none: each port has an address of its own); `transparent`: they see their callers' addresses."""
 
     name: str
     namespace: str
@@ -119,6 +120,8 @@ class Workload:
     workers: int = ONE_WORKER
     dns: bool = False
     capture: tuple[SocketAddress, ...] = ()
+    inbound_capture: tuple[SocketAddress, ...] = ()
+    transparent: bool = False
 
     def port(self, target: int | str) -> WorkloadPort | None:
         """The port that a Service's targetPort means here: its number or its name."""

@@ -54,6 +54,7 @@ from weft.xds.services.endpoints import encode_endpoints
 from weft.xds.services.names import cluster_name
 from weft.xds.sidecars.capture import encode_capture, encode_direct, encode_passthrough, encode_shared_capture
 from weft.xds.sidecars.inbound import encode_inbound, encode_inbound_extensions, encode_inbound_routes
+from weft.xds.sidecars.inbound_capture import encode_inbound_capture
 from weft.xds.sidecars.outbound import encode_outbound_routes, encode_proxy_listener, encode_tunnel_listener
 from weft.xds.sidecars.tunnels import encode_tls_tunnel, encode_tunnel_cluster, leads_inside
 from weft.xds.sidecars.upstreams import encode_upstream, encode_upstream_routes
@@ -238,10 +239,12 @@ def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
     if outbound.tunnels:
         resources.extend(_tls_tunnels(memo, view))
     closing = any(upstream.connections.closes for upstream in view.upstreams)
-    if (closing or view.capture) and not memo(_closes, outbound):
+    if (closing or view.capture or view.inbound_capture) and not memo(_closes, outbound):
         resources.append(memo(encode_nowhere))
     for upstream in view.upstreams:
         resources.extend(_upstream(memo, view, upstream))
+    if view.inbound_capture:
+        resources.append(memo(encode_inbound_capture, view.inbound_capture, view.transparent))
     if view.captured is not None:
         resources.extend(_capture(memo, view, view.captured))
     resources.extend(_outside(memo, collectors_used((view.outgoing, view.incoming))))

@@ -1,4 +1,4 @@
-"""The rules of capture as nftables' own words: one table for each workload, replaced as a whole in one transaction."""
+"""What is captured for a workload, and that as nftables' own words: a table, replaced as a whole in one transaction."""
 
 from __future__ import annotations
 
@@ -9,16 +9,35 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
-ALWAYS_LEFT = ("127.0.0.0/8", "::1/128")
+MAX_UID = 2**32 - 2
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 """Where captured connections never are made to: the application's own host, its proxy and its responder."""
+
+Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InboundRules:
+    """Whose callers are led to the proxy, at `port` of the address that they came to: those of the workload's `ports`,
+    or (`everything`) all who come from other hosts but to the ports `left`; not those from `sources`. With `guard`, the
+    workload's ports are reached over loopback by these users (uids) only; None: by all. `transparent`: by TPROXY, which
+    leaves addresses as they are."""
+
+    port: int
+    ports: tuple[int, ...]
+    everything: bool = False
+    left: tuple[int, ...] = ()
+    sources: Networks = ()
+    guard: tuple[int, ...] | None = None
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureRules:
     """What is led where: new TCP connections of programs that run as one of `users` (uids) or in one of `cgroups`
-    (paths below the mount of cgroup v2, without a slash at either end), to `port` of loopback, and their DNS to `dns`
-    (0: it is left alone). Left alone are connections to `ports` and `addresses`, and those that leave by one of
-    `interfaces`."""
+    (paths below the mount of cgroup v2, without a slash at either end), or of every user but `others` (None: of those
+    only), to `port` of loopback, and their DNS to `dns` (0: it is left alone). Left alone are connections to `ports`
+    and `addresses`, and those that leave or come by one of `interfaces`. `inbound`: callers are led, too."""
 
     namespace: str
     workload: str
@@ -26,14 +45,26 @@ class CaptureRules:
     dns: int = 0
     users: tuple[int, ...] = ()
     cgroups: tuple[str, ...] = ()
+    others: tuple[int, ...] | None = None
     ports: tuple[int, ...] = ()
-    addresses: tuple[IPv4Network | IPv6Network, ...] = ()
+    addresses: Networks = ()
     interfaces: tuple[str, ...] = ()
+    inbound: InboundRules | None = None
 
     @property
     def table(self) -> str:
         """The table's name: no other program has one that begins so."""
         return table_name(self.namespace, self.workload)
+
+    @property
+    def outbound(self) -> bool:
+        """Whether connections of this host's programs are led anywhere."""
+        return bool(self.users or self.cgroups or self.others)
+
+    @property
+    def transparent(self) -> int:
+        """The number of the routing table that TPROXY needs beside the rules; 0 without it."""
+        return self.inbound.port if self.inbound is not None and self.inbound.transparent else 0
 
 
 def table_name(namespace: str, workload: str) -> str:
@@ -56,41 +87,95 @@ def removal(namespace: str, workload: str) -> str:
     return f"table inet {name}\ndelete table inet {name}\n"
 
 
+def of_family(networks: Networks, version: int) -> list[str]:
+    """Those of IPv4 or IPv6, as few as can be."""
+    four = ipaddress.collapse_addresses([each for each in networks if isinstance(each, IPv4Network)])
+    six = ipaddress.collapse_addresses([each for each in networks if isinstance(each, IPv6Network)])
+    return list(map(str, four if version == 4 else six))
+
+
 def _table(rules: CaptureRules) -> str:
+    chains = _outbound(rules) if rules.outbound else []
+    if rules.inbound is not None:
+        chains += _inbound(rules.inbound, rules.interfaces)
+    return f"table inet {rules.table} {{\n" + "\n".join(chains) + "}\n"
+
+
+def _outbound(rules: CaptureRules) -> list[str]:
     selected = []
     if rules.users:
         selected.append(f"meta skuid {_set(rules.users)} goto captured")
+    if rules.others:
+        selected.append(f"meta skuid != {_set(rules.others)} goto captured")
     for path in rules.cgroups:
         selected.append(f'socket cgroupv2 level {path.count("/") + 1} "{path}" goto captured')
     captured = []
     if rules.interfaces:
-        captured.append(f"oifname {_set(chr(34) + each + chr(34) for each in rules.interfaces)} accept")
+        captured.append(f"oifname {_names(rules.interfaces)} accept")
     if rules.dns:
-        captured += [f"{protocol} dport 53 redirect to :{rules.dns}" for protocol in ("udp", "tcp")]
-    left = ipaddress.collapse_addresses(
-        [each for each in (*map(ipaddress.ip_network, ALWAYS_LEFT[:1]), *rules.addresses) if each.version == 4]
-    )
-    left6 = ipaddress.collapse_addresses(
-        [each for each in (*map(ipaddress.ip_network, ALWAYS_LEFT[1:]), *rules.addresses) if each.version == 6]
-    )
-    captured.append(f"ip daddr {_set(left)} accept")
-    captured.append(f"ip6 daddr {_set(left6)} accept")
+        captured += [f"{each} dport 53 {_counted(f'redirect to :{rules.dns}', 'dns')}" for each in ("udp", "tcp")]
+    captured += _left((*LOOPBACK, *rules.addresses), "daddr")
     if rules.ports:
         captured.append(f"tcp dport {_set(rules.ports)} accept")
-    captured.append(f"meta l4proto tcp redirect to :{rules.port}")
-    lines = [
-        f"table inet {rules.table} {{",
-        "\tchain captured {",
-        *[f"\t\t{each}" for each in captured],
-        "\t}",
-        "",
-        "\tchain output {",
-        "\t\ttype nat hook output priority -100; policy accept;",  # nft 1.0.6 does not take the word dstnat here
-        *[f"\t\t{each}" for each in selected],
-        "\t}",
-        "}",
+    captured.append(f"meta l4proto tcp {_counted(f'redirect to :{rules.port}', 'outbound')}")
+    hook = "type nat hook output priority -100; policy accept;"  # nft 1.0.6 does not take the word dstnat here
+    return [_chain("captured", captured), _chain("output", [hook, *selected])]
+
+
+def _inbound(rules: InboundRules, interfaces: tuple[str, ...]) -> list[str]:
+    """Whoever comes from another host meets `prerouting`, who is on this one `local`: a sidecar that calls another. A
+    workload's own ports come before everything of another."""
+    left = [f"iifname {_names(interfaces)} accept"] if interfaces else []
+    left += _left(rules.sources, "saddr")
+    own = f"tcp dport {_set(rules.ports)}"
+    if rules.everything:
+        left += [f"tcp dport {_set(rules.left)} accept"] if rules.left else []
+    match = "meta l4proto tcp" if rules.everything else own
+    redirect = f"redirect to :{rules.port}"
+    nobody = "meta nfproto ipv6 " if rules.transparent else ""  # nobody listens there: they are refused
+    hook = f"type nat hook prerouting priority {-90 if rules.everything else -100}; policy accept;"
+    chains = [
+        _chain("inbound", [*left, f"{match} {_counted(redirect, 'inbound')}"]),
+        _chain("prerouting", [hook, f"{nobody}fib daddr type local goto inbound"]),
     ]
-    return "\n".join(lines) + "\n"
+    if rules.transparent:
+        kept = _counted(f"tproxy ip to :{rules.port} accept", "inbound")
+        hook = "type filter hook prerouting priority mangle; policy accept;"
+        came = 'iifname != "lo" meta nfproto ipv4 fib daddr type local goto transparent'
+        chains += [_chain("transparent", [*left, f"{match} {kept}"]), _chain("came", [hook, came])]
+    hook = "type nat hook output priority -95; policy accept;"  # after those whose own connections are captured
+    here = _counted(redirect, "local")
+    chains.append(_chain("local", [hook, *_left(LOOPBACK, "daddr"), f"fib daddr type local {own} {here}"]))
+    hook = "type filter hook input priority filter; policy accept;"
+    dialled = f"tcp dport {rules.port} ct status & dnat == 0 {_counted('reject with tcp reset', 'dialled')}"
+    chains.append(_chain("input", [hook, dialled]))
+    if rules.guard is not None:
+        chains.append(_guard(rules, own))
+    return chains
+
+
+def _guard(rules: InboundRules, own: str) -> str:
+    hook = "type filter hook output priority filter; policy accept;"
+    users = f"meta skuid != {_set(rules.guard or ())} {_counted('reject with tcp reset', 'guard')}"
+    return _chain("guard", [hook, *[f"{words} {own} {users}" for words in ("ip daddr 127.0.0.0/8", "ip6 daddr ::1")]])
+
+
+def _left(networks: Networks, side: str) -> list[str]:
+    found = [(word, of_family(networks, version)) for word, version in (("ip", 4), ("ip6", 6))]
+    return [f"{word} {side} {_set(each)} accept" for word, each in found if each]
+
+
+def _counted(verdict: str, name: str) -> str:
+    """The verdict of a rule that counts and has a name."""
+    return f'counter {verdict} comment "{name}"'
+
+
+def _chain(name: str, lines: list[str]) -> str:
+    return "".join([f"\tchain {name} {{\n", *[f"\t\t{each}\n" for each in lines], "\t}\n"])
+
+
+def _names(items: tuple[str, ...]) -> str:
+    return _set(f'"{each}"' for each in items)
 
 
 def _set(items: Iterable[object]) -> str:

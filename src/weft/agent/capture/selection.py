@@ -6,17 +6,16 @@ import difflib
 import pwd
 from pathlib import Path
 
-from weft.agent.capture.rules import CaptureRules
+from weft.agent.capture.rules import MAX_UID, CaptureRules
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.state import State
 
 CGROUPS = Path("/sys/fs/cgroup")
-_MAX_UID = 2**32 - 2
 
 
 def user_id(text: str) -> int:
     """The uid that a name or a number means. AgentError with the nearest name if nobody is called so."""
-    if text.isascii() and text.isdigit() and int(text[:11]) <= _MAX_UID:
+    if text.isascii() and text.isdigit() and int(text[:11]) <= MAX_UID:
         return int(text[:11])
     try:
         return pwd.getpwnam(text).pw_uid
@@ -32,7 +31,7 @@ def cgroup_path(text: str, root: Path = CGROUPS) -> str:
     path = text.removeprefix(str(root)).strip("/")
     if not (root / "cgroup.controllers").is_file():
         raise AgentError(f"--cgroup: {root} is no mount of cgroup v2, by which nft knows cgroups; use --user")
-    if not path or ".." in path.split("/") or '"' in path:
+    if not path or ".." in path.split("/") or '"' in path or not path.isprintable():
         raise AgentError(f"--cgroup: found '{text}', expected a path below {root}", EXIT_USAGE)
     if not (root / path).is_dir():
         parent = root / path
@@ -70,6 +69,14 @@ def check_no_loop(rules: CaptureRules, state: State) -> None:
                     f"the {what} of {state.namespace}/{state.name} (pid {process.pid}) is in the cgroup {own} itself, "
                     "and what it sends would be led back to it; give the application one of its own"
                 )
+
+
+def proxy_user(state: State) -> int:
+    """The uid of a workload's proxy. AgentError if it does not run."""
+    process = state.envoy
+    if process is None or not process.alive:
+        raise AgentError(f"the proxy of {state.namespace}/{state.name} does not run; start the workload first")
+    return _uid_of(process.pid)
 
 
 def _uid_of(pid: int) -> int:

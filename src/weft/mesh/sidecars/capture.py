@@ -42,8 +42,7 @@ def capture_entry(memo: Memo, entry: Entry, frontend: Frontend | None, addresses
     if frontend is None or not (addresses or frontend.by_caller):
         return CapturedEntry(entry, ())
     ports = tuple([_port(memo, entry, frontend, port, addresses) for port in frontend.ports if _reached(entry, port)])
-    detected = [port for port in ports if port.protocol is Protocol.AUTO]
-    keys = [key for port in detected for key in port.connections.backends()]
+    keys = [key for port in ports for key in port.connections.backends()]
     more = literal_domains("", tuple(each for each in addresses if "/" not in each))[1:]
     return CapturedEntry(
         replace(
@@ -82,13 +81,20 @@ def _reached(entry: Entry, port: FrontendPort) -> bool:
 
 def _port(memo: Memo, entry: Entry, frontend: Frontend, port: FrontendPort, addresses: tuple[str, ...]) -> CapturedPort:
     called = frontend.called if frontend.by_caller else ""
-    if port.protocol not in (Protocol.TCP, Protocol.AUTO):
-        return CapturedPort(frontend.host, port.number, addresses, port.protocol, called=called)
+    protocol = Protocol.TCP if _turns(port) and not called else port.protocol
+    if protocol not in (Protocol.TCP, Protocol.AUTO):
+        return CapturedPort(frontend.host, port.number, addresses, protocol, called=called)
     connections = entry.connections(port.number) or memo.over(port_connections, (), frontend, port)
     inside = None
-    if connections.by_name and port.protocol is Protocol.AUTO:
+    if connections.by_name and port.protocol is not Protocol.TCP:
         inside = Tunnel(frontend.host, (), port.number, connections, frontend.key)
-    return CapturedPort(frontend.host, port.number, addresses, port.protocol, connections, inside, called, port.tls)
+    return CapturedPort(frontend.host, port.number, addresses, protocol, connections, inside, called, port.tls)
+
+
+def _turns(port: FrontendPort) -> bool:
+    """Whether its servers take requests and connections: the routes for requests come or go, and connections that are
+    carried as they are need none."""
+    return port.turning is not None and port.turning.beside is not None
 
 
 def _joined(domains: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

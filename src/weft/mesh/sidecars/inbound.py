@@ -13,7 +13,7 @@ from weft.mesh.services.resilience import Overload
 from weft.mesh.services.service import Frontend, MutualTlsMode, Protocol
 from weft.mesh.views import InboundPort
 from weft.model.origin import Origin
-from weft.model.workload import Workload, WorkloadPort
+from weft.model.workload import SocketAddress, Workload, WorkloadPort
 
 
 def build_inbound(
@@ -91,6 +91,8 @@ def _inbound_port(
         service=min(services, default=("", 0)),
         refused=refused,
         turning=_common(_requests(protocols) or _requests(beside)) if beside else None,
+        led=tuple([SocketAddress(each.host, port.inbound.port) for each in workload.inbound_capture]),
+        transparent=workload.transparent,
     )
 
 

@@ -23,6 +23,7 @@ from weft.xds.resource import encode_resource
 from weft.xds.routes.requirements import required_of
 from weft.xds.routes.route_configuration import encode_routes, host_part
 from weft.xds.services.names import inbound_cluster_name, inbound_route_name
+from weft.xds.sidecars.inbound_capture import bind_nothing
 from weft.xds.signals.collectors import required_collectors
 from weft.xds.signals.loggers import connection_report, tcp_loggers
 from weft.xds.snapshot import CLUSTER, ROUTES, SECRET, Resource
@@ -38,6 +39,8 @@ def encode_inbound(port: InboundPort, trust_domain: str, signals: Signals, trust
     name = inbound_cluster_name(port.port)
     listener = tcp_listener(name, port.listen, MESH.buffer, _chains(port, trust_domain, signals, trust_epoch))
     listener.traffic_direction = base_pb2.INBOUND
+    if port.led:
+        bind_nothing(listener, port.led, transparent=port.transparent)
     if port.mode is not MutualTlsMode.DISABLE and (_plain(port) or port.protocol is Protocol.AUTO):
         listener.listener_filters.append(tls_inspector())
     if _plain(port) and port.protocol is Protocol.AUTO:

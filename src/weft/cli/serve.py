@@ -19,6 +19,7 @@ from weft.settings.home import Home
     "weft serve --documents mesh/ --admin-port 15080",
     "weft serve --shared-socket /run/weft/agents.sock --allow-uid 1001=shop/cart@cart.service",
     "weft serve --admin-bind 10.0.0.7:15443 --admin-host mesh.example",
+    "weft serve --import consul=http://127.0.0.1:8500 --import dns=_web._tcp.shop.example",
 )
 @home_option
 @click.option(
@@ -117,6 +118,21 @@ from weft.settings.home import Home
     help="Believe the workloads of this SPIFFE Workload API, such as that of SPIRE's agent, besides those that the "
     "mesh certifies; its trust domain is the mesh's.  [env: WEFT_IDENTITY_FROM]",
 )
+@click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="KIND=ADDRESS[?OPTION=VALUE&...]",
+    help="Also have the services of a registry: consul, nomad, dns, file (docs/imports.md). May be given again.",
+)
+@click.option(
+    "--imports",
+    "imports_files",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The same in a TOML file, with all that can be said of each. May be given again.",
+)
 @click.option("--former-store-key", default="", metavar="WHAT", help="What did before, once, to change to another.")
 @federation_options
 @people_options
@@ -142,6 +158,8 @@ def serve(
     identity_from: str,
     former_store_key: str,
     rate_limit_store: str,
+    imports: tuple[str, ...],
+    imports_files: tuple[Path, ...],
     **people: Any,
 ) -> int:
     """Run the control plane.
@@ -175,5 +193,7 @@ def serve(
         oidc=oidc(people),
         ca_vault=ca_vault,
         identity_from=identity_from,
+        imports=imports,
+        imports_files=imports_files,
     )
     return run_serve(options)

@@ -18,6 +18,13 @@ from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.model.snapshot import MeshSettings
 from weft.settings.home import Home
 from weft.settings.private import PermissionsError
+from weft.sources.imports.settings import (
+    ImportSettings,
+    ImportSettingsError,
+    check_names,
+    import_from_text,
+    imports_from_file,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,8 @@ class ServeOptions:
     oidc: OidcSettings | None = None
     ca_vault: Path | None = None
     identity_from: str = ""
+    imports: tuple[str, ...] = ()
+    imports_files: tuple[Path, ...] = ()
     federation: FederationOptions = field(default_factory=FederationOptions)
 
 
@@ -83,7 +92,22 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         bundle_endpoint=options.federation.endpoint,
         bundle_certificate=options.federation.files,
         bundle_networks=options.federation.networks,
+        imports=_imports(options),
     )
+
+
+def _imports(options: ServeOptions) -> tuple[ImportSettings, ...]:
+    found: list[ImportSettings] = []
+    for text in options.imports:
+        try:
+            found.append(import_from_text(text, Path.cwd()))
+        except ImportSettingsError as error:
+            raise click.UsageError(f"--import {text.partition('=')[0]}: {error}") from error
+    try:
+        found += [each for path in options.imports_files for each in imports_from_file(path)]
+        return check_names(found)
+    except ImportSettingsError as error:
+        raise click.UsageError(f"--imports {error}") from error
 
 
 def _users(options: ServeOptions) -> tuple[LocalUser, ...]:

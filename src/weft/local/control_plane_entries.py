@@ -66,6 +66,10 @@ class ControlPlaneWords(Protocol):
     def identity_from(self) -> str:
         """The other source of identities."""
 
+    @property
+    def imports(self) -> str:
+        """The file that says which registries are imported."""
+
 
 def check_control_plane(walk: Walk, mesh: ControlPlaneWords) -> None:
     """Record what is wrong. A key that stands here by mistake is not repeated."""
@@ -133,6 +137,7 @@ def control_plane_arguments(mesh: ControlPlaneWords, base: Path) -> list[str]:
         *_given("--store-key", _key_at(mesh.store_key, base)),
         *_given("--former-store-key", _key_at(mesh.former_store_key, base)),
         *_given("--identity-from", mesh.identity_from),
+        *_given("--imports", _at(mesh.imports, base)),
     ]
 
 
@@ -151,6 +156,7 @@ CHANGEABLE = frozenset(
         "--store-key",
         "--former-store-key",
         "--identity-from",
+        "--imports",
     }
 )
 """What may change while the mesh is up: the control plane is started anew with it, and nothing else is touched."""

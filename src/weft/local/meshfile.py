@@ -125,6 +125,7 @@ class MeshFile:
     store_key: str = ""
     former_store_key: str = ""
     identity_from: str = ""
+    imports: str = ""
 
 
 class MeshFileError(Exception):

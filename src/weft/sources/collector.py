@@ -115,6 +115,7 @@ class _Merged:
     """What the sources' documents and workloads were merged to, and the very tuples they came from."""
 
     document_groups: tuple[tuple[Document[object], ...], ...] = ()
+    yielding: tuple[tuple[Document[object], ...], ...] = ()
     workload_groups: tuple[tuple[Workload, ...], ...] = ()
     documents: tuple[Document[object], ...] = ()
     duplicates: tuple[Problem, ...] = ()
@@ -125,25 +126,30 @@ class _Merged:
 
 def _merge(before: _Merged, contents: Sequence[Contents]) -> _Merged:
     """Sources put together. What is the same object as before is not looked at again."""
-    document_groups = tuple(one.documents for one in contents if one.documents)
+    document_groups = tuple(one.documents for one in contents if one.documents and not one.yields)
+    yielding = tuple(one.documents for one in contents if one.documents and one.yields)
     workload_groups = tuple(one.workloads for one in contents if one.workloads)
     documents, duplicates, workloads = before.documents, before.duplicates, before.workloads
-    if not _same(document_groups, before.document_groups):
-        documents, duplicates = _merged_documents(document_groups)
+    if not _same((*document_groups, (), *yielding), (*before.document_groups, (), *before.yielding)):
+        documents, duplicates = _merged_documents(document_groups, yielding)
     if not _same(workload_groups, before.workload_groups):
         workloads = _merged_workloads(workload_groups)
     keys = tuple(key for one in contents for key in one.keys)
     bundles = next((one.bundles for one in contents if one.bundles), ())
-    return _Merged(document_groups, workload_groups, documents, duplicates, workloads, keys, bundles)
+    return _Merged(document_groups, yielding, workload_groups, documents, duplicates, workloads, keys, bundles)
 
 
 def _merged_documents(
-    groups: Sequence[tuple[Document[object], ...]],
+    groups: Sequence[tuple[Document[object], ...]], yielding: Sequence[tuple[Document[object], ...]]
 ) -> tuple[tuple[Document[object], ...], tuple[Problem, ...]]:
-    if len(groups) < 2:
-        return groups[0] if groups else (), ()
+    if len(groups) + len(yielding) < 2:
+        return next(iter((*groups, *yielding)), ()), ()
     winners, duplicates = merged_documents(groups)
-    return tuple(document for _, document in sorted(winners.items())), duplicates
+    everything = dict(winners)
+    for group in yielding:
+        for document in group:
+            everything.setdefault(document.key, document)
+    return tuple(document for _, document in sorted(everything.items())), duplicates
 
 
 def _merged_workloads(groups: Sequence[tuple[Workload, ...]]) -> tuple[Workload, ...]:

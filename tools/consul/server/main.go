@@ -1,4 +1,4 @@
-// Consul's own program, of the last releases under the Mozilla Public License: for trying weft against it.
+// Consul's own agent, of the last releases under the Mozilla Public License: for trying weft against it.
 package main
 
 import (
@@ -6,17 +6,11 @@ import (
 
 	mcli "github.com/mitchellh/cli"
 
-	"github.com/hashicorp/consul/command"
+	"github.com/hashicorp/consul/command/agent"
 	"github.com/hashicorp/consul/command/cli"
 )
 
 func main() {
 	ui := &cli.BasicUI{BasicUi: mcli.BasicUi{Writer: os.Stdout, ErrorWriter: os.Stderr}}
-	program := &mcli.CLI{Args: os.Args[1:], Commands: command.RegisteredCommands(ui), Name: "consul"}
-	code, err := program.Run()
-	if err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(agent.New(ui).Run(os.Args[1:]))
 }

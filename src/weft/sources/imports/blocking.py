@@ -91,9 +91,8 @@ class BlockingRegistry:
             answer, index = await self._ask(self._dialect.list_path(), index)
             names = sorted(self._dialect.names(answer, self._settings))
             if len(names) > MOST_SERVICES:
-                raise ImportReadError(
-                    f"it has {len(names)} services, more than the {MOST_SERVICES} of an import; say which with services="
-                )
+                text = f"it has {len(names)} services, more than the {MOST_SERVICES} of an import"
+                raise ImportReadError(f"{text}; say which with services=")
             for name in tasks.keys() - set(names):
                 tasks.pop(name).cancel()
                 self._found.pop(name, None)

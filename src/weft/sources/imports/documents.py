@@ -49,9 +49,9 @@ class DocumentBuilder:
                 continue
             for text in self._texts(service, name, left_out, MOST_INSTANCES - count):
                 count += "WorkloadEntry" in text
-                document = self._made.get(text) or _decoded(text, self.settings)
+                document, why = (self._made[text], "") if text in self._made else _decoded(text, self.settings)
                 if document is None:
-                    left_out.append(f"service '{service.name[:80]}' or an instance of it cannot be a document")
+                    left_out.append(f"service '{service.name[:80]}' or an instance of it is no document: {why}")
                 elif keys.setdefault(document.key, text) is not text:
                     left_out.append(f"service '{service.name[:80]}' has the name of another one here: {name}")
                     break
@@ -113,7 +113,7 @@ class DocumentBuilder:
                 "name": f"{name[:52]}-{digest}",
                 "namespace": settings.namespace,
                 "labels": {IMPORT_LABEL: settings.name},
-                "annotations": {"weft.dev/instance": instance.id[:200]},
+                "annotations": {"instance.weft.dev/id": instance.id[:200]},
             },
             "spec": spec,
         }
@@ -125,6 +125,9 @@ def object_name(name: str) -> str:
     return f"s-{found}"[:63] if found and not found[0].isalpha() else found
 
 
-def _decoded(text: str, settings: ImportSettings) -> Document[object] | None:
+def _decoded(text: str, settings: ImportSettings) -> tuple[Document[object] | None, str]:
+    """A document, or why it is none."""
     decoded = decode_stored(text, FieldLines(settings.title), default_namespace=settings.namespace)
-    return decoded.documents[0] if len(decoded.documents) == 1 and not decoded.failed else None
+    if len(decoded.documents) == 1 and not decoded.failed:
+        return decoded.documents[0], ""
+    return None, "; ".join(problem.message for problem in decoded.problems[:1])

@@ -41,8 +41,9 @@ class ImportSettings:
     `kind` is one of KINDS, `name` its own name, and the `namespace` of what it brings if nothing else is said.
     `address` is a URL (consul, nomad), a path (file), or names of SRV records, with commas (dns). `services` are
     patterns of what is imported (none: all), `tags` what each instance has to have. `called` says for services by name
-    how they are called, `usual` for all others. `networks` are the only ones in which instances are believed (none: everywhere
-    but on loopback and link-local addresses). `poll` is how often is asked where a registry cannot tell of changes.
+    how they are called, `usual` for all others. `networks` are the only ones in which instances are believed
+    (none: everywhere but on loopback and link-local addresses). `poll` is how often is asked where a registry cannot
+    tell of changes.
     """
 
     kind: str

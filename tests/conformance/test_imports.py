@@ -4,13 +4,13 @@ records, a file."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.imported import QUICK, codes, has, reached, running
 from support.registries import (
     Given,
     RegistryCase,
@@ -19,14 +19,9 @@ from support.registries import (
     real_consul,
     small_server,
 )
-from weft.mesh.build import build_mesh
-from weft.mesh.memo import Memo
-from weft.model.snapshot import ConfigSnapshot
-from weft.sources.contents import Contents
-from weft.sources.imports.source import ImportSource, Pace
+from weft.sources.imports.source import ImportSource
 from weft.store.memory import MemoryStore
 
-QUICK = Pace(retry=0.05, longest_retry=0.2, first_answer=0.5, believe_empty=1.0, keep_every=0.05)
 CASES: dict[str, Callable[[Path], Any]] = {
     "consul": real_consul,
     "consul's shape": lambda _: small_server("consul"),
@@ -40,59 +35,6 @@ CASES: dict[str, Callable[[Path], Any]] = {
 async def case(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RegistryCase]:
     async with CASES[request.param](tmp_path) as case:
         yield case
-
-
-@contextlib.asynccontextmanager
-async def running(source: ImportSource) -> AsyncIterator[None]:
-    task = asyncio.create_task(source.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-async def reached(
-    source: ImportSource, what: str, holds: Callable[[Contents], bool], seconds: float = 20.0
-) -> Contents:
-    """The contents, when they are as wanted."""
-    version = 0
-    try:
-        async with asyncio.timeout(seconds):
-            while source.contents.value is None or not holds(source.contents.value):
-                version = await source.contents.changed(version)
-    except TimeoutError:
-        pytest.fail(
-            f"{what}: {instances(source.contents.value)}, {source.contents.value and source.contents.value.problems}"
-        )
-    assert source.contents.value is not None
-    return source.contents.value
-
-
-def instances(contents: Contents | None) -> dict[str, list[str]]:
-    """By service, where its instances are, as the mesh understands the documents."""
-    snapshot = ConfigSnapshot(1, contents.documents if contents is not None else ())
-    memo = Memo()
-    memo.begin()
-    mesh = build_mesh(snapshot, memo)
-    return {
-        each.frontend.name: sorted(str(one.address) for _, endpoints in each.ports() for one in endpoints)
-        for each in mesh.services.all
-    }
-
-
-def codes(contents: Contents) -> set[str]:
-    return {problem.code for problem in contents.problems}
-
-
-def has(**wanted: list[int]) -> Callable[[Contents], bool]:
-    """Whether there are these services with instances at these ports; without one a service may be there or not."""
-
-    def holds(contents: Contents) -> bool:
-        found = {name: held for name, held in instances(contents).items() if held}
-        return found == {name: [f"127.0.0.1:{port}" for port in ports] for name, ports in wanted.items()}
-
-    return holds
 
 
 async def test_it_follows_and_keeps_what_it_knew(case: RegistryCase) -> None:
@@ -130,7 +72,6 @@ async def test_it_follows_and_keeps_what_it_knew(case: RegistryCase) -> None:
         await reached(source, "and believed in the end", lambda found: not found.problems and has()(found))
         await case.put({"web": [Given(20003)]})
         await reached(source, "it goes on", has(web=[20003]))
-    await asyncio.sleep(0)
 
 
 async def test_what_was_read_last_is_there_after_a_restart_without_the_registry(case: RegistryCase) -> None:

@@ -76,7 +76,9 @@ class SmallServer:
     runner: web.AppRunner | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.said.append((request.path, dict(request.query), dict(request.headers)))
+        async with self.changed:
+            self.said.append((request.path, dict(request.query), dict(request.headers)))
+            self.changed.notify_all()
         wanted = int(request.query.get("index", "0"))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(float(request.query.get("wait", "0s").removesuffix("s"))):
@@ -226,7 +228,7 @@ class ConsulCase:
         self.held = services
 
     async def away(self) -> None:
-        if self.process is not None:
+        if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
 

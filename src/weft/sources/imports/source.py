@@ -108,8 +108,7 @@ class ImportSource:
                 group.create_task(self._keep())
                 group.create_task(self._begin())
         finally:
-            if self._emptied is not None:
-                self._emptied.cancel()
+            self._doubt_no_more()
 
     async def _load(self) -> None:
         """What was read before this start, which is in force until the registry has answered."""
@@ -146,20 +145,24 @@ class ImportSource:
     def _read(self, catalogue: Catalogue) -> None:
         """The registry has said what it holds."""
         self._last_read = time.monotonic()
-        if self._emptied is not None:
-            self._emptied.cancel()
-            self._emptied = None
         if self._error:
             _log.info("%s can be read again", self._settings.title)
             self._error = ""
             if self._listener is not None:
                 self._listener.recovered(self._settings.name)
         if _is_empty(catalogue) and self._catalogue is not None and not _is_empty(self._catalogue):
-            delay = self._pace.believe_empty
-            self._emptied = asyncio.get_running_loop().call_later(delay, self._take, catalogue)
+            if self._emptied is None:
+                delay = self._pace.believe_empty
+                self._emptied = asyncio.get_running_loop().call_later(delay, self._take, catalogue)
             self._publish()
             return
+        self._doubt_no_more()
         self._take(catalogue)
+
+    def _doubt_no_more(self) -> None:
+        if self._emptied is not None:
+            self._emptied.cancel()
+            self._emptied = None
 
     def _take(self, catalogue: Catalogue) -> None:
         self._emptied = None
@@ -188,9 +191,7 @@ class ImportSource:
         if first:
             self._since = self._clock()
             _log.warning("%s cannot be read: %s", self._settings.title, error)
-        if self._emptied is not None:  # an outage after an empty answer: that was no answer
-            self._emptied.cancel()
-            self._emptied = None
+        self._doubt_no_more()  # what ends in an outage was no answer
         self._error = error
         if self._listener is not None:
             self._listener.failed(self._settings.name, error, first=first)

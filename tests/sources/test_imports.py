@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from pathlib import Path
 
@@ -109,12 +110,14 @@ async def test_consul_is_asked_as_it_wants_and_its_words_become_labels(tmp_path:
             async with asyncio.timeout(10), case.server.changed:
                 await case.server.changed.wait_for(lambda: any("wait" in query for _, query, _ in case.server.said))
         assert set(instances(found)) == {"web", "db-1"}
-        [web] = [one for one in found.documents if isinstance(one.spec, WorkloadEntrySpec) and "canary" in one.text]
-        assert dict(web.spec.labels) == {
+        [web] = [
+            one.spec for one in found.documents if isinstance(one.spec, WorkloadEntrySpec) and "canary" in one.text
+        ]
+        assert dict(web.labels) == {
             "app": "web", "version": "v1", "zone": "a", "tag.weft.dev/prod": "true", "tag.weft.dev/canary": "true",
             "weft.dev/import": "consul", "security.istio.io/tlsMode": "istio",
         }  # fmt: skip
-        assert (web.spec.service_account, dict(web.spec.ports)) == ("web", {"grpc": 1})
+        assert (web.service_account, dict(web.ports)) == ("web", {"grpc": 1})
         assert any('"port":8080' in one.text and one.key.name == "web" for one in found.documents)
         assert all("s3cret" not in one.text for one in found.documents)
         for _, query, headers in case.server.said:
@@ -134,9 +137,7 @@ async def test_an_answer_without_leader_a_refusal_and_a_redirect_are_outages() -
                 ({"status": 302}, "a redirect, and those are not followed"),
             ):
                 await case.server.change(**changes)
-                told = await reached(
-                    source, says, lambda found, says=says: says in "".join(one.message for one in found.problems)
-                )
+                told = await reached(source, says, functools.partial(_tells, says))
                 assert has(web=[1])(told)
             await case.server.change(status=200, services={"web": [Given(2)]}, index=3)
             await reached(source, "an index that went back begins anew", has(web=[2]))
@@ -167,6 +168,10 @@ async def test_a_service_of_the_users_own_takes_an_imported_ones_place(tmp_path:
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+def _tells(text: str, contents: Contents) -> bool:
+    return text in "".join(problem.message for problem in contents.problems)
 
 
 def test_addresses_of_callers_themselves_and_of_clouds_are_left_out() -> None:

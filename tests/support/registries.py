@@ -223,7 +223,7 @@ class ConsulCase:
         for name, held in services.items():
             for one in held:
                 body = {"ID": f"{name}-{one.port}", "Name": name, "Address": one.address, "Port": one.port}
-                body |= {"Tags": list(one.tags), "Meta": dict(one.meta)}  # type: ignore[dict-item]
+                body |= {"Tags": list(one.tags), "Meta": dict(one.meta)}
                 await self.call("PUT", "agent/service/register", body)
         self.held = services
 

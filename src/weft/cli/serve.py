@@ -133,6 +133,13 @@ from weft.settings.home import Home
     metavar="FILE",
     help="The same in a TOML file, with all that can be said of each. May be given again.",
 )
+@click.option(
+    "--probe-network",
+    "probe_networks",
+    multiple=True,
+    metavar="CIDR",
+    help="Ask instances in this network for their health that have no agent (docs/outside.md). May be given again.",
+)
 @click.option("--former-store-key", default="", metavar="WHAT", help="What did before, once, to change to another.")
 @federation_options
 @people_options
@@ -160,6 +167,7 @@ def serve(
     rate_limit_store: str,
     imports: tuple[str, ...],
     imports_files: tuple[Path, ...],
+    probe_networks: tuple[str, ...],
     **people: Any,
 ) -> int:
     """Run the control plane.
@@ -195,5 +203,6 @@ def serve(
         identity_from=identity_from,
         imports=imports,
         imports_files=imports_files,
+        probe_networks=probe_networks,
     )
     return run_serve(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from weft.admin.people.oidc import OidcSettings
 from weft.cli.failure import FailedError
 from weft.cli.options import workload_api_socket
 from weft.cli.serve_federation import FederationOptions
-from weft.controlplane.settings import DEFAULT_BIND, RemoteAdmin, ServeError, ServeSettings
+from weft.controlplane.settings import DEFAULT_BIND, Network, RemoteAdmin, ServeError, ServeSettings
 from weft.local.record import control_plane_settings
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.model.snapshot import MeshSettings
@@ -55,6 +56,7 @@ class ServeOptions:
     identity_from: str = ""
     imports: tuple[str, ...] = ()
     imports_files: tuple[Path, ...] = ()
+    probe_networks: tuple[str, ...] = ()
     federation: FederationOptions = field(default_factory=FederationOptions)
 
 
@@ -93,6 +95,7 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         bundle_certificate=options.federation.files,
         bundle_networks=options.federation.networks,
         imports=_imports(options),
+        probe_networks=_networks(options),
     )
 
 
@@ -108,6 +111,13 @@ def _imports(options: ServeOptions) -> tuple[ImportSettings, ...]:
         return check_names(found)
     except ImportSettingsError as error:
         raise click.UsageError(f"--imports {error}") from error
+
+
+def _networks(options: ServeOptions) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(text) for text in options.probe_networks)
+    except ValueError as error:
+        raise click.UsageError(f"--probe-network: {error}; expected a network such as 10.0.0.0/8") from error
 
 
 def _users(options: ServeOptions) -> tuple[LocalUser, ...]:

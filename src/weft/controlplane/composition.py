@@ -55,6 +55,7 @@ from weft.sources.keysets import KeySource
 from weft.sources.leases import Leases
 from weft.sources.openid import OpenIdSource
 from weft.sources.own_keys import OwnKeysSource
+from weft.sources.probes import ProbeSource
 from weft.sources.stored import Applied, StoredSource
 from weft.sources.trials import TrialSource
 from weft.sources.workloads import workloads_source
@@ -189,6 +190,7 @@ async def _collector(
     sources.append(addresses)
     judge = EnvoyJudge(settings.home.control_plane)
     sources.append(TrialSource(store, lambda: collector.collected, judge))
+    sources.append(ProbeSource(lambda: collector.collected, settings.probe_networks))
     sources += [ImportSource(each, store, events) for each in settings.imports]
     collector = Collector(sources, mesh)
     return collector, files.contents if files else None

@@ -55,7 +55,8 @@ class ServeSettings:
     the certificate and key of `bundle_certificate` (None: with the control plane's own); `bundle_networks` are those
     from which other trust domains' bundles are fetched, besides public addresses. `identity_from` is the unix socket of
     a Workload API whose roots vouch for workloads too (empty: the mesh's authority alone does). `imports` are the
-    registries whose services the mesh has beside its own.
+    registries whose services the mesh has beside its own, `probe_networks` those in which instances without an agent
+    are asked for their health.
     """
 
     home: Home
@@ -85,3 +86,4 @@ class ServeSettings:
     bundle_networks: tuple[Network, ...] = ()
     identity_from: str = ""
     imports: tuple[ImportSettings, ...] = ()
+    probe_networks: tuple[Network, ...] = ()

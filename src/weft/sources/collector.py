@@ -11,7 +11,7 @@ from weft.aio.cell import Cell
 from weft.aio.holdoff import HoldOff
 from weft.model.bundles import ForeignBundle
 from weft.model.distrust import Distrust
-from weft.model.document import Document
+from weft.model.document import Document, ObjectKey
 from weft.model.jwks import KeySet
 from weft.model.names import Assigned
 from weft.model.openid import OpenIdEndpoints
@@ -105,7 +105,8 @@ class Collector:
             trials = tuple(each for one in ready for each in one.trials)
             found = (endpoints, self._settings, distrusted, trials)
             assigned = next((one.assigned for one in ready if one.assigned), ())
-            snapshot = _snapshot(self.snapshot, self._merged, problems, *found, assigned)
+            sick = next((one.sick for one in ready if one.sick), ())
+            snapshot = _snapshot(self.snapshot, self._merged, problems, *found, assigned, sick)
             if snapshot is not self.snapshot or store_revision != self._collected.value.store_revision:
                 self._collected.set(Collected(snapshot, store_revision))
 
@@ -171,6 +172,7 @@ def _snapshot(
     distrusted: tuple[Distrust, ...],
     trials: tuple[Trial, ...],
     assigned: tuple[Assigned, ...],
+    sick: tuple[ObjectKey, ...],
 ) -> ConfigSnapshot:
     """The next snapshot; `before` itself if nothing changed."""
     same = merged.documents is before.documents and merged.workloads is before.workloads and settings is before.settings
@@ -182,8 +184,10 @@ def _snapshot(
     tried = before.trials if trials == before.trials else trials
     same = same and bundles is before.bundles and ends is before.distrusted and tried is before.trials
     numbers = before.assigned if assigned == before.assigned else assigned
-    same = same and numbers is before.assigned
+    ill = before.sick if sick == before.sick else sick
+    same = same and numbers is before.assigned and ill is before.sick
     if same and problems == before.problems and before.revision > 0:
         return before
     number, documents, workloads = before.revision + 1, merged.documents, merged.workloads
-    return ConfigSnapshot(number, documents, workloads, problems, settings, keys, found, bundles, ends, tried, numbers)
+    rest = (keys, found, bundles, ends, tried, numbers, ill)
+    return ConfigSnapshot(number, documents, workloads, problems, settings, *rest)

@@ -1,4 +1,4 @@
-"""Codes of imports: registries whose services the mesh has beside its own."""
+"""Codes of imports, which are registries whose services the mesh has beside its own, and of probes of instances."""
 
 from __future__ import annotations
 
@@ -30,5 +30,21 @@ IMPORTS = (
         "instance 'n1/web-1' of 'web': 127.0.0.1 is each caller's own (networks=127.0.0.0/8 allows it)",
         "Correct what is registered, or say in `networks` of the import where instances may be, in `services` which "
         "are wanted.",
+    ),
+    warning(
+        1583,
+        "probe-not-asked",
+        "A WorkloadEntry names a WorkloadGroup as whose probe says it is to be asked for its health, and it is not "
+        "asked. It is called as if it were healthy.",
+        "its health is not asked for: weft serve was started without --probe-network",
+        "Name the network of its address with --probe-network of weft serve; correct the name of the group.",
+    ),
+    warning(
+        1584,
+        "probe-none-passes",
+        "None of the instances of a WorkloadGroup passes its probe, so they are called as if nobody had asked: rather "
+        "the probe is wrong, or the way from the control plane to them, than all of them.",
+        "none of its 3 instances passes the probe, so all of them are called, as if nobody had asked",
+        "Correct the probe, or open the way from the control plane's host to the instances.",
     ),
 )

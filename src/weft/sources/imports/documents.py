@@ -10,6 +10,7 @@ from typing import Any
 
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldLines
+from weft.schema.annotations import GROUP
 from weft.schema.decode import canonical_json, decode_stored
 from weft.sources.imports.catalogue import MOST_INSTANCES, Catalogue, ImportedService, Instance
 from weft.sources.imports.networks import address_refusal
@@ -113,7 +114,10 @@ class DocumentBuilder:
                 "name": f"{name[:52]}-{digest}",
                 "namespace": settings.namespace,
                 "labels": {IMPORT_LABEL: settings.name},
-                "annotations": {"instance.weft.dev/id": instance.id[:200]},
+                "annotations": {
+                    "instance.weft.dev/id": instance.id[:200],
+                    **({GROUP: settings.group} if settings.group else {}),
+                },
             },
             "spec": spec,
         }

@@ -26,7 +26,7 @@ def address_refusal(text: str, networks: Sequence[Network]) -> str:
         return "is no address of one host"
     if networks:
         stated = any(address.version == each.version and address in each for each in networks)
-        return "" if stated else "is in none of the import's networks"
+        return "" if stated else "is in none of the networks that were named"
     if address.is_loopback:
         return "is each caller's own (networks=127.0.0.0/8 allows it)"
     return "is link-local" if address.is_link_local else ""

@@ -43,7 +43,7 @@ class ImportSettings:
     patterns of what is imported (none: all), `tags` what each instance has to have. `called` says for services by name
     how they are called, `usual` for all others. `networks` are the only ones in which instances are believed
     (none: everywhere but on loopback and link-local addresses). `poll` is how often is asked where a registry cannot
-    tell of changes.
+    tell of changes. `group` is the WorkloadGroup of the namespace as whose probe says instances are asked for health.
     """
 
     kind: str
@@ -64,6 +64,7 @@ class ImportSettings:
     called: Mapping[str, Called] = field(default_factory=dict)
     networks: tuple[Network, ...] = ()
     poll: float = 10.0
+    group: str = ""
 
     @property
     def title(self) -> str:
@@ -73,7 +74,7 @@ class ImportSettings:
 
 _OPTIONS = {
     "address", "name", "namespace", "services", "tags", "datacenter", "registry_namespace", "stale", "token_file",
-    "ca_file", "certificate", "key", "server", "port", "protocol", "called", "networks", "poll",
+    "ca_file", "certificate", "key", "server", "port", "protocol", "called", "networks", "poll", "group",
 }  # fmt: skip
 _ONLY = {
     "tags": ("consul", "nomad"),
@@ -183,6 +184,7 @@ def _settings(kind: str, values: dict[str, Any], directory: Path, where: str) ->
         called=read.table(),
         networks=read.networks(),
         poll=read.poll(),
+        group=_checked(read.text("group"), fail, "group") if read.text("group") else "",
         **{option: read.path(option, directory) for option in ("token_file", "ca_file", "certificate", "key")},
     )
     if (made.certificate is None) != (made.key is None):

@@ -30,6 +30,7 @@ from weft.ca.issued import certificate_of, put_certificate
 from weft.ca.request import CertificateRefusedError
 from weft.ca.tokens import TokenGrant, TokenRefusedError, read_token
 from weft.mesh.policies.telemetry import metric_settings
+from weft.mesh.services.workloadgroup import build_group
 from weft.mesh.services.workloads import workload_source
 from weft.model.addresses import host_and_port, is_loopback, plain_address
 from weft.model.canonical import canonical_revision, canonical_service
@@ -49,6 +50,7 @@ from weft.model.identity import SpiffeId
 from weft.model.requests import RequestsAnswer, RequestsReport
 from weft.model.telemetry import MetricSettings
 from weft.model.workload import Workload, WorkloadState
+from weft.schema.kinds.workloadgroup import WorkloadGroupSpec
 from weft.sources.distrust import put_distrust
 from weft.sources.workloads import put_workload, workload_from_value, workload_key
 from weft.store.protocol import LEASED_BUCKET, Change, ConflictError, Delete, Entry
@@ -62,6 +64,7 @@ _COMPILED_SECONDS = 2.0
 _REPORT_SECONDS = 2.0
 _REPORTS_PER_SECOND = 200.0
 """How often agents come, all together: in a large mesh each comes more seldom."""
+_TRIES = 20
 _TELL_SECONDS = 0.25
 _TELLS_AT_ONCE = 20
 """Of one workload, whose agent looks for requests every half second: what is more would take the turns of others."""
@@ -167,15 +170,7 @@ class AgentApi:
                 self._audit.workload(str(caller), "register", object=f"workload {key}", detail=str(identity))
             )
         expect |= {(LEASED_BUCKET, key): entry.revision if entry else 0}
-        if grant is not None:
-            changes.append(grant.use)
-            expect |= grant.expect
-        try:
-            revision = await self._store.write(changes, expect, self._leases.granted(key))
-        except ConflictError:
-            if grant is not None and isinstance(caller, RemoteCaller):
-                await self._grant(caller.token, key)  # refused if somebody else's use of it came first
-            raise
+        revision = await self._write_registration(changes, expect, key, grant, caller)
         self._leases.heard(key, self._leases.ttl)
         self._heard.note(key, body.clock, body.version, self._clock())
         self._heard.issued(key, issued.not_before, issued.not_after)
@@ -187,6 +182,32 @@ class AgentApi:
             return reply(welcome)
         problems = await self._problems(workload, snapshot)
         return reply(dataclasses.replace(welcome, problems=problems, workers=await self._workers(workload)))
+
+    async def _write_registration(
+        self,
+        changes: list[Change],
+        expect: dict[tuple[str, str], int],
+        key: str,
+        grant: TokenGrant | None,
+        caller: Caller,
+    ) -> int:
+        """Write a registration, and that the join token was used, in one step; the store's revision. ConflictError if
+        what was expected does not hold any more. Of a token for several, others may be using it at the same time."""
+        for _ in range(_TRIES):
+            used = [grant.use] if grant is not None else []
+            also = grant.expect if grant is not None else {}
+            try:
+                return await self._store.write([*changes, *used], {**expect, **also}, self._leases.granted(key))
+            except ConflictError:
+                if grant is None or not isinstance(caller, RemoteCaller):
+                    raise
+                again = await self._grant(caller.token, key)  # refused if somebody else's use of it came first
+                if not grant.shared or again.revision == grant.revision:
+                    raise
+                grant = again
+        raise Refused(
+            409, "changed-meanwhile", "the join token is used by too many at the same time: repeat", about=key
+        )
 
     async def _problems(self, workload: Workload, snapshot: int) -> tuple[str, ...]:
         """What is wrong with what the workload names, once the snapshot that has it is compiled; nothing if that takes
@@ -346,10 +367,27 @@ class AgentApi:
         ):
             text = f"the join token is for {grant.namespace}/{grant.service_account}"
             raise Refused(403, "token-for-another", text, about=f"{key} as {workload.service_account}")
+        if grant is not None and grant.group:
+            self._check_group(grant.group, workload, key)
         if grant is not None and grant.demands is not None:
             self._attestation.check(grant.demands, body, caller.address, self._identity(workload))
         await self._check_holder(entry, workload, newcomer=not own)
         return grant
+
+    def _check_group(self, name: str, workload: Workload, key: str) -> None:
+        """Refused unless the workload is what its WorkloadGroup makes of it."""
+        documents, place = self._collector.snapshot.documents, (workload.namespace, name)
+        specs = (each.spec for each in documents if (each.key.namespace, each.key.name) == place)
+        group = next((build_group(spec) for spec in specs if isinstance(spec, WorkloadGroupSpec)), None)
+        if workload.group != name or group is None:
+            text = f"the join token is for instances of WorkloadGroup '{name}': weft run --group {name}"
+            raise Refused(403, "token-for-another", text, about=key)
+        if not set(group.labels) <= set(workload.labels):
+            missing = ", ".join(
+                f"{label}={value}" for label, value in group.labels if (label, value) not in workload.labels
+            )
+            text = f"an instance of WorkloadGroup '{name}' has the labels {missing}"
+            raise Refused(403, "not-as-its-group", text, about=key)
 
     async def _grant(self, token: str, key: str, since: float = 0.0) -> TokenGrant:
         """What the token grants; one made before `since` nothing."""

@@ -63,6 +63,9 @@ class Groups:
             raise Refused(
                 401, "token-refused", str(error), record=f"{error.code}: {error.detail}", about=key
             ) from error
+        if grant.group and f"{grant.namespace}/{grant.group}" != key:
+            text = f"the join token is for instances of WorkloadGroup {grant.namespace}/{grant.group}"
+            raise Refused(403, "token-for-another", text, about=key)
         if grant.namespace != namespace:
             text = f"the join token is for {grant.namespace}/{grant.service_account}"
             raise Refused(403, "token-for-another", text, about=key)

@@ -29,6 +29,7 @@ def token() -> None:
     "weft token create --service-account reviews",
     "weft token create --service-account reviews --name reviews-vm1 --labels app=reviews --port 9080 -- ./reviews",
     "weft token create --gateway public --bind 10.0.0.7 --systemd",
+    "weft token create --group web --service-account web --uses 50 --ttl 86400 --from 10.0.0.0/8",
     "weft token create --service-account cart --from 10.0.0.0/8 --key tpm-public.pem",
     "weft token create --service-account cart --cloud-identity aws --keys eu-west-1.pem --claim account=123456789012",
     "weft token create --role editor --namespace shop --name ci --expires 30d > ci.token",
@@ -46,6 +47,16 @@ def token() -> None:
     "[default: default]",
 )
 @click.option("--service-account", default="", help="The service account that the token is for.")
+@click.option(
+    "--group", default="", metavar="NAME", help="Only for instances of this WorkloadGroup (`weft run --group`)."
+)
+@click.option(
+    "--uses",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="With --group: how many instances may join with it.",
+)
 @click.option("--gateway", default="", metavar="NAME", help="For the proxy of this Gateway, and its service account.")
 @click.option(
     "--ttl", type=click.FloatRange(1, 30 * 86400), default=600.0, show_default=True, help="Seconds it is valid."
@@ -71,6 +82,8 @@ def create(
     home: Home,
     namespaces: tuple[str, ...],
     service_account: str,
+    group: str,
+    uses: int,
     gateway: str,
     role: str | None,
     expires: float | None,
@@ -94,7 +107,17 @@ def create(
     from weft.local.join import Invitation, Joining, join_command, systemd_script
 
     if role is not None:
-        if service_account or gateway or labels or ports or bind or systemd or application or any(demanded.values()):
+        if (
+            service_account
+            or group
+            or gateway
+            or labels
+            or ports
+            or bind
+            or systemd
+            or application
+            or any(demanded.values())
+        ):
             raise click.UsageError("--role is for people and programs; what is for workloads does not go with it")
         return create_principal(
             home,
@@ -108,10 +131,16 @@ def create(
     namespace = _one_namespace(namespaces, for_people=expires is not None or bool(certificate))
     _check_options(service_account, gateway, bool(name or labels or ports or application), bind)
     account = service_account or gateway
-    joining = Joining(namespace, account, name or gateway, labels, ports, application, bool(gateway), bind)
-    if systemd and set(joining.open_fields) & {"NAME", "IP"}:
+    if uses > 1 and not group:
+        raise click.UsageError("--uses goes with --group: a token for several is for the instances of a WorkloadGroup")
+    if group and gateway:
+        raise click.UsageError("--group is for workloads, --gateway for the proxy of a Gateway")
+    joining = Joining(namespace, account, name or gateway, labels, ports, application, bool(gateway), bind, group)
+    if systemd and ((group and not name) or set(joining.open_fields) & {"NAME", "IP"}):
         raise click.UsageError("--systemd needs --name (with --gateway: --bind)")
     asked = {"namespace": namespace, "service_account": account, "ttl": ttl, **demands(demanded)}
+    if group:
+        asked |= {"group": group, "uses": uses}
     body = json.dumps(asked).encode()
     found = AdminClient(home).call("POST", "tokens", {}, body=body, headers={"content-type": "application/json"})
     invitation = Invitation(found["agent_api"], found["fingerprint"], found["token"])
@@ -120,7 +149,7 @@ def create(
         print_value({**found, "command": text}, output)
         return 0
     click.echo(text)
-    _say_about(found, ttl, () if systemd else joining.open_fields)
+    _say_about(found, ttl, uses, () if systemd else joining.open_fields)
     return 0
 
 
@@ -141,10 +170,11 @@ def _check_options(service_account: str, gateway: str, has_workload: bool, bind:
         raise click.UsageError("--bind goes with --gateway")
 
 
-def _say_about(found: dict[str, str], ttl: float, missing: tuple[str, ...]) -> None:
+def _say_about(found: dict[str, str], ttl: float, uses: int, missing: tuple[str, ...]) -> None:
     from weft.model.addresses import is_loopback
 
-    click.echo(f"(token {found['id']}: valid once, for {ttl:g} s)", err=True)
+    often = "once" if uses == 1 else f"{uses} times"
+    click.echo(f"(token {found['id']}: valid {often}, for {ttl:g} s)", err=True)
     if missing:
         click.echo(f"put in {', '.join(missing)}; given here as options, they are printed", err=True)
     if is_loopback(found["agent_api"].rpartition(":")[0]):

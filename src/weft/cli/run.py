@@ -14,6 +14,7 @@ from weft.settings.home import Home
 
 if TYPE_CHECKING:
     from weft.agent.parameters import ControlPlane, GroupParameters, ProxyAuth, RunParameters
+    from weft.model.locality import Locality
 
 ValueT = TypeVar("ValueT")
 
@@ -98,6 +99,13 @@ def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
         raise click.UsageError(str(error)) from error
 
 
+def _place(text: str) -> Locality:
+    from weft.agent.instance_metadata import AWS, aws_locality
+    from weft.local.option_syntax import parse_locality
+
+    return aws_locality() if text == AWS else _parsed(parse_locality, text)
+
+
 def _with_names_and_capture(parameters: RunParameters, given: dict[str, Any]) -> RunParameters:
     """As the options of `_dns_options` have it: who captures has names answered, unless --dns says otherwise."""
     from weft.local.option_syntax import parse_capture, parse_dns
@@ -146,8 +154,9 @@ _locality_option = click.option(
     "--locality",
     default="",
     envvar="WEFT_LOCALITY",
-    metavar="REGION[/ZONE[/SUBZONE]]",
-    help="Where this host is: callers may prefer instances near by.  [env: WEFT_LOCALITY]",
+    metavar="REGION[/ZONE[/SUBZONE]]|from:aws",
+    help="Where this host is: callers may prefer instances near by. from:aws asks AWS' instance metadata.  "
+    "[env: WEFT_LOCALITY]",
 )
 
 
@@ -313,7 +322,7 @@ def run(
     """
     from weft.agent.parameters import DEFAULT_SERVICE_ACCOUNT, RunParameters, Timing
     from weft.cli.agents import run_agent
-    from weft.local.option_syntax import parse_health, parse_labels, parse_locality, parse_port, parse_upstream
+    from weft.local.option_syntax import parse_health, parse_labels, parse_port, parse_upstream
     from weft.model.workload import Scope
 
     _check_scope(uses, scope)
@@ -336,7 +345,7 @@ def run(
         metrics_port=metrics_port or 0,
         metrics_path=_metrics_path(metrics_port, metrics_path),
         proxy_auth=proxy_auth,
-        locality=_parsed(parse_locality, locality),
+        locality=_place(locality),
         group=_group(group, service_account, health, given),
     )
     return run_agent(_with_names_and_capture(parameters, given))
@@ -405,7 +414,7 @@ def gateway(
     """
     from weft.agent.parameters import GatewayParameters, Timing
     from weft.cli.agents import run_agent
-    from weft.local.option_syntax import parse_labels, parse_listen, parse_locality
+    from weft.local.option_syntax import parse_labels, parse_listen
 
     where = [_parsed(parse_listen, text) for text in listen]
     addresses = {address for _, address, _ in where if address} or {bind}
@@ -423,6 +432,6 @@ def gateway(
         control_plane=_control_plane(home, given),
         timing=Timing(drain=drain),
         quiet=quiet,
-        locality=_parsed(parse_locality, locality),
+        locality=_place(locality),
     )
     return run_agent(parameters)

@@ -453,7 +453,8 @@ class AgentApi:
     def _welcome(self, request: web.Request, caller: Caller, issued: Issued, workload: Workload) -> RegisterResponse:
         settings = self._settings
         xds, agent_api = settings.xds, settings.agent_api
-        if not isinstance(caller, LocalCaller):
+        elsewhere = isinstance(caller, LocalCaller) and caller.identities is not None and bool(settings.advertised)
+        if elsewhere or not isinstance(caller, LocalCaller):  # users of the shared socket may be in other namespaces
             name = request.transport.get_extra_info("sockname") if request.transport else None
             host = settings.advertised or (plain_address(name[0]) if name else "")
             xds, agent_api = (host_and_port(host, address.rpartition(":")[2]) for address in (xds, agent_api))

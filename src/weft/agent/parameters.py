@@ -150,7 +150,8 @@ class RunParameters:
     tells Prometheus its metrics at `metrics_port` and `metrics_path` (0 and empty: as its labels say). `proxy_auth`:
     whether its outbound proxy serves only who knows the workload's secret. `locality` is where this host is. `group`
     says the rest, and `weight` how many calls it takes beside others of 1. With `dns` its agent answers names, and with
-    `capture` its proxy takes connections that were made to services.
+    `capture` its proxy takes connections that were made to services. `outbound_port` is where its outbound proxy
+    listens (0: where it did before, or anywhere).
     """
 
     home: Home
@@ -178,6 +179,7 @@ class RunParameters:
     weight: int = 1
     dns: DnsParameters | None = None
     capture: CaptureParameters | None = None
+    outbound_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)

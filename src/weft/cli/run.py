@@ -275,6 +275,12 @@ def _metrics_path(port: int | None, path: str) -> str:
     metavar="PORT",
     help="Port of the application's own metrics for Prometheus; the sidecar's endpoint tells them too.",
 )
+@click.option(
+    "--outbound-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Where its outbound proxy listens on loopback, for an application that is told by others.  [default: any]",
+)
 @click.option("--metrics-path", default="", metavar="PATH", help="Where they are.  [default: /metrics]")
 @click.option(
     "--proxy-auth",
@@ -309,6 +315,7 @@ def run(
     metrics_port: int | None,
     metrics_path: str,
     proxy_auth: ProxyAuth,
+    outbound_port: int,
     locality: str,
     group: str,
     application: tuple[str, ...],
@@ -347,6 +354,7 @@ def run(
         proxy_auth=proxy_auth,
         locality=_place(locality),
         group=_group(group, service_account, health, given),
+        outbound_port=outbound_port,
     )
     return run_agent(_with_names_and_capture(parameters, given))
 

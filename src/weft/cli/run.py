@@ -265,9 +265,9 @@ def _metrics_path(port: int | None, path: str) -> str:
 @click.option(
     "--inbound-address",
     default="",
-    metavar="IP",
-    help="IP address of this host at which callers reach the workload.  [default: 127.0.0.1; with --control-plane, "
-    "this host's address on the way there]",
+    metavar="IP|towards:HOST:PORT",
+    help="IP address of this host at which callers reach the workload, or the one on the way to a host.  [default: "
+    "127.0.0.1; with --control-plane, this host's address on the way there]",
 )
 @click.option(
     "--metrics-port",

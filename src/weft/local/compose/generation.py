@@ -19,10 +19,14 @@ from weft.local.compose.project import ComposeService, Project
 CONTROL_PLANE = "weft-control-plane"
 OUTBOUND_PORT = 15001
 SUFFIX = "-weft"
+_XDS_PORT = 15012
 DEFAULT_IMAGE = "weft"
 _USERS = range(20_000, 60_000)
 _HOME = "/var/lib/weft"
+"""What is mounted there is made by the engine, open to others; homes are below, each its user's own."""
+_OWN_HOME = f"{_HOME}/{CONTROL_PLANE}"
 _SOCKET = "/run/weft/agents.sock"
+_EVERYWHERE = "0.0.0.0"  # noqa: S104  (in a container of its own)
 _LOOPBACK = "localhost,127.0.0.1,::1"
 _TCP = frozenset(
     (21, 22, 25, 53, 110, 143, 389, 465, 587, 636, 873, 993, 995, 1433, 1521, 1883, 2181, 3306, 3389, 4222, 5432, 5671,
@@ -122,14 +126,14 @@ def _control_plane(inside: list[ComposeService], users: dict[str, int], image: s
     return {
         "image": _image(image),
         "command": [
-            "weft", "serve", "--home", _HOME, "--bind", "0.0.0.0", "--advertise", CONTROL_PLANE,
-            "--xds-port", "15012", "--agent-port", "15013", "--documents", "/etc/weft/services.yaml",
+            "weft", "serve", "--home", _OWN_HOME, "--bind", _EVERYWHERE, "--advertise", CONTROL_PLANE,
+            "--xds-port", str(_XDS_PORT), "--agent-port", str(_XDS_PORT + 1), "--documents", "/etc/weft/services.yaml",
             "--shared-socket", _SOCKET, *allowed,
         ],
         "networks": networks,
         "volumes": [f"{documents}:/etc/weft/services.yaml:ro", f"weft-control-plane:{_HOME}", "weft-run:/run/weft"],
         "healthcheck": {
-            "test": ["CMD", "weft", "get", "services", "--home", _HOME, "-o", "json"],
+            "test": ["CMD", "weft", "get", "services", "--home", _OWN_HOME, "-o", "json"],
             "interval": "2s", "timeout": "10s", "retries": 30,
         },
         "restart": "unless-stopped",
@@ -143,7 +147,7 @@ def _environment() -> dict[str, str]:
 
 def _sidecar(service: ComposeService, user: int, image: str) -> dict[str, Any]:
     name = object_name(service.name)
-    words = ["weft", "run", "--home", _HOME, "--control-plane", f"unix:{_SOCKET}", "--name", name]
+    words = ["weft", "run", "--home", f"{_HOME}/{name}", "--control-plane", f"unix:{_SOCKET}", "--name", name]
     words += [
         "--service-account",
         name,
@@ -155,8 +159,7 @@ def _sidecar(service: ComposeService, user: int, image: str) -> dict[str, Any]:
         "off",
     ]
     words += [word for port in service.ports for word in ("--port", str(port.number))]
-    own = "$$(hostname -i | cut -d' ' -f1)"  # the shell's, in the container: the engine makes one dollar of two
-    command = f"exec {' '.join(words)} --inbound-address {own}"
+    words += ["--inbound-address", f"towards:{CONTROL_PLANE}:{_XDS_PORT}"]
     made: dict[str, Any] = {
         "image": _image(image),
         "user": f"{user}:{user}",
@@ -165,8 +168,8 @@ def _sidecar(service: ComposeService, user: int, image: str) -> dict[str, Any]:
             CONTROL_PLANE: {"condition": "service_healthy"},
             service.name: {"condition": "service_started"},
         },
-        "command": ["sh", "-c", command],
-        "tmpfs": [f"{_HOME}:mode=0700,uid={user},gid={user}"],
+        "command": words,
+        "tmpfs": [f"{_HOME}:mode=1777"],
         "volumes": ["weft-run:/run/weft"],
         "stop_grace_period": "45s",
         "restart": "unless-stopped",

@@ -107,10 +107,7 @@ class _Reader:
 
     def _included(self, item: Node, path: Path) -> list[Path]:
         value = item.value
-        if isinstance(value, dict):
-            nodes = _items(value.get("path"), path, "include.path")
-        else:
-            nodes = [item]
+        nodes = _items(value.get("path"), path, "include.path") if isinstance(value, dict) else [item]
         return [path.parent / self._text(node, path, "include") for node in nodes]
 
     def _service(self, name: str, node: Node, path: Path, root: Node, depth: int) -> ComposeService:

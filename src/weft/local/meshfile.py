@@ -126,6 +126,7 @@ class MeshFile:
     former_store_key: str = ""
     identity_from: str = ""
     imports: str = ""
+    probe_networks: tuple[str, ...] = ()
 
 
 class MeshFileError(Exception):

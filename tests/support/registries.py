@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,14 +33,17 @@ class Given:
 
 
 Services = dict[str, list[Given]]
+Breakage = Callable[[], Awaitable[None]]
 
 
 class RegistryCase(Protocol):
     """One registry of a test."""
 
     settings: ImportSettings
-    broken: bool
-    """Whether `garbage` and `huge` can be made."""
+
+    @property
+    def nonsense(self) -> tuple[Breakage, ...]:
+        """What makes it answer with nonsense, or with more than is read, until `put`."""
 
     async def put(self, services: Services) -> None:
         """These are all it holds now."""
@@ -50,12 +53,6 @@ class RegistryCase(Protocol):
 
     async def back(self) -> None:
         """It does again, with what it held."""
-
-    async def garbage(self) -> None:
-        """It answers with nonsense."""
-
-    async def huge(self) -> None:
-        """It answers with more than is read."""
 
 
 @dataclass
@@ -168,7 +165,10 @@ class HttpCase:
 
     server: SmallServer
     settings: ImportSettings
-    broken: bool = True
+
+    @property
+    def nonsense(self) -> tuple[Breakage, ...]:
+        return self.garbage, self.huge
 
     async def put(self, services: Services) -> None:
         await self.server.change(services=services, body=None)
@@ -208,7 +208,7 @@ class ConsulCase:
     start: Callable[[], Any]
     process: asyncio.subprocess.Process | None = None
     held: Services = field(default_factory=dict)
-    broken: bool = False
+    nonsense: tuple[Breakage, ...] = ()
 
     async def call(self, method: str, path: str, body: object = None) -> Any:
         url = f"{self.address}/v1/{path}"
@@ -241,11 +241,6 @@ class ConsulCase:
                         break
                 await asyncio.sleep(0.1)
         await self.put(self.held)
-
-    async def garbage(self) -> None:
-        raise NotImplementedError
-
-    huge = garbage
 
 
 @contextlib.asynccontextmanager
@@ -281,7 +276,7 @@ class DnsCase:
     server: Any
     settings: ImportSettings
     services: Services = field(default_factory=dict)
-    broken: bool = False
+    nonsense: tuple[Breakage, ...] = ()
 
     def reply(self, query: bytes) -> list[bytes]:
         response = dns.message.make_response(dns.message.from_wire(query))
@@ -309,11 +304,6 @@ class DnsCase:
     async def back(self) -> None:
         self.server.reply = self.reply
 
-    async def garbage(self) -> None:
-        raise NotImplementedError
-
-    huge = garbage
-
 
 @contextlib.asynccontextmanager
 async def name_server() -> AsyncIterator[DnsCase]:
@@ -333,7 +323,10 @@ class FileCase:
     path: Path
     settings: ImportSettings
     text: str = ""
-    broken: bool = True
+
+    @property
+    def nonsense(self) -> tuple[Breakage, ...]:
+        return self.garbage, self.huge
 
     def _write(self, text: str) -> None:
         fresh = self.path.with_suffix(".new")

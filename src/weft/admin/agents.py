@@ -13,7 +13,7 @@ from aiohttp import web
 from weft.admin.attestation import Attestation
 from weft.admin.callers import Caller, LocalCaller, RemoteCaller, local_caller, remote_caller
 from weft.admin.context import ApiContext
-from weft.admin.groups import Groups
+from weft.admin.groups import Groups, check_member
 from weft.admin.local_users import LocalUser
 from weft.admin.names import Names
 from weft.admin.reach import reach_context, unreachable
@@ -30,7 +30,6 @@ from weft.ca.issued import certificate_of, put_certificate
 from weft.ca.request import CertificateRefusedError
 from weft.ca.tokens import TokenGrant, TokenRefusedError, read_token
 from weft.mesh.policies.telemetry import metric_settings
-from weft.mesh.services.workloadgroup import build_group
 from weft.mesh.services.workloads import workload_source
 from weft.model.addresses import host_and_port, is_loopback, plain_address
 from weft.model.canonical import canonical_revision, canonical_service
@@ -50,7 +49,6 @@ from weft.model.identity import SpiffeId
 from weft.model.requests import RequestsAnswer, RequestsReport
 from weft.model.telemetry import MetricSettings
 from weft.model.workload import Workload, WorkloadState
-from weft.schema.kinds.workloadgroup import WorkloadGroupSpec
 from weft.sources.distrust import put_distrust
 from weft.sources.workloads import put_workload, workload_from_value, workload_key
 from weft.store.protocol import LEASED_BUCKET, Change, ConflictError, Delete, Entry
@@ -368,26 +366,11 @@ class AgentApi:
             text = f"the join token is for {grant.namespace}/{grant.service_account}"
             raise Refused(403, "token-for-another", text, about=f"{key} as {workload.service_account}")
         if grant is not None and grant.group:
-            self._check_group(grant.group, workload, key)
+            check_member(self._collector.snapshot.documents, grant.group, workload, key)
         if grant is not None and grant.demands is not None:
             self._attestation.check(grant.demands, body, caller.address, self._identity(workload))
         await self._check_holder(entry, workload, newcomer=not own)
         return grant
-
-    def _check_group(self, name: str, workload: Workload, key: str) -> None:
-        """Refused unless the workload is what its WorkloadGroup makes of it."""
-        documents, place = self._collector.snapshot.documents, (workload.namespace, name)
-        specs = (each.spec for each in documents if (each.key.namespace, each.key.name) == place)
-        group = next((build_group(spec) for spec in specs if isinstance(spec, WorkloadGroupSpec)), None)
-        if workload.group != name or group is None:
-            text = f"the join token is for instances of WorkloadGroup '{name}': weft run --group {name}"
-            raise Refused(403, "token-for-another", text, about=key)
-        if not set(group.labels) <= set(workload.labels):
-            missing = ", ".join(
-                f"{label}={value}" for label, value in group.labels if (label, value) not in workload.labels
-            )
-            text = f"an instance of WorkloadGroup '{name}' has the labels {missing}"
-            raise Refused(403, "not-as-its-group", text, about=key)
 
     async def _grant(self, token: str, key: str, since: float = 0.0) -> TokenGrant:
         """What the token grants; one made before `since` nothing."""

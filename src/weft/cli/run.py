@@ -61,6 +61,12 @@ def _control_plane_options(function: CommandT) -> CommandT:
 def _dns_options(function: CommandT) -> CommandT:
     for option in (
         click.option(
+            "--outbound-port",
+            type=click.IntRange(0, 65535),
+            default=0,
+            help="Where its outbound proxy listens on loopback, for an application that others tell.  [default: any]",
+        ),
+        click.option(
             "--capture",
             default="off",
             metavar="on|off|PORT",
@@ -113,7 +119,7 @@ def _with_names_and_capture(parameters: RunParameters, given: dict[str, Any]) ->
     captures = _parsed(parse_capture, given["capture"])
     chosen = click.get_current_context().get_parameter_source("dns") is not ParameterSource.DEFAULT
     dns = _parsed(parse_dns, given["dns"] if chosen or captures is None else "on", given["dns_upstreams"])
-    return replace(parameters, dns=dns, capture=captures)
+    return replace(parameters, dns=dns, capture=captures, outbound_port=given["outbound_port"])
 
 
 def _control_plane(home: Home, given: dict[str, Any]) -> ControlPlane:
@@ -275,12 +281,6 @@ def _metrics_path(port: int | None, path: str) -> str:
     metavar="PORT",
     help="Port of the application's own metrics for Prometheus; the sidecar's endpoint tells them too.",
 )
-@click.option(
-    "--outbound-port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="Where its outbound proxy listens on loopback, for an application that is told by others.  [default: any]",
-)
 @click.option("--metrics-path", default="", metavar="PATH", help="Where they are.  [default: /metrics]")
 @click.option(
     "--proxy-auth",
@@ -315,7 +315,6 @@ def run(
     metrics_port: int | None,
     metrics_path: str,
     proxy_auth: ProxyAuth,
-    outbound_port: int,
     locality: str,
     group: str,
     application: tuple[str, ...],
@@ -354,7 +353,6 @@ def run(
         proxy_auth=proxy_auth,
         locality=_place(locality),
         group=_group(group, service_account, health, given),
-        outbound_port=outbound_port,
     )
     return run_agent(_with_names_and_capture(parameters, given))
 

@@ -9,6 +9,7 @@ import click
 
 from weft.cli.options import command, home_option
 from weft.cli.serve_federation import federation_given, federation_options
+from weft.cli.serve_outside import outside_given, outside_options
 from weft.cli.serve_people import oidc, people_options, remote_admin
 from weft.settings.home import Home
 
@@ -118,29 +119,8 @@ from weft.settings.home import Home
     help="Believe the workloads of this SPIFFE Workload API, such as that of SPIRE's agent, besides those that the "
     "mesh certifies; its trust domain is the mesh's.  [env: WEFT_IDENTITY_FROM]",
 )
-@click.option(
-    "--import",
-    "imports",
-    multiple=True,
-    metavar="KIND=ADDRESS[?OPTION=VALUE&...]",
-    help="Also have the services of a registry: consul, nomad, dns, file (docs/imports.md). May be given again.",
-)
-@click.option(
-    "--imports",
-    "imports_files",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help="The same in a TOML file, with all that can be said of each. May be given again.",
-)
-@click.option(
-    "--probe-network",
-    "probe_networks",
-    multiple=True,
-    metavar="CIDR",
-    help="Ask instances in this network for their health that have no agent (docs/outside.md). May be given again.",
-)
 @click.option("--former-store-key", default="", metavar="WHAT", help="What did before, once, to change to another.")
+@outside_options
 @federation_options
 @people_options
 def serve(
@@ -165,9 +145,6 @@ def serve(
     identity_from: str,
     former_store_key: str,
     rate_limit_store: str,
-    imports: tuple[str, ...],
-    imports_files: tuple[Path, ...],
-    probe_networks: tuple[str, ...],
     **people: Any,
 ) -> int:
     """Run the control plane.
@@ -201,8 +178,6 @@ def serve(
         oidc=oidc(people),
         ca_vault=ca_vault,
         identity_from=identity_from,
-        imports=imports,
-        imports_files=imports_files,
-        probe_networks=probe_networks,
+        outside=outside_given(people),
     )
     return run_serve(options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,19 +12,13 @@ from weft.admin.people.oidc import OidcSettings
 from weft.cli.failure import FailedError
 from weft.cli.options import workload_api_socket
 from weft.cli.serve_federation import FederationOptions
-from weft.controlplane.settings import DEFAULT_BIND, Network, RemoteAdmin, ServeError, ServeSettings
+from weft.cli.serve_outside import OutsideOptions
+from weft.controlplane.settings import DEFAULT_BIND, RemoteAdmin, ServeError, ServeSettings
 from weft.local.record import control_plane_settings
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.model.snapshot import MeshSettings
 from weft.settings.home import Home
 from weft.settings.private import PermissionsError
-from weft.sources.imports.settings import (
-    ImportSettings,
-    ImportSettingsError,
-    check_names,
-    import_from_text,
-    imports_from_file,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +47,8 @@ class ServeOptions:
     oidc: OidcSettings | None = None
     ca_vault: Path | None = None
     identity_from: str = ""
-    imports: tuple[str, ...] = ()
-    imports_files: tuple[Path, ...] = ()
-    probe_networks: tuple[str, ...] = ()
     federation: FederationOptions = field(default_factory=FederationOptions)
+    outside: OutsideOptions = field(default_factory=OutsideOptions)
 
 
 def serve_settings(options: ServeOptions) -> ServeSettings:
@@ -94,30 +85,9 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         bundle_endpoint=options.federation.endpoint,
         bundle_certificate=options.federation.files,
         bundle_networks=options.federation.networks,
-        imports=_imports(options),
-        probe_networks=_networks(options),
+        imports=options.outside.imports,
+        probe_networks=options.outside.probe_networks,
     )
-
-
-def _imports(options: ServeOptions) -> tuple[ImportSettings, ...]:
-    found: list[ImportSettings] = []
-    for text in options.imports:
-        try:
-            found.append(import_from_text(text, Path.cwd()))
-        except ImportSettingsError as error:
-            raise click.UsageError(f"--import {text.partition('=')[0]}: {error}") from error
-    try:
-        found += [each for path in options.imports_files for each in imports_from_file(path)]
-        return check_names(found)
-    except ImportSettingsError as error:
-        raise click.UsageError(f"--imports {error}") from error
-
-
-def _networks(options: ServeOptions) -> tuple[Network, ...]:
-    try:
-        return tuple(ipaddress.ip_network(text) for text in options.probe_networks)
-    except ValueError as error:
-        raise click.UsageError(f"--probe-network: {error}; expected a network such as 10.0.0.0/8") from error
 
 
 def _users(options: ServeOptions) -> tuple[LocalUser, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from weft.cli.complete import complete_token
-from weft.cli.demands import demand_options, demands
+from weft.cli.demands import demand_options, demands, group_of
 from weft.cli.group import Group
 from weft.cli.options import command, home_option, output_option
 from weft.cli.output import print_value
@@ -47,16 +47,6 @@ def token() -> None:
     "[default: default]",
 )
 @click.option("--service-account", default="", help="The service account that the token is for.")
-@click.option(
-    "--group", default="", metavar="NAME", help="Only for instances of this WorkloadGroup (`weft run --group`)."
-)
-@click.option(
-    "--uses",
-    type=click.IntRange(1, 10_000),
-    default=1,
-    show_default=True,
-    help="With --group: how many instances may join with it.",
-)
 @click.option("--gateway", default="", metavar="NAME", help="For the proxy of this Gateway, and its service account.")
 @click.option(
     "--ttl", type=click.FloatRange(1, 30 * 86400), default=600.0, show_default=True, help="Seconds it is valid."
@@ -82,8 +72,6 @@ def create(
     home: Home,
     namespaces: tuple[str, ...],
     service_account: str,
-    group: str,
-    uses: int,
     gateway: str,
     role: str | None,
     expires: float | None,
@@ -107,17 +95,7 @@ def create(
     from weft.local.join import Invitation, Joining, join_command, systemd_script
 
     if role is not None:
-        if (
-            service_account
-            or group
-            or gateway
-            or labels
-            or ports
-            or bind
-            or systemd
-            or application
-            or any(demanded.values())
-        ):
+        if service_account or gateway or labels or ports or bind or systemd or application or any(demanded.values()):
             raise click.UsageError("--role is for people and programs; what is for workloads does not go with it")
         return create_principal(
             home,
@@ -131,16 +109,12 @@ def create(
     namespace = _one_namespace(namespaces, for_people=expires is not None or bool(certificate))
     _check_options(service_account, gateway, bool(name or labels or ports or application), bind)
     account = service_account or gateway
-    if uses > 1 and not group:
-        raise click.UsageError("--uses goes with --group: a token for several is for the instances of a WorkloadGroup")
-    if group and gateway:
-        raise click.UsageError("--group is for workloads, --gateway for the proxy of a Gateway")
+    group, uses = group_of(demanded, gateway)
     joining = Joining(namespace, account, name or gateway, labels, ports, application, bool(gateway), bind, group)
     if systemd and ((group and not name) or set(joining.open_fields) & {"NAME", "IP"}):
         raise click.UsageError("--systemd needs --name (with --gateway: --bind)")
     asked = {"namespace": namespace, "service_account": account, "ttl": ttl, **demands(demanded)}
-    if group:
-        asked |= {"group": group, "uses": uses}
+    asked |= {"group": group, "uses": uses} if group else {}
     body = json.dumps(asked).encode()
     found = AdminClient(home).call("POST", "tokens", {}, body=body, headers={"content-type": "application/json"})
     invitation = Invitation(found["agent_api"], found["fingerprint"], found["token"])

@@ -34,7 +34,8 @@ from weft.sources.imports.networks import address_refusal
 MOST_PROBED = 2000
 PROBES_PER_SECOND = 100.0
 """Of one control plane, to all instances together; more instances are asked less often than their groups say."""
-_AT_ONCE = 32
+_LONGEST_SECONDS = 10.0
+"""Of one probe, whatever its group says: so there are never more at once than a thousand."""
 _JITTER = 0.2
 _FLAP_SECONDS = 300.0
 """Who has failed lately is believed after more successes: twice as many for each time, up to eight times."""
@@ -93,7 +94,6 @@ class ProbeSource:
         self._tasks: dict[Target, asyncio.Task[None]] = {}
         self._standings: dict[ObjectKey, Standing] = {}
         self._refused: tuple[Problem, ...] = ()
-        self._gate = asyncio.Semaphore(_AT_ONCE)
         self._slot = 0.0
 
     @property
@@ -130,8 +130,7 @@ class ProbeSource:
         now = time.monotonic()
         slot = self._slot = max(now, self._slot) + 1 / PROBES_PER_SECOND
         await asyncio.sleep(slot - now)
-        async with self._gate:
-            return await passes(target)
+        return await passes(target)
 
     def _publish(self) -> None:
         sick = {key for key, one in self._standings.items() if not one.healthy}
@@ -196,7 +195,7 @@ async def passes(target: Target) -> bool:
     """One probe. A redirect passes, and is not followed; of an answer's body nothing is read."""
     probe = target.probe
     try:
-        async with asyncio.timeout(probe.timeout):
+        async with asyncio.timeout(min(probe.timeout, _LONGEST_SECONDS)):
             if probe.kind == "tcp":
                 _, writer = await asyncio.open_connection(target.address, target.port)
                 writer.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,7 +31,8 @@ for every `poll` seconds."""
 MOST_BYTES = 4 * 1024 * 1024
 """Of one answer."""
 _ANSWER_SECONDS = 10.0
-_AT_ONCE = 8
+_SPREAD_SECONDS = 0.01
+"""Between two queries that are answered at once, so that a start does not ask for all services in one moment."""
 _PAUSE_SECONDS = 0.1
 """Between an answer and the next query, so that a busy service costs no more than ten answers a second."""
 
@@ -68,7 +70,7 @@ class BlockingRegistry:
         self._dialect = dialect
         self._wait = wait
         self._found: dict[str, ImportedService | None] = {}
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._next = 0.0
 
     async def follow(self, publish: Publish) -> None:
         """See `Registry`."""
@@ -123,10 +125,11 @@ class BlockingRegistry:
 
     async def _ask(self, path: str, index: int) -> tuple[Any, int]:
         """An answer and its index, when it is newer than `index` (0: at once)."""
-        if index:
-            return await self._fetch(path, index)
-        async with self._slots:
-            return await self._fetch(path, 0)
+        if not index:
+            now = time.monotonic()
+            self._next = max(now, self._next) + _SPREAD_SECONDS
+            await asyncio.sleep(self._next - now)
+        return await self._fetch(path, index)
 
     async def _fetch(self, path: str, index: int) -> tuple[Any, int]:
         settings, dialect = self._settings, self._dialect

@@ -31,7 +31,7 @@ from weft.ca.request import CertificateRefusedError
 from weft.ca.tokens import TokenGrant, TokenRefusedError, read_token
 from weft.mesh.policies.telemetry import metric_settings
 from weft.mesh.services.workloads import workload_source
-from weft.model.addresses import host_and_port, is_loopback, plain_address
+from weft.model.addresses import host_and_port, is_loopback, is_wildcard, plain_address
 from weft.model.canonical import canonical_revision, canonical_service
 from weft.model.distrust import Ended, Trust
 from weft.model.enrolment import (
@@ -436,8 +436,9 @@ class AgentApi:
     def _welcome(self, request: web.Request, caller: Caller, issued: Issued, workload: Workload) -> RegisterResponse:
         settings = self._settings
         xds, agent_api = settings.xds, settings.agent_api
-        elsewhere = isinstance(caller, LocalCaller) and caller.identities is not None and bool(settings.advertised)
-        if elsewhere or not isinstance(caller, LocalCaller):  # users of the shared socket may be in other namespaces
+        shared = isinstance(caller, LocalCaller) and caller.identities is not None
+        elsewhere = shared and bool(settings.advertised) and is_wildcard(settings.bind)  # it may be in a container
+        if elsewhere or not isinstance(caller, LocalCaller):
             name = request.transport.get_extra_info("sockname") if request.transport else None
             host = settings.advertised or (plain_address(name[0]) if name else "")
             xds, agent_api = (host_and_port(host, address.rpartition(":")[2]) for address in (xds, agent_api))

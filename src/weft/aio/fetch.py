@@ -89,6 +89,8 @@ async def fetch(
         raise FetchError(f"the name '{parts.hostname}' cannot be resolved") from error
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
         raise FetchError("its certificate is not one that the control plane trusts for this name") from error
+    except aiohttp.ClientConnectorError as error:
+        raise FetchError("it does not answer: no connection can be made") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise FetchError(f"it does not answer as a web server does ({type(error).__name__})") from error
 

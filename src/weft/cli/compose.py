@@ -28,7 +28,10 @@ _ENGINES = (("docker", "compose"), ("podman", "compose"), ("docker-compose",), (
 
 @click.group(cls=Group)
 def compose() -> None:
-    """Run a Docker Compose project as a mesh: every service gets a sidecar, the project's files stay as they are."""
+    """Run a Docker Compose project as a mesh.
+
+    Every service gets a sidecar; the project's own files stay as they are. See docs/compose.md.
+    """
 
 
 def _project_options(function: CommandT) -> CommandT:

@@ -136,15 +136,13 @@ class ProbeSource:
         sick = {key for key, one in self._standings.items() if not one.healthy}
         groups = {target.key: target.group for target in self._tasks}
         asked, failed = Counter(groups.values()), Counter(groups[key] for key in sick if key in groups)
-        none = sorted(group for group, count in failed.items() if count == asked[group])
+        none = {group for group, count in failed.items() if count == asked[group]}
         told = tuple(sorted(key for key in sick if groups.get(key) not in none))
-        problems = (*self._refused, *(_none_passes(self._document(group), asked[group]) for group in none))
+        groups_told = [each for each in self._collected().value.snapshot.documents if each.key in none]
+        problems = (*self._refused, *(_none_passes(each, asked[each.key]) for each in groups_told))
         contents = Contents(sick=told, problems=problems)
         if contents != self._contents.value:
             self._contents.set(contents)
-
-    def _document(self, key: ObjectKey) -> Document[object]:
-        return next(each for each in self._collected().value.snapshot.documents if each.key == key)
 
 
 def wanted_targets(

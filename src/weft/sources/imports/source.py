@@ -177,7 +177,12 @@ class ImportSource:
             if catalogue is None:
                 continue
             if catalogue != self._catalogue:
-                self._built = await asyncio.to_thread(self._builder.build, catalogue)
+                try:
+                    self._built = await asyncio.to_thread(self._builder.build, catalogue)
+                except Exception as error:  # whatever a registry may say, the mesh goes on
+                    _log.exception("%s: unexpected", self._settings.title)
+                    self._fail(f"weft cannot use this ({type(error).__name__}); please report it")
+                    continue
                 self._catalogue = catalogue
                 self._unkept.set()
             if self._listener is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.imported import QUICK, codes, has, reached, running
+from support.imported import QUICK, Failures, codes, has, reached, running
 from support.registries import (
     Given,
     RegistryCase,
@@ -39,7 +39,8 @@ async def case(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 async def test_it_follows_and_keeps_what_it_knew(case: RegistryCase) -> None:
     store = MemoryStore()
-    source = ImportSource(case.settings, store, pace=QUICK)
+    failures = Failures()
+    source = ImportSource(case.settings, store, failures, pace=QUICK)
     async with running(source):
         await reached(source, "an empty one has no services", has())
         await case.put({"web": [Given(20001)]})
@@ -49,6 +50,7 @@ async def test_it_follows_and_keeps_what_it_knew(case: RegistryCase) -> None:
         same = [one for one in second.documents if any(one is before for before in first.documents)]
         assert len(same) == len(first.documents), "what has not changed is the same object"
         assert not second.problems
+        assert not failures.errors, "all this is no outage"
         await case.away()
         out = await reached(source, "an outage is told", lambda found: bool(found.problems))
         assert codes(out) == {"import-outdated"}

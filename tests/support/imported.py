@@ -17,6 +17,22 @@ from weft.sources.imports.source import ImportSource, Pace
 QUICK = Pace(retry=0.05, longest_retry=0.2, first_answer=0.5, believe_empty=1.0, keep_every=0.05)
 
 
+class Failures:
+    """A listener that counts how often an import could not be read."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+
+    def read(self, name: str, services: int, instances: int) -> None:
+        pass
+
+    def failed(self, name: str, error: str, *, first: bool) -> None:
+        self.errors.append(error)
+
+    def recovered(self, name: str) -> None:
+        pass
+
+
 @contextlib.asynccontextmanager
 async def running(source: ImportSource) -> AsyncIterator[None]:
     task = asyncio.create_task(source.run())

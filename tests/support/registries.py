@@ -84,6 +84,8 @@ class SmallServer:
         found = self.shape(request.path, self.services)
         body = self.body if self.body is not None else json.dumps(found).encode()
         headers = {self.header: str(self.index), self.header.replace("Index", "KnownLeader"): str(self.leader).lower()}
+        if wanted and self.header == "X-Consul-Index" and "/health/" in request.path and self.leader:
+            headers |= {"X-Consul-KnownLeader": "false", "X-Consul-Query-Backend": "streaming"}  # as a real one does
         return web.Response(status=self.status, body=body, headers=headers)
 
     async def change(self, **members: Any) -> None:

@@ -64,8 +64,10 @@ class Consul:
         return ImportedService(name, sorted_instances(instances, name), called.port, called.protocol)
 
     def check(self, headers: Mapping[str, str]) -> None:
-        """See `Dialect`. A server that knows no leader may have lost what it knew."""
-        if headers.get("x-consul-knownleader") == "false":
+        """See `Dialect`. A server that knows no leader may have lost what it knew. What it streams to itself, as for
+        blocking queries, never says that there is one."""
+        streamed = headers.get("x-consul-query-backend") == "streaming"
+        if headers.get("x-consul-knownleader") == "false" and not streamed:
             raise ImportReadError("its servers have no leader")
 
 

@@ -53,6 +53,9 @@ to the file. `weft validate` checks it together with the documents beside it.
 * `command`: a list of words, or one line that is split as a shell does it; no shell runs it. `{python}` stands for
   the Python that weft runs on. It is started in `workingDirectory`, by default the directory of the file.
 * `proxyAuth` and `identityFrom` of a workload, and `identityFrom` of a gateway, are as `weft run` takes them.
+* `imports` is the file of `weft serve --imports` ([imports](../imports.md)), `probeNetworks` are those of
+  `--probe-network` ([outside](../outside.md#instances-that-no-agent-can-ask)); both may be changed in
+  a mesh that is up.
 * `remoteAdmin`, `oidc`, `storeKey`, `formerStoreKey` and `identityFrom` are the control plane's (`weft serve
   --admin-bind`, `--oidc-…` and so on), and may be changed while the mesh is up. No secret stands in this file: keys
   are named by their files, or, for `storeKey: env:NAME`, by a variable, which no workload is started with.

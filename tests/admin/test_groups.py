@@ -58,6 +58,28 @@ async def test_the_account_of_a_group_is_had_by_who_may_have_it(rig: Rig, tmp_pa
     assert refused["code"] == "token-for-another"
 
 
+async def test_a_token_of_a_group_lets_its_instances_join_and_nobody_else(rig: Rig, tmp_path: Path) -> None:
+    async with rig.session() as session, session.post("/v1/documents", data=GROUPS.encode()) as response:
+        assert response.status == 200
+    token = (await create_token(rig.store, "default", WORKLOAD.service_account, group="reviews", uses=5)).text
+    asked = Agent(rig, tmp_path, token=token)
+    assert (await asked.call("GET", "/v1/groups/default/reviews"))["labels"] == [["app", "reviews"]]
+    assert (await asked.call("GET", "/v1/groups/default/other", status=403))["code"] == "token-for-another"
+    alone = await Agent(rig, tmp_path, token=token).register(WORKLOAD, 403)
+    assert "weft run --group reviews" in alone["error"]
+    sly = dataclasses.replace(WORKLOAD, group="reviews", labels=(("app", "bank"),))
+    refused = await Agent(rig, tmp_path, token=token).register(sly, 403)
+    assert (refused["code"], "has the labels app=reviews" in refused["error"]) == ("not-as-its-group", True)
+
+    def instance(number: int) -> Any:
+        labels = tuple(sorted({**dict(WORKLOAD.labels), "app": "reviews"}.items()))
+        return dataclasses.replace(WORKLOAD, name=f"vm-{number}", group="reviews", labels=labels)
+
+    agents = [Agent(rig, tmp_path, token=token) for _ in range(5)]
+    await asyncio.gather(*(agent.register(instance(number)) for number, agent in enumerate(agents)))
+    assert (await Agent(rig, tmp_path, token=token).register(instance(6), 401))["code"] == "token-refused"
+
+
 @pytest.mark.parametrize(
     "wrong", [{"weight": 0}, {"weight": 129}, {"group": "a/b"}, {"group": "../x"}, {"workers": -1}, {"workers": 257}]
 )

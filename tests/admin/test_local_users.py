@@ -118,6 +118,21 @@ async def test_the_system_says_who_it_is(rig: Rig, shared: Path) -> None:
     assert ("cart-v1" in names) is (foreign_status == 200)
 
 
+async def test_a_user_in_another_network_namespace_is_told_an_address_that_he_reaches(
+    rig: Rig, reachable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callers, "peer_of", lambda _: (4711, 7))
+    for bind, host in (("0.0.0.0", "mesh.example"), ("127.0.0.1", "127.0.0.1")):
+        enrolment = dataclasses.replace(rig.parts.enrolment, advertised="mesh.example", bind=bind)
+        api = AgentApi(dataclasses.replace(rig.parts, enrolment=enrolment))
+        path = reachable / "others.sock"
+        application = api.application(local=True, users=(LocalUser(4711, "default", "reviews"),))
+        async with serving(application, bind_shared_socket(path)):
+            agent = Agent(rig, tmp_path, local=True)
+            agent.socket = path
+            assert (await agent.register())["xds"].rpartition(":")[0] == host
+
+
 async def test_another_user_has_his_identity_and_no_other(rig: Rig, other: Agent) -> None:
     foreign = dataclasses.replace(WORKLOAD, name="cart-v1", service_account="cart", ports=())
     await other.register()

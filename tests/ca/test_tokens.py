@@ -131,3 +131,27 @@ async def test_old_tokens_are_forgotten() -> None:
 async def test_impossible_tokens_are_not_made(namespace: str, account: str, ttl: float) -> None:
     with pytest.raises(TokenParametersError):
         await create_token(MemoryStore(), namespace, account, ttl)
+
+
+async def test_a_token_of_a_group_works_as_often_as_it_says() -> None:
+    store, clock = MemoryStore(), Clock()
+    token = await create_token(store, "prod", "web", 600, clock, group="web", uses=3)
+    for left in (2, 1, 0):
+        grant = await read_token(store, token.text, clock)
+        assert (grant.group, grant.shared) == ("web", left > 0)
+        await store.write([grant.use], grant.expect)
+        with pytest.raises(ConflictError):
+            await store.write([grant.use], grant.expect)
+    assert (await refusal(store, token.text, clock)).detail == "the join token for prod/web has been used 3 times"
+    [told] = await list_tokens(store, clock)
+    assert (told.state, told.group, told.uses, told.joined) == ("used", "web", 3, 3)
+    other = await create_token(store, "prod", "web", 600, clock, group="web", uses=3)
+    await use_token(store, other.text, clock)
+    assert (await revoke_token(store, other.id, clock)).state == "revoked"
+    assert (await refusal(store, other.text, clock)).code == "token-revoked"
+
+
+@pytest.mark.parametrize(("group", "uses"), [("", 2), ("web", 0), ("web", 10_001), ("We b", 1)])
+async def test_only_tokens_of_groups_work_more_than_once(group: str, uses: int) -> None:
+    with pytest.raises(TokenParametersError):
+        await create_token(MemoryStore(), "prod", "web", 600, group=group, uses=uses)

@@ -13,7 +13,7 @@ from aiohttp import web
 from weft.admin.attestation import Attestation
 from weft.admin.callers import Caller, LocalCaller, RemoteCaller, local_caller, remote_caller
 from weft.admin.context import ApiContext
-from weft.admin.groups import Groups
+from weft.admin.groups import Groups, check_member
 from weft.admin.local_users import LocalUser
 from weft.admin.names import Names
 from weft.admin.reach import reach_context, unreachable
@@ -31,7 +31,7 @@ from weft.ca.request import CertificateRefusedError
 from weft.ca.tokens import TokenGrant, TokenRefusedError, read_token
 from weft.mesh.policies.telemetry import metric_settings
 from weft.mesh.services.workloads import workload_source
-from weft.model.addresses import host_and_port, is_loopback, plain_address
+from weft.model.addresses import host_and_port, is_loopback, is_wildcard, plain_address
 from weft.model.canonical import canonical_revision, canonical_service
 from weft.model.distrust import Ended, Trust
 from weft.model.enrolment import (
@@ -62,6 +62,7 @@ _COMPILED_SECONDS = 2.0
 _REPORT_SECONDS = 2.0
 _REPORTS_PER_SECOND = 200.0
 """How often agents come, all together: in a large mesh each comes more seldom."""
+_TRIES = 20
 _TELL_SECONDS = 0.25
 _TELLS_AT_ONCE = 20
 """Of one workload, whose agent looks for requests every half second: what is more would take the turns of others."""
@@ -167,15 +168,7 @@ class AgentApi:
                 self._audit.workload(str(caller), "register", object=f"workload {key}", detail=str(identity))
             )
         expect |= {(LEASED_BUCKET, key): entry.revision if entry else 0}
-        if grant is not None:
-            changes.append(grant.use)
-            expect |= grant.expect
-        try:
-            revision = await self._store.write(changes, expect, self._leases.granted(key))
-        except ConflictError:
-            if grant is not None and isinstance(caller, RemoteCaller):
-                await self._grant(caller.token, key)  # refused if somebody else's use of it came first
-            raise
+        revision = await self._write_registration(changes, expect, key, grant, caller)
         self._leases.heard(key, self._leases.ttl)
         self._heard.note(key, body.clock, body.version, self._clock())
         self._heard.issued(key, issued.not_before, issued.not_after)
@@ -187,6 +180,32 @@ class AgentApi:
             return reply(welcome)
         problems = await self._problems(workload, snapshot)
         return reply(dataclasses.replace(welcome, problems=problems, workers=await self._workers(workload)))
+
+    async def _write_registration(
+        self,
+        changes: list[Change],
+        expect: dict[tuple[str, str], int],
+        key: str,
+        grant: TokenGrant | None,
+        caller: Caller,
+    ) -> int:
+        """Write a registration, and that the join token was used, in one step; the store's revision. ConflictError if
+        what was expected does not hold any more. Of a token for several, others may be using it at the same time."""
+        for _ in range(_TRIES):
+            used = [grant.use] if grant is not None else []
+            also = grant.expect if grant is not None else {}
+            try:
+                return await self._store.write([*changes, *used], {**expect, **also}, self._leases.granted(key))
+            except ConflictError:
+                if grant is None or not isinstance(caller, RemoteCaller):
+                    raise
+                again = await self._grant(caller.token, key)  # refused if somebody else's use of it came first
+                if not grant.shared or again.revision == grant.revision:
+                    raise
+                grant = again
+        raise Refused(
+            409, "changed-meanwhile", "the join token is used by too many at the same time: repeat", about=key
+        )
 
     async def _problems(self, workload: Workload, snapshot: int) -> tuple[str, ...]:
         """What is wrong with what the workload names, once the snapshot that has it is compiled; nothing if that takes
@@ -346,6 +365,8 @@ class AgentApi:
         ):
             text = f"the join token is for {grant.namespace}/{grant.service_account}"
             raise Refused(403, "token-for-another", text, about=f"{key} as {workload.service_account}")
+        if grant is not None and grant.group:
+            check_member(self._collector.snapshot.documents, grant.group, workload, key)
         if grant is not None and grant.demands is not None:
             self._attestation.check(grant.demands, body, caller.address, self._identity(workload))
         await self._check_holder(entry, workload, newcomer=not own)
@@ -415,7 +436,9 @@ class AgentApi:
     def _welcome(self, request: web.Request, caller: Caller, issued: Issued, workload: Workload) -> RegisterResponse:
         settings = self._settings
         xds, agent_api = settings.xds, settings.agent_api
-        if not isinstance(caller, LocalCaller):
+        shared = isinstance(caller, LocalCaller) and caller.identities is not None
+        elsewhere = shared and bool(settings.advertised) and is_wildcard(settings.bind)  # it may be in a container
+        if elsewhere or not isinstance(caller, LocalCaller):
             name = request.transport.get_extra_info("sockname") if request.transport else None
             host = settings.advertised or (plain_address(name[0]) if name else "")
             xds, agent_api = (host_and_port(host, address.rpartition(":")[2]) for address in (xds, agent_api))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from aiohttp import web
 
 from weft.admin.callers import Caller, LocalCaller, RemoteCaller
@@ -10,6 +12,8 @@ from weft.admin.replies import Refused, reply
 from weft.admin.standing import read_standing_of
 from weft.ca.tokens import TokenRefusedError, read_token
 from weft.mesh.services.workloadgroup import build_group
+from weft.model.document import Document
+from weft.model.workload import Workload
 from weft.schema.kinds.workloadgroup import WorkloadGroupSpec
 from weft.schema.wording import nearest_name
 
@@ -63,6 +67,23 @@ class Groups:
             raise Refused(
                 401, "token-refused", str(error), record=f"{error.code}: {error.detail}", about=key
             ) from error
+        if grant.group and f"{grant.namespace}/{grant.group}" != key:
+            text = f"the join token is for instances of WorkloadGroup {grant.namespace}/{grant.group}"
+            raise Refused(403, "token-for-another", text, about=key)
         if grant.namespace != namespace:
             text = f"the join token is for {grant.namespace}/{grant.service_account}"
             raise Refused(403, "token-for-another", text, about=key)
+
+
+def check_member(documents: Iterable[Document[object]], name: str, workload: Workload, key: str) -> None:
+    """Refused unless the workload is what the WorkloadGroup `name`, for which its join token is, makes of it."""
+    place = (workload.namespace, name)
+    specs = (each.spec for each in documents if (each.key.namespace, each.key.name) == place)
+    group = next((build_group(spec) for spec in specs if isinstance(spec, WorkloadGroupSpec)), None)
+    if workload.group != name or group is None:
+        text = f"the join token is for instances of WorkloadGroup '{name}': weft run --group {name}"
+        raise Refused(403, "token-for-another", text, about=key)
+    missing = ", ".join(f"{one}={value}" for one, value in group.labels if (one, value) not in workload.labels)
+    if missing:
+        text = f"an instance of WorkloadGroup '{name}' has the labels {missing}"
+        raise Refused(403, "not-as-its-group", text, about=key)

@@ -25,12 +25,14 @@ from weft.settings.addresses import outward_address
 
 
 class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of ``POST /v1/tokens``. `ttl` in seconds."""
+    """Body of ``POST /v1/tokens``. `ttl` in seconds; `uses` more than one with a `group` only."""
 
     namespace: str
     service_account: str
     ttl: float = DEFAULT_TOKEN_TTL
     demands: Demands | None = None
+    group: str = ""
+    uses: int = 1
 
 
 class Tokens:
@@ -48,7 +50,7 @@ class Tokens:
                 "/v1/tokens",
                 self.create,
                 "Make a join token",
-                body="JSON: namespace, service_account, ttl, demands",
+                body="JSON: namespace, service_account, ttl, demands, group, uses",
             ),
             Route("DELETE", "/v1/tokens/{id}", self.revoke, "Revoke a join token that has not been used"),
         )
@@ -66,12 +68,21 @@ class Tokens:
             raise Refused(403, "reserved-identity", "this identity is the control plane's own")
         try:
             token = await create_token(
-                context.store, body.namespace, body.service_account, body.ttl, context.clock, body.demands
+                context.store,
+                body.namespace,
+                body.service_account,
+                body.ttl,
+                context.clock,
+                body.demands,
+                group=body.group,
+                uses=body.uses,
             )
         except TokenParametersError as error:
             raise Refused(400, "bad-parameter", str(error)) from error
         about = f"token {token.id} for {token.namespace}/{token.service_account}"
-        detail = f"valid once, until {instant(token.expires)}"
+        often = "once" if body.uses == 1 else f"{body.uses} times"
+        of_group = f" for WorkloadGroup {body.group}" if body.group else ""
+        detail = f"valid {often}{of_group}, until {instant(token.expires)}"
         await context.store.write([context.audit.done(who_calls(request), "create token", object=about, detail=detail)])
         return reply(
             {

@@ -14,6 +14,8 @@ from weft.settings.addresses import is_of_this_host, local_address_towards
 
 _LOOPBACK = "127.0.0.1"
 _OPTION = "--inbound-address"
+_TOWARDS = "towards:"
+"""In front of ``HOST:PORT``: this host's address on the way there, where no control plane on another host says it."""
 _CAP_NET_ADMIN = 12
 
 
@@ -25,13 +27,19 @@ def inbound_address(parameters: RunParameters, before: State | None) -> str:
     cannot reach the one given.
     """
     given = parameters.proxy_host
+    if given.startswith(_TOWARDS):
+        host, colon, port = given.removeprefix(_TOWARDS).rpartition(":")
+        if not host or not colon or not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+            raise AgentError(f"{_OPTION} {given}: expected {_TOWARDS}HOST:PORT", EXIT_USAGE)
+        return _on_the_way((host.strip("[]"), int(port)), given.removeprefix(_TOWARDS), before)
     if given:
         _check_given(given)
     if not parameters.control_plane.server:
         return given or _LOOPBACK
     if given and not is_loopback(given):
         return given
-    chosen = _on_the_way(parameters, before)
+    control_plane = parameters.control_plane
+    chosen = _on_the_way(control_plane.address, f"the control plane at {control_plane.server}", before)
     if given and parameters.ports and not is_loopback(chosen):
         raise AgentError(
             f"{_OPTION} {given}: callers on other hosts cannot reach loopback; leave the option out to be reached at "
@@ -86,8 +94,8 @@ def _check_given(given: str) -> None:
         raise AgentError(f"{_OPTION} {given}: this is no address of this host; `ip address` shows those", EXIT_USAGE)
 
 
-def _on_the_way(parameters: RunParameters, before: State | None) -> str:
-    host, port = parameters.control_plane.address
+def _on_the_way(address: tuple[str, int], what: str, before: State | None) -> str:
+    host, port = address
     known = before.ports[0].inbound.host if before is not None and before.ports else ""
     if known and (is_loopback(known) or not is_of_this_host(known)):
         known = ""
@@ -99,6 +107,6 @@ def _on_the_way(parameters: RunParameters, before: State | None) -> str:
         if known:
             return known
         raise AgentError(
-            f"no way to the control plane at {parameters.control_plane.server}: {connection_failure(error)}",
+            f"no way to {what}: {connection_failure(error)}",
             EXIT_UNREACHABLE,
         ) from error

@@ -161,7 +161,7 @@ class RunParameters:
     whether its outbound proxy serves only who knows the workload's secret. `locality` is where this host is. `group`
     says the rest, and `weight` how many calls it takes beside others of 1. With `dns` its agent answers names, and with
     `capture` its proxy takes connections that were made to services, with `inbound_capture` those that were made to the
-    application.
+    application. `outbound_port` is where its outbound proxy listens (0: where it did before, or anywhere).
     """
 
     home: Home
@@ -189,6 +189,7 @@ class RunParameters:
     weight: int = 1
     dns: DnsParameters | None = None
     capture: CaptureParameters | None = None
+    outbound_port: int = 0
     inbound_capture: InboundCaptureParameters | None = None
 
 

@@ -130,7 +130,10 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
     for upstream in parameters.upstreams:
         local = upstream.local or allocator.free(LOOPBACK, old_upstreams.get((upstream.service, upstream.port), 0))
         upstreams.append(Upstream(upstream.service, upstream.port, SocketAddress(LOOPBACK, local)))
-    outbound = allocator.free(LOOPBACK, before.outbound if before else 0)
+    wanted_outbound = parameters.outbound_port
+    outbound = allocator.free(LOOPBACK, wanted_outbound or (before.outbound if before else 0))
+    if wanted_outbound and outbound != wanted_outbound:
+        raise AgentError(f"--outbound-port {wanted_outbound}: somebody listens there already", EXIT_USAGE)
     dns = 0
     if parameters.dns is not None:
         dns = allocate_dns_port(parameters.dns.port, allocator, before.dns if before else 0)

@@ -12,8 +12,8 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
@@ -44,10 +44,12 @@ class FetchLimits:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """`max_age` is how long the server says it is good, in seconds. None: it says nothing; 0: it must not be kept."""
+    """`max_age` is how long the server says it is good, in seconds. None: it says nothing; 0: it must not be kept.
+    `headers` are those of the answer, with names in lower case."""
 
     body: bytes
     max_age: float | None
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
@@ -63,9 +65,10 @@ async def fetch(
     limits: FetchLimits = FetchLimits(),
     tls: ssl.SSLContext | None = None,
     resolve: Resolve = resolve,
+    headers: Mapping[str, str] | None = None,
 ) -> Fetched:
     """What stands at `url`: https, from a public address or one of `networks`; http from a loopback one of `networks`
-    only. `tls` says whom to trust (None: the system's roots). Raises FetchError."""
+    only. `tls` says whom to trust (None: the system's roots), `headers` is what is sent besides. Raises FetchError."""
     parts = split_url(url)
     checked = _Checked(networks, resolve, plain=parts.scheme == "http")
     if (literal := _literal(parts.hostname or "")) is not None:  # aiohttp asks no resolver then
@@ -75,7 +78,9 @@ async def fetch(
     try:
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session,
-            session.get(url, allow_redirects=False, headers={"Accept-Encoding": "identity"}) as response,
+            session.get(
+                url, allow_redirects=False, headers={**(headers or {}), "Accept-Encoding": "identity"}
+            ) as response,
         ):
             return await _read(response, limits)
     except TimeoutError as error:
@@ -84,6 +89,8 @@ async def fetch(
         raise FetchError(f"the name '{parts.hostname}' cannot be resolved") from error
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
         raise FetchError("its certificate is not one that the control plane trusts for this name") from error
+    except aiohttp.ClientConnectorError as error:
+        raise FetchError("it does not answer: no connection can be made") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise FetchError(f"it does not answer as a web server does ({type(error).__name__})") from error
 
@@ -193,7 +200,8 @@ async def _read(response: aiohttp.ClientResponse, limits: FetchLimits) -> Fetche
         body += part
         if len(body) > limits.size:
             raise FetchError(f"its answer is larger than {limits.size // 1024} KiB")
-    return Fetched(bytes(body), _max_age(response.headers.getall("Cache-Control", [])))
+    told = {name.lower(): value for name, value in response.headers.items()}
+    return Fetched(bytes(body), _max_age(response.headers.getall("Cache-Control", [])), told)
 
 
 def _max_age(said: Sequence[str]) -> float | None:

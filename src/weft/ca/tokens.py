@@ -1,4 +1,5 @@
-"""One-time join tokens: how an agent on another host proves itself the first time. Stored hashed."""
+"""Join tokens: how an agent on another host proves itself the first time. They work once, or, for the instances of a
+WorkloadGroup, a number of times. Stored hashed."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from weft.store.protocol import Delete, Entry, Put, Store
 BUCKET = "tokens"
 DEFAULT_TOKEN_TTL = 3600.0
 MAX_TOKEN_TTL = 30 * 24 * 3600.0
+MOST_USES = 10_000
 _PREFIX = "weft-"
 _KEPT = 7 * 24 * 3600.0
 """How long a used or expired token is remembered, so that its reuse can be told from a guess."""
@@ -63,13 +65,16 @@ class JoinToken:
 @dataclass(frozen=True, slots=True)
 class TokenGrant:
     """What the bearer of a token may be. `use` uses it up: to be written in one step with what it was used for, as long
-    as the token is still at `revision`; of several at once exactly one succeeds."""
+    as the token is still at `revision`; of several at once exactly one succeeds. `group`: only for instances of this
+    WorkloadGroup. `shared`: there are more uses, so who comes second may try again."""
 
     namespace: str
     service_account: str
     use: Put = field(repr=False)
     revision: int
     demands: Demands | None = None
+    group: str = ""
+    shared: bool = False
 
     @property
     def expect(self) -> dict[tuple[str, str], int]:
@@ -90,6 +95,9 @@ class TokenRecord:
     used: float
     revoked: float
     demands: tuple[str, ...] = ()
+    group: str = ""
+    uses: int = 1
+    joined: int = 0
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -100,10 +108,18 @@ class _Record(msgspec.Struct, frozen=True):
     used: float = 0.0
     revoked: float = 0.0
     demands: Demands | None = None
+    group: str = ""
+    uses: int = 1
+    joined: int = 0
+
+    @property
+    def left(self) -> int:
+        """How often it may still be used."""
+        return 0 if self.used and self.uses == 1 else self.uses - self.joined
 
     def state(self, now: float) -> str:
         """In one word."""
-        if self.used:
+        if not self.left:
             return "used"
         if self.revoked:
             return "revoked"
@@ -117,14 +133,23 @@ async def create_token(
     ttl: float = DEFAULT_TOKEN_TTL,
     clock: Clock = time.time,
     demands: Demands | None = None,
+    *,
+    group: str = "",
+    uses: int = 1,
 ) -> JoinToken:
-    """Make a token that lets one workload join as `service_account` of `namespace` within `ttl` seconds, if it proves
-    what `demands` has."""
-    for what, text in (("namespace", namespace), ("service account", service_account)):
+    """Make a token that lets a workload join as `service_account` of `namespace` within `ttl` seconds, if it proves
+    what `demands` has; with `group` only instances of this WorkloadGroup, as many as `uses`."""
+    names = (("namespace", namespace), ("service account", service_account), ("WorkloadGroup", group or "any"))
+    for what, text in names:
         if not is_dns_label(text):
             raise TokenParametersError(f"{what} '{text}': expected lower-case letters, digits and '-'")
     if not 0 < ttl <= MAX_TOKEN_TTL:
         raise TokenParametersError(f"a token may live up to {MAX_TOKEN_TTL / 86400:.0f} days, not {ttl:g} s")
+    if not 1 <= uses <= MOST_USES or (uses > 1 and not group):
+        text = (
+            f"a token may be used once, or, for the instances of a WorkloadGroup, up to {MOST_USES} times, not {uses}"
+        )
+        raise TokenParametersError(text)
     if demands is not None:
         try:
             check_demands(demands)
@@ -132,7 +157,7 @@ async def create_token(
             raise TokenParametersError(str(error)) from error
     now = clock()
     text = _PREFIX + secrets.token_urlsafe(32)
-    record = _Record(namespace, service_account, created=now, expires=now + ttl, demands=demands)
+    record = _Record(namespace, service_account, now, now + ttl, demands=demands, group=group, uses=uses)
     await _forget_old(store, now)
     await store.write([Put(BUCKET, _key(text), msgspec.json.encode(record))], expect={(BUCKET, _key(text)): 0})
     return JoinToken(text, _id(_key(text)), namespace, service_account, record.expires)
@@ -169,16 +194,19 @@ async def read_token(store: Store, text: str, clock: Clock = time.time, since: f
         raise TokenRefusedError("token-unknown", "a join token that was never made, or long ago")
     record = msgspec.json.decode(entry.value, type=_Record)
     whose = f"for {record.namespace}/{record.service_account}"
-    if record.used:
-        raise TokenRefusedError("token-reused", f"the join token {whose} has been used before")
+    if not record.left:
+        often = "before" if record.uses == 1 else f"{record.uses} times"
+        raise TokenRefusedError("token-reused", f"the join token {whose} has been used {often}")
     if record.revoked:
         raise TokenRefusedError("token-revoked", f"the join token {whose} has been revoked")
     if now >= record.expires:
         raise TokenRefusedError("token-expired", f"the join token {whose} has expired")
     if since and record.created <= since:
         raise TokenRefusedError("token-outlived", f"the join token {whose} was made before trust in the workload ended")
-    use = Put(BUCKET, entry.key, msgspec.json.encode(msgspec.structs.replace(record, used=now)))
-    return TokenGrant(record.namespace, record.service_account, use, entry.revision, record.demands)
+    used = msgspec.structs.replace(record, used=now, joined=record.joined + 1)
+    use, shared = Put(BUCKET, entry.key, msgspec.json.encode(used)), record.left > 1
+    grant = (record.namespace, record.service_account, use, entry.revision, record.demands)
+    return TokenGrant(*grant, record.group, shared)
 
 
 async def _forget_old(store: Store, now: float) -> None:
@@ -200,6 +228,9 @@ def _told(entry: Entry, now: float) -> TokenRecord:
         record.used,
         record.revoked,
         record.demands.words() if record.demands else (),
+        record.group,
+        record.uses,
+        record.joined or int(bool(record.used)),
     )
 
 

@@ -12,7 +12,8 @@ from weft.cli.options import CommandT
 
 
 def demand_options(function: CommandT) -> CommandT:
-    """``--from``, ``--key``, ``--previous-certificate``, ``--cloud-identity``, ``--keys``, ``--claim``."""
+    """``--group``, ``--uses``, ``--from``, ``--key``, ``--previous-certificate``, ``--cloud-identity``, ``--keys``,
+    ``--claim``."""
     for option in (
         click.option(
             "--claim",
@@ -40,6 +41,10 @@ def demand_options(function: CommandT) -> CommandT:
             help="Only for who still has a certificate (also expired) of the workload.",
         ),
         click.option("--key", default="", metavar="FINGERPRINT|FILE", help="Only for the holder of this key."),
+        click.option(
+            "--uses", type=click.IntRange(1, 10_000), help="With --group: how many instances may join.  [default: 1]"
+        ),
+        click.option("--group", default="", metavar="NAME", help="Only for instances of this WorkloadGroup."),
         click.option("--from", "networks", multiple=True, metavar="CIDR[,...]", help="Only from these addresses."),
     ):
         function = option(function)
@@ -67,6 +72,16 @@ def demands(given: Mapping[str, Any]) -> dict[str, Any]:
         "claims": [(name, value) for name, _, value in pairs],
     }
     return {"demands": found} if any(found.values()) else {}
+
+
+def group_of(given: Mapping[str, Any], gateway: str) -> tuple[str, int]:
+    """The WorkloadGroup that the token is for (empty: none), and how many of its instances."""
+    group, uses = given["group"], given["uses"] or 1
+    if uses > 1 and not group:
+        raise click.UsageError("--uses goes with --group: a token for several is for the instances of a WorkloadGroup")
+    if group and gateway:
+        raise click.UsageError("--group is for workloads, --gateway for the proxy of a Gateway")
+    return group, uses
 
 
 def _fingerprint(key: str) -> str:

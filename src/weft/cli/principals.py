@@ -82,8 +82,8 @@ def list_all(home: Home, *, join: bool, output: str) -> int:
     rows = [
         (
             one["id"],
-            " if ".join([f"join as {one['namespace']}/{one['service_account']}", *_demands(one)]),
-            one["state"],
+            " if ".join([f"join as {one['namespace']}/{one['service_account']}{_of_group(one)}", *_demands(one)]),
+            one["state"] + (f", {one['joined']} of {one['uses']} used" if one.get("uses", 1) > 1 else ""),
             one["created"],
             one["expires"],
             one["used"],
@@ -104,6 +104,10 @@ def list_all(home: Home, *, join: bool, output: str) -> int:
     shown = [tuple("-" if cell is None else cell for cell in row) for row in rows]
     print_table(("NAME", "FOR", "STATE", "CREATED", "EXPIRES", "USED"), shown, empty="no tokens")
     return 0
+
+
+def _of_group(token: dict[str, Any]) -> str:
+    return f" in group {token['group']}" if token.get("group") else ""
 
 
 def _demands(token: dict[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from weft.settings.home import Home
 
 if TYPE_CHECKING:
     from weft.agent.parameters import ControlPlane, GroupParameters, ProxyAuth, RunParameters
+    from weft.model.locality import Locality
 
 ValueT = TypeVar("ValueT")
 
@@ -59,6 +60,12 @@ def _control_plane_options(function: CommandT) -> CommandT:
 
 def _dns_options(function: CommandT) -> CommandT:
     for option in (
+        click.option(
+            "--outbound-port",
+            type=click.IntRange(0, 65535),
+            default=0,
+            help="Where its outbound proxy listens on loopback, for an application that others tell.  [default: any]",
+        ),
         click.option(
             "--capture",
             default="off",
@@ -107,6 +114,13 @@ def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
         raise click.UsageError(str(error)) from error
 
 
+def _place(text: str) -> Locality:
+    from weft.agent.instance_metadata import AWS, aws_locality
+    from weft.local.option_syntax import parse_locality
+
+    return aws_locality() if text == AWS else _parsed(parse_locality, text)
+
+
 def _with_names_and_capture(parameters: RunParameters, given: dict[str, Any]) -> RunParameters:
     """As the options of `_dns_options` have it: who captures has names answered, unless --dns says otherwise."""
     from weft.local.option_syntax import parse_capture, parse_dns, parse_inbound_capture
@@ -115,7 +129,8 @@ def _with_names_and_capture(parameters: RunParameters, given: dict[str, Any]) ->
     chosen = click.get_current_context().get_parameter_source("dns") is not ParameterSource.DEFAULT
     dns = _parsed(parse_dns, given["dns"] if chosen or captures is None else "on", given["dns_upstreams"])
     led = _parsed(parse_inbound_capture, given["inbound_capture"])
-    return replace(parameters, dns=dns, capture=captures, inbound_capture=led)
+    more = {"inbound_capture": led, "outbound_port": given["outbound_port"]}
+    return replace(parameters, dns=dns, capture=captures, **more)
 
 
 def _control_plane(home: Home, given: dict[str, Any]) -> ControlPlane:
@@ -156,8 +171,9 @@ _locality_option = click.option(
     "--locality",
     default="",
     envvar="WEFT_LOCALITY",
-    metavar="REGION[/ZONE[/SUBZONE]]",
-    help="Where this host is: callers may prefer instances near by.  [env: WEFT_LOCALITY]",
+    metavar="REGION[/ZONE[/SUBZONE]]|from:aws",
+    help="Where this host is: callers may prefer instances near by. from:aws asks AWS' instance metadata.  "
+    "[env: WEFT_LOCALITY]",
 )
 
 
@@ -266,9 +282,9 @@ def _metrics_path(port: int | None, path: str) -> str:
 @click.option(
     "--inbound-address",
     default="",
-    metavar="IP",
-    help="IP address of this host at which callers reach the workload.  [default: 127.0.0.1; with --control-plane, "
-    "this host's address on the way there]",
+    metavar="IP|towards:HOST:PORT",
+    help="IP address of this host at which callers reach the workload, or the one on the way to a host.  [default: "
+    "127.0.0.1; with --control-plane, this host's address on the way there]",
 )
 @click.option(
     "--metrics-port",
@@ -323,7 +339,7 @@ def run(
     """
     from weft.agent.parameters import DEFAULT_SERVICE_ACCOUNT, RunParameters, Timing
     from weft.cli.agents import run_agent
-    from weft.local.option_syntax import parse_health, parse_labels, parse_locality, parse_port, parse_upstream
+    from weft.local.option_syntax import parse_health, parse_labels, parse_port, parse_upstream
     from weft.model.workload import Scope
 
     _check_scope(uses, scope)
@@ -346,7 +362,7 @@ def run(
         metrics_port=metrics_port or 0,
         metrics_path=_metrics_path(metrics_port, metrics_path),
         proxy_auth=proxy_auth,
-        locality=_parsed(parse_locality, locality),
+        locality=_place(locality),
         group=_group(group, service_account, health, given),
     )
     return run_agent(_with_names_and_capture(parameters, given))
@@ -415,7 +431,7 @@ def gateway(
     """
     from weft.agent.parameters import GatewayParameters, Timing
     from weft.cli.agents import run_agent
-    from weft.local.option_syntax import parse_labels, parse_listen, parse_locality
+    from weft.local.option_syntax import parse_labels, parse_listen
 
     where = [_parsed(parse_listen, text) for text in listen]
     addresses = {address for _, address, _ in where if address} or {bind}
@@ -433,6 +449,6 @@ def gateway(
         control_plane=_control_plane(home, given),
         timing=Timing(drain=drain),
         quiet=quiet,
-        locality=_parsed(parse_locality, locality),
+        locality=_place(locality),
     )
     return run_agent(parameters)

@@ -9,6 +9,7 @@ import click
 
 from weft.cli.options import command, home_option
 from weft.cli.serve_federation import federation_given, federation_options
+from weft.cli.serve_outside import outside_given, outside_options
 from weft.cli.serve_people import oidc, people_options, remote_admin
 from weft.settings.home import Home
 
@@ -19,6 +20,7 @@ from weft.settings.home import Home
     "weft serve --documents mesh/ --admin-port 15080",
     "weft serve --shared-socket /run/weft/agents.sock --allow-uid 1001=shop/cart@cart.service",
     "weft serve --admin-bind 10.0.0.7:15443 --admin-host mesh.example",
+    "weft serve --import consul=http://127.0.0.1:8500 --import dns=_web._tcp.shop.example",
 )
 @home_option
 @click.option(
@@ -118,6 +120,7 @@ from weft.settings.home import Home
     "mesh certifies; its trust domain is the mesh's.  [env: WEFT_IDENTITY_FROM]",
 )
 @click.option("--former-store-key", default="", metavar="WHAT", help="What did before, once, to change to another.")
+@outside_options
 @federation_options
 @people_options
 def serve(
@@ -175,5 +178,6 @@ def serve(
         oidc=oidc(people),
         ca_vault=ca_vault,
         identity_from=identity_from,
+        outside=outside_given(people),
     )
     return run_serve(options)

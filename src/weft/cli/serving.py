@@ -12,6 +12,7 @@ from weft.admin.people.oidc import OidcSettings
 from weft.cli.failure import FailedError
 from weft.cli.options import workload_api_socket
 from weft.cli.serve_federation import FederationOptions
+from weft.cli.serve_outside import OutsideOptions
 from weft.controlplane.settings import DEFAULT_BIND, RemoteAdmin, ServeError, ServeSettings
 from weft.local.record import control_plane_settings
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
@@ -47,6 +48,7 @@ class ServeOptions:
     ca_vault: Path | None = None
     identity_from: str = ""
     federation: FederationOptions = field(default_factory=FederationOptions)
+    outside: OutsideOptions = field(default_factory=OutsideOptions)
 
 
 def serve_settings(options: ServeOptions) -> ServeSettings:
@@ -83,6 +85,8 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         bundle_endpoint=options.federation.endpoint,
         bundle_certificate=options.federation.files,
         bundle_networks=options.federation.networks,
+        imports=options.outside.imports,
+        probe_networks=options.outside.probe_networks,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from weft.cli.complete import complete_token
-from weft.cli.demands import demand_options, demands
+from weft.cli.demands import demand_options, demands, group_of
 from weft.cli.group import Group
 from weft.cli.options import command, home_option, output_option
 from weft.cli.output import print_value
@@ -29,6 +29,7 @@ def token() -> None:
     "weft token create --service-account reviews",
     "weft token create --service-account reviews --name reviews-vm1 --labels app=reviews --port 9080 -- ./reviews",
     "weft token create --gateway public --bind 10.0.0.7 --systemd",
+    "weft token create --group web --service-account web --uses 50 --ttl 86400 --from 10.0.0.0/8",
     "weft token create --service-account cart --from 10.0.0.0/8 --key tpm-public.pem",
     "weft token create --service-account cart --cloud-identity aws --keys eu-west-1.pem --claim account=123456789012",
     "weft token create --role editor --namespace shop --name ci --expires 30d > ci.token",
@@ -108,10 +109,12 @@ def create(
     namespace = _one_namespace(namespaces, for_people=expires is not None or bool(certificate))
     _check_options(service_account, gateway, bool(name or labels or ports or application), bind)
     account = service_account or gateway
-    joining = Joining(namespace, account, name or gateway, labels, ports, application, bool(gateway), bind)
-    if systemd and set(joining.open_fields) & {"NAME", "IP"}:
+    group, uses = group_of(demanded, gateway)
+    joining = Joining(namespace, account, name or gateway, labels, ports, application, bool(gateway), bind, group)
+    if systemd and ((group and not name) or set(joining.open_fields) & {"NAME", "IP"}):
         raise click.UsageError("--systemd needs --name (with --gateway: --bind)")
     asked = {"namespace": namespace, "service_account": account, "ttl": ttl, **demands(demanded)}
+    asked |= {"group": group, "uses": uses} if group else {}
     body = json.dumps(asked).encode()
     found = AdminClient(home).call("POST", "tokens", {}, body=body, headers={"content-type": "application/json"})
     invitation = Invitation(found["agent_api"], found["fingerprint"], found["token"])
@@ -120,7 +123,7 @@ def create(
         print_value({**found, "command": text}, output)
         return 0
     click.echo(text)
-    _say_about(found, ttl, () if systemd else joining.open_fields)
+    _say_about(found, ttl, uses, () if systemd else joining.open_fields)
     return 0
 
 
@@ -141,10 +144,11 @@ def _check_options(service_account: str, gateway: str, has_workload: bool, bind:
         raise click.UsageError("--bind goes with --gateway")
 
 
-def _say_about(found: dict[str, str], ttl: float, missing: tuple[str, ...]) -> None:
+def _say_about(found: dict[str, str], ttl: float, uses: int, missing: tuple[str, ...]) -> None:
     from weft.model.addresses import is_loopback
 
-    click.echo(f"(token {found['id']}: valid once, for {ttl:g} s)", err=True)
+    often = "once" if uses == 1 else f"{uses} times"
+    click.echo(f"(token {found['id']}: valid {often}, for {ttl:g} s)", err=True)
     if missing:
         click.echo(f"put in {', '.join(missing)}; given here as options, they are printed", err=True)
     if is_loopback(found["agent_api"].rpartition(":")[0]):

@@ -23,6 +23,7 @@ from weft.controlplane.envoy_judge import EnvoyJudge
 from weft.controlplane.faults import Faults
 from weft.controlplane.federation import Bundles, get_within_limits
 from weft.controlplane.identity_roots import IdentityRoots
+from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
@@ -49,10 +50,12 @@ from weft.sources.contents import Contents, Source, owned_keys
 from weft.sources.demand import Demand
 from weft.sources.distrust import distrust_source
 from weft.sources.files import FilesSource
+from weft.sources.imports.source import ImportSource
 from weft.sources.keysets import KeySource
 from weft.sources.leases import Leases
 from weft.sources.openid import OpenIdSource
 from weft.sources.own_keys import OwnKeysSource
+from weft.sources.probes import ProbeSource
 from weft.sources.stored import Applied, StoredSource
 from weft.sources.trials import TrialSource
 from weft.sources.workloads import workloads_source
@@ -101,9 +104,9 @@ async def compose(
     store, authority, home = foundation.store, foundation.authority, settings.home
     instruments, applied = foundation.instruments, Applied()
     token_keys = TokenKeys(home.ca, settings.mesh.trust_domain)
-    collector, contents = await _collector(settings, foundation, applied, token_keys)
-    distrust = DistrustKeeper(store, collector)
     audit, faults, leases = Audit(store), Faults(store), Leases(store, settings.lease)
+    collector, contents = await _collector(settings, foundation, applied, token_keys, ImportEvents(audit, instruments))
+    distrust = DistrustKeeper(store, collector)
     chain, heard = AuditChain(store, audit), Heard()
     demand, modes, watch = Demand(store, collector.workload), Modes(store), Watch()
     await demand.load()
@@ -169,7 +172,7 @@ def _rate_limits(
 
 
 async def _collector(
-    settings: ServeSettings, foundation: Foundation, applied: Applied, token_keys: TokenKeys
+    settings: ServeSettings, foundation: Foundation, applied: Applied, token_keys: TokenKeys, events: ImportEvents
 ) -> tuple[Collector, Cell[Contents | None] | None]:
     """The collector over all sources, and what files hold, whose documents are in force before others of the same
     key."""
@@ -187,6 +190,8 @@ async def _collector(
     sources.append(addresses)
     judge = EnvoyJudge(settings.home.control_plane)
     sources.append(TrialSource(store, lambda: collector.collected, judge))
+    sources.append(ProbeSource(lambda: collector.collected, settings.probe_networks))
+    sources += [ImportSource(each, store, events) for each in settings.imports]
     collector = Collector(sources, mesh)
     return collector, files.contents if files else None
 

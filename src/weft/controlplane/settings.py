@@ -12,6 +12,7 @@ from weft.discovery.limits import Limits
 from weft.model.snapshot import MeshSettings
 from weft.model.workload import SocketAddress
 from weft.settings.home import Home
+from weft.sources.imports.settings import ImportSettings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 DEFAULT_BIND = "127.0.0.1"
@@ -53,7 +54,9 @@ class ServeSettings:
     that signs the mesh's intermediate. `bundle_endpoint` is where the trust bundle is published (None: nowhere), with
     the certificate and key of `bundle_certificate` (None: with the control plane's own); `bundle_networks` are those
     from which other trust domains' bundles are fetched, besides public addresses. `identity_from` is the unix socket of
-    a Workload API whose roots vouch for workloads too (empty: the mesh's authority alone does).
+    a Workload API whose roots vouch for workloads too (empty: the mesh's authority alone does). `imports` are the
+    registries whose services the mesh has beside its own, `probe_networks` those in which instances without an agent
+    are asked for their health.
     """
 
     home: Home
@@ -82,3 +85,5 @@ class ServeSettings:
     bundle_certificate: tuple[Path, Path] | None = None
     bundle_networks: tuple[Network, ...] = ()
     identity_from: str = ""
+    imports: tuple[ImportSettings, ...] = ()
+    probe_networks: tuple[Network, ...] = ()

@@ -3,6 +3,7 @@ believes. Decoded, checked, and as arguments of `weft serve`. Secrets stand in f
 
 from __future__ import annotations
 
+import ipaddress
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,14 @@ class ControlPlaneWords(Protocol):
     def identity_from(self) -> str:
         """The other source of identities."""
 
+    @property
+    def imports(self) -> str:
+        """The file that says which registries are imported."""
+
+    @property
+    def probe_networks(self) -> tuple[str, ...]:
+        """The networks in which instances without an agent are asked for their health."""
+
 
 def check_control_plane(walk: Walk, mesh: ControlPlaneWords) -> None:
     """Record what is wrong. A key that stands here by mistake is not repeated."""
@@ -76,6 +85,8 @@ def check_control_plane(walk: Walk, mesh: ControlPlaneWords) -> None:
     for name, text in (("storeKey", mesh.store_key), ("formerStoreKey", mesh.former_store_key)):
         _check_store_key(walk, (name,), text)
     check_source(walk, ("identityFrom",), mesh.identity_from)
+    for index, network in enumerate(mesh.probe_networks):
+        _check_network(walk, ("probeNetworks", index), network)
 
 
 def check_source(walk: Walk, path: FieldPath, text: str) -> None:
@@ -113,6 +124,13 @@ def _check_oidc(walk: Walk, path: FieldPath, entry: OidcEntry) -> None:
             walk.error((*path, "roles", index), "bad-value", f"found {found}", expected.removeprefix("expected "))
 
 
+def _check_network(walk: Walk, path: FieldPath, text: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        walk.error(path, "bad-value", str(error), "a network such as 10.0.0.0/8")
+
+
 def _check_store_key(walk: Walk, path: FieldPath, text: str) -> None:
     form, colon, rest = text.partition(":")
     if not text or (form in _FORMS and rest):
@@ -133,6 +151,8 @@ def control_plane_arguments(mesh: ControlPlaneWords, base: Path) -> list[str]:
         *_given("--store-key", _key_at(mesh.store_key, base)),
         *_given("--former-store-key", _key_at(mesh.former_store_key, base)),
         *_given("--identity-from", mesh.identity_from),
+        *_given("--imports", _at(mesh.imports, base)),
+        *(word for network in mesh.probe_networks for word in ("--probe-network", network)),
     ]
 
 
@@ -151,6 +171,8 @@ CHANGEABLE = frozenset(
         "--store-key",
         "--former-store-key",
         "--identity-from",
+        "--imports",
+        "--probe-network",
     }
 )
 """What may change while the mesh is up: the control plane is started anew with it, and nothing else is touched."""

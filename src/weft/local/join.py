@@ -15,7 +15,7 @@ _STOP_SECONDS = 90
 @dataclass(frozen=True, slots=True)
 class Joining:
     """Who joins, in the words of `weft run`. Empty fields are left open. With `gateway` it is the proxy of the Gateway
-    `name`, and its listeners bind `bind`."""
+    `name`, and its listeners bind `bind`. Of a WorkloadGroup, `group`, each instance is called as its host is."""
 
     namespace: str
     service_account: str
@@ -25,12 +25,15 @@ class Joining:
     command: tuple[str, ...] = ()
     gateway: bool = False
     bind: str = ""
+    group: str = ""
 
     @property
     def open_fields(self) -> tuple[str, ...]:
         """The words in capitals that a person has to fill in."""
         if self.gateway:
             return () if self.bind else ("IP",)
+        if self.group:
+            return () if self.command else ("COMMAND",)
         fields = (("NAME", self.name), ("KEY=VALUE", self.labels), ("PORT", self.ports), ("COMMAND", self.command))
         return tuple(word for word, value in fields if not value)
 
@@ -75,9 +78,12 @@ def _lines(joining: Joining, invitation: Invitation) -> list[str]:
     ]
     if joining.gateway:
         return [f"gateway {where[0]}", *where[1:], f"--bind {joining.bind or 'IP'} {shlex.quote(joining.name)}"]
-    labels = "".join(f" --labels {shlex.quote(one)}" for one in joining.labels or ("KEY=VALUE",))
-    ports = "".join(f" --port {shlex.quote(one)}" for one in joining.ports or ("PORT",))
-    own = f"--name {shlex.quote(joining.name) if joining.name else 'NAME'}{labels}{ports}"
+    said = ((), ()) if joining.group else (("KEY=VALUE",), ("PORT",))
+    labels = "".join(f" --labels {shlex.quote(one)}" for one in joining.labels or said[0])
+    ports = "".join(f" --port {shlex.quote(one)}" for one in joining.ports or said[1])
+    name = '"$(hostname -s)"' if joining.group else "NAME"
+    group = f"--group {shlex.quote(joining.group)} " if joining.group else ""
+    own = f"{group}--name {shlex.quote(joining.name) if joining.name else name}{labels}{ports}"
     return [f"run {where[0]}", *where[1:], own, f"-- {shlex.join(joining.command) or 'COMMAND'}"]
 
 
@@ -86,6 +92,7 @@ def _arguments(joining: Joining, invitation: Invitation) -> list[str]:
     where += ["--namespace", joining.namespace, "--service-account", joining.service_account]
     if joining.gateway:
         return ["gateway", *where, "--bind", joining.bind, joining.name]
+    where += ["--group", joining.group] if joining.group else []
     given = (("--labels", joining.labels), ("--port", joining.ports))
     pairs = [word for option, values in given for value in values for word in (option, value)]
     return ["run", *where, "--name", joining.name, *pairs, *(("--", *joining.command) if joining.command else ())]

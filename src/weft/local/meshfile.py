@@ -128,6 +128,8 @@ class MeshFile:
     store_key: str = ""
     former_store_key: str = ""
     identity_from: str = ""
+    imports: str = ""
+    probe_networks: tuple[str, ...] = ()
 
 
 class MeshFileError(Exception):

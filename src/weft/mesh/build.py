@@ -263,7 +263,8 @@ def _services(
     settings: MeshSettings,
 ) -> Services:
     """Every service with the registered workloads and the WorkloadEntries behind it."""
-    members = memo.rows(build_entry_member, (_of(kinds, WorkloadEntrySpec),))
+    entries, sick = _of(kinds, WorkloadEntrySpec), frozenset(snapshot.sick)
+    members = memo.rows(build_entry_member, (entries, [each.key in sick for each in entries]))
     return build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain, members)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from weft.model.bundles import ForeignBundle
 from weft.model.distrust import Distrust
-from weft.model.document import Document
+from weft.model.document import Document, ObjectKey
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.model.jwks import KeySet
 from weft.model.names import Assigned
@@ -44,8 +44,8 @@ class ConfigSnapshot:
     same objects as in the snapshot before. `revision` grows with every change; `problems` are those of decoding;
     `keys` those that issuers' tokens are checked with, by address, `endpoints` what OpenID providers said of
     themselves, `bundles` those of other trust domains, by name. `distrusted` are the ends of trust,
-    `trials` what a real Envoy said to documents, `assigned` the numbers that services have for their virtual
-    addresses."""
+    `sick` the WorkloadEntries whose instances do not pass their probes, `trials` what a real Envoy said to documents,
+    `assigned` the numbers that services have for their virtual addresses."""
 
     revision: int
     documents: tuple[Document[object], ...] = ()
@@ -58,6 +58,7 @@ class ConfigSnapshot:
     distrusted: tuple[Distrust, ...] = ()
     trials: tuple[Trial, ...] = ()
     assigned: tuple[Assigned, ...] = ()
+    sick: tuple[ObjectKey, ...] = ()
 
     def workload(self, proxy: str) -> Workload | None:
         """The registered workload of a proxy (`Workload.proxy`)."""

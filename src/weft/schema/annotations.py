@@ -24,6 +24,8 @@ EXPORT_TO = "networking.istio.io/exportTo"
 """On a Service: the namespaces whose callers are told of it, with commas between them."""
 HTTP3 = "weft.dev/http3"
 """On a Gateway of either API, or a ListenerSet: whether its HTTPS listeners offer HTTP/3 too."""
+GROUP = "weft.dev/group"
+"""On a WorkloadEntry: the WorkloadGroup of its namespace as whose probe says the control plane asks for its health."""
 OWN_DOMAIN = "weft.dev/"
 
 
@@ -66,6 +68,7 @@ OWN: Mapping[str, tuple[Callable[[str], bool], str]] = {
     JWKS_FETCH: (_who_fetches, "'control-plane' or 'proxy'"),
     TRACE_SAMPLING: (_percentage, "a percentage from 0 to 100"),
     HTTP3: (_true_or_false, "'true' or 'false'"),
+    GROUP: (is_dns_label, "the name of a WorkloadGroup"),
     DEFAULT_ACCESS: (_allow_or_deny, "'allow' or 'deny'"),
 }
 """Ours: whether a text is right, and what would be."""

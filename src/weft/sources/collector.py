@@ -11,7 +11,7 @@ from weft.aio.cell import Cell
 from weft.aio.holdoff import HoldOff
 from weft.model.bundles import ForeignBundle
 from weft.model.distrust import Distrust
-from weft.model.document import Document
+from weft.model.document import Document, ObjectKey
 from weft.model.jwks import KeySet
 from weft.model.names import Assigned
 from weft.model.openid import OpenIdEndpoints
@@ -105,7 +105,8 @@ class Collector:
             trials = tuple(each for one in ready for each in one.trials)
             found = (endpoints, self._settings, distrusted, trials)
             assigned = next((one.assigned for one in ready if one.assigned), ())
-            snapshot = _snapshot(self.snapshot, self._merged, problems, *found, assigned)
+            sick = next((one.sick for one in ready if one.sick), ())
+            snapshot = _snapshot(self.snapshot, self._merged, problems, *found, assigned, sick)
             if snapshot is not self.snapshot or store_revision != self._collected.value.store_revision:
                 self._collected.set(Collected(snapshot, store_revision))
 
@@ -115,6 +116,7 @@ class _Merged:
     """What the sources' documents and workloads were merged to, and the very tuples they came from."""
 
     document_groups: tuple[tuple[Document[object], ...], ...] = ()
+    yielding: tuple[tuple[Document[object], ...], ...] = ()
     workload_groups: tuple[tuple[Workload, ...], ...] = ()
     documents: tuple[Document[object], ...] = ()
     duplicates: tuple[Problem, ...] = ()
@@ -125,25 +127,30 @@ class _Merged:
 
 def _merge(before: _Merged, contents: Sequence[Contents]) -> _Merged:
     """Sources put together. What is the same object as before is not looked at again."""
-    document_groups = tuple(one.documents for one in contents if one.documents)
+    document_groups = tuple(one.documents for one in contents if one.documents and not one.yields)
+    yielding = tuple(one.documents for one in contents if one.documents and one.yields)
     workload_groups = tuple(one.workloads for one in contents if one.workloads)
     documents, duplicates, workloads = before.documents, before.duplicates, before.workloads
-    if not _same(document_groups, before.document_groups):
-        documents, duplicates = _merged_documents(document_groups)
+    if not _same((*document_groups, (), *yielding), (*before.document_groups, (), *before.yielding)):
+        documents, duplicates = _merged_documents(document_groups, yielding)
     if not _same(workload_groups, before.workload_groups):
         workloads = _merged_workloads(workload_groups)
     keys = tuple(key for one in contents for key in one.keys)
     bundles = next((one.bundles for one in contents if one.bundles), ())
-    return _Merged(document_groups, workload_groups, documents, duplicates, workloads, keys, bundles)
+    return _Merged(document_groups, yielding, workload_groups, documents, duplicates, workloads, keys, bundles)
 
 
 def _merged_documents(
-    groups: Sequence[tuple[Document[object], ...]],
+    groups: Sequence[tuple[Document[object], ...]], yielding: Sequence[tuple[Document[object], ...]]
 ) -> tuple[tuple[Document[object], ...], tuple[Problem, ...]]:
-    if len(groups) < 2:
-        return groups[0] if groups else (), ()
+    if len(groups) + len(yielding) < 2:
+        return next(iter((*groups, *yielding)), ()), ()
     winners, duplicates = merged_documents(groups)
-    return tuple(document for _, document in sorted(winners.items())), duplicates
+    everything = dict(winners)
+    for group in yielding:
+        for document in group:
+            everything.setdefault(document.key, document)
+    return tuple(document for _, document in sorted(everything.items())), duplicates
 
 
 def _merged_workloads(groups: Sequence[tuple[Workload, ...]]) -> tuple[Workload, ...]:
@@ -165,6 +172,7 @@ def _snapshot(
     distrusted: tuple[Distrust, ...],
     trials: tuple[Trial, ...],
     assigned: tuple[Assigned, ...],
+    sick: tuple[ObjectKey, ...],
 ) -> ConfigSnapshot:
     """The next snapshot; `before` itself if nothing changed."""
     same = merged.documents is before.documents and merged.workloads is before.workloads and settings is before.settings
@@ -176,8 +184,10 @@ def _snapshot(
     tried = before.trials if trials == before.trials else trials
     same = same and bundles is before.bundles and ends is before.distrusted and tried is before.trials
     numbers = before.assigned if assigned == before.assigned else assigned
-    same = same and numbers is before.assigned
+    ill = before.sick if sick == before.sick else sick
+    same = same and numbers is before.assigned and ill is before.sick
     if same and problems == before.problems and before.revision > 0:
         return before
     number, documents, workloads = before.revision + 1, merged.documents, merged.workloads
-    return ConfigSnapshot(number, documents, workloads, problems, settings, keys, found, bundles, ends, tried, numbers)
+    rest = (keys, found, bundles, ends, tried, numbers, ill)
+    return ConfigSnapshot(number, documents, workloads, problems, settings, *rest)

@@ -23,7 +23,9 @@ from weft.model.workload import Workload
 @dataclass(frozen=True, slots=True)
 class Contents:
     """Everything a source offers. `store_revision` is None for sources that do not follow the store. `endpoints` are
-    what OpenID providers say of themselves.
+    what OpenID providers say of themselves. Documents of a source that `yields` stand back behind others of the
+    same key, and nobody is told: they are meant to be replaced. `sick` are instances that documents describe and that
+    do not pass their probes.
 
     Documents are sorted by key, each key once; workloads by namespace and name; ends of trust by key. A tuple
     in which nothing changed is the same object as before, so that nobody has to look through it.
@@ -39,6 +41,8 @@ class Contents:
     endpoints: tuple[OpenIdEndpoints, ...] = ()
     trials: tuple[Trial, ...] = ()
     assigned: tuple[Assigned, ...] = ()
+    yields: bool = False
+    sick: tuple[ObjectKey, ...] = ()
 
 
 class Source(Protocol):

@@ -14,6 +14,7 @@ from weft.findings.catalogue.federation import FEDERATION
 from weft.findings.catalogue.gateways import GATEWAYS
 from weft.findings.catalogue.guards import GUARDS
 from weft.findings.catalogue.http_routes import HTTP_ROUTES
+from weft.findings.catalogue.imports import IMPORTS
 from weft.findings.catalogue.istio import NOT_HERE
 from weft.findings.catalogue.origination import ORIGINATION
 from weft.findings.catalogue.outside import OUTSIDE
@@ -55,6 +56,7 @@ CHAPTERS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Patches", PATCHES),
     ("Resilience", RESILIENCE),
     ("Tokens", TOKENS),
+    ("Imports", IMPORTS),
     ("Servers outside", ORIGINATION),
 )
 ENTRIES: dict[str, Entry] = {entry.code: entry for _, entries in CHAPTERS for entry in entries}

@@ -94,7 +94,7 @@ class FrontendPort:
 class Member:
     """One instance as a document describes it: its address (a name where DNS is asked), and the ports it serves by the
     name of a service's port. `account` (empty: nobody said) is whose certificate its proxy has, if it is `meshed`, that
-    is behind one. Compared by identity."""
+    is behind one. `sick`: it does not pass its probe. Compared by identity."""
 
     key: ObjectKey
     origin: Origin
@@ -105,6 +105,7 @@ class Member:
     weight: int = 1
     account: str = ""
     meshed: bool = False
+    sick: bool = False
 
     @property
     def name(self) -> str:

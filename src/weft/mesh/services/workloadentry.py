@@ -5,6 +5,8 @@ https://istio.io/latest/docs/reference/config/networking/workload-entry/
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from weft.mesh.memo import Memo
 from weft.mesh.problems import problem_at
 from weft.mesh.services.service import Endpoint, FrontendPort, Health, Location, Member
@@ -22,9 +24,10 @@ TLS_MODE = "security.istio.io/tlsMode"
 """The label by which an instance says that a proxy of the mesh stands before it."""
 
 
-def build_entry_member(_memo: Memo, document: WorkloadEntryDocument) -> Member:
-    """The instance that a WorkloadEntry describes. Its labels are those of its spec, over those of the document."""
-    return build_member(document, document.spec, ("spec",), dict(document.labels))
+def build_entry_member(_memo: Memo, document: WorkloadEntryDocument, sick: bool) -> Member:
+    """The instance that a WorkloadEntry describes. Its labels are those of its spec, over those of the document.
+    `sick`: it does not pass its probe."""
+    return replace(build_member(document, document.spec, ("spec",), dict(document.labels)), sick=sick)
 
 
 def build_member(
@@ -66,7 +69,7 @@ def build_member_endpoint(
     return Endpoint(
         workload=member.name,
         address=SocketAddress(member.address, number if isinstance(number, int) else port.number),
-        health=Health.HEALTHY,
+        health=Health.UNHEALTHY if member.sick else Health.HEALTHY,
         identity=memo(SpiffeId, trust_domain, member.key.namespace, member.account)
         if meshed and member.account
         else None,

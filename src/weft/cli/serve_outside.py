@@ -1,0 +1,78 @@
+"""What `weft serve` is told of what is outside of the mesh: registries that it imports, and whom it asks for health."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from weft.cli.options import CommandT
+    from weft.controlplane.settings import Network
+    from weft.sources.imports.settings import ImportSettings
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideOptions:
+    """The options, read."""
+
+    imports: tuple[ImportSettings, ...] = ()
+    probe_networks: tuple[Network, ...] = ()
+
+
+def outside_options(function: CommandT) -> CommandT:
+    """``--import``, ``--imports``, ``--probe-network``."""
+    for option in (
+        click.option(
+            "--probe-network",
+            "probe_networks",
+            multiple=True,
+            metavar="CIDR",
+            help="Ask instances in this network for their health that have no agent (docs/outside.md). May be given "
+            "again.",
+        ),
+        click.option(
+            "--imports",
+            "imports_files",
+            multiple=True,
+            type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            metavar="FILE",
+            help="The same in a TOML file, with all that can be said of each. May be given again.",
+        ),
+        click.option(
+            "--import",
+            "imports",
+            multiple=True,
+            metavar="KIND=ADDRESS[?OPTION=VALUE&...]",
+            help="Also have the services of a registry: consul, nomad, dns, file (docs/imports.md). May be given "
+            "again.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
+    """What was given. click.UsageError if it cannot be read."""
+    from weft.sources.imports.settings import ImportSettingsError, check_names, import_from_text, imports_from_file
+
+    found: list[ImportSettings] = []
+    for text in given["imports"]:
+        try:
+            found.append(import_from_text(text, Path.cwd()))
+        except ImportSettingsError as error:
+            raise click.UsageError(f"--import {text.partition('=')[0]}: {error}") from error
+    try:
+        found += [each for path in given["imports_files"] for each in imports_from_file(path)]
+        imports = check_names(found)
+    except ImportSettingsError as error:
+        raise click.UsageError(f"--imports {error}") from error
+    try:
+        networks = tuple(ipaddress.ip_network(text) for text in given["probe_networks"])
+    except ValueError as error:
+        raise click.UsageError(f"--probe-network: {error}; expected a network such as 10.0.0.0/8") from error
+    return OutsideOptions(imports, networks)

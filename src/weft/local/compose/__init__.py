@@ -1,0 +1,1 @@
+"""Docker Compose: ordinary compose files as a mesh, without editing them."""

@@ -1,0 +1,1 @@
+"""Imports: services and instances that another registry knows, as documents of the mesh."""

@@ -1,0 +1,57 @@
+"""`weft serve`: what it is told of registries and probes, from the command line to its settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from weft.cli.serve_outside import OutsideOptions, outside_given
+
+
+def given(**options: tuple[str | Path, ...]) -> OutsideOptions:
+    return outside_given({"imports": (), "imports_files": (), "probe_networks": (), **options})
+
+
+def test_imports_of_the_line_and_of_files_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more.toml").write_text('[[import]]\nkind = "nomad"\naddress = "http://127.0.0.1:4646"\n')
+    found = given(
+        imports=("consul=https://consul.example:8501?token_file=t&services=web,db*", "file=a.yaml?group=vms"),
+        imports_files=(Path("more.toml"),),
+        probe_networks=("10.0.0.0/8", "fd00::/8"),
+    )
+    assert [(each.kind, each.name) for each in found.imports] == [
+        ("consul", "consul"),
+        ("file", "file"),
+        ("nomad", "nomad"),
+    ]
+    assert (found.imports[0].token_file, found.imports[0].services) == (tmp_path / "t", ("web", "db*"))
+    assert found.imports[1].group == "vms"
+    assert [str(network) for network in found.probe_networks] == ["10.0.0.0/8", "fd00::/8"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"imports": ("consol=http://127.0.0.1:1",)},
+            "--import consol: there is no kind 'consol'; did you mean 'consul'?",
+        ),
+        ({"imports": ("file=a", "file=b")}, "--imports two imports are called 'file'; give one another name="),
+        (
+            {"imports_files": (Path("bad.toml"),)},
+            "--imports bad.toml: 'imports' is not known; expected tables [[import]]",
+        ),
+        ({"probe_networks": ("10.0.0.1/8",)}, "--probe-network: 10.0.0.1/8 has host bits set; expected a network"),
+    ],
+)
+def test_mistakes_name_their_option(
+    options: dict[str, tuple[str | Path, ...]], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.toml").write_text("[[imports]]\n")
+    with pytest.raises(click.UsageError) as error:
+        given(**options)
+    assert message in str(error.value)

@@ -14,7 +14,7 @@ from pathlib import Path
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.metrics.server import DEFAULT_PORT, bind
 from weft.agent.parameters import RunParameters
-from weft.agent.state import State, read_state, workload_directories
+from weft.agent.state import CapturedBy, State, read_state, workload_directories
 from weft.model.workload import SocketAddress, Upstream, WorkloadPort
 from weft.settings.home import Home
 from weft.settings.ports import own_ports
@@ -98,7 +98,12 @@ def held_ports(state: State) -> set[int]:
     return ports - {0}
 
 
-def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, before: State | None) -> State:
+def allocate_run_ports(
+    parameters: RunParameters,
+    allocator: PortAllocator,
+    before: State | None,
+    captured_by: CapturedBy = CapturedBy.NOTHING,
+) -> State:
     """The ports of a ``weft run``: those of `before` where they are still free, else new ones.
 
     AgentError when a port is given twice, or is to lead to an upstream and is taken.
@@ -130,7 +135,10 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
         dns = allocate_dns_port(parameters.dns.port, allocator, before.dns if before else 0)
     capture = 0
     if parameters.capture is not None:
-        capture = allocate_capture_port(parameters.capture.port, allocator, before.capture if before else 0)
+        known = before.capture if before else 0
+        capture = allocate_capture_port(
+            parameters.capture.port, allocator, known, usual=captured_by is CapturedBy.RULES
+        )
     return State(
         parameters.name,
         parameters.namespace,
@@ -139,6 +147,7 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
         upstreams=tuple(upstreams),
         dns=dns,
         capture=capture,
+        captured_by=captured_by,
     )
 
 
@@ -147,9 +156,10 @@ def allocate_dns_port(wanted: int, allocator: PortAllocator, known: int) -> int:
     return _usual_port("--dns", wanted, (known, DNS_PORT), allocator, _is_free_for_dns)
 
 
-def allocate_capture_port(wanted: int, allocator: PortAllocator, known: int) -> int:
-    """The port to which connections are led, free in both families: see `_usual_port`."""
-    return _usual_port("--capture", wanted, (known, CAPTURE_PORT), allocator, _is_free_twice)
+def allocate_capture_port(wanted: int, allocator: PortAllocator, known: int, *, usual: bool = True) -> int:
+    """The port to which connections are led, free in both families: see `_usual_port`. `usual`: people's rules may name
+    it."""
+    return _usual_port("--capture", wanted, (known, CAPTURE_PORT if usual else 0), allocator, _is_free_twice)
 
 
 def _usual_port(
@@ -175,6 +185,12 @@ def _usual_port(
 def has_ipv6_loopback() -> bool:
     """Whether this host has one."""
     return _bind_error(LOOPBACK_6, 0, socket.SOCK_STREAM) not in _NO_IPV6
+
+
+def capture_addresses(state: State) -> tuple[SocketAddress, ...]:
+    """Where connections are led to that were made to others: what a redirect of the system leads to is loopback."""
+    hosts = (LOOPBACK, *((LOOPBACK_6,) if has_ipv6_loopback() else ()))
+    return tuple(SocketAddress(host, state.capture) for host in hosts if state.capture)
 
 
 def _is_free_twice(port: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import fcntl
 import hashlib
 import os
@@ -21,12 +22,21 @@ from weft.settings.home import Home
 from weft.settings.private import write_atomically
 
 
+class CapturedBy(enum.StrEnum):
+    """What leads an application's connections into its proxy: nothing, rules of the system, or a holder (seccomp)."""
+
+    NOTHING = ""
+    RULES = "rules"
+    SECCOMP = "seccomp"
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """One workload's agent. `plan` is a digest of what was asked for: only an equal plan adopts the processes.
 
     Ports stay when the processes are gone, so that a restart uses them again. `metrics` is where they are served, `dns`
-    the port at which the `responder` answers and `capture` the one to which connections are led (0: there is none).
+    the port at which the `responder` answers and `capture` the one to which connections are led (0: there is none), by
+    what `captured_by` says.
     `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core).
     """
 
@@ -46,6 +56,7 @@ class State:
     responder: ProcessName | None = None
     dns: int = 0
     capture: int = 0
+    captured_by: CapturedBy = CapturedBy.NOTHING
 
 
 def read_state(directory: Path) -> State | None:
@@ -177,4 +188,5 @@ def _without_processes(state: State) -> State:
         metrics=state.metrics,
         dns=state.dns,
         capture=state.capture,
+        captured_by=state.captured_by,
     )

@@ -96,7 +96,8 @@ class Workload:
     `locality` is what `weft run` was told of where it runs; `place` also heeds its labels. `group` is the WorkloadGroup
     that it was started from, `weight` how many calls it takes beside others of 1. `workers` are the worker threads that
     its Envoy was started with (0: one for each core). `dns`: its agent answers questions of its applications for
-    names. Connections of these are led to `capture` (none: they are not)."""
+    names. Connections of these are led to `capture` (none: they are not); with `capture_inside` to a listener that its
+    agent has given the proxy, and which passes them on inside."""
 
     name: str
     namespace: str
@@ -119,6 +120,12 @@ class Workload:
     workers: int = ONE_WORKER
     dns: bool = False
     capture: tuple[SocketAddress, ...] = ()
+    capture_inside: bool = False
+
+    @property
+    def captures(self) -> bool:
+        """Whether connections of its applications that were made to others are led to its proxy."""
+        return bool(self.capture) or self.capture_inside
 
     def port(self, target: int | str) -> WorkloadPort | None:
         """The port that a Service's targetPort means here: its number or its name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Admin, Bootstrap, LayeredRuntime, RuntimeLayer
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -42,6 +42,7 @@ from weft.xds.policies.tls import (
 )
 from weft.xds.services.names import XDS_CLUSTER
 from weft.xds.services.protocol_options import CLUSTER_EXTENSION, client_options
+from weft.xds.sidecars.capture_entry import build_capture_entry
 from weft.xds.signals.journal import JOURNAL_KEY
 from weft.xds.stats import stats_config
 
@@ -70,7 +71,8 @@ class BootstrapParameters:
     ``HOST:PORT`` of the control plane and `xds_identity` the SPIFFE URI it must prove; `admin` the path of Envoy's
     admin socket (made with mode 0600). `heap` bounds Envoy's memory, in bytes, and `connections` the connections it
     accepts in all. `edge`: strangers connect to it, so it closes a connection whose streams are reset too often.
-    `place` is where the certificate is that it shows to the control plane.
+    `place` is where the certificate is that it shows to the control plane. `capture` is where it takes connections
+    that say where they were made to, from who knows `capture_secret`.
     """
 
     node_id: str
@@ -83,6 +85,8 @@ class BootstrapParameters:
     connections: int = 20_000
     edge: bool = False
     place: CredentialPlace = MESH_PLACE
+    capture: tuple[SocketAddress, ...] = ()
+    capture_secret: str = field(default="", repr=False)
 
 
 def build_bootstrap(parameters: BootstrapParameters) -> str:
@@ -103,6 +107,10 @@ def build_bootstrap(parameters: BootstrapParameters) -> str:
             TypedExtensionConfig(name="envoy.bootstrap.internal_listener", typed_config=packed(InternalListener()))
         ],
     )
+    if parameters.capture:
+        listener, cluster = build_capture_entry(parameters.capture, parameters.capture_secret)
+        bootstrap.static_resources.listeners.append(listener)
+        bootstrap.static_resources.clusters.append(cluster)
     bootstrap.deferred_stat_options.enable_deferred_creation_stats = True
     return _json(bootstrap)
 

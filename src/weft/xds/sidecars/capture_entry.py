@@ -12,7 +12,6 @@ import json
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import Address, EnvoyInternalAddress
 from envoy.config.core.v3.base_pb2 import TransportSocket
-from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolConfig
 from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFilter
 from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
@@ -23,6 +22,7 @@ from envoy.extensions.matching.common_inputs.network.v3.network_inputs_pb2 impor
 from envoy.extensions.transport_sockets.internal_upstream.v3.internal_upstream_pb2 import InternalUpstreamTransport
 from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from google.protobuf.wrappers_pb2 import StringValue, UInt32Value
+from xds.core.v3.extension_pb2 import TypedExtensionConfig
 from xds.type.matcher.v3.matcher_pb2 import Matcher
 
 from weft.mesh.services.service import ConnectionLimits

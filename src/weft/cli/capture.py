@@ -91,9 +91,14 @@ def install(*, workload: str, home: Home, namespace: str, dry_run: bool, output:
     from weft.agent.capture.rules import ruleset
     from weft.agent.capture.selection import check_no_loop
     from weft.agent.errors import AgentError
+    from weft.agent.state import CapturedBy
 
     _table(namespace, workload)
     state = state_with("--capture on", _captures, home, namespace, workload)
+    if state.captured_by is CapturedBy.SECCOMP:
+        raise FailedError(
+            f"{namespace}/{workload} is captured without rules, by seccomp; for rules run it with --capture rules"
+        )
     try:
         rules = _rules(state, given)
         check_no_loop(rules, state)

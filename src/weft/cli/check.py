@@ -60,8 +60,22 @@ def gather(home: Home) -> dict[str, Any]:
     except UnreachableError as error:
         down = finding_mapping(finding("control-plane-down", str(error).partition("\n")[0], about="control plane"))
         start = command_line("serve", "--home", str(home.root))
-        return {"findings": [{**down, "fix": start}], "passed": []}
-    return found
+        found = {"findings": [{**down, "fix": start}], "passed": []}
+    return {**found, "passed": [*found["passed"], _capture()]}
+
+
+def _capture() -> str:
+    """What of capture works on this host: no fault of the mesh's, whatever it is."""
+    import os
+    import shutil
+
+    from weft.agent.seccomp.mode import why_not_seccomp
+
+    why_not = why_not_seccomp()
+    has_nft = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    rules = "rules by root can be installed" if has_nft else "rules by root need nftables, which is not installed"
+    own = f"without root it does not: {why_not}" if why_not else "without root it works (seccomp)"
+    return f"capture on this host: {own}; {rules}"
 
 
 def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:

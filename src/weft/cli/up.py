@@ -126,7 +126,9 @@ def _check_capture() -> None:
         raise FailedError(f"--capture does not work here: {why_not}; see docs/capture.md")
 
 
-@command("demo", "weft demo", "weft demo --capture", "weft demo --home /tmp/bookinfo", "weft demo -o json > demo.json &")
+@command(
+    "demo", "weft demo", "weft demo --capture", "weft demo --home /tmp/bookinfo", "weft demo -o json > demo.json &"
+)
 @click.option(
     "--home",
     "directory",

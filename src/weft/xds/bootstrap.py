@@ -61,6 +61,9 @@ _ANY_NUMBER = (1 << 31) - 1
 _RESETS_OF_MANY_CALLERS: Mapping[str, float] = {"overload.premature_reset_total_stream_count": _ANY_NUMBER}
 """For proxies whose HTTP/2 peers are proxies of the mesh: a connection is not closed for the streams that are reset on
 it (see `server_http2`). Where strangers connect, Envoy's limit stays (CVE-2023-44487)."""
+_ENDS_WITHIN: Mapping[str, bool] = {"envoy.reloadable_features.enable_send_rst_on_user_space_socket": False}
+"""Where connections are passed on within the proxy: their end is an end. Envoy takes each for a reset otherwise, and
+drops what it has not written yet (tried on 1.40 with responses that close the connection)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def build_bootstrap(parameters: BootstrapParameters) -> str:
         dynamic_resources=Bootstrap.DynamicResources(
             ads_config=_ads(), cds_config=ads_source(), lds_config=ads_source()
         ),
-        layered_runtime=runtime(parameters.edge),
+        layered_runtime=runtime(parameters.edge, capture=bool(parameters.capture)),
         overload_manager=overload_manager(parameters.heap, parameters.connections),
         stats_config=stats_config(),
         stats_flush_on_admin=True,
@@ -186,9 +189,9 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-def runtime(edge: bool) -> LayeredRuntime:
-    """The switches that Envoy has no other setting for, and over them those that its agent sets (`weft.tap`); `edge` as
-    in BootstrapParameters."""
+def runtime(edge: bool, *, capture: bool = False) -> LayeredRuntime:
+    """The switches that Envoy has no other setting for, and over them those that its agent sets (`weft.tap`); `edge` and
+    `capture` as in BootstrapParameters."""
     values = Struct()
     values.update(
         {
@@ -198,6 +201,7 @@ def runtime(edge: bool) -> LayeredRuntime:
             **{f"tracing.{tracer}.min_flush_spans": _SPANS_AT_ONCE for tracer in _TRACERS},
             **{f"tracing.{tracer}.flush_interval_ms": _SPANS_WAIT_MILLISECONDS for tracer in _TRACERS},
             **({} if edge else _RESETS_OF_MANY_CALLERS),
+            **(_ENDS_WITHIN if capture else {}),
         }
     )
     switches = RuntimeLayer(name="agent", admin_layer=RuntimeLayer.AdminLayer())

@@ -135,10 +135,9 @@ def allocate_run_ports(
         dns = allocate_dns_port(parameters.dns.port, allocator, before.dns if before else 0)
     capture = 0
     if parameters.capture is not None:
-        known = before.capture if before else 0
-        capture = allocate_capture_port(
-            parameters.capture.port, allocator, known, usual=captured_by is CapturedBy.RULES
-        )
+        usual = captured_by is CapturedBy.RULES
+        old_port = before.capture if before else 0
+        capture = allocate_capture_port(parameters.capture.port, allocator, old_port, usual=usual)
     return State(
         parameters.name,
         parameters.namespace,

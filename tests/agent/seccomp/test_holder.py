@@ -19,8 +19,9 @@ from weft.agent.seccomp.launching import launching
 from weft.agent.seccomp.mode import why_not_seccomp
 from weft.testing.polling import until
 
-WHY_NOT = why_not_seccomp()
-pytestmark = [pytest.mark.timeout(60), pytest.mark.skipif(bool(WHY_NOT), reason=f"seccomp: {WHY_NOT}")]
+pytestmark = pytest.mark.timeout(60)
+HERE = [] if why_not_seccomp() else ["seccomp"]
+"""Some systems let no process look into another."""
 SECRET = b"nobody knows"
 AS_OTHERS = ("setpriv", "--bounding-set=-sys_ptrace") if os.geteuid() == 0 else ()
 """Without the right to read any process, which root has."""
@@ -88,7 +89,7 @@ def dns() -> Iterator[int]:
         thread.join()
 
 
-@pytest.fixture
+@pytest.fixture(params=HERE)
 def secret(tmp_path: Path) -> Path:
     path = tmp_path / "secret"
     path.write_bytes(SECRET)
@@ -101,7 +102,7 @@ def _run(secret: Path, proxy: int, dns: int, *command: str, timeout: float = 50)
     return subprocess.run(words, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=HERE)
 def found(proxy: Proxy, dns: int, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What came of the calls of calls.py."""
     path = tmp_path_factory.mktemp("holder") / "secret"

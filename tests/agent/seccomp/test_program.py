@@ -33,7 +33,7 @@ def decision(program: bytes, machine: Machine, number: int, *arguments: int, arc
             case 0x45:
                 at += true if register & constant else false
             case 0x06:
-                return constant
+                return int(constant)
             case other:
                 raise AssertionError(other)
 

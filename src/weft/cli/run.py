@@ -64,7 +64,7 @@ def _dns_options(function: CommandT) -> CommandT:
             default="off",
             metavar="on|off|seccomp|rules|PORT",
             envvar="WEFT_CAPTURE",
-            help="Lead the application's connections into the mesh; it knows of no proxy then. seccomp: of the COMMAND, "
+            help="Lead the application's connections into the mesh: it knows of no proxy. seccomp: of the COMMAND, "
             "without root. rules or PORT: of others, by rules that root installs (`weft capture install`), to this "
             "port of loopback. on: seccomp where that works here and there is a COMMAND, else rules. Names are "
             "answered, too, but with --dns off. See docs/capture.md.  [env: WEFT_CAPTURE; default: off]",
@@ -309,8 +309,8 @@ def run(
     """Run an application with its sidecar.
 
     The application gets HTTP_PROXY (calls to services by name go through the mesh; docs/clients.md says which clients
-    heed it; with --capture every client passes), PORT and WEFT_HOST (where to listen). Signals are passed on to it, and its exit code is this command's.
-    Without a COMMAND the sidecar runs alone, for an application that somebody else starts.
+    heed it; with --capture every client passes), PORT and WEFT_HOST (where to listen). Signals are passed on to it, and
+    its exit code is this command's. Without a COMMAND the sidecar runs alone, for an application that somebody else starts.
     """
     from weft.agent.parameters import DEFAULT_SERVICE_ACCOUNT, RunParameters, Timing
     from weft.cli.agents import run_agent

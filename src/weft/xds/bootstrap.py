@@ -190,8 +190,8 @@ def _is_ip(host: str) -> bool:
 
 
 def runtime(edge: bool, *, capture: bool = False) -> LayeredRuntime:
-    """The switches that Envoy has no other setting for, and over them those that its agent sets (`weft.tap`); `edge` and
-    `capture` as in BootstrapParameters."""
+    """The switches that Envoy has no other setting for, and over them those that its agent sets (`weft.tap`). `edge`
+    and `capture`: see BootstrapParameters."""
     values = Struct()
     values.update(
         {

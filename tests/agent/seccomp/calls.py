@@ -1,4 +1,4 @@
-"""Makes calls as applications do, under the filter, and prints what came of each as JSON: ``calls.py LOOPBACK_PORT [CASE]``."""
+"""Makes calls as applications do, and prints what came of each as JSON: ``calls.py LOOPBACK_PORT [CASE]``."""
 
 from __future__ import annotations
 

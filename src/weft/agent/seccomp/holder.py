@@ -1,4 +1,4 @@
-"""The holder: answers for the application's connections, from the first to the end of the last process under the filter.
+"""The holder: answers for the application's connections, until the last process under the filter has ended.
 
 It needs no agent. A connection to another host is made with the application's own socket, to the proxy, which is told
 by a header where it was to go; loopback, unix sockets and UDP other than DNS are the system's, as ever. What cannot be
@@ -53,8 +53,8 @@ class _Pending:
 
     socket: socket.socket
     until: float
-    advance: Callable[[bool], bool]
-    ids: list[int] = field(default_factory=list)
+    ids: list[int]
+    advance: Callable[[bool], bool] = field(default=lambda _: True)
 
 
 class Holder:
@@ -153,34 +153,29 @@ class Holder:
         if where.loopback and not dns:
             taken.close()
             return True
-        to = where.here(dns or self._settings.proxy, ipv6=self._ipv6)
-        taken.setsockopt(socket.IPPROTO_TCP, _FASTOPEN_CONNECT, 0)
-        flags = fcntl.fcntl(taken.fileno(), fcntl.F_GETFL)
-        waits = not flags & os.O_NONBLOCK
-        if waits:
-            fcntl.fcntl(taken.fileno(), fcntl.F_SETFL, flags | os.O_NONBLOCK)
-        failed = taken.connect_ex(to)
-        if waits:
-            fcntl.fcntl(taken.fileno(), fcntl.F_SETFL, flags)
+        waits, failed = _begin(taken, where.here(dns or self._settings.proxy, ipv6=self._ipv6))
         if failed not in (0, errno.EINPROGRESS):
             taken.close()
             system.answer(self._listener, call.id, error=failed)
             return False
-        pending = _Pending(taken, time.monotonic() + _CONNECT_SECONDS, lambda _: True, [call.id])
-
-        def connected(over: bool) -> bool:
-            failed = _outcome(taken, over)
-            if failed is None:
-                return False
-            if not failed and not dns:
-                taken.send(proxy_header(where, taken.getsockname()[1], self._settings.secret), socket.MSG_DONTWAIT)
-            for id in pending.ids:  # noqa: A001
-                system.answer(self._listener, id, error=failed or (0 if waits else errno.EINPROGRESS))
-            return True
-
-        pending.advance = connected
+        pending = _Pending(taken, time.monotonic() + _CONNECT_SECONDS, [call.id])
+        told, good = None if dns else where, 0 if waits else errno.EINPROGRESS
+        pending.advance = lambda over: self._connected(pending, told, good, over)
         self._wait(pending, select.EPOLLOUT)
         return False
+
+    def _connected(self, pending: _Pending, told: Destination | None, good: int, over: bool) -> bool:
+        """Whether it is known what came of a connection: then the proxy is `told`, and the caller, by `good` if it is
+        there."""
+        failed = _outcome(pending.socket, over)
+        if failed is None:
+            return False
+        if not failed and told is not None:
+            header = proxy_header(told, pending.socket.getsockname()[1], self._settings.secret)
+            pending.socket.send(header, socket.MSG_DONTWAIT)
+        for id in pending.ids:  # noqa: A001
+            system.answer(self._listener, id, error=failed or good)
+        return True
 
     # -- names ---------------------------------------------------------------------------------------------------------
 
@@ -229,9 +224,11 @@ class Holder:
             taken.close()
             return True
         seconds = _RECEIVE_SECONDS if _waits(taken, wanted.flags) else 0.0
-        pending = _Pending(taken, time.monotonic() + seconds, lambda _: True, [call.id])
+        pending = _Pending(taken, time.monotonic() + seconds, [call.id])
 
         def received(over: bool) -> bool:
+            if not system.is_waiting(self._listener, call.id):
+                return True  # its number may be another's by now
             try:
                 self._deliver(call, taken, wanted, asked)
             except BlockingIOError:
@@ -300,6 +297,19 @@ class Holder:
             taken.close()
             return None
         return taken
+
+
+def _begin(taken: socket.socket, to: tuple[str, int]) -> tuple[bool, int]:
+    """Begin to connect, whether the socket waits or not: whether it does, and the errno."""
+    taken.setsockopt(socket.IPPROTO_TCP, _FASTOPEN_CONNECT, 0)
+    flags = fcntl.fcntl(taken.fileno(), fcntl.F_GETFL)
+    waits = not flags & os.O_NONBLOCK
+    if waits:
+        fcntl.fcntl(taken.fileno(), fcntl.F_SETFL, flags | os.O_NONBLOCK)
+    failed = taken.connect_ex(to)
+    if waits:
+        fcntl.fcntl(taken.fileno(), fcntl.F_SETFL, flags)
+    return waits, failed
 
 
 def _outcome(taken: socket.socket, over: bool) -> int | None:

@@ -1,5 +1,6 @@
-"""The launcher: starts a holder, puts itself under the filter and becomes the application. ``launch PROXY DNS SECRET LOG
-COMMAND…``, where SECRET and LOG are files.
+"""The launcher: starts a holder, puts itself under the filter and becomes the application.
+
+Its words are PROXY DNS SECRET LOG COMMAND…, of which SECRET and LOG are files.
 
 Started without weft's packages (see `launching`), so that holder and launcher are small and begin at once.
 """
@@ -49,7 +50,9 @@ def _launch(words: list[str]) -> None:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)  # Python ignores them
     try:
-        os.execvpe(os.fsencode(command[0]), list(map(os.fsencode, command)), environment)
+        os.execvpe(  # noqa: S606 - it becomes the application
+            os.fsencode(command[0]), list(map(os.fsencode, command)), environment
+        )
     except (FileNotFoundError, NotADirectoryError):
         _end(f"cannot start {command[0]}: no such program or directory", _NOT_FOUND)
     except OSError as error:
@@ -70,7 +73,7 @@ def _start_holder(channel: socket.socket, settings: list[str]) -> None:
     os.set_inheritable(_CHANNEL, True)
     arguments = sys.orig_argv
     own = arguments[: len(arguments) - len(sys.argv) + 1]
-    os.execv(sys.executable, [*own, "hold", *settings])
+    os.execv(sys.executable, [*own, "hold", *settings])  # noqa: S606 - it becomes the holder
 
 
 def _hold(settings: list[str]) -> None:

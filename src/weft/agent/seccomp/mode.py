@@ -1,4 +1,4 @@
-"""Which way of capture a workload is given, and why: by a holder where that works, else by rules that root installs."""
+"""Which way of capture a workload is given, and why: by a holder where that works, else by rules of root."""
 
 from __future__ import annotations
 
@@ -39,14 +39,12 @@ def why_not_seccomp() -> str:
 
 
 def captured_by(asked: CaptureParameters | None, command: tuple[str, ...], running: State | None) -> CapturedBy:
-    """What captures the connections of a workload that is to run `command` (none: somebody else does). What is `running`
-    already stays as it is. AgentError if what was `asked` for does not work."""
+    """What captures the connections of a workload that is to run `command` (none: somebody else does). What is
+    `running` already stays as it is. AgentError if what was `asked` for does not work."""
     if asked is None:
         return CapturedBy.NOTHING
     if asked.how == "seccomp" and not command:
-        raise AgentError(
-            "--capture seccomp captures the COMMAND that it starts; give one, or --capture rules", EXIT_USAGE
-        )
+        raise AgentError("--capture seccomp needs a COMMAND, which it starts; or --capture rules", EXIT_USAGE)
     if running is not None and running.captured_by and asked.how in ("best", running.captured_by):
         return running.captured_by
     if asked.how == "rules" or not command:

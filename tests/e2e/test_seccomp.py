@@ -294,7 +294,7 @@ def test_rules_for_a_workload_that_has_a_holder_are_refused(mesh: Captured) -> N
 
 def test_check_says_what_works_here(mesh: Captured) -> None:
     done = mesh.one.weft("check", "--all", check=False)
-    assert "capture on this host: without root it works (seccomp)" in done.stdout
+    assert "capture on this host works without root (seccomp)" in done.stdout
 
 
 # -- what dies ---------------------------------------------------------------------------------------------------------

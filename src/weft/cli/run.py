@@ -310,7 +310,8 @@ def run(
 
     The application gets HTTP_PROXY (calls to services by name go through the mesh; docs/clients.md says which clients
     heed it; with --capture every client passes), PORT and WEFT_HOST (where to listen). Signals are passed on to it, and
-    its exit code is this command's. Without a COMMAND the sidecar runs alone, for an application that somebody else starts.
+    its exit code is this command's. Without a COMMAND the sidecar runs alone, for an application that somebody else
+    starts.
     """
     from weft.agent.parameters import DEFAULT_SERVICE_ACCOUNT, RunParameters, Timing
     from weft.cli.agents import run_agent

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from e2e.test_protocols import postgres_binary
+from support.demo import Demo
 from support.hosts import Host, healthy, two_hosts
 from support.mesh import APPS, WEFT, Proc, alive, until
 from weft.agent.seccomp.addresses import Destination, proxy_header
@@ -295,6 +297,21 @@ def test_rules_for_a_workload_that_has_a_holder_are_refused(mesh: Captured) -> N
 def test_check_says_what_works_here(mesh: Captured) -> None:
     done = mesh.one.weft("check", "--all", check=False)
     assert "capture on this host works without root (seccomp)" in done.stdout
+
+
+@pytest.mark.parametrize("_", HERE)
+def test_the_demo_runs_without_a_variable_that_says_where(tmp_path: Path, _: str) -> None:
+    demo = Demo(tmp_path, "--capture")
+    try:
+        facts = demo.facts()
+        with urllib.request.urlopen(f"{facts['gateway']}/productpage", timeout=20) as answer:
+            assert "reviews-v" in answer.read().decode()
+        for workload in facts["workloads"]:
+            environment = Path(f"/proc/{workload['app_pid']}/environ").read_text()
+            assert "HTTP_PROXY" not in environment.upper()
+    finally:
+        assert demo.interrupt() == 0
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path != demo.errors]
 
 
 # -- what dies ---------------------------------------------------------------------------------------------------------

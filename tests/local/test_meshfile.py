@@ -82,9 +82,12 @@ def test_everything_is_understood() -> None:
         ("workloads:\n  - {name: a, command: [x], uses: [b], scope: all}\n", ["workloads[0].scope", "uses"]),
         (
             "workloads:\n  - {name: a, command: [x], dns: maybe}\n",
-            ["workloads[0].dns", "on, off, seccomp, rules or a port"],
+            ["workloads[0].dns", "on, off or a port"],
         ),
-        ("workloads:\n  - {name: a, command: [x], capture: maybe}\n", ["workloads[0].capture", "on, off or a port"]),
+        (
+            "workloads:\n  - {name: a, command: [x], capture: maybe}\n",
+            ["workloads[0].capture", "on, off, seccomp, rules"],
+        ),
         ("workloads:\n  - {name: a, command: [x], dns: on, dnsUpstreams: [host]}\n", ["dns", "found 'host'"]),
         ("workloads:\n  - {name: a, command: [x], dnsUpstreams: [10.0.0.2]}\n", ["dns", "or no resolvers"]),
         ("gateways:\n  - {name: g, listen: {80: here}}\n", ["gateways[0].listen", "80=8080"]),

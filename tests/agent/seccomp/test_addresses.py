@@ -42,10 +42,10 @@ def test_a_socket_is_led_to_a_loopback_that_it_can_reach() -> None:
     four = Destination(socket.AF_INET, b"\xc0\0\2\7", 80)
     mapped = Destination(socket.AF_INET6, b"\xc0\0\2\7", 80)
     six = Destination(socket.AF_INET6, b"\x20" + b"\0" * 15, 80)
-    assert four.here(9, ipv6=True) == ("127.0.0.1", 9)
-    assert mapped.here(9, ipv6=True) == ("::ffff:127.0.0.1", 9)
-    assert six.here(9, ipv6=True) == ("::1", 9)
-    assert six.here(9, ipv6=False) == ("::ffff:127.0.0.1", 9)
+    assert four.here(9, socket.AF_INET, ipv6=True) == ("127.0.0.1", 9)
+    assert mapped.here(9, socket.AF_INET6, ipv6=True) == ("::ffff:127.0.0.1", 9)
+    assert six.here(9, socket.AF_INET6, ipv6=True) == ("::1", 9)
+    assert six.here(9, socket.AF_INET6, ipv6=False) == ("::ffff:127.0.0.1", 9)
 
 
 def test_the_header_is_that_of_the_specification() -> None:

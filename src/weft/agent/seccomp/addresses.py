@@ -31,9 +31,9 @@ class Destination:
             return self.address[0] == 127 or self.address == b"\0" * 4
         return self.address in (_LOOPBACK_6, _ANY_6)
 
-    def here(self, port: int, *, ipv6: bool) -> tuple[str, int]:
-        """`port` of loopback, as a socket that wants there can be led to it; `ipv6`: whether the host has ::1."""
-        if self.family == socket.AF_INET:
+    def here(self, port: int, family: int, *, ipv6: bool) -> tuple[str, int]:
+        """`port` of loopback, to which a socket of `family` that wants there can be led; `ipv6`: the host has ::1."""
+        if family == socket.AF_INET:
             return "127.0.0.1", port
         return ("::1" if ipv6 and len(self.address) == 16 else "::ffff:127.0.0.1"), port
 

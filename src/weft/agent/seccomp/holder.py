@@ -7,6 +7,7 @@ read is refused.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -33,6 +34,7 @@ _LONGEST_ADDRESS = 128
 _LONGEST_DATAGRAM = 65535
 _CONNECT_SECONDS = 10.0
 _RECEIVE_SECONDS = 5.0
+_LONGEST_LOG = 1 << 20
 _ASKED = 4096
 """Sockets whose question for names was led elsewhere, of which is remembered where they had sent it."""
 
@@ -103,7 +105,8 @@ class Holder:
             goes_on = self._calls[call.number](call)
         except OSError as error:
             # EPERM: it may not be read (a process that is not dumpable, or Yama). Never let past unseen.
-            refused = errno.EACCES if error.errno == errno.EPERM else error.errno or errno.EACCES
+            known = error.errno in errno.errorcode and error.errno != errno.EPERM
+            refused = error.errno if known and error.errno else errno.EACCES
             if refused == errno.EACCES:
                 _say(f"process {call.thread} may not be read; its connection is refused")
             system.answer(self._listener, call.id, error=refused)
@@ -131,7 +134,7 @@ class Holder:
         if taken.type == socket.SOCK_DGRAM and where.port == _DNS and self._settings.dns:
             with taken:
                 self._remember(taken, raw)
-                failed = taken.connect_ex(where.here(self._settings.dns, ipv6=self._ipv6))
+                failed = taken.connect_ex(where.here(self._settings.dns, taken.family, ipv6=self._ipv6))
             system.answer(self._listener, call.id, error=failed)
             return False
         if taken.type != socket.SOCK_STREAM or taken.proto not in _TCP or taken.family != where.family:
@@ -153,7 +156,7 @@ class Holder:
         if where.loopback and not dns:
             taken.close()
             return True
-        waits, failed = _begin(taken, where.here(dns or self._settings.proxy, ipv6=self._ipv6))
+        waits, failed = _begin(taken, where.here(dns or self._settings.proxy, taken.family, ipv6=self._ipv6))
         if failed not in (0, errno.EINPROGRESS):
             taken.close()
             system.answer(self._listener, call.id, error=failed)
@@ -198,7 +201,7 @@ class Holder:
             question = system.read_memory(call.thread, data, size)
             self._remember(taken, raw)
             kept = flags & 0xFFFFFFFF | socket.MSG_DONTWAIT
-            sent = taken.sendto(question, kept, where.here(self._settings.dns, ipv6=self._ipv6))
+            sent = taken.sendto(question, kept, where.here(self._settings.dns, taken.family, ipv6=self._ipv6))
         system.answer(self._listener, call.id, sent)
         return False
 
@@ -301,7 +304,8 @@ class Holder:
 
 def _begin(taken: socket.socket, to: tuple[str, int]) -> tuple[bool, int]:
     """Begin to connect, whether the socket waits or not: whether it does, and the errno."""
-    taken.setsockopt(socket.IPPROTO_TCP, _FASTOPEN_CONNECT, 0)
+    with contextlib.suppress(OSError):  # MPTCP of some kernels has no such option
+        taken.setsockopt(socket.IPPROTO_TCP, _FASTOPEN_CONNECT, 0)
     flags = fcntl.fcntl(taken.fileno(), fcntl.F_GETFL)
     waits = not flags & os.O_NONBLOCK
     if waits:
@@ -345,5 +349,7 @@ def _has_ipv6_loopback() -> bool:
 
 
 def _say(text: str) -> None:
+    if os.fstat(2).st_size > _LONGEST_LOG:
+        os.ftruncate(2, 0)
     sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
     sys.stderr.flush()

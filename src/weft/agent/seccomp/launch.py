@@ -86,7 +86,7 @@ def _hold(settings: list[str]) -> None:
     os.close(null)
     os.close(errors)
     os.chdir("/")
-    for number in (signal.SIGHUP, signal.SIGINT):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # it ends with the application, and not before
         signal.signal(number, signal.SIG_IGN)
     with open(secret, "rb") as file:  # noqa: PTH123 - the holder does without pathlib
         known = file.read()

@@ -97,19 +97,24 @@ def secret(tmp_path: Path) -> Path:
     return path
 
 
-def _run(secret: Path, proxy: int, dns: int, *command: str, timeout: float = 50) -> subprocess.CompletedProcess[str]:
-    words = (*AS_OTHERS, *launching(proxy, dns, secret, secret.parent / "log", command))
+def _run(
+    secret: Path, proxy: int, dns: int, *command: str, timeout: float = 50, parent: bool = False
+) -> subprocess.CompletedProcess[str]:
+    words = (*AS_OTHERS, *launching(proxy, dns, secret, secret.parent / "log", command, parent=parent))
     environment = {"PATH": os.environ["PATH"], "OWN": "1"}
     return subprocess.run(words, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
 
 
-@pytest.fixture(scope="module", params=HERE)
-def found(proxy: Proxy, dns: int, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+@pytest.fixture(scope="module", params=[f"{each}, {shape}" for each in HERE for shape in ("apart", "parent")])
+def found(
+    proxy: Proxy, dns: int, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> dict[str, Any]:
     """What came of the calls of calls.py."""
     path = tmp_path_factory.mktemp("holder") / "secret"
     path.write_bytes(SECRET)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        done = _run(path, proxy.port, dns, sys.executable, str(CALLS), str(server.getsockname()[1]))
+        where = str(server.getsockname()[1])
+        done = _run(path, proxy.port, dns, sys.executable, str(CALLS), where, parent="parent" in request.param)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
@@ -183,7 +188,8 @@ def test_the_application_ends_as_it_would_without(secret: Path, command: tuple[s
     assert (done.returncode, said in done.stderr) == (code, True), done
 
 
-def test_a_holder_ends_with_the_last_process_and_not_before(secret: Path, proxy: Proxy) -> None:
+@pytest.mark.parametrize("parent", [False, True])
+def test_a_holder_ends_with_the_last_process_and_not_before(secret: Path, proxy: Proxy, parent: bool) -> None:
     def holders() -> list[int]:
         found: list[int] = []
         for entry in Path("/proc").iterdir():
@@ -192,13 +198,14 @@ def test_a_holder_ends_with_the_last_process_and_not_before(secret: Path, proxy:
                     found.append(int(entry.name))
         return found
 
-    words = f"hold\0{proxy.port}\0{0}\0{secret}".encode()
+    words = f"\0{'parent' if parent else 'hold'}\0{proxy.port}\0{0}\0{secret}".encode()
 
     again = "import socket; s = socket.create_connection(('192.0.2.7', 7007)); s.send(b'?'); print(s.recv(99).decode())"
     script = f'( read _ < "$1"; "$2" -c "{again}" > "$3" ) >/dev/null 2>&1 &'
     gate, told = secret.parent / "gate", secret.parent / "told"
     os.mkfifo(gate)
-    assert _run(secret, proxy.port, 0, "sh", "-c", script, "sh", str(gate), sys.executable, str(told)).returncode == 0
+    run = ("setsid", "-w", "sh", "-c", script, "sh", str(gate), sys.executable, str(told))
+    assert _run(secret, proxy.port, 0, *run, parent=parent).returncode == 0
     (holder,) = holders()
     os.kill(holder, signal.SIGTERM)  # as when everything that a user runs is told to stop
     gate.write_text("go\n")

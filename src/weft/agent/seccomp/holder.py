@@ -16,8 +16,9 @@ import socket
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from weft.agent.seccomp import system
 from weft.agent.seccomp.addresses import Destination, destination, proxy_header
@@ -77,12 +78,17 @@ class Holder:
             machine.recvmsg: self._receive,
         }
 
-    def serve(self) -> None:
-        """Until no process is under the filter any more."""
+    def serve(self, others: Mapping[int, Callable[[], None]] = MappingProxyType({})) -> None:
+        """Until no process is under the filter any more. When one of the descriptors of `others` can be read, that is
+        called."""
         self._poll.register(self._listener, select.EPOLLIN)
+        for descriptor in others:
+            self._poll.register(descriptor, select.EPOLLIN)
         while True:
             for descriptor, events in self._poll.poll(self._patience()):
-                if descriptor != self._listener:
+                if descriptor in others:
+                    others[descriptor]()
+                elif descriptor != self._listener:
                     self._advance(descriptor)
                 elif events & select.EPOLLIN:
                     self._take()

@@ -14,8 +14,9 @@ import socket
 import sys
 
 from weft.agent.seccomp.holder import Holder, Settings
+from weft.agent.seccomp.parent import needs_parent, run_as_parent
 from weft.agent.seccomp.program import filter_program
-from weft.agent.seccomp.system import MACHINES, install_filter
+from weft.agent.seccomp.system import MACHINES, end_with_parent, install_filter
 from weft.agent.seccomp.trial import run_trial
 
 _CHANNEL = 3
@@ -23,28 +24,45 @@ _CANNOT, _NOT_FOUND, _NOT_EXECUTABLE = 1, 127, 126
 
 
 def main(words: list[str]) -> None:
-    """Of the launcher, of the holder that it starts (``hold``), and of a trial (``try``)."""
-    if words[0] == "hold":
-        _hold(words[1:])
-    elif words[0] == "try":
-        sys.exit(run_trial())
-    else:
-        _launch(words)
+    """Of the launcher, of the holder that it starts (``hold``), and of a trial (``try``). ``parent``: the holder stays
+    the application's parent, as it has to where Yama's scope is 1."""
+    match words[0]:
+        case "hold":
+            _make_holder(socket.socket(fileno=_CHANNEL), words[1:], alone=True).serve()
+        case "try":
+            sys.exit(run_trial())
+        case "parent":
+            _launch(words[1:], parent=True)
+        case _:
+            _launch(words, parent=needs_parent())
 
 
-def _launch(words: list[str]) -> None:
+def _launch(words: list[str], *, parent: bool) -> None:
     settings, command = words[:4], words[4:]
+    if parent:
+        run_as_parent(
+            lambda channel: _become(channel, settings, command, parent=True),
+            lambda channel: _make_holder(channel, settings, alone=False),
+        )
+        return
+    ours, its = socket.socketpair()
+    _start_holder(its, settings)
+    _become(ours, settings, command, parent=False)
+
+
+def _become(channel: socket.socket, settings: list[str], command: list[str], *, parent: bool) -> None:
+    """Put this process under the filter and become the application."""
     environment = _own_environment()
     try:
-        ours, its = socket.socketpair()
-        _start_holder(its, settings)
+        if parent:
+            end_with_parent()
         machine = MACHINES[platform.machine()]
         listener = install_filter(machine, filter_program(machine, whole_messages=_uses_musl(command[0], environment)))
-        socket.send_fds(ours, [b"\n"], [listener])
-        if ours.recv(1) != b"\n":
+        socket.send_fds(channel, [b"\n"], [listener])
+        if channel.recv(1) != b"\n":
             raise OSError(0, f"the holder has ended; see {settings[3]}")
         os.close(listener)
-        ours.close()
+        channel.close()
     except OSError as error:
         _end(f"cannot capture connections: {error.strerror}", _CANNOT)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
@@ -76,25 +94,25 @@ def _start_holder(channel: socket.socket, settings: list[str]) -> None:
     os.execv(sys.executable, [*own, "hold", *settings])  # noqa: S606 - it becomes the holder
 
 
-def _hold(settings: list[str]) -> None:
+def _make_holder(channel: socket.socket, settings: list[str], *, alone: bool) -> Holder:
+    """A holder with what comes by `channel`. `alone`: it is not told to end before the application."""
     proxy, dns, secret, log = settings
-    channel = socket.socket(fileno=_CHANNEL)
     null = os.open(os.devnull, os.O_RDWR)
     errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with open(secret, "rb") as file:  # noqa: PTH123 - the holder does without pathlib
+        known = file.read()
+    _, (listener, *_), _, _ = socket.recv_fds(channel, 1, 1)
     for descriptor, opened in ((0, null), (1, null), (2, errors)):
         os.dup2(opened, descriptor)
     os.close(null)
     os.close(errors)
     os.chdir("/")
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # it ends with the application, and not before
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM) if alone else ():
         signal.signal(number, signal.SIG_IGN)
-    with open(secret, "rb") as file:  # noqa: PTH123 - the holder does without pathlib
-        known = file.read()
-    _, (listener, *_), _, _ = socket.recv_fds(channel, 1, 1)
     holder = Holder(MACHINES[platform.machine()], listener, Settings(int(proxy), int(dns), known))
     channel.send(b"\n")
     channel.close()
-    holder.serve()
+    return holder
 
 
 def _own_environment() -> dict[bytes, bytes]:

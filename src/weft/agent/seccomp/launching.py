@@ -10,10 +10,12 @@ _ROOT = Path(__file__).parents[3]
 _CODE = "import sys; sys.path.append(sys.argv.pop(1)); from weft.agent.seccomp.launch import main; main(sys.argv[1:])"
 
 
-def launching(proxy: int, dns: int, secret: Path, log: Path, command: Sequence[str]) -> tuple[str, ...]:
+def launching(
+    proxy: int, dns: int, secret: Path, log: Path, command: Sequence[str], *, parent: bool = False
+) -> tuple[str, ...]:
     """The command that becomes `command`, captured: what it connects to is led to the ports `proxy` and `dns` (0: not)
-    of loopback."""
-    return (*_python(), str(proxy), str(dns), str(secret), str(log), *command)
+    of loopback. `parent`: the holder stays its parent, also where it need not."""
+    return (*_python(), *(("parent",) if parent else ()), str(proxy), str(dns), str(secret), str(log), *command)
 
 
 def trying() -> tuple[str, ...]:

@@ -87,4 +87,4 @@ def _yama() -> str:
         scope = _YAMA.read_text().strip()
     except OSError:
         return ""
-    return f" (kernel.yama.ptrace_scope is {scope}, and it needs 0)" if scope != "0" else ""
+    return f" (kernel.yama.ptrace_scope is {scope}; 0 and 1 let it)" if scope in ("2", "3") else ""

@@ -6,10 +6,11 @@ import ctypes
 import errno
 import fcntl
 import os
+import signal
 import struct
 from dataclasses import dataclass
 
-_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _SET_MODE_FILTER = 1
 _NEW_LISTENER = 1 << 3
 _WAIT_KILLABLE = 1 << 5
@@ -79,6 +80,12 @@ def install_filter(machine: Machine, program: bytes) -> int:
         if ctypes.get_errno() != errno.EINVAL:
             break
     raise _error()
+
+
+def end_with_parent() -> None:
+    """Have this process, and the program that it becomes, killed when its parent ends."""
+    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        raise _error()
 
 
 def receive(listener: int) -> Notification | None:

@@ -11,6 +11,7 @@ import sys
 
 from weft.agent.seccomp.addresses import Destination, proxy_header
 from weft.agent.seccomp.holder import Holder, Settings
+from weft.agent.seccomp.parent import needs_parent
 from weft.agent.seccomp.program import filter_program
 from weft.agent.seccomp.system import MACHINES, install_filter
 
@@ -32,10 +33,11 @@ def run_trial() -> int:
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         port = proxy.getsockname()[1]
         ours, its = socket.socketpair()
+        parent = needs_parent()
         holder = os.fork()
         if not holder:
-            os._exit(_hold(ours, port))
-        client = os.fork()  # no child of the holder: neither is an application
+            os._exit(_hold(ours, port, its if parent else None))
+        client = holder if parent else os.fork()  # no child of the holder, where an application need not be one
         if not client:
             os._exit(_connect(its))
         ours.close()
@@ -49,7 +51,11 @@ def run_trial() -> int:
             expected = proxy_header(Destination(socket.AF_INET, b"\xc0\0\2\1", 9), led.getpeername()[1], _SECRET)
     if told != expected:
         return _say("the connection was led without its header")
-    return 0 if _ends(holder) else _say("the system does not tell that the last process has ended (Linux before 5.8)")
+    return (
+        0
+        if parent or _ends(holder)
+        else _say("the system does not tell that the last process has ended (Linux before 5.8)")
+    )
 
 
 def _connect(channel: socket.socket) -> int:
@@ -65,14 +71,21 @@ def _connect(channel: socket.socket) -> int:
         return error.errno or errno.EIO
 
 
-def _hold(channel: socket.socket, port: int) -> int:
+def _hold(channel: socket.socket, port: int, its: socket.socket | None) -> int:
+    """With the client's end of the channel, of a child: the errno with which that fails."""
+    client = os.fork() if its is not None else 0
+    if its is not None and not client:
+        os._exit(_connect(its))
+    if its is not None:
+        its.close()
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     channel.settimeout(_SECONDS)
-    _, (listener, *_), _, _ = socket.recv_fds(channel, 1, 1)
-    Holder(MACHINES[platform.machine()], listener, Settings(port, 0, _SECRET)).serve()
-    return 0
+    _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    if descriptors:
+        Holder(MACHINES[platform.machine()], descriptors[0], Settings(port, 0, _SECRET)).serve()
+    return os.waitstatus_to_exitcode(os.waitpid(client, 0)[1]) if client else 0
 
 
 def _ends(process: int) -> bool:

@@ -201,7 +201,7 @@ def test_a_holder_ends_with_the_last_process_and_not_before(secret: Path, proxy:
     words = f"\0{'parent' if parent else 'hold'}\0{proxy.port}\0{0}\0{secret}".encode()
 
     again = "import socket; s = socket.create_connection(('192.0.2.7', 7007)); s.send(b'?'); print(s.recv(99).decode())"
-    script = f'( read _ < "$1"; "$2" -c "{again}" > "$3" ) >/dev/null 2>&1 &'
+    script = f'( timeout 30 cat "$1"; "$2" -c "{again}" > "$3" ) >/dev/null 2>&1 &'
     gate, told = secret.parent / "gate", secret.parent / "told"
     os.mkfifo(gate)
     run = ("setsid", "-w", "sh", "-c", script, "sh", str(gate), sys.executable, str(told))

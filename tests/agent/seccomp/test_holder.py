@@ -48,8 +48,10 @@ class Proxy:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
+        with connection, contextlib.suppress(ConnectionError):
             head = connection.recv(16, socket.MSG_WAITALL)
+            if len(head) < 16:
+                return
             body = connection.recv(int.from_bytes(head[14:16], "big"), socket.MSG_WAITALL)
             size, family = (4, socket.AF_INET) if head[13] == 0x11 else (16, socket.AF_INET6)
             told, rest = body[size : 2 * size], body[2 * size :]
@@ -211,6 +213,18 @@ def test_a_holder_ends_with_the_last_process_and_not_before(secret: Path, proxy:
     gate.write_text("go\n")
     until("the one that was left has connected", lambda: told.exists() and told.read_text().strip() == FOUR)
     until("the holder has ended", lambda: not holders())
+
+
+@pytest.mark.parametrize("capabilities", ["+dac_override,+dac_read_search"] if HERE and os.geteuid() == 0 else [])
+def test_a_port_that_another_user_has_taken_is_given_nothing(secret: Path, proxy: Proxy, capabilities: str) -> None:
+    """The proxy of this test is root's, and the application another user's."""
+    as_user = ("setpriv", "--reuid=61001", "--regid=61001", "--clear-groups")
+    rights = (f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}")
+    program = "import socket; print(socket.socket().connect_ex(('192.0.2.7', 7007)))"
+    words = launching(proxy.port, 0, secret, secret.parent / "log", (sys.executable, "-c", program))
+    done = subprocess.run((*as_user, *rights, *words), capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout.strip() == "111", done
+    assert "belongs to another user" in (secret.parent / "log").read_text()
 
 
 def test_who_is_under_a_filter_already_is_told(secret: Path) -> None:

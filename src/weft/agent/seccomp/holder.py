@@ -22,6 +22,7 @@ from types import MappingProxyType
 
 from weft.agent.seccomp import system
 from weft.agent.seccomp.addresses import Destination, destination, proxy_header
+from weft.agent.seccomp.listeners import Listeners
 from weft.agent.seccomp.messages import Received, asked_message, asked_receive, deliver
 from weft.agent.seccomp.system import Machine, Notification
 
@@ -68,6 +69,7 @@ class Holder:
         self._listener = listener
         self._settings = settings
         self._ipv6 = _has_ipv6_loopback()
+        self._listeners = Listeners()
         self._poll = select.epoll()
         self._pending: dict[int, _Pending] = {}
         self._asked: OrderedDict[int, bytes] = OrderedDict()
@@ -179,12 +181,20 @@ class Holder:
         failed = _outcome(pending.socket, over)
         if failed is None:
             return False
+        if not failed and told is not None and not self._is_proxy(pending.socket, told):
+            _say(f"port {self._settings.proxy} belongs to another user; nothing is sent there")
+            system.reset(pending.socket.fileno())
+            failed = errno.ECONNREFUSED
         if not failed and told is not None:
             header = proxy_header(told, pending.socket.getsockname()[1], self._settings.secret)
             pending.socket.send(header, socket.MSG_DONTWAIT)
         for id in pending.ids:  # noqa: A001
             system.answer(self._listener, id, error=failed or good)
         return True
+
+    def _is_proxy(self, led: socket.socket, told: Destination) -> bool:
+        """Whether who listens there is of our user: while the proxy is away anybody may take its port."""
+        return self._listeners.owned(*told.here(self._settings.proxy, led.family, ipv6=self._ipv6))
 
     # -- names ---------------------------------------------------------------------------------------------------------
 

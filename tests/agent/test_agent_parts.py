@@ -20,7 +20,7 @@ from weft.agent.http import HttpError, Server, ask
 from weft.agent.parameters import ControlPlane, PortParameter, RunParameters, UpstreamParameter
 from weft.agent.ports import PortAllocator, allocate_run_ports, allocating, check_free
 from weft.agent.sidecar_environment import replaced_proxy, sidecar_environment, upstream_variable
-from weft.agent.state import State, lock_directory, plan_digest, read_state, write_state
+from weft.agent.state import CapturedBy, State, lock_directory, plan_digest, read_state, write_state
 from weft.model.workload import SocketAddress
 from weft.processes.name import ProcessName, name_of
 from weft.settings.home import Home
@@ -158,6 +158,15 @@ def test_a_chosen_port_that_cannot_be_had_is_told_at_once(tmp_path: Path) -> Non
     with pytest.raises(AgentError, match="two ports are called http"):
         named = (PortParameter(80, name="http"), PortParameter(81, name="http"))
         allocate_run_ports(run(home, ports=named), allocator, None)
+
+
+def test_the_environment_of_a_captured_application_has_no_proxy(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    state = allocate_run_ports(run(home), PortAllocator(set()), None)
+    inherited = {"PATH": "/bin", "http_proxy": "http://proxy.corp:3128", "HTTPS_PROXY": "http://proxy.corp:3128"}
+    environment = sidecar_environment(inherited, dataclasses.replace(state, captured_by=CapturedBy.SECCOMP))
+    assert {name for name in environment if "PROXY" in name.upper()} == {"HTTPS_PROXY"}
+    assert environment["WEFT_PORT_9082"] == "9999"
 
 
 def test_the_environment_leads_through_the_sidecar(tmp_path: Path) -> None:

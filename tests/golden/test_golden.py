@@ -6,8 +6,8 @@ A case is a directory with ``input.yaml`` and one expected file for each resourc
     show: [routes/outbound, "clusters/outbound|9080|*"]   # type/name, names may hold wildcards
 
 ``routes/outbound#reviews*`` shows only those virtual hosts, and not their CONNECT routes, which are all alike.
-``distrusted`` are ends of trust (`weft.model.distrust`). With ``capture`` connections are led to the proxy, with
-``inbound_capture`` those of callers, by TPROXY.
+``distrusted`` are ends of trust (`weft.model.distrust`). With ``capture`` connections are led to the proxy, by a port
+(``"on"``) or from ``inside`` of it; with ``inbound_capture`` those of callers, by TPROXY.
 
 Services and workloads that all cases share are in ``world.yaml``. Every case also goes through a real Envoy.
 """
@@ -18,7 +18,7 @@ import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -54,7 +54,7 @@ class Case:
     proxy: str
     show: tuple[str, ...]
     distrusted: tuple[Distrust, ...] = ()
-    capture: bool = False
+    capture: Literal["on", "inside", "off"] = "off"
     inbound_capture: bool = False
 
 
@@ -131,13 +131,15 @@ def compile_case(
     """What the proxy is sent for the documents of `path` in the world. `order` -1 gives everything in reverse."""
     own = documents_of(path.read_text(), path.name)
     wanted = (each for each in world_workloads() if each.gateway is None or each.proxy == case.proxy)
-    led = {case.proxy: CAPTURE} if case.capture else {}
+    led = {case.proxy: CAPTURE} if case.capture == "on" else {}
+    inside = {case.proxy} if case.capture == "inside" else set()
     called = {case.proxy: INBOUND_CAPTURE} if case.inbound_capture else {}
     registered = tuple(
         replace(
             each,
             scope=scope,
             capture=led.get(each.proxy, ()),
+            capture_inside=each.proxy in inside,
             inbound_capture=called.get(each.proxy, ()),
             transparent=each.proxy in called,
         )

@@ -81,7 +81,10 @@ def test_everything_is_understood() -> None:
         ("workloads:\n  - {name: a, command: [x], metrics: {path: /m}}\n", ["'port' is missing"]),
         ("workloads:\n  - {name: a, command: [x], uses: [b], scope: all}\n", ["workloads[0].scope", "uses"]),
         ("workloads:\n  - {name: a, command: [x], dns: maybe}\n", ["workloads[0].dns", "on, off or a port"]),
-        ("workloads:\n  - {name: a, command: [x], capture: maybe}\n", ["workloads[0].capture", "on, off or a port"]),
+        (
+            "workloads:\n  - {name: a, command: [x], capture: maybe}\n",
+            ["workloads[0].capture", "on, off, seccomp, rules"],
+        ),
         ("workloads:\n  - {name: a, command: [x], inboundCapture: x}\n", ["inboundCapture", "tproxy:PORT"]),
         ("workloads:\n  - {name: a, command: [x], dns: on, dnsUpstreams: [host]}\n", ["dns", "found 'host'"]),
         ("workloads:\n  - {name: a, command: [x], dnsUpstreams: [10.0.0.2]}\n", ["dns", "or no resolvers"]),

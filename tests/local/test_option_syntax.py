@@ -123,7 +123,14 @@ def test_localities() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"), [("on", CaptureParameters()), ("off", None), ("15001", CaptureParameters(15001))]
+    ("text", "wanted"),
+    [
+        ("on", CaptureParameters()),
+        ("off", None),
+        ("15001", CaptureParameters(15001, "rules")),
+        ("rules", CaptureParameters(0, "rules")),
+        ("seccomp", CaptureParameters(0, "seccomp")),
+    ],
 )
 def test_capture(text: str, wanted: CaptureParameters | None) -> None:
     assert parse_capture(text) == wanted
@@ -131,7 +138,7 @@ def test_capture(text: str, wanted: CaptureParameters | None) -> None:
 
 @pytest.mark.parametrize("text", ["maybe", "0", "70000", ""])
 def test_capture_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(OptionValueError, match="on, off or a port"):
+    with pytest.raises(OptionValueError, match="on, off, seccomp, rules or a port"):
         parse_capture(text)
 
 

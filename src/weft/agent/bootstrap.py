@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from weft.model.canonical import canonical_service
 from weft.model.enrolment import RegisterResponse
-from weft.model.workload import Workload
+from weft.model.workload import SocketAddress, Workload
 from weft.xds.bootstrap import BootstrapParameters, build_bootstrap
 from weft.xds.policies.tls import MESH_PLACE, CredentialPlace
 
@@ -21,6 +21,8 @@ class BootstrapInputs:
     enrolment: RegisterResponse
     admin_socket: Path
     place: CredentialPlace = MESH_PLACE
+    capture: tuple[SocketAddress, ...] = ()
+    capture_secret: str = field(default="", repr=False)
 
 
 BuildBootstrap = Callable[[BootstrapInputs], str]
@@ -38,5 +40,7 @@ def bootstrap_text(inputs: BootstrapInputs) -> str:
             service=canonical_service(inputs.workload),
             edge=inputs.workload.gateway is not None,
             place=inputs.place,
+            capture=inputs.capture,
+            capture_secret=inputs.capture_secret,
         )
     )

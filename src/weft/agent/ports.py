@@ -14,7 +14,7 @@ from pathlib import Path
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.metrics.server import DEFAULT_PORT, bind
 from weft.agent.parameters import RunParameters
-from weft.agent.state import State, read_state, workload_directories
+from weft.agent.state import CapturedBy, State, read_state, workload_directories
 from weft.model.workload import SocketAddress, Upstream, WorkloadPort
 from weft.settings.home import Home
 from weft.settings.ports import own_ports
@@ -101,7 +101,12 @@ def held_ports(state: State) -> set[int]:
     return ports - {0}
 
 
-def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, before: State | None) -> State:
+def allocate_run_ports(
+    parameters: RunParameters,
+    allocator: PortAllocator,
+    before: State | None,
+    captured_by: CapturedBy = CapturedBy.NOTHING,
+) -> State:
     """The ports of a ``weft run``: those of `before` where they are still free, else new ones.
 
     AgentError when a port is given twice, or is to lead to an upstream and is taken.
@@ -139,7 +144,9 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
         dns = allocate_dns_port(parameters.dns.port, allocator, before.dns if before else 0)
     capture = 0
     if parameters.capture is not None:
-        capture = allocate_capture_port(parameters.capture.port, allocator, before.capture if before else 0)
+        usual = captured_by is CapturedBy.RULES
+        old_port = before.capture if before else 0
+        capture = allocate_capture_port(parameters.capture.port, allocator, old_port, usual=usual)
     led = parameters.inbound_capture
     inbound_capture = 0
     if led is not None:
@@ -154,6 +161,7 @@ def allocate_run_ports(parameters: RunParameters, allocator: PortAllocator, befo
         capture=capture,
         inbound_capture=inbound_capture,
         transparent=led is not None and led.transparent,
+        captured_by=captured_by,
     )
 
 
@@ -162,9 +170,10 @@ def allocate_dns_port(wanted: int, allocator: PortAllocator, known: int) -> int:
     return _usual_port("--dns", wanted, (known, DNS_PORT), allocator, _is_free_for_dns)
 
 
-def allocate_capture_port(wanted: int, allocator: PortAllocator, known: int) -> int:
-    """The port to which connections are led, free in both families: see `_usual_port`."""
-    return _usual_port("--capture", wanted, (known, CAPTURE_PORT), allocator, _is_free_twice)
+def allocate_capture_port(wanted: int, allocator: PortAllocator, known: int, *, usual: bool = True) -> int:
+    """The port to which connections are led, free in both families: see `_usual_port`. `usual`: people's rules may name
+    it."""
+    return _usual_port("--capture", wanted, (known, CAPTURE_PORT if usual else 0), allocator, _is_free_twice)
 
 
 def allocate_inbound_capture_port(wanted: int, allocator: PortAllocator, known: int) -> int:
@@ -195,6 +204,12 @@ def _usual_port(
 def has_ipv6_loopback() -> bool:
     """Whether this host has one."""
     return _bind_error(LOOPBACK_6, 0, socket.SOCK_STREAM) not in _NO_IPV6
+
+
+def capture_addresses(state: State) -> tuple[SocketAddress, ...]:
+    """Where connections are led to that were made to others: what a redirect of the system leads to is loopback."""
+    hosts = (LOOPBACK, *((LOOPBACK_6,) if has_ipv6_loopback() else ()))
+    return tuple(SocketAddress(host, state.capture) for host in hosts if state.capture)
 
 
 def _is_free_twice(port: int) -> bool:

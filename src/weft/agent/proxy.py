@@ -34,6 +34,7 @@ from weft.agent.proxy_secret import ProxySecret
 from weft.agent.registration import Registration
 from weft.agent.requests import Requests
 from weft.agent.revoked import RevokedList
+from weft.agent.seccomp.mode import capture_entry, remove_secret
 from weft.agent.state import DirectoryLock, State, lock_directory, plan_digest, read_state, write_state
 from weft.agent.traffic import TrafficTeller
 from weft.agent.workload_api.client import WorkloadApiClient
@@ -163,7 +164,8 @@ class Proxy:
         if self.source is not None:
             await self.source.installed(patience)
         workload, place = self._workload(self.state), MESH_PLACE if self.source is None else CONTROL_PLACE
-        text = self._build_bootstrap(BootstrapInputs(workload, answer, self._admin_socket, place))
+        entry = capture_entry(self.directory, self.state)
+        text = self._build_bootstrap(BootstrapInputs(workload, answer, self._admin_socket, place, *entry))
         path = self.directory / "bootstrap.json"
         before = path.read_text() if path.exists() else ""
         if text == before:
@@ -229,6 +231,7 @@ class Proxy:
             self.source.files.remove()
         self.requests.remove()
         ProxySecret(self.directory).remove()
+        remove_secret(self.directory)
         (self.directory / "bootstrap.json").unlink(missing_ok=True)
         remove_empty(self.directory)
         self.save(agent=None, envoy=None, application=None, state=WorkloadState.STARTING)

@@ -22,16 +22,18 @@ from weft.agent.ports import (
     EVERY_ADDRESS,
     EVERY_ADDRESS_6,
     LOOPBACK,
-    LOOPBACK_6,
     allocate_run_ports,
+    capture_addresses,
     check_nobody_listens,
     has_ipv6_loopback,
 )
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.proxy_secret import ProxySecret, wants_secret
 from weft.agent.reachability import check_xds, run_reach_check
+from weft.agent.seccomp.launching import launching
+from weft.agent.seccomp.mode import LOG_FILE, capture_secret, captured_by
 from weft.agent.sidecar_environment import replaced_proxy, sidecar_environment
-from weft.agent.state import State, read_state
+from weft.agent.state import CapturedBy, State, read_state
 from weft.agent.usage import Expected, run_usage
 from weft.agent.workload_api.endpoint import VARIABLE, endpoint_address, workload_api
 from weft.model.addresses import is_loopback
@@ -64,8 +66,11 @@ def run_workload(parameters: RunParameters, build_bootstrap: BuildBootstrap = bo
         secret = wants_secret(parameters.proxy_auth, directory, running=running)
         host = inbound_address(parameters, before)
         check_inbound_capture(parameters, host)
+        captured = captured_by(parameters.capture, parameters.command, before if running else None)
+        if captured is CapturedBy.SECCOMP and parameters.proxy_auth == "auto":
+            secret = True  # its application does not use that proxy, and nobody else is meant to
         addressed = replace(parameters, proxy_host=host, proxy_auth="on" if secret else "off")
-        return _SidecarLifecycle(addressed, _open(addressed, build_bootstrap))
+        return _SidecarLifecycle(addressed, _open(addressed, build_bootstrap, captured))
 
     return run_lifecycle(make)
 
@@ -183,6 +188,7 @@ class _SidecarLifecycle(Lifecycle):
         answering = {} if self._naming is None else {DNS_VARIABLE: self._naming.address}
         found = {VARIABLE: address, **answering, **dict(self._parameters.environment)}
         environment = sidecar_environment(inherited, self.proxy.state, tuple(found.items()), self._url)
+        command = self._captured(command)
         if replaced := replaced_proxy(inherited):
             _LOG.info(
                 "the proxy in %s is replaced by the sidecar, which reaches http:// hosts outside itself", replaced
@@ -196,6 +202,13 @@ class _SidecarLifecycle(Lifecycle):
             raise AgentError(f"cannot start {command[0]}: {error.strerror}", EXIT_NOT_EXECUTABLE) from error
         self.proxy.save(application=application.name)
         return application
+
+    def _captured(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        """How `command` is started: by a launcher, if a holder is to lead its connections."""
+        state, directory = self.proxy.state, self.proxy.directory.absolute()
+        if state.captured_by is not CapturedBy.SECCOMP:
+            return command
+        return launching(state.capture, state.dns, capture_secret(directory), directory / LOG_FILE, command)
 
     async def _wait_for_end(self) -> int:
         if self._application is None:
@@ -216,7 +229,7 @@ class _SidecarLifecycle(Lifecycle):
             plain = f"http://127.0.0.1:{self.proxy.state.outbound}"
             where = f'"$(cat {self._secret.url_file})"' if self._url else plain
             _LOG.info("no command given; use HTTP_PROXY=%s", where)
-            if self.proxy.state.capture:
+            if self.proxy.state.captured_by is CapturedBy.RULES:
                 _LOG.info("or lead connections to port %d: weft capture install", self.proxy.state.capture)
         if self.proxy.state.inbound_capture:
             _LOG.info("callers are led to port %d by `weft capture install`", self.proxy.state.inbound_capture)
@@ -282,17 +295,11 @@ class _SidecarLifecycle(Lifecycle):
 
 def _listeners(state: State) -> tuple[SocketAddress, ...]:
     """Where Envoy must listen before the application starts."""
-    outbound = (SocketAddress(LOOPBACK, state.outbound), *_capture(state)[:1])
+    outbound = (SocketAddress(LOOPBACK, state.outbound), *capture_addresses(state)[:1])
     led = _inbound_capture(state)[:1]
     ports = [port.inbound for port in state.ports]
     inbound = (*led, *[SocketAddress(led[0].host, port.port) for port in ports]) if led else tuple(ports)
     return (*inbound, *outbound, *(upstream.listen for upstream in state.upstreams))
-
-
-def _capture(state: State) -> tuple[SocketAddress, ...]:
-    """Where connections are led to that were made to others: what a redirect of the system leads to is loopback."""
-    hosts = (LOOPBACK, *((LOOPBACK_6,) if has_ipv6_loopback() else ()))
-    return tuple(SocketAddress(host, state.capture) for host in hosts if state.capture)
 
 
 def _inbound_capture(state: State) -> tuple[SocketAddress, ...]:
@@ -303,7 +310,7 @@ def _inbound_capture(state: State) -> tuple[SocketAddress, ...]:
     return tuple(SocketAddress(host, state.inbound_capture) for host in hosts if state.inbound_capture)
 
 
-def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
+def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap, captured: CapturedBy) -> Proxy:
     plan = (
         "run",
         parameters.command,
@@ -320,7 +327,7 @@ def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
         *(("locality", str(parameters.locality)) if parameters.locality != NOWHERE else ()),
         *(("metrics", parameters.metrics_port, parameters.metrics_path) if parameters.metrics_port else ()),
         *(("dns", parameters.dns) if parameters.dns is not None else ()),
-        *(("capture", parameters.capture) if parameters.capture is not None else ()),
+        *(("capture", parameters.capture, captured) if parameters.capture is not None else ()),
         *(("inbound", parameters.inbound_capture) if parameters.inbound_capture is not None else ()),
     )
     common = ProxyParameters(
@@ -340,7 +347,7 @@ def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap) -> Proxy:
     )
     return open_proxy(
         common,
-        lambda allocator, before: allocate_run_ports(parameters, allocator, before),
+        lambda allocator, before: allocate_run_ports(parameters, allocator, before, captured),
         lambda state: _workload(parameters, state),
         build_bootstrap,
     )
@@ -363,7 +370,8 @@ def _workload(parameters: RunParameters, state: State) -> Workload:
         group=parameters.group.name if parameters.group is not None else "",
         weight=parameters.weight,
         dns=parameters.dns is not None,
-        capture=_capture(state),
+        capture=capture_addresses(state) if state.captured_by is CapturedBy.RULES else (),
+        capture_inside=state.captured_by is CapturedBy.SECCOMP,
         inbound_capture=_inbound_capture(state),
         transparent=state.transparent,
     )

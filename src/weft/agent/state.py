@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import fcntl
 import hashlib
 import os
@@ -21,13 +22,23 @@ from weft.settings.home import Home
 from weft.settings.private import write_atomically
 
 
+class CapturedBy(enum.StrEnum):
+    """What leads an application's connections into its proxy: nothing, rules of the system, or a holder (seccomp)."""
+
+    NOTHING = ""
+    RULES = "rules"
+    SECCOMP = "seccomp"
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """One workload's agent. `plan` is a digest of what was asked for: only an equal plan adopts the processes.
 
     Ports stay when the processes are gone, so that a restart uses them again. `metrics` is where they are served, `dns`
-    the port at which the `responder` answers, `capture` the one to which connections are led and `inbound_capture` the
-    one to which those of callers are, with their addresses if it is `transparent` (0: there is none).
+    the port at which the `responder` answers, `capture` the one to which connections are led, by what `captured_by`
+    says, and `inbound_capture` the one to which those of callers are, with their addresses if it is `transparent` (0:
+    there is none).
+    `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core).
     `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core).
     """
 
@@ -47,6 +58,7 @@ class State:
     responder: ProcessName | None = None
     dns: int = 0
     capture: int = 0
+    captured_by: CapturedBy = CapturedBy.NOTHING
     inbound_capture: int = 0
     transparent: bool = False
 
@@ -182,4 +194,5 @@ def _without_processes(state: State) -> State:
         capture=state.capture,
         inbound_capture=state.inbound_capture,
         transparent=state.transparent,
+        captured_by=state.captured_by,
     )

@@ -22,7 +22,7 @@ _CLEAR = "\x1b[2J\x1b[H"
 
 @command("check", "weft check", "weft check --all", "weft check --watch", "weft check -o json")
 @home_option
-@click.option("--all", "everything", is_flag=True, help="Also what is well.")
+@click.option("--all", "everything", is_flag=True, help="Also what is well, and what of capture works on this host.")
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
 @output_option
 def check(home: Home, everything: bool, watch: bool, output: str) -> int:
@@ -35,12 +35,16 @@ def check(home: Home, everything: bool, watch: bool, output: str) -> int:
     """
     while True:
         answer = gather(home)
+        if everything:
+            answer = {**answer, "capture": _capture()}
         if output != "table":
             print_value(answer, output)
         else:
             if watch and sys.stdout.isatty():
                 click.echo(_CLEAR, nl=False)
             print_findings(answer["findings"])
+            if everything:
+                click.echo(_capture_text(answer["capture"]))
             print_summary(answer["findings"], answer["passed"], everything)
         if not watch:
             return max((_CODES[one["severity"]] for one in answer["findings"]), default=0)
@@ -62,6 +66,23 @@ def gather(home: Home) -> dict[str, Any]:
         start = command_line("serve", "--home", str(home.root))
         return {"findings": [{**down, "fix": start}], "passed": []}
     return found
+
+
+def _capture() -> dict[str, Any]:
+    """What of capture works on this host: no fault of the mesh's, whatever it is."""
+    import os
+    import shutil
+
+    from weft.agent.seccomp.mode import why_not_seccomp
+
+    why_not = why_not_seccomp()
+    has_nft = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
+    return {"seccomp": not why_not, "whyNotSeccomp": why_not, "rules": has_nft}
+
+
+def _capture_text(told: Mapping[str, Any]) -> str:
+    own = "works without root (seccomp)" if told["seccomp"] else f"does not work without root: {told['whyNotSeccomp']}"
+    return f"capture on this host {own}; {'root can install rules' if told['rules'] else 'rules need nftables'}"
 
 
 def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:

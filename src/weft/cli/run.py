@@ -69,11 +69,12 @@ def _dns_options(function: CommandT) -> CommandT:
         click.option(
             "--capture",
             default="off",
-            metavar="on|off|PORT",
+            metavar="on|off|seccomp|rules|PORT",
             envvar="WEFT_CAPTURE",
-            help="Take connections that were made to addresses of services and are led to this port of loopback by "
-            "`weft capture install`. Names are answered, too, but with --dns off. See docs/capture.md.  "
-            "[env: WEFT_CAPTURE; default: off]",
+            help="Lead the application's connections into the mesh: it knows of no proxy. seccomp: of the COMMAND, "
+            "without root. rules or PORT: of others, by rules that root installs (`weft capture install`), to this "
+            "port of loopback. on: seccomp where that works here and there is a COMMAND, else rules. Names are "
+            "answered, too, but with --dns off. See docs/capture.md.  [env: WEFT_CAPTURE; default: off]",
         ),
         click.option(
             "--inbound-capture",
@@ -334,8 +335,9 @@ def run(
     """Run an application with its sidecar.
 
     The application gets HTTP_PROXY (calls to services by name go through the mesh; docs/clients.md says which clients
-    heed it), PORT and WEFT_HOST (where to listen). Signals are passed on to it, and its exit code is this command's.
-    Without a COMMAND the sidecar runs alone, for an application that somebody else starts.
+    heed it; with --capture every client passes), PORT and WEFT_HOST (where to listen). Signals are passed on to it, and
+    its exit code is this command's. Without a COMMAND the sidecar runs alone, for an application that somebody else
+    starts.
     """
     from weft.agent.parameters import DEFAULT_SERVICE_ACCOUNT, RunParameters, Timing
     from weft.cli.agents import run_agent

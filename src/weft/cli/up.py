@@ -118,7 +118,17 @@ def _say_ready(supervisor: Supervisor, urls: Urls) -> None:
         _report(f"the dashboard: {again}")
 
 
-@command("demo", "weft demo", "weft demo --home /tmp/bookinfo", "weft demo -o json > demo.json &")
+def _check_capture() -> None:
+    from weft.agent.seccomp.mode import why_not_seccomp
+    from weft.cli.failure import FailedError
+
+    if why_not := why_not_seccomp():
+        raise FailedError(f"--capture does not work here: {why_not}; see docs/capture.md")
+
+
+@command(
+    "demo", "weft demo", "weft demo --capture", "weft demo --home /tmp/bookinfo", "weft demo -o json > demo.json &"
+)
 @click.option(
     "--home",
     "directory",
@@ -126,8 +136,14 @@ def _say_ready(supervisor: Supervisor, urls: Urls) -> None:
     type=click.Path(path_type=Path),
     help="Keep everything in DIR.  [default: a temporary directory]",
 )
+@click.option(
+    "--capture",
+    "captured",
+    is_flag=True,
+    help="Applications know of no proxy: their connections are led into it, by seccomp (Linux). See docs/capture.md.",
+)
 @_facts_option
-def demo(directory: Path | None, output: str, as_json: bool) -> int:
+def demo(directory: Path | None, captured: bool, output: str, as_json: bool) -> int:
     """Start the demo application as a mesh and say what to try.
 
     The book-information application: a product page made of details, reviews (three versions) and ratings. Everything
@@ -135,8 +151,11 @@ def demo(directory: Path | None, output: str, as_json: bool) -> int:
     """
     from weft.local.demo import ready_line, run_demo, welcome
 
+    if captured:
+        _check_capture()
+
     def announce(supervisor: Supervisor, address: str) -> None:
         click.echo(ready_line(supervisor, address) if as_json or output == "json" else welcome(supervisor, address))
 
     home = Home(directory.expanduser().absolute()) if directory else None
-    return run_demo(home, _report, announce, problem_text)
+    return run_demo(home, _report, announce, problem_text, captured=captured)

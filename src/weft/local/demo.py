@@ -7,6 +7,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import weft.bookinfo
@@ -33,21 +34,30 @@ def demo_mesh() -> MeshFile:
     return read_meshfile(_FILES / "weft.yaml")
 
 
-def run_demo(home: Home | None, report: Report, announce: Announce, describe: Describe) -> int:
+def captured_demo_mesh() -> MeshFile:
+    """The same, with applications that know of no proxy."""
+    mesh = demo_mesh()
+    return replace(mesh, workloads=tuple(replace(each, capture="seccomp") for each in mesh.workloads))
+
+
+def run_demo(
+    home: Home | None, report: Report, announce: Announce, describe: Describe, *, captured: bool = False
+) -> int:
     """Run the demo until Ctrl-C, in `home` or in a new temporary one that is removed at the end; the exit code.
 
-    `announce` gets the demo's address.
+    `announce` gets the demo's address. `captured`: connections of its applications are led into their proxies.
     """
+    mesh = captured_demo_mesh() if captured else demo_mesh()
 
     def ready(supervisor: Supervisor, urls: Mapping[str, Mapping[str, str]]) -> None:
         announce(supervisor, urls.get(GATEWAY, {}).get("80", ""))
 
     if home is not None:
-        return run_up(Plan(demo_mesh(), _FILES, home), report, ready, describe)
+        return run_up(Plan(mesh, _FILES, home), report, ready, describe)
     with signals_held(STOP_SIGNALS):  # no directory without its removal
         made = Home(Path(tempfile.mkdtemp(prefix=DEMO_PREFIX)))
         try:
-            return run_up(Plan(demo_mesh(), _FILES, made, owns_home=True), report, ready, describe)
+            return run_up(Plan(mesh, _FILES, made, owns_home=True), report, ready, describe)
         finally:
             shutil.rmtree(made.short_directory, ignore_errors=True)
             shutil.rmtree(made.root, ignore_errors=True)

@@ -59,8 +59,8 @@ class WorkloadEntry:
     ``{python}`` stands for the Python that weft runs on. `locality` is where it is: region, zone and subzone. `group`
     is the WorkloadGroup of its namespace that says what is not said here; without either, the service account is
     `default`. `dns` (on, off or a port) has names of the mesh answered on loopback, and `dns_upstreams` are the
-    resolvers for all others (none: those of this host). `capture` (on, off or a port) has its proxy take connections
-    that `weft capture` leads to it, and names answered, too; `inboundCapture` (on, off, a port or tproxy) those of
+    resolvers for all others (none: those of this host). `capture` (on, off, seccomp, rules or a port) has its
+    connections led into its proxy, and names answered, too; `inboundCapture` (on, off, a port or tproxy) those of
     callers."""
 
     name: Name

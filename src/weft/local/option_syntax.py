@@ -81,10 +81,15 @@ def parse_dns(text: str, upstreams: tuple[str, ...]) -> DnsParameters | None:
 
 
 def parse_capture(text: str) -> CaptureParameters | None:
-    """``on``, ``off`` or a port."""
+    """``on``, ``off``, ``seccomp``, ``rules``, or a port, which is for rules."""
     if text in ("off", "false", "no"):
         return None
-    return CaptureParameters(0 if text in ("on", "true", "yes") else _port(text, text, "on, off or a port: 15001"))
+    if text in ("on", "true", "yes"):
+        return CaptureParameters()
+    if text == "seccomp":
+        return CaptureParameters(how="seccomp")
+    expected = "on, off, seccomp, rules or a port, such as 15001"
+    return CaptureParameters(0 if text == "rules" else _port(text, text, expected), "rules")
 
 
 def parse_inbound_capture(text: str) -> InboundCaptureParameters | None:

@@ -121,7 +121,7 @@ def _build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     space = mesh.access.of(namespace)
     asked = memo(_asked, memo, space, settings.trust_domain, frontends, workload, mesh.guards.authorizers, mesh.limits)
     told = tuple(dict.fromkeys((*collectors, *asked.servers))) if asked.servers else collectors
-    by_address = mesh.addresses if workload.capture else None
+    by_address = mesh.addresses if workload.captures else None
     seen, outbound = memo(_shared_views, memo, callers, catalog, scope, asks, allow_any, settings, told, by_address)
     outbound = without_deserted(memo, outbound, seen)
     if collectors:
@@ -130,7 +130,7 @@ def _build_view(mesh: Mesh, workload: Workload, memo: Memo) -> ProxyView:
     upstreams = _upstreams(memo, catalog, workload, callers) if workload.upstreams else ()
     credentials = _credentials(memo, mesh, workload) if mesh.destination_rules.selecting else ()
     names = _names(memo, mesh, workload, scope) if workload.dns else None
-    captured = _captured(memo, mesh, callers, scope) if workload.capture else None
+    captured = _captured(memo, mesh, callers, scope) if workload.captures else None
     own = (credentials, mesh.proxies.of(workload).http10, names, captured)
     return memo(_sidecar, workload, inbound, upstreams, seen, outbound, settings, outgoing, incoming, *own)
 

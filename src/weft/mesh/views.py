@@ -201,8 +201,8 @@ class SidecarView:
     is what it says of calls that its application makes, `incoming` of those that come. `secret`: its outbound proxy
     serves only who knows the workload's secret, `http10`: also an application that speaks HTTP/1.0. `patches` are
     applied to all that. `names` are for its agent, which answers questions for them (None: it does not). Connections
-    that are led to `capture` (none: it captures nothing) are for what `captured` says; those of callers are led to
-    `inbound_capture` (none: the ports of `inbound` listen themselves)."""
+    that are led to `capture` (none: they come from within the proxy) are for what `captured` says (None: it captures
+    nothing); those of callers are led to `inbound_capture` (none: the ports of `inbound` listen themselves)."""
 
     proxy: str
     identity: SpiffeId

@@ -96,8 +96,9 @@ class Workload:
     `locality` is what `weft run` was told of where it runs; `place` also heeds its labels. `group` is the WorkloadGroup
     that it was started from, `weight` how many calls it takes beside others of 1. `workers` are the worker threads that
     its Envoy was started with (0: one for each core). `dns`: its agent answers questions of its applications for
-    names. Connections of these are led to `capture` (none: they are not), and those of their callers to
-    `inbound_capture` (none: each port has an address of its own); `transparent`: they see their callers' addresses."""
+    names. Connections of these are led to `capture` (none: they are not); with `capture_inside` to a listener that its
+    agent has given the proxy, and which passes them on inside. Those of callers are led to `inbound_capture` (none:
+    each port has an address of its own); `transparent`: they see their callers' addresses."""
 
     name: str
     namespace: str
@@ -122,6 +123,12 @@ class Workload:
     capture: tuple[SocketAddress, ...] = ()
     inbound_capture: tuple[SocketAddress, ...] = ()
     transparent: bool = False
+    capture_inside: bool = False
+
+    @property
+    def captures(self) -> bool:
+        """Whether connections of its applications that were made to others are led to its proxy."""
+        return bool(self.capture) or self.capture_inside
 
     def port(self, target: int | str) -> WorkloadPort | None:
         """The port that a Service's targetPort means here: its number or its name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Admin, Bootstrap, LayeredRuntime, RuntimeLayer
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -42,6 +42,7 @@ from weft.xds.policies.tls import (
 )
 from weft.xds.services.names import XDS_CLUSTER
 from weft.xds.services.protocol_options import CLUSTER_EXTENSION, client_options
+from weft.xds.sidecars.capture_entry import build_capture_entry
 from weft.xds.signals.journal import JOURNAL_KEY
 from weft.xds.stats import stats_config
 
@@ -60,6 +61,9 @@ _ANY_NUMBER = (1 << 31) - 1
 _RESETS_OF_MANY_CALLERS: Mapping[str, float] = {"overload.premature_reset_total_stream_count": _ANY_NUMBER}
 """For proxies whose HTTP/2 peers are proxies of the mesh: a connection is not closed for the streams that are reset on
 it (see `server_http2`). Where strangers connect, Envoy's limit stays (CVE-2023-44487)."""
+_ENDS_WITHIN: Mapping[str, bool] = {"envoy.reloadable_features.enable_send_rst_on_user_space_socket": False}
+"""Where connections are passed on within the proxy: their end is an end. Envoy takes each for a reset otherwise, and
+drops what it has not written yet (tried on 1.40 with responses that close the connection)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ class BootstrapParameters:
     ``HOST:PORT`` of the control plane and `xds_identity` the SPIFFE URI it must prove; `admin` the path of Envoy's
     admin socket (made with mode 0600). `heap` bounds Envoy's memory, in bytes, and `connections` the connections it
     accepts in all. `edge`: strangers connect to it, so it closes a connection whose streams are reset too often.
-    `place` is where the certificate is that it shows to the control plane.
+    `place` is where the certificate is that it shows to the control plane. `capture` is where it takes connections
+    that say where they were made to, from who knows `capture_secret`.
     """
 
     node_id: str
@@ -83,6 +88,8 @@ class BootstrapParameters:
     connections: int = 20_000
     edge: bool = False
     place: CredentialPlace = MESH_PLACE
+    capture: tuple[SocketAddress, ...] = ()
+    capture_secret: str = field(default="", repr=False)
 
 
 def build_bootstrap(parameters: BootstrapParameters) -> str:
@@ -94,7 +101,7 @@ def build_bootstrap(parameters: BootstrapParameters) -> str:
         dynamic_resources=Bootstrap.DynamicResources(
             ads_config=_ads(), cds_config=ads_source(), lds_config=ads_source()
         ),
-        layered_runtime=runtime(parameters.edge),
+        layered_runtime=runtime(parameters.edge, capture=bool(parameters.capture)),
         overload_manager=overload_manager(parameters.heap, parameters.connections),
         stats_config=stats_config(),
         stats_flush_on_admin=True,
@@ -103,6 +110,10 @@ def build_bootstrap(parameters: BootstrapParameters) -> str:
             TypedExtensionConfig(name="envoy.bootstrap.internal_listener", typed_config=packed(InternalListener()))
         ],
     )
+    if parameters.capture:
+        listener, cluster = build_capture_entry(parameters.capture, parameters.capture_secret)
+        bootstrap.static_resources.listeners.append(listener)
+        bootstrap.static_resources.clusters.append(cluster)
     bootstrap.deferred_stat_options.enable_deferred_creation_stats = True
     return _json(bootstrap)
 
@@ -178,9 +189,9 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-def runtime(edge: bool) -> LayeredRuntime:
-    """The switches that Envoy has no other setting for, and over them those that its agent sets (`weft.tap`); `edge` as
-    in BootstrapParameters."""
+def runtime(edge: bool, *, capture: bool = False) -> LayeredRuntime:
+    """The switches that Envoy has no other setting for, and over them those that its agent sets (`weft.tap`). `edge`
+    and `capture`: see BootstrapParameters."""
     values = Struct()
     values.update(
         {
@@ -190,6 +201,7 @@ def runtime(edge: bool) -> LayeredRuntime:
             **{f"tracing.{tracer}.min_flush_spans": _SPANS_AT_ONCE for tracer in _TRACERS},
             **{f"tracing.{tracer}.flush_interval_ms": _SPANS_WAIT_MILLISECONDS for tracer in _TRACERS},
             **({} if edge else _RESETS_OF_MANY_CALLERS),
+            **(_ENDS_WITHIN if capture else {}),
         }
     )
     switches = RuntimeLayer(name="agent", admin_layer=RuntimeLayer.AdminLayer())

@@ -239,7 +239,7 @@ def _sidecar_layer(memo: Memo, view: SidecarView) -> ResourceSet:
     if outbound.tunnels:
         resources.extend(_tls_tunnels(memo, view))
     closing = any(upstream.connections.closes for upstream in view.upstreams)
-    if (closing or view.capture or view.inbound_capture) and not memo(_closes, outbound):
+    if (closing or view.captured is not None or view.inbound_capture) and not memo(_closes, outbound):
         resources.append(memo(encode_nowhere))
     for upstream in view.upstreams:
         resources.extend(_upstream(memo, view, upstream))
@@ -270,7 +270,8 @@ def _capture(memo: Memo, view: SidecarView, captured: Captured) -> Iterable[Reso
     """The listener of captured connections, and the clusters that only they are led to."""
     backends = memo(_backends, memo, view.targets)
     allow_any, on_demand = view.outbound.allow_any, view.outbound.on_demand
-    shared = (captured, backends, view.outgoing, on_demand, view.capture[0].port)
+    own_port = view.capture[0].port if view.capture else 0
+    shared = (captured, backends, view.outgoing, on_demand, own_port)
     found = memo(encode_shared_capture, memo, *shared)
     yield memo(encode_capture, found, view.capture, view.proxy, view.outgoing, allow_any, on_demand, view.http10)
     yield memo(encode_passthrough, view.outbound.connect_timeout)

@@ -46,6 +46,17 @@ def tcp_listener(name: str, where: SocketAddress, buffer: int, chains: Iterable[
     )
 
 
+def internal_listener(name: str, buffer: int, chains: Iterable[FilterChain]) -> Listener:
+    """A listener to which only this proxy itself connects."""
+    return Listener(
+        name=name,
+        stat_prefix=name,
+        internal_listener=Listener.InternalListenerConfig(),
+        filter_chains=chains,
+        per_connection_buffer_limit_bytes=UInt32Value(value=buffer),
+    )
+
+
 def filter_chain(
     name: str,
     network_filter: Filter,

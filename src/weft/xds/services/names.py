@@ -1,4 +1,4 @@
-"""Names of clusters."""
+"""Names of clusters, and of a listener that one leads to."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ XDS_CLUSTER = "weft-control-plane"
 """The control plane's, which the bootstrap has."""
 NOWHERE = "nowhere"
 """A cluster without endpoints. Connections that are led there are closed."""
+CAPTURE_LISTENER = "captured"
+"""The listener of captured connections."""
 _AS_TCP = "|tcp"
 
 

@@ -48,20 +48,19 @@ from weft.model.workload import SocketAddress
 from weft.xds.filters.chain import Place
 from weft.xds.http_connection_manager import outbound_manager
 from weft.xds.limits import DETECTION_SECONDS, MAX_OUTSIDE_CONNECTIONS, MESH
-from weft.xds.listener import filter_chain, http_inspector, tcp_listener, tcp_proxy, tls_inspector
+from weft.xds.listener import filter_chain, http_inspector, internal_listener, tcp_listener, tcp_proxy, tls_inspector
 from weft.xds.messages import duration, packed, provenance, tcp_address
 from weft.xds.policies.connections import DEFAULT_TIMES, TcpTimes, times_of
 from weft.xds.policies.tls import ALPN_TCP, mark_epoch, mesh_client_socket
 from weft.xds.resource import encode_resource
 from weft.xds.services.cluster import base_cluster
-from weft.xds.services.names import NOWHERE, tunnel_name
+from weft.xds.services.names import CAPTURE_LISTENER, NOWHERE, tunnel_name
 from weft.xds.services.shares import led_to
 from weft.xds.sidecars.outbound import CAPTURED, CAPTURED_VALUE, OUTBOUND_ROUTES
 from weft.xds.signals.collectors import required_collectors
 from weft.xds.signals.loggers import connection_report, tcp_loggers
 from weft.xds.snapshot import CLUSTER, ROUTES, Resource
 
-CAPTURE_LISTENER = "captured"
 PASSTHROUGH = "passthrough"
 """The cluster, and the filter chain, of connections that go on to where they were made to."""
 _REFUSED = "refused"
@@ -115,10 +114,11 @@ def encode_shared_capture(
     own_port: int,
 ) -> SharedCapture:
     """What is led where. By the policies of `backends` connections last. What was made to the listener itself, at
-    `own_port` of loopback, is refused: it would go round for ever."""
+    `own_port` of loopback (0: it has none), is refused: it would go round for ever."""
     table = _Table()
     table.chains[_REFUSED] = memo(_cluster_chain, _REFUSED, NOWHERE, signals)
-    table.lead(own_port, _LOOPBACK, _chain(_REFUSED))
+    if own_port:
+        table.lead(own_port, _LOOPBACK, _chain(_REFUSED))
     for port in captured.ports:
         _add_port(table, memo, port, memo(_times, port, backends), signals, on_demand)
     plain = {backend.key for backend in captured.direct if _mutual_tls(backend) is None}
@@ -140,7 +140,8 @@ def encode_capture(
     on_demand: bool,
     http10: bool,
 ) -> Resource:
-    """The listener of `proxy` at `listen`: the first address, and the same port of others. Where no document says what
+    """The listener of `proxy` at `listen`: the first address, and the same port of others; none: connections come from
+    another listener of the proxy. Where no document says what
     an address is, it is passed on or (not `allow_any`) refused. `http10`: see `outbound_manager`."""
     chains: list[FilterChain] = []
     requires = [(CLUSTER, name) for name in shared.clusters]
@@ -151,7 +152,10 @@ def encode_capture(
         noted = {_HTTP: [_state(CAPTURED, CAPTURED_VALUE, factory="envoy.string")]}
         chains += [filter_chain(name, manager, before=noted.get(name, ())) for name in shared.http]
         requires.append((ROUTES, OUTBOUND_ROUTES))
-    listener = tcp_listener(CAPTURE_LISTENER, listen[0], MESH.buffer, chains)
+    if listen:
+        listener = tcp_listener(CAPTURE_LISTENER, listen[0], MESH.buffer, chains)
+    else:
+        listener = internal_listener(CAPTURE_LISTENER, MESH.buffer, chains)
     to = _bytes(PASSTHROUGH if allow_any else NOWHERE, DEFAULT_TIMES, signals)
     listener.default_filter_chain.CopyFrom(filter_chain("otherwise", to))
     listener.additional_addresses.extend(AdditionalAddress(address=tcp_address(each)) for each in listen[1:])

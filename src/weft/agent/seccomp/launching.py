@@ -1,0 +1,27 @@
+"""How a launcher is started: by this Python, without site packages and variables that are meant for the application."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[3]
+_CODE = "import sys; sys.path.append(sys.argv.pop(1)); from weft.agent.seccomp.launch import main; main(sys.argv[1:])"
+
+
+def launching(
+    proxy: int, dns: int, secret: Path, log: Path, command: Sequence[str], *, parent: bool = False
+) -> tuple[str, ...]:
+    """The command that becomes `command`, captured: what it connects to is led to the ports `proxy` and `dns` (0: not)
+    of loopback. `parent`: the holder stays its parent, also where it need not."""
+    return (*_python(), *(("parent",) if parent else ()), str(proxy), str(dns), str(secret), str(log), *command)
+
+
+def trying() -> tuple[str, ...]:
+    """The command that tries capture on this system: its exit code is 0 if it works, else it prints why not."""
+    return (*_python(), "try")
+
+
+def _python() -> tuple[str, ...]:
+    return (sys.executable, "-E", "-P", "-S", "-B", "-c", _CODE, str(_ROOT))

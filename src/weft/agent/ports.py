@@ -112,25 +112,8 @@ def allocate_run_ports(
     AgentError when a port is given twice, or is to lead to an upstream and is taken.
     """
     _check_chosen(parameters)
-    old = {port.port: port for port in before.ports} if before else {}
+    ports = _application_ports(parameters, allocator, before)
     old_upstreams = {(u.service, u.port): u.listen.port for u in before.upstreams} if before else {}
-    for wanted in parameters.ports:
-        allocator.take(wanted.port if wanted.application is None else wanted.application)
-    ports = []
-    for wanted in parameters.ports:
-        known = old.get(wanted.port)
-        application = wanted.port if wanted.application is None else wanted.application
-        if application == 0:
-            application = allocator.free(LOOPBACK, known.application.port if known else 0)
-        if parameters.inbound_capture is not None:
-            inbound = application
-        else:
-            inbound = allocator.free(parameters.proxy_host, known.inbound.port if known else 0)
-        ports.append(
-            WorkloadPort(
-                wanted.port, SocketAddress(LOOPBACK, application), SocketAddress(parameters.proxy_host, inbound)
-            )
-        )
     upstreams = []
     for upstream in parameters.upstreams:
         local = upstream.local or allocator.free(LOOPBACK, old_upstreams.get((upstream.service, upstream.port), 0))
@@ -154,7 +137,7 @@ def allocate_run_ports(
     return State(
         parameters.name,
         parameters.namespace,
-        ports=tuple(ports),
+        ports=ports,
         outbound=outbound,
         upstreams=tuple(upstreams),
         dns=dns,
@@ -163,6 +146,28 @@ def allocate_run_ports(
         transparent=led is not None and led.transparent,
         captured_by=captured_by,
     )
+
+
+def _application_ports(
+    parameters: RunParameters, allocator: PortAllocator, before: State | None
+) -> tuple[WorkloadPort, ...]:
+    """Where the application listens, and where callers reach its proxy."""
+    old = {port.port: port for port in before.ports} if before else {}
+    for wanted in parameters.ports:
+        allocator.take(wanted.port if wanted.application is None else wanted.application)
+    ports = []
+    for wanted in parameters.ports:
+        known = old.get(wanted.port)
+        application = wanted.port if wanted.application is None else wanted.application
+        if application == 0:
+            application = allocator.free(LOOPBACK, known.application.port if known else 0)
+        if parameters.inbound_capture is not None:
+            inbound = application
+        else:
+            inbound = allocator.free(parameters.proxy_host, known.inbound.port if known else 0)
+        where = SocketAddress(parameters.proxy_host, inbound)
+        ports.append(WorkloadPort(wanted.port, SocketAddress(LOOPBACK, application), where))
+    return tuple(ports)
 
 
 def allocate_dns_port(wanted: int, allocator: PortAllocator, known: int) -> int:

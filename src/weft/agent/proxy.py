@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable, Coroutine
@@ -19,8 +20,9 @@ from weft.agent.bootstrap import BootstrapInputs, BuildBootstrap
 from weft.agent.certificates import CertificateFiles, run_renewal
 from weft.agent.client import ControlPlaneClient
 from weft.agent.drain import drain
-from weft.agent.envoy import Envoy, EnvoyPlace
+from weft.agent.envoy import Envoy, EnvoyPlace, Standing, Wish
 from weft.agent.errors import EXIT_USAGE, AgentError
+from weft.agent.hot_restart import take_request
 from weft.agent.identity_source import IdentitySource
 from weft.agent.in_use import EnvoyInUse
 from weft.agent.metrics.application import Application
@@ -102,8 +104,8 @@ class Proxy:
             parameters.name,
             self.source.prove if self.source is not None else None,
         )
-        place = EnvoyPlace(find_envoy(), self.directory, self._admin_socket)
-        self.envoy = Envoy(place, self._envoy_started, lambda: self.state.workers)
+        place = EnvoyPlace(find_envoy(), self.directory, self._admin_socket, max(1, math.ceil(parameters.timing.drain)))
+        self.envoy = Envoy(place, self._envoy_changed, lambda: self.state.workers)
         shown = self.source.files if self.source is not None else None
         revoked = RevokedList(self.client, self.files)
         self.requests = Requests(self.directory, self.envoy.admin, self.client, revoked.follow)
@@ -118,7 +120,7 @@ class Proxy:
         )
         self.registration.state = state.state
         self.traffic = TrafficTeller(
-            self.client, self.envoy.admin.body, lambda: self.state.envoy, lambda: own_trust_domain(self.files.chain)
+            self.client, self.envoy.admin.body, self._counting, lambda: own_trust_domain(self.files.chain)
         )
         self._workload = workload
         self.counts = AgentCounts()
@@ -166,17 +168,26 @@ class Proxy:
         text = self._build_bootstrap(BootstrapInputs(workload, answer, self._admin_socket, place))
         path = self.directory / "bootstrap.json"
         before = path.read_text() if path.exists() else ""
-        if text == before:
-            return answer
+        changed = text != before
         try:
-            write_atomically(path, text)
+            if changed:
+                write_atomically(path, text)
         except OSError as error:
             raise AgentError(f"cannot write {path}: {error.strerror}") from error
-        process = self.envoy.process
-        if process is not None and process.running:
-            _LOG.info("Envoy's bootstrap has changed; restarting Envoy")
-            await process.stop(self.parameters.timing.grace)
+        if _runs(self.envoy):
+            await self._follow(changed)
         return answer
+
+    async def _follow(self, changed: bool) -> None:
+        """Have another Envoy take over where the one that runs is another than would be started now, or someone has
+        asked for it."""
+        asked = take_request(self.directory)
+        if changed:
+            self.envoy.restart(Wish("Envoy's bootstrap has changed", needed=True))
+        elif differs := await asyncio.to_thread(self.envoy.differs):
+            self.envoy.restart(Wish(differs))
+        elif asked:
+            self.envoy.restart(Wish("asked for another Envoy"))
 
     async def _connect_anew(self) -> None:
         """Restart Envoy, which has connections that were made with a certificate nobody accepts any more."""
@@ -189,7 +200,8 @@ class Proxy:
         """Take over the Envoy of an earlier agent if it still runs."""
         if self.state.envoy is None:
             return False
-        self.envoy.adopt(self.state.envoy)
+        state = self.state
+        self.envoy.adopt(Standing(state.envoy, state.hot, state.successor, state.former))
         self.traffic.adopt()
         return True
 
@@ -243,9 +255,13 @@ class Proxy:
         await self.envoy.leave()
         self._lock.release()
 
-    def _envoy_started(self, name: ProcessName | None) -> None:
-        self.counts.envoy_starts += name is not None
-        self.save(envoy=name)
+    def _envoy_changed(self, now: Standing) -> None:
+        self.counts.envoy_starts += now.envoy is not None and now.envoy != self.state.envoy
+        self.save(envoy=now.envoy, hot=now.hot, successor=now.successor, former=now.former)
+
+    def _counting(self) -> ProcessName | None:
+        """The Envoy whose counts its admin interface tells; none while another takes over, and nobody knows."""
+        return self.state.envoy if self.state.successor is None else None
 
 
 def open_proxy(

@@ -93,13 +93,14 @@ async def steady_load(
     *,
     context: ssl.SSLContext | None = None,
     least: int = 0,
+    fresh: bool = False,
 ) -> Load:
     """Send `rate` requests a second, open loop, while `during` runs, and until `least` were sent (at most `limit`
-    seconds); failures are kept. With a `context` for TLS each has a connection of its own."""
+    seconds); failures are kept. With a `context` for TLS, or `fresh`, each has a connection of its own."""
     load = Load()
     stop = asyncio.Event()
     timeout = aiohttp.ClientTimeout(total=15)
-    connector = aiohttp.TCPConnector(limit=0, ssl=context or True, force_close=context is not None)
+    connector = aiohttp.TCPConnector(limit=0, ssl=context or True, force_close=fresh or context is not None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 
         async def one() -> None:

@@ -286,8 +286,8 @@ class Envoy:
             delay = min(delay * 2, _LONGEST_DELAY)
 
     async def _take_over(self, process: ProcessWatch, successor: ProcessWatch, hot: HotRestart) -> bool:
-        """Wait until `successor`, which is to be started as `hot` says, has taken over, or one of both has ended; whether
-        it has."""
+        """Wait until `successor`, which was started as `hot` says, has taken over or one of both has ended; whether it
+        has."""
         while process.running and successor.running:
             if await self.admin.serving(hot.epoch):
                 self._process, self._successor, self._former = successor, None, process

@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "edges": ("stat", "Show who calls whom, and whether both have proven who they are."),
     "top": ("top", "Show traffic as it goes, on the whole terminal."),
     "graph": ("graph", "Draw who calls whom."),
-    "proxy": ("proxy", "See what proxies know and have confirmed."),
+    "proxy": ("proxy", "See what proxies know and have confirmed; restart one without a gap."),
     "capture": (
         "capture",
         "Capture: lead connections of chosen users into a workload's proxy, by rules of the system.",

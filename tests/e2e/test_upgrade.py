@@ -6,7 +6,6 @@ import asyncio
 import functools
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any

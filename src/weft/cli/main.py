@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Run the control plane."),
     "run": ("run", "Run an application with its sidecar."),
     "gateway": ("run", "Run the proxy of a Gateway."),
+    "enable": ("services", "Run weft as a service of systemd."),
+    "disable": ("services", "End a service of systemd that `weft enable` has made."),
     "apply": ("apply", "Create or change documents."),
     "delete": ("delete", "Delete documents."),
     "get": ("get", "Show documents, workloads or services."),

@@ -160,8 +160,8 @@ def _ending(weft: str, *, agent: bool) -> tuple[str, ...]:
     if not agent:
         return ()
     return (
-        "# When the agent dies Envoy goes on, and the next agent takes it over. At a stop the agent ends Envoy in order,",
-        "# and what it leaves, if it has to be killed, is ended here.",
+        "# When the agent dies Envoy goes on, and the next agent takes it over. At a stop the agent ends Envoy,",
+        "# and what it leaves if it has to be killed is ended here.",
         "KillMode=process",
         f"ExecStopPost=/bin/sh -c 'case $$SERVICE_RESULT in success|timeout) exec {weft} down;; esac'",
     )

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tools.packages.deb import build_deb
-from tools.packages.payload import ROOT, Payload, build_epoch, collect, stage
+from tools.packages.payload import PYTHON, ROOT, Payload, build_epoch, collect, stage
 from tools.packages.rpm import build_rpm
 from tools.packages.single import build_single
 
@@ -45,7 +45,7 @@ def main() -> int:
         if _TOOLS[kind] and shutil.which(_TOOLS[kind]) is None:
             print(f"package: {kind} needs {_TOOLS[kind]}, which is not here", file=sys.stderr)
             return 1
-    for path in build(kinds, given.output, collect(build_epoch())):
+    for path in build(kinds, given.output, collect(build_epoch(), given.output / f".more-{PYTHON}")):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, sha256:{digest}")
     return 0

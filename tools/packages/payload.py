@@ -7,12 +7,14 @@ version of Python that ``.venv`` has, and for this machine's architecture.
 from __future__ import annotations
 
 import compileall
+import contextlib
 import os
 import platform
 import py_compile
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -28,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PREFIX = PurePosixPath("/usr/lib/weft")
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _LOCKED = re.compile(r"^([A-Za-z0-9][-A-Za-z0-9._]*)==", re.MULTILINE)
+_PATCH = "python_full_version"
 _ONLY_FOR_BUILDING = {"setuptools"}
 _LEFT_OUT = {"direct_url.json", "REQUESTED", "INSTALLER"}
 _SHELLS = {
@@ -61,12 +64,40 @@ def build_epoch() -> int:
     return int(done.stdout) if done.returncode == 0 and done.stdout.strip() else 0
 
 
-def collect(epoch: int) -> Payload:
-    """All files that are imported, in order of their names."""
+def collect(epoch: int, other_patches: Path) -> Payload:
+    """All files that are imported, in order of their names. What only other patch versions of this Python need is
+    installed into `other_patches`. CalledProcessError if it cannot be."""
+    lock = (ROOT / "requirements" / "run.txt").read_text()
     found: dict[str, Path | bytes] = dict(_own())
-    for name in sorted(set(_LOCKED.findall((ROOT / "requirements" / "run.txt").read_text())) - _ONLY_FOR_BUILDING):
-        found.update(_of_distribution(name))
+    for name in sorted(set(_LOCKED.findall(lock)) - _ONLY_FOR_BUILDING):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.update(_of_distribution(metadata.distribution(name)))
+    _install_for_other_patches(lock, other_patches)
+    for distribution in metadata.distributions(path=[str(other_patches)]):
+        found.update(_of_distribution(distribution))
     return Payload(__version__, epoch, platform.machine(), tuple(sorted(found.items())))
+
+
+def _install_for_other_patches(lock: str, target: Path) -> None:
+    """Packages that are not here because of the patch version that ``.venv`` happens to have: a system has another."""
+    entries = [entry for entry in re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE) if _PATCH in entry]
+    wanted = [re.sub(r" ;[^\\\n]*", "", entry) for entry in entries if not _is_installed(_LOCKED.findall(entry)[0])]
+    if not wanted or target.exists():
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("".join(wanted))
+        file.flush()
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--only-binary", ":all:", "--require-hashes", "--no-compile", "--target", str(target)]
+        subprocess.run([*command, "-r", file.name], check=True)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def stage(payload: Payload, root: Path) -> None:
@@ -128,15 +159,13 @@ def _own() -> Iterator[tuple[str, Path | bytes]]:
     for path in (source / "weft").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             yield str(path.relative_to(source)), path
-    yield from _of_distribution("weft", only_metadata=True)
+    yield from _of_distribution(metadata.distribution("weft"), only_metadata=True)
 
 
-def _of_distribution(name: str, *, only_metadata: bool = False) -> Iterator[tuple[str, Path | bytes]]:
-    """Its files that are imported; nothing if it is not for this machine."""
-    try:
-        found = metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return
+def _of_distribution(
+    found: metadata.Distribution, *, only_metadata: bool = False
+) -> Iterator[tuple[str, Path | bytes]]:
+    """Its files that are imported, with a list of them."""
     record = []
     for file in found.files or ():
         inside = not file.is_absolute() and ".." not in file.parts and "__pycache__" not in file.parts

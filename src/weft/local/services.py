@@ -169,8 +169,8 @@ def _ending(weft: str, *, agent: bool) -> tuple[str, ...]:
 
 def _hardening(kind: Kind, *, own: bool) -> tuple[str, ...]:
     """What neither weft nor Envoy needs. Not taken away: memory that is written and executed (Lua, Wasm), what tells
-    users of this host apart (PrivateUsers), shared memory of other services of the user (RemoveIPC), and of a gateway
-    ports below 1024."""
+    users of this host apart (PrivateUsers) and in which unit their processes are (ProtectProc of the control plane),
+    shared memory of other services of the user (RemoveIPC), and of a gateway ports below 1024."""
     anyone = (
         "UMask=0077",
         "NoNewPrivileges=yes",
@@ -202,7 +202,7 @@ def _hardening(kind: Kind, *, own: bool) -> tuple[str, ...]:
         "ProtectKernelLogs=yes",
         "ProtectKernelModules=yes",
         "ProtectKernelTunables=yes",
-        "ProtectProc=invisible",
+        *(() if kind == "control-plane" else ("ProtectProc=invisible",)),
         "ProtectSystem=strict",
         "KeyringMode=private",
     )

@@ -18,7 +18,8 @@ def build_deb(payload: Payload, root: Path, target: Path, work: Path) -> Path:
     architecture = _ARCHITECTURES.get(payload.architecture, payload.architecture)
     shutil.copytree(root, work, symlinks=True)
     control = work / "DEBIAN"
-    control.mkdir(mode=0o755)
+    control.mkdir()
+    control.chmod(0o755)
     size = sum(path.lstat().st_size for path in root.rglob("*") if path.is_file()) // 1024
     (control / "control").write_text(
         f"Package: weft\nVersion: {payload.version}\nArchitecture: {architecture}\nSection: net\nPriority: optional\n"
@@ -28,6 +29,7 @@ def build_deb(payload: Payload, root: Path, target: Path, work: Path) -> Path:
         " A control plane that programs Envoy proxies over xDS, and agents that run Envoy\n"
         " beside applications. Envoy is included.\n"
     )
+    (control / "control").chmod(0o644)
     _script(control / "postinst", f'[ "$1" = configure ] || exit 0\n{AFTER_INSTALL}')
     _script(control / "prerm", f'[ "$1" = remove ] || exit 0\n{BEFORE_REMOVAL}')
     for path in (work, *work.rglob("*")):

@@ -21,8 +21,8 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 import click
-
 from tools.packages.manual import manual
+
 from weft import __version__
 from weft.local.services import KINDS, unit_file, unit_text
 
@@ -116,9 +116,11 @@ def stage(payload: Payload, root: Path) -> None:
     _write(root / "usr/lib/sysusers.d/weft.conf", _SYSUSERS)
     _write(root / "usr/share/man/man1/weft.1", manual(payload.version, payload.epoch))
     _write(root / "usr/share/doc/weft/copyright", (ROOT / "LICENSE").read_bytes())
-    for shell, path in _SHELLS.items():
-        _write(root / path, completion(shell))
-    for path in root.rglob("*"):
+    for shell, where in _SHELLS.items():
+        _write(root / where, completion(shell))
+    for path in (root, *root.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
         os.utime(path, (payload.epoch, payload.epoch), follow_symlinks=False)
 
 

@@ -122,7 +122,7 @@ def options_of(process: ProcessName) -> tuple[str, ...]:
 def why_not(process: ProcessName, binary: Path) -> str:
     """Why `binary` cannot take over from `process`; empty if it can. Blocks for some 0.1 s."""
     running, other = _version(_executed(process)), _version(binary)
-    if running != other:
+    if running != other or not running:
         return f"its hot restart version is {other or 'not known'}, that of the running one {running or 'not known'}"
     return ""
 
@@ -156,4 +156,4 @@ def _version(binary: Path) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return (done.stdout + done.stderr).strip() if done.returncode == 0 else ""  # Envoy says it on the latter

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from weft.local.service_files import Plan
     from weft.local.services import Service
 
+LOCAL_SOCKET = "/run/weft/agents.sock"
 _EXAMPLES = {
     "control-plane": ("weft enable control-plane", "weft enable control-plane -- --bind 10.0.0.5"),
     "gateway": (
@@ -110,21 +111,38 @@ def _service(kind: str, name: str, *, own: bool) -> Service:
         raise click.UsageError(str(error)) from error
 
 
-def _check(kind: str, name: str, options: tuple[str, ...]) -> None:
-    """UsageError where the command that the unit runs would refuse these options."""
+def _checked(kind: str, name: str, options: tuple[str, ...]) -> click.Context:
+    """How the command that the unit runs understands these options. UsageError where it would refuse them."""
     from weft.cli.run import gateway, run
     from weft.cli.serve import serve
 
     if any(word == "--token" or word.startswith("--token=") for word in options):
         raise click.UsageError("--token would be seen by every user: give it by WEFT_TOKEN or --token-file")
     if kind == "control-plane":
-        serve.make_context("serve", [*options])
-    elif kind == "gateway":
-        gateway.make_context("gateway", [*options, name])
-    elif "--" in options:
+        return serve.make_context("serve", [*options])
+    if kind == "gateway":
+        return gateway.make_context("gateway", [*options, name])
+    if "--" in options:
         raise click.UsageError("a service has no application: give that a unit of its own, After= this one")
-    else:
-        run.make_context("run", ["--name", name, *options])
+    return run.make_context("run", ["--name", name, *options])
+
+
+def _is_local(service: Service, understood: click.Context) -> bool:
+    """Whether it joins the control plane that is a service of this host."""
+    return bool(service.name) and not service.own and not understood.params["control_plane"]
+
+
+def _say_who_is_let_in(service: Service, understood: click.Context, *, dry_run: bool) -> None:
+    """What the control plane of this host has to be told of a proxy that is another user's."""
+    from weft.local.service_files import proxy_uid
+
+    given = understood.params
+    account = given["service_account"] or (service.name if service.kind == "gateway" else "default")
+    uid = proxy_uid()
+    option = f"--allow-uid {'UID' if uid is None else uid}={given['namespace']}/{account}@{service.unit}"
+    click.echo(
+        f"the control plane of this host lets it in with: --shared-socket {LOCAL_SOCKET} {option}", err=not dry_run
+    )
 
 
 def _program() -> str:
@@ -161,12 +179,16 @@ def _commands(kind: str) -> tuple[click.Command, click.Command]:
 
         name = given.get("name", "")
         service = _service(kind, name, own=own)
-        _check(kind, name, options)
+        understood = _checked(kind, name, options)
+        local = _is_local(service, understood)
+        words = ("--control-plane", f"unix:{LOCAL_SOCKET}", *options) if local else options
         token = _token(given.get("token_file")) if named else ""
         try:
-            plan = enabling(service, _program(), options, token, root, start=not no_start)
+            plan = enabling(service, _program(), words, token, root, start=not no_start)
         except ServiceError as error:
             raise click.UsageError(str(error)) from error
+        if local:
+            _say_who_is_let_in(service, understood, dry_run=dry_run)
         return _carry_out(plan, own=own, root=root, dry_run=dry_run)
 
     def stop(*, own: bool, dry_run: bool, root: Path | None, **given: Any) -> int:
@@ -177,7 +199,7 @@ def _commands(kind: str) -> tuple[click.Command, click.Command]:
 
     start.__doc__ = _HELP[kind]
     stop.__doc__ = f"End the service of the {kind.replace('-', ' ')}."
-    words = click.argument("options", nargs=-1, metavar="[-- OPTIONS...]", type=click.UNPROCESSED)
+    rest = click.argument("options", nargs=-1, metavar="[-- OPTIONS...]", type=click.UNPROCESSED)
     token = click.option(
         "--token-file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -185,7 +207,7 @@ def _commands(kind: str) -> tuple[click.Command, click.Command]:
         help="The join token, which the service gets as a credential.  [default: WEFT_TOKEN]",
     )
     no_start = click.option("--no-start", is_flag=True, help="Enable it, but do not start it now.")
-    begin = _where_options(no_start(argument(words(start))))
+    begin = _where_options(no_start(argument(rest(start))))
     end = _where_options(argument(stop))
     undo = f"weft disable {kind}" + (" public" if named else "")
     return (

@@ -40,7 +40,7 @@ def enabling(
         write += [(secret, f"{token}\n", 0o600), (_drop_in(files, service), token_drop_in(inside), 0o644)]
     commands: list[tuple[str, ...]] = []
     if root is None:
-        commands += () if service.own else [_new_user(user) for user in _USERS if not _has_user(user)]
+        commands += () if service.own else [_new_user(user) for user in _USERS if _uid(user) is None]
         commands += [_systemctl(service, "daemon-reload")]
         commands += [_systemctl(service, "enable", service.unit)]
         commands += [_systemctl(service, "restart", service.unit)] if start else []
@@ -110,14 +110,18 @@ def _systemctl(service: Service, *words: str) -> tuple[str, ...]:
     return ("systemctl", *(("--user",) if service.own else ()), *words)
 
 
-def _has_user(name: str) -> bool:
+def proxy_uid() -> int | None:
+    """The user that gateways and proxies of this host are; None if there is none yet."""
+    return _uid("weft-proxy")
+
+
+def _uid(name: str) -> int | None:
     import pwd  # noqa: PLC0415 - there is none on every system
 
     try:
-        pwd.getpwnam(name)
+        return pwd.getpwnam(name).pw_uid
     except KeyError:
-        return False
-    return True
+        return None
 
 
 def _new_user(name: str) -> tuple[str, ...]:

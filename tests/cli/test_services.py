@@ -53,9 +53,11 @@ def test_a_dry_run_shows_all_but_the_secret(tmp_path: Path) -> None:
     assert "# run: systemctl restart weft-gateway@public.service" in done.stdout
 
 
-def test_without_a_systemd_it_says_so(tmp_path: Path) -> None:
-    if Path("/run/systemd/system").is_dir():
-        pytest.skip("a systemd runs here")
-    done = cli(tmp_path, "enable", "control-plane", check=False)
+def test_without_a_systemd_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    done = cli(tmp_path, "enable", "control-plane", "--user", check=False)
     assert done.returncode == 1
-    assert "--root" in done.stderr or "sudo" in done.stderr
+    assert "no systemd runs here" in done.stderr
+    assert "--root DIR" in done.stderr
+    assert not (tmp_path / "config").exists()

@@ -98,7 +98,11 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     try:
         yield rig
     finally:
+        states = [rig.state(name) for name in PROXIES]
         rig.mesh.stop()
+    assert not any(alive(state["envoy"]["pid"]) for state in states)
+    assert not any(shared(state["hot"]).exists() for state in states)
+    assert not list(rig.mesh.home.rglob("hot-restart*"))
 
 
 def test_another_version_takes_over_and_no_request_is_lost(rig: Rig) -> None:
@@ -131,11 +135,10 @@ def test_another_version_takes_over_and_no_request_is_lost(rig: Rig) -> None:
     )
     for name in PROXIES:
         after = rig.state(name)
-        assert after["hot"] == {"base": before[name]["hot"]["base"], "epoch": 1}
+        assert after["hot"] == {"base": before[name]["hot"]["base"], "epoch": before[name]["hot"]["epoch"] + 1}
         assert after.get("application") == before[name].get("application")
         assert shared(after["hot"]).stat().st_size < 4096
     assert "took over Envoy" in rig.mesh.processes["echo"].output()
-    assert cli(rig.mesh.home, "proxy", "status").returncode == 0
 
 
 def test_a_proxy_is_restarted_by_hand(rig: Rig) -> None:
@@ -159,7 +162,6 @@ def test_a_proxy_is_restarted_by_hand(rig: Rig) -> None:
 
 
 def test_one_that_ends_before_it_took_over_is_tried_again(rig: Rig) -> None:
-    """And nothing that one of the mesh was stays behind."""
     before = rig.state("echo")
     agent = rig.mesh.processes["echo"]
 
@@ -172,10 +174,3 @@ def test_one_that_ends_before_it_took_over_is_tried_again(rig: Rig) -> None:
 
     loads = rig.under_load(during)
     assert [load.failures for load in loads] == [[], [], [], []]
-    states = [rig.state(name) for name in PROXIES]
-    for name in PROXIES:
-        rig.mesh.processes[name].stop()
-    assert not any(alive(state["envoy"]["pid"]) for state in states)
-    assert not any(shared(state["hot"]).exists() for state in states)
-    left = {path.name for path in (rig.mesh.home / "workloads" / "default" / "echo").iterdir()}
-    assert not [name for name in left if name.startswith("hot-restart")]

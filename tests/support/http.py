@@ -106,10 +106,10 @@ async def steady_load(
         async def one() -> None:
             try:
                 async with session.get(url, proxy=proxy) as answer:
-                    await answer.read()
+                    body = await answer.read()
                     load.statuses[str(answer.status)] += 1
                     if answer.status != 200:
-                        load.failures.append(f"{answer.status} {dict(answer.headers)}")
+                        load.failures.append(f"{answer.status} {dict(answer.headers)} {body[:200]!r}")
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 load.statuses["error"] += 1
                 load.failures.append(repr(error))

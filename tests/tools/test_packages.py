@@ -26,10 +26,6 @@ SMALL = Payload(
     "1.2.3", 1_700_000_000, platform.machine(), (*SITE, ("weft/bin/envoy", Path(shutil.which("true") or "")))
 )
 UNITS = ("weft-control-plane.service", "weft-gateway@.service", "weft-workload@.service")
-KINDS = [
-    pytest.param("deb", marks=pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="there is no dpkg-deb")),
-    pytest.param("rpm", marks=pytest.mark.skipif(shutil.which("rpmbuild") is None, reason="there is no rpmbuild")),
-]
 
 
 def output(*words: str | Path, env: Mapping[str, str] | None = None) -> str:
@@ -47,7 +43,7 @@ def unpack(kind: str, package: Path, root: Path) -> None:
         output("tar", "-xpzf", f"{package}.tgz", "-C", root)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["deb", "rpm"])
 def test_a_package_is_built_alike_twice_and_has_everything(kind: str, tmp_path: Path) -> None:
     before = os.umask(0o077)  # a builder's own does not go into a package
     try:

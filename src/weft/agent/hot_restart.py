@@ -49,6 +49,11 @@ class HotRestart:
     def _memory(self) -> Path:
         return _SHARED / f"envoy_shared_memory_{self.base * 10}"
 
+    @property
+    def has_beginner(self) -> bool:
+        """Whether an Envoy has been started that has not yet taken over."""
+        return any(self._flags())
+
     def remove(self, directory: Path) -> None:
         """Remove what is shared, when no Envoy of `directory` runs any more."""
         for path in (self._memory, *directory.glob(f"{_SOCKETS}_*")):
@@ -56,15 +61,19 @@ class HotRestart:
                 path.unlink()
 
     def forget_beginner(self) -> None:
-        """After an Envoy has ended that had not yet taken over: the mark that it begins would shut out every other.
-
-        The mark is the last word of the shared memory, whose size is in the first one.
-        """
-        with contextlib.suppress(OSError), self._memory.open("r+b") as file:
-            size = int.from_bytes(file.read(8), sys.byteorder)
-            if size == os.fstat(file.fileno()).st_size:
-                file.seek(size - _FLAGS_BYTES)
+        """After an Envoy has ended that had not yet taken over: the mark that it begins would shut out every other."""
+        if any(self._flags()):
+            with contextlib.suppress(OSError), self._memory.open("r+b") as file:
+                file.seek(-_FLAGS_BYTES, os.SEEK_END)
                 file.write(bytes(_FLAGS_BYTES))
+
+    def _flags(self) -> bytes:
+        """The last word of the shared memory, whose size is in the first one; empty if it is not so."""
+        try:
+            found = self._memory.read_bytes()
+        except OSError:
+            return b""
+        return found[-_FLAGS_BYTES:] if int.from_bytes(found[:8], sys.byteorder) == len(found) else b""
 
 
 def first_of(directory: Path) -> HotRestart | None:
@@ -100,7 +109,7 @@ def take_request(directory: Path) -> bool:
 def runs_binary(process: ProcessName, binary: Path) -> bool:
     """Whether `process` executes what is in `binary` now, or nobody can tell, as of a script. Reads both when they are
     two files."""
-    running = _executed(process)
+    running = executed_by(process)
     try:
         with binary.open("rb") as file:
             if file.read(2) == b"#!":
@@ -121,7 +130,7 @@ def options_of(process: ProcessName) -> tuple[str, ...]:
 
 def why_not(process: ProcessName, binary: Path) -> str:
     """Why `binary` cannot take over from `process`; empty if it can. Blocks for some 0.1 s."""
-    running, other = _version(_executed(process)), _version(binary)
+    running, other = _version(executed_by(process)), _version(binary)
     if running != other or not running:
         return f"its hot restart version is {other or 'not known'}, that of the running one {running or 'not known'}"
     return ""
@@ -144,7 +153,7 @@ def check_start(binary: Path, directory: Path, options: tuple[str, ...]) -> str:
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
-def _executed(process: ProcessName) -> Path:
+def executed_by(process: ProcessName) -> Path:
     """What it executes, whether or not that still has a name."""
     return Path(f"/proc/{process.pid}/exe")
 

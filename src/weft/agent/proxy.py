@@ -22,7 +22,7 @@ from weft.agent.client import ControlPlaneClient
 from weft.agent.drain import drain
 from weft.agent.envoy import Envoy, EnvoyPlace, Standing, Wish
 from weft.agent.errors import EXIT_USAGE, AgentError
-from weft.agent.hot_restart import take_request
+from weft.agent.hot_restart import executed_by, runs_binary, take_request
 from weft.agent.identity_source import IdentitySource
 from weft.agent.in_use import EnvoyInUse
 from weft.agent.metrics.application import Application
@@ -113,7 +113,7 @@ class Proxy:
         self.registration = Registration(
             self.client,
             self.files,
-            lambda now: dataclasses.replace(workload(self.state), state=now),
+            lambda now: dataclasses.replace(workload(self.state), state=now, envoy=self._version()),
             self.envoy.admin.connected,
             EnvoyInUse(self.files, self.envoy.admin, lambda: _runs(self.envoy), shown),
             self._connect_anew,
@@ -123,6 +123,10 @@ class Proxy:
             self.client, self.envoy.admin.body, self._counting, lambda: own_trust_domain(self.files.chain)
         )
         self._workload = workload
+        self._installed = envoy_version(place.binary)
+        self._versions: dict[ProcessName, str] = {}
+        self._told = self._installed
+        self._other_version = asyncio.Event()
         self.counts = AgentCounts()
         where = parameters.application(state)
         endpoint = Endpoint(
@@ -201,6 +205,9 @@ class Proxy:
         if self.state.envoy is None:
             return False
         state = self.state
+        for name in (state.envoy, state.successor, state.former):
+            if name is not None and not runs_binary(name, self.envoy.place.binary):
+                self._versions[name] = envoy_version(executed_by(name))
         self.envoy.adopt(Standing(state.envoy, state.hot, state.successor, state.former))
         self.traffic.adopt()
         return True
@@ -215,6 +222,7 @@ class Proxy:
             self.envoy.run(listeners, self.parameters.timing.ready),
             self.envoy.run_log_limit(),
             run_rotation(self.directory, self.envoy.admin.reopen_logs),
+            self._tell_version(),
             self.registration.run(),
             self.requests.run(),
             run_renewal(self.files, self.registration.renew_certificate, poked=self.registration.certificate_due),
@@ -258,6 +266,24 @@ class Proxy:
     def _envoy_changed(self, now: Standing) -> None:
         self.counts.envoy_starts += now.envoy is not None and now.envoy != self.state.envoy
         self.save(envoy=now.envoy, hot=now.hot, successor=now.successor, former=now.former)
+        if now.envoy is not None and self._told != self._version():
+            self._other_version.set()
+
+    def _version(self) -> str:
+        """Envoy's version as the control plane is told it: while one takes over from another, of the earlier of both,
+        whose configuration both understand."""
+        names = (self.state.envoy, self.state.successor, self.state.former)
+        found = [self._versions.get(name, self._installed) for name in names if name is not None]
+        self._told = min(found, key=_ordered, default=self._installed)
+        return self._told
+
+    async def _tell_version(self) -> None:
+        """Register again when it has become another, for ever."""
+        while True:
+            await self._other_version.wait()
+            self._other_version.clear()
+            with contextlib.suppress(AgentError):  # the lease's renewal says what is wrong
+                await self.registration.register_patiently(0)
 
     def _counting(self) -> ProcessName | None:
         """The Envoy whose counts its admin interface tells; none while another takes over, and nobody knows."""
@@ -329,13 +355,16 @@ def _agent_socket(parameters: ProxyParameters) -> Path:
 
 
 def _with_metrics(workload: Callable[[State], Workload], parameters: ProxyParameters) -> Callable[[State], Workload]:
-    """The workload, with its Envoy's version and worker threads and where its metrics are: not on loopback to a control
-    plane of another host."""
-    version = envoy_version(find_envoy())
+    """The workload, with its Envoy's worker threads and where its metrics are: not on loopback to a control plane of
+    another host."""
     hidden = bool(parameters.control_plane.server) and is_loopback(parameters.metrics_host)
     return lambda state: dataclasses.replace(
-        workload(state), metrics=None if hidden else state.metrics, envoy=version, workers=state.workers
+        workload(state), metrics=None if hidden else state.metrics, workers=state.workers
     )
+
+
+def _ordered(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _runs(envoy: Envoy) -> bool:

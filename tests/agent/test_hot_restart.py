@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from weft.agent.adopt import adoptable
 from weft.agent.binary import find_envoy
 from weft.agent.hot_restart import (
     HotRestart,
@@ -22,6 +23,7 @@ from weft.agent.hot_restart import (
     take_request,
     why_not,
 )
+from weft.agent.state import State
 from weft.processes.name import ProcessName, name_of
 
 
@@ -30,7 +32,7 @@ def process(tmp_path: Path) -> Iterator[tuple[ProcessName, Path]]:
     """A process, and the program that it executes, which is replaced by a test."""
     program = tmp_path / "program"
     shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
-    with subprocess.Popen([program, "600"]) as started:
+    with subprocess.Popen([program, "600"], start_new_session=True) as started:
         name = name_of(started.pid)
         assert name is not None
         yield name, program
@@ -103,6 +105,28 @@ def test_whether_a_process_runs_what_is_installed(process: tuple[ProcessName, Pa
     assert options_of(name) == ("600",)
     assert "that of the running one not known" in why_not(name, find_envoy())
     assert "hot restart version is not known" in why_not(name, program)
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_successor_whose_predecessor_has_ended(
+    process: tuple[ProcessName, Path], tmp_path: Path, *, begins: bool
+) -> None:
+    """It has taken over while no agent looked, or never will."""
+    name, _ = process
+    hot = first_of(tmp_path)
+    assert hot is not None
+    before = State("web", "default", plan="p", envoy=ProcessName(1, "gone"), hot=hot, successor=name)
+    try:
+        hot._memory.write_bytes((16).to_bytes(8, sys.byteorder) + int(begins).to_bytes(8, sys.byteorder))
+        found = adoptable(before, "p", 5.0)
+    finally:
+        hot.remove(tmp_path)
+    assert name.alive is not begins
+    if begins:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.envoy, found.successor, found.hot) == (name, None, hot.next)
 
 
 def test_a_bootstrap_is_tried_before_anything_is_touched(tmp_path: Path) -> None:

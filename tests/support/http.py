@@ -112,7 +112,7 @@ async def steady_load(
                         load.failures.append(f"{answer.status} {dict(answer.headers)} {body[:200]!r}")
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 load.statuses["error"] += 1
-                load.failures.append(repr(error))
+                load.failures.append(f"{time.time():.3f} {error!r}")
 
         async def pace() -> None:
             async with asyncio.TaskGroup() as group:

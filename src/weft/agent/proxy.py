@@ -15,14 +15,14 @@ from pathlib import Path
 
 from weft.agent.access_logs import remove_empty, run_rotation
 from weft.agent.adopt import adoptable
-from weft.agent.binary import envoy_version, find_envoy
+from weft.agent.binary import find_envoy
 from weft.agent.bootstrap import BootstrapInputs, BuildBootstrap
 from weft.agent.certificates import CertificateFiles, run_renewal
 from weft.agent.client import ControlPlaneClient
 from weft.agent.drain import drain
 from weft.agent.envoy import Envoy, EnvoyPlace, Standing, Wish
 from weft.agent.errors import EXIT_USAGE, AgentError
-from weft.agent.hot_restart import executed_by, runs_binary, take_request
+from weft.agent.hot_restart import take_request
 from weft.agent.identity_source import IdentitySource
 from weft.agent.in_use import EnvoyInUse
 from weft.agent.metrics.application import Application
@@ -38,6 +38,7 @@ from weft.agent.requests import Requests
 from weft.agent.revoked import RevokedList
 from weft.agent.state import DirectoryLock, State, lock_directory, plan_digest, read_state, write_state
 from weft.agent.traffic import TrafficTeller
+from weft.agent.versions import EnvoyVersions
 from weft.agent.workload_api.client import WorkloadApiClient
 from weft.model.addresses import is_loopback
 from weft.model.enrolment import RegisterResponse
@@ -113,7 +114,7 @@ class Proxy:
         self.registration = Registration(
             self.client,
             self.files,
-            lambda now: dataclasses.replace(workload(self.state), state=now, envoy=self._version()),
+            lambda now: dataclasses.replace(workload(self.state), state=now, envoy=self._versions.told(self._envoys)),
             self.envoy.admin.connected,
             EnvoyInUse(self.files, self.envoy.admin, lambda: _runs(self.envoy), shown),
             self._connect_anew,
@@ -123,10 +124,7 @@ class Proxy:
             self.client, self.envoy.admin.body, self._counting, lambda: own_trust_domain(self.files.chain)
         )
         self._workload = workload
-        self._installed = envoy_version(place.binary)
-        self._versions: dict[ProcessName, str] = {}
-        self._told = self._installed
-        self._other_version = asyncio.Event()
+        self._versions = EnvoyVersions(place.binary)
         self.counts = AgentCounts()
         where = parameters.application(state)
         endpoint = Endpoint(
@@ -205,9 +203,7 @@ class Proxy:
         if self.state.envoy is None:
             return False
         state = self.state
-        for name in (state.envoy, state.successor, state.former):
-            if name is not None and not runs_binary(name, self.envoy.place.binary):
-                self._versions[name] = envoy_version(executed_by(name))
+        self._versions.adopt(self._envoys)
         self.envoy.adopt(Standing(state.envoy, state.hot, state.successor, state.former))
         self.traffic.adopt()
         return True
@@ -266,22 +262,18 @@ class Proxy:
     def _envoy_changed(self, now: Standing) -> None:
         self.counts.envoy_starts += now.envoy is not None and now.envoy != self.state.envoy
         self.save(envoy=now.envoy, hot=now.hot, successor=now.successor, former=now.former)
-        if now.envoy is not None and self._told != self._version():
-            self._other_version.set()
+        if now.envoy is not None:
+            self._versions.follow(self._envoys)
 
-    def _version(self) -> str:
-        """Envoy's version as the control plane is told it: while one takes over from another, of the earlier of both,
-        whose configuration both understand."""
-        names = (self.state.envoy, self.state.successor, self.state.former)
-        found = [self._versions.get(name, self._installed) for name in names if name is not None]
-        self._told = min(found, key=_ordered, default=self._installed)
-        return self._told
+    @property
+    def _envoys(self) -> tuple[ProcessName | None, ...]:
+        return self.state.envoy, self.state.successor, self.state.former
 
     async def _tell_version(self) -> None:
-        """Register again when it has become another, for ever."""
+        """Register again when Envoy's version has become another, for ever."""
         while True:
-            await self._other_version.wait()
-            self._other_version.clear()
+            await self._versions.changed.wait()
+            self._versions.changed.clear()
             with contextlib.suppress(AgentError):  # the lease's renewal says what is wrong
                 await self.registration.register_patiently(0)
 
@@ -361,10 +353,6 @@ def _with_metrics(workload: Callable[[State], Workload], parameters: ProxyParame
     return lambda state: dataclasses.replace(
         workload(state), metrics=None if hidden else state.metrics, workers=state.workers
     )
-
-
-def _ordered(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _runs(envoy: Envoy) -> bool:

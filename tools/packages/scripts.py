@@ -22,7 +22,8 @@ fi
 """
 _END = """\
 if [ -d /run/systemd/system ]; then
-    systemctl disable --now weft-control-plane.service 'weft-gateway@*.service' 'weft-workload@*.service' || true
+    systemctl stop 'weft-gateway@*.service' 'weft-workload@*.service' weft-control-plane.service || true
+    systemctl disable weft-control-plane.service || true
 fi
 """
 

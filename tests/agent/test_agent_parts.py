@@ -233,7 +233,7 @@ def test_envoy_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 @pytest.mark.parametrize(("workers", "said"), [(1, "--concurrency 1"), (3, "--concurrency 3"), (0, "")])
 def test_envoy_is_started_with_its_worker_threads(workers: int, said: str, tmp_path: Path) -> None:
     """Where it is for Envoy to say, which knows the cores that it may use, nothing is said."""
-    command = " ".join(EnvoyPlace(tmp_path / "envoy", tmp_path, tmp_path / "a.sock").command(workers))
+    command = " ".join(EnvoyPlace(tmp_path / "envoy", tmp_path, tmp_path / "a.sock").command(workers, None))
     assert said in command
     assert ("--concurrency" in command) is bool(said)
 
@@ -243,7 +243,7 @@ async def test_an_envoy_that_is_slow_to_be_configured_is_waited_for(tmp_path: Pa
     bootstrap = {"admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}}}
     (tmp_path / "bootstrap.json").write_text(json.dumps(bootstrap))
     names: list[ProcessName | None] = []
-    envoy = Envoy(EnvoyPlace(find_envoy(), tmp_path, admin), names.append, lambda: 2)
+    envoy = Envoy(EnvoyPlace(find_envoy(), tmp_path, admin), lambda now: names.append(now.envoy), lambda: 2)
     envoy.start()
     await envoy.wait_ready((), 15)
     running = asyncio.create_task(envoy.run((), 0.05))

@@ -72,6 +72,37 @@ def test_first_load_waits_for_clusters_before_listeners() -> None:
     assert names(sent(machine)) == ("Listener", ["l=1"], [])
 
 
+def test_first_listeners_come_together() -> None:
+    """An Envoy serves from its first listeners on; one that takes over from another would leave the rest closed."""
+    alone = resource(LISTENER, "alone", "1", requires=())
+    machine = session(snapshot(1, A1, EA1, L1, R1, alone))
+    machine.receive(DeltaRequest(CLUSTER))
+    clusters = sent(machine)
+    machine.receive(DeltaRequest(LISTENER))
+    machine.receive(DeltaRequest(ENDPOINTS, ("a",)))
+    answer(machine, sent(machine))
+    assert sent(machine) is None, "a listener that need not wait waits for the other one"
+    answer(machine, clusters)
+    listeners = sent(machine)
+    assert listeners is not None
+    assert {one.name for one in listeners.resources} == {"l", "alone"}
+    answer(machine, listeners)
+    machine.offer(snapshot(2, A1, EA1, B1, L2, R1, resource(LISTENER, "alone", "2")))
+    assert names(sent(machine)) == ("Cluster", ["b=1"], [])
+    later = sent(machine)
+    assert later is not None
+    assert {one.name for one in later.resources} == {"l", "alone"}, "later ones as they are ready"
+
+
+def test_first_listeners_do_not_wait_for_what_is_refused() -> None:
+    alone = resource(LISTENER, "alone", "1", requires=())
+    machine = session(snapshot(1, A1, L1, R1, alone))
+    machine.receive(DeltaRequest(CLUSTER))
+    machine.receive(DeltaRequest(LISTENER))
+    answer(machine, sent(machine), "no such cluster: a")
+    assert names(sent(machine)) == ("Listener", ["alone=1"], [])
+
+
 def test_empty_snapshot_is_answered_once_so_that_the_client_does_not_wait() -> None:
     machine = session(snapshot(1))
     machine.receive(DeltaRequest(CLUSTER))

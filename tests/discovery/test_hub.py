@@ -40,8 +40,9 @@ def table(version: str, *names: str, size: int = 10) -> Table:
 class Client:
     """A delta client at the other end of a stream: it answers everything, unless `reads` is cleared."""
 
-    def __init__(self, hub: Hub[Table], name: str = "web.shop") -> None:
-        self.stream = hub.attach(Peer(name, IDENTITY, time.time() + 3600), WORKLOADS[name], delta=True)
+    def __init__(self, hub: Hub[Table], name: str = "web.shop", connection: str = "") -> None:
+        peer = Peer(name, IDENTITY, time.time() + 3600, connection=connection)
+        self.stream = hub.attach(peer, WORKLOADS[name], delta=True)
         self.hub = hub
         self.requests: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.reads = asyncio.Event()
@@ -213,6 +214,22 @@ async def test_observer_hears_of_the_first_and_the_last_stream() -> None:
         await second.leave()
         assert notes.events == [("attached", "web.shop"), ("detached", "web.shop")]
         assert not hub.connected()
+
+
+async def test_a_connection_that_was_superseded_does_not_come_back_while_the_other_serves() -> None:
+    """While one Envoy takes over from another, both want to be the proxy."""
+    async with serving(Limits(restart=0)) as hub:
+        first = Client(hub, "web.shop", "a")
+        second = Client(hub, "web.shop", "b")
+        assert await first.task == "ABORTED"
+        with pytest.raises(StreamEndedError, match="another connection"):
+            Client(hub, "web.shop", "a")
+        assert list(hub.connected()) == ["web.shop"]
+        again = Client(hub, "web.shop", "b")
+        assert await second.task == "ABORTED", "a stream of the same connection takes over as ever"
+        await again.leave()
+        back = Client(hub, "web.shop", "a")
+        await back.leave()
 
 
 async def test_streams_are_counted() -> None:

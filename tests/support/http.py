@@ -93,25 +93,26 @@ async def steady_load(
     *,
     context: ssl.SSLContext | None = None,
     least: int = 0,
+    fresh: bool = False,
 ) -> Load:
     """Send `rate` requests a second, open loop, while `during` runs, and until `least` were sent (at most `limit`
-    seconds); failures are kept. With a `context` for TLS each has a connection of its own."""
+    seconds); failures are kept. With a `context` for TLS, or `fresh`, each has a connection of its own."""
     load = Load()
     stop = asyncio.Event()
     timeout = aiohttp.ClientTimeout(total=15)
-    connector = aiohttp.TCPConnector(limit=0, ssl=context or True, force_close=context is not None)
+    connector = aiohttp.TCPConnector(limit=0, ssl=context or True, force_close=fresh or context is not None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 
         async def one() -> None:
             try:
                 async with session.get(url, proxy=proxy) as answer:
-                    await answer.read()
+                    body = await answer.read()
                     load.statuses[str(answer.status)] += 1
                     if answer.status != 200:
-                        load.failures.append(f"{answer.status} {dict(answer.headers)}")
+                        load.failures.append(f"{answer.status} {dict(answer.headers)} {body[:200]!r}")
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 load.statuses["error"] += 1
-                load.failures.append(repr(error))
+                load.failures.append(f"{time.time():.3f} {error!r}")
 
         async def pace() -> None:
             async with asyncio.TaskGroup() as group:

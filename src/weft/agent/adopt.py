@@ -21,8 +21,21 @@ def adoptable(before: State | None, plan: str, grace: float) -> State | None:
     if before is None:
         return None
     envoy, application = _alive(before.envoy), _alive(before.application)
-    responder = _alive(before.responder)
-    found = dataclasses.replace(before, envoy=envoy, application=application, responder=responder)
+    found = dataclasses.replace(
+        before,
+        envoy=envoy,
+        application=application,
+        responder=_alive(before.responder),
+        successor=_alive(before.successor),
+        former=_alive(before.former),
+    )
+    if envoy is None and found.successor is not None and found.hot is not None and not found.hot.has_beginner:
+        # It has taken over while no agent looked, and the one before has ended as it should.
+        envoy = found.successor
+        found = dataclasses.replace(found, envoy=envoy, successor=None, hot=found.hot.next)
+    if envoy is None:  # what was to take over from it, or has not ended yet, has its ports
+        stop_processes(dataclasses.replace(found, application=None, responder=None), grace)
+        found = dataclasses.replace(found, successor=None, former=None)
     if envoy is None and application is None:
         stop_processes(found, grace)
         return None

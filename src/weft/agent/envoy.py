@@ -7,7 +7,7 @@ import logging
 import os
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import IO
@@ -15,12 +15,13 @@ from typing import IO
 from weft.agent.access_logs import STDOUT
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.agent.errors import AgentError
+from weft.agent.hot_restart import HotRestart, check_start, first_of, options_of, runs_binary, why_not
 from weft.agent.last_words import advice, last_words
 from weft.aio.cell import Cell
 from weft.model.workload import SocketAddress
 from weft.processes.log import limit_log
 from weft.processes.name import ProcessName
-from weft.processes.watch import ProcessWatch, start_process
+from weft.processes.watch import ProcessWatch, start_orphan, start_process, wait_first
 from weft.settings.file_sizes import bounded_files
 from weft.settings.open_files import many_open_files
 
@@ -32,6 +33,8 @@ _STEADY = 60.0
 _POLL = 0.05
 _PATIENCE = 3.0
 _LOG_CHECK = 30.0
+_CUT_OFF_POLL = 1.0
+_FORMER_GRACE = 5.0
 LARGEST_FILE = 1 << 30
 """Bytes of any file that Envoy writes: where nobody empties them, because the agent is away, it writes no more."""
 _FLUSH_MS = 500
@@ -45,11 +48,13 @@ class NotReadyError(AgentError):
 
 @dataclass(frozen=True, slots=True)
 class EnvoyPlace:
-    """Which binary, in which directory (with ``bootstrap.json``), and where its admin socket is."""
+    """Which binary, in which directory (with ``bootstrap.json``), and where its admin socket is. `drain` are the
+    seconds that an Envoy has to end after another has taken over."""
 
     binary: Path
     directory: Path
     admin_socket: Path
+    drain: int = 30
 
     @property
     def log(self) -> Path:
@@ -61,44 +66,102 @@ class EnvoyPlace:
         """What it writes to its standard output: access logs."""
         return self.directory / STDOUT
 
-    def command(self, workers: int) -> tuple[str, ...]:
-        """How it is started, with so many worker threads. 0 leaves it to Envoy: one for each core that it may use."""
-        options = "--drain-time-s 45 --drain-strategy immediate --disable-hot-restart --log-level warn"
+    def options(self, workers: int) -> tuple[str, ...]:
+        """What every Envoy is started with that has so many worker threads. 0 leaves it to Envoy: one for each core
+        that it may use."""
+        options = "-c bootstrap.json --drain-time-s 45 --drain-strategy immediate --log-level warn"
         options += f" --file-flush-interval-msec {_FLUSH_MS}"
         options += f" --concurrency {workers}" if workers else ""
-        return (str(self.binary), "-c", "bootstrap.json", *options.split())
+        return tuple(options.split())
+
+    def command(self, workers: int, hot: HotRestart | None) -> tuple[str, ...]:
+        """How it is started."""
+        more = hot.options(self.drain) if hot is not None else ("--disable-hot-restart",)
+        return (str(self.binary), *self.options(workers), *more)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Why another Envoy shall take over. `needed`: where that cannot be, Envoy is stopped and started."""
+
+    reason: str
+    needed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which processes there are: `envoy` serves, was started as `hot` says (None: nobody can take over from it);
+    `successor` is about to take over, `former` ends after `envoy` has taken over from it."""
+
+    envoy: ProcessName | None = None
+    hot: HotRestart | None = None
+    successor: ProcessName | None = None
+    former: ProcessName | None = None
 
 
 class Envoy:
-    """One Envoy. `ready`: whether it runs with its first configuration; `started` is called with each new process,
-    which has as many worker threads as `workers` then says."""
+    """One Envoy, or two while one takes over from the other. `ready`: whether it runs with its first configuration;
+    `told` hears of each change of its processes, which are started with as many worker threads as `workers` says."""
 
-    def __init__(
-        self, place: EnvoyPlace, started: Callable[[ProcessName | None], None], workers: Callable[[], int]
-    ) -> None:
+    def __init__(self, place: EnvoyPlace, told: Callable[[Standing], None], workers: Callable[[], int]) -> None:
         self.place = place
         self.admin = EnvoyAdmin(place.admin_socket)
         self.ready = Cell(False)
-        self._started = started
+        self.standing = Standing()
+        self._told = told
         self._workers = workers
         self._process: ProcessWatch | None = None
+        self._successor: ProcessWatch | None = None
+        self._former: ProcessWatch | None = None
+        self._former_until = inf
+        self._wish = Wish("")
+        self._wished = asyncio.Event()
         self._stopping = False
 
     @property
     def process(self) -> ProcessWatch | None:
-        """The running process."""
+        """The process that serves."""
         return self._process
 
-    def adopt(self, name: ProcessName) -> None:
-        """Look after an Envoy that another agent started."""
-        self._process = ProcessWatch(name)
+    def adopt(self, standing: Standing) -> None:
+        """Look after Envoys that another agent started."""
+        self.standing = standing
+        self._process, self._successor, self._former = (
+            ProcessWatch(name) if name is not None else None
+            for name in (standing.envoy, standing.successor, standing.former)
+        )
+        self._await_former()
         self.ready.set(True)
 
     def start(self) -> None:
         """Start a new process. Raises AgentError when the binary cannot be executed."""
         self.place.admin_socket.unlink(missing_ok=True)
+        hot = first_of(self.place.directory)
+        self._process = self._launch(hot)
+        self._tell(Standing(self._process.name, hot))
+
+    def restart(self, wish: Wish) -> None:
+        """Have another Envoy take over from the one that runs, as soon as `run` gets to it."""
+        self._wish = wish
+        self._wished.set()
+
+    def differs(self) -> str:
+        """In what the Envoy that runs is another than would be started now; empty if in nothing. Blocks."""
+        name = self.standing.envoy
+        if name is None:
+            return ""
+        if not runs_binary(name, self.place.binary):
+            return f"another Envoy is installed ({self.place.binary})"
+        words, wanted = options_of(name), self.place.options(self._workers())
+        return "Envoy is started with other options now" if words and words[: len(wanted)] != wanted else ""
+
+    def _tell(self, standing: Standing) -> None:
+        self.standing = standing
+        self._told(standing)
+
+    def _launch(self, hot: HotRestart | None) -> ProcessWatch:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        command, directory = self.place.command(self._workers()), self.place.directory
+        command, directory = self.place.command(self._workers(), hot), self.place.directory
         with (
             _appending(self.place.log) as log,
             _appending(self.place.access_log) as lines,
@@ -106,12 +169,11 @@ class Envoy:
             bounded_files(LARGEST_FILE),
         ):
             try:
-                self._process = start_process(
-                    command, directory, environment, lines, errors=log, umask=0o077, ignoring=True
-                )
+                if hot is None:
+                    return start_process(command, directory, environment, lines, errors=log, umask=0o077, ignoring=True)
+                return start_orphan(command, directory, environment, lines, errors=log, umask=0o077)
             except OSError as error:
                 raise AgentError(f"cannot execute Envoy {self.place.binary}: {error.strerror}") from error
-        self._started(self._process.name)
 
     async def wait_ready(
         self,
@@ -153,12 +215,12 @@ class Envoy:
         delay = _FIRST_DELAY
         while True:
             since = clock()
-            if self._process is not None:
-                await self._process.wait()
+            await self._serve()
             if self._stopping:
                 return
             self.ready.set(False)
-            self._started(None)
+            await self._end_others()
+            self._tell(Standing())
             if clock() - since > _STEADY:
                 delay = _FIRST_DELAY
             _LOG.warning("Envoy ended; starting it again in %.1f s%s", delay, self._how_it_ended())
@@ -170,6 +232,86 @@ class Envoy:
                 _LOG.info("Envoy is back")
             except AgentError as error:
                 _LOG.warning("%s", error)
+
+    async def _serve(self) -> None:
+        """Wait until Envoy ends; another takes over whenever that is asked for."""
+        hot = self.standing.hot
+        if self._process is not None and self._successor is not None and hot is not None:  # an earlier agent began
+            await self._take_over(self._process, self._successor, hot.next)
+        while self._process is not None and self._process.running:
+            former = self._former
+            patience = max(0.0, self._former_until - asyncio.get_running_loop().time()) if former else None
+            events = (self._process.ended, former.ended if former else None, None if former else self._wished)
+            happened = await wait_first(*events, timeout=patience)
+            if former is not None and not (happened and former.running):
+                await former.stop(_FORMER_GRACE)
+                self._former = None
+                self._tell(replace(self.standing, former=None))
+            elif self._wished.is_set() and self._process.running:
+                self._wished.clear()
+                await self._succeed(self._process, self._wish)
+
+    async def _succeed(self, process: ProcessWatch, wish: Wish) -> None:
+        """Have another Envoy take over from `process`, or say why not."""
+        hot, binary, directory = self.standing.hot, self.place.binary, self.place.directory
+        why = "it was not started so that another can take over"
+        if hot is None or (why := await asyncio.to_thread(why_not, process.name, binary)):
+            if wish.needed:
+                _LOG.warning("%s; restarting Envoy, with a gap: %s", wish.reason, why)
+                await process.stop(_FORMER_GRACE)
+            else:
+                _LOG.warning("%s; the one that runs goes on until the next start: %s", wish.reason, why)
+        elif why := await asyncio.to_thread(check_start, binary, directory, self.place.options(self._workers())):
+            _LOG.error("%s, but it does not start; the one that runs goes on: %s", wish.reason, why)
+        else:
+            while process.running and await self.admin.cut_off():
+                await wait_first(process.ended, timeout=_CUT_OFF_POLL)  # without a control plane it would never begin
+            _LOG.info("%s; another one takes over", wish.reason)
+            await self._try_to_succeed(process, hot.next)
+
+    async def _try_to_succeed(self, process: ProcessWatch, hot: HotRestart) -> None:
+        """As often as it needs: once one was started, the one that runs has no admin interface any more."""
+        delay = _FIRST_DELAY
+        while process.running:
+            try:
+                self._successor = self._launch(hot)
+            except AgentError as error:
+                _LOG.error("%s; the one that runs goes on", error)
+                return
+            self._tell(replace(self.standing, successor=self._successor.name))
+            if await self._take_over(process, self._successor, hot) or not process.running:
+                return
+            _LOG.warning("Envoy ended before it took over; trying again in %.1f s%s", delay, self._how_it_ended())
+            await wait_first(process.ended, timeout=delay)
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+    async def _take_over(self, process: ProcessWatch, successor: ProcessWatch, hot: HotRestart) -> bool:
+        """Wait until `successor`, which was started as `hot` says, has taken over or one of both has ended; whether it
+        has."""
+        while process.running and successor.running:
+            if await self.admin.serving(hot.epoch):
+                self._process, self._successor, self._former = successor, None, process
+                self._await_former()
+                self._tell(Standing(successor.name, hot, former=process.name))
+                _LOG.info("another Envoy has taken over; the one before has %d s to finish", self.place.drain)
+                return True
+            await asyncio.sleep(_POLL)
+        await successor.stop(_FORMER_GRACE)
+        self._successor = None
+        hot.forget_beginner()
+        self._tell(replace(self.standing, successor=None))
+        return False
+
+    def _await_former(self) -> None:
+        """It ends by itself; if its successor was killed meanwhile, nobody tells it to."""
+        self._former_until = asyncio.get_running_loop().time() + self.place.drain + _FORMER_GRACE
+
+    async def _end_others(self) -> None:
+        """End those that run beside the one that serves, which would have its ports."""
+        for one in (self._successor, self._former):
+            if one is not None:
+                await one.stop(_FORMER_GRACE)
+        self._successor = self._former = None
 
     async def _wait_long(self, listeners: tuple[SocketAddress, ...], timeout: float) -> None:
         """Wait until Envoy is ready or ends, and complain meanwhile: a control plane may be away for long."""
@@ -189,18 +331,22 @@ class Envoy:
             await asyncio.sleep(_LOG_CHECK)
 
     async def stop(self, grace: float, hurry: asyncio.Event | None = None) -> None:
-        """Stop it and remove its socket."""
+        """Stop all processes and remove what they shared, and the socket."""
         self._stopping = True
-        if self._process is not None:
-            await self._process.stop(grace, hurry)
-        self._started(None)
+        await asyncio.gather(*(one.stop(grace, hurry) for one in self._all()))
+        if self.standing.hot is not None:
+            self.standing.hot.remove(self.place.directory)
+        self._tell(Standing())
         self.place.admin_socket.unlink(missing_ok=True)
 
     async def leave(self) -> None:
         """Let it run on without us."""
         self._stopping = True
-        if self._process is not None:
-            self._process.forget()
+        for one in self._all():
+            one.forget()
+
+    def _all(self) -> tuple[ProcessWatch, ...]:
+        return tuple(one for one in (self._process, self._successor, self._former) if one is not None)
 
     def _how_it_ended(self) -> str:
         code = self._process.exit_code if self._process else None

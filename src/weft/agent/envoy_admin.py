@@ -28,6 +28,18 @@ class EnvoyAdmin:
         """Whether Envoy has a stream to the control plane."""
         return (await self.gauges(f"^{_CONNECTED}$") or {}).get(_CONNECTED) == 1
 
+    async def cut_off(self) -> bool:
+        """Whether Envoy gets its configuration from a control plane and has no stream to it."""
+        return (await self.gauges(f"^{_CONNECTED}$") or {}).get(_CONNECTED) == 0
+
+    async def serving(self, epoch: int) -> bool:
+        """Whether the Envoy of this restart epoch serves."""
+        try:
+            told: dict[str, Any] = json.loads(await self.body("/server_info"))
+        except ValueError:
+            return False
+        return told.get("state") == "LIVE" and told["command_line_options"]["restart_epoch"] == epoch
+
     async def listeners(self) -> tuple[SocketAddress, ...]:
         """The addresses on which Envoy listens."""
         answer = await self._ask("GET", "/listeners?format=json")

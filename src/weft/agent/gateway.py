@@ -53,6 +53,7 @@ class _GatewayLifecycle(Lifecycle):
             proxy.envoy.start()
             await proxy.envoy.wait_ready((), self._parameters.timing.ready)
         self.keep(*proxy.keeping(()), self._watch_envoy(), self._say_addresses())
+        self.manager.ready("the proxy serves")
         await asyncio.Event().wait()
         return 0
 

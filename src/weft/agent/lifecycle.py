@@ -13,6 +13,7 @@ from weft.agent.errors import AgentError
 from weft.agent.proxy import Proxy
 from weft.agent.signals import HANDLED, Signals
 from weft.agent.state import stop_processes
+from weft.processes.notify import VARIABLES, Notifier
 from weft.processes.signals import hold_signals, release_signals
 
 _LOG = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class Lifecycle(ABC):
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self.signals = Signals()
+        self.manager = Notifier()
         self._group = asyncio.TaskGroup()
         self._kept: list[asyncio.Task[None]] = []
 
@@ -59,6 +61,7 @@ class Lifecycle(ABC):
 
     async def _run(self) -> int:
         signals = self.signals
+        self.keep(self.manager.run())
         life = self._group.create_task(self._live_or_say_why())
         stop, restart = (self._group.create_task(_wait(event)) for event in (signals.stop, signals.restart))
         await asyncio.wait({life, stop, restart}, return_when=asyncio.FIRST_COMPLETED)
@@ -68,6 +71,7 @@ class Lifecycle(ABC):
         if code is None and not signals.stop.is_set():
             await self._leave()
             return RESTART
+        self.manager.stopping()
         if code is None:
             _LOG.info("stopping in order; a second signal (Ctrl-C) skips the waiting")
             await self.proxy.drain(signals.hurry)
@@ -80,6 +84,7 @@ class Lifecycle(ABC):
 
     async def _leave(self) -> None:
         _LOG.info("restarting the agent; Envoy and the application go on")
+        self.manager.reloading()
         await _cancel(*self._kept)
         self.leave_application()
         await self.proxy.leave()
@@ -114,7 +119,7 @@ def run_lifecycle(make: Callable[[], Lifecycle]) -> int:
 
 def child_environment() -> dict[str, str]:
     """Our environment without what is the agent's own business."""
-    own = ("WEFT_TOKEN", "WEFT_JOIN_TOKEN")
+    own = ("WEFT_TOKEN", "WEFT_JOIN_TOKEN", *VARIABLES)
     return {name: value for name, value in os.environ.items() if name not in own}
 
 

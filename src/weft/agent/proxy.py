@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable, Coroutine
@@ -14,13 +15,14 @@ from pathlib import Path
 
 from weft.agent.access_logs import remove_empty, run_rotation
 from weft.agent.adopt import adoptable
-from weft.agent.binary import envoy_version, find_envoy
+from weft.agent.binary import find_envoy
 from weft.agent.bootstrap import BootstrapInputs, BuildBootstrap
 from weft.agent.certificates import CertificateFiles, run_renewal
 from weft.agent.client import ControlPlaneClient
 from weft.agent.drain import drain
-from weft.agent.envoy import Envoy, EnvoyPlace
+from weft.agent.envoy import Envoy, EnvoyPlace, Standing, Wish
 from weft.agent.errors import EXIT_USAGE, AgentError
+from weft.agent.hot_restart import take_request
 from weft.agent.identity_source import IdentitySource
 from weft.agent.in_use import EnvoyInUse
 from weft.agent.metrics.application import Application
@@ -37,6 +39,7 @@ from weft.agent.revoked import RevokedList
 from weft.agent.seccomp.mode import capture_entry, remove_secret
 from weft.agent.state import DirectoryLock, State, lock_directory, plan_digest, read_state, write_state
 from weft.agent.traffic import TrafficTeller
+from weft.agent.versions import EnvoyVersions
 from weft.agent.workload_api.client import WorkloadApiClient
 from weft.model.addresses import is_loopback
 from weft.model.enrolment import RegisterResponse
@@ -103,8 +106,8 @@ class Proxy:
             parameters.name,
             self.source.prove if self.source is not None else None,
         )
-        place = EnvoyPlace(find_envoy(), self.directory, self._admin_socket)
-        self.envoy = Envoy(place, self._envoy_started, lambda: self.state.workers)
+        place = EnvoyPlace(find_envoy(), self.directory, self._admin_socket, max(1, math.ceil(parameters.timing.drain)))
+        self.envoy = Envoy(place, self._envoy_changed, lambda: self.state.workers)
         shown = self.source.files if self.source is not None else None
         revoked = RevokedList(self.client, self.files)
         self.requests = Requests(self.directory, self.envoy.admin, self.client, revoked.follow)
@@ -112,16 +115,17 @@ class Proxy:
         self.registration = Registration(
             self.client,
             self.files,
-            lambda now: dataclasses.replace(workload(self.state), state=now),
+            lambda now: dataclasses.replace(workload(self.state), state=now, envoy=self._versions.told(self._envoys)),
             self.envoy.admin.connected,
             EnvoyInUse(self.files, self.envoy.admin, lambda: _runs(self.envoy), shown),
             self._connect_anew,
         )
         self.registration.state = state.state
         self.traffic = TrafficTeller(
-            self.client, self.envoy.admin.body, lambda: self.state.envoy, lambda: own_trust_domain(self.files.chain)
+            self.client, self.envoy.admin.body, self._counting, lambda: own_trust_domain(self.files.chain)
         )
         self._workload = workload
+        self._versions = EnvoyVersions(place.binary)
         self.counts = AgentCounts()
         where = parameters.application(state)
         endpoint = Endpoint(
@@ -168,17 +172,26 @@ class Proxy:
         text = self._build_bootstrap(BootstrapInputs(workload, answer, self._admin_socket, place, *entry))
         path = self.directory / "bootstrap.json"
         before = path.read_text() if path.exists() else ""
-        if text == before:
-            return answer
+        changed = text != before
         try:
-            write_atomically(path, text)
+            if changed:
+                write_atomically(path, text)
         except OSError as error:
             raise AgentError(f"cannot write {path}: {error.strerror}") from error
-        process = self.envoy.process
-        if process is not None and process.running:
-            _LOG.info("Envoy's bootstrap has changed; restarting Envoy")
-            await process.stop(self.parameters.timing.grace)
+        if _runs(self.envoy):
+            await self._follow(changed)
         return answer
+
+    async def _follow(self, changed: bool) -> None:
+        """Have another Envoy take over where the one that runs is another than would be started now, or someone has
+        asked for it."""
+        asked = take_request(self.directory)
+        if changed:
+            self.envoy.restart(Wish("Envoy's bootstrap has changed", needed=True))
+        elif differs := await asyncio.to_thread(self.envoy.differs):
+            self.envoy.restart(Wish(differs))
+        elif asked:
+            self.envoy.restart(Wish("asked for another Envoy"))
 
     async def _connect_anew(self) -> None:
         """Restart Envoy, which has connections that were made with a certificate nobody accepts any more."""
@@ -191,7 +204,9 @@ class Proxy:
         """Take over the Envoy of an earlier agent if it still runs."""
         if self.state.envoy is None:
             return False
-        self.envoy.adopt(self.state.envoy)
+        state = self.state
+        self._versions.adopt(self._envoys)
+        self.envoy.adopt(Standing(state.envoy, state.hot, state.successor, state.former))
         self.traffic.adopt()
         return True
 
@@ -205,6 +220,7 @@ class Proxy:
             self.envoy.run(listeners, self.parameters.timing.ready),
             self.envoy.run_log_limit(),
             run_rotation(self.directory, self.envoy.admin.reopen_logs),
+            self._tell_version(),
             self.registration.run(),
             self.requests.run(),
             run_renewal(self.files, self.registration.renew_certificate, poked=self.registration.certificate_due),
@@ -246,9 +262,27 @@ class Proxy:
         await self.envoy.leave()
         self._lock.release()
 
-    def _envoy_started(self, name: ProcessName | None) -> None:
-        self.counts.envoy_starts += name is not None
-        self.save(envoy=name)
+    def _envoy_changed(self, now: Standing) -> None:
+        self.counts.envoy_starts += now.envoy is not None and now.envoy != self.state.envoy
+        self.save(envoy=now.envoy, hot=now.hot, successor=now.successor, former=now.former)
+        if now.envoy is not None:
+            self._versions.follow(self._envoys)
+
+    @property
+    def _envoys(self) -> tuple[ProcessName | None, ...]:
+        return self.state.envoy, self.state.successor, self.state.former
+
+    async def _tell_version(self) -> None:
+        """Register again when Envoy's version has become another, for ever."""
+        while True:
+            await self._versions.changed.wait()
+            self._versions.changed.clear()
+            with contextlib.suppress(AgentError):  # the lease's renewal says what is wrong
+                await self.registration.register_patiently(0)
+
+    def _counting(self) -> ProcessName | None:
+        """The Envoy whose counts its admin interface tells; none while another takes over, and nobody knows."""
+        return self.state.envoy if self.state.successor is None else None
 
 
 def open_proxy(
@@ -316,12 +350,11 @@ def _agent_socket(parameters: ProxyParameters) -> Path:
 
 
 def _with_metrics(workload: Callable[[State], Workload], parameters: ProxyParameters) -> Callable[[State], Workload]:
-    """The workload, with its Envoy's version and worker threads and where its metrics are: not on loopback to a control
-    plane of another host."""
-    version = envoy_version(find_envoy())
+    """The workload, with its Envoy's worker threads and where its metrics are: not on loopback to a control plane of
+    another host."""
     hidden = bool(parameters.control_plane.server) and is_loopback(parameters.metrics_host)
     return lambda state: dataclasses.replace(
-        workload(state), metrics=None if hidden else state.metrics, envoy=version, workers=state.workers
+        workload(state), metrics=None if hidden else state.metrics, workers=state.workers
     )
 
 

@@ -112,6 +112,7 @@ class _SidecarLifecycle(Lifecycle):
         if self._parameters.control_plane.server and not is_loopback(self._parameters.proxy_host):
             self.keep(self._check_reach())
         self.keep(self._watch_usage())
+        self.manager.ready("the application runs with its proxy" if self._application else "the proxy serves")
         return await self._wait_for_end()
 
     async def stop_application(self) -> int | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from weft.agent.errors import AgentError
+from weft.agent.hot_restart import HotRestart
 from weft.model.workload import ONE_WORKER, SocketAddress, Upstream, WorkloadPort, WorkloadState
 from weft.processes.name import ProcessName
 from weft.processes.stop import stop_now, wait_now
@@ -38,8 +39,8 @@ class State:
     the port at which the `responder` answers, `capture` the one to which connections are led, by what `captured_by`
     says, and `inbound_capture` the one to which those of callers are, with their addresses if it is `transparent` (0:
     there is none).
-    `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core).
-    `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core).
+    `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core). `hot` says
+    how another can take over from it, `successor` is about to and `former` is what it has taken over from.
     """
 
     name: str
@@ -61,6 +62,15 @@ class State:
     captured_by: CapturedBy = CapturedBy.NOTHING
     inbound_capture: int = 0
     transparent: bool = False
+    hot: HotRestart | None = None
+    successor: ProcessName | None = None
+    former: ProcessName | None = None
+
+    @property
+    def processes(self) -> tuple[ProcessName, ...]:
+        """What was started, in the order in which it is stopped."""
+        ordered = (self.application, self.envoy, self.successor, self.former, self.responder)
+        return tuple(name for name in ordered if name is not None)
 
 
 def read_state(directory: Path) -> State | None:
@@ -155,6 +165,8 @@ def stop_leftovers(home: Home, grace: float = 5.0) -> tuple[State, ...]:
             continue  # an agent has just adopted it
         try:
             stop_processes(state, grace)
+            if state.hot is not None:
+                state.hot.remove(directory)
             home.socket(directory / "admin.sock").unlink(missing_ok=True)
             write_state(directory, _without_processes(state))
         finally:
@@ -164,16 +176,15 @@ def stop_leftovers(home: Home, grace: float = 5.0) -> tuple[State, ...]:
 
 def stop_processes(state: State, grace: float) -> None:
     """Stop the application, then Envoy and the responder, of `state` if they still run. Blocks."""
-    for name in (state.application, state.envoy, state.responder):
-        if name is not None:
-            stop_now(name, grace)
+    for name in state.processes:
+        stop_now(name, grace)
 
 
 def _leftovers(home: Home) -> Iterator[tuple[Path, State]]:
     """Workloads whose agent is gone while a process that it started still runs."""
     for directory in workload_directories(home):
         state = read_state(directory)
-        if state is None or not any(name and name.alive for name in (state.envoy, state.application, state.responder)):
+        if state is None or not any(name.alive for name in state.processes):
             continue
         lock = DirectoryLock(directory)
         if lock.acquire():

@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run an application with its sidecar."),
     "compose": ("compose", "Run a Docker Compose project as a mesh."),
     "gateway": ("run", "Run the proxy of a Gateway."),
+    "enable": ("services", "Run weft as a service of systemd."),
+    "disable": ("services", "End a service of systemd that `weft enable` has made."),
     "apply": ("apply", "Create or change documents."),
     "delete": ("delete", "Delete documents."),
     "get": ("get", "Show documents, workloads or services."),
@@ -38,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "edges": ("stat", "Show who calls whom, and whether both have proven who they are."),
     "top": ("top", "Show traffic as it goes, on the whole terminal."),
     "graph": ("graph", "Draw who calls whom."),
-    "proxy": ("proxy", "See what proxies know and have confirmed."),
+    "proxy": ("proxy", "See what proxies know and have confirmed; restart one without a gap."),
     "capture": (
         "capture",
         "Capture: lead connections of chosen users, and of callers, into a workload's proxy, by rules of the system.",

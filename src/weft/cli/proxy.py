@@ -1,4 +1,4 @@
-"""`weft proxy status`, `weft proxy config` and `weft proxy signals`."""
+"""`weft proxy status`, `weft proxy config` and `weft proxy signals`; `restart` has a file of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from weft.cli.complete import complete_proxy
 from weft.cli.group import Group
 from weft.cli.options import command, home_option, output_option
 from weft.cli.output import moment, print_table, print_value, styled
+from weft.cli.proxy_restart import restart
 from weft.settings.home import Home
 
 _SHORT = {
@@ -27,7 +28,7 @@ SECTIONS = ("clusters", "endpoints", "listeners", "routes", "filters", "secrets"
 
 @click.group(cls=Group)
 def proxy() -> None:
-    """See what proxies know and have confirmed."""
+    """See what proxies know and have confirmed; restart one without a gap."""
 
 
 @command("status", "weft proxy status", "weft proxy status -o json")
@@ -165,3 +166,4 @@ def _changes(one: Mapping[str, Any]) -> str:
 proxy.add_command(status)
 proxy.add_command(config)
 proxy.add_command(signals)
+proxy.add_command(restart)

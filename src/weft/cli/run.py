@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -134,12 +136,24 @@ def _with_names_and_capture(parameters: RunParameters, given: dict[str, Any]) ->
     return replace(parameters, dns=dns, capture=captures, **more)
 
 
+def _credential() -> str:
+    """The join token that systemd has handed over; empty if it has not."""
+    from weft.local.services import CREDENTIAL
+
+    directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    try:
+        return (Path(directory) / CREDENTIAL).read_text().strip() if directory else ""
+    except OSError:
+        return ""
+
+
 def _control_plane(home: Home, given: dict[str, Any]) -> ControlPlane:
     """The control plane as the options of `_control_plane_options` name it."""
     from weft.agent.parameters import ControlPlane, JoinProofs
     from weft.local.command_line import command_line
 
-    server, token, fingerprint = given["control_plane"], given["token"], given["ca_fingerprint"]
+    server, fingerprint = given["control_plane"], given["ca_fingerprint"]
+    token = given["token"] or (_credential() if server and not server.startswith("unix:") else "")
     proofs, source = given["join_proof"], workload_api_socket(given["identity_from"])
     if server.startswith("unix:"):
         if token or fingerprint:

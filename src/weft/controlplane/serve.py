@@ -45,6 +45,7 @@ from weft.discovery.server import serve_xds
 from weft.mesh.model import Mesh
 from weft.model.addresses import host_and_port, is_loopback, is_wildcard
 from weft.model.workload import SocketAddress
+from weft.processes.notify import Notifier
 from weft.settings.addresses import outward_address
 from weft.settings.endpoints import (
     DEFAULT_ADMIN_PORT,
@@ -153,12 +154,13 @@ async def _work(settings: ServeSettings, stop: asyncio.Event, foundation: Founda
     parts = await compose(settings, foundation, endpoints, _metrics_address(settings, listeners))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one.run()) for one in parts.forever]
-        tasks.append(group.create_task(run_rotation(foundation.authority)))
+        tasks += [group.create_task(run_rotation(foundation.authority)), group.create_task(Notifier().run())]
         await _first_of(parts.context.compiled.changed(0), stop.wait())
         if not stop.is_set():
             async with _serving(parts, settings, listeners, endpoints):
                 await stop.wait()
                 _log.info("stopping")
+                Notifier().stopping()
         for task in tasks:
             task.cancel()
     _log.info("stopped")
@@ -193,6 +195,7 @@ async def _serving(
         write_atomically(path, msgspec.json.encode(endpoints))
         servers.callback(path.unlink, missing_ok=True)
         _log.info("ready: %s", _listening_at(endpoints, settings.bind))
+        Notifier().ready(_listening_at(endpoints, settings.bind))
         yield
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 from weft.discovery import wire
 from weft.discovery.dependencies import Anything
 from weft.discovery.session import Items, RefusedRequestError, Session
-from weft.discovery.states import UNKNOWN, State
+from weft.discovery.states import DUE, UNKNOWN, State
 from weft.discovery.subscription import Batch, Flight, Rejection, Subscription
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, Resource, ResourceSet
 
@@ -192,6 +192,24 @@ class DeltaSession(Session):
     def loaded(self) -> bool:
         """See `Session.loaded`."""
         return all(type_url in self.subscriptions for type_url in _WILDCARD_BY_DEFAULT)
+
+    def _ready(self, subscription: Subscription) -> Items:
+        """A client's first listeners come together: with the first of them Envoy serves, and an Envoy that another one
+        takes over from closes what the other one does not have yet."""
+        items = super()._ready(subscription)
+        counters = subscription.counters
+        if subscription.type_url != LISTENER or not items or counters.acked or counters.nacked:
+            return items
+        ready = {name for name, _ in items}
+        for listener in self.snapshot.of_type(LISTENER):
+            if subscription.state(listener.name) is State.HELD:
+                return items
+        for name, record in subscription.records.items():
+            target = self._target(subscription, name)
+            waits = record.state in DUE and target is not None and name not in ready
+            if waits and target is not None and not self._dependencies.hopeless(target, self.snapshot):
+                return []
+        return items
 
     def _referred(self, type_url: str) -> Container[str]:
         return super()._referred(type_url) if self._knows_what_refers(type_url) else Anything()

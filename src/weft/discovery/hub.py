@@ -171,6 +171,8 @@ class Hub(Generic[MeshT]):
         """A new stream of an identified proxy. Raises StreamEndedError if it cannot be served."""
         if refusal := self._distrusts(peer):
             raise StreamEndedError(Ending("PERMISSION_DENIED", refusal, "identity-revoked"))
+        if delta and self._roster.superseded(peer):
+            raise StreamEndedError(Ending("ABORTED", "another connection of this proxy has taken over"))
         streams = self._roster.of(peer.name)
         if self._roster.count >= self.limits.streams:
             raise StreamEndedError(Ending("RESOURCE_EXHAUSTED", "too many streams", "too-many-streams"))

@@ -20,12 +20,13 @@ class IdentityRefusedError(Exception):
 @dataclass(frozen=True, slots=True)
 class Peer:
     """`name` is the certificate's common name, `not_after` its end in seconds since the epoch, `trust` what tells it
-    from certificates of before trust ended."""
+    from certificates of before trust ended. `connection` names the connection; empty if it is not known."""
 
     name: str
     identity: SpiffeId
     not_after: float
     trust: Trust = NO_TRUST
+    connection: str = ""
 
 
 def trust_domain_of(chain: str) -> str:

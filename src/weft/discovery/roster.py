@@ -7,9 +7,12 @@ from collections.abc import Collection, Container, Iterable, Iterator
 from weft.discovery.allowance import Allowance
 from weft.discovery.limits import Limits
 from weft.discovery.observer import Observer
+from weft.discovery.peer import Peer
 from weft.discovery.stream import Stream
 
 _AT_ONCE = 100
+_SUPERSEDED = 4
+"""Connections that are remembered for each proxy."""
 _ROUND = 10
 """A thousand streams that rest cost something only if each is looked at every second."""
 
@@ -25,6 +28,7 @@ class Roster:
         self._round: list[Stream] = []
         self._awaited: dict[str, float] = {}
         self._allowances: dict[str, Allowance] = {}
+        self._superseded: dict[str, tuple[str, ...]] = {}
 
     def __contains__(self, proxy: str) -> bool:
         return proxy in self._streams
@@ -60,10 +64,18 @@ class Roster:
         """A new stream, instead of some of the proxy's earlier ones."""
         before = self.of(stream.proxy)
         after = (*(other for other in before if other not in replaced), stream)
+        gone = {one.peer.connection for one in before if one in replaced} - {stream.peer.connection}
+        if gone:
+            self._superseded[stream.proxy] = (*self._superseded.get(stream.proxy, ()), *gone)[-_SUPERSEDED:]
         self._count += len(after) - len(before)
         self._streams[stream.proxy] = after
         if not before:
             self._observer.attached(stream.proxy)
+
+    def superseded(self, peer: Peer) -> bool:
+        """Whether another connection has taken over from this one, and the proxy still has a stream: where one Envoy
+        takes over from another, both would else push each other out until the first one ends."""
+        return peer.connection != "" and peer.connection in self._superseded.get(peer.name, ())
 
     def remove(self, stream: Stream, now: float) -> bool:
         """The stream has ended. Whether the proxy has left with it; it is expected to be back soon."""
@@ -75,6 +87,7 @@ class Roster:
                 self._streams[stream.proxy] = after
             return False
         del self._streams[stream.proxy]
+        self._superseded.pop(stream.proxy, None)
         self._awaited[stream.proxy] = now + self._limits.reconnect
         self._observer.detached(stream.proxy)
         return True

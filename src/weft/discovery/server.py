@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any, Protocol, cast
 
@@ -135,7 +136,7 @@ class XdsServer:
         """Serve; returns who was served, and how the server ends it (None: the client did)."""
         who = context.peer().rpartition(":")[0]
         try:
-            peer = peer_from_auth_context(context.auth_context())
+            peer = replace(peer_from_auth_context(context.auth_context()), connection=context.peer())
             who = peer.name
             await self._run(context, peer, delta=delta)
         except IdentityRefusedError as error:

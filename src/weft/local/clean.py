@@ -43,7 +43,7 @@ def clean(home: Home, *, dry_run: bool, certified: bool = False) -> list[Path]:
 
 def _remove_finished(directory: Path, dry_run: bool, certified: bool) -> bool:
     state = read_state(directory)
-    processes = (state.agent, state.envoy, state.application) if state is not None else ()
+    processes = (state.agent, *state.processes) if state is not None else ()
     if any(process is not None and process.alive for process in processes):
         return False
     if not certified and any(directory.glob("certs/**/*.pem")):
@@ -53,6 +53,8 @@ def _remove_finished(directory: Path, dry_run: bool, certified: bool) -> bool:
         return False
     try:
         if not dry_run:
+            if state is not None and state.hot is not None:
+                state.hot.remove(directory)
             shutil.rmtree(directory, ignore_errors=True)
     finally:
         lock.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import IO
 from weft.processes.name import ProcessName, name_of
 
 _POLL = 0.1
+_ORPHAN = str(Path(__file__).with_name("orphan.py"))
 
 
 class ProcessWatch:
@@ -32,6 +34,11 @@ class ProcessWatch:
     def running(self) -> bool:
         """Whether it has not been seen to end."""
         return not self._ended.is_set()
+
+    @property
+    def ended(self) -> asyncio.Event:
+        """Set when it has been seen to end."""
+        return self._ended
 
     async def wait(self) -> int | None:
         """Wait for its end; returns `exit_code`."""
@@ -127,6 +134,47 @@ def start_process(
     )
     name = name_of(popen.pid) or ProcessName(popen.pid, "ended")
     return ProcessWatch(name, popen)
+
+
+def start_orphan(
+    command: Sequence[str],
+    cwd: Path,
+    environment: Mapping[str, str],
+    output: IO[bytes],
+    *,
+    errors: IO[bytes],
+    umask: int = -1,
+) -> ProcessWatch:
+    """Start `command` as `start_process` does, in a session of its own and with SIGPIPE and SIGXFSZ ignored, but as
+    nobody's child: for programs that end with their parent (prctl(2), PR_SET_PDEATHSIG) and shall not. Nobody learns
+    its exit code. Blocks for some 15 ms. Raises OSError when it cannot be executed."""
+    reading, writing = os.pipe()
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-I", "-S", _ORPHAN, str(writing), *command],
+            cwd=cwd,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            umask=umask,
+            start_new_session=True,
+            restore_signals=False,
+            pass_fds=(writing,),
+        ):
+            os.close(writing)
+            writing = -1
+            with os.fdopen(reading, "rb", closefd=False) as told:
+                words = told.read().split()
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+    if len(words) != 1:
+        number = int(words[1]) if words else errno.ECHILD
+        raise OSError(number, os.strerror(number), command[0])
+    pid = int(words[0])
+    return ProcessWatch(name_of(pid) or ProcessName(pid, "ended"))
 
 
 async def wait_first(*events: asyncio.Event | None, timeout: float | None = None) -> bool:

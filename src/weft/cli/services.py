@@ -1,0 +1,222 @@
+"""`weft enable` and `weft disable`: weft as services of systemd."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from weft.cli.failure import FailedError
+from weft.cli.group import Group
+from weft.cli.options import CommandT, command
+
+if TYPE_CHECKING:
+    from weft.local.service_files import Plan
+    from weft.local.services import Service
+
+LOCAL_SOCKET = "/run/weft/agents.sock"
+_EXAMPLES = {
+    "control-plane": ("weft enable control-plane", "weft enable control-plane -- --bind 10.0.0.5"),
+    "gateway": (
+        "weft enable gateway public -- --control-plane 10.0.0.5:15013 --ca-fingerprint sha256:... --bind 10.0.0.7",
+        "weft enable gateway public --dry-run",
+    ),
+    "workload": (
+        "weft enable workload reviews -- --labels app=reviews --port 9080 --control-plane 10.0.0.5:15013 \\",
+        "         --ca-fingerprint sha256:...",
+    ),
+}
+_HELP = {
+    "control-plane": "Run the control plane as a service; what stands after -- goes to `weft serve`.",
+    "gateway": "Run the proxy of the Gateway NAME as a service; what stands after -- goes to `weft gateway`.",
+    "workload": "Run the proxy of the workload NAME as a service, for an application that has a unit of its own; what "
+    "stands after -- goes to `weft run`.",
+}
+
+
+@click.group(cls=Group)
+def enable() -> None:
+    """Run weft as a service of systemd.
+
+    Writes what a package has not brought: a unit in /etc/systemd/system and the options in /etc/weft; then the service
+    is enabled and started. Written again it is restarted, with the options that are given then.
+    """
+
+
+@click.group(cls=Group)
+def disable() -> None:
+    """End a service of systemd that `weft enable` has made.
+
+    Its unit and options are removed; its state stays: keys, certificates, documents.
+    """
+
+
+def _where_options(function: CommandT) -> CommandT:
+    for option in (
+        click.option(
+            "--root",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Write below this directory, for an image, and tell no systemd.",
+        ),
+        click.option("--dry-run", is_flag=True, help="Only show what would be written and run."),
+        click.option("--user", "own", is_flag=True, help="A service of this user's own systemd, without root."),
+    ):
+        function = option(function)
+    return function
+
+
+def _carry_out(plan: Plan, *, own: bool, root: Path | None, dry_run: bool) -> int:
+    from weft.local.service_files import carry_out, systemd_runs
+
+    if dry_run:
+        _show(plan)
+        return 0
+    if root is None and not own and os.geteuid() != 0:
+        raise FailedError("services of the system are root's: use sudo, or --user for one of your own")
+    if root is None and not systemd_runs(own=own):
+        raise FailedError("no systemd runs here; --dry-run shows the files, and --root DIR writes them elsewhere")
+    try:
+        carry_out(plan)
+    except subprocess.CalledProcessError as error:
+        raise FailedError(f"`{' '.join(error.cmd)}` gave {error.returncode}; the lines above say why") from error
+    for path, _, _ in plan.write:
+        click.echo(path)
+    for path in plan.remove:
+        click.echo(f"removed {path}")
+    return 0
+
+
+def _show(plan: Plan) -> None:
+    for path, text, mode in plan.write:
+        click.echo(f"# {path} (mode {mode:04o})\n{'(a secret)' if mode == 0o600 else text.rstrip()}\n")
+    for path in plan.remove:
+        click.echo(f"# remove {path}")
+    for words in plan.commands:
+        click.echo(f"# run: {' '.join(words)}")
+
+
+def _service(kind: str, name: str, *, own: bool) -> Service:
+    from weft.local.services import KINDS, Service, ServiceError
+
+    try:
+        return Service(next(one for one in KINDS if one == kind), name, own)
+    except ServiceError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _checked(kind: str, name: str, options: tuple[str, ...]) -> click.Context:
+    """How the command that the unit runs understands these options. UsageError where it would refuse them."""
+    from weft.cli.run import gateway, run
+    from weft.cli.serve import serve
+
+    if any(word == "--token" or word.startswith("--token=") for word in options):
+        raise click.UsageError("--token would be seen by every user: give it by WEFT_TOKEN or --token-file")
+    if kind == "control-plane":
+        return serve.make_context("serve", [*options])
+    if kind == "gateway":
+        return gateway.make_context("gateway", [*options, name])
+    if "--" in options:
+        raise click.UsageError("a service has no application: give that a unit of its own, After= this one")
+    return run.make_context("run", ["--name", name, *options])
+
+
+def _is_local(service: Service, understood: click.Context) -> bool:
+    """Whether it joins the control plane that is a service of this host."""
+    return bool(service.name) and not service.own and not understood.params["control_plane"]
+
+
+def _say_who_is_let_in(service: Service, understood: click.Context, *, dry_run: bool) -> None:
+    """What the control plane of this host has to be told of a proxy that is another user's."""
+    from weft.local.service_files import proxy_uid
+
+    given = understood.params
+    account = given["service_account"] or (service.name if service.kind == "gateway" else "default")
+    uid = proxy_uid()
+    option = f"--allow-uid {'UID' if uid is None else uid}={given['namespace']}/{account}@{service.unit}"
+    click.echo(
+        f"the control plane of this host lets it in with: --shared-socket {LOCAL_SOCKET} {option}", err=not dry_run
+    )
+
+
+def _program() -> str:
+    """How a unit calls this weft."""
+    from weft.local.services import ServiceError, options_text
+
+    beside = Path(sys.executable).with_name("weft")
+    given = Path(sys.argv[0])
+    found = given if given.name == "weft" and given.is_absolute() else beside if beside.exists() else None
+    program = str(found or shutil.which("weft") or given.absolute())
+    try:
+        options_text((program,))
+    except ServiceError as error:
+        raise FailedError(f"{program}: a unit cannot call a program with such a path") from error
+    return program
+
+
+def _token(file: Path | None) -> str:
+    if file is None:
+        return os.environ.get("WEFT_TOKEN", "")
+    return file.read_text().strip()
+
+
+def _commands(kind: str) -> tuple[click.Command, click.Command]:
+    """`weft enable KIND` and `weft disable KIND`."""
+    named = kind != "control-plane"
+    argument: Callable[[CommandT], CommandT] = click.argument("name") if named else lambda function: function
+
+    def start(
+        *, own: bool, dry_run: bool, root: Path | None, no_start: bool, options: tuple[str, ...], **given: Any
+    ) -> int:
+        from weft.local.service_files import enabling
+        from weft.local.services import ServiceError
+
+        name = given.get("name", "")
+        service = _service(kind, name, own=own)
+        understood = _checked(kind, name, options)
+        local = _is_local(service, understood)
+        words = ("--control-plane", f"unix:{LOCAL_SOCKET}", *options) if local else options
+        token = _token(given.get("token_file")) if named else ""
+        try:
+            plan = enabling(service, _program(), words, token, root, start=not no_start)
+        except ServiceError as error:
+            raise click.UsageError(str(error)) from error
+        if local:
+            _say_who_is_let_in(service, understood, dry_run=dry_run)
+        return _carry_out(plan, own=own, root=root, dry_run=dry_run)
+
+    def stop(*, own: bool, dry_run: bool, root: Path | None, **given: Any) -> int:
+        from weft.local.service_files import disabling
+
+        service = _service(kind, given.get("name", ""), own=own)
+        return _carry_out(disabling(service, root), own=own, root=root, dry_run=dry_run)
+
+    start.__doc__ = _HELP[kind]
+    stop.__doc__ = f"End the service of the {kind.replace('-', ' ')}."
+    rest = click.argument("options", nargs=-1, metavar="[-- OPTIONS...]", type=click.UNPROCESSED)
+    token = click.option(
+        "--token-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="The join token, which the service gets as a credential.  [default: WEFT_TOKEN]",
+    )
+    no_start = click.option("--no-start", is_flag=True, help="Enable it, but do not start it now.")
+    begin = _where_options(no_start(argument(rest(start))))
+    end = _where_options(argument(stop))
+    undo = f"weft disable {kind}" + (" public" if named else "")
+    return (
+        command(kind, *_EXAMPLES[kind])(token(begin) if named else begin),
+        command(kind, undo, f"{undo} --dry-run")(end),
+    )
+
+
+for _kind in _EXAMPLES:
+    _start, _stop = _commands(_kind)
+    enable.add_command(_start)
+    disable.add_command(_stop)

@@ -1,0 +1,1 @@
+"""Packages of weft: a deb, an rpm, and a single file; see ``docs/services.md``."""

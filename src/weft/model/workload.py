@@ -79,6 +79,14 @@ class GatewayBinding:
         return SocketAddress(self.address, port + self.offset if port < 1024 else port)
 
 
+@dataclass(frozen=True, slots=True)
+class NodeBinding:
+    """What makes a registration that of a node, whose one Envoy carries the workloads `carries` (proxy names): those of
+    them whose own registrations name it, for neither side can say so alone."""
+
+    carries: tuple[str, ...] = ()
+
+
 class Scope(enum.StrEnum):
     """When a proxy gets the clusters of services, where its workload does not say which it uses: of each when it is
     first called, or of all at once."""
@@ -96,7 +104,8 @@ class Workload:
     `locality` is what `weft run` was told of where it runs; `place` also heeds its labels. `group` is the WorkloadGroup
     that it was started from, `weight` how many calls it takes beside others of 1. `workers` are the worker threads that
     its Envoy was started with (0: one for each core). `dns`: its agent answers questions of its applications for
-    names. Connections of these are led to `capture` (none: they are not)."""
+    names. Connections of these are led to `capture` (none: they are not). `carrier` is the proxy name of the node whose
+    Envoy carries it (empty: it has one of its own), and `node` says that it is such a node."""
 
     name: str
     namespace: str
@@ -119,6 +128,8 @@ class Workload:
     workers: int = ONE_WORKER
     dns: bool = False
     capture: tuple[SocketAddress, ...] = ()
+    carrier: str = ""
+    node: NodeBinding | None = None
 
     def port(self, target: int | str) -> WorkloadPort | None:
         """The port that a Service's targetPort means here: its number or its name."""

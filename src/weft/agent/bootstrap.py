@@ -38,5 +38,6 @@ def bootstrap_text(inputs: BootstrapInputs) -> str:
             service=canonical_service(inputs.workload),
             edge=inputs.workload.gateway is not None,
             place=inputs.place,
+            shared=inputs.workload.node is not None,
         )
     )

@@ -50,12 +50,16 @@ class Lifecycle(ABC):
     async def run(self) -> int:
         """Run until the end; an exit code, or RESTART."""
         with self.signals.handled(self.forward):
-            try:
-                async with self._group:
-                    return await self._run()
-            except BaseException:
-                stop_processes(self.proxy.state, 1.0)
-                raise
+            return await self.run_asked()
+
+    async def run_asked(self) -> int:
+        """The same where somebody else hears the signals, and asks (`signals`) for what is to be done."""
+        try:
+            async with self._group:
+                return await self._run()
+        except BaseException:
+            stop_processes(self.proxy.state, 1.0)
+            raise
 
     async def _run(self) -> int:
         signals = self.signals
@@ -66,7 +70,7 @@ class Lifecycle(ABC):
         code: int | None = life.result() if life.done() else None
         await _cancel(life)
         if code is None and not signals.stop.is_set():
-            await self._leave()
+            await self.leave()
             return RESTART
         if code is None:
             _LOG.info("stopping in order; a second signal (Ctrl-C) skips the waiting")
@@ -78,7 +82,8 @@ class Lifecycle(ABC):
             code = stopped if stopped is not None else 128 + signals.first
         return code
 
-    async def _leave(self) -> None:
+    async def leave(self) -> None:
+        """Let what runs go on without this agent."""
         _LOG.info("restarting the agent; Envoy and the application go on")
         await _cancel(*self._kept)
         self.leave_application()

@@ -21,6 +21,7 @@ from weft.agent.client import ControlPlaneClient
 from weft.agent.drain import drain
 from weft.agent.envoy import Envoy, EnvoyPlace
 from weft.agent.errors import EXIT_USAGE, AgentError
+from weft.agent.host.carried_envoy import CarriedEnvoy, NodeAdmin
 from weft.agent.identity_source import IdentitySource
 from weft.agent.in_use import EnvoyInUse
 from weft.agent.metrics.application import Application
@@ -45,6 +46,7 @@ from weft.model.workload import SocketAddress, Workload, WorkloadState
 from weft.processes.name import ProcessName, name_of
 from weft.settings.home import Home
 from weft.settings.private import PermissionsError, make_private_directory, remove_unfinished, write_atomically
+from weft.xds.nodes.names import CarriedName
 from weft.xds.policies.tls import CONTROL_PLACE, MESH_PLACE
 
 _LOG = logging.getLogger(__name__)
@@ -58,7 +60,8 @@ class ProxyParameters:
 
     `what` names it for messages; `plan` is all that must be equal for running processes to be adopted; `active`
     selects Envoy's gauges of requests in flight. `metrics_host` is where its metrics are served, and `application` says
-    where those of its application are.
+    where those of its application are. `carrier` is the proxy of the node whose Envoy carries it (None: it has one of
+    its own), and with `carries` it is that of a node.
     """
 
     home: Home
@@ -72,6 +75,13 @@ class ProxyParameters:
     timing: Timing
     metrics_host: str = LOOPBACK
     application: Callable[[State], Application | None] = lambda _: None
+    carrier: Proxy | None = None
+    carries: bool = False
+
+    @property
+    def whose(self) -> CarriedName | None:
+        """By what its things are known in the Envoy that carries it."""
+        return CarriedName(self.name, self.namespace) if self.carrier is not None else None
 
 
 class Proxy:
@@ -102,8 +112,7 @@ class Proxy:
             parameters.name,
             self.source.prove if self.source is not None else None,
         )
-        place = EnvoyPlace(find_envoy(), self.directory, self._admin_socket)
-        self.envoy = Envoy(place, self._envoy_started, lambda: self.state.workers)
+        self.envoy = self._new_envoy()
         shown = self.source.files if self.source is not None else None
         revoked = RevokedList(self.client, self.files)
         self.requests = Requests(self.directory, self.envoy.admin, self.client, revoked.follow)
@@ -118,7 +127,7 @@ class Proxy:
         )
         self.registration.state = state.state
         self.traffic = TrafficTeller(
-            self.client, self.envoy.admin.body, lambda: self.state.envoy, lambda: own_trust_domain(self.files.chain)
+            self.client, self.envoy.admin.body, self._envoy_name, lambda: own_trust_domain(self.files.chain)
         )
         self._workload = workload
         self.counts = AgentCounts()
@@ -136,6 +145,21 @@ class Proxy:
             lambda: self.registration.metrics.push, endpoint.families, lambda: own_peer(self.files.chain)[0]
         )
 
+    def _new_envoy(self) -> Envoy:
+        place = EnvoyPlace(find_envoy(), self.directory, self._admin_socket)
+        carrier, whose = self.parameters.carrier, self.parameters.whose
+        if carrier is not None and whose is not None:
+            return CarriedEnvoy(carrier.envoy, place, whose)
+        envoy = Envoy(place, self._envoy_started, lambda: self.state.workers)
+        if self.parameters.carries:
+            envoy.admin = NodeAdmin(self._admin_socket)
+        return envoy
+
+    def _envoy_name(self) -> ProcessName | None:
+        """The process of the Envoy that serves it."""
+        carrier = self.parameters.carrier
+        return self.state.envoy if carrier is None else carrier.state.envoy
+
     def save(self, **changes: object) -> None:
         """Change state.json. On a full disk it stays as it is, which is no reason to stop an application that runs."""
         self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
@@ -143,6 +167,11 @@ class Proxy:
             write_state(self.directory, self.state)
         except OSError as error:
             _LOG.warning("cannot write down what runs, so a later agent may not find it: %s", error)
+
+    @property
+    def name(self) -> str:
+        """The proxy's name."""
+        return proxy_name(self.parameters.name, self.parameters.namespace)
 
     def set_state(self, state: WorkloadState) -> None:
         """Tell the control plane, and a later agent."""
@@ -162,6 +191,9 @@ class Proxy:
             _LOG.warning("%s", problem)
         if self.source is not None:
             await self.source.installed(patience)
+        if self.parameters.carrier is not None:
+            await self.envoy.admin.reopen_logs()  # an earlier life's files may be gone
+            return answer
         workload, place = self._workload(self.state), MESH_PLACE if self.source is None else CONTROL_PLACE
         text = self._build_bootstrap(BootstrapInputs(workload, answer, self._admin_socket, place))
         path = self.directory / "bootstrap.json"
@@ -213,8 +245,8 @@ class Proxy:
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Send callers elsewhere and let requests finish."""
-        if self.registration.state is WorkloadState.STARTING:
-            return  # nobody calls it yet
+        if self.registration.state is WorkloadState.STARTING or self.parameters.carries:
+            return  # nobody calls it, yet or ever
         self.save(state=WorkloadState.DRAINING)
         await drain(self.registration, self.envoy.admin, self.parameters.active, self.parameters.timing.drain, hurry)
 
@@ -223,15 +255,24 @@ class Proxy:
         await self.traffic.last()
         await self.envoy.stop(self.parameters.timing.grace, hurry)
         await self.registration.end()
+        if self.parameters.carrier is None:  # else an Envoy that goes on has the files open, and follows them
+            self.remove_files()
+        ProxySecret(self.directory).remove()
+        (self.directory / "bootstrap.json").unlink(missing_ok=True)
+        remove_empty(self.directory)
+        self.save(agent=None, envoy=None, application=None, state=WorkloadState.STARTING)
+        self.release()
+
+    def remove_files(self) -> None:
+        """Remove what its Envoy reads and writes."""
         if not self.parameters.control_plane.server:
             self.files.remove()  # elsewhere the certificate is what lets us join again
         if self.source is not None:
             self.source.files.remove()
         self.requests.remove()
-        ProxySecret(self.directory).remove()
-        (self.directory / "bootstrap.json").unlink(missing_ok=True)
-        remove_empty(self.directory)
-        self.save(agent=None, envoy=None, application=None, state=WorkloadState.STARTING)
+
+    def release(self) -> None:
+        """Let another agent have the directory."""
         if self._admin_socket.parent != self.directory:
             with contextlib.suppress(OSError):
                 self._admin_socket.parent.rmdir()
@@ -274,14 +315,15 @@ def open_proxy(
         before = read_state(directory)
         source = parameters.control_plane.identity_from
         plan = plan_digest((*parameters.plan, "identity", source) if source else parameters.plan)
-        state = adoptable(before, plan, parameters.timing.grace)
+        state = adoptable(before, plan, parameters.timing.grace, carried=parameters.carrier is not None)
         with allocating(home, directory) as allocator:
             if state is None:
                 state = dataclasses.replace(allocate(allocator, before), plan=plan)
             known = before.metrics.port if before is not None and before.metrics is not None else 0
             metrics = bind_metrics(allocator, parameters.metrics_host, known)
             where = SocketAddress(*metrics.getsockname()[:2])
-            state = dataclasses.replace(state, agent=name_of(os.getpid()), metrics=where)
+            agent = name_of(os.getpid()) if parameters.carrier is None else None  # that of the node answers for it
+            state = dataclasses.replace(state, agent=agent, metrics=where)
             write_state(directory, state)
         described = _with_metrics(workload, parameters)
         return Proxy(parameters, state, lock, described, build_bootstrap, metrics)
@@ -293,7 +335,7 @@ def open_proxy(
 def _credentials(parameters: ProxyParameters, directory: Path) -> tuple[IdentitySource | None, CertificateFiles]:
     """Where the workload's certificate comes from (None: the control plane), and what the control plane certifies."""
     path = parameters.control_plane.identity_from
-    workload = CertificateFiles(directory)
+    workload = CertificateFiles(directory, whose=parameters.whose)
     workload.prepare()
     if not path:
         return None, workload
@@ -317,8 +359,13 @@ def _with_metrics(workload: Callable[[State], Workload], parameters: ProxyParame
     plane of another host."""
     version = envoy_version(find_envoy())
     hidden = bool(parameters.control_plane.server) and is_loopback(parameters.metrics_host)
+    carrier = parameters.carrier.name if parameters.carrier is not None else ""
     return lambda state: dataclasses.replace(
-        workload(state), metrics=None if hidden else state.metrics, envoy=version, workers=state.workers
+        workload(state),
+        metrics=None if hidden else state.metrics,
+        envoy=version,
+        workers=state.workers,
+        carrier=carrier,
     )
 
 

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "clean": ("clean", "Remove what finished runs have left."),
     "serve": ("serve", "Run the control plane."),
     "run": ("run", "Run an application with its sidecar."),
+    "host": ("host", "Run applications of this host behind one shared proxy."),
     "gateway": ("run", "Run the proxy of a Gateway."),
     "apply": ("apply", "Create or change documents."),
     "delete": ("delete", "Delete documents."),

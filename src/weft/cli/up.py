@@ -118,7 +118,9 @@ def _say_ready(supervisor: Supervisor, urls: Urls) -> None:
         _report(f"the dashboard: {again}")
 
 
-@command("demo", "weft demo", "weft demo --home /tmp/bookinfo", "weft demo -o json > demo.json &")
+@command(
+    "demo", "weft demo", "weft demo --shared-proxy", "weft demo --home /tmp/bookinfo", "weft demo -o json > demo.json &"
+)
 @click.option(
     "--home",
     "directory",
@@ -126,8 +128,9 @@ def _say_ready(supervisor: Supervisor, urls: Urls) -> None:
     type=click.Path(path_type=Path),
     help="Keep everything in DIR.  [default: a temporary directory]",
 )
+@click.option("--shared-proxy", "shared", is_flag=True, help="One Envoy for all workloads, instead of one for each.")
 @_facts_option
-def demo(directory: Path | None, output: str, as_json: bool) -> int:
+def demo(directory: Path | None, shared: bool, output: str, as_json: bool) -> int:
     """Start the demo application as a mesh and say what to try.
 
     The book-information application: a product page made of details, reviews (three versions) and ratings. Everything
@@ -139,4 +142,4 @@ def demo(directory: Path | None, output: str, as_json: bool) -> int:
         click.echo(ready_line(supervisor, address) if as_json or output == "json" else welcome(supervisor, address))
 
     home = Home(directory.expanduser().absolute()) if directory else None
-    return run_demo(home, _report, announce, problem_text)
+    return run_demo(home, _report, announce, problem_text, shared=shared)

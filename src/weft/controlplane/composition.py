@@ -50,7 +50,7 @@ from weft.sources.demand import Demand
 from weft.sources.distrust import distrust_source
 from weft.sources.files import FilesSource
 from weft.sources.keysets import KeySource
-from weft.sources.leases import Leases
+from weft.sources.leases import Leases, carriers_of
 from weft.sources.openid import OpenIdSource
 from weft.sources.own_keys import OwnKeysSource
 from weft.sources.stored import Applied, StoredSource
@@ -105,6 +105,7 @@ async def compose(
     distrust = DistrustKeeper(store, collector)
     audit, faults, leases = Audit(store), Faults(store), Leases(store, settings.lease)
     chain, heard = AuditChain(store, audit), Heard()
+    leases.carriers = lambda: carriers_of(collector.snapshot.workloads)
     demand, modes, watch = Demand(store, collector.workload), Modes(store), Watch()
     await demand.load()
     await modes.load()

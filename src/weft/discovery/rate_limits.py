@@ -4,8 +4,8 @@ https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/ratelimit/v3/rls.prot
 
 It is asked on the connection that the proxy's configuration comes over. A proxy may use up limits of policies of its
 own namespace (a node: of those of the workloads that it carries), and a gateway those of the Gateways and routes that
-it serves, whose namespaces are anybody's. What a limit is says the mesh, never the question. Who asks about a limit that
-is gone, or about none, is told that there is none.
+it serves, whose namespaces are anybody's. What a limit is says the mesh, never the question. Who asks about a limit
+that is gone, or about none, is told that there is none.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import shutil
@@ -33,21 +34,22 @@ def demo_mesh() -> MeshFile:
     return read_meshfile(_FILES / "weft.yaml")
 
 
-def run_demo(home: Home | None, report: Report, announce: Announce, describe: Describe) -> int:
+def run_demo(home: Home | None, report: Report, announce: Announce, describe: Describe, *, shared: bool = False) -> int:
     """Run the demo until Ctrl-C, in `home` or in a new temporary one that is removed at the end; the exit code.
 
-    `announce` gets the demo's address.
+    `announce` gets the demo's address. `shared`: its workloads share a proxy.
     """
+    mesh = dataclasses.replace(demo_mesh(), proxy="shared" if shared else "sidecar")
 
     def ready(supervisor: Supervisor, urls: Mapping[str, Mapping[str, str]]) -> None:
         announce(supervisor, urls.get(GATEWAY, {}).get("80", ""))
 
     if home is not None:
-        return run_up(Plan(demo_mesh(), _FILES, home), report, ready, describe)
+        return run_up(Plan(mesh, _FILES, home), report, ready, describe)
     with signals_held(STOP_SIGNALS):  # no directory without its removal
         made = Home(Path(tempfile.mkdtemp(prefix=DEMO_PREFIX)))
         try:
-            return run_up(Plan(demo_mesh(), _FILES, made, owns_home=True), report, ready, describe)
+            return run_up(Plan(mesh, _FILES, made, owns_home=True), report, ready, describe)
         finally:
             shutil.rmtree(made.short_directory, ignore_errors=True)
             shutil.rmtree(made.root, ignore_errors=True)
@@ -75,8 +77,10 @@ See it in the dashboard (this address works once; another: {command_line("dashbo
         if dashboard
         else ""
     )
+    shared = supervisor.plan.mesh.proxy == "shared"
+    proxies = "the workloads behind one shared Envoy" if shared else "each behind its own Envoy"
     return f"""
-The mesh is up: 6 workloads and a gateway, each behind its own Envoy, mutual TLS between them.
+The mesh is up: 6 workloads and a gateway, {proxies}, mutual TLS between them.
 
     {address}/productpage
 {see}

@@ -141,6 +141,11 @@ class Workload:
         return locality_of(self.locality, self.labels)
 
     @property
+    def speaker(self) -> str:
+        """The name of the proxy that has the stream by which the control plane tells its proxy what to do."""
+        return self.carrier or self.proxy
+
+    @property
     def proxy(self) -> str:
         """The proxy's name: Envoy's node id."""
         return proxy_name(self.name, self.namespace)

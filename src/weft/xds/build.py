@@ -90,9 +90,7 @@ def build_node_xds(view: NodeView, revision: int, memo: Memo) -> XdsSnapshot:
 
 def _node_layers(memo: Memo, view: NodeView) -> tuple[tuple[ResourceSet, ...], tuple[Problem, ...]]:
     given = [(carried_name(each.proxy), memo(_layers, memo, each)[0]) for each in view.carried]
-    found = [
-        memo(carry_layer, memo, layer, whose.name, whose.namespace) for whose, layers in given for layer in layers
-    ]
+    found = [memo(carry_layer, memo, layer, whose.name, whose.namespace) for whose, layers in given for layer in layers]
     asked = memo.over(_union, [layer for layer in found if layer.on_demand])
     told = memo.over(_union, [layer for layer in found if not layer.on_demand])
     layers = (memo(_on_demand, asked), told)

@@ -79,7 +79,9 @@ def test_it_is_the_same_under_names_of_its_own(path: Path) -> None:
                 assert carried is not None, resource.name
                 described = describe_resource(carried)
                 for reference in references(described):
-                    if reference[1] in (XDS_CLUSTER, "%UPSTREAM_CLUSTER%") or (reference[0] == EXTENSION and "|" not in reference[1]):
+                    if reference[1] in (XDS_CLUSTER, "%UPSTREAM_CLUSTER%") or (
+                        reference[0] == EXTENSION and "|" not in reference[1]
+                    ):
                         continue
                     assert reference[1].startswith(whose.prefix), (resource.name, reference)
                 for name, text in strings(described):

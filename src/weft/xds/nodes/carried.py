@@ -97,6 +97,11 @@ def carry_resource(resource: Resource, name: str, namespace: str) -> Resource:
     return encode_resource(message, name_of(resource.name, whose), resource.origins, requires)
 
 
+def carry_message(message: Message, whose: CarriedName) -> None:
+    """Give a message of a workload's own the names and paths that it has in a node, in place."""
+    _change(message, whose, frozenset())
+
+
 def name_of(name: str, whose: CarriedName) -> str:
     """A name of a workload's, as it is in a node."""
     if name in _SHARED or not name:
@@ -197,8 +202,8 @@ def _held(field: FieldDescriptor) -> Descriptor | None:
     """The kind of messages in a field, or among the values of a map."""
     kind = field.message_type
     if kind is not None and _is_map(field):
-        return kind.fields_by_name["value"].message_type  # type: ignore[no-any-return]
-    return kind  # type: ignore[no-any-return]
+        return kind.fields_by_name["value"].message_type
+    return kind
 
 
 def _is_map(field: FieldDescriptor) -> bool:

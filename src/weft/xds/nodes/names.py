@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_END = "~"
+END = "~"
+"""What separates the parts of a prefix, and stands in no name of a sidecar's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class CarriedName:
     @property
     def prefix(self) -> str:
         """What the workload's names begin with."""
-        return f"{self.name}{_END}{self.namespace}{_END}"
+        return f"{self.name}{END}{self.namespace}{END}"
 
     @property
     def directory(self) -> str:

@@ -73,7 +73,7 @@ class Lifecycle(ABC):
             await self.leave()
             return RESTART
         if code is None:
-            _LOG.info("stopping in order; a second signal (Ctrl-C) skips the waiting")
+            _LOG.info("stopping in order%s", "; a second signal (Ctrl-C) skips the waiting" if signals.first else "")
             await self.proxy.drain(signals.hurry)
         stopped = await self.stop_application()
         await _cancel(*self._kept)

@@ -322,8 +322,9 @@ def open_proxy(
             known = before.metrics.port if before is not None and before.metrics is not None else 0
             metrics = bind_metrics(allocator, parameters.metrics_host, known)
             where = SocketAddress(*metrics.getsockname()[:2])
-            agent = name_of(os.getpid()) if parameters.carrier is None else None  # that of the node answers for it
-            state = dataclasses.replace(state, agent=agent, metrics=where)
+            carrier = parameters.carrier
+            agent = name_of(os.getpid()) if carrier is None else None  # that of the node answers for it
+            state = dataclasses.replace(state, agent=agent, metrics=where, carrier=carrier.name if carrier else "")
             write_state(directory, state)
         described = _with_metrics(workload, parameters)
         return Proxy(parameters, state, lock, described, build_bootstrap, metrics)

@@ -27,7 +27,8 @@ class State:
 
     Ports stay when the processes are gone, so that a restart uses them again. `metrics` is where they are served, `dns`
     the port at which the `responder` answers and `capture` the one to which connections are led (0: there is none).
-    `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core).
+    `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core). `carrier` is
+    the proxy name of the node whose Envoy and agent serve it (empty: it has its own).
     """
 
     name: str
@@ -46,6 +47,7 @@ class State:
     responder: ProcessName | None = None
     dns: int = 0
     capture: int = 0
+    carrier: str = ""
 
 
 def read_state(directory: Path) -> State | None:
@@ -177,4 +179,5 @@ def _without_processes(state: State) -> State:
         metrics=state.metrics,
         dns=state.dns,
         capture=state.capture,
+        carrier=state.carrier,
     )

@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 from golden.test_golden import references
-from support.certificates import TestAuthority, write_workload_directory
 from support.corpus import INPUTS, documents_of, workloads_for, world_documents
-from support.envoy import validate
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.mesh.node import build_node_view
@@ -27,7 +25,7 @@ from weft.xds.build import build_node_xds, build_xds
 from weft.xds.describe import describe_resource
 from weft.xds.nodes.names import carried_name
 from weft.xds.services.names import XDS_CLUSTER
-from weft.xds.snapshot import CLUSTER, EXTENSION, TYPES, XdsSnapshot
+from weft.xds.snapshot import EXTENSION, TYPES, XdsSnapshot
 
 NODE = "host.default"
 
@@ -46,7 +44,7 @@ def compiled(path: Path, scope: Scope = Scope.ALL) -> tuple[XdsSnapshot, dict[st
     trials = tuple(trial_of(each) for each in given if each.key.kind == "EnvoyFilter")
     mesh = build_mesh(ConfigSnapshot(1, given, (*carried, node), trials=trials), memo)
     sidecars = {
-        each.proxy: build_xds(replace(build_view(mesh, each, memo), patches=NO_PATCHES), 1, memo)  # type: ignore[type-var]
+        each.proxy: build_xds(replace(build_view(mesh, each, memo), patches=NO_PATCHES), 1, memo)
         for each in carried
     }
     return build_node_xds(build_node_view(mesh, node, memo), 1, memo), sidecars

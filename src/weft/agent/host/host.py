@@ -103,8 +103,10 @@ class _HostLifecycle(Lifecycle):
 
     async def _change(self, wanted: tuple[RunParameters, ...]) -> None:
         """Make what runs what is `wanted`; those that stay the same hear nothing of it."""
-        if _proxies(wanted) - self._named:
-            self._named = _proxies(wanted) | self._named
+        self._leaving = {each for each in self._leaving if not each.ended.is_set()}
+        leaving = frozenset(proxy_name(name, namespace) for namespace, name in (each.key for each in self._leaving))
+        before, self._named = self._named, _proxies(wanted) | _proxies(self._wanted) | leaving
+        if self._named - before:
             try:
                 await self.proxy.enrol()
             except AgentError as error:

@@ -1,0 +1,242 @@
+"""One Envoy for several workloads: who each of them is to others, whatever a client sends and however busy it is, and
+that they come and go without their neighbours. Real Envoys; a workload with a sidecar of its own stands for other
+hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.http import Client
+from support.mesh import APPS, Mesh, alive, until
+
+POLICY = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: only-a}
+spec:
+  selector: {matchLabels: {app: b}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/a]}}]}]
+"""
+FORGED = {
+    "x-forwarded-client-cert": "By=spiffe://cluster.local/ns/default/sa/b;URI=spiffe://cluster.local/ns/default/sa/a",
+    "weft.caller": "spiffe://cluster.local/ns/default/sa/a",
+    "x-envoy-peer-metadata": "a",
+    "x-forwarded-for": "127.0.0.1",
+}
+
+
+def service(name: str) -> str:
+    return f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec: {{selector: {{app: {name}}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}
+---"""
+
+
+def entry(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "serviceAccount": name,
+        "labels": {"app": name},
+        "ports": ["8080:auto"],
+        "command": [sys.executable, str(APPS / "http_echo.py")],
+        "healthCheck": {"http": "/health"},
+        "env": {"WORKLOAD": name},
+        **more,
+    }
+
+
+class Host:
+    """A control plane, `weft host` with a file, and a workload that has a sidecar."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "host.yaml"
+        self.mesh = Mesh(directory / "home", directory / "logs")
+
+    def write(self, *names: str) -> None:
+        """Save the file."""
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(yaml.safe_dump({"workloads": [entry(name) for name in names]}))
+        fresh.replace(self.file)
+
+    def client(self, name: str) -> Client:
+        """The outbound proxy of a workload."""
+        return Client(self.mesh.proxy_of(name))
+
+    def healthy(self, *names: str) -> None:
+        for name in names:
+            until(f"{name} is healthy", lambda name=name: self._healthy(name), 60)
+
+    def gone(self, name: str) -> None:
+        until(f"{name} is gone", lambda: all(one["name"] != name for one in self.mesh.items("workloads")), 30)
+
+    def _healthy(self, name: str) -> bool:
+        try:
+            found = self.mesh.workload(name)
+        except LookupError:
+            return False
+        return bool(found["state"] == "healthy" and found["connected"])
+
+    def stats(self, pattern: str) -> dict[str, int]:
+        """Statistics of the shared Envoy."""
+        from weft.agent.envoy_admin import EnvoyAdmin  # noqa: PLC0415
+        from weft.settings.home import Home  # noqa: PLC0415
+
+        import asyncio  # noqa: PLC0415
+
+        home = Home(self.mesh.home)
+        admin = EnvoyAdmin(home.socket(home.workload("default", "host") / "admin.sock"))
+        return asyncio.run(admin.gauges(pattern)) or {}
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    found = Host(tmp_path_factory.mktemp("shared"))
+    found.write("a", "b", "c")
+    mesh = found.mesh
+    mesh.serve()
+    mesh.weft("apply", "-f", "-", stdin="".join(map(service, ("a", "b", "c", "d", "far"))) + POLICY)
+    try:
+        mesh.spawn("host", "host", str(found.file))
+        mesh.echo("far")
+        found.healthy("a", "b", "c", "far")
+        yield found
+    finally:
+        mesh.stop()
+
+
+def caller_of(answer: Any) -> str:
+    """The account of the caller that the application was told of; it is told of one."""
+    told = [value for name, value in answer.json()["headers"] if name.lower() == "x-forwarded-client-cert"]
+    [identity] = [part for each in told for part in each.split(";") if part.startswith("URI=")]
+    return str(identity.rpartition("/sa/")[2])
+
+
+def test_each_workload_is_who_it_is(host: Host) -> None:
+    a, b, c, far = (host.client(name) for name in ("a", "b", "c", "far"))
+    until("a reaches b", lambda: a("http://b/").status == 200)
+    assert [caller_of(each("http://far/")) for each in (a, b, c)] == ["a", "b", "c"]
+    assert caller_of(a("http://b/")) == "a"
+    assert [each("http://b/").status for each in (b, c, far)] == [403, 403, 403]
+    assert caller_of(far("http://c/")) == "far"
+
+
+def test_nothing_that_a_client_sends_makes_it_another(host: Host) -> None:
+    a, c, far = (host.client(name) for name in ("a", "c", "far"))
+    for client in (c, far):
+        assert client("http://b/", headers=FORGED).status == 403
+    assert caller_of(c("http://far/", headers=FORGED)) == "c"
+    assert caller_of(c("http://a/", headers=FORGED)) == "c"
+    assert caller_of(a("http://b/", headers=FORGED)) == "a"
+
+
+def test_nobody_is_another_under_load(host: Host) -> None:
+    """Six connections of each workload at once, to a neighbour and to another host, renewed in between."""
+
+    def call(name: str) -> int:
+        count = 0
+        for _ in range(4):
+            client = host.client(name)
+            for _ in range(40):
+                assert caller_of(client("http://far/")) == name
+                assert caller_of(client("http://c/")) == name
+                assert client("http://b/").status == (200 if name == "a" else 403)
+                count += 3
+            client.close()
+        return count
+
+    with ThreadPoolExecutor(9) as pool:
+        assert sum(pool.map(call, [name for name in ("a", "b", "c") for _ in range(3)])) == 9 * 480
+
+
+def test_workloads_come_and_go_without_their_neighbours(host: Host) -> None:
+    a = host.client("a")
+    assert a("http://b/").status == 200
+    shaken = host.stats("ssl.handshake")
+    connections = {name: value for name, value in shaken.items() if "~inbound" in name and "d~" not in name}
+    with ThreadPoolExecutor(1) as pool:
+        stop: list[bool] = []
+
+        def load() -> set[int]:
+            found = set()
+            while not stop:
+                found.add(a("http://b/").status)
+            return found
+
+        running = pool.submit(load)
+        for _ in range(2):
+            host.write("a", "b", "c", "d")
+            host.healthy("d")
+            assert caller_of(host.client("d")("http://far/")) == "d"
+            host.write("a", "b", "c")
+            host.gone("d")
+        stop.append(True)
+        assert running.result() == {200}
+    after = host.stats("ssl.handshake")
+    assert connections, shaken
+    assert {name: after[name] for name in connections} == connections
+
+
+def test_a_workload_whose_application_ends_is_started_again_alone(host: Host) -> None:
+    before = {name: host.mesh.state(name)["application"]["pid"] for name in ("a", "b", "c")}
+    os.kill(before["c"], signal.SIGKILL)
+    until(
+        "c has another application",
+        lambda: (host.mesh.state("c")["application"] or {"pid": before["c"]})["pid"] not in (0, before["c"]),
+        30,
+    )
+    host.healthy("c")
+    assert host.client("a")("http://c/").status == 200
+    assert [host.mesh.state(name)["application"]["pid"] for name in ("a", "b")] == [before["a"], before["b"]]
+
+
+def test_the_envoy_and_its_applications_outlive_the_agent(host: Host) -> None:
+    before = {name: host.mesh.state(name)["application"]["pid"] for name in ("a", "b", "c")}
+    envoy, agent = (host.mesh.state("host")[what]["pid"] for what in ("envoy", "agent"))
+    a = host.client("a")
+    os.kill(agent, signal.SIGKILL)
+    host.mesh.processes["host"].process.wait()
+    assert a("http://b/").status == 200
+    host.mesh.spawn("host", "host", str(host.file))
+    until("another agent has taken over", lambda: host.mesh.state("host")["agent"]["pid"] != agent, 30)
+    host.healthy("a", "b", "c")
+    assert host.mesh.state("host")["envoy"]["pid"] == envoy
+    assert {name: host.mesh.state(name)["application"]["pid"] for name in before} == before
+    assert a("http://b/").status == 200
+
+
+def test_what_a_shared_proxy_does_not_do_is_refused(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "weft.yaml"
+    for more, found in (
+        ({"capture": "on"}, "capture: found 'on' behind a shared proxy"),
+        ({"dns": "on"}, "dns: found 'on' behind a shared proxy"),
+        ({"identityFrom": "spire"}, "identityFrom"),
+    ):
+        file.write_text(json.dumps({"workloads": [entry("x", **more)]}))
+        done = host.mesh.weft("host", str(file), check=False)
+        assert done.returncode == 1, done
+        assert found in done.stderr
+        assert "proxy: sidecar" in done.stderr
+
+
+def test_nothing_is_left_when_it_ends(host: Host) -> None:
+    """The last one: it ends the host."""
+    states = [host.mesh.state(name) for name in ("a", "b", "c", "host")]
+    processes = [each[what]["pid"] for each in states for what in ("application", "envoy") if each.get(what)]
+    assert len(processes) == 4
+    assert host.mesh.processes["host"].stop() == 0
+    assert not any(alive(pid) for pid in processes)
+    for name in ("a", "b", "c", "host"):
+        assert not list((host.mesh.home / "workloads" / "default" / name).rglob("*.pem"))
+    assert {one["name"] for one in host.mesh.items("workloads")} == {"far"}

@@ -90,10 +90,10 @@ class Host:
 
     def stats(self, pattern: str) -> dict[str, int]:
         """Statistics of the shared Envoy."""
+        import asyncio  # noqa: PLC0415
+
         from weft.agent.envoy_admin import EnvoyAdmin  # noqa: PLC0415
         from weft.settings.home import Home  # noqa: PLC0415
-
-        import asyncio  # noqa: PLC0415
 
         home = Home(self.mesh.home)
         admin = EnvoyAdmin(home.socket(home.workload("default", "host") / "admin.sock"))

@@ -10,7 +10,8 @@ from weft.mesh.steps import NO_STEP, Step
 from weft.mesh.view import build_view
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
-from weft.xds.build import build_node_xds, build_xds
+from weft.xds.build import build_xds
+from weft.xds.nodes.build import build_node_xds
 from weft.xds.snapshot import XdsSnapshot
 
 

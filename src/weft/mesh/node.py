@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeGuard
 
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.mesh.patches import NO_PATCHES
 from weft.mesh.view import build_view
-from weft.mesh.views import ProxyView, SidecarView
+from weft.mesh.views import SidecarView
+from weft.model.canonical import canonical_revision, canonical_service
 from weft.model.workload import Workload
+
+_DOORS = (1, 40)
+"""The first version of Envoy of which that was tried."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NodeView:
     """Everything the proxy of a node does: what each of the workloads that it carries would have its sidecar do, but
     for patches. These say anything at all, and in an Envoy that holds the keys of others they could use one of theirs.
-    Compared by identity."""
+    `doors`: its workloads call each other without a connection (`weft.xds.nodes.local`). Compared by identity."""
 
     proxy: str
-    carried: tuple[SidecarView, ...]
+    carried: tuple[CarriedView, ...]
+    doors: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CarriedView:
+    """What the sidecar of a workload would do, and the words of its certificate's subject: its service, and which
+    revision of it. Compared by identity."""
+
+    view: SidecarView
+    service: str
+    revision: str
 
 
 def carried_workloads(memo: Memo, workloads: tuple[Workload, ...], node: Workload) -> tuple[Workload, ...]:
@@ -35,17 +49,22 @@ def carried_workloads(memo: Memo, workloads: tuple[Workload, ...], node: Workloa
 
 def build_node_view(mesh: Mesh, node: Workload, memo: Memo) -> NodeView:
     """The view of a node's proxy. Parts that do not change are the same objects as in the build before."""
-    found = [build_view(mesh, each, memo) for each in carried_workloads(memo, mesh.workloads, node)]
-    views = [memo(_without_patches, view) if view.patches.all else view for view in found if _is_sidecar(view)]
-    return memo.over(_node, views, node.proxy)
+    carried = []
+    for each in carried_workloads(memo, mesh.workloads, node):
+        view = build_view(mesh, each, memo)
+        if isinstance(view, SidecarView):
+            plain = memo(_without_patches, view) if view.patches.all else view
+            carried.append(memo(CarriedView, plain, canonical_service(each), canonical_revision(each)))
+    return memo.over(_node, carried, node.proxy, has_doors(node.envoy))
 
 
-def _node(views: tuple[SidecarView, ...], proxy: str) -> NodeView:
-    return NodeView(proxy, views)
+def has_doors(envoy: str) -> bool:
+    """Whether neighbours call each other within an Envoy of this version (empty: the one that was tried)."""
+    return not envoy or tuple(int(part) for part in envoy.split(".")[:2]) >= _DOORS
 
 
-def _is_sidecar(view: ProxyView) -> TypeGuard[SidecarView]:
-    return isinstance(view, SidecarView)
+def _node(carried: tuple[CarriedView, ...], proxy: str, doors: bool) -> NodeView:
+    return NodeView(proxy, carried, doors)
 
 
 def _without_patches(view: SidecarView) -> SidecarView:

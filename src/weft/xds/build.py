@@ -9,7 +9,6 @@ from weft.mesh.access.access import OPEN, Access
 from weft.mesh.access.guard import Server, servers_of
 from weft.mesh.access.tokens import key_servers
 from weft.mesh.memo import Memo
-from weft.mesh.node import NodeView
 from weft.mesh.services.backends import Targets
 from weft.mesh.services.service import Backend, BackendKey, Protocol, Target
 from weft.mesh.signals import Signals
@@ -39,8 +38,6 @@ from weft.xds.gateways.gateway import (
     encode_http3_listener,
 )
 from weft.xds.names import encode_names
-from weft.xds.nodes.carried import carry_layer
-from weft.xds.nodes.names import carried_name
 from weft.xds.patches.apply import apply_patches
 from weft.xds.policies.connections import DEFAULT_TIMES, TcpTimes, tcp_times, times_of
 from weft.xds.policies.federation import encode_trust
@@ -76,37 +73,13 @@ def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
     Resources made from unchanged nodes are the same objects as in the build before, and layers of which nothing
     changed too. The snapshot's problems name what its resources refer to and nobody defines.
     """
-    layers, problems = memo(_layers, memo, view)
+    layers, problems = memo(build_layers, memo, view)
     table = view.names if isinstance(view, SidecarView) else None
     return XdsSnapshot(revision, layers, problems, memo(encode_names, table) if table is not None else None)
 
 
-def build_node_xds(view: NodeView, revision: int, memo: Memo) -> XdsSnapshot:
-    """Everything the proxy of a node is entitled to: what its workloads' sidecars would be, under names of their own
-    (`weft.xds.nodes`), in two layers: what is told at once, and what is told when it is asked for."""
-    layers, problems = memo(_node_layers, memo, view)
-    return XdsSnapshot(revision, layers, problems)
-
-
-def _node_layers(memo: Memo, view: NodeView) -> tuple[tuple[ResourceSet, ...], tuple[Problem, ...]]:
-    given = [(carried_name(each.proxy), memo(_layers, memo, each)[0]) for each in view.carried]
-    found = [memo(carry_layer, memo, layer, whose.name, whose.namespace) for whose, layers in given for layer in layers]
-    asked = memo.over(_union, [layer for layer in found if layer.on_demand])
-    told = memo.over(_union, [layer for layer in found if not layer.on_demand])
-    layers = (memo(_on_demand, asked), told)
-    return layers, check_layers(memo, layers)
-
-
-def _union(layers: tuple[ResourceSet, ...]) -> ResourceSet:
-    """All resources of layers whose names do not overlap."""
-    found: dict[str, dict[str, Resource]] = {}
-    for layer in layers:
-        for type_url, named in layer.by_type.items():
-            found.setdefault(type_url, {}).update(named)
-    return ResourceSet(MappingProxyType({type_url: MappingProxyType(named) for type_url, named in found.items()}))
-
-
-def _layers(memo: Memo, view: ProxyView) -> tuple[tuple[ResourceSet, ...], tuple[Problem, ...]]:
+def build_layers(memo: Memo, view: ProxyView) -> tuple[tuple[ResourceSet, ...], tuple[Problem, ...]]:
+    """The layers of a view, and the problems of what they refer to."""
     targets = memo(_target_layers, memo, view.targets)
     if isinstance(view, SidecarView):
         backends = memo(_backends, memo, view.targets) if view.outbound.tunnels else _NONE

@@ -21,8 +21,9 @@ from weft.mesh.view import build_view
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.trials import trial_of
 from weft.model.workload import NodeBinding, Scope, Workload
-from weft.xds.build import build_node_xds, build_xds
+from weft.xds.build import build_xds
 from weft.xds.describe import describe_resource
+from weft.xds.nodes.build import build_node_xds
 from weft.xds.nodes.names import carried_name
 from weft.xds.services.names import XDS_CLUSTER
 from weft.xds.snapshot import EXTENSION, TYPES, XdsSnapshot
@@ -30,7 +31,9 @@ from weft.xds.snapshot import EXTENSION, TYPES, XdsSnapshot
 NODE = "host.default"
 
 
-def compiled(path: Path, scope: Scope = Scope.ALL) -> tuple[XdsSnapshot, dict[str, XdsSnapshot]]:
+def compiled(
+    path: Path, scope: Scope = Scope.ALL, *, doors: bool = False
+) -> tuple[XdsSnapshot, dict[str, XdsSnapshot]]:
     """What a node is given that carries all workloads of a corpus' mesh, and what their sidecars would be."""
     documents = documents_of(path.read_text(), path.name)
     given = tuple(sorted((*world_documents(), *documents), key=lambda document: document.key))
@@ -44,10 +47,9 @@ def compiled(path: Path, scope: Scope = Scope.ALL) -> tuple[XdsSnapshot, dict[st
     trials = tuple(trial_of(each) for each in given if each.key.kind == "EnvoyFilter")
     mesh = build_mesh(ConfigSnapshot(1, given, (*carried, node), trials=trials), memo)
     sidecars = {
-        each.proxy: build_xds(replace(build_view(mesh, each, memo), patches=NO_PATCHES), 1, memo)
-        for each in carried
+        each.proxy: build_xds(replace(build_view(mesh, each, memo), patches=NO_PATCHES), 1, memo) for each in carried
     }
-    return build_node_xds(build_node_view(mesh, node, memo), 1, memo), sidecars
+    return build_node_xds(replace(build_node_view(mesh, node, memo), doors=doors), 1, memo), sidecars
 
 
 def strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -4,12 +4,14 @@ hosts."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ import yaml
 
 from support.http import Client
 from support.mesh import APPS, Mesh, alive, until
+from weft.agent.envoy_admin import EnvoyAdmin
+from weft.settings.home import Home
 
 POLICY = """
 apiVersion: security.istio.io/v1
@@ -76,7 +80,7 @@ class Host:
 
     def healthy(self, *names: str) -> None:
         for name in names:
-            until(f"{name} is healthy", lambda name=name: self._healthy(name), 60)
+            until(f"{name} is healthy", partial(self._healthy, name), 60)
 
     def gone(self, name: str) -> None:
         until(f"{name} is gone", lambda: all(one["name"] != name for one in self.mesh.items("workloads")), 30)
@@ -90,10 +94,7 @@ class Host:
 
     def stats(self, pattern: str) -> dict[str, int]:
         """Statistics of the shared Envoy."""
-        import asyncio  # noqa: PLC0415
 
-        from weft.agent.envoy_admin import EnvoyAdmin  # noqa: PLC0415
-        from weft.settings.home import Home  # noqa: PLC0415
 
         home = Home(self.mesh.home)
         admin = EnvoyAdmin(home.socket(home.workload("default", "host") / "admin.sock"))

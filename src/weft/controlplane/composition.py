@@ -103,9 +103,8 @@ async def compose(
     token_keys = TokenKeys(home.ca, settings.mesh.trust_domain)
     collector, contents = await _collector(settings, foundation, applied, token_keys)
     distrust = DistrustKeeper(store, collector)
-    audit, faults, leases = Audit(store), Faults(store), Leases(store, settings.lease)
+    audit, faults, leases = Audit(store), Faults(store), _leases(settings, store, collector)
     chain, heard = AuditChain(store, audit), Heard()
-    leases.carriers = lambda: carriers_of(collector.snapshot.workloads)
     demand, modes, watch = Demand(store, collector.workload), Modes(store), Watch()
     await demand.load()
     await modes.load()
@@ -154,6 +153,13 @@ async def compose(
     kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *_above(foundation))
     limits = _rate_limits(settings, foundation, builds, collector, distrust)
     return Composition(context, certificates, others, (collector, builds, *own, *kept), limits)
+
+
+def _leases(settings: ServeSettings, store: SealedStore, collector: Collector) -> Leases:
+    """Leases that know which workloads share a proxy."""
+    leases = Leases(store, settings.lease)
+    leases.carriers = lambda: carriers_of(collector.snapshot.workloads)
+    return leases
 
 
 def _certificates(settings: ServeSettings, authority: Authority) -> ServerCertificates:

@@ -5,51 +5,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from golden.test_golden import references
-from support.corpus import INPUTS, documents_of, workloads_for, world_documents
-from weft.mesh.build import build_mesh
+from support.certificates import TestAuthority, write_workload_directory
+from support.corpus import INPUTS
+from support.envoy import validate
+from support.nodes import NODE, compiled, of_case
+from support.views import identity
 from weft.mesh.memo import Memo
-from weft.mesh.node import build_node_view
-from weft.mesh.patches import NO_PATCHES
-from weft.mesh.view import build_view
-from weft.model.snapshot import ConfigSnapshot
-from weft.model.trials import trial_of
-from weft.model.workload import NodeBinding, Scope, Workload
-from weft.xds.build import build_xds
+from weft.mesh.node import carried_workloads
+from weft.model.workload import NodeBinding, Workload
 from weft.xds.describe import describe_resource
-from weft.xds.nodes.build import build_node_xds
+from weft.xds.nodes.local import DOOR
 from weft.xds.nodes.names import carried_name
 from weft.xds.services.names import XDS_CLUSTER
-from weft.xds.snapshot import EXTENSION, TYPES, XdsSnapshot
-
-NODE = "host.default"
-
-
-def compiled(
-    path: Path, scope: Scope = Scope.ALL, *, doors: bool = False
-) -> tuple[XdsSnapshot, dict[str, XdsSnapshot]]:
-    """What a node is given that carries all workloads of a corpus' mesh, and what their sidecars would be."""
-    documents = documents_of(path.read_text(), path.name)
-    given = tuple(sorted((*world_documents(), *documents), key=lambda document: document.key))
-    names = [each.proxy for each in workloads_for(documents) if each.gateway is None]
-    carried = [
-        replace(each, carrier=NODE, scope=scope, uses=()) for each in workloads_for(documents) if each.proxy in names
-    ]
-    node = Workload("host", "default", "host", node=NodeBinding(tuple(names)))
-    memo = Memo()
-    memo.begin()
-    trials = tuple(trial_of(each) for each in given if each.key.kind == "EnvoyFilter")
-    mesh = build_mesh(ConfigSnapshot(1, given, (*carried, node), trials=trials), memo)
-    sidecars = {
-        each.proxy: build_xds(replace(build_view(mesh, each, memo), patches=NO_PATCHES), 1, memo) for each in carried
-    }
-    return build_node_xds(replace(build_node_view(mesh, node, memo), doors=doors), 1, memo), sidecars
+from weft.xds.snapshot import EXTENSION, LISTENER, TYPES
+from weft.xds.static import static_bootstrap
 
 
 def strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
@@ -92,3 +67,43 @@ def test_it_is_the_same_under_names_of_its_own(path: Path) -> None:
                     text = text.replace(owned, plain)
                 text = text.replace(whose.prefix, "").replace(whose.directory, "")
                 assert json.loads(text) == describe_resource(resource), resource.name
+
+
+def test_envoy_takes_it_with_the_files_of_its_workloads(tmp_path: Path) -> None:
+    """The files that agents write are where the node's Envoy looks for them, with the secrets' names in them."""
+    authority = TestAuthority()
+    node, sidecars = compiled(of_case("access-header"), doors=True)
+    home = tmp_path / "workloads"
+    for proxy in sidecars:
+        whose = carried_name(proxy)
+        where = home / whose.namespace / whose.name
+        where.mkdir(parents=True)
+        write_workload_directory(where, authority.issue(uri=str(identity(whose.name))), authority.bundle, whose)
+    own = home / "default" / "host"
+    own.mkdir()
+    assert [each.name for each in node.of_type(LISTENER) if DOOR in each.name]
+    assert validate(static_bootstrap(node), own) == ""
+
+
+def test_only_what_both_sides_say_is_carried() -> None:
+    """A node may not take a workload that does not name it, nor a workload force itself upon a node."""
+    names = ("willing.default", "unwilling.default", "elsewhere.default")
+    workloads = (
+        Workload("willing", "default", "a", carrier=NODE),
+        Workload("unwilling", "default", "b"),
+        Workload("elsewhere", "default", "c", carrier="other.default"),
+        Workload("uninvited", "default", "d", carrier=NODE),
+        Workload("willing", "apart", "a", carrier=NODE),
+        node := Workload("host", "default", "host", node=NodeBinding(names)),
+    )
+    memo = Memo()
+    assert [each.proxy for each in carried_workloads(memo, workloads, node)] == ["willing.default"]
+    assert carried_workloads(memo, workloads, workloads[0]) == ()
+
+
+@pytest.mark.parametrize("name", ["a.b", "ab", "b.a", "a-b.c", "a.b-c"])
+def test_no_prefix_is_the_beginning_of_another(name: str) -> None:
+    others = {"a.b", "ab.x", "b.a", "a-b.c", "a.b-c", "aa.b", "a.bb"} - {name}
+    whose = carried_name(name if "." in name else f"{name}.x")
+    mine = [other for other in others if carried_name(other) != whose]
+    assert not any(carried_name(other).prefix.startswith(whose.prefix) for other in mine)

@@ -29,9 +29,10 @@ def replace_texts(message: Message, words: Mapping[str, str]) -> bool:
 def _replace_inner(field: FieldDescriptor, value: Any, words: Mapping[str, str]) -> bool:
     if not field.is_repeated:
         return replace_texts(value, words)
-    if not field.message_type.GetOptions().map_entry:
+    kind = field.message_type
+    if kind is None or not kind.GetOptions().map_entry:
         return sum(replace_texts(each, words) for each in value) > 0
-    if field.message_type.fields_by_name["value"].message_type is None:
+    if kind.fields_by_name["value"].message_type is None:
         return False
     return sum(replace_texts(value[key], words) for key in list(value)) > 0
 

@@ -5,9 +5,11 @@ hosts."""
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.http import Client
+from support.http import Answer, Client
 from support.mesh import APPS, Mesh, alive, until
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.settings.home import Home
@@ -30,6 +32,15 @@ metadata: {name: only-a}
 spec:
   selector: {matchLabels: {app: b}}
   rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/a]}}]}]
+"""
+LIMIT = """
+apiVersion: weft.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: c}
+spec:
+  targetRefs: [{kind: Service, name: c}]
+  mode: Local
+  limits: [{name: all, requests: 6, unit: Hour}]
 """
 FORGED = {
     "x-forwarded-client-cert": "By=spiffe://cluster.local/ns/default/sa/b;URI=spiffe://cluster.local/ns/default/sa/a",
@@ -95,7 +106,6 @@ class Host:
     def stats(self, pattern: str) -> dict[str, int]:
         """Statistics of the shared Envoy."""
 
-
         home = Home(self.mesh.home)
         admin = EnvoyAdmin(home.socket(home.workload("default", "host") / "admin.sock"))
         return asyncio.run(admin.gauges(pattern)) or {}
@@ -124,6 +134,21 @@ def caller_of(answer: Any) -> str:
     return str(identity.rpartition("/sa/")[2])
 
 
+def tunnelled(proxy: tuple[str, int], host: str) -> str:
+    """The caller that an application is told of, where its client asks for a CONNECT first."""
+    with socket.create_connection(proxy, timeout=10) as tunnel:
+        tunnel.sendall(f"CONNECT {host}:80 HTTP/1.1\r\nHost: {host}:80\r\n\r\n".encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += tunnel.recv(1)
+        assert head.split()[1] == b"200", head
+        inside = http.client.HTTPConnection(host)
+        inside.sock = tunnel
+        inside.request("GET", "/", headers=FORGED)
+        answer = inside.getresponse()
+        return caller_of(Answer(answer.status, {}, answer.read(), 0.0))
+
+
 def test_each_workload_is_who_it_is(host: Host) -> None:
     a, b, c, far = (host.client(name) for name in ("a", "b", "c", "far"))
     until("a reaches b", lambda: a("http://b/").status == 200)
@@ -131,6 +156,47 @@ def test_each_workload_is_who_it_is(host: Host) -> None:
     assert caller_of(a("http://b/")) == "a"
     assert [each("http://b/").status for each in (b, c, far)] == [403, 403, 403]
     assert caller_of(far("http://c/")) == "far"
+
+
+def test_neighbours_shake_no_hands_and_others_do(host: Host) -> None:
+    """By CONNECT too, which passes one more listener of the caller's."""
+    handshakes = r"^listener\.c~default~inbound\|8080\.ssl\.handshake$"
+    before = sum(host.stats(handshakes).values())
+    for name in ("a", "b"):
+        client = host.client(name)
+        assert caller_of(client("http://c/")) == name
+        client.close()
+        assert tunnelled(host.mesh.proxy_of(name), "c") == name
+    assert sum(host.stats(handshakes).values()) == before
+    assert caller_of(host.client("far")("http://c/")) == "far"
+    assert sum(host.stats(handshakes).values()) >= 1
+
+
+def test_callers_from_within_and_without_share_one_limit(host: Host) -> None:
+    """A port's slot is filled a moment after its listener is confirmed; what comes before is not limited."""
+    clients = host.client("a"), host.client("far")
+    told: list[Answer] = []
+
+    def both_are_refused() -> bool:
+        found = [client("http://c/") for client in clients]
+        told.extend(answer for answer in found if "ratelimit-limit" in answer.headers)
+        return all(answer.status == 429 for answer in found)
+
+    with host.mesh.applied(LIMIT):
+        until("both are refused", both_are_refused)
+        assert sum(answer.status == 200 for answer in told) == 6
+    until("there is no limit any more", lambda: all(client("http://c/").status == 200 for client in clients))
+
+
+def test_both_sides_of_a_call_know_each_other(host: Host) -> None:
+    host.client("a")("http://b/")
+
+    def known() -> bool:
+        edges = json.loads(host.mesh.weft("edges", "-o", "json").stdout)
+        found = [one for one in edges if (one["source"], one["destination_workload"]) == ("default/a", "default/b")]
+        return bool(found) and all(one["mtls"] for one in found)
+
+    until("the call is known, with both identities", known, 30)
 
 
 def test_nothing_that_a_client_sends_makes_it_another(host: Host) -> None:

@@ -59,14 +59,14 @@ def test_whoever_calls_says_so_by_the_factory_that_keeps_connections_apart() -> 
     node, sidecars = compiled(of_case("outbound-listeners"), doors=True)
     for proxy in sidecars:
         name, _, namespace = proxy.partition(".")
-        listener = read(Listener, node.get(LISTENER, f"{name}~{namespace}~outbound"))
-        for chain in listener.filter_chains:  # type: ignore[attr-defined]
+        ways = [read(Listener, node.get(LISTENER, f"{name}~{namespace}~{way}")) for way in ("outbound", "http-tunnel")]
+        for chain in [chain for way in ways for chain in way.filter_chains]:  # type: ignore[attr-defined]
             config = SetFilterState()
             assert chain.filters[0].typed_config.Unpack(config)
             said = {each.object_key: each for each in config.on_new_connection}
             assert said.keys() == {CALLER, SUBJECT}
             assert {each.factory_key for each in said.values()} == {HASHABLE}
-            assert {each.shared_with_upstream for each in said.values()} == {FilterStateValue.TRANSITIVE}
+            assert {each.shared_with_upstream for each in said.values()} == {FilterStateValue.ONCE}
             account = said[CALLER].format_string.text_format_source.inline_string
             assert account.startswith("spiffe://cluster.local/ns/")
             assert "%" not in account

@@ -188,21 +188,21 @@ def _only_known(prefix: str) -> Filter:
 def call_listener(resource: Resource, identity: str, subject: str) -> Resource:
     """A listener on the way out of a workload, which says whose connections are that come to it."""
     listener = Listener.FromString(resource.body)
-    if listener.HasField("address"):
-        for chain in listener.filter_chains:
-            chain.filters.insert(0, _say_caller(identity, subject))
+    for chain in listener.filter_chains:
+        chain.filters.insert(0, _say_caller(identity, subject))
     replace_texts(listener, _ABOUT_CALLEES)
     return encode_resource(listener, resource.name, resource.origins, resource.requires)
 
 
 def _say_caller(identity: str, subject: str) -> Filter:
-    """Set before anything of a connection is read. It is passed on to whatever internal listener comes next."""
+    """Set before anything of a connection is read, and passed on to a door, no further. What comes out of a CONNECT has
+    a listener of the workload's own, which says it again."""
     values = [
         FilterStateValue(
             object_key=key,
             factory_key=HASHABLE,
             format_string=SubstitutionFormatString(text_format_source={"inline_string": value}),  # type: ignore[arg-type]
-            shared_with_upstream=FilterStateValue.TRANSITIVE,
+            shared_with_upstream=FilterStateValue.ONCE,
         )
         for key, value in ((CALLER, identity), (SUBJECT, subject))
     ]

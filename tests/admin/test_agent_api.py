@@ -471,7 +471,6 @@ async def test_a_remote_workload_does_not_become_a_gateway(rig: Rig, tmp_path: P
         {"carrier": "host.default", "dns": True},
         {"carrier": "host.default", "capture": (SocketAddress("127.0.0.1", 15001),)},
         {"carrier": "host.default", "node": NodeBinding()},
-        {"carrier": "host.default", "gateway": GatewayBinding("front", "127.0.0.1")},
         {"node": NodeBinding(("a",)), "ports": ()},
         {"node": NodeBinding()},
     ],

@@ -42,6 +42,7 @@ spec:
   mode: Local
   limits: [{name: all, requests: 6, unit: Hour}]
 """
+CLUSTER = "outbound|80||c.default.svc.cluster.local"
 FORGED = {
     "x-forwarded-client-cert": "By=spiffe://cluster.local/ns/default/sa/b;URI=spiffe://cluster.local/ns/default/sa/a",
     "weft.caller": "spiffe://cluster.local/ns/default/sa/a",
@@ -93,6 +94,11 @@ class Host:
         for name in names:
             until(f"{name} is healthy", partial(self._healthy, name), 60)
 
+    def metrics(self, name: str) -> str:
+        """What a workload's endpoint for Prometheus tells."""
+        where = self.mesh.state(name)["metrics"]
+        return Client()(f"http://{where['host']}:{where['port']}/metrics").body.decode()
+
     def gone(self, name: str) -> None:
         until(f"{name} is gone", lambda: all(one["name"] != name for one in self.mesh.items("workloads")), 30)
 
@@ -117,7 +123,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     found.write("a", "b", "c")
     mesh = found.mesh
     mesh.serve()
-    mesh.weft("apply", "-f", "-", stdin="".join(map(service, ("a", "b", "c", "d", "far"))) + POLICY)
+    mesh.weft("apply", "-f", "-", stdin="".join(map(service, ("a", "b", "c", "ca", "far"))) + POLICY)
     try:
         mesh.spawn("host", "host", str(found.file))
         mesh.echo("far")
@@ -199,6 +205,18 @@ def test_both_sides_of_a_call_know_each_other(host: Host) -> None:
     until("the call is known, with both identities", known, 30)
 
 
+def test_requests_that_failed_are_told_by_the_names_that_everybody_knows(host: Host) -> None:
+    assert host.client("a")("http://c/status/500").status == 500
+    listen = "{}:{}".format(*host.mesh.inbound_of("c"))
+
+    def told() -> bool:
+        found = json.loads(host.mesh.weft("requests", "-o", "json").stdout)
+        seen = [one for one in found if (one["workload"], one["side"], one["status"]) == ("a", "outbound", 500)]
+        return bool(seen) and (seen[0]["upstream"], seen[0]["cluster"]) == (listen, CLUSTER)
+
+    until("the request is listed", told, 20)
+
+
 def test_nothing_that_a_client_sends_makes_it_another(host: Host) -> None:
     a, c, far = (host.client(name) for name in ("a", "c", "far"))
     for client in (c, far):
@@ -231,7 +249,7 @@ def test_workloads_come_and_go_without_their_neighbours(host: Host) -> None:
     a = host.client("a")
     assert a("http://b/").status == 200
     shaken = host.stats("ssl.handshake")
-    connections = {name: value for name, value in shaken.items() if "~inbound" in name and "d~" not in name}
+    connections = {name: value for name, value in shaken.items() if "~inbound" in name}
     with ThreadPoolExecutor(1) as pool:
         stop: list[bool] = []
 
@@ -243,11 +261,14 @@ def test_workloads_come_and_go_without_their_neighbours(host: Host) -> None:
 
         running = pool.submit(load)
         for _ in range(2):
-            host.write("a", "b", "c", "d")
-            host.healthy("d")
-            assert caller_of(host.client("d")("http://far/")) == "d"
+            host.write("a", "b", "c", "ca")
+            host.healthy("ca")
+            assert caller_of(host.client("ca")("http://far/")) == "ca"
+            told = host.metrics("a")
+            assert "coutbound" not in told, "names of `ca` end like those of `a`"
+            assert 'cluster_name="inbound|8080"' in told
             host.write("a", "b", "c")
-            host.gone("d")
+            host.gone("ca")
         stop.append(True)
         assert running.result() == {200}
     after = host.stats("ssl.handshake")

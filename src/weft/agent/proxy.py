@@ -113,10 +113,14 @@ class Proxy:
             self.source.prove if self.source is not None else None,
         )
         self.envoy = self._new_envoy()
+        self._served: set[str] = set()
+        self.adopted = False
+        carrier = parameters.carrier
+        self._serves_again = carrier is not None and carrier.has_served(self.name)
         shown = self.source.files if self.source is not None else None
         revoked = RevokedList(self.client, self.files)
         self.requests = Requests(self.directory, self.envoy.admin, self.client, revoked.follow)
-        self.requests.prepare(fresh=state.envoy is None)
+        self.requests.prepare(fresh=state.envoy is None and not self._serves_again)
         self.registration = Registration(
             self.client,
             self.files,
@@ -219,11 +223,20 @@ class Proxy:
 
     def adopt_envoy(self) -> bool:
         """Take over the Envoy of an earlier agent if it still runs."""
+        if self._serves_again:
+            self.traffic.adopt()  # what it has counted in an earlier life
         if self.state.envoy is None:
             return False
         self.envoy.adopt(self.state.envoy)
         self.traffic.adopt()
+        self.adopted = True
         return True
+
+    def has_served(self, name: str) -> bool:
+        """Whether the Envoy of this node may have served a workload of this name before; from now on it has."""
+        before = self.adopted or name in self._served
+        self._served.add(name)
+        return before
 
     def first(self) -> tuple[Coroutine[object, object, None], ...]:
         """The work that has to go on before the proxy can be enrolled."""

@@ -32,6 +32,8 @@ class CarriedAdmin(EnvoyAdmin):
     def __init__(self, socket: Path, whose: CarriedName) -> None:
         super().__init__(socket)
         self._prefix = whose.prefix
+        self._own_names = f"%28%5E%7C%5C.%29{whose.prefix}"
+        """What begins with the prefix, at the start of a name or of a part of it: others' prefixes may end like it."""
 
     async def connected(self) -> bool:
         """Whether the node has a stream to the control plane."""
@@ -53,8 +55,8 @@ class CarriedAdmin(EnvoyAdmin):
         if path == SERIES_QUERY:
             path = f"{_SERIES}filter=^weft%5C.{self._prefix}"
         elif path.startswith("/config_dump"):
-            path = f"{path}&name_regex={self._prefix}.*"
-        return self._plain(await super().body(path))
+            path = f"{path}&name_regex=%5E{self._prefix}.*"
+        return self.plain(await super().body(path))
 
     async def drain_listeners(self) -> None:
         """Nothing: it would be everybody's. A workload's listeners go when it has deregistered."""
@@ -63,10 +65,11 @@ class CarriedAdmin(EnvoyAdmin):
         return await super().gauges(f"^{_CONNECTED}$") or {}
 
     async def _own(self, more: str) -> dict[str, int] | None:
-        found = await self._values(f"filter={self._prefix}{more}")
-        return None if found is None else {self._plain(name.encode()).decode(): each for name, each in found.items()}
+        found = await self._values(f"filter={self._own_names}{more}")
+        return None if found is None else {self.plain(name.encode()).decode(): each for name, each in found.items()}
 
-    def _plain(self, text: bytes) -> bytes:
+    def plain(self, text: bytes) -> bytes:
+        """As the workload's own Envoy would say it."""
         prefix = self._prefix.encode()
         return text.replace(b"weft." + prefix + b".", b"weft.").replace(prefix, b"")
 
@@ -133,10 +136,6 @@ class CarriedEnvoy(Envoy):
                 await self._wait_long(listeners, timeout)
                 continue
             await ready.changed(version)
-
-    async def run_log_limit(self) -> None:
-        """Nothing, for ever: its log is the node's."""
-        await asyncio.Event().wait()
 
     async def stop(self, grace: float, hurry: asyncio.Event | None = None) -> None:
         """Nothing: it serves others."""

@@ -10,9 +10,11 @@ Which fields are names stands in one table, by the field's full name in Envoy's 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
+from envoy.extensions.access_loggers.stream.v3.stream_pb2 import StderrAccessLog, StdoutAccessLog
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -63,6 +65,11 @@ _FILES = frozenset({
 })  # fmt: skip
 _UNTYPED = {"envoy_grpc": "cluster_name", "http_uri": "cluster"}
 """Where names are in what is configured by its JSON: a field, and the one in it that is a name."""
+_STREAMS: Mapping[type[StdoutAccessLog | StderrAccessLog], str] = {
+    StdoutAccessLog: "access.log",
+    StderrAccessLog: "envoy.log",
+}
+"""Where an agent has its Envoy's standard output and error written to: an Envoy of many has one of each."""
 _SLOT = f"{_MANAGER}HttpFilter"
 _PER_FILTER = "typed_per_filter_config"
 _UNDER = f"{STATS_PREFIX}."
@@ -157,6 +164,14 @@ def _change_many(message: Message, field: FieldDescriptor, whose: CarriedName, s
 def _change_packed(packed: AnyMessage, whose: CarriedName, slots: frozenset[str]) -> None:
     if not packed.type_url:
         return
+    for kind, file in _STREAMS.items():
+        stream = kind()
+        if packed.Unpack(stream):
+            found = FileAccessLog(path=whose.directory + file)
+            if stream.HasField("log_format"):
+                found.log_format.CopyFrom(stream.log_format)
+            packed.Pack(found, deterministic=True)
+            return
     inner = _message_class(packed.type_url.rpartition("/")[2]).FromString(packed.value)
     if not isinstance(inner, AnyMessage | TypedStruct) and not _plan(inner.DESCRIPTOR):
         return

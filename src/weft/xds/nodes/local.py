@@ -251,7 +251,7 @@ def _lead_to(endpoint: LbEndpoint, door: Door) -> None:
     where = endpoint.endpoint.address
     where.Clear()
     where.envoy_internal_address.server_listener_name = door.name
-    where.envoy_internal_address.endpoint_id = door.name
+    where.envoy_internal_address.endpoint_id = f"{door.host}:{door.port}"
     endpoint.metadata.filter_metadata[SOCKET_MATCH].fields[_MATCH].bool_value = True
     said = endpoint.metadata.filter_metadata[PROVENANCE].fields
     said[_PRINCIPAL].string_value, said[_PEER].string_value = door.whose.identity, door.whose.subject

@@ -210,8 +210,8 @@ def test_requests_that_failed_are_told_by_the_names_that_everybody_knows(host: H
     listen = "{}:{}".format(*host.mesh.inbound_of("c"))
 
     def told() -> bool:
-        found = json.loads(host.mesh.weft("requests", "-o", "json").stdout)
-        seen = [one for one in found if (one["workload"], one["side"], one["status"]) == ("a", "outbound", 500)]
+        found = host.mesh.items("requests")
+        seen = [one for one in found if (one["workload"], one["side"], one["status"]) == ("default/a", "outbound", 500)]
         return bool(seen) and (seen[0]["upstream"], seen[0]["cluster"]) == (listen, CLUSTER)
 
     until("the request is listed", told, 20)

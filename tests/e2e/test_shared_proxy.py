@@ -20,11 +20,13 @@ from typing import Any
 import pytest
 import yaml
 
+from support.demo import Demo
 from support.http import Answer, Client
-from support.mesh import APPS, Mesh, alive, until
+from support.mesh import APPS, Mesh, alive, cli, until
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.settings.home import Home
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "shared" / "weft.yaml"
 POLICY = """
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -318,13 +320,37 @@ def test_what_a_shared_proxy_does_not_do_is_refused(host: Host, tmp_path: Path) 
         assert "proxy: sidecar" in done.stderr
 
 
-def test_nothing_is_left_when_it_ends(host: Host) -> None:
-    """The last one: it ends the host."""
-    states = [host.mesh.state(name) for name in ("a", "b", "c", "host")]
-    processes = [each[what]["pid"] for each in states for what in ("application", "envoy") if each.get(what)]
-    assert len(processes) == 4
-    assert host.mesh.processes["host"].stop() == 0
-    assert not any(alive(pid) for pid in processes)
-    for name in ("a", "b", "c", "host"):
-        assert not list((host.mesh.home / "workloads" / "default" / name).rglob("*.pem"))
-    assert {one["name"] for one in host.mesh.items("workloads")} == {"far"}
+def test_the_demo_shares_a_proxy(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, "--shared-proxy")
+    try:
+        facts = demo.facts()
+        assert Client()(f"{facts['gateway']}/productpage").status == 200
+        by_name = {one["name"]: one for one in facts["workloads"]}
+        assert len(by_name) == 7
+        assert [name for name, one in by_name.items() if one["envoy_pid"]] == ["host"]
+        rows = json.loads(cli(Path(facts["home"]), "ps", "-o", "json").stdout)
+        assert {one["name"] for one in rows if one["started_by"] == "host"} == by_name.keys() - {"host"}
+        assert {one["state"] for one in rows} == {"running"}
+    finally:
+        assert demo.interrupt() == 0
+    pids = [one[what] for one in facts["workloads"] for what in ("envoy_pid", "app_pid") if one[what]]
+    assert len(pids) == 7
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_the_example_has_both_kinds(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path / "home", tmp_path / "logs")
+    try:
+        mesh.spawn("up", "up", "-f", str(EXAMPLE))
+        until("the control plane answers", lambda: mesh.api("health"))
+        mesh.wait_healthy("shop", "catalog", "payments")
+        carriers = {one["name"]: one["carrier"] for one in mesh.items("workloads")}
+        assert carriers == {"shop": "host.default", "catalog": "host.default", "payments": "", "host": ""}
+        page = Client(mesh.proxy_of("payments"))("http://shop/")
+        assert page.body == b"welcome, we have: three books and a lamp\n\n"
+        assert Client(mesh.proxy_of("payments"))("http://catalog/").status == 403
+        keys = list((mesh.home / "workloads").rglob("key.pem"))
+    finally:
+        mesh.stop()
+    assert len(keys) == 4
+    assert not list((mesh.home / "workloads").rglob("*.pem"))

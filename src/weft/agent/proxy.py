@@ -327,15 +327,16 @@ def open_proxy(
     try:
         before = read_state(directory)
         source = parameters.control_plane.identity_from
-        plan = plan_digest((*parameters.plan, "identity", source) if source else parameters.plan)
-        state = adoptable(before, plan, parameters.timing.grace, carried=parameters.carrier is not None)
+        carrier = parameters.carrier
+        carried = ("carrier", carrier.name) if carrier is not None else ()
+        plan = plan_digest((*parameters.plan, *(("identity", source) if source else ()), *carried))
+        state = adoptable(before, plan, parameters.timing.grace, carried=carrier is not None)
         with allocating(home, directory) as allocator:
             if state is None:
                 state = dataclasses.replace(allocate(allocator, before), plan=plan)
             known = before.metrics.port if before is not None and before.metrics is not None else 0
             metrics = bind_metrics(allocator, parameters.metrics_host, known)
             where = SocketAddress(*metrics.getsockname()[:2])
-            carrier = parameters.carrier
             agent = name_of(os.getpid()) if carrier is None else None  # that of the node answers for it
             state = dataclasses.replace(state, agent=agent, metrics=where, carrier=carrier.name if carrier else "")
             write_state(directory, state)

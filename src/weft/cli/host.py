@@ -79,7 +79,12 @@ def _follow(source: HostFile, control_plane: str, quiet: bool) -> Callable[[], t
             if source.is_news(str(error)):
                 _LOG.error("%s cannot be used, and nothing was changed\n%s", source.path, error)
             return None
-        return tuple(_parameters((*more, *launch.arguments[1:]), launch) for launch in launches)
+        try:
+            return tuple(_parameters((*more, *launch.arguments[1:]), launch) for launch in launches)
+        except click.ClickException as error:
+            if source.is_news(str(error)):
+                _LOG.error("%s cannot be used, and nothing was changed: %s", source.path, error.format_message())
+            return None
 
     return wanted
 

@@ -105,10 +105,11 @@ class CarriedWorkload:
 
     async def _live(self, parameters: RunParameters) -> int:
         """One life; its exit code."""
+        version = self._wanted.version
         try:
             if parameters.group is not None:
                 parameters = await self._unless_changed(grouped(parameters)) or parameters
-            if self._wanted.value is None:
+            if self._wanted.version != version:
                 return 0
             self._life = workload_lifecycle(parameters, carrier=self._node, output=self.log)
             self._proxy = self._life.proxy
@@ -118,6 +119,8 @@ class CarriedWorkload:
             return error.exit_code
         except Exception:  # a fault of ours with one workload must not cost the others theirs
             _LOG.exception("a fault of weft's own")
+            if self._life is not None:
+                self._life.proxy.release()
             return EXIT_FAILED
         finally:
             self._life = None

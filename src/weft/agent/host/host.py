@@ -37,6 +37,7 @@ class _HostLifecycle(Lifecycle):
         self._parameters = parameters
         self._carried: dict[Key, CarriedWorkload] = {}
         self._leaving: set[CarriedWorkload] = set()
+        self._every: dict[Key, CarriedWorkload] = {}
         self._wanted = parameters.wanted() or ()
         self._named = _proxies(self._wanted)
         make_private_directory(parameters.home.root)
@@ -83,7 +84,7 @@ class _HostLifecycle(Lifecycle):
         """As others run; what Envoy has read of workloads goes when it has ended."""
         code = await super().run()
         if code != RESTART:
-            for each in (*self._leaving, *self._carried.values()):
+            for each in self._every.values():
                 each.remove_files()
         return code
 
@@ -127,7 +128,7 @@ class _HostLifecycle(Lifecycle):
             else:
                 before = next((each for each in self._leaving if each.key == key), None)
                 found = CarriedWorkload(parameters, self.proxy, before)
-                self._carried[key] = found
+                self._carried[key] = self._every[key] = found
                 self.keep(found.run())
 
     async def _watch(self) -> None:

@@ -165,7 +165,10 @@ def _inside(listener: Listener, name: str, layer: ResourceSet, whose: Caller) ->
     found.filter_chains.append(
         FilterChain(
             name=_CHAIN,
-            filters=[_only_known(known), Filter(name=chain.filters[0].name, typed_config=packed(manager))],
+            filters=[
+                _only_known(known, name.partition(DOOR)[0]),
+                Filter(name=chain.filters[0].name, typed_config=packed(manager)),
+            ],
             metadata=chain.metadata,
         )
     )
@@ -177,11 +180,13 @@ def _head(name: str) -> str:
     return name.partition("|")[0].rpartition("~")[2]
 
 
-def _only_known(prefix: str) -> Filter:
+def _only_known(prefix: str, owner: str) -> Filter:
     """Connections of nobody, or of nobody of this mesh, are closed: a port that takes mutual TLS takes no less here."""
     someone = Principal(filter_state=FilterStateMatcher(key=CALLER, string_match=StringMatcher(prefix=prefix)))
     policy = Policy(permissions=[Permission(any=True)], principals=[someone])
-    config = network_rbac_pb2.RBAC(rules=RBAC(action=RBAC.ALLOW, policies={"known": policy}), stat_prefix="door.")
+    config = network_rbac_pb2.RBAC(
+        rules=RBAC(action=RBAC.ALLOW, policies={"known": policy}), stat_prefix=f"{owner}door."
+    )
     return Filter(name="envoy.filters.network.rbac", typed_config=packed(config))
 
 

@@ -19,6 +19,7 @@ from weft.xds.nodes.local import (
     call_listener,
     doors_of,
     open_door,
+    taken_by,
 )
 from weft.xds.nodes.names import carried_name
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSet, XdsSnapshot
@@ -95,7 +96,9 @@ def _calling_layer(
     }
     by_type[CLUSTER] = {name: memo(call_cluster, one) for name, one in clusters.items()}
     by_type[ENDPOINTS] = {
-        name: memo(call_endpoints, one, clusters[name], doors) if name in clusters and name not in as_tcp else one
+        name: memo(call_endpoints, one, memo(taken_by, clusters[name]), doors)
+        if name in clusters and name not in as_tcp
+        else one
         for name, one in layer.of_type(ENDPOINTS).items()
     }
     frozen = {type_url: MappingProxyType(dict(named)) for type_url, named in by_type.items() if named}

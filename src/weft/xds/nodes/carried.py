@@ -27,7 +27,7 @@ from weft.xds.nodes.names import CarriedName
 from weft.xds.resource import encode_resource
 from weft.xds.services.names import XDS_CLUSTER
 from weft.xds.signals.metrics import STATS_PREFIX
-from weft.xds.snapshot import EXTENSION, Resource, ResourceSet
+from weft.xds.snapshot import ENDPOINTS, EXTENSION, Resource, ResourceSet
 
 _CORE, _ROUTE = "envoy.config.core.v3.", "envoy.config.route.v3."
 _NETWORK, _HTTP = "envoy.extensions.filters.network.", "envoy.extensions.filters.http."
@@ -97,7 +97,10 @@ def carry_resource(resource: Resource, name: str, namespace: str) -> Resource:
     whose = CarriedName(name, namespace)
     message = _message_class(resource.type_url.rpartition("/")[2]).FromString(resource.body)
     slots = frozenset([slot for type_url, slot in resource.requires if type_url == EXTENSION])
-    _change(message, whose, slots)
+    if resource.type_url == ENDPOINTS:  # there are many, and they name nothing else
+        message.cluster_name = name_of(message.cluster_name, whose)  # type: ignore[attr-defined]
+    else:
+        _change(message, whose, slots)
     if resource.type_url == EXTENSION:
         message.name = name_of(message.name, whose)  # type: ignore[attr-defined]
     requires = tuple([(type_url, name_of(required, whose)) for type_url, required in resource.requires])

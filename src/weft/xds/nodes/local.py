@@ -105,6 +105,13 @@ class Doors:
     by_address: Mapping[tuple[str, int], Door]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """The identities that a cluster takes. Compared by identity."""
+
+    names: frozenset[str]
+
+
 def doors_of(doors: tuple[Door, ...]) -> Doors:
     """The doors by the address that callers of other hosts use."""
     return Doors({(door.host, door.port): door for door in doors})
@@ -229,11 +236,15 @@ def call_cluster(resource: Resource) -> Resource:
     return encode_resource(cluster, resource.name, resource.origins, resource.requires)
 
 
-def call_endpoints(resource: Resource, cluster: Resource, doors: Doors) -> Resource:
-    """The endpoints of a cluster, with neighbours at their doors: those that the cluster's own TLS would take."""
+def taken_by(cluster: Resource) -> Taken:
+    """Whom a cluster's mutual TLS takes. Nobody is called at a door where endpoints are actively checked."""
     asked = Cluster.FromString(cluster.body)
-    known = _mutual_tls(asked)
-    if not known or asked.health_checks:
+    return Taken(frozenset() if asked.health_checks else _mutual_tls(asked))
+
+
+def call_endpoints(resource: Resource, taken: Taken, doors: Doors) -> Resource:
+    """The endpoints of a cluster, with neighbours at their doors: those that the cluster's own TLS would take."""
+    if not taken.names:
         return resource
     assignment = ClusterLoadAssignment.FromString(resource.body)
     changed = False
@@ -241,7 +252,7 @@ def call_endpoints(resource: Resource, cluster: Resource, doors: Doors) -> Resou
         for each in group.lb_endpoints:
             where = each.endpoint.address.socket_address
             door = doors.by_address.get((where.address, where.port_value))
-            if door is not None and door.whose.identity in known and not _is_marked(each):
+            if door is not None and door.whose.identity in taken.names and not _is_marked(each):
                 _lead_to(each, door)
                 changed = True
     return encode_resource(assignment, resource.name, resource.origins) if changed else resource

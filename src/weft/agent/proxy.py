@@ -115,8 +115,7 @@ class Proxy:
         self.envoy = self._new_envoy()
         self._served: set[str] = set()
         self.adopted = False
-        carrier = parameters.carrier
-        self._serves_again = carrier is not None and carrier.has_served(self.name)
+        self._serves_again = parameters.carrier is not None and parameters.carrier.has_served(self.name)
         shown = self.source.files if self.source is not None else None
         revoked = RevokedList(self.client, self.files)
         self.requests = Requests(self.directory, self.envoy.admin, self.client, revoked.follow)

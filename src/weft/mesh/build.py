@@ -24,7 +24,7 @@ from weft.mesh.policies.authorizers import build_authorizers, crowded
 from weft.mesh.policies.backendtlspolicy import build_backend_tls_policies
 from weft.mesh.policies.destinationrule import DestinationRules, build_destination_rules
 from weft.mesh.policies.distrust import build_refused
-from weft.mesh.policies.envoyfilter import NO_FILTERS, EnvoyFilters, build_envoy_filters, unpatched_problems
+from weft.mesh.policies.envoyfilter import NO_FILTERS, EnvoyFilters, build_envoy_filters, with_unpatched
 from weft.mesh.policies.federatedtrustdomain import NO_FEDERATION, Federation, build_federation
 from weft.mesh.policies.guards import KINDS as GUARD_KINDS
 from weft.mesh.policies.guards import NO_GUARDS, Guards, build_guards, guard_documents
@@ -124,8 +124,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, step: Step = NO_STEP) -> Me
     addresses = memo.over(build_addresses, snapshot.assigned, memo, catalog, wide.ranges)
     told = [each.problems for each in (wide, catalog, rules, policies, credentials, attachments, peers, federation)]
     told += [each.problems for each in (routes, gateways, guards, limits, filters, telemetries, services, addresses)]
-    told += [*_more_problems(memo, kinds, snapshot, catalog, rules, routes, gateways, access, proxies)]
-    told += [memo(unpatched_problems, filters, snapshot.workloads)]
+    told += _more_problems(memo, kinds, snapshot, catalog, rules, routes, gateways, access, proxies)
     return Mesh(
         revision=snapshot.revision,
         settings=settings,
@@ -407,7 +406,8 @@ def _filters(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, settings: MeshS
     documents = _of(kinds, EnvoyFilterSpec)
     if not documents:
         return NO_FILTERS
-    return memo.over(build_envoy_filters, documents, memo, snapshot.trials, settings.root_namespace)
+    found = memo.over(build_envoy_filters, documents, memo, snapshot.trials, settings.root_namespace)
+    return memo.over(with_unpatched, [each for each in snapshot.workloads if each.carrier], found)
 
 
 def _limit_targets(declared: Declared, routes: RouteTable) -> LimitTargets:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pytest
 
 from golden.test_golden import references
 from support.certificates import TestAuthority, write_workload_directory
-from support.corpus import INPUTS
+from support.corpus import INPUTS, documents_of, workloads_for, world_documents
 from support.envoy import validate
 from support.nodes import NODE, compiled, of_case
 from support.views import identity
+from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.mesh.node import carried_workloads
+from weft.model.snapshot import ConfigSnapshot
+from weft.model.trials import trial_of
 from weft.model.workload import NodeBinding, Workload
 from weft.xds.describe import describe_resource
 from weft.xds.nodes.local import DOOR
@@ -123,3 +127,24 @@ def test_no_prefix_is_the_beginning_of_another(name: str) -> None:
     whose = carried_name(name if "." in name else f"{name}.x")
     mine = [other for other in others if carried_name(other) != whose]
     assert not any(carried_name(other).prefix.startswith(whose.prefix) for other in mine)
+
+
+def test_patches_change_nothing_for_those_that_are_carried_and_that_is_told() -> None:
+    documents = documents_of(of_case("envoyfilter").read_text(), "input.yaml")
+    given = tuple(sorted((*world_documents(), *documents), key=lambda each: each.key))
+    trials = tuple(trial_of(each) for each in given if each.key.kind == "EnvoyFilter")
+    apart = tuple(each for each in workloads_for(documents) if each.gateway is None)
+    together = tuple(replace(each, carrier=NODE) for each in apart)
+    told = [
+        {problem.origin.source for problem in build_mesh(snapshot, _memo()).problems if problem.code == "not-patched"}
+        for snapshot in (ConfigSnapshot(1, given, workloads, trials=trials) for workloads in (apart, together))
+    ]
+    assert told[0] == set()
+    assert told[1]
+    assert told[1] <= {f"workload {each.proxy}" for each in together}
+
+
+def _memo() -> Memo:
+    memo = Memo()
+    memo.begin()
+    return memo

@@ -95,11 +95,10 @@ class EnvoyFilters:
 NO_FILTERS = EnvoyFilters()
 
 
-def unpatched_problems(filters: EnvoyFilters, workloads: tuple[Workload, ...]) -> tuple[Problem, ...]:
-    """A Problem for each workload that patches select and a node carries, which applies none (`weft.mesh.node`)."""
-    if not filters.in_force:
-        return ()
-    return tuple([_unpatched(each) for each in workloads if each.carrier and filters.select(each)])
+def with_unpatched(carried: tuple[Workload, ...], filters: EnvoyFilters) -> EnvoyFilters:
+    """With a Problem for each workload that patches select and a node carries, which applies none (`mesh.node`)."""
+    problems = tuple([_unpatched(each) for each in carried if filters.select(each)])
+    return replace(filters, problems=(*filters.problems, *problems)) if problems else filters
 
 
 def _unpatched(workload: Workload) -> Problem:

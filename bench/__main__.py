@@ -37,6 +37,7 @@ SECTIONS = {
     "window": ("bench.window", "measure_window"),
     "edits": ("bench.edits", "measure_edits"),
     "demo": ("bench.demo", "measure_demo"),
+    "shared": ("bench.shared", "measure_shared"),
 }
 """Name, module and function of each section: called with a scratch directory, the cores, and ``quick``."""
 COMPARED = ("streams", "size", "registrations")
@@ -55,6 +56,7 @@ sections:
   window         a day of traffic of 20,000 edges, and what agents and their reports cost
   edits          500 random edits of a mesh of 1,000 services in 50 s, under requests
   demo           from `weft demo` to the first page
+  shared         one proxy for many workloads beside a sidecar for each: memory, start, calls, a busy neighbour
 
 examples:
   ./run bench --quick                                       a look at everything

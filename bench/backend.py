@@ -1,6 +1,6 @@
 """The backend of every arm: replaces itself by an Envoy that answers each request itself, on HOST and PORT.
 
-As the application of `weft run` it is ``python -m bench.backend``; BENCH_CORE pins it.
+As the application of `weft run` it is ``python -m bench.backend``; BENCH_CORE pins it, answers have BENCH_BODY bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def main() -> None:
     pin(os.getpid(), int(os.environ.get("BENCH_CORE", "-1")))
     directory = Path(os.environ.get("BENCH_DIRECTORY") or tempfile.mkdtemp(prefix="weft-bench-"))
     port = os.environ["PORT"]
-    configuration = write_configuration("backend", directory, f"backend-{port}", port=port, body=BODY)
+    size = int(os.environ.get("BENCH_BODY", str(len(BODY))))
+    body = "x" * (size - len(END)) + END.decode()
+    configuration = write_configuration("backend", directory, f"backend-{port}", port=port, body=body)
     command = envoy_command(configuration)
     os.execv(command[0], command)
 

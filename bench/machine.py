@@ -60,6 +60,15 @@ def peak_bytes(pid: int) -> int:
     return _status_bytes(pid, "VmHWM")
 
 
+def proportional_bytes(pid: int) -> int:
+    """Memory of a process, with its share of the pages that it has in common with others (PSS); 0 if it has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 def reset_peak() -> None:
     """Forget this process's peak of resident memory (proc_pid_clear_refs(5))."""
     (PROC / "self" / "clear_refs").write_text("5")

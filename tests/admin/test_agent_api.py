@@ -25,7 +25,7 @@ from weft.ca.tokens import create_token
 from weft.model.enrolment import RegisterRequest
 from weft.model.identity import SpiffeId
 from weft.model.locality import Locality
-from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadPort, WorkloadState
+from weft.model.workload import GatewayBinding, NodeBinding, SocketAddress, Workload, WorkloadPort, WorkloadState
 from weft.sources.workloads import workload_from_value
 from weft.store.protocol import StoreError
 
@@ -470,6 +470,12 @@ async def test_a_remote_workload_does_not_become_a_gateway(rig: Rig, tmp_path: P
         {"locality": Locality("eu/x")},
         {"locality": Locality("", "a")},
         {"gateway": GatewayBinding("x/y", "127.0.0.1")},
+        {"carrier": "../host"},
+        {"carrier": "host.default", "dns": True},
+        {"carrier": "host.default", "capture": (SocketAddress("127.0.0.1", 15001),)},
+        {"carrier": "host.default", "node": NodeBinding()},
+        {"node": NodeBinding(("a",)), "ports": ()},
+        {"node": NodeBinding()},
     ],
 )
 async def test_what_a_registration_may_not_say(rig: Rig, local: Agent, change: dict[str, Any]) -> None:

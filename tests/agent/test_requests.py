@@ -39,6 +39,9 @@ class Ends:
             self.runtime.append(value)
         return self.envoy
 
+    def plain(self, text: bytes) -> bytes:
+        return text
+
     @property
     def told(self) -> list[str]:
         return [seen.id for report in self.reports for seen in report.requests]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from weft.local.commands import run_launch
+from weft.local.commands import mesh_launches, run_launch
 from weft.local.demo import demo_mesh
+from weft.local.hostfile import HostFile, shared_entries
 from weft.local.meshfile import MeshFile, MeshFileError, MetricsEntry, decode_meshfile, read_meshfile
 from weft.settings.home import Home
 
@@ -36,6 +37,7 @@ gateways:
     listen: {80: auto, 443: 8443}
 ports: {admin: 15080}
 """
+SHARED = "proxy: shared\nworkloads:\n"
 
 
 def refused(text: str) -> str:
@@ -89,6 +91,12 @@ def test_everything_is_understood() -> None:
         ("workloads:\n  - {name: a, command: [x], dns: on, dnsUpstreams: [host]}\n", ["dns", "found 'host'"]),
         ("workloads:\n  - {name: a, command: [x], dnsUpstreams: [10.0.0.2]}\n", ["dns", "or no resolvers"]),
         ("gateways:\n  - {name: g, listen: {80: here}}\n", ["gateways[0].listen", "80=8080"]),
+        ("proxy: both\n", ["weft.yaml:1", "proxy", "shared"]),
+        ("workloads:\n  - {name: a, command: [x], proxy: sidecar}\n", ["weft.yaml:2", "workloads[0].proxy", "shared"]),
+        (SHARED + "  - {name: a, command: [x], capture: on}\n", ["weft.yaml:3", "capture", "proxy: sidecar"]),
+        (SHARED + "  - {name: a, command: [x], dns: on}\n", ["weft.yaml:3", "dns", "proxy: sidecar"]),
+        (SHARED + "  - {name: a, command: [x], identityFrom: spire}\n", ["weft.yaml:3", "identityFrom"]),
+        (SHARED + "  - {name: host, command: [x]}\n", ["weft.yaml:3", "'host' is the shared proxy's"]),
         ("gateways: {}\n", ["weft.yaml:1", "gateways", "a list"]),
         ("trustDomain: 'a b'\n", ["trustDomain", "cluster.local"]),
         ("apiVersion: v1\nkind: Service\n", ["weft.yaml:2", "weft apply"]),
@@ -123,6 +131,30 @@ def test_the_demo_and_the_example_are_good() -> None:
         "",
         "eu/a",
     ]
+
+
+def test_workloads_that_share_a_proxy_are_one_process() -> None:
+    text = SHARED + "  - {name: a, command: [x]}\n  - {name: b, command: [x], proxy: sidecar, dns: on}\n"
+    mesh = decode_meshfile(text, "weft.yaml")
+    launches = {one.name: one for one in mesh_launches(Home(Path("/home")), mesh, Path("/base"))}
+    assert list(launches) == ["control-plane", "host", "b"]
+    assert launches["host"].arguments == ("host", "--home", "/home", "/base/weft.yaml")
+    assert [one.name for one in shared_entries(mesh)] == ["a"]
+
+
+def test_the_file_of_a_host_is_read_again_when_it_was_saved(tmp_path: Path) -> None:
+    file = tmp_path / "weft.yaml"
+    file.write_text("workloads:\n  - {name: a, command: [x], ports: ['80:auto']}\n")
+    source = HostFile(file, Home(tmp_path))
+    first = source.read()
+    assert [one.name for one in first] == ["a"]
+    assert source.read() is first
+    file.write_text("workloads:\n  - {name: b, command: [x], capture: on}\n")
+    with pytest.raises(MeshFileError, match="capture"):
+        source.read()
+    assert (source.is_news("x"), source.is_news("x")) == (True, False)
+    file.write_text("workloads:\n  - {name: b, command: [x]}\n")
+    assert [one.name for one in source.read()] == ["b"]
 
 
 def test_a_locality_that_is_none_is_told_at_its_line() -> None:

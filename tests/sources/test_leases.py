@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from weft.model.workload import Workload
-from weft.sources.leases import LONGEST_WORD_SECONDS, Leases
+from weft.sources.leases import LONGEST_WORD_SECONDS, Leases, carriers_of
 from weft.sources.workloads import put_workload
 from weft.store.memory import MemoryStore
 from weft.store.protocol import Delete, StoreError
@@ -322,3 +322,15 @@ async def test_running_sleeps_until_something_may_end() -> None:
     assert await store.get("workloads", "ns/a") is None
     assert store.asked <= 6, "four times per lease, and when the lease ends"
     running.cancel()
+
+
+async def test_the_proxy_of_a_node_holds_those_that_it_carries(time: Time) -> None:
+    node, carried = Workload("node", "ns", "x"), Workload("a", "ns", "x", carrier="node.ns")
+    time.leases.carriers = lambda: carriers_of((node, carried))
+    await time.register("node")
+    await time.register("a")
+    time.leases.attached("node.ns")
+    assert await time.passes(60) == ()
+    assert await time.registered() == ["ns/a", "ns/node"]
+    time.leases.detached("node.ns")
+    assert set(await time.passes(31)) == {"ns/a", "ns/node"}

@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from weft.model.telemetry import LOG_DIRECTORY
 from weft.xds.bootstrap import build_secret_files
+from weft.xds.nodes.names import CarriedName
 
 _NUMBERS = itertools.count(1)
 """Roots must differ by name: that is how an issuer is looked up."""
@@ -114,12 +115,12 @@ class TestAuthority:
         )
 
 
-def write_workload_directory(directory: Path, leaf: Leaf, bundle: bytes) -> None:
+def write_workload_directory(directory: Path, leaf: Leaf, bundle: bytes, whose: CarriedName | None = None) -> None:
     """A directory for log files, SDS files, and certificates behind a symlink that is swapped by a rename, as an agent
-    keeps them."""
+    keeps them; for the Envoy of a node that has `whose` they are."""
     (directory / "sds").mkdir(exist_ok=True)
     (directory / LOG_DIRECTORY).mkdir(exist_ok=True)
-    for name, text in build_secret_files().items():
+    for name, text in build_secret_files(whose=whose).items():
         (directory / name).write_text(text)
     certs = directory / "certs"
     certs.mkdir(exist_ok=True)

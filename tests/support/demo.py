@@ -13,9 +13,9 @@ from support.mesh import WEFT
 
 
 class Demo:
-    """One `weft demo -o json`."""
+    """One `weft demo -o json`, with more words."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *words: str) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.errors = directory / "stderr.log"
@@ -23,7 +23,7 @@ class Demo:
         environment.pop("WEFT_HOME", None)
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [*WEFT, "demo", "-o", "json", *options],
+                [*WEFT, "demo", "-o", "json", *words],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 stdin=subprocess.DEVNULL,

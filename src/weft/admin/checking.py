@@ -155,7 +155,7 @@ class Checking:
                 for one in proxies
             ),
             workloads=tuple(
-                WorkloadFact(one, one.proxy in connected, each.ahead, each.version, each.begins, each.ends)
+                WorkloadFact(one, one.speaker in connected, each.ahead, each.version, each.begins, each.ends)
                 for one, each in zip(snapshot.workloads, said, strict=True)
             ),
             problems=(*self._status.found(), *self._also()),

@@ -18,6 +18,7 @@ MAX_USES = 1000
 MAX_LABELS = 64
 MAX_WEIGHT = 128
 MAX_WORKERS = 256
+MAX_CARRIED = 1000
 _LABEL_NAME = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _VERSION = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){2}", re.ASCII)
@@ -60,6 +61,28 @@ def check_workload(workload: Workload) -> None:
         for number, where in workload.gateway.ports:
             _check_port("gateway.ports", number)
             _check_address("gateway.ports", where)
+    _check_node(workload)
+
+
+def _check_node(workload: Workload) -> None:
+    """A node is nothing but a node, and carries neither nodes nor gateways."""
+    own = workload.ports or workload.upstreams or workload.outbound or workload.capture or workload.gateway
+    if workload.carrier:
+        _check_proxy("carrier", workload.carrier)
+        if workload.gateway or workload.node or workload.capture or workload.dns:
+            _refuse("carrier", workload.carrier, "a proxy of its own, for a node, a gateway, capture or names (--dns)")
+    if workload.node is not None:
+        _check_count("node.carries", len(workload.node.carries), MAX_CARRIED)
+        for name in workload.node.carries:
+            _check_proxy("node.carries", name)
+        if own or workload.carrier:
+            _refuse("node", workload.proxy, "no ports, upstreams, gateway or carrier of its own")
+
+
+def _check_proxy(member: str, text: str) -> None:
+    name, _, namespace = text.partition(".")
+    if not is_dns_label(name) or not is_dns_label(namespace):
+        _refuse(member, text, "the name of a proxy: NAME.NAMESPACE")
 
 
 def _check_group(workload: Workload) -> None:

@@ -65,7 +65,7 @@ class Status:
             row: dict[str, object] = {name: getattr(one, name) for name in one.__dataclass_fields__}
             row["labels"] = dict(one.labels)
             row["locality"] = str(one.place)
-            row |= {"proxy": one.proxy, "connected": one.proxy in connected}
+            row |= {"proxy": one.proxy, "connected": one.speaker in connected}
             end = leases.get(f"{one.namespace}/{one.name}")
             row["lease_expires"] = None if end is None else instant(end)
             row["agent_silent"] = f"{one.namespace}/{one.name}" in silent

@@ -12,11 +12,11 @@ from weft.processes.name import ProcessName
 _LOG = logging.getLogger(__name__)
 
 
-def adoptable(before: State | None, plan: str, grace: float) -> State | None:
+def adoptable(before: State | None, plan: str, grace: float, *, carried: bool = False) -> State | None:
     """The processes and ports of `before` that can be taken over, or None.
 
     With another `plan` (command, ports, gateway) what still runs is stopped instead: application, then Envoy. Blocks
-    while it does.
+    while it does. `carried`: its Envoy is not its own to adopt or to stop.
     """
     if before is None:
         return None
@@ -43,14 +43,14 @@ def adoptable(before: State | None, plan: str, grace: float) -> State | None:
         _LOG.info("stopping what an earlier run with other settings has left")
         stop_processes(found, grace)
         return None
-    return dataclasses.replace(found, state=_state(found))
+    return dataclasses.replace(found, state=_state(found, carried))
 
 
-def _state(found: State) -> WorkloadState:
+def _state(found: State, carried: bool) -> WorkloadState:
     """What to tell the control plane until the next health check."""
     if found.state not in (WorkloadState.HEALTHY, WorkloadState.UNHEALTHY):
         return WorkloadState.STARTING
-    return found.state if found.envoy is not None else WorkloadState.UNHEALTHY
+    return found.state if found.envoy is not None or carried else WorkloadState.UNHEALTHY
 
 
 def _alive(name: ProcessName | None) -> ProcessName | None:

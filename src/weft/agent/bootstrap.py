@@ -42,5 +42,6 @@ def bootstrap_text(inputs: BootstrapInputs) -> str:
             place=inputs.place,
             capture=inputs.capture,
             capture_secret=inputs.capture_secret,
+            shared=inputs.workload.node is not None,
         )
     )

@@ -19,6 +19,7 @@ from weft.model.distrust import Trust
 from weft.model.enrolment import Issued
 from weft.settings.private import make_private_directory, write_atomically
 from weft.xds.bootstrap import build_secret_files
+from weft.xds.nodes.names import CarriedName
 from weft.xds.policies.tls import CONTROL_PLACE, MESH_PLACE, CredentialPlace
 
 _LOG = logging.getLogger(__name__)
@@ -39,12 +40,14 @@ class CertificateFiles:
     joined, each handed on by the one before: a fingerprint given then stays good when roots are rotated.
 
     `place` is where Envoy finds them: what proxies show to each other, or (where that comes from another source) what
-    one shows to the control plane. `then` is called after each installation.
+    one shows to the control plane. `then` is called after each installation. `whose` are those that the Envoy of a node
+    reads, which is started in the node's directory.
     """
 
-    def __init__(self, directory: Path, place: CredentialPlace = MESH_PLACE) -> None:
+    def __init__(self, directory: Path, place: CredentialPlace = MESH_PLACE, whose: CarriedName | None = None) -> None:
         self._directory = directory
         self._place = place
+        self._whose = whose
         self.then: Callable[[], None] = lambda: None
         self._certs = directory / place.directory
         self._sds = directory / "sds"
@@ -87,7 +90,7 @@ class CertificateFiles:
         data = f"{self._place.directory}/..data"
         trusted = _AUTHORITY if self._place is CONTROL_PLACE else "bundle.pem"
         names = (f"{data}/chain.pem", f"{data}/key.pem", f"{data}/{trusted}", self._place.directory)
-        files = build_secret_files(*names, host_trust=host_trust(), place=self._place)
+        files = build_secret_files(*names, host_trust=host_trust(), place=self._place, whose=self._whose)
         for name, text in files.items():
             path = self._directory / name
             if not path.exists() or path.read_text() != text:

@@ -53,6 +53,11 @@ async def _run(parameters: RunParameters) -> RunParameters | int:
     return with_group(parameters, answers[0])
 
 
+async def grouped(parameters: RunParameters) -> RunParameters:
+    """The same where somebody else hears the signals, and gives it up."""
+    return with_group(parameters, await _answer(parameters))
+
+
 def with_group(parameters: RunParameters, answer: GroupAnswer) -> RunParameters:
     """`parameters` with what `answer` says and they do not."""
     said = parameters.group

@@ -52,12 +52,16 @@ class Lifecycle(ABC):
     async def run(self) -> int:
         """Run until the end; an exit code, or RESTART."""
         with self.signals.handled(self.forward):
-            try:
-                async with self._group:
-                    return await self._run()
-            except BaseException:
-                stop_processes(self.proxy.state, 1.0)
-                raise
+            return await self.run_asked()
+
+    async def run_asked(self) -> int:
+        """The same where somebody else hears the signals, and asks (`signals`) for what is to be done."""
+        try:
+            async with self._group:
+                return await self._run()
+        except BaseException:
+            stop_processes(self.proxy.state, 1.0)
+            raise
 
     async def _run(self) -> int:
         signals = self.signals
@@ -69,11 +73,11 @@ class Lifecycle(ABC):
         code: int | None = life.result() if life.done() else None
         await _cancel(life)
         if code is None and not signals.stop.is_set():
-            await self._leave()
+            await self.leave()
             return RESTART
         self.manager.stopping()
         if code is None:
-            _LOG.info("stopping in order; a second signal (Ctrl-C) skips the waiting")
+            _LOG.info("stopping in order%s", "; a second signal (Ctrl-C) skips the waiting" if signals.first else "")
             await self.proxy.drain(signals.hurry)
         stopped = await self.stop_application()
         await _cancel(*self._kept)
@@ -82,7 +86,8 @@ class Lifecycle(ABC):
             code = stopped if stopped is not None else 128 + signals.first
         return code
 
-    async def _leave(self) -> None:
+    async def leave(self) -> None:
+        """Let what runs go on without this agent."""
         _LOG.info("restarting the agent; Envoy and the application go on")
         self.manager.reloading()
         await _cancel(*self._kept)

@@ -22,6 +22,7 @@ from weft.agent.client import ControlPlaneClient
 from weft.agent.drain import drain
 from weft.agent.envoy import Envoy, EnvoyPlace, Standing, Wish
 from weft.agent.errors import EXIT_USAGE, AgentError
+from weft.agent.host.carried_envoy import CarriedEnvoy, NodeAdmin
 from weft.agent.hot_restart import take_request
 from weft.agent.identity_source import IdentitySource
 from weft.agent.in_use import EnvoyInUse
@@ -49,6 +50,7 @@ from weft.model.workload import SocketAddress, Workload, WorkloadState
 from weft.processes.name import ProcessName, name_of
 from weft.settings.home import Home
 from weft.settings.private import PermissionsError, make_private_directory, remove_unfinished, write_atomically
+from weft.xds.nodes.names import CarriedName
 from weft.xds.policies.tls import CONTROL_PLACE, MESH_PLACE
 
 _LOG = logging.getLogger(__name__)
@@ -62,7 +64,8 @@ class ProxyParameters:
 
     `what` names it for messages; `plan` is all that must be equal for running processes to be adopted; `active`
     selects Envoy's gauges of requests in flight. `metrics_host` is where its metrics are served, and `application` says
-    where those of its application are.
+    where those of its application are. `carrier` is the proxy of the node whose Envoy carries it (None: it has one of
+    its own), and with `carries` it is that of a node.
     """
 
     home: Home
@@ -76,6 +79,13 @@ class ProxyParameters:
     timing: Timing
     metrics_host: str = LOOPBACK
     application: Callable[[State], Application | None] = lambda _: None
+    carrier: Proxy | None = None
+    carries: bool = False
+
+    @property
+    def whose(self) -> CarriedName | None:
+        """By what its things are known in the Envoy that carries it."""
+        return CarriedName(self.name, self.namespace) if self.carrier is not None else None
 
 
 class Proxy:
@@ -106,16 +116,18 @@ class Proxy:
             parameters.name,
             self.source.prove if self.source is not None else None,
         )
-        place = EnvoyPlace(find_envoy(), self.directory, self._admin_socket, max(1, math.ceil(parameters.timing.drain)))
-        self.envoy = Envoy(place, self._envoy_changed, lambda: self.state.workers)
+        self.envoy = self._new_envoy()
+        self._served: set[str] = set()
+        self.adopted = False
+        self._serves_again = parameters.carrier is not None and parameters.carrier.has_served(self.name)
         shown = self.source.files if self.source is not None else None
         revoked = RevokedList(self.client, self.files)
         self.requests = Requests(self.directory, self.envoy.admin, self.client, revoked.follow)
-        self.requests.prepare(fresh=state.envoy is None)
+        self.requests.prepare(fresh=state.envoy is None and not self._serves_again)
         self.registration = Registration(
             self.client,
             self.files,
-            lambda now: dataclasses.replace(workload(self.state), state=now, envoy=self._versions.told(self._envoys)),
+            lambda now: dataclasses.replace(workload(self.state), state=now, envoy=self.envoy_version),
             self.envoy.admin.connected,
             EnvoyInUse(self.files, self.envoy.admin, lambda: _runs(self.envoy), shown),
             self._connect_anew,
@@ -125,7 +137,7 @@ class Proxy:
             self.client, self.envoy.admin.body, self._counting, lambda: own_trust_domain(self.files.chain)
         )
         self._workload = workload
-        self._versions = EnvoyVersions(place.binary)
+        self._versions = EnvoyVersions(self.envoy.place.binary)
         self.counts = AgentCounts()
         where = parameters.application(state)
         endpoint = Endpoint(
@@ -141,6 +153,17 @@ class Proxy:
             lambda: self.registration.metrics.push, endpoint.families, lambda: own_peer(self.files.chain)[0]
         )
 
+    def _new_envoy(self) -> Envoy:
+        drain = max(1, math.ceil(self.parameters.timing.drain))
+        place = EnvoyPlace(find_envoy(), self.directory, self._admin_socket, drain)
+        carrier, whose = self.parameters.carrier, self.parameters.whose
+        if carrier is not None and whose is not None:
+            return CarriedEnvoy(carrier.envoy, place, whose)
+        envoy = Envoy(place, self._envoy_changed, lambda: self.state.workers)
+        if self.parameters.carries:
+            envoy.admin = NodeAdmin(self._admin_socket)
+        return envoy
+
     def save(self, **changes: object) -> None:
         """Change state.json. On a full disk it stays as it is, which is no reason to stop an application that runs."""
         self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
@@ -148,6 +171,11 @@ class Proxy:
             write_state(self.directory, self.state)
         except OSError as error:
             _LOG.warning("cannot write down what runs, so a later agent may not find it: %s", error)
+
+    @property
+    def name(self) -> str:
+        """The proxy's name."""
+        return proxy_name(self.parameters.name, self.parameters.namespace)
 
     def set_state(self, state: WorkloadState) -> None:
         """Tell the control plane, and a later agent."""
@@ -167,6 +195,9 @@ class Proxy:
             _LOG.warning("%s", problem)
         if self.source is not None:
             await self.source.installed(patience)
+        if self.parameters.carrier is not None:
+            await self.envoy.admin.reopen_logs()  # an earlier life's files may be gone
+            return answer
         workload, place = self._workload(self.state), MESH_PLACE if self.source is None else CONTROL_PLACE
         entry = capture_entry(self.directory, self.state)
         text = self._build_bootstrap(BootstrapInputs(workload, answer, self._admin_socket, place, *entry))
@@ -202,13 +233,22 @@ class Proxy:
 
     def adopt_envoy(self) -> bool:
         """Take over the Envoy of an earlier agent if it still runs."""
+        if self._serves_again:
+            self.traffic.adopt()  # what it has counted in an earlier life
         if self.state.envoy is None:
             return False
         state = self.state
         self._versions.adopt(self._envoys)
         self.envoy.adopt(Standing(state.envoy, state.hot, state.successor, state.former))
         self.traffic.adopt()
+        self.adopted = True
         return True
+
+    def has_served(self, name: str) -> bool:
+        """Whether the Envoy of this node may have served a workload of this name before; from now on it has."""
+        before = self.adopted or name in self._served
+        self._served.add(name)
+        return before
 
     def first(self) -> tuple[Coroutine[object, object, None], ...]:
         """The work that has to go on before the proxy can be enrolled."""
@@ -231,8 +271,8 @@ class Proxy:
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Send callers elsewhere and let requests finish."""
-        if self.registration.state is WorkloadState.STARTING:
-            return  # nobody calls it yet
+        if self.registration.state is WorkloadState.STARTING or self.parameters.carries:
+            return  # nobody calls it, yet or ever
         self.save(state=WorkloadState.DRAINING)
         await drain(self.registration, self.envoy.admin, self.parameters.active, self.parameters.timing.drain, hurry)
 
@@ -241,16 +281,25 @@ class Proxy:
         await self.traffic.last()
         await self.envoy.stop(self.parameters.timing.grace, hurry)
         await self.registration.end()
-        if not self.parameters.control_plane.server:
-            self.files.remove()  # elsewhere the certificate is what lets us join again
-        if self.source is not None:
-            self.source.files.remove()
-        self.requests.remove()
+        if self.parameters.carrier is None:  # else an Envoy that goes on has the files open, and follows them
+            self.remove_files()
         ProxySecret(self.directory).remove()
         remove_secret(self.directory)
         (self.directory / "bootstrap.json").unlink(missing_ok=True)
         remove_empty(self.directory)
         self.save(agent=None, envoy=None, application=None, state=WorkloadState.STARTING)
+        self.release()
+
+    def remove_files(self) -> None:
+        """Remove what its Envoy reads and writes."""
+        if not self.parameters.control_plane.server:
+            self.files.remove()  # elsewhere the certificate is what lets us join again
+        if self.source is not None:
+            self.source.files.remove()
+        self.requests.remove()
+
+    def release(self) -> None:
+        """Let another agent have the directory."""
         if self._admin_socket.parent != self.directory:
             with contextlib.suppress(OSError):
                 self._admin_socket.parent.rmdir()
@@ -280,8 +329,16 @@ class Proxy:
             with contextlib.suppress(AgentError):  # the lease's renewal says what is wrong
                 await self.registration.register_patiently(0)
 
+    @property
+    def envoy_version(self) -> str:
+        """What the control plane is told of the Envoy that serves it."""
+        carrier = self.parameters.carrier
+        return self._versions.told(self._envoys) if carrier is None else carrier.envoy_version
+
     def _counting(self) -> ProcessName | None:
         """The Envoy whose counts its admin interface tells; none while another takes over, and nobody knows."""
+        if self.parameters.carrier is not None:
+            return self.parameters.carrier._counting()
         return self.state.envoy if self.state.successor is None else None
 
 
@@ -310,15 +367,18 @@ def open_proxy(
     try:
         before = read_state(directory)
         source = parameters.control_plane.identity_from
-        plan = plan_digest((*parameters.plan, "identity", source) if source else parameters.plan)
-        state = adoptable(before, plan, parameters.timing.grace)
+        carrier = parameters.carrier
+        carried = ("carrier", carrier.name) if carrier is not None else ()
+        plan = plan_digest((*parameters.plan, *(("identity", source) if source else ()), *carried))
+        state = adoptable(before, plan, parameters.timing.grace, carried=carrier is not None)
         with allocating(home, directory) as allocator:
             if state is None:
                 state = dataclasses.replace(allocate(allocator, before), plan=plan)
             known = before.metrics.port if before is not None and before.metrics is not None else 0
             metrics = bind_metrics(allocator, parameters.metrics_host, known)
             where = SocketAddress(*metrics.getsockname()[:2])
-            state = dataclasses.replace(state, agent=name_of(os.getpid()), metrics=where)
+            agent = name_of(os.getpid()) if carrier is None else None  # that of the node answers for it
+            state = dataclasses.replace(state, agent=agent, metrics=where, carrier=carrier.name if carrier else "")
             write_state(directory, state)
         described = _with_metrics(workload, parameters)
         return Proxy(parameters, state, lock, described, build_bootstrap, metrics)
@@ -330,7 +390,7 @@ def open_proxy(
 def _credentials(parameters: ProxyParameters, directory: Path) -> tuple[IdentitySource | None, CertificateFiles]:
     """Where the workload's certificate comes from (None: the control plane), and what the control plane certifies."""
     path = parameters.control_plane.identity_from
-    workload = CertificateFiles(directory)
+    workload = CertificateFiles(directory, whose=parameters.whose)
     workload.prepare()
     if not path:
         return None, workload
@@ -353,8 +413,9 @@ def _with_metrics(workload: Callable[[State], Workload], parameters: ProxyParame
     """The workload, with its Envoy's worker threads and where its metrics are: not on loopback to a control plane of
     another host."""
     hidden = bool(parameters.control_plane.server) and is_loopback(parameters.metrics_host)
+    carrier = parameters.carrier.name if parameters.carrier is not None else ""
     return lambda state: dataclasses.replace(
-        workload(state), metrics=None if hidden else state.metrics, workers=state.workers
+        workload(state), metrics=None if hidden else state.metrics, workers=state.workers, carrier=carrier
     )
 
 

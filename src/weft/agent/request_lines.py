@@ -70,7 +70,7 @@ def request_from_line(line: bytes) -> RequestSeen | None:
         failure=_cut(found.failure or found.closed, 512),
         duration_ms=found.ms,
         first_byte_ms=found.first,
-        upstream=_cut(found.upstream, 64),
+        upstream=_cut(_address(found.upstream), 64),
         cluster=_cut(found.cluster),
         peer=_cut(peer.group(1), 128) if peer else "",
         attempts=found.tries,
@@ -80,6 +80,11 @@ def request_from_line(line: bytes) -> RequestSeen | None:
         headers=masked_headers({name: str(value) for name, value in found.headers.items()}) if found.headers else (),
         tapped=found.headers is not None,
     )
+
+
+def _address(upstream: str) -> str:
+    """The address of an instance; a neighbour in the same Envoy, called without it, is known by it all the same."""
+    return upstream.rstrip("/").rpartition("/")[2] if upstream.startswith("envoy://") else upstream
 
 
 def _trace_id(text: str) -> str:

@@ -169,7 +169,7 @@ class Requests:
         looked_at = room * _LOOKED_AT
         self._untapped += max(0, len(tapped) - looked_at)
         for line in tapped[:looked_at]:
-            seen = request_from_line(line)
+            seen = request_from_line(self._admin.plain(line))
             if seen is None or not any(one.covers(seen) for one in order.filters):
                 continue
             if room > 0:
@@ -180,7 +180,7 @@ class Requests:
 
     def _keep(self, lines: list[bytes]) -> None:
         for line in lines:
-            seen = request_from_line(line)
+            seen = request_from_line(self._admin.plain(line))
             if seen is not None and not seen.tunnel:
                 self._append(seen)
 

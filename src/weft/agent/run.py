@@ -57,30 +57,37 @@ def run_workload(parameters: RunParameters, build_bootstrap: BuildBootstrap = bo
             return grouped
         parameters = grouped
 
-    def make() -> Lifecycle:
-        directory = parameters.home.workload(parameters.namespace, parameters.name)
-        before = read_state(directory)
-        running = before is not None and any(
-            one is not None and one.alive for one in (before.envoy, before.application)
-        )
-        secret = wants_secret(parameters.proxy_auth, directory, running=running)
-        host = inbound_address(parameters, before)
-        check_inbound_capture(parameters, host)
-        captured = captured_by(parameters.capture, parameters.command, before if running else None)
-        if captured is CapturedBy.SECCOMP and parameters.proxy_auth == "auto":
-            secret = True  # its application does not use that proxy, and nobody else is meant to
-        addressed = replace(parameters, proxy_host=host, proxy_auth="on" if secret else "off")
-        return _SidecarLifecycle(addressed, _open(addressed, build_bootstrap, captured))
+    return run_lifecycle(lambda: workload_lifecycle(parameters, build_bootstrap))
 
-    return run_lifecycle(make)
+
+def workload_lifecycle(
+    parameters: RunParameters,
+    build_bootstrap: BuildBootstrap = bootstrap_text,
+    carrier: Proxy | None = None,
+    output: Path | None = None,
+) -> Lifecycle:
+    """The life of a workload: with an Envoy of its own, or with that of its `carrier`, whose applications say what they
+    have to say into the file `output`. Blocks for a moment; AgentError when it cannot be."""
+    directory = parameters.home.workload(parameters.namespace, parameters.name)
+    before = read_state(directory)
+    running = before is not None and any(one is not None and one.alive for one in (before.envoy, before.application))
+    secret = wants_secret(parameters.proxy_auth, directory, running=running)
+    host = inbound_address(parameters, before)
+    check_inbound_capture(parameters, host)
+    captured = captured_by(parameters.capture, parameters.command, before if running else None)
+    if captured is CapturedBy.SECCOMP and parameters.proxy_auth == "auto":
+        secret = True  # its application does not use that proxy, and nobody else is meant to
+    addressed = replace(parameters, proxy_host=host, proxy_auth="on" if secret else "off")
+    return _SidecarLifecycle(addressed, _open(addressed, build_bootstrap, captured, carrier), output)
 
 
 class _SidecarLifecycle(Lifecycle):
     """Sidecar, application, health."""
 
-    def __init__(self, parameters: RunParameters, proxy: Proxy) -> None:
+    def __init__(self, parameters: RunParameters, proxy: Proxy, output: Path | None) -> None:
         super().__init__(proxy)
         self._parameters = parameters
+        self._output = output
         self._application: ProcessWatch | None = None
         self._terminal: Terminal | None = None
         self._secret = ProxySecret(proxy.directory)
@@ -196,7 +203,11 @@ class _SidecarLifecycle(Lifecycle):
             )
         directory = Path(self._parameters.directory) if self._parameters.directory else None
         try:
-            application = start_process(command, directory, environment, terminal=has_terminal())
+            if self._output is not None:
+                with self._output.open("ab") as output:
+                    application = start_process(command, directory, environment, output)
+            else:
+                application = start_process(command, directory, environment, terminal=has_terminal())
         except (FileNotFoundError, NotADirectoryError) as error:
             raise AgentError(f"cannot start {command[0]}: no such program or directory", EXIT_NOT_FOUND) from error
         except OSError as error:
@@ -216,9 +227,12 @@ class _SidecarLifecycle(Lifecycle):
             self._say_sidecar_only()
             await asyncio.Event().wait()
             return 0
-        self._terminal = Terminal(self._application)
-        with self._terminal.shared():
+        if self._output is not None:
             code = await self._application.wait()
+        else:
+            self._terminal = Terminal(self._application)
+            with self._terminal.shared():
+                code = await self._application.wait()
         if code is None:
             _LOG.warning("the application has ended; its exit code is known only to an earlier agent")
             return EXIT_FAILED
@@ -311,7 +325,9 @@ def _inbound_capture(state: State) -> tuple[SocketAddress, ...]:
     return tuple(SocketAddress(host, state.inbound_capture) for host in hosts if state.inbound_capture)
 
 
-def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap, captured: CapturedBy) -> Proxy:
+def _open(
+    parameters: RunParameters, build_bootstrap: BuildBootstrap, captured: CapturedBy, carrier: Proxy | None
+) -> Proxy:
     plan = (
         "run",
         parameters.command,
@@ -345,6 +361,7 @@ def _open(parameters: RunParameters, build_bootstrap: BuildBootstrap, captured: 
         application=lambda state: application_of(
             parameters.labels, state.ports, parameters.metrics_port, parameters.metrics_path
         ),
+        carrier=carrier,
     )
     return open_proxy(
         common,

@@ -40,7 +40,8 @@ class State:
     says, and `inbound_capture` the one to which those of callers are, with their addresses if it is `transparent` (0:
     there is none).
     `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core). `hot` says
-    how another can take over from it, `successor` is about to and `former` is what it has taken over from.
+    how another can take over from it, `successor` is about to and `former` is what it has taken over from. `carrier` is
+    the proxy name of the node whose Envoy and agent serve it (empty: it has its own).
     """
 
     name: str
@@ -59,6 +60,7 @@ class State:
     responder: ProcessName | None = None
     dns: int = 0
     capture: int = 0
+    carrier: str = ""
     captured_by: CapturedBy = CapturedBy.NOTHING
     inbound_capture: int = 0
     transparent: bool = False
@@ -206,4 +208,5 @@ def _without_processes(state: State) -> State:
         inbound_capture=state.inbound_capture,
         transparent=state.transparent,
         captured_by=state.captured_by,
+        carrier=state.carrier,
     )

@@ -1,10 +1,11 @@
-"""Running the agent in this process, for `weft run` and `weft gateway`."""
+"""Running the agent in this process, for `weft run`, `weft host` and `weft gateway`."""
 
 from __future__ import annotations
 
 import logging
 
 from weft.agent.errors import AgentError
+from weft.agent.host.parameters import HostParameters
 from weft.agent.parameters import GatewayParameters, RunParameters
 from weft.agent.signals import HANDLED
 from weft.cli.failure import FailedError
@@ -12,9 +13,15 @@ from weft.processes.signals import signals_held
 from weft.telemetry.log import set_up_logging
 
 
-def run_agent(parameters: RunParameters | GatewayParameters) -> int:
+def run_agent(parameters: RunParameters | GatewayParameters | HostParameters) -> int:
     """Run until the application ends or a signal comes; the exit code."""
-    what = f"run {parameters.name}" if isinstance(parameters, RunParameters) else f"gateway {parameters.gateway}"
+    match parameters:
+        case RunParameters():
+            what = f"run {parameters.name}"
+        case HostParameters():
+            what = "host"
+        case GatewayParameters():
+            what = f"gateway {parameters.gateway}"
     set_up_logging(f"weft {what}", logging.WARNING if parameters.quiet else logging.INFO)
     try:
         with signals_held(HANDLED):
@@ -22,6 +29,10 @@ def run_agent(parameters: RunParameters | GatewayParameters) -> int:
                 from weft.agent.run import run_workload
 
                 return run_workload(parameters)
+            if isinstance(parameters, HostParameters):
+                from weft.agent.host.host import run_host
+
+                return run_host(parameters)
             from weft.agent.gateway import run_gateway
 
             return run_gateway(parameters)

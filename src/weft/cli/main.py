@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Run the control plane."),
     "run": ("run", "Run an application with its sidecar."),
     "compose": ("compose", "Run a Docker Compose project as a mesh."),
+    "host": ("host", "Run applications of this host behind one shared proxy."),
     "gateway": ("run", "Run the proxy of a Gateway."),
     "enable": ("services", "Run weft as a service of systemd."),
     "disable": ("services", "End a service of systemd that `weft enable` has made."),

@@ -45,10 +45,10 @@ def ps(home: Home, output: str) -> int:
 def _cells(row: ProcessRow) -> tuple[str, ...]:
     from weft.local.ps import age
 
-    state = row.state + (", started by hand" if row.started_by == "hand" else "")
+    state = row.state + ("" if row.started_by == "weft up" else f", started by {row.started_by}")
     main = next((row.pids[what] for what in ("application", "control plane", "proxy", "agent") if what in row.pids), "")
     return (
-        row.name if row.started_by != "hand" or row.namespace in ("", "default") else f"{row.name}.{row.namespace}",
+        row.name if row.started_by == "weft up" or row.namespace in ("", "default") else f"{row.name}.{row.namespace}",
         state,
         str(row.restarts),
         age(row.since, time.time()) if row.since else "",

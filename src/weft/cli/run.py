@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 ValueT = TypeVar("ValueT")
 
 
-def _control_plane_options(function: CommandT) -> CommandT:
+def control_plane_options(function: CommandT) -> CommandT:
+    """Which control plane, and by what right."""
     for option in (
         click.option("--quiet", is_flag=True, help="Print only warnings and errors of the agent."),
         click.option(
@@ -147,8 +148,8 @@ def _credential() -> str:
         return ""
 
 
-def _control_plane(home: Home, given: dict[str, Any]) -> ControlPlane:
-    """The control plane as the options of `_control_plane_options` name it."""
+def control_plane_of(home: Home, given: dict[str, Any]) -> ControlPlane:
+    """The control plane as the options of `control_plane_options` name it."""
     from weft.agent.parameters import ControlPlane, JoinProofs
     from weft.local.command_line import command_line
 
@@ -320,9 +321,21 @@ def _metrics_path(port: int | None, path: str) -> str:
 @_locality_option
 @_group_option
 @_dns_options
-@_control_plane_options
+@control_plane_options
 @click.argument("application", nargs=-1, metavar="-- COMMAND...", type=click.UNPROCESSED)
-def run(
+def run(**given: Any) -> int:
+    """Run an application with its sidecar.
+
+    The application gets HTTP_PROXY (calls to services by name go through the mesh; docs/clients.md says which clients
+    heed it), PORT and WEFT_HOST (where to listen). Signals are passed on to it, and its exit code is this command's.
+    Without a COMMAND the sidecar runs alone, for an application that somebody else starts.
+    """
+    from weft.cli.agents import run_agent
+
+    return run_agent(run_parameters(**given))
+
+
+def run_parameters(
     *,
     home: Home,
     name: str,
@@ -345,16 +358,9 @@ def run(
     group: str,
     application: tuple[str, ...],
     **given: Any,
-) -> int:
-    """Run an application with its sidecar.
-
-    The application gets HTTP_PROXY (calls to services by name go through the mesh; docs/clients.md says which clients
-    heed it; with --capture every client passes), PORT and WEFT_HOST (where to listen). Signals are passed on to it, and
-    its exit code is this command's. Without a COMMAND the sidecar runs alone, for an application that somebody else
-    starts.
-    """
+) -> RunParameters:
+    """What the options of `weft run` ask for; click's errors where they cannot be taken."""
     from weft.agent.parameters import DEFAULT_SERVICE_ACCOUNT, RunParameters, Timing
-    from weft.cli.agents import run_agent
     from weft.local.option_syntax import parse_health, parse_labels, parse_port, parse_upstream
     from weft.model.workload import Scope
 
@@ -371,7 +377,7 @@ def run(
         uses=uses,
         scope=Scope(scope),
         proxy_host=inbound_address,
-        control_plane=_control_plane(home, given),
+        control_plane=control_plane_of(home, given),
         health=_parsed(parse_health, health or ("tcp" if ports else "none"), health_interval, health_timeout),
         timing=Timing(drain=drain),
         quiet=given["quiet"],
@@ -381,7 +387,7 @@ def run(
         locality=_place(locality),
         group=_group(group, service_account, health, given),
     )
-    return run_agent(_with_names_and_capture(parameters, given))
+    return _with_names_and_capture(parameters, given)
 
 
 @command(
@@ -424,7 +430,7 @@ def run(
     help="Seconds for requests under way to finish at a stop.",
 )
 @_locality_option
-@_control_plane_options
+@control_plane_options
 def gateway(
     *,
     name: str,
@@ -462,7 +468,7 @@ def gateway(
         address=addresses.pop(),
         offset=offset,
         listen=tuple((listener, port) for listener, _, port in where),
-        control_plane=_control_plane(home, given),
+        control_plane=control_plane_of(home, given),
         timing=Timing(drain=drain),
         quiet=quiet,
         locality=_place(locality),

@@ -127,7 +127,12 @@ def _check_capture() -> None:
 
 
 @command(
-    "demo", "weft demo", "weft demo --capture", "weft demo --home /tmp/bookinfo", "weft demo -o json > demo.json &"
+    "demo",
+    "weft demo",
+    "weft demo --shared-proxy",
+    "weft demo --capture",
+    "weft demo --home /tmp/bookinfo",
+    "weft demo -o json > demo.json &",
 )
 @click.option(
     "--home",
@@ -142,8 +147,9 @@ def _check_capture() -> None:
     is_flag=True,
     help="Applications know of no proxy: their connections are led into it, by seccomp (Linux). See docs/capture.md.",
 )
+@click.option("--shared-proxy", "shared", is_flag=True, help="One Envoy for all workloads, instead of one for each.")
 @_facts_option
-def demo(directory: Path | None, captured: bool, output: str, as_json: bool) -> int:
+def demo(directory: Path | None, captured: bool, shared: bool, output: str, as_json: bool) -> int:
     """Start the demo application as a mesh and say what to try.
 
     The book-information application: a product page made of details, reviews (three versions) and ratings. Everything
@@ -158,4 +164,4 @@ def demo(directory: Path | None, captured: bool, output: str, as_json: bool) -> 
         click.echo(ready_line(supervisor, address) if as_json or output == "json" else welcome(supervisor, address))
 
     home = Home(directory.expanduser().absolute()) if directory else None
-    return run_demo(home, _report, announce, problem_text, captured=captured)
+    return run_demo(home, _report, announce, problem_text, captured=captured, shared=shared)

@@ -52,7 +52,7 @@ from weft.sources.distrust import distrust_source
 from weft.sources.files import FilesSource
 from weft.sources.imports.source import ImportSource
 from weft.sources.keysets import KeySource
-from weft.sources.leases import Leases
+from weft.sources.leases import Leases, carriers_of
 from weft.sources.openid import OpenIdSource
 from weft.sources.own_keys import OwnKeysSource
 from weft.sources.probes import ProbeSource
@@ -104,9 +104,9 @@ async def compose(
     store, authority, home = foundation.store, foundation.authority, settings.home
     instruments, applied = foundation.instruments, Applied()
     token_keys = TokenKeys(home.ca, settings.mesh.trust_domain)
-    audit, faults, leases = Audit(store), Faults(store), Leases(store, settings.lease)
+    audit, faults = Audit(store), Faults(store)
     collector, contents = await _collector(settings, foundation, applied, token_keys, ImportEvents(audit, instruments))
-    distrust = DistrustKeeper(store, collector)
+    distrust, leases = DistrustKeeper(store, collector), _leases(settings, store, collector)
     chain, heard = AuditChain(store, audit), Heard()
     demand, modes, watch = Demand(store, collector.workload), Modes(store), Watch()
     await demand.load()
@@ -156,6 +156,13 @@ async def compose(
     kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *_above(foundation))
     limits = _rate_limits(settings, foundation, builds, collector, distrust)
     return Composition(context, certificates, others, (collector, builds, *own, *kept), limits)
+
+
+def _leases(settings: ServeSettings, store: SealedStore, collector: Collector) -> Leases:
+    """Leases that know which workloads share a proxy."""
+    leases = Leases(store, settings.lease)
+    leases.carriers = lambda: carriers_of(collector.snapshot.workloads)
+    return leases
 
 
 def _certificates(settings: ServeSettings, authority: Authority) -> ServerCertificates:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
+from weft.mesh.node import build_node_view
 from weft.mesh.steps import NO_STEP, Step
 from weft.mesh.view import build_view
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
 from weft.xds.build import build_xds
+from weft.xds.nodes.build import build_node_xds
 from weft.xds.snapshot import XdsSnapshot
 
 
@@ -26,6 +28,8 @@ class MeshCompiler:
 
     def compile(self, mesh: Mesh, workload: Workload, revision: int) -> XdsSnapshot:
         """What the workload's proxy should hold."""
+        if workload.node is not None:
+            return build_node_xds(build_node_view(mesh, workload, self._memo), revision, self._memo)
         return build_xds(build_view(mesh, workload, self._memo), revision, self._memo)
 
     def published(self) -> None:

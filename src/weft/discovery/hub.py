@@ -95,9 +95,10 @@ class Hub(Generic[MeshT]):
         began = time.monotonic()
         self._snapshots.start(mesh, workloads, revision)
         self._waiters.registered = workloads
+        speaking = {name for name, workload in workloads.items() if not workload.carrier}
         if not self.ready.is_set():  # they hold what the process before this one gave them
-            self._roster.expect(workloads, time.monotonic() + self.limits.restart)
-            self._silence.expect(workloads)
+            self._roster.expect(speaking, time.monotonic() + self.limits.restart)
+            self._silence.expect(speaking)
             self._snapshots.prepare()
         self._publishing = True
         try:

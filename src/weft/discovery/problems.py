@@ -15,6 +15,9 @@ from weft.model.problem import Problem, Severity
 _KEPT = 600.0
 """Seconds for which a refusal is shown after it last happened."""
 
+_DRAINING = 60.0
+"""Seconds for which listeners of a workload that has left a node may ask for what they had, while they are drained."""
+
 
 class ProblemLog:
     """The latest `size` different problems that have no lasting cause to be read from."""
@@ -58,6 +61,8 @@ def stream_problems(stream: Stream, verdicts: Verdicts, not_entitled: float, now
     """What a proxy refuses at present, and what it has asked for in vain for `not_entitled` seconds."""
     for rejection in stream.session.rejections():
         yield nack_problem(stream.proxy, rejection, verdicts.of(rejection))
+    if stream.workload.node is not None:
+        not_entitled = max(not_entitled, _DRAINING)
     for (type_url, name), since in stream.unmet_since.items():
         if now - since >= not_entitled:
             message = f"proxy {stream.proxy} asks for {short_type(type_url)} {name[:200]!r}, which it may not have"

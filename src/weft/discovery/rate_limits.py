@@ -3,9 +3,9 @@
 https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/ratelimit/v3/rls.proto
 
 It is asked on the connection that the proxy's configuration comes over. A proxy may use up limits of policies of its
-own namespace, and a gateway those of the Gateways and routes that it serves, whose namespaces are anybody's. What a
-limit is says the mesh, never the question. Who asks about a limit that is gone, or about none, is told that there is
-none.
+own namespace (a node: of those of the workloads that it carries), and a gateway those of the Gateways and routes that
+it serves, whose namespaces are anybody's. What a limit is says the mesh, never the question. Who asks about a limit
+that is gone, or about none, is told that there is none.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class RateLimitService:
         if found is None:
             return None
         policy, limit = found
-        own = workload.namespace == policy.object.namespace
+        own = policy.object.namespace in self._namespaces(workload)
         if not own and (workload.gateway is None or policy.object not in self._served(workload)):
             return None
         apart = "\0".join(entry.value for entry in entries[1:])
@@ -148,6 +148,13 @@ class RateLimitService:
             apart = f"\0{hashlib.sha256(apart.encode()).hexdigest()}"
         key = f"{entries[0].value}\0{apart}"
         return policy, limit, Wanted(key, limit.requests, limit.seconds, limit.burst)
+
+    def _namespaces(self, workload: Workload) -> frozenset[str]:
+        """Whose limits a proxy may use up: its workload's, or those of the workloads that its node carries."""
+        if workload.node is None:
+            return frozenset((workload.namespace,))
+        found = [self._lookup(name) for name in workload.node.carries]
+        return frozenset(each.namespace for each in found if each is not None and each.carrier == workload.proxy)
 
 
 def _report(response: RateLimitResponse, group: list[tuple[LimitPolicy, Limit, Wanted]], taken: list[Taken]) -> None:

@@ -117,7 +117,7 @@ def caller_causes(facts: Facts, caller: Workload) -> Iterator[Cause]:
 
 def proxy_causes(facts: Facts, workload: Workload) -> Iterator[Cause]:
     """What is wrong with the proxy of a workload."""
-    proxy = facts.proxy(workload.proxy)
+    proxy = facts.proxy(workload.speaker)
     where = f"proxy {workload.proxy}"
     if proxy is None:
         if facts.proxies is None:

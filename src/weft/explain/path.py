@@ -210,7 +210,7 @@ def _state(facts: Facts, endpoint: Endpoint) -> EndpointState:
         mode, _ = facts.mesh.peers.of(workload.namespace).decide(workload.labels, port.port)
         accepts = _ACCEPTS[mode]
     note = "" if endpoint.health is Health.HEALTHY else _WHY_NOT[endpoint.health]
-    proxy = facts.proxy(endpoint.workload)
+    proxy = facts.proxy(workload.speaker if workload is not None else endpoint.workload)
     if workload is not None and proxy is None and facts.proxies is not None:
         note = note or "its proxy is not connected to the control plane"
     elif proxy is not None and proxy.certificate_expires < facts.now:

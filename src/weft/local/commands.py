@@ -12,10 +12,12 @@ from weft.agent.parameters import DEFAULT_SERVICE_ACCOUNT
 from weft.local.control_plane_entries import control_plane_arguments, secret_variables
 from weft.local.meshfile import LOOPBACK, ControlPlanePorts, GatewayEntry, MeshFile, WorkloadEntry
 from weft.local.names import CONTROL_PLANE, process_name
+from weft.local.shared_proxy import HOST
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.settings.home import Home
 
-LaunchKind = Literal["control-plane", "workload", "gateway"]
+LaunchKind = Literal["control-plane", "workload", "gateway", "host"]
+MESH_FILE = "weft.yaml"
 OWN_PYTHON = "{python}"
 """In the command of a workload: the Python that weft runs on."""
 
@@ -37,10 +39,13 @@ class Launch:
     hidden: tuple[str, ...] = field(default=(), compare=False)
 
 
-def mesh_launches(home: Home, mesh: MeshFile, base: Path) -> tuple[Launch, ...]:
-    """Every process of a mesh, in the order of their start: control plane, workloads, gateways."""
+def mesh_launches(home: Home, mesh: MeshFile, base: Path, file: Path | None = None) -> tuple[Launch, ...]:
+    """Every process of a mesh, in the order of their start: control plane, workloads (those that share a proxy as one
+    process, which reads `file` itself; default: that of `base`), gateways."""
+    sidecars = mesh.workloads if mesh.proxy == "sidecar" else [one for one in mesh.workloads if one.proxy == "sidecar"]
     agents = (
-        *(run_launch(home, workload, base, mesh.bind) for workload in mesh.workloads),
+        *((host_launch(home, file or base / MESH_FILE),) if mesh.proxy == "shared" else ()),
+        *(run_launch(home, workload, base, mesh.bind) for workload in sidecars),
         *(gateway_launch(home, gateway, base) for gateway in mesh.gateways),
     )
     hidden = secret_variables(mesh)
@@ -104,6 +109,11 @@ def run_launch(home: Home, workload: WorkloadEntry, base: Path, bind: str = LOOP
         "workload",
         (workload.namespace, workload.name),
     )
+
+
+def host_launch(home: Home, file: Path) -> Launch:
+    """``weft host``."""
+    return Launch(HOST, ("host", "--home", str(home.root), str(file)), file.parent, {}, "host", ("default", HOST))
 
 
 def _names_and_capture(workload: WorkloadEntry) -> list[str]:

@@ -41,13 +41,20 @@ def captured_demo_mesh() -> MeshFile:
 
 
 def run_demo(
-    home: Home | None, report: Report, announce: Announce, describe: Describe, *, captured: bool = False
+    home: Home | None,
+    report: Report,
+    announce: Announce,
+    describe: Describe,
+    *,
+    captured: bool = False,
+    shared: bool = False,
 ) -> int:
     """Run the demo until Ctrl-C, in `home` or in a new temporary one that is removed at the end; the exit code.
 
     `announce` gets the demo's address. `captured`: connections of its applications are led into their proxies.
+    `shared`: its workloads share a proxy.
     """
-    mesh = captured_demo_mesh() if captured else demo_mesh()
+    mesh = replace(captured_demo_mesh() if captured else demo_mesh(), proxy="shared" if shared else "sidecar")
 
     def ready(supervisor: Supervisor, urls: Mapping[str, Mapping[str, str]]) -> None:
         announce(supervisor, urls.get(GATEWAY, {}).get("80", ""))
@@ -85,8 +92,10 @@ See it in the dashboard (this address works once; another: {command_line("dashbo
         if dashboard
         else ""
     )
+    shared = supervisor.plan.mesh.proxy == "shared"
+    proxies = "the workloads behind one shared Envoy" if shared else "each behind its own Envoy"
     return f"""
-The mesh is up: 6 workloads and a gateway, each behind its own Envoy, mutual TLS between them.
+The mesh is up: 6 workloads and a gateway, {proxies}, mutual TLS between them.
 
     {address}/productpage
 {see}

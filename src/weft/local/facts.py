@@ -20,7 +20,8 @@ def mesh_state(supervisor: Supervisor) -> dict[str, Any]:
     ``weft up -o json`` print them."""
     home = supervisor.plan.home
     endpoints = read_endpoints(home)
-    keys = [unit.launch.key for unit in supervisor.units.values() if unit.launch.kind == "workload"]
+    keys = [unit.launch.key for unit in supervisor.units.values() if unit.launch.kind in ("workload", "host")]
+    keys += sorted(supervisor.plan.carried())
     statuses = [unit.status.value for unit in supervisor.units.values()]
     process = supervisor.units[CONTROL_PLANE].status.value.process
     return {

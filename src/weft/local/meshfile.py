@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
@@ -21,6 +21,7 @@ from weft.local.option_syntax import (
     parse_port,
     parse_upstream,
 )
+from weft.local.shared_proxy import check_shared, check_sidecars
 from weft.model.addresses import is_ip_address, is_wildcard
 from weft.model.identity import DEFAULT_TRUST_DOMAIN, is_trust_domain
 from weft.model.origin import FieldLines, FieldPath, Origin
@@ -61,7 +62,7 @@ class WorkloadEntry:
     `default`. `dns` (on, off or a port) has names of the mesh answered on loopback, and `dns_upstreams` are the
     resolvers for all others (none: those of this host). `capture` (on, off, seccomp, rules or a port) has its
     connections led into its proxy, and names answered, too; `inboundCapture` (on, off, a port or tproxy) those of
-    callers."""
+    callers. `proxy: sidecar` gives it a proxy of its own where others share one."""
 
     name: Name
     command: tuple[str, ...]
@@ -84,6 +85,7 @@ class WorkloadEntry:
     dns_upstreams: tuple[str, ...] = ()
     capture: str = "off"
     inbound_capture: str = "off"
+    proxy: Literal["", "sidecar"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +116,12 @@ class ControlPlanePorts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeshFile:
     """A mesh. `documents` are followed live, `apply` is applied at the start; paths are relative to the file. `bind` is
-    the IP address of this host at which other hosts reach the control plane and the workloads."""
+    the IP address of this host at which other hosts reach the control plane and the workloads. `proxy`: whether each
+    workload has a sidecar, or all share one proxy."""
 
     trust_domain: str = DEFAULT_TRUST_DOMAIN
     bind: str = LOOPBACK
+    proxy: Literal["sidecar", "shared"] = "sidecar"
     documents: tuple[str, ...] = ()
     apply: tuple[str, ...] = ()
     workloads: tuple[WorkloadEntry, ...] = ()
@@ -140,18 +144,19 @@ class MeshFileError(Exception):
         self.problems = problems
 
 
-def read_meshfile(path: Path) -> MeshFile:
-    """The mesh in the file at `path`. Raises MeshFileError."""
+def read_meshfile(path: Path, check: Callable[[Walk, MeshFile], None] | None = None) -> MeshFile:
+    """The mesh in the file at `path`, with which `check` may find more wrong (default: what `proxy` rules out). Raises
+    MeshFileError."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise MeshFileError((_problem(str(path), "unreadable", f"cannot be read: {reason}"),)) from error
-    return decode_meshfile(text, str(path))
+    return decode_meshfile(text, str(path), check)
 
 
-def decode_meshfile(text: str, source: str) -> MeshFile:
-    """The mesh in `text`. Raises MeshFileError with everything that is wrong in it."""
+def decode_meshfile(text: str, source: str, check: Callable[[Walk, MeshFile], None] | None = None) -> MeshFile:
+    """The mesh in `text`, checked as `read_meshfile` has it. Raises MeshFileError with everything that is wrong."""
     documents = list(parse_documents(text, source))
     if problems := tuple(problem for document in documents for problem in document.problems):
         raise MeshFileError(problems)
@@ -166,7 +171,9 @@ def decode_meshfile(text: str, source: str) -> MeshFile:
     _as_texts(root)
     mesh = decode_value(walk, MeshFile, root, ())
     if mesh is not INVALID:
-        _check(walk, cast(MeshFile, mesh))
+        decoded = cast(MeshFile, mesh)
+        _check(walk, decoded)
+        (check or (check_shared if decoded.proxy == "shared" else check_sidecars))(walk, decoded)
     if walk.failed:
         raise MeshFileError(tuple(walk.problems))
     return cast(MeshFile, mesh)

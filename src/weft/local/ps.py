@@ -21,7 +21,8 @@ _ADMIN_SECONDS = 2.0
 @dataclass(frozen=True, slots=True)
 class ProcessRow:
     """One workload, gateway or control plane. `since` in Unix seconds (0: not known), `memory` in bytes, all processes
-    together; `started_by` is ``weft up``, or ``hand``; `metrics` where Prometheus reads its proxy's."""
+    together; `started_by` is ``weft up``, the name of the host
+    that carries it, or ``hand``; `metrics` where Prometheus reads its proxy's."""
 
     name: str
     kind: str
@@ -65,11 +66,19 @@ async def _rows(home: Home) -> list[ProcessRow]:
         if state is None or (state.namespace, state.name) in known or not _processes(state):
             continue
         kind = "gateway" if state.listen or not state.outbound else "workload"
-        agent = state.agent if state.agent is not None and state.agent.alive else None
-        phase = Phase.RUNNING if agent else Phase.CRASHED
-        unit = UnitStatus(state.name, kind, state.namespace, state.name, phase, agent)
-        rows.append(dataclasses.replace(await _row(home, unit), started_by="hand"))
+        answering = _host_of(home, state) if state.carrier else state
+        lives = answering is not None and answering.agent is not None and answering.agent.alive
+        phase = Phase.RUNNING if lives else Phase.CRASHED
+        unit = UnitStatus(state.name, kind, state.namespace, state.name, phase, state.agent if lives else None)
+        by = answering.name if state.carrier and answering is not None else "hand"
+        rows.append(dataclasses.replace(await _row(home, unit), started_by=by))
     return rows
+
+
+def _host_of(home: Home, state: State) -> State | None:
+    """What the agent wrote that looks after a workload which shares a proxy."""
+    name, _, namespace = state.carrier.partition(".")
+    return read_state(home.workload(namespace, name))
 
 
 def _by_hand_control_plane(home: Home) -> Iterable[UnitStatus]:
@@ -117,7 +126,7 @@ def _processes(state: State) -> dict[str, ProcessName]:
 
 
 async def _addresses(home: Home, unit: UnitStatus, state: State | None) -> tuple[str, ...]:
-    if unit.process is None:
+    if unit.process is None and not (state is not None and state.carrier):
         return ()
     if unit.kind == "gateway":
         admin = AdminClient(home, timeout=_ADMIN_SECONDS, here=True)

@@ -16,12 +16,14 @@ from weft.agent.state import stop_agents, stop_leftovers
 from weft.local.client import AdminClient, RefusedError, UnreachableError
 from weft.local.commands import Launch, mesh_launches
 from weft.local.difference import Difference, difference, refusal
+from weft.local.hostfile import shared_entries
 from weft.local.mesh_documents import Describe, DocumentsError, apply_documents
 from weft.local.meshfile import MeshFile
 from weft.local.names import CONTROL_PLANE
 from weft.local.processes import Spawned, preload, spawn
 from weft.local.record import Phase, UnitStatus, UpRecord, UpState
 from weft.local.seats import seat_of
+from weft.local.shared_proxy import HOST
 from weft.local.unit import Report, Unit, UnitContext, first_status, mesh_environment
 from weft.model.workload import WorkloadState
 from weft.settings.home import Home
@@ -59,7 +61,12 @@ class Plan:
 
     def launches(self) -> tuple[Launch, ...]:
         """Its processes."""
-        return mesh_launches(self.home, self.mesh, self.base)
+        return mesh_launches(self.home, self.mesh, self.base, self.file)
+
+    def carried(self) -> frozenset[tuple[str, str]]:
+        """The workloads that share a proxy."""
+        shared = shared_entries(self.mesh) if self.mesh.proxy == "shared" else ()
+        return frozenset((each.namespace, each.name) for each in shared)
 
     def up_state(self, units: Sequence[UnitStatus]) -> UpState:
         """What is written down while it is up."""
@@ -167,7 +174,7 @@ class Supervisor:
             task.cancel()
 
     async def _halted(self, names: Sequence[str]) -> AsyncIterator[str]:
-        for kind in ("gateway", "workload", "control-plane"):
+        for kind in ("gateway", "workload", "host", "control-plane"):
             units = [self.units[name] for name in names if self.units[name].launch.kind == kind]
             for unit in units:
                 unit.order(up=False)
@@ -263,12 +270,13 @@ class Supervisor:
             proxies = self.admin.get("proxies")["proxies"]
         except (UnreachableError, RefusedError) as error:
             return str(error)
-        expected = self._running()
+        speaking = self._running()
+        expected = speaking | (self.plan.carried() if ("default", HOST) in speaking else frozenset())
         known = [one for one in registered["workloads"] if (one["namespace"], one["name"]) in expected]
         waiting = [one["name"] for one in known if one["state"] != WorkloadState.HEALTHY]
         if waiting:
             return f"not known to be healthy: {', '.join(waiting)}"
-        if len(known) < len(expected) or len(proxies) < len(expected):
+        if len(known) < len(expected) or len(proxies) < len(speaking):
             return "not every proxy has connected"
         late = [one["name"] for one in proxies if one["revision_acked"] < registered["revision"]]
         return f"proxies that have not confirmed: {', '.join(late)}" if late else ""

@@ -24,7 +24,7 @@ from weft.mesh.policies.authorizers import build_authorizers, crowded
 from weft.mesh.policies.backendtlspolicy import build_backend_tls_policies
 from weft.mesh.policies.destinationrule import DestinationRules, build_destination_rules
 from weft.mesh.policies.distrust import build_refused
-from weft.mesh.policies.envoyfilter import NO_FILTERS, EnvoyFilters, build_envoy_filters
+from weft.mesh.policies.envoyfilter import NO_FILTERS, EnvoyFilters, build_envoy_filters, with_unpatched
 from weft.mesh.policies.federatedtrustdomain import NO_FEDERATION, Federation, build_federation
 from weft.mesh.policies.guards import KINDS as GUARD_KINDS
 from weft.mesh.policies.guards import NO_GUARDS, Guards, build_guards, guard_documents
@@ -407,7 +407,8 @@ def _filters(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, settings: MeshS
     documents = _of(kinds, EnvoyFilterSpec)
     if not documents:
         return NO_FILTERS
-    return memo.over(build_envoy_filters, documents, memo, snapshot.trials, settings.root_namespace)
+    found = memo.over(build_envoy_filters, documents, memo, snapshot.trials, settings.root_namespace)
+    return memo.over(with_unpatched, [each for each in snapshot.workloads if each.carrier], found)
 
 
 def _limit_targets(declared: Declared, routes: RouteTable) -> LimitTargets:

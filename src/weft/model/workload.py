@@ -79,6 +79,14 @@ class GatewayBinding:
         return SocketAddress(self.address, port + self.offset if port < 1024 else port)
 
 
+@dataclass(frozen=True, slots=True)
+class NodeBinding:
+    """What makes a registration that of a node, whose one Envoy carries the workloads `carries` (proxy names): those of
+    them whose own registrations name it, for neither side can say so alone."""
+
+    carries: tuple[str, ...] = ()
+
+
 class Scope(enum.StrEnum):
     """When a proxy gets the clusters of services, where its workload does not say which it uses: of each when it is
     first called, or of all at once."""
@@ -98,7 +106,9 @@ class Workload:
     its Envoy was started with (0: one for each core). `dns`: its agent answers questions of its applications for
     names. Connections of these are led to `capture` (none: they are not); with `capture_inside` to a listener that its
     agent has given the proxy, and which passes them on inside. Those of callers are led to `inbound_capture` (none:
-    each port has an address of its own); `transparent`: they see their callers' addresses."""
+    each port has an address of its own); `transparent`: they see their callers' addresses. `carrier` is the
+    proxy name of the node whose Envoy carries it (empty: it has one of its own), and `node` says that it is such a
+    node."""
 
     name: str
     namespace: str
@@ -124,6 +134,8 @@ class Workload:
     inbound_capture: tuple[SocketAddress, ...] = ()
     transparent: bool = False
     capture_inside: bool = False
+    carrier: str = ""
+    node: NodeBinding | None = None
 
     @property
     def captures(self) -> bool:
@@ -138,6 +150,11 @@ class Workload:
     def place(self) -> Locality:
         """Where it runs."""
         return locality_of(self.locality, self.labels)
+
+    @property
+    def speaker(self) -> str:
+        """The name of the proxy that has the stream by which the control plane tells its proxy what to do."""
+        return self.carrier or self.proxy
 
     @property
     def proxy(self) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from weft.sources.workloads import workload_key_of_proxy
+from weft.model.workload import Workload
+from weft.sources.workloads import workload_key, workload_key_of_proxy
 from weft.store.protocol import Store, StoreError
 
 DEFAULT_LEASE_SECONDS = 15.0
@@ -36,8 +37,9 @@ class Leases:
 
     A lease lasts `ttl` from its last renewal. A connected proxy holds it: this process renews it, all those near their
     end in one write, whether or not the agent lives: it does not carry the traffic. Once the proxy has gone, `ttl` is
-    left. How old an agent's last word may be is what it was told when it renewed: at least `ttl`, and longer the more
-    proxies are connected. Who has not spoken by then is `silent`.
+    left. A node's proxy holds those of the workloads that it carries, too (`carriers`: their keys, and their nodes').
+    How old an agent's last word may be is what it was told when it renewed: at least `ttl`, and longer the more proxies
+    are connected. Who has not spoken by then is `silent`.
 
     No lease ends before one `ttl` has passed since the start, nor since a moment in which this process did not run
     (a suspended laptop, a stopped process) or turned callers away: agents could not renew then.
@@ -57,6 +59,8 @@ class Leases:
         self._connected: dict[str, _Hold] = {}
         self._released: dict[str, float] = {}
         self._awake = self._last = clock()
+        self._carried: dict[str, str] = {}
+        self.carriers: Callable[[], Iterable[tuple[str, str]]] = tuple
         self.ttl = ttl
 
     # proxies, told by the xDS server
@@ -136,7 +140,7 @@ class Leases:
 
     def _word(self, key: str) -> float:
         """How long an agent's word counts: for all agents together, renewals are as rare as `renewals` says."""
-        if key not in self._connected:
+        if self._carried.get(key, key) not in self._connected:
             return self.ttl
         return max(self.ttl, min(3 * len(self._connected) / self._renewals, LONGEST_WORD_SECONDS))
 
@@ -178,8 +182,11 @@ class Leases:
     async def _hold(self, now: float) -> None:
         """Renew, in one write, what connected proxies hold and is near its end, and what they left."""
         ends, self._released = self._released, {}
-        near = [(key, hold) for key, hold in self._connected.items() if hold.end < now + self.ttl / 2]
-        ends |= {key: now + self.ttl for key, hold in near if hold.word}
+        self._carried = dict(self.carriers())
+        carried = [key for key, node in self._carried.items() if node in self._connected]
+        holds = {**self._connected, **{key: self._holds.setdefault(key, _Hold()) for key in carried}}
+        near = [(key, hold) for key, hold in holds.items() if hold.end < now + self.ttl / 2]
+        ends |= {key: now + self.ttl for key, hold in near if hold.word or key in self._carried}
         if not ends:
             return
         try:
@@ -189,3 +196,10 @@ class Leases:
             raise
         for key, hold in near:
             hold.end = max(hold.end, ends.get(key, 0.0))
+
+
+def carriers_of(workloads: Iterable[Workload]) -> Iterator[tuple[str, str]]:
+    """The keys of workloads that nodes carry, and those of their nodes."""
+    for each in workloads:
+        if each.carrier:
+            yield workload_key(each.namespace, each.name), workload_key_of_proxy(each.carrier)

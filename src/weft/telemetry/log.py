@@ -7,6 +7,10 @@ import logging
 import os
 import sys
 import time
+from contextvars import ContextVar
+
+ABOUT: ContextVar[str] = ContextVar("about", default="")
+"""Whom records of this task and of those that it starts are about, where one process speaks for several."""
 
 
 class _PeopleFormatter(logging.Formatter):
@@ -19,7 +23,8 @@ class _PeopleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One record as text."""
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        return f"{self._prefix}{level}{super().format(record)}"
+        about = f"{ABOUT.get()}: " if ABOUT.get() else ""
+        return f"{self._prefix}{about}{level}{super().format(record)}"
 
 
 class _ServerFormatter(logging.Formatter):

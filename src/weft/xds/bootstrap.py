@@ -25,6 +25,8 @@ from google.protobuf.struct_pb2 import Struct
 from weft.model.workload import SocketAddress
 from weft.xds.limits import CONNECT_SECONDS, EVICTION_SECONDS
 from weft.xds.messages import duration, packed, tcp_address
+from weft.xds.nodes.carried import carry_message
+from weft.xds.nodes.names import CarriedName
 from weft.xds.overload import overload_manager
 from weft.xds.policies.tls import (
     ALPN_HTTP2,
@@ -75,7 +77,8 @@ class BootstrapParameters:
     admin socket (made with mode 0600). `heap` bounds Envoy's memory, in bytes, and `connections` the connections it
     accepts in all. `edge`: strangers connect to it, so it closes a connection whose streams are reset too often.
     `place` is where the certificate is that it shows to the control plane. `capture` is where it takes connections
-    that say where they were made to, from who knows `capture_secret`.
+    that say where they were made to, from who knows `capture_secret`. `shared`: it
+    carries several workloads.
     """
 
     node_id: str
@@ -90,6 +93,7 @@ class BootstrapParameters:
     place: CredentialPlace = MESH_PLACE
     capture: tuple[SocketAddress, ...] = ()
     capture_secret: str = field(default="", repr=False)
+    shared: bool = False
 
 
 def build_bootstrap(parameters: BootstrapParameters) -> str:
@@ -103,7 +107,7 @@ def build_bootstrap(parameters: BootstrapParameters) -> str:
         ),
         layered_runtime=runtime(parameters.edge, capture=bool(parameters.capture)),
         overload_manager=overload_manager(parameters.heap, parameters.connections),
-        stats_config=stats_config(),
+        stats_config=stats_config(shared=parameters.shared),
         stats_flush_on_admin=True,
         stats_eviction_interval=duration(EVICTION_SECONDS),
         bootstrap_extensions=[
@@ -126,10 +130,12 @@ def build_secret_files(
     host_trust: str = "",
     revoked_file: str = REVOKED_FILE,
     place: CredentialPlace = MESH_PLACE,
+    whose: CarriedName | None = None,
 ) -> dict[str, str]:
     """The SDS files an agent writes once, by relative path (JSON). The names in them are relative as well, but for
     `host_trust`: the file of the authorities that the machine trusts, for servers outside the mesh. Without one nobody
-    outside is trusted. `revoked_file` must be there, and is empty where nothing is revoked. For the control plane's
+    outside is trusted. For an Envoy that carries others too, `whose` they are stands in names and paths. `revoked_file`
+    must be there, and is empty where nothing is revoked. For the control plane's
     `place` there are the first two only.
 
     Envoy reads the PEM files again when something in `directory` is replaced by a rename: swap a symlink there.
@@ -141,6 +147,9 @@ def build_secret_files(
     if place is MESH_PLACE:
         secrets[BUNDLE_FILE] = bundle_secret(bundle_file, directory, revoked_file=revoked_file)
         secrets[HOST_TRUST_FILE] = bundle_secret(host_trust or bundle_file, directory, HOST_TRUST)
+    if whose is not None:
+        for secret in secrets.values():
+            carry_message(secret, whose)
     return {path: _json(DiscoveryResponse(resources=[packed(secret)])) for path, secret in secrets.items()}
 
 

@@ -74,12 +74,13 @@ def build_xds(view: ProxyView, revision: int, memo: Memo) -> XdsSnapshot:
     Resources made from unchanged nodes are the same objects as in the build before, and layers of which nothing
     changed too. The snapshot's problems name what its resources refer to and nobody defines.
     """
-    layers, problems = memo(_layers, memo, view)
+    layers, problems = memo(build_layers, memo, view)
     table = view.names if isinstance(view, SidecarView) else None
     return XdsSnapshot(revision, layers, problems, memo(encode_names, table) if table is not None else None)
 
 
-def _layers(memo: Memo, view: ProxyView) -> tuple[tuple[ResourceSet, ...], tuple[Problem, ...]]:
+def build_layers(memo: Memo, view: ProxyView) -> tuple[tuple[ResourceSet, ...], tuple[Problem, ...]]:
+    """The layers of a view, and the problems of what they refer to."""
     targets = memo(_target_layers, memo, view.targets)
     if isinstance(view, SidecarView):
         backends = memo(_backends, memo, view.targets) if view.outbound.tunnels else _NONE

@@ -6,6 +6,8 @@ from envoy.config.metrics.v3.stats_pb2 import StatsConfig, StatsMatcher
 from envoy.type.matcher.v3.string_pb2 import ListStringMatcher, StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue
 
+from weft.xds.nodes.names import END
+
 _PREFIXES = ("weft.", "server.", "listener_manager.", "cluster_manager.", "control_plane.", "runtime.", "overload.")
 _SUFFIXES = (
     "downstream_cx_active",
@@ -43,15 +45,20 @@ _VERDICTS = ".rbac."
 """Within the names of what access policies decided: totals, and of each rule that decided something."""
 
 
-def stats_config() -> StatsConfig:
+def stats_config(*, shared: bool = False) -> StatsConfig:
     """The process itself and its configuration, requests in flight (for an ordered stop), failed TLS, whether the proxy
     is used, what access policies decided, and of services what the metrics tell (`weft.agent.metrics.envoy`): retries,
-    ejections, limits that were met."""
+    ejections, limits that were met. `shared`: names begin with whose they are (`weft.xds.nodes.names`)."""
     patterns = [StringMatcher(prefix=prefix) for prefix in _PREFIXES]
     patterns += [StringMatcher(suffix=suffix) for suffix in _SUFFIXES]
-    patterns += [StringMatcher(exact=name) for name in _USE]
+    patterns += [_of_all(name) if shared else StringMatcher(exact=name) for name in _USE]
     patterns.append(StringMatcher(contains=_VERDICTS))
     return StatsConfig(
         use_all_default_tags=BoolValue(value=False),
         stats_matcher=StatsMatcher(inclusion_list=ListStringMatcher(patterns=patterns)),
     )
+
+
+def _of_all(name: str) -> StringMatcher:
+    """A statistic of whichever workload it is: ``http.inbound.…`` is called ``http.WORKLOAD~NAMESPACE~inbound.…``."""
+    return StringMatcher(suffix=f"{END}{name.partition('.')[2]}")

@@ -31,4 +31,13 @@ PATCHES = (
         "no HTTP_FILTER of the proxies that it was tried on matches, so this patch changes nothing",
         "`weft proxy config WORKLOAD listeners` shows names and ports; those of other meshes may be different ones.",
     ),
+    warning(
+        1563,
+        "not-patched",
+        "One Envoy carries the workload with others (`proxy: shared`, `weft host`). A patch says anything at all, and "
+        "there it could use the keys of the others, so EnvoyFilters change nothing for it.",
+        "EnvoyFilters that select it have no effect: one Envoy carries it with other workloads, whose keys a patch "
+        "could use",
+        "Give the workload a proxy of its own (`proxy: sidecar`), or let no EnvoyFilter select it.",
+    ),
 )

@@ -15,8 +15,10 @@ from typing import cast
 from weft.mesh.memo import Memo
 from weft.mesh.patches import NO_PATCHES, Patch, Patches
 from weft.mesh.problems import problem_at
+from weft.mesh.services.workloads import workload_source
 from weft.model.document import Document, ObjectKey
 from weft.model.labels import Labels, labels_from_mapping, selects
+from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.model.trials import Taken, Trial, kind_of, trial_digest
 from weft.model.workload import Workload
@@ -80,6 +82,10 @@ class EnvoyFilters:
             found = [given for each in covering if (given := each.on(kind)) is not None]
         return memo.over(_joined, found) if found else NO_PATCHES
 
+    def select(self, workload: Workload) -> bool:
+        """Whether any document in force is about a workload."""
+        return any(each.filtered.covers(workload.namespace, workload.labels) for each in self.in_force)
+
     def awaited(self, workloads: Iterable[Workload]) -> frozenset[ObjectKey]:
         """The documents that wait to be tried, and for which one of these proxies is there."""
         there = {(each.namespace, each.labels) for each in workloads} if self.waiting else set()
@@ -87,6 +93,21 @@ class EnvoyFilters:
 
 
 NO_FILTERS = EnvoyFilters()
+
+
+def with_unpatched(carried: tuple[Workload, ...], filters: EnvoyFilters) -> EnvoyFilters:
+    """With a Problem for each workload that patches select and a node carries, which applies none (`mesh.node`)."""
+    problems = tuple([_unpatched(each) for each in carried if filters.select(each)])
+    return replace(filters, problems=(*filters.problems, *problems)) if problems else filters
+
+
+def _unpatched(workload: Workload) -> Problem:
+    message = (
+        "EnvoyFilters that select it have no effect: one Envoy carries it with other workloads, whose keys a patch "
+        "could use"
+    )
+    expected = "no EnvoyFilter for it, or a proxy of its own (proxy: sidecar)"
+    return Problem(Severity.WARNING, "not-patched", message, Origin(workload_source(workload)), expected=expected)
 
 
 def _joined(found: tuple[Filtered, ...]) -> Patches:

@@ -1,0 +1,1 @@
+"""``weft host``: one Envoy and one agent for many workloads of a host."""

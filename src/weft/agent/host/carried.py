@@ -1,0 +1,148 @@
+"""One workload of a host: kept as it is wanted, started again after a crash, stopped without its neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+
+from weft.agent.errors import EXIT_FAILED, AgentError
+from weft.agent.group import grouped
+from weft.agent.lifecycle import Lifecycle
+from weft.agent.parameters import RunParameters
+from weft.agent.proxy import Proxy
+from weft.agent.run import workload_lifecycle
+from weft.aio.cell import Cell
+from weft.telemetry.log import ABOUT
+
+_LOG = logging.getLogger(__name__)
+_FIRST_DELAY = 1.0
+_LONGEST_DELAY = 60.0
+_STEADY = 60.0
+"""After running this long an end is a new failure, not the old one."""
+
+
+class CarriedWorkload:
+    """`want` says what it shall be, `run` sees to it until `stop`; then it has `ended`. It begins when `before`, who
+    had the same name, has ended."""
+
+    def __init__(self, parameters: RunParameters, node: Proxy, before: CarriedWorkload | None = None) -> None:
+        self.key = (parameters.namespace, parameters.name)
+        self.ended = asyncio.Event()
+        self._wanted: Cell[RunParameters | None] = Cell(parameters)
+        self._node = node
+        self._before = before
+        self._life: Lifecycle | None = None
+        self._proxy: Proxy | None = None
+        self._hurried = False
+        self._left = False
+
+    @property
+    def log(self) -> Path:
+        """What its application says."""
+        namespace, name = self.key
+        stem = name if namespace == "default" else f"{name}.{namespace}"
+        return self._node.parameters.home.logs / f"{stem}.log"
+
+    def want(self, parameters: RunParameters) -> None:
+        """Be this from now on; nothing happens where it is that already."""
+        if parameters != self._wanted.value:
+            self._wanted.set(parameters)
+            self._ask_to_stop()
+
+    def stop(self) -> None:
+        """End in order, and stay so."""
+        self._wanted.set(None)
+        self._ask_to_stop()
+
+    def hurry(self) -> None:
+        """Wait for nobody."""
+        self._hurried = True
+        if self._life is not None:
+            self._life.signals.hurry.set()
+
+    def leave(self) -> None:
+        """End this agent's part, and let the application run on."""
+        self._left = True
+        self._wanted.set(None)
+        if self._life is not None:
+            self._life.signals.restart.set()
+
+    def remove_files(self) -> None:
+        """Once the node's Envoy has ended: remove what it has read."""
+        if self._proxy is not None:
+            self._proxy.remove_files()
+
+    async def run(self) -> None:
+        """See to it until it shall be no more."""
+        ABOUT.set(self.key[1])
+        try:
+            if self._before is not None:
+                await self._before.ended.wait()
+            failures = 0
+            while (parameters := self._wanted.value) is not None:
+                version, began = self._wanted.version, asyncio.get_running_loop().time()
+                code = await self._live(parameters)
+                if self._wanted.version != version:
+                    failures = 0
+                    continue
+                if code == 0:
+                    _LOG.info("it is not started again")
+                    await self._wanted.changed(version)
+                    continue
+                steady = asyncio.get_running_loop().time() - began > _STEADY
+                failures = 1 if steady else failures + 1
+                delay = min(_FIRST_DELAY * 2.0 ** (failures - 1), _LONGEST_DELAY)
+                _LOG.warning("starting it again in %g s", delay)
+                try:
+                    async with asyncio.timeout(delay):
+                        await self._wanted.changed(version)
+                except TimeoutError:
+                    continue
+        finally:
+            self.ended.set()
+
+    async def _live(self, parameters: RunParameters) -> int:
+        """One life; its exit code."""
+        version = self._wanted.version
+        try:
+            if parameters.group is not None:
+                parameters = await self._unless_changed(grouped(parameters)) or parameters
+            if self._wanted.version != version:
+                return 0
+            self._life = workload_lifecycle(parameters, carrier=self._node, output=self.log)
+            self._proxy = self._life.proxy
+            return await self._life.run_asked()
+        except AgentError as error:
+            _LOG.error("%s", error)
+            return error.exit_code
+        except Exception:  # a fault of ours with one workload must not cost the others theirs
+            _LOG.exception("a fault of weft's own")
+            if self._life is not None:
+                self._life.proxy.release()
+            return EXIT_FAILED
+        finally:
+            self._life = None
+
+    async def _unless_changed(self, asked: Coroutine[None, None, RunParameters]) -> RunParameters | None:
+        """What is `asked` for, unless something else is wanted before that is known."""
+        known = asyncio.ensure_future(asked)
+        changed = asyncio.ensure_future(self._wanted.changed(self._wanted.version))
+        await asyncio.wait({known, changed}, return_when=asyncio.FIRST_COMPLETED)
+        for each in (known, changed):
+            each.cancel()
+        found, _ = await asyncio.gather(known, changed, return_exceptions=True)
+        if isinstance(found, Exception):
+            raise found
+        return None if isinstance(found, BaseException) else found
+
+    def _ask_to_stop(self) -> None:
+        if self._life is None:
+            return
+        if self._left:
+            self._life.signals.restart.set()
+        else:
+            self._life.signals.stop.set()
+        if self._hurried:
+            self._life.signals.hurry.set()

@@ -1,0 +1,1 @@
+"""What an Envoy that carries several workloads is given: what their sidecars would be, side by side."""

@@ -1,0 +1,123 @@
+"""build_node_xds: the view of a node compiled to an XdsSnapshot."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from weft.mesh.memo import Memo
+from weft.mesh.node import CarriedView, NodeView
+from weft.model.problem import Problem
+from weft.xds.build import build_layers
+from weft.xds.check import check_layers
+from weft.xds.nodes.carried import carry_layer
+from weft.xds.nodes.local import (
+    Caller,
+    Door,
+    Doors,
+    call_cluster,
+    call_endpoints,
+    call_listener,
+    doors_of,
+    open_door,
+    taken_by,
+)
+from weft.xds.nodes.names import carried_name
+from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSet, XdsSnapshot
+
+_OUTBOUND = ("outbound", "upstream|", "http-tunnel")
+"""What the names of listeners begin with through which a workload calls."""
+_AS_TCP = "|tcp"
+Layers = tuple[ResourceSet, ...]
+
+
+def build_node_xds(view: NodeView, revision: int, memo: Memo) -> XdsSnapshot:
+    """Everything the proxy of a node is entitled to: what its workloads' sidecars would be, under names of their own
+    (`weft.xds.nodes.carried`), and calls between them in one step (`weft.xds.nodes.local`). In two layers: what is told
+    at once, and what is told when it is asked for."""
+    layers, problems = memo(_layers, memo, view)
+    return XdsSnapshot(revision, layers, problems)
+
+
+def _layers(memo: Memo, view: NodeView) -> tuple[Layers, tuple[Problem, ...]]:
+    given = [(each, memo(_carried, memo, each)) for each in view.carried]
+    if view.doors:
+        doors = memo.over(doors_of, [door for each, layers in given for door in memo(_doors, memo, each, layers)])
+        given = [(each, memo(_calling, memo, each, layers, doors)) for each, layers in given]
+    found = [layer for _, layers in given for layer in layers]
+    asked = memo.over(_union, [layer for layer in found if layer.on_demand], True)
+    told = memo.over(_union, [layer for layer in found if not layer.on_demand], False)
+    return (asked, told), check_layers(memo, (asked, told))
+
+
+def _carried(memo: Memo, each: CarriedView) -> Layers:
+    """The layers of a workload's sidecar, under its own names."""
+    whose = carried_name(each.view.proxy)
+    return tuple(
+        [
+            memo(carry_layer, memo, layer, whose.name, whose.namespace)
+            for layer in memo(build_layers, memo, each.view)[0]
+        ]
+    )
+
+
+def _doors(memo: Memo, each: CarriedView, layers: Layers) -> tuple[Door, ...]:
+    """The doors of a workload's ports, which are in the last of its layers."""
+    whose, own = carried_name(each.view.proxy), layers[-1]
+    caller = memo(_caller, each)
+    found = [memo(open_door, port, own, whose.name, whose.namespace, caller) for port in each.view.inbound]
+    return tuple([door for door in found if door is not None])
+
+
+def _caller(each: CarriedView) -> Caller:
+    return Caller(str(each.view.identity), f"OU={each.revision},O={each.service},CN={each.view.proxy}")
+
+
+def _calling(memo: Memo, each: CarriedView, layers: Layers, doors: Doors) -> Layers:
+    """A workload's layers, with its neighbours behind their doors, and its own doors."""
+    whose, caller = carried_name(each.view.proxy), memo(_caller, each)
+    as_tcp = {name.removesuffix(_AS_TCP) for layer in layers for name in layer.of_type(CLUSTER) if _AS_TCP in name}
+    given = (whose.prefix, caller, doors, tuple(sorted(as_tcp)))
+    changed = [memo(_calling_layer, memo, layer, *given) for layer in layers]
+    own = [resource for door in doors.by_address.values() if door.whose is caller for resource in door.resources]
+    return (*changed, memo.over(_set, own)) if own else tuple(changed)
+
+
+def _calling_layer(
+    memo: Memo, layer: ResourceSet, prefix: str, caller: Caller, doors: Doors, as_tcp: tuple[str, ...]
+) -> ResourceSet:
+    """A layer as the caller's; endpoints of clusters that also carry connections `as_tcp` stay as they are."""
+    clusters = layer.of_type(CLUSTER)
+    by_type = dict(layer.by_type)
+    by_type[LISTENER] = {
+        name: memo(call_listener, one, caller.identity, caller.subject)
+        if name.removeprefix(prefix).startswith(_OUTBOUND)
+        else one
+        for name, one in layer.of_type(LISTENER).items()
+    }
+    by_type[CLUSTER] = {name: memo(call_cluster, one) for name, one in clusters.items()}
+    by_type[ENDPOINTS] = {
+        name: memo(call_endpoints, one, memo(taken_by, clusters[name]), doors)
+        if name in clusters and name not in as_tcp
+        else one
+        for name, one in layer.of_type(ENDPOINTS).items()
+    }
+    frozen = {type_url: MappingProxyType(dict(named)) for type_url, named in by_type.items() if named}
+    return ResourceSet(MappingProxyType(frozen), layer.on_demand)
+
+
+def _set(resources: tuple[Resource, ...]) -> ResourceSet:
+    """A layer of these."""
+    found: dict[str, dict[str, Resource]] = {}
+    for each in resources:
+        found.setdefault(each.type_url, {})[each.name] = each
+    return ResourceSet(MappingProxyType({type_url: MappingProxyType(named) for type_url, named in found.items()}))
+
+
+def _union(layers: Layers, on_demand: bool) -> ResourceSet:
+    """All resources of layers whose names do not overlap."""
+    found: dict[str, dict[str, Resource]] = {}
+    for layer in layers:
+        for type_url, named in layer.by_type.items():
+            found.setdefault(type_url, {}).update(named)
+    by_type = {type_url: MappingProxyType(named) for type_url, named in found.items()}
+    return ResourceSet(MappingProxyType(by_type), on_demand)

@@ -1,0 +1,356 @@
+"""One Envoy for several workloads: who each of them is to others, whatever a client sends and however busy it is, and
+that they come and go without their neighbours. Real Envoys; a workload with a sidecar of its own stands for other
+hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.demo import Demo
+from support.http import Answer, Client
+from support.mesh import APPS, Mesh, alive, cli, until
+from weft.agent.envoy_admin import EnvoyAdmin
+from weft.settings.home import Home
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "shared" / "weft.yaml"
+POLICY = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: only-a}
+spec:
+  selector: {matchLabels: {app: b}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/a]}}]}]
+"""
+LIMIT = """
+apiVersion: weft.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: c}
+spec:
+  targetRefs: [{kind: Service, name: c}]
+  mode: Local
+  limits: [{name: all, requests: 6, unit: Hour}]
+"""
+CLUSTER = "outbound|80||c.default.svc.cluster.local"
+FORGED = {
+    "x-forwarded-client-cert": "By=spiffe://cluster.local/ns/default/sa/b;URI=spiffe://cluster.local/ns/default/sa/a",
+    "weft.caller": "spiffe://cluster.local/ns/default/sa/a",
+    "x-envoy-peer-metadata": "a",
+    "x-forwarded-for": "127.0.0.1",
+}
+
+
+def service(name: str) -> str:
+    return f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec: {{selector: {{app: {name}}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}
+---"""
+
+
+def entry(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "serviceAccount": name,
+        "labels": {"app": name},
+        "ports": ["8080:auto"],
+        "command": [sys.executable, str(APPS / "http_echo.py")],
+        "healthCheck": {"http": "/health"},
+        "env": {"WORKLOAD": name},
+        **more,
+    }
+
+
+class Host:
+    """A control plane, `weft host` with a file, and a workload that has a sidecar."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "host.yaml"
+        self.mesh = Mesh(directory / "home", directory / "logs")
+
+    def write(self, *names: str) -> None:
+        """Save the file."""
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(yaml.safe_dump({"workloads": [entry(name) for name in names]}))
+        fresh.replace(self.file)
+
+    def client(self, name: str) -> Client:
+        """The outbound proxy of a workload."""
+        return Client(self.mesh.proxy_of(name))
+
+    def healthy(self, *names: str) -> None:
+        for name in names:
+            until(f"{name} is healthy", partial(self._healthy, name), 60)
+
+    def metrics(self, name: str) -> str:
+        """What a workload's endpoint for Prometheus tells."""
+        where = self.mesh.state(name)["metrics"]
+        return Client()(f"http://{where['host']}:{where['port']}/metrics").body.decode()
+
+    def gone(self, name: str) -> None:
+        until(f"{name} is gone", lambda: all(one["name"] != name for one in self.mesh.items("workloads")), 30)
+
+    def _healthy(self, name: str) -> bool:
+        try:
+            found = self.mesh.workload(name)
+        except LookupError:
+            return False
+        return bool(found["state"] == "healthy" and found["connected"])
+
+    def stats(self, pattern: str) -> dict[str, int]:
+        """Statistics of the shared Envoy."""
+
+        home = Home(self.mesh.home)
+        admin = EnvoyAdmin(home.socket(home.workload("default", "host") / "admin.sock"))
+        return asyncio.run(admin.gauges(pattern)) or {}
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    found = Host(tmp_path_factory.mktemp("shared"))
+    found.write("a", "b", "c")
+    mesh = found.mesh
+    mesh.serve()
+    mesh.weft("apply", "-f", "-", stdin="".join(map(service, ("a", "b", "c", "ca", "far"))) + POLICY)
+    try:
+        mesh.spawn("host", "host", str(found.file))
+        mesh.echo("far")
+        found.healthy("a", "b", "c", "far")
+        yield found
+    finally:
+        mesh.stop()
+
+
+def caller_of(answer: Any) -> str:
+    """The account of the caller that the application was told of; it is told of one."""
+    told = [value for name, value in answer.json()["headers"] if name.lower() == "x-forwarded-client-cert"]
+    [identity] = [part for each in told for part in each.split(";") if part.startswith("URI=")]
+    return str(identity.rpartition("/sa/")[2])
+
+
+def tunnelled(proxy: tuple[str, int], host: str) -> str:
+    """The caller that an application is told of, where its client asks for a CONNECT first."""
+    with socket.create_connection(proxy, timeout=10) as tunnel:
+        tunnel.sendall(f"CONNECT {host}:80 HTTP/1.1\r\nHost: {host}:80\r\n\r\n".encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += tunnel.recv(1)
+        assert head.split()[1] == b"200", head
+        inside = http.client.HTTPConnection(host)
+        inside.sock = tunnel
+        inside.request("GET", "/", headers=FORGED)
+        answer = inside.getresponse()
+        return caller_of(Answer(answer.status, {}, answer.read(), 0.0))
+
+
+def test_each_workload_is_who_it_is(host: Host) -> None:
+    a, b, c, far = (host.client(name) for name in ("a", "b", "c", "far"))
+    until("a reaches b", lambda: a("http://b/").status == 200)
+    assert [caller_of(each("http://far/")) for each in (a, b, c)] == ["a", "b", "c"]
+    assert caller_of(a("http://b/")) == "a"
+    assert [each("http://b/").status for each in (b, c, far)] == [403, 403, 403]
+    assert caller_of(far("http://c/")) == "far"
+
+
+def test_neighbours_shake_no_hands_and_others_do(host: Host) -> None:
+    """By CONNECT too, which passes one more listener of the caller's."""
+    handshakes = r"^listener\.c~default~inbound\|8080\.ssl\.handshake$"
+    before = sum(host.stats(handshakes).values())
+    for name in ("a", "b"):
+        client = host.client(name)
+        assert caller_of(client("http://c/")) == name
+        client.close()
+        assert tunnelled(host.mesh.proxy_of(name), "c") == name
+    assert sum(host.stats(handshakes).values()) == before
+    assert caller_of(host.client("far")("http://c/")) == "far"
+    assert sum(host.stats(handshakes).values()) >= 1
+
+
+def test_callers_from_within_and_without_share_one_limit(host: Host) -> None:
+    """A port's slot is filled a moment after its listener is confirmed; what comes before is not limited."""
+    clients = host.client("a"), host.client("far")
+    told: list[Answer] = []
+
+    def both_are_refused() -> bool:
+        found = [client("http://c/") for client in clients]
+        told.extend(answer for answer in found if "ratelimit-limit" in answer.headers)
+        return all(answer.status == 429 for answer in found)
+
+    with host.mesh.applied(LIMIT):
+        until("both are refused", both_are_refused)
+        assert sum(answer.status == 200 for answer in told) == 6
+    until("there is no limit any more", lambda: all(client("http://c/").status == 200 for client in clients))
+
+
+def test_both_sides_of_a_call_know_each_other(host: Host) -> None:
+    host.client("a")("http://b/")
+
+    def known() -> bool:
+        edges = json.loads(host.mesh.weft("edges", "-o", "json").stdout)
+        found = [one for one in edges if (one["source"], one["destination_workload"]) == ("default/a", "default/b")]
+        return bool(found) and all(one["mtls"] for one in found)
+
+    until("the call is known, with both identities", known, 30)
+
+
+def test_requests_that_failed_are_told_by_the_names_that_everybody_knows(host: Host) -> None:
+    assert host.client("a")("http://c/status/500").status == 500
+    listen = "{}:{}".format(*host.mesh.inbound_of("c"))
+
+    def told() -> bool:
+        found = host.mesh.items("requests")
+        seen = [one for one in found if (one["workload"], one["side"], one["status"]) == ("default/a", "outbound", 500)]
+        return bool(seen) and (seen[0]["upstream"], seen[0]["cluster"]) == (listen, CLUSTER)
+
+    until("the request is listed", told, 20)
+
+
+def test_nothing_that_a_client_sends_makes_it_another(host: Host) -> None:
+    a, c, far = (host.client(name) for name in ("a", "c", "far"))
+    for client in (c, far):
+        assert client("http://b/", headers=FORGED).status == 403
+    assert caller_of(c("http://far/", headers=FORGED)) == "c"
+    assert caller_of(c("http://a/", headers=FORGED)) == "c"
+    assert caller_of(a("http://b/", headers=FORGED)) == "a"
+
+
+def test_nobody_is_another_under_load(host: Host) -> None:
+    """Six connections of each workload at once, to a neighbour and to another host, renewed in between."""
+
+    def call(name: str) -> int:
+        count = 0
+        for _ in range(4):
+            client = host.client(name)
+            for _ in range(40):
+                assert caller_of(client("http://far/")) == name
+                assert caller_of(client("http://c/")) == name
+                assert client("http://b/").status == (200 if name == "a" else 403)
+                count += 3
+            client.close()
+        return count
+
+    with ThreadPoolExecutor(9) as pool:
+        assert sum(pool.map(call, [name for name in ("a", "b", "c") for _ in range(3)])) == 9 * 480
+
+
+def test_workloads_come_and_go_without_their_neighbours(host: Host) -> None:
+    a = host.client("a")
+    assert a("http://b/").status == 200
+    shaken = host.stats("ssl.handshake")
+    connections = {name: value for name, value in shaken.items() if "~inbound" in name}
+    with ThreadPoolExecutor(1) as pool:
+        stop: list[bool] = []
+
+        def load() -> set[int]:
+            found = set()
+            while not stop:
+                found.add(a("http://b/").status)
+            return found
+
+        running = pool.submit(load)
+        for _ in range(2):
+            host.write("a", "b", "c", "ca")
+            host.healthy("ca")
+            assert caller_of(host.client("ca")("http://far/")) == "ca"
+            told = host.metrics("a")
+            assert "coutbound" not in told, "names of `ca` end like those of `a`"
+            assert 'cluster_name="inbound|8080"' in told
+            host.write("a", "b", "c")
+            host.gone("ca")
+        stop.append(True)
+        assert running.result() == {200}
+    after = host.stats("ssl.handshake")
+    assert connections, shaken
+    assert {name: after[name] for name in connections} == connections
+
+
+def test_a_workload_whose_application_ends_is_started_again_alone(host: Host) -> None:
+    before = {name: host.mesh.state(name)["application"]["pid"] for name in ("a", "b", "c")}
+    os.kill(before["c"], signal.SIGKILL)
+    until(
+        "c has another application",
+        lambda: (host.mesh.state("c")["application"] or {"pid": before["c"]})["pid"] not in (0, before["c"]),
+        30,
+    )
+    host.healthy("c")
+    assert host.client("a")("http://c/").status == 200
+    assert [host.mesh.state(name)["application"]["pid"] for name in ("a", "b")] == [before["a"], before["b"]]
+
+
+def test_the_envoy_and_its_applications_outlive_the_agent(host: Host) -> None:
+    before = {name: host.mesh.state(name)["application"]["pid"] for name in ("a", "b", "c")}
+    envoy, agent = (host.mesh.state("host")[what]["pid"] for what in ("envoy", "agent"))
+    a = host.client("a")
+    os.kill(agent, signal.SIGKILL)
+    host.mesh.processes["host"].process.wait()
+    assert a("http://b/").status == 200
+    host.mesh.spawn("host", "host", str(host.file))
+    until("another agent has taken over", lambda: host.mesh.state("host")["agent"]["pid"] != agent, 30)
+    host.healthy("a", "b", "c")
+    assert host.mesh.state("host")["envoy"]["pid"] == envoy
+    assert {name: host.mesh.state(name)["application"]["pid"] for name in before} == before
+    assert a("http://b/").status == 200
+
+
+def test_what_a_shared_proxy_does_not_do_is_refused(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "weft.yaml"
+    for more, found in (
+        ({"capture": "on"}, "capture: found 'on' behind a shared proxy"),
+        ({"dns": "on"}, "dns: found 'on' behind a shared proxy"),
+        ({"identityFrom": "spire"}, "identityFrom"),
+    ):
+        file.write_text(json.dumps({"workloads": [entry("x", **more)]}))
+        done = host.mesh.weft("host", str(file), check=False)
+        assert done.returncode == 1, done
+        assert found in done.stderr
+        assert "proxy: sidecar" in done.stderr
+
+
+def test_the_demo_shares_a_proxy(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, "--shared-proxy")
+    try:
+        facts = demo.facts()
+        assert Client()(f"{facts['gateway']}/productpage").status == 200
+        by_name = {one["name"]: one for one in facts["workloads"]}
+        assert len(by_name) == 7
+        assert [name for name, one in by_name.items() if one["envoy_pid"]] == ["host"]
+        rows = json.loads(cli(Path(facts["home"]), "ps", "-o", "json").stdout)
+        assert {one["name"] for one in rows if one["started_by"] == "host"} == by_name.keys() - {"host"}
+        assert {one["state"] for one in rows} == {"running"}
+    finally:
+        assert demo.interrupt() == 0
+    pids = [one[what] for one in facts["workloads"] for what in ("envoy_pid", "app_pid") if one[what]]
+    assert len(pids) == 7
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_the_example_has_both_kinds(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path / "home", tmp_path / "logs")
+    try:
+        mesh.spawn("up", "up", "-f", str(EXAMPLE))
+        until("the control plane answers", lambda: mesh.api("health"))
+        mesh.wait_healthy("shop", "catalog", "payments")
+        carriers = {one["name"]: one["carrier"] for one in mesh.items("workloads")}
+        assert carriers == {"shop": "host.default", "catalog": "host.default", "payments": "", "host": ""}
+        page = Client(mesh.proxy_of("payments"))("http://shop/")
+        assert page.body == b"welcome, we have: three books and a lamp\n\n"
+        assert Client(mesh.proxy_of("payments"))("http://catalog/").status == 403
+        keys = list((mesh.home / "workloads").rglob("key.pem"))
+    finally:
+        mesh.stop()
+    assert len(keys) == 4
+    assert not list((mesh.home / "workloads").rglob("*.pem"))

@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from weft.cli.failure import FailedError
 from weft.cli.options import command, home_option, namespace_option
-from weft.cli.run import control_plane_of, control_plane_options, run, run_parameters
+from weft.cli.run import control_plane_of, run, run_parameters
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
     from weft.agent.parameters import RunParameters
+    from weft.local.commands import Launch
     from weft.local.hostfile import HostFile
 
+_NOTHING_ELSE = {"token": "", "ca_fingerprint": "", "join_proof": (), "identity_from": ""}
 _LOG = logging.getLogger(__name__)
 
 
@@ -35,9 +37,17 @@ _LOG = logging.getLogger(__name__)
     show_default=True,
     help="Service account of the proxy itself. Its workloads have their own.",
 )
-@control_plane_options
+@click.option(
+    "--control-plane",
+    metavar="unix:PATH",
+    default="",
+    help="Socket that a control plane of this host has for other users.  [default: the one of --home]",
+)
+@click.option("--quiet", is_flag=True, help="Print only warnings and errors.")
 @click.argument("file", type=click.Path(path_type=Path))
-def host(home: Home, name: str, namespace: str, service_account: str, file: Path, quiet: bool, **given: Any) -> int:
+def host(
+    home: Home, name: str, namespace: str, service_account: str, control_plane: str, quiet: bool, file: Path
+) -> int:
     """Run applications of this host behind one shared proxy.
 
     FILE is a weft.yaml, of which the workloads count: all but those with `proxy: sidecar`. When it is saved, what
@@ -49,49 +59,57 @@ def host(home: Home, name: str, namespace: str, service_account: str, file: Path
     from weft.local.hostfile import HostFile
     from weft.local.meshfile import MeshFileError
 
-    if given["control_plane"] and not given["control_plane"].startswith("unix:"):
+    if control_plane and not control_plane.startswith("unix:"):
         raise click.UsageError(
-            "--control-plane: expected unix:PATH; workloads behind a shared proxy join a control plane of this host, "
-            "and one on another host takes `weft run` for each"
+            f"--control-plane {control_plane}: expected unix:PATH; workloads behind a shared proxy join a control "
+            "plane of this host, and one on another host takes `weft run` for each"
         )
-    if given["identity_from"]:
-        raise click.UsageError("--identity-from: not with a shared proxy; use `weft run` for such a workload")
-    plane = control_plane_of(home, given)
+    plane = control_plane_of(home, {**_NOTHING_ELSE, "control_plane": control_plane})
     source = HostFile(file, home)
+    more = (*(("--control-plane", control_plane) if control_plane else ()), *(("--quiet",) if quiet else ()))
     try:
-        source.read()
+        _workloads(source.read(), more)
     except MeshFileError as error:
         raise FailedError(f"{file} cannot be used\n{error}") from error
-    wanted = _follow(source, given["control_plane"], quiet)
+    wanted = _follow(source, more)
     return run_agent(HostParameters(home, wanted, name, namespace, service_account, plane, quiet=quiet))
 
 
-def _follow(source: HostFile, control_plane: str, quiet: bool) -> Callable[[], tuple[RunParameters, ...] | None]:
+def _follow(source: HostFile, more: tuple[str, ...]) -> Callable[[], tuple[RunParameters, ...] | None]:
     """What the file wants, as `weft run` would be asked for each of its workloads; None while it cannot be used."""
     from weft.local.meshfile import MeshFileError
 
-    more = (*(("--control-plane", control_plane) if control_plane else ()), *(("--quiet",) if quiet else ()))
+    launches: tuple[Launch, ...] | None = None
+    found: tuple[RunParameters, ...] = ()
 
     def wanted() -> tuple[RunParameters, ...] | None:
+        nonlocal launches, found
         try:
-            launches = source.read()
-        except MeshFileError as error:
+            now = source.read()
+            if now is not launches:  # asked twice a second, it mostly was not saved
+                launches, found = now, _workloads(now, more)
+            return found
+        except (MeshFileError, click.ClickException) as error:
             if source.is_news(str(error)):
                 _LOG.error("%s cannot be used, and nothing was changed\n%s", source.path, error)
-            return None
-        try:
-            return tuple(_parameters((*more, *launch.arguments[1:]), launch) for launch in launches)
-        except click.ClickException as error:
-            if source.is_news(str(error)):
-                _LOG.error("%s cannot be used, and nothing was changed: %s", source.path, error.format_message())
             return None
 
     return wanted
 
 
-def _parameters(arguments: tuple[str, ...], launch: Any) -> RunParameters:
+def _workloads(launches: tuple[Launch, ...], more: tuple[str, ...]) -> tuple[RunParameters, ...]:
+    """What is wanted of each. Raises click's errors, for what the environment adds."""
+    return tuple(_parameters((*more, *launch.arguments[1:]), launch) for launch in launches)
+
+
+def _parameters(arguments: tuple[str, ...], launch: Launch) -> RunParameters:
     from dataclasses import replace
 
     with run.make_context("weft run", list(arguments)) as context:
         found = run_parameters(**context.params)
+    if found.capture is not None or found.dns is not None or found.control_plane.identity_from:
+        raise click.UsageError(
+            f"{found.name}: WEFT_CAPTURE, WEFT_ANSWER_NAMES and WEFT_IDENTITY_FROM are not for workloads that share a "
+            "proxy; found one of them in the environment"
+        )
     return replace(found, environment=tuple(launch.environment.items()), directory=str(launch.directory))

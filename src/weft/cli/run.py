@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 ValueT = TypeVar("ValueT")
 
 
-def control_plane_options(function: CommandT) -> CommandT:
-    """Which control plane, and by what right."""
+def _control_plane_options(function: CommandT) -> CommandT:
     for option in (
         click.option("--quiet", is_flag=True, help="Print only warnings and errors of the agent."),
         click.option(
@@ -149,7 +148,7 @@ def _credential() -> str:
 
 
 def control_plane_of(home: Home, given: dict[str, Any]) -> ControlPlane:
-    """The control plane as the options of `control_plane_options` name it."""
+    """The control plane as the options of `_control_plane_options` name it."""
     from weft.agent.parameters import ControlPlane, JoinProofs
     from weft.local.command_line import command_line
 
@@ -321,7 +320,7 @@ def _metrics_path(port: int | None, path: str) -> str:
 @_locality_option
 @_group_option
 @_dns_options
-@control_plane_options
+@_control_plane_options
 @click.argument("application", nargs=-1, metavar="-- COMMAND...", type=click.UNPROCESSED)
 def run(**given: Any) -> int:
     """Run an application with its sidecar.
@@ -430,7 +429,7 @@ def run_parameters(
     help="Seconds for requests under way to finish at a stop.",
 )
 @_locality_option
-@control_plane_options
+@_control_plane_options
 def gateway(
     *,
     name: str,

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from support.control import Rig
-from weft.admin import agents, callers
+from weft.admin import agents
 from weft.ca.authority import open_authority
 from weft.ca.tokens import create_token
 from weft.model.enrolment import RegisterRequest
@@ -495,9 +495,3 @@ async def test_bad_bodies(rig: Rig, local: Agent) -> None:
     assert (await local.call("POST", f"{path}/lease", {"state": "gone"}, 400))["code"] == "bad-body"
     assert (await local.call("POST", "/v1/workloads", "x" * 300_000, 413))["code"] == "too-large"
     assert (await local.call("POST", f"{path}/drain?wait=1e9", None, 400))["code"] == "bad-parameter"
-
-
-async def test_the_socket_is_private(rig: Rig, local: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert rig.home.agent_socket.stat().st_mode & 0o777 == 0o600
-    monkeypatch.setattr(callers, "peer_of", lambda _: (4242, 1))
-    assert (await local.register(status=403))["code"] == "wrong-user"

@@ -25,7 +25,7 @@ SITE: tuple[tuple[str, Path | bytes], ...] = (("weft/__init__.py", b""), ("weft/
 SMALL = Payload(
     "1.2.3", 1_700_000_000, platform.machine(), (*SITE, ("weft/bin/envoy", Path(shutil.which("true") or "")))
 )
-UNITS = ("weft-control-plane.service", "weft-gateway@.service", "weft-workload@.service")
+UNITS = ("weft-control-plane.service", "weft-host.service", "weft-gateway@.service", "weft-workload@.service")
 
 
 def output(*words: str | Path, env: Mapping[str, str] | None = None) -> str:

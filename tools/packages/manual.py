@@ -33,7 +33,7 @@ def manual(version: str, epoch: int) -> str:
         ".I /var/lib/weft",
         "State of the control plane.",
         ".TP",
-        ".I /var/lib/weft-gateway, /var/lib/weft-workload",
+        ".I /var/lib/weft-host, /var/lib/weft-gateway, /var/lib/weft-workload",
         "State of gateways and proxies.",
         ".SH SEE ALSO",
         ".BR systemctl (1)",

@@ -17,13 +17,14 @@ if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     # Agents take over their Envoys, and Envoys of this package those of the one before: no request is lost.
     systemctl try-restart weft-control-plane.service || true
-    systemctl try-reload-or-restart 'weft-gateway@*.service' 'weft-workload@*.service' || true
+    systemctl try-reload-or-restart weft-host.service 'weft-gateway@*.service' 'weft-workload@*.service' || true
 fi
 """
 _END = """\
 if [ -d /run/systemd/system ]; then
-    systemctl stop 'weft-gateway@*.service' 'weft-workload@*.service' weft-control-plane.service || true
-    systemctl disable weft-control-plane.service || true
+    systemctl stop weft-host.service 'weft-gateway@*.service' 'weft-workload@*.service' || true
+    systemctl stop weft-control-plane.service || true
+    systemctl disable weft-host.service weft-control-plane.service || true
 fi
 """
 

@@ -66,10 +66,11 @@ def check_workload(workload: Workload) -> None:
 
 def _check_node(workload: Workload) -> None:
     """A node is nothing but a node, and carries neither nodes nor gateways."""
-    own = workload.ports or workload.upstreams or workload.outbound or workload.capture or workload.gateway
+    captures = workload.captures or workload.inbound_capture
+    own = workload.ports or workload.upstreams or workload.outbound or captures or workload.gateway
     if workload.carrier:
         _check_proxy("carrier", workload.carrier)
-        if workload.gateway or workload.node or workload.capture or workload.dns:
+        if workload.gateway or workload.node or captures or workload.dns:
             _refuse("carrier", workload.carrier, "a proxy of its own, for a node, a gateway, capture or names (--dns)")
     if workload.node is not None:
         _check_count("node.carries", len(workload.node.carries), MAX_CARRIED)

@@ -104,6 +104,7 @@ class Proxy:
         self.directory = parameters.home.workload(parameters.namespace, parameters.name)
         self.state = state
         self._lock = lock
+        self._workload = workload
         self._build_bootstrap = build_bootstrap
         home = parameters.home
         self._admin_socket = home.socket(self.directory / _ADMIN_SOCKET)
@@ -120,23 +121,13 @@ class Proxy:
         self._served: set[str] = set()
         self.adopted = False
         self._serves_again = parameters.carrier is not None and parameters.carrier.has_served(self.name)
-        shown = self.source.files if self.source is not None else None
         revoked = RevokedList(self.client, self.files)
         self.requests = Requests(self.directory, self.envoy.admin, self.client, revoked.follow)
         self.requests.prepare(fresh=state.envoy is None and not self._serves_again)
-        self.registration = Registration(
-            self.client,
-            self.files,
-            lambda now: dataclasses.replace(workload(self.state), state=now, envoy=self.envoy_version),
-            self.envoy.admin.connected,
-            EnvoyInUse(self.files, self.envoy.admin, lambda: _runs(self.envoy), shown),
-            self._connect_anew,
-        )
-        self.registration.state = state.state
+        self.registration = self._new_registration()
         self.traffic = TrafficTeller(
             self.client, self.envoy.admin.body, self._counting, lambda: own_trust_domain(self.files.chain)
         )
-        self._workload = workload
         self._versions = EnvoyVersions(self.envoy.place.binary)
         self.counts = AgentCounts()
         where = parameters.application(state)
@@ -152,6 +143,19 @@ class Proxy:
         self._push = OtlpPush(
             lambda: self.registration.metrics.push, endpoint.families, lambda: own_peer(self.files.chain)[0]
         )
+
+    def _new_registration(self) -> Registration:
+        shown = self.source.files if self.source is not None else None
+        registration = Registration(
+            self.client,
+            self.files,
+            lambda now: dataclasses.replace(self._workload(self.state), state=now, envoy=self.envoy_version),
+            self.envoy.admin.connected,
+            EnvoyInUse(self.files, self.envoy.admin, lambda: _runs(self.envoy), shown),
+            self._connect_anew,
+        )
+        registration.state = self.state.state
+        return registration
 
     def _new_envoy(self) -> Envoy:
         drain = max(1, math.ceil(self.parameters.timing.drain))

@@ -17,16 +17,18 @@ from weft.settings.home import Home
 if TYPE_CHECKING:
     from weft.agent.parameters import RunParameters
     from weft.local.commands import Launch
+    from weft.local.host_tokens import Tokens
     from weft.local.hostfile import HostFile
 
-_NOTHING_ELSE = {"token": "", "ca_fingerprint": "", "join_proof": (), "identity_from": ""}
+_NOTHING_ELSE = {"join_proof": (), "identity_from": ""}
 _LOG = logging.getLogger(__name__)
 
 
 @command(
     "host",
     "weft host weft.yaml",
-    "weft host /etc/weft/host.yaml --name vm-7 --home /var/lib/weft",
+    "weft host /etc/weft/host.yaml --name vm-7 --control-plane 10.0.0.5:15013 --ca-fingerprint sha256:... \\",
+    "         --tokens /etc/weft/tokens",
 )
 @home_option
 @click.option("--name", default="host", show_default=True, help="Name of the shared proxy, unique in its namespace.")
@@ -39,14 +41,32 @@ _LOG = logging.getLogger(__name__)
 )
 @click.option(
     "--control-plane",
-    metavar="unix:PATH",
+    metavar="HOST:PORT|unix:PATH",
     default="",
-    help="Socket that a control plane of this host has for other users.  [default: the one of --home]",
+    help="Agent API of a control plane on another host, or its socket for other users of this one.  [default: the one "
+    "of --home]",
+)
+@click.option("--ca-fingerprint", default="", help="sha256:HEX of the CA, as `weft token create` prints it.")
+@click.option(
+    "--tokens",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Join tokens, for the first start: a file for the proxy and one for each workload, called NAME, or "
+    "NAME.NAMESPACE outside of `default`.  [default: WEFT_TOKEN for all, or systemd's credentials]",
 )
 @click.option("--quiet", is_flag=True, help="Print only warnings and errors.")
 @click.argument("file", type=click.Path(path_type=Path))
 def host(
-    home: Home, name: str, namespace: str, service_account: str, control_plane: str, quiet: bool, file: Path
+    *,
+    home: Home,
+    name: str,
+    namespace: str,
+    service_account: str,
+    control_plane: str,
+    ca_fingerprint: str,
+    tokens: Path | None,
+    quiet: bool,
+    file: Path,
 ) -> int:
     """Run applications of this host behind one shared proxy.
 
@@ -56,26 +76,30 @@ def host(
     """
     from weft.agent.host.parameters import HostParameters
     from weft.cli.agents import run_agent
+    from weft.local.host_tokens import Tokens
     from weft.local.hostfile import HostFile
     from weft.local.meshfile import MeshFileError
 
-    if control_plane and not control_plane.startswith("unix:"):
-        raise click.UsageError(
-            f"--control-plane {control_plane}: expected unix:PATH; workloads behind a shared proxy join a control "
-            "plane of this host, and one on another host takes `weft run` for each"
-        )
-    plane = control_plane_of(home, {**_NOTHING_ELSE, "control_plane": control_plane})
+    known = Tokens(tokens) if control_plane and not control_plane.startswith("unix:") else None
+    if tokens is not None and known is None:
+        raise click.UsageError("--tokens goes with --control-plane HOST:PORT")
+    where = {"control_plane": control_plane, "ca_fingerprint": ca_fingerprint}
+    token = known.of(name, namespace) if known is not None else ""
+    plane = control_plane_of(home, {**_NOTHING_ELSE, **where, "token": token})
     source = HostFile(file, home)
     more = (*(("--control-plane", control_plane) if control_plane else ()), *(("--quiet",) if quiet else ()))
+    more += ("--ca-fingerprint", ca_fingerprint) if ca_fingerprint else ()
     try:
-        _workloads(source.read(), more)
+        _workloads(source.read(), more, known)
     except MeshFileError as error:
         raise FailedError(f"{file} cannot be used\n{error}") from error
-    wanted = _follow(source, more)
+    wanted = _follow(source, more, known)
     return run_agent(HostParameters(home, wanted, name, namespace, service_account, plane, quiet=quiet))
 
 
-def _follow(source: HostFile, more: tuple[str, ...]) -> Callable[[], tuple[RunParameters, ...] | None]:
+def _follow(
+    source: HostFile, more: tuple[str, ...], tokens: Tokens | None
+) -> Callable[[], tuple[RunParameters, ...] | None]:
     """What the file wants, as `weft run` would be asked for each of its workloads; None while it cannot be used."""
     from weft.local.meshfile import MeshFileError
 
@@ -87,7 +111,7 @@ def _follow(source: HostFile, more: tuple[str, ...]) -> Callable[[], tuple[RunPa
         try:
             now = source.read()
             if now is not launches:  # asked twice a second, it mostly was not saved
-                launches, found = now, _workloads(now, more)
+                launches, found = now, _workloads(now, more, tokens)
             return found
         except (MeshFileError, click.ClickException) as error:
             if source.is_news(str(error)):
@@ -97,19 +121,23 @@ def _follow(source: HostFile, more: tuple[str, ...]) -> Callable[[], tuple[RunPa
     return wanted
 
 
-def _workloads(launches: tuple[Launch, ...], more: tuple[str, ...]) -> tuple[RunParameters, ...]:
+def _workloads(launches: tuple[Launch, ...], more: tuple[str, ...], tokens: Tokens | None) -> tuple[RunParameters, ...]:
     """What is wanted of each. Raises click's errors, for what the environment adds."""
-    return tuple(_parameters((*more, *launch.arguments[1:]), launch) for launch in launches)
+    return tuple(_parameters((*more, *launch.arguments[1:]), launch, tokens) for launch in launches)
 
 
-def _parameters(arguments: tuple[str, ...], launch: Launch) -> RunParameters:
+def _parameters(arguments: tuple[str, ...], launch: Launch, tokens: Tokens | None) -> RunParameters:
     from dataclasses import replace
 
     with run.make_context("weft run", list(arguments)) as context:
         found = run_parameters(**context.params)
-    if found.capture is not None or found.dns is not None or found.control_plane.identity_from:
+    led = found.capture or found.inbound_capture or found.dns
+    if led is not None or found.control_plane.identity_from:
         raise click.UsageError(
-            f"{found.name}: WEFT_CAPTURE, WEFT_ANSWER_NAMES and WEFT_IDENTITY_FROM are not for workloads that share a "
-            "proxy; found one of them in the environment"
+            f"{found.name}: WEFT_CAPTURE, WEFT_INBOUND_CAPTURE, WEFT_ANSWER_NAMES and WEFT_IDENTITY_FROM are not for "
+            "workloads that share a proxy; found one of them in the environment"
         )
+    if tokens is not None:
+        plane = replace(found.control_plane, token=tokens.of(found.name, found.namespace))
+        found = replace(found, control_plane=plane)
     return replace(found, environment=tuple(launch.environment.items()), directory=str(launch.directory))

@@ -71,9 +71,12 @@ def _agent(directory: Path) -> State | None:
 
 def _restart(directory: Path, timeout: float) -> None:
     from weft.agent.hot_restart import request_restart
+    from weft.agent.state import read_state
 
     name = f"{directory.name}.{directory.parent.name}"
-    before = _agent(directory)
+    known, before = read_state(directory), _agent(directory)
+    if known is not None and known.carrier:
+        raise FailedError(f"{name}: its Envoy is that of {known.carrier}; weft proxy restart {known.carrier}")
     if before is None or before.agent is None:
         raise FailedError(f"{name}: no agent runs, so there is nobody to start another Envoy")
     if before.envoy is None or before.hot is None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 LOCAL_SOCKET = "/run/weft/agents.sock"
 _EXAMPLES = {
     "control-plane": ("weft enable control-plane", "weft enable control-plane -- --bind 10.0.0.5"),
+    "host": (
+        "weft enable host",
+        "weft enable host --tokens /etc/weft/tokens -- --control-plane 10.0.0.5:15013 --ca-fingerprint sha256:...",
+    ),
     "gateway": (
         "weft enable gateway public -- --control-plane 10.0.0.5:15013 --ca-fingerprint sha256:... --bind 10.0.0.7",
         "weft enable gateway public --dry-run",
@@ -34,6 +38,8 @@ _EXAMPLES = {
 }
 _HELP = {
     "control-plane": "Run the control plane as a service; what stands after -- goes to `weft serve`.",
+    "host": "Run the workloads of /etc/weft/host.yaml behind one shared proxy, as a service; what stands after -- goes "
+    "to `weft host`.",
     "gateway": "Run the proxy of the Gateway NAME as a service; what stands after -- goes to `weft gateway`.",
     "workload": "Run the proxy of the workload NAME as a service, for an application that has a unit of its own; what "
     "stands after -- goes to `weft run`.",
@@ -113,6 +119,7 @@ def _service(kind: str, name: str, *, own: bool) -> Service:
 
 def _checked(kind: str, name: str, options: tuple[str, ...]) -> click.Context:
     """How the command that the unit runs understands these options. UsageError where it would refuse them."""
+    from weft.cli.host import host
     from weft.cli.run import gateway, run
     from weft.cli.serve import serve
 
@@ -120,6 +127,8 @@ def _checked(kind: str, name: str, options: tuple[str, ...]) -> click.Context:
         raise click.UsageError("--token would be seen by every user: give it by WEFT_TOKEN or --token-file")
     if kind == "control-plane":
         return serve.make_context("serve", [*options])
+    if kind == "host":
+        return host.make_context("host", [*options, "host.yaml"])
     if kind == "gateway":
         return gateway.make_context("gateway", [*options, name])
     if "--" in options:
@@ -129,7 +138,7 @@ def _checked(kind: str, name: str, options: tuple[str, ...]) -> click.Context:
 
 def _is_local(service: Service, understood: click.Context) -> bool:
     """Whether it joins the control plane that is a service of this host."""
-    return bool(service.name) and not service.own and not understood.params["control_plane"]
+    return service.kind != "control-plane" and not service.own and not understood.params["control_plane"]
 
 
 def _say_who_is_let_in(service: Service, understood: click.Context, *, dry_run: bool) -> None:
@@ -139,10 +148,35 @@ def _say_who_is_let_in(service: Service, understood: click.Context, *, dry_run: 
     given = understood.params
     account = given["service_account"] or (service.name if service.kind == "gateway" else "default")
     uid = proxy_uid()
-    option = f"--allow-uid {'UID' if uid is None else uid}={given['namespace']}/{account}@{service.unit}"
+    who = "UID" if uid is None else uid
+    accounts = [(given["namespace"], account), *(_accounts_of_host(service) if service.kind == "host" else ())]
+    options = " ".join(f"--allow-uid {who}={namespace}/{name}@{service.unit}" for namespace, name in accounts)
     click.echo(
-        f"the control plane of this host lets it in with: --shared-socket {LOCAL_SOCKET} {option}", err=not dry_run
+        f"the control plane of this host lets it in with: --shared-socket {LOCAL_SOCKET} {options}", err=not dry_run
     )
+
+
+def _accounts_of_host(service: Service) -> list[tuple[str, str]]:
+    """The identities of the workloads that the service is to carry. FailedError where their file cannot be used."""
+    from weft.local.hostfile import shared_entries
+    from weft.local.meshfile import MeshFileError, read_meshfile
+    from weft.local.service_files import host_file_of
+    from weft.local.shared_proxy import check_shared
+
+    path = host_file_of(service)
+    try:
+        entries = shared_entries(read_meshfile(path, check_shared)) if path.exists() else ()
+    except MeshFileError as error:
+        raise FailedError(f"{path} cannot be used\n{error}") from error
+    return sorted({(each.namespace, each.service_account or "default") for each in entries})
+
+
+def _check_host_file(service: Service) -> None:
+    from weft.local.service_files import host_file_of
+
+    path = host_file_of(service)
+    if not path.exists():
+        raise FailedError(f"there is no {path}, which says what is to be carried; see docs/shared-proxy.md")
 
 
 def _program() -> str:
@@ -168,7 +202,9 @@ def _token(file: Path | None) -> str:
 
 def _commands(kind: str) -> tuple[click.Command, click.Command]:
     """`weft enable KIND` and `weft disable KIND`."""
-    named = kind != "control-plane"
+    from weft.local.services import ALONE
+
+    named, carries = kind not in ALONE, kind == "host"
     argument: Callable[[CommandT], CommandT] = click.argument("name") if named else lambda function: function
 
     def start(
@@ -183,8 +219,11 @@ def _commands(kind: str) -> tuple[click.Command, click.Command]:
         local = _is_local(service, understood)
         words = ("--control-plane", f"unix:{LOCAL_SOCKET}", *options) if local else options
         token = _token(given.get("token_file")) if named else ""
+        tokens = given.get("tokens")
+        if carries and root is None and not dry_run:
+            _check_host_file(service)
         try:
-            plan = enabling(service, _program(), words, token, root, start=not no_start)
+            plan = enabling(service, _program(), words, token, root, start=not no_start, tokens=tokens)
         except ServiceError as error:
             raise click.UsageError(str(error)) from error
         if local:
@@ -206,12 +245,19 @@ def _commands(kind: str) -> tuple[click.Command, click.Command]:
         metavar="FILE",
         help="The join token, which the service gets as a credential.  [default: WEFT_TOKEN]",
     )
+    tokens = click.option(
+        "--tokens",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Join tokens of the proxy and of each workload, in files called by their names, which the service gets as "
+        "credentials.",
+    )
     no_start = click.option("--no-start", is_flag=True, help="Enable it, but do not start it now.")
     begin = _where_options(no_start(argument(rest(start))))
     end = _where_options(argument(stop))
     undo = f"weft disable {kind}" + (" public" if named else "")
     return (
-        command(kind, *_EXAMPLES[kind])(token(begin) if named else begin),
+        command(kind, *_EXAMPLES[kind])(token(begin) if named else tokens(begin) if carries else begin),
         command(kind, undo, f"{undo} --dry-run")(end),
     )
 

@@ -157,6 +157,8 @@ def demo(directory: Path | None, captured: bool, shared: bool, output: str, as_j
     """
     from weft.local.demo import ready_line, run_demo, welcome
 
+    if captured and shared:
+        raise click.UsageError("--capture and --shared-proxy: a shared proxy captures nothing; give one of them")
     if captured:
         _check_capture()
 

@@ -8,7 +8,17 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from weft.local.services import PACKAGED, SYSTEM, WRITTEN, Files, Service, options_text, token_drop_in, unit_text
+from weft.local.services import (
+    PACKAGED,
+    SYSTEM,
+    WRITTEN,
+    Files,
+    Service,
+    host_file,
+    options_text,
+    token_drop_in,
+    unit_text,
+)
 from weft.settings.private import write_atomically
 
 _USERS = ("weft", "weft-proxy")
@@ -24,16 +34,25 @@ class Plan:
 
 
 def enabling(
-    service: Service, weft: str, options: tuple[str, ...], token: str, root: Path | None, *, start: bool
+    service: Service,
+    weft: str,
+    options: tuple[str, ...],
+    token: str,
+    root: Path | None,
+    *,
+    start: bool,
+    tokens: Path | None = None,
 ) -> Plan:
-    """What makes `service` run. With a `root` only files below that are written. ServiceError for words that cannot be
-    options."""
+    """What makes `service` run, which gets a `token`, or all that are in a directory `tokens`. With a `root` only files
+    below that are written. ServiceError for words that cannot be options."""
     files = _files(service, root)
     text = unit_text(service.kind, weft, own=service.own)
     write = [(files.settings / f"{service.stem}.env", options_text(options), 0o644)]
     packaged = (root or Path("/")) / PACKAGED.relative_to("/") / service.unit_file
     if service.own or not packaged.exists():
         write.append((files.units / service.unit_file, WRITTEN + text, 0o644))
+    if tokens is not None:
+        write.append((_drop_in(files, service), token_drop_in(tokens.absolute()), 0o644))
     if token:
         secret = files.settings / f"{service.stem}.token"
         inside = secret if root is None else Path("/") / secret.relative_to(root)
@@ -108,6 +127,11 @@ def _is_ours(path: Path) -> bool:
 
 def _systemctl(service: Service, *words: str) -> tuple[str, ...]:
     return ("systemctl", *(("--user",) if service.own else ()), *words)
+
+
+def host_file_of(service: Service) -> Path:
+    """Where the workloads of a host stand, for the service of it."""
+    return host_file(_files(service, None))
 
 
 def proxy_uid() -> int | None:

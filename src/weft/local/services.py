@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["control-plane", "gateway", "workload"]
-KINDS: tuple[Kind, ...] = ("control-plane", "gateway", "workload")
+Kind = Literal["control-plane", "host", "gateway", "workload"]
+KINDS: tuple[Kind, ...] = ("control-plane", "host", "gateway", "workload")
+ALONE: tuple[Kind, ...] = ("control-plane", "host")
+"""Kinds of which a host has one."""
 WRITTEN = "# Written by weft enable; `weft disable` removes it. Changes of your own: systemctl edit.\n"
 CREDENTIAL = "weft.token"
 """The join token's name in ``$CREDENTIALS_DIRECTORY`` (systemd.exec(5))."""
@@ -47,7 +49,7 @@ class Service:
     own: bool = False
 
     def __post_init__(self) -> None:
-        if bool(self.name) is (self.kind == "control-plane"):
+        if bool(self.name) is (self.kind in ALONE):
             raise ServiceError(f"{self.kind}: expected {'no name' if self.name else 'a name'}")
         if self.name and not _INSTANCE.fullmatch(self.name):
             raise ServiceError(
@@ -72,7 +74,7 @@ class Service:
 
 def unit_file(kind: Kind) -> str:
     """The file of a kind's unit: a template where there are instances."""
-    return f"weft-{kind}.service" if kind == "control-plane" else f"weft-{kind}@.service"
+    return f"weft-{kind}.service" if kind in ALONE else f"weft-{kind}@.service"
 
 
 def options_text(words: tuple[str, ...]) -> str:
@@ -91,6 +93,11 @@ def token_drop_in(token: Path) -> str:
     return f"{WRITTEN}[Service]\nLoadCredential={CREDENTIAL}:{token}\n"
 
 
+def host_file(files: Files) -> Path:
+    """What `weft host` reads as a service."""
+    return files.settings / "host.yaml"
+
+
 def unit_text(kind: Kind, weft: str, *, own: bool = False) -> str:
     """The unit of a kind, which runs the program `weft`."""
     return "\n".join((*_unit(kind), "", *_service(kind, weft, own=own), "", *_install(own=own))) + "\n"
@@ -98,11 +105,13 @@ def unit_text(kind: Kind, weft: str, *, own: bool = False) -> str:
 
 _WHAT = {
     "control-plane": "control plane of the service mesh weft",
+    "host": "workloads of this host behind one proxy of the service mesh weft",
     "gateway": "gateway %i of the service mesh weft",
     "workload": "proxy of workload %i in the service mesh weft",
 }
 _COMMAND = {
     "control-plane": "serve $WEFT_OPTIONS",
+    "host": "host $WEFT_OPTIONS {settings}/host.yaml",
     "gateway": "gateway $WEFT_OPTIONS %i",
     "workload": "run --name %i $WEFT_OPTIONS",
 }
@@ -120,14 +129,14 @@ def _unit(kind: Kind) -> tuple[str, ...]:
 
 
 def _service(kind: Kind, weft: str, *, own: bool) -> tuple[str, ...]:
-    instance = "" if kind == "control-plane" else f"-{kind}/%i"
-    settings = f"{'%E' if own else '/etc'}/weft/{kind}{'' if kind == 'control-plane' else '-%i'}.env"
+    instance = "" if kind == "control-plane" else f"-{kind}" if kind in ALONE else f"-{kind}/%i"
+    settings = f"{'%E' if own else '/etc'}/weft"
     agent = kind != "control-plane"
     return (
         "[Service]",
         "Type=notify",
         *(() if own else (f"User={'weft-proxy' if agent else 'weft'}", "Slice=system.slice")),
-        f"EnvironmentFile=-{settings}",
+        f"EnvironmentFile=-{settings}/{kind}{'' if kind in ALONE else '-%i'}.env",
         f"Environment=WEFT_HOME=%S/weft{instance} TMPDIR=%t/weft{instance}",
         f"StateDirectory=weft{instance}",
         "StateDirectoryMode=0700",
@@ -135,7 +144,7 @@ def _service(kind: Kind, weft: str, *, own: bool) -> tuple[str, ...]:
         f"RuntimeDirectoryMode={'0700' if agent else '0755'}",
         "RuntimeDirectoryPreserve=restart",
         f"WorkingDirectory=%S/weft{instance}",
-        f"ExecStart={weft} {_COMMAND[kind]}",
+        f"ExecStart={weft} {_COMMAND[kind].format(settings=settings)}",
         *(_AGENT if agent else ()),
         *_ending(weft, agent=agent),
         "Restart=always",

@@ -23,7 +23,8 @@ def check_shared(walk: Walk, mesh: MeshFile) -> None:
             walk.error((*path, "name"), "duplicate", f"the name '{HOST}' is the shared proxy's", "a name of its own")
         if workload.proxy == "sidecar":
             continue
-        for field, value in (("capture", workload.capture), ("dns", workload.dns)):
+        fields = {"capture": workload.capture, "inboundCapture": workload.inbound_capture, "dns": workload.dns}
+        for field, value in fields.items():
             if value != "off":
                 walk.error(
                     (*path, field), "bad-value", f"found '{value}' behind a shared proxy", f"off, or {_EXPECTED}"

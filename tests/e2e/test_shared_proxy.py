@@ -306,7 +306,9 @@ def test_the_envoy_and_its_applications_outlive_the_agent(host: Host) -> None:
     assert a("http://b/").status == 200
 
 
-def test_what_a_shared_proxy_does_not_do_is_refused(host: Host, tmp_path: Path) -> None:
+def test_what_a_shared_proxy_does_not_do_is_refused(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "weft.yaml"
     for more, found in (
         ({"capture": "on"}, "capture: found 'on' behind a shared proxy"),
@@ -318,6 +320,11 @@ def test_what_a_shared_proxy_does_not_do_is_refused(host: Host, tmp_path: Path) 
         assert done.returncode == 1, done
         assert found in done.stderr
         assert "proxy: sidecar" in done.stderr
+    done = host.mesh.weft("host", "--control-plane", "10.0.0.1:15012", str(host.file), check=False)
+    assert (done.returncode, "unix:PATH" in done.stderr) == (2, True)
+    monkeypatch.setenv("WEFT_CAPTURE", "on")
+    done = host.mesh.weft("host", str(host.file), check=False)
+    assert (done.returncode, "WEFT_CAPTURE" in done.stderr) == (2, True)
 
 
 def test_the_demo_shares_a_proxy(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from weft.xds.nodes.local import (
     Caller,
     Door,
     Doors,
+    OpenDoor,
     call_cluster,
     call_endpoints,
     call_listener,
@@ -41,8 +42,10 @@ def build_node_xds(view: NodeView, revision: int, memo: Memo) -> XdsSnapshot:
 def _layers(memo: Memo, view: NodeView) -> tuple[Layers, tuple[Problem, ...]]:
     given = [(each, memo(_carried, memo, each)) for each in view.carried]
     if view.doors:
-        doors = memo.over(doors_of, [door for each, layers in given for door in memo(_doors, memo, each, layers)])
-        given = [(each, memo(_calling, memo, each, layers, doors)) for each, layers in given]
+        opened = [(each, layers, memo(_doors, memo, each, layers)) for each, layers in given]
+        known = [_door(memo, each, door) for each, _, doors in opened for door in doors]
+        neighbours = memo.over(doors_of, known)
+        given = [(each, memo(_calling, memo, each, layers, own, neighbours)) for each, layers, own in opened]
     found = [layer for _, layers in given for layer in layers]
     asked = memo.over(_union, [layer for layer in found if layer.on_demand], True)
     told = memo.over(_union, [layer for layer in found if not layer.on_demand], False)
@@ -60,26 +63,33 @@ def _carried(memo: Memo, each: CarriedView) -> Layers:
     )
 
 
-def _doors(memo: Memo, each: CarriedView, layers: Layers) -> tuple[Door, ...]:
+def _doors(memo: Memo, each: CarriedView, layers: Layers) -> tuple[OpenDoor, ...]:
     """The doors of a workload's ports, which are in the last of its layers."""
     whose, own = carried_name(each.view.proxy), layers[-1]
-    caller = memo(_caller, each)
+    caller = _caller(memo, each)
     found = [memo(open_door, port, own, whose.name, whose.namespace, caller) for port in each.view.inbound]
     return tuple([door for door in found if door is not None])
 
 
-def _caller(each: CarriedView) -> Caller:
-    return Caller(str(each.view.identity), f"OU={each.revision},O={each.service},CN={each.view.proxy}")
+def _caller(memo: Memo, each: CarriedView) -> Caller:
+    """Who a workload is to its neighbours: the same object for as long as it is the same, whatever it may call."""
+    subject = f"OU={each.revision},O={each.service},CN={each.view.proxy}"
+    return memo(Caller, str(each.view.identity), subject)
 
 
-def _calling(memo: Memo, each: CarriedView, layers: Layers, doors: Doors) -> Layers:
+def _door(memo: Memo, each: CarriedView, opened: OpenDoor) -> Door:
+    """A door as neighbours know it: the same object for as long as that is the same."""
+    return memo(Door, opened.host, opened.port, opened.name, _caller(memo, each))
+
+
+def _calling(memo: Memo, each: CarriedView, layers: Layers, own: tuple[OpenDoor, ...], doors: Doors) -> Layers:
     """A workload's layers, with its neighbours behind their doors, and its own doors."""
-    whose, caller = carried_name(each.view.proxy), memo(_caller, each)
+    whose, caller = carried_name(each.view.proxy), _caller(memo, each)
     as_tcp = {name.removesuffix(_AS_TCP) for layer in layers for name in layer.of_type(CLUSTER) if _AS_TCP in name}
     given = (whose.prefix, caller, doors, tuple(sorted(as_tcp)))
     changed = [memo(_calling_layer, memo, layer, *given) for layer in layers]
-    own = [resource for door in doors.by_address.values() if door.whose is caller for resource in door.resources]
-    return (*changed, memo.over(_set, own)) if own else tuple(changed)
+    inside = [resource for door in own for resource in door.resources]
+    return (*changed, memo.over(_set, inside)) if inside else tuple(changed)
 
 
 def _calling_layer(

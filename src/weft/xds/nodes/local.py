@@ -88,13 +88,23 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Door:
-    """The internal listener `name` behind the port at `host` and `port`, of a workload that is `whose` to others; with
-    its own resources. Compared by identity."""
+    """The internal listener `name` behind the port at `host` and `port`, of a workload that is `whose` to others.
+    Compared by identity."""
 
     host: str
     port: int
     name: str
     whose: Caller
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenDoor:
+    """What is behind the port at `host` and `port`: the resources of the door called `name`. Callers know the door
+    alone, so none of their endpoints is made anew when its rules change. Compared by identity."""
+
+    host: str
+    port: int
+    name: str
     resources: tuple[Resource, ...]
 
 
@@ -117,7 +127,7 @@ def doors_of(doors: tuple[Door, ...]) -> Doors:
     return Doors({(door.host, door.port): door for door in doors})
 
 
-def open_door(port: InboundPort, layer: ResourceSet, name: str, namespace: str, whose: Caller) -> Door | None:
+def open_door(port: InboundPort, layer: ResourceSet, name: str, namespace: str, whose: Caller) -> OpenDoor | None:
     """The door of a port of the workload `name`, whose resources in the node `layer` holds; None where it has none."""
     at = CarriedName(name, namespace).prefix + inbound_cluster_name(port.port)
     listener, routes = layer.of_type(LISTENER).get(at), layer.of_type(ROUTES).get(at)
@@ -141,7 +151,7 @@ def open_door(port: InboundPort, layer: ResourceSet, name: str, namespace: str, 
         encode_resource(message, called, listener.origins, ((ROUTES, called), *required)),
         encode_resource(rules, called, routes.origins, tuple(each for each in routes.requires if each[0] == CLUSTER)),
     )
-    return Door(port.listen.host, port.listen.port, called, whose, made)
+    return OpenDoor(port.listen.host, port.listen.port, called, made)
 
 
 def _inside(listener: Listener, name: str, layer: ResourceSet, whose: Caller) -> Listener | None:

@@ -76,7 +76,7 @@ def test_a_package_is_built_alike_twice_and_has_everything(kind: str, tmp_path: 
     else:
         scripts = [output("rpm", "-qp", "--scripts", first)]
         assert f"/usr/bin/{PYTHON}" in output("rpm", "-qp", "--requires", first)
-    assert "try-reload-or-restart 'weft-gateway@*.service'" in scripts[0]
+    assert "try-reload-or-restart weft-host.service 'weft-gateway@*.service'" in scripts[0]
     for script in scripts if kind == "deb" else ():
         subprocess.run(["sh", "-n"], input=script, text=True, check=True)
 

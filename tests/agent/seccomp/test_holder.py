@@ -83,8 +83,8 @@ def proxy() -> Iterator[Proxy]:
 
 @pytest.fixture(scope="module")
 def dns() -> Iterator[int]:
-    with socket.socket(type=socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as other, socket.socket(type=socket.SOCK_DGRAM) as server:
+        server.bind(other.getsockname())
         thread = threading.Thread(target=_answer_names, args=(server,))
         thread.start()
         yield server.getsockname()[1]
@@ -216,14 +216,22 @@ def test_a_holder_ends_with_the_last_process_and_not_before(secret: Path, proxy:
 
 
 @pytest.mark.parametrize("capabilities", ["+dac_override,+dac_read_search"] if HERE and os.geteuid() == 0 else [])
-def test_a_port_that_another_user_has_taken_is_given_nothing(secret: Path, proxy: Proxy, capabilities: str) -> None:
-    """The proxy of this test is root's, and the application another user's."""
+def test_a_port_that_another_user_has_taken_is_given_nothing(
+    secret: Path, proxy: Proxy, dns: int, capabilities: str
+) -> None:
+    """The proxy and the responder of this test are root's, and the application another user's."""
     as_user = ("setpriv", "--reuid=61001", "--regid=61001", "--clear-groups")
     rights = (f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}")
-    program = "import socket; print(socket.socket().connect_ex(('192.0.2.7', 7007)))"
-    words = launching(proxy.port, 0, secret, secret.parent / "log", (sys.executable, "-c", program))
+    program = (
+        "import socket; stream, datagram = socket.socket(), socket.socket(type=socket.SOCK_DGRAM); "
+        "print(stream.connect_ex(('192.0.2.7', 7007)), datagram.connect_ex(('192.0.2.53', 53)), "
+        "socket.socket().connect_ex(('192.0.2.53', 53))); "
+        "datagram.sendto(b'name?', ('192.0.2.53', 53))"
+    )
+    words = launching(proxy.port, dns, secret, secret.parent / "log", (sys.executable, "-c", program))
     done = subprocess.run((*as_user, *rights, *words), capture_output=True, text=True, timeout=30, check=False)
-    assert done.stdout.strip() == "111", done
+    assert done.stdout.split() == ["111", "111", "111"], done
+    assert "ConnectionRefusedError" in done.stderr
     assert "belongs to another user" in (secret.parent / "log").read_text()
 
 

@@ -141,8 +141,10 @@ class Holder:
             return True
         if taken.type == socket.SOCK_DGRAM and where.port == _DNS and self._settings.dns:
             with taken:
-                self._remember(taken, raw)
-                failed = taken.connect_ex(where.here(self._settings.dns, taken.family, ipv6=self._ipv6))
+                here = self._responder(where, taken.family)
+                if here is not None:
+                    self._remember(taken, raw)
+                failed = errno.ECONNREFUSED if here is None else taken.connect_ex(here)
             system.answer(self._listener, call.id, error=failed)
             return False
         if taken.type != socket.SOCK_STREAM or taken.proto not in _TCP or taken.family != where.family:
@@ -171,18 +173,20 @@ class Holder:
             return False
         pending = _Pending(taken, time.monotonic() + _CONNECT_SECONDS, [call.id])
         told, good = None if dns else where, 0 if waits else errno.EINPROGRESS
-        pending.advance = lambda over: self._connected(pending, told, good, over)
+        pending.advance = lambda over: self._connected(pending, where, told, good, over)
         self._wait(pending, select.EPOLLOUT)
         return False
 
-    def _connected(self, pending: _Pending, told: Destination | None, good: int, over: bool) -> bool:
-        """Whether it is known what came of a connection: then the proxy is `told`, and the caller, by `good` if it is
-        there."""
+    def _connected(
+        self, pending: _Pending, where: Destination, told: Destination | None, good: int, over: bool
+    ) -> bool:
+        """Whether it is known what came of a connection to `where`: then the proxy is `told` (None: it was led to the
+        responder), and the caller, by `good` if it is there."""
         failed = _outcome(pending.socket, over)
         if failed is None:
             return False
-        if not failed and told is not None and not self._is_proxy(pending.socket, told):
-            _say(f"port {self._settings.proxy} belongs to another user; nothing is sent there")
+        port = self._settings.dns if told is None else self._settings.proxy
+        if not failed and not self._is_ours(where, pending.socket.family, port):
             system.reset(pending.socket.fileno())
             failed = errno.ECONNREFUSED
         if not failed and told is not None:
@@ -192,9 +196,19 @@ class Holder:
             system.answer(self._listener, id, error=failed or good)
         return True
 
-    def _is_proxy(self, led: socket.socket, told: Destination) -> bool:
-        """Whether who listens there is of our user: while the proxy is away anybody may take its port."""
-        return self._listeners.owned(*told.here(self._settings.proxy, led.family, ipv6=self._ipv6))
+    def _is_ours(self, where: Destination, family: int, port: int) -> bool:
+        """Whether who listens at `port`, to which a call for `where` is led, is of our user: while the proxy or the
+        responder is away anybody may take its port."""
+        if self._listeners.owned(*where.here(port, family, ipv6=self._ipv6)):
+            return True
+        _say(f"port {port} belongs to another user, or to nobody; nothing is sent there")
+        return False
+
+    def _responder(self, where: Destination, family: int) -> tuple[str, int] | None:
+        """To where a question to `where` is led; None while that is nobody's of ours. The responder has its port for
+        TCP and UDP or not at all, so it is asked of the one who has it."""
+        port = self._settings.dns
+        return where.here(port, family, ipv6=self._ipv6) if self._is_ours(where, family, port) else None
 
     # -- names ---------------------------------------------------------------------------------------------------------
 
@@ -214,10 +228,13 @@ class Holder:
         with taken:
             if taken.type != socket.SOCK_DGRAM:
                 return True
+            here = self._responder(where, taken.family)
+            if here is None:
+                system.answer(self._listener, call.id, error=errno.ECONNREFUSED)
+                return False
             question = system.read_memory(call.thread, data, size)
             self._remember(taken, raw)
-            kept = flags & 0xFFFFFFFF | socket.MSG_DONTWAIT
-            sent = taken.sendto(question, kept, where.here(self._settings.dns, taken.family, ipv6=self._ipv6))
+            sent = taken.sendto(question, flags & 0xFFFFFFFF | socket.MSG_DONTWAIT, here)
         system.answer(self._listener, call.id, sent)
         return False
 

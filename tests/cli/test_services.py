@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from support.mesh import cli
+from weft.cli.failure import FailedError
+from weft.cli.services import _accounts_of_host
+from weft.local.services import Files, Service
 
 
 @pytest.mark.parametrize(
@@ -18,6 +22,8 @@ from support.mesh import cli
         (("gateway", "public"), ("--offset", "x"), "'--offset'"),
         (("gateway", "public"), ("--labels", "a b=c"), "drop-in"),
         (("workload", "web"), ("--", "python3", "x.py"), "a unit of its own"),
+        (("host", "--tokens", "x"), ("--name", "vm"), "--tokens goes with"),
+        (("host",), ("--nme", "vm"), "No such option '--nme'"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_written(
@@ -39,6 +45,17 @@ def test_without_a_control_plane_elsewhere_it_is_that_of_this_host(tmp_path: Pat
     assert "--allow-uid UID=web/public@weft-gateway@public.service" in said
     elsewhere = ("--control-plane", "10.0.0.5:15013", "--ca-fingerprint", "sha256:00")
     assert "--allow-uid" not in cli(tmp_path, "enable", "gateway", "public", "--dry-run", "--", *elsewhere).stdout
+
+
+def test_who_a_host_carries_has_to_be_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weft.local.service_files.SYSTEM", Files(tmp_path / "units", tmp_path))
+    entry = {"name": "a", "serviceAccount": "pay", "command": ["true"]}
+    (tmp_path / "host.yaml").write_text(json.dumps({"workloads": [entry, {**entry, "name": "b", "proxy": "sidecar"}]}))
+    found = _accounts_of_host(Service("host"))
+    assert found == [("default", "pay")]
+    (tmp_path / "host.yaml").write_text("workloads: [{name: a}]")
+    with pytest.raises(FailedError, match=r"workloads\[0\]"):
+        _accounts_of_host(Service("host"))
 
 
 def test_a_dry_run_shows_all_but_the_secret(tmp_path: Path) -> None:

@@ -321,7 +321,7 @@ def test_what_a_shared_proxy_does_not_do_is_refused(
         assert found in done.stderr
         assert "proxy: sidecar" in done.stderr
     done = host.mesh.weft("host", "--control-plane", "10.0.0.1:15012", str(host.file), check=False)
-    assert (done.returncode, "unix:PATH" in done.stderr) == (2, True)
+    assert (done.returncode, "needs --ca-fingerprint" in done.stderr) == (2, True)
     monkeypatch.setenv("WEFT_CAPTURE", "on")
     done = host.mesh.weft("host", str(host.file), check=False)
     assert (done.returncode, "WEFT_CAPTURE" in done.stderr) == (2, True)

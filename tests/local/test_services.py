@@ -90,11 +90,30 @@ def test_what_is_written_is_removed(tmp_path: Path) -> None:
     drop_in = (tmp_path / "etc/systemd/system/weft-gateway@one.service.d/50-weft-token.conf").read_text()
     assert "LoadCredential=weft.token:/etc/weft/gateway-one.token" in drop_in
     assert not [path for path in tmp_path.rglob("*.env") if "secret" in path.read_text()]
+    own = tmp_path / "etc/systemd/system/weft-gateway@one.service.d/override.conf"
+    own.write_text("[Service]\n")  # by `systemctl edit`
+    carry_out(disabling(one, tmp_path))
+    assert set(written(tmp_path)) == {
+        "etc/systemd/system/weft-gateway@.service",
+        "etc/systemd/system/weft-gateway@one.service.d/override.conf",
+        "etc/weft/gateway-two.env",
+    }
+    own.unlink()
     carry_out(disabling(one, tmp_path))
     assert set(written(tmp_path)) == {"etc/systemd/system/weft-gateway@.service", "etc/weft/gateway-two.env"}
     carry_out(disabling(two, tmp_path))
     assert written(tmp_path) == {}
     assert disabling(two, tmp_path) == Plan()
+
+
+def test_a_host_is_handed_the_tokens_of_its_workloads(tmp_path: Path) -> None:
+    host = Service("host")
+    carry_out(enabling(host, "/opt/weft", (), "", tmp_path, start=True, tokens=Path("/etc/weft/tokens")))
+    drop_in = tmp_path / "etc/systemd/system/weft-host.service.d/50-weft-token.conf"
+    assert "LoadCredential=weft.token:/etc/weft/tokens" in drop_in.read_text()
+    assert "ExecStart=/opt/weft host $WEFT_OPTIONS /etc/weft/host.yaml" in unit_text("host", "/opt/weft")
+    carry_out(disabling(host, tmp_path))
+    assert written(tmp_path) == {}
 
 
 def test_units_of_a_package_are_left_alone(tmp_path: Path) -> None:

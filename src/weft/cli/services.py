@@ -220,6 +220,8 @@ def _commands(kind: str) -> tuple[click.Command, click.Command]:
         words = ("--control-plane", f"unix:{LOCAL_SOCKET}", *options) if local else options
         token = _token(given.get("token_file")) if named else ""
         tokens = given.get("tokens")
+        if tokens is not None and not understood.params["control_plane"]:
+            raise click.UsageError("--tokens goes with -- --control-plane HOST:PORT; on this host nobody needs one")
         if carries and root is None and not dry_run:
             _check_host_file(service)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -89,8 +90,12 @@ def carry_out(plan: Plan) -> None:
     for path, text, mode in plan.write:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         write_atomically(path, text, mode)
-    for path in plan.remove:
-        path.rmdir() if path.is_dir() else path.unlink()
+    for path in sorted(plan.remove, key=Path.is_dir):
+        if path.is_dir():
+            with contextlib.suppress(OSError):  # what somebody else has written there stays
+                path.rmdir()
+        else:
+            path.unlink()
     for command in plan.commands:
         if command not in before:
             subprocess.run(command, check=True)

@@ -245,9 +245,17 @@ class _SidecarLifecycle(Lifecycle):
             where = f'"$(cat {self._secret.url_file})"' if self._url else plain
             _LOG.info("no command given; use HTTP_PROXY=%s", where)
             if self.proxy.state.captured_by is CapturedBy.RULES:
-                _LOG.info("or lead connections to port %d: weft capture install", self.proxy.state.capture)
+                _LOG.info(
+                    "or lead connections to port %d: %s", self.proxy.state.capture, self._installing("--user USER")
+                )
         if self.proxy.state.inbound_capture:
-            _LOG.info("callers are led to port %d by `weft capture install`", self.proxy.state.inbound_capture)
+            _LOG.info("callers are led to port %d by: %s", self.proxy.state.inbound_capture, self._installing())
+
+    def _installing(self, *more: str) -> str:
+        """What root runs for the rules."""
+        asked = self._parameters
+        namespace = ("-n", asked.namespace) if asked.namespace != "default" else ()
+        return " ".join(("sudo weft capture install --workload", asked.name, *namespace, *more))
 
     async def _watch_envoy(self) -> None:
         ready = self.proxy.envoy.ready

@@ -198,7 +198,7 @@ def _get_workloads(home: Home, name: str | None, namespace: str | None, output: 
     ]
     if name is not None and not found:
         raise FailedError(missing_text("workload", name, namespace, every))
-    if output != "table":
+    if output not in ("table", "wide"):
         print_value(found[0] if name is not None and len(found) == 1 else found, output)
         return 0
     rows = [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from weft.local.hostfile import HostFile
 
 _NOTHING_ELSE = {"join_proof": (), "identity_from": ""}
+_LOOK_EVERY = 0.5
 _LOG = logging.getLogger(__name__)
 
 
@@ -90,11 +93,35 @@ def host(
     more = (*(("--control-plane", control_plane) if control_plane else ()), *(("--quiet",) if quiet else ()))
     more += ("--ca-fingerprint", ca_fingerprint) if ca_fingerprint else ()
     try:
-        _workloads(source.read(), more, known)
+        _wait_for(source, home.workload(namespace, name), lambda: _workloads(source.read(), more, known))
     except MeshFileError as error:
         raise FailedError(f"{file} cannot be used\n{error}") from error
     wanted = _follow(source, more, known)
     return run_agent(HostParameters(home, wanted, name, namespace, service_account, plane, quiet=quiet))
+
+
+def _wait_for(source: HostFile, directory: Path, read: Callable[[], object]) -> None:
+    """Until the file can be used, where its workloads run already: an agent that is only replaced must not end over
+    it. MeshFileError or click's errors where nothing runs yet."""
+    from weft.agent.state import read_state
+    from weft.local.meshfile import MeshFileError
+
+    state = read_state(directory)
+    runs = state is not None and state.envoy is not None and state.envoy.alive
+    if state is not None and state.agent is not None and state.agent.alive:
+        runs = runs and state.agent.pid == os.getpid()  # else another one looks after it
+    while True:
+        try:
+            read()
+        except (MeshFileError, click.ClickException) as error:
+            if not runs:
+                raise
+            if source.is_news(str(error)):
+                said = f"{source.path} cannot be used; what runs goes on, without an agent"
+                click.echo(f"weft host: {said}\n{error}", err=True)
+            time.sleep(_LOOK_EVERY)
+        else:
+            return
 
 
 def _follow(

@@ -119,21 +119,31 @@ def _service(kind: str, name: str, *, own: bool) -> Service:
 
 def _checked(kind: str, name: str, options: tuple[str, ...]) -> click.Context:
     """How the command that the unit runs understands these options. UsageError where it would refuse them."""
-    from weft.cli.host import host
-    from weft.cli.run import gateway, run
+    from weft.cli.run import control_plane_of
     from weft.cli.serve import serve
 
     if any(word == "--token" or word.startswith("--token=") for word in options):
         raise click.UsageError("--token would be seen by every user: give it by WEFT_TOKEN or --token-file")
     if kind == "control-plane":
-        return serve.make_context("serve", [*options])
+        return serve.make_context("weft serve", [*options])
+    understood = _checked_proxy(kind, name, options)
+    given = {"join_proof": (), "identity_from": "", **understood.params, "token": ""}
+    if given["control_plane"]:
+        control_plane_of(given["home"], given)
+    return understood
+
+
+def _checked_proxy(kind: str, name: str, options: tuple[str, ...]) -> click.Context:
+    from weft.cli.host import host
+    from weft.cli.run import gateway, run
+
     if kind == "host":
-        return host.make_context("host", [*options, "host.yaml"])
+        return host.make_context("weft host", [*options, "host.yaml"])
     if kind == "gateway":
-        return gateway.make_context("gateway", [*options, name])
+        return gateway.make_context("weft gateway", [*options, name])
     if "--" in options:
         raise click.UsageError("a service has no application: give that a unit of its own, After= this one")
-    return run.make_context("run", ["--name", name, *options])
+    return run.make_context("weft run", ["--name", name, *options])
 
 
 def _is_local(service: Service, understood: click.Context) -> bool:
@@ -194,6 +204,13 @@ def _program() -> str:
     return program
 
 
+def _warn_of_place(program: str) -> None:
+    """Services of the system see no home and a /tmp of their own."""
+    if Path(program).is_relative_to("/home") or any(map(Path(program).is_relative_to, ("/root", "/tmp", "/var/tmp"))):  # noqa: S108
+        where = "install weft where it can, such as below /opt, or as a package"
+        click.echo(f"warning: the service cannot see {program}; {where}", err=True)
+
+
 def _token(file: Path | None) -> str:
     if file is None:
         return os.environ.get("WEFT_TOKEN", "")
@@ -228,6 +245,8 @@ def _commands(kind: str) -> tuple[click.Command, click.Command]:
             plan = enabling(service, _program(), words, token, root, start=not no_start, tokens=tokens)
         except ServiceError as error:
             raise click.UsageError(str(error)) from error
+        if not own:
+            _warn_of_place(_program())
         if local:
             _say_who_is_let_in(service, understood, dry_run=dry_run)
         return _carry_out(plan, own=own, root=root, dry_run=dry_run)

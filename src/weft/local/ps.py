@@ -57,9 +57,10 @@ def is_up(home: Home) -> bool:
 async def _rows(home: Home) -> list[ProcessRow]:
     up = read_up(home) or UpState(0, "")
     units = [unit if is_up(home) else _as_left(unit) for unit in up.units]
-    if not any(unit.kind == "control-plane" for unit in units):
-        units[:0] = _by_hand_control_plane(home)
     rows = [await _row(home, unit) for unit in units]
+    if not any(unit.kind == "control-plane" for unit in units):
+        by_hand = [await _row(home, unit) for unit in _by_hand_control_plane(home)]
+        rows[:0] = [dataclasses.replace(row, started_by="hand") for row in by_hand]
     known = {(unit.namespace, unit.workload) for unit in units}
     for directory in workload_directories(home):
         state = read_state(directory)

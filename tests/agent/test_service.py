@@ -4,37 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import pytest
 
 from support.agents import World
+from support.manager import Manager
 from support.mesh import Mesh
 from weft.testing.polling import eventually
 
 APPLICATION = [sys.executable, str(Path(__file__).with_name("application.py"))]
-
-
-class Manager:
-    """Remembers what it was told."""
-
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        self._socket.setblocking(False)
-        self.lines: list[str] = []
-
-    def told(self, line: str) -> int:
-        while True:
-            try:
-                self.lines += self._socket.recv(4096).decode().splitlines()
-            except BlockingIOError:
-                return self.lines.count(line)
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 @pytest.fixture

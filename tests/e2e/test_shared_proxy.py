@@ -22,6 +22,7 @@ import yaml
 
 from support.demo import Demo
 from support.http import Answer, Client
+from support.manager import Manager
 from support.mesh import APPS, Mesh, alive, cli, until
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.settings.home import Home
@@ -80,6 +81,8 @@ class Host:
 
     def __init__(self, directory: Path) -> None:
         self.file = directory / "host.yaml"
+        self.manager = Manager(directory / "notify")
+        self.environment = {"NOTIFY_SOCKET": str(directory / "notify")}
         self.mesh = Mesh(directory / "home", directory / "logs")
 
     def write(self, *names: str) -> None:
@@ -87,6 +90,9 @@ class Host:
         fresh = self.file.with_suffix(".new")
         fresh.write_text(yaml.safe_dump({"workloads": [entry(name) for name in names]}))
         fresh.replace(self.file)
+
+    def spawn(self) -> None:
+        self.mesh.spawn("host", "host", str(self.file), env=self.environment)
 
     def client(self, name: str) -> Client:
         """The outbound proxy of a workload."""
@@ -103,6 +109,13 @@ class Host:
 
     def gone(self, name: str) -> None:
         until(f"{name} is gone", lambda: all(one["name"] != name for one in self.mesh.items("workloads")), 30)
+
+    def carried(self) -> set[str]:
+        """Whom the host's registration names."""
+        return set(self.mesh.workload("host")["node"]["carries"])
+
+    def said(self) -> str:
+        return self.mesh.processes["host"].output()
 
     def _healthy(self, name: str) -> bool:
         try:
@@ -122,17 +135,20 @@ class Host:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     found = Host(tmp_path_factory.mktemp("shared"))
-    found.write("a", "b", "c")
+    found.write()
     mesh = found.mesh
     mesh.serve()
     mesh.weft("apply", "-f", "-", stdin="".join(map(service, ("a", "b", "c", "ca", "far"))) + POLICY)
     try:
-        mesh.spawn("host", "host", str(found.file))
+        found.spawn()
+        until("it is ready, with nobody to carry", lambda: found.manager.told("READY=1") == 1, 60)
+        found.write("a", "b", "c")
         mesh.echo("far")
         found.healthy("a", "b", "c", "far")
         yield found
     finally:
         mesh.stop()
+        found.manager.close()
 
 
 def caller_of(answer: Any) -> str:
@@ -250,6 +266,7 @@ def test_workloads_come_and_go_without_their_neighbours(host: Host) -> None:
     a = host.client("a")
     assert a("http://b/").status == 200
     shaken = host.stats("ssl.handshake")
+    ready = host.manager.told("READY=1")
     connections = {name: value for name, value in shaken.items() if "~inbound" in name}
     with ThreadPoolExecutor(1) as pool:
         stop: list[bool] = []
@@ -272,6 +289,10 @@ def test_workloads_come_and_go_without_their_neighbours(host: Host) -> None:
             host.gone("ca")
         stop.append(True)
         assert running.result() == {200}
+    until("the host names it no more", lambda: host.carried() == {"a.default", "b.default", "c.default"}, 30)
+    assert host.manager.told("STOPPING=1") == 0, "systemd would take the whole host for stopping"
+    assert host.manager.told("READY=1") == ready
+    assert host.manager.told("STATUS=the proxy serves, for 3 of 3 workloads") >= 1
     after = host.stats("ssl.handshake")
     assert connections, shaken
     assert {name: after[name] for name in connections} == connections
@@ -291,18 +312,49 @@ def test_a_workload_whose_application_ends_is_started_again_alone(host: Host) ->
 
 
 def test_the_envoy_and_its_applications_outlive_the_agent(host: Host) -> None:
+    """All but those that were taken out of the file meanwhile."""
+    host.write("a", "b", "c", "ca")
+    host.healthy("ca")
+    leaving = host.mesh.state("ca")["application"]["pid"]
     before = {name: host.mesh.state(name)["application"]["pid"] for name in ("a", "b", "c")}
     envoy, agent = (host.mesh.state("host")[what]["pid"] for what in ("envoy", "agent"))
     a = host.client("a")
     os.kill(agent, signal.SIGKILL)
     host.mesh.processes["host"].process.wait()
     assert a("http://b/").status == 200
-    host.mesh.spawn("host", "host", str(host.file))
+    host.write("a", "b", "c")
+    host.spawn()
     until("another agent has taken over", lambda: host.mesh.state("host")["agent"]["pid"] != agent, 30)
     host.healthy("a", "b", "c")
     assert host.mesh.state("host")["envoy"]["pid"] == envoy
     assert {name: host.mesh.state(name)["application"]["pid"] for name in before} == before
     assert a("http://b/").status == 200
+    until("ca has ended", lambda: not alive(leaving), 30)
+    host.gone("ca")
+    assert "ca: not wanted any more; stopping what an earlier agent has left of it" in host.said()
+    until("its state says so", lambda: host.mesh.state("ca")["application"] is None)
+
+
+def test_who_goes_does_not_wait_for_the_control_plane(host: Host) -> None:
+    """Who comes does, and the others go on."""
+    running = {name: host.mesh.state(name)["application"]["pid"] for name in ("a", "b", "c")}
+    agents = Home(host.mesh.home).agent_socket
+    hidden = agents.rename(agents.with_suffix(".hidden"))
+    waits = "STATUS=the proxy serves, for 3 of 4 workloads"
+    before = host.manager.told(waits)
+    try:
+        host.write("a", "b", "c", "later")
+        until("it wants four", lambda: host.manager.told(waits) == before + 1)
+        host.write("a", "b", "later")
+        until("c has ended", lambda: not alive(running["c"]), 30)
+        host.write("a", "b")
+        assert [alive(running[name]) for name in ("a", "b")] == [True, True]
+    finally:
+        hidden.rename(agents)
+    until("the host names it no more", lambda: host.carried() == {"a.default", "b.default"}, 30)
+    host.write("a", "b", "c")
+    until("c runs", lambda: host.mesh.state("c")["application"], 30)
+    host.healthy("c")
 
 
 def test_a_file_with_a_fault_ends_no_agent_that_is_replaced(host: Host) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from weft.model.workload import Workload
+from weft.model.workload import NodeBinding, Workload
 from weft.sources.leases import LONGEST_WORD_SECONDS, Leases, carriers_of
 from weft.sources.workloads import put_workload
 from weft.store.memory import MemoryStore
@@ -325,7 +325,8 @@ async def test_running_sleeps_until_something_may_end() -> None:
 
 
 async def test_the_proxy_of_a_node_holds_those_that_it_carries(time: Time) -> None:
-    node, carried = Workload("node", "ns", "x"), Workload("a", "ns", "x", carrier="node.ns")
+    node = Workload("node", "ns", "x", node=NodeBinding(("a.ns",)))
+    carried = Workload("a", "ns", "x", carrier="node.ns")
     time.leases.carriers = lambda: carriers_of((node, carried))
     await time.register("node")
     await time.register("a")
@@ -334,3 +335,22 @@ async def test_the_proxy_of_a_node_holds_those_that_it_carries(time: Time) -> No
     assert await time.registered() == ["ns/a", "ns/node"]
     time.leases.detached("node.ns")
     assert set(await time.passes(31)) == {"ns/a", "ns/node"}
+
+
+async def test_a_node_holds_nobody_whom_it_does_not_name(time: Time) -> None:
+    """What names the node was perhaps carried once, and could not say goodbye."""
+    binding = NodeBinding(("a.ns", "other.ns"))
+    workloads = [
+        Workload("node", "ns", "x", node=binding),
+        Workload("a", "ns", "x", carrier="node.ns"),
+        Workload("gone", "ns", "x", carrier="node.ns"),
+        Workload("other", "ns", "x"),
+    ]
+    time.leases.carriers = lambda: carriers_of(workloads)
+    for each in workloads:
+        await time.register(each.name)
+    time.leases.attached("node.ns")
+    assert set(await time.passes(60)) == {"ns/gone", "ns/other"}
+    workloads[0] = Workload("node", "ns", "x", node=NodeBinding())
+    assert await time.passes(60) == ("ns/a",)
+    assert await time.registered() == ["ns/node"]

@@ -27,7 +27,7 @@ class Lifecycle(ABC):
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self.signals = Signals()
-        self.manager = Notifier()
+        self.manager = Notifier() if proxy.parameters.carrier is None else Notifier({})  # the node speaks for all
         self._group = asyncio.TaskGroup()
         self._kept: list[asyncio.Task[None]] = []
 
@@ -60,7 +60,7 @@ class Lifecycle(ABC):
             async with self._group:
                 return await self._run()
         except BaseException:
-            stop_processes(self.proxy.state, 1.0)
+            await asyncio.to_thread(stop_processes, self.proxy.state, 1.0)
             raise
 
     async def _run(self) -> int:

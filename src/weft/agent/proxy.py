@@ -111,7 +111,7 @@ class Proxy:
         self.source, self.files = _credentials(parameters, self.directory)
         self.client = ControlPlaneClient(
             parameters.control_plane,
-            _agent_socket(parameters),
+            agent_socket(parameters),
             self.files,
             parameters.namespace,
             parameters.name,
@@ -407,7 +407,7 @@ def _credentials(parameters: ProxyParameters, directory: Path) -> tuple[Identity
     return source, control
 
 
-def _agent_socket(parameters: ProxyParameters) -> Path:
+def agent_socket(parameters: ProxyParameters) -> Path:
     """Where the control plane of this host listens for agents."""
     given = parameters.control_plane.socket
     return Path(given) if given else parameters.home.agent_socket

@@ -170,7 +170,7 @@ def stop_leftovers(home: Home, grace: float = 5.0) -> tuple[State, ...]:
             if state.hot is not None:
                 state.hot.remove(directory)
             home.socket(directory / "admin.sock").unlink(missing_ok=True)
-            write_state(directory, _without_processes(state))
+            write_state(directory, without_processes(state))
         finally:
             lock.release()
     return tuple(state for _, state in found)
@@ -194,7 +194,8 @@ def _leftovers(home: Home) -> Iterator[tuple[Path, State]]:
             yield directory, state
 
 
-def _without_processes(state: State) -> State:
+def without_processes(state: State) -> State:
+    """What stays of a state when all that it names has ended."""
     return State(
         state.name,
         state.namespace,

@@ -199,7 +199,10 @@ class Leases:
 
 
 def carriers_of(workloads: Iterable[Workload]) -> Iterator[tuple[str, str]]:
-    """The keys of workloads that nodes carry, and those of their nodes."""
-    for each in workloads:
-        if each.carrier:
+    """The keys of workloads that nodes carry, and those of their nodes: of those that name each other, for a lease that
+    the workload's word alone held would not end when the node carries it no more."""
+    every = tuple(workloads)
+    named = {each.proxy: frozenset(each.node.carries) for each in every if each.node is not None}
+    for each in every:
+        if each.proxy in named.get(each.carrier, ()):
             yield workload_key(each.namespace, each.name), workload_key_of_proxy(each.carrier)

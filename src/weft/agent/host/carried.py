@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 
 from weft.agent.errors import EXIT_FAILED, AgentError
@@ -24,10 +25,10 @@ _STEADY = 60.0
 
 
 class CarriedWorkload:
-    """`want` says what it shall be, `run` sees to it until `stop`; then it has `ended`. It begins when `before`, who
-    had the same name, has ended."""
+    """`want` says what it shall be, `run` sees to it until `stop`; then it has `ended`. It begins when the one of the
+    same name `before` it has ended."""
 
-    def __init__(self, parameters: RunParameters, node: Proxy, before: CarriedWorkload | None = None) -> None:
+    def __init__(self, parameters: RunParameters, node: Proxy, before: asyncio.Event | None = None) -> None:
         self.key = (parameters.namespace, parameters.name)
         self.ended = asyncio.Event()
         self._wanted: Cell[RunParameters | None] = Cell(parameters)
@@ -79,7 +80,7 @@ class CarriedWorkload:
         ABOUT.set(self.key[1])
         try:
             if self._before is not None:
-                await self._before.ended.wait()
+                await self._before.wait()
             failures = 0
             while (parameters := self._wanted.value) is not None:
                 version, began = self._wanted.version, asyncio.get_running_loop().time()
@@ -111,8 +112,11 @@ class CarriedWorkload:
                 parameters = await self._unless_changed(grouped(parameters)) or parameters
             if self._wanted.version != version:
                 return 0
-            self._life = workload_lifecycle(parameters, carrier=self._node, output=self.log)
+            make = partial(workload_lifecycle, parameters, carrier=self._node, output=self.log)
+            self._life = await asyncio.to_thread(make)  # it stops what is left of others, which takes its time
             self._proxy = self._life.proxy
+            if self._wanted.version != version:
+                self._ask_to_stop()  # it ends in order all the same: it may have adopted an application
             return await self._life.run_asked()
         except AgentError as error:
             _LOG.error("%s", error)

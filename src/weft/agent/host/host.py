@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 
 from weft.agent.bootstrap import bootstrap_text
 from weft.agent.errors import AgentError
+from weft.agent.host.binding import Binding
 from weft.agent.host.carried import CarriedWorkload
+from weft.agent.host.leftover import Leftover, left_behind
 from weft.agent.host.parameters import HostParameters
 from weft.agent.lifecycle import RESTART, Lifecycle, run_lifecycle
 from weft.agent.parameters import RunParameters
@@ -34,34 +37,46 @@ class _HostLifecycle(Lifecycle):
     """The node's own Envoy and registration, and a `CarriedWorkload` for each workload."""
 
     def __init__(self, parameters: HostParameters) -> None:
+        wanted = parameters.wanted()
+        if wanted is None:  # whoever runs is none the worse for it, and the next agent takes over
+            raise AgentError("it cannot be told now which workloads are wanted")
         self._parameters = parameters
+        self._wanted = wanted
         self._carried: dict[Key, CarriedWorkload] = {}
         self._leaving: set[CarriedWorkload] = set()
-        self._every: dict[Key, CarriedWorkload] = {}
-        self._wanted = parameters.wanted() or ()
-        self._named = _proxies(self._wanted)
+        self._leftovers: set[Leftover] = set()
+        self._every: dict[Key, CarriedWorkload | Leftover] = {}
+        self._status = ""
         make_private_directory(parameters.home.root)
         make_private_directory(parameters.home.logs)
         super().__init__(self._open())
+        self._binding = Binding(self.proxy.enrol)
 
     async def live(self) -> int:
         """The node's certificate, its Envoy, then the workloads, for ever."""
         proxy = self.proxy
-        if proxy.adopt_envoy():
+        before = left_behind(self._parameters.home, proxy.name)
+        self._end_leftovers(before)
+        adopted = proxy.adopt_envoy()
+        if adopted:
             _LOG.info("took over the Envoy that was running")
-            self.keep(self._enrol_again())
-        else:
-            await proxy.enrol()
+            self._binding = Binding(proxy.enrol, _names(before))
+        self._binding.ask(self._named())
+        if not adopted:
+            await self._binding.tell()
             proxy.envoy.start()
-        self._follow(self._wanted)
+        self._follow()
+        self.keep(self._binding.run(due=adopted))
         if not proxy.envoy.ready.value:
             await proxy.envoy.wait_ready((), self._parameters.timing.ready)
         self.keep(*proxy.keeping(()), self._watch(), self._limit_logs())
+        self._status = self._said()
+        self.manager.ready(self._status)
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             wanted = await asyncio.to_thread(self._parameters.wanted)
-            if wanted is not None and wanted != self._wanted:
-                await self._change(wanted)
+            self._wanted = self._wanted if wanted is None else wanted
+            self._follow()
 
     async def stop_application(self) -> int | None:
         """Have every workload stop in order, all at once."""
@@ -75,7 +90,7 @@ class _HostLifecycle(Lifecycle):
                 each.hurry()
 
         hurry.add_done_callback(hurried)
-        await _all_ended(every)
+        await _all_ended((*every, *self._leftovers))
         hurry.remove_done_callback(hurried)
         hurry.cancel()
         return 0
@@ -93,43 +108,55 @@ class _HostLifecycle(Lifecycle):
         every = {*self._carried.values(), *self._leaving}
         for each in every:
             each.leave()
-        await _all_ended(every)
+        await _all_ended((*every, *self._leftovers))
         await super().leave()
 
-    async def _enrol_again(self) -> None:
-        try:
-            await self.proxy.enrol(wait=0)
-        except AgentError as error:
-            _LOG.warning("%s; Envoy goes on as it is", error)
+    def _end_leftovers(self, before: dict[Key, Path]) -> None:
+        wanted = {(each.namespace, each.name) for each in self._wanted}
+        for key, directory in before.items():
+            if key not in wanted:
+                found = Leftover(key, directory, self.proxy)
+                self._leftovers.add(found)
+                self._every[key] = found
+                self.keep(found.run())
 
-    async def _change(self, wanted: tuple[RunParameters, ...]) -> None:
-        """Make what runs what is `wanted`; those that stay the same hear nothing of it."""
+    def _named(self) -> frozenset[str]:
+        """Whom the node's registration shall name: those that are wanted, and all others until they have ended."""
+        wanted = ((each.namespace, each.name) for each in self._wanted)
+        going = (*(each.key for each in self._leaving), *(each.key for each in self._leftovers))
+        return _names((*wanted, *self._carried, *going))
+
+    def _follow(self) -> None:
+        """Make what runs what is wanted; those that stay the same hear nothing of it. Who comes waits until the node's
+        registration names it, who goes waits for nothing."""
         self._leaving = {each for each in self._leaving if not each.ended.is_set()}
-        leaving = frozenset(proxy_name(name, namespace) for namespace, name in (each.key for each in self._leaving))
-        before, self._named = self._named, _proxies(wanted) | _proxies(self._wanted) | leaving
-        if self._named - before:
-            try:
-                await self.proxy.enrol()
-            except AgentError as error:
-                _LOG.warning("%s; workloads are as they were", error)
-                return
-        self._wanted = wanted
-        self._follow(wanted)
-
-    def _follow(self, wanted: tuple[RunParameters, ...]) -> None:
-        named = {(each.namespace, each.name): each for each in wanted}
-        for key in self._carried.keys() - named.keys():
+        self._leftovers = {each for each in self._leftovers if not each.ended.is_set()}
+        wanted = {(each.namespace, each.name): each for each in self._wanted}
+        for key in self._carried.keys() - wanted.keys():
             gone = self._carried.pop(key)
             self._leaving.add(gone)
             gone.stop()
-        for key, parameters in named.items():
+        self._binding.ask(self._named())
+        for key, parameters in wanted.items():
             if key in self._carried:
                 self._carried[key].want(parameters)
-            else:
-                before = next((each for each in self._leaving if each.key == key), None)
-                found = CarriedWorkload(parameters, self.proxy, before)
-                self._carried[key] = self._every[key] = found
-                self.keep(found.run())
+            elif _names([key]) <= self._binding.told:
+                self._start(key, parameters)
+        if self._status and self._status != self._said():
+            self._status = self._said()
+            self.manager.status(self._status)
+
+    def _start(self, key: Key, parameters: RunParameters) -> None:
+        going: set[CarriedWorkload | Leftover] = {*self._leaving, *self._leftovers}
+        before = next((each.ended for each in going if each.key == key), None)
+        found = CarriedWorkload(parameters, self.proxy, before)
+        self._carried[key] = found
+        self._every[key] = found
+        self.keep(found.run())
+
+    def _said(self) -> str:
+        """For ``systemctl status``."""
+        return f"the proxy serves, for {len(self._carried)} of {len(self._wanted)} workloads"
 
     async def _watch(self) -> None:
         ready = self.proxy.envoy.ready
@@ -166,14 +193,14 @@ class _HostLifecycle(Lifecycle):
 
     def _node(self, _: State) -> Workload:
         asked = self._parameters
-        binding = NodeBinding(tuple(sorted(self._named)))
+        binding = NodeBinding(tuple(sorted(self._binding.names)))
         return Workload(asked.name, asked.namespace, asked.service_account, node=binding)
 
 
-async def _all_ended(every: Iterable[CarriedWorkload]) -> None:
+async def _all_ended(every: Iterable[CarriedWorkload | Leftover]) -> None:
     for each in every:
         await each.ended.wait()
 
 
-def _proxies(wanted: tuple[RunParameters, ...]) -> frozenset[str]:
-    return frozenset(proxy_name(each.name, each.namespace) for each in wanted)
+def _names(keys: Iterable[Key]) -> frozenset[str]:
+    return frozenset(proxy_name(name, namespace) for namespace, name in keys)

@@ -1,0 +1,64 @@
+"""Whom the registration of a node names."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from weft.agent.errors import AgentError
+from weft.aio.cell import Cell
+
+_LOG = logging.getLogger(__name__)
+_AGAIN = 10.0
+Names = frozenset[str]
+
+
+class Binding:
+    """`ask` says whom the registration shall name, `run` sees to it by `enrol` (which is given how long it may wait).
+    `names` are those that it names now or next; whoever is `told` has been named, and may be started. Nobody who asks
+    waits for a control plane."""
+
+    def __init__(self, enrol: Callable[[float | None], Awaitable[object]], told: Names = frozenset()) -> None:
+        self._enrol = enrol
+        self._asked = Cell(told)
+        self.names = told
+        self.told = told
+
+    def ask(self, names: Names) -> None:
+        """Have these named from now on."""
+        if names != self._asked.value:
+            self._asked.set(names)
+
+    async def tell(self, wait: float | None = None) -> None:
+        """Register those that were asked for last. AgentError when that is refused, or takes longer than `wait`."""
+        self.names = self._asked.value  # as long as this takes: an answer that is lost does not say for whom it was
+        self.told &= self.names
+        await self._enrol(wait)
+        self.told = self.names
+
+    async def run(self, *, due: bool = False) -> None:
+        """Register whenever others are asked for (and at once if that is `due`), again after a refusal, for ever."""
+        said = ""
+        while True:
+            version = self._asked.version
+            due = due or self._asked.value != self.names
+            if not due:
+                await self._asked.changed(version)
+                continue
+            try:
+                await self.tell(wait=0)
+            except AgentError as error:
+                if str(error) != said:
+                    said = str(error)
+                    _LOG.warning("%s; workloads that are new wait, the others go on as they are", error)
+                await self._pause(version)
+            else:
+                due, said = False, ""
+
+    async def _pause(self, version: int) -> None:
+        try:
+            async with asyncio.timeout(_AGAIN):
+                await self._asked.changed(version)
+        except TimeoutError:
+            return

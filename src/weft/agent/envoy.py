@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import signal
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -349,7 +350,8 @@ class Envoy:
                 late = inf
                 _LOG.warning("the other Envoy has no configuration yet; until it has, the one before goes on")
             await asyncio.sleep(_POLL)
-        await successor.stop(_FORMER_GRACE)
+        successor.send_group(signal.SIGKILL)  # on SIGTERM it would first ask the one before to end
+        await successor.wait()
         self._successor = None
         hot.forget_beginner()
         self._tell(replace(self.standing, successor=None, successor_bootstrap=""))

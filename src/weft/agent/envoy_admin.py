@@ -33,7 +33,7 @@ class EnvoyAdmin:
         return (await self.gauges(f"^{_CONNECTED}$") or {}).get(_CONNECTED) == 0
 
     async def state(self, epoch: int) -> str:
-        """What the Envoy of this restart epoch says of itself ("LIVE": it serves); empty if another answers, or none."""
+        """What the Envoy of this restart epoch says of itself (``LIVE``: it serves); empty if it does not answer."""
         try:
             told: dict[str, Any] = json.loads(await self.body("/server_info"))
         except ValueError:

@@ -335,7 +335,7 @@ class Envoy:
         """
         clock = asyncio.get_running_loop().time
         found, late = "", clock() + _BEGIN_PATIENCE
-        while process.running and successor.running and not self._obsolete:
+        while process.running and successor.running:
             found = await self.admin.state(hot.epoch) or found
             if found == _SERVES:
                 self._process, self._successor, self._former = successor, None, process
@@ -344,9 +344,9 @@ class Envoy:
                 self._tell(Standing(successor.name, hot, former=process.name, bootstrap=bootstrap))
                 _LOG.info("another Envoy has taken over; the one before has %d s to finish", self.place.drain)
                 return found
+            if self._obsolete or (clock() > late and not found):
+                break
             if clock() > late:
-                if not found:
-                    break
                 late = inf
                 _LOG.warning("the other Envoy has no configuration yet; until it has, the one before goes on")
             await asyncio.sleep(_POLL)

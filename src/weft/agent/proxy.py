@@ -243,7 +243,7 @@ class Proxy:
         found = self.envoy.place.bootstrap_digest()  # an agent of an earlier version has not noted any
         self.save(
             bootstrap=self.state.bootstrap or found,
-            successor_bootstrap=self.state.successor_bootstrap or (found if self.state.successor else ""),
+            successor_bootstrap=(self.state.successor_bootstrap or found) if self.state.successor else "",
         )
         state = self.state
         digests = state.bootstrap, state.successor_bootstrap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -116,6 +117,7 @@ def test_a_successor_whose_predecessor_has_ended(
     hot = first_of(tmp_path)
     assert hot is not None
     before = State("web", "default", plan="p", envoy=ProcessName(1, "gone"), hot=hot, successor=name)
+    before = dataclasses.replace(before, bootstrap="of the first", successor_bootstrap="its own")
     try:
         hot._memory.write_bytes((16).to_bytes(8, sys.byteorder) + int(begins).to_bytes(8, sys.byteorder))
         found = adoptable(before, "p", 5.0)
@@ -127,6 +129,7 @@ def test_a_successor_whose_predecessor_has_ended(
     else:
         assert found is not None
         assert (found.envoy, found.successor, found.hot) == (name, None, hot.next)
+        assert found.bootstrap == "its own"
 
 
 def test_a_bootstrap_is_tried_before_anything_is_touched(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,26 @@ def test_one_that_ends_before_it_took_over_is_tried_again(rig: Rig) -> None:
 
     loads = rig.under_load(during)
     assert [load.failures for load in loads] == [[], [], [], []]
+
+
+def test_the_control_plane_moves_to_another_port(rig: Rig) -> None:
+    """The Envoys that run never reach it again: others take over, though they are cut off, and get what is new."""
+    before = {name: rig.state(name) for name in PROXIES}
+    assert rig.mesh.processes["control-plane"].stop() == 0
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    rig.mesh.serve("--xds-port", str(port), "--agent-port", "0", "--admin-port", "0")
+
+    def during() -> None:
+        for name in PROXIES:
+            rig.mesh.processes[name].process.send_signal(signal.SIGHUP)
+        for name in PROXIES:
+            rig.taken_over(name, before[name])
+
+    loads = rig.under_load(during)
+    assert [load.failures for load in loads] == [[], [], [], []]
+    for name in PROXIES:
+        assert f'"port_value": {port}' in (rig.mesh.home / "workloads/default" / name / "bootstrap.json").read_text()
+        assert rig.state(name)["hot"]["epoch"] == before[name]["hot"]["epoch"] + 1
+    rig.mesh.wait_healthy(*PROXIES)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from weft.processes import name as names
 from weft.processes.log import end_of_log, limit_log
 from weft.processes.name import ProcessName, name_of
 from weft.processes.stop import stop_now
-from weft.processes.watch import start_process
+from weft.processes.watch import start_orphan, start_process
+from weft.testing.polling import until
 
 
 async def test_a_process_is_told_from_another_with_its_pid() -> None:
@@ -33,6 +35,45 @@ async def test_a_process_gets_its_own_session_and_exit_code() -> None:
     assert not watch.running
     watch.send(signal.SIGTERM)
     await watch.stop(0.1)
+
+
+async def test_an_orphan_is_noted_before_it_is_executed(tmp_path: Path) -> None:
+    done, noted = tmp_path / "done", list[ProcessName]()
+
+    def note(name: ProcessName) -> None:
+        assert name.alive
+        assert not done.exists()
+        noted.append(name)
+
+    with (tmp_path / "out").open("wb") as out:
+        watch = start_orphan(["/bin/sh", "-c", f"echo > {done}; kill -TERM $$"], tmp_path, {}, out, note, errors=out)
+        assert [watch.name] == noted
+        assert await watch.wait() is None
+        assert done.exists()
+        with pytest.raises(FileNotFoundError):
+            start_orphan([str(tmp_path / "none")], tmp_path, {}, out, noted.append, errors=out)
+    assert not any(name.alive for name in noted)
+
+
+def test_an_orphan_of_which_nobody_would_know_is_not_executed(tmp_path: Path) -> None:
+    """Its starter is killed before it has written down what it starts."""
+    program = """if True:
+        import asyncio, os, pathlib, signal, sys
+        from weft.processes.watch import start_orphan
+
+        def note(name):
+            pathlib.Path("pid").write_text(str(name.pid))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        async def start():
+            start_orphan(["/bin/sh", "-c", "echo > done; exec sleep 60"], ".", {}, sys.stdout, note, errors=sys.stderr)
+
+        asyncio.run(start())
+    """
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, timeout=20, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    until("its end", lambda: name_of(int((tmp_path / "pid").read_text())) is None, 10)
+    assert not (tmp_path / "done").exists()
 
 
 async def test_elsewhere_psutil_says_when_a_process_began(monkeypatch: pytest.MonkeyPatch) -> None:

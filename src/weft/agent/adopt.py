@@ -32,7 +32,9 @@ def adoptable(before: State | None, plan: str, grace: float, *, carried: bool = 
     if envoy is None and found.successor is not None and found.hot is not None and not found.hot.has_beginner:
         # It has taken over while no agent looked, and the one before has ended as it should.
         envoy = found.successor
-        found = dataclasses.replace(found, envoy=envoy, successor=None, hot=found.hot.next)
+        found = dataclasses.replace(
+            found, envoy=envoy, successor=None, hot=found.hot.next, bootstrap=found.successor_bootstrap
+        )
     if envoy is None:  # what was to take over from it, or has not ended yet, has its ports
         stop_processes(dataclasses.replace(found, application=None, responder=None), grace)
         found = dataclasses.replace(found, successor=None, former=None)

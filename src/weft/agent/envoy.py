@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
+import signal
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,6 +36,9 @@ _POLL = 0.05
 _PATIENCE = 3.0
 _LOG_CHECK = 30.0
 _CUT_OFF_POLL = 1.0
+_SERVES = "LIVE"
+_BEGIN_PATIENCE = 20.0
+"""So long another Envoy has to begin, as far as that it says of itself that it waits for its configuration."""
 _FORMER_GRACE = 5.0
 LARGEST_FILE = 1 << 30
 """Bytes of any file that Envoy writes: where nobody empties them, because the agent is away, it writes no more."""
@@ -66,6 +71,13 @@ class EnvoyPlace:
         """What it writes to its standard output: access logs."""
         return self.directory / STDOUT
 
+    def bootstrap_digest(self) -> str:
+        """Of the bootstrap that is there now; empty if none is."""
+        try:
+            return hashlib.sha256((self.directory / "bootstrap.json").read_bytes()).hexdigest()
+        except OSError:
+            return ""
+
     def options(self, workers: int) -> tuple[str, ...]:
         """What every Envoy is started with that has so many worker threads. 0 leaves it to Envoy: one for each core
         that it may use."""
@@ -82,7 +94,8 @@ class EnvoyPlace:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Why another Envoy shall take over. `needed`: where that cannot be, Envoy is stopped and started."""
+    """Why another Envoy shall take over. `needed`: the bootstrap is another, perhaps because the control plane can no
+    longer be reached with that of the Envoy that runs; where none can take over, Envoy is stopped and started."""
 
     reason: str
     needed: bool = False
@@ -91,12 +104,15 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Which processes there are: `envoy` serves, was started as `hot` says (None: nobody can take over from it);
-    `successor` is about to take over, `former` ends after `envoy` has taken over from it."""
+    `successor` is about to take over, `former` ends after `envoy` has taken over from it. `bootstrap` and
+    `successor_bootstrap` are digests of what they were started with."""
 
     envoy: ProcessName | None = None
     hot: HotRestart | None = None
     successor: ProcessName | None = None
     former: ProcessName | None = None
+    bootstrap: str = ""
+    successor_bootstrap: str = ""
 
 
 class Envoy:
@@ -137,8 +153,8 @@ class Envoy:
         """Start a new process. Raises AgentError when the binary cannot be executed."""
         self.place.admin_socket.unlink(missing_ok=True)
         hot = first_of(self.place.directory)
-        self._process = self._launch(hot)
-        self._tell(Standing(self._process.name, hot))
+        digest = self.place.bootstrap_digest()
+        self._process = self._launch(hot, lambda name: self._tell(Standing(name, hot, bootstrap=digest)))
 
     def restart(self, wish: Wish) -> None:
         """Have another Envoy take over from the one that runs, as soon as `run` gets to it."""
@@ -159,7 +175,10 @@ class Envoy:
         self.standing = standing
         self._told(standing)
 
-    def _launch(self, hot: HotRestart | None) -> ProcessWatch:
+    def _launch(self, hot: HotRestart | None, note: Callable[[ProcessName], None]) -> ProcessWatch:
+        """Start one. `note` hears its name before it is executed where it would outlive us, so that no Envoy serves of
+        which no later agent knows."""
+        before = self.standing
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         command, directory = self.place.command(self._workers(), hot), self.place.directory
         with (
@@ -170,9 +189,15 @@ class Envoy:
         ):
             try:
                 if hot is None:
-                    return start_process(command, directory, environment, lines, errors=log, umask=0o077, ignoring=True)
-                return start_orphan(command, directory, environment, lines, errors=log, umask=0o077)
+                    child = start_process(
+                        command, directory, environment, lines, errors=log, umask=0o077, ignoring=True
+                    )
+                    note(child.name)
+                    return child
+                return start_orphan(command, directory, environment, lines, note, errors=log, umask=0o077)
             except OSError as error:
+                if self.standing != before:
+                    self._tell(before)
                 raise AgentError(f"cannot execute Envoy {self.place.binary}: {error.strerror}") from error
 
     async def wait_ready(
@@ -253,54 +278,89 @@ class Envoy:
 
     async def _succeed(self, process: ProcessWatch, wish: Wish) -> None:
         """Have another Envoy take over from `process`, or say why not."""
+        if wish.needed and self.standing.bootstrap == self.place.bootstrap_digest():
+            return  # an earlier agent's successor has it
         hot, binary, directory = self.standing.hot, self.place.binary, self.place.directory
         why = "it was not started so that another can take over"
         if hot is None or (why := await asyncio.to_thread(why_not, process.name, binary)):
             if wish.needed:
-                _LOG.warning("%s; restarting Envoy, with a gap: %s", wish.reason, why)
-                await process.stop(_FORMER_GRACE)
+                await self._restart_with_gap(process, wish.reason, why)
             else:
                 _LOG.warning("%s; the one that runs goes on until the next start: %s", wish.reason, why)
         elif why := await asyncio.to_thread(check_start, binary, directory, self.place.options(self._workers())):
             _LOG.error("%s, but it does not start; the one that runs goes on: %s", wish.reason, why)
         else:
-            while process.running and await self.admin.cut_off():
-                await wait_first(process.ended, timeout=_CUT_OFF_POLL)  # without a control plane it would never begin
+            while not wish.needed and process.running and await self.admin.cut_off():
+                # Without a control plane it would never begin.
+                if await wait_first(process.ended, self._wished, timeout=_CUT_OFF_POLL):
+                    return
             _LOG.info("%s; another one takes over", wish.reason)
             await self._try_to_succeed(process, hot.next)
 
+    async def _restart_with_gap(self, process: ProcessWatch, reason: str, why: str) -> None:
+        """Stop it; `run` starts another."""
+        _LOG.warning("%s; restarting Envoy, with a gap: %s", reason, why)
+        await process.stop(_FORMER_GRACE)
+
     async def _try_to_succeed(self, process: ProcessWatch, hot: HotRestart) -> None:
         """As often as it needs: once one was started, the one that runs has no admin interface any more."""
-        delay = _FIRST_DELAY
+        clock = asyncio.get_running_loop().time
+        delay, late = _FIRST_DELAY, clock() + _BEGIN_PATIENCE
         while process.running:
             try:
-                self._successor = self._launch(hot)
+                self._successor = self._launch(hot, self._note_successor)
             except AgentError as error:
                 _LOG.error("%s; the one that runs goes on", error)
                 return
-            self._tell(replace(self.standing, successor=self._successor.name))
-            if await self._take_over(process, self._successor, hot) or not process.running:
+            state = await self._take_over(process, self._successor, hot)
+            if state == _SERVES or not process.running:
                 return
-            _LOG.warning("Envoy ended before it took over; trying again in %.1f s%s", delay, self._how_it_ended())
+            if state:
+                late = clock() + _BEGIN_PATIENCE
+            elif self._wish.needed and clock() > late:
+                await self._restart_with_gap(process, self._wish.reason, "no other one begins beside it")
+                return
+            _LOG.warning("another Envoy has not taken over; trying again in %.1f s%s", delay, self._how_it_ended())
             await wait_first(process.ended, timeout=delay)
             delay = min(delay * 2, _LONGEST_DELAY)
 
-    async def _take_over(self, process: ProcessWatch, successor: ProcessWatch, hot: HotRestart) -> bool:
-        """Wait until `successor`, which was started as `hot` says, has taken over or one of both has ended; whether it
-        has."""
+    def _note_successor(self, name: ProcessName) -> None:
+        self._tell(replace(self.standing, successor=name, successor_bootstrap=self.place.bootstrap_digest()))
+
+    async def _take_over(self, process: ProcessWatch, successor: ProcessWatch, hot: HotRestart) -> str:
+        """Wait until `successor`, which was started as `hot` says, has taken over, one of both has ended, or it would
+        be of no use. One that waits for its configuration is waited for: any other would have to, with nobody serving.
+
+        Returns what it has said of itself last (``LIVE``: it has taken over); empty if it has not begun.
+        """
+        clock = asyncio.get_running_loop().time
+        found, late = "", clock() + _BEGIN_PATIENCE
         while process.running and successor.running:
-            if await self.admin.serving(hot.epoch):
+            found = await self.admin.state(hot.epoch) or found
+            if found == _SERVES:
                 self._process, self._successor, self._former = successor, None, process
                 self._await_former()
-                self._tell(Standing(successor.name, hot, former=process.name))
+                bootstrap = self.standing.successor_bootstrap
+                self._tell(Standing(successor.name, hot, former=process.name, bootstrap=bootstrap))
                 _LOG.info("another Envoy has taken over; the one before has %d s to finish", self.place.drain)
-                return True
+                return found
+            if self._obsolete or (clock() > late and not found):
+                break
+            if clock() > late:
+                late = inf
+                _LOG.warning("the other Envoy has no configuration yet; until it has, the one before goes on")
             await asyncio.sleep(_POLL)
-        await successor.stop(_FORMER_GRACE)
+        successor.send_group(signal.SIGKILL)  # on SIGTERM it would first ask the one before to end
+        await successor.wait()
         self._successor = None
         hot.forget_beginner()
-        self._tell(replace(self.standing, successor=None))
-        return False
+        self._tell(replace(self.standing, successor=None, successor_bootstrap=""))
+        return found
+
+    @property
+    def _obsolete(self) -> bool:
+        """Whether the bootstrap has changed since the successor was started."""
+        return self._wished.is_set() and self.standing.successor_bootstrap != self.place.bootstrap_digest()
 
     def _await_former(self) -> None:
         """It ends by itself; if its successor was killed meanwhile, nobody tells it to."""

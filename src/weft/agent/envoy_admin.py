@@ -32,13 +32,13 @@ class EnvoyAdmin:
         """Whether Envoy gets its configuration from a control plane and has no stream to it."""
         return (await self.gauges(f"^{_CONNECTED}$") or {}).get(_CONNECTED) == 0
 
-    async def serving(self, epoch: int) -> bool:
-        """Whether the Envoy of this restart epoch serves."""
+    async def state(self, epoch: int) -> str:
+        """What the Envoy of this restart epoch says of itself (``LIVE``: it serves); empty if it does not answer."""
         try:
             told: dict[str, Any] = json.loads(await self.body("/server_info"))
         except ValueError:
-            return False
-        return told.get("state") == "LIVE" and told["command_line_options"]["restart_epoch"] == epoch
+            return ""
+        return str(told["state"]) if told["command_line_options"]["restart_epoch"] == epoch else ""
 
     async def listeners(self) -> tuple[SocketAddress, ...]:
         """The addresses on which Envoy listens."""

@@ -206,22 +206,20 @@ class Proxy:
         entry = capture_entry(self.directory, self.state)
         text = self._build_bootstrap(BootstrapInputs(workload, answer, self._admin_socket, place, *entry))
         path = self.directory / "bootstrap.json"
-        before = path.read_text() if path.exists() else ""
-        changed = text != before
         try:
-            if changed:
+            if not path.exists() or path.read_text() != text:
                 write_atomically(path, text)
         except OSError as error:
             raise AgentError(f"cannot write {path}: {error.strerror}") from error
         if _runs(self.envoy):
-            await self._follow(changed)
+            await self._follow()
         return answer
 
-    async def _follow(self, changed: bool) -> None:
+    async def _follow(self) -> None:
         """Have another Envoy take over where the one that runs is another than would be started now, or someone has
         asked for it."""
         asked = take_request(self.directory)
-        if changed:
+        if self.state.bootstrap != self.envoy.place.bootstrap_digest():
             self.envoy.restart(Wish("Envoy's bootstrap has changed", needed=True))
         elif differs := await asyncio.to_thread(self.envoy.differs):
             self.envoy.restart(Wish(differs))
@@ -241,9 +239,15 @@ class Proxy:
             self.traffic.adopt()  # what it has counted in an earlier life
         if self.state.envoy is None:
             return False
-        state = self.state
         self._versions.adopt(self._envoys)
-        self.envoy.adopt(Standing(state.envoy, state.hot, state.successor, state.former))
+        found = self.envoy.place.bootstrap_digest()  # an agent of an earlier version has not noted any
+        self.save(
+            bootstrap=self.state.bootstrap or found,
+            successor_bootstrap=(self.state.successor_bootstrap or found) if self.state.successor else "",
+        )
+        state = self.state
+        digests = state.bootstrap, state.successor_bootstrap
+        self.envoy.adopt(Standing(state.envoy, state.hot, state.successor, state.former, *digests))
         self.traffic.adopt()
         self.adopted = True
         return True
@@ -317,7 +321,7 @@ class Proxy:
 
     def _envoy_changed(self, now: Standing) -> None:
         self.counts.envoy_starts += now.envoy is not None and now.envoy != self.state.envoy
-        self.save(envoy=now.envoy, hot=now.hot, successor=now.successor, former=now.former)
+        self.save(**{field.name: getattr(now, field.name) for field in dataclasses.fields(now)})
         if now.envoy is not None:
             self._versions.follow(self._envoys)
 

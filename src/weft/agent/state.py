@@ -40,7 +40,8 @@ class State:
     says, and `inbound_capture` the one to which those of callers are, with their addresses if it is `transparent` (0:
     there is none).
     `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core). `hot` says
-    how another can take over from it, `successor` is about to and `former` is what it has taken over from. `carrier` is
+    how another can take over from it, `successor` is about to and `former` is what it has taken over from; `bootstrap`
+    and `successor_bootstrap` are digests of what they were started with (empty: not known). `carrier` is
     the proxy name of the node whose Envoy and agent serve it (empty: it has its own).
     """
 
@@ -67,6 +68,8 @@ class State:
     hot: HotRestart | None = None
     successor: ProcessName | None = None
     former: ProcessName | None = None
+    bootstrap: str = ""
+    successor_bootstrap: str = ""
 
     @property
     def processes(self) -> tuple[ProcessName, ...]:

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -141,17 +141,20 @@ def start_orphan(
     cwd: Path,
     environment: Mapping[str, str],
     output: IO[bytes],
+    note: Callable[[ProcessName], None],
     *,
     errors: IO[bytes],
     umask: int = -1,
 ) -> ProcessWatch:
     """Start `command` as `start_process` does, in a session of its own and with SIGPIPE and SIGXFSZ ignored, but as
-    nobody's child: for programs that end with their parent (prctl(2), PR_SET_PDEATHSIG) and shall not. Nobody learns
-    its exit code. Blocks for some 15 ms. Raises OSError when it cannot be executed."""
+    nobody's child: for programs that end with their parent (prctl(2), PR_SET_PDEATHSIG) and shall not. `note` hears its
+    name before it is executed, which it is not if we end before `note` has returned. Nobody learns its exit code.
+    Blocks for some 15 ms. Raises OSError when it cannot be executed."""
     reading, writing = os.pipe()
+    awaited, go = os.pipe()
     try:
         with subprocess.Popen(
-            [sys.executable, "-I", "-S", _ORPHAN, str(writing), *command],
+            [sys.executable, "-I", "-S", _ORPHAN, str(writing), str(awaited), *command],
             cwd=cwd,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -160,21 +163,23 @@ def start_orphan(
             umask=umask,
             start_new_session=True,
             restore_signals=False,
-            pass_fds=(writing,),
+            pass_fds=(writing, awaited),
         ):
             os.close(writing)
             writing = -1
             with os.fdopen(reading, "rb", closefd=False) as told:
-                words = told.read().split()
+                pid = int(told.readline() or 0)
+                if not pid:
+                    raise OSError(errno.ECHILD, os.strerror(errno.ECHILD), command[0])
+                name = name_of(pid) or ProcessName(pid, "ended")
+                note(name)
+                os.write(go, b"!")
+                if failed := told.read():
+                    raise OSError(int(failed), os.strerror(int(failed)), command[0])
     finally:
-        os.close(reading)
-        if writing >= 0:
-            os.close(writing)
-    if len(words) != 1:
-        number = int(words[1]) if words else errno.ECHILD
-        raise OSError(number, os.strerror(number), command[0])
-    pid = int(words[0])
-    return ProcessWatch(name_of(pid) or ProcessName(pid, "ended"))
+        for descriptor in (reading, awaited, go, *((writing,) if writing >= 0 else ())):
+            os.close(descriptor)
+    return ProcessWatch(name)
 
 
 async def wait_first(*events: asyncio.Event | None, timeout: float | None = None) -> bool:

@@ -217,6 +217,27 @@ def _token(file: Path | None) -> str:
     return file.read_text().strip()
 
 
+_REST: Callable[[CommandT], CommandT] = click.argument(
+    "options", nargs=-1, metavar="[-- OPTIONS...]", type=click.UNPROCESSED
+)
+_TOKEN: Callable[[CommandT], CommandT] = click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The join token, which the service gets as a credential.  [default: WEFT_TOKEN]",
+)
+_TOKENS: Callable[[CommandT], CommandT] = click.option(
+    "--tokens",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Join tokens of the proxy and of each workload, in files called by their names, which the service gets as "
+    "credentials.",
+)
+_NO_START: Callable[[CommandT], CommandT] = click.option(
+    "--no-start", is_flag=True, help="Enable it, but do not start it now."
+)
+
+
 def _commands(kind: str) -> tuple[click.Command, click.Command]:
     """`weft enable KIND` and `weft disable KIND`."""
     from weft.local.services import ALONE
@@ -259,26 +280,11 @@ def _commands(kind: str) -> tuple[click.Command, click.Command]:
 
     start.__doc__ = _HELP[kind]
     stop.__doc__ = f"End the service of the {kind.replace('-', ' ')}."
-    rest = click.argument("options", nargs=-1, metavar="[-- OPTIONS...]", type=click.UNPROCESSED)
-    token = click.option(
-        "--token-file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="The join token, which the service gets as a credential.  [default: WEFT_TOKEN]",
-    )
-    tokens = click.option(
-        "--tokens",
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="DIR",
-        help="Join tokens of the proxy and of each workload, in files called by their names, which the service gets as "
-        "credentials.",
-    )
-    no_start = click.option("--no-start", is_flag=True, help="Enable it, but do not start it now.")
-    begin = _where_options(no_start(argument(rest(start))))
+    begin = _where_options(_NO_START(argument(_REST(start))))
     end = _where_options(argument(stop))
     undo = f"weft disable {kind}" + (" public" if named else "")
     return (
-        command(kind, *_EXAMPLES[kind])(token(begin) if named else tokens(begin) if carries else begin),
+        command(kind, *_EXAMPLES[kind])(_TOKEN(begin) if named else _TOKENS(begin) if carries else begin),
         command(kind, undo, f"{undo} --dry-run")(end),
     )
 

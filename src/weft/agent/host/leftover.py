@@ -1,5 +1,4 @@
-"""Workloads that an earlier agent of a node carried, and that are not wanted any more: they were taken out of the file
-while no agent looked."""
+"""Workloads that an earlier agent of a node carried and nobody wants any more: taken out of the file unseen."""
 
 from __future__ import annotations
 

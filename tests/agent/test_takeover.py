@@ -22,6 +22,7 @@ from weft.agent.binary import find_envoy
 from weft.agent.envoy import Envoy, EnvoyPlace, Standing, Wish
 from weft.agent.hot_restart import executed_by
 from weft.agent.state import write_state
+from weft.processes.name import name_of
 from weft.testing.polling import eventually
 
 CHANGED = Wish("the bootstrap has changed", needed=True)
@@ -119,7 +120,7 @@ async def test_one_that_is_cut_off_is_replaced_and_a_successor_that_has_become_o
     assert now.envoy not in (None, first, waiting)
     assert (now.hot, now.bootstrap, now.successor_bootstrap) == (hot.next, rig.envoy.place.bootstrap_digest(), "")
     await eventually("the end of the one that waited", lambda: not waiting.alive)
-    await eventually("the end of the first", lambda: not first.alive and rig.envoy.standing.former is None)
+    await eventually("the end of the first", lambda: name_of(first.pid) != first and rig.envoy.standing.former is None)
     assert rig.envoy.standing.envoy == now.envoy, "what has the bootstrap is not replaced again"
     assert rig.early == {True}, "each was noted before it was Envoy"
 

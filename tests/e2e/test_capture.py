@@ -169,7 +169,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
 @pytest.fixture(scope="module", params=GO)
 def go(tmp_path_factory: pytest.TempPathFactory) -> str:
     target = tmp_path_factory.mktemp("go") / "get"
-    words = ("go", "build", "-o", str(target), "main.go")
+    words = ("go", "build", "-trimpath", "-o", str(target), "main.go")
     subprocess.run(words, cwd=CLIENTS / "get", check=True, capture_output=True, env={**os.environ, "CGO_ENABLED": "0"})
     return str(target)
 

@@ -113,7 +113,7 @@ def resolver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         case "musl":
             return _built(directory, "musl-gcc", "-static", "-o", target, "lookup.c")
         case "go":
-            return _built(directory, "go", "build", "-o", target, "main.go")
+            return _built(directory, "go", "build", "-trimpath", "-o", target, "main.go")
         case "java":
             return Resolver(("java", str(LOOKUP / "Lookup.java")))
         case how:

@@ -187,7 +187,7 @@ def test_other_clients(mesh: Captured, program: str) -> None:
         "wget": ("wget", "-qO-"),
     }[program]
     if program == "go":
-        build = ("go", "build", "-o", words[0], "main.go")
+        build = ("go", "build", "-trimpath", "-o", words[0], "main.go")
         static = {**os.environ, "CGO_ENABLED": "0"}
         subprocess.run(build, cwd=CLIENTS / "get", check=True, capture_output=True, env=static)
     done = mesh.run(*words, f"http://web.{SUFFIX}/")

@@ -9,12 +9,15 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar, overload
 
 T = TypeVar("T")
+_LONGEST_PAUSE = 1.0
+
 NOT_YET = (OSError, ValueError, LookupError, AssertionError)
 """What a condition may raise to say that it does not hold yet: nobody listens, half a file, not there."""
 
 
 def until(what: str, condition: Callable[[], T], deadline: float = 60.0, every: float = 0.05) -> T:
-    """Poll until `condition` gives something true, and return it.
+    """Poll until `condition` gives something true, and return it. One that takes long, such as a command, is asked
+    again after as long: the machine is there for what is waited for.
 
     AssertionError after `deadline` seconds (many: a machine may be busy), with `what` and what was raised last. What is
     none of `NOT_YET` ends the waiting at once.
@@ -22,12 +25,13 @@ def until(what: str, condition: Callable[[], T], deadline: float = 60.0, every: 
     end = time.monotonic() + deadline
     last: BaseException | None = None
     while time.monotonic() < end:
+        began = time.monotonic()
         try:
             if result := condition():
                 return result
         except NOT_YET as error:
             last = error
-        time.sleep(every)
+        time.sleep(min(max(every, time.monotonic() - began), _LONGEST_PAUSE))
     raise AssertionError(_too_late(what, deadline, last))
 
 

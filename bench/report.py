@@ -38,6 +38,13 @@ Resident memory of one Envoy, when it has confirmed what it was told; nothing wa
 that answers by itself, in the same round. In the empty mesh the three callers are alike. *Uses ten* says which ten
 services it uses, *on demand* says nothing, *all* is told of every service and endpoint. Allocated is what Envoy itself
 counts.""",
+    "shared": """\
+Each round measures one proxy for all workloads of a host (`weft host`) and a sidecar for each, in turn. Memory is
+proportional (PSS) of proxies, agents and, for the demo, the control plane; applications are not counted. *Start* is
+until all workloads are healthy, *first page* from the command to the first page served. *Call* is the CPU time of the
+proxies per request between two workloads of the host, *busy neighbour* the latency of a client with one connection
+while another workload of the host is called over 32.
+""",
     "propagation": """\
 Twenty sidecars started by `weft run`. A VirtualService is changed at the admin API, and every sidecar is asked
 through its own outbound listener, again and again, until its answer shows the change. The yardstick is one call
@@ -87,6 +94,7 @@ TITLES = {
     "signals": "Signals",
     "policies": "Policies",
     "sidecars": "Memory of a sidecar",
+    "shared": "One proxy for many workloads",
     "propagation": "Propagation to 20 Envoys",
     "streams": "Streams",
     "size": "Size",

@@ -276,7 +276,7 @@ def test_names_outlive_control_plane_and_agent_and_the_next_ones_take_over(mesh:
     run_client_without_control_plane(mesh)
     assert mesh.state("client")["responder"]["pid"] == responder
     assert addresses(mesh, "reviews") == before[f"reviews.{SUFFIX}"][:1]
-    mesh.serve()
+    mesh.serve("--xds-port", "0", "--agent-port", "0", "--admin-port", "0")  # kept over a restart, and nobody else's
     mesh.apply(LATER)
     until("the new one's names come", lambda: addresses(mesh, "later"))
     now = listed(mesh)

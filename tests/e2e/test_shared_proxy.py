@@ -307,7 +307,7 @@ def test_a_workload_whose_application_ends_is_started_again_alone(host: Host) ->
         30,
     )
     host.healthy("c")
-    assert host.client("a")("http://c/").status == 200
+    until("it answers", lambda: host.client("a")("http://c/").status == 200)
     assert [host.mesh.state(name)["application"]["pid"] for name in ("a", "b")] == [before["a"], before["b"]]
 
 

@@ -14,6 +14,7 @@ from support.imported import QUICK, Failures, codes, has, reached, running
 from support.registries import (
     Given,
     RegistryCase,
+    has_consul,
     instances_file,
     name_server,
     real_consul,
@@ -23,7 +24,7 @@ from weft.sources.imports.source import ImportSource
 from weft.store.memory import MemoryStore
 
 CASES: dict[str, Callable[[Path], Any]] = {
-    "consul": real_consul,
+    **({"consul": real_consul} if has_consul() else {}),
     "consul's shape": lambda _: small_server("consul"),
     "nomad's shape": lambda _: small_server("nomad"),
     "srv records": lambda _: name_server(),

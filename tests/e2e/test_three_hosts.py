@@ -143,20 +143,30 @@ def test_what_a_plain_connection_carries_the_mesh_carries(switch: Switch, tmp_pa
     }
     for name, caller in callers.items():
         until(f"{name} calls", lambda caller=caller: len(caller.calls()) > 40)  # type: ignore[misc]
+    pull(switch, OFF_SECONDS, callers)
+    lost = {name: [each for each in caller.calls() if each.status != 200] for name, caller in callers.items()}
+    if OFF_SECONDS < VANISHED:
+        assert not any(lost.values()), lost
+    off, back = pull(switch, VANISHED + 5, callers)
+    for name in ("mesh", "gateway"):
+        others = [each for each in callers[name].calls() if off + VANISHED < each.began < back - 2]
+        assert others
+        assert all(each.status == 200 and each.began + each.took < back for each in others), "nobody waits for it then"
+    for name, caller in callers.items():
+        late = [each for each in caller.end() if each.status != 200 and each.began > back + 1]
+        assert not late, name
+
+
+def pull(switch: Switch, seconds: float, callers: dict[str, Caller]) -> tuple[float, float]:
+    """Have the third host off the network for so long, and wait until all callers have its answers again."""
     off = time.time()
-    switch.cable(three, "down")
-    time.sleep(OFF_SECONDS)  # this long is what is tried
-    switch.cable(three, "up")
+    switch.cable(switch.hosts[2], "down")
+    time.sleep(seconds)  # this long is what is tried
+    switch.cable(switch.hosts[2], "up")
     back = time.time()
     for name, caller in callers.items():
         until(f"{name} is answered by three again", lambda caller=caller: again(caller, back))  # type: ignore[misc]
-    for name, caller in callers.items():
-        lost = [each for each in caller.end() if each.status != 200]
-        if OFF_SECONDS < VANISHED:
-            assert not lost, name
-        assert all(off - 1 < each.began + each.took for each in lost), name
-        if name in ("mesh", "gateway"):
-            assert all(each.began < off + VANISHED for each in lost), "then nobody is sent to the one that is off"
+    return off, back
 
 
 def again(caller: Caller, back: float) -> bool:

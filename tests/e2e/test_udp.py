@@ -139,15 +139,25 @@ def test_a_change_loses_nothing_and_a_share_of_nobody_is_dropped(mesh: Mesh) -> 
             lost.append(not asked(where, 5))
 
     caller = threading.Thread(target=ask)
-    caller.start()
-    try:
-        for weight in (1, 7, 0):
-            mesh.apply(route(f"{{name: a, port: 53, weight: {weight}}}, {{name: b, port: 53}}"))
-        until("b has all", lambda: {asked(where, 5) for _ in range(10)} == {"b"}, 30)
-    finally:
-        stop.set()
-        caller.join()
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as settled:
+        mesh.apply(route("{name: a, port: 53}"))
+        until("a has all", lambda: {asked(where) for _ in range(5)} == {"a"}, 30)
+        settled.settimeout(5)
+        settled.sendto(b"first", where)
+        assert settled.recv(64) == b"a first"
+        caller.start()
+        try:
+            for weight in (1, 7, 0):
+                mesh.apply(route(f"{{name: a, port: 53, weight: {weight}}}, {{name: b, port: 53}}"))
+            until("b has all new clients", lambda: {asked(where, 5) for _ in range(10)} == {"b"}, 30)
+        finally:
+            stop.set()
+            caller.join()
+        settled.sendto(b"last", where)
+        assert settled.recv(64) == b"a last", "whose weight went is there for the sessions that it has"
     assert not any(lost)
+    mesh.apply(route("{name: a, port: 53, weight: 0}"))
+    until("nobody has any", lambda: {asked(where) for _ in range(5)} == {""}, 30)
     mesh.apply(route("{name: none, port: 53}, {name: b, port: 53}"), "--allow-missing-references")
     until("a half is dropped", lambda: {asked(where) for _ in range(10)} == {"b", ""}, 30)
     mesh.apply(route("{name: a, port: 53}"))

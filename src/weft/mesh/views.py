@@ -358,7 +358,8 @@ class GatewayPort:
 
 @dataclass(frozen=True, slots=True)
 class DatagramShare:
-    """A share of a UDP port's sessions, and the instances that divide it; without any its datagrams are dropped."""
+    """A share of a UDP port's sessions, and the instances that divide it; without any its datagrams are dropped. One of
+    weight 0 has no new sessions, and keeps those that it has."""
 
     weight: int
     endpoints: tuple[Endpoint, ...] = ()

@@ -40,7 +40,7 @@ def _port(
 ) -> DatagramPort:
     hosts = tuple(each for each in gateway.hosts[listener.port] if each.server == listener.server)
     route = memo.over(_route, hosts, memo, listener, workload.namespace)
-    needed = [services.get(key.host) for key in route.used()]
+    needed = [services.get(each.backend.host) for each in route.backends if each.backend is not None]
     return memo.over(_open, [each for each in needed if each is not None], workload, listener, route)
 
 
@@ -64,9 +64,8 @@ def _open(services: tuple[Service, ...], workload: Workload, listener: Listener,
 
 def _shares(targets: tuple[WeightedTarget, ...], services: Mapping[str, Service]) -> Iterator[DatagramShare]:
     for target in targets:
-        if target.weight:
-            service = services.get(target.backend.host) if target.backend else None
-            yield DatagramShare(target.weight, _endpoints(service, target.backend.port) if target.backend else ())
+        service = services.get(target.backend.host) if target.backend else None
+        yield DatagramShare(target.weight, _endpoints(service, target.backend.port) if target.backend else ())
 
 
 def _endpoints(service: Service | None, port: int) -> tuple[Endpoint, ...]:

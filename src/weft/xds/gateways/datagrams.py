@@ -73,9 +73,11 @@ def encode_datagram_cluster(port: DatagramPort) -> Resource:
 
 
 def encode_datagram_endpoints(port: DatagramPort) -> Resource:
-    """A locality for each share, which says nothing of where its endpoints are."""
+    """A locality for each share, which says nothing of where its endpoints are. Where none has a weight, Envoy would
+    take all, so there is one of nobody then."""
     name = datagram_name(port)
-    shares = [_share(index, share) for index, share in enumerate(port.shares)]
+    nobody = () if any(share.weight for share in port.shares) else (DatagramShare(1),)
+    shares = [_share(index, share) for index, share in enumerate((*port.shares, *nobody))]
     return encode_resource(ClusterLoadAssignment(cluster_name=name, endpoints=shares), name, (port.route,))
 
 
@@ -86,7 +88,8 @@ DATAGRAMS = (encode_datagram_listener, encode_datagram_cluster, encode_datagram_
 def _share(index: int, share: DatagramShare) -> LocalityLbEndpoints:
     alive = [each for each in share.endpoints if each.health is Health.HEALTHY]
     found = LocalityLbEndpoints(locality=Locality(sub_zone=f"share-{index}"))
-    found.load_balancing_weight.value = share.weight
+    if share.weight:  # without, Envoy sends no new sessions there, and those that there are stay
+        found.load_balancing_weight.value = share.weight
     found.lb_endpoints.extend(map(_endpoint, alive) if alive else [_to(_NOBODY)])
     return found
 

@@ -63,7 +63,7 @@ async def test_a_connection_that_carries_http_is_closed_in_time_and_the_next_req
             for connections in (1, 2):
                 assert (await client.request("http://reviews:9080/", "reviews:9080")).status == 200
                 assert await pair.envoy.stat(f"cluster.{BACKEND}.upstream_cx_total") == connections
-                deadline = time.monotonic() + 10
+                deadline = time.monotonic() + 60
                 while await pair.envoy.stat(f"cluster.{BACKEND}.upstream_cx_active"):
                     assert time.monotonic() < deadline
                     await asyncio.sleep(0.05)
@@ -72,5 +72,5 @@ async def test_a_connection_that_carries_http_is_closed_in_time_and_the_next_req
 async def _closed(client: Connection) -> float:
     """Seconds until the other side closes."""
     started = time.monotonic()
-    assert await asyncio.wait_for(client.reader.read(), 10) == b""
+    assert await asyncio.wait_for(client.reader.read(), 60) == b""
     return time.monotonic() - started

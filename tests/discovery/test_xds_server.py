@@ -285,7 +285,7 @@ async def test_foreign_and_missing_certificates_do_not_get_through(fixture: Fixt
     assert fixture.hub.problems() == ()
 
 
-SETTINGS = b"\x00\x04\x00\x00\x00\x00\x00"
+SETTINGS = b"\x04\x00\x00\x00\x00\x00"
 """A server's first frame of HTTP/2 (RFC 9113, 6.5), after its length: who is shown it is let in."""
 
 

@@ -143,7 +143,7 @@ async def test_the_certificate_that_was_renewed_is_shown(tmp_path: Path, authori
 async def test_who_says_nothing_or_too_much_is_left_and_others_are_answered(
     tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "_SECONDS", 0.3)
+    monkeypatch.setattr(server_module, "_SECONDS", 1.0)
     async with serving(installed(tmp_path / "web", authority), plain=True) as port:  # noqa: SIM117
         async with Connection(port) as silent, Connection(port) as talker:
             talker.writer.write(b"GET /metrics HTTP/1.1\r\n" + b"x: y\r\n" * 10_000)

@@ -49,7 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
         first = ports.start + int(worker.removeprefix("gw")) * each
         os.environ[VARIABLE] = f"{first}-{first + each - 1}"
     config.addinivalue_line("markers", "quick: starts processes, and is run with --quick all the same")
-    patient = hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.too_slow])  # busy machines are slow
+    # Busy machines are slow: how long an example takes tells nothing.
+    patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
     hypothesis.settings.register_profile("patient", patient)
     hypothesis.settings.register_profile("quick", patient, max_examples=10)
     hypothesis.settings.load_profile("quick" if config.getoption("--quick") else "patient")

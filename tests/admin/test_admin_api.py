@@ -274,7 +274,7 @@ async def test_validation_judges_as_apply_does_and_changes_nothing(rig: Rig) -> 
 
 async def test_followed_files_may_be_validated_against_the_mesh_that_follows_them(rig: Rig) -> None:
     (rig.files / "mesh.yaml").write_text(service("a") + "---\n" + service("nowhere"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not rig.parts.collector.snapshot.documents:
             await rig.parts.collector.collected.changed(rig.parts.collector.collected.version)
     given = [{"source": "mesh.yaml", "text": service("a").replace("80", "81") + "---\n" + ROUTE}]
@@ -332,7 +332,7 @@ async def test_delete(rig: Rig) -> None:
 
 async def test_files_own_their_documents(rig: Rig) -> None:
     (rig.files / "mesh.yaml").write_text(service("a"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not rig.parts.collector.snapshot.documents:
             await rig.parts.collector.collected.changed(rig.parts.collector.collected.version)
     answer = await apply(rig, service("a").replace("80", "81"), 422)

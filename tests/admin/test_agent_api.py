@@ -199,7 +199,7 @@ async def test_an_unused_proxy_is_a_problem_until_it_is_used(rig: Rig, local: Ag
     path = "/v1/workloads/default/reviews-v1/lease"
     for unused in (True, False):
         await local.call("POST", path, {"state": "healthy", "unused_proxy": unused})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while unused != any(problem.code == "proxy-unused" for problem in rig.parts.compiled.value.problems):
                 await rig.parts.compiled.changed(rig.parts.compiled.version)
 
@@ -207,7 +207,7 @@ async def test_an_unused_proxy_is_a_problem_until_it_is_used(rig: Rig, local: Ag
 async def test_the_reply_says_which_names_are_unknown(rig: Rig, local: Agent) -> None:
     head = "apiVersion: v1\nkind: Service\nmetadata: {name: ratings}\n"
     (rig.files / "ratings.yaml").write_text(head + "spec: {ports: [{name: http, port: 9080}]}\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (mesh := rig.parts.compiled.value.mesh) or not mesh.catalog.frontends:
             await rig.parts.compiled.changed(rig.parts.compiled.version)
     assert (await local.register(dataclasses.replace(WORKLOAD, uses=("ratings",))))["problems"] == []

@@ -91,7 +91,7 @@ async def test_the_reply_says_how_many_worker_threads_the_proxy_gets(rig: Rig, l
     assert (await local.register())["workers"] == 1
     head = "apiVersion: networking.istio.io/v1beta1\nkind: ProxyConfig\nmetadata: {name: two}\n"
     (rig.files / "two.yaml").write_text(head + "spec: {concurrency: 2}\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (mesh := rig.parts.compiled.value.mesh) or mesh.proxies.says_nothing:
             await rig.parts.compiled.changed(rig.parts.compiled.version)
     assert (await local.register())["workers"] == 2

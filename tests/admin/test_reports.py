@@ -43,7 +43,7 @@ async def traffic(rig: Rig, path: str = "", status: int = 200, **query: Any) -> 
 
 
 async def until_told(rig: Rig, version: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await rig.parts.traffic.changed(version)
 
 

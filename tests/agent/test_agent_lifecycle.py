@@ -96,7 +96,7 @@ async def test_requests_in_flight_finish_before_the_stop(world: World) -> None:
 
     await eventually("the request is under way", begun)
     agent.process.send_signal(signal.SIGTERM)
-    await asyncio.wait_for(world.control_plane.drained.wait(), 5)
+    await asyncio.wait_for(world.control_plane.drained.wait(), 60)
     assert await world.get(agent, "/") == "ok", "callers that have not confirmed are still served"
     world.control_plane.confirm.set()
     assert await request == "ok"
@@ -107,7 +107,7 @@ async def test_a_second_signal_hurries(world: World) -> None:
     agent = await world.healthy(command=[*APPLICATION, "ignore-term"], ports=AUTO, timing={"drain": 600, "grace": 600})
     world.control_plane.confirm = asyncio.Event()
     agent.process.send_signal(signal.SIGINT)
-    await asyncio.wait_for(world.control_plane.drained.wait(), 5)
+    await asyncio.wait_for(world.control_plane.drained.wait(), 60)
     agent.process.send_signal(signal.SIGINT)
     assert await agent.ended() == 137
     assert world.processes() == []

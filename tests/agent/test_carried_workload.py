@@ -33,7 +33,7 @@ class Life:
 
     def make(self, *_: object, **__: object) -> Life:
         self.begun.set()
-        assert self.loop_turned.wait(5), "the event loop stood still"
+        assert self.loop_turned.wait(60), "the event loop stood still"
         return self
 
     async def run_asked(self) -> int:

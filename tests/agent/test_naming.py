@@ -61,7 +61,7 @@ def kept(directory: Path) -> NamesAnswer:
 async def test_what_is_told_is_kept_and_asked_for_from_there(tmp_path: Path) -> None:
     told = Told(NamesAnswer("1", TABLE), NamesAnswer("1"), NamesAnswer("2", NameTable()))
     async with following(tmp_path, told) as follower:
-        await asyncio.wait_for(follower.known.wait(), 30)
+        await asyncio.wait_for(follower.known.wait(), 60)
         await eventually("all was asked", lambda: told.asked == ["", "1", "1", "2"])
         assert kept(tmp_path) == NamesAnswer("2", NameTable())
     assert (tmp_path / NAMES_FILE).stat().st_mode & 0o077 == 0
@@ -69,10 +69,10 @@ async def test_what_is_told_is_kept_and_asked_for_from_there(tmp_path: Path) -> 
 
 async def test_a_control_plane_that_is_away_takes_no_names_and_the_next_agent_has_them_at_once(tmp_path: Path) -> None:
     async with following(tmp_path, Told(NamesAnswer("1", TABLE))) as follower:
-        await asyncio.wait_for(follower.known.wait(), 30)
+        await asyncio.wait_for(follower.known.wait(), 60)
     told = Told(UnreachableError("away"), UnreachableError("away"))
     async with following(tmp_path, told) as follower:
-        await asyncio.wait_for(follower.known.wait(), 30)
+        await asyncio.wait_for(follower.known.wait(), 60)
         await eventually("it asks again and again", lambda: told.asked == ["1", "1", "1"])
     assert kept(tmp_path).table == TABLE
 

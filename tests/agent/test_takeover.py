@@ -81,7 +81,7 @@ class Rig:
         async def found() -> bool:
             return self.envoy.standing.successor is None and wanted in await self.envoy.admin.body("/server_info")
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await found():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
@@ -91,8 +91,8 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     rig = Rig(tmp_path)
     rig.write(0, ads=True)
     rig.envoy.start()
-    await rig.envoy.wait_ready((), 15)
-    running = asyncio.create_task(rig.envoy.run((), 15))
+    await rig.envoy.wait_ready((), 60)
+    running = asyncio.create_task(rig.envoy.run((), 60))
     yield rig
     await rig.envoy.stop(5)
     with contextlib.suppress(asyncio.CancelledError):
@@ -106,7 +106,7 @@ async def test_one_that_is_cut_off_is_replaced_and_a_successor_that_has_become_o
     hot = rig.envoy.standing.hot
     assert hot is not None
 
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while await rig.envoy.admin.state(hot.next.epoch) in ("", "LIVE"):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     first, waiting = rig.envoy.standing.envoy, rig.envoy.standing.successor

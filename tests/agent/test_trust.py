@@ -193,7 +193,7 @@ async def test_it_renews_when_told_and_says_soon_that_it_has(tmp_path: Path, fil
     await registration.register()
     running = asyncio.create_task(registration.run())
     registration.set_state(WorkloadState.HEALTHY)
-    await asyncio.wait_for(registration.certificate_due.wait(), 30)
+    await asyncio.wait_for(registration.certificate_due.wait(), 60)
     registration.certificate_due.clear()
     await eventually("it speaks often until it is done", lambda: len(told.renewals) >= 3)
     told.in_use = ("new", "new")

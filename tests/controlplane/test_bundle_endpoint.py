@@ -152,7 +152,7 @@ async def test_a_web_certificate_is_followed(tmp_path: Path) -> None:
         web_files(tmp_path, second)
         os.utime(files[0], (2, 2))
         await looks.put(None)
-        await eventually("the new certificate is in use", lambda: is_of(second), 10)
+        await eventually("the new certificate is in use", lambda: is_of(second))
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
 

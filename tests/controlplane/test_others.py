@@ -73,7 +73,7 @@ async def test_new_files_are_used_and_broken_ones_are_not(tmp_path: Path) -> Non
     assert shown(served.tls, authority, "one.example")
     assert not shown(served.tls, authority, "second.example")
     with pytest.raises(Stopped):
-        await asyncio.wait_for(served.run(), 30)
+        await asyncio.wait_for(served.run(), 60)
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from weft.controlplane.settings import ServeError
 from weft.settings.home import Home
 from weft.testing.polling import until
 
-_LONG = 40.0
+_LONG = 60.0
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: NAME}\nspec:\n  ports:\n  - port: 80\n"
 PROGRAM = """
 import sys
@@ -33,7 +33,7 @@ from weft.settings.home import Home
 
 try:
     ports = {name: int(text) for name, text in (pair.split("=") for pair in sys.argv[2].split(",") if pair)}
-    serve(ServeSettings(Home(Path(sys.argv[1])), follow=tuple(map(Path, sys.argv[3:])), lease=2.0, **ports))
+    serve(ServeSettings(Home(Path(sys.argv[1])), follow=tuple(map(Path, sys.argv[3:])), lease=4.0, **ports))
 except ServeError as error:
     sys.exit(f"refused: {error}")
 """
@@ -52,7 +52,7 @@ class Unix(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("local", timeout=10)
+        super().__init__("local", timeout=30)
         self._path = str(path)
 
     def connect(self) -> None:
@@ -85,7 +85,7 @@ class Served:
     def api(self, method: str, path: str, body: str = "") -> Any:
         """One call of the admin API."""
         where = urlsplit(json.loads(self.home.endpoints.read_text())["admin"])
-        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=10)
+        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=30)
         token = self.home.admin_token.read_text().strip()
         connection.request(method, f"/v1/{path}", body, {"Authorization": f"Bearer {token}"})
         with contextlib.closing(connection):
@@ -102,7 +102,7 @@ class Served:
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Signal and wait: exit code, stderr."""
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=20)
+        _, errors = self.process.communicate(timeout=60)
         return self.process.returncode, errors
 
 
@@ -190,7 +190,7 @@ def test_a_second_one_in_the_same_home_is_refused(serve: Serve) -> None:
     first = serve(ports=ANY)
     first.ready()
     second = serve(ports=ANY)
-    _, errors = second.process.communicate(timeout=40)
+    _, errors = second.process.communicate(timeout=60)
     assert second.process.returncode == 1
     assert f"refused: a control plane (pid {first.process.pid}) is already running" in errors
     assert first.api("GET", "health") == (200, {"status": "ok"})
@@ -200,7 +200,7 @@ def test_taken_ports(home: Home, serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = serve(ports=f"{ANY},xds_port={port}")
-        assert f"port {port} on 127.0.0.1 is in use" in refused.process.communicate(timeout=40)[1]
+        assert f"port {port} on 127.0.0.1 is in use" in refused.process.communicate(timeout=60)[1]
         home.control_plane.joinpath("ports.json").write_text(json.dumps({"xds": port}))
         served = serve(ports="agent_api_port=0,admin_port=0")
         assert served.ready()["xds"] != f"127.0.0.1:{port}", "nobody was told that port yet"
@@ -208,7 +208,7 @@ def test_taken_ports(home: Home, serve: Serve) -> None:
         served.stop(signal.SIGKILL)
         home.control_plane.joinpath("ports.json").write_text(json.dumps({"xds": port}))
         awaited = serve(ports="agent_api_port=0,admin_port=0")
-        errors = awaited.process.communicate(timeout=40)[1]
+        errors = awaited.process.communicate(timeout=60)[1]
         assert f"port {port} on 127.0.0.1, where this mesh's proxies expect xds, is taken" in errors
 
 
@@ -230,7 +230,7 @@ def test_a_home_open_to_others_is_refused(home: Home, serve: Serve) -> None:
     served.stop()
     home.database.chmod(0o644)
     refused = serve(ports=ANY)
-    assert "chmod 600" in refused.process.communicate(timeout=40)[1]
+    assert "chmod 600" in refused.process.communicate(timeout=60)[1]
 
 
 def test_followed_files_and_applied_documents_together(tmp_path: Path, serve: Serve) -> None:

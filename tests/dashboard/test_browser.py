@@ -89,7 +89,7 @@ async def test_the_graph_shows_services_and_what_fails_turns_red_by_itself(brows
         assert await page.page.locator("a.edge.bad").count() == 0
         await expect(page.page.locator(".pill")).to_have_text("● All well")
         world.broken.add("default/ratings")
-        await expect(page.page.locator('.node.bad[data-id="default/ratings"]')).to_be_visible(timeout=20_000)
+        await expect(page.page.locator('.node.bad[data-id="default/ratings"]')).to_be_visible()
         await expect(page.page.locator(".pill")).to_contain_text("1 finding")
         assert await ratings.get_attribute("transform") == before, "nobody moves"
         await ratings.click()
@@ -198,13 +198,13 @@ async def test_a_control_plane_that_is_away_leaves_its_last_picture(browser: Bro
             page = await page_stack.enter_async_context(looking(browser, where))
             page.expected = ("ERR_", "Failed to load", "401")
             await expect(page.page.locator(".graph .node")).to_have_count(5)
-        await expect(page.page.get_by_text("The control plane is away")).to_be_visible(timeout=20_000)
+        await expect(page.page.get_by_text("The control plane is away")).to_be_visible()
         await expect(page.page.locator(".graph .node")).to_have_count(5)
         await expect(page.page.locator(".app.away")).to_have_count(1)
         port = urlsplit(where).port
         assert port
         async with running(World(), port):
-            await expect(page.page.get_by_text("This session has ended")).to_be_visible(timeout=20_000)
+            await expect(page.page.get_by_text("This session has ended")).to_be_visible()
             await expect(page.page.locator(".graph .node")).to_have_count(5)
             await page.page.goto(await one_time_address(where))
             await expect(page.page.locator(".pill")).to_have_text("● All well")

@@ -76,7 +76,7 @@ class Fixture:
         if request is not None:
             with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 await call.write(request.SerializeToString())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await call.code(), await call.details() or ""
 
 
@@ -88,7 +88,7 @@ def ask(type_url: str, node: str = "web.shop", nonce: str = "", error: str = "")
 
 
 async def response(call: Call) -> discovery_pb2.DeltaDiscoveryResponse:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         raw = await call.read()
     assert isinstance(raw, bytes), "the stream ended"
     return discovery_pb2.DeltaDiscoveryResponse.FromString(raw)
@@ -143,7 +143,7 @@ async def test_the_stream_of_a_machine_that_is_gone_ends() -> None:
             await load(fixture.connect(fixture.pair()))
             assert set(fixture.hub.connected()) == {"web.shop", "api.shop"}
             gone.set()
-            await eventually("its stream has ended", lambda: "web.shop" not in fixture.hub.connected(), 30)
+            await eventually("its stream has ended", lambda: "web.shop" not in fixture.hub.connected())
         assert set(fixture.hub.connected()) == {"api.shop"}, "who answers is not cut off"
 
 
@@ -210,6 +210,7 @@ async def test_wait_names_who_did_not_answer_and_who_left() -> None:
         assert not (await fixture.hub.wait_revision(2, 0.05)).published
         await fixture.publish(2, "2")
         api.cancel()
+        await eventually("one has left", lambda: "api.shop" not in fixture.hub.connected())
         result = await fixture.hub.wait_revision(2, 1)
         assert (result.pending, result.gone, result.confirmed) == (("web.shop",), ("api.shop",), ())
 
@@ -284,8 +285,13 @@ async def test_foreign_and_missing_certificates_do_not_get_through(fixture: Fixt
     assert fixture.hub.problems() == ()
 
 
+SETTINGS = b"\x04\x00\x00\x00\x00\x00"
+"""A server's first frame of HTTP/2 (RFC 9113, 6.5), after its length: who is shown it is let in."""
+
+
 async def openssl(port: int, directory: Path | None, *options: str) -> str:
-    """Try a handshake (with the certificate in `directory`): the protocol that was agreed, or "refused"."""
+    """Try a handshake (with the certificate in `directory`): the protocol that was agreed, or "refused" if the server
+    closes the connection."""
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-alpn", "h2", *options]
     if directory is not None:
         command += ["-cert", str(directory / "chain.pem"), "-key", str(directory / "key.pem")]
@@ -293,17 +299,15 @@ async def openssl(port: int, directory: Path | None, *options: str) -> str:
         *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert process.stdin is not None and process.stdout is not None
-    text, refused = b"", False
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(2):
-            while chunk := await process.stdout.read(65536):
-                text += chunk
-            refused = True  # the server closed the connection
+    text = b""
+    async with asyncio.timeout(60):
+        while SETTINGS not in text and (chunk := await process.stdout.read(65536)):
+            text += chunk
     if process.returncode is None:
         process.kill()
     await process.wait()
     agreed = [word for word in ("TLSv1.3", "TLSv1.2") if f"New, {word}".encode() in text]
-    return "refused" if refused or not agreed else agreed[0]
+    return agreed[0] if agreed and SETTINGS in text else "refused"
 
 
 async def test_tls_1_3_only(fixture: Fixture, tmp_path: Path) -> None:
@@ -328,9 +332,9 @@ async def test_renewed_certificates_serve_new_connections_and_keep_old_ones(fixt
 
 
 async def test_stream_ends_with_its_certificate(fixture: Fixture) -> None:
-    call = fixture.connect(fixture.pair(life=2))
+    call = fixture.connect(fixture.pair(life=4))
     await load(call)
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         assert await call.code() == grpc.StatusCode.UNAUTHENTICATED
     code, details = await fixture.refusal(fixture.connect(fixture.pair(life=-1)), ask(CLUSTER))
     assert code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED}, details
@@ -340,7 +344,7 @@ async def test_newer_stream_of_a_proxy_takes_over(fixture: Fixture) -> None:
     first, second = fixture.connect(fixture.pair()), fixture.connect(fixture.pair())
     await load(first)
     await load(second)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await first.code() == grpc.StatusCode.ABORTED
     assert len(fixture.hub.proxies()) == 1
 
@@ -363,7 +367,7 @@ async def test_a_name_that_passes_to_another_identity(
         assert fixture.compiler.workloads[compiled:] == [heir]
         expected = {grpc.StatusCode.ABORTED}
     await fixture.hub.publish(table, dict(WORKLOADS), 3)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await former.code() in expected
     assert len(fixture.hub.proxies()) == connects_first
 
@@ -374,7 +378,7 @@ async def test_flood_garbage_and_giants_end_the_stream() -> None:
         call = fixture.connect(fixture.pair())
         for _ in range(21):
             await call.write(ask(ENDPOINTS).SerializeToString())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert [problem.code for problem in fixture.hub.problems()] == ["flood"]
         again = fixture.connect(fixture.pair())
@@ -486,7 +490,7 @@ async def test_stop_is_quick_and_tells_clients() -> None:
         await load(calls[1], "api.shop")
         channels, fixture.channels = fixture.channels, []
         ends = [asyncio.create_task(call.code()) for call in calls]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await asyncio.gather(*ends) == [grpc.StatusCode.UNAVAILABLE] * 2
     for channel in channels:
         await channel.close()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.envoy import free_port
 from support.mesh import cli
 from weft.cli.main import run
 from weft.testing.mesh import RunningMesh, running_mesh
@@ -50,8 +50,7 @@ def test_the_two_files_are_all_right(place: Path, capsys: pytest.CaptureFixture[
 @pytest.fixture
 def mesh(place: Path) -> Iterator[tuple[RunningMesh, int]]:
     """The mesh as printed, but for the gateway's port, which may be taken here; and that port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (place / "weft.yaml").write_text(printed("weft.yaml").replace("80: 8080", f"80: {port}"))
     with running_mesh(place / "weft.yaml") as found:
         yield found, port
@@ -61,7 +60,7 @@ def test_they_run_as_printed(mesh: tuple[RunningMesh, int]) -> None:
     running, port = mesh
     curl = shutil.which("curl")
     assert curl is not None
-    answer = subprocess.run([curl, "-sf", f"http://127.0.0.1:{port}/"], capture_output=True, timeout=20, check=True)
+    answer = subprocess.run([curl, "-sf", f"http://127.0.0.1:{port}/"], capture_output=True, timeout=60, check=True)
     assert b"mesh.yaml" in answer.stdout, "http.server lists the directory of weft.yaml"
     home = running.home.root
     assert "mesh.yaml" in cli(home, "run", "--name", "client", "--", curl, "-sf", "http://hello/").stdout

@@ -129,7 +129,7 @@ async def rig(trace: Trace, tmp_path: Path) -> AsyncIterator[Rig]:
         (rig.files / "service.yaml").write_text(service)
         await rig.store.write([put_workload(CALLER)])
         collected = rig.parts.collector.collected
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (collected.value.snapshot.documents and collected.value.snapshot.workloads):
                 await collected.changed(collected.version)
         yield rig

@@ -159,7 +159,7 @@ def test_a_mesh_under_a_real_vault_goes_on_without_it(mesh: Mesh, vault: VaultPr
     client = Client(mesh.proxy_of("client"))
     until("a workload that is new is certified and called", lambda: client("http://other/").status == 200)
     client.close()
-    until("it is told", lambda: "authority-unavailable" in {row["code"] for row in mesh.items("problems")}, 30)
+    until("it is told", lambda: "authority-unavailable" in {row["code"] for row in mesh.items("problems")})
     [problem] = [row for row in mesh.items("problems") if row["code"] == "authority-unavailable"]
     assert problem["severity"] == "warning"
     assert "days more" in problem["message"]

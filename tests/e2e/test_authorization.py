@@ -195,7 +195,7 @@ def test_a_forbidden_caller_never_passes_however_policies_change(parties: Mesh) 
 
 def test_the_first_policy_reaches_connections_that_are_open(parties: Mesh) -> None:
     friend, stranger = Client(parties.proxy_of("friend")), Client(parties.proxy_of("stranger"))
-    assert stranger("http://echo/").status == 200
+    until("it is open", lambda: stranger("http://echo/").status == 200)
     first = policy("base", BASES[0].replace("PRINCIPAL", FRIEND))
     host, port = parties.proxy_of("friend")
 
@@ -257,7 +257,7 @@ def test_nobody_by_default_but_the_mesh_itself(parties: Mesh) -> None:
     address = parties.workload("front")["gateway"]["ports"][0][1]
     front = f"http://{address['host']}:{address['port']}/"
     metrics = parties.workload("echo")["metrics"]
-    assert outside(front).status == 200
+    until("it is open", lambda: outside(front).status == 200)
     parties.apply(SHUT)
     try:
         assert friend("http://echo/").status == 403

@@ -442,7 +442,7 @@ def test_whoever_is_killed_no_call_goes_around_the_mesh(tmp_path: Path, _: str) 
         assert envoy is not None
         kill(envoy.pid)
         assert asks() in ("000", "200", "503")
-        until("the agent has another proxy", lambda: asks() == "200", 30)
+        until("the agent has another proxy", lambda: asks() == "200")
         mesh.control.stop(signal.SIGKILL)
         assert asks() == "200"
         mesh.client.stop(signal.SIGKILL)
@@ -460,5 +460,5 @@ def test_whoever_is_killed_no_call_goes_around_the_mesh(tmp_path: Path, _: str) 
         port = mesh.one.state("client").capture
         mesh.one.spawn(*WEFT, "serve", "--bind", "0.0.0.0")
         mesh.one.spawn(*CLIENT)
-        until("the next agent has the same port", lambda: asks() == "200", 30)
+        until("the next agent has the same port", lambda: asks() == "200")
         assert mesh.one.state("client").capture == port

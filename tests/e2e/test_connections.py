@@ -195,7 +195,7 @@ spec:
                 refused += 1
         assert 5 < refused < 35
         assert [one["reason"] for one in _conditions(mesh, "half") if one["status"] == "False"] == ["BackendNotFound"]
-        until("the journal has what was closed", lambda: _closed(mesh, "caller"), 30)
+        until("the journal has what was closed", lambda: _closed(mesh, "caller"))
     finally:
         mesh.delete(route)
 

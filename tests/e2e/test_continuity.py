@@ -91,7 +91,7 @@ def test_reconnecting_proxies_are_sent_next_to_nothing(mesh: Mesh) -> None:
     first = {item["name"]: item["bytes_sent"] for item in mesh.items("proxies")}
     mesh.processes["control-plane"].stop(signal.SIGKILL)
     mesh.serve(*PORTS)
-    until("proxies are back", lambda: {item["name"] for item in mesh.items("proxies")} == set(first), 30)
+    until("proxies are back", lambda: {item["name"] for item in mesh.items("proxies")} == set(first))
     done = mesh.weft("apply", "-f", "-", "--wait", stdin=SERVICES)  # unchanged, but everybody must be current
     assert done.returncode == 0
     again = {item["name"]: item["bytes_sent"] for item in mesh.items("proxies")}
@@ -182,12 +182,12 @@ def test_a_killed_instance_is_avoided_and_its_lease_ends(mesh: Mesh) -> None:
         os.kill(pid, signal.SIGKILL)
     until("its processes are gone", lambda: not alive(state["envoy"]["pid"]))
     client = Client(mesh.proxy_of("client"))
-    until("what was in flight is over", lambda: client("http://echo/").status == 200)
+    until("what was in flight is over", lambda: all(client("http://echo/").status == 200 for _ in range(20)))
     for _ in range(200):
         assert client("http://echo/").json()["workload"] == "echo-v2"
     large = b"x" * (1 << 20)  # more than is kept for a retry
     assert [client("http://echo/", "POST", body=large).status for _ in range(20)] == [200] * 20
-    until("the lease ends", lambda: "echo-v1" not in {item["name"] for item in mesh.items("workloads")}, 15)
+    until("the lease ends", lambda: "echo-v1" not in {item["name"] for item in mesh.items("workloads")})
 
 
 def test_a_dead_agent_costs_its_workload_no_request_and_is_told(mesh: Mesh) -> None:
@@ -205,7 +205,7 @@ def test_a_dead_agent_costs_its_workload_no_request_and_is_told(mesh: Mesh) -> N
             "workload default/echo-v1"
         ]
 
-    until("it is told", told, 15)
+    until("it is told", told)
     end = time.monotonic() + 3
     while time.monotonic() < end:
         assert client("http://echo/").status == 200
@@ -217,7 +217,7 @@ def test_a_dead_agent_costs_its_workload_no_request_and_is_told(mesh: Mesh) -> N
     mesh.processes["echo-v1"].stop(signal.SIGKILL)
     for what in ("envoy", "application"):
         os.kill(mesh.state("echo-v1")[what]["pid"], signal.SIGKILL)
-    until("both are gone", lambda: {item["name"] for item in mesh.items("workloads")} == {"client"}, 10)
+    until("both are gone", lambda: {item["name"] for item in mesh.items("workloads")} == {"client"})
 
 
 def test_a_proxy_that_is_cut_off_leaves_the_registration_to_its_agent(mesh: Mesh) -> None:
@@ -236,7 +236,7 @@ def test_a_proxy_that_is_cut_off_leaves_the_registration_to_its_agent(mesh: Mesh
     mesh.processes["control-plane"].stop(signal.SIGKILL)
     until("its proxy is cut off", lambda: not asyncio.run(admin.connected()))
     mesh.serve(*PORTS, "--lease", "1")
-    until("its proxy is back", lambda: asyncio.run(admin.connected()), 30)
+    until("its proxy is back", lambda: asyncio.run(admin.connected()))
     assert mesh.workload("echo-v1")["state"] == "healthy"
 
 
@@ -248,7 +248,7 @@ def test_an_application_that_is_gone_costs_no_request_while_nobody_says_so(mesh:
     try:
         client = Client(mesh.proxy_of("client"))
         os.kill(states["echo-v1"]["application"]["pid"], signal.SIGKILL)
-        until("what was in flight is over", lambda: all(client("http://echo/").status == 200 for _ in range(10)), 5)
+        until("what was in flight is over", lambda: all(client("http://echo/").status == 200 for _ in range(20)))
         for _ in range(100):
             assert client("http://echo/").json()["workload"] == "echo-v2"
         os.kill(states["echo-v2"]["application"]["pid"], signal.SIGKILL)
@@ -278,4 +278,4 @@ def test_an_unhealthy_application_gets_no_requests(mesh: Mesh) -> None:
 def test_the_exit_code_of_the_application_is_passed_on(mesh: Mesh) -> None:
     mesh.serve(*PORTS)
     proc = mesh.run("short", [sys.executable, "-c", "import sys; sys.exit(7)"], port="", wait=False)
-    assert proc.process.wait(30) == 7
+    assert proc.process.wait(60) == 7

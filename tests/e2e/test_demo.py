@@ -67,7 +67,7 @@ def page(facts: dict[str, Any], **headers: str) -> str:
     return answer.body.decode()
 
 
-def reviews_served(facts: dict[str, Any], count: int = 12) -> set[str]:
+def reviews_served(facts: dict[str, Any], count: int) -> set[str]:
     """Versions of reviews that pages of one batch came from."""
     return {match for _ in range(count) for match in re.findall(r"reviews-v[123]", page(facts))}
 
@@ -86,7 +86,7 @@ def test_facts_and_page(demo: tuple[Demo, dict[str, Any]]) -> None:
             socket.create_connection((host, int(port)), 5).close()
     text = page(facts)
     assert "The Comedy of Errors" in text
-    assert reviews_served(facts) == {"reviews-v1", "reviews-v2", "reviews-v3"}
+    assert reviews_served(facts, 40) == {"reviews-v1", "reviews-v2", "reviews-v3"}
 
 
 def test_three_things_to_try(demo: tuple[Demo, dict[str, Any]]) -> None:
@@ -156,8 +156,8 @@ def test_a_second_up_in_one_home_says_so(tmp_path: Path) -> None:
     with (tmp_path / "up.log").open("wb") as log:
         first = subprocess.Popen(words, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        until("up", lambda: json.loads(cli(home, "get", "workloads", "-o", "json", check=False).stdout or "null"), 40)
-        second = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=30, check=False)
+        until("up", lambda: json.loads(cli(home, "get", "workloads", "-o", "json", check=False).stdout or "null"))
+        second = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
         assert "unchanged: control-plane, one" in second.stderr
         assert first.poll() is None
     finally:

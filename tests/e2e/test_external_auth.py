@@ -61,7 +61,7 @@ spec:
       envoyExtAuthzHttp:
         service: default/asked.default.svc.cluster.local
         port: 80
-        timeout: 1s
+        timeout: 2s
         includeRequestHeadersInCheck: [x-behave, x-weft-caller]
         includeAdditionalHeadersInCheck: {x-shared: "100% of a secret"}
         headersToUpstreamOnAllow: [x-auth-user]

@@ -96,13 +96,13 @@ def test_a_person_is_shown_the_difference_in_colours_and_asked(mesh: Mesh) -> No
     weft = f"{shlex.join(WEFT)} undo 2 --home {mesh.home}"
     with person_at_a_terminal() as person:
         person.types(f"unset NO_COLOR; {weft}\n")
-        person.sees(re.escape("\x1b[31m-    port: 81\x1b[0m"), 20)
+        person.sees(re.escape("\x1b[31m-    port: 81\x1b[0m"))
         person.sees(re.escape("\x1b[32m+    port: 80\x1b[0m"))
         person.sees(re.escape("undo revision 2? [y/N]"))
         person.types("n\n")
         person.sees("nothing was changed")
         person.types(f"{weft}\n")
-        person.sees(re.escape("[y/N]"), 20)
+        person.sees(re.escape("[y/N]"))
         person.types("y\n")
         person.sees("configured")
     assert len(history(mesh, 3)) == 3

@@ -135,7 +135,7 @@ def bootstrap(listen: int, to: int, hosts: tuple[str, ...]) -> str:
         options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
         return {
             "name": f"{root}.{host}",
-            "connect_timeout": "2s",
+            "connect_timeout": "5s",
             "load_assignment": {
                 "cluster_name": "x",
                 "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],

@@ -34,14 +34,14 @@ def instance(port: int, name: str) -> Iterator[None]:
     environment = {**os.environ, "PORT": str(port), "WEFT_HOST": "127.0.0.1", "WORKLOAD": name}
     with subprocess.Popen([sys.executable, str(APPS / "http_echo.py")], env=environment) as process:
         try:
-            until(f"{name} answers", lambda: _answers(port), 20)
+            until(f"{name} answers", lambda: _answers(port))
             yield
         finally:
             process.terminate()
 
 
 def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10):
         return True
     return False
 
@@ -68,14 +68,14 @@ def test_imported_instances_are_called_by_version_and_health(tmp_path: Path, por
         def callees() -> set[str]:
             found = set()
             for _ in range(12):
-                with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+                with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10) as answer:
                     found.add(json.load(answer)["workload"])
             return found
 
-        until("both are called", lambda: callees() == {"old", "new"}, 20)
+        until("both are called", lambda: callees() == {"old", "new"})
         off = urllib.request.Request(f"http://127.0.0.1:{ports[1]}/health/false", method="POST")
-        urllib.request.urlopen(off, timeout=5).close()
-        until("who does not pass its probe is called no more", lambda: callees() == {"old"}, 20)
+        urllib.request.urlopen(off, timeout=10).close()
+        until("who does not pass its probe is called no more", lambda: callees() == {"old"})
         assert health(mesh) == ["healthy", "unhealthy"]
         shown = weft(mesh, "get", "workloadentries")
         assert "import file" in shown
@@ -83,7 +83,7 @@ def test_imported_instances_are_called_by_version_and_health(tmp_path: Path, por
         described = weft(mesh, "describe", "service", "legacy")
         assert "unhealthy" in described
         (tmp_path / "legacy.yaml").unlink()
-        until("the outage is told", lambda: "import-outdated" in codes(mesh), 20)
+        until("the outage is told", lambda: "import-outdated" in codes(mesh))
         assert callees() == {"old"}
 
 

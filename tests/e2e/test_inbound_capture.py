@@ -240,7 +240,7 @@ def test_a_proxy_that_is_killed_lets_nobody_in_until_the_next_is_there(mesh: Cal
     assert envoy is not None
     os.kill(envoy.pid, signal.SIGKILL)
     assert mesh.plain() == "000"
-    until("the agent has another proxy", lambda: mesh.mesh()["workload"] == "web", 30)
+    until("the agent has another proxy", lambda: mesh.mesh()["workload"] == "web")
     assert mesh.plain() == "000"
 
 

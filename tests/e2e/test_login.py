@@ -58,7 +58,7 @@ def shop(world: Mesh, tmp_path: Path) -> Iterator[str]:
     with identity_provider(tmp_path, SECRET, f"{page}/oauth2/callback") as issuer:
         documents = DOCUMENTS.replace("SECRET", SECRET).replace("ISSUER", issuer)
         with world.applied(documents, check=False):
-            until("the provider is read", lambda: Client()(f"{page}/shop").status == 302, 20)
+            until("the provider is read", lambda: Client()(f"{page}/shop").status == 302)
             yield page
 
 
@@ -112,7 +112,7 @@ def test_what_the_token_says_decides(world: Mesh, shop: str) -> None:
     assert browser.log_in(browser.open(f"{shop}/shop", follow=5)).status == 200
     for who, status in (("ann", 200), ("bob", 403)):
         with world.applied(CLAIMS.replace("ISSUER", issuer).replace("WHO", who), check=False):
-            until("the keys are there", lambda: browser.open(f"{shop}/shop").status == status, 20)  # noqa: B023
+            until("the keys are there", lambda: browser.open(f"{shop}/shop").status == status)  # noqa: B023
             program = Client()(f"{shop}/shop", headers={"x-program": "yes"})
             assert program.status == 403, "who passes the login by shows a token"
 

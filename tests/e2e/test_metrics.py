@@ -55,6 +55,10 @@ def value(prometheus: Prometheus, query: str) -> float:
     return float(found["value"][1])
 
 
+def _reporters(prometheus: Prometheus, query: str) -> set[str]:
+    return {labels["reporter"] for labels in prometheus.labels(query)}
+
+
 @pytest.mark.parametrize("flags", [(), (NATIVE,)], ids=["text", "native-histograms"])
 def test_prometheus_reads_both_sides_of_every_call_and_the_applications_own(mesh: Mesh, flags: tuple[str, ...]) -> None:
     mesh.serve()
@@ -83,14 +87,13 @@ def test_prometheus_reads_both_sides_of_every_call_and_the_applications_own(mesh
         name = "istio_request_duration_milliseconds" + ("" if flags else "_bucket")
         groups = "reporter" if flags else "reporter, le"
         quantile = f"histogram_quantile(0.5, sum by ({groups}) ({name}{{destination_workload='web'}}))"
-        assert {labels["reporter"] for labels in prometheus.labels(quantile)} == {"source", "destination"}
+        until("both have times", lambda: _reporters(prometheus, quantile) == {"source", "destination"})
         count = f"histogram_count({name}{{response_code='418',reporter='source'}})"
-        assert not flags or value(prometheus, count) == CALLS
+        until("all are in them", lambda: not flags or value(prometheus, count) == CALLS)
         until("the application's own are there", lambda: value(prometheus, "echo_requests_total") >= CALLS)
-        assert value(prometheus, "sum(weft_agent_connected)") == 2
+        until("both are connected", lambda: value(prometheus, "sum(weft_agent_connected)") == 2)
         assert not prometheus.ask('{__name__=~"istio_.*", source_workload="liar"}')
-        for target in prometheus.targets():
-            assert target["health"] == "up", target["lastError"]
+        until("both are read", lambda: {target["health"] for target in prometheus.targets()} == {"up"})
 
 
 def test_off_loopback_prometheus_shows_a_certificate_of_the_mesh(mesh: Mesh) -> None:
@@ -118,7 +121,7 @@ def test_off_loopback_prometheus_shows_a_certificate_of_the_mesh(mesh: Mesh) -> 
         until("the mesh's own is answered", lambda: value(prometheus, 'up{job="member"}') == 1)
         until("the stranger was heard", lambda: [one for one in prometheus.targets() if one["lastError"]])
         assert value(prometheus, 'up{job="stranger"}') == 0
-        assert prometheus.ask('weft_agent_info{workload="web"}')
+        until("it tells of itself", lambda: prometheus.ask('weft_agent_info{workload="web"}'))
 
 
 def test_a_gateway_tells_its_metrics_too(mesh: Mesh) -> None:

@@ -29,6 +29,6 @@ def test_workloads_with_the_name_on_other_numbers(mesh: Mesh) -> None:
         return seen >= {"a", "b", "c"}
 
     until("all three answer", all_three)
-    assert {client("http://web/").json()["workload"] for _ in range(20)} == {"a", "b", "c"}
+    assert {client("http://web/").json()["workload"] for _ in range(60)} == {"a", "b", "c"}
     assert "main=9090@127.0.0.1:" in mesh.weft("get", "workloads").stdout
     assert mesh.problems() == []

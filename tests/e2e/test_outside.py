@@ -298,7 +298,7 @@ async def test_each_namespace_has_its_own_and_others_coming_under_load_fail_noth
 
     host, port = closed.proxy_of("client")
     proc = closed.echo("far-client", more=("--namespace", "far"), wait=False)
-    until("it is healthy", lambda: closed.workload("far-client", "far")["state"] == "healthy", 30)
+    until("it is healthy", lambda: closed.workload("far-client", "far")["state"] == "healthy")
     found = closed.workload("far-client", "far")["outbound"]
     far = Client((found["host"], found["port"]))
     try:

@@ -308,7 +308,7 @@ def test_accessing_external_services(world: Mesh, client: Client, tab: str) -> N
             assert client("http://httpbin.example.org/headers").json()["host"] == "httpbin.example.org"
             assert client("http://httpbin.example.org/delay/1.5").status == 200
             with world.applied(MANAGED[tab]):
-                assert client("http://httpbin.example.org/headers").status == 200
+                until("what is quick is answered", lambda: client("http://httpbin.example.org/headers").status == 200)
                 assert client("http://httpbin.example.org/delay/9").status == 504
                 told = world.weft("explain", "--from", "client", "http://httpbin.example.org/headers").stdout
                 assert ("HTTPRoute" if tab == "Gateway API" else "VirtualService") + " default/httpbin-ext" in told

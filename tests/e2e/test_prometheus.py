@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ def _traffic(mesh: Mesh, stop: threading.Event) -> None:
     upstream = mesh.workload("client")["upstreams"][0]["listen"]
     rounds = 0
     while not stop.wait(0.1):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, HTTPException):
             outside(f"http://{binding['host']}:{binding['port']}/")
             for path in ("", "status/404", "status/503", "delay/0.02"):
                 client(f"http://echo/{path}", "POST" if not path else "GET", body=b"x" * 100 if not path else None)
@@ -147,7 +148,7 @@ def _unanswered(prometheus: Prometheus, queries: dict[str, str]) -> dict[str, st
         return not left
 
     with contextlib.suppress(AssertionError):
-        until("every query returns data", all_answered, 45, 1.0)
+        until("every query returns data", all_answered, 75, 1.0)
     return left
 
 

@@ -120,7 +120,7 @@ async def test_100_mb_both_ways_without_buffering(protocols: Mesh) -> None:
 
     envoys = [protocols.state(name)["envoy"]["pid"] for name in ("caller", "socket")]
     before = [peak_memory(pid) for pid in envoys]
-    timeout = aiohttp.ClientTimeout(total=90)
+    timeout = aiohttp.ClientTimeout(total=200)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         async with session.post("http://socket/up", data=body(), proxy=proxy_url(protocols)) as answer:
             got = await answer.json()
@@ -157,7 +157,7 @@ def test_postgresql_through_an_upstream_port(protocols: Mesh, tmp_path: Path) ->
         ]  # fmt: skip
 
         def ask() -> str:
-            return subprocess.run(query, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+            return subprocess.run(query, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
 
         until("PostgreSQL answers through the mesh", lambda: ask() == "5000050000")
         protocols.processes["db"].stop()

@@ -64,7 +64,7 @@ def test_one_user_gets_another_version_and_a_fault(bookinfo: RunningMesh) -> Non
     assert "Ratings service is currently unavailable" in page(bookinfo, "jason").body.decode()
     for name in ("productpage", "reviews", "ratings", "details"):
         bookinfo.delete("VirtualService", name)
-    assert versions(bookinfo, count=15) == {"reviews-v1", "reviews-v2", "reviews-v3"}
+    assert versions(bookinfo, count=40) == {"reviews-v1", "reviews-v2", "reviews-v3"}
 
 
 def test_a_share_of_the_pages_moves_to_another_version(bookinfo: RunningMesh) -> None:

@@ -64,7 +64,7 @@ metadata: {name: shop}
 spec:
   targetRefs: [{name: shop}]
   %s
-  interval: 500ms
+  interval: 1s
   baseEjectionTime: 60s
 """
 FAILURES = "failurePercentage: {threshold: 60, minimumHosts: 2, requestVolume: 5}"
@@ -198,7 +198,7 @@ def call_grpc(mesh: Mesh) -> str:
     with grpc.insecure_channel("calls:50051", options=[("grpc.http_proxy", f"http://{host}:{port}")]) as channel:
         try:
             ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Echo/Unary")
-            answer = ask(b"hi", timeout=5)
+            answer = ask(b"hi", timeout=10)
         except grpc.RpcError as error:
             return str(error.code().name)
     return answer.decode()
@@ -207,7 +207,7 @@ def call_grpc(mesh: Mesh) -> str:
 def send_tcp(mesh: Mesh) -> bytes:
     """What comes back on a connection to the database."""
     listen = mesh.workload("client")["upstreams"][0]["listen"]
-    with socket.create_connection((listen["host"], listen["port"]), timeout=5) as connection:
+    with socket.create_connection((listen["host"], listen["port"]), timeout=10) as connection:
         try:
             connection.sendall(b"hello")
             return connection.recv(5)
@@ -216,7 +216,7 @@ def send_tcp(mesh: Mesh) -> bytes:
 
 
 def test_health_of_grpc_is_what_its_server_says(shop: Mesh) -> None:
-    assert call_grpc(shop) == "calls:hi"
+    until("it is called", lambda: call_grpc(shop) == "calls:hi")
     with shop.applied(OTHER_CHECK % ("calls", "calls", "grpc: {service: down}")):
         until("its server says it is down", lambda: call_grpc(shop) == "UNAVAILABLE")
         shop.apply(OTHER_CHECK % ("calls", "calls", "grpc: {}"))
@@ -224,7 +224,7 @@ def test_health_of_grpc_is_what_its_server_says(shop: Mesh) -> None:
 
 
 def test_health_of_connections_is_what_comes_on_one(shop: Mesh) -> None:
-    assert send_tcp(shop) == b"hello"
+    until("it is called", lambda: send_tcp(shop) == b"hello")
     with shop.applied(OTHER_CHECK % ("db", "db", "tcp: {send: ping, receive: pong}")):
         until("it does not say pong", lambda: send_tcp(shop) == b"")
         shop.apply(OTHER_CHECK % ("db", "db", "tcp: {send: ping, receive: ping}"))
@@ -249,7 +249,7 @@ def test_another_service_takes_the_calls_of_one_without_healthy_instances(shop: 
 def test_who_fails_more_than_others_is_ejected(shop: Mesh, caller: Client, how: str) -> None:
     with shop.applied(COMPARE % how):
         set_health(shop, "far", "false")
-        until("the failing one is ejected", lambda: who(caller, 12, "/health") == {"near": 12})
+        until("the failing one is ejected", lambda: who(caller, 40, "/health") == {"near": 40})
         set_health(shop, "far", "true")
 
 

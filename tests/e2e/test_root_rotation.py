@@ -131,7 +131,7 @@ def _rotate_under_load(mesh: Mesh, idle: Session, used: Session) -> None:
         told = await asyncio.to_thread(mesh.weft, "ca", "rotate", "--wait", "--timeout", "120", timeout=150)
         text = told.stderr
         assert [word for word in ("trusting:", "issuing:", "dropping:", "steady:") if word not in text] == []
-        await blocking(until, "a request over the old connection is its last", lambda: last(used), 20)
+        await blocking(until, "a request over the old connection is its last", lambda: last(used))
         await blocking(until, "and one that is idle is closed", idle.closed, DRAIN_SECONDS + 15)
 
     load = under_load(mesh, during)
@@ -164,7 +164,7 @@ def test_a_killed_control_plane_goes_on_where_it_was(mesh: Mesh, killed_in: str)
         mesh.processes["control-plane"].stop(signal.SIGKILL)
         mesh.serve(*PORTS, *LEASE)
         assert phase(mesh) == killed_in
-        until("who is awaited is named", lambda: "default/echo-v2" in awaited(mesh), 30)
+        until("who is awaited is named", lambda: "default/echo-v2" in awaited(mesh))
         agent(mesh, "echo-v2", signal.SIGCONT)
         until("it has ended", lambda: phase(mesh) == "steady", 90)
 

@@ -123,7 +123,7 @@ spec: {targetRefs: [{name: shop}], sessionPersistence: {sessionName: basket}}
     at_gateway = route(f"{{{SHOP}}}").replace('{group: "", kind: Service, name: shop}, ', "")
     with shop.applied(at_gateway), shop.applied(policy):
         client, url = ways(shop)[way]
-        until("the proxy knows", lambda: client(url).set_cookies, 20)
+        until("the proxy knows", lambda: client(url).set_cookies)
         first = client(url)
         assert cookie(first)["cookie"].startswith("basket=")
         assert {who(client(url, headers=cookie(first))) for _ in range(30)} == {who(first)}

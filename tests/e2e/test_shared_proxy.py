@@ -108,7 +108,7 @@ class Host:
         return Client()(f"http://{where['host']}:{where['port']}/metrics").body.decode()
 
     def gone(self, name: str) -> None:
-        until(f"{name} is gone", lambda: all(one["name"] != name for one in self.mesh.items("workloads")), 30)
+        until(f"{name} is gone", lambda: all(one["name"] != name for one in self.mesh.items("workloads")))
 
     def carried(self) -> set[str]:
         """Whom the host's registration names."""
@@ -223,15 +223,15 @@ def test_both_sides_of_a_call_know_each_other(host: Host) -> None:
 
 
 def test_requests_that_failed_are_told_by_the_names_that_everybody_knows(host: Host) -> None:
-    assert host.client("a")("http://c/status/500").status == 500
     listen = "{}:{}".format(*host.mesh.inbound_of("c"))
 
     def told() -> bool:
+        assert host.client("a")("http://c/status/500").status == 500  # one of a workload's first seconds is not noted
         found = host.mesh.items("requests")
         seen = [one for one in found if (one["workload"], one["side"], one["status"]) == ("default/a", "outbound", 500)]
-        return bool(seen) and (seen[0]["upstream"], seen[0]["cluster"]) == (listen, CLUSTER)
+        return any((one["upstream"], one["cluster"]) == (listen, CLUSTER) for one in seen)
 
-    until("the request is listed", told, 20)
+    until("the request is listed", told, every=0.5)
 
 
 def test_nothing_that_a_client_sends_makes_it_another(host: Host) -> None:
@@ -289,7 +289,7 @@ def test_workloads_come_and_go_without_their_neighbours(host: Host) -> None:
             host.gone("ca")
         stop.append(True)
         assert running.result() == {200}
-    until("the host names it no more", lambda: host.carried() == {"a.default", "b.default", "c.default"}, 30)
+    until("the host names it no more", lambda: host.carried() == {"a.default", "b.default", "c.default"})
     assert host.manager.told("STOPPING=1") == 0, "systemd would take the whole host for stopping"
     assert host.manager.told("READY=1") == ready
     assert host.manager.told("STATUS=the proxy serves, for 3 of 3 workloads") >= 1
@@ -304,7 +304,6 @@ def test_a_workload_whose_application_ends_is_started_again_alone(host: Host) ->
     until(
         "c has another application",
         lambda: (host.mesh.state("c")["application"] or {"pid": before["c"]})["pid"] not in (0, before["c"]),
-        30,
     )
     host.healthy("c")
     until("it answers", lambda: host.client("a")("http://c/").status == 200)
@@ -324,12 +323,12 @@ def test_the_envoy_and_its_applications_outlive_the_agent(host: Host) -> None:
     assert a("http://b/").status == 200
     host.write("a", "b", "c")
     host.spawn()
-    until("another agent has taken over", lambda: host.mesh.state("host")["agent"]["pid"] != agent, 30)
+    until("another agent has taken over", lambda: host.mesh.state("host")["agent"]["pid"] != agent)
     host.healthy("a", "b", "c")
     assert host.mesh.state("host")["envoy"]["pid"] == envoy
     assert {name: host.mesh.state(name)["application"]["pid"] for name in before} == before
     assert a("http://b/").status == 200
-    until("ca has ended", lambda: not alive(leaving), 30)
+    until("ca has ended", lambda: not alive(leaving))
     host.gone("ca")
     assert "ca: not wanted any more; stopping what an earlier agent has left of it" in host.said()
     until("its state says so", lambda: host.mesh.state("ca")["application"] is None)
@@ -344,16 +343,16 @@ def test_who_goes_does_not_wait_for_the_control_plane(host: Host) -> None:
     before = host.manager.told(waits)
     try:
         host.write("a", "b", "c", "later")
-        until("it wants four", lambda: host.manager.told(waits) == before + 1)
+        until("it wants four", lambda: host.manager.told(waits) > before)
         host.write("a", "b", "later")
-        until("c has ended", lambda: not alive(running["c"]), 30)
+        until("c has ended", lambda: not alive(running["c"]))
         host.write("a", "b")
         assert [alive(running[name]) for name in ("a", "b")] == [True, True]
     finally:
         hidden.rename(agents)
-    until("the host names it no more", lambda: host.carried() == {"a.default", "b.default"}, 30)
+    until("the host names it no more", lambda: host.carried() == {"a.default", "b.default"})
     host.write("a", "b", "c")
-    until("c runs", lambda: host.mesh.state("c")["application"], 30)
+    until("c runs", lambda: host.mesh.state("c")["application"])
     host.healthy("c")
 
 

@@ -91,6 +91,9 @@ def test_an_envoy_that_is_started_again_is_tapped_again_and_a_killed_watcher_lea
         process.kill()
         until("it is off", lambda: not switched(world, "other"))
     world.wait_healthy("other")
+    caller = Client(world.proxy_of("client"))
+    until("it serves again", lambda: caller("http://other/").status == 200)
+    caller.close()
 
 
 def test_failed_requests_are_listed_as_text_and_followed(world: Mesh, client: Client) -> None:

@@ -190,7 +190,7 @@ def test_without_the_document_nothing_is_traced(demo: RunningMesh, jaeger: Jaege
     admin = EnvoyAdmin(demo.home.socket(directory / "admin.sock"))
     assert asyncio.run(admin.gauges("collector"))
     demo.delete("Telemetry", "mesh", namespace="istio-system")
-    assert not asyncio.run(admin.gauges("collector"))
+    until("its collector is gone", lambda: asyncio.run(admin.gauges("collector")) == {})
 
 
 @pytest.fixture

@@ -105,6 +105,12 @@ def asked(where: tuple[str, int], wait: float = 0.3) -> str:
             return ""
 
 
+def again(settled: socket.socket, where: tuple[str, int]) -> bool:
+    """Whether a client that has a session is answered in it: datagrams may be lost where many come at once."""
+    settled.sendto(b"last", where)
+    return settled.recv(64) == b"a last"
+
+
 def flood(where: tuple[str, int]) -> bool:
     """Datagrams of more clients than there may be sessions; whether the next client is not served."""
     for _ in range(SESSIONS):
@@ -116,7 +122,7 @@ def flood(where: tuple[str, int]) -> bool:
 def test_sessions_are_divided_and_stay(mesh: Mesh) -> None:
     where = listener(mesh)
     mesh.apply(route("{name: a, port: 53, weight: 3}, {name: b, port: 53}"))
-    until("both answer", lambda: {asked(where) for _ in range(10)} == {"a", "b"}, 30)
+    until("both answer", lambda: {asked(where) for _ in range(10)} == {"a", "b"})
     found = Counter(asked(where, 5) for _ in range(200))
     assert set(found) == {"a", "b"}
     assert found["a"] > found["b"] > 10, found
@@ -141,7 +147,7 @@ def test_a_change_loses_nothing_and_a_share_of_nobody_is_dropped(mesh: Mesh) -> 
     caller = threading.Thread(target=ask)
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as settled:
         mesh.apply(route("{name: a, port: 53}"))
-        until("a has all", lambda: {asked(where) for _ in range(5)} == {"a"}, 30)
+        until("a has all", lambda: {asked(where) for _ in range(5)} == {"a"})
         settled.settimeout(5)
         settled.sendto(b"first", where)
         assert settled.recv(64) == b"a first"
@@ -149,7 +155,7 @@ def test_a_change_loses_nothing_and_a_share_of_nobody_is_dropped(mesh: Mesh) -> 
         try:
             for weight in (1, 7, 0):
                 mesh.apply(route(f"{{name: a, port: 53, weight: {weight}}}, {{name: b, port: 53}}"))
-            until("b has all new clients", lambda: {asked(where, 5) for _ in range(10)} == {"b"}, 30)
+            until("b has all new clients", lambda: {asked(where, 5) for _ in range(10)} == {"b"})
         finally:
             stop.set()
             caller.join()
@@ -157,11 +163,11 @@ def test_a_change_loses_nothing_and_a_share_of_nobody_is_dropped(mesh: Mesh) -> 
         assert settled.recv(64) == b"a last", "whose weight went is there for the sessions that it has"
     assert not any(lost)
     mesh.apply(route("{name: a, port: 53, weight: 0}"))
-    until("nobody has any", lambda: {asked(where) for _ in range(5)} == {""}, 30)
+    until("nobody has any", lambda: {asked(where) for _ in range(5)} == {""})
     mesh.apply(route("{name: none, port: 53}, {name: b, port: 53}"), "--allow-missing-references")
-    until("a half is dropped", lambda: {asked(where) for _ in range(10)} == {"b", ""}, 30)
+    until("a half is dropped", lambda: {asked(where) for _ in range(10)} == {"b", ""})
     mesh.apply(route("{name: a, port: 53}"))
-    until("a has all", lambda: {asked(where) for _ in range(5)} == {"a"}, 30)
+    until("a has all", lambda: {asked(where) for _ in range(5)} == {"a"})
 
 
 def test_the_port_of_the_same_number_is_open_for_tcp(mesh: Mesh) -> None:
@@ -172,19 +178,18 @@ def test_the_port_of_the_same_number_is_open_for_tcp(mesh: Mesh) -> None:
 def test_a_policy_closes_it_and_leaves_tcp(mesh: Mesh) -> None:
     where = listener(mesh)
     mesh.apply(POLICY)
-    until("it is closed", lambda: not asked(where), 30)
+    until("it is closed", lambda: not asked(where))
     mesh.delete(POLICY)
-    until("it is open", lambda: asked(where), 30)
+    until("it is open", lambda: asked(where))
 
 
 def test_a_flood_makes_no_more_sessions_than_there_may_be(mesh: Mesh) -> None:
     where = listener(mesh, 5301)
-    until("it answers", lambda: asked(where), 30)
+    until("it answers", lambda: asked(where))
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as settled:
         settled.settimeout(5)
         settled.sendto(b"first", where)
         assert settled.recv(64) == b"a first"
-        until("new clients are not served", lambda: flood(where), 30)
+        until("new clients are not served", lambda: flood(where))
         assert asked(listener(mesh)) or asked(listener(mesh), 5)
-        settled.sendto(b"last", where)
-        assert settled.recv(64) == b"a last"
+        until("who came before is still served", lambda: again(settled, where), every=0.5)

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import os
 import signal
-import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from tools.envoys import LOCKS, install_one, version_in
 
 from e2e.conftest import SERVICES
+from support.envoy import free_port
 from support.http import Load, steady_load
 from support.mesh import Mesh, Proc, alive, cli, until
 from weft.agent.binary import envoy_version, find_envoy
@@ -75,8 +75,8 @@ class Rig:
         return str(Path(f"/proc/{self.state(name)['envoy']['pid']}/exe").readlink())
 
     def taken_over(self, name: str, before: dict[str, Any]) -> None:
-        until(f"another Envoy of {name}", lambda: self.state(name)["envoy"] != before["envoy"], 30)
-        until(f"the end of the one before, of {name}", lambda: not alive(before["envoy"]["pid"]), 30)
+        until(f"another Envoy of {name}", lambda: self.state(name)["envoy"] != before["envoy"])
+        until(f"the end of the one before, of {name}", lambda: not alive(before["envoy"]["pid"]))
         until("it is noted", lambda: self.state(name)["former"] is None)
 
     def under_load(self, during: Callable[[], None]) -> list[Load]:
@@ -127,7 +127,7 @@ def test_another_version_takes_over_and_no_request_is_lost(rig: Rig) -> None:
         # The agent of the third is killed while its second Envoy begins; the next agent finishes what it has begun.
         agent = rig.mesh.processes["echo"]
         agent.process.send_signal(signal.SIGHUP)
-        until("a second Envoy", lambda: rig.state("echo")["successor"] or rig.state("echo")["former"], 30)
+        until("a second Envoy", lambda: rig.state("echo")["successor"] or rig.state("echo")["former"])
         agent.stop(signal.SIGKILL)
         rig.start("echo")
         rig.taken_over("echo", before["echo"])
@@ -175,8 +175,8 @@ def test_one_that_ends_before_it_took_over_is_tried_again(rig: Rig) -> None:
     def during() -> None:
         (rig.mesh.home / "workloads" / "default" / "echo" / "restart-envoy").touch()
         agent.process.send_signal(signal.SIGHUP)
-        until("a second Envoy", lambda: rig.state("echo")["successor"], 30)
-        os.kill(rig.state("echo")["successor"]["pid"], signal.SIGKILL)
+        successor = until("a second Envoy", lambda: rig.state("echo")["successor"])
+        os.kill(successor["pid"], signal.SIGKILL)
         rig.taken_over("echo", before)
 
     loads = rig.under_load(during)
@@ -190,9 +190,7 @@ def test_the_control_plane_moves_to_another_port(rig: Rig) -> None:
     caller = urllib.request.build_opener(through)
     until("the caller knows the service", lambda: caller.open("http://echo/", timeout=5).status == 200)
     rig.mesh.processes["control-plane"].stop(signal.SIGKILL)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
     rig.mesh.serve("--xds-port", str(port), "--agent-port", "0", "--admin-port", "0")
 
     def during() -> None:

@@ -78,7 +78,7 @@ def test_calls_are_seen_once_with_how_they_ended_and_by_which_rule(small: tuple[
     send(client, 10, "http://echo/fault")  # before the proxy has the service's cluster: the fault comes first
     send(client, 30)
     send(client, 5, "http://nowhere/")
-    until("all are seen", lambda: requests(mesh) == 40 and requests(mesh, "default/nowhere") == 5, 30)
+    until("all are seen", lambda: requests(mesh) == 40 and requests(mesh, "default/nowhere") == 5)
     found = {edge["destination"]: edge for edge in edges(mesh)}
     echo, nowhere = found["default/echo"], found["default/nowhere"]
     assert echo["success_rate"] == 0.75
@@ -101,12 +101,12 @@ def test_calls_are_seen_once_with_how_they_ended_and_by_which_rule(small: tuple[
 def test_a_new_control_plane_is_told_the_last_hour_and_nothing_counts_twice(small: tuple[Mesh, Client]) -> None:
     mesh, client = small
     send(client, 20)
-    until("they are seen", lambda: requests(mesh) == 20, 30)
+    until("they are seen", lambda: requests(mesh) == 20)
     mesh.processes["control-plane"].stop(signal.SIGKILL)
     send(client, 7)
     mesh.serve(*SERVE)
     send(client, 3)
-    until("all is told again", lambda: requests(mesh) == 30, 60)
+    until("all is told again", lambda: requests(mesh) == 30)
     answer = mesh.api("traffic?window=3600")
     assert not answer["complete"]
     assert answer["dropped"] == 0
@@ -116,7 +116,7 @@ def test_an_agent_that_was_killed_is_followed_by_one_that_tells_nothing_twice(sm
     mesh, client = small
     send(client, 1)
     send(client, 19, "http://echo/fault")  # only the caller's proxy knows of these
-    until("they are seen", lambda: requests(mesh) == 20, 30)
+    until("they are seen", lambda: requests(mesh) == 20)
     mesh.processes["client"].stop(signal.SIGKILL)
     send(client, 4, "http://echo/fault")  # nobody looks
     mesh.echo("client")
@@ -125,23 +125,30 @@ def test_an_agent_that_was_killed_is_followed_by_one_that_tells_nothing_twice(sm
         """Told, or told to be lost: Envoy may add up what is new only after the new one's first look."""
         return requests(mesh) + int(mesh.api("traffic?window=3600")["dropped"])
 
-    until("the four are told, or known to be lost", lambda: known() == 24, 30)
+    until("the four are told, or known to be lost", lambda: known() == 24)
     send(client, 5, "http://echo/fault")
-    until("the new one tells", lambda: known() == 29, 30)
+    until("the new one tells", lambda: known() == 29)
 
 
 def test_an_envoy_that_was_killed_counts_from_nothing(small: tuple[Mesh, Client]) -> None:
     mesh, client = small
     send(client, 20)
-    until("they are seen", lambda: requests(mesh) == 20, 30)
+    until("they are seen", lambda: requests(mesh) == 20)
     before = mesh.state("client")["envoy"]["pid"]
     os.kill(before, signal.SIGKILL)
-    until("there is another", lambda: (mesh.state("client")["envoy"] or {}).get("pid") not in (before, None), 30)
+    until("there is another", lambda: (mesh.state("client")["envoy"] or {}).get("pid") not in (before, None))
     mesh.wait_healthy("client")
     client.close()
-    until("it serves", lambda: client("http://echo/").status == 200, 30)
-    until("both are counted", lambda: requests(mesh) >= 21, 30)
-    assert requests(mesh) < 40
+    sent = 0
+
+    def serves() -> bool:
+        nonlocal sent
+        sent += 1
+        return client("http://echo/").status == 200
+
+    until("it serves", serves)
+    until("both are counted", lambda: requests(mesh) >= 21)
+    assert requests(mesh) <= 20 + sent
 
 
 def test_a_command_that_lives_for_a_moment_is_seen(small: tuple[Mesh, Client]) -> None:
@@ -152,13 +159,13 @@ def test_a_command_that_lives_for_a_moment_is_seen(small: tuple[Mesh, Client]) -
     )
     done = mesh.run("moment", [sys.executable, "-c", code], port="", wait=False)
     assert done.process.wait(60) == 0, done.output()
-    until("its call is seen", lambda: any(edge["source"] == "default/moment" for edge in edges(mesh)), 30)
+    until("its call is seen", lambda: any(edge["source"] == "default/moment" for edge in edges(mesh)))
 
 
 def test_top_shows_it_live_and_leaves_the_terminal_as_it_was(small: tuple[Mesh, Client]) -> None:
     mesh, client = small
     send(client, 20)
-    until("they are seen", lambda: requests(mesh) == 20, 30)
+    until("they are seen", lambda: requests(mesh) == 20)
     with person_at_a_terminal({"WEFT_HOME": str(mesh.home)}) as person:
         person.types("stty cols 80 rows 24; stty -g > before\n".replace("before", f"{mesh.logs}/before"))
         person.sees("outer> ")

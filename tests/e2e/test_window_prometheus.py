@@ -59,14 +59,14 @@ def test_a_prometheus_answers_what_the_window_answers(mesh: Mesh, tmp_path: Path
     with prometheus(mesh, tmp_path / "prometheus") as url:
 
         def edges() -> list[dict[str, Any]]:
-            send(client, 6)
-            send(client, 2, "http://echo/fault")
+            send(client, 60)
+            send(client, 20, "http://echo/fault")
             done = mesh.weft("stat", "-o", "json", "--prometheus", url, "--window", "30s", check=False)
             assert done.returncode in (0, 3), done.stderr
             found: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout else []
             return [edge for edge in found if edge["source"] == "default/client" and edge["requests"] > 60]
 
-        (edge,) = until("it has scraped a few times", edges, 60, 0.5)
+        (edge,) = until("it has scraped a few times", edges, every=0.5)
         assert edge["destination"] == "default/echo"
         assert 0.6 < edge["success_rate"] < 0.9
         assert edge["p50_ms"] <= edge["p95_ms"] <= edge["p99_ms"]

@@ -208,7 +208,7 @@ def test_the_agent_may_be_replaced(mesh: Mesh, address: str) -> None:
     path = Path(address.removeprefix("unix://"))
     before = path.stat().st_ino
     os.kill(mesh.state("echo-v1")["agent"]["pid"], 1)  # SIGHUP: it is executed anew, and the application goes on
-    until("the agent is back", lambda: path.stat().st_ino != before and answers(address), 30)
+    until("the agent is back", lambda: path.stat().st_ino != before and answers(address))
 
 
 def answers(address: str) -> bool:

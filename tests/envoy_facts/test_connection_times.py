@@ -37,20 +37,23 @@ async def test_an_upstream_port_closes_tcp_in_time(
     async with (
         greeting_server(b"ready") as application,
         running_pair(_view(application, protocol, limits, upstream), tmp_path),
-        Connection(upstream) as client,
     ):
-        assert await client.reader.readexactly(5) == b"ready"
-        assert await _closed(client) > 0.5, "of a second; Envoy counts from a little earlier"
+        began = time.monotonic()
+        async with Connection(upstream) as client:
+            assert await client.reader.readexactly(5) == b"ready"
+            assert await _closed(client, began) > 0.9, "of a second; Envoy counts from a little earlier"
 
 
 @pytest.mark.parametrize("limits", TIMES, ids=["idle", "longest"])
 async def test_a_tunnel_closes_in_time(limits: ConnectionLimits, tmp_path: Path) -> None:
     async with greeting_server(b"ready") as application:
         view = _view(application, Protocol.TCP, limits, free_port())
-        async with running_pair(view, tmp_path) as pair, Connection(pair.proxy) as client:
-            assert (await client.request("reviews:9080", "reviews:9080", method="CONNECT")).status == 200
-            assert await client.reader.readexactly(5) == b"ready"
-            assert await _closed(client) > 0.5, "of a second; Envoy counts from a little earlier"
+        async with running_pair(view, tmp_path) as pair:
+            began = time.monotonic()
+            async with Connection(pair.proxy) as client:
+                assert (await client.request("reviews:9080", "reviews:9080", method="CONNECT")).status == 200
+                assert await client.reader.readexactly(5) == b"ready"
+                assert await _closed(client, began) > 0.9, "of a second; Envoy counts from a little earlier"
 
 
 @pytest.mark.parametrize("limits", TIMES, ids=["idle", "longest"])
@@ -63,14 +66,13 @@ async def test_a_connection_that_carries_http_is_closed_in_time_and_the_next_req
             for connections in (1, 2):
                 assert (await client.request("http://reviews:9080/", "reviews:9080")).status == 200
                 assert await pair.envoy.stat(f"cluster.{BACKEND}.upstream_cx_total") == connections
-                deadline = time.monotonic() + 10
+                deadline = time.monotonic() + 60
                 while await pair.envoy.stat(f"cluster.{BACKEND}.upstream_cx_active"):
                     assert time.monotonic() < deadline
                     await asyncio.sleep(0.05)
 
 
-async def _closed(client: Connection) -> float:
-    """Seconds until the other side closes."""
-    started = time.monotonic()
-    assert await asyncio.wait_for(client.reader.read(), 10) == b""
-    return time.monotonic() - started
+async def _closed(client: Connection, began: float) -> float:
+    """Seconds from `began`, when there was no connection yet, until the other side closes it."""
+    assert await asyncio.wait_for(client.reader.read(), 60) == b""
+    return time.monotonic() - began

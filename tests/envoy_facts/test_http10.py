@@ -34,7 +34,7 @@ async def said(port: int, sent: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
     try:
-        return await asyncio.wait_for(reader.read(), 15)
+        return await asyncio.wait_for(reader.read(), 60)
     finally:
         writer.close()
 
@@ -61,7 +61,7 @@ async def test_a_request_without_a_host_meets_no_filter_and_no_application(tmp_p
         for name, sent in _REFUSED.items():
             reader, writer = await asyncio.open_connection("127.0.0.1", pair.inbound)
             writer.write(sent)
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 15)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
             assert head.startswith(b"HTTP/1.0 400 "), name
             assert b"connection: close" in head, name
             writer.close()

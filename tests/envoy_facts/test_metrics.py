@@ -42,7 +42,7 @@ async def counted(envoy: RunningEnvoy, enough: Callable[[Reading], bool]) -> Rea
         assert enough(found), "".join(f"{one}\n" for one in found.series)
         return found
 
-    return await eventually("enough is counted", look, 20)
+    return await eventually("enough is counted", look)
 
 
 def by_key(found: Reading) -> dict[SeriesKey, Series]:

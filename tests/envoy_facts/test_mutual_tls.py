@@ -117,7 +117,7 @@ async def test_a_swapped_symlink_replaces_the_certificate_and_breaks_no_connecti
             renewed = pair.authority.issue(uri=str(identity("reviews")))
             rotate_certificates(tmp_path, renewed, pair.authority.bundle)
             wanted = x509.load_pem_x509_certificate(renewed.chain).serial_number
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while await serial() != wanted:
                 assert time.monotonic() < deadline, "the new certificate is not in use"
                 assert (await caller.request("http://reviews:9080/", "reviews:9080")).status == 200
@@ -136,7 +136,7 @@ async def test_a_new_trust_bundle_is_in_force_at_once(tmp_path: Path) -> None:
         assert await _status(pair, context) is None
         both = pair.authority.bundle + successor.bundle
         write_workload_directory(tmp_path, pair.authority.issue(uri=str(identity("reviews"))), both)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while await _status(pair, context) != 200:
             assert time.monotonic() < deadline, "the new bundle is not in use"
             await asyncio.sleep(0.02)

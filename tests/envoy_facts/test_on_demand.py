@@ -159,7 +159,7 @@ async def test_a_cluster_that_came_too_late_is_used_when_it_comes(tmp_path: Path
         await ours.serving.aclose()
         assert (await ours.get("/")).status == 503
         await ours.serving.enter_async_context(serving_ads(ours.ads))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await ours.get("/")).status != 200:
                 pass
 

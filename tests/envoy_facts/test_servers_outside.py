@@ -111,7 +111,7 @@ async def test_proxy_protocol_tells_who_called(version: str, begins: str, tmp_pa
         policy = TrafficPolicy(proxy_protocol="V1" if version == "V1" else "V2")
         async with running_view(_view(port, line.port, policy), tmp_path), Connection(port) as client:
             asking = asyncio.create_task(client.request("/there", HOST))
-            await asyncio.wait_for(line.begun.wait(), 10)
+            await asyncio.wait_for(line.begun.wait(), 60)
             if version == "V1":
                 assert (await asking).status == 200
                 assert line.lines[0].startswith(begins) and line.lines[1] == "GET /there HTTP/1.1"

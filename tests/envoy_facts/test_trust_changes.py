@@ -69,7 +69,7 @@ async def used(pair: Pair, directory: Path, wanted: Callable[[], Issued]) -> Non
     async def said() -> bool:
         return (await ask()) != ("", "")
 
-    await eventually("Envoy says so", said, 20)
+    await eventually("Envoy says so", said)
     assert files.chain.read_text() == one.chain
 
 

@@ -72,7 +72,7 @@ async def test_the_times_of_a_route_end_with_the_handshake(tmp_path: Path) -> No
     async with (
         echo_server("chat") as application,
         running_pair(calling_itself(application.port, [rule(times)]), tmp_path) as pair,
-        asyncio.timeout(30),
+        asyncio.timeout(60),
     ):
         while True:  # on a busy machine a handshake may take longer than the route allows
             async with Connection(pair.proxy) as client:
@@ -170,7 +170,7 @@ def _literal(text: str) -> bytes:
 
 async def _kind(client: Connection) -> int:
     """The kind of the next frame."""
-    head = await asyncio.wait_for(client.reader.readexactly(9), 10)
+    head = await asyncio.wait_for(client.reader.readexactly(9), 60)
     await client.reader.readexactly(int.from_bytes(head[:3]))
     return head[3]
 

@@ -20,7 +20,7 @@ def shell(text: str, directory: Path, **programs: str) -> subprocess.CompletedPr
         (directory / name).write_text(f"#!/bin/sh\n{script}\n")
         (directory / name).chmod(0o755)
     environment = {"PATH": f"{directory}:{os.environ['PATH']}"}
-    return subprocess.run(["sh", "-c", text], env=environment, capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(["sh", "-c", text], env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_the_command_works_as_printed(tmp_path: Path) -> None:

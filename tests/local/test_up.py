@@ -192,7 +192,7 @@ def test_a_control_plane_that_was_stopped_may_be_run_by_hand(up: Up) -> None:
     try:
         until("it answers", lambda: cli(up.home, "get", "workloads", check=False).returncode == 0)
         assert up.interrupt() == 0
-        assert again.wait(20) == 0
+        assert again.wait(60) == 0
     finally:
         again.kill()
         again.wait()
@@ -386,7 +386,7 @@ def test_logs_restart_stop_and_down(up: Up) -> None:
     until("it serves", lambda: up.page() == "hello\n")
     pids = up.pids()
     assert cli(up.home, "down").stderr == "stopped\n"
-    assert up.process.wait(20) == 0
+    assert up.process.wait(60) == 0
     assert gone(pids)
     assert "nothing is up" in cli(up.home, "down").stderr
     assert cli(up.home, "restart", check=False).returncode == 3
@@ -411,7 +411,7 @@ def test_logs_follow_what_is_added(up: Up) -> None:
             until("it begins anew", lambda: append(log, "newer\n") and "newer" in out.read_text())
         finally:
             logs.send_signal(signal.SIGINT)
-        assert logs.wait(10) == 130
+        assert logs.wait(60) == 130
 
 
 def test_problems_of_followed_files_are_said_at_once(tmp_path: Path) -> None:

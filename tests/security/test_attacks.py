@@ -23,8 +23,8 @@ Address = tuple[str, int]
 
 def say(address: Address, *lines: str, body: str = "", to_the_end: bool = False) -> tuple[int, str]:
     """Send a request byte by byte as given; the status and the answer (0: none), or everything that comes back."""
-    with socket.create_connection(address, 5) as connection:
-        connection.settimeout(5)
+    with socket.create_connection(address, 30) as connection:
+        connection.settimeout(30)
         connection.sendall("\r\n".join((*lines, "Connection: close", "", body)).encode("latin-1"))
         answer = b""
         with contextlib.suppress(ConnectionResetError):
@@ -127,7 +127,7 @@ def test_certificates_of_one_workload_are_no_use_for_another(target: Mesh, tmp_p
     def call(method: str, path: str, body: object) -> int:
         data = json.dumps(body)
         with (
-            socket.create_connection(control_port(target, "agent_api"), 5) as raw,
+            socket.create_connection(control_port(target, "agent_api"), 30) as raw,
             context.wrap_socket(raw, server_hostname="localhost") as tls,
         ):
             head = f"{method} /v1/workloads{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
@@ -222,11 +222,11 @@ def test_strangers_neither_fill_the_log_nor_keep_others_out(target: Mesh) -> Non
     with held(control_port(target, "xds"), 300), held(control_port(target, "agent_api"), 300):
         for name in ("xds", "agent_api", "admin"):
             for garbage in (b"\x16\x03\x01\xff\xff" + b"x" * 300, b"GET / HTTP/9\r\n\0\r\n\r\n"):
-                with socket.create_connection(control_port(target, name), 5) as connection:
+                with socket.create_connection(control_port(target, name), 30) as connection:
                     connection.sendall(garbage)
             with (
                 contextlib.suppress(OSError),
-                socket.create_connection(control_port(target, name), 5) as connection,
+                socket.create_connection(control_port(target, name), 30) as connection,
                 context.wrap_socket(connection) as tls,
             ):
                 tls.recv(10)
@@ -281,6 +281,6 @@ def _walk_into(trap: str, temporary: Path, tmp_path: Path) -> None:
     serve = mesh.spawn("control-plane", "serve", "--xds-port", "0", "--agent-port", "0", "--admin-port", "0")
     run = mesh.spawn("web", "run", "--name", "web", "--", "true")
     for proc, code in ((serve, 1), (run, 1)):
-        assert proc.process.wait(30) == code, proc.output()
+        assert proc.process.wait(60) == code, proc.output()
         assert str(place) in proc.output()
         assert "Traceback" not in proc.output()

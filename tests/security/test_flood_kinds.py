@@ -13,6 +13,8 @@ from support.doors import DOORS, PAGE, door
 from support.mesh import Mesh, alive
 
 SECONDS = 1.0
+TRIES = 10
+"""On a busy machine a hand-shake may take the whole second."""
 MORE_MEGABYTES = 100
 """What a process may come to weigh more under the floods of one door. The control plane came to 35 at most, a
 quarter for each of a hundred connections that have begun a hand-shake; all others to 25."""
@@ -27,7 +29,10 @@ async def test_floods_cost_no_bystander_a_request(target: Mesh, where: str) -> N
         async with weighed(pids) as most, around.calling():
             for name, flood in DOORS[where].items():
                 to = door(target, where)
-                await flood(to, time.monotonic() + SECONDS)
+                for _ in range(TRIES):
+                    await flood(to, time.monotonic() + SECONDS)
+                    if to.sent:
+                        break
                 assert to.sent > 0, name
                 assert around.failures == [], name
                 await asyncio.sleep(0.1)

@@ -49,7 +49,7 @@ def call(mesh: Mesh, name: str, method: str, path: str = "", body: str = "") -> 
     """Call the agent API as a workload about itself, and read until it closes the connection; the status."""
     head = f"{method} /v1/workloads/default/{name}{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
     with (
-        socket.create_connection(control_port(mesh, "agent_api"), 5) as raw,
+        socket.create_connection(control_port(mesh, "agent_api"), 60) as raw,
         client_context(mesh, name).wrap_socket(raw) as tls,
     ):
         tls.sendall((head + body).encode())
@@ -64,10 +64,10 @@ def test_one_certificate_holds_eight_connections_to_the_agent_api(target: Mesh) 
     with contextlib.ExitStack() as stack:
         held = []
         for _ in range(20):
-            raw = stack.enter_context(socket.create_connection(control_port(target, "agent_api"), 5))
+            raw = stack.enter_context(socket.create_connection(control_port(target, "agent_api"), 60))
             held.append(stack.enter_context(context.wrap_socket(raw)))
         for tls in held[:-8]:
-            tls.settimeout(5)
+            tls.settimeout(60)
             with contextlib.suppress(ConnectionResetError):
                 assert tls.recv(1) == b""
         assert renew(target, "shop") == 200

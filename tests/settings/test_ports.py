@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import pytest
 
 from weft.agent.errors import AgentError
 from weft.agent.ports import PortAllocator
-from weft.controlplane.ports import _bind_any
+from weft.controlplane.ports import Ports, _bind_any
 from weft.controlplane.settings import ServeError
 from weft.settings.ports import VARIABLE, own_ports
 
@@ -28,3 +31,20 @@ def test_what_is_no_range_is_told(monkeypatch: pytest.MonkeyPatch, text: str) ->
         PortAllocator(set())
     with pytest.raises(ServeError, match=said):
         _bind_any("127.0.0.1")
+
+
+async def test_a_range_of_ones_own_leaves_the_usual_port_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be another mesh's while this one does not run, and this one could not start again."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        usual = free.getsockname()[1]
+    ports = Ports(tmp_path / "ports.json", awaited=False)
+    monkeypatch.setenv(VARIABLE, "21000-21200")
+    with await ports.bind("xds", "127.0.0.1", None, usual, "--xds-port") as bound:
+        assert bound.getsockname()[1] in own_ports()
+    with await ports.bind("xds", "0.0.0.0", None, usual, "--xds-port") as bound:
+        assert bound.getsockname()[1] == usual, "firewalls of other hosts know it"
+    monkeypatch.delenv(VARIABLE)
+    with await ports.bind("xds", "127.0.0.1", None, usual, "--xds-port") as bound:
+        assert bound.getsockname()[1] == usual

@@ -77,7 +77,7 @@ async def follow(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[...,
 
         monkeypatch.setattr(source, "_scan", look)
         tasks.append(asyncio.create_task(source.run()))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await source.contents.changed(0)
         return Followed(source, looks)
 
@@ -341,7 +341,7 @@ async def test_a_decoder_that_trips_does_not_stop_the_source(tmp_path: Path) -> 
 
     source = FilesSource([tmp_path], poll=POLL, decode=trip)  # type: ignore[arg-type]
     running = asyncio.create_task(source.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await source.contents.changed(0)
     running.cancel()
     assert source.contents.value is not None

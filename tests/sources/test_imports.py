@@ -108,7 +108,7 @@ async def test_consul_is_asked_as_it_wants_and_its_words_become_labels(tmp_path:
             assert "open to other users" in bad.problems[0].message
             token.chmod(0o600)
             found = await reached(source, "it is read", lambda found: bool(found.documents))
-            async with asyncio.timeout(10), case.server.changed:
+            async with asyncio.timeout(60), case.server.changed:
                 await case.server.changed.wait_for(lambda: any("wait" in query for _, query, _ in case.server.said))
         assert set(instances(found)) == {"web", "db-1"}
         [web] = [
@@ -159,7 +159,7 @@ async def test_a_service_of_the_users_own_takes_an_imported_ones_place(tmp_path:
     collector = Collector([Files(), source], MeshSettings())
     task = asyncio.create_task(collector.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await collector.collected.changed(0)
         snapshot = collector.snapshot
         assert service in snapshot.documents

@@ -99,7 +99,7 @@ async def running(source: OpenIdSource) -> AsyncIterator[None]:
 async def contents(source: OpenIdSource, *, problems: bool = False) -> Contents:
     """What it holds when it has endpoints, or `problems`."""
     version = 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             version = await source.contents.changed(version)
             found = source.contents.value

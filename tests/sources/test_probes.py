@@ -71,7 +71,7 @@ async def server() -> AsyncIterator[tuple[int, dict[str, bytes]]]:
 
 async def reached(source: ProbeSource, holds: Callable[[Contents], bool]) -> Contents:
     version = 0
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             value = source.contents.value
             if value is not None and holds(value):

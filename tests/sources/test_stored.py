@@ -70,7 +70,7 @@ async def test_what_is_applied_is_not_decoded_again(monkeypatch: pytest.MonkeyPa
     applied.expect(written)
     revision = await store.write([put for put, _ in written])
     version = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (contents := source.contents.value) is None or (contents.store_revision or 0) < revision:
             version = await source.contents.changed(version)
     assert {document.key for document in contents.documents} == {document.key for _, document in written}

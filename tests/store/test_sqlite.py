@@ -86,7 +86,7 @@ async def test_sigkill_loses_no_confirmed_write(tmp_path: Path) -> None:
             sys.executable, "-c", WRITER, str(path), bucket, stdout=asyncio.subprocess.PIPE
         )
         assert writer.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while confirmed < 25:
                 confirmed = int(await writer.stdout.readline())
         writer.send_signal(signal.SIGKILL)

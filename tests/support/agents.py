@@ -29,7 +29,7 @@ from weft.settings.private import make_private_directory
 from weft.testing.polling import eventually
 
 AGENT = Path(__file__).parent.parent / "agent" / "agent_process.py"
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 @dataclass

@@ -124,7 +124,7 @@ async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
         await stack.enter_async_context(serving(remote, agents, certificates.tls, identify=proxy_of))
         local = stack.enter_context(bind_agent_socket(home))
         await stack.enter_async_context(serving(api.application(local=True), local))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await builds.compiled.changed(0)
         yield Rig(parts, home, files, store, f"http://127.0.0.1:{admin.getsockname()[1]}", where, faults)
         for task in tasks:

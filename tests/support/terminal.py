@@ -25,7 +25,7 @@ class Person:
         """Type, with no Enter of its own."""
         os.write(self._descriptor, text.encode())
 
-    def sees(self, pattern: str, deadline: float = 20.0) -> re.Match[str]:
+    def sees(self, pattern: str, deadline: float = 60.0) -> re.Match[str]:
         """Wait until `pattern` stands in what was not looked at yet."""
         end = time.monotonic() + deadline
         while not (found := re.search(pattern, self.seen)):

@@ -85,7 +85,7 @@ def tls_server_in_thread(leaf: Leaf, clients: bytes = b"") -> Iterator[TlsServer
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield started[0]
     finally:

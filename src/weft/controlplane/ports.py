@@ -16,7 +16,7 @@ from typing import NoReturn
 from weft.controlplane.settings import ServeError
 from weft.model.addresses import is_loopback
 from weft.settings.home import Home
-from weft.settings.ports import own_ports
+from weft.settings.ports import is_apart, own_ports
 from weft.settings.private import make_private_directory, write_atomically
 
 _PATIENCE = 3.0
@@ -41,7 +41,8 @@ class Ports:
         Off loopback other hosts and their firewalls must know the port: if `wanted` is None it is the usual one, or the
         remembered one while registered workloads expect that (`awaited`), never any free one. A remembered port that
         is taken is an error while it is expected. ServeError, with the `option` that chooses another. Nobody expects
-        one that is `looked_up` whenever it is needed.
+        one that is `looked_up` whenever it is needed. Where a range keeps meshes apart, the usual port is nobody's on
+        loopback: another mesh would take it while this one does not run.
         """
         told = looked_up or wanted is not None or is_loopback(host)
         bound: socket.socket | None
@@ -50,7 +51,7 @@ class Ports:
         else:
             awaited = self._awaited and not looked_up
             bound = await self._bind_known(name, host, awaited) if told or awaited else None
-            if bound is None and wanted is None:
+            if bound is None and wanted is None and not (is_loopback(host) and _is_of_others(usual)):
                 bound = _bind(host, usual)
             if bound is None and not told:
                 _taken(name, host, usual, option)
@@ -149,14 +150,21 @@ def _taken(name: str, host: str, port: int, option: str) -> NoReturn:
 
 def _bind_any(host: str) -> socket.socket | None:
     """A port below those that systems lend to outgoing connections, which could hold it when a restart needs it."""
-    try:
-        ports = own_ports()
-    except ValueError as error:
-        raise ServeError(str(error)) from None
-    for port in random.sample(ports, 50):
+    for port in random.sample(_own_ports(), 50):
         if bound := _bind(host, port):
             return bound
     return _bind(host, 0)
+
+
+def _is_of_others(port: int) -> bool:
+    return is_apart() and port not in _own_ports()
+
+
+def _own_ports() -> range:
+    try:
+        return own_ports()
+    except ValueError as error:
+        raise ServeError(str(error)) from None
 
 
 def _read(path: Path) -> Mapping[str, int]:

@@ -30,6 +30,11 @@ def own_ports() -> range:
     return range(_LOWEST, max(_LOWEST + 1000, min(_HIGHEST, _first_lent())))
 
 
+def is_apart() -> bool:
+    """Whether WEFT_PORTS keeps this mesh apart from others of the machine."""
+    return bool(os.environ.get(VARIABLE))
+
+
 def _first_lent() -> int:
     try:
         return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
+from support.envoy import free_port
 from weft.agent.seccomp.launching import launching
 from weft.agent.seccomp.mode import why_not_seccomp
 from weft.testing.polling import until
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 HERE = [] if why_not_seccomp() else ["seccomp"]
 """Some systems let no process look into another."""
 SECRET = b"nobody knows"
@@ -100,7 +101,7 @@ def secret(tmp_path: Path) -> Path:
 
 
 def _run(
-    secret: Path, proxy: int, dns: int, *command: str, timeout: float = 50, parent: bool = False
+    secret: Path, proxy: int, dns: int, *command: str, timeout: float = 150, parent: bool = False
 ) -> subprocess.CompletedProcess[str]:
     words = (*AS_OTHERS, *launching(proxy, dns, secret, secret.parent / "log", command, parent=parent))
     environment = {"PATH": os.environ["PATH"], "OWN": "1"}
@@ -170,9 +171,7 @@ def test_a_proxy_that_is_away_is_a_refused_connection_and_the_socket_may_be_used
         "import socket; s = socket.socket(); s.settimeout(5); found = [s.connect_ex(('192.0.2.7', 7)) for _ in '12'];"
         "s.setblocking(False); print(*found, s.connect_ex(('192.0.2.7', 7)))"
     )
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    done = _run(secret, port, 0, sys.executable, "-c", program)
+    done = _run(secret, free_port(), 0, sys.executable, "-c", program)
     assert done.stdout.split() == ["111", "111", "111"], done
 
 
@@ -229,7 +228,7 @@ def test_a_port_that_another_user_has_taken_is_given_nothing(
         "datagram.sendto(b'name?', ('192.0.2.53', 53))"
     )
     words = launching(proxy.port, dns, secret, secret.parent / "log", (sys.executable, "-c", program))
-    done = subprocess.run((*as_user, *rights, *words), capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run((*as_user, *rights, *words), capture_output=True, text=True, timeout=150, check=False)
     assert done.stdout.split() == ["111", "111", "111"], done
     assert "ConnectionRefusedError" in done.stderr
     assert "belongs to another user" in (secret.parent / "log").read_text()

@@ -61,7 +61,7 @@ async def said(path: Path, text: bytes) -> bytes:
     try:
         with contextlib.suppress(ConnectionError):
             writer.write(text)
-            return await asyncio.wait_for(reader.read(1000), 10)
+            return await asyncio.wait_for(reader.read(1000), 60)
         return b""
     finally:
         writer.close()

@@ -153,9 +153,9 @@ def test_what_a_plain_connection_carries_the_mesh_carries(switch: Switch, tmp_pa
     for name in ("mesh", "gateway"):
         begun = [each for each in callers[name].calls() if off < each.began < off + 5]
         assert begun
-        told = [each.began + each.took for each in begun if each.took > 1.0]
-        assert not told or median(told) < off + VANISHED + 1, "who was sent to it is told in time that it is gone"
-        assert not told or max(told) < back, "and nobody hangs until it is back"
+        heard = [each.began + each.took for each in begun if each.took > 1.0]
+        assert not heard or median(heard) < off + VANISHED + 1, "who was sent to it is told in time that it is gone"
+        assert not heard or max(heard) < back, "and nobody hangs until it is back"
     for name, caller in callers.items():
         late = [each for each in caller.end() if each.status != 200 and each.began > back + 1]
         assert not late, name

@@ -19,7 +19,7 @@ from support.hosts import Host, healthy, two_hosts
 from support.mesh import APPS, WEFT, Proc, until
 from weft.settings.home import Home
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 ROOT = ["root"] if os.geteuid() == 0 and shutil.which("nft") else []
 """Rules by user need users, which only root has in a namespace of its own."""
 IPTABLES = ["iptables"] if ROOT and shutil.which("iptables-restore") else []

@@ -16,7 +16,7 @@ import pytest
 from support.hosts import Host, healthy, two_hosts
 from support.mesh import APPS, WEFT, Proc, until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 FIREWALLS = [
     name for name, program in (("nft", "nft"), ("iptables", "iptables-restore")) if shutil.which(program)
 ] if os.geteuid() == 0 else []  # fmt: skip

@@ -140,7 +140,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         yield host
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_every_resolver_finds_what_there_is_and_nothing_else(host: Host, resolver: Resolver) -> None:
     known = rows(host.weft("dns", "list", "--workload", "client", "-o", "json").stdout)
     pair = sorted(known[f"reviews.{SUFFIX}"])

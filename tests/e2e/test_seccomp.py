@@ -27,7 +27,7 @@ from weft.agent.seccomp.addresses import Destination, proxy_header
 from weft.agent.seccomp.mode import why_not_seccomp
 from weft.settings.home import Home
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 HERE = [] if why_not_seccomp() else ["seccomp"]
 """Some systems let no process look into another."""
 CLIENTS = Path(__file__).parent.parent / "clients"

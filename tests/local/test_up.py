@@ -188,9 +188,17 @@ def test_a_control_plane_that_was_stopped_may_be_run_by_hand(up: Up) -> None:
     cli(up.home, "stop", "control-plane")
     assert up.page() == "hello\n"
     assert cli(up.home, "get", "workloads", check=False).returncode == 3
-    again = subprocess.Popen([*WEFT, "serve", "--home", str(up.home)], stderr=subprocess.DEVNULL)
+    log = up.directory / "again.log"
+    with log.open("wb") as said:
+        again = subprocess.Popen([*WEFT, "serve", "--home", str(up.home)], stderr=said)
+
+    def answers() -> bool:
+        if again.poll() is not None:
+            raise RuntimeError(log.read_text())
+        return cli(up.home, "get", "workloads", check=False).returncode == 0
+
     try:
-        until("it answers", lambda: cli(up.home, "get", "workloads", check=False).returncode == 0)
+        until("it answers", answers)
         assert up.interrupt() == 0
         assert again.wait(60) == 0
     finally:
@@ -482,17 +490,3 @@ def test_detached_it_is_ready_on_return_and_ended_by_down(tmp_path: Path) -> Non
     assert failed.returncode == 1
     assert "was refused" in failed.stdout + failed.stderr
     assert not list(home.rglob("*.sock"))
-
-
-def test_what_does_not_get_ready_is_told_and_keeps_no_saved_file_waiting(tmp_path: Path) -> None:
-    deaf = '  - {name: deaf, ports: ["9000:auto"], command: [sleep, "600"]}\ngateways:'
-    up = Up(tmp_path / "mesh", MESH.replace("gateways:", deaf))
-    try:
-        until("it is told", lambda: up.said("deaf: not ready after 10 s"), 60)
-        (up.directory / "weft.yaml").write_text(MESH)
-        until("it is followed", lambda: up.said("stop: deaf; unchanged: control-plane, web, front"))
-        assert up.said("not waited for any longer: deaf")
-        until("all is well", lambda: up.said("the mesh is up, 3 processes"))
-        assert up.page() == "hello\n"
-    finally:
-        assert up.interrupt() == 0

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -142,7 +142,8 @@ class Supervisor:
         await self._carry_out(todo)
         await self._settle(todo.waited_for & {CONTROL_PLANE}, self._deadline())
         await self._apply()
-        await self._reach_all(todo.waited_for)
+        starting = [name for name in todo.keep if self.units[name].status.value.phase is Phase.STARTING]
+        await self._reach_all(todo.waited_for, also=starting)
 
     def check(self) -> None:
         """Raises StartError when one that should be up is not."""
@@ -200,8 +201,10 @@ class Supervisor:
                 self._add(launch)
         self._write()
 
-    async def _reach_all(self, names: frozenset[str]) -> None:
-        if failed := await self._reach(names):
+    async def _reach_all(self, names: frozenset[str], *, also: Iterable[str] = ()) -> None:
+        """Raises StartError when one of `names` is not up. Wait for the `also`, which began before."""
+        await self._reach(names.union(also))
+        if failed := self._missing(names):
             raise StartError(f"not up: {', '.join(failed)}")
 
     async def _reach(self, names: frozenset[str]) -> list[str]:

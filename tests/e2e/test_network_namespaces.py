@@ -3,11 +3,15 @@ others, and what becomes of one whose namespace is deleted and made anew."""
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -145,11 +149,47 @@ def test_neighbours_need_no_handshake_and_envoy_no_other_right(host: NamespacedH
 
 def test_its_proxy_is_no_way_out_of_the_namespace(host: NamespacedHost) -> None:
     """What nobody has named is where the application could go by itself, which is not the loopback of the host."""
-    where = "http://{}:{}/health".format(*host.mesh.state("far")["ports"][0]["application"].values())
-    assert host.client("far")(where).status == 200
-    assert host.a.call(where).status == 503
+    far, a = host.mesh.proxy_of("far"), ("127.0.0.1", OUTBOUND)
+    address = "{}:{}".format(*host.mesh.state("far")["ports"][0]["application"].values())
+    with ipv6_server() as address_6:
+        for each in (address, address_6):
+            assert host.client("far")(f"http://{each}/health").status == 200
+            assert b"200" in connected(far, each)
+            assert host.a.call(f"http://{each}/health").status == 503
+            assert b"503" in host.a.inside(partial(connected, a, each))
     own = f"http://127.0.0.1:{APPLICATION}/health"
     assert (host.a.call(own).body, host.b.call(own).body) == (b"a", b"b")
+
+
+def connected(proxy: tuple[str, int], where: str) -> bytes:
+    """The first line of the answer to a CONNECT."""
+    with socket.create_connection(proxy, timeout=10) as tunnel:
+        tunnel.sendall(f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n\r\n".encode())
+        return tunnel.recv(1000).partition(b"\r\n")[0]
+
+
+@contextlib.contextmanager
+def ipv6_server() -> Iterator[str]:
+    """The address of something on the host's IPv6 loopback that answers everything with 200."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nobody wants to know."""
+
+    class Server(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6
+
+    with Server(("::1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"[::1]:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def test_one_whose_namespace_is_not_there_waits_alone(host: NamespacedHost) -> None:
@@ -195,13 +235,37 @@ def test_a_namespace_made_anew_is_noticed_and_no_neighbour_notices(host: Namespa
         host.healthy("a")
         application = host.mesh.state("a")["application"]["pid"]
         assert host.mesh.state("a")["outbound"] == OUTBOUND
-        until("it calls", lambda: caller_of(host.a.call("http://b/")) == "a")
+        until("it calls", lambda: answers(host.a, "http://b/", "a"))
         until("it is called", lambda: caller_of(host.client("far")("http://a/")) == "far")
         assert caller_of(host.b.call("http://a/")) == "b"
     assert kept("http://far/").status == 200
     assert {name: host.stats(counted)[name] for name in before if "ssl" in name} == {
         name: value for name, value in before.items() if "ssl" in name
     }
+
+
+def test_one_made_anew_while_no_agent_looks_is_noticed_by_the_next(host: NamespacedHost) -> None:
+    application, agent = host.mesh.state("a")["application"]["pid"], host.mesh.processes["host"]
+    kept = host.b.client()
+    agent.process.kill()
+    agent.process.wait()
+    host.a.delete()
+    host.a.make()
+    host.spawn()
+    until("a has another application", partial(another, host, application), 30)
+    until("it calls", lambda: answers(host.a, "http://b/", "a"))
+    assert not alive(application)
+    assert kept("http://far/").status == 200
+    host.healthy("a", "b", "d")
+
+
+def answers(where: Namespace, url: str, account: str) -> bool:
+    """Whether a call from there is answered, to that account."""
+    try:
+        found = where.call(url)
+    except OSError:
+        return False
+    return found.status == 200 and caller_of(found) == account
 
 
 def another(host: NamespacedHost, before: int) -> bool:

@@ -59,6 +59,9 @@ to the file. `weft validate` checks it together with the documents beside it.
 * `remoteAdmin`, `oidc`, `storeKey`, `formerStoreKey` and `identityFrom` are the control plane's (`weft serve
   --admin-bind`, `--oidc-…` and so on), and may be changed while the mesh is up. No secret stands in this file: keys
   are named by their files, or, for `storeKey: env:NAME`, by a variable, which no workload is started with.
+* `networkNamespace`, behind a shared proxy: the network namespace that the application lives in, by its name
+  (`ip netns`) or a path below /run; without a `command` it runs there already
+  ([shared proxy](../shared-proxy.md#network-namespaces)).
 * `healthCheck`: `http: /path`, or `tcp: true` (the default: its ports accept connections).
 * `listen` of a gateway: where its listener ports are bound: `{80: 8080}`, `{80: auto}` or `{443: "0.0.0.0:8443"}`.
   Ports below 1024 that are not named are bound at 8000 more.

@@ -22,7 +22,7 @@ def reports(
     found: list[tuple[float, bool]] = []
     asked: list[float] = []
 
-    async def check(_: HealthParameters, _addresses: tuple[SocketAddress, ...]) -> bool:
+    async def check(_: HealthParameters, _addresses: tuple[SocketAddress, ...], _namespace: str) -> bool:
         asked.append(loop.time())
         if len(asked) > len(answers):
             raise asyncio.CancelledError

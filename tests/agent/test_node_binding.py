@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from weft.agent.errors import AgentError
-from weft.agent.host.binding import Binding
+from weft.agent.host.binding import Binding, Names, Seat, node_binding
+from weft.model.network_namespace import NetworkNamespace
+from weft.model.workload import NodeBinding
 from weft.testing.polling import eventually
 
-A, AB = frozenset({"a.default"}), frozenset({"a.default", "b.default"})
+A = frozenset({Seat("a.default")})
+AB = A | {Seat("b.default")}
 
 
 class ControlPlane:
@@ -17,7 +20,7 @@ class ControlPlane:
     def __init__(self) -> None:
         self.up = asyncio.Event()
         self.refuses = False
-        self.heard: list[frozenset[str]] = []
+        self.heard: list[Names] = []
         self.binding = Binding(self.enrol, A)
 
     async def enrol(self, wait: float | None = None) -> None:
@@ -66,3 +69,12 @@ async def test_a_name_whose_removal_may_have_been_heard_is_told_no_more() -> Non
     await eventually("it was refused", lambda: plane.heard == [frozenset()])
     assert plane.binding.told == frozenset()
     running.cancel()
+
+
+def test_who_moves_may_be_where_it_was_and_where_it_goes() -> None:
+    there = NetworkNamespace("/run/netns/b", "4-1")
+    assert node_binding(AB) == NodeBinding(("a.default", "b.default"))
+    moving = node_binding(AB | {Seat("b.default", there)})
+    assert moving == NodeBinding(("a.default", "b.default"), (("b.default", None), ("b.default", there)))
+    gone = node_binding(A | {Seat("b.default", there)})
+    assert gone == NodeBinding(("a.default", "b.default"), (("b.default", there),))

@@ -142,6 +142,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     try:
         found.spawn()
         until("it is ready, with nobody to carry", lambda: found.manager.told("READY=1") == 1, 60)
+        assert "host.yaml has no workload that shares a proxy; waiting until it has" in found.said()
         found.write("a", "b", "c")
         mesh.echo("far")
         found.healthy("a", "b", "c", "far")
@@ -356,11 +357,21 @@ def test_who_goes_does_not_wait_for_the_control_plane(host: Host) -> None:
     host.healthy("c")
 
 
-def test_a_file_with_a_fault_ends_no_agent_that_is_replaced(host: Host) -> None:
+def test_an_agent_is_not_replaced_while_the_file_has_a_fault(host: Host) -> None:
+    """It goes on: an application that ends meanwhile is started again. An agent that is started then waits."""
     agent, text = host.mesh.processes["host"], host.file.read_text()
+    before = host.mesh.state("c")["application"]["pid"]
     try:
         host.file.write_text(f"{text}- nme: x\n")
         os.kill(agent.pid, signal.SIGHUP)
+        until("it is told", lambda: "not restarted, and goes on as it is" in agent.output())
+        os.kill(before, signal.SIGKILL)
+        until("c has another", lambda: (host.mesh.state("c")["application"] or {"pid": before})["pid"] != before, 30)
+        host.healthy("c")
+        agent.process.kill()
+        agent.process.wait()
+        host.spawn()
+        agent = host.mesh.processes["host"]
         until("it is told", lambda: "what runs goes on, without an agent" in agent.output())
         assert host.client("a")("http://c/").status == 200
     finally:
@@ -369,6 +380,25 @@ def test_a_file_with_a_fault_ends_no_agent_that_is_replaced(host: Host) -> None:
     host.healthy("a", "c")
     until("the agent is back", lambda: agent.output().rpartition("without an agent")[2].count("took over") > 0)
     assert host.mesh.state("host")["envoy"] == before
+
+
+def test_an_explanation_says_what_stays_within_the_proxy(host: Host) -> None:
+    for caller, near in (("a", True), ("far", False)):
+        found = json.loads(host.mesh.weft("explain", "--from", caller, "http://c/", "-o", "json").stdout)
+        hop = next(one for one in found["hops"] if one["side"] == "outbound")
+        assert (hop["transport"] == "within the host's proxy") is near, hop
+        assert [one["accepts"] == "within the host's proxy" for one in hop["endpoints"]] == [near]
+
+
+def test_whoever_takes_one_for_a_process_or_a_proxy_is_told_whose_it_is(host: Host) -> None:
+    for words, found in (
+        (("restart", "a"), "'host' carries it"),
+        (("stop", "a.default"), "'host' carries it"),
+        (("proxy", "config", "a"), "that of its host is host.default"),
+        (("proxy", "restart", "a"), "weft proxy restart host.default"),
+    ):
+        done = host.mesh.weft(*words, check=False)
+        assert (done.returncode, found in done.stderr) == (1, True), done
 
 
 def test_what_a_shared_proxy_does_not_do_is_refused(

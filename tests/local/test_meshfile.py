@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from weft.local import shared_proxy
 from weft.local.commands import mesh_launches, run_launch
 from weft.local.demo import demo_mesh
 from weft.local.hostfile import HostFile, shared_entries
@@ -96,6 +97,12 @@ def test_everything_is_understood() -> None:
         (SHARED + "  - {name: a, command: [x], capture: on}\n", ["weft.yaml:3", "capture", "proxy: sidecar"]),
         (SHARED + "  - {name: a, command: [x], dns: on}\n", ["weft.yaml:3", "dns", "proxy: sidecar"]),
         (SHARED + "  - {name: a, command: [x], identityFrom: spire}\n", ["weft.yaml:3", "identityFrom"]),
+        (SHARED + "  - {name: a, networkNamespace: /etc/x}\n", ["weft.yaml:3", "networkNamespace", "below /run"]),
+        (
+            SHARED + "  - {name: a, proxy: sidecar, networkNamespace: x}\n",
+            ["weft.yaml:3", "networkNamespace", "shared"],
+        ),
+        ("workloads:\n  - {name: a, networkNamespace: x}\n", ["weft.yaml:2", "networkNamespace", "ip netns exec"]),
         (SHARED + "  - {name: host, command: [x]}\n", ["weft.yaml:3", "'host' is the shared proxy's"]),
         ("gateways: {}\n", ["weft.yaml:1", "gateways", "a list"]),
         ("trustDomain: 'a b'\n", ["trustDomain", "cluster.local"]),
@@ -155,6 +162,22 @@ def test_the_file_of_a_host_is_read_again_when_it_was_saved(tmp_path: Path) -> N
     assert (source.is_news("x"), source.is_news("x")) == (True, False)
     file.write_text("workloads:\n  - {name: b, command: [x]}\n")
     assert [one.name for one in source.read()] == ["b"]
+
+
+def test_a_host_that_may_not_enter_a_namespace_says_so_at_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "weft.yaml"
+    file.write_text("workloads:\n  - name: a\n    networkNamespace: shop\n  - {name: b, command: [x]}\n")
+    source = HostFile(file, Home(tmp_path))
+    monkeypatch.setattr(shared_proxy, "may_enter_namespaces", lambda: False)
+    with pytest.raises(MeshFileError, match=r"weft\.yaml:3.* workloads\[0\]\.networkNamespace.*CAP_SYS_ADMIN"):
+        source.read()
+    monkeypatch.setattr(shared_proxy, "may_enter_namespaces", lambda: True)
+    a, b = source.read()
+    assert (a.network_namespace, b.network_namespace) == ("/run/netns/shop", "")
+    assert a.arguments[-1] == "--"
+    assert a.place == f"{file}:3: workloads[0].networkNamespace"
 
 
 def test_a_locality_that_is_none_is_told_at_its_line() -> None:

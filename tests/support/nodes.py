@@ -11,6 +11,7 @@ from weft.mesh.memo import Memo
 from weft.mesh.node import build_node_view
 from weft.mesh.patches import NO_PATCHES
 from weft.mesh.view import build_view
+from weft.model.network_namespace import NetworkNamespace
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.trials import trial_of
 from weft.model.workload import NodeBinding, Scope, Workload
@@ -22,16 +23,20 @@ NODE = "host.default"
 
 
 def compiled(
-    path: Path, scope: Scope = Scope.ALL, *, doors: bool = False
+    path: Path, scope: Scope = Scope.ALL, *, doors: bool = False, placed: NetworkNamespace | None = None
 ) -> tuple[XdsSnapshot, dict[str, XdsSnapshot]]:
-    """What a node is given that carries all workloads of a corpus' mesh, and what their sidecars would be."""
+    """What a node is given that carries all workloads of a corpus' mesh (each `placed` there), and what their sidecars
+    would be."""
     documents = documents_of(path.read_text(), path.name)
     given = tuple(sorted((*world_documents(), *documents), key=lambda document: document.key))
     names = [each.proxy for each in workloads_for(documents) if each.gateway is None]
     carried = [
-        replace(each, carrier=NODE, scope=scope, uses=()) for each in workloads_for(documents) if each.proxy in names
+        replace(each, carrier=NODE, scope=scope, uses=(), network_namespace=placed)
+        for each in workloads_for(documents)
+        if each.proxy in names
     ]
-    node = Workload("host", "default", "host", node=NodeBinding(tuple(names)))
+    binding = NodeBinding(tuple(names), tuple((each, placed) for each in names if placed is not None))
+    node = Workload("host", "default", "host", node=binding)
     memo = Memo()
     memo.begin()
     trials = tuple(trial_of(each) for each in given if each.key.kind == "EnvoyFilter")

@@ -22,6 +22,7 @@ from weft.explain.connections import Connection
 from weft.explain.explanation import explain
 from weft.explain.facts import Facts, ProxyFacts, Question
 from weft.explain.matching import Request
+from weft.explain.neighbours import told_neighbours
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.mesh.services.service import BackendKey
@@ -34,6 +35,9 @@ from weft.schema.hosts import clean_host
 from weft.schema.wording import nearest_name
 from weft.store.protocol import StoreError
 from weft.traffic.edges import Asked, UnknownTrafficError
+from weft.xds.nodes.local import led_inside
+from weft.xds.nodes.names import carried_name
+from weft.xds.snapshot import ENDPOINTS
 
 _REVISIONS = 200
 _WORKED_SECONDS = 3600.0
@@ -92,12 +96,21 @@ class Explain:
         def work() -> Explanation:
             return explain(facts, Question(caller, build_view(mesh, caller, Memo()), asked, anybody))
 
-        found = await asyncio.to_thread(work)
+        found = self._neighbours(await asyncio.to_thread(work), caller)
         frontend = mesh.catalog.called(asked.host, caller.namespace)
         if anybody or frontend is None:
             return found
         worked = await self.worked(f"{caller.namespace}/{caller.name}", f"{frontend.namespace}/{frontend.name}")
         return replace(found, worked_until=worked)
+
+    def _neighbours(self, found: Explanation, caller: Workload) -> Explanation:
+        """The explanation, with what the proxy says that the caller shares with others."""
+        snapshot = self._context.hub.entitled_to(caller.carrier) if caller.carrier else None
+        hop = next((each for each in found.hops if each.side == "outbound"), None)
+        if snapshot is None or hop is None:
+            return found
+        members = snapshot.get(ENDPOINTS, carried_name(caller.proxy).prefix + hop.cluster)
+        return told_neighbours(found, led_inside(members)) if members is not None else found
 
     async def _connection(self, mesh: Mesh, caller: Workload, connection: Connection, *, anybody: bool) -> Explanation:
         facts = await self.facts(mesh, connection.host, caller.namespace)

@@ -80,9 +80,16 @@ class Proxies:
             return found[0]
         if found:
             raise Refused(409, "ambiguous-name", f"{text} is in several namespaces: {', '.join(sorted(found))}")
+        if carrier := self._carrier(text):
+            raise Refused(404, "carried", f"{text[:120]} has no proxy of its own: that of its host is {carrier}")
         near = nearest_name(text, [*names, *(name.split(".")[0] for name in names)])
         hint = f"; did you mean '{near}'?" if near else ""
         raise Refused(404, "not-connected", f"no proxy '{text[:120]}' is connected{hint}")
+
+    def _carrier(self, text: str) -> str:
+        """The name of the proxy that carries a workload of this name; empty if none does."""
+        workloads = self._context.collector.snapshot.workloads
+        return next((each.carrier for each in workloads if text in (each.proxy, each.name) and each.carrier), "")
 
 
 def _status_json(status: ProxyStatus) -> dict[str, object]:

@@ -10,6 +10,8 @@ from weft.model.addresses import is_loopback, is_wildcard
 from weft.model.identity import is_dns_label
 from weft.model.locality import EXPECTED as LOCALITY_EXPECTED
 from weft.model.locality import is_locality
+from weft.model.network_namespace import EXPECTED as NAMESPACE_EXPECTED
+from weft.model.network_namespace import NetworkNamespace, is_generation, is_namespace_path
 from weft.model.workload import SocketAddress, Workload, WorkloadPort
 
 MAX_PORTS = 64
@@ -72,12 +74,31 @@ def _check_node(workload: Workload) -> None:
         _check_proxy("carrier", workload.carrier)
         if workload.gateway or workload.node or captures or workload.dns:
             _refuse("carrier", workload.carrier, "a proxy of its own, for a node, a gateway, capture or names (--dns)")
+    if workload.network_namespace is not None:
+        _check_namespace("network_namespace", workload.network_namespace)
+        if not workload.carrier:
+            _refuse(
+                "network_namespace", workload.network_namespace.path, "a carrier: sidecars are where they were started"
+            )
     if workload.node is not None:
         _check_count("node.carries", len(workload.node.carries), MAX_CARRIED)
+        _check_count("node.namespaces", len(workload.node.namespaces), 2 * MAX_CARRIED)
+        for proxy, where in workload.node.namespaces:
+            _check_proxy("node.namespaces", proxy)
+            if where is not None:
+                _check_namespace("node.namespaces", where)
         for name in workload.node.carries:
             _check_proxy("node.carries", name)
         if own or workload.carrier:
             _refuse("node", workload.proxy, "no ports, upstreams, gateway or carrier of its own")
+
+
+def _check_namespace(member: str, where: NetworkNamespace) -> None:
+    """Which file it is the node says as well, by its own right: what is checked here is that Envoy can be told."""
+    if not is_namespace_path(where.path):
+        _refuse(f"{member}.path", where.path, NAMESPACE_EXPECTED)
+    if not is_generation(where.generation):
+        _refuse(f"{member}.generation", where.generation, "device and inode of the namespace's file: HEX-NUMBER")
 
 
 def _check_proxy(member: str, text: str) -> None:

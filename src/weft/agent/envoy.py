@@ -23,7 +23,7 @@ from weft.aio.cell import Cell
 from weft.model.workload import SocketAddress
 from weft.processes.log import limit_log
 from weft.processes.name import ProcessName
-from weft.processes.watch import ProcessWatch, start_orphan, start_process, wait_first
+from weft.processes.watch import ProcessWatch, Starting, here, start_orphan, start_process, wait_first
 from weft.settings.file_sizes import bounded_files
 from weft.settings.open_files import many_open_files
 
@@ -124,6 +124,7 @@ class Envoy:
         self.admin = EnvoyAdmin(place.admin_socket)
         self.ready = Cell(False)
         self.standing = Standing()
+        self.starting: Starting = here
         self._told = told
         self._workers = workers
         self._process: ProcessWatch | None = None
@@ -190,11 +191,19 @@ class Envoy:
             try:
                 if hot is None:
                     child = start_process(
-                        command, directory, environment, lines, errors=log, umask=0o077, ignoring=True
+                        command,
+                        directory,
+                        environment,
+                        lines,
+                        errors=log,
+                        umask=0o077,
+                        ignoring=True,
+                        starting=self.starting,
                     )
                     note(child.name)
                     return child
-                return start_orphan(command, directory, environment, lines, note, errors=log, umask=0o077)
+                where = (command, directory, environment, lines, note)
+                return start_orphan(*where, errors=log, umask=0o077, starting=self.starting)
             except OSError as error:
                 if self.standing != before:
                     self._tell(before)

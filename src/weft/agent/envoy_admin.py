@@ -42,17 +42,19 @@ class EnvoyAdmin:
 
     async def listeners(self) -> tuple[SocketAddress, ...]:
         """The addresses on which Envoy listens."""
+        return tuple(where for named in (await self.named_listeners()).values() for where in named)
+
+    async def named_listeners(self) -> dict[str, tuple[SocketAddress, ...]]:
+        """The same, by the names of the listeners."""
         answer = await self._ask("GET", "/listeners?format=json")
         if answer is None or answer.status != 200:
-            return ()
-        found = []
+            return {}
+        found = {}
         for status in json.loads(answer.body).get("listener_statuses", ()):
             addresses = [status.get("local_address", {}), *status.get("additional_local_addresses", ())]
-            for address in addresses:
-                where = address.get("socket_address")
-                if where:
-                    found.append(SocketAddress(where["address"], where["port_value"]))
-        return tuple(found)
+            sockets = [address["socket_address"] for address in addresses if address.get("socket_address")]
+            found[status["name"]] = tuple(SocketAddress(one["address"], one["port_value"]) for one in sockets)
+        return found
 
     async def gauges(self, pattern: str) -> dict[str, int] | None:
         """Gauges and counters whose names match the regular expression `pattern`."""

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from weft.processes.namespaces import NamespaceError, inside
 
 _MAX_HEAD = 64 * 1024
 _MAX_BODY = 8 * 1024 * 1024
@@ -30,7 +34,8 @@ class ConnectTimeoutError(TimeoutError):
 class Server:
     """Whom to ask: a unix socket (`path`), or `host` and `port`, with TLS if there is a context.
 
-    `name` is what the server's certificate must carry.
+    `name` is what the server's certificate must carry. With `namespace` the server is in the network namespace of which
+    that is the file.
     """
 
     path: Path | None = None
@@ -38,6 +43,7 @@ class Server:
     port: int = 0
     tls: ssl.SSLContext | None = None
     name: str = "localhost"
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +152,28 @@ async def _connect(server: Server) -> tuple[asyncio.StreamReader, asyncio.Stream
     if server.path is not None:
         return await asyncio.open_unix_connection(str(server.path), limit=_MAX_HEAD)
     name = server.name if server.tls is not None else None
-    return await asyncio.open_connection(
-        server.host, server.port, ssl=server.tls, server_hostname=name, limit=_MAX_HEAD
-    )
+    more: dict[str, Any] = {"ssl": server.tls, "server_hostname": name, "limit": _MAX_HEAD}
+    if server.namespace:
+        connected = await connected_inside(server.namespace, server.host, server.port)
+        return await asyncio.open_connection(sock=connected, **more)
+    return await asyncio.open_connection(server.host, server.port, **more)
+
+
+async def connected_inside(namespace: str, host: str, port: int) -> socket.socket:
+    """A connection to an IP address within the network namespace whose file `namespace` is. OSError when there is none,
+    or no such namespace."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        made = await asyncio.to_thread(inside, namespace, lambda: socket.socket(family, socket.SOCK_STREAM))
+    except NamespaceError as error:
+        raise OSError(f"{namespace} {error}") from error
+    try:
+        made.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(made, (host, port))
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 async def _answer(reader: asyncio.StreamReader) -> Answer:

@@ -67,7 +67,8 @@ class Lifecycle(ABC):
         signals = self.signals
         self.keep(self.manager.run())
         life = self._group.create_task(self._live_or_say_why())
-        stop, restart = (self._group.create_task(_wait(event)) for event in (signals.stop, signals.restart))
+        stop = self._group.create_task(_wait(signals.stop))
+        restart = self._group.create_task(self._asked_to_restart())
         await asyncio.wait({life, stop, restart}, return_when=asyncio.FIRST_COMPLETED)
         await _cancel(stop, restart)
         code: int | None = life.result() if life.done() else None
@@ -85,6 +86,19 @@ class Lifecycle(ABC):
         if code is None:
             code = stopped if stopped is not None else 128 + signals.first
         return code
+
+    async def why_not_restart(self) -> str:
+        """Why another agent could not take over now; empty if it could."""
+        return ""
+
+    async def _asked_to_restart(self) -> None:
+        """Wait for that, and for what keeps it from being done to be mended."""
+        while True:
+            await self.signals.restart.wait()
+            if not (why := await self.why_not_restart()):
+                return
+            _LOG.error("the agent is not restarted, and goes on as it is: %s", why)
+            self.signals.restart.clear()
 
     async def leave(self) -> None:
         """Let what runs go on without this agent."""

@@ -8,6 +8,7 @@ from typing import Literal
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.model.labels import Labels
 from weft.model.locality import NOWHERE, Locality
+from weft.model.network_namespace import NetworkNamespace
 from weft.model.workload import Scope
 from weft.settings.home import Home
 
@@ -154,6 +155,16 @@ class InboundCaptureParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class NamespaceParameters:
+    """The network namespace in which the application lives, by the `path` of its file. `place` is the line that asks
+    for it, and `generation` which namespace is there now (empty: none that can be used, and the workload waits)."""
+
+    path: str
+    place: str = field(default="", compare=False)
+    generation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunParameters:
     """``weft run``: one application with its sidecar.
 
@@ -163,7 +174,8 @@ class RunParameters:
     whether its outbound proxy serves only who knows the workload's secret. `locality` is where this host is. `group`
     says the rest, and `weight` how many calls it takes beside others of 1. With `dns` its agent answers names, and with
     `capture` its proxy takes connections that were made to services, with `inbound_capture` those that were made to the
-    application. `outbound_port` is where its outbound proxy listens (0: where it did before, or anywhere).
+    application. `outbound_port` is where its outbound proxy listens (0: where it did before, or anywhere). With
+    `network_namespace` its application lives there, on a host whose proxy is shared.
     """
 
     home: Home
@@ -193,6 +205,13 @@ class RunParameters:
     capture: CaptureParameters | None = None
     outbound_port: int = 0
     inbound_capture: InboundCaptureParameters | None = None
+    network_namespace: NamespaceParameters | None = None
+
+    @property
+    def placed(self) -> NetworkNamespace | None:
+        """The namespace of its application as the control plane is told of it."""
+        where = self.network_namespace
+        return NetworkNamespace(where.path, where.generation) if where is not None else None
 
 
 @dataclass(frozen=True, slots=True)

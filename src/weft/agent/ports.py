@@ -15,7 +15,9 @@ from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.metrics.server import DEFAULT_PORT, bind
 from weft.agent.parameters import RunParameters
 from weft.agent.state import CapturedBy, State, read_state, workload_directories
+from weft.model.network_namespace import NetworkNamespace
 from weft.model.workload import SocketAddress, Upstream, WorkloadPort
+from weft.processes.namespaces import NamespaceError, inside
 from weft.settings.home import Home
 from weft.settings.ports import own_ports
 
@@ -26,6 +28,9 @@ CAPTURE_PORT = 15001
 """Where captured connections are led to, if no other workload of the host has it: Istio's port for it."""
 INBOUND_CAPTURE_PORT = 15006
 """Where connections of callers are led to, if no other workload of the host has it: Istio's port for it."""
+NAMESPACE_PORT = 15001
+"""Where the outbound proxy of an application listens that lives in a network namespace, if nobody else does so there:
+it can be written into the application's settings, and be the same in many of them."""
 LOOPBACK_6 = "::1"
 EVERY_ADDRESS, EVERY_ADDRESS_6 = "0.0.0.0", "::"  # noqa: S104
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -33,10 +38,15 @@ _TRIES = 20
 
 
 class PortAllocator:
-    """Gives out ports. Use inside `allocating`, and write the state before leaving it."""
+    """Gives out ports, of the network namespace of which `namespace` is the file, or of the host. Use inside
+    `allocating`, and write the state before leaving it."""
 
-    def __init__(self, taken: set[int]) -> None:
+    def __init__(
+        self, taken: set[int], namespace: str = "", inner: Callable[[str], PortAllocator] | None = None
+    ) -> None:
         self._taken = taken
+        self._namespace = namespace
+        self._inner = inner
         try:
             self._range = own_ports()
         except ValueError as error:
@@ -44,14 +54,21 @@ class PortAllocator:
 
     def free(self, host: str, wanted: int = 0) -> int:
         """`wanted` if nobody holds it, else any free port."""
-        if wanted and wanted not in self._taken and _is_free(host, wanted):
+        if wanted and wanted not in self._taken and self._is_free(host, wanted):
             self._taken.add(wanted)
             return wanted
         for port in random.sample(self._range, min(200, len(self._range))):
-            if port not in self._taken and _is_free(host, port):
+            if port not in self._taken and self._is_free(host, port):
                 self._taken.add(port)
                 return port
         raise AgentError(f"no free port on {host} between {self._range.start} and {self._range.stop - 1}")
+
+    def within(self, namespace: str) -> PortAllocator:
+        """That of a network namespace (empty: of the host): the same number may be given in each."""
+        return self._inner(namespace) if namespace and self._inner is not None else self
+
+    def _is_free(self, host: str, port: int) -> bool:
+        return bind_error(host, port, namespace=self._namespace) == 0
 
     def may(self, port: int) -> bool:
         """Whether no other workload of the home holds it."""
@@ -68,12 +85,13 @@ def allocating(home: Home, own: Path) -> Iterator[PortAllocator]:
     descriptor = os.open(home.workloads / ".ports.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        taken: set[int] = set()
-        for directory in workload_directories(home):
-            state = read_state(directory)
-            if state is not None and directory != own:
-                taken |= held_ports(state)
-        yield PortAllocator(taken)
+        read = [read_state(directory) for directory in workload_directories(home) if directory != own]
+        states = [state for state in read if state is not None]
+
+        def held_in(namespace: str) -> set[int]:
+            return {port for state in states for port in held_ports(state, namespace)}
+
+        yield PortAllocator(held_in(""), inner=lambda namespace: PortAllocator(held_in(namespace), namespace))
     finally:
         os.close(descriptor)
 
@@ -90,14 +108,17 @@ def bind_metrics(allocator: PortAllocator, host: str, known: int) -> socket.sock
     raise AgentError(f"no port for the metrics on {host}")
 
 
-def held_ports(state: State) -> set[int]:
-    """Every port in a state."""
-    ports = {state.outbound, state.metrics.port if state.metrics else 0} | {
-        upstream.listen.port for upstream in state.upstreams
-    }
-    ports |= {bound for _, bound in state.listen} | {state.dns, state.capture, state.inbound_capture}
-    for port in state.ports:
-        ports |= {port.inbound.port, port.application.port}
+def held_ports(state: State, namespace: str = "") -> set[int]:
+    """Every port in a state that is of this network namespace (empty: of the host): what the application knows is where
+    that lives, and what others know is the host's."""
+    lives_in = state.network_namespace.path if state.network_namespace is not None else ""
+    ports: set[int] = set()
+    if namespace == lives_in:
+        ports |= {state.outbound} | {upstream.listen.port for upstream in state.upstreams}
+        ports |= {port.application.port for port in state.ports}
+    if not namespace:
+        ports |= {bound for _, bound in state.listen} | {state.dns, state.capture, state.inbound_capture}
+        ports |= {port.inbound.port for port in state.ports} | {state.metrics.port if state.metrics else 0}
     return ports - {0}
 
 
@@ -111,15 +132,17 @@ def allocate_run_ports(
 
     AgentError when a port is given twice, or is to lead to an upstream and is taken.
     """
+    where = parameters.placed
+    inner = allocator.within(where.path if where is not None else "")
     _check_chosen(parameters)
-    ports = _application_ports(parameters, allocator, before)
+    ports = _application_ports(parameters, allocator, inner, before)
     old_upstreams = {(u.service, u.port): u.listen.port for u in before.upstreams} if before else {}
     upstreams = []
     for upstream in parameters.upstreams:
-        local = upstream.local or allocator.free(LOOPBACK, old_upstreams.get((upstream.service, upstream.port), 0))
+        local = upstream.local or inner.free(LOOPBACK, old_upstreams.get((upstream.service, upstream.port), 0))
         upstreams.append(Upstream(upstream.service, upstream.port, SocketAddress(LOOPBACK, local)))
     wanted_outbound = parameters.outbound_port
-    outbound = allocator.free(LOOPBACK, wanted_outbound or (before.outbound if before else 0))
+    outbound = inner.free(LOOPBACK, wanted_outbound or _usual_outbound(before, where))
     if wanted_outbound and outbound != wanted_outbound:
         raise AgentError(f"--outbound-port {wanted_outbound}: somebody listens there already", EXIT_USAGE)
     dns = 0
@@ -145,22 +168,31 @@ def allocate_run_ports(
         inbound_capture=inbound_capture,
         transparent=led is not None and led.transparent,
         captured_by=captured_by,
+        network_namespace=where,
     )
 
 
+def _usual_outbound(before: State | None, where: NetworkNamespace | None) -> int:
+    """Where the proxy listened, if the application has stayed where it was."""
+    path, path_before = [each.path if each else "" for each in (where, before.network_namespace if before else None)]
+    if before is not None and before.outbound and path == path_before:
+        return before.outbound
+    return NAMESPACE_PORT if where is not None else 0
+
+
 def _application_ports(
-    parameters: RunParameters, allocator: PortAllocator, before: State | None
+    parameters: RunParameters, allocator: PortAllocator, inner: PortAllocator, before: State | None
 ) -> tuple[WorkloadPort, ...]:
-    """Where the application listens, and where callers reach its proxy."""
+    """Where the application listens (a port of `inner`), and where callers reach its proxy."""
     old = {port.port: port for port in before.ports} if before else {}
     for wanted in parameters.ports:
-        allocator.take(wanted.port if wanted.application is None else wanted.application)
+        inner.take(wanted.port if wanted.application is None else wanted.application)
     ports = []
     for wanted in parameters.ports:
         known = old.get(wanted.port)
         application = wanted.port if wanted.application is None else wanted.application
         if application == 0:
-            application = allocator.free(LOOPBACK, known.application.port if known else 0)
+            application = inner.free(LOOPBACK, known.application.port if known else 0)
         if parameters.inbound_capture is not None:
             inbound = application
         else:
@@ -232,18 +264,18 @@ def _is_free_for_dns(port: int) -> bool:
     return not any(error and (host == LOOPBACK or error not in _NO_IPV6) for (host, _), error in errors.items())
 
 
-def check_free(host: str, port: int, option: str) -> None:
+def check_free(host: str, port: int, option: str, namespace: str = "") -> None:
     """AgentError when a port that the user chose by `option` cannot be bound."""
-    if not _is_free(host, port):
+    if bind_error(host, port, namespace=namespace):
         raise AgentError(f"{option}: port {port} of {host} is taken, or may not be used; choose another")
 
 
-def check_nobody_listens(ports: Iterable[WorkloadPort]) -> None:
+def check_nobody_listens(ports: Iterable[WorkloadPort], namespace: str = "") -> None:
     """AgentError when a port that the application is about to listen on is taken: its health would be the stranger's,
     and so would its callers."""
     for port in ports:
         where = port.application
-        if _bind_error(where.host, where.port) == errno.EADDRINUSE:
+        if bind_error(where.host, where.port, namespace=namespace) == errno.EADDRINUSE:
             raise AgentError(
                 f"--port {port.port}: another process listens on {where} already, and callers would reach that one; "
                 f"stop it, or let the application have a free port (--port {port.port}:auto, told in its variable PORT)"
@@ -263,15 +295,26 @@ def _check_chosen(parameters: RunParameters) -> None:
         if upstream.local and (other := chosen.setdefault(upstream.local, option)) != option:
             raise AgentError(f"{option}: this local port is taken by {other}; choose another", EXIT_USAGE)
         if upstream.local:
-            check_free(LOOPBACK, upstream.local, option)
+            where = parameters.placed
+            check_free(LOOPBACK, upstream.local, option, where.path if where is not None else "")
 
 
 def _is_free(host: str, port: int) -> bool:
-    return _bind_error(host, port) == 0
+    return bind_error(host, port) == 0
+
+
+def bind_error(host: str, port: int, kind: int = socket.SOCK_STREAM, *, namespace: str = "") -> int:
+    """The errno with which binding fails; 0 when it does not: in the network namespace of which `namespace` is the
+    file, if it is given. AgentError when that is not there."""
+    if not namespace:
+        return _bind_error(host, port, kind)
+    try:
+        return inside(namespace, lambda: _bind_error(host, port, kind))
+    except NamespaceError as error:
+        raise AgentError(f"{namespace} {error}") from error
 
 
 def _bind_error(host: str, port: int, kind: int = socket.SOCK_STREAM) -> int:
-    """The errno with which binding fails; 0 when it does not."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         probe = socket.socket(family, kind)

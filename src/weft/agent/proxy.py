@@ -23,6 +23,7 @@ from weft.agent.drain import drain
 from weft.agent.envoy import Envoy, EnvoyPlace, Standing, Wish
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.host.carried_envoy import CarriedEnvoy, NodeAdmin
+from weft.agent.host.privileges import node_starting
 from weft.agent.hot_restart import take_request
 from weft.agent.identity_source import IdentitySource
 from weft.agent.in_use import EnvoyInUse
@@ -45,6 +46,7 @@ from weft.agent.workload_api.client import WorkloadApiClient
 from weft.model.addresses import is_loopback
 from weft.model.enrolment import RegisterResponse
 from weft.model.identity import is_dns_label, proxy_name
+from weft.model.network_namespace import NetworkNamespace
 from weft.model.telemetry import LOG_DIRECTORY
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 from weft.processes.name import ProcessName, name_of
@@ -65,7 +67,7 @@ class ProxyParameters:
     `what` names it for messages; `plan` is all that must be equal for running processes to be adopted; `active`
     selects Envoy's gauges of requests in flight. `metrics_host` is where its metrics are served, and `application` says
     where those of its application are. `carrier` is the proxy of the node whose Envoy carries it (None: it has one of
-    its own), and with `carries` it is that of a node.
+    its own), and with `carries` it is that of a node. `placed` is the network namespace of its application.
     """
 
     home: Home
@@ -81,6 +83,7 @@ class ProxyParameters:
     application: Callable[[State], Application | None] = lambda _: None
     carrier: Proxy | None = None
     carries: bool = False
+    placed: NetworkNamespace | None = None
 
     @property
     def whose(self) -> CarriedName | None:
@@ -162,10 +165,11 @@ class Proxy:
         place = EnvoyPlace(find_envoy(), self.directory, self._admin_socket, drain)
         carrier, whose = self.parameters.carrier, self.parameters.whose
         if carrier is not None and whose is not None:
-            return CarriedEnvoy(carrier.envoy, place, whose)
+            return CarriedEnvoy(carrier.envoy, place, whose, self.parameters.placed)
         envoy = Envoy(place, self._envoy_changed, lambda: self.state.workers)
         if self.parameters.carries:
             envoy.admin = NodeAdmin(self._admin_socket)
+            envoy.starting = node_starting(place.binary, self.directory)
         return envoy
 
     def save(self, **changes: object) -> None:
@@ -295,7 +299,7 @@ class Proxy:
         remove_secret(self.directory)
         (self.directory / "bootstrap.json").unlink(missing_ok=True)
         remove_empty(self.directory)
-        self.save(agent=None, envoy=None, application=None, state=WorkloadState.STARTING)
+        self.save(agent=None, envoy=None, application=None, state=WorkloadState.STARTING, waiting=())
         self.release()
 
     def remove_files(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
@@ -39,8 +40,10 @@ from weft.agent.workload_api.endpoint import VARIABLE, endpoint_address, workloa
 from weft.model.addresses import is_loopback
 from weft.model.locality import NOWHERE
 from weft.model.workload import SocketAddress, Workload, WorkloadState
+from weft.processes.capabilities import CAP_SYS_ADMIN, lower_ambient
+from weft.processes.namespaces import NamespaceError, in_thread, inside
 from weft.processes.terminal import Terminal, has_terminal
-from weft.processes.watch import ProcessWatch, start_process
+from weft.processes.watch import ProcessWatch, Starting, start_process
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE = 5.0
@@ -189,7 +192,7 @@ class _SidecarLifecycle(Lifecycle):
 
     def _start_application(self) -> ProcessWatch:
         command = self._parameters.command
-        check_nobody_listens(self.proxy.state.ports)
+        check_nobody_listens(self.proxy.state.ports, self._namespace)
         inherited = child_environment()
         source = self.proxy.source
         address = endpoint_address(self.proxy) if source is None else source.address
@@ -205,15 +208,29 @@ class _SidecarLifecycle(Lifecycle):
         try:
             if self._output is not None:
                 with self._output.open("ab") as output:
-                    application = start_process(command, directory, environment, output)
+                    application = start_process(command, directory, environment, output, starting=self._starting())
             else:
                 application = start_process(command, directory, environment, terminal=has_terminal())
         except (FileNotFoundError, NotADirectoryError) as error:
             raise AgentError(f"cannot start {command[0]}: no such program or directory", EXIT_NOT_FOUND) from error
         except OSError as error:
             raise AgentError(f"cannot start {command[0]}: {error.strerror}", EXIT_NOT_EXECUTABLE) from error
+        except NamespaceError as error:
+            raise AgentError(f"cannot start {command[0]}: {self._namespace} {error}") from error
         self.proxy.save(application=application.name)
         return application
+
+    @property
+    def _namespace(self) -> str:
+        """The file of the network namespace in which the application lives; empty where that is the host's."""
+        where = self._parameters.placed
+        return where.path if where is not None else ""
+
+    def _starting(self) -> Starting:
+        """An application never has the right that the agent and the Envoy of a host may have: to enter namespaces."""
+        if self._namespace:
+            return partial(inside, self._namespace)
+        return partial(in_thread, partial(lower_ambient, CAP_SYS_ADMIN))
 
     def _captured(self, command: tuple[str, ...]) -> tuple[str, ...]:
         """How `command` is started: by a launcher, if a holder is to lead its connections."""
@@ -267,7 +284,7 @@ class _SidecarLifecycle(Lifecycle):
     async def _watch_health(self) -> None:
         addresses = checked_addresses(self._parameters.health, self.proxy.state.ports)
         known = self._healthy if self._was_healthy else None
-        await run_health(self._parameters.health, addresses, self._report, known)
+        await run_health(self._parameters.health, addresses, self._report, known, self._namespace)
 
     async def _complain(self) -> None:
         """Say why it is not healthy when that takes long: the application may listen on another port."""
@@ -336,6 +353,8 @@ def _inbound_capture(state: State) -> tuple[SocketAddress, ...]:
 def _open(
     parameters: RunParameters, build_bootstrap: BuildBootstrap, captured: CapturedBy, carrier: Proxy | None
 ) -> Proxy:
+    where = parameters.placed
+    inner = where.path if where is not None else ""
     plan = (
         "run",
         parameters.command,
@@ -354,6 +373,7 @@ def _open(
         *(("dns", parameters.dns) if parameters.dns is not None else ()),
         *(("capture", parameters.capture, captured) if parameters.capture is not None else ()),
         *(("inbound", parameters.inbound_capture) if parameters.inbound_capture is not None else ()),
+        *(("network namespace", where) if where is not None else ()),
     )
     common = ProxyParameters(
         home=parameters.home,
@@ -367,9 +387,10 @@ def _open(
         timing=parameters.timing,
         metrics_host=parameters.proxy_host,
         application=lambda state: application_of(
-            parameters.labels, state.ports, parameters.metrics_port, parameters.metrics_path
+            parameters.labels, state.ports, parameters.metrics_port, parameters.metrics_path, inner
         ),
         carrier=carrier,
+        placed=where,
     )
     return open_proxy(
         common,
@@ -400,4 +421,5 @@ def _workload(parameters: RunParameters, state: State) -> Workload:
         capture_inside=state.captured_by is CapturedBy.SECCOMP,
         inbound_capture=_inbound_capture(state),
         transparent=state.transparent,
+        network_namespace=parameters.placed,
     )

@@ -16,6 +16,7 @@ import msgspec
 
 from weft.agent.errors import AgentError
 from weft.agent.hot_restart import HotRestart
+from weft.model.network_namespace import NetworkNamespace
 from weft.model.workload import ONE_WORKER, SocketAddress, Upstream, WorkloadPort, WorkloadState
 from weft.processes.name import ProcessName
 from weft.processes.stop import stop_now, wait_now
@@ -32,6 +33,15 @@ class CapturedBy(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A workload that is wanted and cannot be started, and for what it waits."""
+
+    namespace: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """One workload's agent. `plan` is a digest of what was asked for: only an equal plan adopts the processes.
 
@@ -42,7 +52,8 @@ class State:
     `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core). `hot` says
     how another can take over from it, `successor` is about to and `former` is what it has taken over from; `bootstrap`
     and `successor_bootstrap` are digests of what they were started with (empty: not known). `carrier` is
-    the proxy name of the node whose Envoy and agent serve it (empty: it has its own).
+    the proxy name of the node whose Envoy and agent serve it (empty: it has its own), and `network_namespace` where its
+    application lives. A node's `waiting` are those of its workloads whose namespace cannot be used now, and why.
     """
 
     name: str
@@ -70,6 +81,8 @@ class State:
     former: ProcessName | None = None
     bootstrap: str = ""
     successor_bootstrap: str = ""
+    network_namespace: NetworkNamespace | None = None
+    waiting: tuple[Waiting, ...] = ()
 
     @property
     def processes(self) -> tuple[ProcessName, ...]:
@@ -213,4 +226,5 @@ def without_processes(state: State) -> State:
         transparent=state.transparent,
         captured_by=state.captured_by,
         carrier=state.carrier,
+        network_namespace=state.network_namespace,
     )

@@ -139,6 +139,8 @@ def _follow(
             now = source.read()
             if now is not launches:  # asked twice a second, it mostly was not saved
                 launches, found = now, _workloads(now, more, tokens)
+                if not found:
+                    _LOG.warning("%s has no workload that shares a proxy; waiting until it has", source.path)
             return found
         except (MeshFileError, click.ClickException) as error:
             if source.is_news(str(error)):
@@ -156,6 +158,8 @@ def _workloads(launches: tuple[Launch, ...], more: tuple[str, ...], tokens: Toke
 def _parameters(arguments: tuple[str, ...], launch: Launch, tokens: Tokens | None) -> RunParameters:
     from dataclasses import replace
 
+    from weft.agent.parameters import NamespaceParameters
+
     with run.make_context("weft run", list(arguments)) as context:
         found = run_parameters(**context.params)
     led = found.capture or found.inbound_capture or found.dns
@@ -167,4 +171,7 @@ def _parameters(arguments: tuple[str, ...], launch: Launch, tokens: Tokens | Non
     if tokens is not None:
         plane = replace(found.control_plane, token=tokens.of(found.name, found.namespace))
         found = replace(found, control_plane=plane)
-    return replace(found, environment=tuple(launch.environment.items()), directory=str(launch.directory))
+    path = launch.network_namespace
+    where = NamespaceParameters(path, launch.place) if path else None
+    environment = tuple(launch.environment.items())
+    return replace(found, environment=environment, directory=str(launch.directory), network_namespace=where)

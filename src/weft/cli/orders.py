@@ -57,7 +57,11 @@ def _order(home: Home, do: Literal["restart", "stop"], names: tuple[str, ...]) -
     try:
         return give_order(home, Order(do, names), lambda text: click.echo(text, err=True))
     except NobodyUp as error:
+        from weft.local.carried import carried_text, carrier_of
         from weft.local.client import running_demos
 
+        for name in names:
+            if carrier := carrier_of(home, name):
+                raise FailedError(carried_text(name, carrier)) from error
         demos = "".join(f"\n  a demo runs in: {other}" for other in running_demos())
         raise FailedError(f"no `weft up` runs in {home.root}; see `weft ps`{demos}", ExitCode.UNREACHABLE) from error

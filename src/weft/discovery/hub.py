@@ -272,6 +272,10 @@ class Hub(Generic[MeshT]):
         streams = self._roster.of(proxy)
         return streams[-1].session.given() if streams else None
 
+    def entitled_to(self, proxy: str) -> XdsSnapshot | None:
+        """What a connected proxy may hold, with what is on demand."""
+        return self._snapshots.get(proxy)
+
     def names_of(self, proxy: str) -> EncodedNames | None:
         """The names for a connected proxy's agent, if that asks for any."""
         snapshot = self._snapshots.get(proxy)

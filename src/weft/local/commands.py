@@ -14,6 +14,7 @@ from weft.local.meshfile import LOOPBACK, ControlPlanePorts, GatewayEntry, MeshF
 from weft.local.names import CONTROL_PLANE, process_name
 from weft.local.shared_proxy import HOST
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
+from weft.model.network_namespace import namespace_path
 from weft.settings.home import Home
 
 LaunchKind = Literal["control-plane", "workload", "gateway", "host"]
@@ -27,7 +28,8 @@ class Launch:
     """One process of a mesh: its name, arguments after ``weft``, working directory and added environment.
 
     Two equal ones are the same process. `key` is the namespace and name of the workload or gateway. `hidden` names
-    variables that it is started without: they are secrets of the control plane's.
+    variables that it is started without: they are secrets of the control plane's. `network_namespace` is the path of
+    the one that the workload lives in, and `place` the line that says so.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Launch:
     kind: LaunchKind = "control-plane"
     key: tuple[str, str] = ("", "")
     hidden: tuple[str, ...] = field(default=(), compare=False)
+    network_namespace: str = ""
+    place: str = field(default="", compare=False)
 
 
 def mesh_launches(home: Home, mesh: MeshFile, base: Path, file: Path | None = None) -> tuple[Launch, ...]:
@@ -108,6 +112,7 @@ def run_launch(home: Home, workload: WorkloadEntry, base: Path, bind: str = LOOP
         dict(workload.env),
         "workload",
         (workload.namespace, workload.name),
+        network_namespace=namespace_path(workload.network_namespace),
     )
 
 

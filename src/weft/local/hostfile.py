@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from weft.local.commands import Launch, run_launch
-from weft.local.meshfile import MeshFile, WorkloadEntry, read_meshfile
-from weft.local.shared_proxy import check_shared
+from weft.local.meshfile import MeshFile, WorkloadEntry, meshfile_lines, read_meshfile
+from weft.local.shared_proxy import check_host
 from weft.settings.home import Home
 
 Stamp = tuple[int, int, int]
+_FIELD = "networkNamespace"
 
 
 class HostFile:
@@ -27,11 +29,24 @@ class HostFile:
         MeshFileError."""
         stamp = _stamp(self.path)
         if stamp is None or stamp != self._stamp:
-            mesh = read_meshfile(self.path, check_shared)
-            base, bind = self.path.parent, mesh.bind
-            self._launches = tuple(run_launch(self._home, each, base, bind) for each in shared_entries(mesh))
+            mesh = read_meshfile(self.path, check_host)
+            self._launches = self._all(mesh)
             self._stamp, self._said = stamp, ""
         return self._launches
+
+    def _all(self, mesh: MeshFile) -> tuple[Launch, ...]:
+        """Each with the line that says in which network namespace it is."""
+        base, bind = self.path.parent, mesh.bind
+        launches = tuple(run_launch(self._home, each, base, bind) for each in shared_entries(mesh))
+        if not any(each.network_namespace for each in launches):
+            return launches
+        lines = meshfile_lines(self.path.read_text("utf-8"), str(self.path))
+        places = {
+            (each.namespace, each.name): f"{lines.origin('workloads', index, _FIELD)}: workloads[{index}].{_FIELD}"
+            for index, each in enumerate(mesh.workloads)
+            if each.network_namespace
+        }
+        return tuple(replace(each, place=places.get(each.key, "")) for each in launches)
 
     def is_news(self, text: str) -> bool:
         """Whether this was not said before; it is said now."""

@@ -190,7 +190,7 @@ def _path_problems(mesh: MeshFile, base: Path, lines: FieldLines) -> Iterator[Pr
 
 def _missing_program(entry: WorkloadEntry, directory: Path) -> str:
     """What is wrong with the program of a workload, or nothing."""
-    program = entry.command[0]
+    program = next(iter(entry.command), OWN_PYTHON)
     if program == OWN_PYTHON:
         return ""
     if "/" in program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -62,7 +63,8 @@ class WorkloadEntry:
     `default`. `dns` (on, off or a port) has names of the mesh answered on loopback, and `dns_upstreams` are the
     resolvers for all others (none: those of this host). `capture` (on, off, seccomp, rules or a port) has its
     connections led into its proxy, and names answered, too; `inboundCapture` (on, off, a port or tproxy) those of
-    callers. `proxy: sidecar` gives it a proxy of its own where others share one."""
+    callers. `proxy: sidecar` gives it a proxy of its own where others share one. `network_namespace` is
+    where it lives behind a shared proxy, by name or path; without a `command` it runs there already."""
 
     name: Name
     command: tuple[str, ...]
@@ -86,6 +88,7 @@ class WorkloadEntry:
     capture: str = "off"
     inbound_capture: str = "off"
     proxy: Literal["", "sidecar"] = ""
+    network_namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,19 +203,24 @@ def _as_texts(root: Node) -> None:
                 _as_text(entries[switch])  # on and off are YAML's words for true and false
         for variable in _values(entries.get("env")):
             _as_text(variable)
-        command = entries.get("command")
-        if command is not None and isinstance(command.value, str):
-            try:
-                words = shlex.split(command.value)
-            except ValueError:
-                continue
-            command.value = [Node(word, command.line, command.column, word) for word in words]
-        elif command is not None:
-            for word in _items(workload, "command"):
-                _as_text(word)
+        place = entries.get("networkNamespace")
+        if "command" in entries:
+            _as_words(workload, entries["command"])
+        elif place is not None:  # it runs there already
+            entries["command"] = Node([], place.line, place.column, "")
     for gateway in _items(root, "gateways"):
         for where in _values(cast(dict[str, Node], gateway.value).get("listen")):
             _as_text(where)
+
+
+def _as_words(workload: Node, command: Node) -> None:
+    if not isinstance(command.value, str):
+        for word in _items(workload, "command"):
+            _as_text(word)
+        return
+    with contextlib.suppress(ValueError):
+        words = shlex.split(command.value)
+        command.value = [Node(word, command.line, command.column, word) for word in words]
 
 
 def _as_text(node: Node) -> None:
@@ -267,7 +275,7 @@ def _check(walk: Walk, mesh: MeshFile) -> None:
     seen = {CONTROL_PLANE: "the control plane"}
     for index, workload in enumerate(mesh.workloads):
         path: FieldPath = ("workloads", index)
-        if not workload.command:
+        if not workload.command and not workload.network_namespace:
             walk.error((*path, "command"), "bad-value", "the command is empty", "a program and its arguments")
         _unique(walk, seen, (workload.namespace, workload.name), f"workloads[{index}]", (*path, "name"))
         for name, texts, parse in (

@@ -73,7 +73,17 @@ async def _rows(home: Home) -> list[ProcessRow]:
         unit = UnitStatus(state.name, kind, state.namespace, state.name, phase, state.agent if lives else None)
         by = answering.name if state.carrier and answering is not None else "hand"
         rows.append(dataclasses.replace(await _row(home, unit), started_by=by))
-    return rows
+    return rows + [row for directory in workload_directories(home) for row in _waiting(read_state(directory))]
+
+
+def _waiting(host: State | None) -> list[ProcessRow]:
+    """The workloads that a host wants and cannot start."""
+    if host is None or host.agent is None or not host.agent.alive:
+        return []
+    return [
+        ProcessRow(each.name, "workload", each.namespace, "waiting", each.why, started_by=host.name)
+        for each in host.waiting
+    ]
 
 
 def _host_of(home: Home, state: State) -> State | None:

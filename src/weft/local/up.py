@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
+from weft.local.carried import carried_text, carrier_of
 from weft.local.mesh_documents import Describe
 from weft.local.meshfile import MeshFileError, read_meshfile
 from weft.local.news import first_urls, mesh_urls, run_file, run_gateways, run_log_limits, run_problems
@@ -188,6 +189,8 @@ def _known(names: Sequence[str], supervisor: Supervisor) -> list[str]:
     """The processes that are meant; all of them when none is named. Raises StartError."""
     for name in names:
         if name not in supervisor.units:
+            if carrier := carrier_of(supervisor.plan.home, name):
+                raise StartError(carried_text(name, carrier))
             near = difflib.get_close_matches(name, supervisor.units, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(supervisor.units)}"
             raise StartError(f"there is no process '{name}' in this mesh; {hint}")

@@ -10,6 +10,7 @@ from weft.mesh.patches import NO_PATCHES
 from weft.mesh.view import build_view
 from weft.mesh.views import SidecarView
 from weft.model.canonical import canonical_revision, canonical_service
+from weft.model.network_namespace import NetworkNamespace
 from weft.model.workload import Workload
 
 _DOORS = (1, 40)
@@ -30,11 +31,12 @@ class NodeView:
 @dataclass(frozen=True, slots=True, eq=False)
 class CarriedView:
     """What the sidecar of a workload would do, and the words of its certificate's subject: its service, and which
-    revision of it. Compared by identity."""
+    revision of it. `namespace` is the network namespace of its application (None: the host's). Compared by identity."""
 
     view: SidecarView
     service: str
     revision: str
+    namespace: NetworkNamespace | None = None
 
 
 def carried_workloads(memo: Memo, workloads: tuple[Workload, ...], node: Workload) -> tuple[Workload, ...]:
@@ -42,9 +44,8 @@ def carried_workloads(memo: Memo, workloads: tuple[Workload, ...], node: Workloa
     may say so alone, for the node gets what a workload's sidecar would, and the workload opens ports at the node."""
     if node.node is None:
         return ()
-    wanted = frozenset(node.node.carries)
     willing = memo.groups(_carrier, _name, workloads).get(node.proxy, ())
-    return tuple([each for each in willing if each.proxy in wanted])
+    return node.node.taken(willing)
 
 
 def build_node_view(mesh: Mesh, node: Workload, memo: Memo) -> NodeView:
@@ -54,7 +55,8 @@ def build_node_view(mesh: Mesh, node: Workload, memo: Memo) -> NodeView:
         view = build_view(mesh, each, memo)
         if isinstance(view, SidecarView):
             plain = memo(_without_patches, view) if view.patches.all else view
-            carried.append(memo(CarriedView, plain, canonical_service(each), canonical_revision(each)))
+            given = (canonical_service(each), canonical_revision(each), _namespace(memo, each))
+            carried.append(memo(CarriedView, plain, *given))
     return memo.over(_node, carried, node.proxy, has_doors(node.envoy))
 
 
@@ -65,6 +67,12 @@ def has_doors(envoy: str) -> bool:
 
 def _node(carried: tuple[CarriedView, ...], proxy: str, doors: bool) -> NodeView:
     return NodeView(proxy, carried, doors)
+
+
+def _namespace(memo: Memo, workload: Workload) -> NetworkNamespace | None:
+    """The same object for as long as it is the same, however often the workload registers."""
+    where = workload.network_namespace
+    return None if where is None else memo(NetworkNamespace, where.path, where.generation)
 
 
 def _without_patches(view: SidecarView) -> SidecarView:

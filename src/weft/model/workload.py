@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from weft.model.identity import proxy_name
 from weft.model.labels import Labels
 from weft.model.locality import NOWHERE, Locality, locality_of
+from weft.model.network_namespace import NetworkNamespace
 
 PROXY_USERS_FILE = "proxy-users"
 """Relative to the workload's directory, in which its Envoy is started: who may use its outbound proxy, if not all."""
@@ -82,9 +84,26 @@ class GatewayBinding:
 @dataclass(frozen=True, slots=True)
 class NodeBinding:
     """What makes a registration that of a node, whose one Envoy carries the workloads `carries` (proxy names): those of
-    them whose own registrations name it, for neither side can say so alone."""
+    them whose own registrations name it, for neither side can say so alone. `namespaces` are the network namespaces
+    that each may be in (None: that of the host); who is not in it may be in that of the host only."""
 
     carries: tuple[str, ...] = ()
+    namespaces: tuple[tuple[str, NetworkNamespace | None], ...] = ()
+
+    def taken(self, workloads: Iterable[Workload]) -> tuple[Workload, ...]:
+        """Those of `workloads` that it may carry, where they say to be."""
+        named, allowed = frozenset(self.carries), frozenset(self.namespaces)
+        placed = frozenset([proxy for proxy, _ in allowed])
+        return tuple([
+            each
+            for each in workloads
+            if each.proxy in named
+            and (
+                (each.proxy, each.network_namespace) in allowed
+                if each.proxy in placed
+                else each.network_namespace is None
+            )
+        ])  # fmt: skip
 
 
 class Scope(enum.StrEnum):
@@ -108,7 +127,7 @@ class Workload:
     agent has given the proxy, and which passes them on inside. Those of callers are led to `inbound_capture` (none:
     each port has an address of its own); `transparent`: they see their callers' addresses. `carrier` is the
     proxy name of the node whose Envoy carries it (empty: it has one of its own), and `node` says that it is such a
-    node."""
+    node. `network_namespace` is where its application lives on the host of its carrier (None: in the host's own)."""
 
     name: str
     namespace: str
@@ -136,6 +155,7 @@ class Workload:
     capture_inside: bool = False
     carrier: str = ""
     node: NodeBinding | None = None
+    network_namespace: NetworkNamespace | None = None
 
     @property
     def captures(self) -> bool:

@@ -16,14 +16,22 @@ from typing import IO
 from weft.processes.name import ProcessName, name_of
 
 _POLL = 0.1
+Started = subprocess.Popen[bytes]
+Starting = Callable[[Callable[[], Started]], Started]
+"""How a program is started: by calling what it is given, perhaps in a thread whose rights or namespace are others."""
 _ORPHAN = str(Path(__file__).with_name("orphan.py"))
+
+
+def here(start: Callable[[], Started]) -> Started:
+    """As it is: with our rights, in our namespaces."""
+    return start()
 
 
 class ProcessWatch:
     """One running process. `wait` may be awaited by several tasks; `exit_code` is 128+n after signal n and None while
     it runs or when it was not our child, for whose code nobody can ask."""
 
-    def __init__(self, name: ProcessName, started: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(self, name: ProcessName, started: Started | None = None) -> None:
         self.name = name
         self.exit_code: int | None = None
         self._popen = started
@@ -110,28 +118,33 @@ def start_process(
     terminal: bool = False,
     ignoring: bool = False,
     umask: int = -1,
+    starting: Starting = here,
 ) -> ProcessWatch:
     """Start `command` in a session of its own, so that a Ctrl-C at the terminal reaches us only.
 
     Standard output and error go to `output` (the latter to `errors`, if that is given), or stay our own. Standard input
     stays, too, but for a terminal: it is empty then. With `terminal` it keeps that, in our session and a process group
     of its own; see `weft.processes.terminal`. With `ignoring` it ignores SIGPIPE and SIGXFSZ, as we do. Files it makes
-    have the modes that `umask` leaves (-1: ours). Raises OSError when it cannot be executed.
+    have the modes that `umask` leaves (-1: ours). Raises OSError when it cannot be executed, and what `starting` does.
     """
     interactive = sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
     stdin = subprocess.DEVNULL if output is not None or (interactive and not terminal) else None
-    popen = subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=dict(environment),
-        stdin=stdin,
-        stdout=output,
-        stderr=output if errors is None else errors,
-        umask=umask,
-        start_new_session=not terminal,
-        process_group=0 if terminal else None,
-        restore_signals=not ignoring,
-    )
+
+    def start() -> Started:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=dict(environment),
+            stdin=stdin,
+            stdout=output,
+            stderr=output if errors is None else errors,
+            umask=umask,
+            start_new_session=not terminal,
+            process_group=0 if terminal else None,
+            restore_signals=not ignoring,
+        )
+
+    popen = starting(start)
     name = name_of(popen.pid) or ProcessName(popen.pid, "ended")
     return ProcessWatch(name, popen)
 
@@ -145,6 +158,7 @@ def start_orphan(
     *,
     errors: IO[bytes],
     umask: int = -1,
+    starting: Starting = here,
 ) -> ProcessWatch:
     """Start `command` as `start_process` does, in a session of its own and with SIGPIPE and SIGXFSZ ignored, but as
     nobody's child: for programs that end with their parent (prctl(2), PR_SET_PDEATHSIG) and shall not. `note` hears its
@@ -152,8 +166,9 @@ def start_orphan(
     Blocks for some 15 ms. Raises OSError when it cannot be executed."""
     reading, writing = os.pipe()
     awaited, go = os.pipe()
-    try:
-        with subprocess.Popen(
+
+    def start() -> Started:
+        return subprocess.Popen(
             [sys.executable, "-I", "-S", _ORPHAN, str(writing), str(awaited), *command],
             cwd=cwd,
             env=dict(environment),
@@ -164,7 +179,10 @@ def start_orphan(
             start_new_session=True,
             restore_signals=False,
             pass_fds=(writing, awaited),
-        ):
+        )
+
+    try:
+        with starting(start):
             os.close(writing)
             writing = -1
             with os.fdopen(reading, "rb", closefd=False) as told:

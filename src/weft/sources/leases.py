@@ -202,7 +202,10 @@ def carriers_of(workloads: Iterable[Workload]) -> Iterator[tuple[str, str]]:
     """The keys of workloads that nodes carry, and those of their nodes: of those that name each other, for a lease that
     the workload's word alone held would not end when the node carries it no more."""
     every = tuple(workloads)
-    named = {each.proxy: frozenset(each.node.carries) for each in every if each.node is not None}
+    willing: dict[str, list[Workload]] = {}
     for each in every:
-        if each.proxy in named.get(each.carrier, ()):
-            yield workload_key(each.namespace, each.name), workload_key_of_proxy(each.carrier)
+        if each.carrier:
+            willing.setdefault(each.carrier, []).append(each)
+    for node in every:
+        for each in node.node.taken(willing.get(node.proxy, ())) if node.node is not None else ():
+            yield workload_key(each.namespace, each.name), workload_key_of_proxy(node.proxy)

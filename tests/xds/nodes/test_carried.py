@@ -20,9 +20,11 @@ from support.views import identity
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.mesh.node import carried_workloads
+from weft.model.network_namespace import NetworkNamespace
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.trials import trial_of
 from weft.model.workload import NodeBinding, Workload
+from weft.sources.leases import carriers_of
 from weft.xds.describe import describe_resource
 from weft.xds.nodes.local import DOOR
 from weft.xds.nodes.names import carried_name
@@ -119,6 +121,25 @@ def test_only_what_both_sides_say_is_carried() -> None:
     memo = Memo()
     assert [each.proxy for each in carried_workloads(memo, workloads, node)] == ["willing.default"]
     assert carried_workloads(memo, workloads, workloads[0]) == ()
+
+
+def test_a_namespace_is_used_only_where_both_sides_say_the_same() -> None:
+    """A workload may not have the Envoy of a host open a file of its choice, nor be where its host does not say."""
+    said, other = NetworkNamespace("/run/netns/a", "4-1"), NetworkNamespace("/run/netns/other", "4-2")
+    before = NetworkNamespace("/run/netns/a", "4-0")
+    node = Workload("host", "default", "host", node=NodeBinding(("a.default", "b.default"), (("a.default", said),)))
+    memo = Memo()
+    for name, where, taken in (
+        ("a", said, True),
+        ("a", other, False),
+        ("a", before, False),
+        ("a", None, False),
+        ("b", None, True),
+        ("b", said, False),
+    ):
+        workload = Workload(name, "default", name, carrier=NODE, network_namespace=where)
+        assert (carried_workloads(memo, (workload, node), node) == (workload,)) is taken, (name, where)
+        assert bool(dict(carriers_of((workload, node)))) is taken
 
 
 @pytest.mark.parametrize("name", ["a.b", "ab", "b.a", "a-b.c", "a.b-c"])

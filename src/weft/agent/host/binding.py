@@ -5,13 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from weft.agent.errors import AgentError
 from weft.aio.cell import Cell
+from weft.model.network_namespace import NetworkNamespace
+from weft.model.workload import NodeBinding
 
 _LOG = logging.getLogger(__name__)
 _AGAIN = 10.0
-Names = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A workload, by its proxy's name, in the network namespace where it is carried (None: that of the host)."""
+
+    proxy: str
+    namespace: NetworkNamespace | None = None
+
+
+Names = frozenset[Seat]
+
+
+def node_binding(seats: Names) -> NodeBinding:
+    """What the registration of a node says, which names these. Of whoever is, or is to be, in a namespace it says which
+    ones: a workload may be in that of the host too while it moves."""
+    moved = {each.proxy for each in seats if each.namespace is not None}
+    plain = [(each.proxy, each.namespace) for each in seats if each.proxy in moved and each.namespace is None]
+    placed = sorted((each.proxy, each.namespace) for each in seats if each.namespace is not None)
+    return NodeBinding(tuple(sorted({each.proxy for each in seats})), (*sorted(plain), *placed))
 
 
 class Binding:

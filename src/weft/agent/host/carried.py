@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
 from functools import partial
@@ -10,18 +11,35 @@ from pathlib import Path
 
 from weft.agent.errors import EXIT_FAILED, AgentError
 from weft.agent.group import grouped
+from weft.agent.host.binding import Names, Seat
+from weft.agent.host.carried_envoy import CarriedAdmin
 from weft.agent.lifecycle import Lifecycle
 from weft.agent.parameters import RunParameters
 from weft.agent.proxy import Proxy
 from weft.agent.run import workload_lifecycle
 from weft.aio.cell import Cell
+from weft.model.identity import proxy_name
+from weft.model.network_namespace import NetworkNamespace
 from weft.telemetry.log import ABOUT
+from weft.xds.nodes.names import CarriedName
 
 _LOG = logging.getLogger(__name__)
 _FIRST_DELAY = 1.0
 _LONGEST_DELAY = 60.0
+_POLL = 0.05
+_GONE_AFTER = 5.0
 _STEADY = 60.0
 """After running this long an end is a new failure, not the old one."""
+
+
+def seats_of(parameters: RunParameters | None) -> Names:
+    """Where a workload is to be carried; nowhere while the network namespace that it is to live in is not there."""
+    if parameters is None:
+        return frozenset()
+    placed = parameters.placed
+    if placed is not None and not placed.generation:
+        return frozenset()
+    return frozenset([Seat(proxy_name(parameters.name, parameters.namespace), placed)])
 
 
 class CarriedWorkload:
@@ -36,8 +54,14 @@ class CarriedWorkload:
         self._before = before
         self._life: Lifecycle | None = None
         self._proxy: Proxy | None = None
+        self._living: Names = frozenset()
         self._hurried = False
         self._left = False
+
+    @property
+    def seats(self) -> Names:
+        """Where it is carried, and where it is to be; nowhere yet while its network namespace is not there."""
+        return self._living | seats_of(self._wanted.value)
 
     @property
     def log(self) -> Path:
@@ -84,6 +108,9 @@ class CarriedWorkload:
             failures = 0
             while (parameters := self._wanted.value) is not None:
                 version, began = self._wanted.version, asyncio.get_running_loop().time()
+                if not seats_of(parameters):  # its network namespace is not there, and whoever looks will say when
+                    await self._wanted.changed(version)
+                    continue
                 code = await self._live(parameters)
                 if self._wanted.version != version:
                     failures = 0
@@ -107,11 +134,14 @@ class CarriedWorkload:
     async def _live(self, parameters: RunParameters) -> int:
         """One life; its exit code."""
         version = self._wanted.version
+        self._living = seats_of(parameters)
         try:
             if parameters.group is not None:
                 parameters = await self._unless_changed(grouped(parameters)) or parameters
             if self._wanted.version != version:
                 return 0
+            if parameters.placed is not None:
+                await self._listen_no_more(parameters.placed)
             make = partial(workload_lifecycle, parameters, carrier=self._node, output=self.log)
             self._life = await asyncio.to_thread(make)  # it stops what is left of others, which takes its time
             self._proxy = self._life.proxy
@@ -128,6 +158,19 @@ class CarriedWorkload:
             return EXIT_FAILED
         finally:
             self._life = None
+            if parameters.network_namespace is not None and not self._left | self._hurried:
+                await self._listen_no_more()
+            self._living = frozenset()
+
+    async def _listen_no_more(self, kept: NetworkNamespace | None = None) -> None:
+        """Until its listeners are gone, but for those in the namespace that is `kept`. Of one that comes before, with
+        the same path and port, Envoy would take the socket over, which is in the namespace of before."""
+        namespace, name = self.key
+        admin = CarriedAdmin(self._node.envoy.place.admin_socket, CarriedName(name, namespace))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GONE_AFTER):
+                while await admin.listens(kept):  # noqa: ASYNC110 - Envoy tells nobody
+                    await asyncio.sleep(_POLL)
 
     async def _unless_changed(self, asked: Coroutine[None, None, RunParameters]) -> RunParameters | None:
         """What is `asked` for, unless something else is wanted before that is known."""

@@ -14,9 +14,10 @@ from weft.agent.envoy import Envoy, EnvoyPlace, NotReadyError, Standing
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.agent.series import SERIES_QUERY
 from weft.aio.cell import Cell
+from weft.model.network_namespace import NetworkNamespace
 from weft.model.workload import SocketAddress
 from weft.processes.watch import ProcessWatch
-from weft.xds.nodes.names import END, CarriedName
+from weft.xds.nodes.names import END, CarriedName, generation_mark
 
 _LOG = logging.getLogger(__name__)
 _POLL = 0.05
@@ -28,15 +29,33 @@ _SERIES = SERIES_QUERY.partition("filter=")[0]
 class CarriedAdmin(EnvoyAdmin):
     """What the node's admin interface says of one workload."""
 
-    def __init__(self, socket: Path, whose: CarriedName) -> None:
+    def __init__(self, socket: Path, whose: CarriedName, placed: NetworkNamespace | None = None) -> None:
         super().__init__(socket)
         self._prefix = whose.prefix
+        self._inbound = f"{whose.prefix}inbound|"
+        self._mark = generation_mark(placed.generation) if placed is not None else ""
         self._own_names = f"%28%5E%7C%5C.%29{whose.prefix}"
         """What begins with the prefix, at the start of a name or of a part of it: others' prefixes may end like it."""
 
     async def connected(self) -> bool:
         """Whether the node has a stream to the control plane."""
         return (await self._connected()).get(_CONNECTED) == 1
+
+    async def named_listeners(self) -> dict[str, tuple[SocketAddress, ...]]:
+        """The workload's own: those for its application only if they are in the namespace where it lives."""
+        return {
+            name: where
+            for name, where in (await super().named_listeners()).items()
+            if name.startswith(self._prefix) and (name.startswith(self._inbound) or name.endswith(self._mark))
+        }
+
+    async def listens(self, but: NetworkNamespace | None = None) -> bool:
+        """Whether it listens at all, or for its application elsewhere than in the namespace `but`."""
+        found = {name for name, where in (await self.named_listeners()).items() if where}
+        if but is None:
+            return bool(found)
+        mark = generation_mark(but.generation)
+        return any(not name.startswith(self._inbound) and not name.endswith(mark) for name in found)
 
     async def gauges(self, pattern: str) -> dict[str, int] | None:
         """As `EnvoyAdmin` has it, of the workload's own, by the names that its sidecar would have."""
@@ -85,10 +104,12 @@ class CarriedEnvoy(Envoy):
     """The node's `envoy`, for the workload `whose`: started and stopped by the node alone. `ready`: it runs and has the
     workload's listeners."""
 
-    def __init__(self, envoy: Envoy, place: EnvoyPlace, whose: CarriedName) -> None:
+    def __init__(
+        self, envoy: Envoy, place: EnvoyPlace, whose: CarriedName, placed: NetworkNamespace | None = None
+    ) -> None:
         super().__init__(place, _nobody, lambda: 0)
         self._envoy = envoy
-        self.admin = CarriedAdmin(envoy.place.admin_socket, whose)
+        self.admin = CarriedAdmin(envoy.place.admin_socket, whose, placed)
 
     @property
     def process(self) -> ProcessWatch | None:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from weft.agent.bootstrap import bootstrap_text
 from weft.agent.errors import AgentError
-from weft.agent.host.binding import Binding
-from weft.agent.host.carried import CarriedWorkload
+from weft.agent.host.binding import Binding, Names, Seat, node_binding
+from weft.agent.host.carried import CarriedWorkload, seats_of
 from weft.agent.host.leftover import Leftover, left_behind
+from weft.agent.host.namespaces import Namespaces
 from weft.agent.host.parameters import HostParameters
 from weft.agent.lifecycle import RESTART, Lifecycle, run_lifecycle
 from weft.agent.parameters import RunParameters
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.state import State
-from weft.model.identity import proxy_name
-from weft.model.workload import NodeBinding, Workload, WorkloadState
+from weft.model.workload import Workload, WorkloadState
 from weft.processes.log import limit_log
 from weft.settings.private import make_private_directory
 
@@ -41,7 +42,8 @@ class _HostLifecycle(Lifecycle):
         if wanted is None:  # whoever runs is none the worse for it, and the next agent takes over
             raise AgentError("it cannot be told now which workloads are wanted")
         self._parameters = parameters
-        self._wanted = wanted
+        self._namespaces = Namespaces()
+        self._wanted = self._namespaces.placed(wanted)
         self._carried: dict[Key, CarriedWorkload] = {}
         self._leaving: set[CarriedWorkload] = set()
         self._leftovers: set[Leftover] = set()
@@ -60,8 +62,9 @@ class _HostLifecycle(Lifecycle):
         adopted = proxy.adopt_envoy()
         if adopted:
             _LOG.info("took over the Envoy that was running")
-            self._binding = Binding(proxy.enrol, _names(before))
+            self._binding = Binding(proxy.enrol, frozenset(before))
         self._binding.ask(self._named())
+        self._tell_waiting()
         if not adopted:
             await self._binding.tell()
             proxy.envoy.start()
@@ -74,8 +77,8 @@ class _HostLifecycle(Lifecycle):
         self.manager.ready(self._status)
         while True:
             await asyncio.sleep(_LOOK_EVERY)
-            wanted = await asyncio.to_thread(self._parameters.wanted)
-            self._wanted = self._wanted if wanted is None else wanted
+            self._wanted = await asyncio.to_thread(self._look)
+            self._tell_waiting()
             self._follow()
 
     async def stop_application(self) -> int | None:
@@ -103,6 +106,11 @@ class _HostLifecycle(Lifecycle):
                 each.remove_files()
         return code
 
+    async def why_not_restart(self) -> str:
+        """An agent that does not know which workloads are wanted would look after none until it does."""
+        wanted = await asyncio.to_thread(self._parameters.wanted)
+        return "it cannot be told now which workloads are wanted" if wanted is None else ""
+
     async def leave(self) -> None:
         """Let the workloads run on without this agent, then Envoy."""
         every = {*self._carried.values(), *self._leaving}
@@ -111,20 +119,31 @@ class _HostLifecycle(Lifecycle):
         await _all_ended((*every, *self._leftovers))
         await super().leave()
 
-    def _end_leftovers(self, before: dict[Key, Path]) -> None:
-        wanted = {(each.namespace, each.name) for each in self._wanted}
-        for key, directory in before.items():
-            if key not in wanted:
-                found = Leftover(key, directory, self.proxy)
+    def _look(self) -> tuple[RunParameters, ...]:
+        """What is wanted now, each where its network namespace is. Blocks for a moment."""
+        wanted = self._parameters.wanted()
+        if wanted is None:
+            wanted = self._wanted
+        return self._namespaces.placed(wanted)
+
+    def _tell_waiting(self) -> None:
+        """Have `weft ps` know who waits."""
+        if self.proxy.state.waiting != self._namespaces.waiting:
+            self.proxy.save(waiting=self._namespaces.waiting)
+
+    def _end_leftovers(self, before: dict[Seat, Path]) -> None:
+        wanted = {seat.proxy for each in self._wanted for seat in seats_of(each)}
+        for seat, directory in before.items():
+            if seat.proxy not in wanted:
+                found = Leftover(seat, directory, self.proxy)
                 self._leftovers.add(found)
-                self._every[key] = found
+                self._every[found.key] = found
                 self.keep(found.run())
 
-    def _named(self) -> frozenset[str]:
+    def _named(self) -> Names:
         """Whom the node's registration shall name: those that are wanted, and all others until they have ended."""
-        wanted = ((each.namespace, each.name) for each in self._wanted)
-        going = (*(each.key for each in self._leaving), *(each.key for each in self._leftovers))
-        return _names((*wanted, *self._carried, *going))
+        every: list[CarriedWorkload | Leftover] = [*self._carried.values(), *self._leaving, *self._leftovers]
+        return frozenset().union(*map(seats_of, self._wanted), *(each.seats for each in every))
 
     def _follow(self) -> None:
         """Make what runs what is wanted; those that stay the same hear nothing of it. Who comes waits until the node's
@@ -138,9 +157,11 @@ class _HostLifecycle(Lifecycle):
             gone.stop()
         self._binding.ask(self._named())
         for key, parameters in wanted.items():
+            told = seats_of(parameters) <= self._binding.told
             if key in self._carried:
-                self._carried[key].want(parameters)
-            elif _names([key]) <= self._binding.told:
+                if told or parameters.network_namespace is not None:
+                    self._carried[key].want(parameters if told else _nowhere(parameters))
+            elif told and seats_of(parameters):
                 self._start(key, parameters)
         if self._status and self._status != self._said():
             self._status = self._said()
@@ -156,7 +177,9 @@ class _HostLifecycle(Lifecycle):
 
     def _said(self) -> str:
         """For ``systemctl status``."""
-        return f"the proxy serves, for {len(self._carried)} of {len(self._wanted)} workloads"
+        waiting = "".join(f"; {each.name} waits: {each.why}" for each in self._namespaces.waiting)
+        serving = sum(1 for each in self._carried.values() if each.seats)
+        return f"the proxy serves, for {serving} of {len(self._wanted)} workloads{waiting}"
 
     async def _watch(self) -> None:
         ready = self.proxy.envoy.ready
@@ -193,7 +216,7 @@ class _HostLifecycle(Lifecycle):
 
     def _node(self, _: State) -> Workload:
         asked = self._parameters
-        binding = NodeBinding(tuple(sorted(self._binding.names)))
+        binding = node_binding(self._binding.names)
         return Workload(asked.name, asked.namespace, asked.service_account, node=binding)
 
 
@@ -202,5 +225,7 @@ async def _all_ended(every: Iterable[CarriedWorkload | Leftover]) -> None:
         await each.ended.wait()
 
 
-def _names(keys: Iterable[Key]) -> frozenset[str]:
-    return frozenset(proxy_name(name, namespace) for namespace, name in keys)
+def _nowhere(parameters: RunParameters) -> RunParameters:
+    """A workload that ends where it was, and waits until the node's registration says where it is to be."""
+    where = parameters.network_namespace
+    return parameters if where is None else replace(parameters, network_namespace=replace(where, generation=""))

@@ -10,6 +10,7 @@ from pathlib import Path
 from weft.agent.certificates import CertificateFiles
 from weft.agent.client import ControlPlaneClient
 from weft.agent.errors import AgentError
+from weft.agent.host.binding import Seat
 from weft.agent.proxy import Proxy, agent_socket
 from weft.agent.proxy_secret import ProxySecret
 from weft.agent.state import (
@@ -20,15 +21,16 @@ from weft.agent.state import (
     workload_directories,
     write_state,
 )
+from weft.model.identity import proxy_name
 from weft.model.workload import WorkloadState
 from weft.settings.home import Home
 from weft.telemetry.log import ABOUT
-from weft.xds.nodes.names import CarriedName
+from weft.xds.nodes.names import carried_name
 
 _LOG = logging.getLogger(__name__)
 
 
-def left_behind(home: Home, carrier: str) -> dict[tuple[str, str], Path]:
+def left_behind(home: Home, carrier: str) -> dict[Seat, Path]:
     """The directories of workloads that an agent of the node `carrier` has started and not ended."""
     found = {}
     for directory in workload_directories(home):
@@ -36,20 +38,21 @@ def left_behind(home: Home, carrier: str) -> dict[tuple[str, str], Path]:
         if state is None or state.carrier != carrier:
             continue
         if state.state is not WorkloadState.STARTING or any(name.alive for name in state.processes):
-            found[state.namespace, state.name] = directory
+            found[Seat(proxy_name(state.name, state.namespace), state.network_namespace)] = directory
     return found
 
 
 class Leftover:
     """One of them; `run` ends it, and then it has `ended`."""
 
-    def __init__(self, key: tuple[str, str], directory: Path, node: Proxy) -> None:
-        self.key = key
+    def __init__(self, seat: Seat, directory: Path, node: Proxy) -> None:
+        whose = carried_name(seat.proxy)
+        self.key = (whose.namespace, whose.name)
+        self.seats = frozenset([seat])
         self.ended = asyncio.Event()
         self._directory = directory
         self._node = node
-        namespace, name = key
-        self._files = CertificateFiles(directory, whose=CarriedName(name, namespace))
+        self._files = CertificateFiles(directory, whose=whose)
 
     async def run(self) -> None:
         """Have callers go elsewhere, then stop its application. Nothing of it if it has an agent of its own by now."""

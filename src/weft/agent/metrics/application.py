@@ -33,13 +33,17 @@ DEFAULT_PATH = "/metrics"
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """Where the application tells its metrics, on its own host."""
+    """Where the application tells its metrics, on its own host, or in the network namespace whose file `namespace`
+    is."""
 
     address: SocketAddress
     path: str
+    namespace: str = ""
 
 
-def application_of(labels: WorkloadLabels, ports: tuple[WorkloadPort, ...], port: int, path: str) -> Application | None:
+def application_of(
+    labels: WorkloadLabels, ports: tuple[WorkloadPort, ...], port: int, path: str, namespace: str = ""
+) -> Application | None:
     """Where they are: as asked for (`port`, `path`), else as the labels ``prometheus.io/...`` say, else nowhere. A port
     of the workload means where the application really listens. (A label's value has no slash, so its path begins with
     one anyway.)"""
@@ -50,12 +54,12 @@ def application_of(labels: WorkloadLabels, ports: tuple[WorkloadPort, ...], port
     if not 0 < port < 1 << 16:
         return None
     found = next((one.application for one in ports if one.port == port), SocketAddress("127.0.0.1", port))
-    return Application(found, "/" + (path or DEFAULT_PATH).removeprefix("/"))
+    return Application(found, "/" + (path or DEFAULT_PATH).removeprefix("/"), namespace)
 
 
 async def scrape(application: Application) -> tuple[Family, ...]:
     """What it tells now. AgentError when it does not, or not in Prometheus' text format."""
-    server = Server(host=application.address.host, port=application.address.port)
+    server = Server(host=application.address.host, port=application.address.port, namespace=application.namespace)
     headers = {"Accept": "text/plain;version=0.0.4"}
     try:
         answer = await ask(server, "GET", application.path, headers=headers, timeout=_TIMEOUT)

@@ -23,6 +23,7 @@ from weft.xds.nodes.local import (
     taken_by,
 )
 from weft.xds.nodes.names import carried_name
+from weft.xds.nodes.namespaces import place_layer
 from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSet, XdsSnapshot
 
 _OUTBOUND = ("outbound", "upstream|", "http-tunnel")
@@ -53,14 +54,13 @@ def _layers(memo: Memo, view: NodeView) -> tuple[Layers, tuple[Problem, ...]]:
 
 
 def _carried(memo: Memo, each: CarriedView) -> Layers:
-    """The layers of a workload's sidecar, under its own names."""
+    """The layers of a workload's sidecar, under its own names, and in its network namespace."""
     whose = carried_name(each.view.proxy)
-    return tuple(
-        [
-            memo(carry_layer, memo, layer, whose.name, whose.namespace)
-            for layer in memo(build_layers, memo, each.view)[0]
-        ]
-    )
+    layers = memo(build_layers, memo, each.view)[0]
+    carried = [memo(carry_layer, memo, layer, whose.name, whose.namespace) for layer in layers]
+    if each.namespace is not None:
+        carried = [memo(place_layer, memo, layer, whose.prefix, each.namespace) for layer in carried]
+    return tuple(carried)
 
 
 def _doors(memo: Memo, each: CarriedView, layers: Layers) -> tuple[OpenDoor, ...]:

@@ -39,6 +39,7 @@ from envoy.type.matcher.v3.filter_state_pb2 import FilterStateMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 
 from weft.mesh.views import InboundPort
+from weft.model.workload import SocketAddress
 from weft.xds.filters import router
 from weft.xds.messages import PROVENANCE, packed
 from weft.xds.nodes.names import CarriedName
@@ -268,6 +269,14 @@ def call_endpoints(resource: Resource, taken: Taken, doors: Doors) -> Resource:
     return encode_resource(assignment, resource.name, resource.origins) if changed else resource
 
 
+def led_inside(resource: Resource) -> frozenset[str]:
+    """The addresses (``HOST:PORT``) of the endpoints that are reached at doors."""
+    assignment = ClusterLoadAssignment.FromString(resource.body)
+    addresses = [each.endpoint.address for group in assignment.endpoints for each in group.lb_endpoints]
+    inner = [each.envoy_internal_address for each in addresses if each.HasField("envoy_internal_address")]
+    return frozenset([each.endpoint_id for each in inner])
+
+
 def _is_marked(endpoint: LbEndpoint) -> bool:
     """Whether it is reached otherwise than the cluster's others: in plaintext, or as one that stands in."""
     return SOCKET_MATCH in endpoint.metadata.filter_metadata or endpoint.endpoint.HasField("health_check_config")
@@ -277,7 +286,7 @@ def _lead_to(endpoint: LbEndpoint, door: Door) -> None:
     where = endpoint.endpoint.address
     where.Clear()
     where.envoy_internal_address.server_listener_name = door.name
-    where.envoy_internal_address.endpoint_id = f"{door.host}:{door.port}"
+    where.envoy_internal_address.endpoint_id = str(SocketAddress(door.host, door.port))
     endpoint.metadata.filter_metadata[SOCKET_MATCH].fields[_MATCH].bool_value = True
     said = endpoint.metadata.filter_metadata[PROVENANCE].fields
     said[_PRINCIPAL].string_value, said[_PEER].string_value = door.whose.identity, door.whose.subject

@@ -35,3 +35,9 @@ def carried_name(proxy: str) -> CarriedName:
     """That of the workload whose proxy has this name."""
     name, _, namespace = proxy.partition(".")
     return CarriedName(name, namespace)
+
+
+def generation_mark(generation: str) -> str:
+    """What the names of listeners end in that are in a network namespace: Envoy opens the file once, when the listener
+    comes, and one that is there already under its name stays in the namespace that the file was then."""
+    return f"|{generation}"

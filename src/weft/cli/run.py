@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from weft.cli.complete import complete_capture
 from weft.cli.options import CommandT, command, home_option, namespace_option, workload_api_socket
 from weft.settings.home import Home
 
@@ -72,6 +73,7 @@ def _dns_options(function: CommandT) -> CommandT:
             "--capture",
             default="off",
             metavar="on|off|seccomp|strict|rules|PORT",
+            shell_complete=complete_capture,
             envvar="WEFT_CAPTURE",
             help="Lead the application's connections into the mesh: it knows of no proxy. seccomp: of the COMMAND, "
             "without root. strict: the COMMAND, without root, has a network of its own, whose only way out is the "

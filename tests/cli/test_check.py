@@ -75,6 +75,7 @@ def test_all_is_well(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.endswith("well: clocks agree\nall is well (1 checks)\n")
     assert out.startswith("capture on this host ")
+    assert "; strict " in out.partition("\n")[0]
 
 
 def test_without_a_control_plane_that_is_the_finding(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

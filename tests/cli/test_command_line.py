@@ -127,6 +127,7 @@ def test_completion_knows_commands_kinds_and_words(tmp_path: Path) -> None:
     assert completions("weft get mesh") == {"meshconfigs"}
     assert "workloads" in completions("weft get ")
     assert completions("weft proxy config a r") == {"routes"}
+    assert completions("weft run --capture s") == {"seccomp", "strict"}
     assert completions("weft get vs r", WEFT_HOME=str(tmp_path)) == set()
     assert completions("weft get nonsense r", WEFT_HOME=str(tmp_path)) == set()
 

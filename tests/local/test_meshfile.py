@@ -86,7 +86,7 @@ def test_everything_is_understood() -> None:
         ("workloads:\n  - {name: a, command: [x], dns: maybe}\n", ["workloads[0].dns", "on, off or a port"]),
         (
             "workloads:\n  - {name: a, command: [x], capture: maybe}\n",
-            ["workloads[0].capture", "on, off, seccomp, rules"],
+            ["workloads[0].capture", "on, off, seccomp, strict, rules"],
         ),
         ("workloads:\n  - {name: a, command: [x], inboundCapture: x}\n", ["inboundCapture", "tproxy:PORT"]),
         ("workloads:\n  - {name: a, command: [x], dns: on, dnsUpstreams: [host]}\n", ["dns", "found 'host'"]),

@@ -130,6 +130,7 @@ def test_localities() -> None:
         ("15001", CaptureParameters(15001, "rules")),
         ("rules", CaptureParameters(0, "rules")),
         ("seccomp", CaptureParameters(0, "seccomp")),
+        ("strict", CaptureParameters(0, "strict")),
     ],
 )
 def test_capture(text: str, wanted: CaptureParameters | None) -> None:
@@ -138,7 +139,7 @@ def test_capture(text: str, wanted: CaptureParameters | None) -> None:
 
 @pytest.mark.parametrize("text", ["maybe", "0", "70000", ""])
 def test_capture_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(OptionValueError, match="on, off, seccomp, rules or a port"):
+    with pytest.raises(OptionValueError, match="on, off, seccomp, strict, rules or a port"):
         parse_capture(text)
 
 

@@ -28,7 +28,16 @@ def home(tmp_path: Path) -> Home:
         directory.mkdir(parents=True)
         here = SocketAddress("127.0.0.1", 8080)
         ports = (WorkloadPort(80, here, SocketAddress("127.0.0.1", 9000)),)
-        state = State(name, "default", agent=ME, responder=ME, ports=ports, outbound=1, state=WorkloadState.UNHEALTHY)
+        state = State(
+            name,
+            "default",
+            agent=ME,
+            responder=ME,
+            confinement=ME,
+            ports=ports,
+            outbound=1,
+            state=WorkloadState.UNHEALTHY,
+        )
         write_state(directory, state)
     record = UpRecord(home)
     units = (
@@ -47,7 +56,7 @@ def test_what_runs_what_crashed_and_what_was_started_by_hand(home: Home) -> None
     try:
         web, sick, extra = process_rows(home)
         assert (web.state, web.addresses) == ("unhealthy", ("127.0.0.1:8080",))
-        assert web.pids == {"agent": os.getpid(), "responder": os.getpid()}
+        assert web.pids == {"agent": os.getpid(), "responder": os.getpid(), "relay": os.getpid()}
         assert web.memory > 1_000_000
         assert (sick.state, sick.restarts, sick.ending) == ("crashed", 3, "has ended with exit code 7")
         assert (extra.name, extra.started_by) == ("extra", "hand")

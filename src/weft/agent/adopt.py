@@ -28,6 +28,7 @@ def adoptable(before: State | None, plan: str, grace: float, *, carried: bool = 
         responder=_alive(before.responder),
         successor=_alive(before.successor),
         former=_alive(before.former),
+        confinement=_alive(before.confinement),
     )
     if envoy is None and found.successor is not None and found.hot is not None and not found.hot.has_beginner:
         # It has taken over while no agent looked, and the one before has ended as it should.
@@ -36,7 +37,7 @@ def adoptable(before: State | None, plan: str, grace: float, *, carried: bool = 
             found, envoy=envoy, successor=None, hot=found.hot.next, bootstrap=found.successor_bootstrap
         )
     if envoy is None:  # what was to take over from it, or has not ended yet, has its ports
-        stop_processes(dataclasses.replace(found, application=None, responder=None), grace)
+        stop_processes(dataclasses.replace(found, application=None, responder=None, confinement=None), grace)
         found = dataclasses.replace(found, successor=None, former=None)
     if envoy is None and application is None:
         stop_processes(found, grace)

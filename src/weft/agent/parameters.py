@@ -13,7 +13,7 @@ from weft.model.workload import Scope
 from weft.settings.home import Home
 
 ProxyAuth = Literal["auto", "on", "off"]
-CaptureHow = Literal["best", "rules", "seccomp"]
+CaptureHow = Literal["best", "rules", "seccomp", "strict"]
 DEFAULT_NAMESPACE = "default"
 DEFAULT_SERVICE_ACCOUNT = "default"
 
@@ -138,7 +138,8 @@ class DnsParameters:
 @dataclass(frozen=True, slots=True)
 class CaptureParameters:
     """``--capture``: connections of the application are led to `port` of loopback (0: where they were, else the usual
-    port or any free one), by rules that somebody installs or by seccomp: by what works `best` here, or by `how`."""
+    port or any free one), by rules that somebody installs, by seccomp or by the relay of a network of its own
+    (``strict``): by what of the first two works `best` here, or by `how`."""
 
     port: int = 0
     how: CaptureHow = "best"

@@ -15,7 +15,7 @@ from weft.agent.group import run_grouped
 from weft.agent.health import checked_addresses, run_health
 from weft.agent.inbound_address import check_inbound_capture, inbound_address
 from weft.agent.lifecycle import Lifecycle, child_environment, run_lifecycle
-from weft.agent.metrics.application import application_of
+from weft.agent.metrics.application import Application, application_of
 from weft.agent.naming import VARIABLE as DNS_VARIABLE
 from weft.agent.naming import Naming
 from weft.agent.parameters import RunParameters
@@ -35,6 +35,8 @@ from weft.agent.seccomp.launching import launching
 from weft.agent.seccomp.mode import LOG_FILE, capture_secret, captured_by
 from weft.agent.sidecar_environment import replaced_proxy, sidecar_environment
 from weft.agent.state import CapturedBy, State, read_state
+from weft.agent.strict.confinement import Confinement
+from weft.agent.strict.mode import check_strict
 from weft.agent.usage import Expected, run_usage
 from weft.agent.workload_api.endpoint import VARIABLE, endpoint_address, workload_api
 from weft.model.addresses import is_loopback
@@ -78,7 +80,9 @@ def workload_lifecycle(
     host = inbound_address(parameters, before)
     check_inbound_capture(parameters, host)
     captured = captured_by(parameters.capture, parameters.command, before if running else None)
-    if captured is CapturedBy.SECCOMP and parameters.proxy_auth == "auto":
+    if captured is CapturedBy.STRICT:
+        check_strict(parameters)
+    if captured.with_secret and parameters.proxy_auth == "auto":
         secret = True  # its application does not use that proxy, and nobody else is meant to
     addressed = replace(parameters, proxy_host=host, proxy_auth="on" if secret else "off")
     return _SidecarLifecycle(addressed, _open(addressed, build_bootstrap, captured, carrier), output)
@@ -96,6 +100,8 @@ class _SidecarLifecycle(Lifecycle):
         self._secret = ProxySecret(proxy.directory)
         self._url = self._secret.make(proxy.state.outbound) if parameters.proxy_auth == "on" else ""
         self._naming = Naming(proxy, parameters.dns) if parameters.dns is not None else None
+        strict = proxy.state.captured_by is CapturedBy.STRICT
+        self._confinement = Confinement(proxy, _called_ports(parameters, proxy.state)) if strict else None
         self._healthy = proxy.state.state is WorkloadState.HEALTHY
         self._was_healthy = proxy.state.state is not WorkloadState.STARTING
 
@@ -113,9 +119,11 @@ class _SidecarLifecycle(Lifecycle):
             _LOG.info("took over Envoy%s", " and the application that were running" if self._application else "")
             self.keep(self._enrol_again())
             await self._answer_names(adopting=True)
+            await self._confine(adopting=True)
         else:
             await self._start_envoy(listeners, has_envoy)
             await self._answer_names(adopting=self._application is not None)
+            await self._confine(adopting=self._application is not None)
             if self._application is None and self._parameters.command:
                 self._application = self._start_application()
         self.keep(*proxy.keeping(listeners), self._watch_envoy(), self._watch_health(), self._complain())
@@ -128,6 +136,8 @@ class _SidecarLifecycle(Lifecycle):
     async def stop_application(self) -> int | None:
         """SIGTERM, then SIGKILL after the grace period."""
         code = await self._stop_application()
+        if self._confinement is not None:
+            await self._confinement.stop()
         if self._naming is not None:
             await self._naming.stop()
         return code
@@ -149,6 +159,8 @@ class _SidecarLifecycle(Lifecycle):
         """Let it run on."""
         if self._application is not None:
             self._application.forget()
+        if self._confinement is not None:
+            self._confinement.leave()
         if self._naming is not None:
             self._naming.leave()
 
@@ -182,6 +194,22 @@ class _SidecarLifecycle(Lifecycle):
         self.keep(*naming.keeping())
         if not adopting:
             await naming.known()
+
+    async def _confine(self, *, adopting: bool) -> None:
+        """Have a relay before the application starts. One that runs already is not stopped for want of it: nothing gets
+        out or in until there is one."""
+        confinement = self._confinement
+        if confinement is None:
+            return
+        try:
+            if not confinement.adopt():
+                await confinement.end()
+                await confinement.start()
+        except AgentError as error:
+            if not adopting:
+                raise
+            _LOG.warning("%s", error)
+        self.keep(*confinement.keeping())
 
     async def _enrol_again(self) -> None:
         """Everything serves already, so a control plane may be away for as long as it likes."""
@@ -233,8 +261,10 @@ class _SidecarLifecycle(Lifecycle):
         return partial(in_thread, partial(lower_ambient, CAP_SYS_ADMIN))
 
     def _captured(self, command: tuple[str, ...]) -> tuple[str, ...]:
-        """How `command` is started: by a launcher, if a holder is to lead its connections."""
+        """How `command` is started: by a launcher, if a holder or a relay is to lead its connections."""
         state, directory = self.proxy.state, self.proxy.directory.absolute()
+        if self._confinement is not None:
+            return self._confinement.starting(command)
         if state.captured_by is not CapturedBy.SECCOMP:
             return command
         return launching(state.capture, state.dns, capture_secret(directory), directory / LOG_FILE, command)
@@ -333,6 +363,18 @@ class _SidecarLifecycle(Lifecycle):
             self.proxy.set_state(WorkloadState.UNHEALTHY)
 
 
+def _called_ports(parameters: RunParameters, state: State) -> tuple[int, ...]:
+    """Where callers, health checks and the agent, for metrics, find the application."""
+    metrics = _metrics_of(parameters, state)
+    called = [port.application for port in state.ports] + ([metrics.address] if metrics is not None else [])
+    return tuple(sorted({each.port for each in (*called, *checked_addresses(parameters.health, state.ports))}))
+
+
+def _metrics_of(parameters: RunParameters, state: State) -> Application | None:
+    namespace = parameters.placed.path if parameters.placed is not None else ""
+    return application_of(parameters.labels, state.ports, parameters.metrics_port, parameters.metrics_path, namespace)
+
+
 def _listeners(state: State) -> tuple[SocketAddress, ...]:
     """Where Envoy must listen before the application starts."""
     outbound = (SocketAddress(LOOPBACK, state.outbound), *capture_addresses(state)[:1])
@@ -354,7 +396,6 @@ def _open(
     parameters: RunParameters, build_bootstrap: BuildBootstrap, captured: CapturedBy, carrier: Proxy | None
 ) -> Proxy:
     where = parameters.placed
-    inner = where.path if where is not None else ""
     plan = (
         "run",
         parameters.command,
@@ -386,9 +427,7 @@ def _open(
         control_plane=parameters.control_plane,
         timing=parameters.timing,
         metrics_host=parameters.proxy_host,
-        application=lambda state: application_of(
-            parameters.labels, state.ports, parameters.metrics_port, parameters.metrics_path, inner
-        ),
+        application=lambda state: _metrics_of(parameters, state),
         carrier=carrier,
         placed=where,
     )
@@ -418,7 +457,7 @@ def _workload(parameters: RunParameters, state: State) -> Workload:
         weight=parameters.weight,
         dns=parameters.dns is not None,
         capture=capture_addresses(state) if state.captured_by is CapturedBy.RULES else (),
-        capture_inside=state.captured_by is CapturedBy.SECCOMP,
+        capture_inside=state.captured_by.with_secret,
         inbound_capture=_inbound_capture(state),
         transparent=state.transparent,
         network_namespace=parameters.placed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from weft.agent.state import CapturedBy, State
+from weft.agent.state import State
 from weft.model.identity import DNS_SUFFIX
 from weft.model.labels import Labels
 
@@ -26,9 +26,10 @@ def sidecar_environment(
     ``PORT`` and ``WEFT_HOST`` say where to listen, ``WEFT_PORT_<n>`` the same for each port of the mesh; ``HTTP_PROXY``
     (``grpc_proxy``, ``ws_proxy``) is the way out, except for loopback and what ``NO_PROXY`` named before and cannot be
     a service; ``NODE_USE_ENV_PROXY`` has Node heed them, unless it is set; ``WEFT_UPSTREAM_<SERVICE>_<PORT>`` are the
-    declared upstreams. Where a holder leads its connections there is no proxy in it, not even one that was there.
+    declared upstreams. Where a holder or a relay leads its connections there is no proxy in it, not even one that was
+    there.
     """
-    if state.captured_by is CapturedBy.SECCOMP:
+    if state.captured_by.with_secret:
         environment = {name: value for name, value in inherited.items() if name not in _PROXY}
     else:
         environment = {_NODE: "1", **inherited}

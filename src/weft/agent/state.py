@@ -25,11 +25,18 @@ from weft.settings.private import write_atomically
 
 
 class CapturedBy(enum.StrEnum):
-    """What leads an application's connections into its proxy: nothing, rules of the system, or a holder (seccomp)."""
+    """What leads an application's connections into its proxy: nothing, rules of the system, a holder (seccomp), or the
+    relay of a network of its own (strict)."""
 
     NOTHING = ""
     RULES = "rules"
     SECCOMP = "seccomp"
+    STRICT = "strict"
+
+    @property
+    def with_secret(self) -> bool:
+        """Whether a process of the workload leads them, which its proxy knows by a secret; root installs nothing."""
+        return self in (CapturedBy.SECCOMP, CapturedBy.STRICT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class State:
     Ports stay when the processes are gone, so that a restart uses them again. `metrics` is where they are served, `dns`
     the port at which the `responder` answers, `capture` the one to which connections are led, by what `captured_by`
     says, and `inbound_capture` the one to which those of callers are, with their addresses if it is `transparent` (0:
-    there is none).
+    there is none). `confinement` is the relay.
     `workers` are the worker threads that Envoy was started with, or is about to be (0: one for each core). `hot` says
     how another can take over from it, `successor` is about to and `former` is what it has taken over from; `bootstrap`
     and `successor_bootstrap` are digests of what they were started with (empty: not known). `carrier` is
@@ -83,11 +90,12 @@ class State:
     successor_bootstrap: str = ""
     network_namespace: NetworkNamespace | None = None
     waiting: tuple[Waiting, ...] = ()
+    confinement: ProcessName | None = None
 
     @property
     def processes(self) -> tuple[ProcessName, ...]:
         """What was started, in the order in which it is stopped."""
-        ordered = (self.application, self.envoy, self.successor, self.former, self.responder)
+        ordered = (self.application, self.envoy, self.successor, self.former, self.responder, self.confinement)
         return tuple(name for name in ordered if name is not None)
 
 

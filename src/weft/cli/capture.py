@@ -68,14 +68,14 @@ def install(
     from weft.agent.capture.unit import check_systemd, is_kept, unit_files
     from weft.agent.capture.unit import persist as keep
     from weft.agent.errors import AgentError
-    from weft.agent.state import CapturedBy
     from weft.cli.capture_options import rules_of
 
     _table(namespace, workload)
     state = state_with("--capture on", _captures, home, namespace, workload)
-    if state.captured_by is CapturedBy.SECCOMP:
+    if state.captured_by.with_secret and any(given[each] for each in ("users", "cgroups", "others")):
         raise FailedError(
-            f"{namespace}/{workload} is captured without rules, by seccomp; for rules run it with --capture rules"
+            f"{namespace}/{workload} is captured without rules, by {state.captured_by}; "
+            "for rules run it with --capture rules"
         )
     try:
         chosen = chosen_firewall(firewall or "")

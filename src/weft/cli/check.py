@@ -74,15 +74,19 @@ def _capture() -> dict[str, Any]:
     import shutil
 
     from weft.agent.seccomp.mode import why_not_seccomp
+    from weft.agent.strict.mode import why_not_strict
 
-    why_not = why_not_seccomp()
+    why_not, not_strict = why_not_seccomp(), why_not_strict()
     has_nft = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
-    return {"seccomp": not why_not, "whyNotSeccomp": why_not, "rules": has_nft}
+    strict = {"strict": not not_strict, "whyNotStrict": not_strict}
+    return {"seccomp": not why_not, "whyNotSeccomp": why_not, **strict, "rules": has_nft}
 
 
 def _capture_text(told: Mapping[str, Any]) -> str:
     own = "works without root (seccomp)" if told["seccomp"] else f"does not work without root: {told['whyNotSeccomp']}"
-    return f"capture on this host {own}; {'root can install rules' if told['rules'] else 'rules need nftables'}"
+    strict = "strict works" if told["strict"] else f"strict does not work: {told['whyNotStrict']}"
+    rules = "root can install rules" if told["rules"] else "rules need nftables"
+    return f"capture on this host {own}; {strict}; {rules}"
 
 
 def print_findings(findings: Sequence[Mapping[str, Any]]) -> None:

@@ -1,5 +1,5 @@
-"""What the shell may complete: kinds, and the names of documents, workloads, proxies and tokens of a running control
-plane."""
+"""What the shell may complete: kinds, ways of capture, and the names of documents, workloads, proxies and tokens of a
+running control plane."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def complete_name(ctx: click.Context, parameter: click.Parameter, incomplete: st
 def complete_proxy(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """Names of connected proxies."""
     return _beginning(incomplete, (one["name"] for one in _ask(ctx, "proxies", "proxies")))
+
+
+def complete_capture(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Ways of capture."""
+    return _beginning(incomplete, ("on", "off", "seccomp", "strict", "rules"))
 
 
 def complete_token(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from weft.cli.complete import complete_capture
 from weft.cli.options import CommandT, command, home_option, namespace_option, workload_api_socket
 from weft.settings.home import Home
 
@@ -71,12 +72,14 @@ def _dns_options(function: CommandT) -> CommandT:
         click.option(
             "--capture",
             default="off",
-            metavar="on|off|seccomp|rules|PORT",
+            metavar="on|off|seccomp|strict|rules|PORT",
+            shell_complete=complete_capture,
             envvar="WEFT_CAPTURE",
             help="Lead the application's connections into the mesh: it knows of no proxy. seccomp: of the COMMAND, "
-            "without root. rules or PORT: of others, by rules that root installs (`weft capture install`), to this "
-            "port of loopback. on: seccomp where that works here and there is a COMMAND, else rules. Names are "
-            "answered, too, but with --dns off. See docs/capture.md.  [env: WEFT_CAPTURE; default: off]",
+            "without root. strict: the COMMAND, without root, has a network of its own, whose only way out is the "
+            "proxy. rules or PORT: of others, by rules that root installs (`weft capture install`), to this port of "
+            "loopback. on: seccomp where that works here and there is a COMMAND, else rules. Names are answered, too, "
+            "but with --dns off. See docs/capture.md.  [env: WEFT_CAPTURE; default: off]",
         ),
         click.option(
             "--inbound-capture",

@@ -61,7 +61,7 @@ class WorkloadEntry:
     ``{python}`` stands for the Python that weft runs on. `locality` is where it is: region, zone and subzone. `group`
     is the WorkloadGroup of its namespace that says what is not said here; without either, the service account is
     `default`. `dns` (on, off or a port) has names of the mesh answered on loopback, and `dns_upstreams` are the
-    resolvers for all others (none: those of this host). `capture` (on, off, seccomp, rules or a port) has its
+    resolvers for all others (none: those of this host). `capture` (on, off, seccomp, strict, rules or a port) has its
     connections led into its proxy, and names answered, too; `inboundCapture` (on, off, a port or tproxy) those of
     callers. `proxy: sidecar` gives it a proxy of its own where others share one. `network_namespace` is
     where it lives behind a shared proxy, by name or path; without a `command` it runs there already."""

@@ -81,14 +81,14 @@ def parse_dns(text: str, upstreams: tuple[str, ...]) -> DnsParameters | None:
 
 
 def parse_capture(text: str) -> CaptureParameters | None:
-    """``on``, ``off``, ``seccomp``, ``rules``, or a port, which is for rules."""
+    """``on``, ``off``, ``seccomp``, ``strict``, ``rules``, or a port, which is for rules."""
     if text in ("off", "false", "no"):
         return None
     if text in ("on", "true", "yes"):
         return CaptureParameters()
-    if text == "seccomp":
-        return CaptureParameters(how="seccomp")
-    expected = "on, off, seccomp, rules or a port, such as 15001"
+    if text in ("seccomp", "strict"):
+        return CaptureParameters(how="strict" if text == "strict" else "seccomp")
+    expected = "on, off, seccomp, strict, rules or a port, such as 15001"
     return CaptureParameters(0 if text == "rules" else _port(text, text, expected), "rules")
 
 

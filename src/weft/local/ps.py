@@ -131,6 +131,7 @@ def _processes(state: State) -> dict[str, ProcessName]:
         "application": state.application,
         "proxy": state.envoy,
         "responder": state.responder,
+        "relay": state.confinement,
         "agent": state.agent,
     }
     return {what: process for what, process in every.items() if process is not None and process.alive}

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from support.envoy import free_port
+from support.led import SECRET, Proxy, answer_names
 from weft.agent.seccomp.launching import launching
 from weft.agent.seccomp.mode import why_not_seccomp
 from weft.testing.polling import until
@@ -24,55 +25,9 @@ from weft.testing.polling import until
 pytestmark = pytest.mark.timeout(240)
 HERE = [] if why_not_seccomp() else ["seccomp"]
 """Some systems let no process look into another."""
-SECRET = b"nobody knows"
 AS_OTHERS = ("setpriv", "--bounding-set=-sys_ptrace") if os.geteuid() == 0 else ()
 """Without the right to read any process, which root has."""
 CALLS = Path(__file__).parent / "calls.py"
-
-
-class Proxy:
-    """Listens at both loopbacks, reads the header of each connection and answers with the destination in it."""
-
-    def __init__(self) -> None:
-        self.servers = [socket.create_server(("127.0.0.1", 0), backlog=128)]
-        self.port: int = self.servers[0].getsockname()[1]
-        self.servers.append(socket.create_server(("::1", self.port), family=socket.AF_INET6, backlog=128))
-        for server in self.servers:
-            threading.Thread(target=self._accept, args=(server,), daemon=True).start()
-
-    def _accept(self, server: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(ConnectionError):
-            head = connection.recv(16, socket.MSG_WAITALL)
-            if len(head) < 16:
-                return
-            body = connection.recv(int.from_bytes(head[14:16], "big"), socket.MSG_WAITALL)
-            size, family = (4, socket.AF_INET) if head[13] == 0x11 else (16, socket.AF_INET6)
-            told, rest = body[size : 2 * size], body[2 * size :]
-            port, secret = int.from_bytes(rest[2:4], "big"), rest[7:]
-            if head[:13] == b"\r\n\r\n\0\r\nQUIT\n\x21" and secret == SECRET and connection.recv(1) == b"?":
-                connection.sendall(f"{socket.inet_ntop(family, told)} {port}".encode())
-
-    def close(self) -> None:
-        for server in self.servers:
-            server.shutdown(socket.SHUT_RDWR)
-            server.close()
-
-
-def _answer_names(server: socket.socket) -> None:
-    while True:
-        question, where = server.recvfrom(512)
-        if question == b"over":
-            return
-        if question != b"silence":
-            server.sendto(b"answered " + question, where)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +41,7 @@ def proxy() -> Iterator[Proxy]:
 def dns() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as other, socket.socket(type=socket.SOCK_DGRAM) as server:
         server.bind(other.getsockname())
-        thread = threading.Thread(target=_answer_names, args=(server,))
+        thread = threading.Thread(target=answer_names, args=(server,))
         thread.start()
         yield server.getsockname()[1]
         server.sendto(b"over", server.getsockname())

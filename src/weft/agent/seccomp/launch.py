@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 
+from weft.agent.seccomp.becoming import CANNOT, execute, give_up, own_environment
 from weft.agent.seccomp.holder import Holder, Settings
 from weft.agent.seccomp.parent import needs_parent, run_as_parent
 from weft.agent.seccomp.program import filter_program
@@ -20,7 +21,6 @@ from weft.agent.seccomp.system import MACHINES, end_with_parent, install_filter
 from weft.agent.seccomp.trial import run_trial
 
 _CHANNEL = 3
-_CANNOT, _NOT_FOUND, _NOT_EXECUTABLE = 1, 127, 126
 
 
 def main(words: list[str]) -> None:
@@ -52,7 +52,7 @@ def _launch(words: list[str], *, parent: bool) -> None:
 
 def _become(channel: socket.socket, settings: list[str], command: list[str], *, parent: bool) -> None:
     """Put this process under the filter and become the application."""
-    environment = _own_environment()
+    environment = own_environment()
     try:
         if parent:
             end_with_parent()
@@ -64,17 +64,8 @@ def _become(channel: socket.socket, settings: list[str], command: list[str], *, 
         os.close(listener)
         channel.close()
     except OSError as error:
-        _end(f"cannot capture connections: {error.strerror}", _CANNOT)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)  # Python ignores them
-    try:
-        os.execvpe(  # noqa: S606 - it becomes the application
-            os.fsencode(command[0]), list(map(os.fsencode, command)), environment
-        )
-    except (FileNotFoundError, NotADirectoryError):
-        _end(f"cannot start {command[0]}: no such program or directory", _NOT_FOUND)
-    except OSError as error:
-        _end(f"cannot start {command[0]}: {error.strerror}", _NOT_EXECUTABLE)
+        give_up(f"cannot capture connections: {error.strerror}", CANNOT)
+    execute(command, environment)
 
 
 def _start_holder(channel: socket.socket, settings: list[str]) -> None:
@@ -115,13 +106,6 @@ def _make_holder(channel: socket.socket, settings: list[str], *, alone: bool) ->
     return holder
 
 
-def _own_environment() -> dict[bytes, bytes]:
-    """As it was given: Python may have set LC_CTYPE."""
-    with open("/proc/self/environ", "rb") as file:  # noqa: PTH123
-        pairs = (each.partition(b"=") for each in file.read().split(b"\0") if b"=" in each)
-    return {name: value for name, _, value in pairs}
-
-
 def _uses_musl(command: str, environment: dict[bytes, bytes]) -> bool:
     """Whether the C library of this system or of the program is musl, which receives by ``recvmsg``."""
     places = [""] if "/" in command else os.fsdecode(environment.get(b"PATH", b"")).split(":")
@@ -134,9 +118,3 @@ def _is_musl(program: str) -> bool:
             return b"/ld-musl-" in file.read(4096)
     except OSError:
         return False
-
-
-def _end(text: str, code: int) -> None:
-    sys.stderr.write(f"weft: {text}\n")
-    sys.stderr.flush()
-    os._exit(code)

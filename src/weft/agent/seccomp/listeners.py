@@ -22,18 +22,18 @@ class Listeners:
         try:
             channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG)
             with socket.create_server(("127.0.0.1", 0)) as known:
-                if _owner(channel, "127.0.0.1", known.getsockname()[1]) == os.geteuid():
+                if owner(channel, "127.0.0.1", known.getsockname()[1]) == os.geteuid():
                     self._channel = channel
         except OSError:
             return
 
     def owned(self, host: str, port: int) -> bool:
         """Whether the one at `port` of `host` is of our user."""
-        return self._channel is None or _owner(self._channel, host.removeprefix("::ffff:"), port) == os.geteuid()
+        return self._channel is None or owner(self._channel, host.removeprefix("::ffff:"), port) == os.geteuid()
 
 
-def _owner(channel: socket.socket, host: str, port: int) -> int:
-    """The user; -1 if nobody listens."""
+def owner(channel: socket.socket, host: str, port: int) -> int:
+    """The user who listens there, asked by `channel` (sock_diag); -1 if nobody does."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     place = struct.pack("!HH", port, 0) + socket.inet_pton(family, host).ljust(16, b"\0")
     asked = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, _LISTENING) + place + b"\0" * 20 + _ANY_COOKIE

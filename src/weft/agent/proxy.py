@@ -20,7 +20,8 @@ from weft.agent.bootstrap import BootstrapInputs, BuildBootstrap
 from weft.agent.certificates import CertificateFiles, run_renewal
 from weft.agent.client import ControlPlaneClient
 from weft.agent.drain import drain
-from weft.agent.envoy import Envoy, EnvoyPlace, Standing, Wish
+from weft.agent.envoy import Envoy, Standing, Wish
+from weft.agent.envoy_place import EnvoyPlace
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.host.carried_envoy import CarriedEnvoy, NodeAdmin
 from weft.agent.hot_restart import take_request

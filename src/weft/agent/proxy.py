@@ -120,6 +120,8 @@ class Proxy:
         )
         self.envoy = self._new_envoy()
         self._served: set[str] = set()
+        self.enrolled = asyncio.Event()
+        """Set whenever a workload that it carries has been."""
         self.adopted = False
         self._serves_again = parameters.carrier is not None and parameters.carrier.has_served(self.name)
         revoked = RevokedList(self.client, self.files)
@@ -201,6 +203,7 @@ class Proxy:
         if self.source is not None:
             await self.source.installed(patience)
         if self.parameters.carrier is not None:
+            self.parameters.carrier.enrolled.set()
             await self.envoy.admin.reopen_logs()  # an earlier life's files may be gone
             return answer
         workload, place = self._workload(self.state), MESH_PLACE if self.source is None else CONTROL_PLACE

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from weft.agent.bootstrap import bootstrap_text
+from weft.agent.certificates import CertificateFiles
 from weft.agent.errors import AgentError
 from weft.agent.host.binding import Binding
 from weft.agent.host.carried import CarriedWorkload
@@ -61,7 +63,7 @@ class _HostLifecycle(Lifecycle):
         if adopted:
             _LOG.info("took over the Envoy that was running")
             self._binding = Binding(proxy.enrol, _names(before))
-        self._binding.ask(self._named())
+        self._ask()
         if not adopted:
             await self._binding.tell()
             proxy.envoy.start()
@@ -73,7 +75,10 @@ class _HostLifecycle(Lifecycle):
         self._status = self._said()
         self.manager.ready(self._status)
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await proxy.enrolled.wait()
+            proxy.enrolled.clear()
             wanted = await asyncio.to_thread(self._parameters.wanted)
             self._wanted = self._wanted if wanted is None else wanted
             self._follow()
@@ -120,11 +125,15 @@ class _HostLifecycle(Lifecycle):
                 self._every[key] = found
                 self.keep(found.run())
 
-    def _named(self) -> frozenset[str]:
-        """Whom the node's registration shall name: those that are wanted, and all others until they have ended."""
+    def _ask(self) -> None:
+        """Have the node's registration name those that are wanted, and all others until they have ended; but nobody
+        whose key is not there (yet), although a registration of an earlier life may be."""
         wanted = ((each.namespace, each.name) for each in self._wanted)
         going = (*(each.key for each in self._leaving), *(each.key for each in self._leftovers))
-        return _names((*wanted, *self._carried, *going))
+        every = frozenset((*wanted, *self._carried, *going))
+        home = self._parameters.home
+        able = _names(key for key in every if CertificateFiles(home.workload(*key)).key.exists())
+        self._binding.ask(_names(every), able)
 
     def _follow(self) -> None:
         """Make what runs what is wanted; those that stay the same hear nothing of it. Who comes waits until the node's
@@ -136,7 +145,7 @@ class _HostLifecycle(Lifecycle):
             gone = self._carried.pop(key)
             self._leaving.add(gone)
             gone.stop()
-        self._binding.ask(self._named())
+        self._ask()
         for key, parameters in wanted.items():
             if key in self._carried:
                 self._carried[key].want(parameters)
@@ -193,7 +202,7 @@ class _HostLifecycle(Lifecycle):
 
     def _node(self, _: State) -> Workload:
         asked = self._parameters
-        binding = NodeBinding(tuple(sorted(self._binding.names)))
+        binding = NodeBinding(tuple(sorted(self._binding.able)))
         return Workload(asked.name, asked.namespace, asked.service_account, node=binding)
 
 

@@ -458,7 +458,7 @@ def test_the_example_has_both_kinds(tmp_path: Path) -> None:
         page = Client(mesh.proxy_of("payments"))("http://shop/")
         assert page.body == b"welcome, we have: three books and a lamp\n\n"
         assert Client(mesh.proxy_of("payments"))("http://catalog/").status == 403
-        keys = list((mesh.home / "workloads").rglob("key.pem"))
+        keys = list((mesh.home / "workloads").rglob("certs/..data/key.pem"))
     finally:
         mesh.stop()
     assert len(keys) == 4

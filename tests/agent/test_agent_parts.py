@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from weft.agent.binary import find_envoy
-from weft.agent.envoy import Envoy, EnvoyPlace, NotReadyError
+from weft.agent.envoy import Envoy, NotReadyError
+from weft.agent.envoy_place import EnvoyPlace
 from weft.agent.errors import AgentError
 from weft.agent.http import HttpError, Server, ask
 from weft.agent.parameters import ControlPlane, PortParameter, RunParameters, UpstreamParameter

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -19,10 +21,13 @@ from weft.agent.adopt import adoptable
 from weft.agent.client import UnreachableError
 from weft.agent.errors import AgentError
 from weft.agent.names import NAMES_FILE, NamesFollower
+from weft.agent.naming import Naming
+from weft.agent.parameters import DnsParameters
 from weft.agent.ports import PortAllocator, allocate_dns_port, held_ports
 from weft.agent.state import State, stop_processes
 from weft.model.names import NamesAnswer, NameTable
 from weft.processes.name import name_of
+from weft.settings.home import Home
 from weft.testing.polling import eventually, until
 
 
@@ -105,6 +110,43 @@ def test_the_port_stays_and_is_free_for_both_protocols() -> None:
         assert allocate_dns_port(0, PortAllocator({15053}), port) not in (port, 15053)
     assert allocate_dns_port(0, PortAllocator({15053}), port) == port
     assert port in held_ports(State("a", "default", dns=port))
+
+
+async def test_the_port_that_an_application_was_told_of_stays_and_is_tried_until_it_is_free(tmp_path: Path) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as taken:
+        port = PortAllocator({15053}).free("127.0.0.1")
+        taken.bind(("127.0.0.1", port))
+        proxy = Saved(tmp_path, port)
+        naming = Naming(cast(Any, proxy), DnsParameters())
+        with pytest.raises(AgentError, match=f"does not answer at port {port}"):
+            await naming.start(stays=True)
+        assert proxy.state.dns == port
+    keeping = [asyncio.create_task(each) for each in naming.keeping()]
+    try:
+        await eventually("it answers", lambda: listens(port))
+    finally:
+        await naming.stop()
+        for task in keeping:
+            task.cancel()
+        await asyncio.wait(keeping)
+
+
+class Saved:
+    """As much of a proxy as names need."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.directory = directory
+        self.parameters = SimpleNamespace(home=Home(directory))
+        self.client = SimpleNamespace(names=Told())
+        self.state = State("a", "default", dns=port)
+
+    def save(self, **changes: Any) -> None:
+        self.state = dataclasses.replace(self.state, **changes)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_responder_without_its_application_is_not_left_behind() -> None:

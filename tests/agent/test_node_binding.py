@@ -21,11 +21,13 @@ class ControlPlane:
         self.up = asyncio.Event()
         self.refuses = False
         self.heard: list[Names] = []
+        self.named: list[Names] = []
         self.binding = Binding(self.enrol, A)
 
     async def enrol(self, wait: float | None = None) -> None:
         await self.up.wait()
         self.heard.append(self.binding.names)
+        self.named.append(self.binding.able)
         if self.refuses:
             raise AgentError("refused")
 
@@ -57,6 +59,19 @@ async def test_while_the_control_plane_is_away_nobody_waits_and_the_last_word_co
     plane.up.set()
     await eventually("it names nobody", lambda: plane.heard == [AB, frozenset()])
     assert plane.binding.told == frozenset()
+    running.cancel()
+
+
+async def test_who_has_no_key_yet_is_told_and_not_named() -> None:
+    plane = ControlPlane()
+    plane.up.set()
+    running = asyncio.create_task(plane.binding.run())
+    plane.binding.ask(AB, A)
+    await eventually("it may be started", lambda: plane.binding.told == AB)
+    assert plane.named == [A]
+    plane.binding.ask(AB, AB)
+    await eventually("it has its key", lambda: plane.named == [A, AB])
+    assert plane.binding.told == AB
     running.cancel()
 
 

@@ -37,6 +37,7 @@ class World:
     joined_by: str = ""
     renewals: list[WorkloadState] = field(default_factory=list)
     registrations: int = 0
+    conflicts: int = 0
     trust: Trust = NO_TRUST
     trusted_anew: int = 0
 
@@ -52,6 +53,9 @@ class World:
     async def renew(
         self, state: WorkloadState, unused_proxy: bool = False, in_use: tuple[str, str] = ("", "")
     ) -> RenewResponse:
+        if self.conflicts:
+            self.conflicts -= 1
+            raise RefusedError(409, "changed-meanwhile", "ns/a was changed at the same time: repeat")
         if not self.known:
             raise RefusedError(404, "not-registered", "register again")
         self.renewals.append(state)
@@ -165,4 +169,18 @@ async def test_who_is_trusted_again_is_told_so_and_an_ordinary_registration_tell
         await at_registration(world, registrations)
         await reached(world, len(world.renewals) + 1)
         assert world.trusted_anew == told
+    running.cancel()
+
+
+async def test_a_renewal_that_met_another_is_repeated_without_a_word(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.told = 3600.0
+    registration, running = await registered(world)
+    await looked(world, 1)
+    world.conflicts = 1
+    registration.set_state(WorkloadState.HEALTHY)
+    await eventually("it was told", lambda: WorkloadState.HEALTHY in world.renewals)
+    assert world.conflicts == 0
+    assert not [record for record in caplog.records if record.name.startswith("weft.agent.registration")]
     running.cancel()

@@ -19,7 +19,8 @@ from support.agents import World
 from weft.agent import envoy as module
 from weft.agent import envoy_admin
 from weft.agent.binary import find_envoy
-from weft.agent.envoy import Envoy, EnvoyPlace, Standing, Wish
+from weft.agent.envoy import Envoy, Standing, Wish
+from weft.agent.envoy_place import EnvoyPlace
 from weft.agent.hot_restart import executed_by
 from weft.agent.state import write_state
 from weft.processes.name import name_of

@@ -13,8 +13,10 @@ import click
 import pytest
 
 from weft.agent.parameters import GatewayParameters, RunParameters
+from weft.cli.examples import write_examples
 from weft.cli.main import COMMANDS, run, weft
 from weft.cli.options import Command
+from weft.settings.home import Home
 
 ROOT = Path(__file__).parents[2]
 GOOD = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app: a}, ports: [{port: 80}]}\n"
@@ -52,6 +54,38 @@ def test_every_help_has_examples_of_that_command(
     assert "Examples:" in capsys.readouterr().out
 
 
+def groups() -> list[str]:
+    """The words of each group."""
+    every = (weft.get_command(click.Context(weft), name) for name in COMMANDS)
+    return [name for name, command in zip(COMMANDS, every, strict=True) if isinstance(command, click.Group)]
+
+
+@pytest.mark.parametrize("name", [*groups(), ""])
+def test_the_help_of_a_group_has_examples_too(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*name.split(), "--help"]) == 0
+    assert f"  weft {name}".rstrip() in capsys.readouterr().out.rpartition("Examples:")[2]
+
+
+@pytest.mark.parametrize("name", ["", *groups(), *(name for name, _ in commands())])
+def test_no_help_is_wider_than_a_terminal(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*name.split(), "--help"]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
+def test_examples_are_folded_as_a_shell_takes_them() -> None:
+    formatter = click.HelpFormatter(width=40)
+    write_examples(
+        formatter, ["weft run --name a \\", "   --header 'x-team: red one' --port 80 -- python a.py", "weft ps"]
+    )
+    assert formatter.getvalue() == (
+        "\nExamples:\n"
+        "  weft run --name a \\\n"
+        "      --header 'x-team: red one' \\\n"
+        "      --port 80 -- python a.py\n"
+        "  weft ps\n"
+    )
+
+
 def test_the_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     out = capsys.readouterr().out
@@ -77,6 +111,20 @@ def test_the_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -
         (["gateway", "g", "--listen", "80"], "80=8080"),
         (["gateway", "g", "--listen", "80=1.1.1.1:1", "--listen", "81=2.2.2.2:1"], "one address"),
         (["completion", "tcsh"], "bash"),
+        (
+            ["run", "--name", "a", "--capture", "onn"],
+            "--capture: found 'onn'; expected on, off, seccomp, rules or a port",
+        ),
+        (["run", "--name", "a", "--capture", "onn"], "did you mean 'on'?"),
+        (["run", "--name", "a", "--inbound-capture", "tprox"], "--inbound-capture: found 'tprox'"),
+        (["run", "--name", "a", "--inbound-capture", "tprox"], "did you mean 'tproxy'?"),
+        (["run", "--name", "a", "--dns", "of"], "--dns: found 'of'"),
+        (["run", "--name", "a", "--health", "tpc"], "did you mean 'tcp'?"),
+        (["run", "--name", "a", "--port", "x"], "--port: found 'x'"),
+        (["host", "x.yaml", "--tokens", "no-such-directory"], "Directory 'no-such-directory' does not exist"),
+        (["run", "--name", "a", "--outbound-port", "x"], "'x' is no port, which is 0 to 65535"),
+        (["enable", "foo"], "There are: control-plane, gateway, host, workload."),
+        (["serve", "--import", "dns=web.example.com"], "_service._proto.name"),
     ],
 )
 def test_usage_errors_have_code_2_and_say_what_is_right(
@@ -129,6 +177,17 @@ def test_completion_knows_commands_kinds_and_words(tmp_path: Path) -> None:
     assert completions("weft proxy config a r") == {"routes"}
     assert completions("weft run --capture s") == {"seccomp", "strict"}
     assert completions("weft get vs r", WEFT_HOME=str(tmp_path)) == set()
+    assert completions("weft run --capture s") == {"seccomp"}
+    assert completions("weft run --inbound-capture t") == {"tproxy"}
+    assert completions("weft serve --import n") == {"nomad="}
+    for namespace, name in (("default", "shop"), ("default", "cart"), ("prod", "shop")):
+        directory = Home(tmp_path).workload(namespace, name)
+        directory.mkdir(parents=True)
+        (directory / "state.json").touch()
+    here = {"WEFT_HOME": str(tmp_path)}
+    assert completions("weft capture install --workload s", **here) == {"shop"}
+    assert completions("weft dns list -n prod --workload ", **here) == {"shop"}
+    assert completions("weft proxy restart ", **here) == {"cart", "shop", "shop.prod"}
     assert completions("weft get nonsense r", WEFT_HOME=str(tmp_path)) == set()
 
 

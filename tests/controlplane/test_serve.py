@@ -212,14 +212,21 @@ def test_taken_ports(home: Home, serve: Serve) -> None:
         assert f"port {port} on 127.0.0.1, where this mesh's proxies expect xds, is taken" in errors
 
 
+def remembering(directory: Path, ports: dict[str, int]) -> Home:
+    """A home whose control plane had these ports when it last ran."""
+    home = Home(directory)
+    home.control_plane.mkdir(exist_ok=True)
+    home.ports.write_text(json.dumps(ports))
+    return home
+
+
 async def test_off_loopback_a_taken_usual_port_is_an_error(tmp_path: Path) -> None:
     """Other hosts and their firewalls know the usual ports, so that no other is taken in silence."""
     wildcard = "0.0.0.0"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for remembered in ({}, {"xds": port + 1}):
-            (tmp_path / "ports.json").write_text(json.dumps(remembered))
-            ports = Ports(tmp_path / "ports.json", awaited=False)
+            ports = Ports(remembering(tmp_path, remembered), awaited=False)
             with pytest.raises(ServeError, match=rf"port {port} on 0\.0\.0\.0.*ss -ltnp.*--xds-port"):
                 await ports.bind("xds", wildcard, None, port, "--xds-port")
 
@@ -272,7 +279,6 @@ def test_a_store_that_is_gone_is_told_and_everything_known_is_served(home: Home,
 async def test_a_port_that_is_looked_up_is_another_one_where_the_known_one_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.2", 0)) as taken:
         port = taken.getsockname()[1]
-        (tmp_path / "ports.json").write_text(json.dumps({"metrics": port}))
-        ports = Ports(tmp_path / "ports.json", awaited=True)
+        ports = Ports(remembering(tmp_path, {"metrics": port}), awaited=True)
         with await ports.bind("metrics", "127.0.0.2", None, port, "--metrics-port", looked_up=True) as bound:
             assert bound.getsockname()[1] != port

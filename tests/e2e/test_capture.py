@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from support.captured import CLIENTS, EXAMPLE, SECRET, SUFFIX, UNKNOWN, CapturedHosts, joined
 from support.hosts import Host, healthy, two_hosts
-from support.mesh import APPS, WEFT, Proc, until
+from support.mesh import APPS, WEFT, until
 from weft.settings.home import Home
 
 pytestmark = pytest.mark.timeout(300)
@@ -26,7 +27,6 @@ IPTABLES = ["iptables"] if ROOT and shutil.which("iptables-restore") else []
 GO = ["go"] if shutil.which("go") else []
 RUNTIMES = [program for program in ("java", "node") if shutil.which(program)]
 
-CLIENTS = Path(__file__).parent.parent / "clients"
 UID = "61001"
 READS = "+dac_override,+dac_read_search"
 CLIENT = (*WEFT, "run", "--name", "client", "--service-account", "client", "--capture", "on")
@@ -35,28 +35,12 @@ AS_APPLICATION = (
     f"--inh-caps={READS}", f"--ambient-caps={READS}", "--",
 )  # fmt: skip
 """Another user, who may read the test's programs wherever they are."""
-SUFFIX = "default.svc.cluster.local"
-SECRET = "said-in-clear"
-UNKNOWN = "http://10.77.0.2:8888/"
-"""What is outside the mesh, on the other host."""
-POLICY = """
-apiVersion: weft.dev/v1alpha1
-kind: MeshConfig
-metadata: {name: default, namespace: istio-system}
-spec: {outboundTrafficPolicy: {mode: MODE}}
-"""
-EXAMPLE = CLIENTS.parents[1] / "examples" / "capture.yaml"
 
 
 @dataclass
-class Captured:
-    """A client's host with a control plane, and another with what it calls."""
+class Captured(CapturedHosts):
+    """Whose client is another user, by rules."""
 
-    one: Host
-    two: Host
-    control: Proc
-    client: Proc
-    directory: Path
     before: str = ""
 
     def call(self, *words: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
@@ -65,22 +49,9 @@ class Captured:
             *AS_APPLICATION, "env", "-i", "PATH=/usr/local/go/bin:/usr/bin:/bin", *words, timeout=timeout
         )
 
-    def curl(self, url: str, *words: str) -> tuple[str, str]:
-        """The status that curl gets (000: none), and the body."""
-        done = self.call("curl", "-sS", "-m", "10", "-w", "\n%{http_code}", *words, url)
-        body, _, status = done.stdout.rpartition("\n")
-        return status, body or done.stderr
-
-    def talk(self, host: str, port: int) -> str:
-        """What a server that speaks first says."""
-        done = self.call(sys.executable, str(APPS / "bytes_client.py"), host, str(port))
-        return done.stdout + done.stderr
-
-    def addresses(self, name: str) -> list[str]:
-        """Those of a service, IPv4 first."""
-        listed = json.loads(self.one.weft("dns", "list", "--workload", "client", "-o", "json").stdout)
-        found: dict[str, list[str]] = {each["names"][0]: each["addresses"] for each in listed}
-        return found[f"{name}.{SUFFIX}"]
+    def called(self, *words: str) -> tuple[str, str]:
+        done = self.call(*words)
+        return done.stdout, done.stderr
 
     def capture(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`weft capture` for the client."""
@@ -91,10 +62,6 @@ class Captured:
         done = self.one.call("nft", "list", "ruleset")
         assert done.returncode == 0, done.stderr
         return done.stdout
-
-    def wire(self) -> bytes:
-        """What the other host's interface has carried."""
-        return (self.directory / "wire").read_bytes()
 
     def stat(self, name: str) -> int:
         """A figure of the client's proxy."""
@@ -107,20 +74,6 @@ class Captured:
     def new_listeners(self) -> int:
         """How many listeners were made anew by a change, and not changed in place: their connections end."""
         return self.stat("listener_modified") - self.stat("listener_in_place_updated")
-
-    def policy(self, mode: str) -> None:
-        """Say what becomes of unknown destinations, and wait until every proxy has heard it."""
-        file = self.directory / f"{mode}.yaml"
-        file.write_text(POLICY.replace("MODE", mode))
-        self.one.weft("apply", "-f", str(file), "--wait")
-
-
-def _joined(one: Host, two: Host, app: str, program: str) -> None:
-    """Run an application on the other host."""
-    own = ("--service-account", app, "--name", app, "--labels", f"app={app}", "--port", "8080:auto")
-    command = one.weft("token", "create", *own, "--", sys.executable, str(APPS / program)).stdout
-    two.spawn("sh", "-c", command, WORKLOAD=app)
-    healthy(one, app)
 
 
 def _address6(host: Host, address: str, other: str) -> None:
@@ -142,8 +95,9 @@ def made(directory: Path) -> Iterator[Captured]:
         until("the control plane answers", lambda: "ready: " in control.output())
         one.weft("apply", "-f", str(EXAMPLE))
         client = one.spawn(*CLIENT)
-        _joined(one, two, "web", "http_echo.py")
-        _joined(one, two, "greeter", "tcp_name.py")
+        for app, program in (("web", "http_echo"), ("greeter", "tcp_name")):
+            joined(one, two, app, sys.executable, str(APPS / f"{program}.py"))
+            healthy(one, app)
         for port in ("8888", "8889"):
             two.spawn(sys.executable, str(APPS / "http_echo.py"), WEFT_HOST=two.address, PORT=port)
         outside = {"WEFT_HOST": two.address, "PORT": "8443", "WEFT_TEST_TLS": "1", "WORKLOAD": "tls"}

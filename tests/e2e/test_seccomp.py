@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from e2e.test_protocols import postgres_binary
+from support.captured import CLIENTS, EXAMPLE, SECRET, SUFFIX, UNKNOWN, CapturedHosts, joined
 from support.demo import Demo
 from support.hosts import Host, healthy, two_hosts
 from support.mesh import APPS, WEFT, Proc, alive, until
@@ -30,12 +31,6 @@ from weft.settings.home import Home
 pytestmark = pytest.mark.timeout(300)
 HERE = [] if why_not_seccomp() else ["seccomp"]
 """Some systems let no process look into another."""
-CLIENTS = Path(__file__).parent.parent / "clients"
-EXAMPLE = CLIENTS.parents[1] / "examples" / "capture.yaml"
-SUFFIX = "default.svc.cluster.local"
-SECRET = "said-in-clear"
-UNKNOWN = "http://10.77.0.2:8888/"
-"""What is outside the mesh, on the other host."""
 MORE = """
 apiVersion: v1
 kind: Service
@@ -47,23 +42,11 @@ kind: Service
 metadata: {name: postgres}
 spec: {selector: {app: postgres}, ports: [{name: tcp, port: 5432, targetPort: 8080}]}
 """
-POLICY = """
-apiVersion: weft.dev/v1alpha1
-kind: MeshConfig
-metadata: {name: default, namespace: istio-system}
-spec: {outboundTrafficPolicy: {mode: MODE}}
-"""
 
 
 @dataclass
-class Captured:
-    """A client's host with a control plane, and another with what it calls."""
-
-    one: Host
-    two: Host
-    control: Proc
-    client: Proc
-    directory: Path
+class Captured(CapturedHosts):
+    """Whose client captures what it starts."""
 
     def start(self) -> Proc:
         """Start the client's agent: it takes over an application that runs."""
@@ -82,38 +65,9 @@ class Captured:
             found: dict[str, Any] = json.loads(file.read())
             return found
 
-    def curl(self, url: str, *words: str) -> tuple[str, str]:
-        """The status that curl gets (000: none), and the body."""
-        done = self.run("curl", "-sS", "-m", "10", "-w", "\n%{http_code}", *words, url)
-        body, _, status = str(done["out"]).rpartition("\n")
-        return status, body or str(done["err"])
-
-    def talk(self, host: str, port: int) -> str:
-        """What a server that speaks first says."""
-        done = self.run(sys.executable, str(APPS / "bytes_client.py"), host, str(port))
-        return f"{done['out']}{done['err']}"
-
-    def addresses(self, name: str) -> list[str]:
-        """Those of a service, IPv4 first."""
-        listed = json.loads(self.one.weft("dns", "list", "--workload", "client", "-o", "json").stdout)
-        found: dict[str, list[str]] = {each["names"][0]: each["addresses"] for each in listed}
-        return found[f"{name}.{SUFFIX}"]
-
-    def wire(self) -> bytes:
-        """What the other host's interface has carried."""
-        return (self.directory / "wire").read_bytes()
-
-    def policy(self, mode: str) -> None:
-        """Say what becomes of unknown destinations, and wait until every proxy has heard it."""
-        file = self.directory / f"{mode}.yaml"
-        file.write_text(POLICY.replace("MODE", mode))
-        self.one.weft("apply", "-f", str(file), "--wait")
-
-
-def _joined(one: Host, two: Host, app: str, *program: str) -> None:
-    own = ("--service-account", app, "--name", app, "--labels", f"app={app}", "--port", "8080:auto")
-    command = one.weft("token", "create", *own, "--", *program).stdout
-    two.spawn("sh", "-c", command, WORKLOAD=app)
+    def called(self, *words: str) -> tuple[str, str]:
+        done = self.run(*words)
+        return str(done["out"]), str(done["err"])
 
 
 @contextlib.contextmanager
@@ -126,7 +80,7 @@ def _postgres(one: Host, two: Host) -> Iterator[None]:
         made = (*user, postgres_binary("initdb"), "-N", "-D", str(data), "-A", "trust", "-U", "postgres")
         subprocess.run(made, check=True, capture_output=True, cwd="/")
         server = f"exec {postgres_binary('postgres')} -D {data} -p $PORT -k '' -h 127.0.0.1"
-        _joined(one, two, "postgres", *user, "sh", "-c", server)
+        joined(one, two, "postgres", *user, "sh", "-c", server)
         yield
 
 
@@ -142,7 +96,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
         found.client = found.start()
         with _postgres(one, two):
             for app, program in (("web", "http_echo"), ("greeter", "tcp_name"), ("talks", "grpc_echo")):
-                _joined(one, two, app, sys.executable, str(APPS / f"{program}.py"))
+                joined(one, two, app, sys.executable, str(APPS / f"{program}.py"))
             two.spawn(sys.executable, str(APPS / "http_echo.py"), WEFT_HOST=two.address, PORT="8888")
             for app in ("client", "web", "greeter", "talks", "postgres"):
                 healthy(one, app)

@@ -8,6 +8,7 @@ import asyncio
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ from support.http import Answer, Client
 from support.manager import Manager
 from support.mesh import APPS, Mesh, alive, cli, until
 from weft.agent.envoy_admin import EnvoyAdmin
+from weft.agent.state import lock_directory
 from weft.settings.home import Home
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shared" / "weft.yaml"
@@ -357,6 +359,40 @@ def test_who_goes_does_not_wait_for_the_control_plane(host: Host) -> None:
     host.healthy("c")
 
 
+def test_envoy_is_told_of_nobody_whose_key_is_not_there(tmp_path: Path) -> None:
+    """A registration of an earlier life is still there. Envoy would refuse its listeners, for good."""
+    host = Host(tmp_path)
+    host.write("a", "b")
+    try:
+        host.mesh.serve()
+        host.mesh.weft("apply", "-f", "-", stdin="".join(map(service, ("a", "b"))))
+        host.spawn()
+        host.healthy("a", "b")
+        left = [host.mesh.state("host")["envoy"], *(host.mesh.state(name)["application"] for name in ("a", "b"))]
+        host.mesh.processes["host"].stop(signal.SIGKILL)
+        for each in left:
+            os.kill(each["pid"], signal.SIGKILL)
+        directory = Home(host.mesh.home).workload("default", "b")
+        for each in ("certs", "sds"):
+            shutil.rmtree(directory / each)
+        lock = lock_directory(directory, "b")
+        host.spawn()
+        until("a runs again", lambda: host.mesh.state("a")["application"] not in (None, left[1]), 30)
+        a = host.client("a")
+        until("a reaches itself", lambda: a("http://a/").status == 200, 30)
+        assert host.mesh.workload("b"), "it is there still"
+        assert host.carried() == {"a.default"}
+        log = Home(host.mesh.home).workload("default", "host") / "envoy.log"
+        assert "rejected" not in log.read_text()
+        lock.release()
+        until("b has its key and is named", lambda: host.carried() == {"a.default", "b.default"}, 30)
+        until("a reaches b", lambda: a("http://b/").status == 200, 30)
+        assert "changed at the same time" not in host.said(), "two registrations of one agent"
+    finally:
+        host.mesh.stop()
+        host.manager.close()
+
+
 def test_an_agent_is_not_replaced_while_the_file_has_a_fault(host: Host) -> None:
     """It goes on: an application that ends meanwhile is started again. An agent that is started then waits."""
     agent, text = host.mesh.processes["host"], host.file.read_text()
@@ -451,7 +487,7 @@ def test_the_example_has_both_kinds(tmp_path: Path) -> None:
         page = Client(mesh.proxy_of("payments"))("http://shop/")
         assert page.body == b"welcome, we have: three books and a lamp\n\n"
         assert Client(mesh.proxy_of("payments"))("http://catalog/").status == 403
-        keys = list((mesh.home / "workloads").rglob("key.pem"))
+        keys = list((mesh.home / "workloads").rglob("certs/..data/key.pem"))
     finally:
         mesh.stop()
     assert len(keys) == 4

@@ -15,7 +15,7 @@ from typing import Any
 
 from support.http import Client
 from support.mesh import WEFT, Mesh, until
-from weft.agent.envoy import LARGEST_FILE
+from weft.agent.envoy_place import LARGEST_FILE
 from weft.agent.http import Server, ask
 from weft.xds.signals.journal import JOURNAL_FILE, TAP_FILE, TAP_KEY
 

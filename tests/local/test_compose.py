@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ def service(tmp_path: Path, lines: str, **variables: str) -> ComposeService:
         ('ports: ["8080:80", "127.0.0.1:9000:90/tcp", "53:53/udp"]', [80, 90]),
         ('ports: ["[::1]:8080-8081:80-81"]', [80, 81]),
         ("ports: [{target: 80, published: 8080}, {target: 53, protocol: udp}]", [80]),
+        ("ports: ['127.0.0.1::80', '0:81', '8000-8009:82', '7:7/sctp']", [80, 81, 82]),
         ("expose: [5432, '9000-9002']", [5432, 9000, 9001, 9002]),
         ("ports: ['${P:-1}:${T}']", [7]),
         ("image: x", []),
@@ -93,10 +95,27 @@ def test_ports_are_those_of_the_container(tmp_path: Path, lines: str, ports: lis
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("services:\n  a:\n    ports: [x]\n", "compose.yaml:3: services.a.ports: found 'x', expected [HOST:]CONTAINER"),
+        (
+            "services:\n  a:\n    ports: [x]\n",
+            "compose.yaml:3: services.a.ports: found 'x', expected [[ADDRESS:]HOST:]",
+        ),
         ("services:\n  a:\n    ports: {a: 1}\n", "compose.yaml:3: services.a.ports: expected a list"),
         ("services:\n  a:\n    ports: ['0']\n", "found '0'"),
-        ("services:\n  a:\n    expose: ['1-1000']\n", "found '1-1000'"),
+        ("services:\n  a:\n    expose: ['1-1000']\n", "found '1-1000': '1-1000' is more than 64 ports; expected PORT"),
+        ("services:\n  a:\n    expose: ['1:2']\n", "services.a.expose: found '1:2'"),
+        ("services:\n  a:\n    ports: ['70000:80']\n", "found '70000:80': '70000' is no port, which is 1 to 65535"),
+        ("services:\n  a:\n    ports: ['80:70000']\n", "found '80:70000': '70000' is no port"),
+        ("services:\n  a:\n    ports: ['x:80']\n", "compose.yaml:3: services.a.ports: found 'x:80': 'x' is no port"),
+        ("services:\n  a:\n    ports: ['host:1:80']\n", "'host' is no address of the host"),
+        ("services:\n  a:\n    ports: ['80/http']\n", "there is no protocol 'http', only tcp, udp, sctp"),
+        ("services:\n  a:\n    ports: ['80/']\n", "found '80/', expected"),
+        ("services:\n  a:\n    ports: ['1-3:80-81']\n", "3 ports of the host for 2 of the container"),
+        (
+            "services:\n  a:\n    ports:\n    - target: 80\n      published: 70000\n",
+            "compose.yaml:5: services.a.ports.published: '70000' is no port, which is 1 to 65535",
+        ),
+        ("services:\n  a:\n    ports: [{published: 80}]\n", "compose.yaml:3: services.a.ports: '' is no port"),
+        ("services:\n  a:\n    ports: [{target: 80, host_ip: x}]\n", "services.a.ports.host_ip: 'x' is no address"),
         (
             "services:\n  a:\n    network_mode: '${M:?say it}'\n",
             "compose.yaml:3: services.a.network_mode: M is not set: say it",
@@ -199,6 +218,41 @@ def test_what_cannot_be_in_the_mesh_is_told_and_left_as_it_is(tmp_path: Path) ->
     assert any("its HTTP_PROXY is replaced" in note for note in generated.notes)
     assert "http2-9" in generated.documents
     assert "http-5432" in generated.documents
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "both"),
+    [
+        ("'80:1'", "'80:2'", True),
+        ("'127.0.0.1:80:1'", "'80:2'", True),
+        ("'127.0.0.1:80:1'", "'127.0.0.2:80:2'", False),
+        ("'80-82:1-3'", "{target: 9, published: '82'}", True),
+        ("'80-82:1'", "'82:2'", False),
+        ("'80:1'", "'80:1/udp'", False),
+        ("'1'", "'1'", False),
+        ("'80:1', '80:2'", "'3'", True),
+        ("'80:1', '80:1'", "'3'", False),
+    ],
+)
+def test_a_port_of_the_host_that_is_published_twice_is_told(tmp_path: Path, a: str, b: str, both: bool) -> None:
+    text = f"services:\n  a:\n    ports: [{a}]\n  b:\n    ports: [{b}]\n"
+    told = [note for note in made(tmp_path, text)[0].notes if "an engine starts only one" in note]
+    assert bool(told) is both
+    assert all(
+        re.search(r"compose\.yaml:[35]: services\.[ab]\.ports: service '[ab]' publishes port 8", note) for note in told
+    )
+
+
+def test_services_that_never_run_together_may_publish_one_port(tmp_path: Path) -> None:
+    def notes(*profiles: str) -> str:
+        services = (
+            f"  {name}: {{ports: ['80:1'], profiles: [{each}]}}\n" for name, each in zip("ab", profiles, strict=True)
+        )
+        return str(made(tmp_path, "services:\n" + "".join(services))[0].notes)
+
+    assert "only one" not in notes("x", "y")
+    assert "only one" in notes("x", "y, x")
+    assert "only one" in notes("x", "")
 
 
 def test_users_stay_when_services_come_and_go(tmp_path: Path) -> None:

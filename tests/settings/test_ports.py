@@ -9,8 +9,9 @@ import pytest
 
 from weft.agent.errors import AgentError
 from weft.agent.ports import PortAllocator
-from weft.controlplane.ports import Ports, _bind_any
+from weft.controlplane.ports import Ports
 from weft.controlplane.settings import ServeError
+from weft.settings.home import Home
 from weft.settings.ports import VARIABLE, own_ports
 
 
@@ -22,7 +23,7 @@ def test_a_range_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "20000", "20000-20010", "30000-20000", "60000-70000", "-1-5000", "0-5000"])
-def test_what_is_no_range_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+async def test_what_is_no_range_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
     monkeypatch.setenv(VARIABLE, text)
     said = "expected more than 100 ports such as 20000-24999"
     with pytest.raises(ValueError, match=said):
@@ -30,7 +31,7 @@ def test_what_is_no_range_is_told(monkeypatch: pytest.MonkeyPatch, text: str) ->
     with pytest.raises(AgentError, match=said):
         PortAllocator(set())
     with pytest.raises(ServeError, match=said):
-        _bind_any("127.0.0.1")
+        await Ports(Home(tmp_path), awaited=False).bind("xds", "127.0.0.1", 0, 0, "--xds-port")
 
 
 async def test_a_range_of_ones_own_leaves_the_usual_port_to_nobody(
@@ -39,7 +40,7 @@ async def test_a_range_of_ones_own_leaves_the_usual_port_to_nobody(
     """It would be another mesh's while this one does not run, and this one could not start again."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         usual = free.getsockname()[1]
-    ports = Ports(tmp_path / "ports.json", awaited=False)
+    ports = Ports(Home(tmp_path), awaited=False)
     monkeypatch.setenv(VARIABLE, "21000-21200")
     with await ports.bind("xds", "127.0.0.1", None, usual, "--xds-port") as bound:
         assert bound.getsockname()[1] in own_ports()

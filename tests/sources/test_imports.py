@@ -58,7 +58,11 @@ CONSUL = "consul=https://consul.example:8501"
         (f"{CONSUL}?certificate=a.pem", "certificate and key go together"),
         (f"{CONSUL}?stale", "'stale' is not OPTION=VALUE&OPTION=VALUE"),
         ("file=a.yaml?datacenter=dc1", "'datacenter' means nothing for file"),
-        ("dns=web", "'web' is no name of SRV records, such as _http._tcp.web.example"),
+        ("dns=web", "'web' is no name of SRV records: expected _service._proto.name, such as _http._tcp.web.example"),
+        ("dns=web.shop.example", "'web.shop.example' is no name of SRV records: expected _service._proto.name"),
+        ("dns=_web._tcp.shop.example,web._tcp.shop.example", "'web._tcp.shop.example' is no name of SRV records"),
+        ("dns=_web.shop.example", "'_web.shop.example' is no name of SRV records"),
+        ("dns=_web._tcp", "'_web._tcp' is no name of SRV records"),
     ],
 )
 def test_what_is_no_import_is_told(text: str, message: str) -> None:

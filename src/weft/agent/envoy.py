@@ -1,21 +1,17 @@
-"""Envoy as a process: started in the workload's directory, watched, restarted with back-off, stopped."""
+"""Envoy as a process (`envoy_place` says how it is started): watched, restarted with back-off, replaced, stopped."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import os
 import signal
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
-from pathlib import Path
-from typing import IO
 
-from weft.agent.access_logs import STDOUT
 from weft.agent.envoy_admin import EnvoyAdmin
+from weft.agent.envoy_place import EnvoyPlace
 from weft.agent.errors import AgentError
 from weft.agent.hot_restart import HotRestart, check_start, first_of, options_of, runs_binary, why_not
 from weft.agent.last_words import advice, last_words
@@ -23,9 +19,7 @@ from weft.aio.cell import Cell
 from weft.model.workload import SocketAddress
 from weft.processes.log import limit_log
 from weft.processes.name import ProcessName
-from weft.processes.watch import ProcessWatch, Starting, here, start_orphan, start_process, wait_first
-from weft.settings.file_sizes import bounded_files
-from weft.settings.open_files import many_open_files
+from weft.processes.watch import ProcessWatch, Starting, here, wait_first
 
 _LOG = logging.getLogger(__name__)
 _FIRST_DELAY = 0.5
@@ -40,56 +34,10 @@ _SERVES = "LIVE"
 _BEGIN_PATIENCE = 20.0
 """So long another Envoy has to begin, as far as that it says of itself that it waits for its configuration."""
 _FORMER_GRACE = 5.0
-LARGEST_FILE = 1 << 30
-"""Bytes of any file that Envoy writes: where nobody empties them, because the agent is away, it writes no more."""
-_FLUSH_MS = 500
-"""How long lines about requests stay in Envoy's memory."""
-_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "TZ")
 
 
 class NotReadyError(AgentError):
     """Envoy runs, but does not serve yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class EnvoyPlace:
-    """Which binary, in which directory (with ``bootstrap.json``), and where its admin socket is. `drain` are the
-    seconds that an Envoy has to end after another has taken over."""
-
-    binary: Path
-    directory: Path
-    admin_socket: Path
-    drain: int = 30
-
-    @property
-    def log(self) -> Path:
-        """What Envoy says."""
-        return self.directory / "envoy.log"
-
-    @property
-    def access_log(self) -> Path:
-        """What it writes to its standard output: access logs."""
-        return self.directory / STDOUT
-
-    def bootstrap_digest(self) -> str:
-        """Of the bootstrap that is there now; empty if none is."""
-        try:
-            return hashlib.sha256((self.directory / "bootstrap.json").read_bytes()).hexdigest()
-        except OSError:
-            return ""
-
-    def options(self, workers: int) -> tuple[str, ...]:
-        """What every Envoy is started with that has so many worker threads. 0 leaves it to Envoy: one for each core
-        that it may use."""
-        options = "-c bootstrap.json --drain-time-s 45 --drain-strategy immediate --log-level warn"
-        options += f" --file-flush-interval-msec {_FLUSH_MS}"
-        options += f" --concurrency {workers}" if workers else ""
-        return tuple(options.split())
-
-    def command(self, workers: int, hot: HotRestart | None) -> tuple[str, ...]:
-        """How it is started."""
-        more = hot.options(self.drain) if hot is not None else ("--disable-hot-restart",)
-        return (str(self.binary), *self.options(workers), *more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,37 +125,14 @@ class Envoy:
         self._told(standing)
 
     def _launch(self, hot: HotRestart | None, note: Callable[[ProcessName], None]) -> ProcessWatch:
-        """Start one. `note` hears its name before it is executed where it would outlive us, so that no Envoy serves of
-        which no later agent knows."""
+        """Start one, of which `note` hears. Whoever has heard of one that cannot be started hears what was before."""
         before = self.standing
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        command, directory = self.place.command(self._workers(), hot), self.place.directory
-        with (
-            _appending(self.place.log) as log,
-            _appending(self.place.access_log) as lines,
-            many_open_files(),
-            bounded_files(LARGEST_FILE),
-        ):
-            try:
-                if hot is None:
-                    child = start_process(
-                        command,
-                        directory,
-                        environment,
-                        lines,
-                        errors=log,
-                        umask=0o077,
-                        ignoring=True,
-                        starting=self.starting,
-                    )
-                    note(child.name)
-                    return child
-                where = (command, directory, environment, lines, note)
-                return start_orphan(*where, errors=log, umask=0o077, starting=self.starting)
-            except OSError as error:
-                if self.standing != before:
-                    self._tell(before)
-                raise AgentError(f"cannot execute Envoy {self.place.binary}: {error.strerror}") from error
+        try:
+            return self.place.start(self._workers(), hot, note, self.starting)
+        except AgentError:
+            if self.standing != before:
+                self._tell(before)
+            raise
 
     async def wait_ready(
         self,
@@ -423,8 +348,3 @@ class Envoy:
         words = last_words(self.place.log)
         text += advice(words)
         return f"{text}; the end of {self.place.log}:\n{textwrap.indent(words, '    ')}" if words else text
-
-
-def _appending(path: Path) -> IO[bytes]:
-    """A file of our user's own, to be added to."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")

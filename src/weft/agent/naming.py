@@ -36,10 +36,11 @@ class Naming:
         """Where names are answered."""
         return f"127.0.0.1:{self._proxy.state.dns}"
 
-    async def start(self) -> None:
+    async def start(self, *, stays: bool = False) -> None:
         """Have names answered. Where nobody said at which port, and another process has just taken the one that was
-        free, it is another. AgentError if it cannot be."""
-        left = 1 if self._parameters.port else _TRIES
+        free, it is another, unless it `stays`: an application that runs was told of it, and so were its holder and
+        rules. AgentError if it cannot be; `keeping` tries again."""
+        left = 1 if self._parameters.port or stays else _TRIES
         while True:
             left -= 1
             try:
@@ -48,6 +49,7 @@ class Naming:
             except AgentError:
                 await self._process.stop(_GRACE)
                 if not left:
+                    self._process = self._responder()
                     raise
             with allocating(self._proxy.parameters.home, self._proxy.directory) as allocator:
                 self._proxy.save(dns=allocate_dns_port(0, allocator, 0))

@@ -19,7 +19,7 @@ from weft.model.network_namespace import NetworkNamespace
 from weft.model.workload import SocketAddress, Upstream, WorkloadPort
 from weft.processes.namespaces import NamespaceError, inside
 from weft.settings.home import Home
-from weft.settings.ports import own_ports
+from weft.settings.ports import Reservations, own_ports, remembered_ports, usual_port
 
 LOOPBACK = "127.0.0.1"
 DNS_PORT = 15053
@@ -38,13 +38,18 @@ _TRIES = 20
 
 
 class PortAllocator:
-    """Gives out ports, of the network namespace of which `namespace` is the file, or of the host. Use inside
-    `allocating`, and write the state before leaving it."""
+    """Gives out ports that are not `taken`, of the network namespace of which `namespace` is the file, or of the host.
+    Use inside `allocating`, and write the state before leaving it."""
 
     def __init__(
-        self, taken: set[int], namespace: str = "", inner: Callable[[str], PortAllocator] | None = None
+        self,
+        taken: set[int],
+        reservations: Reservations | None = None,
+        namespace: str = "",
+        inner: Callable[[str], PortAllocator] | None = None,
     ) -> None:
         self._taken = taken
+        self._reservations = reservations
         self._namespace = namespace
         self._inner = inner
         try:
@@ -54,12 +59,10 @@ class PortAllocator:
 
     def free(self, host: str, wanted: int = 0) -> int:
         """`wanted` if nobody holds it, else any free port."""
-        if wanted and wanted not in self._taken and self._is_free(host, wanted):
-            self._taken.add(wanted)
+        if wanted and self._claim(host, wanted):
             return wanted
         for port in random.sample(self._range, min(200, len(self._range))):
-            if port not in self._taken and self._is_free(host, port):
-                self._taken.add(port)
+            if self._claim(host, port):
                 return port
         raise AgentError(f"no free port on {host} between {self._range.start} and {self._range.stop - 1}")
 
@@ -71,35 +74,58 @@ class PortAllocator:
         return bind_error(host, port, namespace=self._namespace) == 0
 
     def may(self, port: int) -> bool:
-        """Whether no other workload of the home holds it."""
-        return port not in self._taken
+        """Whether nobody else of the home holds it, nor has another home of the host just chosen it."""
+        return port not in self._taken and (self._reservations is None or self._reservations.add(port))
 
     def take(self, port: int) -> None:
-        """Hold a port that was chosen by the user."""
+        """Hold a port that was chosen by the user, or is bound already."""
         self._taken.add(port)
+        if self._reservations is not None:
+            self._reservations.add(port)
+
+    def _claim(self, host: str, port: int) -> bool:
+        if not self.may(port):
+            return False
+        if self._is_free(host, port):
+            self._taken.add(port)
+            return True
+        if self._reservations is not None:
+            self._reservations.drop(port)
+        return False
 
 
 @contextlib.contextmanager
-def allocating(home: Home, own: Path) -> Iterator[PortAllocator]:
-    """One allocation at a time per home, aware of the ports in the other workloads' states."""
-    descriptor = os.open(home.workloads / ".ports.lock", os.O_RDWR | os.O_CREAT, 0o600)
+def allocating(home: Home, own: Path | None, reservations: Reservations | None = None) -> Iterator[PortAllocator]:
+    """One allocation at a time per home, aware of the ports that its control plane has (unless that is who allocates:
+    `own` is None), of those in the states of workloads other than `own`, and of those that other homes of the host have
+    chosen this moment. What is given is reserved until whoever brought the `reservations` releases them; without
+    them, until the allocation ends."""
+    held = Reservations() if reservations is None else reservations
+    descriptor = os.open(home.root / ".ports.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         read = [read_state(directory) for directory in workload_directories(home) if directory != own]
         states = [state for state in read if state is not None]
+        known = set(remembered_ports(home).values()) if own is not None else set()
 
         def held_in(namespace: str) -> set[int]:
             return {port for state in states for port in held_ports(state, namespace)}
 
-        yield PortAllocator(held_in(""), inner=lambda namespace: PortAllocator(held_in(namespace), namespace))
+        def inner(namespace: str) -> PortAllocator:
+            return PortAllocator(held_in(namespace), namespace=namespace)
+
+        yield PortAllocator(held_in("") | known, held, inner=inner)
     finally:
         os.close(descriptor)
+        if reservations is None:
+            held.release()
 
 
 def bind_metrics(allocator: PortAllocator, host: str, known: int) -> socket.socket:
     """A socket for the metrics: at the port that it had before (`known`), else at the usual one, else at any free one.
     It is bound while no other agent of the home chooses, and stays so: agents of other homes choose at any time."""
-    for port in (known or DEFAULT_PORT, DEFAULT_PORT, *[0] * _TRIES):
+    usual = usual_port(DEFAULT_PORT)
+    for port in (known or usual, usual, *[0] * _TRIES):
         chosen = port or allocator.free(host)
         bound = bind(SocketAddress(host, chosen)) if port == 0 or allocator.may(chosen) else None
         if bound is not None:
@@ -204,24 +230,27 @@ def _application_ports(
 
 def allocate_dns_port(wanted: int, allocator: PortAllocator, known: int) -> int:
     """The port of the responder, free for UDP and TCP: see `_usual_port`."""
-    return _usual_port("--dns", wanted, (known, DNS_PORT), allocator, _is_free_for_dns)
+    return _usual_port("--dns", wanted, (known, usual_port(DNS_PORT)), allocator, _is_free_for_dns)
 
 
 def allocate_capture_port(wanted: int, allocator: PortAllocator, known: int, *, usual: bool = True) -> int:
     """The port to which connections are led, free in both families: see `_usual_port`. `usual`: people's rules may name
     it."""
-    return _usual_port("--capture", wanted, (known, CAPTURE_PORT if usual else 0), allocator, _is_free_twice)
+    common = usual_port(CAPTURE_PORT) if usual else 0
+    return _usual_port("--capture", wanted, (known, common), allocator, _is_free_twice)
 
 
 def allocate_inbound_capture_port(wanted: int, allocator: PortAllocator, known: int) -> int:
     """The port to which connections of callers are led, free at every address: see `_usual_port`."""
-    return _usual_port("--inbound-capture", wanted, (known, INBOUND_CAPTURE_PORT), allocator, _is_free_everywhere)
+    usual = usual_port(INBOUND_CAPTURE_PORT)
+    return _usual_port("--inbound-capture", wanted, (known, usual), allocator, _is_free_everywhere)
 
 
 def _usual_port(
     option: str, wanted: int, usual: tuple[int, int], allocator: PortAllocator, is_free: Callable[[int], bool]
 ) -> int:
-    """A port that `is_free`: `wanted`, else one of the `usual` (0: none), else any. AgentError if `wanted` is taken."""
+    """A port that `is_free`: `wanted`, else the first or second `usual` one (0: none), else any. AgentError if `wanted`
+    is taken."""
     if wanted:
         allocator.take(wanted)
         if not is_free(wanted):

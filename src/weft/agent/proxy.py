@@ -20,7 +20,8 @@ from weft.agent.bootstrap import BootstrapInputs, BuildBootstrap
 from weft.agent.certificates import CertificateFiles, run_renewal
 from weft.agent.client import ControlPlaneClient
 from weft.agent.drain import drain
-from weft.agent.envoy import Envoy, EnvoyPlace, Standing, Wish
+from weft.agent.envoy import Envoy, Standing, Wish
+from weft.agent.envoy_place import EnvoyPlace
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.host.carried_envoy import CarriedEnvoy, NodeAdmin
 from weft.agent.host.privileges import node_starting
@@ -51,6 +52,7 @@ from weft.model.telemetry import LOG_DIRECTORY
 from weft.model.workload import SocketAddress, Workload, WorkloadState
 from weft.processes.name import ProcessName, name_of
 from weft.settings.home import Home
+from weft.settings.ports import Reservations
 from weft.settings.private import PermissionsError, make_private_directory, remove_unfinished, write_atomically
 from weft.xds.nodes.names import CarriedName
 from weft.xds.policies.tls import CONTROL_PLACE, MESH_PLACE
@@ -102,11 +104,13 @@ class Proxy:
         workload: Callable[[State], Workload],
         build_bootstrap: BuildBootstrap,
         metrics: socket.socket,
+        reservations: Reservations,
     ) -> None:
         self.parameters = parameters
         self.directory = parameters.home.workload(parameters.namespace, parameters.name)
         self.state = state
         self._lock = lock
+        self._reservations = reservations
         self._workload = workload
         self._build_bootstrap = build_bootstrap
         home = parameters.home
@@ -122,6 +126,8 @@ class Proxy:
         )
         self.envoy = self._new_envoy()
         self._served: set[str] = set()
+        self.enrolled = asyncio.Event()
+        """Set whenever a workload that it carries has been."""
         self.adopted = False
         self._serves_again = parameters.carrier is not None and parameters.carrier.has_served(self.name)
         revoked = RevokedList(self.client, self.files)
@@ -187,6 +193,8 @@ class Proxy:
 
     def set_state(self, state: WorkloadState) -> None:
         """Tell the control plane, and a later agent."""
+        if state is WorkloadState.HEALTHY:
+            self._reservations.release()  # somebody listens at each by now
         if state is not self.registration.state:
             _LOG.info("%s", state)
             self.save(state=state)
@@ -204,6 +212,7 @@ class Proxy:
         if self.source is not None:
             await self.source.installed(patience)
         if self.parameters.carrier is not None:
+            self.parameters.carrier.enrolled.set()
             await self.envoy.admin.reopen_logs()  # an earlier life's files may be gone
             return answer
         workload, place = self._workload(self.state), MESH_PLACE if self.source is None else CONTROL_PLACE
@@ -315,12 +324,14 @@ class Proxy:
         if self._admin_socket.parent != self.directory:
             with contextlib.suppress(OSError):
                 self._admin_socket.parent.rmdir()
+        self._reservations.release()
         self._lock.release()
 
     async def leave(self) -> None:
         """End this agent's part and let Envoy run on, to be adopted."""
         await self.traffic.last()
         await self.envoy.leave()
+        self._reservations.release()
         self._lock.release()
 
     def _envoy_changed(self, now: Standing) -> None:
@@ -376,6 +387,7 @@ def open_proxy(
         remove_unfinished(directory)
     except (PermissionsError, OSError) as error:
         raise AgentError(f"cannot use {directory}: {error}") from error
+    reservations = Reservations()
     try:
         before = read_state(directory)
         source = parameters.control_plane.identity_from
@@ -383,7 +395,7 @@ def open_proxy(
         carried = ("carrier", carrier.name) if carrier is not None else ()
         plan = plan_digest((*parameters.plan, *(("identity", source) if source else ()), *carried))
         state = adoptable(before, plan, parameters.timing.grace, carried=carrier is not None)
-        with allocating(home, directory) as allocator:
+        with allocating(home, directory, reservations) as allocator:
             if state is None:
                 state = dataclasses.replace(allocate(allocator, before), plan=plan)
             known = before.metrics.port if before is not None and before.metrics is not None else 0
@@ -393,8 +405,9 @@ def open_proxy(
             state = dataclasses.replace(state, agent=agent, metrics=where, carrier=carrier.name if carrier else "")
             write_state(directory, state)
         described = _with_metrics(workload, parameters)
-        return Proxy(parameters, state, lock, described, build_bootstrap, metrics)
+        return Proxy(parameters, state, lock, described, build_bootstrap, metrics, reservations)
     except BaseException:
+        reservations.release()
         lock.release()
         raise
 

@@ -27,6 +27,7 @@ _LONGEST_AGAIN = 600.0
 """Seconds until it is replaced once more because the control plane is not content."""
 _SAY_AFTER = 1.0
 _SAY_EVERY = 30.0
+_CONFLICT = 409
 _RETRIED_STATUS = {404, 409, 425, 429}
 
 
@@ -192,6 +193,10 @@ class Registration:
             self._lease, self.metrics = answer.lease, answer.metrics
             self._press(answer.certificate_due)
         except RefusedError as error:
+            if error.status == _CONFLICT:  # with a registration of our own, which has said the same or not
+                await asyncio.sleep(_FIRST_RETRY)
+                self._changed.set()
+                return
             if error.status not in (401, 404):
                 raise
             await self.register()

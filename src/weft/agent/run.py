@@ -186,7 +186,7 @@ class _SidecarLifecycle(Lifecycle):
             return
         try:
             if not naming.adopt():
-                await naming.start()
+                await naming.start(stays=adopting)
         except AgentError as error:
             if not adopting:
                 raise

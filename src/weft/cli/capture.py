@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weft.cli.capture_options import rules_options
+from weft.cli.complete import complete_own
 from weft.cli.failure import FailedError
 from weft.cli.group import Group
 from weft.cli.options import command, home_option, namespace_option, output_option
@@ -23,6 +24,7 @@ _workload_option = click.option(
     "--workload",
     required=True,
     metavar="NAME",
+    shell_complete=complete_own,
     help="Whose proxy: a workload of this host that is run with --capture or --inbound-capture.",
 )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weft.cli.options import CommandT
+from weft.cli.options import CommandT, PortNumber
 
 if TYPE_CHECKING:
     from weft.agent.capture.rules import CaptureRules, InboundRules
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SSH = 22
 """Never captured unless the workload serves there: who has led it into a proxy cannot come in to mend that."""
 _SELECTING = {"user": "users", "cgroup": "cgroups", "exclude-user": "others"}
-_Port = click.IntRange(1, 65535)
+_Port = PortNumber()
 
 
 def rules_options(function: CommandT) -> CommandT:

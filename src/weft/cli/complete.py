@@ -3,7 +3,7 @@ running control plane."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -46,11 +46,6 @@ def complete_proxy(ctx: click.Context, parameter: click.Parameter, incomplete: s
     return _beginning(incomplete, (one["name"] for one in _ask(ctx, "proxies", "proxies")))
 
 
-def complete_capture(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
-    """Ways of capture."""
-    return _beginning(incomplete, ("on", "off", "seccomp", "strict", "rules"))
-
-
 def complete_token(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """Ids of join tokens and names of principals that are valid."""
     found = [*_ask(ctx, "tokens", "tokens"), *_ask(ctx, "principals", "principals")]
@@ -69,6 +64,29 @@ def complete_log(ctx: click.Context, parameter: click.Parameter, incomplete: str
     from weft.local.logs import log_names
 
     return _beginning(incomplete, log_names(_home(ctx)))
+
+
+def complete_own(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Names of workloads that have run in this home, in the namespace on the line."""
+    namespace = str(ctx.params.get("namespace") or "default")
+    return _beginning(incomplete, (name for where, name in _own(ctx) if where == namespace))
+
+
+def complete_own_proxy(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Workloads and gateways that have run in this home: their names, outside of `default` with the namespace."""
+    return _beginning(incomplete, (name if where == "default" else f"{name}.{where}" for where, name in _own(ctx)))
+
+
+def one_of(*words: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """One of these, where something else may be written as well."""
+    return lambda _ctx, _parameter, incomplete: _beginning(incomplete, words)
+
+
+def _own(ctx: click.Context) -> list[tuple[str, str]]:
+    """Namespace and name of each."""
+    from weft.agent.state import workload_directories
+
+    return [(directory.parent.name, directory.name) for directory in workload_directories(_home(ctx))]
 
 
 def _home(ctx: click.Context) -> Home:

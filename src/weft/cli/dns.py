@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from weft.cli.complete import complete_own
 from weft.cli.failure import FailedError
 from weft.cli.group import Group
 from weft.cli.options import command, home_option, namespace_option, output_option
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 _TYPES = ("A", "AAAA", "SRV", "PTR", "CNAME", "TXT", "HTTPS", "ANY")
 _SECONDS = 5.0
 _workload_option = click.option(
-    "--workload", required=True, metavar="NAME", help="Whose responder: a workload of this host that is run with --dns."
+    "--workload",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete_own,
+    help="Whose responder: a workload of this host that is run with --dns.",
 )
 
 

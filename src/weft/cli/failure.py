@@ -20,7 +20,7 @@ class ExitCode(enum.IntEnum):
 EXIT_CODES = """\b
 Exit codes:
   0  done
-  1  what was asked for failed: bad documents, a proxy refused the configuration
+  1  it failed: bad documents, a proxy refused the configuration
   2  the command line is wrong
   3  no control plane, or no `weft up`, can be reached
   4  timed out while waiting

@@ -6,9 +6,14 @@ from typing import Any
 
 import click
 
+from weft.cli.examples import joined, write_examples
+
+_EXAMPLES = 4
+_FEW = 12
+
 
 class Group(click.Group):
-    """As click has it, but an unknown word gets the nearest command."""
+    """As click has it, but an unknown word gets the nearest command, and the help ends with examples."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -19,9 +24,29 @@ class Group(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], known, 1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            ctx.fail(f"there is no command '{args[0]}'.{hint}")
+            told = f"there is no command '{args[0]}'."
+            if near:
+                told += f" Did you mean '{near[0]}'?"
+            elif len(known) <= _FEW:
+                told += f" There are: {', '.join(known)}."
+            ctx.fail(told)
         return super().resolve_command(ctx, args)
+
+    def first_examples(self) -> tuple[str, ...]:
+        """The first example of each of its first commands."""
+        every = (joined(getattr(each, "examples", ())) for each in self.commands.values() if not each.hidden)
+        return tuple(one for examples in every if (one := next(examples, "")))[:_EXAMPLES]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list of commands, with the whole first line of their help."""
+        found = [(name, (one.help or "").partition("\n\n")[0]) for name, one in sorted(self.commands.items())]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, " ".join(text.split())) for name, text in found])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples as they are typed."""
+        super().format_epilog(ctx, formatter)
+        write_examples(formatter, self.first_examples())
 
 
 class DefaultGroup(Group):

@@ -87,7 +87,7 @@ def host(
     if tokens is not None and known is None:
         raise click.UsageError("--tokens goes with --control-plane HOST:PORT")
     where = {"control_plane": control_plane, "ca_fingerprint": ca_fingerprint}
-    token = known.of(name, namespace) if known is not None else ""
+    token = _token(known, name, namespace) if known is not None else ""
     plane = control_plane_of(home, {**_NOTHING_ELSE, **where, "token": token})
     source = HostFile(file, home)
     more = (*(("--control-plane", control_plane) if control_plane else ()), *(("--quiet",) if quiet else ()))
@@ -96,8 +96,32 @@ def host(
         _wait_for(source, home.workload(namespace, name), lambda: _workloads(source.read(), more, known))
     except MeshFileError as error:
         raise FailedError(f"{file} cannot be used\n{error}") from error
+    if known is not None:
+        _tell_strangers(known, [(name, namespace), *((each.key[1], each.key[0]) for each in source.read())])
     wanted = _follow(source, more, known)
     return run_agent(HostParameters(home, wanted, name, namespace, service_account, plane, quiet=quiet))
+
+
+def _token(tokens: Tokens, name: str, namespace: str) -> str:
+    """Somebody's join token; none, and why is said, if its file cannot be used: who has joined does not need it."""
+    from weft.local.host_tokens import TokenFileError
+
+    try:
+        return tokens.of(name, namespace)
+    except TokenFileError as error:
+        click.echo(f"weft host: --tokens: {error}", err=True)
+        return ""
+
+
+def _tell_strangers(tokens: Tokens, owners: list[tuple[str, str]]) -> None:
+    from weft.local.host_tokens import TokenFileError
+
+    try:
+        found = tokens.strangers(owners)
+    except TokenFileError as error:
+        found = (str(error),)
+    for text in found:
+        click.echo(f"weft host: --tokens: {text}", err=True)
 
 
 def _wait_for(source: HostFile, directory: Path, read: Callable[[], object]) -> None:
@@ -169,7 +193,7 @@ def _parameters(arguments: tuple[str, ...], launch: Launch, tokens: Tokens | Non
             "workloads that share a proxy; found one of them in the environment"
         )
     if tokens is not None:
-        plane = replace(found.control_plane, token=tokens.of(found.name, found.namespace))
+        plane = replace(found.control_plane, token=_token(tokens, found.name, found.namespace))
         found = replace(found, control_plane=plane)
     path = launch.network_namespace
     where = NamespaceParameters(path, launch.place) if path else None

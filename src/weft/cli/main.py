@@ -87,6 +87,10 @@ class Commands(Group):
         found: Any = getattr(importlib.import_module(f"weft.cli.{entry[0]}"), cmd_name.replace("-", "_"))
         return found if isinstance(found, click.Command) else None
 
+    def first_examples(self) -> tuple[str, ...]:
+        """None but those of its epilog: others would be imported for it."""
+        return ()
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The list of commands, without importing them."""
         with formatter.section("Commands"):

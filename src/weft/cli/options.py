@@ -8,9 +8,26 @@ from typing import Any, TypeVar
 
 import click
 
+from weft.cli.examples import write_examples
 from weft.settings.home import Home, default_home
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+class PortNumber(click.IntRange):
+    """A port, of which 0 may mean any."""
+
+    name = "port"
+
+    def __init__(self, *, least: int = 1) -> None:
+        super().__init__(least, 65535)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number; click's error if it is none."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"'{value}' is no port, which is {self.min} to {self.max}.", param, ctx)
 
 
 class Command(click.Command):
@@ -31,11 +48,9 @@ class Command(click.Command):
             raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Examples as they are typed, not wrapped."""
+        """Examples as they are typed."""
         super().format_epilog(ctx, formatter)
-        formatter.write("\nExamples:\n")
-        for example in self.examples:
-            formatter.write(f"  {example}\n")
+        write_examples(formatter, self.examples)
 
 
 def command(name: str, *examples: str, **settings: Any) -> Callable[[Callable[..., Any]], Command]:

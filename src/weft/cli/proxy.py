@@ -97,14 +97,14 @@ def _duration(seconds: float) -> str:
 
 @command("config", "weft proxy config reviews-v2 routes", "weft proxy config reviews-v2.default all -o yaml")
 @click.argument("name", shell_complete=complete_proxy)
-@click.argument("section", type=click.Choice([*SECTIONS, "all"]), default="all")
+@click.argument("section", type=click.Choice([*SECTIONS, "all"]), default="all", metavar="[PART]")
 @home_option
 @output_option
 def config(name: str, section: str, home: Home, output: str) -> int:
     """Show what a proxy is given.
 
-    NAME is a workload's name, or WORKLOAD.NAMESPACE. JSON and YAML show Envoy's own resources; private keys never
-    leave the control plane.
+    NAME is a workload's name, or WORKLOAD.NAMESPACE. PART is clusters, endpoints, listeners, routes, filters, secrets
+    or all. JSON and YAML show Envoy's own resources; private keys never leave the control plane.
     """
     from urllib.parse import quote
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from weft.cli.complete import complete_own_proxy
 from weft.cli.failure import FailedError
 from weft.cli.options import command, home_option
 from weft.settings.home import Home
@@ -28,7 +29,7 @@ _POLL = 0.05
     "weft proxy restart public.ingress",
     "weft proxy restart --all",
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_own_proxy)
 @click.option("--all", "everyone", is_flag=True, help="Every workload and gateway of this home, one after the other.")
 @click.option(
     "--timeout", type=click.FloatRange(1, 3600), default=60.0, show_default=True, help="Seconds to wait for each."

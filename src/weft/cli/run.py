@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from weft.cli.complete import complete_capture
-from weft.cli.options import CommandT, command, home_option, namespace_option, workload_api_socket
+from weft.cli.complete import one_of
+from weft.cli.options import CommandT, PortNumber, command, home_option, namespace_option, workload_api_socket
 from weft.settings.home import Home
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _dns_options(function: CommandT) -> CommandT:
     for option in (
         click.option(
             "--outbound-port",
-            type=click.IntRange(0, 65535),
+            type=PortNumber(least=0),
             default=0,
             help="Where its outbound proxy listens on loopback, for an application that others tell.  [default: any]",
         ),
@@ -73,7 +73,7 @@ def _dns_options(function: CommandT) -> CommandT:
             "--capture",
             default="off",
             metavar="on|off|seccomp|strict|rules|PORT",
-            shell_complete=complete_capture,
+            shell_complete=one_of("on", "off", "seccomp", "strict", "rules"),
             envvar="WEFT_CAPTURE",
             help="Lead the application's connections into the mesh: it knows of no proxy. seccomp: of the COMMAND, "
             "without root. strict: the COMMAND, without root, has a network of its own, whose only way out is the "
@@ -85,6 +85,7 @@ def _dns_options(function: CommandT) -> CommandT:
             "--inbound-capture",
             default="off",
             metavar="on|off|PORT|tproxy",
+            shell_complete=one_of("on", "off", "tproxy"),
             envvar="WEFT_INBOUND_CAPTURE",
             help="Be reached at the application's own ports: `weft capture install` leads their callers into the "
             "proxy, to this port. With tproxy the application sees their addresses. See docs/capture.md.  "
@@ -102,6 +103,7 @@ def _dns_options(function: CommandT) -> CommandT:
             "--dns",
             default="off",
             metavar="on|off|PORT",
+            shell_complete=one_of("on", "off"),
             envvar="WEFT_ANSWER_NAMES",
             help="Answer names of the mesh over DNS on loopback, at a port that is in the application's variable "
             "WEFT_DNS. See docs/names.md.  [env: WEFT_ANSWER_NAMES; default: off]",
@@ -111,30 +113,31 @@ def _dns_options(function: CommandT) -> CommandT:
     return function
 
 
-def _parsed(parse: Callable[..., ValueT], *arguments: object) -> ValueT:
+def _parsed(option: str, parse: Callable[..., ValueT], *arguments: object) -> ValueT:
+    """What the value of an option means. UsageError, which names it."""
     from weft.local.option_syntax import OptionValueError
 
     try:
         return parse(*arguments)
     except OptionValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(f"{option}: {error}") from error
 
 
 def _place(text: str) -> Locality:
     from weft.agent.instance_metadata import AWS, aws_locality
     from weft.local.option_syntax import parse_locality
 
-    return aws_locality() if text == AWS else _parsed(parse_locality, text)
+    return aws_locality() if text == AWS else _parsed("--locality", parse_locality, text)
 
 
 def _with_names_and_capture(parameters: RunParameters, given: dict[str, Any]) -> RunParameters:
     """As the options of `_dns_options` have it: who captures has names answered, unless --dns says otherwise."""
     from weft.local.option_syntax import parse_capture, parse_dns, parse_inbound_capture
 
-    captures = _parsed(parse_capture, given["capture"])
+    captures = _parsed("--capture", parse_capture, given["capture"])
     chosen = click.get_current_context().get_parameter_source("dns") is not ParameterSource.DEFAULT
-    dns = _parsed(parse_dns, given["dns"] if chosen or captures is None else "on", given["dns_upstreams"])
-    led = _parsed(parse_inbound_capture, given["inbound_capture"])
+    dns = _parsed("--dns", parse_dns, given["dns"] if chosen or captures is None else "on", given["dns_upstreams"])
+    led = _parsed("--inbound-capture", parse_inbound_capture, given["inbound_capture"])
     more = {"inbound_capture": led, "outbound_port": given["outbound_port"]}
     return replace(parameters, dns=dns, capture=captures, **more)
 
@@ -277,6 +280,7 @@ def _metrics_path(port: int | None, path: str) -> str:
 @click.option(
     "--health",
     metavar="tcp|none|http:/PATH",
+    shell_complete=one_of("tcp", "none", "http:/"),
     help="Health check: connect to its ports, none, or GET this path.  [default: the group's; else tcp; none without "
     "--port]",
 )
@@ -306,7 +310,7 @@ def _metrics_path(port: int | None, path: str) -> str:
 )
 @click.option(
     "--metrics-port",
-    type=click.IntRange(1, 65535),
+    type=PortNumber(),
     metavar="PORT",
     help="Port of the application's own metrics for Prometheus; the sidecar's endpoint tells them too.",
 )
@@ -373,14 +377,16 @@ def run_parameters(
         command=application,
         namespace=namespace,
         service_account=service_account or DEFAULT_SERVICE_ACCOUNT,
-        labels=_parsed(parse_labels, labels),
-        ports=tuple(_parsed(parse_port, text) for text in ports),
-        upstreams=tuple(_parsed(parse_upstream, text) for text in upstreams),
+        labels=_parsed("--labels", parse_labels, labels),
+        ports=tuple(_parsed("--port", parse_port, text) for text in ports),
+        upstreams=tuple(_parsed("--upstream", parse_upstream, text) for text in upstreams),
         uses=uses,
         scope=Scope(scope),
         proxy_host=inbound_address,
         control_plane=control_plane_of(home, given),
-        health=_parsed(parse_health, health or ("tcp" if ports else "none"), health_interval, health_timeout),
+        health=_parsed(
+            "--health", parse_health, health or ("tcp" if ports else "none"), health_interval, health_timeout
+        ),
         timing=Timing(drain=drain),
         quiet=given["quiet"],
         metrics_port=metrics_port or 0,
@@ -457,7 +463,7 @@ def gateway(
     from weft.cli.agents import run_agent
     from weft.local.option_syntax import parse_labels, parse_listen
 
-    where = [_parsed(parse_listen, text) for text in listen]
+    where = [_parsed("--listen", parse_listen, text) for text in listen]
     addresses = {address for _, address, _ in where if address} or {bind}
     if len(addresses) > 1:
         raise click.UsageError(f"one gateway binds one address, not {' and '.join(sorted(addresses))}")
@@ -466,7 +472,7 @@ def gateway(
         gateway=name,
         namespace=namespace,
         service_account=service_account,
-        labels=_parsed(parse_labels, labels),
+        labels=_parsed("--labels", parse_labels, labels),
         address=addresses.pop(),
         offset=offset,
         listen=tuple((listener, port) for listener, _, port in where),

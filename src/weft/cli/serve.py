@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from weft.cli.options import command, home_option
+from weft.cli.options import PortNumber, command, home_option
 from weft.cli.serve_federation import federation_given, federation_options
 from weft.cli.serve_outside import outside_given, outside_options
 from weft.cli.serve_people import oidc, people_options, remote_admin
@@ -37,16 +37,16 @@ from weft.settings.home import Home
     default="",
     help="Host name or address for agents on other hosts.  [default: the address they connected to]",
 )
-@click.option("--admin-port", type=click.IntRange(0, 65535), help="Port of the admin API, always on loopback.")
+@click.option("--admin-port", type=PortNumber(least=0), help="Port of the admin API, always on loopback.")
 @click.option(
-    "--xds-port", type=click.IntRange(0, 65535), help="Port of the xDS server; 0: any free one, kept over restarts."
+    "--xds-port", type=PortNumber(least=0), help="Port of the xDS server; 0: any free one, kept over restarts."
 )
 @click.option(
     "--metrics-port",
-    type=click.IntRange(0, 65535),
+    type=PortNumber(least=0),
     help="Port that Prometheus scrapes: plain on loopback, else TLS.  [default: 15014 if it is free]",
 )
-@click.option("--agent-port", type=click.IntRange(0, 65535), help="Port of the agent API (TLS).")
+@click.option("--agent-port", type=PortNumber(least=0), help="Port of the agent API (TLS).")
 @click.option(
     "--outbound",
     type=click.Choice(["ALLOW_ANY", "REGISTRY_ONLY"]),

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from weft.cli.complete import one_of
+
 if TYPE_CHECKING:
     from weft.cli.options import CommandT
     from weft.controlplane.settings import Network
@@ -48,6 +50,7 @@ def outside_options(function: CommandT) -> CommandT:
             "imports",
             multiple=True,
             metavar="KIND=ADDRESS[?OPTION=VALUE&...]",
+            shell_complete=one_of("consul=", "nomad=", "dns=", "file="),
             help="Also have the services of a registry: consul, nomad, dns, file (docs/imports.md). May be given "
             "again.",
         ),

@@ -282,7 +282,8 @@ def _commands(kind: str) -> tuple[click.Command, click.Command]:
     stop.__doc__ = f"End the service of the {kind.replace('-', ' ')}."
     begin = _where_options(_NO_START(argument(_REST(start))))
     end = _where_options(argument(stop))
-    undo = f"weft disable {kind}" + (" public" if named else "")
+    example = {"gateway": " public", "workload": " reviews"}
+    undo = f"weft disable {kind}{example.get(kind, '')}"
     return (
         command(kind, *_EXAMPLES[kind])(_TOKEN(begin) if named else _TOKENS(begin) if carries else begin),
         command(kind, undo, f"{undo} --dry-run")(end),

@@ -7,36 +7,38 @@ import contextlib
 import errno
 import json
 import os
-import random
 import socket
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from weft.agent.errors import AgentError
+from weft.agent.ports import allocating
 from weft.controlplane.settings import ServeError
 from weft.model.addresses import is_loopback
 from weft.settings.home import Home
-from weft.settings.ports import is_apart, own_ports
+from weft.settings.ports import own_ports, remembered_ports, usual_port
 from weft.settings.private import make_private_directory, write_atomically
 
+_TRIES = 5
 _PATIENCE = 3.0
 """Seconds to wait for a remembered port, which a control plane that is just ending may still hold."""
 
 
 class Ports:
-    """Binds listening sockets by name. `remembered` is what this home used last; `save` writes what was chosen."""
+    """Binds listening sockets by name. The home remembers what it used last; `save` writes what was chosen."""
 
-    def __init__(self, path: Path, *, awaited: bool) -> None:
-        self._path = path
+    def __init__(self, home: Home, *, awaited: bool) -> None:
+        self._home = home
         self._awaited = awaited
         self._chosen: dict[str, int] = {}
-        self._remembered = _read(path)
+        self._remembered = remembered_ports(home)
 
     async def bind(
         self, name: str, host: str, wanted: int | None, usual: int, option: str, *, looked_up: bool = False
     ) -> socket.socket:
         """A bound socket: at `wanted`; if that is None, at the remembered port, the usual one, or any free one; if it
-        is 0, at the remembered port or any free one.
+        is 0, at the remembered port or any free one. None that an agent of the home has promised is taken unless it was
+        `wanted`, and no usual one of loopback where WEFT_PORTS says which ports to use.
 
         Off loopback other hosts and their firewalls must know the port: if `wanted` is None it is the usual one, or the
         remembered one while registered workloads expect that (`awaited`), never any free one. A remembered port that
@@ -51,13 +53,11 @@ class Ports:
         else:
             awaited = self._awaited and not looked_up
             bound = await self._bind_known(name, host, awaited) if told or awaited else None
-            if bound is None and wanted is None and not (is_loopback(host) and _is_of_others(usual)):
-                bound = _bind(host, usual)
             if bound is None and not told:
-                _taken(name, host, usual, option)
-            bound = bound or _bind_any(host)
+                bound = _bind(host, usual) or _taken(name, host, usual, option)
             if bound is None:
-                raise ServeError(f"no port is free on {host}")
+                preferred = 0 if wanted == 0 else usual_port(usual) if is_loopback(host) else usual
+                bound = self._bind_free(host, preferred)
         self._chosen[name] = bound.getsockname()[1]
         return bound
 
@@ -74,14 +74,29 @@ class Ports:
         if awaited:
             raise ServeError(
                 f"port {known} on {host}, where this mesh's proxies expect {name}, is taken by another process; "
-                f"stop that one, or remove {self._path} and restart the workloads"
+                f"stop that one, or remove {self._home.ports} and restart the workloads"
             )
         return None
 
     def save(self) -> None:
         """Remember what was chosen."""
         if self._chosen != self._remembered:
-            write_atomically(self._path, json.dumps(self._chosen))
+            write_atomically(self._home.ports, json.dumps(self._chosen))
+
+    def _bind_free(self, host: str, preferred: int) -> socket.socket:
+        """At the `preferred` port (0: none), else at one of those that weft chooses from: systems lend others to
+        outgoing connections, which could hold it when a restart needs it."""
+        try:
+            own_ports()
+        except ValueError as error:
+            raise ServeError(str(error)) from None
+        with contextlib.suppress(AgentError), allocating(self._home, None) as allocator:
+            for _ in range(_TRIES):
+                if bound := _bind(host, allocator.free(host, preferred)):
+                    return bound
+        if bound := _bind(host, 0):
+            return bound
+        raise ServeError(f"no port is free on {host}")
 
 
 def bind_agent_socket(home: Home) -> socket.socket:
@@ -146,32 +161,3 @@ def _taken(name: str, host: str, port: int, option: str) -> NoReturn:
         f"port {port} on {host} is in use, or may not be used; `ss -ltnp 'sport = :{port}'` shows by whom. Stop that, "
         f"or choose another port for {name} with {option} PORT (0: any free one, kept over restarts)"
     )
-
-
-def _bind_any(host: str) -> socket.socket | None:
-    """A port below those that systems lend to outgoing connections, which could hold it when a restart needs it."""
-    for port in random.sample(_own_ports(), 50):
-        if bound := _bind(host, port):
-            return bound
-    return _bind(host, 0)
-
-
-def _is_of_others(port: int) -> bool:
-    return is_apart() and port not in _own_ports()
-
-
-def _own_ports() -> range:
-    try:
-        return own_ports()
-    except ValueError as error:
-        raise ServeError(str(error)) from None
-
-
-def _read(path: Path) -> Mapping[str, int]:
-    try:
-        value = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    if not isinstance(value, dict):
-        return {}
-    return {name: port for name, port in value.items() if isinstance(port, int) and 0 < port < 65536}

@@ -202,7 +202,7 @@ async def _serving(
 @contextlib.asynccontextmanager
 async def _listening(settings: ServeSettings, store: Store) -> AsyncIterator[_Listeners]:
     """Bind everything, or nothing."""
-    ports = Ports(settings.home.control_plane / "ports.json", awaited=bool(await store.leases()))
+    ports = Ports(settings.home, awaited=bool(await store.leases()))
     with contextlib.ExitStack() as bound:
         usual = (
             ("xds", settings.bind, settings.xds_port, DEFAULT_XDS_PORT, "--xds-port"),

@@ -17,12 +17,19 @@ from weft.model.identity import is_dns_label
 from weft.model.labels import Labels, labels_from_mapping
 from weft.model.locality import EXPECTED as LOCALITY
 from weft.model.locality import Locality, locality_from_text
+from weft.schema.wording import nearest_name
+
+SWITCH = ("on", "off")
+CAPTURE = ("on", "off", "seccomp", "strict", "rules")
+INBOUND_CAPTURE = ("on", "off", "tproxy")
 
 
 class OptionValueError(ValueError):
-    """The value of an option is wrong: what was found, what was expected."""
+    """The value of an option is wrong: what was found, what was expected, and which of the `choices` is nearest."""
 
-    def __init__(self, found: str, expected: str) -> None:
+    def __init__(self, found: str, expected: str, text: str = "", choices: tuple[str, ...] = ()) -> None:
+        if near := nearest_name(text, choices):
+            expected = f"{expected}; did you mean '{near}'?"
         super().__init__(f"{found}; expected {expected}")
         self.found = found
         self.expected = expected
@@ -71,7 +78,7 @@ def parse_dns(text: str, upstreams: tuple[str, ...]) -> DnsParameters | None:
         if upstreams:
             raise OptionValueError(f"{found}, and resolvers for other names", "dns on or a port, or no resolvers")
         return None
-    port = 0 if text in ("on", "true", "yes") else _port(text, text, "on, off or a port, such as 15053")
+    port = 0 if text in ("on", "true", "yes") else _port(text, text, "on, off or a port, such as 15053", SWITCH)
     for each in upstreams:
         try:
             parse_resolver(each)
@@ -89,7 +96,7 @@ def parse_capture(text: str) -> CaptureParameters | None:
     if text in ("seccomp", "strict"):
         return CaptureParameters(how="strict" if text == "strict" else "seccomp")
     expected = "on, off, seccomp, strict, rules or a port, such as 15001"
-    return CaptureParameters(0 if text == "rules" else _port(text, text, expected), "rules")
+    return CaptureParameters(0 if text == "rules" else _port(text, text, expected, CAPTURE), "rules")
 
 
 def parse_inbound_capture(text: str) -> InboundCaptureParameters | None:
@@ -98,9 +105,10 @@ def parse_inbound_capture(text: str) -> InboundCaptureParameters | None:
         return None
     kind, _, digits = text.partition(":") if text.startswith("tproxy") else ("", "", text)
     chosen = digits not in ("on", "true", "yes") and (not kind or bool(digits))
-    port = _port(digits, text, "on, off, a port (15006), tproxy or tproxy:PORT") if chosen else 0
+    expected = "on, off, a port (15006), tproxy or tproxy:PORT"
+    port = _port(digits, text, expected, INBOUND_CAPTURE) if chosen else 0
     if kind not in ("", "tproxy"):
-        raise OptionValueError(f"found '{text}'", "on, off, a port (15006), tproxy or tproxy:PORT")
+        raise OptionValueError(f"found '{text}'", expected, text, INBOUND_CAPTURE)
     return InboundCaptureParameters(port, kind == "tproxy")
 
 
@@ -134,11 +142,13 @@ def parse_health(text: str, interval: float, timeout: float) -> HealthParameters
         return HealthParameters(text, interval=interval, timeout=timeout)
     path = text.removeprefix("http:")
     if not path.startswith("/"):
-        raise OptionValueError(f"found '{text}'", "tcp, none or http:/PATH, such as http:/health")
+        raise OptionValueError(
+            f"found '{text}'", "tcp, none or http:/PATH, such as http:/health", text, ("tcp", "none")
+        )
     return HealthParameters("http", path, interval, timeout)
 
 
-def _port(text: str, whole: str, expected: str) -> int:
+def _port(text: str, whole: str, expected: str, choices: tuple[str, ...] = ()) -> int:
     if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 65535:
         return int(text)
-    raise OptionValueError(f"found '{whole}'", expected)
+    raise OptionValueError(f"found '{whole}'", expected, whole, choices)

@@ -71,6 +71,11 @@ class Home:
         return self.control_plane / "endpoints.json"
 
     @property
+    def ports(self) -> Path:
+        """JSON of the ports that the control plane has chosen, by what listens there."""
+        return self.control_plane / "ports.json"
+
+    @property
     def trust_bundle(self) -> Path:
         """PEM of the CA certificates, for anyone to read."""
         return self.control_plane / "trust-bundle.pem"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from weft.agent.capture.counted import Counted
 from weft.agent.capture.programs import must_run, run_program
-from weft.agent.capture.routing import remove_route, route_in_force, set_route
+from weft.agent.capture.routing import remove_route, routed
 from weft.agent.capture.rules import LOOPBACK, MAX_UID, CaptureRules, InboundRules, of_family, table_name
 from weft.agent.errors import AgentError
 
@@ -26,24 +26,17 @@ _COUNTED = re.compile(r'^\[(\d+):(\d+)\] .*--comment "?([a-z]+)"?', re.MULTILINE
 def install(rules: CaptureRules) -> None:
     """Put rules in force in place of those there are. AgentError says why nothing has changed."""
     there = in_force(rules.namespace, rules.workload)
-    before = _route_of(there)
     texts = {family: restore_text(rules, family, _saved(family)) for family in families()}
     for family, text in texts.items():
         must_run(f"{_FAMILIES[family]}-restore", ("--noflush", "--test"), text)
-    fresh = bool(rules.transparent) and not route_in_force(rules.transparent)
-    if fresh:
-        set_route(rules.transparent)
-    try:
-        for family, text in texts.items():
-            must_run(f"{_FAMILIES[family]}-restore", ("--noflush",), text)
-    except AgentError:
-        if not there:
-            uninstall(rules.namespace, rules.workload)
-        if fresh and not _route_of(in_force(rules.namespace, rules.workload)):
-            remove_route(rules.transparent)
-        raise
-    if before and before != rules.transparent:
-        remove_route(before)
+    with routed(rules.transparent, lambda: _route_of(in_force(rules.namespace, rules.workload))):
+        try:
+            for family, text in texts.items():
+                must_run(f"{_FAMILIES[family]}-restore", ("--noflush",), text)
+        except AgentError:
+            if not there:
+                uninstall(rules.namespace, rules.workload)
+            raise
 
 
 def uninstall(namespace: str, workload: str) -> bool:

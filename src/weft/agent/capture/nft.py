@@ -8,7 +8,7 @@ from typing import Any
 
 from weft.agent.capture.counted import Counted
 from weft.agent.capture.programs import run_program
-from weft.agent.capture.routing import remove_route, route_in_force, set_route
+from weft.agent.capture.routing import remove_route, routed
 from weft.agent.capture.rules import CaptureRules, removal, ruleset, table_name
 from weft.agent.errors import AgentError
 
@@ -18,18 +18,8 @@ _TRANSPARENT = re.compile(r"tproxy ip to :(\d+)")
 
 def install(rules: CaptureRules) -> None:
     """Put rules in force in place of those there are. AgentError says why nothing has changed."""
-    before = _route_of(in_force(rules.namespace, rules.workload))
-    fresh = bool(rules.transparent) and not route_in_force(rules.transparent)
-    if fresh:
-        set_route(rules.transparent)
-    try:
+    with routed(rules.transparent, lambda: _route_of(in_force(rules.namespace, rules.workload))):
         apply_rules(ruleset(rules))
-    except AgentError:
-        if fresh:
-            remove_route(rules.transparent)
-        raise
-    if before and before != rules.transparent:
-        remove_route(before)
 
 
 def uninstall(namespace: str, workload: str) -> bool:

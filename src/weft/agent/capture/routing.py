@@ -3,7 +3,11 @@ come back to the proxy that spoke in their name."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 from weft.agent.capture.programs import must_run, run_program
+from weft.agent.errors import AgentError
 
 _ANSWERS = ("from", "127.0.0.0/8", "iif", "lo")
 """Who answers from loopback answers a process of this host: nobody else has called it there."""
@@ -45,3 +49,22 @@ def remove_route(number: int) -> None:
     """Take both away; what is not there is not missed."""
     for words in removal_words(number):
         run_program("ip", ("-4", *words))
+
+
+@contextlib.contextmanager
+def routed(wanted: int, used: Callable[[], int]) -> Iterator[None]:
+    """While rules are put in force that want such a route (0: none): it is there before they are, and taken away again
+    where they are refused; that of rules before them goes when they have gone. `used` says which route the rules in
+    force have."""
+    before = used()
+    fresh = bool(wanted) and not route_in_force(wanted)
+    if fresh:
+        set_route(wanted)
+    try:
+        yield
+    except AgentError:
+        if fresh and used() != wanted:
+            remove_route(wanted)
+        raise
+    if before and before != wanted:
+        remove_route(before)

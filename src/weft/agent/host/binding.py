@@ -38,23 +38,27 @@ def node_binding(seats: Names) -> NodeBinding:
 
 class Binding:
     """`ask` says whom the registration shall name, `run` sees to it by `enrol` (which is given how long it may wait).
-    `names` are those that it names now or next; whoever is `told` has been named, and may be started. Nobody who asks
-    waits for a control plane."""
+    `names` are those that are wanted now or next; of these the registration names the `able`, who have their keys:
+    Envoy would refuse listeners of others. Whoever is `told` may be started: the control plane has been told
+    of all that was known then. Nobody who asks waits for a control plane."""
 
     def __init__(self, enrol: Callable[[float | None], Awaitable[object]], told: Names = frozenset()) -> None:
         self._enrol = enrol
-        self._asked = Cell(told)
+        self._asked: Cell[tuple[Names, Names]] = Cell((told, told))
         self.names = told
+        self.able = told
         self.told = told
 
-    def ask(self, names: Names) -> None:
-        """Have these named from now on."""
-        if names != self._asked.value:
-            self._asked.set(names)
+    def ask(self, names: Names, able: Names | None = None) -> None:
+        """Have these named from now on, as soon as they are `able` (all of them, unless it is said)."""
+        asked = (names, names if able is None else names & able)
+        if asked != self._asked.value:
+            self._asked.set(asked)
 
     async def tell(self, wait: float | None = None) -> None:
         """Register those that were asked for last. AgentError when that is refused, or takes longer than `wait`."""
-        self.names = self._asked.value  # as long as this takes: an answer that is lost does not say for whom it was
+        asked = self._asked.value
+        self.names, self.able = asked  # as long as this takes: an answer that is lost does not say for whom it was
         self.told &= self.names
         await self._enrol(wait)
         self.told = self.names
@@ -64,7 +68,7 @@ class Binding:
         said = ""
         while True:
             version = self._asked.version
-            due = due or self._asked.value != self.names
+            due = due or self._asked.value != (self.names, self.able)
             if not due:
                 await self._asked.changed(version)
                 continue

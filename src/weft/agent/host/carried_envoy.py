@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from weft.agent.envoy import Envoy, EnvoyPlace, NotReadyError, Standing
+from weft.agent.envoy import Envoy, NotReadyError, Standing
 from weft.agent.envoy_admin import EnvoyAdmin
+from weft.agent.envoy_place import EnvoyPlace
 from weft.agent.series import SERIES_QUERY
 from weft.aio.cell import Cell
 from weft.model.network_namespace import NetworkNamespace

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from weft.agent.bootstrap import bootstrap_text
+from weft.agent.certificates import CertificateFiles
 from weft.agent.errors import AgentError
 from weft.agent.host.binding import Binding, Names, Seat, node_binding
 from weft.agent.host.carried import CarriedWorkload, seats_of
@@ -19,6 +21,7 @@ from weft.agent.lifecycle import RESTART, Lifecycle, run_lifecycle
 from weft.agent.parameters import RunParameters
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.state import State
+from weft.model.identity import proxy_name
 from weft.model.workload import Workload, WorkloadState
 from weft.processes.log import limit_log
 from weft.settings.private import make_private_directory
@@ -63,7 +66,7 @@ class _HostLifecycle(Lifecycle):
         if adopted:
             _LOG.info("took over the Envoy that was running")
             self._binding = Binding(proxy.enrol, frozenset(before))
-        self._binding.ask(self._named())
+        self._ask()
         self._tell_waiting()
         if not adopted:
             await self._binding.tell()
@@ -76,7 +79,10 @@ class _HostLifecycle(Lifecycle):
         self._status = self._said()
         self.manager.ready(self._status)
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await proxy.enrolled.wait()
+            proxy.enrolled.clear()
             self._wanted = await asyncio.to_thread(self._look)
             self._tell_waiting()
             self._follow()
@@ -140,10 +146,18 @@ class _HostLifecycle(Lifecycle):
                 self._every[found.key] = found
                 self.keep(found.run())
 
-    def _named(self) -> Names:
-        """Whom the node's registration shall name: those that are wanted, and all others until they have ended."""
+    def _ask(self) -> None:
+        """Have the node's registration name those that are wanted, and all others until they have ended; but nobody
+        whose key is not there (yet), although a registration of an earlier life may be."""
         every: list[CarriedWorkload | Leftover] = [*self._carried.values(), *self._leaving, *self._leftovers]
-        return frozenset().union(*map(seats_of, self._wanted), *(each.seats for each in every))
+        seats: Names = frozenset().union(*map(seats_of, self._wanted), *(each.seats for each in every))
+        wanted = ((each.namespace, each.name) for each in self._wanted)
+        keys = {*wanted, *(each.key for each in every)}
+        home = self._parameters.home
+        able = {
+            proxy_name(name, where) for where, name in keys if CertificateFiles(home.workload(where, name)).key.exists()
+        }
+        self._binding.ask(seats, frozenset(seat for seat in seats if seat.proxy in able))
 
     def _follow(self) -> None:
         """Make what runs what is wanted; those that stay the same hear nothing of it. Who comes waits until the node's
@@ -155,7 +169,7 @@ class _HostLifecycle(Lifecycle):
             gone = self._carried.pop(key)
             self._leaving.add(gone)
             gone.stop()
-        self._binding.ask(self._named())
+        self._ask()
         for key, parameters in wanted.items():
             told = seats_of(parameters) <= self._binding.told
             if key in self._carried:
@@ -216,7 +230,7 @@ class _HostLifecycle(Lifecycle):
 
     def _node(self, _: State) -> Workload:
         asked = self._parameters
-        binding = node_binding(self._binding.names)
+        binding = node_binding(self._binding.able)
         return Workload(asked.name, asked.namespace, asked.service_account, node=binding)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from weft.local.compose.ports import PublishedPort
 from weft.local.compose.project import ComposeService, Project
 
 CONTROL_PLANE = "weft-control-plane"
@@ -64,6 +65,7 @@ def generate(project: Project, image: str = DEFAULT_IMAGE, documents: str = "./s
         else:
             inside.append(service)
             notes += [f"{service.where}: service '{service.name}': {note}" for note in _notes(service)]
+    notes += _published_twice(project.services)
     users = _users(service.name for service in inside)
     services: dict[str, Any] = {CONTROL_PLANE: _control_plane(inside, users, image, documents)}
     for service in inside:
@@ -76,7 +78,7 @@ def generate(project: Project, image: str = DEFAULT_IMAGE, documents: str = "./s
 
 
 def _stays_outside(service: ComposeService) -> str:
-    if service.network_mode and service.network_mode != "bridge":
+    if not _is_bridged(service):
         return f"network_mode '{service.network_mode}' is no network of its own"
     if service.replicas != 1:
         return f"its {service.replicas} replicas have network namespaces of their own, and a sidecar joins one"
@@ -96,6 +98,31 @@ def _notes(service: ComposeService) -> list[str]:
     if other := [str(port.number) for port in service.ports if _protocol(port.number, port.application) != "http"]:
         found.append(f"callers of port {', '.join(other)} go around the mesh, unless they honour HTTP_PROXY")
     return found
+
+
+def _published_twice(services: Iterable[ComposeService]) -> list[str]:
+    """Ports of the host that two services, or one of them twice, want at the same time. Those of profiles that have
+    nothing in common may be meant for different times."""
+    found: list[str] = []
+    before: list[tuple[ComposeService, PublishedPort]] = []
+    for service in services:
+        for port in service.taken if _is_bridged(service) else ():
+            met = (each for each in before if port.meets(each[1]) and _run_together(service, each[0]))
+            if (other := next(met, None)) is not None:
+                found.append(
+                    f"{port.where}: service '{service.name}' publishes port {port.number}/{port.protocol} of the host, "
+                    f"and service '{other[0].name}' does too ({other[1].where}); an engine starts only one of them"
+                )
+            before.append((service, port))
+    return found
+
+
+def _is_bridged(service: ComposeService) -> bool:
+    return service.network_mode in ("", "bridge")
+
+
+def _run_together(one: ComposeService, other: ComposeService) -> bool:
+    return not one.profiles or not other.profiles or not set(one.profiles).isdisjoint(other.profiles)
 
 
 def object_name(name: str) -> str:

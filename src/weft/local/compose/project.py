@@ -12,6 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weft.local.compose.interpolation import InterpolationError, interpolate
+from weft.local.compose.ports import (
+    ComposePort,
+    PortError,
+    PortSpec,
+    PublishedPort,
+    exposed_ports,
+    port_from_text,
+    port_spec,
+)
 from weft.schema.yaml_nodes import Node, parse_documents
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -20,8 +29,6 @@ _MOST_BYTES = 4 << 20
 _MOST_FILES = 64
 _DEPTH = 16
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_PORT = re.compile(r"(?:.*:)?(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp))?")
-_MOST_PORTS = 64
 
 
 class ComposeError(Exception):
@@ -29,21 +36,15 @@ class ComposeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ComposePort:
-    """A port at which a container listens. `application` is what it is said to speak (empty: nothing is said)."""
-
-    number: int
-    application: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ComposeService:
-    """One service. `where` is its file and line. `published` says whether a port of it is reached from outside."""
+    """One service. `where` is its file and line. `published` says whether a port of it is reached from outside, and
+    `taken` by which ports of the host, where that is known."""
 
     name: str
     where: str
     ports: tuple[ComposePort, ...] = ()
     published: bool = False
+    taken: tuple[PublishedPort, ...] = ()
     networks: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     network_mode: str = ""
@@ -67,7 +68,7 @@ def usual_files(directory: Path) -> tuple[Path, ...]:
             others = (directory / f"{stem}.override.{each}" for each in ("yaml", "yml", suffix))
             override = next((other for other in others if other.is_file()), None)
             return (path,) if override is None else (path, override)
-    raise ComposeError(f"{directory} has no {', '.join(NAMES[:-1])} or {NAMES[-1]}; say which with -f FILE")
+    raise ComposeError(f"{directory.absolute()} has no {', '.join(NAMES[:-1])} or {NAMES[-1]}; say which with -f FILE")
 
 
 def read_project(files: Sequence[Path], variables: Mapping[str, str]) -> Project:
@@ -116,12 +117,14 @@ class _Reader:
         base = ComposeService(name, f"{path}:{node.line}")
         if "extends" in said:
             base = replace(self._extended(said["extends"], path, root, at, depth), name=name, where=base.where)
-        ports = [port for each in _items(said.get("ports"), path, f"{at}.ports") for port in self._port(each, path, at)]
+        ports = [self._port(each, path, at) for each in _items(said.get("ports"), path, f"{at}.ports")]
         exposed = [self._exposed(each, path, at) for each in _items(said.get("expose"), path, f"{at}.expose")]
+        led = [ComposePort(number, application) for spec, application in ports for number in spec.ports]
         found = replace(
             base,
-            ports=tuple(ports) + tuple(port for each in exposed for port in each),
-            published=bool(ports),
+            ports=(*led, *[ComposePort(number) for spec in exposed for number in spec.ports]),
+            published=bool(led),
+            taken=tuple(each for spec, _ in ports for each in spec.published),
             networks=self._names(said.get("networks"), path, f"{at}.networks"),
             profiles=self._names(said.get("profiles"), path, f"{at}.profiles"),
             network_mode=self._text(said.get("network_mode"), path, f"{at}.network_mode"),
@@ -147,18 +150,27 @@ class _Reader:
             raise _error(path, node, f"{at}.extends", f"there is no service '{name}'")
         return self._service(name, services[name], path, root, depth + 1)
 
-    def _port(self, node: Node, path: Path, at: str) -> list[ComposePort]:
-        if not isinstance(node.value, dict):
-            return _range(self._text(node, path, f"{at}.ports"), path, node, f"{at}.ports")
-        value = node.value
-        if self._text(value.get("protocol"), path, f"{at}.ports.protocol") == "udp":
-            return []
-        target = self._text(value.get("target"), path, f"{at}.ports.target")
-        application = self._text(value.get("app_protocol"), path, f"{at}.ports.app_protocol")
-        return [replace(port, application=application) for port in _range(target, path, node, f"{at}.ports.target")]
+    def _port(self, node: Node, path: Path, at: str) -> tuple[PortSpec, str]:
+        """An entry of `ports`, and what it is said to speak."""
+        field = f"{at}.ports"
+        where = f"{path}:{node.line}: {field}"
+        try:
+            if not isinstance(node.value, dict):
+                return port_from_text(self._text(node, path, field), where), ""
+            names = ("target", "published", "host_ip", "protocol", "app_protocol")
+            target, published, address, protocol, application = (
+                self._text(node.value.get(name), path, f"{field}.{name}") for name in names
+            )
+            return port_spec(target, published, address, protocol, where), application
+        except PortError as error:
+            part = node.value.get(error.field, node) if isinstance(node.value, dict) else node
+            raise _error(path, part, field if part is node else f"{field}.{error.field}", str(error)) from None
 
-    def _exposed(self, node: Node, path: Path, at: str) -> list[ComposePort]:
-        return _range(self._text(node, path, f"{at}.expose"), path, node, f"{at}.expose")
+    def _exposed(self, node: Node, path: Path, at: str) -> PortSpec:
+        try:
+            return exposed_ports(self._text(node, path, f"{at}.expose"))
+        except PortError as error:
+            raise _error(path, node, f"{at}.expose", str(error)) from None
 
     def _replicas(self, said: Mapping[str, Node], path: Path, at: str) -> int:
         deploy = _mapping(said.get("deploy"), path, f"{at}.deploy")
@@ -191,6 +203,7 @@ def _joined(before: ComposeService, after: ComposeService) -> ComposeService:
         before,
         ports=tuple(port for _, port in sorted(ports.items())),
         published=before.published or after.published,
+        taken=tuple(dict.fromkeys((*before.taken, *after.taken))),
         networks=tuple(dict.fromkeys((*before.networks, *after.networks))),
         profiles=tuple(dict.fromkeys((*before.profiles, *after.profiles))),
         network_mode=after.network_mode or before.network_mode,
@@ -230,15 +243,6 @@ def _items(node: Node | None, path: Path, at: str) -> list[Node]:
     if isinstance(node.value, dict):
         raise _error(path, node, at, "expected a list")
     return node.value if isinstance(node.value, list) else [node]
-
-
-def _range(text: str, path: Path, node: Node, at: str) -> list[ComposePort]:
-    """The container's ports of ``[[IP:]HOST:]CONTAINER[/PROTOCOL]``; those for UDP are none."""
-    found = _PORT.fullmatch(text)
-    first, last = (int(found[1]), int(found[2] or found[1])) if found is not None else (0, 0)
-    if not 0 < first <= last < 65536 or last - first >= _MOST_PORTS:
-        raise _error(path, node, at, f"found '{text}', expected [HOST:]CONTAINER[/tcp|/udp], such as \"8080:80\"")
-    return [] if found is not None and found[3] == "udp" else [ComposePort(each) for each in range(first, last + 1)]
 
 
 def _error(path: Path, node: Node, at: str, message: str) -> ComposeError:

@@ -18,6 +18,8 @@ from weft.schema.wording import nearest_name
 KINDS = ("consul", "nomad", "dns", "file")
 PROTOCOLS = ("http", "http2", "grpc", "tcp", "tls", "https")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_SRV = re.compile(r"_[A-Za-z0-9-]{1,62}\._[A-Za-z0-9-]{1,62}(\._?[A-Za-z0-9-]{1,62})+\.?")
+"""RFC 2782. A name without the underscores is another, which seldom has such records: a service without instances."""
 _SHORTEST_POLL, _LONGEST_POLL = 0.1, 3600.0
 _MOST_FILE_BYTES = 1 << 20
 
@@ -200,8 +202,10 @@ def _placed(made: ImportSettings, directory: Path, fail: Any) -> ImportSettings:
         return replace(made, address=str(directory / made.address))
     if made.kind == "dns":
         for name in made.address.split(","):
-            if not re.fullmatch(r"_?[A-Za-z0-9-]{1,62}(\._?[A-Za-z0-9-]{1,62})+\.?", name) or len(name) > 253:
-                raise fail(f"'{name}' is no name of SRV records, such as _http._tcp.web.example")
+            if not _SRV.fullmatch(name) or len(name) > 253:
+                raise fail(
+                    f"'{name}' is no name of SRV records: expected _service._proto.name, such as _http._tcp.web.example"
+                )
         return made
     try:
         parts = split_url(made.address)

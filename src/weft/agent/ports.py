@@ -17,7 +17,7 @@ from weft.agent.parameters import RunParameters
 from weft.agent.state import CapturedBy, State, read_state, workload_directories
 from weft.model.workload import SocketAddress, Upstream, WorkloadPort
 from weft.settings.home import Home
-from weft.settings.ports import own_ports
+from weft.settings.ports import is_apart, own_ports
 
 LOOPBACK = "127.0.0.1"
 DNS_PORT = 15053
@@ -80,8 +80,10 @@ def allocating(home: Home, own: Path) -> Iterator[PortAllocator]:
 
 def bind_metrics(allocator: PortAllocator, host: str, known: int) -> socket.socket:
     """A socket for the metrics: at the port that it had before (`known`), else at the usual one, else at any free one.
-    It is bound while no other agent of the home chooses, and stays so: agents of other homes choose at any time."""
-    for port in (known or DEFAULT_PORT, DEFAULT_PORT, *[0] * _TRIES):
+    (Where ports of one's own keep meshes apart, the usual one of loopback is nobody's.) It is bound while no other agent
+    of the home chooses, and stays so: agents of other homes choose at any time."""
+    usual = DEFAULT_PORT if host != LOOPBACK or not is_apart() else 0
+    for port in (known or usual, usual, *[0] * _TRIES):
         chosen = port or allocator.free(host)
         bound = bind(SocketAddress(host, chosen)) if port == 0 or allocator.may(chosen) else None
         if bound is not None:
@@ -172,7 +174,7 @@ def _application_ports(
 
 def allocate_dns_port(wanted: int, allocator: PortAllocator, known: int) -> int:
     """The port of the responder, free for UDP and TCP: see `_usual_port`."""
-    return _usual_port("--dns", wanted, (known, DNS_PORT), allocator, _is_free_for_dns)
+    return _usual_port("--dns", wanted, (known, 0 if is_apart() else DNS_PORT), allocator, _is_free_for_dns)
 
 
 def allocate_capture_port(wanted: int, allocator: PortAllocator, known: int, *, usual: bool = True) -> int:

@@ -80,8 +80,8 @@ def allocating(home: Home, own: Path) -> Iterator[PortAllocator]:
 
 def bind_metrics(allocator: PortAllocator, host: str, known: int) -> socket.socket:
     """A socket for the metrics: at the port that it had before (`known`), else at the usual one, else at any free one.
-    (Where ports of one's own keep meshes apart, the usual one of loopback is nobody's.) It is bound while no other agent
-    of the home chooses, and stays so: agents of other homes choose at any time."""
+    (Where ports of one's own keep meshes apart, the usual one of loopback is nobody's.) It is bound while no agent of
+    the home chooses another, and stays so: agents of other homes choose at any time."""
     usual = DEFAULT_PORT if host != LOOPBACK or not is_apart() else 0
     for port in (known or usual, usual, *[0] * _TRIES):
         chosen = port or allocator.free(host)

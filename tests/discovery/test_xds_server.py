@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import gc
-import subprocess
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
-from support.discovery import KeyPair, ProxyAuthority, TableCompiler, layer, resource
+from support.discovery import KeyPair, ProxyAuthority, TableCompiler, layer, openssl, resource
 from weft.discovery.delta import DeltaSession
 from weft.discovery.grpc_tls import grpc
 from weft.discovery.hub import Hub
@@ -283,31 +282,6 @@ async def test_foreign_and_missing_certificates_do_not_get_through(fixture: Fixt
     assert code == grpc.StatusCode.UNAVAILABLE
     assert await openssl(fixture.port, None, "-tls1_3") == "refused"
     assert fixture.hub.problems() == ()
-
-
-SETTINGS = b"\x04\x00\x00\x00\x00\x00"
-"""A server's first frame of HTTP/2 (RFC 9113, 6.5), after its length: who is shown it is let in."""
-
-
-async def openssl(port: int, directory: Path | None, *options: str) -> str:
-    """Try a handshake (with the certificate in `directory`): the protocol that was agreed, or "refused" if the server
-    closes the connection."""
-    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-alpn", "h2", *options]
-    if directory is not None:
-        command += ["-cert", str(directory / "chain.pem"), "-key", str(directory / "key.pem")]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert process.stdin is not None and process.stdout is not None
-    text = b""
-    async with asyncio.timeout(60):
-        while SETTINGS not in text and (chunk := await process.stdout.read(65536)):
-            text += chunk
-    if process.returncode is None:
-        process.kill()
-    await process.wait()
-    agreed = [word for word in ("TLSv1.3", "TLSv1.2") if f"New, {word}".encode() in text]
-    return agreed[0] if agreed and SETTINGS in text else "refused"
 
 
 async def test_tls_1_3_only(fixture: Fixture, tmp_path: Path) -> None:

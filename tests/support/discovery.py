@@ -1,10 +1,13 @@
-"""Hand-made snapshots, a mesh that is just a dict of them, and certificates of proxies."""
+"""Hand-made snapshots, a mesh that is just a dict of them, certificates of proxies, and a hand-shake with openssl."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -117,3 +120,28 @@ class ProxyAuthority:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
             builder = builder.add_extension(usage, critical=False)
         return builder.sign(self._key, hashes.SHA256())
+
+
+SETTINGS = b"\x04\x00\x00\x00\x00\x00"
+"""A server's first frame of HTTP/2 (RFC 9113, 6.5), after its length: who is shown it is let in."""
+
+
+async def openssl(port: int, directory: Path | None, *options: str) -> str:
+    """Try a handshake (with the certificate in `directory`): the protocol that was agreed, or "refused" if the server
+    closes the connection."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-alpn", "h2", *options]
+    if directory is not None:
+        command += ["-cert", str(directory / "chain.pem"), "-key", str(directory / "key.pem")]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdin is not None and process.stdout is not None
+    text = b""
+    async with asyncio.timeout(60):
+        while SETTINGS not in text and (chunk := await process.stdout.read(65536)):
+            text += chunk
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+    agreed = [word for word in ("TLSv1.3", "TLSv1.2") if f"New, {word}".encode() in text]
+    return agreed[0] if agreed and SETTINGS in text else "refused"

@@ -123,8 +123,9 @@ def allocating(home: Home, own: Path | None, reservations: Reservations | None =
 
 def bind_metrics(allocator: PortAllocator, host: str, known: int) -> socket.socket:
     """A socket for the metrics: at the port that it had before (`known`), else at the usual one, else at any free one.
-    It is bound while no other agent of the home chooses, and stays so: agents of other homes choose at any time."""
-    usual = usual_port(DEFAULT_PORT)
+    (Where ports of one's own keep meshes apart, the usual one of loopback is nobody's.) It is bound while no other
+    agent of the home chooses, and stays so: agents of other homes choose at any time."""
+    usual = usual_port(DEFAULT_PORT) if host == LOOPBACK else DEFAULT_PORT
     for port in (known or usual, usual, *[0] * _TRIES):
         chosen = port or allocator.free(host)
         bound = bind(SocketAddress(host, chosen)) if port == 0 or allocator.may(chosen) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from weft.mesh.memo import Memo
@@ -45,6 +46,13 @@ def carried_workloads(memo: Memo, workloads: tuple[Workload, ...], node: Workloa
     wanted = frozenset(node.node.carries)
     willing = memo.groups(_carrier, _name, workloads).get(node.proxy, ())
     return tuple([each for each in willing if each.proxy in wanted])
+
+
+def node_view_steps(mesh: Mesh, node: Workload, memo: Memo) -> Iterator[None]:
+    """Make the parts of which `build_node_view` consists, a little at a time: it finds them made."""
+    for each in carried_workloads(memo, mesh.workloads, node):
+        build_view(mesh, each, memo)
+        yield
 
 
 def build_node_view(mesh: Mesh, node: Workload, memo: Memo) -> NodeView:

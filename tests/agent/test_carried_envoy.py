@@ -14,6 +14,7 @@ from aiohttp import web
 
 from weft.agent.host.carried_envoy import CarriedAdmin, NodeAdmin
 from weft.agent.series import SERIES_QUERY
+from weft.model.workload import SocketAddress
 from weft.xds.nodes.names import CarriedName
 
 STATS = {
@@ -28,6 +29,8 @@ STATS = {
     "server.uptime": 9,
 }
 
+LISTENERS_ASKED: list[int] = []
+
 
 @pytest.fixture
 async def socket(tmp_path: Path) -> AsyncIterator[Path]:
@@ -38,8 +41,15 @@ async def socket(tmp_path: Path) -> AsyncIterator[Path]:
         found = [{"name": name, "value": value} for name, value in STATS.items() if re.search(unquote(wanted), name)]
         return web.json_response({"stats": found})
 
+    async def listeners(_: web.Request) -> web.Response:
+        LISTENERS_ASKED.append(1)
+        await asyncio.sleep(0.05)
+        where = {"local_address": {"socket_address": {"address": "127.0.0.1", "port_value": 8080}}}
+        return web.json_response({"listener_statuses": [where]})
+
     application = web.Application()
     application.router.add_get("/stats", stats)
+    application.router.add_get("/listeners", listeners)
     runner = web.AppRunner(application)
     await runner.setup()
     path = tmp_path / "admin.sock"
@@ -72,3 +82,16 @@ async def test_a_workload_is_told_its_own_and_no_neighbours_whose_name_ends_alik
 async def test_the_node_is_told_what_is_nobodys(socket: Path) -> None:
     found = await NodeAdmin(socket).values("Counters")
     assert found == {"control_plane.connected_state": 1, "server.uptime": 9}
+
+
+async def test_those_who_wait_together_are_one_question_to_envoy(socket: Path) -> None:
+    admin = NodeAdmin(socket)
+    LISTENERS_ASKED.clear()
+    first = asyncio.create_task(admin.listeners())
+    others = [asyncio.create_task(admin.listeners()) for _ in range(40)]
+    await asyncio.sleep(0)
+    first.cancel()  # whoever asked first may go, and the others have their answer all the same
+    assert set(await asyncio.gather(*others)) == {(SocketAddress("127.0.0.1", 8080),)}
+    assert len(LISTENERS_ASKED) == 1
+    await admin.listeners()
+    assert len(LISTENERS_ASKED) == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from weft.settings.private import PermissionsError, make_private_directory
+from weft.settings.private import PermissionsError, make_private_directory, write_atomically
 
 
 def test_everything_made_is_private(tmp_path: Path) -> None:
@@ -24,3 +24,16 @@ def test_what_others_can_write_or_redirect_is_refused(tmp_path: Path) -> None:
     for name, words in (("open", "open to other users"), ("link", "symbolic link")):
         with pytest.raises(PermissionsError, match=words):
             make_private_directory(tmp_path / name)
+
+
+def test_each_change_of_a_file_is_whole_and_what_need_not_be_durable_costs_one_flush(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr("weft.settings.private.os.fsync", flushed.append)
+    write_atomically(tmp_path / "a", "old")
+    assert len(flushed) == 2
+    write_atomically(tmp_path / "a", "new", durable=False)
+    assert len(flushed) == 3
+    assert (tmp_path / "a").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

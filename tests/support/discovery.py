@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,12 +47,20 @@ class TableCompiler:
 
     compiled: list[str] = field(default_factory=list)
     workloads: list[Workload] = field(default_factory=list)
+    steps_of_nodes: int = 0
+    stepped: list[tuple[str, int, object]] = field(default_factory=list)
 
     def compile(self, mesh: Mapping[str, tuple[ResourceSet, ...]], workload: Workload, revision: int) -> XdsSnapshot:
         """What the table says."""
         self.compiled.append(workload.proxy)
         self.workloads.append(workload)
         return XdsSnapshot(revision, mesh[workload.proxy])
+
+    def steps(self, mesh: Mapping[str, tuple[ResourceSet, ...]], workload: Workload) -> Iterator[None]:
+        """As many as are asked for; each is noted."""
+        for number in range(self.steps_of_nodes):
+            self.stepped.append((workload.proxy, number, mesh))
+            yield
 
     def idle(self) -> None:
         """Nothing to forget."""

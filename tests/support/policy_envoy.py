@@ -45,7 +45,8 @@ from weft.mesh.access.access import Access
 from weft.mesh.memo import Memo
 from weft.mesh.services.service import MutualTlsMode
 from weft.xds.build import build_xds
-from weft.xds.filters.chain import Place, access_filters
+from weft.xds.filters.chain import access_filters
+from weft.xds.filters.place import Place
 from weft.xds.messages import packed
 from weft.xds.services.names import inbound_cluster_name
 from weft.xds.static import static_bootstrap

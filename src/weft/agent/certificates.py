@@ -17,7 +17,7 @@ from weft.agent.identity import Held
 from weft.agent.keys import KeyAndRequest, belongs, fingerprints, make_key, trust_of, valid_times
 from weft.model.distrust import Trust
 from weft.model.enrolment import Issued
-from weft.settings.private import make_private_directory, write_atomically
+from weft.settings.private import make_private_directory, sync_directory, write_atomically
 from weft.xds.bootstrap import build_secret_files
 from weft.xds.nodes.names import CarriedName
 from weft.xds.policies.tls import CONTROL_PLACE, MESH_PLACE, CredentialPlace
@@ -94,7 +94,8 @@ class CertificateFiles:
         for name, text in files.items():
             path = self._directory / name
             if not path.exists() or path.read_text() != text:
-                write_atomically(path, text)
+                write_atomically(path, text, durable=False)
+        sync_directory(self._sds)
 
     def install(self, key: str, issued: Issued, joined_by: str = "") -> None:
         """Put a new key and certificate in place in one step. `joined_by` is the fingerprint (hex) by which the control
@@ -107,7 +108,8 @@ class CertificateFiles:
         if issued.others or self._place is CONTROL_PLACE:
             parts[_AUTHORITY] = issued.bundle
         for name, text in parts.items():
-            write_atomically(fresh / name, text)
+            write_atomically(fresh / name, text, durable=False)
+        sync_directory(fresh)
         self._hand_on(issued.bundle, joined_by)
         link = self._certs / "..new"
         link.unlink(missing_ok=True)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 from weft.agent.http import HttpError, Server, ask, connected_inside
 from weft.agent.parameters import HealthParameters
+from weft.aio.looks import next_look
 from weft.model.workload import SocketAddress, WorkloadPort
 
 _EAGER = 0.05
-"""Between the first checks, so that a start is not slower than the application."""
+"""Between the first checks at least, so that a start is hardly slower than the application."""
 
 
 async def run_health(
@@ -31,7 +32,8 @@ async def run_health(
     if healthy is None:
         await asyncio.sleep(parameters.delay)
     streak, last = 0, None
-    delay = _EAGER
+    clock = asyncio.get_running_loop().time
+    began = clock()
     while True:
         good = await check(parameters, addresses, namespace)
         streak, last = streak + 1 if good is last else 1, good
@@ -40,8 +42,7 @@ async def run_health(
             healthy = good
             report(good)
         eager = healthy is None and not good
-        delay = min(delay * 1.2, parameters.interval) if eager else parameters.interval
-        await asyncio.sleep(delay)
+        await asyncio.sleep(next_look(clock() - began, _EAGER, parameters.interval) if eager else parameters.interval)
 
 
 def checked_addresses(parameters: HealthParameters, ports: tuple[WorkloadPort, ...]) -> tuple[SocketAddress, ...]:

@@ -213,7 +213,8 @@ class Proxy:
             await self.source.installed(patience)
         if self.parameters.carrier is not None:
             self.parameters.carrier.enrolled.set()
-            await self.envoy.admin.reopen_logs()  # an earlier life's files may be gone
+            if self._serves_again:
+                await self.envoy.admin.reopen_logs()  # an earlier life's files may be gone
             return answer
         workload, place = self._workload(self.state), MESH_PLACE if self.source is None else CONTROL_PLACE
         entry = capture_entry(self.directory, self.state)

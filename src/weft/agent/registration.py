@@ -13,6 +13,7 @@ from weft.agent.client import ControlPlaneClient, RefusedError, UnreachableError
 from weft.agent.errors import EXIT_TIMEOUT, AgentError
 from weft.agent.in_use import InUse
 from weft.agent.keys import KeyAndRequest, make_key
+from weft.aio.looks import next_look
 from weft.model.enrolment import Issued, RegisterResponse
 from weft.model.telemetry import MetricSettings
 from weft.model.workload import Workload, WorkloadState
@@ -20,6 +21,8 @@ from weft.model.workload import Workload, WorkloadState
 _LOG = logging.getLogger(__name__)
 _FIRST_RETRY = 0.1
 _LONGEST_RETRY = 5.0
+_LATEST_RETRY = 1.0
+"""While a control plane is waited for that was never there."""
 _FIRST_LOOK = 0.3
 """Seconds until the control plane is told whether a certificate that it wanted replaced has been."""
 _FIRST_AGAIN = 2.0
@@ -103,7 +106,7 @@ class Registration:
         Raises AgentError when the control plane refuses, or when the time is over.
         """
         clock = asyncio.get_running_loop().time
-        began, said, retry = clock(), float("-inf"), _FIRST_RETRY
+        began, said = clock(), float("-inf")
         while True:
             try:
                 return await self.register()
@@ -119,8 +122,7 @@ class Registration:
             if waited >= _SAY_AFTER and clock() - said >= _SAY_EVERY:
                 said = clock()
                 _LOG.info("%s; waiting for it%s", failure, self._client.hint)
-            await asyncio.sleep(retry)
-            retry = min(retry * 1.5, 1.0)
+            await asyncio.sleep(next_look(waited, _FIRST_RETRY, _LATEST_RETRY))
 
     async def renew_certificate(self, fresh: KeyAndRequest) -> Issued:
         """A certificate for a new key; registers again when the control plane does not know us any more."""

@@ -108,8 +108,8 @@ def read_state(directory: Path) -> State | None:
 
 
 def write_state(directory: Path, state: State) -> None:
-    """Replace the state."""
-    write_atomically(directory / "state.json", msgspec.json.encode(state))
+    """Replace the state. It is about processes, of which none is left when the machine itself has failed."""
+    write_atomically(directory / "state.json", msgspec.json.encode(state), durable=False)
 
 
 def plan_digest(*parts: object) -> str:

@@ -11,7 +11,6 @@ from weft.controlplane.instruments import Instruments
 from weft.controlplane.settings import ServeError
 from weft.counters.counters import Counters
 from weft.counters.memory import MemoryCounters
-from weft.counters.redis_counters import RedisCounters
 from weft.discovery.peer import Peer
 from weft.discovery.rate_limits import Limits, RateLimitService, shared_limits
 from weft.mesh.gateways.gateway import GatewayModel
@@ -37,6 +36,8 @@ def open_counters(store: str) -> Counters:
             raise ServeError(f"--rate-limit-store: {error}") from error
     if not url.startswith(_SCHEMES):
         raise ServeError("--rate-limit-store: expected redis://HOST:PORT, rediss://HOST:PORT (TLS) or file:PATH")
+    from weft.counters.redis_counters import RedisCounters  # noqa: PLC0415 - its library costs 6 MB, and few count there
+
     try:
         return RedisCounters(url)
     except ValueError as error:

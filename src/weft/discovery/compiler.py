@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
-from weft.mesh.node import build_node_view
+from weft.mesh.node import build_node_view, node_view_steps
 from weft.mesh.steps import NO_STEP, Step
 from weft.mesh.view import build_view
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
 from weft.xds.build import build_xds
-from weft.xds.nodes.build import build_node_xds
+from weft.xds.nodes.build import build_node_xds, node_steps
 from weft.xds.snapshot import XdsSnapshot
 
 
@@ -31,6 +33,12 @@ class MeshCompiler:
         if workload.node is not None:
             return build_node_xds(build_node_view(mesh, workload, self._memo), revision, self._memo)
         return build_xds(build_view(mesh, workload, self._memo), revision, self._memo)
+
+    def steps(self, mesh: Mesh, workload: Workload) -> Iterator[None]:
+        """See `weft.discovery.snapshots.Compiler`. The proxy of one workload is no long work."""
+        if workload.node is not None:
+            yield from node_view_steps(mesh, workload, self._memo)
+            yield from node_steps(build_node_view(mesh, workload, self._memo), self._memo)
 
     def published(self) -> None:
         """See `weft.discovery.snapshots.Compiler`."""

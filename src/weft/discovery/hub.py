@@ -128,6 +128,9 @@ class Hub(Generic[MeshT]):
     async def _offer_all(self) -> None:
         turns = Turns()
         for proxy in tuple(self._roster.proxies()):
+            workload = self._snapshots.workloads.get(proxy)
+            if workload is not None and workload.node is not None:
+                await self._make_ready(workload, turns)
             if self._rebuild(proxy):
                 self._between.add(proxy)
             await turns.give()
@@ -167,6 +170,15 @@ class Hub(Generic[MeshT]):
         """Whether requests of a proxy that has proven its name are read: not when it has asked for too much lately."""
         now = time.monotonic()
         return self._roster.allowance(proxy, now).has_some(now)
+
+    async def prepare(self, workload: Workload) -> None:
+        """Make what `attach` would take long to make for the proxy of a workload; others have their turn meanwhile."""
+        if workload.node is not None:
+            await self._make_ready(workload, Turns())
+
+    async def _make_ready(self, workload: Workload, turns: Turns) -> None:
+        for _ in self._snapshots.steps(workload):
+            await turns.give()
 
     def attach(self, peer: Peer, workload: Workload, *, delta: bool) -> Stream:
         """A new stream of an identified proxy. Raises StreamEndedError if it cannot be served."""

@@ -164,6 +164,8 @@ class XdsServer:
         if not self._hub.may_ask(peer.name):
             raise StreamEndedError(Ending("RESOURCE_EXHAUSTED", "the proxy has asked for too much lately", "flood"))
         node = delta_request(first)[0] if delta else sotw_request(first)[0]
+        await self._hub.prepare(check_peer(peer, node, self._lookup(peer.name), time.time(), self._trust_domain))
+        # That may have taken a while, and what is attached is who it is now.
         workload = check_peer(peer, node, self._lookup(peer.name), time.time(), self._trust_domain)
         stream = self._hub.attach(peer, workload, delta=delta)
         stream.client = client_version(first, delta=delta)

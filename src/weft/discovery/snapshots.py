@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from weft.model.origin import Origin
@@ -24,6 +24,9 @@ class Compiler(Protocol[MeshT_contra]):
 
     def compile(self, mesh: MeshT_contra, workload: Workload, revision: int) -> XdsSnapshot:
         """What the workload's proxy should hold."""
+
+    def steps(self, mesh: MeshT_contra, workload: Workload) -> Iterator[None]:
+        """Do what `compile` would spend long on, a little at a time: after the last step it takes little."""
 
     def published(self) -> None:
         """Every connected proxy has its snapshot of the mesh: what none of them uses can be forgotten."""
@@ -56,6 +59,8 @@ class Snapshots(Generic[MeshT]):
             return
         first: dict[str, Workload] = {}
         for workload in self.workloads.values():
+            if workload.node is not None:  # it is made in steps when it comes
+                continue
             first.setdefault(workload.namespace, workload)
             if len(first) >= _PREPARED:
                 break
@@ -95,6 +100,18 @@ class Snapshots(Generic[MeshT]):
     def failures(self) -> tuple[Problem, ...]:
         """Builds that fail at present."""
         return tuple(self._failures.values())
+
+    def steps(self, workload: Workload) -> Iterator[None]:
+        """Do a little at a time of what `build` would spend long on, for the mesh that is in force at the end. What
+        fails is told by `build`."""
+        mesh = None
+        while mesh is not self._mesh and self._mesh is not None:
+            mesh = self._mesh
+            with contextlib.suppress(Exception):
+                for step in self._compiler.steps(mesh, workload):
+                    yield step
+                    if mesh is not self._mesh:
+                        break
 
     def build(self, proxy: str, workload: Workload, before: XdsSnapshot | None = None) -> XdsSnapshot | None:
         """Built anew, with the very layers of `before` if they are the same. None if there is no mesh, or it fails."""

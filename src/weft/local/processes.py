@@ -1,7 +1,8 @@
 """Child processes of `weft up`: each in a session of its own, with a log file, named so that it is found again.
 
-Those that run the same program are forked from this process once it has imported what they need: on a laptop most of
-the time a mesh takes to start would otherwise go into importing it again and again. A process does nothing before it is
+At the start of a mesh they are forked from this process: the control plane at once, agents when this process has
+imported what they need. On a laptop most of the time a mesh takes to start would otherwise go into importing it again
+and again, and what none of them changes they have in common. A process does nothing before it is
 released, and ends when that cannot happen any more: so none runs that is not written down.
 """
 
@@ -21,7 +22,6 @@ from pathlib import Path
 
 from weft.local.command_line import interpreter
 from weft.local.commands import Launch
-from weft.local.names import CONTROL_PLANE
 from weft.processes.name import ProcessName, name_of
 from weft.processes.watch import ProcessWatch, wait_first
 
@@ -52,7 +52,7 @@ def spawn(launch: Launch, logs: Path, environment: Mapping[str, str], *, alone: 
     """Start `weft` with the launch's arguments. Raises OSError.
 
     `environment` is the whole of it, before the launch's own. `alone` when there is no event loop and no thread yet:
-    only then may agents be forked, and signals that are held back here be let through there.
+    only then may processes be forked, and signals that are held back here be let through there.
     """
     if not launch.directory.is_dir():
         raise NotADirectoryError(f"there is no directory {launch.directory}")
@@ -62,7 +62,7 @@ def spawn(launch: Launch, logs: Path, environment: Mapping[str, str], *, alone: 
     waiting, gate = os.pipe()
     try:
         with log.open("ab") as output:
-            if alone and CAN_FORK and launch.name != CONTROL_PLANE:
+            if alone and CAN_FORK:
                 pid = _fork(launch, environment, output.fileno(), (waiting, gate))
             else:
                 pid = _execute(launch, environment, output.fileno(), waiting, _unblock_signals if alone else None)
@@ -79,7 +79,6 @@ def preload() -> None:
     if CAN_FORK:
         for name in _PRELOADED:
             importlib.import_module(name)
-        gc.freeze()
 
 
 def _unblock_signals() -> None:
@@ -110,6 +109,7 @@ def _execute(
 def _fork(launch: Launch, environment: Mapping[str, str], output: int, gate: tuple[int, int]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
+    gc.freeze()  # a collection would write to every page that processes have in common
     pid = os.fork()
     if pid:
         return pid

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weft.aio.cell import Cell
+from weft.aio.looks import next_look
 from weft.local.commands import Launch
 from weft.local.difference import restart_delay
 from weft.local.processes import Child, Spawned, spawn
@@ -110,7 +111,6 @@ class Unit:
             child = await self._child(launch)
         except OSError as error:
             return self._crashed(f"cannot be started: {error}", began, log=False)
-        poll = _POLL
         slow = False
         while child.running and self.wanted.version == version:
             ready = self.status.value.phase is Phase.RUNNING
@@ -120,8 +120,8 @@ class Unit:
             elif not ready and not slow and time.monotonic() - began > _SLOW:
                 slow = True
                 self._context.report(f"{launch.name}: not ready after {_SLOW:g} s{self._tail(launch.name)}")
+            poll = next_look(time.monotonic() - began, _POLL, _LONGEST_POLL)
             await self._wait(child, version, None if ready else poll)
-            poll = min(poll * 1.1, _LONGEST_POLL)
         if self.wanted.version != version:
             self._tell(Phase.STOPPING)
             await self._stop(child)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from weft.mesh.memo import Memo
@@ -46,6 +47,13 @@ def carried_workloads(memo: Memo, workloads: tuple[Workload, ...], node: Workloa
         return ()
     willing = memo.groups(_carrier, _name, workloads).get(node.proxy, ())
     return node.node.taken(willing)
+
+
+def node_view_steps(mesh: Mesh, node: Workload, memo: Memo) -> Iterator[None]:
+    """Make the parts of which `build_node_view` consists, a little at a time: it finds them made."""
+    for each in carried_workloads(memo, mesh.workloads, node):
+        build_view(mesh, each, memo)
+        yield
 
 
 def build_node_view(mesh: Mesh, node: Workload, memo: Memo) -> NodeView:

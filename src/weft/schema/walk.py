@@ -16,9 +16,8 @@ from weft.model.problem import Problem, Severity
 from weft.schema.findings import Finding, deprecated, no_effect, printable
 from weft.schema.forms import FORMS, FormError
 from weft.schema.plans import FieldPlan, choice_of, fields_of, names_of
-from weft.schema.rules import NORMALISERS, RULES
+from weft.schema.said import said_of
 from weft.schema.scalars import AnyValue, Length, OrPairs, Range, Scalar
-from weft.schema.upstream import NO_EFFECT_FIELDS, UNSUPPORTED_FIELDS, UNSUPPORTED_VALUES
 from weft.schema.wording import nearest_name, shown
 from weft.schema.yaml_nodes import Node, plain_value
 
@@ -351,7 +350,7 @@ def decode_fields(cls: type, walk: Walk, entries: Mapping[str, Node], path: Fiel
     values: dict[str, Any] = {}
     spelled: dict[PathPart, PathPart] = {}
     unknown = False
-    plans, idle = names_of(cls), NO_EFFECT_FIELDS.get(cls, {})
+    plans, idle = names_of(cls), said_of(cls).no_effect
     for key, child in entries.items():
         plan = plans.get(key)
         if plan is None and key not in idle:
@@ -378,7 +377,7 @@ def decode_fields(cls: type, walk: Walk, entries: Mapping[str, Node], path: Fiel
 def _stands_for(cls: type, entries: Mapping[str, Node], plan: FieldPlan) -> bool:
     """Whether the missing field only follows from an error that has been told: it is misspelt, or something that is
     not supported stands in its place."""
-    plans, unsupported = names_of(cls), UNSUPPORTED_FIELDS.get(cls, {})
+    plans, unsupported = names_of(cls), said_of(cls).unsupported
     others = [key for key in entries if key not in plans]
     names = [each.json for each in fields_of(cls)]
     return any(key in unsupported or nearest_name(key, names) == plan.json for key in others)
@@ -391,7 +390,7 @@ def _decode_field(cls: type, plan: FieldPlan, walk: Walk, node: Node, path: Fiel
             node = dataclasses.replace(node, value="", text="")
         if not node.value and plan.default == "":
             return ""
-        reason = UNSUPPORTED_VALUES.get((cls, plan.json), {}).get(str(node.value))
+        reason = said_of(cls).unsupported_values.get(plan.json, {}).get(str(node.value))
         if reason is not None:
             return walk.error(path, "unsupported-value", f"'{node.value}' is not supported by weft{reason or ' yet'}")
     return decoder_of(plan.hint)(walk, node, path)
@@ -413,7 +412,7 @@ def _without_effect(walk: Walk, reasons: Mapping[str, str], keys: Sequence[str],
 
 
 def _unknown_field(cls: type, walk: Walk, key: str, path: FieldPath) -> _Invalid:
-    reason = UNSUPPORTED_FIELDS.get(cls, {}).get(key)
+    reason = said_of(cls).unsupported.get(key)
     if reason is not None:
         return walk.error(path, "unsupported-field", f"'{key}' is not supported by weft{reason or ' yet'}")
     if walk.full:
@@ -441,13 +440,13 @@ def _one_is_chosen(cls: type, walk: Walk, values: Mapping[str, object], path: Fi
 
 def _checked(walk: Walk, value: object, path: FieldPath, spelled: Mapping[PathPart, PathPart]) -> object:
     """`value` in its normal form, after the rules of its type spoke; `spelled` is how its fields are written."""
-    normalise = NORMALISERS.get(type(value))
+    normalise = said_of(type(value)).normalise
     if normalise is not None:
         value, findings = normalise(value)
         for finding in findings:
             first = tuple(spelled.get(part, part) for part in finding.path[:1])
             walk.report((*path, *first), dataclasses.replace(finding, path=finding.path[1:]))
-    for rule in RULES.get(type(value), ()):
+    for rule in said_of(type(value)).rules:
         for finding in rule(value):
             walk.report(path, finding)
     return value

@@ -8,7 +8,6 @@ import heapq
 from collections.abc import Iterable
 
 from weft.schema.findings import printable
-from weft.schema.registry import KIND_NAMES
 
 HINTS = 8
 """How many names of one registration are compared with those that perhaps were meant: the others stay without a hint.
@@ -39,6 +38,8 @@ def nearest_name(text: str, names: Iterable[str], alike: float = 0.6) -> str:
 
     Of many names only those that share most pairs of letters with it are looked at closely, which takes far longer.
     """
+    from weft.schema.registry import KIND_NAMES  # noqa: PLC0415 - it imports every kind, and few make typing errors
+
     if text in KIND_NAMES:
         return ""
     word = text[:100].lower()

@@ -35,8 +35,9 @@ def check_private(path: Path) -> None:
         raise PermissionsError(f"{path} is open to other users (mode {mode:04o}); run: chmod {wanted} '{path}'")
 
 
-def write_atomically(path: Path, data: str | bytes, mode: int = 0o600) -> None:
-    """Replace `path` by `data`, durably: after a crash at any point it holds the old content or the new, whole."""
+def write_atomically(path: Path, data: str | bytes, mode: int = 0o600, *, durable: bool = True) -> None:
+    """Replace `path` by `data`: after a crash at any point it holds the old content or the new, whole. Where it is not
+    `durable`, that may be the old one even after this has returned, if the machine itself fails soon."""
     temporary = path.with_name(f".{path.name}{_TEMPORARY}{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -49,7 +50,8 @@ def write_atomically(path: Path, data: str | bytes, mode: int = 0o600) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

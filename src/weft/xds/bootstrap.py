@@ -44,7 +44,6 @@ from weft.xds.policies.tls import (
 )
 from weft.xds.services.names import XDS_CLUSTER
 from weft.xds.services.protocol_options import CLUSTER_EXTENSION, client_options
-from weft.xds.sidecars.capture_entry import build_capture_entry
 from weft.xds.signals.journal import JOURNAL_KEY
 from weft.xds.stats import stats_config
 
@@ -115,6 +114,8 @@ def build_bootstrap(parameters: BootstrapParameters) -> str:
         ],
     )
     if parameters.capture:
+        from weft.xds.sidecars.capture_entry import build_capture_entry  # noqa: PLC0415 - few capture, and it has much
+
         listener, cluster = build_capture_entry(parameters.capture, parameters.capture_secret)
         bootstrap.static_resources.listeners.append(listener)
         bootstrap.static_resources.clusters.append(cluster)

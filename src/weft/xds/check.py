@@ -34,11 +34,13 @@ def check_layers(memo: Memo, layers: tuple[ResourceSet, ...]) -> tuple[Problem, 
     and go cost nothing here but to the layer that holds them. Those that several proxies share (all but the last) come
     first, so that what they meet among themselves is looked up once for all proxies.
     """
+    return tuple(problem for layer in layers for problem in check_layer(memo, layer, layers))
+
+
+def check_layer(memo: Memo, layer: ResourceSet, layers: tuple[ResourceSet, ...]) -> tuple[Problem, ...]:
+    """Those of one of the `layers`, or of one more. They are asked in turn."""
     return tuple(
-        _problem(*reference)
-        for layer in layers
-        for outward in memo(_outward, layer.by_type)
-        for reference in _left(memo, outward, layers)
+        _problem(*reference) for outward in memo(_outward, layer.by_type) for reference in _left(memo, outward, layers)
     )
 
 

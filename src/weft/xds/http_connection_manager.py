@@ -29,8 +29,9 @@ from weft.mesh.services.resilience import Overload
 from weft.mesh.signals import Signals
 from weft.xds.filters import cdn_loop, forward_proxy, proxy_auth
 from weft.xds.filters import on_demand as on_demand_filter
-from weft.xds.filters.chain import Place, http_filters
+from weft.xds.filters.chain import http_filters
 from weft.xds.filters.overload import overload_configs
+from weft.xds.filters.place import Place
 from weft.xds.limits import EDGE, MAX_HEADERS_KIB, MESH, DownstreamLimits
 from weft.xds.messages import duration, packed
 from weft.xds.policies.tls import ads_source

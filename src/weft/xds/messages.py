@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from envoy.config.core.v3.address_pb2 import Address
 from envoy.config.core.v3.address_pb2 import SocketAddress as EnvoySocketAddress
 from envoy.config.core.v3.base_pb2 import Metadata
@@ -12,9 +14,11 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from weft.mesh.routes.rules import TextMatch
 from weft.model.origin import Origin
 from weft.model.workload import SocketAddress
+
+if TYPE_CHECKING:
+    from weft.mesh.routes.rules import TextMatch
 
 _MILLION = 1_000_000
 _NANOSECONDS = 1_000_000_000

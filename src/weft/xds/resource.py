@@ -28,8 +28,18 @@ def encode_resource(
     that `message` lacks, serialised before.
     """
     body = message.SerializeToString(deterministic=True) + encoded
+    return resource_of(f"type.googleapis.com/{message.DESCRIPTOR.full_name}", name, body, origins, requires)
+
+
+def resource_of(
+    type_url: str,
+    name: str,
+    body: bytes,
+    origins: tuple[Origin, ...] = (),
+    requires: tuple[tuple[str, str], ...] = (),
+) -> Resource:
+    """The same of a message that is encoded already, in one order."""
     version = hashlib.sha256(body).hexdigest()[:_VERSION_LENGTH]
-    type_url = f"type.googleapis.com/{message.DESCRIPTOR.full_name}"
     return framed_resource(type_url, name, version, body, origins, requires)
 
 
@@ -66,9 +76,14 @@ def frame(tag: int, value: bytes) -> bytes:
 
 def frame_head(tag: int, length: int) -> bytes:
     """What stands before the `length` bytes of a length-delimited field: its tag, and the length as a varint."""
-    out = bytearray((tag,))
-    while length > 0x7F:
-        out.append(length & 0x7F | 0x80)
-        length >>= 7
-    out.append(length)
+    return bytes((tag,)) + varint(length)
+
+
+def varint(number: int) -> bytes:
+    """A number that is not negative, seven bits to a byte."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
     return bytes(out)

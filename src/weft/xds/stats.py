@@ -8,7 +8,17 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.xds.nodes.names import END
 
-_PREFIXES = ("weft.", "server.", "listener_manager.", "cluster_manager.", "control_plane.", "runtime.", "overload.")
+STATS_PREFIX = "weft"
+"""What statistics of traffic begin with (`weft.xds.signals.metrics`)."""
+_PREFIXES = (
+    f"{STATS_PREFIX}.",
+    "server.",
+    "listener_manager.",
+    "cluster_manager.",
+    "control_plane.",
+    "runtime.",
+    "overload.",
+)
 _SUFFIXES = (
     "downstream_cx_active",
     "downstream_rq_active",

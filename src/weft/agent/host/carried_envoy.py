@@ -96,6 +96,17 @@ class CarriedAdmin(EnvoyAdmin):
 class NodeAdmin(EnvoyAdmin):
     """What a node's admin interface says of the process; each workload that it carries tells its own."""
 
+    def __init__(self, socket: Path) -> None:
+        super().__init__(socket)
+        self._asking: asyncio.Future[tuple[SocketAddress, ...]] | None = None
+
+    async def listeners(self) -> tuple[SocketAddress, ...]:
+        """As `EnvoyAdmin` has it. Workloads that come together wait together: who asks while an answer is under way is
+        given that one, so that it takes Envoy as long for many as for one."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(super().listeners())
+        return await asyncio.shield(self._asking)
+
     async def values(self, kind: Literal["Counters", "Gauges"]) -> dict[str, int]:
         """All but those of workloads."""
         return {name: value for name, value in (await super().values(kind)).items() if END not in name}
@@ -131,7 +142,7 @@ class CarriedEnvoy(Envoy):
             async with asyncio.timeout(timeout):
                 while True:
                     if self._envoy.ready.value:
-                        found = await self.admin.listeners()
+                        found = await self._envoy.admin.listeners()
                         missing = tuple(say(one) for one in listeners if one not in found)
                         if not missing:
                             self.ready.set(True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from weft.model.problem import Severity
 from weft.schema.findings import Finding, deprecated
@@ -23,8 +22,7 @@ from weft.schema.kinds.virtualservice import (
     StringMatch,
 )
 from weft.schema.rules.envoyfilter_forms import NORMALISERS as ENVOY_FILTER
-
-Normaliser = Callable[[Any], tuple[object, tuple[Finding, ...]]]
+from weft.schema.said import Normaliser
 
 
 def _load_balancer(value: LoadBalancer) -> tuple[LoadBalancer, tuple[Finding, ...]]:

@@ -22,7 +22,6 @@ from weft.sources.contents import Contents
 from weft.sources.imports.blocking import BlockingRegistry
 from weft.sources.imports.catalogue import Catalogue, ImportReadError, Registry
 from weft.sources.imports.consul import Consul
-from weft.sources.imports.dns_srv import DnsRegistry
 from weft.sources.imports.documents import DocumentBuilder, ImportedDocuments
 from weft.sources.imports.instances_file import FileRegistry
 from weft.sources.imports.nomad import Nomad
@@ -258,5 +257,7 @@ def registry_of(settings: ImportSettings) -> Registry:
     if settings.kind == "file":
         return FileRegistry(settings)
     if settings.kind == "dns":
+        from weft.sources.imports.dns_srv import DnsRegistry  # noqa: PLC0415 - its library costs 2 MB, and few import so
+
         return DnsRegistry(settings)
     return BlockingRegistry(settings, Consul() if settings.kind == "consul" else Nomad())

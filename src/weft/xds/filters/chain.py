@@ -10,7 +10,6 @@ https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/extension
 
 from __future__ import annotations
 
-import enum
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -42,19 +41,11 @@ from weft.xds.filters import (
     tokens,
 )
 from weft.xds.filters.extension import Extension
+from weft.xds.filters.place import Place
 from weft.xds.messages import packed
 from weft.xds.policies.tls import ads_source
 from weft.xds.resource import encode_resource
 from weft.xds.snapshot import EXTENSION, Resource
-
-
-class Place(enum.Enum):
-    """Where a chain of filters stands."""
-
-    OUTBOUND = "on an application's way out"
-    INBOUND = "before an application"
-    GATEWAY = "at the edge"
-
 
 CALLING = (Place.OUTBOUND, Place.GATEWAY)
 CALLED = (Place.INBOUND, Place.GATEWAY)

@@ -11,7 +11,7 @@ from weft.mesh.services.service import Backend
 from weft.mesh.signals import Signals
 from weft.mesh.views import EdgeTls, GatewayPort, Layer4Chain
 from weft.xds.access.connections import connection_filters, refuses
-from weft.xds.filters.chain import Place
+from weft.xds.filters.place import Place
 from weft.xds.listener import filter_chain, tcp_proxy
 from weft.xds.messages import packed, provenance
 from weft.xds.policies.clients import client_filters

@@ -11,7 +11,8 @@ from weft.mesh.routes.rules import Respond
 from weft.mesh.signals import Signals
 from weft.mesh.views import Certificate, ClientRoots, GatewayPort, GatewayServer
 from weft.xds.filters import limits
-from weft.xds.filters.chain import Place, access_extensions, access_filters, required_slots
+from weft.xds.filters.chain import access_extensions, access_filters, required_slots
+from weft.xds.filters.place import Place
 from weft.xds.gateways.chains import layer4_chain, layer4_requires, secrets_of
 from weft.xds.gateways.http3 import alt_svc, http3_listener, quic_server_socket
 from weft.xds.http_connection_manager import gateway_manager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from weft.mesh.memo import Memo
 from weft.mesh.node import CarriedView, NodeView
 from weft.model.problem import Problem
 from weft.xds.build import build_layers
-from weft.xds.check import check_layers
-from weft.xds.nodes.carried import carry_layer
+from weft.xds.check import check_layer, check_layers
+from weft.xds.nodes.blank import Blank, blank_resource, filled_blank
+from weft.xds.nodes.carried import carry_resource
 from weft.xds.nodes.local import (
     Caller,
     Door,
@@ -22,14 +25,31 @@ from weft.xds.nodes.local import (
     open_door,
     taken_by,
 )
-from weft.xds.nodes.names import carried_name
+from weft.xds.nodes.names import CarriedName, carried_name
 from weft.xds.nodes.namespaces import place_layer
-from weft.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, Resource, ResourceSet, XdsSnapshot
+from weft.xds.snapshot import (
+    CLUSTER,
+    ENDPOINTS,
+    EXTENSION,
+    LISTENER,
+    ROUTES,
+    Resource,
+    ResourceSet,
+    XdsSnapshot,
+)
 
 _OUTBOUND = ("outbound", "upstream|", "http-tunnel")
 """What the names of listeners begin with through which a workload calls."""
 _AS_TCP = "|tcp"
 Layers = tuple[ResourceSet, ...]
+Part = tuple[Layers, tuple[Problem, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blanks:
+    """Those of a layer, by type, in the order of its resources. Compared by identity."""
+
+    by_type: Mapping[str, tuple[Blank | None, ...]]
 
 
 def build_node_xds(view: NodeView, revision: int, memo: Memo) -> XdsSnapshot:
@@ -40,35 +60,94 @@ def build_node_xds(view: NodeView, revision: int, memo: Memo) -> XdsSnapshot:
     return XdsSnapshot(revision, layers, problems)
 
 
+def node_steps(view: NodeView, memo: Memo) -> Iterator[None]:
+    """Make the parts of which `build_node_xds` consists, a little at a time: it finds them made."""
+    for _ in _parts(memo, view):
+        yield
+
+
 def _layers(memo: Memo, view: NodeView) -> tuple[Layers, tuple[Problem, ...]]:
-    given = [(each, memo(_carried, memo, each)) for each in view.carried]
-    if view.doors:
-        opened = [(each, layers, memo(_doors, memo, each, layers)) for each, layers in given]
-        known = [_door(memo, each, door) for each, _, doors in opened for door in doors]
-        neighbours = memo.over(doors_of, known)
-        given = [(each, memo(_calling, memo, each, layers, own, neighbours)) for each, layers, own in opened]
-    found = [layer for _, layers in given for layer in layers]
+    parts = list(_parts(memo, view))
+    found = [layer for layers, _ in parts for layer in layers]
     asked = memo.over(_union, [layer for layer in found if layer.on_demand], True)
     told = memo.over(_union, [layer for layer in found if not layer.on_demand], False)
-    return (asked, told), check_layers(memo, (asked, told))
+    return (asked, told), tuple([problem for _, problems in parts for problem in problems])
 
 
-def _carried(memo: Memo, each: CarriedView) -> Layers:
-    """The layers of a workload's sidecar, under its own names, and in its network namespace."""
-    whose = carried_name(each.view.proxy)
-    layers = memo(build_layers, memo, each.view)[0]
-    carried = [memo(carry_layer, memo, layer, whose.name, whose.namespace) for layer in layers]
-    if each.namespace is not None:
-        carried = [memo(place_layer, memo, layer, whose.prefix, each.namespace) for layer in carried]
-    return tuple(carried)
+def _parts(memo: Memo, view: NodeView) -> Iterator[Part]:
+    """The layers of each workload, and the problems of what they refer to, in several parts: some are empty, where only
+    something is made that others need."""
+    opened: dict[CarriedView, tuple[OpenDoor, ...]] = {}
+    for each in view.carried:
+        layers, _ = memo(build_layers, memo, each.view)
+        opened[each] = _doors(memo, each, layers) if view.doors else ()
+        yield (), ()
+    known = [_door(memo, each, door) for each, own in opened.items() for door in own]
+    neighbours = memo.over(doors_of, known) if view.doors else None
+    for each in view.carried:
+        layers, problems = memo(build_layers, memo, each.view)
+        whose, caller = carried_name(each.view.proxy), _caller(memo, each) if view.doors else None
+        carried = []
+        for number, layer in enumerate(layers):
+            called = memo(_called, memo, layer, neighbours, _as_tcp(memo, layers, layer))
+            blanks = memo(_blanks, memo, called, number < len(layers) - 1)
+            named = memo(_carried_layer, memo, called, blanks, number, whose.name, whose.namespace, caller)
+            where = each.namespace
+            carried.append(named if where is None else memo(place_layer, memo, named, whose.prefix, where))
+            yield (carried[-1],), ()
+        doors = memo.over(_set, [resource for door in opened[each] for resource in door.resources])
+        # What a sidecar's resources refer to, they refer to here: it need not be looked up again under other names.
+        unmet = check_layers(memo, (*carried, doors)) if problems else check_layer(memo, doors, (doors, *carried[::-1]))
+        yield (doors,), unmet
+
+
+def _blanks(memo: Memo, layer: ResourceSet, shared: bool) -> Blanks:
+    """What the resources of a layer are for all workloads that have them, if it is `shared`."""
+    return Blanks(
+        {
+            type_url: tuple([memo(blank_resource, one) if shared else None for one in named.values()])
+            for type_url, named in layer.by_type.items()
+        }
+    )
+
+
+def _carried_layer(
+    memo: Memo, layer: ResourceSet, blanks: Blanks, which: int, name: str, namespace: str, caller: Caller | None
+) -> ResourceSet:
+    """A layer of the workload `name` under its own names, and as the `caller`'s, if neighbours have doors. `which` of
+    its layers it is."""
+    whose = CarriedName(name, namespace)
+    found: dict[str, Mapping[str, Resource]] = {}
+    for type_url, named in layer.by_type.items():
+        columns = (tuple(named.values()), blanks.by_type[type_url])
+        rows = memo.rows(_carried, columns, memo, name, namespace, name=f"{whose.prefix}{which}{type_url}")
+        if type_url == LISTENER and caller is not None:
+            said = (caller.identity, caller.subject)
+            leads = [each.startswith(_OUTBOUND) for each in named]
+            rows = tuple(
+                [memo(call_listener, one, *said) if leading else one for one, leading in zip(rows, leads, strict=True)]
+            )
+        found[type_url] = MappingProxyType({one.name: one for one in rows})
+    return ResourceSet(MappingProxyType(found), layer.on_demand)
+
+
+def _carried(_: Memo, resource: Resource, blank: Blank | None, memo: Memo, name: str, namespace: str) -> Resource:
+    return carry_resource(resource, name, namespace) if blank is None else filled_blank(memo, blank, name, namespace)
 
 
 def _doors(memo: Memo, each: CarriedView, layers: Layers) -> tuple[OpenDoor, ...]:
     """The doors of a workload's ports, which are in the last of its layers."""
-    whose, own = carried_name(each.view.proxy), layers[-1]
-    caller = _caller(memo, each)
-    found = [memo(open_door, port, own, whose.name, whose.namespace, caller) for port in each.view.inbound]
+    whose, caller, which = carried_name(each.view.proxy), _caller(memo, each), len(layers) - 1
+    entrance = memo(_entrance, layers[-1])
+    blanks = memo(_blanks, memo, entrance, False)
+    entered = memo(_carried_layer, memo, entrance, blanks, which, whose.name, whose.namespace, None)
+    found = [memo(open_door, port, entered, whose.name, whose.namespace, caller) for port in each.view.inbound]
     return tuple([door for door in found if door is not None])
+
+
+def _entrance(own: ResourceSet) -> ResourceSet:
+    """What of a layer doors are made of."""
+    return ResourceSet(MappingProxyType({kind: own.of_type(kind) for kind in (LISTENER, ROUTES, EXTENSION)}))
 
 
 def _caller(memo: Memo, each: CarriedView) -> Caller:
@@ -82,36 +161,33 @@ def _door(memo: Memo, each: CarriedView, opened: OpenDoor) -> Door:
     return memo(Door, opened.host, opened.port, opened.name, _caller(memo, each))
 
 
-def _calling(memo: Memo, each: CarriedView, layers: Layers, own: tuple[OpenDoor, ...], doors: Doors) -> Layers:
-    """A workload's layers, with its neighbours behind their doors, and its own doors."""
-    whose, caller = carried_name(each.view.proxy), _caller(memo, each)
-    as_tcp = {name.removesuffix(_AS_TCP) for layer in layers for name in layer.of_type(CLUSTER) if _AS_TCP in name}
-    given = (whose.prefix, caller, doors, tuple(sorted(as_tcp)))
-    changed = [memo(_calling_layer, memo, layer, *given) for layer in layers]
-    inside = [resource for door in own for resource in door.resources]
-    return (*changed, memo.over(_set, inside)) if inside else tuple(changed)
+def _as_tcp(memo: Memo, layers: Layers, layer: ResourceSet) -> tuple[str, ...]:
+    """The endpoints in a layer whose clusters also carry connections."""
+    found = frozenset().union(*(memo(_carrying, each) for each in layers))
+    return tuple(sorted(found.intersection(layer.of_type(ENDPOINTS)))) if found else ()
 
 
-def _calling_layer(
-    memo: Memo, layer: ResourceSet, prefix: str, caller: Caller, doors: Doors, as_tcp: tuple[str, ...]
-) -> ResourceSet:
-    """A layer as the caller's; endpoints of clusters that also carry connections `as_tcp` stay as they are."""
-    clusters = layer.of_type(CLUSTER)
+def _carrying(layer: ResourceSet) -> frozenset[str]:
+    return frozenset([name.removesuffix(_AS_TCP) for name in layer.of_type(CLUSTER) if _AS_TCP in name])
+
+
+def _called(memo: Memo, layer: ResourceSet, doors: Doors | None, as_tcp: tuple[str, ...]) -> ResourceSet:
+    """A layer with neighbours behind their `doors`; endpoints of clusters that also carry connections `as_tcp` stay as
+    they are. All workloads of the node that share the layer share this one."""
+    clusters, endpoints = layer.of_type(CLUSTER), layer.of_type(ENDPOINTS)
+    if doors is None or not (clusters or endpoints):
+        return layer
     by_type = dict(layer.by_type)
-    by_type[LISTENER] = {
-        name: memo(call_listener, one, caller.identity, caller.subject)
-        if name.removeprefix(prefix).startswith(_OUTBOUND)
-        else one
-        for name, one in layer.of_type(LISTENER).items()
-    }
-    by_type[CLUSTER] = {name: memo(call_cluster, one) for name, one in clusters.items()}
-    by_type[ENDPOINTS] = {
-        name: memo(call_endpoints, one, memo(taken_by, clusters[name]), doors)
-        if name in clusters and name not in as_tcp
-        else one
-        for name, one in layer.of_type(ENDPOINTS).items()
-    }
-    frozen = {type_url: MappingProxyType(dict(named)) for type_url, named in by_type.items() if named}
+    by_type[CLUSTER] = MappingProxyType({name: memo(call_cluster, one) for name, one in clusters.items()})
+    by_type[ENDPOINTS] = MappingProxyType(
+        {
+            name: memo(call_endpoints, one, memo(taken_by, clusters[name]), doors)
+            if name in clusters and name not in as_tcp
+            else one
+            for name, one in endpoints.items()
+        }
+    )
+    frozen = {type_url: named for type_url, named in by_type.items() if named}
     return ResourceSet(MappingProxyType(frozen), layer.on_demand)
 
 

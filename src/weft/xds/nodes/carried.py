@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.access_loggers.stream.v3.stream_pb2 import StderrAccessLog, StdoutAccessLog
@@ -22,12 +21,11 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from xds.type.v3.typed_struct_pb2 import TypedStruct
 
-from weft.mesh.memo import Memo
 from weft.xds.nodes.names import CarriedName
 from weft.xds.resource import encode_resource
 from weft.xds.services.names import XDS_CLUSTER
-from weft.xds.signals.metrics import STATS_PREFIX
-from weft.xds.snapshot import ENDPOINTS, EXTENSION, Resource, ResourceSet
+from weft.xds.snapshot import ENDPOINTS, EXTENSION, Resource
+from weft.xds.stats import STATS_PREFIX
 
 _CORE, _ROUTE = "envoy.config.core.v3.", "envoy.config.route.v3."
 _NETWORK, _HTTP = "envoy.extensions.filters.network.", "envoy.extensions.filters.http."
@@ -76,20 +74,6 @@ _UNDER = f"{STATS_PREFIX}."
 """What statistics of traffic begin with, by which Envoy is told to keep them: the prefix comes after it."""
 _SHARED = frozenset({XDS_CLUSTER})
 """What the node's bootstrap has for all."""
-
-
-def carry_layer(memo: Memo, layer: ResourceSet, name: str, namespace: str) -> ResourceSet:
-    """All resources of a layer of the workload `name` in `namespace`, as a node holds them. Those that did not change
-    stay the same objects."""
-    whose = CarriedName(name, namespace)
-    found = {
-        type_url: MappingProxyType({
-            name_of(each.name, whose): memo(carry_resource, each, name, namespace)
-            for each in named.values()
-        })
-        for type_url, named in layer.by_type.items()
-    }  # fmt: skip
-    return ResourceSet(MappingProxyType(found), layer.on_demand)
 
 
 def carry_resource(resource: Resource, name: str, namespace: str) -> Resource:

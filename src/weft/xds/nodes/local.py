@@ -49,8 +49,8 @@ from weft.xds.policies.tls import plaintext_socket
 from weft.xds.resource import encode_resource
 from weft.xds.services.endpoints import SOCKET_MATCH
 from weft.xds.services.names import inbound_cluster_name
-from weft.xds.signals.metrics import STATS_PREFIX
 from weft.xds.snapshot import CLUSTER, EXTENSION, LISTENER, ROUTES, Resource, ResourceSet
+from weft.xds.stats import STATS_PREFIX
 
 CALLER, SUBJECT = "weft.caller", "weft.caller.subject"
 """The keys of the filter state: the caller's SPIFFE identity, and what the subject of its certificate says."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from envoy.config.core.v3.base_pb2 import DataSource, Metadata, TransportSocket, WatchedDirectory
 from envoy.config.core.v3.config_source_pb2 import (
@@ -39,10 +40,12 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.mesh.services.service import CertificateName, NameKind, Tls
-from weft.mesh.views import ClientCheck, ClientRoots, Credential, EdgeTls
 from weft.xds.messages import PROVENANCE, packed
 from weft.xds.resource import encode_resource
 from weft.xds.snapshot import Resource
+
+if TYPE_CHECKING:
+    from weft.mesh.views import ClientCheck, ClientRoots, Credential, EdgeTls
 
 IDENTITY = "identity"
 BUNDLE = "bundle"

@@ -31,8 +31,9 @@ from weft.mesh.routes.rules import (
 from weft.mesh.routes.sessions import backend_sessions
 from weft.mesh.services.service import BackendKey
 from weft.model.origin import Origin
-from weft.xds.filters.chain import Place, enable_forward_proxy, enabled_slots, rule_filters
+from weft.xds.filters.chain import enable_forward_proxy, enabled_slots, rule_filters
 from weft.xds.filters.limits import LIMITED
+from weft.xds.filters.place import Place
 from weft.xds.limits import MAX_DIRECT_RESPONSE
 from weft.xds.messages import packed, provenance, regex, service_metadata, share
 from weft.xds.policies.connections import DEFAULT_TIMES, TcpTimes

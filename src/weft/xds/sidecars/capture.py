@@ -45,7 +45,7 @@ from weft.mesh.services.service import Backend, BackendKey, ConnectionLimits, Mu
 from weft.mesh.signals import Signals
 from weft.mesh.views import Captured, CapturedInstance, CapturedPort
 from weft.model.workload import SocketAddress
-from weft.xds.filters.chain import Place
+from weft.xds.filters.place import Place
 from weft.xds.http_connection_manager import outbound_manager
 from weft.xds.limits import DETECTION_SECONDS, MAX_OUTSIDE_CONNECTIONS, MESH
 from weft.xds.listener import filter_chain, http_inspector, internal_listener, tcp_listener, tcp_proxy, tls_inspector

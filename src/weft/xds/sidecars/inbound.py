@@ -11,7 +11,8 @@ from weft.mesh.signals import Signals
 from weft.mesh.views import InboundPort
 from weft.xds.access.connections import admitted, connection_filters
 from weft.xds.filters import distrust, limits
-from weft.xds.filters.chain import Place, access_extensions, access_filters, required_slots
+from weft.xds.filters.chain import access_extensions, access_filters, required_slots
+from weft.xds.filters.place import Place
 from weft.xds.http_connection_manager import inbound_manager
 from weft.xds.limits import DETECTION_SECONDS, MESH
 from weft.xds.listener import filter_chain, http_inspector, tcp_listener, tcp_proxy, tls_inspector

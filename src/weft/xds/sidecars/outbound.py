@@ -34,7 +34,8 @@ from weft.mesh.signals import Signals
 from weft.mesh.views import OutboundView, Refusal, Tunnel
 from weft.model.origin import Origin
 from weft.model.workload import SocketAddress
-from weft.xds.filters.chain import Place, enable_forward_proxy
+from weft.xds.filters.chain import enable_forward_proxy
+from weft.xds.filters.place import Place
 from weft.xds.filters.proxy_auth import HEADER
 from weft.xds.http_connection_manager import outbound_manager
 from weft.xds.limits import MESH

@@ -16,7 +16,7 @@ from weft.mesh.routes.connections import Connections
 from weft.mesh.services.service import BackendKey, ConnectionLimits
 from weft.mesh.signals import Signals
 from weft.mesh.views import Tunnel
-from weft.xds.filters.chain import Place
+from weft.xds.filters.place import Place
 from weft.xds.limits import LISTENER_FILTER_SECONDS, MESH
 from weft.xds.listener import filter_chain, tcp_proxy, tls_inspector
 from weft.xds.messages import duration

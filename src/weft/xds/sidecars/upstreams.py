@@ -10,7 +10,7 @@ from weft.mesh.routes.rules import VirtualHost
 from weft.mesh.services.service import Protocol
 from weft.mesh.signals import Signals
 from weft.mesh.views import UpstreamPort
-from weft.xds.filters.chain import Place
+from weft.xds.filters.place import Place
 from weft.xds.http_connection_manager import outbound_manager
 from weft.xds.limits import DETECTION_SECONDS, MESH
 from weft.xds.listener import filter_chain, http_inspector, tcp_listener, tls_inspector

@@ -34,7 +34,7 @@ from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFil
 from envoy.type.v3.percent_pb2 import FractionalPercent
 
 from weft.model.requests import DENIED
-from weft.xds.filters.chain import Place
+from weft.xds.filters.place import Place
 from weft.xds.messages import packed
 
 JOURNAL_FILE = "requests.log"

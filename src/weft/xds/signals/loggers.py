@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 
 from weft.mesh.signals import Signals
-from weft.xds.filters.chain import Place
+from weft.xds.filters.place import Place
 from weft.xds.limits import CONNECTION_REPORT_SECONDS
 from weft.xds.signals.access_logs import http_access_log, tcp_access_log
 from weft.xds.signals.journal import http_journal, http_tap, tcp_journal

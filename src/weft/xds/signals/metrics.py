@@ -34,16 +34,15 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 from xds.type.v3.typed_struct_pb2 import TypedStruct
 
-from weft.xds.filters.chain import Place
+from weft.xds.filters.place import Place
 from weft.xds.limits import (
     MAX_COUNTERS_OF_SIGNALS,
     MAX_GAUGES_OF_SIGNALS,
     MAX_HISTOGRAMS_OF_SIGNALS,
 )
 from weft.xds.messages import packed
+from weft.xds.stats import STATS_PREFIX
 
-STATS_PREFIX = "weft"
-"""What all of these statistics begin with."""
 SEPARATOR = ";"
 _NAME = "envoy.access_loggers.stats"
 _TYPE = "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config"

@@ -26,7 +26,7 @@ from envoy.extensions.tracers.opentelemetry.samplers.v3.trace_id_ratio_based_sam
 from google.protobuf.message import Message
 
 from weft.mesh.signals import Tracing
-from weft.xds.filters.chain import Place
+from weft.xds.filters.place import Place
 from weft.xds.messages import PROVENANCE, packed, share
 
 SAMPLING = "sampling"

@@ -30,7 +30,7 @@ from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from weft.mesh.signals import CustomTag, Reporter, Signals, Tracing
-from weft.xds.filters.chain import Place
+from weft.xds.filters.place import Place
 from weft.xds.messages import packed
 from weft.xds.signals.collectors import collector_name, grpc_service, http_service, resource_attributes
 from weft.xds.signals.sampling import sampler

@@ -76,6 +76,7 @@ class Confined:
     proxy: Proxy
     port: int
     """Of the application."""
+    upstream: socket.socket | None = None
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "OWN": "1"}
@@ -103,12 +104,14 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def relaying_for(directory: Path, proxy: Proxy, dns: int, member: int = 0) -> Iterator[Confined]:
+def relaying_for(
+    directory: Path, proxy: Proxy, dns: int, member: int = 0, upstreams: tuple[int, ...] = ()
+) -> Iterator[Confined]:
     """A relay for new namespaces, or those of `member`, until the end of the context."""
     port = free_port()
     secret = directory / "secret"
     secret.write_bytes(SECRET)
-    words = (*AS_USER, *relaying(proxy.port, dns, secret, member, (), (port,)))
+    words = (*AS_USER, *relaying(proxy.port, dns, secret, member, upstreams, (port,)))
     with (directory / "log").open("ab") as log:
         relay = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
     assert relay.stdout is not None
@@ -139,8 +142,12 @@ def confined(dns: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Con
     proxy = Proxy()
     for server in proxy.servers:
         os.fchown(server.fileno(), USER, -1)
-    with relaying_for(tmp_path_factory.mktemp("confined"), proxy, dns) as made:
-        yield made
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        os.fchown(upstream.fileno(), USER, -1)
+        port = upstream.getsockname()[1]
+        with relaying_for(tmp_path_factory.mktemp("confined"), proxy, dns, upstreams=(port,)) as made:
+            made.upstream = upstream
+            yield made
     proxy.close()
 
 
@@ -183,6 +190,16 @@ def found(confined: Confined) -> dict[str, Any]:
 )
 def test_what_an_application_meets(found: dict[str, Any], tried: str, expected: object) -> None:
     assert found[tried] == expected
+
+
+def test_an_upstream_has_its_port_inside(confined: Confined) -> None:
+    assert confined.upstream is not None
+    port = confined.upstream.getsockname()[1]
+    with confined.start("curl", "-sS", "-m", "10", f"http://127.0.0.1:{port}/up") as client:
+        connection, _ = confined.upstream.accept()
+        with connection:
+            assert connection.recv(7) == b"GET /up"
+        assert client.wait(10) != 0, "its end, or reset, is passed on"
 
 
 def test_nothing_gets_round_the_proxy(found: dict[str, Any]) -> None:

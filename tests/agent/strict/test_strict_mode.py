@@ -17,6 +17,7 @@ from weft.agent.state import CapturedBy, State
 from weft.agent.strict import door
 from weft.agent.strict import mode as strict_mode
 from weft.agent.strict.door import DoorError, open_door
+from weft.agent.strict.launching import entering, relaying
 from weft.agent.strict.mode import advice, check_strict, why_not_strict
 from weft.agent.strict.network import links, ruleset
 from weft.settings.home import Home
@@ -100,8 +101,34 @@ def test_a_missing_program_is_told_with_its_package(monkeypatch: pytest.MonkeyPa
 def test_everything_that_is_not_for_the_namespace_itself_is_led_or_refused() -> None:
     rules = ruleset(15001, 15053)
     lead, refuse = rules.split("chain refuse")
-    assert "th dport 53 redirect to :15053" in lead.split("accept;")[1], "before loopback is let alone"
+    first = lead.partition("accept;")[2].partition("accept")[0]
+    assert "udp dport 53 redirect to :15053" in first, "before loopback is let alone"
+    assert "tcp dport 53 redirect to :15053" in first
     assert "meta l4proto tcp redirect to :15001" in lead
     assert "reject with icmpx port-unreachable" in refuse
     assert [links(version).count("local default dev lo table main") for version in (4, 6)] == [1, 1]
-    assert os.linesep == links(4)[-1]
+    assert links(4).endswith("\n")
+    words = relaying(15001, 15053, Path("/secret"), 7, (7001, 7002), (8080,))
+    assert words[-7:] == ("relay", "15001", "15053", "/secret", "7", "7001,7002", "8080")
+    assert entering(7, ("./shop", "--on"))[-4:] == ("enter", "7", "./shop", "--on")
+
+
+@pytest.mark.parametrize("_", HERE)
+def test_services_of_the_host_answer_for_no_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, _: str) -> None:
+    ways = tmp_path / "resolve"
+    ways.mkdir()
+    (ways / "io.systemd.Resolve").touch()
+    (ways / "stub-resolv.conf").write_text("nameserver 127.0.0.53\nsearch corp.example\n")
+    (tmp_path / "resolv.conf").symlink_to(ways / "stub-resolv.conf")
+    monkeypatch.setattr(door, "_OTHER_WAYS", (str(ways), str(tmp_path / "none")))
+    monkeypatch.setattr(door, "_RESOLV_CONF", str(tmp_path / "resolv.conf"))
+    opened = open_door(15001, 15053)
+    try:
+        inside = Path(f"/proc/{opened.process}/root{ways}")
+        assert {each.name: each.read_text() for each in inside.iterdir()} == {
+            "stub-resolv.conf": "nameserver 127.0.0.53\nsearch corp.example\n"
+        }
+        assert (ways / "io.systemd.Resolve").exists(), "outside all is as it was"
+    finally:
+        opened.channel.close()
+        os.waitpid(opened.process, 0)

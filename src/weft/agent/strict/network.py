@@ -31,7 +31,8 @@ def ruleset(proxy: int, dns: int) -> str:
 table inet weft {{
   chain lead {{
     type nat hook output priority -100; policy accept;
-    meta l4proto {{ tcp, udp }} th dport 53 redirect to :{dns}
+    udp dport 53 redirect to :{dns}
+    tcp dport 53 redirect to :{dns}
     ip daddr {{ 127.0.0.0/8, {OWN_4} }} accept
     ip6 daddr {{ ::1, {OWN_6} }} accept
     meta l4proto tcp redirect to :{proxy}

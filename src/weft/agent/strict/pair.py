@@ -91,6 +91,10 @@ class Pair:
             if self._connecting and outgoing is self._back and not self._connected():
                 self._end(reset=True)
                 return
+            if events == select.EPOLLIN and not self._connecting:
+                outgoing.read()
+                if not (outgoing.waiting or outgoing.over):
+                    return  # what is waited for is what it was
             if events & select.EPOLLOUT:
                 incoming.write()
             if events & (select.EPOLLIN | _CUT_OFF):

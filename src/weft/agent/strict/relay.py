@@ -62,9 +62,10 @@ class Relay:
         self._readiness = Readiness()
         self._owners = Listeners()
         self._serving: dict[int, socket.socket] = {}
+        self._refused: set[int] = set()
         self._connected = partial(self._owned, ways.proxy)
         for host in _BOTH:
-            with self._unless_no_ipv6(host):
+            with _unless_no_ipv6(host):
                 self._listen(self._door.listener(host, ways.proxy), self._lead)
                 self._listen(self._door.listener(host, ways.dns), partial(self._carry, ways.dns))
                 datagrams = self._door.datagrams(host, ways.dns)
@@ -129,8 +130,11 @@ class Relay:
                 try:
                     mirror.listen(_BACKLOG)
                 except OSError as error:
-                    _say(f"port {port}: {error.strerror}")
+                    if port not in self._refused:
+                        _say(f"port {port}: {error.strerror}")
+                    self._refused.add(port)
                     continue
+                self._refused.discard(port)
                 self._serving[port] = mirror
                 self._listen(mirror, partial(self._let_in, port))
             elif not listens and port in self._serving:
@@ -176,13 +180,14 @@ class Relay:
             sys.exit(0)
         self._readiness.later(_NOBODY_LEFT, lambda: self._look_for_others(agent))
 
-    @contextlib.contextmanager
-    def _unless_no_ipv6(self, host: str) -> Iterator[None]:
-        try:
-            yield
-        except DoorError:
-            if host == _HERE:
-                raise
+
+@contextlib.contextmanager
+def _unless_no_ipv6(host: str) -> Iterator[None]:
+    try:
+        yield
+    except DoorError:
+        if host == _HERE:
+            raise
 
 
 def original_destination(near: socket.socket) -> Destination | None:

@@ -81,6 +81,10 @@ class Strict:
     def asks(self) -> str:
         return self.curl("http://web/", "-H", "X-Words: never-in-clear")[0]
 
+    def is_found(self) -> bool:
+        """Whether a caller on the third host is answered."""
+        return '"client"' in self.switch.hosts[2].curl("web", "http://client/")
+
     def wire(self) -> bytes:
         """What the third host's cable has carried."""
         return (self.directory / "wire").read_bytes()
@@ -117,6 +121,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Strict]:
         for app in ("web", "client"):
             healthy(one, app)
         until("the client calls", lambda: made.asks() == "200")
+        until("callers find it", made.is_found)
         yield made
         switch.middle.stop()
 
@@ -169,7 +174,7 @@ def test_rules_for_a_workload_that_is_confined_are_refused(mesh: Strict) -> None
 
 
 def test_whoever_is_killed_no_call_goes_around_and_the_next_agent_takes_over(mesh: Strict) -> None:
-    _, two, three = mesh.switch.hosts
+    _, two, _ = mesh.switch.hosts
 
     def kill(what: str) -> None:
         name = getattr(two.state("client"), what)
@@ -184,7 +189,7 @@ def test_whoever_is_killed_no_call_goes_around_and_the_next_agent_takes_over(mes
     kill("confinement")
     assert mesh.asks() in ("000", "200")
     until("the agent has another relay", lambda: mesh.asks() == "200", 30)
-    until("callers find it again", lambda: '"client"' in three.curl("web", "http://client/"), 30)
+    until("callers find it again", mesh.is_found, 30)
     kill("agent")
     mesh.client.stop(signal.SIGKILL)
     assert mesh.asks() == "200", "names, too"
@@ -193,7 +198,7 @@ def test_whoever_is_killed_no_call_goes_around_and_the_next_agent_takes_over(mes
     until("nothing leads out", lambda: mesh.asks() == "000")
     mesh.start()
     until("the next agent has both", lambda: mesh.asks() == "200", 30)
-    until("callers find it", lambda: '"client"' in three.curl("web", "http://client/"), 30)
+    until("callers find it", mesh.is_found, 30)
     assert two.state("client").application == application
     assert b"never-in-clear" not in mesh.wire()
 
@@ -221,3 +226,4 @@ def test_a_stop_leaves_no_process_and_no_namespace(mesh: Strict) -> None:
     assert two.state("client").processes == ()
     mesh.start()
     until("it is there again", lambda: mesh.asks() == "200")
+    until("callers find it", mesh.is_found)

@@ -4,6 +4,7 @@ listeners, nothing of its neighbours'."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import re
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Literal
 from weft.agent.envoy import Envoy, NotReadyError, Standing
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.agent.envoy_place import EnvoyPlace
+from weft.agent.ports import bind_error
 from weft.agent.series import SERIES_QUERY
 from weft.aio.cell import Cell
 from weft.model.network_namespace import NetworkNamespace
@@ -121,6 +123,7 @@ class CarriedEnvoy(Envoy):
     ) -> None:
         super().__init__(place, _nobody, lambda: 0)
         self._envoy = envoy
+        self._placed = placed
         self.admin = CarriedAdmin(envoy.place.admin_socket, whose, placed)
 
     @property
@@ -144,7 +147,7 @@ class CarriedEnvoy(Envoy):
                     if self._envoy.ready.value:
                         found = await self._envoy.admin.listeners()
                         missing = tuple(say(one) for one in listeners if one not in found)
-                        if not missing:
+                        if not missing and await self._listens_inside():
                             self.ready.set(True)
                             return
                     if missing and not said and clock() > patience:
@@ -156,6 +159,21 @@ class CarriedEnvoy(Envoy):
             raise NotReadyError(
                 f"the host's Envoy was not ready after {timeout:g} s: {wanted}; see `weft proxy status`"
             ) from error
+
+    async def _listens_inside(self) -> bool:
+        """Whether what is for the application is taken where that lives, and not in a namespace that was there before
+        under the same name."""
+        placed = self._placed
+        if placed is None:
+            return True
+        found = await self.admin.named_listeners()
+        mark = generation_mark(placed.generation)
+        inner = [each for name, where in found.items() if name.endswith(mark) for each in where]
+        for each in inner:
+            error = await asyncio.to_thread(bind_error, each.host, each.port, namespace=placed.path)
+            if error != errno.EADDRINUSE:
+                return False
+        return True
 
     async def run(self, listeners: tuple[SocketAddress, ...], timeout: float) -> None:
         """Follow the node's Envoy, for ever: whoever it carries is not ready while it is not."""

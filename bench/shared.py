@@ -21,7 +21,7 @@ from pathlib import Path
 from bench.datapath import SERVICE, Arm, Plan, Turn, answers, figures, measure_turn, run_load
 from bench.demo import LIMIT, page_served, ready_line
 from bench.figures import Series, ratio, series
-from bench.machine import Cores, pin, proportional_bytes
+from bench.machine import Cores, cpu_seconds, pin, proportional_bytes
 from bench.mesh import BenchMesh
 from bench.processes import WEFT, started, stop, wait_until
 
@@ -35,11 +35,13 @@ SLEEP = ("sleep", "86400")
 
 @dataclass(frozen=True)
 class Weight:
-    """What some workloads cost in one mode: megabytes of proxies and agents, and seconds until all are healthy."""
+    """What some workloads cost in one mode: megabytes of proxies and agents, seconds until all are healthy, and the CPU
+    that all of them have used until then, in seconds."""
 
     proxies: float
     agents: float
     seconds: float
+    cpu: float
 
 
 def measure_shared(directory: Path, cores: Cores, *, quick: bool) -> dict[str, object]:
@@ -78,20 +80,26 @@ def megabytes(pids: Sequence[int]) -> float:
     return sum(proportional_bytes(pid) for pid in pids) / 1e6
 
 
+def cpu_of(pids: Sequence[int]) -> float:
+    """Seconds of CPU that processes have used: steadier than seconds, where others use the machine too."""
+    return sum(cpu_seconds(pid) for pid in pids)
+
+
 def _demos(directory: Path, rounds: int) -> dict[str, object]:
-    found: dict[str, list[tuple[float, float]]] = {mode: [] for mode in MODES}
+    found: dict[str, list[tuple[float, float, float]]] = {mode: [] for mode in MODES}
     for number in range(rounds):
         for mode in MODES:
             found[mode].append(_demo(directory / f"demo-{mode}-{number}", mode))
         print(f"bench: shared, demo, round {number + 1} of {rounds}", file=sys.stderr)
     return {
-        "memory_mb": {mode: series([memory for memory, _ in each]) for mode, each in found.items()},
-        "first_page_s": {mode: series([seconds for _, seconds in each]) for mode, each in found.items()},
+        "memory_mb": {mode: series([memory for memory, _, _ in each]) for mode, each in found.items()},
+        "first_page_s": {mode: series([seconds for _, seconds, _ in each]) for mode, each in found.items()},
+        "first_page_cpu_s": {mode: series([cpu for _, _, cpu in each]) for mode, each in found.items()},
     }
 
 
-def _demo(home: Path, mode: str) -> tuple[float, float]:
-    """The whole demo's memory (control plane, agents, proxies), and seconds to the first page."""
+def _demo(home: Path, mode: str) -> tuple[float, float, float]:
+    """The whole demo's memory (control plane, agents, proxies), seconds to the first page, and the CPU used for it."""
     more = ("--shared-proxy",) if mode == SHARED else ()
     moment = time.perf_counter()
     process = subprocess.Popen(
@@ -107,7 +115,7 @@ def _demo(home: Path, mode: str) -> tuple[float, float]:
             wait_until("the first page", lambda: page_served(answer["gateway"]), LIMIT, every=0.005)
             seconds = time.perf_counter() - moment
             envoys, agents = processes_of(home)
-            return megabytes([*envoys, *agents]), seconds
+            return megabytes([*envoys, *agents]), seconds, cpu_of([*envoys, *agents])
     finally:
         stop(process, 45.0)
 
@@ -126,6 +134,7 @@ def _many(directory: Path, count: int, rounds: int) -> dict[str, object]:
                 "proxies_mb": series([each.proxies for each in weights]),
                 "agents_mb": series([each.agents for each in weights]),
                 "start_s": series([each.seconds for each in weights]),
+                "start_cpu_s": series([each.cpu for each in weights]),
             }
             for mode, weights in found.items()
         },
@@ -155,7 +164,7 @@ def _weigh(where: Path, mode: str, count: int) -> Weight:
             output.readline()
             seconds = time.perf_counter() - moment
             envoys, agents = processes_of(home)
-            return Weight(megabytes(envoys), megabytes(agents), seconds)
+            return Weight(megabytes(envoys), megabytes(agents), seconds, cpu_of([*envoys, *agents]))
     finally:
         stop(process, 90.0)
 

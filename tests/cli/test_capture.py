@@ -78,7 +78,7 @@ def test_a_dry_run_prints_the_rules_and_needs_neither_root_nor_nft(
         ),
         (("--user", OTHER), "none", "none is no workload of this host; start one with `weft run --capture on`"),
         (("--user", OTHER, "--dns"), "nameless", "--dns: nameless has no responder"),
-        (("--user", OTHER, "--exclude-port", "0"), "shop", "'--exclude-port': 0 is not in the range"),
+        (("--user", OTHER, "--exclude-port", "0"), "shop", "'--exclude-port': '0' is no port, which is 1 to 65535"),
         (
             ("--user", OTHER, "--exclude-address", "10.0.0.1/8"),
             "shop",

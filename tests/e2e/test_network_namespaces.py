@@ -232,7 +232,7 @@ def test_a_namespace_made_anew_is_noticed_and_no_neighbour_notices(host: Namespa
             assert host.ps("a")["state"] == "waiting"
             assert kept("http://far/").status == 200
         host.a.make()
-        until("a has another application", partial(another, host, application), 30)
+        until("a has another application", partial(another, host, application))
         host.healthy("a")
         application = host.mesh.state("a")["application"]["pid"]
         assert host.mesh.state("a")["outbound"] == OUTBOUND
@@ -253,7 +253,7 @@ def test_one_made_anew_while_no_agent_looks_is_noticed_by_the_next(host: Namespa
     host.a.delete()
     host.a.make()
     host.spawn()
-    until("a has another application", partial(another, host, application), 30)
+    until("a has another application", partial(another, host, application))
     until("it calls", lambda: answers(host.a, "http://b/", "a"))
     assert not alive(application)
     assert kept("http://far/").status == 200
@@ -288,7 +288,7 @@ def test_without_the_right_it_is_refused_at_the_line(host: NamespacedHost, tmp_p
     file = tmp_path / "host.yaml"
     file.write_text("workloads:\n  - name: x\n    networkNamespace: shop\n")
     weak = ("setpriv", "--bounding-set=-sys_admin", *WEFT, "host", "--home", str(tmp_path / "home"), str(file))
-    done = subprocess.run(weak, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(weak, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert f"{file}:3" in done.stderr
     assert "workloads[0].networkNamespace" in done.stderr
@@ -300,7 +300,7 @@ def test_a_stop_leaves_nothing(host: NamespacedHost) -> None:
     pids.append(host.mesh.state("host")["envoy"]["pid"])
     agent = host.mesh.processes["host"]
     os.kill(agent.pid, signal.SIGTERM)
-    agent.process.wait(30)
+    agent.process.wait(60)
     assert not any(alive(pid) for pid in pids)
     for where in (host.a, host.b):
         assert bind_error("127.0.0.1", OUTBOUND, namespace=where.path) == 0

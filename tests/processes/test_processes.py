@@ -52,7 +52,7 @@ async def test_an_orphan_is_noted_before_it_is_executed(tmp_path: Path) -> None:
         assert done.exists()
         with pytest.raises(FileNotFoundError):
             start_orphan([str(tmp_path / "none")], tmp_path, {}, out, noted.append, errors=out)
-    assert not any(name.alive for name in noted)
+    until("both have ended", lambda: not any(name.alive for name in noted))
 
 
 def test_an_orphan_of_which_nobody_would_know_is_not_executed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from weft.agent.strict.pair import Pair
 from weft.agent.strict.readiness import Readiness
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(240)
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Joined:
 
     def accept(self) -> socket.socket:
         accepted, _ = self.server.accept()
-        accepted.settimeout(10)
+        accepted.settimeout(60)
         return accepted
 
 
@@ -54,7 +54,7 @@ def joined() -> Iterator[Joined]:
         socket.create_server(("127.0.0.1", 0)) as door,
         socket.create_connection(door.getsockname(), 10) as caller,
     ):
-        server.settimeout(10)
+        server.settimeout(60)
         made = Joined(Readiness(), server, caller, door.accept()[0], socket.socket())
         yield made
         made.over.set()

@@ -27,7 +27,7 @@ def carrying(snapshot: ConfigSnapshot) -> tuple[ConfigSnapshot, Workload]:
 
 
 @given(EDITS, st.integers(0, 2**16), st.booleans())
-@settings(max_examples=examples(30), deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 def test_any_edits(edits: list[list[Edit]], seed: int, full: bool) -> None:
     chance, lived = random.Random(seed), MeshCompiler()
     edited = everything(seed) if full else EditedMesh()

@@ -94,7 +94,7 @@ class NamespacedHost(Host):
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NamespacedHost]:
     found = NamespacedHost(tmp_path_factory.mktemp("namespaces"))
     mesh, spaces = found.mesh, (found.a, found.b, found.c)
-    found.write("a", "b", "d")
+    found.write("a", "b")
     for each in spaces[:2]:
         each.make()
     own = subprocess.Popen(
@@ -107,7 +107,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NamespacedHost]:
         mesh.weft("apply", "-f", "-", stdin="".join(map(service, names)).replace("8080", "http") + POLICY)
         found.spawn()
         mesh.echo("far", port="http=8080:auto")
-        found.healthy("a", "b", "d", "far")
+        found.healthy("a", "b", "far")
+        found.write("a", "b", "d")  # who comes first in a namespace has the usual ports
+        found.healthy("d")
         yield found
     finally:
         mesh.stop()
@@ -139,9 +141,9 @@ def test_each_is_who_it_is_at_the_same_ports(host: NamespacedHost) -> None:
 
 
 def test_neighbours_need_no_handshake_and_envoy_no_other_right(host: NamespacedHost) -> None:
-    before = host.stats("ssl.handshake")
+    before = sum(host.stats("ssl.handshake").values())
     assert host.b.call("http://a/").status == 200
-    assert host.stats("ssl.handshake") == before
+    assert sum(host.stats("ssl.handshake").values()) == before
     status = Path(f"/proc/{host.mesh.state('host')['envoy']['pid']}/status").read_text()
     effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
     assert int(effective, 16) == 1 << CAP_SYS_ADMIN

@@ -44,8 +44,8 @@ async def socket(tmp_path: Path) -> AsyncIterator[Path]:
     async def listeners(_: web.Request) -> web.Response:
         LISTENERS_ASKED.append(1)
         await asyncio.sleep(0.05)
-        where = {"local_address": {"socket_address": {"address": "127.0.0.1", "port_value": 8080}}}
-        return web.json_response({"listener_statuses": [where]})
+        where = {"socket_address": {"address": "127.0.0.1", "port_value": 8080}}
+        return web.json_response({"listener_statuses": [{"name": "one", "local_address": where}]})
 
     application = web.Application()
     application.router.add_get("/stats", stats)

@@ -191,7 +191,7 @@ def _tells_of(namespace: str, name: str) -> Callable[[Contents], bool]:
 
 
 async def _written(api: Api, path: str, body: Mapping[str, Any]) -> bool:
-    await api.create(path, body)
+    await api.call("POST", path, body)
     return True
 
 

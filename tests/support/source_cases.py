@@ -33,8 +33,9 @@ class SourceCase(Protocol):
 
 
 def named(contents: Contents) -> dict[str, Document[object]]:
-    """What is there in `NAMESPACE`."""
-    return {one.key.name: one for one in contents.documents if one.key.namespace == NAMESPACE}
+    """What was written to `NAMESPACE`: a cluster has a service account of its own there."""
+    kinds = (SERVICE[1], POLICY[1])
+    return {one.key.name: one for one in contents.documents if one.key.namespace == NAMESPACE and one.key.kind in kinds}
 
 
 def has(*names: str) -> Callable[[Contents], bool]:

@@ -33,7 +33,7 @@ def test_a_route_in_the_cluster_leads_a_host(cluster: ApiCluster, tmp_path: Path
         until("the cluster's route leads", lambda: callee() == "old")
         apply(route("front", "default", "front", "new"))
         until("kubectl leads elsewhere", lambda: callee() == "new")
-        shown = mesh.api("v1/documents/httproute/default/front")
+        shown = mesh.api("documents/httproute/default/front")
         assert shown["owner"] == "kubernetes"
         assert shown["source"].startswith("kubernetes:HTTPRoute/default/front/")
         cluster.kill_api_server()

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,10 +25,13 @@ class NotBuiltError(Exception):
 
 @dataclass(frozen=True)
 class GoPrograms:
-    """The module tools/NAME, and by name from which package each of its programs is made."""
+    """The module tools/NAME, and by name from which package each of its programs is made. `flags` are more of
+    ``go build``, `variables` values that the linker gives to variables of packages."""
 
     name: str
     programs: Mapping[str, str]
+    flags: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def module(self) -> Path:
@@ -40,11 +43,19 @@ class GoPrograms:
         """Where the programs are put."""
         return ROOT / "build" / self.name
 
+    @property
+    def cache(self) -> Path:
+        """Where they are kept for other clones, by what they are made of."""
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return root / "weft" / self.name / self.sources()
+
     def sources(self) -> str:
         """A digest of everything that the programs are made of."""
         digest = hashlib.sha256()
         for path in sorted((*self.module.glob("go.*"), *self.module.glob("*/*.go"))):
             digest.update(f"{path.relative_to(self.module)}\n".encode() + path.read_bytes())
+        if self.flags or self.variables:
+            digest.update(repr((self.flags, sorted(self.variables.items()))).encode())
         return digest.hexdigest()[:16]
 
     def program(self, name: str) -> Path:
@@ -57,7 +68,7 @@ class GoPrograms:
 
     def build(self) -> None:
         """All programs, from the cache if it has them. NotBuiltError if there is no Go, or one that is too old."""
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "weft" / self.name / self.sources()
+        cache = self.cache
         self.built.mkdir(parents=True, exist_ok=True)
         (self.built / "sources").unlink(missing_ok=True)
         for name, package in self.programs.items():
@@ -67,10 +78,12 @@ class GoPrograms:
         (self.built / "sources").write_text(f"{self.sources()}\n")
 
     def _compile(self, package: str, target: Path) -> None:
-        go = _go()
+        go = go_command()
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = target.with_name(f".{target.name}.{os.getpid()}")
-        command = [go, "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", str(fresh), package]
+        linked = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in self.variables.items())])
+        flags = ["-mod=readonly", "-trimpath", f"-ldflags={linked}", *self.flags]
+        command = [go, "build", *flags, "-o", str(fresh), package]
         print(f"{self.name}: building {target.name}", file=sys.stderr)
         environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
         done = subprocess.run(command, cwd=self.module, env=environment, check=False)
@@ -93,7 +106,8 @@ class GoPrograms:
         return 0
 
 
-def _go() -> str:
+def go_command() -> str:
+    """Where go is. NotBuiltError if there is none, or one that is too old."""
     found = shutil.which("go") or (shutil.which("go", path="/usr/local/go/bin"))
     needed = ".".join(map(str, OLDEST))
     if found is None:

@@ -73,7 +73,7 @@ def _bound() -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
+async def running_control(tmp_path: Path, *, kubernetes: bool = False) -> AsyncIterator[Rig]:
     home = Home(tmp_path / "home")
     home.control_plane.mkdir(parents=True, mode=0o700)
     files = tmp_path / "mesh"
@@ -115,6 +115,7 @@ async def running_control(tmp_path: Path) -> AsyncIterator[Rig]:
         traffic=keeper,
         reports=keeper,
         token_keys=TokenKeys(home.ca, authority.trust_domain),
+        kubernetes=kubernetes,
     )
     api = AgentApi(parts)
     tasks = [asyncio.create_task(one.run()) for one in (collector, builds, audit, recorder, keeper)]

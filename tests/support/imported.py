@@ -1,4 +1,4 @@
-"""Running an import in a test, and what the mesh makes of its documents."""
+"""Running an import, or another source, in a test, and what the mesh makes of its documents."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.model.snapshot import ConfigSnapshot
-from weft.sources.contents import Contents
-from weft.sources.imports.source import ImportSource, Pace
+from weft.sources.contents import Contents, Source
+from weft.sources.imports.source import Pace
 
 QUICK = Pace(retry=0.05, longest_retry=0.2, first_answer=0.5, believe_empty=1.0, keep_every=0.05)
 
@@ -34,7 +34,7 @@ class Failures:
 
 
 @contextlib.asynccontextmanager
-async def running(source: ImportSource) -> AsyncIterator[None]:
+async def running(source: Source) -> AsyncIterator[None]:
     task = asyncio.create_task(source.run())
     try:
         yield
@@ -43,9 +43,7 @@ async def running(source: ImportSource) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
-async def reached(
-    source: ImportSource, what: str, holds: Callable[[Contents], bool], seconds: float = 20.0
-) -> Contents:
+async def reached(source: Source, what: str, holds: Callable[[Contents], bool], seconds: float = 20.0) -> Contents:
     """The contents, when they are as wanted."""
     version = 0
     try:

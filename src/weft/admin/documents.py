@@ -13,8 +13,9 @@ from weft.admin.acceptance import Acceptance
 from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
 from weft.admin.context import INTERNAL, ApiContext
 from weft.admin.history.notes import Step, noting
+from weft.admin.owners import owner_of
 from weft.admin.people.calling import who_calls
-from weft.admin.people.editing import check_editable
+from weft.admin.people.editing import check_changed_here, check_editable
 from weft.admin.replies import Refused, flag, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
 from weft.admin.texts import BODY, PARAMETERS, decoded_of
@@ -101,6 +102,7 @@ class Documents:
         """``POST /v1/documents``."""
         wait = seconds(request, "wait", LONGEST_WAIT)
         dry_run = flag(request, "dry_run")
+        check_changed_here(self._context)
         documents, warnings = await self._decoded(request)
         check_editable(self._context, request, (document.key for document in documents))
         who = who_calls(request)
@@ -255,7 +257,7 @@ def _shown(document: Document[object], accepted: Acceptance, owned: Container[Ob
         "key": key_mapping(document.key),
         "source": document.origin.source,
         "line": document.origin.line,
-        "owner": "file" if document.key in owned else "api",
+        "owner": owner_of(document, owned),
         "created": document.created,
         "generation": document.generation,
         "unreadable": isinstance(document.spec, Unreadable),

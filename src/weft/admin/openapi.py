@@ -55,7 +55,7 @@ _DOCUMENT = {
         "key": {"type": "object", "description": "group, kind, namespace, name"},
         "source": {"type": "string", "description": "file, or api"},
         "line": {"type": "integer"},
-        "owner": {"enum": ["file", "api"]},
+        "owner": {"enum": ["file", "api", "kubernetes"]},
         "created": {"type": "number", "description": "seconds since the epoch, 0 when unknown"},
         "generation": {"type": "integer"},
         "unreadable": {"type": "boolean", "description": "of a security kind, not understood: closes what it names"},

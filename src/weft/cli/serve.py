@@ -20,6 +20,7 @@ from weft.settings.home import Home
     "weft serve --documents mesh/ --admin-port 15080",
     "weft serve --shared-socket /run/weft/agents.sock --allow-uid 1001=shop/cart@cart.service",
     "weft serve --admin-bind 10.0.0.7:15443 --admin-host mesh.example",
+    "weft serve --kubeconfig admin.kubeconfig --context prod",
     "weft serve --import consul=http://127.0.0.1:8500 --import dns=_web._tcp.shop.example",
 )
 @home_option

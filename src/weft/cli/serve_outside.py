@@ -1,4 +1,4 @@
-"""What `weft serve` is told of what is outside of the mesh: registries that it imports, and whom it asks for health."""
+"""What `weft serve` is told of what is outside of the mesh: an API server, registries, and whom it asks for health."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from weft.cli.options import CommandT
     from weft.controlplane.settings import Network
     from weft.sources.imports.settings import ImportSettings
+    from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,20 @@ class OutsideOptions:
 
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
+    kubernetes: KubeconfigFile | None = None
 
 
 def outside_options(function: CommandT) -> CommandT:
-    """``--import``, ``--imports``, ``--probe-network``."""
+    """``--kubeconfig``, ``--context``, ``--import``, ``--imports``, ``--probe-network``."""
     for option in (
+        click.option("--context", default="", metavar="NAME", help="Its context.  [default: its current one]"),
+        click.option(
+            "--kubeconfig",
+            default="",
+            metavar="FILE",
+            help="Take documents from the Kubernetes API server that this file names, not from the store; in-cluster: "
+            "in a pod, with its service account (docs/kubernetes.md).",
+        ),
         click.option(
             "--probe-network",
             "probe_networks",
@@ -78,4 +88,21 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
         networks = tuple(ipaddress.ip_network(text) for text in given["probe_networks"])
     except ValueError as error:
         raise click.UsageError(f"--probe-network: {error}; expected a network such as 10.0.0.0/8") from error
-    return OutsideOptions(imports, networks)
+    return OutsideOptions(imports, networks, _kubernetes(given["kubeconfig"], given["context"]))
+
+
+def _kubernetes(path: str, context: str) -> KubeconfigFile | None:
+    """The API server, tried as far as its file can be. click.UsageError."""
+    from weft.sources.kubernetes.access import AccessError, Credentials
+    from weft.sources.kubernetes.kubeconfig import IN_CLUSTER, KubeconfigFile
+
+    if not path:
+        if context:
+            raise click.UsageError("--context goes with --kubeconfig")
+        return None
+    file = KubeconfigFile(path if path == IN_CLUSTER else str(Path(path).absolute()), context)
+    try:
+        Credentials(file.access).current()
+    except AccessError as error:
+        raise click.UsageError(f"--kubeconfig: {error}") from error
+    return file

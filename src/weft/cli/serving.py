@@ -87,6 +87,7 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         bundle_networks=options.federation.networks,
         imports=options.outside.imports,
         probe_networks=options.outside.probe_networks,
+        kubernetes=options.outside.kubernetes,
     )
 
 

@@ -17,6 +17,7 @@ from weft.controlplane.modes import Modes
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
 from weft.mesh.differences import patched_table
+from weft.mesh.idle import NO_SELECTOR
 from weft.mesh.model import Mesh
 from weft.mesh.steps import NO_STEP
 from weft.model.document import Document
@@ -25,9 +26,15 @@ from weft.model.problem import Problem, Severity, distinct
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
 from weft.sources.collector import Collector
+from weft.sources.kubernetes.documents import PREFIX
 
 _log = logging.getLogger("weft.builds")
 _MOST_TOLD = 20
+
+
+def is_of_cluster(problem: Problem) -> bool:
+    """Whether it is about a document of a cluster, behind which there may be pods, whom the mesh does not know."""
+    return problem.origin.source.startswith(PREFIX)
 
 
 class Builds:
@@ -90,7 +97,7 @@ class Builds:
             workloads = await self._changeover.run(before, snapshot, last.revision)
             snapshot = replace(snapshot, workloads=workloads)
             mesh = self._compiler.build(snapshot)
-            problems = distinct(mesh.problems)
+            problems = distinct(one for one in mesh.problems if not (one.code == NO_SELECTOR and is_of_cluster(one)))
             told = mesh if self._changeover.last is NO_STEP else self._compiler.build(snapshot, self._changeover.last)
             await self._publish(told, snapshot.workloads, snapshot.revision)
         except Exception as error:  # whatever the compiler trips over: the last good mesh stays in force
@@ -110,7 +117,7 @@ class Builds:
         if last.mesh is not None and last.mesh.idle is mesh.idle:
             return last.idle
         now = self._clock()
-        return {problem: last.idle.get(problem, now) for problem in mesh.idle}
+        return {problem: last.idle.get(problem, now) for problem in mesh.idle if not is_of_cluster(problem)}
 
     async def _keep_last(self, snapshot: ConfigSnapshot, error: Exception) -> None:
         """The last good mesh stays in force, with the workloads of now."""

@@ -25,6 +25,7 @@ from weft.controlplane.federation import Bundles, get_within_limits
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
+from weft.controlplane.kubernetes import kubernetes_source
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
@@ -61,6 +62,7 @@ from weft.sources.trials import TrialSource
 from weft.sources.workloads import workloads_source
 from weft.store.keys import kept_key
 from weft.store.sealing.sealed import SealedStore
+from weft.telemetry.metrics import Registry
 from weft.traffic.keeper import TrafficKeeper
 from weft.traffic.prometheus_client import PrometheusTraffic
 
@@ -134,9 +136,7 @@ async def compose(
         recorder,
         contents,
         lambda: _all_of(
-            faults,
-            *(one.problems for one in (recorder, store, others, trust, bundles)),
-            lambda: _wrong_above(foundation),
+            faults, *(one.problems for one in (recorder, store, others, trust, bundles, *_above(foundation)))
         ),
         applied=applied,
         traffic=PrometheusTraffic(settings.prometheus) if settings.prometheus else reports,
@@ -151,6 +151,7 @@ async def compose(
         vitals=ControlPlaneVitals(instruments.lateness, home.control_plane, authority, certificates),
         token_keys=token_keys,
         federation=bundles.states,
+        kubernetes=settings.kubernetes is not None,
     )
     own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
     kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *_above(foundation))
@@ -189,7 +190,8 @@ async def _collector(
     sources: list[Source] = [files] if files else []
     keys = KeySource(store, lambda: collector.collected)
     providers = OpenIdSource(store, lambda: collector.collected)
-    sources += [StoredSource(store, applied), workloads_source(store), keys, providers]
+    documents = _documents(settings, store, applied, foundation.instruments.registry)
+    sources += [documents, workloads_source(store), keys, providers]
     own = OwnKeysSource(settings.mesh.trust_domain, lambda: key_set(token_keys.published()))
     sources += [bundles_source(store), distrust_source(store), own]
     addresses = AddressSource(store, lambda: collector.collected)
@@ -203,16 +205,19 @@ async def _collector(
     return collector, files.contents if files else None
 
 
+def _documents(settings: ServeSettings, store: SealedStore, applied: Applied, registry: Registry) -> Source:
+    """Where documents come from that no followed file has."""
+    if settings.kubernetes is None:
+        return StoredSource(store, applied)
+    return kubernetes_source(settings.kubernetes, registry)
+
+
 def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:
     return tuple(problem for one in told for problem in one())
 
 
 def _above(foundation: Foundation) -> tuple[UpstreamKeeper | IdentityRoots, ...]:
     return tuple(one for one in (foundation.upstream, foundation.identities) if one is not None)
-
-
-def _wrong_above(foundation: Foundation) -> tuple[Problem, ...]:
-    return _all_of(*(one.problems for one in _above(foundation)))
 
 
 def _enrolment(settings: ServeSettings, endpoints: Endpoints, certificates: ServerCertificates) -> EnrolmentSettings:

@@ -13,6 +13,7 @@ from weft.model.snapshot import MeshSettings
 from weft.model.workload import SocketAddress
 from weft.settings.home import Home
 from weft.sources.imports.settings import ImportSettings
+from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 DEFAULT_BIND = "127.0.0.1"
@@ -56,7 +57,7 @@ class ServeSettings:
     from which other trust domains' bundles are fetched, besides public addresses. `identity_from` is the unix socket of
     a Workload API whose roots vouch for workloads too (empty: the mesh's authority alone does). `imports` are the
     registries whose services the mesh has beside its own, `probe_networks` those in which instances without an agent
-    are asked for their health.
+    are asked for their health. With `kubernetes` documents come from the API server that it names, not from the store.
     """
 
     home: Home
@@ -87,3 +88,4 @@ class ServeSettings:
     identity_from: str = ""
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
+    kubernetes: KubeconfigFile | None = None

@@ -44,6 +44,8 @@ Policies = tuple[PeerDocument | _Others, ...]
 Workloads = tuple[Workload, ...]
 NOT_SERVED = "not-served"
 """The code of Problems about Gateways that no process serves."""
+NO_SELECTOR = "no-selector"
+"""That of Services behind which no workload ever is."""
 
 
 def idle_problems(
@@ -73,7 +75,7 @@ def selectorless_problems(catalog: Catalog, routes: RouteTable) -> tuple[Problem
         problem_at(
             document,
             ("spec", "selector"),
-            "no-selector",
+            NO_SELECTOR,
             "the service has no selector, so no workload is ever behind it",
             "the labels of its workloads",
             severity=Severity.WARNING,

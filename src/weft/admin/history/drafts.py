@@ -11,6 +11,7 @@ from weft.admin.history.notes import Note, Step
 from weft.admin.history.record import ChangedObject, Kept, Record, Versions, is_secret, kept_document
 from weft.admin.history.resources import Layers
 from weft.admin.history.shelf import Head, Shelf
+from weft.admin.owners import API, FILE, owner_of
 from weft.discovery.status import WaitResult
 from weft.mesh.differences import exchanged
 from weft.model.document import Document, ObjectKey
@@ -22,7 +23,6 @@ Documents = tuple[Document[object], ...]
 _OBJECTS = 1000
 """Of one revision, that are kept and listed by name."""
 _PLACES = 3
-FILE, API = "file", "api"
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ def _steps(gone: Iterable[Document[object]], come: Iterable[Document[object]]) -
 async def _owner(step: Step, shelf: Shelf, in_files: Collection[ObjectKey]) -> str:
     """Whose document it is; of one that is gone, whose it was."""
     if step.new is not None:
-        return FILE if step.key in in_files else API
+        return owner_of(step.new, in_files)
     head = await shelf.head(stored_key(step.key))
     return head.owner if head is not None else FILE
 
@@ -147,7 +147,7 @@ async def _since_last_run(
         if key not in told and (head is None or head.hash != after.hash):
             before = await _last(shelf, head, key)
             versions = Versions(before, after, left_out=head is not None and before is None)
-            owner = FILE if key in in_files else API
+            owner = owner_of(document, in_files)
             rows.append(_Row(key, owner, document.origin, versions, head.hash if head else "", after.hash))
     for name, head in heads.items():
         key = _object_key(name)

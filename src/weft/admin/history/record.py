@@ -39,8 +39,8 @@ class Versions(msgspec.Struct, frozen=True):
 
 
 class ChangedObject(msgspec.Struct, frozen=True):
-    """One object of a revision. `change` is created, changed or deleted, `owner` file or api, `before` and `after` are
-    the hashes of what it said (empty: it was not there)."""
+    """One object of a revision. `change` is created, changed or deleted, `owner` one of `weft.admin.owners`, `before`
+    and `after` are the hashes of what it said (empty: it was not there)."""
 
     group: str
     kind: str

@@ -17,7 +17,8 @@ _NAMED = 20
 def check_editable(
     context: ApiContext, request: web.Request, keys: Iterable[ObjectKey], *, undoing: bool = False
 ) -> None:
-    """Refused (403), and recorded, if any of the documents is not the caller's to change."""
+    """Refused (403), and recorded, if any of the documents is not the caller's to change; see `check_changed_here`."""
+    check_changed_here(context)
     principal, roots = principal_of(request), root_namespaces(context)
     foreign = [key for key in keys if not principal.may_change(key, roots, undoing=undoing)]
     if not foreign:
@@ -30,6 +31,12 @@ def check_editable(
     context.audit.refused(who_calls(request), action, "foreign-document", text, str(first))
     named = [key_mapping(key) for key in foreign[:_NAMED]]
     raise Refused(403, "foreign-document", text, objects=named)
+
+
+def check_changed_here(context: ApiContext) -> None:
+    """Refused (409) where documents come from Kubernetes."""
+    if context.kubernetes:
+        raise Refused(409, "owned-by-kubernetes", "nothing was changed: documents come from Kubernetes: use kubectl")
 
 
 def root_namespaces(context: ApiContext) -> frozenset[str]:

@@ -16,6 +16,7 @@ from weft.findings.catalogue.guards import GUARDS
 from weft.findings.catalogue.http_routes import HTTP_ROUTES
 from weft.findings.catalogue.imports import IMPORTS
 from weft.findings.catalogue.istio import NOT_HERE
+from weft.findings.catalogue.kubernetes import KUBERNETES
 from weft.findings.catalogue.origination import ORIGINATION
 from weft.findings.catalogue.outside import OUTSIDE
 from weft.findings.catalogue.patches import PATCHES
@@ -57,6 +58,7 @@ CHAPTERS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Resilience", RESILIENCE),
     ("Tokens", TOKENS),
     ("Imports", IMPORTS),
+    ("Kubernetes", KUBERNETES),
     ("Servers outside", ORIGINATION),
 )
 ENTRIES: dict[str, Entry] = {entry.code: entry for _, entries in CHAPTERS for entry in entries}

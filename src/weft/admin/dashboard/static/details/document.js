@@ -13,6 +13,12 @@ import { objectText } from "../views/history.js";
 import { problem } from "../views/problems.js";
 import { yaml } from "../yaml.js";
 
+const OWNERS = {
+  file: "a followed file: change it there",
+  api: "the admin API: change it with weft apply",
+  kubernetes: "Kubernetes: change it with kubectl",
+};
+
 export function documentDetail(place, kind, namespace, name) {
   const answer = query(`/v1/documents/${[kind, namespace, name].map(encodeURIComponent).join("/")}`);
   const listed = query("/v1/documents").value?.documents.find((one) => one.key.kind === kind && (one.key.namespace || "-") === namespace && one.key.name === name);
@@ -23,7 +29,7 @@ export function documentDetail(place, kind, namespace, name) {
   const problems = problemsOf(one.key);
   return [
     heading(kind, id),
-    facts(["State", verdict(one)], ["Where", where(fileLine(one.source, one.line))], ["Owner", one.owner === "file" ? "a followed file: change it there" : "the admin API: change it with weft apply"], ["Since", one.created ? ago(one.created) : null], ["Generation", one.generation]),
+    facts(["State", verdict(one)], ["Where", where(fileLine(one.source, one.line))], ["Owner", OWNERS[one.owner]], ["Since", one.created ? ago(one.created) : null], ["Generation", one.generation]),
     traffic(place, `${kind} ${id}`),
     problems.length > 0 && section("Problems", h("div", { class: "list" }, problems.map(problem))),
     conditions(one),

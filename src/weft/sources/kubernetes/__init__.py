@@ -1,0 +1,1 @@
+"""Kubernetes: the documents of an API server, followed by list and watch."""

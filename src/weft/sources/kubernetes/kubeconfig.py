@@ -1,0 +1,178 @@
+"""Kubeconfig files, and the files of a pod, as access to an API server."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from weft.sources.kubernetes.access import Access, AccessError, Given, check_server, from_base64
+
+IN_CLUSTER = "in-cluster"
+"""What stands for a kubeconfig file in a pod."""
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
+_OTHERS_READ = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
+
+
+class _Cluster(msgspec.Struct, rename="kebab"):
+    server: str = ""
+    certificate_authority: str = ""
+    certificate_authority_data: str = ""
+    insecure_skip_tls_verify: bool = False
+    tls_server_name: str = ""
+    proxy_url: str = ""
+
+
+class _User(msgspec.Struct, rename="kebab"):
+    client_certificate: str = ""
+    client_certificate_data: str = ""
+    client_key: str = ""
+    client_key_data: str = ""
+    token: str = ""
+    token_file: str = msgspec.field(default="", name="tokenFile")
+    impersonate: str = msgspec.field(default="", name="as")
+    username: str = ""
+    exec: Any = None
+    auth_provider: Any = None
+
+
+class _Context(msgspec.Struct):
+    cluster: str = ""
+    user: str = ""
+
+
+class _NamedCluster(msgspec.Struct):
+    name: str
+    cluster: _Cluster
+
+
+class _NamedUser(msgspec.Struct):
+    name: str
+    user: _User | None = None
+
+
+class _NamedContext(msgspec.Struct):
+    name: str
+    context: _Context
+
+
+class _Config(msgspec.Struct, rename="kebab"):
+    current_context: str = ""
+    clusters: tuple[_NamedCluster, ...] | None = None
+    contexts: tuple[_NamedContext, ...] | None = None
+    users: tuple[_NamedUser, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KubeconfigFile:
+    """A kubeconfig file (or `IN_CLUSTER`) and one of its contexts (empty: its current one)."""
+
+    path: str
+    context: str = ""
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.context or Path(self.path).name
+
+    def access(self) -> Access:
+        """What stands there now. AccessError or OSError says what is wrong."""
+        if self.path == IN_CLUSTER:
+            return in_cluster_access()
+        return kubeconfig_access(Path(self.path), self.context)
+
+
+def in_cluster_access(directory: Path = SERVICE_ACCOUNT, environment: Mapping[str, str] = os.environ) -> Access:
+    """Access by the service account of the pod that this process runs in. AccessError outside of one."""
+    host, port = environment.get(_HOST, ""), environment.get(_PORT, "")
+    if not host or not port or not (directory / "token").exists():
+        raise AccessError(f"this is no pod with a service account: there is no {_HOST}, or no {directory / 'token'}")
+    server = check_server(f"https://{f'[{host}]' if ':' in host else host}:{port}")
+    return Access(IN_CLUSTER, server, Given(file=directory / "ca.crt"), token=Given(file=directory / "token"))
+
+
+def kubeconfig_access(path: Path, context: str = "") -> Access:
+    """Access by a kubeconfig file. AccessError if it is none, or asks for what weft does not do."""
+    config = _read(path)
+    name = context or config.current_context
+    if not name:
+        raise AccessError(f"{path} has no current-context; say which with --context")
+    found = _named({each.name: each.context for each in config.contexts or ()}, name, f"{path}: context")
+    cluster = _named({each.name: each.cluster for each in config.clusters or ()}, found.cluster, f"{path}: cluster")
+    users = {each.name: each.user or _User() for each in config.users or ()}
+    user = _named(users, found.user, f"{path}: user") if found.user else _User()
+    _refuse(path, cluster, user)
+    try:
+        server = check_server(cluster.server)
+    except AccessError as error:
+        raise AccessError(f"{path}: cluster '{found.cluster}': {error}") from error
+    near = path.parent
+    token = Given(user.token.encode()) if user.token else _given("", user.token_file, near, "tokenFile")
+    access = Access(
+        name,
+        server,
+        _given(cluster.certificate_authority_data, cluster.certificate_authority, near, "certificate-authority-data"),
+        cluster.tls_server_name,
+        _given(user.client_certificate_data, user.client_certificate, near, "client-certificate-data"),
+        _given(user.client_key_data, user.client_key, near, "client-key-data"),
+        token,
+        said_in=path,
+    )
+    if access.certificate.there != access.key.there:
+        raise AccessError(f"{path}: user '{found.user}' has a client certificate or its key, and not both")
+    _check_open(path, access)
+    return access
+
+
+def _read(path: Path) -> _Config:
+    try:
+        return msgspec.yaml.decode(path.read_bytes(), type=_Config)
+    except OSError as error:
+        raise AccessError(f"{path} cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise AccessError(f"{path} is no kubeconfig file") from error
+
+
+def _named(found: Mapping[str, Any], name: str, what: str) -> Any:
+    if name not in found:
+        there = ", ".join(sorted(found)) or "none"
+        raise AccessError(f"{what} '{name}' is not there; there is {there}")
+    return found[name]
+
+
+def _refuse(path: Path, cluster: _Cluster, user: _User) -> None:
+    """What would be a risk, or what weft does not do, is said at once."""
+    refusals: tuple[tuple[object, str], ...] = (
+        (cluster.insecure_skip_tls_verify, "insecure-skip-tls-verify: weft checks whom it believes; give "
+         "certificate-authority"),
+        (cluster.proxy_url, "proxy-url: weft asks the API server itself"),
+        (user.exec is not None, "exec: weft runs no credential plugins; give a tokenFile that a program keeps fresh, "
+         "or a client certificate"),
+        (user.auth_provider is not None, "auth-provider: give a tokenFile or a client certificate"),
+        (user.username, "username: Kubernetes takes no passwords; give a tokenFile or a client certificate"),
+        (user.impersonate, "as: weft is only who it is; give it an account of its own"),
+    )  # fmt: skip
+    for there, text in refusals:
+        if there:
+            raise AccessError(f"{path}: {text}")
+
+
+def _given(data: str, file: str, near: Path, what: str) -> Given:
+    """Relative paths are from where the kubeconfig file is."""
+    if data:
+        return Given(from_base64(data, what))
+    return Given(file=near / file) if file else Given()
+
+
+def _check_open(path: Path, access: Access) -> None:
+    """Files with a key or a token are not everybody's."""
+    own = bool(access.key.data or access.token.data)
+    for each in (path if own else None, access.key.file, access.token.file):
+        if each is not None and each.stat().st_mode & _OTHERS_READ:
+            raise AccessError(f"{each} is open to other users; run: chmod 600 '{each}'")

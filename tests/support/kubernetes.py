@@ -1,0 +1,92 @@
+"""Writing objects to a Kubernetes API in tests, and kinds of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from weft.sources.kubernetes.access import Credentials
+from weft.sources.kubernetes.kubeconfig import KubeconfigFile
+from weft.sources.kubernetes.reflector import Pace
+from weft.sources.kubernetes.source import KubernetesSource
+
+QUICK = Pace(retry=0.05, longest_retry=0.5, discovery=0.1)
+ROUTES = "/apis/gateway.networking.k8s.io/v1"
+
+
+class Api:
+    """An API server as whom a kubeconfig file makes its caller."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._credentials = Credentials(KubeconfigFile(str(kubeconfig)).access)
+
+    async def call(self, method: str, path: str, body: object = None, content: str = "application/json") -> Any:
+        """One call; AssertionError unless it is answered 2xx."""
+        async with aiohttp.ClientSession() as session:
+            return await self._call(session, method, path, body, content)
+
+    async def create(self, path: str, *objects: Mapping[str, Any]) -> None:
+        """Create objects, several at a time."""
+        connector = aiohttp.TCPConnector(limit=32)
+        async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
+            for each in objects:
+                group.create_task(self._call(session, "POST", path, each, "application/json"))
+
+    async def apply(self, path: str, body: Mapping[str, Any]) -> None:
+        """Server-side apply."""
+        query = "fieldManager=test&force=true"
+        await self.call("PATCH", f"{path}?{query}", body, "application/apply-patch+yaml")
+
+    async def _call(self, session: aiohttp.ClientSession, method: str, path: str, body: object, content: str) -> Any:
+        shown = self._credentials.current()
+        headers = {**shown.headers, "Content-Type": content}
+        data = None if body is None else json.dumps(body)
+        options: Any = {"ssl": shown.tls}
+        async with session.request(method, f"{shown.server}{path}", data=data, headers=headers, **options) as answer:
+            text = await answer.text()
+            assert answer.status < 300, (method, path, answer.status, text)
+            return json.loads(text)
+
+
+def source_of(kubeconfig: Path, pace: Pace = QUICK) -> KubernetesSource:
+    """A source of documents as whom a kubeconfig file makes it."""
+    return KubernetesSource("test", Credentials(KubeconfigFile(str(kubeconfig)).access), pace=pace)
+
+
+def definition(group: str, kind: str, plural: str, *versions: str) -> dict[str, Any]:
+    """A CustomResourceDefinition that takes anything; the first version is that in which objects are stored."""
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural},
+            "versions": [
+                {"name": version, "served": True, "storage": version == versions[0], "schema": schema}
+                for version in versions
+            ],
+        },
+    }
+
+
+def service(name: str, namespace: str, app: str = "") -> dict[str, Any]:
+    """A Service that selects `app` (its name)."""
+    spec = {"selector": {"app": app or name}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
+    about = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": about, "spec": spec}
+
+
+def route(name: str, namespace: str, of: str, to: str) -> dict[str, Any]:
+    """An HTTPRoute that leads requests of the Service `of` to the Service `to`."""
+    parent = {"group": "", "kind": "Service", "name": of}
+    spec = {"parentRefs": [parent], "rules": [{"backendRefs": [{"name": to, "port": 80}]}]}
+    about = {"name": name, "namespace": namespace}
+    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": about, "spec": spec}

@@ -1,0 +1,87 @@
+"""A real Kubernetes, for tests. ``./run kubernetes`` builds it.
+
+etcd, API server, controllers and kubectl are one program, ``build/kubernetes/kube``. Beside it lie the
+CustomResourceDefinitions of the Gateway API, of the very release that the module pins.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.go_programs import ROOT, GoPrograms, NotBuiltError, go_command
+
+_GATEWAY_API = "sigs.k8s.io/gateway-api"
+
+
+def _pinned(module: str) -> str:
+    """The version of a module that go.mod requires."""
+    text = (ROOT / "tools" / "kubernetes" / "go.mod").read_text()
+    found = re.search(rf"^\s*{re.escape(module)} (v\S+)", text, re.MULTILINE)
+    if found is None:
+        raise NotBuiltError(f"tools/kubernetes/go.mod does not require {module}")
+    return found[1]
+
+
+def _version() -> dict[str, str]:
+    """What says which version it is; without it, it says v0.0.0, on which clients trip."""
+    version = _pinned("k8s.io/kubernetes")
+    major, minor = version.removeprefix("v").split(".")[:2]
+    base = "k8s.io/component-base/version"
+    told = {f"{base}.gitMajor": major, f"{base}.gitMinor": minor}
+    return told | {f"{base}.gitVersion": version, "k8s.io/client-go/pkg/version.gitVersion": version}
+
+
+# Without debugging data there is less to compile, and Go's cache stays smaller.
+PROGRAMS = GoPrograms("kubernetes", {"kube": "./kube"}, ("-gcflags=all=-dwarf=false",), _version())
+program = PROGRAMS.program
+__all__ = ["PROGRAMS", "NotBuiltError", "gateway_api", "program"]
+
+
+def gateway_api() -> Path:
+    """The directory with the CustomResourceDefinitions of the Gateway API. NotBuiltError if it is not there."""
+    path = PROGRAMS.built / "gateway-api"
+    program("kube")
+    if not path.is_dir():
+        raise NotBuiltError(f"{path.relative_to(ROOT)} is not there; run: ./run kubernetes")
+    return path
+
+
+def _fetch_gateway_api() -> None:
+    """The definitions of the pinned release, from the cache if it has them."""
+    cached, built = PROGRAMS.cache / "gateway-api", PROGRAMS.built / "gateway-api"
+    if not cached.is_dir():
+        named = f"{_GATEWAY_API}@{_pinned(_GATEWAY_API)}"
+        command = [go_command(), "mod", "download", "-json", named]
+        done = subprocess.run(command, cwd=PROGRAMS.module, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise NotBuiltError(f"{named} cannot be downloaded: {done.stderr.strip()}")
+        source = Path(json.loads(done.stdout)["Dir"]) / "config" / "crd" / "standard"
+        fresh = Path(tempfile.mkdtemp(dir=PROGRAMS.cache))
+        for path in source.glob("*.yaml"):
+            (fresh / path.name).write_bytes(path.read_bytes())
+        fresh.chmod(0o755)
+        fresh.replace(cached)
+    if not built.is_dir():
+        shutil.copytree(cached, built)
+
+
+def build() -> int:
+    """Build what is not built; the exit code."""
+    status = PROGRAMS.run()
+    if status == 0:
+        try:
+            _fetch_gateway_api()
+        except NotBuiltError as error:
+            print(f"kubernetes: {error}", file=sys.stderr)
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(build())

@@ -11,7 +11,8 @@ from weft.cli.serve_outside import OutsideOptions, outside_given
 
 
 def given(**options: tuple[str | Path, ...]) -> OutsideOptions:
-    return outside_given({"imports": (), "imports_files": (), "probe_networks": (), **options})
+    none = {"imports": (), "imports_files": (), "probe_networks": (), "kubeconfig": None, "context": None}
+    return outside_given({**none, **options})
 
 
 def test_imports_of_the_line_and_of_files_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,8 +158,8 @@ def test_what_a_plain_connection_carries_the_mesh_carries(switch: Switch, tmp_pa
         sent = [each for each in ended[name] if each.status != 200 and off + VANISHED < each.began]
         assert not sent, "then nobody is sent to the one that is off"
     for name, calls in ended.items():
-        lost = [each for each in calls if each.status != 200]
-        assert all(off - 1 < each.began + each.took and each.began <= back + 1 for each in lost), name
+        failed = [each for each in calls if each.status != 200]
+        assert all(off - 1 < each.began + each.took and each.began <= back + 1 for each in failed), name
 
 
 def pull(switch: Switch, seconds: float, callers: dict[str, Caller]) -> tuple[float, float]:

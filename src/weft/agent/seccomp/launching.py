@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,19 @@ def launching(
 def trying() -> tuple[str, ...]:
     """The command that tries capture on this system: its exit code is 0 if it works, else it prints why not."""
     return (*_python(), "try")
+
+
+def why_not(trial: tuple[str, ...], patience: float) -> str:
+    """Why a way of capture does not work here, as its `trial` says within `patience` seconds; empty where it works."""
+    if sys.platform != "linux":
+        return "it needs Linux"
+    try:
+        done = subprocess.run(trial, capture_output=True, text=True, timeout=patience, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"trying it failed: {error}"
+    if done.returncode == 0:
+        return ""
+    return done.stdout.strip() or f"trying it failed: {done.stderr.strip().rpartition(chr(10))[2]}"
 
 
 def _python() -> tuple[str, ...]:

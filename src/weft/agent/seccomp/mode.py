@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-import subprocess
-import sys
 from pathlib import Path
 
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.parameters import CaptureParameters
 from weft.agent.ports import capture_addresses
-from weft.agent.seccomp.launching import trying
+from weft.agent.seccomp.launching import trying, why_not
 from weft.agent.state import CapturedBy, State
 from weft.agent.strict.mode import why_not_strict
 from weft.model.workload import SocketAddress
@@ -27,16 +25,8 @@ _YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
 
 def why_not_seccomp() -> str:
     """Why connections cannot be captured by seccomp here; empty where they can. Found out by doing it (50 ms)."""
-    if sys.platform != "linux":
-        return "it needs Linux"
-    try:
-        done = subprocess.run(trying(), capture_output=True, text=True, timeout=_PATIENCE, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"trying it failed: {error}"
-    if done.returncode == 0:
-        return ""
-    found = done.stdout.strip() or f"trying it failed: {done.stderr.strip().rpartition(chr(10))[2]}"
-    return f"{found}{_yama()}"
+    found = why_not(trying(), _PATIENCE)
+    return f"{found}{_yama()}" if found else ""
 
 
 def captured_by(asked: CaptureParameters | None, command: tuple[str, ...], running: State | None) -> CapturedBy:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.parameters import RunParameters
+from weft.agent.seccomp.launching import why_not
 from weft.agent.strict.launching import trying
 
 _PATIENCE = 30.0
@@ -31,16 +31,10 @@ SYSTEM = Path("/proc/sys")
 
 def why_not_strict() -> str:
     """Why an application cannot be confined here; empty where it can. Found out by doing it (0.2 s)."""
-    if sys.platform != "linux":
-        return "it needs Linux"
-    try:
-        done = subprocess.run(trying(), capture_output=True, text=True, timeout=_PATIENCE, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"trying it failed: {error}"
-    if done.returncode == 0:
-        return ""
-    found = done.stdout.strip() or f"trying it failed: {done.stderr.strip().rpartition(chr(10))[2]}"
-    return found if "install the package" in found else f"{found}; {advice()}"
+    found = why_not(trying(), _PATIENCE)
+    if not found or sys.platform != "linux" or "install the package" in found:
+        return found
+    return f"{found}; {advice()}"
 
 
 def advice(system: Path = SYSTEM) -> str:

@@ -34,6 +34,8 @@ def check_workload(workload: Workload) -> None:
         text = getattr(workload, member)
         if not is_dns_label(text):
             _refuse(member, text, "an RFC 1123 label: lower-case letters, digits and '-', at most 63")
+    if workload.pod:
+        _refuse("pod", workload.pod, "nothing: pods are told by the API server")
     _check_labels(workload)
     if not is_locality(workload.locality):
         _refuse("locality", str(workload.locality), LOCALITY_EXPECTED)

@@ -1,4 +1,4 @@
-"""The client of an API server: a GET, and the lines of a watch. It follows no redirects and keeps no answer."""
+"""The client of an API server: one request, and the lines of a watch. It follows no redirects and keeps no answer."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ _SILENCE_SECONDS = 150.0
 """The server sends a bookmark each minute; after so long the connection is taken for dead."""
 _ANSWER_SECONDS = 30.0
 _CONNECT_SECONDS = 10.0
+_USUAL_TIMEOUT = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, sock_connect=_CONNECT_SECONDS)
+_GOOD = frozenset((200, 201, 202, 304))
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+"""Types of bodies: https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply"""
 _LONGEST_TEXT = 300
 
 
@@ -71,19 +77,21 @@ class ApiClient:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, path: str, accept: str = "application/json", tag: str = "") -> Answer:
+    async def get(self, path: str, accept: str = JSON, tag: str = "") -> Answer:
         """What stands at `path`, unless it is what it was when it had `tag`. ApiError."""
         headers = {"Accept": accept, **({"If-None-Match": tag} if tag else {})}
-        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, sock_connect=_CONNECT_SECONDS)
-        async with self._ask(path, {}, headers, timeout) as response:
+        async with self._ask("GET", path, {}, headers, _USUAL_TIMEOUT) as response:
             if response.status == 304:
                 return Answer(tag=tag, fresh=False)
-            body = bytearray()
-            async for piece in response.content.iter_any():
-                body += piece
-                if len(body) > LARGEST_ANSWER:
-                    raise ApiError(f"its answer at {path} is larger than {LARGEST_ANSWER // 1024 // 1024} MiB")
-            return Answer(bytes(body), response.headers.get("ETag", ""))
+            return Answer(await _body(response, path), response.headers.get("ETag", ""))
+
+    async def send(
+        self, method: str, path: str, body: bytes = b"", content: str = JSON, query: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Ask for a change, or for an answer to `body`, which is of the type `content`. ApiError."""
+        headers = {"Accept": JSON, "Content-Type": content}
+        async with self._ask(method, path, query or {}, headers, _USUAL_TIMEOUT, body) as response:
+            return await _body(response, path)
 
     @contextlib.asynccontextmanager
     async def watch(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[list[bytes]]]:
@@ -91,12 +99,18 @@ class ApiClient:
         seconds = random.randint(*_WATCH_SECONDS)  # noqa: S311
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
         asked = {"watch": "1", "timeoutSeconds": str(seconds), **query}
-        async with self._ask(path, asked, {"Accept": "application/json"}, timeout) as response:
+        async with self._ask("GET", path, asked, {"Accept": JSON}, timeout) as response:
             yield _lines(response)
 
     @contextlib.asynccontextmanager
     async def _ask(
-        self, path: str, query: Mapping[str, str], headers: Mapping[str, str], timeout: aiohttp.ClientTimeout
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+        body: bytes = b"",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session is not None  # noqa: S101 - __aenter__ makes it
         try:
@@ -104,10 +118,17 @@ class ApiClient:
             options = _tls_options(shown)
             url = f"{shown.server}{path}"
             sent = {**shown.headers, **headers}
-            async with self._session.get(
-                url, params=query, headers=sent, timeout=timeout, allow_redirects=False, **options
+            async with self._session.request(
+                method,
+                url,
+                params=query,
+                data=body or None,
+                headers=sent,
+                timeout=timeout,
+                allow_redirects=False,
+                **options,
             ) as response:
-                if response.status not in (200, 304):
+                if response.status not in _GOOD:
                     if response.status == 401:
                         self._credentials.forget()
                     raise await _refusal(response)
@@ -129,6 +150,15 @@ class ApiClient:
 def _tls_options(shown: Shown) -> dict[str, Any]:
     options: dict[str, Any] = {} if shown.tls is None else {"ssl": shown.tls}
     return options | ({"server_hostname": shown.server_name} if shown.server_name else {})
+
+
+async def _body(response: aiohttp.ClientResponse, path: str) -> bytes:
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > LARGEST_ANSWER:
+            raise ApiError(f"its answer at {path} is larger than {LARGEST_ANSWER // 1024 // 1024} MiB")
+    return bytes(body)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[list[bytes]]:

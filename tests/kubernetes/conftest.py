@@ -1,4 +1,4 @@
-"""A Kubernetes API for the tests of each file, which see each other's documents, with the Gateway API and kinds of Istio."""
+"""A Kubernetes API for the tests of each file, which meet each other's documents, with the Gateway API and some of Istio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Kubernetes API for the tests of each file, which meet each other's documents, with the Gateway API and some of Istio."""
+"""A Kubernetes API for the tests of each file, with the Gateway API and two kinds of Istio. Tests of a file meet in it."""
 
 from __future__ import annotations
 

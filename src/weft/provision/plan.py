@@ -16,6 +16,7 @@ from weft.mesh.gateways.gateway import Gateways
 from weft.mesh.gateways.listeners import Listener
 from weft.mesh.problems import problem_at
 from weft.model.document import Document, ObjectKey
+from weft.model.origin import FieldPath
 from weft.model.problem import Problem
 from weft.schema.annotations import SERVICE_TYPE, SERVICE_TYPES
 from weft.schema.kinds.gateway import CONTROLLER_NAME, GatewayClassSpec
@@ -120,13 +121,13 @@ def _plan(declared: DeclaredGateway, gateways: Gateways) -> GatewayPlan | Proble
     asked = msgspec.json.decode(document.text, type=_Text).spec.infrastructure or _Infrastructure()
     if asked.parameters_ref is not None:
         message = f"weft has no parameters for a Gateway's process; found {asked.parameters_ref.kind}"
-        path = ("spec", "infrastructure", "parametersRef")
-        return problem_at(document, path, "invalid-parameters", message, "labels and annotations")
+        where: FieldPath = ("spec", "infrastructure", "parametersRef")
+        return problem_at(document, where, "invalid-parameters", message, "labels and annotations")
     service_type = asked.annotations.get(SERVICE_TYPE) or dict(document.annotations).get(SERVICE_TYPE, SERVICE_TYPES[0])
     if service_type not in SERVICE_TYPES:
         message = f"found '{service_type}' as the type of the Gateway's Service"
-        path = ("spec", "infrastructure", "annotations", SERVICE_TYPE)
-        return problem_at(document, path, "invalid-parameters", message, " or ".join(SERVICE_TYPES))
+        where = ("spec", "infrastructure", "annotations", SERVICE_TYPE)
+        return problem_at(document, where, "invalid-parameters", message, " or ".join(SERVICE_TYPES))
     model = gateways.by_name.get(declared.name)
     listeners = model.listeners if model is not None else declared.listeners
     return GatewayPlan(

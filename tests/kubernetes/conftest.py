@@ -1,4 +1,4 @@
-"""A Kubernetes API for the tests of each file, with the Gateway API and two kinds of Istio. Tests of a file meet in it."""
+"""A Kubernetes API for the tests of each file, which meet in it, with the Gateway API and two kinds of Istio."""
 
 from __future__ import annotations
 

@@ -65,7 +65,8 @@ class PlannedPort:
 @dataclass(frozen=True, slots=True)
 class GatewayPlan:
     """A process for a Gateway, and what leads to it. `uid` is the document's, which owns all of it. `labels` and
-    `annotations` are those that its `infrastructure` asks for, on everything."""
+    `annotations` are those that its `infrastructure` asks for, on everything. `service_type` is what it asks for its
+    Service (empty: what is usual)."""
 
     key: ObjectKey
     uid: str
@@ -73,7 +74,7 @@ class GatewayPlan:
     ports: tuple[PlannedPort, ...]
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
-    service_type: str = SERVICE_TYPES[0]
+    service_type: str = ""
 
     @property
     def name(self) -> str:
@@ -123,8 +124,8 @@ def _plan(declared: DeclaredGateway, gateways: Gateways) -> GatewayPlan | Proble
         message = f"weft has no parameters for a Gateway's process; found {asked.parameters_ref.kind}"
         where: FieldPath = ("spec", "infrastructure", "parametersRef")
         return problem_at(document, where, "invalid-parameters", message, "labels and annotations")
-    service_type = asked.annotations.get(SERVICE_TYPE) or dict(document.annotations).get(SERVICE_TYPE, SERVICE_TYPES[0])
-    if service_type not in SERVICE_TYPES:
+    service_type = asked.annotations.get(SERVICE_TYPE) or dict(document.annotations).get(SERVICE_TYPE, "")
+    if service_type not in ("", *SERVICE_TYPES):
         message = f"found '{service_type}' as the type of the Gateway's Service"
         where = ("spec", "infrastructure", "annotations", SERVICE_TYPE)
         return problem_at(document, where, "invalid-parameters", message, " or ".join(SERVICE_TYPES))

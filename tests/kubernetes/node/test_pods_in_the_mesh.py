@@ -122,7 +122,8 @@ def test_plaintext_of_who_is_not_in_the_mesh(shop: NodeCluster) -> None:
 def test_the_api_server_is_reached_from_a_pod(shop: NodeCluster) -> None:
     script = (
         "import ssl, urllib.request as r; d='/var/run/secrets/kubernetes.io/serviceaccount/'; "
-        "q=r.Request('https://kubernetes.default.svc/api', headers={'Authorization': 'Bearer '+open(d+'token').read()}); "
+        "t='Bearer '+open(d+'token').read(); "
+        "q=r.Request('https://kubernetes.default.svc/api', headers={'Authorization': t}); "
         "print(r.urlopen(q, context=ssl.create_default_context(cafile=d+'ca.crt'), timeout=10).status)"
     )
     said = shop.kubectl("exec", "-n", SHOP, "deploy/front", "-c", "app", "--", "python3", "-c", script)

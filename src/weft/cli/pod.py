@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +14,9 @@ from weft.cli.group import Group
 from weft.cli.options import PortNumber, command, network
 
 if TYPE_CHECKING:
+    from weft.agent.parameters import PortParameter
     from weft.agent.pod.rules import PodCapture
+    from weft.model.labels import Labels
 
 _Port = PortNumber()
 _INTERFACE = re.compile(r"[A-Za-z0-9._:@-]{1,15}")
@@ -22,6 +26,7 @@ _OUTBOUND = {
     "addresses": "--exclude-outbound-address",
     "ports": "--exclude-outbound-port",
 }
+_NETWORKS = ("only", "addresses")
 _INBOUND = {"inbound_ports": "--include-inbound-port", "left": "--exclude-inbound-port"}
 
 
@@ -142,6 +147,64 @@ def _asked(*, user: int, no_outbound: bool, no_inbound: bool, interfaces: tuple[
     )
 
 
-_NETWORKS = ("only", "addresses")
+@command(
+    "proxy",
+    "weft pod proxy",
+    "weft pod proxy --labels app=web --port http=8080",
+)
+@click.option(
+    "--labels",
+    multiple=True,
+    metavar="KEY=VALUE[,...]",
+    help="Labels of the pod, for a control plane that has them from no API server.",
+)
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    metavar="[NAME=]PORT[:PORT]",
+    help="A port of the pod's applications, for such a control plane; :PORT is where they listen, if that differs.",
+)
+def proxy(*, labels: tuple[str, ...], ports: tuple[str, ...]) -> int:
+    """Be the proxy of a pod: agent and Envoy, in a container of their own.
+
+    The environment says all that the injector knows: POD_NAME, POD_NAMESPACE, POD_IP, POD_SERVICE_ACCOUNT, WEFT_SERVER,
+    WEFT_CA_FINGERPRINT, WEFT_HOME, WEFT_TOKEN_FILE, and WEFT_POD_PROBES, WEFT_DRAIN_SECONDS and WEFT_GRACE_SECONDS if
+    there is something to say (docs/kubernetes.md). On SIGTERM callers are sent elsewhere, requests finish, and the exit
+    code is 0.
+    """
+    from weft.agent.errors import AgentError
+    from weft.agent.pod.environment import pod_parameters
+    from weft.cli.agents import run_agent
+
+    try:
+        asked = replace(pod_parameters(os.environ), labels=_labels(labels), ports=tuple(map(_port, ports)))
+    except AgentError as error:
+        raise FailedError(str(error), error.exit_code) from error
+    os.environ.setdefault("TMPDIR", os.environ["WEFT_HOME"])  # nothing else may be written to
+    return run_agent(asked)
+
+
+def _labels(texts: tuple[str, ...]) -> Labels:
+    from weft.local.option_syntax import OptionValueError, parse_labels
+
+    try:
+        return parse_labels(texts)
+    except OptionValueError as error:
+        raise click.UsageError(f"--labels: {error}") from error
+
+
+def _port(text: str) -> PortParameter:
+    from weft.local.option_syntax import OptionValueError, parse_port
+
+    try:
+        found = parse_port(text)
+    except OptionValueError as error:
+        raise click.UsageError(f"--port: {error}") from error
+    if found.application == 0:
+        raise click.UsageError(f"--port: found '{text}', expected a port: nothing in a pod is told of another one")
+    return found
+
 
 pod.add_command(init)
+pod.add_command(proxy)

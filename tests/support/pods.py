@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,9 +69,9 @@ class Pod:
             **self.more,
         }
 
-    def init(self, *options: str) -> subprocess.CompletedProcess[str]:
+    def init(self, *options: str, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
         """The init container."""
-        return self.host.call(*_AS_INIT, *WEFT, "pod", "init", *options)
+        return self.host.call(*_AS_INIT, *WEFT, "pod", "init", *options, PATH=path)
 
     def proxy(self, *options: str) -> Proc:
         """Start the proxy's container: its first process is the agent."""
@@ -87,7 +87,9 @@ class Pod:
 
     def status(self, url: str, *words: str, host: Host | None = None) -> str:
         """The status that whoever is in no mesh gets; 000: none."""
-        done = (host or self.control).call("curl", "-sS", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", *words, url)
+        done = (host or self.control).call(
+            "curl", "-sS", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", *words, url
+        )
         return done.stdout
 
     def ready(self) -> str:
@@ -117,8 +119,3 @@ def end(container: Proc, number: signal.Signals = signal.SIGTERM) -> None:
 def exit_code(container: Proc, seconds: float = 60.0) -> int:
     """That of a container that ends."""
     return container.process.wait(seconds)
-
-
-def texts(words: Sequence[str]) -> str:
-    """As one line."""
-    return " ".join(words)

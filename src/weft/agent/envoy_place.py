@@ -64,6 +64,7 @@ class EnvoyPlace:
         options = "-c bootstrap.json --drain-time-s 45 --drain-strategy immediate --log-level warn"
         options += f" --file-flush-interval-msec {_FLUSH_MS}"
         options += f" --concurrency {workers}" if workers else ""
+        options += " --component-log-level misc:error" if self.aloud else ""  # that messages are work in progress
         return tuple(options.split())
 
     def command(self, workers: int, hot: HotRestart | None) -> tuple[str, ...]:

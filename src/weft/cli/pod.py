@@ -185,6 +185,30 @@ def proxy(*, labels: tuple[str, ...], ports: tuple[str, ...]) -> int:
     return run_agent(asked)
 
 
+@command("wait", "weft pod wait", "weft pod wait --timeout 120")
+@click.option(
+    "--timeout", type=click.FloatRange(0, 3600), default=60.0, show_default=True, help="Seconds to wait at most."
+)
+def wait(timeout: float) -> int:
+    """Wait until the proxy of the pod is ready: for a container that must not begin before.
+
+    It asks the agent at POD_IP. Exit code 1: it was not ready in time.
+    """
+    import asyncio
+
+    from weft.agent.errors import AgentError
+    from weft.agent.pod.environment import pod_address
+    from weft.agent.pod.waiting import wait_ready
+
+    try:
+        why = asyncio.run(wait_ready(pod_address(os.environ), timeout))
+    except AgentError as error:
+        raise FailedError(str(error), error.exit_code) from error
+    if why:
+        raise FailedError(f"the proxy was not ready after {timeout:g} s: {why}")
+    return 0
+
+
 def _labels(texts: tuple[str, ...]) -> Labels:
     from weft.local.option_syntax import OptionValueError, parse_labels
 
@@ -208,3 +232,4 @@ def _port(text: str) -> PortParameter:
 
 pod.add_command(init)
 pod.add_command(proxy)
+pod.add_command(wait)

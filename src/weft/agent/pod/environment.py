@@ -60,9 +60,6 @@ def pod_parameters(environment: Mapping[str, str]) -> PodParameters:
     for name in ("POD_NAME", "POD_NAMESPACE", "POD_SERVICE_ACCOUNT"):
         if not is_dns_label(environment[name]):
             _refuse(name, environment[name], "lower-case letters, digits and '-', at most 63 characters")
-    address = environment["POD_IP"]
-    if not is_ip_address(address) or is_loopback(address) or is_wildcard(address):
-        _refuse("POD_IP", address, "the IP address at which others reach the pod")
     home = Path(environment["WEFT_HOME"])
     if not home.is_absolute():
         _refuse("WEFT_HOME", str(home), "an absolute path")
@@ -70,13 +67,21 @@ def pod_parameters(environment: Mapping[str, str]) -> PodParameters:
         home=Home(home / _BELOW),
         name=environment["POD_NAME"],
         namespace=environment["POD_NAMESPACE"],
-        address=address,
+        address=pod_address(environment),
         service_account=environment["POD_SERVICE_ACCOUNT"],
         control_plane=_control_plane(environment),
         probes=_probes(environment.get("WEFT_POD_PROBES", "")),
         drain=_seconds(environment, "WEFT_DRAIN_SECONDS", DRAIN_SECONDS),
         grace=_seconds(environment, "WEFT_GRACE_SECONDS", GRACE_SECONDS),
     )
+
+
+def pod_address(environment: Mapping[str, str]) -> str:
+    """``POD_IP``. AgentError as above."""
+    address = environment.get("POD_IP", "")
+    if not is_ip_address(address) or is_loopback(address) or is_wildcard(address):
+        _refuse("POD_IP", address, "the IP address at which others reach the pod")
+    return address
 
 
 def _control_plane(environment: Mapping[str, str]) -> ControlPlane:

@@ -10,3 +10,4 @@ METRICS = 15020
 """Metrics, and the probes of applications, at the pod's address."""
 READINESS = 15021
 """Whether the proxy is ready, at the pod's address."""
+READY_PATH = "/healthz/ready"

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 
+from weft import __version__
 from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
 from weft.agent.envoy import NotReadyError
 from weft.agent.errors import AgentError
@@ -17,7 +18,7 @@ from weft.agent.lifecycle import Lifecycle, run_lifecycle
 from weft.agent.metrics.server import Headers, MetricsServer, Pages, Reply, bind
 from weft.agent.parameters import Timing
 from weft.agent.pod.environment import PodParameters
-from weft.agent.pod.ports import CAPTURE, INBOUND_CAPTURE, METRICS, READINESS
+from weft.agent.pod.ports import CAPTURE, INBOUND_CAPTURE, METRICS, READINESS, READY_PATH
 from weft.agent.pod.probing import probe_pages
 from weft.agent.ports import LOOPBACK, capture_addresses, inbound_capture_addresses
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
@@ -29,7 +30,6 @@ _ACTIVE = r"^(http\.inbound\.downstream_rq_active|cluster\.(inbound|outbound|pas
 """Requests of callers, and all that is under way to the applications and from them: connections of TCP, too."""
 _AFTER = 5.0
 """Seconds of the pod's grace period that are left for Envoy's end."""
-_READY = "/healthz/ready"
 
 
 def run_pod(parameters: PodParameters, build_bootstrap: BuildBootstrap = bootstrap_text) -> int:
@@ -50,6 +50,8 @@ def run_pod(parameters: PodParameters, build_bootstrap: BuildBootstrap = bootstr
 class _PodLifecycle(Lifecycle):
     """An Envoy whose applications others start and stop."""
 
+    hurrying = ""
+
     def __init__(self, parameters: PodParameters, proxy: Proxy, readiness: socket.socket) -> None:
         super().__init__(proxy)
         self._parameters = parameters
@@ -57,18 +59,20 @@ class _PodLifecycle(Lifecycle):
             *capture_addresses(proxy.state)[:1],
             *inbound_capture_addresses(proxy.state)[:1],
         )
-        self._readiness = MetricsServer(readiness, proxy.files, _nothing, Pages({_READY: self._ready}))
+        self._readiness = MetricsServer(readiness, proxy.files, _nothing, Pages({READY_PATH: self._ready}))
         self._was_ready = False
 
     async def live(self) -> int:
         """Certificate, Envoy, then for ever."""
-        proxy = self.proxy
+        proxy, asked = self.proxy, self._parameters
+        _LOG.info("weft %s: the proxy of %s at %s", __version__, proxy.parameters.what, asked.address)
         self.keep(self._readiness.run(), *proxy.first())
         if proxy.adopt_envoy():
             _LOG.info("took over the Envoy that was running")
             self.keep(self._enrol_again())
         else:
             await proxy.enrol()
+            _LOG.info("registered at %s as service account %s", asked.control_plane.server, asked.service_account)
             proxy.envoy.start()
             await self._wait_ready()
         self.keep(*proxy.keeping(self._listeners), self._watch_envoy())

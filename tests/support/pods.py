@@ -1,123 +1,121 @@
-"""Applications for pods of a real node: what they are, how they are asked, and load that counts what fails."""
+"""Pods of tests: a host's network namespace with what the injector puts into a pod, but no Kubernetes."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-IMAGE = "weft.test/weft:1"
-SERVER = """
-import json, os, signal, sys, threading, time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = json.dumps({"app": os.environ["APP"], "pod": os.environ["HOSTNAME"], "path": self.path,
-                           "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_): pass
-server = ThreadingHTTPServer(("", 8080), Handler)
-signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-server.serve_forever()
-"""
-"""What an application is that says who it is: on 8080, until it is asked to stop."""
+from support.hosts import Host
+from support.mesh import WEFT, Proc, until
 
-ASK = """
-import sys, urllib.error, urllib.request
-try:
-    with urllib.request.urlopen(urllib.request.Request(sys.argv[1]), timeout=10) as answer:
-        print(answer.status); print(answer.read().decode())
-except urllib.error.HTTPError as error:
-    print(error.code); print(error.read().decode())
-except Exception as error:
-    print(0); print(repr(error))
-"""
-
-LOAD = """
-import collections, http.client, json, sys, threading, time
-host, rate, stop = sys.argv[1], float(sys.argv[2]), sys.argv[3]
-import os
-counts, lock, first = collections.Counter(), threading.Lock(), []
-def one():
-    connection = None
-    while not os.path.exists(stop):
-        begun = time.monotonic()
-        try:
-            if connection is None:
-                connection = http.client.HTTPConnection(host, timeout=20)
-            connection.request("GET", "/")
-            answer = connection.getresponse(); answer.read()
-            key = str(answer.status)
-            said = dict(answer.getheaders())
-            if answer.will_close: connection.close(); connection = None
-        except Exception as error:
-            key, said = type(error).__name__, str(error)
-            connection = None
-        with lock:
-            counts[key] += 1
-            if key != "200" and len(first) < 5: first.append((time.time(), key, str(said)[:200]))
-        time.sleep(max(0, 8 / rate - (time.monotonic() - begun)))
-threads = [threading.Thread(target=one) for _ in range(8)]
-[t.start() for t in threads]
-[t.join() for t in threads]
-print(json.dumps({"counts": counts, "first": first}))
-"""
-"""Requests at a rate (8 connections), until a file is there. What became of them, by status or error."""
+PROXY = "1337"
+_READS = "+dac_override,+dac_read_search"
+"""A test's programs may lie where only root looks."""
+_AS_PROXY = (
+    "setpriv", f"--reuid={PROXY}", f"--regid={PROXY}", "--clear-groups", "--no-new-privs",
+    f"--bounding-set=-all,{_READS}", f"--inh-caps={_READS}", f"--ambient-caps={_READS}", "--",
+)  # fmt: skip
+_AS_INIT = ("setpriv", f"--bounding-set=-all,+net_admin,+net_raw,{_READS}", "--")
+_AS_APPLICATION = (
+    "setpriv", "--reuid=61001", "--regid=61001", "--clear-groups", f"--inh-caps={_READS}", f"--ambient-caps={_READS}",
+    "--",
+)  # fmt: skip
+_ALONE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 
 
-def deployment(
-    name: str, namespace: str, *, app: str = "", version: str = "v1", replicas: int = 1, **pod: Any
-) -> dict[str, Any]:
-    """A Deployment of the server, and the service account that it has the name of."""
-    labels = {"app": app or name, "version": version}
-    container = {
-        "name": "app",
-        "image": IMAGE,
-        "imagePullPolicy": "Never",
-        "command": ["python3", "-c", SERVER],
-        "env": [{"name": "APP", "value": name}],
-        "ports": [{"name": "web", "containerPort": 8080}],
-        "readinessProbe": {"httpGet": {"path": "/", "port": "web"}, "periodSeconds": 1},
-        "lifecycle": {"preStop": {"exec": {"command": ["sleep", "2"]}}},
-        "securityContext": {"runAsUser": 1000, "allowPrivilegeEscalation": False},
-    }
-    spec = {"serviceAccountName": app or name, "terminationGracePeriodSeconds": 15, "containers": [container], **pod}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {"metadata": {"labels": labels}, "spec": spec},
-        },
-    }
+@dataclass
+class Pod:
+    """A pod called `name` on `host`, whose proxy joins the control plane of `control`."""
+
+    name: str
+    host: Host
+    control: Host
+    directory: Path
+    probes: Mapping[str, object] = field(default_factory=dict)
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Make the volumes and a token."""
+        (self.directory / "volume").mkdir(parents=True)
+        self.directory.chmod(0o755)
+        (self.directory / "volume").chmod(0o777)
+        words = ("token", "create", "--service-account", self.name, "--name", self.name, "-o", "json")
+        self._invitation: dict[str, Any] = json.loads(self.control.weft(*words).stdout)
+        self.token.write_text(f"{self._invitation['token']}\n")
+
+    @property
+    def token(self) -> Path:
+        """The file with the token."""
+        return self.directory / "token"
+
+    def environment(self) -> dict[str, str]:
+        """What the injector tells the proxy."""
+        return {
+            "POD_NAME": self.name,
+            "POD_NAMESPACE": "default",
+            "POD_IP": self.host.address,
+            "POD_SERVICE_ACCOUNT": self.name,
+            "WEFT_SERVER": self._invitation["agent_api"],
+            "WEFT_CA_FINGERPRINT": self._invitation["fingerprint"],
+            "WEFT_HOME": str(self.directory / "volume"),
+            "WEFT_TOKEN_FILE": str(self.token),
+            "WEFT_POD_PROBES": json.dumps(self.probes),
+            **self.more,
+        }
+
+    def init(self, *options: str, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
+        """The init container."""
+        return self.host.call(*_AS_INIT, *WEFT, "pod", "init", *options, PATH=path)
+
+    def proxy(self, *options: str) -> Proc:
+        """Start the proxy's container: its first process is the agent."""
+        return self.host.spawn(*_ALONE, *_AS_PROXY, *WEFT, "pod", "proxy", *options, **self.environment())
+
+    def application(self, *words: str, **more: str) -> Proc:
+        """Start the application's container."""
+        return self.host.spawn(*_AS_APPLICATION, *words, **more)
+
+    def called(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a program as the application does."""
+        return self.host.call(*_AS_APPLICATION, *words)
+
+    def status(self, url: str, *words: str, host: Host | None = None) -> str:
+        """The status that whoever is in no mesh gets; 000: none."""
+        done = (host or self.control).call(
+            "curl", "-sS", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", *words, url
+        )
+        return done.stdout
+
+    def ready(self) -> str:
+        """What the kubelet is told: the status."""
+        return self.status(f"http://{self.host.address}:15021/healthz/ready")
+
+    def wait_ready(self) -> None:
+        """Until the kubelet would let callers in."""
+        until(f"{self.name} is ready", lambda: self.ready() == "200")
 
 
-def account(name: str, namespace: str) -> dict[str, Any]:
-    """A ServiceAccount."""
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
+def first_process(container: Proc) -> int:
+    """The pid of a container's first process."""
+
+    def look() -> int:
+        children = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
+        return int(children[0]) if children else 0
+
+    return until("the container has begun", look)
 
 
-def namespace_of(name: str, **labels: str) -> dict[str, Any]:
-    """A Namespace."""
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+def end(container: Proc, number: signal.Signals = signal.SIGTERM) -> None:
+    """Send a signal to a container's first process, as the kubelet does."""
+    os.kill(first_process(container), number)
 
 
-def as_list(*objects: Mapping[str, Any]) -> dict[str, Any]:
-    """Several objects as one."""
-    return {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-
-
-def answer_of(said: str) -> tuple[int, dict[str, Any] | str]:
-    """What `ASK` printed: the status (0: none), and the body, decoded if it is JSON."""
-    status, _, body = said.partition("\n")
-    try:
-        return int(status), json.loads(body)
-    except ValueError:
-        return int(status), body
+def exit_code(container: Proc, seconds: float = 60.0) -> int:
+    """That of a container that ends."""
+    return container.process.wait(seconds)

@@ -11,7 +11,7 @@ from tools.kubernetes_node import NodeCluster
 
 from support.kubernetes import route, service
 from support.mesh import until
-from support.pods import ASK, LOAD, account, answer_of, as_list, deployment, namespace_of
+from support.pod_apps import ASK, LOAD, account, answer_of, as_list, deployment, namespace_of
 
 SHOP, OUTSIDE = "shop", "outside"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import tempfile
@@ -41,7 +40,8 @@ def suite_directory() -> Path:
 
 def image_names() -> tuple[tuple[str, str], ...]:
     """The images that the suite's manifests name, each with the program that it is about."""
-    found = {match.groups() for path in suite_directory().rglob("*.yaml") for match in _NAMED.finditer(path.read_text())}
+    manifests = [path.read_text() for path in suite_directory().rglob("*.yaml")]
+    found = {match.groups() for text in manifests for match in _NAMED.finditer(text)}
     return tuple(sorted((name, program) for name, program in found))
 
 
@@ -80,8 +80,3 @@ def _certificate(scratch: Path) -> tuple[Path, Path]:
 def build() -> int:
     """Build what is not built; the exit code."""
     return PROGRAMS.run() or SUITE.run() or MESH_ECHO.run()
-
-
-def report_summary(report: dict[str, object]) -> str:
-    """A line for each profile of a report: how many tests passed, failed, and were left out."""
-    return json.dumps(report.get("profiles", []), indent=2)

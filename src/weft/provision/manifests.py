@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from weft.model.gateway_process import GATEWAY_CLASS, GATEWAY_NAME
 from weft.provision.plan import GatewayPlan
 from weft.schema.annotations import SERVICE_TYPES
 
-GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
-GATEWAY_CLASS = "gateway.networking.k8s.io/gateway-class-name"
 MANAGED = "app.kubernetes.io/managed-by"
 MANAGER = "weft"
-CONTAINER = "weft-proxy"
 
 Manifest = Mapping[str, Any]
 

@@ -5,7 +5,6 @@ https://gateway-api.sigs.k8s.io/geps/gep-1762/ says how such objects are named a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -16,13 +15,13 @@ from weft.mesh.gateways.gateway import Gateways
 from weft.mesh.gateways.listeners import Listener
 from weft.mesh.problems import problem_at
 from weft.model.document import Document, ObjectKey
+from weft.model.gateway_process import process_name
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem
 from weft.schema.annotations import SERVICE_TYPE, SERVICE_TYPES
 from weft.schema.kinds.gateway import CONTROLLER_NAME, GatewayClassSpec
 
 _SOURCE = "kubernetes:Gateway/"
-_LONGEST_NAME = 63
 
 
 class _Parameters(msgspec.Struct):
@@ -78,12 +77,8 @@ class GatewayPlan:
 
     @property
     def name(self) -> str:
-        """How its objects are called: ``GATEWAY-CLASS``, cut where that is no name any more."""
-        name = f"{self.key.name}-{self.gateway_class}"
-        if len(name) <= _LONGEST_NAME:
-            return name
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        return f"{name[: _LONGEST_NAME - 9].rstrip('-.')}-{digest}"
+        """How its objects are called."""
+        return process_name(self.key.name, self.gateway_class)
 
 
 @dataclass(frozen=True, slots=True)

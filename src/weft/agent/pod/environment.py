@@ -38,7 +38,8 @@ _DEMANDED = {
 @dataclass(frozen=True, slots=True)
 class PodParameters:
     """What a proxy in a pod is asked to be. `drain` and `grace` in seconds; `probes` of applications by their paths.
-    `labels` and `ports` are for a control plane that has them from no API server."""
+    `gateway` is the Gateway that it serves, if it is no sidecar. `labels` and `ports` are for a control plane that has
+    them from no API server."""
 
     home: Home
     name: str
@@ -49,6 +50,7 @@ class PodParameters:
     probes: Mapping[str, Probe]
     drain: float = DRAIN_SECONDS
     grace: float = GRACE_SECONDS
+    gateway: str = ""
     labels: Labels = ()
     ports: tuple[PortParameter, ...] = ()
 
@@ -73,6 +75,7 @@ def pod_parameters(environment: Mapping[str, str]) -> PodParameters:
         probes=_probes(environment.get("WEFT_POD_PROBES", "")),
         drain=_seconds(environment, "WEFT_DRAIN_SECONDS", DRAIN_SECONDS),
         grace=_seconds(environment, "WEFT_GRACE_SECONDS", GRACE_SECONDS),
+        gateway=environment.get("WEFT_POD_GATEWAY", ""),
     )
 
 

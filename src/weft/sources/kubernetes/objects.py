@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from weft.model.addresses import is_ip_address
+from weft.model.gateway_process import served_gateway
 from weft.model.labels import Labels
 from weft.model.locality import NOWHERE, REGION_LABEL, ZONE_LABEL, Locality
 from weft.model.workload import WorkloadState
@@ -40,7 +41,7 @@ class PodPort:
 @dataclass(frozen=True, slots=True)
 class Pod:
     """`address` is empty until it has one. `meshed`: it has a proxy of the mesh. `state` is None for Pods that nothing
-    runs of: they have no node yet, or all of their containers have ended."""
+    runs of: they have no node yet, or all of their containers have ended. `gateway` is that whose process it is."""
 
     namespace: str
     name: str
@@ -53,6 +54,7 @@ class Pod:
     meshed: bool
     host_network: bool
     state: WorkloadState | None
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,18 +182,20 @@ def read_pod(told: Told, before: Pod | None) -> Pod | None:
         if each.name != PROXY_CONTAINER
         for port in each.ports or ()
     ]
+    labels, account = _labels(found.metadata), sys.intern(spec.service_account_name or "default")
     pod = Pod(
         namespace=sys.intern(told.namespace),
         name=told.name,
         uid=told.uid,
-        labels=_labels(found.metadata),
-        account=sys.intern(spec.service_account_name or "default"),
+        labels=labels,
+        account=account,
         node=sys.intern(spec.node_name),
         address=_address(status.pod_ip),
         ports=tuple(ports),
         meshed=any(each.name == PROXY_CONTAINER for each in containers),
         host_network=spec.host_network,
         state=_state(found, last),
+        gateway=served_gateway(labels, account),
     )
     return before if pod == before else pod
 

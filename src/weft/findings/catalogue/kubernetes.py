@@ -61,8 +61,8 @@ KUBERNETES = (
     error(
         1598,
         "gateway-not-made",
-        "A Gateway of a cluster has no process, or an older one: its Deployment, Service or what else it needs cannot be "
-        "made, or somebody else has an object of that name.",
+        "A Gateway of a cluster has no process, or an older one: its Deployment, Service or what else it needs cannot "
+        "be made, or somebody else has an object of that name.",
         "Gateway edge/web: there is a Service edge/web-weft that is not this Gateway's; expected another name of the "
         "Gateway or of the Service",
         "Give weft the rights that the message names, or one of the two another name. It is tried again by itself.",
@@ -70,8 +70,8 @@ KUBERNETES = (
     error(
         1599,
         "invalid-parameters",
-        "What a Gateway asks for its process cannot be: it refers to parameters, which weft has none of, or its Service "
-        "would have an unknown type.",
+        "What a Gateway asks for its process cannot be: it refers to parameters, which weft has none of, or its "
+        "Service would have an unknown type.",
         "weft has no parameters for a Gateway's process; found ConfigMap; expected labels and annotations",
         "Take parametersRef out, and say it by infrastructure.labels and infrastructure.annotations.",
     ),

@@ -1,4 +1,4 @@
-"""The documents of a Kubernetes API server in a control plane, with metrics of how they are followed."""
+"""What a control plane reads of a Kubernetes API server, with metrics of how it is followed."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from collections.abc import Iterable
 
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
-from weft.sources.kubernetes.source import KubernetesSource
+from weft.sources.kubernetes.referred import ReferredSource
+from weft.sources.kubernetes.source import KindState, KubernetesSource
 from weft.telemetry.metrics import Family, Registry, gauge
 
 
-def kubernetes_source(file: KubeconfigFile, registry: Registry) -> KubernetesSource:
-    """The source of the documents that the API server has which `file` names."""
-    source = KubernetesSource(file.title, Credentials(file.access))
-    registry.read(lambda: _families(source))
-    return source
+def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> tuple[KubernetesSource, ReferredSource]:
+    """The source of the documents that the API server has which `file` names, and that of the Secrets and ConfigMaps
+    that documents refer to."""
+    credentials = Credentials(file.access)
+    documents = KubernetesSource(file.title, credentials)
+    referred = ReferredSource(file.title, credentials)
+    registry.read(lambda: _families((*documents.states(), *referred.states())))
+    return documents, referred
 
 
-def _families(source: KubernetesSource) -> Iterable[Family]:
-    states = source.states()
+def _families(states: tuple[KindState, ...]) -> Iterable[Family]:
     if not states:
         return
     followed = {(each.name,): float(each.followed) for each in states}

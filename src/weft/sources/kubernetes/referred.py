@@ -40,14 +40,14 @@ _FORBIDDEN = 403
 
 @dataclass(slots=True)
 class _Watch:
-    """One object that is followed. `since` is when it was wanted first, by the event loop's clock; `before` what an
+    """One object that is followed, and, by the event loop's clock, until `due` for the first time. `before` is what an
     earlier watch, which looked at fewer of its entries, knew of it."""
 
     kind: Kind
     entries: frozenset[str] | None
     reflector: Reflector[Reading]
     task: asyncio.Task[None]
-    since: float
+    due: float
     closed: Document[object]
     before: Reading | None = None
 
@@ -66,7 +66,7 @@ class _Watch:
 
     def is_late(self, now: float) -> bool:
         """Whether it should have been read by now."""
-        return not self.reflector.whole and now - self.since >= PATIENCE
+        return not self.reflector.whole and now >= self.due
 
     def settled(self, now: float) -> bool:
         """Whether a snapshot need not wait for it."""
@@ -76,17 +76,26 @@ class _Watch:
 class ReferredSource:
     """`name` is what people call the server."""
 
-    def __init__(self, name: str, credentials: Credentials, *, pace: Pace = USUAL, most: int = MOST) -> None:
+    def __init__(
+        self,
+        name: str,
+        credentials: Credentials,
+        *,
+        pace: Pace = USUAL,
+        most: int = MOST,
+        patience: float = PATIENCE,
+    ) -> None:
         self._name = name
         self._credentials = credentials
         self._pace = pace
         self._most = most
+        self._patience = patience
         self._memo = Memo()
         self._contents: Cell[Contents | None] = Cell(None)
         self._documents: Ordered[Document[object]] = Ordered()
         self._wanted: Mapping[ObjectKey, Referred] = {}
         self._beyond: tuple[Referred, ...] = ()
-        self._since: dict[tuple[ObjectKey, frozenset[str] | None], float] = {}
+        self._due: dict[tuple[ObjectKey, frozenset[str] | None], float] = {}
         self._watches: dict[ObjectKey, _Watch] = {}
         self._stirred = asyncio.Event()
         self._holding = False
@@ -142,7 +151,7 @@ class ReferredSource:
         if _said(wanted.values()) != _said(self._wanted.values()) or _said(beyond) != _said(self._beyond):
             self._stirred.set()
         self._wanted, self._beyond = wanted, beyond
-        self._since = {each: self._since.get(each, now) for each in map(_what, wanted.values())}
+        self._due = {each: self._due.get(each, now + self._patience) for each in map(_what, wanted.values())}
 
     def _is_settled(self, key: ObjectKey, now: float) -> bool:
         watch, wanted = self._watches.get(key), self._wanted[key]
@@ -173,9 +182,7 @@ class ReferredSource:
         decode = entries_of(kind, wanted.entries)
         reflector = Reflector(client, path, decode, self._changed, self._stirred.set, self._pace)
         task = group.create_task(reflector.run())
-        return _Watch(
-            kind, wanted.entries, reflector, task, self._since[_what(wanted)], unreadable_document(key), before
-        )
+        return _Watch(kind, wanted.entries, reflector, task, self._due[_what(wanted)], unreadable_document(key), before)
 
     def _changed(self, _: Changes[Reading]) -> None:
         self._stirred.set()
@@ -183,7 +190,7 @@ class ReferredSource:
     async def _woken(self) -> None:
         """Until something has changed, or somebody has waited long enough."""
         now = asyncio.get_running_loop().time()
-        ends = [each.since + PATIENCE for each in self._watches.values() if not each.reflector.whole]
+        ends = [each.due for each in self._watches.values() if not each.reflector.whole]
         left = min((end - now for end in ends if end > now), default=None)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(left):

@@ -19,7 +19,7 @@ from weft.mesh.referred import referred
 from weft.mesh.uses import Referred
 from weft.mesh.view import build_view
 from weft.model.document import Document
-from weft.model.snapshot import ConfigSnapshot
+from weft.model.snapshot import ConfigSnapshot, MeshSettings
 from weft.model.trials import trial_of
 from weft.model.workload import GatewayBinding, Workload
 from weft.schema.decode import decode_stored
@@ -166,8 +166,7 @@ spec: {controllerName: example.com/other}
     assert named(GATEWAY.replace("gatewayClassName: weft", "gatewayClassName: other") + other) == {}
 
 
-def test_only_listener_sets_that_are_taken() -> None:
-    added = """
+ADDED = """
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: ListenerSet
@@ -176,9 +175,12 @@ spec:
   parentRef: {name: front, namespace: shop}
   listeners: [{name: x, port: 444, protocol: HTTPS, hostname: c.example, tls: {certificateRefs: [{name: team}]}}]
 """
-    assert "Secret team/team" not in named(GATEWAY + added)
+
+
+def test_only_listener_sets_that_are_taken() -> None:
+    assert "Secret team/team" not in named(GATEWAY + ADDED)
     takes = GATEWAY.replace("  listeners:", "  allowedListeners: {namespaces: {from: All}}\n  listeners:")
-    assert "Secret team/team" in named(takes + added)
+    assert "Secret team/team" in named(takes + ADDED)
 
 
 ISTIO = """
@@ -198,7 +200,7 @@ def test_secrets_of_istios_gateways_are_those_of_the_processes_that_serve_them()
     assert named(ISTIO) == {}
     assert named(ISTIO, [gateway("edge", istio="other")]) == {}
     found = named(ISTIO, [gateway("edge", istio="ingress")])
-    roots = {"ca.crt", "cacert", "ca.crl", "crl"}
+    roots = frozenset({"ca.crt", "cacert", "ca.crl", "crl"})
     assert found == {
         "Secret edge/front": roots | {"tls.crt", "tls.key", "cert", "key"},
         "Secret edge/front-cacert": roots,
@@ -253,8 +255,9 @@ def test_policies_say_which_entries() -> None:
 def test_settings_are_looked_for_unless_a_document_wins() -> None:
     [settings] = references(ConfigSnapshot(1))
     assert (str(settings.key), settings.entries, settings.places) == ("ConfigMap istio-system/istio", None, ())
-    mesh = "apiVersion: weft.dev/v1alpha1\nkind: MeshConfig\nmetadata: {name: default, namespace: istio-system}\nspec: {}\n"
-    assert references(ConfigSnapshot(1, documents(mesh))) == ()
+    about = "metadata: {name: default, namespace: istio-system}"
+    mesh = documents(f"apiVersion: weft.dev/v1alpha1\nkind: MeshConfig\n{about}\nspec: {{}}\n")
+    assert references(ConfigSnapshot(1, mesh)) == ()
 
 
 def test_the_oldest_documents_come_first() -> None:
@@ -265,3 +268,27 @@ def test_the_oldest_documents_come_first() -> None:
     found = references(ConfigSnapshot(1, (*young, *renamed)))
     assert [str(each.key) for each in found if each.places] == ["Secret shop/older", "Secret shop/own"]
     assert references(ConfigSnapshot(1, old))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(ISTIO, "'front' in namespace 'edge'"), (RULE, "'client'")],
+    ids=["Gateway", "DestinationRule"],
+)
+def test_nobody_misses_a_secret_before_it_is_known_where_it_would_be(text: str, told: str) -> None:
+    """In a cluster it is looked for only where there is a process that needs it."""
+    assert missed(text, []) == []
+    [message] = missed(text, [gateway("edge", istio="ingress")])
+    assert f"there is no Secret {told}" in message
+
+
+def test_a_listener_set_that_nobody_takes_misses_no_secret() -> None:
+    found = missed(GATEWAY + ADDED, [])
+    assert found == ["there is no Secret 'own' in namespace 'shop'"]
+
+
+def missed(text: str, workloads: Iterable[Workload]) -> list[str]:
+    memo = Memo()
+    memo.begin()
+    given = ConfigSnapshot(1, documents(text), tuple(workloads), settings=MeshSettings(secrets_as_needed=True))
+    return [one.message for one in build_mesh(given, memo).problems if one.code == "unknown-secret"]

@@ -18,9 +18,11 @@ KUBERNETES = (
         1591,
         "kubernetes-refused",
         "A kind may not be read by the account that weft has at the API server. The mesh does without its documents; "
-        "of a kind about security it waits for them.",
+        "of a kind about security it waits for them. Or it is a Secret or ConfigMap that a document refers to: what "
+        "was read of it last stays in force, and proxies that have a Secret keep it.",
         "httproutes.gateway.networking.k8s.io cannot be read: it answers 403: ...; the mesh does without them",
-        "Let the account list and watch the kind (docs/kubernetes.md has the ClusterRole).",
+        "Let the account list and watch the kind, or watch the Secret in its namespace (docs/kubernetes.md has the "
+        "ClusterRole and the Role).",
     ),
     error(
         1592,
@@ -28,5 +30,13 @@ KUBERNETES = (
         "The API server has a kind in versions only that weft does not read, so its documents are not in force.",
         "policies.security.istio.io are there in v7 only, which weft does not read; expected v1 or v1beta1",
         "Serve a version that weft reads, or take a newer weft.",
+    ),
+    error(
+        1593,
+        "kubernetes-too-many",
+        "Documents refer to more Secrets and ConfigMaps of the cluster than are read; those that the oldest documents "
+        "name are.",
+        "Secret shop/tls is not read: 500 Secrets and ConfigMaps are at most, and older documents name so many",
+        "Remove documents that nobody needs, or give the control plane the others as files (--documents).",
     ),
 )

@@ -119,8 +119,7 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, step: Step = NO_STEP) -> Me
     limits, filters = _limits(memo, kinds, catalog, declared, routes), _filters(memo, kinds, snapshot, settings)
     telemetries = _telemetries(memo, kinds, wide, catalog, grants, declared, routes)
     proxies = memo.over(build_proxy_configs, _of(kinds, ProxyConfigSpec), wide)
-    credentials = _credentials(memo, kinds, snapshot, wide)
-    services = _services(memo, kinds, snapshot, catalog, peers, settings)
+    credentials, services = _credentials(memo, kinds, snapshot), _services(memo, kinds, snapshot, catalog, peers)
     waiting = _waiting(memo, kinds, snapshot, services, catalog, access, proxies)
     addresses = memo.over(build_addresses, snapshot.assigned, memo, catalog, wide.ranges)
     told = [each.problems for each in (wide, catalog, rules, policies, credentials, attachments, peers, federation)]
@@ -224,7 +223,7 @@ def _outside_problems(memo: Memo, kinds: Kinds, settings: MeshSettings, catalog:
     return (*found, *_flat(memo.rows(entry_problems, (_of(kinds, WorkloadEntrySpec),))))
 
 
-def _credentials(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, wide: MeshWide) -> Credentials:
+def _credentials(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot) -> Credentials:
     """What callers show outside: one look at the DestinationRules, and at Secrets only where one asks for TLS there."""
     rules = _of(kinds, DestinationRuleSpec)
     if not rules or not memo.over(going_outside, rules):
@@ -234,7 +233,7 @@ def _credentials(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, wide: MeshW
     if not snapshot.settings.secrets_as_needed:
         return memo.over(build_credentials, secrets, outside)
     gateways = tuple(sorted({namespace for _, namespace, *_ in servers_of(memo, snapshot.workloads)}))
-    exports = wide.spec.default_destination_rule_export_to
+    exports = _mesh_wide(memo, kinds, snapshot.settings).spec.default_destination_rule_export_to
     return memo.over(build_credentials, secrets, outside, gateways, exports)
 
 
@@ -260,18 +259,12 @@ def _service_policies(
     return memo.over(build_service_policies, documents, memo, catalog, rules, grants)
 
 
-def _services(
-    memo: Memo,
-    kinds: Kinds,
-    snapshot: ConfigSnapshot,
-    catalog: Catalog,
-    peers: PeerPolicies,
-    settings: MeshSettings,
-) -> Services:
+def _services(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, catalog: Catalog, peers: PeerPolicies) -> Services:
     """Every service with the registered workloads and the WorkloadEntries behind it."""
     entries, sick = _of(kinds, WorkloadEntrySpec), frozenset(snapshot.sick)
     members = memo.rows(build_entry_member, (entries, [each.key in sick for each in entries]))
-    return build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain, members)
+    domain = _mesh_wide(memo, kinds, snapshot.settings).settings.trust_domain
+    return build_services(memo, catalog, snapshot.workloads, peers, domain, members)
 
 
 def _routing(memo: Memo, kinds: Kinds, exports: tuple[str, ...]) -> list[Document[object]]:

@@ -19,9 +19,11 @@ KUBERNETES = (
         "kubernetes-refused",
         "A kind may not be read by the account that weft has at the API server. The mesh does without its objects; "
         "of a kind about security it waits for them. Without Pods or EndpointSlices no Pod is in the mesh or behind a "
-        "Service; without Nodes nobody knows in which zone a Pod runs.",
+        "Service; without Nodes nobody knows in which zone a Pod runs. Or it is a Secret or ConfigMap that a document "
+        "refers to: what was read of it last stays in force, and proxies that have a Secret keep it.",
         "httproutes.gateway.networking.k8s.io cannot be read: it answers 403: ...; the mesh does without them",
-        "Let the account list and watch the kind (docs/kubernetes.md has the ClusterRole).",
+        "Let the account list and watch the kind, or watch the Secret in its namespace (docs/kubernetes.md has the "
+        "ClusterRole and the Role).",
     ),
     error(
         1592,
@@ -74,5 +76,13 @@ KUBERNETES = (
         "Service would have an unknown type.",
         "weft has no parameters for a Gateway's process; found ConfigMap; expected labels and annotations",
         "Take parametersRef out, and say it by infrastructure.labels and infrastructure.annotations.",
+    ),
+    error(
+        1596,
+        "kubernetes-too-many",
+        "Documents refer to more Secrets and ConfigMaps of the cluster than are read; those that the oldest documents "
+        "name are.",
+        "Secret shop/tls is not read: 500 Secrets and ConfigMaps are at most, and older documents name so many",
+        "Remove documents that nobody needs, or give the control plane the others as files (--documents).",
     ),
 )

@@ -17,11 +17,12 @@ KUBERNETES = (
     error(
         1591,
         "kubernetes-refused",
-        "A kind may not be read by the account that weft has at the API server. The mesh does without its objects; "
-        "of a kind about security it waits for them. Without Pods or EndpointSlices no Pod is in the mesh or behind a "
-        "Service; without Nodes nobody knows in which zone a Pod runs.",
+        "The account that weft has at the API server may not read a kind, or not write what it writes: statuses, "
+        "events, its Lease. The mesh does without the objects of that kind (of one about security it waits for them). "
+        "Without Pods or EndpointSlices no Pod is in the mesh or behind a Service; without Nodes nobody knows in which "
+        "zone a Pod runs. What cannot be written is shown by weft only.",
         "httproutes.gateway.networking.k8s.io cannot be read: it answers 403: ...; the mesh does without them",
-        "Let the account list and watch the kind (docs/kubernetes.md has the ClusterRole).",
+        "Let the account do what is expected (docs/kubernetes.md has the roles), or serve with --no-write-status.",
     ),
     error(
         1592,

@@ -79,10 +79,10 @@ async def test_what_it_may_not_write_is_one_problem(cluster: ApiCluster, api: Ap
         await eventually("nothing is wrong any more", lambda: not rig.writes.problems())
 
 
-def _that_tell(rig: Rig, words: str) -> list[Problem] | None:
+def _that_tell(rig: Rig, words: str) -> list[Problem]:
     """Problems about a status, if one has these words."""
     about = [each for each in rig.writes.problems() if each.message.startswith("the status of ")]
-    return about if any(words in each.message for each in about) else None
+    return about if any(words in each.message for each in about) else []
 
 
 async def test_without_a_namespace_nobody_leads(cluster: ApiCluster, api: Api, namespace: str) -> None:

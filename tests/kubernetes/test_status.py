@@ -146,7 +146,7 @@ async def test_documents_of_istio_say_whether_they_are_in_force(cluster: ApiClus
     path = f"/apis/networking.istio.io/v1/namespaces/{namespace}/sidecars"
     about = {"name": "default", "namespace": namespace}
     body = {"apiVersion": "networking.istio.io/v1", "kind": "Sidecar", "metadata": about}
-    body["spec"] = {"egress": [{"hosts": ["./*"]}]}  # type: ignore[assignment]
+    body["spec"] = {"egress": [{"hosts": ["./*"]}]}
     async with writing(cluster.kubeconfig("admin")):
         await eventually("it may be written", lambda: _created(api, path, body))
         await conditions_reach(api, f"{path}/default", Reconciled="True Reconciled")

@@ -117,9 +117,9 @@ async def status_of(api: Api, path: str) -> Object:
 async def parents_reach(api: Api, path: str, *wanted: dict[str, str]) -> list[Object]:
     """The entries of a route, when their conditions are these."""
 
-    async def there() -> tuple[list[Object]] | None:
+    async def there() -> tuple[list[Object], ...]:
         found = (await status_of(api, path)).get("parents", [])
-        return (found,) if [conditions(each) for each in found] == list(wanted) else None
+        return (found,) if [conditions(each) for each in found] == list(wanted) else ()
 
     return (await eventually(f"{path} says {wanted}", there))[0]
 
@@ -127,11 +127,11 @@ async def parents_reach(api: Api, path: str, *wanted: dict[str, str]) -> list[Ob
 async def conditions_reach(api: Api, path: str, **wanted: str) -> Object:
     """The object, when it has these conditions for its own generation."""
 
-    async def there() -> Object | None:
+    async def there() -> Object:
         found = dict(await api.call("GET", path))
         said = found.get("status", {})
         fresh = {each.get("observedGeneration") for each in said.get("conditions", ()) if each["type"] in wanted}
         right = conditions(said).items() >= wanted.items() and fresh == {found["metadata"]["generation"]}
-        return found if right else None
+        return found if right else {}
 
     return await eventually(f"{path} says {wanted}", there)

@@ -111,7 +111,7 @@ class Pods:
 def definition(group: str, kind: str, plural: str, *versions: str, status: bool = False) -> dict[str, Any]:
     """A CustomResourceDefinition that takes anything; the first version is that in which objects are stored. `status`:
     it is written by itself."""
-    own = {"subresources": {"status": {}}} if status else {}
+    own: dict[str, Any] = {"subresources": {"status": {}}} if status else {}
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -17,6 +17,7 @@ from weft.ca.authority import Authority
 from weft.ca.token_keys import TokenKeys
 from weft.controlplane.builds import Builds
 from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.cluster import ClusterWrites, Told
 from weft.controlplane.connections import Connections
 from weft.controlplane.distrust import DistrustKeeper
 from weft.controlplane.envoy_judge import EnvoyJudge
@@ -53,7 +54,9 @@ from weft.sources.distrust import distrust_source
 from weft.sources.files import FilesSource
 from weft.sources.imports.source import ImportSource
 from weft.sources.keysets import KeySource
+from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.referred import ReferredSource
+from weft.sources.kubernetes.source import KubernetesSource
 from weft.sources.leases import Leases, carriers_of
 from weft.sources.openid import OpenIdSource
 from weft.sources.own_keys import OwnKeysSource
@@ -120,6 +123,7 @@ async def compose(
     builds = Builds(collector, hub, compiler, modes, recorder=recorder, instruments=instruments)
     bundles = Bundles(store, builds.compiled, authority, get_within_limits(settings.bundle_networks))
     await bundles.load()
+    writes = _writes(settings, collector, builds, hub, instruments.registry)
     certificates = _certificates(settings, authority)
     trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew)
     instruments.certified(lambda: certificates.current.value.not_after)
@@ -137,7 +141,7 @@ async def compose(
         recorder,
         contents,
         lambda: _all_of(
-            faults, *(one.problems for one in (recorder, store, others, trust, bundles, *_above(foundation)))
+            faults, *(one.problems for one in (recorder, store, others, trust, bundles, *writes, *_above(foundation)))
         ),
         applied=applied,
         traffic=PrometheusTraffic(settings.prometheus) if settings.prometheus else reports,
@@ -155,7 +159,7 @@ async def compose(
         kubernetes=settings.kubernetes is not None,
     )
     own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
-    kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *_above(foundation))
+    kept: tuple[Running, ...] = (distrust, token_keys, bundles, *writes, *others.forever, *_above(foundation))
     limits = _rate_limits(settings, foundation, builds, collector, distrust)
     return Composition(context, certificates, others, (collector, builds, *own, *kept), limits)
 
@@ -216,6 +220,18 @@ def _documents(
     if settings.kubernetes is None:
         return [StoredSource(store, applied)], None
     return kubernetes_sources(settings.kubernetes, registry)
+
+
+def _writes(
+    settings: ServeSettings, collector: Collector, builds: Builds, hub: Hub[Mesh], registry: Registry
+) -> tuple[ClusterWrites, ...]:
+    """What writes to the API server that documents come from, if anything does."""
+    if settings.kubernetes is None or settings.kubernetes_writes is None:
+        return ()
+    source = next(each for each in collector.sources if isinstance(each, KubernetesSource))
+    told = Told(builds.compiled, lambda: collector.snapshot.problems, hub.lacks)
+    credentials = Credentials(settings.kubernetes.access)
+    return (ClusterWrites(source, credentials, settings.kubernetes_writes, told, registry),)
 
 
 def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:

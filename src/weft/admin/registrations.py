@@ -34,8 +34,6 @@ def check_workload(workload: Workload) -> None:
         text = getattr(workload, member)
         if not is_dns_label(text):
             _refuse(member, text, "an RFC 1123 label: lower-case letters, digits and '-', at most 63")
-    if workload.pod:
-        _refuse("pod", workload.pod, "nothing: pods are told by the API server")
     _check_labels(workload)
     if not is_locality(workload.locality):
         _refuse("locality", str(workload.locality), LOCALITY_EXPECTED)
@@ -110,6 +108,8 @@ def _check_proxy(member: str, text: str) -> None:
 
 
 def _check_group(workload: Workload) -> None:
+    if workload.pod:
+        _refuse("pod", workload.pod, "nothing: pods are told by the API server")
     if workload.group and not _GROUP.fullmatch(workload.group):
         _refuse("group", workload.group, "the name of a WorkloadGroup in the same namespace")
     if not 1 <= workload.weight <= MAX_WEIGHT:

@@ -128,7 +128,7 @@ class Workload:
     each port has an address of its own); `transparent`: they see their callers' addresses. `carrier` is the
     proxy name of the node whose Envoy carries it (empty: it has one of its own), and `node` says that it is such a
     node. `network_namespace` is where its application lives on the host of its carrier (None: in the host's own).
-    `pod` is the uid of the Kubernetes Pod that it is: then no agent has registered it, the API server has told of it."""
+    `pod` is the uid of the Kubernetes Pod that it is: no agent has registered it, the API server has told of it."""
 
     name: str
     namespace: str

@@ -8,12 +8,13 @@ import pytest
 from tools.kubernetes import gateway_api
 from tools.kubernetes_cluster import ApiCluster
 
+from support.chart import ACCOUNT
 from support.kubernetes import Api, definition
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiCluster]:
-    cluster = ApiCluster(tmp_path_factory.mktemp("kubernetes") / "cluster")
+    cluster = ApiCluster(tmp_path_factory.mktemp("kubernetes") / "cluster", audited=(ACCOUNT,))
     cluster.start()
     try:
         cluster.kubectl("apply", "--server-side", "-f", str(gateway_api()))

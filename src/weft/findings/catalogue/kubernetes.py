@@ -20,7 +20,7 @@ KUBERNETES = (
         "A kind may not be read by the account that weft has at the API server. The mesh does without its documents; "
         "of a kind about security it waits for them.",
         "httproutes.gateway.networking.k8s.io cannot be read: it answers 403: ...; the mesh does without them",
-        "Let the account list and watch the kind (docs/kubernetes.md has the ClusterRole).",
+        "Let the account watch the kind (docs/kubernetes.md has the ClusterRole).",
     ),
     error(
         1592,

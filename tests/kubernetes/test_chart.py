@@ -13,6 +13,7 @@ from tools.chart import BASE, IMAGE, base_files
 from tools.kubernetes_cluster import ApiCluster, ClusterError
 
 from support.chart import CHART, NAMESPACE, USUAL, HelmError, helm, merged, of_kind, rendered, value_paths
+from weft.schema.definitions import DEFINED
 
 TURNED: dict[str, Any] = {
     "image.repository": "weft.test/other",
@@ -63,6 +64,13 @@ def test_helm_finds_nothing_to_say(home: Path) -> None:
     told = helm("lint", "--strict", str(CHART), home=home)
     assert "1 chart(s) linted, 0 chart(s) failed" in told
     assert "WARN" not in told
+
+
+def test_definitions_come_with_it(home: Path) -> None:
+    text = helm("template", "weft", str(CHART), "--include-crds", home=home)
+    objects = [each for each in yaml.safe_load_all(text) if each]
+    definitions = of_kind(objects, "CustomResourceDefinition")
+    assert {each["spec"]["names"]["kind"] for each in definitions} == {kind.name for kind in DEFINED}
 
 
 def test_an_image_has_to_be_named(home: Path) -> None:

@@ -11,21 +11,12 @@ import pytest
 import yaml
 from tools.kubernetes_cluster import ApiCluster, ClusterError
 
-from support.chart import CHART, ROOT
+from support.chart import ROOT
 from weft.schema.kinds.meshconfig import WEFT_GROUP
 from weft.schema.registry import KINDS
 
 OURS = {kind.name: kind for kind in KINDS if kind.group == WEFT_GROUP}
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def defined(cluster: ApiCluster) -> Iterator[ApiCluster]:
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
-    for kind in OURS.values():
-        cluster.kubectl("wait", "--for=condition=Established", "crd", f"{kind.plural}.{kind.group}", "--timeout=60s")
-    yield cluster
-    cluster.kubectl("delete", "-f", str(CHART / "crds"))  # other tests have kinds that come and go
 
 
 def texts() -> Iterator[str]:
@@ -54,19 +45,19 @@ def strictly(cluster: ApiCluster, document: dict[str, Any]) -> None:
     cluster.kubectl("create", "--raw", f"{path}?dryRun=All&fieldValidation=Strict", "-f", "-", given=document)
 
 
-def test_every_document_of_ours_is_taken(defined: ApiCluster) -> None:
+def test_every_document_of_ours_is_taken(cluster: ApiCluster) -> None:
     found = documents()
     assert {each["kind"] for each in found} == OURS.keys()
     given = {"apiVersion": "v1", "kind": "List", "items": found}
-    told = defined.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", given=given)
+    told = cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", given=given)
     assert told.count("created (server dry run)") == len(found)
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
-def test_a_field_that_no_kind_has_is_refused(defined: ApiCluster, name: str) -> None:
+def test_a_field_that_no_kind_has_is_refused(cluster: ApiCluster, name: str) -> None:
     document = next(each for each in documents() if each["kind"] == name and each.get("spec"))
     with pytest.raises(ClusterError, match=r'strict decoding error: unknown field "spec\.mispelt"'):
-        strictly(defined, {**document, "spec": {**document["spec"], "mispelt": 1}})
+        strictly(cluster, {**document, "spec": {**document["spec"], "mispelt": 1}})
 
 
 HEALTH = {"targetRefs": [{"name": "web"}], "http": {"path": "/healthz"}}
@@ -86,16 +77,16 @@ LIMITS = {"targetRefs": [{"kind": "Service", "name": "web"}], "limits": [{"name"
         ("MeshConfig", {"trustDomain": "Example"}, 'spec.trustDomain: Invalid value: "Example"'),
     ],
 )
-def test_values_that_are_wrong_are_refused(defined: ApiCluster, kind: str, spec: dict[str, Any], told: str) -> None:
+def test_values_that_are_wrong_are_refused(cluster: ApiCluster, kind: str, spec: dict[str, Any], told: str) -> None:
     about = {"name": "wrong", "namespace": "default"}
     document = {"apiVersion": f"{WEFT_GROUP}/v1alpha1", "kind": kind, "metadata": about, "spec": spec}
     with pytest.raises(ClusterError) as refused:
-        strictly(defined, document)
+        strictly(cluster, document)
     assert told in str(refused.value)
 
 
-def test_kubectl_explains_them(defined: ApiCluster) -> None:
-    told = defined.kubectl("explain", "healthcheckpolicies.spec.http.expectedStatuses")
+def test_kubectl_explains_them(cluster: ApiCluster) -> None:
+    told = cluster.kubectl("explain", "healthcheckpolicies.spec.http.expectedStatuses")
     assert "KIND:       HealthCheckPolicy" in told
-    told = defined.kubectl("explain", "ratelimitpolicies.spec.limits.unit")
+    told = cluster.kubectl("explain", "ratelimitpolicies.spec.limits.unit")
     assert "ENUM:\n    Second\n    Minute\n    Hour\n    Day\n" in told

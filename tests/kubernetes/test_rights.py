@@ -78,7 +78,6 @@ def installed(cluster: ApiCluster, tmp_path: Path) -> Iterator[Path]:
         yield path
     finally:
         helm("uninstall", "weft", "--wait", *access, home=tmp_path)
-        cluster.kubectl("delete", "crd", *(each["metadata"]["name"] for each in OTHERS))
 
 
 def options(objects: list[dict[str, Any]]) -> list[str]:

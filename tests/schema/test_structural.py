@@ -52,6 +52,7 @@ def test_every_node_says_its_type_and_nothing_twice(kind: Any) -> None:
         free = node.get("x-kubernetes-preserve-unknown-fields") or node.get("x-kubernetes-int-or-string")
         assert free or node["type"] in ("object", "array", "string", "integer", "number", "boolean")
         assert not ("properties" in node and "additionalProperties" in node)
+        assert node.get("properties") != {}
         assert set(node.get("required", ())) <= node.get("properties", {}).keys()
 
 

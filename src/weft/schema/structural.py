@@ -85,7 +85,8 @@ def _object_schema(cls: type, above: tuple[type, ...]) -> Schema:
             properties[name] = _field_schema(plan, (*above, cls))
     for name, reason in said_of(cls).no_effect.items():
         properties[name] = {_ANYTHING: True, "description": f"No effect in weft: {reason}"}
-    schema["properties"] = properties
+    if properties:  # an API server drops an empty one, and then finds that another applier's differs
+        schema["properties"] = properties
     if required := [plan.json for plan in fields_of(cls) if plan.required and not plan.aliases]:
         schema["required"] = required
     if (choice := _choice_rule(cls)) is not None:

@@ -258,7 +258,7 @@ class KubernetesSource:
             text += "; nothing is in force before they are read: they say who may do what"
         else:
             text += "; the mesh does without them"
-        expected = f"a ClusterRole that allows list and watch of {kind.full_word}"
+        expected = f"a ClusterRole that allows to watch {kind.full_word}"
         return self._problem("kubernetes-refused", text, expected)
 
     def _of_version(self, kind: Kind, versions: Iterable[str]) -> Problem:

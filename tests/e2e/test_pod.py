@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -82,8 +83,7 @@ class Meshed:
 @pytest.fixture(scope="module", params=FIREWALLS[:1])
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meshed]:
     directory = tmp_path_factory.mktemp("pod")
-    directory.chmod(0o755)
-    with two_hosts(directory) as (one, two):
+    with two_hosts(directory) as (one, two), tempfile.TemporaryDirectory(prefix="pod", dir="/tmp") as volumes:
         control = one.spawn(*WEFT, "serve", "--bind", "0.0.0.0")
         until("the control plane answers", lambda: "ready: " in control.output())
         (directory / "documents.yaml").write_text(DOCUMENTS)
@@ -94,7 +94,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meshed]:
             "8081", "--", sys.executable, str(APPS / "http_echo.py"),
         ).stdout  # fmt: skip
         one.spawn("sh", "-c", command, WORKLOAD="other")
-        pod = Pod("web", two, one, directory / "web", PROBES, {"WEFT_DRAIN_SECONDS": "2"})
+        pod = Pod("web", two, one, Path(volumes), PROBES, {"WEFT_DRAIN_SECONDS": "2"})
         pod.prepare()
         assert pod.init().returncode == 0
         pod.application(sys.executable, str(APPS / "http_echo.py"), PORT="8080", WORKLOAD="web")
@@ -140,7 +140,9 @@ def test_the_kubelet_is_answered_and_nobody_is_led_further(mesh: Meshed) -> None
     assert mesh.pod.status(f"{agent}/app-health/web/other") == "404"
     assert mesh.pod.status(f"{agent}/metrics", "-H", "Host: evil.example") == "421"
     assert mesh.pod.status(f"{agent}/metrics", "-X", "POST") == "405"
-    assert "istio_requests_total{" in mesh.one.call("curl", "-sS", f"{agent}/metrics").stdout
+    assert (
+        'weft_agent_info{workload="web",namespace="default"' in mesh.one.call("curl", "-sS", f"{agent}/metrics").stdout
+    )
     assert mesh.pod.host.weft("pod", "wait", "--timeout", "5", check=False).returncode == 2, "POD_IP is not set"
     assert mesh.pod.host.call(*WEFT, "pod", "wait", POD_IP=POD).returncode == 0
 
@@ -183,6 +185,21 @@ def test_the_agent_is_restarted_in_place_and_envoy_goes_on(mesh: Meshed) -> None
     until("it took over", lambda: "took over the Envoy that was running" in mesh.container.output())
     mesh.pod.wait_ready()
     assert mesh.mesh()["workload"] == "web"
+
+
+def test_without_a_control_plane_a_proxy_is_not_ready_says_why_and_ends_at_once(mesh: Meshed) -> None:
+    with tempfile.TemporaryDirectory(prefix="pod", dir="/tmp") as directory:
+        one, name = mesh.one, f"lonely-{'x' * 56}"
+        lonely = Pod(name, one, one, Path(directory), more={"WEFT_SERVER": f"{POD}:9", "POD_NAMESPACE": "n" * 63})
+        lonely.prepare()
+        container = lonely.proxy()
+        until("it is asked", lambda: lonely.ready() == "503")
+        assert lonely.status(f"http://{CONTROL}:15020/metrics") == "200"
+        until("it says why", lambda: f"no control plane at {POD}:9" in container.output())
+        assert one.call(*WEFT, "pod", "wait", "--timeout", "0", POD_IP=CONTROL).returncode == 1
+        end(container)
+        assert exit_code(container) == 0
+        assert [path.name for path in Path(directory, "volume").rglob("*.sock")] == []
 
 
 def test_a_container_that_was_killed_comes_back_with_its_certificate(mesh: Meshed) -> None:

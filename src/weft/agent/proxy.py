@@ -465,5 +465,5 @@ def _check_names(parameters: ProxyParameters) -> None:
             raise AgentError(
                 f"{what} '{text}': expected lower-case letters, digits and '-', at most 63 characters", EXIT_USAGE
             )
-    if len(proxy_name(parameters.name, parameters.namespace)) > _MAX_NAME:
+    if parameters.pages is None and len(proxy_name(parameters.name, parameters.namespace)) > _MAX_NAME:
         raise AgentError(f"name and namespace together may have {_MAX_NAME - 1} characters", EXIT_USAGE)

@@ -60,7 +60,7 @@ def test_each_port_and_transport_once() -> None:
         (53, "UDP", "udp-53"),
         (80, "TCP", "http-80"),
     ]
-    assert (plan.name, plan.uid, plan.service_type) == ("web-weft", "the-uid", "LoadBalancer")
+    assert (plan.name, plan.uid, plan.service_type) == ("web-weft", "the-uid", "")
 
 
 def test_a_gateway_that_no_api_server_has_is_left_alone() -> None:
@@ -104,6 +104,9 @@ def test_a_label_of_the_document_does_not_lead_the_service_elsewhere() -> None:
 
 
 def test_the_type_of_the_service() -> None:
+    [plan] = planned(text()).plans
+    assert objects_of(plan, GatewayPods({}))[-1].body["spec"]["type"] == "LoadBalancer"
+    assert objects_of(plan, GatewayPods({}, service_type="NodePort"))[-1].body["spec"]["type"] == "NodePort"
     [plan] = planned(text("networking.istio.io/service-type: ClusterIP")).plans
     assert objects_of(plan, GatewayPods({}))[-1].body["spec"]["type"] == "ClusterIP"
     asked = "infrastructure: {annotations: {networking.istio.io/service-type: clusterip}}"

@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compose": ("compose", "Run a Docker Compose project as a mesh."),
     "host": ("host", "Run applications of this host behind one shared proxy."),
     "gateway": ("run", "Run the proxy of a Gateway."),
+    "inject": ("inject", "Put sidecars into pods: into all kinds of workloads of manifests."),
+    "uninject": ("inject", "Take sidecars out of manifests again."),
     "pod": ("pod", "Run in the containers of a pod: lead its connections into a proxy, and be that proxy."),
     "enable": ("services", "Run weft as a service of systemd."),
     "disable": ("services", "End a service of systemd that `weft enable` has made."),

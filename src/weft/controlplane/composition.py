@@ -25,7 +25,7 @@ from weft.controlplane.federation import Bundles, get_within_limits
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
-from weft.controlplane.kubernetes import kubernetes_source
+from weft.controlplane.kubernetes import kubernetes_sources
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
@@ -53,6 +53,7 @@ from weft.sources.distrust import distrust_source
 from weft.sources.files import FilesSource
 from weft.sources.imports.source import ImportSource
 from weft.sources.keysets import KeySource
+from weft.sources.kubernetes.referred import ReferredSource
 from weft.sources.leases import Leases, carriers_of
 from weft.sources.openid import OpenIdSource
 from weft.sources.own_keys import OwnKeysSource
@@ -186,12 +187,14 @@ async def _collector(
     key."""
     files = FilesSource(settings.follow, settings.namespace) if settings.follow else None
     store, epoch = foundation.store, foundation.authority.rotation.epoch
-    mesh = replace(settings.mesh, cookie_key=await kept_key(store, "cookies"), trust_epoch=epoch)
+    in_cluster = settings.kubernetes is not None
+    key = await kept_key(store, "cookies")
+    mesh = replace(settings.mesh, cookie_key=key, trust_epoch=epoch, secrets_as_needed=in_cluster)
     sources: list[Source] = [files] if files else []
     keys = KeySource(store, lambda: collector.collected)
     providers = OpenIdSource(store, lambda: collector.collected)
-    documents = _documents(settings, store, applied, foundation.instruments.registry)
-    sources += [documents, workloads_source(store), keys, providers]
+    documents, referred = _documents(settings, store, applied, foundation.instruments.registry)
+    sources += [*documents, workloads_source(store), keys, providers]
     own = OwnKeysSource(settings.mesh.trust_domain, lambda: key_set(token_keys.published()))
     sources += [bundles_source(store), distrust_source(store), own]
     addresses = AddressSource(store, lambda: collector.collected)
@@ -201,15 +204,18 @@ async def _collector(
     sources.append(TrialSource(store, lambda: collector.collected, judge))
     sources.append(ProbeSource(lambda: collector.collected, settings.probe_networks))
     sources += [ImportSource(each, store, events) for each in settings.imports]
-    collector = Collector(sources, mesh)
+    collector = Collector(sources, mesh, admits=referred.admits) if referred else Collector(sources, mesh)
     return collector, files.contents if files else None
 
 
-def _documents(settings: ServeSettings, store: SealedStore, applied: Applied, registry: Registry) -> Source:
-    """Where documents come from that no followed file has."""
+def _documents(
+    settings: ServeSettings, store: SealedStore, applied: Applied, registry: Registry
+) -> tuple[list[Source], ReferredSource | None]:
+    """Where documents come from that no followed file has, and workloads that no agent has registered; in a cluster
+    also what documents refer to."""
     if settings.kubernetes is None:
-        return StoredSource(store, applied)
-    return kubernetes_source(settings.kubernetes, registry)
+        return [StoredSource(store, applied)], None
+    return kubernetes_sources(settings.kubernetes, registry)
 
 
 def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:

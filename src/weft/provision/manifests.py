@@ -9,26 +9,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from weft.model.gateway_process import GATEWAY_CLASS, GATEWAY_NAME
 from weft.provision.plan import GatewayPlan
+from weft.schema.annotations import SERVICE_TYPES
 
-GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
-GATEWAY_CLASS = "gateway.networking.k8s.io/gateway-class-name"
 MANAGED = "app.kubernetes.io/managed-by"
 MANAGER = "weft"
-CONTAINER = "weft-proxy"
 
 Manifest = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayPods:
-    """What all gateways of a cluster have: between how many pods the autoscaler chooses (`most` 0: there is none), and
-    the pod template's spec, which says how the proxy is started."""
+    """What all gateways of a cluster have: the pod template's spec, which says how the proxy is started, between how
+    many pods the autoscaler chooses (`most` 0: there is none), and the type of their Services."""
 
     spec: Mapping[str, Any]
     fewest: int = 1
     most: int = 5
     cpu_percent: int = 80
+    service_type: str = SERVICE_TYPES[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def objects_of(plan: GatewayPlan, pods: GatewayPods) -> tuple[ApiObject, ...]:
     if pods.most:
         spec = {"spec": _autoscaler(plan, pods)}
         found.append(_object(plan, "autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", spec))
-    found.append(_object(plan, "v1", "Service", "services", {"spec": _service(plan)}))
+    found.append(_object(plan, "v1", "Service", "services", {"spec": _service(plan, pods.service_type)}))
     return tuple(found)
 
 
@@ -110,7 +110,7 @@ def _autoscaler(plan: GatewayPlan, pods: GatewayPods) -> Manifest:
     }
 
 
-def _service(plan: GatewayPlan) -> Manifest:
+def _service(plan: GatewayPlan, usual: str) -> Manifest:
     ports = [
         {
             "name": port.name,
@@ -121,4 +121,4 @@ def _service(plan: GatewayPlan) -> Manifest:
         }
         for port in plan.ports
     ]
-    return {"type": plan.service_type, "selector": _selector(plan), "ports": ports}
+    return {"type": plan.service_type or usual, "selector": _selector(plan), "ports": ports}

@@ -5,7 +5,6 @@ https://gateway-api.sigs.k8s.io/geps/gep-1762/ says how such objects are named a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -16,13 +15,13 @@ from weft.mesh.gateways.gateway import Gateways
 from weft.mesh.gateways.listeners import Listener
 from weft.mesh.problems import problem_at
 from weft.model.document import Document, ObjectKey
+from weft.model.gateway_process import process_name
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem
 from weft.schema.annotations import SERVICE_TYPE, SERVICE_TYPES
 from weft.schema.kinds.gateway import CONTROLLER_NAME, GatewayClassSpec
 
 _SOURCE = "kubernetes:Gateway/"
-_LONGEST_NAME = 63
 
 
 class _Parameters(msgspec.Struct):
@@ -65,7 +64,8 @@ class PlannedPort:
 @dataclass(frozen=True, slots=True)
 class GatewayPlan:
     """A process for a Gateway, and what leads to it. `uid` is the document's, which owns all of it. `labels` and
-    `annotations` are those that its `infrastructure` asks for, on everything."""
+    `annotations` are those that its `infrastructure` asks for, on everything. `service_type` is what it asks for its
+    Service (empty: what is usual)."""
 
     key: ObjectKey
     uid: str
@@ -73,16 +73,12 @@ class GatewayPlan:
     ports: tuple[PlannedPort, ...]
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
-    service_type: str = SERVICE_TYPES[0]
+    service_type: str = ""
 
     @property
     def name(self) -> str:
-        """How its objects are called: ``GATEWAY-CLASS``, cut where that is no name any more."""
-        name = f"{self.key.name}-{self.gateway_class}"
-        if len(name) <= _LONGEST_NAME:
-            return name
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        return f"{name[: _LONGEST_NAME - 9].rstrip('-.')}-{digest}"
+        """How its objects are called."""
+        return process_name(self.key.name, self.gateway_class)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +119,8 @@ def _plan(declared: DeclaredGateway, gateways: Gateways) -> GatewayPlan | Proble
         message = f"weft has no parameters for a Gateway's process; found {asked.parameters_ref.kind}"
         where: FieldPath = ("spec", "infrastructure", "parametersRef")
         return problem_at(document, where, "invalid-parameters", message, "labels and annotations")
-    service_type = asked.annotations.get(SERVICE_TYPE) or dict(document.annotations).get(SERVICE_TYPE, SERVICE_TYPES[0])
-    if service_type not in SERVICE_TYPES:
+    service_type = asked.annotations.get(SERVICE_TYPE) or dict(document.annotations).get(SERVICE_TYPE, "")
+    if service_type not in ("", *SERVICE_TYPES):
         message = f"found '{service_type}' as the type of the Gateway's Service"
         where = ("spec", "infrastructure", "annotations", SERVICE_TYPE)
         return problem_at(document, where, "invalid-parameters", message, " or ".join(SERVICE_TYPES))

@@ -40,7 +40,8 @@ _DEMANDED = {
 class PodParameters:
     """What a proxy in a pod is asked to be. `drain` and `grace` in seconds: with a `drain` of 0 applications have ended
     before the proxy is asked to stop, else they are asked at the same time. `probes` of applications by their paths.
-    `labels` and `ports` are for a control plane that has them from no API server."""
+    `gateway` is the Gateway that it serves, if it is no sidecar. `labels` and `ports` are for a control plane that has
+    them from no API server."""
 
     home: Home
     name: str
@@ -51,6 +52,7 @@ class PodParameters:
     probes: Mapping[str, Probe]
     drain: float = DRAIN_SECONDS
     grace: float = GRACE_SECONDS
+    gateway: str = ""
     labels: Labels = ()
     ports: tuple[PortParameter, ...] = ()
 
@@ -75,6 +77,7 @@ def pod_parameters(environment: Mapping[str, str]) -> PodParameters:
         probes=_probes(environment.get("WEFT_POD_PROBES", "")),
         drain=_seconds(environment, "WEFT_DRAIN_SECONDS", DRAIN_SECONDS),
         grace=_seconds(environment, "WEFT_GRACE_SECONDS", GRACE_SECONDS),
+        gateway=environment.get("WEFT_POD_GATEWAY", ""),
     )
 
 

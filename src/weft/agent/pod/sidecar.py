@@ -1,7 +1,7 @@
-"""``weft pod proxy``: the sidecar of a pod, agent and Envoy, from the first key to the ordered stop.
+"""``weft pod proxy``: the proxy of a pod, agent and Envoy, from the first key to the ordered stop.
 
-It starts no application and asks none for its health: the kubelet does. What it serves is led to it by the rules of
-``weft pod init``.
+As a sidecar it starts no application and asks none for its health: the kubelet does. What it serves is led to it by the
+rules of ``weft pod init``. As a gateway it is the pod's only container, and listens at the ports of the Gateway.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from weft.model.workload import SocketAddress, Workload, WorkloadPort, WorkloadS
 _LOG = logging.getLogger(__name__)
 _ACTIVE = r"^(http\.inbound\.downstream_rq_active|cluster\.(inbound|outbound|passthrough).*\.upstream_rq_active)$"
 """Requests of callers, and all that is under way to the applications and from them: connections of TCP, too."""
+_ACTIVE_OF_GATEWAY = r"^http\.gateway.*\.downstream_rq_active$"
 _AFTER = 5.0
 """Seconds of the pod's grace period that are left for Envoy's end."""
 
@@ -146,8 +147,15 @@ def _open(parameters: PodParameters, build_bootstrap: BuildBootstrap) -> Proxy:
         namespace=parameters.namespace,
         service_account=parameters.service_account,
         what=f"pod {parameters.namespace}/{parameters.name}",
-        plan=("pod", parameters.address, parameters.service_account, parameters.labels, parameters.ports),
-        active=_ACTIVE,
+        plan=(
+            "pod",
+            parameters.address,
+            parameters.service_account,
+            parameters.labels,
+            parameters.ports,
+            parameters.gateway,
+        ),
+        active=_ACTIVE_OF_GATEWAY if parameters.gateway else _ACTIVE,
         control_plane=parameters.control_plane,
         timing=Timing(drain=max(parameters.drain, parameters.grace - _AFTER), serve_on=parameters.drain),
         metrics_host=parameters.address,
@@ -161,6 +169,8 @@ def _open(parameters: PodParameters, build_bootstrap: BuildBootstrap) -> Proxy:
 
 
 def _state(parameters: PodParameters) -> State:
+    if parameters.gateway:
+        return State(parameters.name, parameters.namespace)
     ports = tuple(
         WorkloadPort(
             port.port,

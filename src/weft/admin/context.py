@@ -81,7 +81,8 @@ class ApiContext:
     takes what agents tell, and is that `traffic`, unless a Prometheus is. `awaited` are the proxies that a rotation of
     roots waits for, with the reason. `registry` are the metrics of this process, which are served at `metrics` too;
     `answered` counts the answers of an API by status. `secrets` is the store, if it seals them, `chain` that of the
-    audit. With `kubernetes` documents that no file has come from there, and the API changes none."""
+    audit. With `kubernetes` documents that no file has come from there, and the API changes none.
+    `injection` are the settings by which pods get sidecars, None where they get none."""
 
     store: Store
     leases: Leases
@@ -110,3 +111,4 @@ class ApiContext:
     token_keys: TokenKeys | None = None
     federation: Callable[[], tuple[DomainState, ...]] = tuple
     kubernetes: bool = False
+    injection: Callable[[], object | None] = lambda: None

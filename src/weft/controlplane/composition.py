@@ -34,6 +34,7 @@ from weft.controlplane.settings import ServeSettings
 from weft.controlplane.trust import TrustKeeper
 from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.vitals import ControlPlaneVitals
+from weft.controlplane.webhook_composition import Webhooks, build_webhooks
 from weft.counters.counters import Counters
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
@@ -100,6 +101,7 @@ class Composition:
     others: Others
     forever: tuple[Running, ...]
     rate_limits: RateLimitService
+    webhooks: Webhooks
 
 
 async def compose(
@@ -113,10 +115,8 @@ async def compose(
     audit, faults = Audit(store), Faults(store)
     collector, contents = await _collector(settings, foundation, applied, token_keys, ImportEvents(audit, instruments))
     distrust, leases = DistrustKeeper(store, collector), _leases(settings, store, collector)
-    chain, heard = AuditChain(store, audit), Heard()
-    demand, modes, watch = Demand(store, collector.workload), Modes(store), Watch()
-    await demand.load()
-    await modes.load()
+    chain, heard, reports = AuditChain(store, audit), Heard(), TrafficKeeper(lambda: len(collector.snapshot.workloads))
+    (demand, modes), watch = await _loaded(Demand(store, collector.workload), Modes(store)), Watch()
     compiler, connections = MeshCompiler(), Connections(leases, demand, watch)
     hub = Hub[Mesh](compiler, audit.record, _limits(settings), connections, demand.of, instruments, distrust.refusal)
     recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(contents))
@@ -128,7 +128,8 @@ async def compose(
     trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew)
     instruments.certified(lambda: certificates.current.value.not_after)
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
-    reports = TrafficKeeper(lambda: len(collector.snapshot.workloads))
+    webhooks = build_webhooks(settings, authority, lambda: collector.snapshot, endpoints.agent_api)
+    beside = (*writes, *webhooks.running, *_above(foundation))
     context = ApiContext(
         store,
         leases,
@@ -140,9 +141,7 @@ async def compose(
         _enrolment(settings, endpoints, certificates),
         recorder,
         contents,
-        lambda: _all_of(
-            faults, *(one.problems for one in (recorder, store, others, trust, bundles, *writes, *_above(foundation)))
-        ),
+        lambda: _all_of(faults, *(one.problems for one in (recorder, store, others, trust, bundles, *beside))),
         applied=applied,
         traffic=PrometheusTraffic(settings.prometheus) if settings.prometheus else reports,
         reports=reports,
@@ -157,11 +156,19 @@ async def compose(
         token_keys=token_keys,
         federation=bundles.states,
         kubernetes=settings.kubernetes is not None,
+        injection=webhooks.injection,
     )
     own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
-    kept: tuple[Running, ...] = (distrust, token_keys, bundles, *writes, *others.forever, *_above(foundation))
+    kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *beside)
     limits = _rate_limits(settings, foundation, builds, collector, distrust)
-    return Composition(context, certificates, others, (collector, builds, *own, *kept), limits)
+    return Composition(context, certificates, others, (collector, builds, *own, *kept), limits, webhooks)
+
+
+async def _loaded(demand: Demand, modes: Modes) -> tuple[Demand, Modes]:
+    """Both with what is kept of them. StoreError if it cannot be read."""
+    await demand.load()
+    await modes.load()
+    return demand, modes
 
 
 def _leases(settings: ServeSettings, store: SealedStore, collector: Collector) -> Leases:

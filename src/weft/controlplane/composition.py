@@ -25,7 +25,7 @@ from weft.controlplane.federation import Bundles, get_within_limits
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
-from weft.controlplane.kubernetes import kubernetes_source
+from weft.controlplane.kubernetes import kubernetes_source, token_reviews
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
@@ -113,7 +113,7 @@ async def compose(
     demand, modes, watch = Demand(store, collector.workload), Modes(store), Watch()
     await demand.load()
     await modes.load()
-    compiler, connections = MeshCompiler(), Connections(leases, demand, watch)
+    compiler, connections = MeshCompiler(), Connections(leases, demand, watch, collector.workload)
     hub = Hub[Mesh](compiler, audit.record, _limits(settings), connections, demand.of, instruments, distrust.refusal)
     recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(contents))
     builds = Builds(collector, hub, compiler, modes, recorder=recorder, instruments=instruments)
@@ -123,7 +123,8 @@ async def compose(
     trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew)
     instruments.certified(lambda: certificates.current.value.not_after)
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
-    reports = TrafficKeeper(lambda: len(collector.snapshot.workloads))
+    reviews = token_reviews(settings.kubernetes, audit)
+    reports, above = TrafficKeeper(lambda: len(collector.snapshot.workloads)), _above(foundation)
     context = ApiContext(
         store,
         leases,
@@ -135,9 +136,7 @@ async def compose(
         _enrolment(settings, endpoints, certificates),
         recorder,
         contents,
-        lambda: _all_of(
-            faults, *(one.problems for one in (recorder, store, others, trust, bundles, *_above(foundation)))
-        ),
+        lambda: _all_of(faults, *(one.problems for one in (recorder, store, others, trust, bundles, *above, *reviews))),
         applied=applied,
         traffic=PrometheusTraffic(settings.prometheus) if settings.prometheus else reports,
         reports=reports,
@@ -152,9 +151,10 @@ async def compose(
         token_keys=token_keys,
         federation=bundles.states,
         kubernetes=settings.kubernetes is not None,
+        token_reviews=next(iter(reviews), None),
     )
     own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
-    kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *_above(foundation))
+    kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *above, *reviews)
     limits = _rate_limits(settings, foundation, builds, collector, distrust)
     return Composition(context, certificates, others, (collector, builds, *own, *kept), limits)
 

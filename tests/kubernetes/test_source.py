@@ -9,14 +9,12 @@ from typing import Any
 from tools.kubernetes_cluster import ApiCluster
 
 from support.imported import codes, reached, running
-from support.kubernetes import ROUTES, Api, definition, route, service, source_of
+from support.kubernetes import READ, ROUTES, Api, definition, route, service, source_of
 from support.source_cases import NAMESPACE, SERVICE, check_life, check_mistakes
 from weft.model.document import Document
 from weft.sources.contents import Contents
 from weft.sources.kubernetes.discovery import FOLLOWED
 from weft.testing.polling import eventually
-
-READ = ["list", "watch"]
 
 
 def named(contents: Contents, namespace: str) -> dict[str, Document[object]]:

@@ -12,8 +12,8 @@ import pytest
 from tools.kubernetes_cluster import ApiCluster
 
 from support.control import Rig, running_control
-from support.kubernetes import Api
-from support.pods import Pods, Proxy, ToldPods
+from support.kubernetes import Api, pod_source_of
+from support.pods import JoiningPods, Proxy
 from weft.sources.kubernetes import reviews
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
@@ -38,31 +38,28 @@ async def asking(kubeconfig: Path) -> AsyncIterator[TokenReviews]:
 
 
 @contextlib.asynccontextmanager
-async def control(tmp_path: Path, kubeconfig: Path, told: ToldPods) -> AsyncIterator[Rig]:
-    file = KubeconfigFile(str(kubeconfig))
-    async with running_control(tmp_path, also=[told], cluster=file) as rig:
+async def control(cluster: ApiCluster, tmp_path: Path, kubeconfig: Path) -> AsyncIterator[Rig]:
+    """A control plane that follows the cluster, and asks as whom `kubeconfig` makes it."""
+    source, file = pod_source_of(cluster.kubeconfig("admin")), KubeconfigFile(str(kubeconfig))
+    async with running_control(tmp_path, also=[source], cluster=file) as rig:
         yield rig
 
 
 @pytest.fixture
-def told() -> ToldPods:
-    return ToldPods()
-
-
-@pytest.fixture
-async def pods(api: Api, namespace: str, told: ToldPods) -> Pods:
-    pods = Pods(api, namespace, told)
+async def pods(api: Api, namespace: str) -> JoiningPods:
+    pods = JoiningPods(api, namespace)
+    await pods.start()
     await pods.account("web")
     return pods
 
 
 async def test_a_server_that_forbids_reviews_is_told_of_once(
-    cluster: ApiCluster, tmp_path: Path, pods: Pods, told: ToldPods
+    cluster: ApiCluster, tmp_path: Path, pods: JoiningPods
 ) -> None:
     kubeconfig = cluster.account("no-reviewer", [])
-    pod = await pods.start("reviews-1")
+    pod = await pods.run("reviews-1")
     token = await pods.token(pod)
-    async with control(tmp_path, kubeconfig, told) as rig:
+    async with control(cluster, tmp_path, kubeconfig) as rig:
         proxy, asked = Proxy(rig, tmp_path, pod), rig.parts.token_reviews
         assert asked is not None
         assert asked.problems() == ()
@@ -82,10 +79,8 @@ async def test_a_server_that_forbids_reviews_is_told_of_once(
         assert asked.problems() == ()
 
 
-async def test_without_the_api_server_nobody_is_let_in(
-    cluster: ApiCluster, tmp_path: Path, pods: Pods, told: ToldPods
-) -> None:
-    pod = await pods.start("reviews-1")
+async def test_without_the_api_server_nobody_is_let_in(cluster: ApiCluster, tmp_path: Path, pods: JoiningPods) -> None:
+    pod = await pods.run("reviews-1")
     token = await pods.token(pod)
     kubeconfig = tmp_path / "away.kubeconfig"
     with socket.socket() as nobody:
@@ -93,7 +88,7 @@ async def test_without_the_api_server_nobody_is_let_in(
         here = f"https://127.0.0.1:{nobody.getsockname()[1]}"
         kubeconfig.write_text(cluster.kubeconfig("admin").read_text().replace(cluster.server, here))
         kubeconfig.chmod(0o600)
-        async with control(tmp_path, kubeconfig, told) as rig:
+        async with control(cluster, tmp_path, kubeconfig) as rig:
             proxy = Proxy(rig, tmp_path, pod)
             assert await proxy.join(token, 503) == "kubernetes-unavailable"
             assert (await rig.store.list("certificates"))[1] == ()
@@ -113,8 +108,8 @@ async def test_a_server_that_is_silent_is_not_waited_for(
                 await one.pod_of("a.b.c")
 
 
-async def test_a_flood_of_tokens_is_bounded(cluster: ApiCluster, pods: Pods, told: ToldPods) -> None:
-    pod = await pods.start("reviews-1")
+async def test_a_flood_of_tokens_is_bounded(cluster: ApiCluster, pods: JoiningPods) -> None:
+    pod = await pods.run("reviews-1")
     good = await pods.token(pod)
     forged, more = good.rpartition(".")[0] + ".AAAA", 40
     async with asking(cluster.kubeconfig("admin")) as one:
@@ -132,12 +127,10 @@ async def test_a_flood_of_tokens_is_bounded(cluster: ApiCluster, pods: Pods, tol
         )
 
 
-async def test_many_pods_that_start_at_once_all_join(
-    cluster: ApiCluster, tmp_path: Path, pods: Pods, told: ToldPods
-) -> None:
-    started = await asyncio.gather(*(pods.start(f"web-{number}") for number in range(40)))
+async def test_many_pods_that_start_at_once_all_join(cluster: ApiCluster, tmp_path: Path, pods: JoiningPods) -> None:
+    started = await asyncio.gather(*(pods.run(f"web-{number}") for number in range(40)))
     tokens = await asyncio.gather(*(pods.token(pod) for pod in started))
-    async with control(tmp_path, cluster.kubeconfig("admin"), told) as rig:
+    async with control(cluster, tmp_path, cluster.kubeconfig("admin")) as rig:
         joining = [Proxy(rig, tmp_path, pod).join(token) for pod, token in zip(started, tokens, strict=True)]
         chains = await asyncio.gather(*joining)
         assert len(set(chains)) == len(started)

@@ -1,15 +1,14 @@
-"""Pods that tests write at an API server by hand, and tokens of their service accounts."""
+"""Pods that join a mesh: written at an API server by hand, the tokens of their service accounts, and their agents."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from admin.test_agent_api import Agent, new_request
 from support.control import Rig
-from support.kubernetes import Api
+from support.kubernetes import Api, Pods
 from weft.aio.cell import Cell
 from weft.model.workload import SocketAddress, Workload
 from weft.sources.contents import Contents
@@ -30,52 +29,46 @@ class ToldPods:
         self.contents.set(Contents(workloads=tuple(sorted(pods, key=lambda pod: (pod.namespace, pod.name)))))
 
 
-class Pods:
-    """The Pods of one namespace. `rig` is the control plane that is to know of them before a test goes on."""
+class JoiningPods(Pods):
+    """Pods of one namespace with proxies of the mesh, and tokens. `rig` is the control plane that is to know of a Pod,
+    or of its end, before a test goes on."""
 
-    def __init__(self, api: Api, namespace: str, told: ToldPods, rig: Rig | None = None) -> None:
-        self._api = api
-        self._core = f"/api/v1/namespaces/{namespace}"
-        self._told, self._rig = told, rig
-        self._there: dict[str, Workload] = {}
+    def __init__(self, api: Api, namespace: str, rig: Rig | None = None) -> None:
+        super().__init__(api, namespace)
+        self._rig = rig
         self.namespace = namespace
 
     async def account(self, name: str) -> None:
         """Make a service account."""
         about = {"name": name, "namespace": self.namespace}
         body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": about}
-        await self._api.create(f"{self._core}/serviceaccounts", body)
+        await self._api.create(f"/api/v1/namespaces/{self.namespace}/serviceaccounts", body)
 
-    async def start(self, name: str, account: str = "web", *, told: bool = True) -> Workload:
-        """Make a Pod with a proxy; no node need run it."""
-        about = {"name": name, "namespace": self.namespace}
+    async def run(self, name: str, account: str = "web") -> Workload:
+        """A Pod that its node has taken: as the control plane has it, if it is to know."""
         containers = [{"name": each, "image": "weft.test/none:1"} for each in ("app", "weft-proxy")]
-        spec = {"serviceAccountName": account, "containers": containers, "terminationGracePeriodSeconds": 0}
+        spec = {"serviceAccountName": account, "containers": containers, "nodeName": self._node}
+        about = {"name": name, "namespace": self.namespace}
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec}
-        made = await self._api.call("POST", f"{self._core}/pods", body)
-        workload = Workload(name, self.namespace, account, pod=made["metadata"]["uid"])
-        if told:
-            self.tell(workload)
-            await self._known(workload, workload)
-        return workload
+        made = await self._api.call("POST", self._path, body)
+        pod = Workload(name, self.namespace, account, pod=made["metadata"]["uid"])
+        if self._rig is None:
+            return pod
+        collector = self._rig.parts.collector
+        await eventually("the control plane knows of it", lambda: (collector.pod(pod.proxy) or pod) is not pod)
+        return collector.pod(pod.proxy) or pod
 
-    def tell(self, workload: Workload) -> None:
-        """The source tells of it, as it is now."""
-        self._there[workload.name] = workload
-        self._told.tell(*self._there.values())
-
-    async def end(self, workload: Workload) -> None:
-        """Delete a Pod."""
-        await self._api.call("DELETE", f"{self._core}/pods/{workload.name}", {"gracePeriodSeconds": 0})
-        del self._there[workload.name]
-        self._told.tell(*self._there.values())
-        await self._known(workload, None)
-
-    async def _known(self, pod: Workload, now: Workload | None) -> None:
-        """Wait until the control plane knows."""
+    async def end(self, pod: Workload) -> None:
+        """Delete a Pod at once."""
+        await self.delete(pod.name, grace=0)
         if self._rig is not None:
             collector = self._rig.parts.collector
-            await eventually("the control plane knows of it", lambda: collector.pod(pod.proxy) == now)
+            await eventually("the control plane knows that it has gone", lambda: collector.pod(pod.proxy) is None)
+
+    def known(self) -> list[Workload]:
+        """The workloads of the namespace that the control plane has."""
+        assert self._rig is not None
+        return [each for each in self._rig.parts.collector.snapshot.workloads if each.namespace == self.namespace]
 
     async def token(
         self, pod: Workload, account: str = "", *, audiences: Sequence[str] = ("weft",), bound: bool = True
@@ -85,7 +78,7 @@ class Pods:
         if bound:
             spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.pod}
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        path = f"{self._core}/serviceaccounts/{account or pod.service_account}/token"
+        path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{account or pod.service_account}/token"
         return str((await self._api.call("POST", path, body))["status"]["token"])
 
 
@@ -100,9 +93,11 @@ class Proxy:
 
     async def join(self, token: str, status: int = 200, pod: Workload | None = None) -> str:
         """Register by `token`; the code of a refusal. What the agent says of itself is as a sidecar says it."""
-        said = dataclasses.replace(
-            pod or self.pod,
-            pod="",
+        whose = pod or self.pod
+        said = Workload(
+            whose.name,
+            whose.namespace,
+            whose.service_account,
             capture=(SocketAddress("127.0.0.1", 15001),),
             inbound_capture=(SocketAddress("0.0.0.0", 15006),),
             metrics=SocketAddress("10.0.0.1", 15020),

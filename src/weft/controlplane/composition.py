@@ -25,7 +25,7 @@ from weft.controlplane.federation import Bundles, get_within_limits
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
-from weft.controlplane.kubernetes import kubernetes_source, token_reviews
+from weft.controlplane.kubernetes import kubernetes_sources, token_reviews
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
@@ -191,7 +191,7 @@ async def _collector(
     keys = KeySource(store, lambda: collector.collected)
     providers = OpenIdSource(store, lambda: collector.collected)
     documents = _documents(settings, store, applied, foundation.instruments.registry)
-    sources += [documents, workloads_source(store), keys, providers]
+    sources += [*documents, workloads_source(store), keys, providers]
     own = OwnKeysSource(settings.mesh.trust_domain, lambda: key_set(token_keys.published()))
     sources += [bundles_source(store), distrust_source(store), own]
     addresses = AddressSource(store, lambda: collector.collected)
@@ -205,11 +205,11 @@ async def _collector(
     return collector, files.contents if files else None
 
 
-def _documents(settings: ServeSettings, store: SealedStore, applied: Applied, registry: Registry) -> Source:
-    """Where documents come from that no followed file has."""
+def _documents(settings: ServeSettings, store: SealedStore, applied: Applied, registry: Registry) -> list[Source]:
+    """Where documents come from that no followed file has, and workloads that no agent has registered."""
     if settings.kubernetes is None:
-        return StoredSource(store, applied)
-    return kubernetes_source(settings.kubernetes, registry)
+        return [StoredSource(store, applied)]
+    return kubernetes_sources(settings.kubernetes, registry)
 
 
 def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:

@@ -1,12 +1,14 @@
-"""The documents of a Kubernetes API server in a control plane, with metrics of how they are followed."""
+"""What a control plane follows of a Kubernetes API server, documents and pods, with metrics of how it is followed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from weft.admin.audit import Audit
+from weft.sources.contents import Source
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
+from weft.sources.kubernetes.pods import PodSource
 from weft.sources.kubernetes.reviews import TokenReviews
 from weft.sources.kubernetes.source import KubernetesSource
 from weft.telemetry.metrics import Family, Registry, gauge
@@ -23,15 +25,16 @@ def token_reviews(file: KubeconfigFile | None, audit: Audit) -> tuple[TokenRevie
     return (TokenReviews(file.title, Credentials(file.access), refused),)
 
 
-def kubernetes_source(file: KubeconfigFile, registry: Registry) -> KubernetesSource:
-    """The source of the documents that the API server has which `file` names."""
-    source = KubernetesSource(file.title, Credentials(file.access))
-    registry.read(lambda: _families(source))
-    return source
+def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> list[Source]:
+    """The sources of the documents and of the workloads that the API server has which `file` names."""
+    credentials = Credentials(file.access)
+    documents, pods = KubernetesSource(file.title, credentials), PodSource(file.title, credentials)
+    registry.read(lambda: _families(documents, pods))
+    return [documents, pods]
 
 
-def _families(source: KubernetesSource) -> Iterable[Family]:
-    states = source.states()
+def _families(documents: KubernetesSource, pods: PodSource) -> Iterable[Family]:
+    states = sorted((*documents.states(), *pods.states()), key=lambda state: state.name)
     if not states:
         return
     followed = {(each.name,): float(each.followed) for each in states}

@@ -11,6 +11,7 @@ from weft.aio.holdoff import HoldOff
 from weft.model.bundles import ForeignBundle
 from weft.model.distrust import Distrust
 from weft.model.document import Document, ObjectKey
+from weft.model.instance import Instance
 from weft.model.jwks import KeySet
 from weft.model.names import Assigned
 from weft.model.openid import OpenIdEndpoints
@@ -130,6 +131,7 @@ class _Merged:
     distrusted: tuple[Distrust, ...] = ()
     keys: tuple[KeySet, ...] = ()
     bundles: tuple[ForeignBundle, ...] = ()
+    instances: tuple[Instance, ...] = ()
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
@@ -149,8 +151,9 @@ def _merge(before: _Merged, contents: Sequence[Contents], distrusted: tuple[Dist
         workloads = admitted(workload_groups, distrusted)
     keys = tuple(key for one in contents for key in one.keys)
     bundles = next((one.bundles for one in contents if one.bundles), ())
-    found = (documents, duplicates, workloads, distrusted)
-    return _Merged(document_groups, yielding, workload_groups, *found, keys, bundles)
+    instances = next((one.instances for one in contents if one.instances), ())
+    groups = (document_groups, yielding, workload_groups)
+    return _Merged(*groups, documents, duplicates, workloads, distrusted, keys, bundles, instances)
 
 
 def _merged_documents(
@@ -192,9 +195,9 @@ def _snapshot(
     same = same and bundles is before.bundles and ends is before.distrusted and tried is before.trials
     numbers = before.assigned if assigned == before.assigned else assigned
     ill = before.sick if sick == before.sick else sick
-    same = same and numbers is before.assigned and ill is before.sick
+    same = same and numbers is before.assigned and ill is before.sick and merged.instances is before.instances
     if same and problems == before.problems and before.revision > 0:
         return before
     number, documents, workloads = before.revision + 1, merged.documents, merged.workloads
-    rest = (keys, found, bundles, ends, tried, numbers, ill)
+    rest = (keys, found, bundles, ends, tried, numbers, ill, merged.instances)
     return ConfigSnapshot(number, documents, workloads, problems, settings, *rest)

@@ -1,15 +1,15 @@
-"""Codes of Kubernetes, whose API server has the documents where `weft serve --kubeconfig` says so."""
+"""Codes of Kubernetes, whose API server has documents and Pods where `weft serve --kubeconfig` says so."""
 
 from __future__ import annotations
 
-from weft.findings.catalogue.entry import error
+from weft.findings.catalogue.entry import error, warning
 
 KUBERNETES = (
     error(
         1590,
         "kubernetes-unavailable",
-        "The API server that has the documents cannot be asked, or breaks off. What was read last stays in force, "
-        "until weft itself starts anew.",
+        "The API server that has documents and Pods cannot be asked, or breaks off. What was read last stays in "
+        "force, until weft itself starts anew.",
         "the API server of prod cannot be followed: no connection can be made; what was read last stays in force",
         "The message says why. See whether the server answers, and whether it takes the credentials of the kubeconfig "
         "file.",
@@ -17,10 +17,13 @@ KUBERNETES = (
     error(
         1591,
         "kubernetes-refused",
-        "A kind may not be read by the account that weft has at the API server. The mesh does without its documents; "
-        "of a kind about security it waits for them.",
+        "A kind may not be read by the account that weft has at the API server. The mesh does without its objects; "
+        "of a kind about security it waits for them. Without Pods or EndpointSlices no Pod is in the mesh or behind a "
+        "Service; without Nodes nobody knows in which zone a Pod runs. Where TokenReviews are forbidden, no Pod's proxy "
+        "can join.",
         "httproutes.gateway.networking.k8s.io cannot be read: it answers 403: ...; the mesh does without them",
-        "Let the account list and watch the kind (docs/kubernetes.md has the ClusterRole).",
+        "Let the account list and watch the kind, or create tokenreviews if the message says that tokens cannot be "
+        "reviewed (docs/kubernetes.md has the ClusterRole).",
     ),
     error(
         1592,
@@ -28,5 +31,33 @@ KUBERNETES = (
         "The API server has a kind in versions only that weft does not read, so its documents are not in force.",
         "policies.security.istio.io are there in v7 only, which weft does not read; expected v1 or v1beta1",
         "Serve a version that weft reads, or take a newer weft.",
+    ),
+    error(
+        1593,
+        "pod-unusable",
+        "A Pod has a proxy of the mesh that cannot be in it: weft has no name for the proxy or its certificate, or the "
+        "Pod is in the network of its node. Nobody is sent to it, in plaintext neither.",
+        "the Pod has a weft-proxy and is not in the mesh, so nobody can call it: its proxy cannot be called so; "
+        "expected a DNS label (lower-case letters, digits and '-', at most 63) as its name",
+        "Give the Pod (its Deployment, StatefulSet, ...) or its service account a shorter name without dots, or keep "
+        "the Pod out of the mesh.",
+    ),
+    warning(
+        1594,
+        "slice-unusable",
+        "An EndpointSlice that no controller of the cluster keeps has names in the place of addresses, or leaves out "
+        "the number of a port. Nothing of it is behind its Service.",
+        "its endpoints are names, or have ports without a number, so nothing is behind them; expected addressType IPv4 "
+        "or IPv6, and the number of each port",
+        "Write addresses and port numbers; a ServiceEntry with resolution DNS is for names.",
+    ),
+    error(
+        1595,
+        "pod-name-taken",
+        "A Pod of the mesh is called as a workload that an agent has registered in the same namespace. The name is the "
+        "agent's for as long as it is registered; the Pod's proxy cannot join, and nobody is sent to the Pod.",
+        "an agent has registered a workload of the name of Pod shop/web-0, which is not in the mesh for as long as that "
+        "one is; expected another name: stop that workload's agent, or name the Pod otherwise",
+        "Stop the agent, or start it with another `weft run --name`; the Pod's proxy then joins by itself.",
     ),
 )

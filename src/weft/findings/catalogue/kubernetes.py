@@ -49,13 +49,4 @@ KUBERNETES = (
         "or IPv6, and the number of each port",
         "Write addresses and port numbers; a ServiceEntry with resolution DNS is for names.",
     ),
-    error(
-        1595,
-        "duplicate-workload",
-        "A workload that an agent has registered is called as a Pod of the mesh in the same namespace. The Pod stands "
-        "for the name, and nobody is sent to the other one.",
-        "workload web-0.shop: there is a Pod of the mesh with its name and namespace, which stands for it: nobody is "
-        "sent to this one; expected another --name",
-        "Start it with another `weft run --name`.",
-    ),
 )

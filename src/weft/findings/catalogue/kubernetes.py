@@ -19,8 +19,8 @@ KUBERNETES = (
         "kubernetes-refused",
         "A kind may not be read by the account that weft has at the API server. The mesh does without its objects; "
         "of a kind about security it waits for them. Without Pods or EndpointSlices no Pod is in the mesh or behind a "
-        "Service; without Nodes nobody knows in which zone a Pod runs. Where TokenReviews are forbidden, no Pod's proxy "
-        "can join.",
+        "Service; without Nodes nobody knows in which zone a Pod runs. Where TokenReviews are forbidden, no proxy of "
+        "a Pod can join.",
         "httproutes.gateway.networking.k8s.io cannot be read: it answers 403: ...; the mesh does without them",
         "Let the account list and watch the kind, or create tokenreviews if the message says that tokens cannot be "
         "reviewed (docs/kubernetes.md has the ClusterRole).",
@@ -56,8 +56,8 @@ KUBERNETES = (
         "pod-name-taken",
         "A Pod of the mesh is called as a workload that an agent has registered in the same namespace. The name is the "
         "agent's for as long as it is registered; the Pod's proxy cannot join, and nobody is sent to the Pod.",
-        "an agent has registered a workload of the name of Pod shop/web-0, which is not in the mesh for as long as that "
-        "one is; expected another name: stop that workload's agent, or name the Pod otherwise",
+        "an agent has registered a workload of the name of Pod shop/web-0, which is not in the mesh for as long as "
+        "that one is; expected another name: stop that workload's agent, or name the Pod otherwise",
         "Stop the agent, or start it with another `weft run --name`; the Pod's proxy then joins by itself.",
     ),
 )

@@ -39,8 +39,9 @@ class PodPort:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """`address` is empty until it has one. `meshed`: it has a proxy of the mesh. `state` is None for Pods that nothing
-    runs of: they have no node yet, or all of their containers have ended."""
+    """`address` is empty until it has one; `ipv4` and `ipv6` say of which families it has any. `meshed`: it has a proxy
+    of the mesh. `state` is None for Pods that nothing runs of: they have no node yet, or all of their containers have
+    ended."""
 
     namespace: str
     name: str
@@ -49,6 +50,8 @@ class Pod:
     account: str
     node: str
     address: str
+    ipv4: bool
+    ipv6: bool
     ports: tuple[PodPort, ...]
     meshed: bool
     host_network: bool
@@ -114,9 +117,14 @@ class _Condition(msgspec.Struct):
     status: str
 
 
+class _PodIp(msgspec.Struct):
+    ip: str = ""
+
+
 class _PodStatus(msgspec.Struct, rename="camel"):
     phase: str = ""
     pod_ip: str = msgspec.field(default="", name="podIP")
+    pod_ips: tuple[_PodIp, ...] | None = msgspec.field(default=None, name="podIPs")
     conditions: tuple[_Condition, ...] | None = None
 
 
@@ -180,6 +188,7 @@ def read_pod(told: Told, before: Pod | None) -> Pod | None:
         if each.name != PROXY_CONTAINER
         for port in each.ports or ()
     ]
+    addresses = (status.pod_ip, *(each.ip for each in status.pod_ips or ()))
     pod = Pod(
         namespace=sys.intern(told.namespace),
         name=told.name,
@@ -188,6 +197,8 @@ def read_pod(told: Told, before: Pod | None) -> Pod | None:
         account=sys.intern(spec.service_account_name or "default"),
         node=sys.intern(spec.node_name),
         address=_address(status.pod_ip),
+        ipv4=any("." in each for each in addresses),
+        ipv6=any(":" in each for each in addresses),
         ports=tuple(ports),
         meshed=any(each.name == PROXY_CONTAINER for each in containers),
         host_network=spec.host_network,

@@ -26,7 +26,7 @@ from weft.controlplane.federation import Bundles, get_within_limits
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
-from weft.controlplane.kubernetes import kubernetes_sources
+from weft.controlplane.kubernetes import kubernetes_sources, token_reviews
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
@@ -117,7 +117,7 @@ async def compose(
     distrust, leases = DistrustKeeper(store, collector), _leases(settings, store, collector)
     chain, heard, reports = AuditChain(store, audit), Heard(), TrafficKeeper(lambda: len(collector.snapshot.workloads))
     (demand, modes), watch = await _loaded(Demand(store, collector.workload), Modes(store)), Watch()
-    compiler, connections = MeshCompiler(), Connections(leases, demand, watch)
+    compiler, connections = MeshCompiler(), Connections(leases, demand, watch, collector.workload)
     hub = Hub[Mesh](compiler, audit.record, _limits(settings), connections, demand.of, instruments, distrust.refusal)
     recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(contents))
     builds = Builds(collector, hub, compiler, modes, recorder=recorder, instruments=instruments)
@@ -129,7 +129,8 @@ async def compose(
     instruments.certified(lambda: certificates.current.value.not_after)
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
     webhooks = build_webhooks(settings, authority, lambda: collector.snapshot, endpoints.agent_api)
-    beside = (*writes, *webhooks.running, *_above(foundation))
+    reviews = token_reviews(settings.kubernetes, audit)
+    beside = (*writes, *webhooks.running, *reviews, *_above(foundation))
     context = ApiContext(
         store,
         leases,
@@ -157,6 +158,7 @@ async def compose(
         federation=bundles.states,
         kubernetes=settings.kubernetes is not None,
         injection=webhooks.injection,
+        token_reviews=next(iter(reviews), None),
     )
     own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
     kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *beside)

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gateway": ("run", "Run the proxy of a Gateway."),
     "inject": ("inject", "Put sidecars into pods: into all kinds of workloads of manifests."),
     "uninject": ("inject", "Take sidecars out of manifests again."),
+    "pod": ("pod", "Run in the containers of a pod: lead its connections into a proxy, and be that proxy."),
     "enable": ("services", "Run weft as a service of systemd."),
     "disable": ("services", "End a service of systemd that `weft enable` has made."),
     "apply": ("apply", "Create or change documents."),

@@ -71,7 +71,8 @@ class ServeSettings:
     a Workload API whose roots vouch for workloads too (empty: the mesh's authority alone does). `imports` are the
     registries whose services the mesh has beside its own, `probe_networks` those in which instances without an agent
     are asked for their health. With `kubernetes` documents come from the API server that it names, not from the store;
-    `webhooks` are what that one asks.
+    what the mesh says of them is written there with `kubernetes_writes`, by the one control plane that has the Lease in
+    that namespace. `webhooks` are what that server asks.
     """
 
     home: Home
@@ -103,4 +104,5 @@ class ServeSettings:
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
     kubernetes: KubeconfigFile | None = None
+    kubernetes_writes: str | None = None
     webhooks: WebhookSettings | None = None

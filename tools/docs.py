@@ -23,6 +23,8 @@ from weft.cli.main import weft as command_line
 from weft.findings.catalogue.istio import NOT_HERE
 from weft.findings.catalogue.lookup import CHAPTERS, ENTRIES
 from weft.findings.catalogue.section import section
+from weft.inject.proxyconfig import DONE, INSTEAD
+from weft.inject.vocabulary import WORDS, Meaning
 from weft.local.meshfile import MeshFile
 from weft.schema.catalogue import FieldRow, idle_rows, kind_description, kind_rows, object_rows
 from weft.schema.definitions import DEFINED, definition
@@ -36,6 +38,7 @@ DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 ARCHITECTURE = DOCS / "architecture.md"
 PERFORMANCE = DOCS / "performance.md"
+INJECTION = DOCS / "injection.md"
 INSTALL = DOCS / "install-kubernetes.md"
 CHART = ROOT / "charts" / "weft"
 DEFINITIONS = CHART / "crds"
@@ -308,6 +311,25 @@ def definition_files() -> dict[Path, str]:
 # -- the tree and the figures --
 
 
+def injection_words() -> str:
+    """The table of labels and annotations of pods."""
+    lines = ["| key | | |", "|---|---|---|"]
+    for key, word in sorted(WORDS.items(), key=lambda one: (one[1].meaning is not Meaning.DONE, one[0])):
+        anyway = f" (but `{'`, `'.join(word.fitting)}`, which is so)" if word.fitting else ""
+        lines.append(f"| `{key}` | {word.meaning.value} | {cell(word.text)}{anyway} |")
+    return "\n".join(lines)
+
+
+def proxy_config_fields() -> str:
+    """The table of fields of proxy.istio.io/config."""
+    lines = [
+        "| field of proxy.istio.io/config | | |",
+        "|---|---|---|",
+        *(f"| `{key}` | done | {text} |" for key, text in DONE.items()),
+    ]
+    return "\n".join([*lines, *(f"| `{key}` | warned | {text} |" for key, text in sorted(INSTEAD.items()))])
+
+
 def tree_lines(directory: Path, depth: int) -> Iterator[tuple[str, str]]:
     """Name and purpose of a directory's Python files, packages after files."""
     indent = "  " * depth
@@ -358,6 +380,7 @@ def wanted_files() -> dict[Path, str]:
         PERFORMANCE: between_markers(PERFORMANCE, "bench", measured()),
         INSTALL: between_markers(INSTALL, "values", values_table()),
         **definition_files(),
+        INJECTION: between_markers(INJECTION, "words", f"{injection_words()}\n\n{proxy_config_fields()}"),
         DOCS / "findings.md": findings_page(),
         REFERENCE / "kinds.md": index_page(),
         REFERENCE / "cli.md": command_page(),

@@ -31,13 +31,10 @@ seccompProfile:
 {{- end }}
 
 {{- define "weft.groups" -}}
-- access.smi-spec.io
 - gateway.networking.k8s.io
 - gateway.networking.x-k8s.io
 - networking.istio.io
 - security.istio.io
-- specs.smi-spec.io
-- split.smi-spec.io
 - telemetry.istio.io
 - weft.dev
 {{- end }}

@@ -23,6 +23,7 @@ TURNED: dict[str, Any] = {
     "trustDomain": "example.org",
     "bind": "::",
     "extraArgs": ["--lease=20"],
+    "references": [{"namespace": "shop", "secrets": ["shop-tls"], "configMaps": ["*"]}],
     "gatewayClass.create": False,
     "persistence.enabled": False,
     "persistence.size": "5Gi",
@@ -97,6 +98,7 @@ def test_every_value_does_something(home: Path) -> None:
         ({"bind": "10.0.0.1"}, "at '/bind': value must be one of '0.0.0.0', '::'"),
         ({"trustDomain": "Example"}, "at '/trustDomain': 'Example' does not match pattern"),
         ({"persistence": {"size": "big"}}, "at '/persistence/size': 'big' does not match pattern"),
+        ({"references": [{"secrets": ["a"]}]}, "at '/references/0': missing property 'namespace'"),
         ({"extraArgs": "--lease=20"}, "at '/extraArgs': got string, want array"),
     ],
 )

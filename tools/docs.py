@@ -378,9 +378,9 @@ def wanted_files() -> dict[Path, str]:
     files = {
         ARCHITECTURE: between_markers(ARCHITECTURE, "tree", tree()),
         PERFORMANCE: between_markers(PERFORMANCE, "bench", measured()),
+        INJECTION: between_markers(INJECTION, "words", f"{injection_words()}\n\n{proxy_config_fields()}"),
         INSTALL: between_markers(INSTALL, "values", values_table()),
         **definition_files(),
-        INJECTION: between_markers(INJECTION, "words", f"{injection_words()}\n\n{proxy_config_fields()}"),
         DOCS / "findings.md": findings_page(),
         REFERENCE / "kinds.md": index_page(),
         REFERENCE / "cli.md": command_page(),

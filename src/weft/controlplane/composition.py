@@ -194,7 +194,7 @@ async def _collector(
     keys = KeySource(store, lambda: collector.collected)
     providers = OpenIdSource(store, lambda: collector.collected)
     documents, referred = _documents(settings, store, applied, foundation.instruments.registry)
-    sources += [documents, workloads_source(store), keys, providers, *([referred] if referred else [])]
+    sources += [*documents, workloads_source(store), keys, providers]
     own = OwnKeysSource(settings.mesh.trust_domain, lambda: key_set(token_keys.published()))
     sources += [bundles_source(store), distrust_source(store), own]
     addresses = AddressSource(store, lambda: collector.collected)
@@ -210,10 +210,11 @@ async def _collector(
 
 def _documents(
     settings: ServeSettings, store: SealedStore, applied: Applied, registry: Registry
-) -> tuple[Source, ReferredSource | None]:
-    """Where documents come from that no followed file has, and in a cluster what they refer to."""
+) -> tuple[tuple[Source, ...], ReferredSource | None]:
+    """Where documents come from that no followed file has, and workloads that no agent has registered; of a cluster
+    also what documents refer to."""
     if settings.kubernetes is None:
-        return StoredSource(store, applied), None
+        return (StoredSource(store, applied),), None
     return kubernetes_sources(settings.kubernetes, registry)
 
 

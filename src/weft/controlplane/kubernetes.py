@@ -1,27 +1,30 @@
-"""What a control plane reads of a Kubernetes API server, with metrics of how it is followed."""
+"""What a control plane follows of a Kubernetes API server, documents and pods, with metrics of how it is followed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from weft.sources.contents import Source
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
+from weft.sources.kubernetes.pods import PodSource
 from weft.sources.kubernetes.referred import ReferredSource
-from weft.sources.kubernetes.source import KindState, KubernetesSource
+from weft.sources.kubernetes.source import KubernetesSource
 from weft.telemetry.metrics import Family, Registry, gauge
 
 
-def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> tuple[KubernetesSource, ReferredSource]:
-    """The source of the documents that the API server has which `file` names, and that of the Secrets and ConfigMaps
-    that documents refer to."""
+def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> tuple[tuple[Source, ...], ReferredSource]:
+    """The sources of the documents and of the workloads that the API server has which `file` names, and of the Secrets
+    and ConfigMaps that documents refer to: the last of them, and once more by itself."""
     credentials = Credentials(file.access)
-    documents = KubernetesSource(file.title, credentials)
+    documents, pods = KubernetesSource(file.title, credentials), PodSource(file.title, credentials)
     referred = ReferredSource(file.title, credentials)
-    registry.read(lambda: _families((*documents.states(), *referred.states())))
-    return documents, referred
+    registry.read(lambda: _families(documents, pods, referred))
+    return (documents, pods, referred), referred
 
 
-def _families(states: tuple[KindState, ...]) -> Iterable[Family]:
+def _families(*sources: KubernetesSource | PodSource | ReferredSource) -> Iterable[Family]:
+    states = sorted((state for source in sources for state in source.states()), key=lambda state: state.name)
     if not states:
         return
     followed = {(each.name,): float(each.followed) for each in states}

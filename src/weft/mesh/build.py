@@ -58,6 +58,7 @@ from weft.mesh.services.backends import build_targets
 from weft.mesh.services.catalog import Catalog, build_catalog
 from weft.mesh.services.credentials import NO_CREDENTIALS, Credentials, build_credentials, going_outside
 from weft.mesh.services.endpoints import Services, build_services
+from weft.mesh.services.instances import build_instance_member
 from weft.mesh.services.reached import unreached_workloads
 from weft.mesh.services.workloadentry import build_entry_member, entry_problems
 from weft.mesh.services.workloads import GatewayPorts, unselected_problems, workload_problems
@@ -260,9 +261,11 @@ def _service_policies(
 
 
 def _services(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, catalog: Catalog, peers: PeerPolicies) -> Services:
-    """Every service with the registered workloads and the WorkloadEntries behind it."""
+    """Every service with what is behind it: registered workloads, WorkloadEntries and a cluster's instances."""
     entries, sick = _of(kinds, WorkloadEntrySpec), frozenset(snapshot.sick)
     members = memo.rows(build_entry_member, (entries, [each.key in sick for each in entries]))
+    if snapshot.instances:
+        members += memo.rows(build_instance_member, (snapshot.instances,))
     domain = _mesh_wide(memo, kinds, snapshot.settings).settings.trust_domain
     return build_services(memo, catalog, snapshot.workloads, peers, domain, members)
 

@@ -9,6 +9,7 @@ from weft.model.bundles import ForeignBundle
 from weft.model.distrust import Distrust
 from weft.model.document import Document, ObjectKey
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
+from weft.model.instance import Instance
 from weft.model.jwks import KeySet
 from weft.model.names import Assigned
 from weft.model.openid import OpenIdEndpoints
@@ -47,7 +48,8 @@ class ConfigSnapshot:
     `keys` those that issuers' tokens are checked with, by address, `endpoints` what OpenID providers said of
     themselves, `bundles` those of other trust domains, by name. `distrusted` are the ends of trust,
     `sick` the WorkloadEntries whose instances do not pass their probes, `trials` what a real Envoy said to documents,
-    `assigned` the numbers that services have for their virtual addresses."""
+    `assigned` the numbers that services have for their virtual addresses, `instances` what a cluster tells of that has
+    no agent, sorted by namespace."""
 
     revision: int
     documents: tuple[Document[object], ...] = ()
@@ -61,6 +63,7 @@ class ConfigSnapshot:
     trials: tuple[Trial, ...] = ()
     assigned: tuple[Assigned, ...] = ()
     sick: tuple[ObjectKey, ...] = ()
+    instances: tuple[Instance, ...] = ()
 
     def workload(self, proxy: str) -> Workload | None:
         """The registered workload of a proxy (`Workload.proxy`)."""

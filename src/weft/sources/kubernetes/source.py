@@ -196,20 +196,13 @@ class KubernetesSource:
             self._stirred.clear()
             known = self._found is not None and all(each.settled for each in self._following.values())
             if not known and self._contents.value is None:
-                waiting = self._tell(waiting)
+                waiting = tell_waiting(self.problems(), waiting)
                 continue
             told = (problem for _, found in sorted(self._problems.items()) for problem in found)
             contents = Contents(self._documents.values, problems=(*self.problems(), *told))
             if contents != self._contents.value:
                 self._contents.set(contents)
             await asyncio.sleep(0)  # others may have changed more meanwhile
-
-    def _tell(self, told: tuple[Problem, ...]) -> tuple[Problem, ...]:
-        """Say in the log what the mesh waits for: nobody can ask before there is one."""
-        problems = self.problems()
-        for problem in problems if problems != told else ():
-            _log.warning("the mesh waits: %s", problem)
-        return problems
 
     def _of_server(self, failure: Failure) -> Problem:
         text = f"the API server of {self._name} cannot be followed: {failure.message}; {self._meanwhile()}"
@@ -237,6 +230,13 @@ class KubernetesSource:
 
     def _problem(self, code: str, text: str, expected: str) -> Problem:
         return Problem(Severity.ERROR, code, text, Origin(f"{PREFIX}{self._name}"), expected=expected)
+
+
+def tell_waiting(problems: tuple[Problem, ...], told: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """Say in the log what the mesh waits for, unless it was `told`: nobody can ask before there is one."""
+    for problem in problems if problems != told else ():
+        _log.warning("the mesh waits: %s", problem)
+    return problems
 
 
 def _one_kind(first: _Following, second: _Following) -> bool:

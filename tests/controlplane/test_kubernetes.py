@@ -17,7 +17,8 @@ def test_each_kind_is_told_of_once_it_is_known() -> None:
     kubernetes_sources(KubeconfigFile("/etc/weft/kubeconfig"), registry)
     assert "weft_kubernetes" not in text_of(registry.families())
     states = (KindState("services", 7, 2, followed=True), KindState("gateways", 0, 0, followed=False))
-    pods, secrets = (KindState("pods", 3, 1, followed=True),), (KindState("secrets", 3, 4, followed=True),)
+    pods = (KindState("pods", 3, 1, followed=True),)
+    secrets = (KindState("secrets", 3, 4, followed=True),)
     with (
         patch.object(KubernetesSource, "states", lambda _: states),
         patch.object(PodSource, "states", lambda _: pods),

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.timeout(300)
 FIREWALLS = [
     name for name, program in (("nft", "nft"), ("iptables", "iptables-restore")) if shutil.which(program)
 ] if os.geteuid() == 0 else []  # fmt: skip
+ECHO = (sys.executable, str(APPS / "http_echo.py"))
 POD, CONTROL = "10.77.0.2", "10.77.0.1"
 PROBES = {
     "/app-health/web/readyz": {"httpGet": {"port": 8080, "path": "/status/204"}},
@@ -55,11 +57,16 @@ class Meshed:
     pod: Pod
     one: Host
     container: Proc
+    application: Proc
 
     def mesh(self, path: str = "") -> dict[str, str]:
         """What a client of the mesh gets."""
         answer = self.one.curl("client", f"http://web/{path}")
         return json.loads(answer) if answer.startswith("{") else {"workload": answer}
+
+    def start_application(self) -> None:
+        """Start the application's container."""
+        self.application = self.pod.application(*ECHO, PORT="8080", WORKLOAD="web")
 
     def start(self) -> None:
         """Start the proxy's container, and wait until a caller gets through."""
@@ -82,8 +89,7 @@ class Meshed:
 @pytest.fixture(scope="module", params=FIREWALLS[:1])
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meshed]:
     directory = tmp_path_factory.mktemp("pod")
-    directory.chmod(0o755)
-    with two_hosts(directory) as (one, two):
+    with two_hosts(directory) as (one, two), tempfile.TemporaryDirectory(prefix="pod", dir="/tmp") as volumes:
         control = one.spawn(*WEFT, "serve", "--bind", "0.0.0.0")
         until("the control plane answers", lambda: "ready: " in control.output())
         (directory / "documents.yaml").write_text(DOCUMENTS)
@@ -91,16 +97,16 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meshed]:
         one.spawn(*WEFT, "run", "--name", "client", "--service-account", "client")
         command = one.weft(
             "token", "create", "--service-account", "other", "--name", "other", "--labels", "app=other", "--port",
-            "8081", "--", sys.executable, str(APPS / "http_echo.py"),
+            "8081", "--", *ECHO,
         ).stdout  # fmt: skip
         one.spawn("sh", "-c", command, WORKLOAD="other")
-        pod = Pod("web", two, one, directory / "web", PROBES, {"WEFT_DRAIN_SECONDS": "2"})
+        pod = Pod("web", two, one, Path(volumes), PROBES, {"WEFT_DRAIN_SECONDS": "2"})
         pod.prepare()
         assert pod.init().returncode == 0
-        pod.application(sys.executable, str(APPS / "http_echo.py"), PORT="8080", WORKLOAD="web")
         healthy(one, "client")
-        found = Meshed(pod, one, control)
+        found = Meshed(pod, one, control, control)
         try:
+            found.start_application()
             found.start()
             yield found
         finally:
@@ -112,7 +118,7 @@ def test_callers_of_the_mesh_are_served_and_no_others(mesh: Meshed) -> None:
     answer = mesh.mesh()
     assert answer["workload"] == "web"
     assert "ns/default/sa/client" in json.dumps(answer), "the application was told of the caller's certificate"
-    stranger = mesh.pod.application(sys.executable, str(APPS / "http_echo.py"), WEFT_HOST="0.0.0.0", PORT="8098")
+    stranger = mesh.pod.application(*ECHO, WEFT_HOST="0.0.0.0", PORT="8098")
     until("it listens", lambda: mesh.pod.status("http://127.0.0.1:8098/", host=mesh.pod.host) == "200")
     for port in (8080, 8098, 15001, 15006):
         assert mesh.pod.status(f"http://{POD}:{port}/") == "000", port
@@ -140,7 +146,9 @@ def test_the_kubelet_is_answered_and_nobody_is_led_further(mesh: Meshed) -> None
     assert mesh.pod.status(f"{agent}/app-health/web/other") == "404"
     assert mesh.pod.status(f"{agent}/metrics", "-H", "Host: evil.example") == "421"
     assert mesh.pod.status(f"{agent}/metrics", "-X", "POST") == "405"
-    assert "istio_requests_total{" in mesh.one.call("curl", "-sS", f"{agent}/metrics").stdout
+    assert (
+        'weft_agent_info{workload="web",namespace="default"' in mesh.one.call("curl", "-sS", f"{agent}/metrics").stdout
+    )
     assert mesh.pod.host.weft("pod", "wait", "--timeout", "5", check=False).returncode == 2, "POD_IP is not set"
     assert mesh.pod.host.call(*WEFT, "pod", "wait", POD_IP=POD).returncode == 0
 
@@ -156,8 +164,8 @@ def test_rules_are_those_of_the_program_that_works_and_what_is_excluded_goes_by_
     path = f"{tmp_path}:{os.environ['PATH']}" if firewall != "nft" else os.environ["PATH"]
     host.call("nft", "flush", "ruleset")
     url, inbound = f"http://{CONTROL}:8097/", f"http://{POD}:8096/"
-    outside = mesh.one.spawn(sys.executable, str(APPS / "http_echo.py"), WEFT_HOST=CONTROL, PORT="8097")
-    stranger = mesh.pod.application(sys.executable, str(APPS / "http_echo.py"), WEFT_HOST="0.0.0.0", PORT="8096")
+    outside = mesh.one.spawn(*ECHO, WEFT_HOST=CONTROL, PORT="8097")
+    stranger = mesh.pod.application(*ECHO, WEFT_HOST="0.0.0.0", PORT="8096")
     until("it answers", lambda: mesh.pod.status(url) == "200")
     until("it listens", lambda: mesh.pod.status(inbound.replace(POD, "127.0.0.1"), host=host) == "200")
     for options, led, passes in (
@@ -185,6 +193,21 @@ def test_the_agent_is_restarted_in_place_and_envoy_goes_on(mesh: Meshed) -> None
     assert mesh.mesh()["workload"] == "web"
 
 
+def test_without_a_control_plane_a_proxy_is_not_ready_says_why_and_ends_at_once(mesh: Meshed) -> None:
+    with tempfile.TemporaryDirectory(prefix="pod", dir="/tmp") as directory:
+        one, name = mesh.one, f"lonely-{'x' * 56}"
+        lonely = Pod(name, one, one, Path(directory), more={"WEFT_SERVER": f"{POD}:9", "POD_NAMESPACE": "n" * 63})
+        lonely.prepare()
+        container = lonely.proxy()
+        until("it is asked", lambda: lonely.ready() == "503")
+        assert lonely.status(f"http://{CONTROL}:15020/metrics") == "200"
+        until("it says why", lambda: f"no control plane at {POD}:9" in container.output())
+        assert one.call(*WEFT, "pod", "wait", "--timeout", "0", POD_IP=CONTROL).returncode == 1
+        end(container)
+        assert exit_code(container) == 0
+        assert [path.name for path in Path(directory, "volume").rglob("*.sock")] == []
+
+
 def test_a_container_that_was_killed_comes_back_with_its_certificate(mesh: Meshed) -> None:
     mesh.pod.token.rename(mesh.pod.token.with_name("hidden"))
     end(mesh.container, signal.SIGKILL)
@@ -197,7 +220,7 @@ def test_a_container_that_was_killed_comes_back_with_its_certificate(mesh: Meshe
 def test_a_stop_loses_no_request_and_is_a_good_end(mesh: Meshed) -> None:
     command = mesh.one.weft(
         "token", "create", "--service-account", "web", "--name", "web-2", "--labels", "app=web", "--port", "8080",
-        "--", sys.executable, str(APPS / "http_echo.py"),
+        "--", *ECHO,
     ).stdout  # fmt: skip
     proxy = f"http://127.0.0.1:{mesh.one.state('client').outbound}"
     calls = f"while :; do curl -sS -m 9 -o /dev/null -w '%{{http_code}} ' -x {proxy} http://web/; done"
@@ -213,11 +236,14 @@ def test_a_stop_loses_no_request_and_is_a_good_end(mesh: Meshed) -> None:
     began = time.monotonic()
     end(mesh.container)
     until("the kubelet is told", lambda: mesh.pod.ready() == "503")
+    assert until("the slow one is answered", lambda: "slow" in under_way.output() and under_way.output()) == "slow 200"
+    until("it had served on for as long as it does for callers", lambda: time.monotonic() > began + 2.5)
+    assert mesh.pod.called("curl", "-sSf", "-m", "5", f"http://{mesh.service('other')}/").returncode == 0
+    mesh.application.stop()
     assert exit_code(mesh.container) == 0, mesh.container.output()
-    assert time.monotonic() - began >= 2, "it serves on for those who are told later"
     before = load.output().count("200")
     until("the other instance serves", lambda: load.output().count("200") > before + 5)
     load.process.kill()
     assert set(load.output().split()) == {"200"}
-    assert until("the slow one is answered", lambda: "slow" in under_way.output() and under_way.output()) == "slow 200"
+    mesh.start_application()
     mesh.start()

@@ -26,7 +26,8 @@ _AS_APPLICATION = (
     "setpriv", "--reuid=61001", "--regid=61001", "--clear-groups", f"--inh-caps={_READS}", f"--ambient-caps={_READS}",
     "--",
 )  # fmt: skip
-_ALONE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+_ALONE = ("unshare", "--pid", "--fork", "--mount-proc", "--")
+_READ_ONLY = 'mount --bind "$WEFT_HOME" "$WEFT_HOME" && mount -o remount,bind,ro / && exec "$@"'
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Pod:
 
     def prepare(self) -> None:
         """Make the volumes and a token."""
-        (self.directory / "volume").mkdir(parents=True)
+        (self.directory / "volume").mkdir()
         self.directory.chmod(0o755)
         (self.directory / "volume").chmod(0o777)
         words = ("token", "create", "--service-account", self.name, "--name", self.name, "-o", "json")
@@ -74,8 +75,9 @@ class Pod:
         return self.host.call(*_AS_INIT, *WEFT, "pod", "init", *options, PATH=path)
 
     def proxy(self, *options: str) -> Proc:
-        """Start the proxy's container: its first process is the agent."""
-        return self.host.spawn(*_ALONE, *_AS_PROXY, *WEFT, "pod", "proxy", *options, **self.environment())
+        """Start the proxy's container: its first process is the agent, and it can write to its volume only."""
+        words = (*_ALONE, "sh", "-c", _READ_ONLY, "sh", *_AS_PROXY, *WEFT, "pod", "proxy", *options)
+        return self.host.spawn(*words, **self.environment())
 
     def application(self, *words: str, **more: str) -> Proc:
         """Start the application's container."""

@@ -71,6 +71,7 @@ class ProxyParameters:
     where those of its application are. `carrier` is the proxy of the node whose Envoy carries it (None: it has one of
     its own), and with `carries` it is that of a node. `placed` is the network namespace of its application. With
     `pages` it is that of a pod: its metrics and these are served in plain from the start, and Envoy speaks aloud.
+    While it is `needed` an ordered stop goes on.
     """
 
     home: Home
@@ -88,6 +89,7 @@ class ProxyParameters:
     carries: bool = False
     placed: NetworkNamespace | None = None
     pages: Pages | None = None
+    needed: Callable[[], bool] = lambda: False
 
     @property
     def whose(self) -> CarriedName | None:
@@ -301,7 +303,9 @@ class Proxy:
             return  # nobody calls it, yet or ever
         self.save(state=WorkloadState.DRAINING)
         asked, timing = self.parameters, self.parameters.timing
-        await drain(self.registration, self.envoy.admin, asked.active, timing.drain, hurry, timing.serve_on)
+        await drain(
+            self.registration, self.envoy.admin, asked.active, timing.drain, hurry, timing.serve_on, asked.needed
+        )
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Stop Envoy, deregister, and remove what need not stay: all but the log and the ports."""
@@ -465,5 +469,5 @@ def _check_names(parameters: ProxyParameters) -> None:
             raise AgentError(
                 f"{what} '{text}': expected lower-case letters, digits and '-', at most 63 characters", EXIT_USAGE
             )
-    if len(proxy_name(parameters.name, parameters.namespace)) > _MAX_NAME:
+    if parameters.pages is None and len(proxy_name(parameters.name, parameters.namespace)) > _MAX_NAME:
         raise AgentError(f"name and namespace together may have {_MAX_NAME - 1} characters", EXIT_USAGE)

@@ -9,22 +9,22 @@ from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 from weft.sources.kubernetes.pods import PodSource
 from weft.sources.kubernetes.referred import ReferredSource
-from weft.sources.kubernetes.source import KubernetesSource
+from weft.sources.kubernetes.source import KindState, KubernetesSource
 from weft.telemetry.metrics import Family, Registry, gauge
 
 
-def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> tuple[tuple[Source, ...], ReferredSource]:
+def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> tuple[list[Source], ReferredSource]:
     """The sources of the documents and of the workloads that the API server has which `file` names, and of the Secrets
-    and ConfigMaps that documents refer to: the last of them, and once more by itself."""
+    and ConfigMaps that documents refer to, which is also given by itself."""
     credentials = Credentials(file.access)
     documents, pods = KubernetesSource(file.title, credentials), PodSource(file.title, credentials)
     referred = ReferredSource(file.title, credentials)
-    registry.read(lambda: _families(documents, pods, referred))
-    return (documents, pods, referred), referred
+    registry.read(lambda: _families((*documents.states(), *pods.states(), *referred.states())))
+    return [documents, pods, referred], referred
 
 
-def _families(*sources: KubernetesSource | PodSource | ReferredSource) -> Iterable[Family]:
-    states = sorted((state for source in sources for state in source.states()), key=lambda state: state.name)
+def _families(every: tuple[KindState, ...]) -> Iterable[Family]:
+    states = sorted(every, key=lambda state: state.name)
     if not states:
         return
     followed = {(each.name,): float(each.followed) for each in states}

@@ -63,6 +63,11 @@ class Collector:
         return self._collected
 
     @property
+    def sources(self) -> tuple[Source, ...]:
+        """All of them."""
+        return self._sources
+
+    @property
     def snapshot(self) -> ConfigSnapshot:
         """The current snapshot."""
         return self._collected.value.snapshot

@@ -17,7 +17,8 @@ from weft.model.labels import Labels
 from weft.settings.home import Home
 
 DRAIN_SECONDS = 5.0
-"""How long a proxy serves on at least once it was asked to stop: callers without a proxy hear of it by then."""
+"""How long a proxy serves on at least once it was asked to stop: callers without a proxy hear of it by then. Then it
+goes on while applications run."""
 GRACE_SECONDS = 30.0
 """Kubernetes' own terminationGracePeriodSeconds."""
 _BELOW = "home"
@@ -37,7 +38,8 @@ _DEMANDED = {
 
 @dataclass(frozen=True, slots=True)
 class PodParameters:
-    """What a proxy in a pod is asked to be. `drain` and `grace` in seconds; `probes` of applications by their paths.
+    """What a proxy in a pod is asked to be. `drain` and `grace` in seconds: with a `drain` of 0 applications have ended
+    before the proxy is asked to stop, else they are asked at the same time. `probes` of applications by their paths.
     `gateway` is the Gateway that it serves, if it is no sidecar. `labels` and `ports` are for a control plane that has
     them from no API server."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 
 from weft import __version__
@@ -17,6 +18,7 @@ from weft.agent.errors import AgentError
 from weft.agent.lifecycle import Lifecycle, run_lifecycle
 from weft.agent.metrics.server import Headers, MetricsServer, Pages, Reply, bind
 from weft.agent.parameters import Timing
+from weft.agent.pod.applications import applications_run
 from weft.agent.pod.environment import PodParameters
 from weft.agent.pod.ports import CAPTURE, INBOUND_CAPTURE, METRICS, READINESS, READY_PATH
 from weft.agent.pod.probing import probe_pages
@@ -157,6 +159,7 @@ def _open(parameters: PodParameters, build_bootstrap: BuildBootstrap) -> Proxy:
         control_plane=parameters.control_plane,
         timing=Timing(drain=max(parameters.drain, parameters.grace - _AFTER), serve_on=parameters.drain),
         metrics_host=parameters.address,
+        needed=(lambda: applications_run(os.getuid())) if parameters.drain else (lambda: False),
         pages=Pages(probe_pages(probes, parameters.address), longest),
     )
     _bound(parameters.address, METRICS).close()  # there, and nowhere else

@@ -29,6 +29,7 @@ _USUAL_TIMEOUT = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, sock_connect=_CONN
 _GOOD = frozenset((200, 201, 202, 304))
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 """Types of bodies: https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply"""
 _LONGEST_TEXT = 300

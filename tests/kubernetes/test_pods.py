@@ -232,3 +232,4 @@ async def test_a_host_calls_a_pod(cluster: ApiCluster, api: Api, namespace: str,
     finally:
         mesh.stop()
         server.shutdown()
+        server.server_close()

@@ -1,7 +1,8 @@
 """A real Kubernetes, for tests. ``./run kubernetes`` builds it.
 
-etcd, API server, controllers and kubectl are one program, ``build/kubernetes/kube``. Beside it lie the
-CustomResourceDefinitions of the Gateway API, of the very release that the module pins.
+etcd, API server, controllers, scheduler, kubelet, kube-proxy and kubectl are one program, ``build/kubernetes/kube``.
+Beside it lie CoreDNS, the process that holds a pod's namespaces, Helm, and the CustomResourceDefinitions of the Gateway
+API, of the very release that the module pins.
 """
 
 from __future__ import annotations
@@ -38,7 +39,12 @@ def _version() -> dict[str, str]:
 
 
 # Without debugging data there is less to compile, and Go's cache stays smaller.
-PROGRAMS = GoPrograms("kubernetes", {"kube": "./kube"}, ("-gcflags=all=-dwarf=false",), _version())
+PROGRAMS = GoPrograms(
+    "kubernetes",
+    {"kube": "./kube", "coredns": "./coredns", "pause": "./pause", "helm": "helm.sh/helm/v4/cmd/helm"},
+    ("-gcflags=all=-dwarf=false",),
+    _version(),
+)
 program = PROGRAMS.program
 __all__ = ["PROGRAMS", "NotBuiltError", "gateway_api", "program"]
 

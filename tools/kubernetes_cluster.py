@@ -6,7 +6,6 @@ Everything that a client of the API can ask is real; no pods run. Ports are free
 from __future__ import annotations
 
 import json
-import os
 import random
 import socket
 import ssl
@@ -14,55 +13,73 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools.kubernetes import program
+from tools.kubernetes_access import Access, ClusterError, own_environment
 from tools.kubernetes_pki import make_authority, write_kubeconfig
 
 from weft.settings.ports import own_ports
 
+__all__ = ["API_SERVICE", "SERVICES", "ApiCluster", "ClusterError", "Place", "free_ports"]
+
 _LOOPBACK = "127.0.0.1"
 # The benchmark range of RFC 2544, which is never a real host's.
-_SERVICES, _API_SERVICE = "198.19.0.0/16", "198.19.0.1"
+SERVICES, API_SERVICE = "198.19.0.0/16", "198.19.0.1"
 _PATIENCE = 120.0
-_NO_CONTROLLERS = "*,-node-lifecycle-controller,-taint-eviction-controller"
+_NO_NODES = "*,-node-lifecycle-controller,-taint-eviction-controller"
 """Nodes that a test writes send no heartbeat, and are not to be given up for it."""
 
 
-class ClusterError(Exception):
-    """The cluster does not do what it should; the text says what, and where its logs are."""
+@dataclass(frozen=True)
+class Place:
+    """Where the API server listens, at which address others reach it, and how it is told of it; and the controllers
+    that run."""
+
+    bind: str = _LOOPBACK
+    address: str = _LOOPBACK
+    options: tuple[str, ...] = ("--endpoint-reconciler-type=none",)  # no pod reaches it by its service's address
+    controllers: str = _NO_NODES
 
 
-class ApiCluster:
-    """One cluster, all of its files in `directory`, which is made."""
+class ApiCluster(Access):
+    """One cluster, all of its files in `directory`, which is made. What the users `audited` do is written down."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, place: Place = Place(), audited: Sequence[str] = ()) -> None:
+        super().__init__(directory)
+        self._place = place
+        self._audited = tuple(audited)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
 
     @property
     def server(self) -> str:
         """The URL of the API server."""
-        return f"https://{_LOOPBACK}:{self._ports['api']}"
+        return f"https://{self._place.address}:{self.port}"
 
-    def kubeconfig(self, name: str) -> Path:
-        """The kubeconfig file of ``admin``, or of whom `account` has given one."""
-        return self.directory / f"{name}.kubeconfig"
+    @property
+    def port(self) -> int:
+        """Where the API server listens."""
+        return self._ports["api"]
+
+    def part(self, pid: int) -> str:
+        """Which of what was started has this process id, "" if none has."""
+        return next((name for name, process in self._processes.items() if process.pid == pid), "")
 
     def start(self) -> None:
         """Start everything, and return when it is ready. ClusterError if it does not become so; nothing runs then."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.directory / "log").mkdir()
-        self._ports = _free_ports("etcd", "peer", "api", "controllers")
-        pki = self.directory / "pki"
-        authority = make_authority(pki)
-        authority.issue("apiserver", "kube-apiserver", addresses=(_LOOPBACK, _API_SERVICE))
+        (self.directory / "log").mkdir(exist_ok=True)
+        self._ports = free_ports("etcd", "peer", "api", "controllers")
+        self.authority = authority = make_authority(self.pki)
+        authority.issue("apiserver", "kube-apiserver", addresses=(_LOOPBACK, self._place.address, API_SERVICE))
         authority.issue("admin", "admin", "system:masters")
         authority.issue("controllers", "system:kube-controller-manager")
         for name in ("admin", "controllers"):
-            write_kubeconfig(self.kubeconfig(name), self.server, pki, name)
+            write_kubeconfig(self.kubeconfig(name), self.server, self.pki, name)
         try:
             self._start_etcd()
             self.start_api_server()
@@ -83,27 +100,43 @@ class ApiCluster:
 
     def start_api_server(self) -> None:
         """Start the API server, again if it was ended, and wait until it is ready."""
-        pki, ports = self.directory / "pki", self._ports
-        self._start(
+        pki, ports = self.pki, self._ports
+        self.run(
             "kube-apiserver",
             f"--etcd-servers=http://{_LOOPBACK}:{ports['etcd']}",
-            f"--bind-address={_LOOPBACK}",
-            f"--advertise-address={_LOOPBACK}",
+            f"--bind-address={self._place.bind}",
+            f"--advertise-address={self._place.address}",
             f"--secure-port={ports['api']}",
-            "--endpoint-reconciler-type=none",  # no node is there that could reach it by its service's address
             f"--tls-cert-file={pki}/apiserver.crt",
             f"--tls-private-key-file={pki}/apiserver.key",
             f"--client-ca-file={pki}/ca.crt",
             "--authorization-mode=Node,RBAC",
-            f"--service-cluster-ip-range={_SERVICES}",
+            f"--service-cluster-ip-range={SERVICES}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={pki}/sa.pub",
             f"--service-account-signing-key-file={pki}/sa.key",
             "--enable-admission-plugins=NodeRestriction",
             "--profiling=false",
+            *self._place.options,
+            *self._audit_options(),
         )
         trusted = ssl.create_default_context(cafile=pki / "ca.crt")
-        self._await("kube-apiserver", lambda: _answer(f"{self.server}/readyz", trusted) == b"ok")
+        self.wait_for("kube-apiserver", lambda: _answer(f"{self.server}/readyz", trusted) == b"ok")
+
+    def audit(self) -> Iterator[dict[str, Any]]:
+        """What the audited users have asked so far, with what was answered (events of audit.k8s.io/v1)."""
+        path = self.directory / "audit.jsonl"
+        text = path.read_text() if path.is_file() else ""
+        yield from (json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n"))
+
+    def _audit_options(self) -> tuple[str, ...]:
+        if not self._audited:
+            return ()
+        policy = self.directory / "audit-policy.json"
+        rules = [{"level": "Metadata", "users": list(self._audited)}, {"level": "None"}]
+        head = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"]}
+        policy.write_text(json.dumps({**head, "rules": rules}))
+        return (f"--audit-policy-file={policy}", f"--audit-log-path={self.directory / 'audit.jsonl'}")
 
     def kill_api_server(self) -> None:
         """The API server ends without a word."""
@@ -112,39 +145,6 @@ class ApiCluster:
         process.wait()
         if process.stdin is not None:
             process.stdin.close()
-
-    def kubectl(self, *arguments: str, given: object = None) -> str:
-        """What kubectl prints; `given` is its input as a value for JSON. ClusterError if it fails."""
-        command = [str(program("kube")), "kubectl", "--kubeconfig", str(self.kubeconfig("admin")), *arguments]
-        text = None if given is None else json.dumps(given)
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=self._environment())
-        if done.returncode != 0:
-            raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
-        return done.stdout
-
-    def account(self, name: str, rules: list[dict[str, Any]]) -> Path:
-        """The kubeconfig file of a service account of the namespace ``default`` that may do what `rules` say in all
-        namespaces (rules of a ClusterRole; a second call replaces them)."""
-        about, group = {"name": name}, "rbac.authorization.k8s.io"
-        subject = {"kind": "ServiceAccount", "name": name, "namespace": "default"}
-        role = {"kind": "ClusterRole", "name": name, "apiGroup": group}
-        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {**about, "namespace": "default"}}
-        items = [
-            account,
-            {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": about, "rules": rules},
-            {
-                "apiVersion": f"{group}/v1",
-                "kind": "ClusterRoleBinding",
-                "metadata": about,
-                "subjects": [subject],
-                "roleRef": role,
-            },
-        ]
-        self.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": items})
-        token = self.kubectl("create", "token", name, "--namespace=default").strip()
-        path = self.kubeconfig(name)
-        write_kubeconfig(path, self.server, self.directory / "pki", token=token)
-        return path
 
     def etcd(self, call: str, **body: object) -> dict[str, Any]:
         """One call of etcd itself, behind the API server's back; keys and values in base64."""
@@ -156,7 +156,7 @@ class ApiCluster:
     def _start_etcd(self) -> None:
         client = f"http://{_LOOPBACK}:{self._ports['etcd']}"
         peer = f"http://{_LOOPBACK}:{self._ports['peer']}"
-        self._start(
+        self.run(
             "etcd",
             f"--data-dir={self.directory / 'etcd'}",
             "--unsafe-no-fsync",
@@ -167,11 +167,11 @@ class ApiCluster:
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
         )
-        self._await("etcd", lambda: "header" in self.etcd("maintenance/status"))
+        self.wait_for("etcd", lambda: "header" in self.etcd("maintenance/status"))
 
     def _start_controllers(self) -> None:
-        pki = self.directory / "pki"
-        self._start(
+        pki = self.pki
+        self.run(
             "kube-controller-manager",
             f"--kubeconfig={self.kubeconfig('controllers')}",
             "--leader-elect=false",
@@ -182,32 +182,32 @@ class ApiCluster:
             "--use-service-account-credentials",
             "--kube-api-qps=1000",
             "--kube-api-burst=2000",
-            f"--controllers={_NO_CONTROLLERS}",
+            f"--controllers={self._place.controllers}",
         )
 
-    def _start(self, name: str, *arguments: str) -> None:
+    def run(self, name: str, *arguments: str, command: str = "") -> None:
+        """Start a part of Kubernetes, or another `command`; its output is in ``log/NAME.log``."""
+        started = [command] if command else [str(program("kube")), name]
         with (self.directory / "log" / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [program("kube"), name, *arguments],
+                [*started, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**self._environment(), "KUBE_END_WITH_STDIN": "1"},
+                env={**own_environment(self.directory), "KUBE_END_WITH_STDIN": "1"},
                 start_new_session=True,  # Ctrl-C is for who started it
             )
 
-    def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("KUBE", "ETCD_"))}
-        return {**kept, "HOME": str(self.directory)}  # where kubectl keeps what it has discovered
-
-    def _await(self, name: str, holds: Any) -> None:
+    def wait_for(self, name: str, holds: Callable[[], bool]) -> None:
+        """Wait until what was started holds. ClusterError if it ends before, or takes too long."""
         end = time.monotonic() + _PATIENCE
         while self._processes[name].poll() is None and time.monotonic() < end:
             try:
                 if holds():
                     return
-            except (ClusterError, OSError, urllib.error.URLError):
-                time.sleep(0.1)
+            except (ClusterError, OSError, urllib.error.URLError, subprocess.CalledProcessError):
+                pass
+            time.sleep(0.1)
         raise ClusterError(f"{name} is not ready; its log is in {self.directory / 'log'}")
 
 
@@ -216,7 +216,7 @@ def _answer(url: str, trusted: ssl.SSLContext) -> bytes:
         return bytes(answer.read())
 
 
-def _free_ports(*names: str) -> dict[str, int]:
+def free_ports(*names: str) -> dict[str, int]:
     """A port for each name, of those that no outgoing connection is given, so that a restart finds it free."""
     candidates, found = list(own_ports()), {}
     random.shuffle(candidates)

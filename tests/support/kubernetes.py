@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from weft.sources.kubernetes.access import Credentials
+from weft.sources.kubernetes.discovery import FOLLOWED
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 from weft.sources.kubernetes.pods import PodSource
 from weft.sources.kubernetes.reflector import Pace
@@ -53,6 +54,21 @@ class Api:
             text = await answer.text()
             assert answer.status < 300, (method, path, answer.status, text)
             return json.loads(text)
+
+
+def rules(*, without: str = "") -> list[dict[str, Any]]:
+    """Of a ClusterRole: what lets somebody read all kinds of documents but one."""
+    found: dict[str, list[str]] = {}
+    for kind in FOLLOWED:
+        if kind.plural != without:
+            found.setdefault(kind.group, []).append(kind.plural)
+    verbs = ["list", "watch"]
+    return [{"apiGroups": [group], "resources": plurals, "verbs": verbs} for group, plurals in found.items()]
+
+
+def may_watch(resource: str, *names: str) -> dict[str, Any]:
+    """Of a ClusterRole: what lets somebody read objects of the core group with these names, each by itself."""
+    return {"apiGroups": [""], "resources": [resource], "resourceNames": list(names), "verbs": ["watch"]}
 
 
 def source_of(kubeconfig: Path, pace: Pace = QUICK) -> KubernetesSource:
@@ -108,8 +124,10 @@ class Pods:
         await self._api.call("DELETE", f"{self._path}/{name}", body)
 
 
-def definition(group: str, kind: str, plural: str, *versions: str) -> dict[str, Any]:
-    """A CustomResourceDefinition that takes anything; the first version is that in which objects are stored."""
+def definition(group: str, kind: str, plural: str, *versions: str, status: bool = False) -> dict[str, Any]:
+    """A CustomResourceDefinition that takes anything; the first version is that in which objects are stored. `status`:
+    it is written by itself."""
+    own: dict[str, Any] = {"subresources": {"status": {}}} if status else {}
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -120,7 +138,7 @@ def definition(group: str, kind: str, plural: str, *versions: str) -> dict[str, 
             "scope": "Namespaced",
             "names": {"kind": kind, "plural": plural},
             "versions": [
-                {"name": version, "served": True, "storage": version == versions[0], "schema": schema}
+                {"name": version, "served": True, "storage": version == versions[0], "schema": schema, **own}
                 for version in versions
             ],
         },

@@ -68,7 +68,7 @@ def collect(epoch: int, other_patches: Path) -> Payload:
     """All files that are imported, in order of their names. What only other patch versions of this Python need is
     installed into `other_patches`. CalledProcessError if it cannot be."""
     lock = (ROOT / "requirements" / "run.txt").read_text()
-    found: dict[str, Path | bytes] = dict(_own())
+    found: dict[str, Path | bytes] = dict(own_files())
     for name in sorted(set(_LOCKED.findall(lock)) - _ONLY_FOR_BUILDING):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found.update(_of_distribution(metadata.distribution(name)))
@@ -156,7 +156,8 @@ def completion(shell: str) -> str:
     return made(weft, {}, "weft", "_WEFT_COMPLETE").source()
 
 
-def _own() -> Iterator[tuple[str, Path | bytes]]:
+def own_files() -> Iterator[tuple[str, Path | bytes]]:
+    """What is imported of weft itself, with what describes it, as a payload has them."""
     source = ROOT / "src"
     for path in (source / "weft").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:

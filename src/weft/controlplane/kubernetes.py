@@ -8,20 +8,23 @@ from weft.sources.contents import Source
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 from weft.sources.kubernetes.pods import PodSource
-from weft.sources.kubernetes.source import KubernetesSource
+from weft.sources.kubernetes.referred import ReferredSource
+from weft.sources.kubernetes.source import KindState, KubernetesSource
 from weft.telemetry.metrics import Family, Registry, gauge
 
 
-def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> list[Source]:
-    """The sources of the documents and of the workloads that the API server has which `file` names."""
+def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> tuple[list[Source], ReferredSource]:
+    """The sources of the documents and of the workloads that the API server has which `file` names, and of the Secrets
+    and ConfigMaps that documents refer to, which is also given by itself."""
     credentials = Credentials(file.access)
     documents, pods = KubernetesSource(file.title, credentials), PodSource(file.title, credentials)
-    registry.read(lambda: _families(documents, pods))
-    return [documents, pods]
+    referred = ReferredSource(file.title, credentials)
+    registry.read(lambda: _families((*documents.states(), *pods.states(), *referred.states())))
+    return [documents, pods, referred], referred
 
 
-def _families(documents: KubernetesSource, pods: PodSource) -> Iterable[Family]:
-    states = sorted((*documents.states(), *pods.states()), key=lambda state: state.name)
+def _families(every: tuple[KindState, ...]) -> Iterable[Family]:
+    states = sorted(every, key=lambda state: state.name)
     if not states:
         return
     followed = {(each.name,): float(each.followed) for each in states}

@@ -30,13 +30,15 @@ class MeshSettings:
     """Mesh-wide settings: in a snapshot those the control plane was started with, in a Mesh those in force, with what
     the documents say over them. An empty trust domain stands for none that runs yet. `cookie_key` is the control
     plane's own, of which the keys are made that seal sessions in cookies. `trust_epoch` counts the roots that were
-    dropped: connections of an earlier epoch are closed."""
+    dropped: connections of an earlier epoch are closed. With `secrets_as_needed` Secrets are there only where a process
+    is that needs them."""
 
     trust_domain: str = DEFAULT_TRUST_DOMAIN
     root_namespace: str = "istio-system"
     outbound_policy: str = OutboundPolicy.ALLOW_ANY
     cookie_key: bytes = field(default=b"", repr=False)
     trust_epoch: int = 0
+    secrets_as_needed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

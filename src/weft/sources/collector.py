@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from weft.aio.cell import Cell
@@ -35,7 +35,10 @@ class Collected:
 
 
 class Collector:
-    """Owns the current ConfigSnapshot. Of two documents with one key the earlier source's stays in force."""
+    """Owns the current ConfigSnapshot. Of two documents with one key the earlier source's stays in force.
+
+    A snapshot that `admits` says no to is not published; the source behind it has new contents when it may say yes.
+    """
 
     def __init__(
         self,
@@ -44,17 +47,24 @@ class Collector:
         *,
         quiet: float = QUIET_SECONDS,
         longest: float = LONGEST_SECONDS,
+        admits: Callable[[ConfigSnapshot], bool] = lambda _: True,
     ) -> None:
         self._sources = tuple(sources)
         self._hold = HoldOff(quiet, longest)
         self._merged = _Merged()
         self._settings = settings
+        self._admits = admits
         self._collected = Cell(Collected(ConfigSnapshot(0, settings=settings), -1))
 
     @property
     def collected(self) -> Cell[Collected]:
         """The current snapshot with its store revision."""
         return self._collected
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """All of them."""
+        return self._sources
 
     @property
     def snapshot(self) -> ConfigSnapshot:
@@ -108,6 +118,8 @@ class Collector:
             assigned = next((one.assigned for one in ready if one.assigned), ())
             sick = next((one.sick for one in ready if one.sick), ())
             snapshot = _snapshot(self.snapshot, self._merged, problems, *found, assigned, sick)
+            if snapshot is not self.snapshot and not self._admits(snapshot):
+                continue
             if snapshot is not self.snapshot or store_revision != self._collected.value.store_revision:
                 self._collected.set(Collected(snapshot, store_revision))
 

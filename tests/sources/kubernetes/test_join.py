@@ -9,7 +9,7 @@ import pytest
 
 from weft.model.instance import Instance
 from weft.model.locality import Locality
-from weft.model.workload import SocketAddress, Workload, WorkloadPort, WorkloadState
+from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadPort, WorkloadState
 from weft.sources.kubernetes.join import Join
 from weft.sources.kubernetes.objects import Pod, Slice, read_node, read_pod, read_slice
 from weft.sources.kubernetes.reflection import Changes, Name, Told
@@ -308,3 +308,33 @@ def test_what_cannot_be_read_is_told() -> None:
     assert [problem.code for problem in join.problems] == ["internal-error"]
     good = pod("web")
     assert read_pod(Told("shop", "web", "1", "8", "[]"), good) is good, "what was read last stays"
+
+
+def gateway_pod(account: str = "web-weft", ip: str = "10.0.0.9") -> Workload:
+    """The process of a Gateway called ``web``, of the class ``weft``."""
+    labels = {
+        "gateway.networking.k8s.io/gateway-name": "web",
+        "gateway.networking.k8s.io/gateway-class-name": "weft",
+    }
+    join = Join()
+    proxy = {"name": "weft-proxy"}
+    join.take_pods(come(web=pod("web", labels=labels, account=account, containers=[proxy], ip=ip)))
+    join.settle()
+    [found] = join.workloads
+    return found
+
+
+def test_the_process_of_a_gateway_listens_at_the_ports_of_its_document() -> None:
+    found = gateway_pod()
+    assert found.gateway == GatewayBinding("web", "0.0.0.0")
+    assert found.gateway.bind(80) == SocketAddress("0.0.0.0", 80)
+    assert not found.captures
+    assert not found.inbound_capture
+    assert gateway_pod(ip="fd00::9").gateway == GatewayBinding("web", "::")
+
+
+def test_labels_alone_make_no_gateway() -> None:
+    """Whoever has another service account is not given the Gateway's secrets."""
+    found = gateway_pod(account="web")
+    assert found.gateway is None
+    assert found.captures

@@ -1,8 +1,9 @@
-// The parts of a Kubernetes API in one executable: the first argument names the one that runs. One link instead of four
-// is much of what makes the build short and the result small.
+// A whole Kubernetes in one executable: the first argument names the part that runs. One link instead of seven is much
+// of what makes the build short and the result small.
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -18,11 +19,17 @@ import (
 	kubectlerrors "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 var servers = map[string]func() *cobra.Command{
 	"kube-apiserver":          apiserver.NewAPIServerCommand,
 	"kube-controller-manager": controllers.NewControllerManagerCommand,
+	"kube-proxy":              proxy.NewProxyCommand,
+	"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
+	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
 }
 
 // endWithOwner ends the process when its standard input ends: whoever started it holds the other end of a pipe, and
@@ -34,7 +41,7 @@ func endWithOwner() {
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: kube etcd|kubectl|kube-apiserver|kube-controller-manager ARGUMENTS")
+		fmt.Fprintln(os.Stderr, "usage: kube etcd|kubectl|kubelet|kube-apiserver|kube-controller-manager|kube-proxy|kube-scheduler ARGUMENTS")
 		os.Exit(2)
 	}
 	os.Args = os.Args[1:]

@@ -17,11 +17,13 @@ KUBERNETES = (
     error(
         1591,
         "kubernetes-refused",
-        "A kind may not be read by the account that weft has at the API server. The mesh does without its objects; "
-        "of a kind about security it waits for them. Without Pods or EndpointSlices no Pod is in the mesh or behind a "
-        "Service; without Nodes nobody knows in which zone a Pod runs.",
+        "The account that weft has at the API server may not read a kind, or not write what it writes: statuses, "
+        "events, its Lease. The mesh does without the objects of that kind (of one about security it waits for them). "
+        "Without Pods or EndpointSlices no Pod is in the mesh or behind a Service; without Nodes nobody knows in which "
+        "zone a Pod runs. Or it is a Secret or ConfigMap that a document refers to: what was read of it last stays in "
+        "force, and proxies that have a Secret keep it. What cannot be written is shown by weft only.",
         "httproutes.gateway.networking.k8s.io cannot be read: it answers 403: ...; the mesh does without them",
-        "Let the account list and watch the kind (docs/kubernetes.md has the ClusterRole).",
+        "Let the account do what is expected (docs/kubernetes.md has the roles), or serve with --no-write-status.",
     ),
     error(
         1592,
@@ -48,5 +50,30 @@ KUBERNETES = (
         "its endpoints are names, or have ports without a number, so nothing is behind them; expected addressType IPv4 "
         "or IPv6, and the number of each port",
         "Write addresses and port numbers; a ServiceEntry with resolution DNS is for names.",
+    ),
+    error(
+        1598,
+        "gateway-not-made",
+        "A Gateway of a cluster has no process, or an older one: its Deployment, Service or what else it needs cannot "
+        "be made, or somebody else has an object of that name.",
+        "Gateway edge/web: there is a Service edge/web-weft that is not this Gateway's; expected another name of the "
+        "Gateway or of the Service",
+        "Give weft the rights that the message names, or one of the two another name. It is tried again by itself.",
+    ),
+    error(
+        1599,
+        "invalid-parameters",
+        "What a Gateway asks for its process cannot be: it refers to parameters, which weft has none of, or its "
+        "Service would have an unknown type.",
+        "weft has no parameters for a Gateway's process; found ConfigMap; expected labels and annotations",
+        "Take parametersRef out, and say it by infrastructure.labels and infrastructure.annotations.",
+    ),
+    error(
+        1596,
+        "kubernetes-too-many",
+        "Documents refer to more Secrets and ConfigMaps of the cluster than are read; those that the oldest documents "
+        "name are.",
+        "Secret shop/tls is not read: 500 Secrets and ConfigMaps are at most, and older documents name so many",
+        "Remove documents that nobody needs, or give the control plane the others as files (--documents).",
     ),
 )

@@ -16,7 +16,7 @@ from weft.model.locality import NOWHERE, Locality
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.model.snapshot import workload_order
-from weft.model.workload import SocketAddress, Workload, WorkloadPort, WorkloadState
+from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadPort, WorkloadState
 from weft.sources.kubernetes.documents import PREFIX
 from weft.sources.kubernetes.objects import PROXY_CONTAINER, Pod, PodPort, Slice
 from weft.sources.kubernetes.reflection import Changes, Name
@@ -153,6 +153,8 @@ class Join:
 
     def _workload(self, pod: Pod) -> Workload:
         assert pod.state is not None  # noqa: S101 - see `_settle_pod`
+        if pod.gateway:
+            return self._gateway(pod, pod.state)
         return Workload(
             name=pod.name,
             namespace=pod.namespace,
@@ -164,6 +166,20 @@ class Join:
             locality=self._nodes.get(pod.node, NOWHERE),
             capture=_of_families(pod, _CAPTURE_4, _CAPTURE_6),
             inbound_capture=_of_families(pod, _INBOUND_4, _INBOUND_6),
+            pod=pod.uid,
+        )
+
+    def _gateway(self, pod: Pod, state: WorkloadState) -> Workload:
+        """It listens at every address of its own, at the very ports of the document."""
+        return Workload(
+            name=pod.name,
+            namespace=pod.namespace,
+            service_account=pod.account,
+            labels=pod.labels,
+            gateway=GatewayBinding(pod.gateway, "::" if ":" in pod.address else "0.0.0.0"),  # noqa: S104
+            state=state,
+            metrics=SocketAddress(pod.address, METRICS) if pod.address else None,
+            locality=self._nodes.get(pod.node, NOWHERE),
             pod=pod.uid,
         )
 

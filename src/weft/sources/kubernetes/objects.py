@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from weft.model.addresses import is_ip_address
+from weft.model.gateway_process import served_gateway
 from weft.model.labels import Labels
 from weft.model.locality import NOWHERE, REGION_LABEL, ZONE_LABEL, Locality
 from weft.model.workload import WorkloadState
@@ -41,7 +42,7 @@ class PodPort:
 class Pod:
     """`address` is empty until it has one; `ipv4` and `ipv6` say of which families it has any. `meshed`: it has a proxy
     of the mesh. `state` is None for Pods that nothing runs of: they have no node yet, or all of their containers have
-    ended."""
+    ended. `gateway` is that whose process it is."""
 
     namespace: str
     name: str
@@ -56,6 +57,7 @@ class Pod:
     meshed: bool
     host_network: bool
     state: WorkloadState | None
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +191,13 @@ def read_pod(told: Told, before: Pod | None) -> Pod | None:
         for port in each.ports or ()
     ]
     addresses = (status.pod_ip, *(each.ip for each in status.pod_ips or ()))
+    labels, account = _labels(found.metadata), sys.intern(spec.service_account_name or "default")
     pod = Pod(
         namespace=sys.intern(told.namespace),
         name=told.name,
         uid=told.uid,
-        labels=_labels(found.metadata),
-        account=sys.intern(spec.service_account_name or "default"),
+        labels=labels,
+        account=account,
         node=sys.intern(spec.node_name),
         address=_address(status.pod_ip),
         ipv4=any("." in each for each in addresses),
@@ -203,6 +206,7 @@ def read_pod(told: Told, before: Pod | None) -> Pod | None:
         meshed=any(each.name == PROXY_CONTAINER for each in containers),
         host_network=spec.host_network,
         state=_state(found, last),
+        gateway=served_gateway(labels, account),
     )
     return before if pod == before else pod
 

@@ -1,0 +1,35 @@
+"""One Kubernetes with a node for all tests of this room, with the Gateway API and weft's own images.
+
+It takes the place of the API without a node: `api` and `namespace` are of this cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tools.images.base import default_sources
+from tools.images.build import TEST_REGISTRY, TEST_TAG, build_images
+from tools.kubernetes import gateway_api
+from tools.kubernetes_node import NodeCluster
+from tools.packages.payload import ROOT
+
+
+@pytest.fixture(scope="session")
+def images() -> list[Path]:
+    """The images of this checkout, ``weft.test/weft:1`` and ``weft.test/weft-proxy:1``, as archives."""
+    return build_images(ROOT / "build" / "images", default_sources(), TEST_REGISTRY, TEST_TAG)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, images: list[Path]) -> Iterator[NodeCluster]:
+    cluster = NodeCluster(tmp_path_factory.mktemp("kubernetes") / "node")
+    cluster.start()
+    try:
+        cluster.kubectl("apply", "--server-side", "-f", str(gateway_api()))
+        for archive in images:
+            cluster.import_image(archive)
+        yield cluster
+    finally:
+        cluster.stop()

@@ -25,8 +25,9 @@ class NotBuiltError(Exception):
 
 @dataclass(frozen=True)
 class GoPrograms:
-    """The module tools/NAME, and by name from which package each of its programs is made. `flags` are more of
-    ``go build``, `variables` values that the linker gives to variables of packages."""
+    """The module tools/NAME, and by name from which package each of its programs is made; one called ``*.test`` is the
+    tests of its package. `flags` are more of ``go build``, `variables` values that the linker gives to variables of
+    packages."""
 
     name: str
     programs: Mapping[str, str]
@@ -83,7 +84,8 @@ class GoPrograms:
         fresh = target.with_name(f".{target.name}.{os.getpid()}")
         linked = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in self.variables.items())])
         flags = ["-mod=readonly", "-trimpath", f"-ldflags={linked}", *self.flags]
-        command = [go, "build", *flags, "-o", str(fresh), package]
+        how = ["test", "-c"] if target.suffix == ".test" else ["build"]
+        command = [go, *how, *flags, "-o", str(fresh), package]
         print(f"{self.name}: building {target.name}", file=sys.stderr)
         environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
         done = subprocess.run(command, cwd=self.module, env=environment, check=False)

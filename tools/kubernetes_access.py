@@ -47,6 +47,11 @@ class Access:
             raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
 
+    def start_kubectl(self, *arguments: str) -> subprocess.Popen[str]:
+        """kubectl, running; what it prints is in its pipe."""
+        command = [str(program("kube")), "kubectl", "--kubeconfig", str(self.kubeconfig("admin")), *arguments]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=own_environment(self.directory))
+
     def account(self, name: str, rules: list[dict[str, Any]]) -> Path:
         """The kubeconfig file of a service account of the namespace ``default`` that may do what `rules` say in all
         namespaces (rules of a ClusterRole; a second call replaces them)."""

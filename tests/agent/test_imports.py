@@ -13,7 +13,14 @@ def imported(*modules: str) -> set[str]:
 
 
 def test_what_only_a_control_plane_needs_stays_out_of_agents() -> None:
-    agents = ("weft.local.up", "weft.cli.run", "weft.cli.host", "weft.agent.host.host", "weft.agent.gateway")
+    agents: tuple[str, ...] = (
+        "weft.local.up",
+        "weft.cli.run",
+        "weft.cli.host",
+        "weft.agent.host.host",
+        "weft.agent.gateway",
+    )
+    agents += ("weft.cli.pod", "weft.agent.pod.sidecar", "weft.agent.pod.waiting")
     loaded = imported(*agents)
     assert set(agents) <= loaded
     assert not loaded & {"grpc", "aiohttp", "weft.mesh.views", "weft.mesh.build", "weft.xds.filters.chain"}

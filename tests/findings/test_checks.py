@@ -275,6 +275,21 @@ def test_a_secret_that_nobody_names_is_told() -> None:
     assert (found.code, found.fix) == ("unused-document", "weft delete secret tls -n default --wait")
 
 
+def test_a_secret_that_a_policy_names_is_used() -> None:
+    policy = """
+---
+apiVersion: weft.dev/v1alpha1
+kind: CredentialPolicy
+metadata: {name: keys}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: front}]
+  apiKey: {from: {headers: [x-key]}, secretRefs: [{name: tls}]}
+"""
+    decoded = decode_documents(secret(90.0) + policy, "tls.yaml")
+    assert not decoded.failed
+    assert check(replace(WELL, documents=decoded.documents)).findings == ()
+
+
 def test_errors_come_first_and_each_is_there_once() -> None:
     one = Problem(Severity.WARNING, "not-served", "nothing listens", Origin("x.yaml", 1), KEY)
     other = Problem(Severity.ERROR, "unknown-host", "no such host", Origin("x.yaml", 2), KEY)

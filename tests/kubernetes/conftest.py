@@ -1,4 +1,4 @@
-"""One Kubernetes API for all tests of this room, with the Gateway API and kinds of Istio."""
+"""A Kubernetes API for the tests of each file, which meet in it, with the Gateway API and two kinds of Istio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tools.kubernetes_cluster import ApiCluster
 from support.kubernetes import Api, definition
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiCluster]:
     cluster = ApiCluster(tmp_path_factory.mktemp("kubernetes") / "cluster")
     cluster.start()

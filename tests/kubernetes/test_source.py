@@ -9,14 +9,11 @@ from typing import Any
 from tools.kubernetes_cluster import ApiCluster
 
 from support.imported import codes, reached, running
-from support.kubernetes import ROUTES, Api, definition, route, service, source_of
+from support.kubernetes import ROUTES, Api, definition, route, rules, service, source_of
 from support.source_cases import NAMESPACE, SERVICE, check_life, check_mistakes
 from weft.model.document import Document
 from weft.sources.contents import Contents
-from weft.sources.kubernetes.discovery import FOLLOWED
 from weft.testing.polling import eventually
-
-READ = ["list", "watch"]
 
 
 def named(contents: Contents, namespace: str) -> dict[str, Document[object]]:
@@ -109,15 +106,6 @@ async def test_a_place_that_the_server_has_forgotten(cluster: ApiCluster, api: A
         after = await reached(source, "it goes on", has(namespace, "Service/kept", "Service/new"), 60)
         await reached(source, "nothing is wrong any more", lambda found: not found.problems, 60)
     assert named(after, namespace)["Service/kept"] is named(before, namespace)["Service/kept"]
-
-
-def rules(*, without: str = "") -> list[dict[str, Any]]:
-    """What lets somebody read all kinds but one."""
-    found: dict[str, list[str]] = {}
-    for kind in FOLLOWED:
-        if kind.plural != without:
-            found.setdefault(kind.group, []).append(kind.plural)
-    return [{"apiGroups": [group], "resources": plurals, "verbs": READ} for group, plurals in found.items()]
 
 
 async def test_a_kind_that_may_not_be_read_is_told_and_the_rest_is_there(

@@ -10,7 +10,7 @@ import pytest
 from support.virtual_time import in_virtual_time
 from weft.aio.cell import Cell
 from weft.model.document import Document
-from weft.model.snapshot import MeshSettings
+from weft.model.snapshot import ConfigSnapshot, MeshSettings
 from weft.model.unreadable import Unreadable
 from weft.model.workload import Workload, WorkloadState
 from weft.schema.decode import decode_documents
@@ -89,6 +89,39 @@ async def test_nothing_is_published_before_every_source_was_read(store: MemorySt
     slow.contents.set(Contents())
     await included(collector, 1)
     assert [document.key.name for document in collector.snapshot.documents] == ["a"]
+    running.cancel()
+
+
+@in_virtual_time
+async def test_a_snapshot_that_is_not_admitted_waits(store: MemoryStore) -> None:
+    """A source that reads what documents refer to says when; until then what was in force stays."""
+
+    class Reading:
+        def __init__(self) -> None:
+            self.contents: Cell[Contents | None] = Cell(Contents())
+            self.asked: list[list[str]] = []
+            self.ready = True
+
+        def admits(self, snapshot: ConfigSnapshot) -> bool:
+            self.asked.append([document.key.name for document in snapshot.documents])
+            return self.ready
+
+        async def run(self) -> None:
+            await asyncio.Event().wait()
+
+    reading = Reading()
+    collector = Collector([StoredSource(store), reading], MeshSettings(), admits=reading.admits)
+    running = asyncio.create_task(collector.run())
+    await included(collector, await store.write([put_document(service("a"), 1)]))
+    reading.ready = False
+    revision = await store.write([put_document(service("b"), 1)])
+    await asyncio.sleep(60)
+    assert reading.asked[-1] == ["a", "b"]
+    assert [document.key.name for document in collector.snapshot.documents] == ["a"]
+    reading.ready = True
+    reading.contents.set(Contents((service("c"),), yields=True))
+    await included(collector, revision)
+    assert [document.key.name for document in collector.snapshot.documents] == ["a", "b", "c"]
     running.cancel()
 
 

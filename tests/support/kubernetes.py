@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from weft.sources.kubernetes.access import Credentials
+from weft.sources.kubernetes.discovery import FOLLOWED
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
+from weft.sources.kubernetes.pods import PodSource
 from weft.sources.kubernetes.reflector import Pace
 from weft.sources.kubernetes.source import KubernetesSource
 
 QUICK = Pace(retry=0.05, longest_retry=0.5, discovery=0.1)
+READ = ["list", "watch"]
 ROUTES = "/apis/gateway.networking.k8s.io/v1"
 
 
@@ -53,13 +56,78 @@ class Api:
             return json.loads(text)
 
 
+def rules(*, without: str = "") -> list[dict[str, Any]]:
+    """Of a ClusterRole: what lets somebody read all kinds of documents but one."""
+    found: dict[str, list[str]] = {}
+    for kind in FOLLOWED:
+        if kind.plural != without:
+            found.setdefault(kind.group, []).append(kind.plural)
+    verbs = ["list", "watch"]
+    return [{"apiGroups": [group], "resources": plurals, "verbs": verbs} for group, plurals in found.items()]
+
+
+def may_watch(resource: str, *names: str) -> dict[str, Any]:
+    """Of a ClusterRole: what lets somebody read objects of the core group with these names, each by itself."""
+    return {"apiGroups": [""], "resources": [resource], "resourceNames": list(names), "verbs": ["watch"]}
+
+
 def source_of(kubeconfig: Path, pace: Pace = QUICK) -> KubernetesSource:
     """A source of documents as whom a kubeconfig file makes it."""
     return KubernetesSource("test", Credentials(KubeconfigFile(str(kubeconfig)).access), pace=pace)
 
 
-def definition(group: str, kind: str, plural: str, *versions: str) -> dict[str, Any]:
-    """A CustomResourceDefinition that takes anything; the first version is that in which objects are stored."""
+def pod_source_of(kubeconfig: Path, pace: Pace = QUICK) -> PodSource:
+    """A source of workloads as whom a kubeconfig file makes it."""
+    return PodSource("test", Credentials(KubeconfigFile(str(kubeconfig)).access), pace=pace)
+
+
+class Pods:
+    """Pods of one namespace on a Node of their own, written by hand: nothing runs."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self._api = api
+        self._node = f"node-{namespace}"
+        self._path = f"/api/v1/namespaces/{namespace}/pods"
+
+    async def start(self) -> None:
+        """Make the Node, which is in zone ``eu-1`` of region ``eu``."""
+        labels = {"topology.kubernetes.io/region": "eu", "topology.kubernetes.io/zone": "eu-1"}
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self._node, "labels": labels}}
+        await self._api.create("/api/v1/nodes", node)
+
+    async def create(
+        self,
+        name: str,
+        *,
+        meshed: bool = False,
+        labels: Mapping[str, str] | None = None,
+        ports: Sequence[Mapping[str, Any]] = ({"containerPort": 8080, "name": "http"},),
+    ) -> None:
+        """A Pod that has no status yet. `meshed`: with a proxy of the mesh, as a native sidecar."""
+        image = {"image": "weft.test/none:1"}
+        proxy = [{"name": "weft-proxy", "restartPolicy": "Always", **image}] if meshed else []
+        app = {"name": "app", "ports": list(ports), **image}
+        spec = {"nodeName": self._node, "containers": [app], "initContainers": proxy}
+        metadata = {"name": name, "labels": dict(labels or {"app": name})}
+        await self._api.create(self._path, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+
+    async def status(self, name: str, address: str, *, ready: bool = True, phase: str = "Running") -> None:
+        """What its kubelet would say."""
+        condition = {"type": "Ready", "status": "True" if ready else "False"}
+        status = {"phase": phase, "podIP": address, "podIPs": [{"ip": address}], "conditions": [condition]}
+        patch = "application/merge-patch+json"
+        await self._api.call("PATCH", f"{self._path}/{name}/status", {"status": status}, patch)
+
+    async def delete(self, name: str, *, grace: int) -> None:
+        """It has so many seconds to end, and since there is no kubelet it ends with none only."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": grace}
+        await self._api.call("DELETE", f"{self._path}/{name}", body)
+
+
+def definition(group: str, kind: str, plural: str, *versions: str, status: bool = False) -> dict[str, Any]:
+    """A CustomResourceDefinition that takes anything; the first version is that in which objects are stored. `status`:
+    it is written by itself."""
+    own: dict[str, Any] = {"subresources": {"status": {}}} if status else {}
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -70,7 +138,7 @@ def definition(group: str, kind: str, plural: str, *versions: str) -> dict[str, 
             "scope": "Namespaced",
             "names": {"kind": kind, "plural": plural},
             "versions": [
-                {"name": version, "served": True, "storage": version == versions[0], "schema": schema}
+                {"name": version, "served": True, "storage": version == versions[0], "schema": schema, **own}
                 for version in versions
             ],
         },

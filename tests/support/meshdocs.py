@@ -16,6 +16,7 @@ from weft.mesh.view import build_view
 from weft.mesh.views import GatewayView, SidecarView
 from weft.model.bundles import ForeignBundle
 from weft.model.document import Document
+from weft.model.instance import Instance
 from weft.model.labels import Labels, labels_from_mapping
 from weft.model.names import Assigned
 from weft.model.snapshot import ConfigSnapshot, MeshSettings
@@ -83,6 +84,7 @@ class Compiled:
         settings: MeshSettings | None = None,
         bundles: tuple[ForeignBundle, ...] = (),
         numbers: Mapping[str, int] | None = None,
+        instances: Iterable[Instance] = (),
     ) -> None:
         found: list[Document[object]] = []
         for number, text in enumerate(texts):
@@ -96,6 +98,7 @@ class Compiled:
             settings=settings or MeshSettings(),
             bundles=bundles,
             assigned=tuple(Assigned(name, number) for name, number in (numbers or {}).items()),
+            instances=tuple(instances),
         )
         self.documents = snapshot.documents
         self.mesh: Mesh = build_mesh(snapshot, self.memo)

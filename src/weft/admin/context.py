@@ -17,9 +17,10 @@ from weft.ca.authority import Authority
 from weft.ca.token_keys import TokenKeys
 from weft.discovery.hub import Hub
 from weft.mesh.model import Mesh
+from weft.model.document import Document
 from weft.model.federation import DomainState
 from weft.model.problem import Problem
-from weft.model.workload import SocketAddress
+from weft.model.workload import SocketAddress, Workload
 from weft.sources.collector import Collector
 from weft.sources.contents import Contents
 from weft.sources.leases import Leases
@@ -53,13 +54,16 @@ class EnrolmentSettings:
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """The latest Mesh, the snapshot revision it means, and everything found wrong on the way (also offline checks).
-    `idle`: what has no effect until a workload is there, and since when (epoch seconds)."""
+    `idle`: what has no effect until a workload is there, and since when (epoch seconds). `documents` and `workloads`
+    are those that it was made of."""
 
     revision: int
     mesh: Mesh | None
     problems: tuple[Problem, ...] = ()
     seconds: float = 0.0
     idle: Mapping[Problem, float] = field(default_factory=dict)
+    documents: tuple[Document[object], ...] = field(default=(), repr=False)
+    workloads: tuple[Workload, ...] = field(default=(), repr=False)
 
     def idle_for(self, seconds: float, now: float) -> tuple[Problem, ...]:
         """Those of `idle` that have been so for some time."""

@@ -145,10 +145,10 @@ def _target(workload: Workload, address: SocketAddress) -> dict[str, object]:
         "app": canonical_service(workload),
         "version": canonical_revision(workload),
     }
-    return _entry(address, _PROXY_PATH, labels)
+    return _entry(address, _PROXY_PATH, labels, plain=bool(workload.pod))
 
 
-def _entry(address: SocketAddress, path: str, labels: dict[str, str]) -> dict[str, object]:
-    """An entry of Prometheus' http_sd: https://prometheus.io/docs/prometheus/latest/http_sd/."""
-    scheme = "http" if is_loopback(address.host) else "https"
+def _entry(address: SocketAddress, path: str, labels: dict[str, str], *, plain: bool = False) -> dict[str, object]:
+    """An entry of Prometheus' http_sd: https://prometheus.io/docs/prometheus/latest/http_sd/. A pod's are `plain`."""
+    scheme = "http" if plain or is_loopback(address.host) else "https"
     return {"targets": [str(address)], "labels": {"__scheme__": scheme, "__metrics_path__": path} | labels}

@@ -98,8 +98,8 @@ class ControlPlaneClient:
         self._files = files
         self._path = f"/v1/workloads/{quote(namespace, safe='')}/{quote(name, safe='')}"
         self._groups = f"/v1/groups/{quote(namespace, safe='')}"
-        self._svid = None if parameters.token else svid
-        self._given = Given(parameters.ca_fingerprint, bool(parameters.token) or svid is not None)
+        self._svid = None if parameters.has_token else svid
+        self._given = Given(parameters.ca_fingerprint, parameters.has_token or svid is not None)
         self._tls: ssl.SSLContext | None = None
         self._credentials = ""
         self._refused = ""
@@ -263,8 +263,8 @@ class ControlPlaneClient:
         if is_other_authority(error) and self._parameters.server:
             return AgentError(
                 f"the control plane at {self.where} proves itself by another authority than the one that issued this "
-                "workload's certificate: it was made anew, or it is not the one you mean. If it was made anew, join "
-                "again with the token and the fingerprint that `weft token create` prints on its host"
+                "workload's certificate: it was made anew, or it is not the one you mean. If it was made anew, "
+                f"{self._parameters.joining_anew}"
             )
         reason = connection_failure(error, timeout)
         if is_certificate_refused(error):
@@ -275,8 +275,8 @@ class ControlPlaneClient:
 
     def _not_accepted(self, why: str) -> CertificateNotAcceptedError:
         return CertificateNotAcceptedError(
-            f"the control plane at {self.where} does not accept this workload's certificate: {why}. To join again, set "
-            "WEFT_TOKEN to a token that `weft token create` makes on the control plane's host"
+            f"the control plane at {self.where} does not accept this workload's certificate: {why}"
+            f"{self._parameters.joining}"
         )
 
     async def _is_dropped(self, error: Exception) -> bool:
@@ -319,7 +319,7 @@ class ControlPlaneClient:
         if self._tls is None or self._credentials != credentials:
             self._tls = await self._context(certified)
             self._credentials = credentials
-        return self._address(self._tls), "" if certified else self._parameters.token
+        return self._address(self._tls), "" if certified else self._parameters.read_token()
 
     def _address(self, tls: ssl.SSLContext) -> Server:
         host, port = self._parameters.address

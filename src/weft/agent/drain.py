@@ -16,14 +16,19 @@ _CONFIRMATION = 10.0
 
 
 async def drain(
-    registration: Registration, admin: EnvoyAdmin, active: str, timeout: float, hurry: asyncio.Event
+    registration: Registration,
+    admin: EnvoyAdmin,
+    active: str,
+    timeout: float,
+    hurry: asyncio.Event,
+    least: float = 0.0,
 ) -> None:
     """Mark draining, wait for the callers' confirmation, then until no request is in flight.
 
-    `active` is the regular expression of Envoy's gauges that count them. Takes at most `timeout` seconds, less when
-    `hurry` is set; whoever does not answer is not waited for.
+    `active` is the regular expression of Envoy's gauges that count them. Takes at least `least` seconds, for callers
+    who confirm nothing, and at most `timeout`, less when `hurry` is set; whoever does not answer is not waited for.
     """
-    work = asyncio.ensure_future(_drain(registration, admin, active, timeout))
+    work = asyncio.ensure_future(_drain(registration, admin, active, timeout, least))
     hurried = asyncio.ensure_future(hurry.wait())
     try:
         done, _ = await asyncio.wait({work, hurried}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -37,12 +42,13 @@ async def drain(
         await asyncio.gather(work, hurried, return_exceptions=True)
 
 
-async def _drain(registration: Registration, admin: EnvoyAdmin, active: str, timeout: float) -> None:
+async def _drain(registration: Registration, admin: EnvoyAdmin, active: str, timeout: float, least: float) -> None:
+    clock = asyncio.get_running_loop().time
+    began = clock()
     await registration.drain(min(_CONFIRMATION, timeout))
     await admin.drain_listeners()
-    clock = asyncio.get_running_loop().time
     quiet_since = clock()
-    while clock() - quiet_since < _QUIET:
+    while clock() - quiet_since < _QUIET or clock() - began < least:
         gauges = await admin.gauges(active)
         if gauges is None:
             return  # Envoy is gone, and with it every request

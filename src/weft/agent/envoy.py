@@ -163,9 +163,8 @@ class Envoy:
                     await asyncio.sleep(_POLL)
         except TimeoutError as error:
             wanted = f"it does not listen on {', '.join(missing)}" if missing else "it has no configuration yet"
-            raise NotReadyError(
-                f"Envoy was not ready after {timeout:g} s: {wanted}; see `weft proxy status` and {self.place.log}"
-            ) from error
+            where = f"see `weft proxy status` and {self.place.where_it_speaks}"
+            raise NotReadyError(f"Envoy was not ready after {timeout:g} s: {wanted}; {where}") from error
         raise AgentError(f"Envoy ended while it started{self._how_it_ended()}")
 
     async def run(self, listeners: tuple[SocketAddress, ...], timeout: float) -> None:

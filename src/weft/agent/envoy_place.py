@@ -27,17 +27,24 @@ _ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "TZ")
 @dataclass(frozen=True, slots=True)
 class EnvoyPlace:
     """Which binary, in which directory (with ``bootstrap.json``), and where its admin socket is. `drain` are the
-    seconds that an Envoy has to end after another has taken over."""
+    seconds that an Envoy has to end after another has taken over. With `aloud` what it says and writes goes to our own
+    standard error and output, for whoever collects those of a container."""
 
     binary: Path
     directory: Path
     admin_socket: Path
     drain: int = 30
+    aloud: bool = False
 
     @property
     def log(self) -> Path:
         """What Envoy says."""
         return self.directory / "envoy.log"
+
+    @property
+    def where_it_speaks(self) -> str:
+        """Where people find what it says."""
+        return "what Envoy says above" if self.aloud else str(self.log)
 
     @property
     def access_log(self) -> Path:
@@ -57,6 +64,7 @@ class EnvoyPlace:
         options = "-c bootstrap.json --drain-time-s 45 --drain-strategy immediate --log-level warn"
         options += f" --file-flush-interval-msec {_FLUSH_MS}"
         options += f" --concurrency {workers}" if workers else ""
+        options += " --component-log-level misc:error" if self.aloud else ""  # that messages are work in progress
         return tuple(options.split())
 
     def command(self, workers: int, hot: HotRestart | None) -> tuple[str, ...]:
@@ -72,8 +80,8 @@ class EnvoyPlace:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         command = self.command(workers, hot)
         with (
-            _appending(self.log) as log,
-            _appending(self.access_log) as lines,
+            _own(2) if self.aloud else _appending(self.log) as log,
+            _own(1) if self.aloud else _appending(self.access_log) as lines,
             many_open_files(),
             bounded_files(LARGEST_FILE),
         ):
@@ -95,6 +103,11 @@ class EnvoyPlace:
                 return start_orphan(*where, errors=log, umask=0o077, starting=starting)
             except OSError as error:
                 raise AgentError(f"cannot execute Envoy {self.binary}: {error.strerror}") from error
+
+
+def _own(descriptor: int) -> IO[bytes]:
+    """One of our own streams, once more."""
+    return os.fdopen(os.dup(descriptor), "ab")
 
 
 def _appending(path: Path) -> IO[bytes]:

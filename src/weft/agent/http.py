@@ -12,7 +12,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +48,12 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status and body, and whether the connection may have another request."""
+    """Status and body, whether the connection may have another request, and the headers by names in lower case."""
 
     status: int
     body: bytes
     keeps: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 async def ask(
@@ -63,9 +64,10 @@ async def ask(
     body: bytes = b"",
     headers: Mapping[str, str] | None = None,
     timeout: float,
+    head_only: bool = False,
 ) -> Answer:
-    """One request. Raises TimeoutError after `timeout` seconds (ConnectTimeoutError: not even connected), OSError, or
-    HttpError."""
+    """One request; with `head_only` the answer's body is not waited for. Raises TimeoutError after `timeout` seconds
+    (ConnectTimeoutError: not even connected), OSError, or HttpError."""
     connected = False
     request = _request(server, method, path, body, {"Connection": "close", **(headers or {})})
     try:
@@ -73,7 +75,7 @@ async def ask(
             reader, writer = await _connect(server)
             connected = True
             try:
-                return await _exchange(reader, writer, request)
+                return await _exchange(reader, writer, request, head_only=head_only)
             finally:
                 await _close(server, writer)
     except TimeoutError as error:
@@ -124,18 +126,20 @@ class KeptConnection:
 
 
 def _request(server: Server, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {server.name}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    fields = headers if "host" in {name.lower() for name in headers} else {"Host": server.name, **headers}
+    lines = [f"{method} {path} HTTP/1.1", *[f"{name}: {value}" for name, value in fields.items()]]
     if body or method in ("POST", "PUT"):
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join((*lines, "", "")).encode("latin-1") + body
 
 
-async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> Answer:
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes, *, head_only: bool = False
+) -> Answer:
     try:
         writer.write(request)
         await writer.drain()
-        return await _answer(reader)
+        return await _answer(reader, head_only=head_only)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
         raise HttpError("the answer is cut short or is not HTTP") from error
 
@@ -176,7 +180,7 @@ async def connected_inside(namespace: str, host: str, port: int) -> socket.socke
     return made
 
 
-async def _answer(reader: asyncio.StreamReader) -> Answer:
+async def _answer(reader: asyncio.StreamReader, *, head_only: bool) -> Answer:
     while True:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         version, _, rest = head[0].partition(" ")
@@ -188,17 +192,19 @@ async def _answer(reader: asyncio.StreamReader) -> Answer:
     fields = [line.partition(":") for line in head[1:] if line]
     headers = {name.strip().lower(): value.strip() for name, _, value in fields}
     keeps = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
+    if head_only:
+        return Answer(status, b"", headers=headers)
     if status in (204, 304):
-        return Answer(status, b"", keeps)
+        return Answer(status, b"", keeps, headers)
     if headers.get("transfer-encoding", "").lower() == "chunked":
-        return Answer(status, await _chunks(reader), keeps)
+        return Answer(status, await _chunks(reader), keeps, headers)
     if "content-length" in headers:
-        return Answer(status, await reader.readexactly(_bounded(int(headers["content-length"]))), keeps)
+        return Answer(status, await reader.readexactly(_bounded(int(headers["content-length"]))), keeps, headers)
     body = await reader.read(_MAX_BODY + 1)
     while not reader.at_eof():
         body += await reader.read(_MAX_BODY)
         _bounded(len(body))
-    return Answer(status, body)
+    return Answer(status, body, headers=headers)
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:

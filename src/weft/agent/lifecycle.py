@@ -22,7 +22,10 @@ RESTART = -1
 
 
 class Lifecycle(ABC):
-    """What `run_workload` and `run_gateway` share. A subclass says what is started and waited for."""
+    """What `run_workload` and `run_gateway` share. A subclass says what is started and waited for, and `hurrying` how a
+    person may shorten the end."""
+
+    hurrying = "; a second signal (Ctrl-C) skips the waiting"
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
@@ -78,7 +81,7 @@ class Lifecycle(ABC):
             return RESTART
         self.manager.stopping()
         if code is None:
-            _LOG.info("stopping in order%s", "; a second signal (Ctrl-C) skips the waiting" if signals.first else "")
+            _LOG.info("stopping in order%s", self.hurrying if signals.first else "")
             await self.proxy.drain(signals.hurry)
         stopped = await self.stop_application()
         await _cancel(*self._kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from weft.agent.errors import EXIT_USAGE, AgentError
@@ -14,6 +15,7 @@ from weft.settings.home import Home
 
 ProxyAuth = Literal["auto", "on", "off"]
 CaptureHow = Literal["best", "rules", "seccomp", "strict"]
+_LONGEST_TOKEN = 16_384
 DEFAULT_NAMESPACE = "default"
 DEFAULT_SERVICE_ACCOUNT = "default"
 
@@ -36,6 +38,7 @@ class ControlPlane:
     TLS 1.3 at `server` (``HOST:PORT``), proven by `ca_fingerprint` (``sha256:HEX`` of the root certificate); the agent
     proves itself once with `token` (``weft-...``), afterwards with its certificate. `hint` tells a person how to start
     one. `socket` is another unix socket than that of `home`: the one that a control plane has for other users.
+    `token_file` has the token in a pod, where the kubelet renews it: it is read at each use.
     `proofs` are for a token that demands them. `identity_from` is the unix socket of a Workload API that gives the
     workload its certificate (empty: the control plane does); on another host it is what the agent joins by.
     """
@@ -47,6 +50,39 @@ class ControlPlane:
     socket: str = ""
     proofs: JoinProofs = JoinProofs()
     identity_from: str = ""
+    token_file: str = ""
+
+    @property
+    def has_token(self) -> bool:
+        """Whether there is a token to join by."""
+        return bool(self.token or self.token_file)
+
+    def read_token(self) -> str:
+        """The token as it is now; empty if there is none. AgentError when its file holds none."""
+        if not self.token_file:
+            return self.token
+        try:
+            text = Path(self.token_file).read_bytes()[:_LONGEST_TOKEN].decode().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise AgentError(f"cannot read the token in {self.token_file}: {why}") from error
+        if not text or not text.isascii() or not text.isprintable() or " " in text:
+            raise AgentError(f"{self.token_file}: found no token, expected one word: that of the pod's ServiceAccount")
+        return text
+
+    @property
+    def joining(self) -> str:
+        """What a person does so that the agent may join again, to be added to a message."""
+        if self.token_file:
+            return "; the pod's token is shown instead"
+        return ". To join again, set WEFT_TOKEN to a token that `weft token create` makes on the control plane's host"
+
+    @property
+    def joining_anew(self) -> str:
+        """The same where the control plane has another root than the one given."""
+        if self.token_file:
+            return "delete the pod: the one that takes its place is told of the new one"
+        return "join again with the token and the fingerprint that `weft token create` prints on its host"
 
     @property
     def address(self) -> tuple[str, int]:
@@ -103,13 +139,14 @@ class Timing:
     """Deadlines and grace periods, in seconds.
 
     `wait` limits how long the start may take until the control plane answers (0: for ever); `drain` how long an
-    ordered stop waits for callers and for requests in flight; `grace` how long a process that was asked to stop may
-    take before it is killed; `ready` how long Envoy may take until it is configured; `unused` how long an application
-    that serves may leave its proxy unused before that is told.
+    ordered stop waits for callers and for requests in flight, `serve_on` how long it serves on at least; `grace` how
+    long a process that was asked to stop may take before it is killed; `ready` how long Envoy may take until it is
+    configured; `unused` how long an application that serves may leave its proxy unused before that is told.
     """
 
     wait: float = 0.0
     drain: float = 30.0
+    serve_on: float = 0.0
     grace: float = 10.0
     ready: float = 30.0
     unused: float = 30.0

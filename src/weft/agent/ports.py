@@ -279,6 +279,14 @@ def capture_addresses(state: State) -> tuple[SocketAddress, ...]:
     return tuple(SocketAddress(host, state.capture) for host in hosts if state.capture)
 
 
+def inbound_capture_addresses(state: State) -> tuple[SocketAddress, ...]:
+    """Where connections of callers are led to: a redirect leads to the address of the interface by which they come.
+    With TPROXY they and the application have one family."""
+    both = has_ipv6_loopback() and not state.transparent
+    hosts = (EVERY_ADDRESS, *((EVERY_ADDRESS_6,) if both else ()))
+    return tuple(SocketAddress(host, state.inbound_capture) for host in hosts if state.inbound_capture)
+
+
 def _is_free_twice(port: int) -> bool:
     return _is_free(LOOPBACK, port) and _bind_error(LOOPBACK_6, port, socket.SOCK_STREAM) in (0, None, *_NO_IPV6)
 

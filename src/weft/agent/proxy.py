@@ -32,7 +32,7 @@ from weft.agent.metrics.application import Application
 from weft.agent.metrics.endpoint import Endpoint
 from weft.agent.metrics.own import AgentCounts, own_peer, own_trust_domain
 from weft.agent.metrics.push import OtlpPush
-from weft.agent.metrics.server import MetricsServer
+from weft.agent.metrics.server import MetricsServer, Pages
 from weft.agent.parameters import ControlPlane, Timing
 from weft.agent.ports import LOOPBACK, PortAllocator, allocating, bind_metrics
 from weft.agent.proxy_secret import ProxySecret
@@ -69,7 +69,8 @@ class ProxyParameters:
     `what` names it for messages; `plan` is all that must be equal for running processes to be adopted; `active`
     selects Envoy's gauges of requests in flight. `metrics_host` is where its metrics are served, and `application` says
     where those of its application are. `carrier` is the proxy of the node whose Envoy carries it (None: it has one of
-    its own), and with `carries` it is that of a node. `placed` is the network namespace of its application.
+    its own), and with `carries` it is that of a node. `placed` is the network namespace of its application. With
+    `pages` it is that of a pod: its metrics and these are served in plain from the start, and Envoy speaks aloud.
     """
 
     home: Home
@@ -86,6 +87,7 @@ class ProxyParameters:
     carrier: Proxy | None = None
     carries: bool = False
     placed: NetworkNamespace | None = None
+    pages: Pages | None = None
 
     @property
     def whose(self) -> CarriedName | None:
@@ -148,7 +150,7 @@ class Proxy:
             lambda: self.registration.metrics,
             lambda: self.traffic.lag,
         )
-        self._metrics = MetricsServer(metrics, self.files, endpoint.answer)
+        self._metrics = MetricsServer(metrics, self.files, endpoint.answer, parameters.pages)
         self._push = OtlpPush(
             lambda: self.registration.metrics.push, endpoint.families, lambda: own_peer(self.files.chain)[0]
         )
@@ -168,7 +170,8 @@ class Proxy:
 
     def _new_envoy(self) -> Envoy:
         drain = max(1, math.ceil(self.parameters.timing.drain))
-        place = EnvoyPlace(find_envoy(), self.directory, self._admin_socket, drain)
+        aloud = self.parameters.pages is not None
+        place = EnvoyPlace(find_envoy(), self.directory, self._admin_socket, drain, aloud)
         carrier, whose = self.parameters.carrier, self.parameters.whose
         if carrier is not None and whose is not None:
             return CarriedEnvoy(carrier.envoy, place, whose, self.parameters.placed)
@@ -274,7 +277,8 @@ class Proxy:
 
     def first(self) -> tuple[Coroutine[object, object, None], ...]:
         """The work that has to go on before the proxy can be enrolled."""
-        return (self.source.run(),) if self.source is not None else ()
+        source = (self.source.run(),) if self.source is not None else ()
+        return (*source, self._metrics.run()) if self.parameters.pages is not None else source
 
     def keeping(self, listeners: tuple[SocketAddress, ...]) -> tuple[Coroutine[object, object, None], ...]:
         """The work that keeps Envoy, lease and certificate alive, to be run as tasks."""
@@ -287,8 +291,8 @@ class Proxy:
             self.requests.run(),
             run_renewal(self.files, self.registration.renew_certificate, poked=self.registration.certificate_due),
             self.traffic.run(),
-            self._metrics.run(),
             self._push.run(),
+            *(() if self.parameters.pages is not None else (self._metrics.run(),)),
         )
 
     async def drain(self, hurry: asyncio.Event) -> None:
@@ -296,7 +300,8 @@ class Proxy:
         if self.registration.state is WorkloadState.STARTING or self.parameters.carries:
             return  # nobody calls it, yet or ever
         self.save(state=WorkloadState.DRAINING)
-        await drain(self.registration, self.envoy.admin, self.parameters.active, self.parameters.timing.drain, hurry)
+        asked, timing = self.parameters, self.parameters.timing
+        await drain(self.registration, self.envoy.admin, asked.active, timing.drain, hurry, timing.serve_on)
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Stop Envoy, deregister, and remove what need not stay: all but the log and the ports."""

@@ -31,6 +31,7 @@ _LONGEST_AGAIN = 600.0
 _SAY_AFTER = 1.0
 _SAY_EVERY = 30.0
 _CONFLICT = 409
+_UNKNOWN = 404
 _RETRIED_STATUS = {404, 409, 425, 429}
 
 
@@ -165,6 +166,10 @@ class Registration:
         self.state = WorkloadState.DRAINING
         try:
             answer = await self._client.drain(wait)
+        except RefusedError as error:
+            if error.status != _UNKNOWN:
+                _LOG.warning("callers were not told that this workload is stopping: %s", error)
+            return  # not known: nobody is sent here, or (a pod) callers hear it from elsewhere
         except AgentError as error:
             _LOG.warning("callers were not told that this workload is stopping: %s", error)
             return

@@ -20,13 +20,11 @@ from weft.agent.naming import VARIABLE as DNS_VARIABLE
 from weft.agent.naming import Naming
 from weft.agent.parameters import RunParameters
 from weft.agent.ports import (
-    EVERY_ADDRESS,
-    EVERY_ADDRESS_6,
     LOOPBACK,
     allocate_run_ports,
     capture_addresses,
     check_nobody_listens,
-    has_ipv6_loopback,
+    inbound_capture_addresses,
 )
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
 from weft.agent.proxy_secret import ProxySecret, wants_secret
@@ -378,18 +376,10 @@ def _metrics_of(parameters: RunParameters, state: State) -> Application | None:
 def _listeners(state: State) -> tuple[SocketAddress, ...]:
     """Where Envoy must listen before the application starts."""
     outbound = (SocketAddress(LOOPBACK, state.outbound), *capture_addresses(state)[:1])
-    led = _inbound_capture(state)[:1]
+    led = inbound_capture_addresses(state)[:1]
     ports = [port.inbound for port in state.ports]
     inbound = (*led, *[SocketAddress(led[0].host, port.port) for port in ports]) if led else tuple(ports)
     return (*inbound, *outbound, *(upstream.listen for upstream in state.upstreams))
-
-
-def _inbound_capture(state: State) -> tuple[SocketAddress, ...]:
-    """Where connections of callers are led to: a redirect leads to the address of the interface by which they come.
-    With TPROXY they and the application have one family."""
-    both = has_ipv6_loopback() and not state.transparent
-    hosts = (EVERY_ADDRESS, *((EVERY_ADDRESS_6,) if both else ()))
-    return tuple(SocketAddress(host, state.inbound_capture) for host in hosts if state.inbound_capture)
 
 
 def _open(
@@ -458,7 +448,7 @@ def _workload(parameters: RunParameters, state: State) -> Workload:
         dns=parameters.dns is not None,
         capture=capture_addresses(state) if state.captured_by is CapturedBy.RULES else (),
         capture_inside=state.captured_by.with_secret,
-        inbound_capture=_inbound_capture(state),
+        inbound_capture=inbound_capture_addresses(state),
         transparent=state.transparent,
         network_namespace=parameters.placed,
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from weft.cli.options import CommandT, PortNumber
+from weft.cli.options import CommandT, PortNumber, network
 
 if TYPE_CHECKING:
     from weft.agent.capture.rules import CaptureRules, InboundRules
@@ -135,7 +134,7 @@ def rules_of(state: State, given: dict[str, Any]) -> CaptureRules:
         others=tuple(sorted({proxy_user(state), *map(user_id, given["others"])})) if given["others"] else None,
         ports=tuple(sorted(set(given["ports"]))),
         interfaces=tuple(dict.fromkeys(_interface(each) for each in given["interfaces"])),
-        addresses=tuple(dict.fromkeys(_network("--exclude-address", each) for each in given["addresses"])),
+        addresses=tuple(dict.fromkeys(network("--exclude-address", each) for each in given["addresses"])),
         inbound=inbound,
     )
 
@@ -168,17 +167,10 @@ def _inbound(state: State, given: dict[str, Any], users: tuple[int, ...]) -> Inb
         ports,
         everything=kind == "all",
         left=tuple(sorted(left)),
-        sources=tuple(dict.fromkeys(_network("--exclude-source", each) for each in given["sources"])),
+        sources=tuple(dict.fromkeys(network("--exclude-source", each) for each in given["sources"])),
         guard=tuple(sorted({0, proxy_user(state), *users})) if given["guard"] else None,
         transparent=state.transparent,
     )
-
-
-def _network(option: str, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError as error:
-        raise click.UsageError(f"{option}: {error}; expected such as 10.0.0.0/8 or fd00::1") from None
 
 
 def _interface(text: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from weft.cli.examples import write_examples
 from weft.settings.home import Home, default_home
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -87,6 +90,16 @@ def workload_api_socket(text: str, option: str = "--identity-from") -> str:
         return socket_from_text(text)
     except ValueError as error:
         raise click.UsageError(f"{option} {error}") from error
+
+
+def network(option: str, text: str) -> IPv4Network | IPv6Network:
+    """The addresses that the value of an option means. UsageError if it means none."""
+    from ipaddress import ip_network
+
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}; expected such as 10.0.0.0/8 or fd00::1") from None
 
 
 def output_option(function: CommandT) -> CommandT:

@@ -87,6 +87,7 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         bundle_networks=options.federation.networks,
         imports=options.outside.imports,
         probe_networks=options.outside.probe_networks,
+        kubernetes_writes=options.outside.kubernetes_writes,
         kubernetes=options.outside.kubernetes,
     )
 

@@ -32,9 +32,9 @@ _log = logging.getLogger("weft.builds")
 _MOST_TOLD = 20
 
 
-def is_of_cluster(problem: Problem) -> bool:
-    """Whether it is about a document of a cluster, behind which there may be pods, whom the mesh does not know."""
-    return problem.origin.source.startswith(PREFIX)
+def _is_backed_elsewhere(problem: Problem) -> bool:
+    """Whether it is about a Service of a cluster without a selector: an EndpointSlice may say what is behind it."""
+    return problem.code == NO_SELECTOR and problem.origin.source.startswith(PREFIX)
 
 
 class Builds:
@@ -97,7 +97,7 @@ class Builds:
             workloads = await self._changeover.run(before, snapshot, last.revision)
             snapshot = replace(snapshot, workloads=workloads)
             mesh = self._compiler.build(snapshot)
-            problems = distinct(one for one in mesh.problems if not (one.code == NO_SELECTOR and is_of_cluster(one)))
+            problems = distinct(one for one in mesh.problems if not _is_backed_elsewhere(one))
             told = mesh if self._changeover.last is NO_STEP else self._compiler.build(snapshot, self._changeover.last)
             await self._publish(told, snapshot.workloads, snapshot.revision)
         except Exception as error:  # whatever the compiler trips over: the last good mesh stays in force
@@ -110,14 +110,15 @@ class Builds:
         self._instruments.builds.observe(took)
         _log.debug("revision %d built in %.1f ms", snapshot.revision, took * 1000)
         self._tell((*snapshot.problems, *problems))
-        self.compiled.set(Compiled(snapshot.revision, mesh, problems, took, self._idle(last, mesh)))
+        made_of = (snapshot.documents, snapshot.workloads)
+        self.compiled.set(Compiled(snapshot.revision, mesh, problems, took, self._idle(last, mesh), *made_of))
 
     def _idle(self, last: Compiled, mesh: Mesh) -> Mapping[Problem, float]:
         """What waits for a workload, and since when."""
         if last.mesh is not None and last.mesh.idle is mesh.idle:
             return last.idle
         now = self._clock()
-        return {problem: last.idle.get(problem, now) for problem in mesh.idle if not is_of_cluster(problem)}
+        return {problem: last.idle.get(problem, now) for problem in mesh.idle}
 
     async def _keep_last(self, snapshot: ConfigSnapshot, error: Exception) -> None:
         """The last good mesh stays in force, with the workloads of now."""

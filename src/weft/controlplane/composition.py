@@ -17,6 +17,7 @@ from weft.ca.authority import Authority
 from weft.ca.token_keys import TokenKeys
 from weft.controlplane.builds import Builds
 from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.cluster import ClusterWrites, Told
 from weft.controlplane.connections import Connections
 from weft.controlplane.distrust import DistrustKeeper
 from weft.controlplane.envoy_judge import EnvoyJudge
@@ -25,7 +26,7 @@ from weft.controlplane.federation import Bundles, get_within_limits
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
-from weft.controlplane.kubernetes import kubernetes_source
+from weft.controlplane.kubernetes import kubernetes_sources
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
@@ -53,6 +54,9 @@ from weft.sources.distrust import distrust_source
 from weft.sources.files import FilesSource
 from weft.sources.imports.source import ImportSource
 from weft.sources.keysets import KeySource
+from weft.sources.kubernetes.access import Credentials
+from weft.sources.kubernetes.referred import ReferredSource
+from weft.sources.kubernetes.source import KubernetesSource
 from weft.sources.leases import Leases, carriers_of
 from weft.sources.openid import OpenIdSource
 from weft.sources.own_keys import OwnKeysSource
@@ -119,6 +123,7 @@ async def compose(
     builds = Builds(collector, hub, compiler, modes, recorder=recorder, instruments=instruments)
     bundles = Bundles(store, builds.compiled, authority, get_within_limits(settings.bundle_networks))
     await bundles.load()
+    writes = _writes(settings, collector, builds, hub, instruments.registry)
     certificates = _certificates(settings, authority)
     trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew)
     instruments.certified(lambda: certificates.current.value.not_after)
@@ -136,7 +141,7 @@ async def compose(
         recorder,
         contents,
         lambda: _all_of(
-            faults, *(one.problems for one in (recorder, store, others, trust, bundles, *_above(foundation)))
+            faults, *(one.problems for one in (recorder, store, others, trust, bundles, *writes, *_above(foundation)))
         ),
         applied=applied,
         traffic=PrometheusTraffic(settings.prometheus) if settings.prometheus else reports,
@@ -154,7 +159,7 @@ async def compose(
         kubernetes=settings.kubernetes is not None,
     )
     own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
-    kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *_above(foundation))
+    kept: tuple[Running, ...] = (distrust, token_keys, bundles, *writes, *others.forever, *_above(foundation))
     limits = _rate_limits(settings, foundation, builds, collector, distrust)
     return Composition(context, certificates, others, (collector, builds, *own, *kept), limits)
 
@@ -186,12 +191,14 @@ async def _collector(
     key."""
     files = FilesSource(settings.follow, settings.namespace) if settings.follow else None
     store, epoch = foundation.store, foundation.authority.rotation.epoch
-    mesh = replace(settings.mesh, cookie_key=await kept_key(store, "cookies"), trust_epoch=epoch)
+    in_cluster = settings.kubernetes is not None
+    key = await kept_key(store, "cookies")
+    mesh = replace(settings.mesh, cookie_key=key, trust_epoch=epoch, secrets_as_needed=in_cluster)
     sources: list[Source] = [files] if files else []
     keys = KeySource(store, lambda: collector.collected)
     providers = OpenIdSource(store, lambda: collector.collected)
-    documents = _documents(settings, store, applied, foundation.instruments.registry)
-    sources += [documents, workloads_source(store), keys, providers]
+    documents, referred = _documents(settings, store, applied, foundation.instruments.registry)
+    sources += [*documents, workloads_source(store), keys, providers]
     own = OwnKeysSource(settings.mesh.trust_domain, lambda: key_set(token_keys.published()))
     sources += [bundles_source(store), distrust_source(store), own]
     addresses = AddressSource(store, lambda: collector.collected)
@@ -201,15 +208,30 @@ async def _collector(
     sources.append(TrialSource(store, lambda: collector.collected, judge))
     sources.append(ProbeSource(lambda: collector.collected, settings.probe_networks))
     sources += [ImportSource(each, store, events) for each in settings.imports]
-    collector = Collector(sources, mesh)
+    collector = Collector(sources, mesh, admits=referred.admits) if referred else Collector(sources, mesh)
     return collector, files.contents if files else None
 
 
-def _documents(settings: ServeSettings, store: SealedStore, applied: Applied, registry: Registry) -> Source:
-    """Where documents come from that no followed file has."""
+def _documents(
+    settings: ServeSettings, store: SealedStore, applied: Applied, registry: Registry
+) -> tuple[list[Source], ReferredSource | None]:
+    """Where documents come from that no followed file has, and workloads that no agent has registered; in a cluster
+    also what documents refer to."""
     if settings.kubernetes is None:
-        return StoredSource(store, applied)
-    return kubernetes_source(settings.kubernetes, registry)
+        return [StoredSource(store, applied)], None
+    return kubernetes_sources(settings.kubernetes, registry)
+
+
+def _writes(
+    settings: ServeSettings, collector: Collector, builds: Builds, hub: Hub[Mesh], registry: Registry
+) -> tuple[ClusterWrites, ...]:
+    """What writes to the API server that documents come from, if anything does."""
+    if settings.kubernetes is None or settings.kubernetes_writes is None:
+        return ()
+    source = next(each for each in collector.sources if isinstance(each, KubernetesSource))
+    told = Told(builds.compiled, lambda: collector.snapshot.problems, hub.lacks)
+    credentials = Credentials(settings.kubernetes.access)
+    return (ClusterWrites(source, credentials, settings.kubernetes_writes, told, registry),)
 
 
 def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:

@@ -1,24 +1,30 @@
-"""The documents of a Kubernetes API server in a control plane, with metrics of how they are followed."""
+"""What a control plane follows of a Kubernetes API server, documents and pods, with metrics of how it is followed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from weft.sources.contents import Source
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
-from weft.sources.kubernetes.source import KubernetesSource
+from weft.sources.kubernetes.pods import PodSource
+from weft.sources.kubernetes.referred import ReferredSource
+from weft.sources.kubernetes.source import KindState, KubernetesSource
 from weft.telemetry.metrics import Family, Registry, gauge
 
 
-def kubernetes_source(file: KubeconfigFile, registry: Registry) -> KubernetesSource:
-    """The source of the documents that the API server has which `file` names."""
-    source = KubernetesSource(file.title, Credentials(file.access))
-    registry.read(lambda: _families(source))
-    return source
+def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> tuple[list[Source], ReferredSource]:
+    """The sources of the documents and of the workloads that the API server has which `file` names, and of the Secrets
+    and ConfigMaps that documents refer to, which is also given by itself."""
+    credentials = Credentials(file.access)
+    documents, pods = KubernetesSource(file.title, credentials), PodSource(file.title, credentials)
+    referred = ReferredSource(file.title, credentials)
+    registry.read(lambda: _families((*documents.states(), *pods.states(), *referred.states())))
+    return [documents, pods, referred], referred
 
 
-def _families(source: KubernetesSource) -> Iterable[Family]:
-    states = source.states()
+def _families(every: tuple[KindState, ...]) -> Iterable[Family]:
+    states = sorted(every, key=lambda state: state.name)
     if not states:
         return
     followed = {(each.name,): float(each.followed) for each in states}

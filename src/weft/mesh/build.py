@@ -58,6 +58,7 @@ from weft.mesh.services.backends import build_targets
 from weft.mesh.services.catalog import Catalog, build_catalog
 from weft.mesh.services.credentials import NO_CREDENTIALS, Credentials, build_credentials, going_outside
 from weft.mesh.services.endpoints import Services, build_services
+from weft.mesh.services.instances import build_instance_member
 from weft.mesh.services.reached import unreached_workloads
 from weft.mesh.services.workloadentry import build_entry_member, entry_problems
 from weft.mesh.services.workloads import GatewayPorts, unselected_problems, workload_problems
@@ -112,14 +113,14 @@ def build_mesh(snapshot: ConfigSnapshot, memo: Memo, step: Step = NO_STEP) -> Me
     policies = _service_policies(memo, kinds, catalog, rules, grants)
     peers, federation = _trust(memo, kinds, snapshot, settings)
     routes = memo.over(build_route_table, _routing(memo, kinds, defaults.exports), memo, catalog, grants, defaults)
-    declared = _declared(memo, kinds, grants, snapshot.problems)
+    declared = _declared(memo, kinds, grants, snapshot)
     gateways = memo(build_gateways, memo, declared, routes, catalog, rules, servers_of(memo, snapshot.workloads))
     guards = _guards(memo, kinds, wide, catalog, grants, declared, routes, snapshot.endpoints)
     access = _access(memo, kinds, wide, catalog, declared, guards, snapshot.keys)
     limits, filters = _limits(memo, kinds, catalog, declared, routes), _filters(memo, kinds, snapshot, settings)
     telemetries = _telemetries(memo, kinds, wide, catalog, grants, declared, routes)
     proxies = memo.over(build_proxy_configs, _of(kinds, ProxyConfigSpec), wide)
-    credentials, services = _credentials(memo, kinds), _services(memo, kinds, snapshot, catalog, peers, settings)
+    credentials, services = _credentials(memo, kinds, snapshot), _services(memo, kinds, snapshot, catalog, peers)
     waiting = _waiting(memo, kinds, snapshot, services, catalog, access, proxies)
     addresses = memo.over(build_addresses, snapshot.assigned, memo, catalog, wide.ranges)
     told = [each.problems for each in (wide, catalog, rules, policies, credentials, attachments, peers, federation)]
@@ -223,13 +224,18 @@ def _outside_problems(memo: Memo, kinds: Kinds, settings: MeshSettings, catalog:
     return (*found, *_flat(memo.rows(entry_problems, (_of(kinds, WorkloadEntrySpec),))))
 
 
-def _credentials(memo: Memo, kinds: Kinds) -> Credentials:
+def _credentials(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot) -> Credentials:
     """What callers show outside: one look at the DestinationRules, and at Secrets only where one asks for TLS there."""
     rules = _of(kinds, DestinationRuleSpec)
     if not rules or not memo.over(going_outside, rules):
         return NO_CREDENTIALS
     secrets = secret_documents(_of(kinds, SecretSpec), kinds.get(Unreadable, ()))
-    return memo.over(build_credentials, secrets, memo.over(going_outside, rules))
+    outside = memo.over(going_outside, rules)
+    if not snapshot.settings.secrets_as_needed:
+        return memo.over(build_credentials, secrets, outside)
+    gateways = tuple(sorted({namespace for _, namespace, *_ in servers_of(memo, snapshot.workloads)}))
+    exports = _mesh_wide(memo, kinds, snapshot.settings).spec.default_destination_rule_export_to
+    return memo.over(build_credentials, secrets, outside, gateways, exports)
 
 
 def _attachments(memo: Memo, kinds: Kinds, catalog: Catalog, wide: MeshWide) -> tuple[Attachments, TrafficDefaults]:
@@ -254,18 +260,14 @@ def _service_policies(
     return memo.over(build_service_policies, documents, memo, catalog, rules, grants)
 
 
-def _services(
-    memo: Memo,
-    kinds: Kinds,
-    snapshot: ConfigSnapshot,
-    catalog: Catalog,
-    peers: PeerPolicies,
-    settings: MeshSettings,
-) -> Services:
-    """Every service with the registered workloads and the WorkloadEntries behind it."""
+def _services(memo: Memo, kinds: Kinds, snapshot: ConfigSnapshot, catalog: Catalog, peers: PeerPolicies) -> Services:
+    """Every service with what is behind it: registered workloads, WorkloadEntries and a cluster's instances."""
     entries, sick = _of(kinds, WorkloadEntrySpec), frozenset(snapshot.sick)
     members = memo.rows(build_entry_member, (entries, [each.key in sick for each in entries]))
-    return build_services(memo, catalog, snapshot.workloads, peers, settings.trust_domain, members)
+    if snapshot.instances:
+        members += memo.rows(build_instance_member, (snapshot.instances,))
+    domain = _mesh_wide(memo, kinds, snapshot.settings).settings.trust_domain
+    return build_services(memo, catalog, snapshot.workloads, peers, domain, members)
 
 
 def _routing(memo: Memo, kinds: Kinds, exports: tuple[str, ...]) -> list[Document[object]]:
@@ -286,7 +288,7 @@ def _workload_problems(
     return workload_problems(memo, workloads, catalog, memo(_outside_hosts, routes), memo(_listener_ports, gateways))
 
 
-def _declared(memo: Memo, kinds: Kinds, grants: Grants, problems: tuple[Problem, ...]) -> Declared:
+def _declared(memo: Memo, kinds: Kinds, grants: Grants, snapshot: ConfigSnapshot) -> Declared:
     """Gateways of both APIs."""
     secrets = memo.same(secret_documents(_of(kinds, SecretSpec), kinds.get(Unreadable, ())))
     classes, maps = _of(kinds, GatewayClassSpec), memo.over(config_maps_by_key, _of(kinds, ConfigMapSpec))
@@ -296,7 +298,8 @@ def _declared(memo: Memo, kinds: Kinds, grants: Grants, problems: tuple[Problem,
         memo.over(make_istio_gateways, _of(kinds, IstioGatewaySpec), memo),
     )
     labels = memo.over(_labels, _of(kinds, NamespaceSpec))
-    return memo(join_declared, made, _refused_gateways(problems), labels, memo.over(by_key, secrets))
+    refused, partial = _refused_gateways(snapshot.problems), snapshot.settings.secrets_as_needed
+    return memo(join_declared, made, refused, labels, memo.over(by_key, secrets), partial)
 
 
 def _labels(namespaces: tuple[Document[NamespaceSpec], ...]) -> Mapping[str, Labels]:

@@ -9,6 +9,7 @@ from weft.model.bundles import ForeignBundle
 from weft.model.distrust import Distrust
 from weft.model.document import Document, ObjectKey
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
+from weft.model.instance import Instance
 from weft.model.jwks import KeySet
 from weft.model.names import Assigned
 from weft.model.openid import OpenIdEndpoints
@@ -29,13 +30,15 @@ class MeshSettings:
     """Mesh-wide settings: in a snapshot those the control plane was started with, in a Mesh those in force, with what
     the documents say over them. An empty trust domain stands for none that runs yet. `cookie_key` is the control
     plane's own, of which the keys are made that seal sessions in cookies. `trust_epoch` counts the roots that were
-    dropped: connections of an earlier epoch are closed."""
+    dropped: connections of an earlier epoch are closed. With `secrets_as_needed` Secrets are there only where a process
+    is that needs them."""
 
     trust_domain: str = DEFAULT_TRUST_DOMAIN
     root_namespace: str = "istio-system"
     outbound_policy: str = OutboundPolicy.ALLOW_ANY
     cookie_key: bytes = field(default=b"", repr=False)
     trust_epoch: int = 0
+    secrets_as_needed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class ConfigSnapshot:
     `keys` those that issuers' tokens are checked with, by address, `endpoints` what OpenID providers said of
     themselves, `bundles` those of other trust domains, by name. `distrusted` are the ends of trust,
     `sick` the WorkloadEntries whose instances do not pass their probes, `trials` what a real Envoy said to documents,
-    `assigned` the numbers that services have for their virtual addresses."""
+    `assigned` the numbers that services have for their virtual addresses, `instances` what a cluster tells of that has
+    no agent, sorted by namespace."""
 
     revision: int
     documents: tuple[Document[object], ...] = ()
@@ -59,6 +63,7 @@ class ConfigSnapshot:
     trials: tuple[Trial, ...] = ()
     assigned: tuple[Assigned, ...] = ()
     sick: tuple[ObjectKey, ...] = ()
+    instances: tuple[Instance, ...] = ()
 
     def workload(self, proxy: str) -> Workload | None:
         """The registered workload of a proxy (`Workload.proxy`)."""

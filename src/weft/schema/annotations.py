@@ -22,6 +22,9 @@ DEFAULT_ACCESS = "weft.dev/default-access"
 `deny`."""
 EXPORT_TO = "networking.istio.io/exportTo"
 """On a Service: the namespaces whose callers are told of it, with commas between them."""
+SERVICE_TYPE = "networking.istio.io/service-type"
+"""On a Gateway of the Gateway API in a cluster: the type of the Service that leads to its process."""
+SERVICE_TYPES = ("LoadBalancer", "ClusterIP", "NodePort")
 HTTP3 = "weft.dev/http3"
 """On a Gateway of either API, or a ListenerSet: whether its HTTPS listeners offer HTTP/3 too."""
 GROUP = "weft.dev/group"
@@ -61,6 +64,10 @@ def _exports(text: str) -> bool:
     return all(word in (".", "*", "~") or is_dns_label(word) for word in words)
 
 
+def _service_type(text: str) -> bool:
+    return text in SERVICE_TYPES
+
+
 OWN: Mapping[str, tuple[Callable[[str], bool], str]] = {
     ACCESS_LOG: (_on_or_off, "'on' or 'off'"),
     ACCESS_LOG_SAMPLING: (_percentage, "a percentage from 0 to 100"),
@@ -74,6 +81,7 @@ OWN: Mapping[str, tuple[Callable[[str], bool], str]] = {
 """Ours: whether a text is right, and what would be."""
 READ: Mapping[str, tuple[Callable[[str], bool], str]] = {
     EXPORT_TO: (_exports, "namespaces with commas between them, '.' for its own, '*' for all, or '~' for none"),
+    SERVICE_TYPE: (_service_type, "'LoadBalancer', 'ClusterIP' or 'NodePort'"),
 }
 """Those of others that are in force here, in the same words."""
 
@@ -94,7 +102,7 @@ _WITHOUT_TRAFFIC = frozenset(
     (
         "linkerd.io/inject", "linkerd.io/created-by", "linkerd.io/proxy-version", "kuma.io/sidecar-injection",
         "consul.hashicorp.com/connect-inject",
-        "istio.io/dry-run", EXPORT_TO,
+        "istio.io/dry-run", EXPORT_TO, SERVICE_TYPE,
     )
 )  # fmt: skip
 """Annotations of theirs that say only who gets a sidecar, or who wrote the document."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from weft.aio.cell import Cell
@@ -12,10 +12,12 @@ from weft.aio.holdoff import HoldOff
 from weft.model.bundles import ForeignBundle
 from weft.model.distrust import Distrust
 from weft.model.document import Document, ObjectKey
+from weft.model.instance import Instance
 from weft.model.jwks import KeySet
 from weft.model.names import Assigned
 from weft.model.openid import OpenIdEndpoints
-from weft.model.problem import Problem
+from weft.model.origin import Origin
+from weft.model.problem import Problem, Severity
 from weft.model.snapshot import ConfigSnapshot, MeshSettings, workload_order
 from weft.model.trials import Trial
 from weft.model.workload import Workload
@@ -34,7 +36,10 @@ class Collected:
 
 
 class Collector:
-    """Owns the current ConfigSnapshot. Of two documents with one key the earlier source's stays in force."""
+    """Owns the current ConfigSnapshot. Of two documents with one key the earlier source's stays in force.
+
+    A snapshot that `admits` says no to is not published; the source behind it has new contents when it may say yes.
+    """
 
     def __init__(
         self,
@@ -43,17 +48,24 @@ class Collector:
         *,
         quiet: float = QUIET_SECONDS,
         longest: float = LONGEST_SECONDS,
+        admits: Callable[[ConfigSnapshot], bool] = lambda _: True,
     ) -> None:
         self._sources = tuple(sources)
         self._hold = HoldOff(quiet, longest)
         self._merged = _Merged()
         self._settings = settings
+        self._admits = admits
         self._collected = Cell(Collected(ConfigSnapshot(0, settings=settings), -1))
 
     @property
     def collected(self) -> Cell[Collected]:
         """The current snapshot with its store revision."""
         return self._collected
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """All of them."""
+        return self._sources
 
     @property
     def snapshot(self) -> ConfigSnapshot:
@@ -99,7 +111,11 @@ class Collector:
             revisions = [one.store_revision for one in ready if one.store_revision is not None]
             store_revision = min(revisions, default=0)
             self._merged = _merge(self._merged, ready)
-            problems = (*(problem for one in ready for problem in one.problems), *self._merged.duplicates)
+            problems = (
+                *(problem for one in ready for problem in one.problems),
+                *self._merged.duplicates,
+                *self._merged.shadowed,
+            )
             endpoints = tuple(each for one in ready for each in one.endpoints)
             distrusted = next((one.distrusted for one in ready if one.distrusted), ())
             trials = tuple(each for one in ready for each in one.trials)
@@ -107,6 +123,8 @@ class Collector:
             assigned = next((one.assigned for one in ready if one.assigned), ())
             sick = next((one.sick for one in ready if one.sick), ())
             snapshot = _snapshot(self.snapshot, self._merged, problems, *found, assigned, sick)
+            if snapshot is not self.snapshot and not self._admits(snapshot):
+                continue
             if snapshot is not self.snapshot or store_revision != self._collected.value.store_revision:
                 self._collected.set(Collected(snapshot, store_revision))
 
@@ -121,8 +139,10 @@ class _Merged:
     documents: tuple[Document[object], ...] = ()
     duplicates: tuple[Problem, ...] = ()
     workloads: tuple[Workload, ...] = ()
+    shadowed: tuple[Problem, ...] = ()
     keys: tuple[KeySet, ...] = ()
     bundles: tuple[ForeignBundle, ...] = ()
+    instances: tuple[Instance, ...] = ()
 
 
 def _merge(before: _Merged, contents: Sequence[Contents]) -> _Merged:
@@ -130,14 +150,17 @@ def _merge(before: _Merged, contents: Sequence[Contents]) -> _Merged:
     document_groups = tuple(one.documents for one in contents if one.documents and not one.yields)
     yielding = tuple(one.documents for one in contents if one.documents and one.yields)
     workload_groups = tuple(one.workloads for one in contents if one.workloads)
-    documents, duplicates, workloads = before.documents, before.duplicates, before.workloads
+    documents, duplicates = before.documents, before.duplicates
+    workloads, shadowed = before.workloads, before.shadowed
     if not _same((*document_groups, (), *yielding), (*before.document_groups, (), *before.yielding)):
         documents, duplicates = _merged_documents(document_groups, yielding)
     if not _same(workload_groups, before.workload_groups):
-        workloads = _merged_workloads(workload_groups)
+        workloads, shadowed = _merged_workloads(workload_groups)
     keys = tuple(key for one in contents for key in one.keys)
     bundles = next((one.bundles for one in contents if one.bundles), ())
-    return _Merged(document_groups, yielding, workload_groups, documents, duplicates, workloads, keys, bundles)
+    instances = next((one.instances for one in contents if one.instances), ())
+    groups = (document_groups, yielding, workload_groups)
+    return _Merged(*groups, documents, duplicates, workloads, shadowed, keys, bundles, instances)
 
 
 def _merged_documents(
@@ -153,10 +176,26 @@ def _merged_documents(
     return tuple(document for _, document in sorted(everything.items())), duplicates
 
 
-def _merged_workloads(groups: Sequence[tuple[Workload, ...]]) -> tuple[Workload, ...]:
+def _merged_workloads(
+    groups: Sequence[tuple[Workload, ...]],
+) -> tuple[tuple[Workload, ...], tuple[Problem, ...]]:
+    """All workloads. Of two with one name that of the earlier source stands; what is wrong with the other."""
     if len(groups) < 2:
-        return groups[0] if groups else ()
-    return tuple(sorted(itertools.chain(*groups), key=workload_order))
+        return (groups[0] if groups else ()), ()
+    found: list[Workload] = []
+    problems: list[Problem] = []
+    for each in sorted(itertools.chain(*groups), key=workload_order):
+        if found and workload_order(found[-1]) == workload_order(each):
+            problems.append(_shadowed(each))
+        else:
+            found.append(each)
+    return tuple(found), tuple(problems)
+
+
+def _shadowed(workload: Workload) -> Problem:
+    text = "there is a Pod of the mesh with its name and namespace, which stands for it: nobody is sent to this one"
+    origin = Origin(f"workload {workload.proxy}")
+    return Problem(Severity.ERROR, "duplicate-workload", text, origin, expected="another --name")
 
 
 def _same(first: Sequence[object], second: Sequence[object]) -> bool:
@@ -185,9 +224,9 @@ def _snapshot(
     same = same and bundles is before.bundles and ends is before.distrusted and tried is before.trials
     numbers = before.assigned if assigned == before.assigned else assigned
     ill = before.sick if sick == before.sick else sick
-    same = same and numbers is before.assigned and ill is before.sick
+    same = same and numbers is before.assigned and ill is before.sick and merged.instances is before.instances
     if same and problems == before.problems and before.revision > 0:
         return before
     number, documents, workloads = before.revision + 1, merged.documents, merged.workloads
-    rest = (keys, found, bundles, ends, tried, numbers, ill)
+    rest = (keys, found, bundles, ends, tried, numbers, ill, merged.instances)
     return ConfigSnapshot(number, documents, workloads, problems, settings, *rest)

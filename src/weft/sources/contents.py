@@ -10,6 +10,7 @@ from weft.aio.cell import Cell
 from weft.model.bundles import ForeignBundle
 from weft.model.distrust import Distrust
 from weft.model.document import Document, ObjectKey
+from weft.model.instance import Instance
 from weft.model.jwks import KeySet
 from weft.model.names import Assigned
 from weft.model.openid import OpenIdEndpoints
@@ -25,7 +26,7 @@ class Contents:
     """Everything a source offers. `store_revision` is None for sources that do not follow the store. `endpoints` are
     what OpenID providers say of themselves. Documents of a source that `yields` stand back behind others of the
     same key, and nobody is told: they are meant to be replaced. `sick` are instances that documents describe and that
-    do not pass their probes.
+    do not pass their probes, `instances` what a cluster tells of that has no agent.
 
     Documents are sorted by key, each key once; workloads by namespace and name; ends of trust by key. A tuple
     in which nothing changed is the same object as before, so that nobody has to look through it.
@@ -43,6 +44,7 @@ class Contents:
     assigned: tuple[Assigned, ...] = ()
     yields: bool = False
     sick: tuple[ObjectKey, ...] = ()
+    instances: tuple[Instance, ...] = ()
 
 
 class Source(Protocol):

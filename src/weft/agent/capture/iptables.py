@@ -116,7 +116,12 @@ def _outbound(rules: CaptureRules, family: int, prefix: str) -> list[str]:
         lines += [f"{captured} -p {each} --dport 53 {_to(rules.dns, 'dns')}" for each in ("udp", "tcp")]
     lines += [f"{captured} -d {each} -j ACCEPT" for each in of_family((*LOOPBACK, *rules.addresses), family)]
     lines += [f"{captured} -p tcp --dport {each} -j ACCEPT" for each in rules.ports]
-    lines.append(f"{captured} -p tcp {_to(rules.port, 'outbound')}")
+    led = _to(rules.port, "outbound")
+    if rules.only is None:
+        lines.append(f"{captured} -p tcp {led}")
+    else:
+        lines += [f"{captured} -p tcp -d {each} {led}" for each in of_family(rules.only, family)]
+        lines += [f"{captured} -p tcp --dport {each} {led}" for each in rules.only_ports]
     lines += [f"{output} -m owner --uid-owner {each} -g {prefix}-CAPTURED" for each in rules.users]
     lines += [f'{output} -m cgroup --path "{each}" -g {prefix}-CAPTURED' for each in rules.cgroups]
     if rules.others:
@@ -135,7 +140,11 @@ def _led(rules: InboundRules, interfaces: tuple[str, ...], family: int, prefix: 
         lines.append(f"{place} -p tcp {to_us} -j {prefix}-INBOUND")
     local = f"-A {prefix}-LOCAL"
     lines += [f"{local} -d {each} -j RETURN" for each in of_family(LOOPBACK, family)]
-    lines += [f"{local} -p tcp {to_us} --dport {port} {_to(rules.port, 'local')}" for port in rules.ports]
+    if rules.ports:
+        lines += [f"{local} -p tcp {to_us} --dport {port} {_to(rules.port, 'local')}" for port in rules.ports]
+    else:
+        lines += [f"{local} -p tcp --dport {port} -j RETURN" for port in rules.left]
+        lines.append(f"{local} -p tcp {to_us} {_to(rules.port, 'local')}")
     return [*lines, f"-A OUTPUT -p tcp -j {prefix}-LOCAL"]
 
 

@@ -19,7 +19,8 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 @dataclass(frozen=True, slots=True)
 class InboundRules:
     """Whose callers are led to the proxy, at `port` of the address that they came to: those of the workload's `ports`,
-    or (`everything`) all who come from other hosts but to the ports `left`; not those from `sources`. With `guard`, the
+    or (`everything`) all who come from other hosts but to the ports `left`; without `ports` (in a pod, which is one
+    workload's alone) so are all on this host that call it by its address. Not those from `sources`. With `guard`, the
     workload's ports are reached over loopback by these users (uids) only; None: by all. `transparent`: by TPROXY, which
     leaves addresses as they are."""
 
@@ -37,7 +38,8 @@ class CaptureRules:
     """What is led where: new TCP connections of programs that run as one of `users` (uids) or in one of `cgroups`
     (paths below the mount of cgroup v2, without a slash at either end), or of every user but `others` (None: of those
     only), to `port` of loopback, and their DNS to `dns` (0: it is left alone). Left alone are connections to `ports`
-    and `addresses`, and those that leave or come by one of `interfaces`. `inbound`: callers are led, too."""
+    and `addresses`, and those that leave or come by one of `interfaces`; of the rest, with `only`, all but those to
+    these networks and to `only_ports`. `inbound`: callers are led, too."""
 
     namespace: str
     workload: str
@@ -49,6 +51,8 @@ class CaptureRules:
     ports: tuple[int, ...] = ()
     addresses: Networks = ()
     interfaces: tuple[str, ...] = ()
+    only: Networks | None = None
+    only_ports: tuple[int, ...] = ()
     inbound: InboundRules | None = None
 
     @property
@@ -117,7 +121,12 @@ def _outbound(rules: CaptureRules) -> list[str]:
     captured += _left((*LOOPBACK, *rules.addresses), "daddr")
     if rules.ports:
         captured.append(f"tcp dport {_set(rules.ports)} accept")
-    captured.append(f"meta l4proto tcp {_counted(f'redirect to :{rules.port}', 'outbound')}")
+    led = f"meta l4proto tcp {_counted(f'redirect to :{rules.port}', 'outbound')}"
+    if rules.only is None:
+        captured.append(led)
+    else:
+        captured += [f"{match} {led}" for match in _matches(rules.only, "daddr")]
+        captured += [f"tcp dport {_set(rules.only_ports)} {led}"] if rules.only_ports else []
     hook = "type nat hook output priority -100; policy accept;"  # nft 1.0.6 does not take the word dstnat here
     return [_chain("captured", captured), _chain("output", [hook, *selected])]
 
@@ -127,9 +136,9 @@ def _inbound(rules: InboundRules, interfaces: tuple[str, ...]) -> list[str]:
     workload's own ports come before everything of another."""
     left = [f"iifname {_names(interfaces)} accept"] if interfaces else []
     left += _left(rules.sources, "saddr")
-    own = f"tcp dport {_set(rules.ports)}"
-    if rules.everything:
-        left += [f"tcp dport {_set(rules.left)} accept"] if rules.left else []
+    own = f"tcp dport {_set(rules.ports)}" if rules.ports else "meta l4proto tcp"
+    spared = [f"tcp dport {_set(rules.left)} accept"] if rules.everything and rules.left else []
+    left += spared
     match = "meta l4proto tcp" if rules.everything else own
     redirect = f"redirect to :{rules.port}"
     nobody = "meta nfproto ipv6 " if rules.transparent else ""  # nobody listens there: they are refused
@@ -145,7 +154,8 @@ def _inbound(rules: InboundRules, interfaces: tuple[str, ...]) -> list[str]:
         chains += [_chain("transparent", [*left, f"{match} {kept}"]), _chain("came", [hook, came])]
     hook = "type nat hook output priority -95; policy accept;"  # after those whose own connections are captured
     here = _counted(redirect, "local")
-    chains.append(_chain("local", [hook, *_left(LOOPBACK, "daddr"), f"fib daddr type local {own} {here}"]))
+    spared = [] if rules.ports else spared
+    chains.append(_chain("local", [hook, *_left(LOOPBACK, "daddr"), *spared, f"fib daddr type local {own} {here}"]))
     hook = "type filter hook input priority filter; policy accept;"
     dialled = f"tcp dport {rules.port} ct status & dnat == 0 {_counted('reject with tcp reset', 'dialled')}"
     chains.append(_chain("input", [hook, dialled]))
@@ -161,8 +171,12 @@ def _guard(rules: InboundRules, own: str) -> str:
 
 
 def _left(networks: Networks, side: str) -> list[str]:
+    return [f"{match} accept" for match in _matches(networks, side)]
+
+
+def _matches(networks: Networks, side: str) -> list[str]:
     found = [(word, of_family(networks, version)) for word, version in (("ip", 4), ("ip6", 6))]
-    return [f"{word} {side} {_set(each)} accept" for word, each in found if each]
+    return [f"{word} {side} {_set(each)}" for word, each in found if each]
 
 
 def _counted(verdict: str, name: str) -> str:

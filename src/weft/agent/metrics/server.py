@@ -1,4 +1,5 @@
 """The server of the metrics: plain HTTP on loopback; off loopback TLS 1.3, for clients with a certificate of the mesh.
+In a pod it is plain, and has pages beside the metrics: whoever asks there has no certificate.
 
 It speaks just enough HTTP/1.1 for a scrape, because a whole HTTP library would be most of an agent's start (ADR 0013).
 Everything is bounded: connections, bytes, time.
@@ -14,6 +15,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from weft.agent.certificates import CertificateFiles
 from weft.agent.metrics.own import own_peer
@@ -33,6 +35,29 @@ _FAST = 1
 _TEXT = "text/plain; charset=utf-8"
 Answer = Callable[[str], Awaitable[tuple[str, bytes]]]
 """From the Accept header to content type and body."""
+Headers = Mapping[str, str]
+"""By names in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Status (``200 OK``) and text of a page."""
+
+    status: str
+    text: str
+
+
+Page = Callable[[Headers], Awaitable[Reply]]
+"""From the headers of a request to the reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What is answered in plain at an address that is not loopback: these pages by their paths, beside the metrics.
+    `seconds` are those of the longest answer."""
+
+    pages: Mapping[str, Page]
+    seconds: float = 0.0
 
 
 class RefusedRequest(Exception):  # noqa: N818 - an answer, not a failure of ours
@@ -61,13 +86,16 @@ def bind(where: SocketAddress) -> socket.socket | None:
 
 
 class MetricsServer:
-    """Serves `answer` on a bound socket. `run` is its one task."""
+    """Serves `answer` on a bound socket, and with `more` those pages, in plain. `run` is its one task."""
 
-    def __init__(self, bound: socket.socket, files: CertificateFiles, answer: Answer) -> None:
+    def __init__(
+        self, bound: socket.socket, files: CertificateFiles, answer: Answer, more: Pages | None = None
+    ) -> None:
         self._socket = bound
         self._files = files
         self._answer = answer
-        self._plain = is_loopback(bound.getsockname()[0])
+        self._more = more or Pages({})
+        self._plain = more is not None or is_loopback(bound.getsockname()[0])
         self._strangers: dict[asyncio.Task[None] | None, None] = {}
         self._connections = 0
         self._context: tuple[float, ssl.SSLContext] | None = None
@@ -86,7 +114,7 @@ class MetricsServer:
         task: asyncio.Task[None] | None = asyncio.current_task()
         self._strangers[task] = None
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(_SECONDS + self._more.seconds):
                 await self._exchange(reader, writer)
         except (TimeoutError, OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             _LOG.debug("a client of the metrics: %s", error)
@@ -120,10 +148,9 @@ class MetricsServer:
         try:
             if not self._plain:
                 _check_client(writer, trust_domain)
-            headers = _checked(head, plain=self._plain)
+            path, headers = _checked(head, self._more.pages, plain=self._plain)
             self._strangers.pop(asyncio.current_task(), None)
-            kind, body = await self._answer(headers.get("accept", ""))
-            status = "200 OK"
+            status, kind, body = await self._reply(path, headers)
         except RefusedRequest as refused:
             headers = {}
             status, kind, body = refused.status, _TEXT, f"weft: {refused}\n".encode()
@@ -135,6 +162,13 @@ class MetricsServer:
         if not head[0].startswith("HEAD "):
             writer.write(body)
         await writer.drain()
+
+    async def _reply(self, path: str, headers: Headers) -> tuple[str, str, bytes]:
+        """Status, content type and body."""
+        if page := self._more.pages.get(path):
+            reply = await page(headers)
+            return reply.status, _TEXT, f"{reply.text}\n".encode()
+        return "200 OK", *await self._answer(headers.get("accept", ""))
 
     def _tls(self) -> tuple[ssl.SSLContext, str]:
         """The context of the certificate that is in place now, and its trust domain."""
@@ -162,8 +196,8 @@ def _check_client(writer: asyncio.StreamWriter, trust_domain: str) -> None:
         raise RefusedRequest("403 Forbidden", "show a certificate of this mesh")
 
 
-def _checked(head: list[str], *, plain: bool) -> dict[str, str]:
-    """The headers of a proper request for the metrics."""
+def _checked(head: list[str], pages: Mapping[str, Page], *, plain: bool) -> tuple[str, dict[str, str]]:
+    """Path and headers of a proper request for the metrics, or one of the `pages`."""
     words = head[0].split(" ")
     if len(words) != 3:
         raise RefusedRequest("400 Bad Request", "this is no HTTP request")
@@ -171,11 +205,12 @@ def _checked(head: list[str], *, plain: bool) -> dict[str, str]:
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
     if plain and not _is_local(headers.get("host", "")):
         raise RefusedRequest("421 Misdirected Request", "ask by an IP address or localhost")
-    if path.partition("?")[0] not in PATHS:
+    path = path.partition("?")[0]
+    if path not in PATHS and path not in pages:
         raise RefusedRequest("404 Not Found", f"the metrics are at {' and '.join(PATHS)}")
     if method not in ("GET", "HEAD"):
         raise RefusedRequest("405 Method Not Allowed", "GET only")
-    return headers
+    return path, headers
 
 
 def _is_local(host: str) -> bool:

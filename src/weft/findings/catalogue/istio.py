@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_INJECTION = "weft injects nothing into pods: `weft run` starts an application with its proxy"
+_INJECTION = "what becomes of a pod is said when it is made (docs/injection.md)"
 _KIND = "a kind that weft does not read yet (unsupported-kind)"
 _KUBERNETES = "about an installation in Kubernetes"
 _JWT = "about JSON web tokens, which weft does not check yet; the field is refused (unsupported-field)"

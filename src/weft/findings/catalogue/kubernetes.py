@@ -1,15 +1,15 @@
-"""Codes of Kubernetes, whose API server has the documents where `weft serve --kubeconfig` says so."""
+"""Codes of Kubernetes, whose API server has documents and Pods where `weft serve --kubeconfig` says so."""
 
 from __future__ import annotations
 
-from weft.findings.catalogue.entry import error
+from weft.findings.catalogue.entry import error, warning
 
 KUBERNETES = (
     error(
         1590,
         "kubernetes-unavailable",
-        "The API server that has the documents cannot be asked, or breaks off. What was read last stays in force, "
-        "until weft itself starts anew.",
+        "The API server that has documents and Pods cannot be asked, or breaks off. What was read last stays in "
+        "force, until weft itself starts anew.",
         "the API server of prod cannot be followed: no connection can be made; what was read last stays in force",
         "The message says why. See whether the server answers, and whether it takes the credentials of the kubeconfig "
         "file.",
@@ -17,10 +17,13 @@ KUBERNETES = (
     error(
         1591,
         "kubernetes-refused",
-        "A kind may not be read by the account that weft has at the API server. The mesh does without its documents; "
-        "of a kind about security it waits for them.",
+        "The account that weft has at the API server may not read a kind, or not write what it writes: statuses, "
+        "events, its Lease. The mesh does without the objects of that kind (of one about security it waits for them). "
+        "Without Pods or EndpointSlices no Pod is in the mesh or behind a Service; without Nodes nobody knows in which "
+        "zone a Pod runs. Or it is a Secret or ConfigMap that a document refers to: what was read of it last stays in "
+        "force, and proxies that have a Secret keep it. What cannot be written is shown by weft only.",
         "httproutes.gateway.networking.k8s.io cannot be read: it answers 403: ...; the mesh does without them",
-        "Let the account list and watch the kind (docs/kubernetes.md has the ClusterRole).",
+        "Let the account do what is expected (docs/kubernetes.md has the roles), or serve with --no-write-status.",
     ),
     error(
         1592,
@@ -28,5 +31,58 @@ KUBERNETES = (
         "The API server has a kind in versions only that weft does not read, so its documents are not in force.",
         "policies.security.istio.io are there in v7 only, which weft does not read; expected v1 or v1beta1",
         "Serve a version that weft reads, or take a newer weft.",
+    ),
+    error(
+        1593,
+        "pod-unusable",
+        "A Pod has a proxy of the mesh that cannot be in it: weft has no name for the proxy or its certificate, or the "
+        "Pod is in the network of its node. Nobody is sent to it, in plaintext neither.",
+        "the Pod has a weft-proxy and is not in the mesh, so nobody can call it: its proxy cannot be called so; "
+        "expected a DNS label (lower-case letters, digits and '-', at most 63) as its name",
+        "Give the Pod (its Deployment, StatefulSet, ...) or its service account a shorter name without dots, or keep "
+        "the Pod out of the mesh.",
+    ),
+    warning(
+        1594,
+        "slice-unusable",
+        "An EndpointSlice that no controller of the cluster keeps has names in the place of addresses, or leaves out "
+        "the number of a port. Nothing of it is behind its Service.",
+        "its endpoints are names, or have ports without a number, so nothing is behind them; expected addressType IPv4 "
+        "or IPv6, and the number of each port",
+        "Write addresses and port numbers; a ServiceEntry with resolution DNS is for names.",
+    ),
+    error(
+        1595,
+        "duplicate-workload",
+        "A workload that an agent has registered is called as a Pod of the mesh in the same namespace. The Pod stands "
+        "for the name, and nobody is sent to the other one.",
+        "workload web-0.shop: there is a Pod of the mesh with its name and namespace, which stands for it: nobody is "
+        "sent to this one; expected another --name",
+        "Start it with another `weft run --name`.",
+    ),
+    error(
+        1598,
+        "gateway-not-made",
+        "A Gateway of a cluster has no process, or an older one: its Deployment, Service or what else it needs cannot "
+        "be made, or somebody else has an object of that name.",
+        "Gateway edge/web: there is a Service edge/web-weft that is not this Gateway's; expected another name of the "
+        "Gateway or of the Service",
+        "Give weft the rights that the message names, or one of the two another name. It is tried again by itself.",
+    ),
+    error(
+        1599,
+        "invalid-parameters",
+        "What a Gateway asks for its process cannot be: it refers to parameters, which weft has none of, or its "
+        "Service would have an unknown type.",
+        "weft has no parameters for a Gateway's process; found ConfigMap; expected labels and annotations",
+        "Take parametersRef out, and say it by infrastructure.labels and infrastructure.annotations.",
+    ),
+    error(
+        1596,
+        "kubernetes-too-many",
+        "Documents refer to more Secrets and ConfigMaps of the cluster than are read; those that the oldest documents "
+        "name are.",
+        "Secret shop/tls is not read: 500 Secrets and ConfigMaps are at most, and older documents name so many",
+        "Remove documents that nobody needs, or give the control plane the others as files (--documents).",
     ),
 )

@@ -15,6 +15,7 @@ from weft.findings.catalogue.gateways import GATEWAYS
 from weft.findings.catalogue.guards import GUARDS
 from weft.findings.catalogue.http_routes import HTTP_ROUTES
 from weft.findings.catalogue.imports import IMPORTS
+from weft.findings.catalogue.injection import INJECTION
 from weft.findings.catalogue.istio import NOT_HERE
 from weft.findings.catalogue.kubernetes import KUBERNETES
 from weft.findings.catalogue.origination import ORIGINATION
@@ -59,6 +60,7 @@ CHAPTERS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Tokens", TOKENS),
     ("Imports", IMPORTS),
     ("Kubernetes", KUBERNETES),
+    ("Injection", INJECTION),
     ("Servers outside", ORIGINATION),
 )
 ENTRIES: dict[str, Entry] = {entry.code: entry for _, entries in CHAPTERS for entry in entries}

@@ -9,7 +9,10 @@ from cryptography import x509
 from weft.findings.checks.wording import lasting
 from weft.findings.facts import Facts
 from weft.findings.finding import Finding, finding
+from weft.mesh.memo import Memo
+from weft.mesh.referred import referred
 from weft.model.problem import Severity
+from weft.model.snapshot import ConfigSnapshot
 from weft.schema.kinds.core import SecretSpec
 from weft.schema.kinds.gateway import GatewaySpec, ListenerSetSpec
 from weft.schema.kinds.istiogateway import IstioGatewaySpec
@@ -95,11 +98,11 @@ def gateway_certificate_expires(facts: Facts) -> Iterator[Finding]:
 
 
 def unused_secrets(facts: Facts) -> Iterator[Finding]:
-    """Secrets that no Gateway names."""
-    named = _referenced(facts)
+    """Secrets that no document names."""
+    named = {**_referenced(facts), **_looked_up(facts)}
     for document in facts.documents:
         if isinstance(document.spec, SecretSpec) and (document.key.namespace, document.key.name) not in named:
-            text = "no Gateway names this Secret, and nothing else reads one"
+            text = "no document names this Secret"
             yield finding("unused-document", text, object=document.key, origin=document.origin)
 
 
@@ -116,6 +119,15 @@ def _referenced(facts: Facts) -> dict[tuple[str, str], None]:
                 for one in listener.tls.certificate_refs if listener.tls is not None else ():
                     found[one.namespace or document.key.namespace, one.name] = None
     return found
+
+
+def _looked_up(facts: Facts) -> dict[tuple[str, str], None]:
+    """Namespace and name of every Secret that the mesh looks up."""
+    memo = Memo()
+    memo.begin()
+    workloads = tuple(each.workload for each in facts.workloads)
+    found = referred(ConfigSnapshot(0, facts.documents, workloads), memo)
+    return {(each.key.namespace, each.key.name): None for each in found if each.key.kind == "Secret"}
 
 
 def _credentials(spec: IstioGatewaySpec) -> Iterator[str]:

@@ -34,18 +34,11 @@ def clients_of_port(
     document: Document[GatewaySpec], port: int, config_maps: ConfigMaps, grants: Grants
 ) -> tuple[Clients | None, list[Problem], bool]:
     """What is asked of clients on a port, what is wrong with that, and whether anything is asked at all."""
-    tls = document.spec.tls
-    frontend = tls.frontend if tls is not None else None
-    if frontend is None:
+    asked = validation_of_port(document, port)
+    if asked is None:
         return None, [], False
-    path: FieldPath = ("spec", "tls", "frontend", "default", "validation")
-    validation, where = frontend.default.validation, "default"
-    for index, each in enumerate(frontend.per_port):
-        if each.port == port:
-            validation, where = each.tls.validation, str(port)
-            path = ("spec", "tls", "frontend", "perPort", index, "tls", "validation")
-    if validation is None:
-        return None, [], False
+    path, validation = asked
+    where = str(port) if "perPort" in path else "default"
     name = f"{document.key.namespace}/{document.key.name}|clients|{where}"
     found, problems = _roots(document, path, validation, config_maps, grants)
     if not found:
@@ -53,6 +46,20 @@ def clients_of_port(
     lenient = validation.mode == "AllowInsecureFallback"
     check = ClientCheck(name, required=not lenient, lenient=lenient)
     return (check, ClientRoots(name, b"\n".join(found), b"", document.at(*path))), problems, True
+
+
+def validation_of_port(document: Document[GatewaySpec], port: int) -> tuple[FieldPath, FrontendValidation] | None:
+    """What a Gateway says of the certificates of clients on a port, and where it says so; None if nothing."""
+    frontend = document.spec.tls.frontend if document.spec.tls is not None else None
+    if frontend is None:
+        return None
+    path: FieldPath = ("spec", "tls", "frontend", "default", "validation")
+    validation = frontend.default.validation
+    for index, each in enumerate(frontend.per_port):
+        if each.port == port:
+            validation = each.tls.validation
+            path = ("spec", "tls", "frontend", "perPort", index, "tls", "validation")
+    return (path, validation) if validation is not None else None
 
 
 def clients_of_secret(

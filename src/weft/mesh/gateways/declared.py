@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from weft.mesh.gateways.certificates import Secrets
@@ -53,7 +53,7 @@ class Made:
 class Declared:
     """All Gateway documents by name: `gateways` of the Gateway API that are ours with the ListenerSets (`sets`) for
     them, and those of Istio, `selecting` who serves them; the names of others', where those stand that have errors of
-    their own, namespaces' labels, and the Secrets."""
+    their own, namespaces' labels, and the Secrets; `partial`: these only as far as processes need them."""
 
     gateways: Mapping[str, DeclaredGateway]
     selecting: Mapping[str, DeclaredGateway]
@@ -63,6 +63,7 @@ class Declared:
     labels: Mapping[str, Labels]
     secrets: Secrets
     problems: tuple[Problem, ...]
+    partial: bool = False
 
     def every(self) -> tuple[DeclaredGateway, ...]:
         """All of them."""
@@ -81,12 +82,16 @@ class Declared:
 
 
 def join_declared(
-    made: tuple[Made, ...], refused: tuple[tuple[str, str], ...], labels: Mapping[str, Labels], secrets: Secrets
+    made: tuple[Made, ...],
+    refused: tuple[tuple[str, str], ...],
+    labels: Mapping[str, Labels],
+    secrets: Secrets,
+    partial: bool,
 ) -> Declared:
     """The Gateways of all APIs. `refused` are the names of those that the decoder refused, and where they stand."""
     every = [each for one in made for each in one.gateways]
     gateways = {each.name: each for each in every if each.selector is None and not each.parent}
-    return Declared(
+    found = Declared(
         gateways=MappingProxyType(gateways),
         sets=MappingProxyType({each.name: each for each in every if each.parent}),
         selecting=MappingProxyType({each.name: each for each in every if each.selector is not None}),
@@ -95,4 +100,12 @@ def join_declared(
         labels=labels,
         secrets=secrets,
         problems=tuple([problem for one in made for problem in one.problems]),
+        partial=partial,
     )
+    return replace(found, problems=_of_needed(found)) if partial else found
+
+
+def _of_needed(declared: Declared) -> tuple[Problem, ...]:
+    """Without what ListenerSets miss that no Gateway takes: nobody has asked for their Secrets."""
+    idle = {each.key for each in declared.sets.values() if not declared.takes(each)}
+    return tuple([each for each in declared.problems if each.code != "unknown-secret" or each.object not in idle])

@@ -62,7 +62,7 @@ def make_gateways(
     ours: list[DeclaredGateway] = []
     foreign: list[str] = []
     for document in documents:
-        bad = _class_problem(document, classes)
+        bad = class_problem(document, classes)
         if bad is not None:
             problems.append(bad)
             foreign.append(gateway_name(document))
@@ -133,7 +133,7 @@ def build_listeners(
     problems: list[Problem] = []
     for index, spec in enumerate(document.spec.listeners):
         path: FieldPath = ("spec", "listeners", index)
-        bad = _protocol_problem(document, path, spec)
+        bad = protocol_problem(document, path, spec)
         certificates, missing = _certificates(memo, document, path, spec, secrets, grants)
         problems += [bad] if bad is not None else [*missing, *_unknown_kinds(document, path, spec)]
         clients, closed = None, False
@@ -144,14 +144,14 @@ def build_listeners(
             if closed:
                 message = "nobody vouches for its clients, so this listener is not in force"
                 problems.append(problem_at(document, path, "no-client-authority", message, "a ConfigMap with ca.crt"))
-        if bad is None and not closed and certificates and _terminates(spec) == "MUTUAL":
+        if bad is None and not closed and certificates and terminates(spec) == "MUTUAL":
             mutual = _mutual(memo, document, path, spec, secrets, clients, grants)
             problems += [mutual] if isinstance(mutual, Problem) else []
             clients, closed = (None, True) if isinstance(mutual, Problem) else (mutual, False)
-        if bad is None and not closed and (certificates or not _needs_certificate(spec)):
+        if bad is None and not closed and (certificates or not needs_certificate(spec)):
             found.append(_listener(document, gateway, path, spec, certificates, clients))
             places.append(path)
-        elif bad is None and _terminates(spec) == "MUTUAL":
+        elif bad is None and terminates(spec) == "MUTUAL":
             found.append(shut(_listener(document, gateway, path, spec, (), None)))
             places.append(path)
     if asks_for_http3(document, gateway):
@@ -161,7 +161,7 @@ def build_listeners(
     return tuple(found), tuple(problems)
 
 
-def _protocol_problem(document: ListenerDocument, path: FieldPath, spec: ListenerSpec) -> Problem | None:
+def protocol_problem(document: ListenerDocument, path: FieldPath, spec: ListenerSpec) -> Problem | None:
     """Why a listener's protocol keeps it out of force. Of listeners that share a port and cannot, none is in force: the
     API allows no winner."""
     where = (*path, "protocol")
@@ -196,14 +196,14 @@ def _ends_tls(spec: ListenerSpec) -> bool:
     return spec.protocol == "HTTPS" or (spec.protocol == "TLS" and not passes)
 
 
-def _terminates(spec: ListenerSpec) -> str:
+def terminates(spec: ListenerSpec) -> str:
     """What Istio's option says of how TLS ends at a listener."""
     return spec.tls.options.terminate_mode if spec.tls is not None and _ends_tls(spec) else ""
 
 
-def _needs_certificate(spec: ListenerSpec) -> bool:
+def needs_certificate(spec: ListenerSpec) -> bool:
     """Whether a listener shows a certificate of a Secret: not where the mesh's own mutual TLS ends."""
-    return _ends_tls(spec) and _terminates(spec) != "ISTIO_MUTUAL"
+    return _ends_tls(spec) and terminates(spec) != "ISTIO_MUTUAL"
 
 
 def _mutual(
@@ -245,6 +245,14 @@ _CARRIED = {
 
 def _carries(spec: ListenerSpec, item: RouteGroupKind) -> bool:
     return item.group == GATEWAY_GROUP and item.kind in _CARRIED[spec.protocol]
+
+
+def route_kinds_of(spec: ListenerSpec) -> tuple[str, ...]:
+    """The kinds of routes that a listener takes: of those that it asks for, or all that its protocol carries."""
+    carried = _CARRIED.get(spec.protocol, ())
+    if not spec.allowed_routes.kinds:
+        return carried
+    return tuple(dict.fromkeys(each.kind for each in spec.allowed_routes.kinds if carried and _carries(spec, each)))
 
 
 def _listener(
@@ -302,7 +310,7 @@ def admission_from_api(spec: ListenerSpec, namespace: str) -> Admission:
 def _certificates(
     memo: Memo, document: ListenerDocument, path: FieldPath, spec: ListenerSpec, secrets: Secrets, grants: Grants
 ) -> tuple[tuple[Certificate, ...], list[Problem]]:
-    if not _needs_certificate(spec):
+    if not needs_certificate(spec):
         return (), []
     references = spec.tls.certificate_refs if spec.tls else ()
     problems: list[Problem] = []
@@ -329,7 +337,8 @@ def _foreign_class(document: ClassDocument) -> Iterable[Problem]:
         yield problem_at(document, path, "foreign-class", message, CONTROLLER_NAME, severity=Severity.WARNING)
 
 
-def _class_problem(document: GatewayDocument, classes: Sequence[ClassDocument]) -> Problem | None:
+def class_problem(document: GatewayDocument, classes: Sequence[ClassDocument]) -> Problem | None:
+    """Why a Gateway is not ours."""
     name = document.spec.gateway_class_name
     path = ("spec", "gatewayClassName")
     found = next((item for item in classes if item.key.name == name), None)

@@ -66,7 +66,8 @@ def build_served(memo: Memo, declared: Declared, servers: tuple[Server, ...]) ->
             found[each.name] = memo(_served, memo, whole, each.name, each.key.namespace, "::", declared.secrets)
     for each in declared.selecting.values():
         if id(each) not in taken and each.name not in found and each.name not in names:
-            found[each.name] = memo(_unserved, each, declared.secrets)
+            secrets = None if declared.partial else declared.secrets
+            found[each.name] = memo(_unserved, each, secrets)
     return tuple(found.values())
 
 
@@ -107,8 +108,11 @@ def set_problems(declared: Declared) -> list[Problem]:
     return problems
 
 
-def _unserved(gateway: DeclaredGateway, secrets: Secrets) -> Served:
-    """Nobody serves it, so in which namespace its Secrets are looked for is not known: they have to be in one."""
+def _unserved(gateway: DeclaredGateway, secrets: Secrets | None) -> Served:
+    """Nobody serves it, so in which namespace its Secrets are looked for is not known: they have to be in one. Without
+    `secrets` nothing is known of them before somebody serves it."""
+    if secrets is None:
+        return Served(gateway.name, (gateway,), gateway.listeners)
     names = {key.name for key in secrets}
     problems = [
         _unknown_secret(gateway, each, "any namespace", "")

@@ -11,8 +11,9 @@ from weft.mesh.memo import Memo
 from weft.mesh.problems import problem_at
 from weft.mesh.services.exports import annotated_exports, exports_of, is_exported
 from weft.mesh.services.hosts import best_match, host_candidates, service_host
+from weft.mesh.services.member import Member
 from weft.mesh.services.protocols import carries_tls, protocol_of_port
-from weft.mesh.services.service import Frontend, FrontendPort, Location, Member, Resolution
+from weft.mesh.services.service import Frontend, FrontendPort, Location, Resolution
 from weft.mesh.services.serviceentry import ServiceEntryDocument, build_entry_frontends, settle_hosts
 from weft.mesh.services.turning import NO_TURNINGS, Turnings, turned
 from weft.model.document import Document, ObjectKey
@@ -127,6 +128,11 @@ def selector_keys(frontend: Frontend) -> tuple[SelectorKey, ...]:
 def selector_key(namespace: str, label: tuple[str, str]) -> SelectorKey:
     """The key of what carries a label in a namespace."""
     return f"{namespace} {label[0]}={label[1]}"
+
+
+def slices_key(namespace: str, service: str) -> SelectorKey:
+    """The key of what is behind a Service that selects nothing. No label has an empty name."""
+    return selector_key(namespace, ("", service))
 
 
 def _selected_label(frontend: Frontend) -> str:

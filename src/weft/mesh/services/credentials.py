@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from weft.mesh.policies.destinationrule import Chosen, RuleDocument
 from weft.mesh.problems import problem_at
+from weft.mesh.services.exports import exports_of, is_exported
 from weft.mesh.services.service import Tls
 from weft.mesh.views import Credential, TargetsView
 from weft.model.document import Document, ObjectKey
@@ -42,8 +43,17 @@ class Credentials:
 NO_CREDENTIALS = Credentials()
 
 
-def build_credentials(secrets: tuple[SecretDocument, ...], rules: tuple[RuleDocument, ...]) -> Credentials:
-    """The credentials that DestinationRules name, and what is wrong with their TLS."""
+def build_credentials(
+    secrets: tuple[SecretDocument, ...],
+    rules: tuple[RuleDocument, ...],
+    gateways: tuple[str, ...] | None = None,
+    exports: tuple[str, ...] = (),
+) -> Credentials:
+    """The credentials that DestinationRules name, and what is wrong with their TLS.
+
+    Where Secrets are there only as they are needed, `gateways` are the namespaces of gateways, and `exports` say which
+    of them are told of rules that do not say it: a rule that nobody needs has no Secret to miss.
+    """
     names = names_of(rules)
     by_key = {secret.key: secret.spec for secret in secrets if isinstance(secret.spec, SecretSpec)}
     found = {}
@@ -58,7 +68,8 @@ def build_credentials(secrets: tuple[SecretDocument, ...], rules: tuple[RuleDocu
             others = by_key.get(ObjectKey("", "Secret", place[0], name + SUFFIX))
             found[place] = _credential(secret, name, own, others or own)
     closed = {secret.origin for secret in secrets if isinstance(secret.spec, Unreadable)}
-    problems = [problem for rule in rules for problem in _problems(rule, found, closed)]
+    idle = {id(rule) for rule in rules if gateways is not None and not callers_of(rule, gateways, exports)}
+    problems = [problem for rule in rules for problem in _problems(rule, found, closed, idle=id(rule) in idle)]
     return Credentials(MappingProxyType(found), tuple(problems))
 
 
@@ -128,8 +139,17 @@ def credentials_of(credentials: Credentials, namespace: str, names: tuple[str, .
     return tuple([credential for credential in found if credential is not None])
 
 
+def callers_of(rule: RuleDocument, gateways: Iterable[str], exports: tuple[str, ...]) -> tuple[str, ...]:
+    """The namespaces of the proxies that are given what a rule names: its own where it selects workloads, else those of
+    gateways that are told of it."""
+    if rule.spec.workload_selector is not None:
+        return (rule.key.namespace,)
+    told = exports_of(rule.spec.export_to, rule.key.namespace, exports)
+    return tuple(sorted({namespace for namespace in gateways if is_exported(told, namespace)}))
+
+
 def _problems(
-    rule: RuleDocument, found: Mapping[tuple[str, str], Credential], closed: set[Origin]
+    rule: RuleDocument, found: Mapping[tuple[str, str], Credential], closed: set[Origin], *, idle: bool
 ) -> Iterator[Problem]:
     """A Secret that is nowhere where a caller could have it, and one that lacks what is needed of it."""
     selector = rule.spec.workload_selector
@@ -144,7 +164,7 @@ def _problems(
             for (namespace, name), each in sorted(found.items())
             if name == tls.credential_name and where in ("", namespace)
         ]
-        if not given:
+        if not given and not idle:
             known = {name for namespace, name in found if where in ("", namespace)}
             near = nearest_name(tls.credential_name, sorted(known))
             place = f" in namespace '{where}'" if where else ""

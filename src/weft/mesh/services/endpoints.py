@@ -8,22 +8,17 @@ from dataclasses import dataclass
 from weft.mesh.memo import Memo
 from weft.mesh.policies.peerauthentication import PeerPolicies, PeerPolicy
 from weft.mesh.problems import problem_at
-from weft.mesh.services.catalog import Catalog, FrontendDocument, SelectorKey, selector_key, selector_keys
-from weft.mesh.services.service import BY_CALLER, BY_DNS, Endpoint, Frontend, Health, Member, MutualTlsMode, Service
-from weft.mesh.services.workloadentry import build_member_endpoint
+from weft.mesh.services.catalog import Catalog, FrontendDocument, SelectorKey, selector_key, selector_keys, slices_key
+from weft.mesh.services.instances import HEALTH, member_endpoints
+from weft.mesh.services.member import Member
+from weft.mesh.services.service import BY_CALLER, BY_DNS, Endpoint, Frontend, MutualTlsMode, Resolution, Service
 from weft.model.addresses import is_ip_address
 from weft.model.identity import SpiffeId
 from weft.model.labels import Labels, selects
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
-from weft.model.workload import GatewayBinding, Workload, WorkloadPort, WorkloadState
+from weft.model.workload import GatewayBinding, Workload, WorkloadPort
 from weft.schema.kinds.core import ServiceSpec
-
-_HEALTH = {
-    WorkloadState.HEALTHY: Health.HEALTHY,
-    WorkloadState.UNHEALTHY: Health.UNHEALTHY,
-    WorkloadState.DRAINING: Health.DRAINING,
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +83,8 @@ def _name(workload: Workload) -> tuple[str, str]:
 
 
 def _keys_of_member(member: Member, labels: tuple[str, ...]) -> tuple[SelectorKey, ...]:
+    if member.service:
+        return (slices_key(member.key.namespace, member.service),)
     return tuple([selector_key(member.key.namespace, pair) for pair in member.labels if pair[0] in labels])
 
 
@@ -96,6 +93,8 @@ def _member_name(member: Member) -> tuple[str, str]:
 
 
 def _key_of_frontend(_memo: Memo, frontend: Frontend) -> SelectorKey | None:
+    if not frontend.selector and frontend.is_service and frontend.resolution is Resolution.WORKLOADS:
+        return slices_key(frontend.namespace, frontend.key.name)
     return next(iter(selector_keys(frontend)), None)
 
 
@@ -113,8 +112,8 @@ def build_service(
     described = _described(memo, frontend, members)
     if not selected and not described:
         return Served(Service(frontend), idle=memo(_idle, document, frontend.selector) if frontend.selector else None)
-    chosen = [workload for workload in selected if workload.state in _HEALTH and workload.gateway is None]
-    gates = [(workload, workload.gateway) for workload in selected if workload.state in _HEALTH and workload.gateway]
+    chosen = [workload for workload in selected if workload.state in HEALTH and workload.gateway is None]
+    gates = [(workload, workload.gateway) for workload in selected if workload.state in HEALTH and workload.gateway]
     endpoints = tuple(
         [
             tuple(
@@ -124,10 +123,7 @@ def build_service(
                     if (served := port_behind(frontend, port.target, workload)) is not None
                 ]
                 + [memo(build_gateway_endpoint, memo, *gate, port.number, trust_domain) for gate in gates]
-                + [
-                    memo(build_member_endpoint, memo, member, port, frontend.location, trust_domain)
-                    for member in described
-                ]
+                + member_endpoints(memo, described, port, frontend.location, trust_domain)
             )
             for port in frontend.ports
         ]
@@ -146,14 +142,9 @@ def _datagrams(
     """The instances behind each port for UDP. Those with a proxy of the mesh are none of them: it carries no UDP, and
     what is sent around it would be neither encrypted nor asked for anything. Nor are those whose address is a name:
     nobody asks DNS for them."""
-    bare = [member for member in described if not member.meshed and is_ip_address(member.address)]
-    return tuple(
-        (
-            port.number,
-            tuple([memo(build_member_endpoint, memo, each, port, frontend.location, trust_domain) for each in bare]),
-        )
-        for port in frontend.datagrams
-    )
+    bare = tuple([member for member in described if not member.meshed and is_ip_address(member.address)])
+    found = [member_endpoints(memo, bare, port, frontend.location, trust_domain) for port in frontend.datagrams]
+    return tuple((port.number, tuple(endpoints)) for port, endpoints in zip(frontend.datagrams, found, strict=True))
 
 
 def _without_datagrams(document: FrontendDocument, frontend: Frontend) -> Problem:
@@ -168,12 +159,14 @@ def _without_datagrams(document: FrontendDocument, frontend: Frontend) -> Proble
 
 
 def _described(memo: Memo, frontend: Frontend, members: tuple[Member, ...]) -> tuple[Member, ...]:
-    """The instances behind a frontend that documents describe: its own, what it selects, or else what its host is
-    called in DNS."""
+    """The instances behind a frontend that documents describe: its own, what it selects, those that a cluster tells of
+    it where it selects nothing, or else what its host is called in DNS."""
     if frontend.members:
         return frontend.members
     if frontend.selector:
         return tuple([member for member in members if selects(frontend.selector, member.labels)])
+    if members:
+        return members
     by_name = frontend.resolution in BY_DNS or (frontend.resolution in BY_CALLER and not frontend.by_caller)
     return (memo(Member, frontend.key, frontend.origin, frontend.called),) if by_name else ()
 
@@ -195,7 +188,7 @@ def build_endpoint(
     return Endpoint(
         workload=workload.proxy,
         address=port.inbound,
-        health=_HEALTH[workload.state],
+        health=HEALTH[workload.state],
         identity=memo(SpiffeId, trust_domain, workload.namespace, workload.service_account),
         labels=workload.labels,
         mutual_tls=peers.mode(workload.labels, port.port) is not MutualTlsMode.DISABLE,
@@ -212,7 +205,7 @@ def build_gateway_endpoint(
     return Endpoint(
         workload=workload.proxy,
         address=binding.bind(port),
-        health=_HEALTH[workload.state],
+        health=HEALTH[workload.state],
         identity=memo(SpiffeId, trust_domain, workload.namespace, workload.service_account),
         labels=workload.labels,
         mutual_tls=False,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from weft.mesh.services.exports import ALL_NAMESPACES, Exports
+from weft.mesh.services.member import Member
 from weft.mesh.services.resilience import NO_RESILIENCE, Resilience
 from weft.model.document import ObjectKey
 from weft.model.identity import SpiffeId
@@ -88,29 +89,6 @@ class FrontendPort:
     target: int | str
     tls: bool = False
     turning: Turning | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Member:
-    """One instance as a document describes it: its address (a name where DNS is asked), and the ports it serves by the
-    name of a service's port. `account` (empty: nobody said) is whose certificate its proxy has, if it is `meshed`, that
-    is behind one. `sick`: it does not pass its probe. Compared by identity."""
-
-    key: ObjectKey
-    origin: Origin
-    address: str
-    ports: tuple[tuple[str, int], ...] = ()
-    labels: Labels = ()
-    locality: Locality = NOWHERE
-    weight: int = 1
-    account: str = ""
-    meshed: bool = False
-    sick: bool = False
-
-    @property
-    def name(self) -> str:
-        """What people are told: the name of its document and its namespace, as of a proxy."""
-        return f"{self.key.name}.{self.key.namespace}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

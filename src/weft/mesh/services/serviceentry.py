@@ -11,9 +11,10 @@ from weft.mesh.memo import Memo
 from weft.mesh.problems import problem_at
 from weft.mesh.services.exports import exports_of
 from weft.mesh.services.hosts import SERVICE_SUFFIX, service_host
+from weft.mesh.services.member import Member
 from weft.mesh.services.owners import Claimant, share_host, taken_problem
 from weft.mesh.services.protocols import protocol_of_word, word_means_tls
-from weft.mesh.services.service import Frontend, FrontendPort, Location, Member, Resolution
+from weft.mesh.services.service import Frontend, FrontendPort, Location, Resolution
 from weft.mesh.services.workloadentry import build_member
 from weft.model.document import Document
 from weft.model.identity import DNS_SUFFIX

@@ -9,14 +9,13 @@ from dataclasses import replace
 
 from weft.mesh.memo import Memo
 from weft.mesh.problems import problem_at
-from weft.mesh.services.service import Endpoint, FrontendPort, Health, Location, Member
+from weft.mesh.services.member import Member
 from weft.model.document import Document
-from weft.model.identity import SpiffeId
 from weft.model.labels import labels_from_mapping
 from weft.model.locality import locality_from_text, locality_of, with_topology
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem, Severity
-from weft.model.workload import SocketAddress
+from weft.model.workload import WorkloadState
 from weft.schema.kinds.workloadentry import WorkloadEntrySpec
 
 WorkloadEntryDocument = Document[WorkloadEntrySpec]
@@ -27,7 +26,8 @@ TLS_MODE = "security.istio.io/tlsMode"
 def build_entry_member(_memo: Memo, document: WorkloadEntryDocument, sick: bool) -> Member:
     """The instance that a WorkloadEntry describes. Its labels are those of its spec, over those of the document.
     `sick`: it does not pass its probe."""
-    return replace(build_member(document, document.spec, ("spec",), dict(document.labels)), sick=sick)
+    member = build_member(document, document.spec, ("spec",), dict(document.labels))
+    return replace(member, state=WorkloadState.UNHEALTHY) if sick else member
 
 
 def build_member(
@@ -57,24 +57,3 @@ def entry_problems(_memo: Memo, document: WorkloadEntryDocument) -> tuple[Proble
     message = "nobody can prove to be it, since its certificate's serviceAccount is missing"
     expected = f"serviceAccount, or no label {TLS_MODE}"
     return (problem_at(document, ("spec",), "no-account", message, expected, severity=Severity.WARNING),)
-
-
-def build_member_endpoint(
-    memo: Memo, member: Member, port: FrontendPort, location: Location, trust_domain: str
-) -> Endpoint:
-    """Where an instance serves a port: its own port of that name, or the targetPort."""
-    ports = dict(member.ports)
-    number = ports.get(port.name) or ports.get(str(port.target)) or port.target
-    meshed = member.meshed and location is Location.MESH
-    return Endpoint(
-        workload=member.name,
-        address=SocketAddress(member.address, number if isinstance(number, int) else port.number),
-        health=Health.UNHEALTHY if member.sick else Health.HEALTHY,
-        identity=memo(SpiffeId, trust_domain, member.key.namespace, member.account)
-        if meshed and member.account
-        else None,
-        labels=member.labels,
-        mutual_tls=meshed,
-        locality=member.locality,
-        weight=member.weight,
-    )

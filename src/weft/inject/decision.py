@@ -1,0 +1,116 @@
+"""Whether a pod gets a sidecar: what its namespace, its labels and annotations, and its own nature say.
+
+https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/#controlling-the-injection-policy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from weft.inject.findings import Findings
+from weft.inject.names import (
+    INJECTION,
+    ISTIO_INJECT,
+    ISTIO_INJECTION,
+    ISTIO_REVISION,
+    OTHER_SIDECARS,
+    PROXY,
+    REVISION,
+    Json,
+    all_containers,
+    member,
+    texts_of,
+)
+from weft.inject.settings import DEFAULT_REVISION, SYSTEM_NAMESPACES, InjectionSettings
+from weft.inject.wishes import true_or_false
+
+_WORDS = {"enabled": True, "disabled": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether the pod gets a sidecar; `reason` says why not, or why."""
+
+    inject: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """The namespace of a pod. `labels` are None where it is not asked: who injects by hand has chosen the pods."""
+
+    name: str
+    labels: Mapping[str, str] | None = None
+
+
+def decide(pod: Json, namespace: Namespace, settings: InjectionSettings, findings: Findings) -> Decision:
+    """Whether `pod` gets a sidecar. What cannot be understood goes to `findings`."""
+    if member(pod, "spec", "hostNetwork") is True:
+        return Decision(False, "it uses the network of its node, where rules of capture would be everybody's")
+    if namespace.name in SYSTEM_NAMESPACES or namespace.name == settings.namespace:
+        return Decision(False, f"pods of the namespace {namespace.name} get no sidecar")
+    names = {each.get("name") for each in all_containers(pod)}
+    if PROXY in names:
+        return Decision(False, f"it has a container {PROXY} already")
+    word, said_by = _word_of_pod(pod, findings)
+    if word is False:
+        return Decision(False, f"{said_by} of the pod says so")
+    decision = _of_namespace(pod, namespace, word, settings)
+    other = next((each for each in OTHER_SIDECARS if each in names), "")
+    if decision.inject and other:
+        findings.warn(f"it has the sidecar {other} of another mesh, and gets none of weft", "spec")
+        return Decision(False, f"it has the sidecar {other} of another mesh")
+    return decision
+
+
+def _of_namespace(pod: Json, namespace: Namespace, word: bool | None, settings: InjectionSettings) -> Decision:
+    """What the namespace says goes before what its pods say of revisions, as with Istio's selectors."""
+    labels = namespace.labels
+    own = _revision(texts_of(member(pod, "metadata", "labels")))
+    if labels is None:
+        wanted, reason = own or settings.revision, "it is injected by hand"
+    else:
+        said = _word_of_namespace(labels)
+        if said is False:
+            return Decision(False, f"the namespace {namespace.name} says so")
+        revision = _revision(labels)
+        if said:
+            wanted, reason = DEFAULT_REVISION, f"the namespace {namespace.name} says so"
+        elif revision:
+            wanted, reason = revision, f"the namespace {namespace.name} has the revision {revision}"
+        elif own or word:
+            wanted, reason = own or DEFAULT_REVISION, "its own labels say so"
+        else:
+            return Decision(False, f"neither the namespace {namespace.name} nor the pod asks for a sidecar")
+    if wanted != settings.revision:
+        return Decision(False, f"it is for the revision {wanted}, and this is {settings.revision}")
+    return Decision(True, reason)
+
+
+def _word_of_namespace(labels: Mapping[str, str]) -> bool | None:
+    """Ours goes before Istio's."""
+    for key in (INJECTION, ISTIO_INJECTION):
+        if key in labels:
+            return _WORDS.get(labels[key])
+    return None
+
+
+def _revision(labels: Mapping[str, str]) -> str:
+    return labels.get(REVISION) or labels.get(ISTIO_REVISION) or ""
+
+
+def _word_of_pod(pod: Json, findings: Findings) -> tuple[bool | None, str]:
+    """What the pod says, and by which key: labels go before annotations, and ours before Istio's."""
+    for kind in ("labels", "annotations"):
+        given = texts_of(member(pod, "metadata", kind))
+        for key in (INJECTION, ISTIO_INJECT):
+            if key not in given:
+                continue
+            word = _WORDS.get(given[key]) if key == INJECTION else true_or_false(given[key])
+            if word is None:
+                expected = " or ".join(_WORDS) if key == INJECTION else "true or false"
+                message = f"'{key}: {given[key][:100]}' does not say whether the pod gets a sidecar"
+                findings.refuse(message, "metadata", kind, key, expected=expected)
+            return word, f"the {kind.removesuffix('s')} {key}"
+    return None, ""

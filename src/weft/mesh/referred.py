@@ -1,0 +1,86 @@
+"""Which Secrets and ConfigMaps documents refer to: the one list of what the mesh looks up of these kinds.
+
+Where they are read one by one, nothing else of them is read. A reference that the mesh refuses is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from weft.mesh.gateways.referred import api_gateway_uses, istio_gateway_uses
+from weft.mesh.gateways.serving import servers_of
+from weft.mesh.memo import Memo
+from weft.mesh.policies.meshconfig import build_settings, settings_documents
+from weft.mesh.policies.referencegrant import build_grants
+from weft.mesh.policies.referred import authority_uses, guard_uses
+from weft.mesh.services.referred import credential_uses
+from weft.mesh.uses import Referred, Surroundings, Use
+from weft.model.document import Document, ObjectKey
+from weft.model.origin import FieldPath
+from weft.model.snapshot import ConfigSnapshot
+from weft.schema.kinds.core import NamespaceSpec
+from weft.schema.kinds.gateway import ReferenceGrantSpec
+from weft.schema.kinds.meshconfig import MeshConfigSpec
+
+SETTINGS = "istio"
+"""The ConfigMap in the root namespace where Istio has mesh-wide settings: nobody has to name it."""
+_USES: tuple[Callable[[Surroundings], Iterator[Use]], ...] = (
+    api_gateway_uses,
+    istio_gateway_uses,
+    credential_uses,
+    guard_uses,
+    authority_uses,
+)
+
+
+def referred(snapshot: ConfigSnapshot, memo: Memo) -> tuple[Referred, ...]:
+    """What a snapshot refers to: the mesh-wide settings first, then what the oldest documents name.
+
+    `memo` is the caller's own, for this alone. `memo.begin()` before.
+    """
+    around = _surroundings(snapshot, memo)
+    found: dict[ObjectKey, list[Use]] = {}
+    for use in sorted((use for find in _USES for use in find(around)), key=lambda use: use.document.precedence):
+        found.setdefault(use.key, []).append(use)
+    named = tuple(_joined(key, uses) for key, uses in found.items())
+    root = snapshot.settings.root_namespace
+    if any(document.key.namespace == root for document in around.of(MeshConfigSpec)):
+        return named  # it wins over what a ConfigMap says
+    settings = ObjectKey("", "ConfigMap", root, SETTINGS)
+    return (Referred(settings, None), *(each for each in named if each.key != settings))
+
+
+def _surroundings(snapshot: ConfigSnapshot, memo: Memo) -> Surroundings:
+    kinds = memo.groups(_kind, _order, snapshot.documents)
+    wide = build_settings(settings_documents(snapshot.documents), snapshot.settings)
+    namespaces = cast("tuple[Document[NamespaceSpec], ...]", kinds.get(NamespaceSpec, ()))
+    grants = cast("tuple[Document[ReferenceGrantSpec], ...]", kinds.get(ReferenceGrantSpec, ()))
+    return Surroundings(
+        memo,
+        kinds,
+        memo.over(build_grants, grants),
+        servers_of(memo, snapshot.workloads),
+        {document.key.name: document.labels for document in namespaces},
+        wide.spec.default_destination_rule_export_to,
+    )
+
+
+def _joined(key: ObjectKey, uses: list[Use]) -> Referred:
+    places: dict[tuple[int, FieldPath], tuple[Document[object], FieldPath]] = {}
+    for use in uses:
+        places.setdefault((id(use.document), use.path), (use.document, use.path))
+    entries: set[str] = set()
+    for use in uses:
+        if use.entries is None:
+            return Referred(key, None, tuple(places.values()))
+        entries |= use.entries
+    return Referred(key, frozenset(entries), tuple(places.values()))
+
+
+def _kind(document: Document[object]) -> tuple[type[object], ...]:
+    return (type(document.spec),)
+
+
+def _order(document: Document[object]) -> tuple[str, str]:
+    return (document.key.namespace, document.key.name)

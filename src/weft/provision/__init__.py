@@ -1,0 +1,1 @@
+"""Gateways in a cluster: which objects of Kubernetes a Gateway document becomes. Pure"""

@@ -1,0 +1,184 @@
+"""Gateways of a cluster become objects of a real API server, and are kept as they should be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from tools.kubernetes_cluster import ApiCluster
+
+from support.imported import running
+from support.kubernetes import ROUTES, Api, source_of
+from weft.admin.context import Compiled
+from weft.aio.cell import Cell
+from weft.controlplane.gateways import GatewayKeeper
+from weft.discovery.compiler import MeshCompiler
+from weft.model.document import ObjectKey
+from weft.model.snapshot import ConfigSnapshot
+from weft.provision.manifests import GatewayPods
+from weft.sources.kubernetes.access import Credentials
+from weft.sources.kubernetes.client import ApiClient
+from weft.sources.kubernetes.kubeconfig import KubeconfigFile
+from weft.sources.kubernetes.source import KubernetesSource
+from weft.testing.polling import eventually
+
+PODS = GatewayPods({"containers": [{"name": "weft-proxy", "image": "weft.test/weft:1"}]})
+CONTROLLER = "weft.dev/gateway-controller"
+
+
+def gateway(namespace: str, port: int = 80, of_class: str = "weft", **annotations: str) -> dict[str, Any]:
+    """A Gateway whose Service needs no load balancer."""
+    given = {"networking.istio.io/service-type": "ClusterIP", **annotations}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "web", "namespace": namespace, "annotations": given},
+        "spec": {
+            "gatewayClassName": of_class,
+            "listeners": [{"name": "http", "port": port, "protocol": "HTTP"}],
+        },
+    }
+
+
+async def declare_class(api: Api) -> None:
+    body = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "GatewayClass",
+        "metadata": {"name": "weft"},
+        "spec": {"controllerName": CONTROLLER},
+    }
+    await api.apply(f"{ROUTES}/gatewayclasses/weft", body)
+
+
+@contextlib.asynccontextmanager
+async def keeping(cluster: ApiCluster, account: str = "admin") -> AsyncIterator[GatewayKeeper]:
+    """A keeper whose mesh is that of the cluster's documents."""
+    source = source_of(cluster.kubeconfig("admin"))
+    compiled: Cell[Compiled] = Cell(Compiled(0, None))
+    credentials = Credentials(KubeconfigFile(str(cluster.kubeconfig(account))).access)
+    keeper = GatewayKeeper(
+        lambda: ApiClient(credentials),
+        compiled,
+        lambda: source.contents.value.documents if source.contents.value is not None else (),
+        lambda: PODS,
+        lambda: True,
+    )
+    async with running(source), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_compile(source, compiled)), group.create_task(keeper.run())]
+        try:
+            yield keeper
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _compile(source: KubernetesSource, compiled: Cell[Compiled]) -> None:
+    version, revision, compiler = 0, 0, MeshCompiler()
+    while True:
+        version = await source.contents.changed(version)
+        if source.contents.value is not None:
+            revision += 1
+            mesh = compiler.build(ConfigSnapshot(revision, source.contents.value.documents))
+            compiled.set(Compiled(revision, mesh))
+
+
+async def there(api: Api, path: str) -> Mapping[str, Any] | None:
+    """An object, if it is there and not about to go."""
+    try:
+        found: Mapping[str, Any] = await api.call("GET", path)
+    except AssertionError:
+        return None
+    return None if found["metadata"].get("deletionTimestamp") else found
+
+
+async def test_a_gateway_comes_with_its_objects_changes_and_goes(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    await declare_class(api)
+    gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
+    service, deployment, rest = _paths(namespace)
+    await api.create(gateways, gateway(namespace))
+    async with keeping(cluster) as keeper:
+        await eventually("the Deployment is made", lambda: there(api, deployment))
+        made = await eventually("the Service is made", lambda: there(api, service))
+        assert [port["port"] for port in made["spec"]["ports"]] == [80]
+        for path in rest:
+            assert await there(api, path), path
+        key = ObjectKey("gateway.networking.k8s.io", "Gateway", namespace, "web")
+        address = made["spec"]["clusterIP"]
+        await eventually("its address is known", lambda: keeper.addresses.value.get(key) == (address,))
+        await api.apply(f"{gateways}/web", gateway(namespace, port=8080))
+
+        async def changed() -> bool:
+            now = await there(api, service)
+            return now is not None and [port["port"] for port in now["spec"]["ports"]] == [8080]
+
+        await eventually("the Service follows", changed)
+        assert (await there(api, service) or {})["spec"]["clusterIP"] == address, "clients go on"
+        assert not keeper.problems()
+        await api.call("DELETE", f"{gateways}/web")
+        await eventually("the Service goes", lambda: _gone(api, service), 60)
+        await eventually("the Deployment goes", lambda: _gone(api, deployment), 60)
+
+
+async def test_what_somebody_else_has_is_not_taken_over(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    await declare_class(api)
+    service, _, _ = _paths(namespace)
+    body = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web-weft", "namespace": namespace},
+        "spec": {"ports": [{"port": 1}], "selector": {"app": "theirs"}},
+    }
+    await api.create(f"/api/v1/namespaces/{namespace}/services", body)
+    await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway(namespace))
+    async with keeping(cluster) as keeper:
+        [problem] = await eventually("it is told", keeper.problems)
+        assert problem.code == "gateway-not-made"
+        assert f"there is a Service {namespace}/web-weft that is not this Gateway's" in problem.message
+        assert (await there(api, service) or {})["spec"]["selector"] == {"app": "theirs"}
+        await api.call("DELETE", service)
+        await eventually("it is made then", lambda: not keeper.problems(), 60)
+
+
+async def test_a_gateway_of_another_class_loses_its_objects(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    await declare_class(api)
+    service, deployment, _ = _paths(namespace)
+    gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
+    await api.create(gateways, gateway(namespace))
+    async with keeping(cluster):
+        await eventually("the Service is made", lambda: there(api, service))
+        await api.apply(f"{gateways}/web", gateway(namespace, of_class="another"))
+        await eventually("the Service goes", lambda: _gone(api, service))
+        await eventually("the Deployment goes", lambda: _gone(api, deployment))
+
+
+async def test_what_may_not_be_made_is_told(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    await declare_class(api)
+    await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway(namespace))
+    cluster.account("gateways", [])
+    async with keeping(cluster, "gateways") as keeper:
+        found = await eventually("it is told", lambda: _of(keeper, namespace))
+        assert "403" in found
+
+
+def _of(keeper: GatewayKeeper, namespace: str) -> str:
+    return " ".join(each.message for each in keeper.problems() if each.object and each.object.namespace == namespace)
+
+
+async def _gone(api: Api, path: str) -> bool:
+    return await there(api, path) is None
+
+
+def _paths(namespace: str) -> tuple[str, str, tuple[str, ...]]:
+    """Of the Service, of the Deployment, and of the rest."""
+    root = f"namespaces/{namespace}"
+    return (
+        f"/api/v1/{root}/services/web-weft",
+        f"/apis/apps/v1/{root}/deployments/web-weft",
+        (
+            f"/api/v1/{root}/serviceaccounts/web-weft",
+            f"/apis/policy/v1/{root}/poddisruptionbudgets/web-weft",
+            f"/apis/autoscaling/v2/{root}/horizontalpodautoscalers/web-weft",
+        ),
+    )

@@ -1,0 +1,138 @@
+"""What process a Gateway document of a cluster asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from support.meshdocs import documents
+from weft.mesh.build import build_mesh
+from weft.mesh.memo import Memo
+from weft.model.document import Document
+from weft.model.origin import FieldLines
+from weft.model.snapshot import ConfigSnapshot
+from weft.provision.manifests import GatewayPods, objects_of
+from weft.provision.plan import Plans, own_classes, plans_of
+
+CLASS = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: NAME}
+spec: {controllerName: weft.dev/gateway-controller}
+"""
+GATEWAY = """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: web, namespace: edge, annotations: {ANNOTATIONS}}
+spec:
+  gatewayClassName: weft
+  INFRASTRUCTURE
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+  - {name: other, port: 80, protocol: HTTP, hostname: a.example}
+  - {name: udp, port: 53, protocol: UDP}
+  - {name: tcp, port: 53, protocol: TCP}
+"""
+
+
+def planned(text: str, *, of_cluster: bool = True) -> Plans:
+    found = documents(text)
+    if of_cluster:
+        found = tuple(map(_of_cluster, found))
+    snapshot = ConfigSnapshot(1, tuple(sorted(found, key=lambda each: each.key)))
+    return plans_of(build_mesh(snapshot, Memo()).gateways, own_classes(snapshot.documents))
+
+
+def _of_cluster(document: Document[object]) -> Document[object]:
+    key = document.key
+    return replace(document, lines=FieldLines(f"kubernetes:{key.kind}/{key.namespace}/{key.name}/the-uid@7"))
+
+
+def text(annotations: str = "", infrastructure: str = "", *, of_class: str = "weft") -> str:
+    gateway = GATEWAY.replace("ANNOTATIONS", annotations).replace("INFRASTRUCTURE", infrastructure)
+    return CLASS.replace("NAME", of_class) + gateway
+
+
+def test_each_port_and_transport_once() -> None:
+    [plan] = planned(text()).plans
+    assert [(port.number, port.transport, port.name) for port in plan.ports] == [
+        (53, "TCP", "tcp-53"),
+        (53, "UDP", "udp-53"),
+        (80, "TCP", "http-80"),
+    ]
+    assert (plan.name, plan.uid, plan.service_type) == ("web-weft", "the-uid", "")
+
+
+def test_a_gateway_that_no_api_server_has_is_left_alone() -> None:
+    assert planned(text(), of_cluster=False) == Plans()
+
+
+def test_a_name_alone_makes_no_class_ours() -> None:
+    """weft serves documents of the class `weft` without a GatewayClass, but makes no objects for another controller."""
+    assert planned(text(of_class="another")) == Plans()
+
+
+def test_labels_and_annotations_are_on_everything() -> None:
+    asked = "infrastructure: {labels: {team: shop}, annotations: {cost: low}}"
+    [plan] = planned(text(infrastructure=asked)).plans
+    made = objects_of(plan, GatewayPods({"containers": []}))
+    assert [each.body["kind"] for each in made] == [
+        "ServiceAccount",
+        "Deployment",
+        "PodDisruptionBudget",
+        "HorizontalPodAutoscaler",
+        "Service",
+    ]
+    for each in made:
+        metadata = each.body["metadata"]
+        assert metadata["labels"]["team"] == "shop"
+        assert metadata["labels"]["gateway.networking.k8s.io/gateway-name"] == "web"
+        assert metadata["annotations"] == {"cost": "low"}
+        assert [owner["uid"] for owner in metadata["ownerReferences"]] == ["the-uid"]
+    template = made[1].body["spec"]["template"]
+    assert template["metadata"]["labels"]["team"] == "shop"
+    assert template["spec"]["serviceAccountName"] == "web-weft"
+    assert "replicas" not in made[1].body["spec"], "it is the autoscaler's"
+
+
+def test_a_label_of_the_document_does_not_lead_the_service_elsewhere() -> None:
+    asked = "infrastructure: {labels: {gateway.networking.k8s.io/gateway-name: other}}"
+    [plan] = planned(text(infrastructure=asked)).plans
+    service = objects_of(plan, GatewayPods({}))[-1].body
+    assert service["metadata"]["labels"]["gateway.networking.k8s.io/gateway-name"] == "web"
+    assert service["spec"]["selector"] == {"gateway.networking.k8s.io/gateway-name": "web"}
+
+
+def test_the_type_of_the_service() -> None:
+    [plan] = planned(text()).plans
+    assert objects_of(plan, GatewayPods({}))[-1].body["spec"]["type"] == "LoadBalancer"
+    assert objects_of(plan, GatewayPods({}, service_type="NodePort"))[-1].body["spec"]["type"] == "NodePort"
+    [plan] = planned(text("networking.istio.io/service-type: ClusterIP")).plans
+    assert objects_of(plan, GatewayPods({}))[-1].body["spec"]["type"] == "ClusterIP"
+    asked = "infrastructure: {annotations: {networking.istio.io/service-type: clusterip}}"
+    wrong = planned(text(infrastructure=asked))
+    assert not wrong.plans
+    [problem] = wrong.problems
+    assert problem.code == "invalid-parameters"
+    assert "clusterip" in problem.message
+    assert "ClusterIP" in problem.expected
+
+
+def test_parameters_are_refused_by_name() -> None:
+    asked = "infrastructure: {parametersRef: {group: '', kind: ConfigMap, name: sizes}}"
+    found = planned(text(infrastructure=asked))
+    assert not found.plans
+    assert found.problems[0].path == ("spec", "infrastructure", "parametersRef")
+    assert "ConfigMap" in found.problems[0].message
+
+
+def test_a_long_name_is_cut_and_stays_one() -> None:
+    [plan] = planned(text().replace("name: web", f"name: {'w' * 63}")).plans
+    assert len(plan.name) == 63
+    assert plan.name != "w" * 63
+
+
+def test_without_an_autoscaler_there_is_none() -> None:
+    [plan] = planned(text()).plans
+    kinds = [each.body["kind"] for each in objects_of(plan, GatewayPods({}, most=0))]
+    assert "HorizontalPodAutoscaler" not in kinds

@@ -13,7 +13,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,12 @@ class Place:
 
 
 class ApiCluster(Access):
-    """One cluster, all of its files in `directory`, which is made."""
+    """One cluster, all of its files in `directory`, which is made. What the users `audited` do is written down."""
 
-    def __init__(self, directory: Path, place: Place = Place()) -> None:
+    def __init__(self, directory: Path, place: Place = Place(), audited: Sequence[str] = ()) -> None:
         super().__init__(directory)
         self._place = place
+        self._audited = tuple(audited)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
 
@@ -117,9 +118,25 @@ class ApiCluster(Access):
             "--enable-admission-plugins=NodeRestriction",
             "--profiling=false",
             *self._place.options,
+            *self._audit_options(),
         )
         trusted = ssl.create_default_context(cafile=pki / "ca.crt")
         self.wait_for("kube-apiserver", lambda: _answer(f"{self.server}/readyz", trusted) == b"ok")
+
+    def audit(self) -> Iterator[dict[str, Any]]:
+        """What the audited users have asked so far, with what was answered (events of audit.k8s.io/v1)."""
+        path = self.directory / "audit.jsonl"
+        text = path.read_text() if path.is_file() else ""
+        yield from (json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n"))
+
+    def _audit_options(self) -> tuple[str, ...]:
+        if not self._audited:
+            return ()
+        policy = self.directory / "audit-policy.json"
+        rules = [{"level": "Metadata", "users": list(self._audited)}, {"level": "None"}]
+        head = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"]}
+        policy.write_text(json.dumps({**head, "rules": rules}))
+        return (f"--audit-policy-file={policy}", f"--audit-log-path={self.directory / 'audit.jsonl'}")
 
     def kill_api_server(self) -> None:
         """The API server ends without a word."""

@@ -41,15 +41,16 @@ _NEEDED = {
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def missing() -> str:
-    """What this machine lacks for a node, as a sentence that says what to do; "" if nothing."""
-    lacking = {package for command, package in _NEEDED.items() if shutil.which(command, path=_PATH) is None}
-    if not plugins():
+def missing(path: str = _PATH, networks: str | None = None, root: bool | None = None) -> str:
+    """What this machine lacks for a node, as a sentence that says what to do; "" if nothing. Commands are looked for in
+    `path`; `networks` is where plugins for pods' networks are, "" for nowhere."""
+    lacking = {package for command, package in _NEEDED.items() if shutil.which(command, path=path) is None}
+    if not (plugins() if networks is None else networks):
         lacking.add("containernetworking-plugins")
     if lacking:
         names = " ".join(sorted(lacking))
         return f"a node needs what is not here; install it (Debian and Ubuntu: apt-get install {names})"
-    if os.geteuid() != 0:
+    if not (os.geteuid() == 0 if root is None else root):
         return "a node needs root, for namespaces, mounts and control groups of its own; run it as root"
     return ""
 

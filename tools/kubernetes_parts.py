@@ -1,5 +1,4 @@
-"""What a node of Kubernetes has beside the API: container runtime, scheduler, kubelet and kube-proxy, with settings for
-one that lives for a test."""
+"""The parts of a node: container runtime, scheduler, kubelet and kube-proxy, set up to live for a test."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -10,9 +11,23 @@ import pytest
 from weft.cli.serve_outside import OutsideOptions, outside_given
 
 
-def given(**options: tuple[str | Path, ...]) -> OutsideOptions:
+def given(**options: tuple[str | Path, ...] | str | bool) -> OutsideOptions:
     none = {"imports": (), "imports_files": (), "probe_networks": (), "kubeconfig": None, "context": None}
-    return outside_given({**none, **options})
+    return outside_given({**none, "write_status": None, "kubernetes_namespace": "", **options})
+
+
+def test_a_cluster_is_written_to_from_outside_only_when_that_is_asked_for(tmp_path: Path) -> None:
+    cluster = {"name": "test", "cluster": {"server": "https://127.0.0.1:1"}}
+    context = {"name": "test", "context": {"cluster": "test"}}
+    config = {"current-context": "test", "clusters": [cluster], "contexts": [context]}
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(config))
+    assert given(kubeconfig=str(path)).kubernetes_writes is None
+    assert given(kubeconfig=str(path), kubernetes_namespace="mesh").kubernetes_writes is None
+    assert given(kubeconfig=str(path), write_status=False).kubernetes_writes is None
+    assert given(kubeconfig=str(path), write_status=True).kubernetes_writes == "weft-system"
+    asked = given(kubeconfig=str(path), write_status=True, kubernetes_namespace="mesh")
+    assert asked.kubernetes_writes == "mesh"
 
 
 def test_imports_of_the_line_and_of_files_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,11 +60,16 @@ def test_imports_of_the_line_and_of_files_are_put_together(tmp_path: Path, monke
             {"imports_files": (Path("bad.toml"),)},
             "--imports bad.toml: 'imports' is not known; expected tables [[import]]",
         ),
+        ({"write_status": True}, "--write-status goes with --kubeconfig"),
+        ({"kubernetes_namespace": "mesh"}, "--kubernetes-namespace goes with --kubeconfig"),
         ({"probe_networks": ("10.0.0.1/8",)}, "--probe-network: 10.0.0.1/8 has host bits set; expected a network"),
     ],
 )
 def test_mistakes_name_their_option(
-    options: dict[str, tuple[str | Path, ...]], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, tuple[str | Path, ...] | str | bool],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.toml").write_text("[[imports]]\n")

@@ -1,4 +1,4 @@
-"""A Kubernetes API for the tests of each file, which meet in it, with the Gateway API and two kinds of Istio."""
+"""A Kubernetes API for the tests of each file, which meet in it, with the Gateway API, weft's kinds, two of Istio."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import pytest
 from tools.kubernetes import gateway_api
 from tools.kubernetes_cluster import ApiCluster
 
+from support.chart import ACCOUNT, CHART
 from support.kubernetes import Api, definition
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiCluster]:
-    cluster = ApiCluster(tmp_path_factory.mktemp("kubernetes") / "cluster")
+    cluster = ApiCluster(tmp_path_factory.mktemp("kubernetes") / "cluster", audited=(ACCOUNT,))
     cluster.start()
     try:
-        cluster.kubectl("apply", "--server-side", "-f", str(gateway_api()))
+        cluster.kubectl("apply", "--server-side", "-f", str(gateway_api()), "-f", str(CHART / "crds"))
         items = [
             definition("security.istio.io", "AuthorizationPolicy", "authorizationpolicies", "v1"),
             definition("networking.istio.io", "DestinationRule", "destinationrules", "v1"),

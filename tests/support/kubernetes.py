@@ -124,8 +124,10 @@ class Pods:
         await self._api.call("DELETE", f"{self._path}/{name}", body)
 
 
-def definition(group: str, kind: str, plural: str, *versions: str) -> dict[str, Any]:
-    """A CustomResourceDefinition that takes anything; the first version is that in which objects are stored."""
+def definition(group: str, kind: str, plural: str, *versions: str, status: bool = False) -> dict[str, Any]:
+    """A CustomResourceDefinition that takes anything; the first version is that in which objects are stored. `status`:
+    it is written by itself."""
+    own: dict[str, Any] = {"subresources": {"status": {}}} if status else {}
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -136,7 +138,7 @@ def definition(group: str, kind: str, plural: str, *versions: str) -> dict[str, 
             "scope": "Namespaced",
             "names": {"kind": kind, "plural": plural},
             "versions": [
-                {"name": version, "served": True, "storage": version == versions[0], "schema": schema}
+                {"name": version, "served": True, "storage": version == versions[0], "schema": schema, **own}
                 for version in versions
             ],
         },

@@ -43,13 +43,16 @@ class ImageError(Exception):
 
 @dataclass(frozen=True)
 class Base:
-    """The base from this list of sources (`default_sources`)."""
+    """The base from this list of sources (`default_sources`), kept in the directory `cache`."""
 
     sources: Path
+    cache: Path = CACHE
 
     def layer(self, fresh: bool = False) -> Path:
         """The layer, from the cache unless it is to be `fresh`. ImageError if it cannot be made."""
-        kept = CACHE / f"{self._inputs()}.tar"
+        if not self.sources.is_file():
+            raise ImageError(f"{self.sources} is not there; --sources names a list of Debian's sources for apt")
+        kept = self.cache / f"{self._inputs()}.tar"
         if fresh or not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=kept.parent) as directory:

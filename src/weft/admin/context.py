@@ -17,11 +17,13 @@ from weft.ca.authority import Authority
 from weft.ca.token_keys import TokenKeys
 from weft.discovery.hub import Hub
 from weft.mesh.model import Mesh
+from weft.model.document import Document
 from weft.model.federation import DomainState
 from weft.model.problem import Problem
-from weft.model.workload import SocketAddress
+from weft.model.workload import SocketAddress, Workload
 from weft.sources.collector import Collector
 from weft.sources.contents import Contents
+from weft.sources.kubernetes.reviews import TokenReviews
 from weft.sources.leases import Leases
 from weft.sources.stored import Applied
 from weft.store.protocol import Store
@@ -53,13 +55,16 @@ class EnrolmentSettings:
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """The latest Mesh, the snapshot revision it means, and everything found wrong on the way (also offline checks).
-    `idle`: what has no effect until a workload is there, and since when (epoch seconds)."""
+    `idle`: what has no effect until a workload is there, and since when (epoch seconds). `documents` and `workloads`
+    are those that it was made of."""
 
     revision: int
     mesh: Mesh | None
     problems: tuple[Problem, ...] = ()
     seconds: float = 0.0
     idle: Mapping[Problem, float] = field(default_factory=dict)
+    documents: tuple[Document[object], ...] = field(default=(), repr=False)
+    workloads: tuple[Workload, ...] = field(default=(), repr=False)
 
     def idle_for(self, seconds: float, now: float) -> tuple[Problem, ...]:
         """Those of `idle` that have been so for some time."""
@@ -77,7 +82,9 @@ class ApiContext:
     takes what agents tell, and is that `traffic`, unless a Prometheus is. `awaited` are the proxies that a rotation of
     roots waits for, with the reason. `registry` are the metrics of this process, which are served at `metrics` too;
     `answered` counts the answers of an API by status. `secrets` is the store, if it seals them, `chain` that of the
-    audit. With `kubernetes` documents that no file has come from there, and the API changes none."""
+    audit. With `kubernetes` documents that no file has come from there, and the API changes none; `token_reviews` asks
+    it whose the tokens of Pods are. `injection` are the settings by which pods get sidecars, None where they get none.
+    """
 
     store: Store
     leases: Leases
@@ -106,3 +113,5 @@ class ApiContext:
     token_keys: TokenKeys | None = None
     federation: Callable[[], tuple[DomainState, ...]] = tuple
     kubernetes: bool = False
+    injection: Callable[[], object | None] = lambda: None
+    token_reviews: TokenReviews | None = None

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 
 
+_NAMESPACE = "weft-system"
+
+
 @dataclass(frozen=True, slots=True)
 class OutsideOptions:
     """The options, read."""
@@ -26,11 +29,25 @@ class OutsideOptions:
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
     kubernetes: KubeconfigFile | None = None
+    kubernetes_writes: str | None = None
 
 
 def outside_options(function: CommandT) -> CommandT:
-    """``--kubeconfig``, ``--context``, ``--import``, ``--imports``, ``--probe-network``."""
+    """``--kubeconfig``, ``--context``, ``--write-status``, ``--kubernetes-namespace``, ``--import``, ``--imports``,
+    ``--probe-network``."""
     for option in (
+        click.option(
+            "--kubernetes-namespace",
+            default="",
+            metavar="NAME",
+            help="Namespace of the Lease by which one of several control planes writes.  [default: in a pod its own, "
+            "else weft-system]",
+        ),
+        click.option(
+            "--write-status/--no-write-status",
+            default=None,
+            help="Write status and events to Kubernetes (docs/kubernetes.md).  [default: only in-cluster]",
+        ),
         click.option("--context", default="", metavar="NAME", help="Its context.  [default: its current one]"),
         click.option(
             "--kubeconfig",
@@ -88,7 +105,27 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
         networks = tuple(ipaddress.ip_network(text) for text in given["probe_networks"])
     except ValueError as error:
         raise click.UsageError(f"--probe-network: {error}; expected a network such as 10.0.0.0/8") from error
-    return OutsideOptions(imports, networks, _kubernetes(given["kubeconfig"], given["context"]))
+    kubernetes = _kubernetes(given["kubeconfig"], given["context"])
+    writes = _writes(kubernetes, given["write_status"], given["kubernetes_namespace"])
+    return OutsideOptions(imports, networks, kubernetes, writes)
+
+
+def _writes(kubernetes: KubeconfigFile | None, wanted: bool | None, namespace: str) -> str | None:
+    """The namespace of the Lease, if the control plane is to write. Who follows a cluster from outside does not begin
+    to write there unasked. click.UsageError."""
+    from weft.model.identity import is_dns_label
+    from weft.sources.kubernetes.kubeconfig import in_cluster_namespace
+
+    if kubernetes is None:
+        for name, option in (("--write-status", wanted), ("--kubernetes-namespace", namespace or None)):
+            if option is not None:
+                raise click.UsageError(f"{name} goes with --kubeconfig")
+        return None
+    if namespace and not is_dns_label(namespace):
+        raise click.UsageError(f"--kubernetes-namespace: '{namespace}' is no name of a namespace")
+    if not (kubernetes.in_cluster if wanted is None else wanted):
+        return None
+    return namespace or (in_cluster_namespace() if kubernetes.in_cluster else "") or _NAMESPACE
 
 
 def _kubernetes(path: str, context: str) -> KubeconfigFile | None:

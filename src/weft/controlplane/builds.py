@@ -110,7 +110,8 @@ class Builds:
         self._instruments.builds.observe(took)
         _log.debug("revision %d built in %.1f ms", snapshot.revision, took * 1000)
         self._tell((*snapshot.problems, *problems))
-        self.compiled.set(Compiled(snapshot.revision, mesh, problems, took, self._idle(last, mesh)))
+        made_of = (snapshot.documents, snapshot.workloads)
+        self.compiled.set(Compiled(snapshot.revision, mesh, problems, took, self._idle(last, mesh), *made_of))
 
     def _idle(self, last: Compiled, mesh: Mesh) -> Mapping[Problem, float]:
         """What waits for a workload, and since when."""

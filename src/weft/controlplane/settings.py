@@ -39,6 +39,19 @@ class RemoteAdmin:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """What an API server asks: at `port` (None: the usual one), if it `serves`. `image` is that of sidecars in pods
+    (empty: none are put in), `revision` what labels call this control plane; `native` sidecars, or containers."""
+
+    port: int | None = None
+    serves: bool = False
+    image: str = ""
+    pull_policy: str = "IfNotPresent"
+    revision: str = "default"
+    native: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ServeSettings:
     """Settings of ``weft serve``.
 
@@ -57,7 +70,9 @@ class ServeSettings:
     from which other trust domains' bundles are fetched, besides public addresses. `identity_from` is the unix socket of
     a Workload API whose roots vouch for workloads too (empty: the mesh's authority alone does). `imports` are the
     registries whose services the mesh has beside its own, `probe_networks` those in which instances without an agent
-    are asked for their health. With `kubernetes` documents come from the API server that it names, not from the store.
+    are asked for their health. With `kubernetes` documents come from the API server that it names, not from the store;
+    what the mesh says of them is written there with `kubernetes_writes`, by the one control plane that has the Lease in
+    that namespace. `webhooks` are what that one asks.
     """
 
     home: Home
@@ -89,3 +104,5 @@ class ServeSettings:
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
     kubernetes: KubeconfigFile | None = None
+    kubernetes_writes: str | None = None
+    webhooks: WebhookSettings | None = None

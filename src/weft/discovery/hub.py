@@ -28,7 +28,7 @@ from weft.discovery.shared import Shared
 from weft.discovery.silence import Silence
 from weft.discovery.snapshots import Compiler, MeshT, Snapshots
 from weft.discovery.sotw import SotwSession
-from weft.discovery.status import ProxyStatus, WaitResult, status_of
+from weft.discovery.status import Lack, ProxyStatus, WaitResult, short_type, status_of
 from weft.discovery.stream import Ending, Stream, StreamEndedError
 from weft.discovery.subscription import Rejection
 from weft.discovery.waiting import Waiters
@@ -330,6 +330,18 @@ class Hub(Generic[MeshT]):
         if publication is None:
             return await self._waiters.wait(revision, self._present(), deadline - time.monotonic())
         return await self._waiters.wait(publication.revision, publication.changed, deadline - time.monotonic())
+
+    def lacks(self, proxy: str, revision: int) -> Lack | None:
+        """What keeps a proxy from holding all of a revision that was published, or of a later one. None: nothing."""
+        streams = self._roster.of(proxy)
+        if not streams:
+            return Lack("is not connected")
+        for stream in streams:
+            for rejection in stream.session.rejections():
+                return Lack(f"{short_type(rejection.type_url)} {rejection.name}: {rejection.message}", refused=True)
+        if not all(stream.loaded and stream.acked_revision >= revision for stream in streams):
+            return Lack("has not confirmed it yet")
+        return None
 
     async def settled(self, timeout: float) -> bool:
         """Wait until every connected proxy has acknowledged or refused all that it was offered; False: not in time."""

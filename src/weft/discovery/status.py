@@ -89,6 +89,14 @@ class WaitResult:
     when: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What a proxy has not taken: it `refused` something, in its own words, or has not answered."""
+
+    text: str
+    refused: bool = False
+
+
 def status_of(stream: Stream, *, stuck: bool = False) -> ProxyStatus:
     """The state of one stream."""
     session = stream.session

@@ -247,6 +247,14 @@ def _carries(spec: ListenerSpec, item: RouteGroupKind) -> bool:
     return item.group == GATEWAY_GROUP and item.kind in _CARRIED[spec.protocol]
 
 
+def route_kinds_of(spec: ListenerSpec) -> tuple[str, ...]:
+    """The kinds of routes that a listener takes: of those that it asks for, or all that its protocol carries."""
+    carried = _CARRIED.get(spec.protocol, ())
+    if not spec.allowed_routes.kinds:
+        return carried
+    return tuple(dict.fromkeys(each.kind for each in spec.allowed_routes.kinds if carried and _carries(spec, each)))
+
+
 def _listener(
     document: ListenerDocument,
     gateway: GatewayDocument | None,

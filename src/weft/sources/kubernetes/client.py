@@ -29,6 +29,7 @@ _USUAL_TIMEOUT = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, sock_connect=_CONN
 _GOOD = frozenset((200, 201, 202, 304))
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 """Types of bodies: https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply"""
 _LONGEST_TEXT = 300
@@ -100,7 +101,11 @@ class ApiClient:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
         asked = {"watch": "1", "timeoutSeconds": str(seconds), **query}
         async with self._ask("GET", path, asked, {"Accept": JSON}, timeout) as response:
-            yield _lines(response)
+            try:
+                yield _lines(response)
+            finally:
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()  # a goodbye of TLS would outlast who gives the watch up
 
     @contextlib.asynccontextmanager
     async def _ask(

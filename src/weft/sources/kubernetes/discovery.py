@@ -28,10 +28,15 @@ class _Gvk(msgspec.Struct):
     kind: str = ""
 
 
+class _Subresource(msgspec.Struct):
+    subresource: str = ""
+
+
 class _Resource(msgspec.Struct, rename="camel"):
     resource: str
     response_kind: _Gvk | None = None
     verbs: frozenset[str] = frozenset()
+    subresources: tuple[_Subresource, ...] | None = None
 
 
 class _Version(msgspec.Struct):
@@ -59,10 +64,22 @@ class DiscoveryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A kind that a server has. `path` is where its objects of all namespaces are listed."""
+    """A kind that a server has. `path` is where its objects of all namespaces are listed; `has_status`: their status is
+    written by itself."""
 
     path: str
     kind: Kind
+    has_status: bool = False
+
+    @property
+    def api_version(self) -> str:
+        """The version that is read."""
+        return self.path.rpartition("/")[0].removeprefix("/apis/").removeprefix("/api/")
+
+    def path_of(self, namespace: str, name: str) -> str:
+        """Where one of its objects stands."""
+        root, _, plural = self.path.rpartition("/")
+        return f"{root}/namespaces/{namespace}/{plural}/{name}" if namespace else f"{self.path}/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +92,7 @@ class Found:
 
 def found_from(answers: Iterable[bytes], kinds: Sequence[Kind] = FOLLOWED) -> Found:
     """What the answers at `PATHS` say. DiscoveryError if one cannot be read."""
-    there: dict[tuple[str, str], dict[str, str]] = {}
+    there: dict[tuple[str, str], dict[str, _Resource]] = {}
     for answer in answers:
         for group in _groups(answer).items:
             for version in group.versions:
@@ -86,7 +103,7 @@ def found_from(answers: Iterable[bytes], kinds: Sequence[Kind] = FOLLOWED) -> Fo
                         and "/" not in resource.resource
                     ):
                         names = there.setdefault((group.metadata.name, resource.response_kind.kind), {})
-                        names.setdefault(version.version, resource.resource)
+                        names.setdefault(version.version, resource)
     served: list[Served] = []
     unreadable: list[tuple[Kind, tuple[str, ...]]] = []
     for kind in kinds:
@@ -94,7 +111,9 @@ def found_from(answers: Iterable[bytes], kinds: Sequence[Kind] = FOLLOWED) -> Fo
         chosen = next((each for each in (*kind.versions, *kind.old_versions) if each in names), None)
         if chosen is not None:
             root = f"/apis/{kind.group}" if kind.group else "/api"
-            served.append(Served(f"{root}/{chosen}/{names[chosen]}", kind))
+            resource = names[chosen]
+            has_status = any(each.subresource == "status" for each in resource.subresources or ())
+            served.append(Served(f"{root}/{chosen}/{resource.resource}", kind, has_status))
         elif names:
             unreadable.append((kind, tuple(names)))
     return Found(tuple(served), tuple(unreadable))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldLines, Origin
@@ -12,6 +15,7 @@ from weft.model.unreadable import Unreadable
 from weft.schema.decode import decode_stored
 from weft.schema.registry import Kind
 from weft.sources.kubernetes.reflection import Told
+from weft.sources.kubernetes.statuses import digest_of, shape_of
 
 PREFIX = "kubernetes:"
 _OF_THE_MESH = frozenset(("protocol", "publishNotReadyAddresses"))
@@ -20,11 +24,24 @@ _OF_THE_MESH = frozenset(("protocol", "publishNotReadyAddresses"))
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An object as it was read: its document (None: it cannot be understood, and never could), and what is to say."""
+    """An object as it was read: its document (None: it cannot be understood, and never could), and what is to say.
+    `status` is the digest of what its status says that is weft's (nothing, where that is of no interest), `generation`
+    that of the object, which may not be understood."""
 
     key: ObjectKey
     document: Document[object] | None = None
     problems: tuple[Problem, ...] = ()
+    status: bytes = b""
+    generation: int = 0
+
+
+class _Metadata(msgspec.Struct):
+    generation: int = 0
+
+
+class _Stated(msgspec.Struct):
+    metadata: _Metadata
+    status: dict[str, Any] | None = None
 
 
 def origin_of(kind: Kind, told: Told) -> str:
@@ -50,14 +67,26 @@ def _read(kind: Kind, told: Told, before: Reading | None) -> Reading:
     except Exception as error:  # one object must not stop the others, whatever the decoder trips over
         text = f"weft cannot decode {key} ({type(error).__name__}); please report it"
         problem = Problem(Severity.ERROR, "internal-error", text, Origin(lines.source), object=key)
-        return Reading(key, before.document if before is not None else None, (problem,))
+        return Reading(key, before.document if before is not None else None, (problem,), *_stated(kind, told))
     old = before.document if before is not None else None
     new = decoded.documents[0] if decoded.documents else None
     problems = tuple(problem for problem in decoded.problems if _is_told(kind, problem))
     document = old if new is None else _kept(new, old)
+    stated = _stated(kind, told)
     if before is not None and document is old and _texts(problems) == _texts(before.problems):
-        return before
-    return Reading(key, document, problems)
+        same = (before.status, before.generation) == stated
+        return before if same else Reading(key, document, before.problems, *stated)
+    return Reading(key, document, problems, *stated)
+
+
+def _stated(kind: Kind, told: Told) -> tuple[bytes, int]:
+    """The digest of a status, and the generation of the object."""
+    shape = shape_of(kind)
+    try:
+        found = msgspec.json.decode(told.text, type=_Stated)
+    except msgspec.MsgspecError:
+        return b"", 0
+    return digest_of(shape, found.status or {}) if shape is not None else b"", found.metadata.generation
 
 
 def _kept(new: Document[object], old: Document[object] | None) -> Document[object]:

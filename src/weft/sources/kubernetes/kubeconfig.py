@@ -77,6 +77,11 @@ class KubeconfigFile:
     context: str = ""
 
     @property
+    def in_cluster(self) -> bool:
+        """Whether it stands for the service account of a pod."""
+        return self.path == IN_CLUSTER
+
+    @property
     def title(self) -> str:
         """What people call it."""
         return self.context or Path(self.path).name
@@ -95,6 +100,14 @@ def in_cluster_access(directory: Path = SERVICE_ACCOUNT, environment: Mapping[st
         raise AccessError(f"this is no pod with a service account: there is no {_HOST}, or no {directory / 'token'}")
     server = check_server(f"https://{f'[{host}]' if ':' in host else host}:{port}")
     return Access(IN_CLUSTER, server, Given(file=directory / "ca.crt"), token=Given(file=directory / "token"))
+
+
+def in_cluster_namespace(directory: Path = SERVICE_ACCOUNT) -> str:
+    """The namespace of the pod that this process runs in; empty if that is not known."""
+    try:
+        return (directory / "namespace").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def kubeconfig_access(path: Path, context: str = "") -> Access:

@@ -132,6 +132,11 @@ class Reflection(Generic[ValueT]):
         """What is known of all objects."""
         return {name: held.value for name, held in self._held.items()}
 
+    def find(self, name: Name) -> tuple[str, ValueT] | None:
+        """The uid of one object, and what is known of it."""
+        held = self._held.get(name)
+        return (held.uid, held.value) if held is not None else None
+
     def take(self, line: bytes) -> Changes[ValueT] | None:
         """Follow one event; what changed by it, None if that is not known before the end of the list.
 

@@ -79,6 +79,10 @@ class Reflector(Generic[ValueT]):
         """What is known of all objects."""
         return self._reflection.values
 
+    def find(self, name: Name) -> tuple[str, ValueT] | None:
+        """The uid of one object, and what is known of it."""
+        return self._reflection.find(name)
+
     async def run(self) -> None:
         """Follow for ever."""
         loop = asyncio.get_running_loop()

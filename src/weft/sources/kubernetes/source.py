@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from weft.aio.cell import Cell
@@ -52,6 +52,21 @@ class _Following:
 
 
 @dataclass(frozen=True, slots=True)
+class ServedObject:
+    """One object of a kind that is followed."""
+
+    served: Served
+    uid: str
+    reading: Reading
+
+    @property
+    def path(self) -> str:
+        """Where it stands."""
+        key = self.reading.key
+        return self.served.path_of(key.namespace, key.name)
+
+
+@dataclass(frozen=True, slots=True)
 class KindState:
     """How it stands with a kind, called as kubectl calls it: how many objects there are, how often all of them were
     listed, and whether they are followed now."""
@@ -79,6 +94,14 @@ class KubernetesSource:
         self._found: Found | None = None
         self._failure: Failure | None = None
         self._stirred = asyncio.Event()
+        self._by_kind: dict[tuple[str, str], _Following] = {}
+        self.told: Callable[[ObjectKey], None] = lambda _key: None
+        """Is called with each object that is new, different or gone."""
+
+    @property
+    def name(self) -> str:
+        """What people call the server."""
+        return self._name
 
     @property
     def contents(self) -> Cell[Contents | None]:
@@ -94,6 +117,17 @@ class KubernetesSource:
         found += [self._of_kind(each, one) for each, one in failures if one and one.status == _FORBIDDEN]
         found += [self._of_version(kind, versions) for kind, versions in (self._found or Found()).unreadable]
         return tuple(found)
+
+    def served(self, key: ObjectKey) -> Served | None:
+        """The kind of an object, as the server has it."""
+        following = self._by_kind.get((key.group, key.kind))
+        return following.served if following is not None else None
+
+    def object_of(self, key: ObjectKey) -> ServedObject | None:
+        """An object as the server has it, as far as that is known."""
+        following = self._by_kind.get((key.group, key.kind))
+        found = following.reflector.find((key.namespace, key.name)) if following is not None else None
+        return ServedObject(following.served, *found) if following is not None and found is not None else None
 
     def states(self) -> tuple[KindState, ...]:
         """How it stands with every kind that the server has."""
@@ -151,6 +185,7 @@ class KubernetesSource:
                 read = reading_of(each.kind)
                 reflector = Reflector(client, path, read, self._take, self._stirred.set, self._pace)
                 self._following[path] = _Following(each, reflector, group.create_task(reflector.run()))
+                self._by_kind[each.kind.group, each.kind.name] = self._following[path]
                 self._stirred.set()
         for path, following in list(self._following.items()):
             if path in served:
@@ -167,17 +202,22 @@ class KubernetesSource:
         """A kind is there no more, its own list says so too; or it is there in another version, with these objects."""
         following = self._following.pop(path)
         following.task.cancel()
+        kind = (following.served.kind.group, following.served.kind.name)
+        if self._by_kind.get(kind) is following:
+            del self._by_kind[kind]
         gone = following.reflector.clear().gone
         self._take(Changes(instead, {name: last for name, last in gone.items() if name not in instead}))
 
     def _take(self, changes: Changes[Reading]) -> None:
         for reading in changes.come.values():
+            self.told(reading.key)
             self._note(reading.key, reading.problems)
             if reading.document is None:
                 self._documents.drop(_order(reading.key))
             else:
                 self._documents.set(_order(reading.key), reading.document)
         for reading in changes.gone.values():
+            self.told(reading.key)
             self._note(reading.key, ())
             self._documents.drop(_order(reading.key))
         self._stirred.set()
@@ -218,7 +258,7 @@ class KubernetesSource:
             text += "; nothing is in force before they are read: they say who may do what"
         else:
             text += "; the mesh does without them"
-        expected = f"a ClusterRole that allows list and watch of {kind.full_word}"
+        expected = f"a ClusterRole that allows to watch {kind.full_word}"
         return self._problem("kubernetes-refused", text, expected)
 
     def _of_version(self, kind: Kind, versions: Iterable[str]) -> Problem:

@@ -1,0 +1,1 @@
+"""What the control plane tells Kubernetes: status, events, and the words of admission."""

@@ -1,0 +1,122 @@
+"""What a control plane writes to a Kubernetes API server: status and events, while it is the one that leads."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from weft.admin.context import Compiled
+from weft.admin.kubernetes.confirmations import Lacking
+from weft.admin.kubernetes.events import EventWriter
+from weft.admin.kubernetes.writer import StatusWriter
+from weft.aio.cell import Cell
+from weft.model.document import ObjectKey
+from weft.model.origin import Origin
+from weft.model.problem import Problem, Severity
+from weft.sources.kubernetes.access import Credentials
+from weft.sources.kubernetes.client import ApiClient
+from weft.sources.kubernetes.documents import PREFIX
+from weft.sources.kubernetes.election import NAME, USUAL, Terms
+from weft.sources.kubernetes.elector import Elector
+from weft.sources.kubernetes.source import KubernetesSource
+from weft.telemetry.metrics import Registry, gauge
+
+_REFUSED = frozenset((403, 404))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is written down: a compiled mesh, what is wrong besides it, what proxies have not taken, and where clients
+    reach a Gateway, as far as somebody knows (nothing: where its processes say that they listen)."""
+
+    compiled: Cell[Compiled]
+    problems: Callable[[], tuple[Problem, ...]]
+    lacking: Lacking
+    reached: Callable[[ObjectKey], tuple[str, ...]] = lambda _: ()
+
+
+class ClusterWrites:
+    """See the module. `namespace` is that of the Lease. Others that write ask `leads` before each write."""
+
+    def __init__(
+        self,
+        source: KubernetesSource,
+        credentials: Credentials,
+        namespace: str,
+        told: Told,
+        registry: Registry,
+        terms: Terms = USUAL,
+    ) -> None:
+        self._name = source.name
+        self._namespace = namespace
+        identity = f"{socket.gethostname()}_{uuid.uuid4()}"
+        self._client = ApiClient(credentials)
+        self._elector = Elector(self._client, namespace, identity, terms)
+        text = "Writes of status and of events to Kubernetes, by what came of them."
+        counter = registry.counter("weft_kubernetes_writes_total", text, "what", "outcome")
+
+        def problems(compiled: Compiled) -> tuple[Problem, ...]:
+            return (*told.problems(), *compiled.problems)
+
+        self._statuses = StatusWriter(
+            self._client,
+            source,
+            told.compiled,
+            told.lacking,
+            self.leads,
+            problems,
+            told.reached,
+            lambda outcome: counter.add("status", outcome),
+        )
+        self._events = EventWriter(
+            self._client,
+            source,
+            told.compiled,
+            self.leads,
+            problems,
+            identity,
+            lambda outcome: counter.add("event", outcome),
+        )
+        source.told = self._statuses.wake
+        text = "Whether this control plane is the one that writes to Kubernetes."
+        registry.read(lambda: [gauge("weft_kubernetes_leader", text, float(self.leads()))])
+
+    def leads(self) -> bool:
+        """Whether this control plane is the one that writes."""
+        return self._elector.leads
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What keeps it from writing; an API server that is away is told by the source."""
+        found = []
+        failure = self._elector.failure
+        if failure is not None and failure.status in _REFUSED:
+            text = f"the Lease {self._namespace}/{NAME} cannot be written: {failure.message}; nothing is written"
+            expected = f"a Role that allows get, create and update of leases in a namespace '{self._namespace}'"
+            found.append(self._problem(text, expected))
+        refusals = self._statuses.refusals
+        if refusals.text:
+            kinds = ", ".join(refusals.kinds)
+            expected = f"a ClusterRole that allows get of {kinds}, and patch of their status"
+            found.append(self._problem(f"{refusals.text}; it stays as it is", expected))
+        if self._events.refused:
+            text = f"events cannot be written: {self._events.refused}; what is wrong is told here only"
+            found.append(self._problem(text, "a ClusterRole that allows create of events.events.k8s.io"))
+        return tuple(found)
+
+    async def run(self) -> None:
+        """Write for ever. When it is cancelled, another control plane may lead at once."""
+        async with self._client, asyncio.TaskGroup() as group:
+            for task in (self._elector.run, self._statuses.run, self._events.run, self._follow):
+                group.create_task(task())
+
+    async def _follow(self) -> None:
+        version = 0
+        while True:
+            version = await self._elector.term.changed(version)
+            self._statuses.wake()
+
+    def _problem(self, text: str, expected: str) -> Problem:
+        return Problem(Severity.ERROR, "kubernetes-refused", text, Origin(f"{PREFIX}{self._name}"), expected=expected)

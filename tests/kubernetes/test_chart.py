@@ -1,0 +1,190 @@
+"""The Helm chart: what it renders is what an API server takes, and every value of it does something."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tools.chart import BASE, IMAGE, base_files
+from tools.kubernetes_cluster import ApiCluster, ClusterError
+
+from support.chart import CHART, NAMESPACE, USUAL, HelmError, helm, merged, of_kind, rendered, value_paths
+from weft.schema.definitions import DEFINED
+
+TURNED: dict[str, Any] = {
+    "image.repository": "weft.test/other",
+    "image.tag": "2",
+    "image.pullPolicy": "Always",
+    "image.pullSecrets": ["registry"],
+    "trustDomain": "example.org",
+    "bind": "::",
+    "extraArgs": ["--lease=20"],
+    "gatewayClass.create": False,
+    "persistence.enabled": False,
+    "persistence.size": "5Gi",
+    "persistence.storageClassName": "fast",
+    "serviceAccount.annotations": {"example.org/role": "mesh"},
+    "podDisruptionBudget.enabled": False,
+    "networkPolicy.enabled": True,
+    "serviceMonitor.enabled": True,
+    "serviceMonitor.interval": "1m",
+    "serviceMonitor.labels": {"release": "prometheus"},
+    "serviceMonitor.secretName": "other",
+    "resources": {"requests": {"cpu": "2"}},
+    "podAnnotations": {"example.org/note": "x"},
+    "podLabels": {"team": "platform"},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "control-plane", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}
+    ],
+    "priorityClassName": "system-cluster-critical",
+}
+"""By value: another than its default."""
+WITH = {"serviceMonitor": {"serviceMonitor": {"enabled": True}}}
+"""What has to be on for values of a group to show."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def values_of(path: str, value: object) -> dict[str, Any]:
+    group, dot, name = path.partition(".")
+    return {group: {name: value}} if dot else {group: value}
+
+
+def test_helm_finds_nothing_to_say(home: Path) -> None:
+    told = helm("lint", "--strict", str(CHART), home=home)
+    assert "1 chart(s) linted, 0 chart(s) failed" in told
+    assert "WARN" not in told
+
+
+def test_definitions_come_with_it(home: Path) -> None:
+    text = helm("template", "weft", str(CHART), "--include-crds", home=home)
+    objects = [each for each in yaml.safe_load_all(text) if each]
+    definitions = of_kind(objects, "CustomResourceDefinition")
+    assert {each["spec"]["names"]["kind"] for each in definitions} == {kind.name for kind in DEFINED}
+
+
+def test_an_image_has_to_be_named(home: Path) -> None:
+    with pytest.raises(HelmError, match=r"image\.repository is missing: no image is published"):
+        helm("template", "weft", str(CHART), home=home, values={})
+
+
+def test_every_value_does_something(home: Path) -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert set(value_paths(schema)) - {"global"} == TURNED.keys()
+    usual = {"": rendered(home), **{group: rendered(home, base) for group, base in WITH.items()}}
+    for path, value in TURNED.items():
+        group = path.partition(".")[0] if not path.endswith(".enabled") else ""
+        turned = merged(WITH.get(group, {}), values_of(path, value))
+        assert rendered(home, turned) != usual.get(group, usual[""]), f"{path} changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"imagePullSecret": "x"}, "additional properties 'imagePullSecret' not allowed"),
+        ({"image": {"pullpolicy": "Never"}}, "at '/image': additional properties 'pullpolicy' not allowed"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "at '/image/pullPolicy': value must be one of"),
+        ({"bind": "10.0.0.1"}, "at '/bind': value must be one of '0.0.0.0', '::'"),
+        ({"trustDomain": "Example"}, "at '/trustDomain': 'Example' does not match pattern"),
+        ({"persistence": {"size": "big"}}, "at '/persistence/size': 'big' does not match pattern"),
+        ({"extraArgs": "--lease=20"}, "at '/extraArgs': got string, want array"),
+    ],
+)
+def test_values_that_are_wrong_are_refused_with_their_path(home: Path, values: dict[str, Any], told: str) -> None:
+    with pytest.raises(HelmError) as refused:
+        rendered(home, values)
+    assert told in str(refused.value)
+
+
+@pytest.fixture(scope="module")
+def system(cluster: ApiCluster) -> str:
+    """The namespace of the control plane, in which only restricted pods may run."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    about = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+    cluster.kubectl("apply", "-f", "-", given=about)
+    return NAMESPACE
+
+
+def test_an_api_server_takes_all_of_it(cluster: ApiCluster, home: Path, system: str) -> None:
+    on = {"networkPolicy": {"enabled": True}}
+    objects = rendered(home, on) + of_kind(rendered(home, {"persistence": {"enabled": False}}), "StatefulSet")
+    strictly = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
+    for each in objects:
+        cluster.kubectl(*strictly, given=each)
+
+
+def test_its_pods_are_restricted(cluster: ApiCluster, home: Path, system: str) -> None:
+    objects = rendered(home, {"persistence": {"enabled": False}})
+    (control_plane,) = of_kind(objects, "StatefulSet")
+    account = of_kind(objects, "ServiceAccount")
+    cluster.kubectl("apply", "-f", "-", given=account[0])
+    try:
+        template = control_plane["spec"]["template"]
+        about = {"namespace": system, "name": "weft-0", "labels": template["metadata"]["labels"]}
+        for pod in (
+            {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": template["spec"]},
+            *of_kind(objects, "Pod"),
+        ):
+            cluster.kubectl("create", "--dry-run=server", "-f", "-", given=pod)
+            del pod["spec"]["securityContext"]["runAsNonRoot"]
+            with pytest.raises(ClusterError, match="violates PodSecurity"):
+                cluster.kubectl("create", "--dry-run=server", "-f", "-", given=pod)
+    finally:
+        cluster.kubectl("delete", "serviceaccount", "weft", "-n", system)
+
+
+def test_what_is_uninstalled_is_gone(cluster: ApiCluster, home: Path, system: str) -> None:
+    access = ("-n", system, "--kubeconfig", str(cluster.kubeconfig("admin")))
+    helm("install", "weft", str(CHART), *access, home=home, values=USUAL)
+    try:
+        assert "statefulset.apps/weft" in ours(cluster)
+        helm(
+            "upgrade",
+            "weft",
+            str(CHART),
+            *access,
+            home=home,
+            values=merged(USUAL, {"networkPolicy": {"enabled": True}}),
+        )
+        assert "networkpolicy.networking.k8s.io/weft" in ours(cluster)
+    finally:
+        helm("uninstall", "weft", "--wait", *access, home=home)
+    assert ours(cluster) == set()
+    kept = cluster.kubectl("get", "crd", "-l", "app.kubernetes.io/part-of=weft", "-o", "name").split()
+    assert "customresourcedefinition.apiextensions.k8s.io/meshconfigs.weft.dev" in kept
+
+
+def ours(cluster: ApiCluster) -> set[str]:
+    """What of the chart is in the cluster, but the definitions."""
+    kinds = (
+        "statefulset service serviceaccount poddisruptionbudget networkpolicy gatewayclass clusterrole "
+        "clusterrolebinding role rolebinding mutatingwebhookconfiguration validatingwebhookconfiguration"
+    )
+    told = cluster.kubectl("get", ",".join(kinds.split()), "-A", "-l", "app.kubernetes.io/part-of=weft", "-o", "name")
+    return set(told.split())
+
+
+def test_the_base_for_kustomize_is_fresh_and_taken(cluster: ApiCluster, tmp_path: Path) -> None:
+    wanted = base_files()
+    assert {path.name: path.read_text() for path in BASE.iterdir()} == {
+        path.name: text for path, text in wanted.items()
+    }
+    image = {"name": IMAGE, "newName": "registry.example/weft", "newTag": "7"}
+    shutil.copytree(BASE, tmp_path / "base")
+    (tmp_path / "kustomization.yaml").write_text(json.dumps({"resources": ["base"], "images": [image]}))
+    built = cluster.kubectl("kustomize", str(tmp_path))
+    assert "image: registry.example/weft:7" in built
+    assert "weft.invalid" not in built
+    objects = [each for each in yaml.safe_load_all(built) if not each["metadata"].get("namespace")]
+    strictly = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
+    cluster.kubectl(*strictly, given={"apiVersion": "v1", "kind": "List", "items": objects})

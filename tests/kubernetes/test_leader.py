@@ -1,0 +1,166 @@
+"""Who writes to a real API server, what is told where that may not be, and what happens while the server is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+from tools.kubernetes_cluster import ApiCluster
+
+from support.cluster_writes import NAMESPACE, Rig, declare, gateway, parents_reach, writing
+from support.envoy import free_port
+from support.kubernetes import ROUTES, Api, route, service
+from support.mesh import Mesh, until
+from weft.model.problem import Problem
+from weft.sources.kubernetes.discovery import FOLLOWED
+from weft.testing.polling import eventually
+
+GOOD = {"Accepted": "True Accepted", "ResolvedRefs": "True ResolvedRefs"}
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/weft-leader"
+LEADS = "this is the control plane that writes"
+EVENTS = "/apis/events.k8s.io/v1"
+
+
+def rules(*, writes: bool) -> list[dict[str, Any]]:
+    """Rights to read everything and to lead, and to write, or not."""
+    groups = sorted({kind.group for kind in FOLLOWED})
+    found = [
+        {"apiGroups": groups, "resources": ["*"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
+    ]
+    if writes:
+        found.append({"apiGroups": ["gateway.networking.k8s.io"], "resources": ["*/status"], "verbs": ["patch"]})
+        found.append({"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]})
+    return found
+
+
+async def holder(api: Api) -> str:
+    return str((await api.call("GET", LEASE))["spec"].get("holderIdentity", ""))
+
+
+async def test_one_of_two_writes_and_the_other_follows_at_once(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    await declare(api)
+    admin, routes = cluster.kubeconfig("admin"), f"{ROUTES}/namespaces/{namespace}/httproutes"
+    await api.create(f"/api/v1/namespaces/{namespace}/services", service("web", namespace))
+    async with writing(admin) as second:
+        async with writing(admin) as first:
+            both = [first, second]
+            leader = await eventually("one leads", lambda: [each for each in both if each.writes.leads()])
+            await api.create(routes, route("one", namespace, "web", "web"))
+            await parents_reach(api, f"{routes}/one", GOOD)
+            assert len(leader) == 1
+            assert [each.written() for each in both if each not in leader] == [0.0]
+        await eventually("the other leads", second.writes.leads)
+        await api.create(routes, route("two", namespace, "web", "web"))
+        await parents_reach(api, f"{routes}/two", GOOD)
+    assert await holder(api) == "", "at an ordered stop the place is free"
+    assert not second.writes.leads()
+
+
+async def test_what_it_may_not_write_is_one_problem(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    await declare(api)
+    routes = f"{ROUTES}/namespaces/{namespace}/httproutes"
+    await api.create(f"/api/v1/namespaces/{namespace}/services", service("web", namespace))
+    await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway("edge", namespace))
+    await api.create(routes, *(route(f"web{number}", namespace, "web", "web") for number in range(5)))
+    account = cluster.account("writer", rules(writes=False))
+    async with writing(account) as rig:
+        group = "gateway.networking.k8s.io"
+        refused = f"gateways.{group}, httproutes.{group} cannot be written: it answers 403: "
+        [problem] = await eventually("it is told", lambda: _that_tell(rig, refused))
+        assert problem.code == "kubernetes-refused"
+        assert "patch of their status" in problem.expected
+        cluster.account("writer", rules(writes=True))
+    async with writing(account) as rig:
+        await parents_reach(api, f"{routes}/web0", GOOD)
+        await eventually("nothing is wrong any more", lambda: not rig.writes.problems())
+
+
+def _that_tell(rig: Rig, words: str) -> list[Problem]:
+    """Problems about a status, if one has these words."""
+    about = [each for each in rig.writes.problems() if each.message.startswith("the status of ")]
+    return about if any(words in each.message for each in about) else []
+
+
+async def test_without_a_namespace_nobody_leads(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    account = cluster.account("nowhere", rules(writes=True)[:1])
+    async with writing(account) as rig:
+        [problem] = await eventually("it is told", rig.writes.problems)
+        assert problem.code == "kubernetes-refused"
+        assert problem.message.startswith(f"the Lease {NAMESPACE}/weft-leader cannot be written: it answers 403: ")
+        assert not rig.writes.leads()
+
+
+async def test_an_api_server_that_was_away(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    await declare(api)
+    routes = f"{ROUTES}/namespaces/{namespace}/httproutes"
+    await api.create(f"/api/v1/namespaces/{namespace}/services", service("web", namespace))
+    async with writing(cluster.kubeconfig("admin")) as rig:
+        await eventually("it leads", rig.writes.leads)
+        await asyncio.to_thread(cluster.kill_api_server)
+        try:
+            await eventually("it gives up by itself", lambda: not rig.writes.leads())
+        finally:
+            await asyncio.to_thread(cluster.start_api_server)
+        await eventually("it leads again", rig.writes.leads)
+        await api.create(routes, route("web", namespace, "web", "web"))
+        await parents_reach(api, f"{routes}/web", GOOD)
+
+
+async def test_an_event_for_each_refusal(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    await declare(api)
+    routes = f"{ROUTES}/namespaces/{namespace}/httproutes"
+    events = f"{EVENTS}/namespaces/{namespace}/events"
+    await api.create(routes, route("web", namespace, "nothing", "nothing"))
+
+    async def notes() -> list[dict[str, Any]]:
+        return [each for each in (await api.call("GET", events))["items"] if each["regarding"]["name"] == "web"]
+
+    async with writing(cluster.kubeconfig("admin")):
+        [event] = await eventually("it is told", notes)
+        found = await api.call("GET", f"{routes}/web")
+        assert event["regarding"]["uid"] == found["metadata"]["uid"]
+        assert (event["type"], event["reason"]) == ("Warning", "UnknownService")
+        assert "there is no Service 'nothing'" in event["note"]
+    async with writing(cluster.kubeconfig("admin")) as rig:
+        await eventually("it leads", rig.writes.leads)
+        patch = {"spec": {"rules": [{"backendRefs": [{"name": "none", "port": 80}]}]}}
+        await api.call("PATCH", f"{routes}/web", patch, "application/merge-patch+json")
+
+        async def two() -> bool:
+            return len(await notes()) == 2
+
+        await eventually("another generation is told of, and the first not again", two)
+
+
+def test_a_leader_that_was_killed_is_followed_within_its_lease(cluster: ApiCluster, tmp_path: Path) -> None:
+    """Two real control planes; a Gateway is programmed when a real proxy has confirmed it."""
+    about = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
+    items = [about, gateway("edge", "default", listener), service("web", "default")]
+    cluster.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": items})
+    options = ("--kubeconfig", str(cluster.kubeconfig("admin")), "--context", "test", "--write-status")
+    meshes = [Mesh(tmp_path / name, tmp_path / f"{name}-logs") for name in ("first", "second")]
+    first, second = meshes
+    try:
+        proc = first.serve(*options)
+        until("the first leads", lambda: LEADS in proc.output())
+        first.gateway("edge", f"80={free_port()}")
+        cluster.kubectl("wait", "--for=condition=Programmed", "gateway/edge", "--timeout=60s")
+        other = second.serve(*options)
+        proc.process.send_signal(signal.SIGKILL)
+        cluster.kubectl("apply", "-f", "-", given=route("web", "default", "web", "web"))
+        until("the second leads", lambda: LEADS in other.output())
+        until("and writes", lambda: _accepted(cluster))
+        assert not second.problems() or "kubernetes-refused" not in {each["code"] for each in second.problems()}
+    finally:
+        for each in meshes:
+            each.stop()
+
+
+def _accepted(cluster: ApiCluster) -> bool:
+    found = json.loads(cluster.kubectl("get", "httproute", "web", "-o", "json"))
+    return bool(found.get("status", {}).get("parents"))

@@ -1,0 +1,112 @@
+"""The rights of the control plane's account: every one of the chart's is used, and it asks for no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tools.kubernetes_cluster import ApiCluster
+from tools.kubernetes_pki import write_kubeconfig
+
+from support.chart import ACCOUNT, CHART, NAMESPACE, helm, of_kind, rendered
+from support.kubernetes import definition
+from support.mesh import Mesh, until
+
+OTHERS = (
+    definition("telemetry.istio.io", "Telemetry", "telemetries", "v1"),
+    definition("access.smi-spec.io", "TrafficTarget", "traffictargets", "v1alpha3"),
+    definition("specs.smi-spec.io", "HTTPRouteGroup", "httproutegroups", "v1alpha4"),
+    definition("split.smi-spec.io", "TrafficSplit", "trafficsplits", "v1alpha4"),
+    definition("gateway.networking.x-k8s.io", "XBackendTrafficPolicy", "xbackendtrafficpolicies", "v1alpha1"),
+)
+"""A kind of each group that the cluster of the tests has none of."""
+OPEN = frozenset(("/api", "/apis", "/readyz", "/version"))
+"""What everybody with an account may ask."""
+
+
+@dataclass(frozen=True, order=True)
+class Right:
+    """One verb for one resource (``*``: all of the group); `name` where it is for one object only."""
+
+    group: str
+    resource: str
+    verb: str
+    name: str = ""
+
+    def covers(self, asked: Right) -> bool:
+        same = self.group == asked.group and self.verb == asked.verb
+        return same and self.resource in ("*", asked.resource) and self.name in ("", asked.name)
+
+
+def rights(objects: list[dict[str, Any]]) -> set[Right]:
+    """Every right that the chart's roles give."""
+    found = set()
+    for role in (*of_kind(objects, "ClusterRole"), *of_kind(objects, "Role")):
+        for rule in role["rules"]:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    for verb in rule["verbs"]:
+                        found |= {Right(group, resource, verb, name) for name in rule.get("resourceNames", [""])}
+    return found
+
+
+def asked(events: Iterator[Mapping[str, Any]]) -> Iterator[tuple[Right, Mapping[str, Any]]]:
+    """What the account has asked of resources. What is no resource has to be open to everybody."""
+    for event in events:
+        what = event.get("objectRef")
+        if what is None:
+            assert event["requestURI"].partition("?")[0] in OPEN, event["requestURI"]
+            continue
+        resource = "/".join(part for part in (what["resource"], what.get("subresource", "")) if part)
+        yield Right(what.get("apiGroup", ""), resource, event["verb"], what.get("name", "")), event
+
+
+@pytest.fixture
+def installed(cluster: ApiCluster, tmp_path: Path) -> Iterator[Path]:
+    """The chart's objects in the cluster; the kubeconfig file of its account."""
+    cluster.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": list(OTHERS)})
+    access = ("-n", NAMESPACE, "--kubeconfig", str(cluster.kubeconfig("admin")))
+    helm("install", "weft", str(CHART), "--create-namespace", *access, home=tmp_path)
+    try:
+        token = cluster.kubectl("create", "token", "weft", "-n", NAMESPACE).strip()
+        path = cluster.kubeconfig("weft")
+        path.unlink(missing_ok=True)
+        write_kubeconfig(path, cluster.server, cluster.directory / "pki", token=token)
+        yield path
+    finally:
+        helm("uninstall", "weft", "--wait", *access, home=tmp_path)
+
+
+def options(objects: list[dict[str, Any]]) -> list[str]:
+    """The command line of the control plane, but what is the pod's own."""
+    (stateful,) = of_kind(objects, "StatefulSet")
+    weft, serve, *words = stateful["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert (weft, serve) == ("weft", "serve")
+    places = ("--kubeconfig=", "--home=", "--xds-port=", "--agent-port=", "--metrics-port=")
+    assert all(any(word.startswith(place) for word in words) for place in places)
+    return [word for word in words if not word.startswith(places)]
+
+
+def test_every_right_is_used_and_none_is_missing(cluster: ApiCluster, installed: Path, tmp_path: Path) -> None:
+    objects = rendered(tmp_path)
+    given = rights(objects)
+    mesh = Mesh(tmp_path / "home", tmp_path / "logs")
+    try:
+        ports = [f"--{name}-port=0" for name in ("xds", "agent", "metrics", "admin")]
+        mesh.serve(f"--kubeconfig={installed}", *ports, *options(objects))
+
+        def unused() -> set[Right]:
+            used = {right for right, event in asked(cluster.audit())}
+            return {each for each in given if not any(each.covers(one) for one in used)}
+
+        until("every right is used", lambda: not unused(), 20)
+        assert [one for one in mesh.problems() if one["code"].startswith("kubernetes")] == []
+    finally:
+        mesh.stop()
+    for right, event in asked(cluster.audit()):
+        assert event["user"]["username"] == ACCOUNT
+        assert event["responseStatus"]["code"] not in (401, 403), event
+        assert any(each.covers(right) for each in given), right

@@ -1,0 +1,42 @@
+"""weft in a Kubernetes for tests: installed by its chart, with the images of this checkout."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+
+from tools.go_programs import ROOT
+from tools.images.build import TEST_REGISTRY, TEST_TAG
+from tools.kubernetes import program
+from tools.kubernetes_access import Access, ClusterError, own_environment
+
+NAMESPACE = "weft-system"
+_VALUES = {
+    "image.repository": f"{TEST_REGISTRY}/weft",
+    "image.tag": TEST_TAG,
+    "image.pullPolicy": "Never",
+    "persistence.enabled": "false",
+}
+
+
+def install(cluster: Access, values: Mapping[str, str] | None = None) -> None:
+    """Install weft and wait until it is ready. ClusterError with what its log says last if it does not become so."""
+    helm(cluster, "install", "weft", str(ROOT / "charts" / "weft"), "--create-namespace", values=values or {})
+    try:
+        cluster.kubectl("rollout", "status", "-n", NAMESPACE, "statefulset/weft", "--timeout=180s")
+    except ClusterError as error:
+        said = cluster.kubectl("logs", "-n", NAMESPACE, "statefulset/weft", "--tail=30")
+        raise ClusterError(f"{error}\n{said}") from error
+
+
+def helm(cluster: Access, *arguments: str, values: Mapping[str, str] | None = None) -> str:
+    """What helm prints, for the release in weft's namespace. ClusterError if it fails."""
+    given = {**_VALUES, **(values or {})}
+    settings = [word for name, value in given.items() for word in ("--set", f"{name}={value}")]
+    known = ["--kubeconfig", str(cluster.kubeconfig("admin")), "--namespace", NAMESPACE]
+    command = [str(program("helm")), *arguments, *known, *settings]
+    environment = own_environment(cluster.directory)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode != 0:
+        raise ClusterError(f"helm {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout

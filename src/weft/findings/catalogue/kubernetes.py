@@ -93,6 +93,6 @@ KUBERNETES = (
         "certificate yet: its log says what it waits for. Else it serves with what it knew last.",
         "Pod reviews-v1-x2x4k is in the mesh, but its proxy is not connected: it has not joined, or has gone",
         "See what the proxy says; `weft audit` has what was refused.",
-        "kubectl logs --namespace {namespace} {pod} --container weft-proxy",
+        "kubectl logs --namespace {namespace} {workload} --container weft-proxy",
     ),
 )

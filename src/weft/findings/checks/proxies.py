@@ -22,7 +22,7 @@ def proxy_not_connected(facts: Facts) -> Iterator[Finding]:
             name, about = one.workload.name, f"workload {one.workload.proxy}"
             if one.workload.pod:
                 text = f"Pod {name} is in the mesh, but its proxy is not connected: it has not joined, or has gone"
-                yield finding("pod-not-connected", text, about=about, pod=name, namespace=one.workload.namespace)
+                yield finding("pod-not-connected", text, about=about, workload=name, namespace=one.workload.namespace)
                 continue
             text = f"{name} is registered, but its proxy is not connected: it hears of no change"
             yield finding("proxy-not-connected", text, about=about, workload=name)

@@ -53,8 +53,8 @@ class Confirmations:
 
     def held(self, document: Document[object], now: float) -> bool:
         """Whether nothing is to be said of a Gateway yet: a moment later it will be confirmed."""
-        standing = self._of(document, now)
-        return not standing.confirmed and self.of(document, now) is not None and now - standing.since < self._hold
+        found = self.of(document, now)
+        return found is not None and not found.refused and now - self._of(document, now).since < self._hold
 
     def of(self, document: Document[object], now: float) -> Unconfirmed | None:
         """Why a Gateway is not programmed, though it is in force in the mesh. None: it is, or nobody serves it."""
@@ -64,7 +64,7 @@ class Confirmations:
             lack = self._lacking(server.speaker, standing.revision)
             if lack is not None and lack.refused:
                 standing.confirmed = False
-                return Unconfirmed("Invalid", f"{server.speaker} refuses it: {lack.text}")
+                return Unconfirmed("Invalid", f"{server.speaker} refuses it: {lack.text}", refused=True)
             if lack is not None:
                 waiting.append(f"{server.speaker} {lack.text}")
         if not waiting:

@@ -66,6 +66,34 @@ def test_what_was_confirmed_stays_so_until_the_document_is_another() -> None:
     assert script.look(3, 6) == "Pending: edge.shop is not connected"
 
 
+def test_nobody_confirms_nothing() -> None:
+    """The mesh says that nobody serves it. A process that comes then has to confirm it, as has one that takes the place
+    of all that did."""
+    script = Script(EDGE)
+    script.workloads = ()
+    assert script.look(1, 0) == "good"
+    script.workloads = (replace(EDGE, pod="first"),)
+    script.lacks["edge.shop"] = Lack("is not connected")
+    assert script.look(2, 5) == "Pending: edge.shop is not connected"
+    script.lacks.clear()
+    script.confirmed["edge.shop"] = 2
+    assert script.look(3, 6) == "good"
+    script.workloads = (replace(EDGE, pod="second"),)
+    script.lacks["edge.shop"] = Lack("is not connected")
+    assert script.look(4, 9) == "Pending: edge.shop is not connected"
+
+
+def test_one_that_comes_beside_others_changes_nothing() -> None:
+    script = Script(EDGE, replace(EDGE, name="edge-2"))
+    script.workloads, both = (EDGE,), script.workloads
+    assert script.look(0, 0) == "good"
+    script.workloads = both
+    script.lacks["edge-2.shop"] = Lack("is not connected")
+    assert script.look(1, 5) == "good"
+    script.workloads = both[1:]
+    assert script.look(2, 6) == "Pending: edge-2.shop is not connected"
+
+
 def test_a_refusal_counts_at_any_time() -> None:
     script = Script(EDGE)
     script.confirmed["edge.shop"] = 1

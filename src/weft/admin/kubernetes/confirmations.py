@@ -25,11 +25,13 @@ class _Standing:
     document: Document[object]
     revision: int
     since: float
-    confirmed: bool = False
+    by: frozenset[tuple[str, str]] = frozenset()
+    """The processes that have confirmed it, each a proxy and its pod."""
 
 
 class Confirmations:
-    """What was confirmed once stays so until the document changes, or a proxy refuses something."""
+    """What was confirmed by all processes of a Gateway stays so until the document changes, a proxy refuses something,
+    or none of these processes is there any more. One that comes beside them changes nothing."""
 
     def __init__(self, lacking: Lacking, hold: float = HOLD) -> None:
         self._lacking = lacking
@@ -60,16 +62,18 @@ class Confirmations:
         """Why a Gateway is not programmed, though it is in force in the mesh. None: it is, or nobody serves it."""
         standing = self._of(document, now)
         waiting: list[str] = []
-        for server in self._serving(document):
+        servers = self._serving(document)
+        there = frozenset((each.speaker, each.pod) for each in servers)
+        for server in servers:
             lack = self._lacking(server.speaker, standing.revision)
             if lack is not None and lack.refused:
-                standing.confirmed = False
+                standing.by = frozenset()
                 return Unconfirmed("Invalid", f"{server.speaker} refuses it: {lack.text}", refused=True)
             if lack is not None:
                 waiting.append(f"{server.speaker} {lack.text}")
         if not waiting:
-            standing.confirmed = True
-        if standing.confirmed:
+            standing.by = there
+        if not servers or standing.by & there:
             return None
         self.awaited = True
         more = f", and {len(waiting) - _NAMED} more" if len(waiting) > _NAMED else ""

@@ -90,7 +90,7 @@ _PROBES = st.builds(
 def test_whatever_the_probes_are(live: dict[str, Any], ready: dict[str, Any], grace: int | None) -> None:
     """One that the agent could not ask stays where it is, and does not keep it from starting."""
     container = {"name": "web", "ports": [{"name": "http", "containerPort": 80}]}
-    spec = {} if grace is None else {"terminationGracePeriodSeconds": grace}
+    spec: dict[str, Any] = {} if grace is None else {"terminationGracePeriodSeconds": grace}
     done = inject_pod(
         pod(containers=[{**container, "livenessProbe": live, "readinessProbe": ready}], **spec),
         Namespace("shop"),

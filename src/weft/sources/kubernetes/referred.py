@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from weft.aio.cell import Cell
+from weft.mesh.gateways.serving import servers_of
 from weft.mesh.memo import Memo
 from weft.mesh.problems import problem_at
 from weft.mesh.referred import referred
@@ -93,6 +94,8 @@ class ReferredSource:
         self._memo = Memo()
         self._contents: Cell[Contents | None] = Cell(None)
         self._documents: Ordered[Document[object]] = Ordered()
+        self._looked_at: tuple[Document[object], ...] | None = None
+        self._about: tuple[object, ...] = ()
         self._wanted: Mapping[ObjectKey, Referred] = {}
         self._beyond: tuple[Referred, ...] = ()
         self._due: dict[tuple[ObjectKey, frozenset[str] | None], float] = {}
@@ -144,6 +147,11 @@ class ReferredSource:
 
     def _want(self, snapshot: ConfigSnapshot, now: float) -> None:
         self._memo.begin()
+        servers = servers_of(self._memo, snapshot.workloads)
+        about = (servers, snapshot.settings)
+        if snapshot.documents is self._looked_at and about == self._about:
+            return  # only those decide, and workloads come and go all the time
+        self._looked_at, self._about = snapshot.documents, about
         others = _of_others(snapshot)
         found = [each for each in referred(snapshot, self._memo) if each.key not in others]
         self._memo.end()

@@ -39,6 +39,7 @@ SECTIONS = {
     "edits": ("bench.edits", "measure_edits"),
     "demo": ("bench.demo", "measure_demo"),
     "shared": ("bench.shared", "measure_shared"),
+    "kubernetes": ("bench.kubernetes", "measure_kubernetes"),
 }
 """Name, module and function of each section: called with a scratch directory, the cores, and ``quick``."""
 COMPARED = ("streams", "size", "registrations")
@@ -58,6 +59,7 @@ sections:
   edits          500 random edits of a mesh of 1,000 services in 50 s, under requests
   demo           from `weft demo` to the first page
   shared         one proxy for many workloads beside a sidecar for each: memory, start, calls, a busy neighbour
+  kubernetes     1,000 Nodes, 2,000 Services and 10,000 Pods of a real API server, which `./run kubernetes` builds
 
 examples:
   ./run bench --quick                                       a look at everything

@@ -87,6 +87,12 @@ back and some seconds have passed. Nothing is pinned.""",
     "demo": """\
 From starting the process, in a fresh data directory, until the product page has come through the gateway. The
 yardstick is the start of one bare Envoy until it listens.""",
+    "kubernetes": """\
+A real API server with its controllers; Nodes, Pods and their status are written by hand, and nothing runs. Each Pod has
+20 environment variables and stands behind one Service; four of five have a proxy of the mesh, none of which connects.
+`weft serve` follows it as an administrator. *Start* is from its command until every Service is compiled. A change is
+one Pod that is not ready any more, or is again, from the call of the API server on; revisions are read from the metrics
+again and again, CPU is without that and without rest.""",
 }
 
 TITLES = {
@@ -102,6 +108,7 @@ TITLES = {
     "window": "The window of traffic",
     "edits": "A day of edits",
     "demo": "Demo start",
+    "kubernetes": "Pods of a cluster",
 }
 
 

@@ -181,3 +181,25 @@ async def test_a_change_that_fails_between_two_steps_begins_anew() -> None:
     ]
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_waits_for_pods_of_a_cluster_is_told() -> None:
+    """But not that a Service of it has no selector: an EndpointSlice may say what is behind it."""
+    text = service("web", 80) + service("db", 80).replace("selector: {app: db}", "selector: {}")
+    found = decode_documents(text, "kubernetes:Service").documents
+    snapshot = ConfigSnapshot(1, found, ())
+    collected: Cell[SimpleNamespace] = Cell(SimpleNamespace(snapshot=ConfigSnapshot(0, (), ()), store_revision=0))
+    collector = cast(Any, SimpleNamespace(collected=collected))
+    builds = Builds(collector, cast(Any, WritingHub()), MeshCompiler(), Modes(MemoryStore()))
+    running = asyncio.create_task(builds.run())
+    collected.set(SimpleNamespace(snapshot=snapshot, store_revision=0))
+    async with asyncio.timeout(60):
+        while builds.compiled.value.revision < 1:
+            await builds.compiled.changed(builds.compiled.version)
+    compiled = builds.compiled.value
+    assert [each.code for each in compiled.idle] == ["selects-nothing"]
+    assert compiled.mesh is not None
+    assert [each.code for each in compiled.mesh.problems] == ["no-selector"]
+    assert not compiled.problems
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

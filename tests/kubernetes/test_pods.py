@@ -17,7 +17,7 @@ from tools.kubernetes_cluster import ApiCluster
 
 from support.http import Client
 from support.imported import codes, reached, running
-from support.kubernetes import READ, Api, Pods, pod_source_of, service
+from support.kubernetes import Api, Pods, pod_source_of, service
 from support.mesh import Mesh, until
 from weft.model.instance import Instance
 from weft.model.workload import Workload, WorkloadState
@@ -159,8 +159,8 @@ def rules(*without: str) -> list[dict[str, Any]]:
     core = [name for name in ("pods", "nodes") if name not in without]
     rest = [SLICES] if SLICES not in without else ["leases"]
     return [
-        {"apiGroups": [""], "resources": core or ["events"], "verbs": READ},
-        {"apiGroups": ["discovery.k8s.io"], "resources": rest, "verbs": READ},
+        {"apiGroups": [""], "resources": core or ["events"], "verbs": ["watch"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": rest, "verbs": ["watch"]},
     ]
 
 
@@ -232,3 +232,4 @@ async def test_a_host_calls_a_pod(cluster: ApiCluster, api: Api, namespace: str,
     finally:
         mesh.stop()
         server.shutdown()
+        server.server_close()

@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 def injection_options(function: CommandT) -> CommandT:
     """``--webhook-port``, ``--sidecar-image`` and what goes with it."""
     for option in (
+        click.option(
+            "--gateway-replicas",
+            default="1-5",
+            show_default=True,
+            metavar="MIN-MAX",
+            help="Between how many pods the autoscaler of a Gateway chooses; one number: no autoscaler.",
+        ),
+        click.option(
+            "--gateway-service-type",
+            type=click.Choice(["LoadBalancer", "ClusterIP", "NodePort"]),
+            default="LoadBalancer",
+            show_default=True,
+            help="Type of the Service of a Gateway whose document does not say it.",
+        ),
         click.option("--classic-sidecars", is_flag=True, help="Proxies are containers, not native sidecars."),
         click.option(
             "--revision",
@@ -51,7 +65,7 @@ def injection_options(function: CommandT) -> CommandT:
 
 def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
     """What was given; None without an API server. click.UsageError."""
-    from weft.controlplane.settings import WebhookSettings
+    from weft.controlplane.settings import GatewaySettings, WebhookSettings
 
     for option, value in (
         ("--webhook-port", given["webhook_port"] is not None),
@@ -68,4 +82,14 @@ def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
         pull_policy=given["sidecar_pull_policy"],
         revision=given["revision"],
         native=not given["classic_sidecars"],
+        gateways=GatewaySettings(given["gateway_service_type"], *_replicas(given["gateway_replicas"])),
     )
+
+
+def _replicas(text: str) -> tuple[int, int]:
+    """The fewest, and the most (0: nobody chooses). click.UsageError."""
+    fewest, dash, most = text.partition("-")
+    numbers = [int(each) for each in (fewest, most) if each.isascii() and each.isdigit() and len(each) < 5]
+    if len(numbers) != 1 + bool(dash) or numbers[0] < 1 or (dash and numbers[1] < numbers[0]):
+        raise click.UsageError(f"--gateway-replicas: found '{text}', expected a number, or MIN-MAX such as 1-5")
+    return numbers[0], numbers[1] if dash else 0

@@ -11,6 +11,7 @@ from weft.admin.people.oidc import OidcSettings
 from weft.discovery.limits import Limits
 from weft.model.snapshot import MeshSettings
 from weft.model.workload import SocketAddress
+from weft.schema.annotations import SERVICE_TYPES
 from weft.settings.home import Home
 from weft.sources.imports.settings import ImportSettings
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
@@ -39,9 +40,20 @@ class RemoteAdmin:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """What the processes of a cluster's Gateways have: the type of their Services where a document does not say it, and
+    between how many pods the autoscaler chooses (`most` 0: there is none)."""
+
+    service_type: str = SERVICE_TYPES[0]
+    fewest: int = 1
+    most: int = 5
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookSettings:
     """What an API server asks: at `port` (None: the usual one), if it `serves`. `image` is that of sidecars in pods
-    (empty: none are put in), `revision` what labels call this control plane; `native` sidecars, or containers."""
+    (empty: none are put in), `revision` what labels call this control plane; `native` sidecars, or containers. The
+    `gateways` of the cluster run with the same image."""
 
     port: int | None = None
     serves: bool = False
@@ -49,6 +61,7 @@ class WebhookSettings:
     pull_policy: str = "IfNotPresent"
     revision: str = "default"
     native: bool = True
+    gateways: GatewaySettings = GatewaySettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ def pod(name: str, before: Pod | None = None, **given: Any) -> Pod:
     ready = "True" if given.get("ready", True) else "False"
     status = {"phase": given.get("phase", "Running"), "conditions": [{"type": "Ready", "status": ready}]}
     if given.get("ip", "10.0.0.1"):
-        status["podIP"] = given.get("ip", "10.0.0.1")
+        addresses = given.get("ip", "10.0.0.1").split(",")
+        status |= {"podIP": addresses[0], "podIPs": [{"ip": each} for each in addresses]}
     found = read_pod(told(name, {"metadata": metadata, "spec": spec, "status": status}, given.get("uid", "")), before)
     assert found is not None
     return found
@@ -103,8 +104,8 @@ def test_a_pod_with_a_proxy_is_a_workload() -> None:
         state=WorkloadState.HEALTHY,
         metrics=SocketAddress("10.0.0.1", 15020),
         locality=Locality("eu", "eu-1"),
-        capture=(SocketAddress("127.0.0.1", 15001), SocketAddress("::1", 15001)),
-        inbound_capture=(SocketAddress("0.0.0.0", 15006), SocketAddress("::", 15006)),
+        capture=(SocketAddress("127.0.0.1", 15001),),
+        inbound_capture=(SocketAddress("0.0.0.0", 15006),),
         pod="uid-web",
     )
     assert not join.instances
@@ -170,6 +171,22 @@ def test_a_pod_without_an_address_is_known_and_serves_nothing() -> None:
     """Its proxy asks for its certificate before the API server knows the address."""
     [workload] = joined(pod("web", meshed=True, ready=False, ip="")).workloads
     assert (workload.ports, workload.metrics) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("ip", "capture"),
+    [
+        ("", ["127.0.0.1:15001"]),
+        ("10.0.0.1", ["127.0.0.1:15001"]),
+        ("fd00::1", ["[::1]:15001"]),
+        ("fd00::1,10.0.0.1", ["127.0.0.1:15001", "[::1]:15001"]),
+    ],
+)
+def test_what_is_captured_is_of_the_families_that_the_pod_has(ip: str, capture: list[str]) -> None:
+    """Envoy refuses a listener of several addresses if one of them cannot be bound."""
+    [workload] = joined(pod("web", meshed=True, ip=ip)).workloads
+    assert [str(each) for each in workload.capture] == capture
+    assert len(workload.inbound_capture) == len(capture)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,11 @@ class ApiClient:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
         asked = {"watch": "1", "timeoutSeconds": str(seconds), **query}
         async with self._ask("GET", path, asked, {"Accept": JSON}, timeout) as response:
-            yield _lines(response)
+            try:
+                yield _lines(response)
+            finally:
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()  # a goodbye of TLS would outlast who gives the watch up
 
     @contextlib.asynccontextmanager
     async def _ask(

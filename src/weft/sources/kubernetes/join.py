@@ -24,8 +24,8 @@ from weft.sources.ordered import Key, Ordered
 
 LOOPBACK, OUTBOUND, INBOUND, METRICS, PROBES = "127.0.0.1", 15001, 15006, 15020, 15021
 """Ports of the proxy in a Pod, as the injector and the rules of capture have them."""
-CAPTURE = (SocketAddress(LOOPBACK, OUTBOUND), SocketAddress("::1", OUTBOUND))
-INBOUND_CAPTURE = (SocketAddress("0.0.0.0", INBOUND), SocketAddress("::", INBOUND))  # noqa: S104 - of the pod's own
+_CAPTURE_4, _CAPTURE_6 = SocketAddress(LOOPBACK, OUTBOUND), SocketAddress("::1", OUTBOUND)
+_INBOUND_4, _INBOUND_6 = SocketAddress("0.0.0.0", INBOUND), SocketAddress("::", INBOUND)  # noqa: S104 - the Pod's own
 _OF_PROXY = frozenset((OUTBOUND, INBOUND, METRICS, PROBES))
 _LABEL = "a DNS label (lower-case letters, digits and '-', at most 63)"
 KeyT = TypeVar("KeyT")
@@ -164,8 +164,8 @@ class Join:
             state=pod.state,
             metrics=SocketAddress(pod.address, METRICS) if pod.address else None,
             locality=self._nodes.get(pod.node, NOWHERE),
-            capture=CAPTURE,
-            inbound_capture=INBOUND_CAPTURE,
+            capture=_of_families(pod, _CAPTURE_4, _CAPTURE_6),
+            inbound_capture=_of_families(pod, _INBOUND_4, _INBOUND_6),
             pod=pod.uid,
         )
 
@@ -238,6 +238,12 @@ class Join:
             service=service,
             account=pod.account if pod.meshed else "",
         )
+
+
+def _of_families(pod: Pod, ipv4: SocketAddress, ipv6: SocketAddress) -> tuple[SocketAddress, ...]:
+    """Those of the families that the Pod has: where there is no IPv6, Envoy refuses a listener that wants it whole. Of
+    one without an address nothing is known yet, and nearly all have IPv4."""
+    return (*([ipv4] if pod.ipv4 or not pod.ipv6 else []), *([ipv6] if pod.ipv6 else []))
 
 
 def _ports(pod: Pod, of_slices: Iterable[PodPort]) -> tuple[WorkloadPort, ...]:

@@ -40,8 +40,9 @@ class PodPort:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """`address` is empty until it has one. `meshed`: it has a proxy of the mesh. `state` is None for Pods that nothing
-    runs of: they have no node yet, or all of their containers have ended. `gateway` is that whose process it is."""
+    """`address` is empty until it has one; `ipv4` and `ipv6` say of which families it has any. `meshed`: it has a proxy
+    of the mesh. `state` is None for Pods that nothing runs of: they have no node yet, or all of their containers have
+    ended. `gateway` is that whose process it is."""
 
     namespace: str
     name: str
@@ -50,6 +51,8 @@ class Pod:
     account: str
     node: str
     address: str
+    ipv4: bool
+    ipv6: bool
     ports: tuple[PodPort, ...]
     meshed: bool
     host_network: bool
@@ -116,9 +119,14 @@ class _Condition(msgspec.Struct):
     status: str
 
 
+class _PodIp(msgspec.Struct):
+    ip: str = ""
+
+
 class _PodStatus(msgspec.Struct, rename="camel"):
     phase: str = ""
     pod_ip: str = msgspec.field(default="", name="podIP")
+    pod_ips: tuple[_PodIp, ...] | None = msgspec.field(default=None, name="podIPs")
     conditions: tuple[_Condition, ...] | None = None
 
 
@@ -183,6 +191,7 @@ def read_pod(told: Told, before: Pod | None) -> Pod | None:
         for port in each.ports or ()
     ]
     labels, account = _labels(found.metadata), sys.intern(spec.service_account_name or "default")
+    addresses = (status.pod_ip, *(each.ip for each in status.pod_ips or ()))
     pod = Pod(
         namespace=sys.intern(told.namespace),
         name=told.name,
@@ -191,6 +200,8 @@ def read_pod(told: Told, before: Pod | None) -> Pod | None:
         account=account,
         node=sys.intern(spec.node_name),
         address=_address(status.pod_ip),
+        ipv4=any("." in each for each in addresses),
+        ipv6=any(":" in each for each in addresses),
         ports=tuple(ports),
         meshed=any(each.name == PROXY_CONTAINER for each in containers),
         host_network=spec.host_network,

@@ -128,7 +128,7 @@ class PodSource:
     def _refused(self, kind: _Kind, failure: Failure) -> Problem:
         meanwhile = "what was read last stays in force" if kind.reflector.whole else kind.without
         text = f"{kind.name} cannot be read: {failure.message}; {meanwhile}"
-        expected = f"a ClusterRole that allows list and watch of {kind.name}"
+        expected = f"a ClusterRole that allows to watch {kind.name}"
         return Problem(Severity.ERROR, "kubernetes-refused", text, Origin(f"{PREFIX}{self._name}"), expected=expected)
 
     def _unavailable(self, kind: _Kind, failure: Failure) -> Problem:

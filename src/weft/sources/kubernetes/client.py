@@ -100,7 +100,10 @@ class ApiClient:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
         asked = {"watch": "1", "timeoutSeconds": str(seconds), **query}
         async with self._ask("GET", path, asked, {"Accept": JSON}, timeout) as response:
-            yield _lines(response)
+            try:
+                yield _lines(response)
+            finally:
+                _break_off(response)
 
     @contextlib.asynccontextmanager
     async def _ask(
@@ -150,6 +153,13 @@ class ApiClient:
 def _tls_options(shown: Shown) -> dict[str, Any]:
     options: dict[str, Any] = {} if shown.tls is None else {"ssl": shown.tls}
     return options | ({"server_hostname": shown.server_name} if shown.server_name else {})
+
+
+def _break_off(response: aiohttp.ClientResponse) -> None:
+    """End the connection of a watch that is left: a server that is gone never says goodbye, and nobody waits for it."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 async def _body(response: aiohttp.ClientResponse, path: str) -> bytes:

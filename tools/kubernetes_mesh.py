@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Mapping
 
@@ -15,11 +16,11 @@ _VALUES = {
     "image.repository": f"{TEST_REGISTRY}/weft",
     "image.tag": TEST_TAG,
     "image.pullPolicy": "Never",
-    "persistence.enabled": "false",
+    "persistence.enabled": False,
 }
 
 
-def install(cluster: Access, values: Mapping[str, str] | None = None) -> None:
+def install(cluster: Access, values: Mapping[str, object] | None = None) -> None:
     """Install weft and wait until it is ready. ClusterError with what its log says last if it does not become so."""
     helm(cluster, "install", "weft", str(ROOT / "charts" / "weft"), "--create-namespace", values=values or {})
     try:
@@ -29,10 +30,10 @@ def install(cluster: Access, values: Mapping[str, str] | None = None) -> None:
         raise ClusterError(f"{error}\n{said}") from error
 
 
-def helm(cluster: Access, *arguments: str, values: Mapping[str, str] | None = None) -> str:
+def helm(cluster: Access, *arguments: str, values: Mapping[str, object] | None = None) -> str:
     """What helm prints, for the release in weft's namespace. ClusterError if it fails."""
     given = {**_VALUES, **(values or {})}
-    settings = [word for name, value in given.items() for word in ("--set", f"{name}={value}")]
+    settings = [word for name, value in given.items() for word in ("--set-json", f"{name}={json.dumps(value)}")]
     known = ["--kubeconfig", str(cluster.kubeconfig("admin")), "--namespace", NAMESPACE]
     command = [str(program("helm")), *arguments, *known, *settings]
     environment = own_environment(cluster.directory)

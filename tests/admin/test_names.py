@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import pytest
@@ -16,6 +16,7 @@ from support.meshdocs import workload
 from weft.admin.callers import Caller
 from weft.admin.context import ApiContext
 from weft.admin.names import AGAIN_SECONDS, Names
+from weft.admin.registered import Registered
 from weft.admin.replies import Refused
 from weft.model.names import NamesAnswer, NameTable
 from weft.model.workload import Workload
@@ -48,8 +49,8 @@ class Published:
 
 
 def handler(hub: Published, registered: Workload) -> Names:
-    async def own(_request: web.Request, _caller: Caller) -> Any:
-        return SimpleNamespace(key="default/client-v1"), registered
+    async def own(_request: web.Request, _caller: Caller) -> Registered:
+        return Registered("default/client-v1", registered)
 
     return Names(cast(ApiContext, SimpleNamespace(hub=hub)), own)
 

@@ -29,14 +29,14 @@ def test_the_service_of_a_request_is_known_also_without_a_cluster(key: str, expe
 
 
 def test_peers_of_another_trust_domain_are_not_taken_for_ours() -> None:
-    """Ours is one that was revoked once, and restored."""
+    """Ours is a Pod that was revoked once, and restored."""
 
     def named(domain: str, count: int, trust: str = "") -> dict[str, object]:
         key = f"200;-;;spiffe://{domain}/ns/default/sa/client;{trust}O=client,CN=client-v1.default;;{RATINGS};"
         totals = [{"lower_bound": 1, "width": 0.1, "count": count}]
         return {"name": f"weft.inbound.duration.key.{key}", "totals": totals}
 
-    details = [named("a.test", 2, "serialNumber=7.0,"), named("b.test", 3), named("c.test", 4)]
+    details = [named("a.test", 2, "UID=5f0d3a1c-0b1e,serialNumber=7.0,"), named("b.test", 3), named("c.test", 4)]
     body = json.dumps({"stats": [{"histograms": {"details": details}}]}).encode()
     found = {one.key.peer: one.count for one in parse_reading(body, "a.test").series}
     assert {peer.principal: (peer.workload, count) for peer, count in found.items() if peer} == {

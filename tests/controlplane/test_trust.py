@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.joining_pods import ToldPods
 from weft.admin.heard import Heard
 from weft.ca.authority import Authority, open_authority
 from weft.ca.rotation import PATIENCE, Phase
@@ -29,9 +30,9 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.now = NOW
-        self.store = MemoryStore()
+        self.store, self.pods = MemoryStore(), ToldPods()
         self.authority: Authority = open_authority(directory / "ca", clock=lambda: self.now)
-        self.collector = Collector([workloads_source(self.store)], MeshSettings())
+        self.collector = Collector([workloads_source(self.store), self.pods], MeshSettings())
         self.heard = Heard()
         self.leases = Leases(self.store, clock=lambda: self.now)
         self.bundle = directory / "bundle.pem"
@@ -148,6 +149,21 @@ async def test_a_workload_that_has_left_is_not_awaited_and_a_silent_one_is_told_
         parts.now = NOW + PATIENCE - 1
         assert await parts.look() is Phase.TRUSTING
         parts.now = NOW + PATIENCE
+        assert await parts.look() is Phase.ISSUING
+
+
+async def test_a_pod_is_awaited_while_its_proxy_is_there(parts: World) -> None:
+    """One whose proxy never joined has nothing to replace, and no lease that would end."""
+    async with running(parts):
+        parts.pods.tell(Workload("a", "default", "a", pod="5f0d"), Workload("b", "default", "b", pod="5f0e"))
+        await eventually("known", lambda: len(parts.collector.snapshot.workloads) == 2)
+        parts.authority.begin_rotation()
+        assert set(parts.keeper.awaited()) == {"default/a", "default/b"}, "they may be about to connect again"
+        parts.leases.attached("a.default", leased=False)
+        parts.now += 16
+        assert set(parts.keeper.awaited()) == {"default/a"}
+        assert await parts.look() is Phase.TRUSTING
+        parts.uses("a")
         assert await parts.look() is Phase.ISSUING
 
 

@@ -26,3 +26,14 @@ def test_the_trust_domain_is_that_of_the_one_name_of_a_certificate() -> None:
     assert trust_domain_of(authority.issue("x", own).chain) == "cluster.local"
     for uris in ("", f"{own} {own}2", "https://cluster.local/"):
         assert trust_domain_of(authority.issue("x", uris).chain) == ""
+
+
+def test_a_pods_certificate_is_for_that_pod() -> None:
+    """The next Pod of its name is somebody else, and so is a workload that an agent has registered."""
+    identity = SpiffeId("cluster.local", "shop", "web")
+    pod = Workload("web", "shop", "web", pod="5f0d")
+    for uid, workload in (("5f0d", WEB), ("", pod), ("5f0e", pod)):
+        peer = Peer("web.shop", identity, 10.0, pod=uid)
+        with pytest.raises(IdentityRefusedError, match="its certificate was issued to"):
+            check_peer(peer, "web.shop", workload, 1.0, "cluster.local")
+    assert check_peer(Peer("web.shop", identity, 10.0, pod="5f0d"), "web.shop", pod, 1.0, "cluster.local") is pod

@@ -25,6 +25,7 @@ FIREWALLS = [
 ] if os.geteuid() == 0 else []  # fmt: skip
 ECHO = (sys.executable, str(APPS / "http_echo.py"))
 POD, CONTROL = "10.77.0.2", "10.77.0.1"
+POD_6, CONTROL_6 = "fd77:77::2", "fd77:77::1"
 PROBES = {
     "/app-health/web/readyz": {"httpGet": {"port": 8080, "path": "/status/204"}},
     "/app-health/web/livez": {"httpGet": {"port": 8080, "path": "/status/418"}},
@@ -74,11 +75,11 @@ class Meshed:
         self.pod.wait_ready()
         until("callers get through", lambda: self.mesh()["workload"] == "web")
 
-    def service(self, name: str) -> str:
-        """The IPv4 address of a service."""
+    def addresses(self, name: str) -> list[str]:
+        """The addresses of a service, as URLs have them."""
         rows = json.loads(self.one.weft("get", "services", "-o", "json").stdout)
         found = next(row["status"]["addresses"] for row in rows if row["metadata"]["name"] == name)
-        return str(next(address for address in found if "." in address))
+        return [f"[{address}]" if ":" in address else address for address in found]
 
     def counted(self, rule: str) -> int:
         """How many connections have met a rule since it was installed."""
@@ -90,6 +91,12 @@ class Meshed:
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meshed]:
     directory = tmp_path_factory.mktemp("pod")
     with two_hosts(directory) as (one, two), tempfile.TemporaryDirectory(prefix="pod", dir="/tmp") as volumes:
+        for host, own, other in ((one, CONTROL_6, POD_6), (two, POD_6, CONTROL_6)):
+            for words in (
+                ("address", "add", f"{own}/64", "dev", "weft0", "nodad"),
+                ("route", "add", "default", "via", other),
+            ):
+                assert host.call("ip", "-6", *words).returncode == 0
         control = one.spawn(*WEFT, "serve", "--bind", "0.0.0.0")
         until("the control plane answers", lambda: "ready: " in control.output())
         (directory / "documents.yaml").write_text(DOCUMENTS)
@@ -121,15 +128,17 @@ def test_callers_of_the_mesh_are_served_and_no_others(mesh: Meshed) -> None:
     stranger = mesh.pod.application(*ECHO, WEFT_HOST="0.0.0.0", PORT="8098")
     until("it listens", lambda: mesh.pod.status("http://127.0.0.1:8098/", host=mesh.pod.host) == "200")
     for port in (8080, 8098, 15001, 15006):
-        assert mesh.pod.status(f"http://{POD}:{port}/") == "000", port
+        for address in (POD, f"[{POD_6}]"):
+            assert mesh.pod.status(f"http://{address}:{port}/") == "000", (address, port)
     stranger.stop()
 
 
 def test_the_application_calls_as_its_identity_and_reaches_its_own_service(mesh: Meshed) -> None:
     for name in ("other", "web"):
-        done = mesh.pod.called("curl", "-sS", "-m", "5", f"http://{mesh.service(name)}/")
-        assert json.loads(done.stdout)["workload"] == name, done
-        assert "ns/default/sa/web" in done.stdout
+        for address in mesh.addresses(name):
+            done = mesh.pod.called("curl", "-sS", "-m", "5", f"http://{address}/")
+            assert json.loads(done.stdout)["workload"] == name, done
+            assert "ns/default/sa/web" in done.stdout
 
 
 def test_the_kubelet_is_answered_and_nobody_is_led_further(mesh: Meshed) -> None:
@@ -238,7 +247,7 @@ def test_a_stop_loses_no_request_and_is_a_good_end(mesh: Meshed) -> None:
     until("the kubelet is told", lambda: mesh.pod.ready() == "503")
     assert until("the slow one is answered", lambda: "slow" in under_way.output() and under_way.output()) == "slow 200"
     until("it had served on for as long as it does for callers", lambda: time.monotonic() > began + 2.5)
-    assert mesh.pod.called("curl", "-sSf", "-m", "5", f"http://{mesh.service('other')}/").returncode == 0
+    assert mesh.pod.called("curl", "-sSf", "-m", "5", f"http://{mesh.addresses('other')[0]}/").returncode == 0
     mesh.application.stop()
     assert exit_code(mesh.container) == 0, mesh.container.output()
     before = load.output().count("200")

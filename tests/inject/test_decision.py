@@ -38,7 +38,7 @@ ISTIO, OWN, INJECT = "istio-injection", "weft.dev/injection", "sidecar.istio.io/
         ({INJECT: "false"}, {ISTIO: "enabled"}, False),
         ({INJECT: "no"}, {ISTIO: "enabled"}, False),
         ({OWN: "disabled"}, {ISTIO: "enabled"}, False),
-        ({OWN: "enabled", INJECT: "false"}, {ISTIO: "enabled"}, True),
+        ({OWN: "enabled", INJECT: "false"}, {ISTIO: "enabled"}, False),
         ({INJECT: "true"}, {}, True),
         ({OWN: "enabled"}, {}, True),
         ({INJECT: "true"}, {ISTIO: "disabled"}, False),

@@ -98,3 +98,17 @@ def test_settings_that_cannot_be(option: str, said: str, capsys: Output) -> None
     code, _, told = inject(CASES[0] / "input.yaml", capsys, option)
     assert code == 2
     assert said in told
+
+
+def test_without_settings_a_control_plane_is_asked(
+    capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEFT_HOME", str(tmp_path))
+    assert run(["inject", "-f", str(CASES[0] / "input.yaml"), *SETTINGS[1:]]) == 2
+    assert "--image must be given: no control plane" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--webhook-port=0", "--sidecar-image=weft:1"])
+def test_webhooks_are_those_of_an_api_server(option: str, capsys: Output, tmp_path: Path) -> None:
+    assert run(["serve", "--home", str(tmp_path), option]) == 2
+    assert "goes with --kubeconfig" in capsys.readouterr().err

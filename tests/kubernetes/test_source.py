@@ -153,25 +153,29 @@ async def test_who_is_not_known_is_told(cluster: ApiCluster) -> None:
 
 
 async def test_a_kind_that_comes_later_and_goes(cluster: ApiCluster, api: Api, namespace: str) -> None:
-    group, kind, plural = "gateway.networking.x-k8s.io", "XTelemetryPolicy", "xtelemetrypolicies"
+    group, plural = "weft.dev", "ejectionpolicies"
     objects = f"/apis/{group}/v1alpha1/namespaces/{namespace}/{plural}"
+    spec = {"targetRefs": [{"group": "", "kind": "Service", "name": "web"}], "http": {"consecutiveErrors": 3}}
     about = {"name": "web", "namespace": namespace}
-    body = {"apiVersion": f"{group}/v1alpha1", "kind": kind, "metadata": about, "spec": {"targetRefs": 3}}
+    body = {"apiVersion": f"{group}/v1alpha1", "kind": "EjectionPolicy", "metadata": about, "spec": spec}
     source = source_of(cluster.kubeconfig("admin"))
     async with running(source):
         before = await reached(source, "it is read", has(namespace))
         definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        await api.create(definitions, definition(group, kind, plural, "v1alpha1"))
+        await api.create(definitions, definition(group, "EjectionPolicy", plural, "v1alpha1"))
         await eventually("it may be written", lambda: _written(api, objects, body))
-        there = await reached(source, "it is noticed", _tells_of(kind))
+        there = await reached(source, "it is noticed", _tells_of(namespace, "web"))
         assert set(before.documents) <= set(there.documents), "nothing else changed"
         await api.call("DELETE", f"{definitions}/{plural}.{group}")
         await reached(source, "it goes", lambda found: has(namespace)(found) and not found.problems)
 
 
-def _tells_of(kind: str) -> Callable[[Contents], bool]:
-    """Whether what is wrong with a document of the kind is told: then it was read."""
-    return lambda found: any(one.object is not None and one.object.kind == kind for one in found.problems)
+def _tells_of(namespace: str, name: str) -> Callable[[Contents], bool]:
+    """Whether the policy is there, or what is wrong with it is told: either way it was read."""
+    return lambda found: (
+        f"EjectionPolicy/{name}" in named(found, namespace)
+        or any(one.object is not None and one.object.kind == "EjectionPolicy" for one in found.problems)
+    )
 
 
 async def _written(api: Api, path: str, body: Mapping[str, Any]) -> bool:

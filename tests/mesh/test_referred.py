@@ -15,7 +15,7 @@ from support.corpus import INPUTS, SETTINGS, documents_of, workloads_for, world_
 from support.meshdocs import documents
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
-from weft.mesh.referred import referred
+from weft.mesh.referred import referred, without_unread
 from weft.mesh.uses import Referred
 from weft.mesh.view import build_view
 from weft.model.document import Document
@@ -292,3 +292,15 @@ def missed(text: str, workloads: Iterable[Workload]) -> list[str]:
     memo.begin()
     given = ConfigSnapshot(1, documents(text), tuple(workloads), settings=MeshSettings(secrets_as_needed=True))
     return [one.message for one in build_mesh(given, memo).problems if one.code == "unknown-secret"]
+
+
+def test_what_was_never_read_is_not_missed_by_who_asks_beforehand() -> None:
+    """``weft validate --against-mesh`` of a Gateway whose Secret may well be in the cluster."""
+    settings = MeshSettings(secrets_as_needed=True)
+    before, after = ConfigSnapshot(1, settings=settings), ConfigSnapshot(2, documents(GATEWAY), settings=settings)
+    memo = Memo()
+    memo.begin()
+    problems = build_mesh(after, memo).problems
+    assert {one.code for one in problems} == {"unknown-secret", "reference-not-granted"}
+    assert {one.code for one in without_unread(problems, before, after)} == {"reference-not-granted"}
+    assert without_unread(problems, after, after) == problems, "it was looked for, and is not there"

@@ -113,6 +113,26 @@ async def test_an_agent_that_is_back_is_not_silent(time: Time) -> None:
     assert time.leases.silent() == ()
 
 
+async def test_a_pod_has_no_lease_and_its_agent_speaks_as_others_do() -> None:
+    time = Time(renewals=0.1)
+    for number in range(10):
+        time.leases.attached(f"p{number}.ns", leased=False)
+    await time.passes(20)
+    assert (await time.store.leases(), await time.store.list("workloads")) == ({}, (0, ()))
+    assert time.leases.spoken("ns/p0") == 300.0
+    assert time.leases.spoken("ns/absent") == 15
+    await time.passes(290)
+    assert "ns/p0" not in time.leases.silent()
+    await time.passes(20)
+    assert time.leases.silent() == ("ns/p0",), "the others have an hour"
+    assert time.leases.here("ns/p0")
+    for number in range(10):
+        time.leases.detached(f"p{number}.ns")
+    assert not time.leases.here("ns/p0")
+    await time.passes(20)
+    assert not time.leases._holds
+
+
 async def test_nothing_ends_while_callers_are_turned_away(time: Time) -> None:
     await time.register("a")
     await time.passes(14)

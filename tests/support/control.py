@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from weft.ca.authority import open_authority
 from weft.ca.token_keys import TokenKeys
 from weft.controlplane.builds import Builds
 from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.composition import Running
 from weft.controlplane.connections import Connections
+from weft.controlplane.kubernetes import token_reviews
 from weft.controlplane.modes import Modes
 from weft.controlplane.ports import bind_agent_socket
 from weft.discovery.compiler import MeshCompiler
@@ -36,6 +39,7 @@ from weft.sources.contents import Source, owned_keys
 from weft.sources.demand import Demand
 from weft.sources.distrust import distrust_source
 from weft.sources.files import FilesSource
+from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 from weft.sources.leases import Leases
 from weft.sources.stored import Applied, StoredSource
 from weft.sources.workloads import workloads_source
@@ -72,24 +76,42 @@ def _bound() -> socket.socket:
     return listener
 
 
-@contextlib.asynccontextmanager
-async def running_control(tmp_path: Path, *, kubernetes: bool = False) -> AsyncIterator[Rig]:
-    home = Home(tmp_path / "home")
+def _directories(tmp_path: Path) -> tuple[Home, Path]:
+    home, files = Home(tmp_path / "home"), tmp_path / "mesh"
     home.control_plane.mkdir(parents=True, mode=0o700)
-    files = tmp_path / "mesh"
     files.mkdir()
+    return home, files
+
+
+@contextlib.asynccontextmanager
+async def _serving_agents(
+    api: AgentApi, listener: socket.socket, tls: ssl.SSLContext, home: Home
+) -> AsyncIterator[None]:
+    """The agent API, for other hosts and for this one."""
+    remote, local = api.application(local=False), api.application(local=True)
+    with bind_agent_socket(home) as own:
+        async with serving(remote, listener, tls, identify=proxy_of), serving(local, own):
+            yield
+
+
+@contextlib.asynccontextmanager
+async def running_control(
+    tmp_path: Path, *, kubernetes: bool = False, also: Sequence[Source] = (), cluster: KubeconfigFile | None = None
+) -> AsyncIterator[Rig]:
+    home, files = _directories(tmp_path)
     store = MemoryStore()
     authority = open_authority(home.ca)
     source = FilesSource([files], poll=0.02)
     applied = Applied()
     sources: list[Source] = [source, StoredSource(store, applied), workloads_source(store), distrust_source(store)]
+    sources += also
     collector = Collector(sources, MeshSettings())
     audit = Audit(store)
     compiler = MeshCompiler()
     watch = Watch()
     leases = Leases(store)
     demand = Demand(store, collector.workload)
-    hub: Hub[Mesh] = Hub(compiler, audit.record, observer=Connections(leases, demand, watch))
+    hub: Hub[Mesh] = Hub(compiler, audit.record, observer=Connections(leases, demand, watch, collector.workload))
     recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(source.contents))
     builds = Builds(collector, hub, compiler, Modes(store), recorder=recorder)
     certificates = ServerCertificates(authority, (), home.control_plane, 3600)
@@ -98,6 +120,7 @@ async def running_control(tmp_path: Path, *, kubernetes: bool = False) -> AsyncI
     admin, agents = _bound(), _bound()
     where = f"127.0.0.1:{agents.getsockname()[1]}"
     enrolment = EnrolmentSettings("127.0.0.1:1", where, "spiffe://cluster.local/ns/x/sa/y", 3600.0)
+    reviews = token_reviews(cluster, audit)
     keeper = TrafficKeeper(lambda: len(collector.snapshot.workloads))
     parts = ApiContext(
         store,
@@ -116,15 +139,13 @@ async def running_control(tmp_path: Path, *, kubernetes: bool = False) -> AsyncI
         reports=keeper,
         token_keys=TokenKeys(home.ca, authority.trust_domain),
         kubernetes=kubernetes,
+        token_reviews=next(iter(reviews), None),
     )
-    api = AgentApi(parts)
-    tasks = [asyncio.create_task(one.run()) for one in (collector, builds, audit, recorder, keeper)]
+    running: list[Running] = [collector, builds, audit, recorder, keeper, *reviews]
+    tasks = [asyncio.create_task(one.run()) for one in running]
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(serving(admin_application(parts, TOKEN), admin))
-        remote = api.application(local=False)
-        await stack.enter_async_context(serving(remote, agents, certificates.tls, identify=proxy_of))
-        local = stack.enter_context(bind_agent_socket(home))
-        await stack.enter_async_context(serving(api.application(local=True), local))
+        await stack.enter_async_context(_serving_agents(AgentApi(parts), agents, certificates.tls, home))
         async with asyncio.timeout(60):
             await builds.compiled.changed(0)
         yield Rig(parts, home, files, store, f"http://127.0.0.1:{admin.getsockname()[1]}", where, faults)

@@ -20,7 +20,7 @@ from tools.images.oci import architecture
 
 RELEASE, PYTHON = "bookworm", (3, 11)
 _SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
-_PACKAGES = ("usr-is-merged", "python3", "nftables", "ca-certificates")
+_PACKAGES = ("usr-is-merged", "python3", "libstdc++6", "nftables", "ca-certificates")
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/lib/*/gconv/*", "/usr/share/doc/*")
 _LICENCES = "/usr/share/doc/*/copyright"
 _MERGED = "/usr/share/mmdebstrap/hooks/merged-usr"

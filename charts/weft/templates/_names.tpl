@@ -15,6 +15,10 @@ app.kubernetes.io/component: control-plane
 {{ required "image.repository is missing: no image is published; name the one that you have built" .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{- define "weft.sidecarImage" -}}
+{{- if .Values.injection.image }}{{ .Values.injection.image }}{{ else }}{{ .Values.image.repository }}-proxy:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
+{{- end }}
+
 {{- define "weft.restricted" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -24,20 +28,17 @@ capabilities:
 
 {{- define "weft.unprivileged" -}}
 runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
+runAsUser: 1337
+runAsGroup: 1337
 seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
 {{- define "weft.groups" -}}
-- access.smi-spec.io
 - gateway.networking.k8s.io
 - gateway.networking.x-k8s.io
 - networking.istio.io
 - security.istio.io
-- specs.smi-spec.io
-- split.smi-spec.io
 - telemetry.istio.io
 - weft.dev
 {{- end }}

@@ -21,6 +21,7 @@ from weft.admin.graph import Graph
 from weft.admin.guard import new_guard
 from weft.admin.history.handlers import History
 from weft.admin.identities import Identities
+from weft.admin.injection import Injection
 from weft.admin.metrics import Metrics
 from weft.admin.openapi import build_description
 from weft.admin.people.failures import Failures
@@ -73,6 +74,7 @@ def admin_routes(
         graph,
         Metrics(context),
         FederationResource(context),
+        Injection(context),
         dashboard or _board(context, graph, checking),
     )
     routes = tuple(route for part in parts for route in part.routes())

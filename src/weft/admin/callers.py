@@ -38,7 +38,9 @@ class RemoteCaller:
     proxy: str = ""
     trust: Trust = NO_TRUST
     until: float = 0.0
-    """When its certificate ends, seconds since the epoch. `trust` is what stands in it."""
+    """When its certificate ends, seconds since the epoch. `trust` is what stands in it, and `pod` the uid of the Pod
+    that it was issued to."""
+    pod: str = ""
     token: str = field(default="", repr=False)
 
     def __str__(self) -> str:
@@ -71,7 +73,7 @@ def remote_caller(request: web.Request) -> RemoteCaller:
     if tls is None:
         raise Refused(403, "no-tls", "this API speaks TLS only")
     identity, proxy = _names(tls)
-    return RemoteCaller(address, identity, proxy, _trust(tls), _end(tls), token)
+    return RemoteCaller(address, identity, proxy, _trust(tls), _end(tls), _pod(tls), token)
 
 
 def proxy_of(transport: asyncio.BaseTransport) -> str:
@@ -83,8 +85,7 @@ def proxy_of(transport: asyncio.BaseTransport) -> str:
 def _names(tls: ssl.SSLObject) -> tuple[SpiffeId | None, str]:
     """Identity and proxy name of the peer certificate: exactly one URI name and one common name, else nothing."""
     certificate = tls.getpeercert() or {}
-    subject = [pair for part in _pairs(certificate, "subject") for pair in _as_tuple(part)]
-    names = [str(pair[1]) for pair in subject if pair[0] == "commonName"]
+    names = _in_subject(tls, "commonName")
     uris = [str(pair[1]) for pair in _pairs(certificate, "subjectAltName") if pair[0] == "URI"]
     if len(names) != 1 or len(uris) != 1:
         return None, ""
@@ -94,9 +95,18 @@ def _names(tls: ssl.SSLObject) -> tuple[SpiffeId | None, str]:
 
 def _trust(tls: ssl.SSLObject) -> Trust:
     """The numbers in the peer's certificate."""
-    subject = [pair for part in _pairs(tls.getpeercert() or {}, "subject") for pair in _as_tuple(part)]
-    found = [str(pair[1]) for pair in subject if pair[0] == "serialNumber"]
+    found = _in_subject(tls, "serialNumber")
     return trust_from_text(found[0]) if len(found) == 1 else Trust()
+
+
+def _pod(tls: ssl.SSLObject) -> str:
+    """The Pod that the peer's certificate was issued to."""
+    return next(iter(_in_subject(tls, "userId")), "")
+
+
+def _in_subject(tls: ssl.SSLObject, kind: str) -> list[str]:
+    subject = [pair for part in _pairs(tls.getpeercert() or {}, "subject") for pair in _as_tuple(part)]
+    return [str(pair[1]) for pair in subject if pair[0] == kind]
 
 
 def _end(tls: ssl.SSLObject) -> float:

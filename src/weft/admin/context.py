@@ -23,6 +23,7 @@ from weft.model.problem import Problem
 from weft.model.workload import SocketAddress, Workload
 from weft.sources.collector import Collector
 from weft.sources.contents import Contents
+from weft.sources.kubernetes.reviews import TokenReviews
 from weft.sources.leases import Leases
 from weft.sources.stored import Applied
 from weft.store.protocol import Store
@@ -81,7 +82,9 @@ class ApiContext:
     takes what agents tell, and is that `traffic`, unless a Prometheus is. `awaited` are the proxies that a rotation of
     roots waits for, with the reason. `registry` are the metrics of this process, which are served at `metrics` too;
     `answered` counts the answers of an API by status. `secrets` is the store, if it seals them, `chain` that of the
-    audit. With `kubernetes` documents that no file has come from there, and the API changes none."""
+    audit. With `kubernetes` documents that no file has come from there, and the API changes none; `token_reviews` asks
+    it whose the tokens of Pods are. `injection` are the settings by which pods get sidecars, None where they get none.
+    """
 
     store: Store
     leases: Leases
@@ -110,3 +113,5 @@ class ApiContext:
     token_keys: TokenKeys | None = None
     federation: Callable[[], tuple[DomainState, ...]] = tuple
     kubernetes: bool = False
+    injection: Callable[[], object | None] = lambda: None
+    token_reviews: TokenReviews | None = None

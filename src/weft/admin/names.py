@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from weft.admin.callers import Caller
 from weft.admin.context import ApiContext
+from weft.admin.registered import Own
 from weft.admin.replies import Refused, reply, seconds
 from weft.model.names import NamesAnswer
-from weft.model.workload import Workload
-from weft.store.protocol import Entry
 
 LONGEST_WAIT = 60.0
 WAITING_AT_ONCE = 256
@@ -20,14 +18,13 @@ WAITING_AT_ONCE = 256
 AGAIN_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
 """For a proxy that connects while nothing is published: it has names from then on."""
-_Own = Callable[[web.Request, Caller], Awaitable[tuple[Entry, Workload]]]
 
 
 class Names:
     """The handler. `own` finds the registration that a caller may act for. The names are those of the view that the
     workload's proxy was given last, so both know the same services."""
 
-    def __init__(self, context: ApiContext, own: _Own) -> None:
+    def __init__(self, context: ApiContext, own: Own) -> None:
         self._hub = context.hub
         self._own = own
         self._waiting = 0
@@ -36,9 +33,11 @@ class Names:
         """``GET /v1/workloads/{namespace}/{name}/names``; see NamesAnswer."""
         wait = min(seconds(request, "wait", LONGEST_WAIT) or 0.0, LONGEST_WAIT)
         known = request.query.get("version", "")
-        entry, workload = await self._own(request, caller)
+        registered = await self._own(request, caller)
+        workload = registered.workload
         if not workload.dns:
-            raise Refused(409, "no-names", "this workload is run without --dns, so no names are made", about=entry.key)
+            text = "this workload is run without --dns, so no names are made"
+            raise Refused(409, "no-names", text, about=registered.key)
         again = 0.0
         if self._waiting >= WAITING_AT_ONCE:
             wait, again = 0.0, AGAIN_SECONDS

@@ -21,6 +21,7 @@ MAX_LABELS = 64
 MAX_WEIGHT = 128
 MAX_WORKERS = 256
 MAX_CARRIED = 1000
+_NOT_OF_A_POD = ("gateway", "node", "carrier", "network_namespace", "group", "upstreams", "uses")
 _LABEL_NAME = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _VERSION = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){2}", re.ASCII)
@@ -64,6 +65,19 @@ def check_workload(workload: Workload) -> None:
             _check_port("gateway.ports", number)
             _check_address("gateway.ports", where)
     _check_node(workload)
+
+
+def check_pod(workload: Workload) -> None:
+    """Raise Refused (400) unless a Pod's registration names it, and says nothing that a Pod cannot have. What else it
+    says of itself is not heeded: the API server says it (`weft.model.enrolment.RegisterRequest`)."""
+    for member in ("name", "namespace", "service_account"):
+        text = getattr(workload, member)
+        if not is_dns_label(text):
+            _refuse(member, text, "the Pod's own: an RFC 1123 label")
+    blank = Workload(workload.name, workload.namespace, workload.service_account)
+    for member in ("pod", *_NOT_OF_A_POD):
+        if getattr(workload, member) != getattr(blank, member):
+            _refuse(member, str(getattr(workload, member)), "nothing: a Pod has its own proxy, and no such setting")
 
 
 def _check_node(workload: Workload) -> None:

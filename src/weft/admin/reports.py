@@ -50,7 +50,11 @@ class Reports:
             if caller.proxy != proxy or caller.identity.namespace != namespace:
                 raise Refused(403, "not-your-workload", f"this certificate is that of {caller.proxy}", about=key)
             domain = self._context.authority.trust_domain
-            if workload is not None and caller.identity != SpiffeId(domain, namespace, workload.service_account):
+            is_it = workload is None or (caller.identity, caller.pod) == (
+                SpiffeId(domain, namespace, workload.service_account),
+                workload.pod,
+            )
+            if not is_it:
                 raise Refused(403, "not-your-workload", "this name is registered by another identity", about=key)
         if workload is None:
             raise Refused(404, "not-registered", f"{key} is not registered (any more): register it again")

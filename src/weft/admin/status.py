@@ -98,7 +98,8 @@ def _silent_agent(key: str) -> Problem:
         "agent-silent",
         text,
         Origin(f"workload {key}"),
-        expected="an agent: the same 'weft run', or 'weft up', started again takes over without a failed request",
+        expected="an agent: the same 'weft run', or 'weft up', started again takes over without a failed request; in a "
+        "Pod, the container weft-proxy restarted",
     )
 
 

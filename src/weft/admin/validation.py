@@ -14,6 +14,7 @@ from weft.admin.routing import Route
 from weft.admin.texts import BODY, PARAMETERS, decoded_of
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
+from weft.mesh.referred import without_unread
 from weft.model.document import Document
 from weft.model.problem import Problem, distinct, problem_mapping
 
@@ -51,4 +52,5 @@ async def problems_with(
         problems=(*snapshot.problems, *told),
     )
     mesh = await asyncio.to_thread(build_mesh, combined, Memo())
-    return tuple(problem for problem in mesh.problems if problem.object in new)
+    own = [problem for problem in mesh.problems if problem.object in new]
+    return await asyncio.to_thread(without_unread, own, snapshot, combined)

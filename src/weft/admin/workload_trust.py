@@ -6,13 +6,13 @@ All of it is for the identity that the caller has proven, never for one that it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from aiohttp import web
 
 from weft.admin.callers import Caller
 from weft.admin.context import ApiContext
+from weft.admin.registered import Own
 from weft.admin.replies import Refused, json_body, reply
 from weft.admin.standing import read_standing
 from weft.ca.issued import APPLICATIONS, certificate_of, put_certificate
@@ -22,7 +22,6 @@ from weft.model.bundles import BundleText, TokenRequest, TrustAnswer, key_set
 from weft.model.enrolment import CertificateRequest
 from weft.model.identity import SpiffeId
 from weft.model.workload import Workload
-from weft.store.protocol import Entry
 from weft.traffic.pace import Pace
 
 _AGAIN_SECONDS = 3.0
@@ -31,7 +30,6 @@ _ASKED_PER_SECOND = 100.0
 _ONE_SECONDS = 0.1
 _AT_ONCE = 50
 """Of one workload: its application may want a token for each audience that it calls."""
-Own = Callable[[web.Request, Caller], Awaitable[tuple[Entry, Workload]]]
 AnswerT = TypeVar("AnswerT")
 
 
@@ -84,10 +82,10 @@ class WorkloadTrust:
 
     async def _caller(self, request: web.Request, caller: Caller) -> tuple[str, Workload]:
         """The registration and its key. Refused if they ask too often."""
-        entry, workload = await self._own(request, caller)
-        if not self._pace.allows(entry.key, asyncio.get_running_loop().time()):
-            raise Refused(429, "too-often", "an agent asks for identities ten times a second at most", about=entry.key)
-        return entry.key, workload
+        found = await self._own(request, caller)
+        if not self._pace.allows(found.key, asyncio.get_running_loop().time()):
+            raise Refused(429, "too-often", "an agent asks for identities ten times a second at most", about=found.key)
+        return found.key, found.workload
 
     def _identity(self, workload: Workload) -> SpiffeId:
         return SpiffeId(self._context.authority.trust_domain, workload.namespace, workload.service_account)

@@ -27,7 +27,8 @@ _TUNNEL = re.compile(r"http-tunnel|tunnel\|.*")
 _CONNECT = "CONNECT"
 _INBOUND = "inbound|"
 _SUBJECT = re.compile(
-    r"(?:serialNumber=[0-9.]{3,40},)?(?:OU=([-\w.]{1,64}),)?(?:O=([-\w.]{1,64}),)?CN=([-a-z0-9]{1,63})\.([-a-z0-9]{1,63})",
+    r"(?:UID=[-\w]{1,63},)?(?:serialNumber=[0-9.]{3,40},)?(?:OU=([-\w.]{1,64}),)?(?:O=([-\w.]{1,64}),)?"
+    r"CN=([-a-z0-9]{1,63})\.([-a-z0-9]{1,63})",
     re.ASCII,
 )
 _FLAGS = re.compile(r"[A-Z,]{1,40}")

@@ -43,7 +43,14 @@ from weft.ca.rotation import Phase, Rotation, Wanted, abort, begin
 from weft.ca.slots import Generation, Kept, Link, Slots
 from weft.model.distrust import NO_TRUST, Trust
 from weft.model.enrolment import Issued
-from weft.model.identity import DEFAULT_TRUST_DOMAIN, SpiffeId, is_dns_label, proxy_name, spiffe_id_from_text
+from weft.model.identity import (
+    DEFAULT_TRUST_DOMAIN,
+    SpiffeId,
+    is_dns_label,
+    is_pod_uid,
+    proxy_name,
+    spiffe_id_from_text,
+)
 from weft.model.trust import FORMER_ROOTS, trust_digest
 from weft.settings.private import PermissionsError
 
@@ -181,15 +188,18 @@ class Authority:
         service: str = "",
         revision: str = "",
         trust: Trust = NO_TRUST,
+        pod: str = "",
     ) -> Issued:
         """A certificate for the *authenticated* `identity` and `proxy`, with the public key of `csr`.
 
         `ttl` in seconds is cut to 24 h and to the intermediate's own end. `service` and `revision` are the canonical
         ones of the proxy's workload, at most 63 letters, digits, ``-_.``. `trust` tells it from certificates that were
-        issued before trust ended. Raises CertificateRefusedError.
+        issued before trust ended; `pod` is the uid of the Pod that it is for. Raises CertificateRefusedError.
         """
         try:
             self._check_identity(identity, proxy)
+            if pod and not is_pod_uid(pod):
+                raise CertificateRefusedError("bad-subject", f"{pod[:80]!a} is no uid of a Pod")
             for text in (service, revision):
                 if not _NAME_PART.fullmatch(text):
                     raise CertificateRefusedError("bad-subject", f"{text[:80]!a} is no value of a label")
@@ -198,7 +208,7 @@ class Authority:
             self.refused[error.code] += 1
             raise
         self.issued += 1
-        subject = Subject(proxy, service, revision, str(trust))
+        subject = Subject(proxy, service, revision, str(trust), pod=pod)
         validity = self._validity(self._signing, ttl)
         chain = self._chain(self._signing, LeafParameters(identity, subject, key, validity), self._leaf_links())
         return Issued(chain, self.bundle, validity.not_before, validity.not_after, self.others)

@@ -51,13 +51,15 @@ class Subject:
     """Whose a leaf certificate is: the proxy's name, and the canonical service and revision of its workload (empty: not
     said). Peers read them for their metrics; nothing is allowed for them. `trust` (`weft.model.distrust.Trust`) tells
     certificates from before an end of trust from those after it; empty where there was none. An `application` has the
-    name of its proxy where it proves nothing, so that it can be refused with the proxy."""
+    name of its proxy where it proves nothing, so that it can be refused with the proxy. `pod` is the uid of the Pod
+    that the proxy is in: another Pod of the same name is somebody else."""
 
     proxy: str
     service: str = ""
     revision: str = ""
     trust: str = ""
     application: str = ""
+    pod: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,14 +238,15 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _leaf_name(subject: Subject) -> x509.Name:
-    """``CN=<workload>.<namespace>,O=<service>,OU=<revision>,serialNumber=<trust>``; an application's has
-    ``dnQualifier`` for ``CN``."""
+    """``CN=<workload>.<namespace>,O=<service>,OU=<revision>,serialNumber=<trust>,UID=<pod>``; an
+    application's has ``dnQualifier`` for ``CN``."""
     parts = (
         (NameOID.COMMON_NAME, subject.proxy),
         (NameOID.DN_QUALIFIER, subject.application),
         (NameOID.ORGANIZATION_NAME, subject.service),
         (NameOID.ORGANIZATIONAL_UNIT_NAME, subject.revision),
         (NameOID.SERIAL_NUMBER, subject.trust),
+        (NameOID.USER_ID, subject.pod),
     )
     return x509.Name([x509.NameAttribute(kind, text[:_MAX_NAME]) for kind, text in parts if text])
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weft.cli.failure import FailedError
-from weft.cli.options import CommandT, command
+from weft.cli.options import CommandT, command, home_option
+from weft.settings.home import Home
 
 if TYPE_CHECKING:
     from weft.cli.manifests import Manifest
@@ -44,34 +45,40 @@ def _files(function: CommandT) -> CommandT:
     "weft inject -f pod.yaml --image weft:1 --control-plane weft.weft-system.svc:15013 --ca-fingerprint sha256:6b0f…",
 )
 @_files
-@click.option("--image", default="", help="Image of the sidecar.")
+@home_option
+@click.option("--image", default="", help="Image of the sidecar.  [default: that of the running control plane]")
 @click.option(
     "--image-pull-policy",
     type=click.Choice(["Always", "IfNotPresent", "Never"]),
-    default="IfNotPresent",
-    show_default=True,
-    help="When it is fetched.",
+    default=None,
+    help="When it is fetched.  [default: as the running control plane has it, else IfNotPresent]",
 )
 @click.option(
     "--control-plane",
     "server",
     default="",
     metavar="HOST:PORT",
-    help="The agent API of the control plane, as pods reach it.",
+    help="The agent API of the control plane, as pods reach it.  [default: that of the running one]",
 )
 @click.option(
-    "--ca-fingerprint", "fingerprint", default="", help="sha256:HEX of the CA, as `weft ca status` prints it."
+    "--ca-fingerprint",
+    "fingerprint",
+    default="",
+    help="sha256:HEX of the CA, as `weft ca status` prints it.  [default: that of the running control plane]",
 )
-@click.option("--revision", default="", help="What labels call the control plane.  [default: default]")
+@click.option(
+    "--revision", default="", help="What labels call the control plane.  [default: as the running one has it]"
+)
 @click.option("--classic", is_flag=True, help="The proxy is a container, not a native sidecar.")
 @click.option("-n", "--namespace", default="default", show_default=True, help="Of what does not say its own.")
-def inject(*, files: tuple[str, ...], output: str, namespace: str, **given: Any) -> int:
+def inject(*, files: tuple[str, ...], output: str, home: Home, namespace: str, **given: Any) -> int:
     """Put sidecars into pods: into all kinds of workloads of manifests.
 
     What comes out is applied with kubectl. Where the control plane injects by itself, in namespaces with the label
     `istio-injection: enabled` or `weft.dev/injection: enabled`, this is not needed; what has a sidecar already is
     refused here, and left alone there. All other documents are printed as they are, in their order. A label or an
-    annotation that asks for what weft does not do is an error.
+    annotation that asks for what weft does not do is an error. Settings that are not given are those of the control
+    plane that runs in the home.
     """
     from weft.cli.changes import read_sources
     from weft.cli.manifests import print_manifests, read_manifests
@@ -80,7 +87,7 @@ def inject(*, files: tuple[str, ...], output: str, namespace: str, **given: Any)
     from weft.model.problem import problem_mapping
 
     manifests = read_manifests(read_sources(files))
-    settings = _settings(given)
+    settings = _settings(home, given)
     done, errors, changed = 0, [], []
     for manifest in manifests:
         value = manifest.value
@@ -153,25 +160,28 @@ def _changed(value: Json, path: FieldPath, pod: Json) -> Json:
     return found
 
 
-def _settings(given: dict[str, Any]) -> InjectionSettings:
+def _settings(home: Home, given: dict[str, Any]) -> InjectionSettings:
     """Those that are given, and for the others those of the running control plane. UsageError if they cannot be."""
-    from weft.inject.settings import DEFAULT_REVISION, InjectionSettings, InjectionSettingsError, check_settings
+    import msgspec
 
+    from weft.inject.settings import InjectionSettings, InjectionSettingsError, check_settings
+    from weft.local.client import AdminClient, RefusedError, UnreachableError
+
+    said: dict[str, Any] = {key: given[key] for key in ("image", "server", "fingerprint") if given[key]}
     missing = [option for option, key in _NEEDED.items() if not given[key]]
     if missing:
-        raise click.UsageError(f"{' and '.join(missing)} must be given")
+        try:
+            said = AdminClient(home).get("injection") | said
+        except (UnreachableError, RefusedError) as error:
+            raise click.UsageError(f"{' and '.join(missing)} must be given: {error}") from error
+    for key, value in (("pull_policy", given["image_pull_policy"]), ("revision", given["revision"])):
+        if value:
+            said[key] = value
+    if given["classic"]:
+        said["native"] = False
     try:
-        return check_settings(
-            InjectionSettings(
-                image=given["image"],
-                server=given["server"],
-                fingerprint=given["fingerprint"],
-                pull_policy=given["image_pull_policy"],
-                revision=given["revision"] or DEFAULT_REVISION,
-                native=not given["classic"],
-            )
-        )
-    except InjectionSettingsError as error:
+        return check_settings(msgspec.convert(said, InjectionSettings))
+    except (InjectionSettingsError, msgspec.ValidationError) as error:
         raise click.UsageError(str(error)) from error
 
 

@@ -13,7 +13,7 @@ from weft.cli.failure import FailedError
 from weft.cli.options import workload_api_socket
 from weft.cli.serve_federation import FederationOptions
 from weft.cli.serve_outside import OutsideOptions
-from weft.controlplane.settings import DEFAULT_BIND, RemoteAdmin, ServeError, ServeSettings
+from weft.controlplane.settings import DEFAULT_BIND, RemoteAdmin, ServeError, ServeSettings, WebhookSettings
 from weft.local.record import control_plane_settings
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
 from weft.model.snapshot import MeshSettings
@@ -49,6 +49,7 @@ class ServeOptions:
     identity_from: str = ""
     federation: FederationOptions = field(default_factory=FederationOptions)
     outside: OutsideOptions = field(default_factory=OutsideOptions)
+    webhooks: WebhookSettings | None = None
 
 
 def serve_settings(options: ServeOptions) -> ServeSettings:
@@ -89,6 +90,7 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         probe_networks=options.outside.probe_networks,
         kubernetes_writes=options.outside.kubernetes_writes,
         kubernetes=options.outside.kubernetes,
+        webhooks=options.webhooks,
     )
 
 

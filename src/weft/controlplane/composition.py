@@ -17,7 +17,6 @@ from weft.ca.authority import Authority
 from weft.ca.token_keys import TokenKeys
 from weft.controlplane.builds import Builds
 from weft.controlplane.certificate import ServerCertificates
-from weft.controlplane.cluster import ClusterWrites, Told
 from weft.controlplane.connections import Connections
 from weft.controlplane.distrust import DistrustKeeper
 from weft.controlplane.envoy_judge import EnvoyJudge
@@ -26,7 +25,7 @@ from weft.controlplane.federation import Bundles, get_within_limits
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
-from weft.controlplane.kubernetes import kubernetes_sources
+from weft.controlplane.kubernetes import kubernetes_sources, token_reviews
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
@@ -34,6 +33,8 @@ from weft.controlplane.settings import ServeSettings
 from weft.controlplane.trust import TrustKeeper
 from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.vitals import ControlPlaneVitals
+from weft.controlplane.webhook_composition import Webhooks, build_webhooks
+from weft.controlplane.writers import cluster_writers
 from weft.counters.counters import Counters
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
@@ -54,9 +55,7 @@ from weft.sources.distrust import distrust_source
 from weft.sources.files import FilesSource
 from weft.sources.imports.source import ImportSource
 from weft.sources.keysets import KeySource
-from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.referred import ReferredSource
-from weft.sources.kubernetes.source import KubernetesSource
 from weft.sources.leases import Leases, carriers_of
 from weft.sources.openid import OpenIdSource
 from weft.sources.own_keys import OwnKeysSource
@@ -100,6 +99,7 @@ class Composition:
     others: Others
     forever: tuple[Running, ...]
     rate_limits: RateLimitService
+    webhooks: Webhooks
 
 
 async def compose(
@@ -113,22 +113,22 @@ async def compose(
     audit, faults = Audit(store), Faults(store)
     collector, contents = await _collector(settings, foundation, applied, token_keys, ImportEvents(audit, instruments))
     distrust, leases = DistrustKeeper(store, collector), _leases(settings, store, collector)
-    chain, heard = AuditChain(store, audit), Heard()
-    demand, modes, watch = Demand(store, collector.workload), Modes(store), Watch()
-    await demand.load()
-    await modes.load()
-    compiler, connections = MeshCompiler(), Connections(leases, demand, watch)
+    chain, heard, reports = AuditChain(store, audit), Heard(), TrafficKeeper(lambda: len(collector.snapshot.workloads))
+    (demand, modes), watch = await _loaded(Demand(store, collector.workload), Modes(store)), Watch()
+    compiler, connections = MeshCompiler(), Connections(leases, demand, watch, collector.workload)
     hub = Hub[Mesh](compiler, audit.record, _limits(settings), connections, demand.of, instruments, distrust.refusal)
     recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(contents))
     builds = Builds(collector, hub, compiler, modes, recorder=recorder, instruments=instruments)
     bundles = Bundles(store, builds.compiled, authority, get_within_limits(settings.bundle_networks))
     await bundles.load()
-    writes = _writes(settings, collector, builds, hub, instruments.registry)
     certificates = _certificates(settings, authority)
     trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew)
     instruments.certified(lambda: certificates.current.value.not_after)
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
-    reports = TrafficKeeper(lambda: len(collector.snapshot.workloads))
+    webhooks = build_webhooks(settings, authority, lambda: collector.snapshot, endpoints.agent_api)
+    writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
+    reviews = token_reviews(settings.kubernetes, audit)
+    beside = (*writes, *webhooks.running, *reviews, *_above(foundation))
     context = ApiContext(
         store,
         leases,
@@ -140,9 +140,7 @@ async def compose(
         _enrolment(settings, endpoints, certificates),
         recorder,
         contents,
-        lambda: _all_of(
-            faults, *(one.problems for one in (recorder, store, others, trust, bundles, *writes, *_above(foundation)))
-        ),
+        lambda: _all_of(faults, *(one.problems for one in (recorder, store, others, trust, bundles, *beside))),
         applied=applied,
         traffic=PrometheusTraffic(settings.prometheus) if settings.prometheus else reports,
         reports=reports,
@@ -157,11 +155,20 @@ async def compose(
         token_keys=token_keys,
         federation=bundles.states,
         kubernetes=settings.kubernetes is not None,
+        injection=webhooks.injection,
+        token_reviews=next(iter(reviews), None),
     )
     own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
-    kept: tuple[Running, ...] = (distrust, token_keys, bundles, *writes, *others.forever, *_above(foundation))
+    kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *beside)
     limits = _rate_limits(settings, foundation, builds, collector, distrust)
-    return Composition(context, certificates, others, (collector, builds, *own, *kept), limits)
+    return Composition(context, certificates, others, (collector, builds, *own, *kept), limits, webhooks)
+
+
+async def _loaded(demand: Demand, modes: Modes) -> tuple[Demand, Modes]:
+    """Both with what is kept of them. StoreError if it cannot be read."""
+    await demand.load()
+    await modes.load()
+    return demand, modes
 
 
 def _leases(settings: ServeSettings, store: SealedStore, collector: Collector) -> Leases:
@@ -220,18 +227,6 @@ def _documents(
     if settings.kubernetes is None:
         return [StoredSource(store, applied)], None
     return kubernetes_sources(settings.kubernetes, registry)
-
-
-def _writes(
-    settings: ServeSettings, collector: Collector, builds: Builds, hub: Hub[Mesh], registry: Registry
-) -> tuple[ClusterWrites, ...]:
-    """What writes to the API server that documents come from, if anything does."""
-    if settings.kubernetes is None or settings.kubernetes_writes is None:
-        return ()
-    source = next(each for each in collector.sources if isinstance(each, KubernetesSource))
-    told = Told(builds.compiled, lambda: collector.snapshot.problems, hub.lacks)
-    credentials = Credentials(settings.kubernetes.access)
-    return (ClusterWrites(source, credentials, settings.kubernetes_writes, told, registry),)
 
 
 def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from weft.admin.audit import Audit
 from weft.sources.contents import Source
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 from weft.sources.kubernetes.pods import PodSource
 from weft.sources.kubernetes.referred import ReferredSource
+from weft.sources.kubernetes.reviews import TokenReviews
 from weft.sources.kubernetes.source import KindState, KubernetesSource
 from weft.telemetry.metrics import Family, Registry, gauge
+
+
+def token_reviews(file: KubeconfigFile | None, audit: Audit) -> tuple[TokenReviews, ...]:
+    """Who asks the API server that `file` names whose a Pod's token is; nobody where there is none."""
+    if file is None:
+        return ()
+
+    def refused(text: str) -> None:
+        audit.refused("weft", "review tokens", "kubernetes-refused", text)
+
+    return (TokenReviews(file.title, Credentials(file.access), refused),)
 
 
 def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> tuple[list[Source], ReferredSource]:

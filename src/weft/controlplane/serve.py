@@ -39,6 +39,7 @@ from weft.controlplane.ports import Ports, bind_agent_socket, bind_shared_socket
 from weft.controlplane.rate_limits import open_counters
 from weft.controlplane.settings import ServeError, ServeSettings
 from weft.controlplane.upstream import UpstreamKeeper
+from weft.controlplane.webhooks import bind_webhooks, serving_webhooks
 from weft.discovery.hub import Hub
 from weft.discovery.rate_limits import RateLimitService
 from weft.discovery.server import serve_xds
@@ -106,6 +107,7 @@ class _Listeners:
     remote_admin: socket.socket | None
     bundle: socket.socket | None
     shared: socket.socket | None = None
+    webhooks: socket.socket | None = None
 
 
 async def _run(settings: ServeSettings, stop: asyncio.Event) -> None:
@@ -189,6 +191,8 @@ async def _serving(
         xds = _serving_xds(listeners.xds, context.hub, context.collector, certificates, parts.rate_limits)
         await servers.enter_async_context(xds)
         await servers.enter_async_context(serving_bundle(context, settings, listeners.bundle, certificates.tls))
+        reviewers, registry = parts.webhooks.reviewers, context.registry
+        await servers.enter_async_context(serving_webhooks(reviewers, registry, listeners.webhooks, certificates.tls))
         await servers.enter_async_context(
             _serving_apis(context, listeners, certificates, tokens, parts.others, settings.users)
         )
@@ -218,6 +222,9 @@ async def _listening(settings: ServeSettings, store: Store) -> AsyncIterator[_Li
         bundle = await bind_bundle(ports, settings)
         if bundle is not None:
             bound.enter_context(bundle)
+        webhooks = await bind_webhooks(ports, settings)
+        if webhooks is not None:
+            bound.enter_context(webhooks)
         local = bound.enter_context(bind_agent_socket(settings.home))
         bound.callback(remove_agent_socket, settings.home)
         shared = None
@@ -225,7 +232,7 @@ async def _listening(settings: ServeSettings, store: Store) -> AsyncIterator[_Li
             shared = bound.enter_context(bind_shared_socket(settings.shared_socket))
             bound.callback(settings.shared_socket.unlink, missing_ok=True)
         ports.save()
-        yield _Listeners(xds, agents, local, admin, metrics, remote, bundle, shared)
+        yield _Listeners(xds, agents, local, admin, metrics, remote, bundle, shared, webhooks)
 
 
 async def _bind_remote_admin(ports: Ports, settings: ServeSettings) -> socket.socket | None:
@@ -248,7 +255,8 @@ def _endpoints(settings: ServeSettings, listeners: _Listeners) -> Endpoints:
     metrics = f"{'http' if is_loopback(settings.bind) else 'https'}://{address(listeners.metrics)}/metrics"
     remote, bundle = remote_url(settings.remote_admin, listeners.remote_admin), bundle_url(listeners.bundle)
     xds, agents = address(listeners.xds), address(listeners.agents)
-    return Endpoints(admin, xds, agents, local, os.getpid(), metrics, remote, bundle)
+    webhooks = address(listeners.webhooks) if listeners.webhooks is not None else ""
+    return Endpoints(admin, xds, agents, local, os.getpid(), metrics, remote, bundle, webhooks)
 
 
 def _metrics_address(settings: ServeSettings, listeners: _Listeners) -> SocketAddress:

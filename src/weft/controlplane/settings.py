@@ -11,6 +11,7 @@ from weft.admin.people.oidc import OidcSettings
 from weft.discovery.limits import Limits
 from weft.model.snapshot import MeshSettings
 from weft.model.workload import SocketAddress
+from weft.schema.annotations import SERVICE_TYPES
 from weft.settings.home import Home
 from weft.sources.imports.settings import ImportSettings
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
@@ -39,6 +40,31 @@ class RemoteAdmin:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """What the processes of a cluster's Gateways have: the type of their Services where a document does not say it, and
+    between how many pods the autoscaler chooses (`most` 0: there is none)."""
+
+    service_type: str = SERVICE_TYPES[0]
+    fewest: int = 1
+    most: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """What an API server asks: at `port` (None: the usual one), if it `serves`. `image` is that of sidecars in pods
+    (empty: none are put in), `revision` what labels call this control plane; `native` sidecars, or containers. The
+    `gateways` of the cluster run with the same image."""
+
+    port: int | None = None
+    serves: bool = False
+    image: str = ""
+    pull_policy: str = "IfNotPresent"
+    revision: str = "default"
+    native: bool = True
+    gateways: GatewaySettings = GatewaySettings()
+
+
+@dataclass(frozen=True, slots=True)
 class ServeSettings:
     """Settings of ``weft serve``.
 
@@ -59,7 +85,7 @@ class ServeSettings:
     registries whose services the mesh has beside its own, `probe_networks` those in which instances without an agent
     are asked for their health. With `kubernetes` documents come from the API server that it names, not from the store;
     what the mesh says of them is written there with `kubernetes_writes`, by the one control plane that has the Lease in
-    that namespace.
+    that namespace. `webhooks` are what that one asks.
     """
 
     home: Home
@@ -92,3 +118,4 @@ class ServeSettings:
     probe_networks: tuple[Network, ...] = ()
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
+    webhooks: WebhookSettings | None = None

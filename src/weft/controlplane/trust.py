@@ -65,6 +65,8 @@ class TrustKeeper:
         for workload in self._collector.snapshot.workloads:
             key = workload_key(workload.namespace, workload.name)
             said = self._heard.of(key)
+            if workload.pod and not self._leases.here(key):
+                continue  # its proxy has never joined, or is gone: a lease would have ended
             if not wanted.met(said.trust, said.issuer):
                 found[key] = _why(key in silent, said.version, said.trust, said.trust == wanted.trust)
         return found

@@ -20,13 +20,15 @@ class IdentityRefusedError(Exception):
 @dataclass(frozen=True, slots=True)
 class Peer:
     """`name` is the certificate's common name, `not_after` its end in seconds since the epoch, `trust` what tells it
-    from certificates of before trust ended. `connection` names the connection; empty if it is not known."""
+    from certificates of before trust ended. `connection` names the connection; empty if it is not known. `pod` is the
+    uid of the Pod that it was issued to."""
 
     name: str
     identity: SpiffeId
     not_after: float
     trust: Trust = NO_TRUST
     connection: str = ""
+    pod: str = ""
 
 
 def trust_domain_of(chain: str) -> str:
@@ -54,7 +56,9 @@ def peer_from_auth_context(context: Mapping[str, Iterable[bytes]]) -> Peer:
         raise IdentityRefusedError(f"{uris[0][:200]!r} is not an identity of this mesh")
     numbers = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
     trust = trust_from_text(str(numbers[0].value)) if len(numbers) == 1 else Trust()
-    return Peer(str(names[0].value), identity, certificate.not_valid_after_utc.timestamp(), trust)
+    pods = certificate.subject.get_attributes_for_oid(NameOID.USER_ID)
+    pod = str(pods[0].value) if pods else ""
+    return Peer(str(names[0].value), identity, certificate.not_valid_after_utc.timestamp(), trust, pod=pod)
 
 
 def _uris(certificate: x509.Certificate) -> list[str]:
@@ -78,6 +82,10 @@ def check_peer(peer: Peer, node: str, workload: Workload | None, now: float, tru
         raise IdentityRefusedError(f"the certificate of {peer.name!r} has expired")
     if workload is None:
         raise IdentityRefusedError(f"no workload {peer.name!r} is registered")
+    if peer.identity.service_account == workload.service_account and peer.pod != workload.pod:
+        raise IdentityRefusedError(
+            f"{peer.name!r} is {_pod(workload.pod)}, its certificate was issued to {_pod(peer.pod)}"
+        )
     if not belongs(peer, workload):
         raise IdentityRefusedError(
             f"{peer.name!r} is registered with service account "
@@ -87,6 +95,10 @@ def check_peer(peer: Peer, node: str, workload: Workload | None, now: float, tru
 
 
 def belongs(peer: Peer, workload: Workload) -> bool:
-    """Whether `workload` is registered under the peer's own name and identity."""
-    registered = (workload.proxy, workload.namespace, workload.service_account)
-    return registered == (peer.name, peer.identity.namespace, peer.identity.service_account)
+    """Whether `workload` is registered under the peer's own name and identity, and is the same Pod if it is one."""
+    registered = (workload.proxy, workload.namespace, workload.service_account, workload.pod)
+    return registered == (peer.name, peer.identity.namespace, peer.identity.service_account, peer.pod)
+
+
+def _pod(uid: str) -> str:
+    return f"the Pod {uid[:80]!a}" if uid else "no Pod"

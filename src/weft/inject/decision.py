@@ -30,10 +30,12 @@ _WORDS = {"enabled": True, "disabled": False}
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether the pod gets a sidecar; `reason` says why not, or why."""
+    """Whether the pod gets a sidecar; `reason` says why not, or why. `by_namespace`: its namespace was asked, and other
+    labels of it could decide otherwise."""
 
     inject: bool
     reason: str
+    by_namespace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def decide(pod: Json, namespace: Namespace, settings: InjectionSettings, finding
         return Decision(False, "it uses the network of its node, where rules of capture would be everybody's")
     if namespace.name in SYSTEM_NAMESPACES or namespace.name == settings.namespace:
         return Decision(False, f"pods of the namespace {namespace.name} get no sidecar")
-    names = {each.get("name") for each in all_containers(pod)}
+    names = [each.get("name") for each in all_containers(pod)]
     if PROXY in names:
         return Decision(False, f"it has a container {PROXY} already")
     word, said_by = _word_of_pod(pod, findings)
@@ -73,7 +75,7 @@ def _of_namespace(pod: Json, namespace: Namespace, word: bool | None, settings: 
     else:
         said = _word_of_namespace(labels)
         if said is False:
-            return Decision(False, f"the namespace {namespace.name} says so")
+            return Decision(False, f"the namespace {namespace.name} says so", True)
         revision = _revision(labels)
         if said:
             wanted, reason = DEFAULT_REVISION, f"the namespace {namespace.name} says so"
@@ -82,10 +84,11 @@ def _of_namespace(pod: Json, namespace: Namespace, word: bool | None, settings: 
         elif own or word:
             wanted, reason = own or DEFAULT_REVISION, "its own labels say so"
         else:
-            return Decision(False, f"neither the namespace {namespace.name} nor the pod asks for a sidecar")
+            return Decision(False, f"neither the namespace {namespace.name} nor the pod asks for a sidecar", True)
     if wanted != settings.revision:
-        return Decision(False, f"it is for the revision {wanted}, and this is {settings.revision}")
-    return Decision(True, reason)
+        text = f"it is for the revision {wanted}, and this is {settings.revision}"
+        return Decision(False, text, labels is not None)
+    return Decision(True, reason, labels is not None)
 
 
 def _word_of_namespace(labels: Mapping[str, str]) -> bool | None:
@@ -101,16 +104,21 @@ def _revision(labels: Mapping[str, str]) -> str:
 
 
 def _word_of_pod(pod: Json, findings: Findings) -> tuple[bool | None, str]:
-    """What the pod says, and by which key: labels go before annotations, and ours before Istio's."""
+    """What the pod says, and by which key: labels go before annotations, and of two keys the one that says no."""
     for kind in ("labels", "annotations"):
         given = texts_of(member(pod, "metadata", kind))
-        for key in (INJECTION, ISTIO_INJECT):
-            if key not in given:
-                continue
-            word = _WORDS.get(given[key]) if key == INJECTION else true_or_false(given[key])
-            if word is None:
-                expected = " or ".join(_WORDS) if key == INJECTION else "true or false"
-                message = f"'{key}: {given[key][:100]}' does not say whether the pod gets a sidecar"
-                findings.refuse(message, "metadata", kind, key, expected=expected)
-            return word, f"the {kind.removesuffix('s')} {key}"
+        words = {key: _word(kind, key, given[key], findings) for key in (INJECTION, ISTIO_INJECT) if key in given}
+        for wanted in (False, True):
+            for key, word in words.items():
+                if word is wanted:
+                    return word, f"the {kind.removesuffix('s')} {key}"
     return None, ""
+
+
+def _word(kind: str, key: str, text: str, findings: Findings) -> bool | None:
+    word = _WORDS.get(text) if key == INJECTION else true_or_false(text)
+    if word is None:
+        expected = " or ".join(_WORDS) if key == INJECTION else "true or false"
+        message = f"'{key}: {text[:100]}' does not say whether the pod gets a sidecar"
+        findings.refuse(message, "metadata", kind, key, expected=expected)
+    return word

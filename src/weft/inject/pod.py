@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from weft.inject.checks import check_fitness, check_shape, tell_of_pod_security
 from weft.inject.containers import init_container, proxy_container, volumes
 from weft.inject.decision import Namespace, decide
 from weft.inject.findings import ADMISSION, Findings, Place
 from weft.inject.names import (
     DATA,
-    INBOUND,
     INIT,
-    METRICS,
-    OUTBOUND,
     PROXY,
-    PROXY_USER,
-    READY,
     STATUS,
     TOKEN,
     Json,
@@ -31,17 +26,17 @@ from weft.inject.wishes import Wishes, wishes_of
 from weft.model.problem import Problem
 
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
-_OWN_PORTS = (OUTBOUND, INBOUND, METRICS, READY)
-_POD_SECURITY = "pod-security.kubernetes.io/enforce"
 
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """`pod` is None if it stays as it is, for the `reason`; with an error among `problems` it must not be made."""
+    """`pod` is None if it stays as it is, for the `reason`; with an error among `problems` it must not be made.
+    `by_namespace` as in `Decision`."""
 
     pod: Json | None
     reason: str
     problems: tuple[Problem, ...] = ()
+    by_namespace: bool = False
 
 
 class UninjectError(ValueError):
@@ -51,12 +46,15 @@ class UninjectError(ValueError):
 def inject_pod(pod: Json, namespace: Namespace, settings: InjectionSettings, place: Place = ADMISSION) -> Injected:
     """`pod` (a Pod, or the template of one) with its sidecar, if it is to have one."""
     findings = Findings(place)
+    check_shape(pod, findings)
+    if findings.refused():
+        return Injected(None, "it is no pod", tuple(findings.problems))
     decision = decide(pod, namespace, settings, findings)
     if not decision.inject or findings.refused():
-        return Injected(None, decision.reason, tuple(findings.problems))
+        return Injected(None, decision.reason, tuple(findings.problems), decision.by_namespace)
     wishes = wishes_of(pod, findings)
-    _check(pod, findings)
-    _tell_of_pod_security(namespace, findings)
+    check_fitness(pod, findings)
+    tell_of_pod_security(namespace, findings)
     native = _is_native(pod, settings, wishes, findings)
     moved = Moved()
     containers, inits = _with_moved_probes(pod, wishes, moved, findings)
@@ -144,48 +142,6 @@ def _with_moved_probes(pod: Json, wishes: Wishes, moved: Moved, findings: Findin
             move = wishes.probes and with_probes
             kept.append(move_probes(container, path, moved, findings) if move else container)
     return found["containers"], found["initContainers"]
-
-
-def _check(pod: Json, findings: Findings) -> None:
-    """What makes a pod unfit for a sidecar."""
-    if not containers_of(pod, "containers"):
-        findings.refuse("there are no containers", "spec", expected="containers")
-    of_pod = member(pod, "spec", "securityContext", "runAsUser")
-    for field in ("initContainers", "containers"):
-        for index, container in enumerate(containers_of(pod, field)):
-            path = ("spec", field, index)
-            if container.get("name") in (INIT, PROXY):
-                findings.refuse(
-                    f"the name {container['name']} is the sidecar's", *path, "name", expected="another name"
-                )
-            runs_on = field == "containers" or container.get("restartPolicy") == "Always"
-            user = member(container, "securityContext", "runAsUser") or of_pod
-            if runs_on and user == PROXY_USER:
-                text = f"user {PROXY_USER} is the proxy's: connections of this container would go around the mesh"
-                findings.refuse(text, *path, expected="another securityContext.runAsUser")
-            _check_ports(container, path, findings)
-    for index, volume in enumerate(member(pod, "spec", "volumes") or ()):
-        if member(volume, "name") in (DATA, TOKEN):
-            findings.refuse(
-                f"the name {volume['name']} is the sidecar's", "spec", "volumes", index, expected="another name"
-            )
-
-
-def _check_ports(container: Json, path: tuple[Any, ...], findings: Findings) -> None:
-    ports = container.get("ports")
-    for index, port in enumerate(ports if isinstance(ports, list) else ()):
-        number = member(port, "containerPort")
-        if number in _OWN_PORTS and member(port, "protocol") in (None, "TCP"):
-            text = f"port {number} is the sidecar's, which listens at {', '.join(map(str, _OWN_PORTS))}"
-            findings.refuse(text, *path, "ports", index, "containerPort", expected="another port")
-
-
-def _tell_of_pod_security(namespace: Namespace, findings: Findings) -> None:
-    """https://kubernetes.io/docs/concepts/security/pod-security-standards/"""
-    level = (namespace.labels or {}).get(_POD_SECURITY, "privileged")
-    if level != "privileged":
-        text = f"the namespace enforces {level}, which refuses the NET_ADMIN and NET_RAW that {INIT} needs"
-        findings.warn(text, "spec", expected=f"{_POD_SECURITY}: privileged")
 
 
 def _status(pod: Json, revision: str, image: str, moved: Moved, findings: Findings, *, native: bool) -> InjectionStatus:

@@ -72,12 +72,14 @@ def _replaced(mapping: Json, key: str, instead: Json) -> Json:
 def _port(action: Json, container: Json) -> int | None:
     """The number of the port, which may be the name of one of the container's."""
     port = action.get("port")
-    if isinstance(port, str) and not port.isdecimal():
+    if isinstance(port, str) and port.isascii() and port.isdecimal() and len(port) < 6:
+        port = int(port)
+    elif isinstance(port, str):
         ports = container.get("ports")
         of_name = [each for each in ports if member(each, "name") == port] if isinstance(ports, list) else []
         port = of_name[0].get("containerPort") if of_name else None
-    number = int(port) if isinstance(port, int | str) and not isinstance(port, bool) else 0
-    return number if 1 <= number <= 65535 else None
+    good = isinstance(port, int) and not isinstance(port, bool) and 1 <= port <= 65535
+    return port if good else None
 
 
 def _tell_of_hooks(container: Json, path: FieldPath, findings: Findings) -> None:

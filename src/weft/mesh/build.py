@@ -394,7 +394,7 @@ def _guards(
     if not documents:
         return memo(Guards, NO_GUARDS.by_target, authorizers, authorizers.problems)
     targets = memo(_guard_targets, declared, routes)
-    vault = memo.over(build_vault, _of(kinds, SecretSpec), grants)
+    vault = memo.over(build_vault, secret_documents(_of(kinds, SecretSpec), kinds.get(Unreadable, ())), grants)
     providers = memo.over(build_openid_providers, endpoints, catalog, wide.settings.cookie_key)
     return memo.over(build_guards, documents, memo, targets, vault, providers, authorizers)
 

@@ -5,7 +5,7 @@ Where they are read one by one, nothing else of them is read. A reference that t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 from weft.mesh.gateways.referred import api_gateway_uses, istio_gateway_uses
@@ -18,6 +18,7 @@ from weft.mesh.services.referred import credential_uses
 from weft.mesh.uses import Referred, Surroundings, Use
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldPath
+from weft.model.problem import Problem
 from weft.model.snapshot import ConfigSnapshot
 from weft.schema.kinds.core import NamespaceSpec
 from weft.schema.kinds.gateway import ReferenceGrantSpec
@@ -25,6 +26,7 @@ from weft.schema.kinds.meshconfig import MeshConfigSpec
 
 SETTINGS = "istio"
 """The ConfigMap in the root namespace where Istio has mesh-wide settings: nobody has to name it."""
+_MISSING = frozenset(("unknown-secret", "unknown-authority", "no-authority", "no-client-authority"))
 _USES: tuple[Callable[[Surroundings], Iterator[Use]], ...] = (
     api_gateway_uses,
     istio_gateway_uses,
@@ -49,6 +51,23 @@ def referred(snapshot: ConfigSnapshot, memo: Memo) -> tuple[Referred, ...]:
         return named  # it wins over what a ConfigMap says
     settings = ObjectKey("", "ConfigMap", root, SETTINGS)
     return (Referred(settings, None), *(each for each in named if each.key != settings))
+
+
+def without_unread(problems: Iterable[Problem], before: ConfigSnapshot, after: ConfigSnapshot) -> tuple[Problem, ...]:
+    """The problems of the mesh of `after`, without what documents miss that refer to something which those of `before`
+    do not: where Secrets are read as they are needed, nothing is known of it."""
+    if not after.settings.secrets_as_needed:
+        return tuple(problems)
+    known = {each.key for each in referred(before, _fresh_memo())}
+    unread = [each for each in referred(after, _fresh_memo()) if each.key not in known]
+    asking = {document.key for each in unread for document, _ in each.places}
+    return tuple(each for each in problems if each.code not in _MISSING or each.object not in asking)
+
+
+def _fresh_memo() -> Memo:
+    memo = Memo()
+    memo.begin()
+    return memo
 
 
 def _surroundings(snapshot: ConfigSnapshot, memo: Memo) -> Surroundings:

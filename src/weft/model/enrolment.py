@@ -49,6 +49,12 @@ class RegisterRequest:
     (``Authorization: Bearer``) or with its current certificate, which must name the same workload. `csr` is a PEM
     PKCS#10 request: only its public key is used. `clock` is the agent's time when it asks (epoch seconds, 0 unknown),
     `version` its weft's; `proof` what the token demands.
+
+    A proxy in a Pod shows the token of the Pod's service account instead, bound to the Pod and for the audience
+    ``weft``, or its certificate. Then `workload` says who it is by `name`, `namespace` and `service_account`, which
+    must be the Pod's; `pod`, `gateway`, `node`, `carrier`, `network_namespace`, `group`, `upstreams` and `uses` are
+    empty. Of its ports, labels, capture, state and all else the API server's word counts, not the agent's. Nothing of
+    it is kept in the store. Answers with status 409, 425, 429 and 503 mean: try again.
     """
 
     workload: Workload
@@ -134,7 +140,8 @@ class RevokedResponse:
 @dataclass(frozen=True, slots=True)
 class DrainResponse:
     """``POST /v1/workloads/{namespace}/{name}/drain?wait=SECONDS``: marked draining; `confirmed` when every proxy that
-    was sent the change has acknowledged it, else `pending` names those that have not."""
+    was sent the change has acknowledged it, else `pending` names those that have not. A Pod is draining when the API
+    server says that it is being deleted; 409 (``not-draining``) if it does not say so within some seconds."""
 
     confirmed: bool
     pending: tuple[str, ...]

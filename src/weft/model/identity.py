@@ -8,12 +8,18 @@ from dataclasses import dataclass
 DEFAULT_TRUST_DOMAIN = "cluster.local"
 DNS_SUFFIX = "cluster.local"
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_POD_UID = re.compile(r"[-0-9A-Za-z]{1,63}")
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 
 
 def is_dns_label(text: str) -> bool:
     """Whether `text` is an RFC 1123 label, as namespaces and service accounts of weft must be."""
     return _LABEL.fullmatch(text) is not None
+
+
+def is_pod_uid(text: str) -> bool:
+    """Whether `text` can be the uid of a Pod (RFC 4122; nobody promises that form)."""
+    return _POD_UID.fullmatch(text) is not None
 
 
 def is_trust_domain(text: str) -> bool:

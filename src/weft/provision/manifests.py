@@ -89,6 +89,7 @@ def _deployment(plan: GatewayPlan, pods: GatewayPods) -> Manifest:
     if plan.annotations:
         metadata["annotations"] = dict(plan.annotations)
     return {
+        **({} if pods.most else {"replicas": pods.fewest}),
         "selector": {"matchLabels": _selector(plan)},
         "strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}},
         "template": {"metadata": metadata, "spec": {**pods.spec, "serviceAccountName": plan.name}},

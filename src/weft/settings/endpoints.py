@@ -10,6 +10,7 @@ DEFAULT_XDS_PORT = 15012
 DEFAULT_AGENT_API_PORT = 15013
 DEFAULT_ADMIN_PORT = 15080
 DEFAULT_METRICS_PORT = 15014
+DEFAULT_WEBHOOK_PORT = 15017
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class Endpoints:
     """`admin` is a URL (``http://127.0.0.1:15080``), `xds` and `agent_api` are ``HOST:PORT``, `pid` the process;
     `metrics` is the URL that Prometheus scrapes (empty: of a control plane that had none), `remote_admin` that of the
     admin API for other hosts (empty: it is on loopback only), `bundle` that at which other trust domains fetch the
-    trust bundle (empty: it is not published)."""
+    trust bundle (empty: it is not published), `webhooks` the
+    ``HOST:PORT`` that an API server asks (empty: none)."""
 
     admin: str
     xds: str
@@ -27,3 +29,4 @@ class Endpoints:
     metrics: str = ""
     remote_admin: str = ""
     bundle: str = ""
+    webhooks: str = ""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from weft.aio.cell import Cell
 from weft.aio.holdoff import HoldOff
@@ -17,10 +16,11 @@ from weft.model.jwks import KeySet
 from weft.model.names import Assigned
 from weft.model.openid import OpenIdEndpoints
 from weft.model.problem import Problem
-from weft.model.snapshot import ConfigSnapshot, MeshSettings, workload_order
+from weft.model.snapshot import ConfigSnapshot, MeshSettings
 from weft.model.trials import Trial
 from weft.model.workload import Workload
 from weft.sources.contents import Contents, Source, merged_documents
+from weft.sources.pods import Admitted, admitted
 
 QUIET_SECONDS = 0.010
 LONGEST_SECONDS = 0.100
@@ -75,6 +75,11 @@ class Collector:
         """The registered workload of a proxy: known when `included` returns for its registration."""
         return self.snapshot.workload(proxy)
 
+    def pod(self, proxy: str) -> Workload | None:
+        """The Pod of a proxy, also while it is left out of the snapshot; see `weft.sources.pods`."""
+        found = self._merged.admitted.left_out.get(proxy) or self.snapshot.workload(proxy)
+        return found if found is not None and found.pod else None
+
     def settle(self, settings: MeshSettings) -> None:
         """From the next snapshot on, which is made soon, these are the settings."""
         self._settings = settings
@@ -109,10 +114,11 @@ class Collector:
                 continue  # a snapshot without one of its sources would take configuration away
             revisions = [one.store_revision for one in ready if one.store_revision is not None]
             store_revision = min(revisions, default=0)
-            self._merged = _merge(self._merged, ready)
-            problems = (*(problem for one in ready for problem in one.problems), *self._merged.duplicates)
-            endpoints = tuple(each for one in ready for each in one.endpoints)
             distrusted = next((one.distrusted for one in ready if one.distrusted), ())
+            self._merged = _merge(self._merged, ready, distrusted)
+            told = (*self._merged.duplicates, *self._merged.admitted.problems)
+            problems = (*(problem for one in ready for problem in one.problems), *told)
+            endpoints = tuple(each for one in ready for each in one.endpoints)
             trials = tuple(each for one in ready for each in one.trials)
             found = (endpoints, self._settings, distrusted, trials)
             assigned = next((one.assigned for one in ready if one.assigned), ())
@@ -133,27 +139,33 @@ class _Merged:
     workload_groups: tuple[tuple[Workload, ...], ...] = ()
     documents: tuple[Document[object], ...] = ()
     duplicates: tuple[Problem, ...] = ()
-    workloads: tuple[Workload, ...] = ()
+    admitted: Admitted = field(default_factory=Admitted)
+    distrusted: tuple[Distrust, ...] = ()
     keys: tuple[KeySet, ...] = ()
     bundles: tuple[ForeignBundle, ...] = ()
     instances: tuple[Instance, ...] = ()
 
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """Those that the snapshot has."""
+        return self.admitted.workloads
 
-def _merge(before: _Merged, contents: Sequence[Contents]) -> _Merged:
+
+def _merge(before: _Merged, contents: Sequence[Contents], distrusted: tuple[Distrust, ...]) -> _Merged:
     """Sources put together. What is the same object as before is not looked at again."""
     document_groups = tuple(one.documents for one in contents if one.documents and not one.yields)
     yielding = tuple(one.documents for one in contents if one.documents and one.yields)
     workload_groups = tuple(one.workloads for one in contents if one.workloads)
-    documents, duplicates, workloads = before.documents, before.duplicates, before.workloads
+    documents, duplicates, workloads = before.documents, before.duplicates, before.admitted
     if not _same((*document_groups, (), *yielding), (*before.document_groups, (), *before.yielding)):
         documents, duplicates = _merged_documents(document_groups, yielding)
-    if not _same(workload_groups, before.workload_groups):
-        workloads = _merged_workloads(workload_groups)
+    if not _same(workload_groups, before.workload_groups) or distrusted != before.distrusted:
+        workloads = admitted(workload_groups, distrusted)
     keys = tuple(key for one in contents for key in one.keys)
     bundles = next((one.bundles for one in contents if one.bundles), ())
     instances = next((one.instances for one in contents if one.instances), ())
     groups = (document_groups, yielding, workload_groups)
-    return _Merged(*groups, documents, duplicates, workloads, keys, bundles, instances)
+    return _Merged(*groups, documents, duplicates, workloads, distrusted, keys, bundles, instances)
 
 
 def _merged_documents(
@@ -167,12 +179,6 @@ def _merged_documents(
         for document in group:
             everything.setdefault(document.key, document)
     return tuple(document for _, document in sorted(everything.items())), duplicates
-
-
-def _merged_workloads(groups: Sequence[tuple[Workload, ...]]) -> tuple[Workload, ...]:
-    if len(groups) < 2:
-        return groups[0] if groups else ()
-    return tuple(sorted(itertools.chain(*groups), key=workload_order))
 
 
 def _same(first: Sequence[object], second: Sequence[object]) -> bool:

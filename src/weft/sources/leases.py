@@ -21,9 +21,11 @@ _SOONEST_SECONDS = 0.05
 @dataclass(slots=True)
 class _Hold:
     """What this process knows of one registration. `end` is what it last wrote to the store, `word` the time until
-    which the agent should have renewed again (None: this process has not heard the agent; 0: it has ended)."""
+    which the agent should have renewed again (None: this process has not heard the agent; 0: it has ended). `leased` is
+    False for a Pod: there is no lease to renew, its registration is the cluster's."""
 
     streams: int = 0
+    leased: bool = True
     end: float = 0.0
     word: float | None = None
 
@@ -65,11 +67,12 @@ class Leases:
 
     # proxies, told by the xDS server
 
-    def attached(self, proxy: str) -> None:
-        """A stream of `proxy` is connected."""
+    def attached(self, proxy: str, *, leased: bool = True) -> None:
+        """A stream of `proxy` is connected; `leased`: its workload has a lease."""
         key = workload_key_of_proxy(proxy)
         hold = self._holds.setdefault(key, _Hold())
         hold.streams += 1
+        hold.leased = leased
         if hold.word is None:  # told how often to renew by a control plane before this one
             hold.word = self._clock() + LONGEST_WORD_SECONDS
         self._connected[key] = hold
@@ -86,9 +89,9 @@ class Leases:
             return
         del self._connected[key]
         now = self._clock()
-        if hold.word:
+        if hold.word and hold.leased:
             self._released[key] = now + self.ttl
-        if not hold.speaks(now):
+        if not hold.speaks(now) or not hold.leased:
             del self._holds[key]
 
     # agents, told by the agent API
@@ -113,6 +116,17 @@ class Leases:
         word = self._word(key)
         self.heard(key, word)
         return word
+
+    def spoken(self, key: str) -> float:
+        """The agent of a Pod has spoken. How long its word counts, as for `renew`."""
+        word = self._word(key)
+        if (hold := self._connected.get(key)) is not None:
+            hold.word = self._clock() + word
+        return word
+
+    def here(self, key: str) -> bool:
+        """Whether the proxy is connected, or may be about to be since this process runs again."""
+        return key in self._connected or self._clock() < self._awake + self.ttl
 
     async def held(self, key: str) -> bool:
         """Whether somebody holds the registration, or may do so who could not renew lately."""
@@ -185,7 +199,7 @@ class Leases:
         self._carried = dict(self.carriers())
         carried = [key for key, node in self._carried.items() if node in self._connected]
         holds = {**self._connected, **{key: self._holds.setdefault(key, _Hold()) for key in carried}}
-        near = [(key, hold) for key, hold in holds.items() if hold.end < now + self.ttl / 2]
+        near = [(key, hold) for key, hold in holds.items() if hold.leased and hold.end < now + self.ttl / 2]
         ends |= {key: now + self.ttl for key, hold in near if hold.word or key in self._carried}
         if not ends:
             return

@@ -16,7 +16,7 @@ from support.loopback import Connection
 from weft.agent.certificates import CertificateFiles
 from weft.agent.keys import make_key
 from weft.agent.metrics import server as server_module
-from weft.agent.metrics.server import Answer, MetricsServer, bind
+from weft.agent.metrics.server import Answer, Headers, MetricsServer, Pages, Reply, bind
 from weft.ca.authority import Authority, open_authority
 from weft.model.identity import SpiffeId
 from weft.model.workload import SocketAddress
@@ -78,6 +78,27 @@ async def test_on_loopback_anybody_of_this_host_is_answered(tmp_path: Path, auth
         async with Connection(port) as ask:
             found = await ask.request("/metrics", "127.0.0.1", "Accept-Encoding: gzip")
         assert gzip.decompress(found.body).startswith(b"accepts")
+
+
+async def test_in_a_pod_pages_are_answered_beside_the_metrics_in_plain_and_nothing_else(tmp_path: Path) -> None:
+    async def page(headers: Headers) -> Reply:
+        return Reply("418 Told", headers["user-agent"])
+
+    bound = bind(SocketAddress("127.0.0.1", 0))
+    assert bound is not None
+    server = MetricsServer(bound, CertificateFiles(tmp_path), answer, Pages({"/app-health/web/livez": page}))
+    task = asyncio.create_task(server.run())
+    expected = {"/metrics": 200, "/app-health/web/livez": 418, "/app-health/web/livez/": 404, "/app-health/web": 404}
+    try:
+        for path, status in expected.items():
+            async with Connection(bound.getsockname()[1]) as ask:
+                found = await ask.request(path, "10.0.0.1:15020", "User-Agent: kube-probe/1.37")
+            assert found.status == status, path
+            assert status != 418 or found.body == b"kube-probe/1.37\n"
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from weft.agent.errors import EXIT_USAGE, AgentError
+from weft.agent.parameters import ControlPlane
 from weft.agent.pod.environment import pod_parameters
-from weft.agent.pod.probes import Header, HttpGet, Probe, ProbesError, TcpSocket, probes_from_text
+from weft.agent.pod.probes import GrpcCheck, Header, HttpGet, Probe, ProbesError, TcpSocket, probes_from_text
 
 GOOD = {
     "POD_NAME": "web-5d9c-x7k2p",
@@ -83,6 +85,8 @@ def test_what_cannot_be_is_refused_by_its_name(wrong: Mapping[str, str], text: s
         ({READY: {"tcpSocket": {"port": "http"}}}, "Expected `int`, got `str` - at `$[...].tcpSocket.port`"),
         ({READY: {"httpGet": {"port": 1, "host": "x"}}}, "unknown field `host`"),
         ({READY: {"httpGet": {"port": 1}, "periodSeconds": 1}}, "unknown field `periodSeconds`"),
+        ({READY: {"httpGet": {"port": 1, "protocol": "HTTP2"}}}, "'HTTP2'"),
+        ({READY: {"grpc": {"port": 1, "mode": "TLS"}}}, "'TLS'"),
         ({READY: {"httpGet": {"port": 1, "scheme": "FTP"}}}, "'FTP'"),
         ({READY: {"httpGet": {"port": 1, "httpHeaders": [{"name": "A b"}]}}}, "'A b', which is no header"),
         ({READY: {"httpGet": {"port": 1, "httpHeaders": [{"name": "A", "value": "b\r\nC: d"}]}}}, "no header"),
@@ -97,5 +101,25 @@ def test_probes_that_cannot_be_made_are_refused(probes: Mapping[str, object], te
 
 
 def test_a_probe_of_each_kind_is_read() -> None:
-    text = json.dumps({READY: {"tcpSocket": {"port": 65535}}})
-    assert probes_from_text(text) == {READY: Probe(tcp_socket=TcpSocket(65535))}
+    for kind, probe in (
+        ({"tcpSocket": {"port": 65535}}, Probe(tcp_socket=TcpSocket(65535))),
+        ({"grpc": {"port": 1, "service": None, "mode": "Plaintext"}}, Probe(grpc=GrpcCheck(1, mode="Plaintext"))),
+        ({"httpGet": {"port": 1, "protocol": "HTTP1"}}, Probe(http_get=HttpGet(1, protocol="HTTP1"))),
+    ):
+        assert probes_from_text(json.dumps({READY: kind})) == {READY: probe}
+
+
+def test_the_token_is_read_at_each_use_and_is_one_word(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    plane = ControlPlane("weft:15013", "sha256:00", token_file=str(file))
+    assert plane.has_token
+    with pytest.raises(AgentError, match=f"cannot read the token in {file}: No such file"):
+        plane.read_token()
+    for text in ("first.of.three\n", "second"):
+        file.write_text(text)
+        assert plane.read_token() == text.strip()
+    for text in ("", "two words", "a\r\nX: b", "\u00e4"):
+        file.write_text(text)
+        with pytest.raises(AgentError, match="found no token, expected one word"):
+            plane.read_token()
+    assert "second" not in repr(plane)

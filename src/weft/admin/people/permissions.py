@@ -44,6 +44,7 @@ PERMISSIONS: Mapping[tuple[str, str], Permission] = {
     ("DELETE", "/v1/principals/{name}"): Permission.ADMINISTER,
     ("GET", "/v1/self"): Permission.READ,
     ("GET", "/v1/secrets"): Permission.READ,
+    ("GET", "/v1/injection"): Permission.READ,
     ("POST", "/v1/secrets/rotation"): Permission.ADMINISTER,
     ("POST", "/v1/secrets/loss"): Permission.ADMINISTER,
     ("GET", "/v1/ca"): Permission.READ,

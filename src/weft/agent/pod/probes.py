@@ -32,12 +32,14 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HttpGet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """An HTTP probe. `host` stays where it is: whoever wants another host than the pod is not probed here."""
+    """An HTTP probe. `host` stays where it is: whoever wants another host than the pod is not probed here. HTTP/2 is
+    not spoken."""
 
     port: Port
     path: str = "/"
     scheme: Literal["HTTP", "HTTPS"] = "HTTP"
     http_headers: tuple[Header, ...] = ()
+    protocol: Literal["HTTP1"] | None = None
 
 
 class TcpSocket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,10 +49,11 @@ class TcpSocket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GrpcCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A question to gRPC's health service."""
+    """A question to gRPC's health service. TLS is not spoken: gRPC's library checks certificates."""
 
     port: Port
-    service: str = ""
+    service: str | None = None
+    mode: Literal["Plaintext"] | None = None
 
 
 class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

@@ -24,4 +24,13 @@ INJECTION = (
         "Take it away; docs/injection.md says what is there instead. The annotation weft.dev/status of the pod has all "
         "warnings.",
     ),
+    error(
+        1602,
+        "webhook-refused",
+        "The control plane may not read or write the webhook configuration by which the API server asks it. When the "
+        "mesh's root changes, the API server does not believe it any more, and pods that ask for a sidecar are not "
+        "made.",
+        "the mesh's roots cannot be kept in the mutatingwebhookconfigurations weft-injector: it answers 403: ...",
+        "Let the account get and patch the two configurations (docs/injection.md has the ClusterRole).",
+    ),
 )  # fmt: skip

@@ -20,8 +20,9 @@ KUBERNETES = (
         "The account that weft has at the API server may not read a kind, or not write what it writes: statuses, "
         "events, its Lease. The mesh does without the objects of that kind (of one about security it waits for them). "
         "Without Pods or EndpointSlices no Pod is in the mesh or behind a Service; without Nodes nobody knows in which "
-        "zone a Pod runs. Or it is a Secret or ConfigMap that a document refers to: what was read of it last stays in "
-        "force, and proxies that have a Secret keep it. What cannot be written is shown by weft only.",
+        "zone a Pod runs; where TokenReviews are forbidden, no proxy of a Pod can join. Or it is a Secret or ConfigMap "
+        "that a document refers to: what was read of it last stays in force, and proxies that have a Secret keep it. "
+        "What cannot be written is shown by weft only.",
         "httproutes.gateway.networking.k8s.io cannot be read: it answers 403: ...; the mesh does without them",
         "Let the account do what is expected (docs/kubernetes.md has the roles), or serve with --no-write-status.",
     ),
@@ -50,6 +51,15 @@ KUBERNETES = (
         "its endpoints are names, or have ports without a number, so nothing is behind them; expected addressType IPv4 "
         "or IPv6, and the number of each port",
         "Write addresses and port numbers; a ServiceEntry with resolution DNS is for names.",
+    ),
+    error(
+        1595,
+        "pod-name-taken",
+        "A Pod of the mesh is called as a workload that an agent has registered in the same namespace. The name is the "
+        "agent's for as long as it is registered; the Pod's proxy cannot join, and nobody is sent to the Pod.",
+        "an agent has registered a workload of the name of Pod shop/web-0, which is not in the mesh for as long as "
+        "that one is; expected another name: stop that workload's agent, or name the Pod otherwise",
+        "Stop the agent, or start it with another `weft run --name`; the Pod's proxy then joins by itself.",
     ),
     error(
         1598,

@@ -18,10 +18,11 @@ SECRETS = (
     error(
         1361,
         "secret-unreadable",
-        "A Secret lies in the store, sealed with a key that is not here, or was moved there from another place. "
-        "Gateways that have its certificate keep it.",
+        "A Secret lies in the store, sealed with a key that is not here, or was moved there from another place; or it "
+        "is one of a cluster that may not or could not be read. Gateways that have its certificate keep it.",
         "Secret shop/tls is sealed with a key that is not here; proxies that have it keep it",
-        "See how the store's secrets are kept. If its key is lost, apply the Secret again.",
+        "See how the store's secrets are kept. If its key is lost, apply the Secret again. Of a cluster another "
+        "problem at the same document says why.",
         "weft secrets status",
     ),
     warning(

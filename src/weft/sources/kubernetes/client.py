@@ -29,6 +29,7 @@ _USUAL_TIMEOUT = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, sock_connect=_CONN
 _GOOD = frozenset((200, 201, 202, 304))
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 """Types of bodies: https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply"""
 _LONGEST_TEXT = 300
@@ -103,7 +104,8 @@ class ApiClient:
             try:
                 yield _lines(response)
             finally:
-                _break_off(response)
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()  # a goodbye of TLS would outlast who gives the watch up
 
     @contextlib.asynccontextmanager
     async def _ask(
@@ -153,13 +155,6 @@ class ApiClient:
 def _tls_options(shown: Shown) -> dict[str, Any]:
     options: dict[str, Any] = {} if shown.tls is None else {"ssl": shown.tls}
     return options | ({"server_hostname": shown.server_name} if shown.server_name else {})
-
-
-def _break_off(response: aiohttp.ClientResponse) -> None:
-    """End the connection of a watch that is left: a server that is gone never says goodbye, and nobody waits for it."""
-    connection = response.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
 
 
 async def _body(response: aiohttp.ClientResponse, path: str) -> bytes:

@@ -103,7 +103,8 @@ def _kept(new: Document[object], old: Document[object] | None) -> Document[objec
 def _is_told(kind: Kind, problem: Problem) -> bool:
     if problem.severity is Severity.NOTE:
         return False
-    of_the_cluster = problem.code == "no-effect" and not kind.group
+    of_process = kind.name == "Gateway" and problem.path[:2] == ("spec", "infrastructure")  # it is made as that says
+    of_the_cluster = problem.code == "no-effect" and (not kind.group or of_process)
     return not of_the_cluster or bool(_OF_THE_MESH.intersection(map(str, problem.path)))
 
 

@@ -190,8 +190,8 @@ def read_pod(told: Told, before: Pod | None) -> Pod | None:
         if each.name != PROXY_CONTAINER
         for port in each.ports or ()
     ]
-    addresses = (status.pod_ip, *(each.ip for each in status.pod_ips or ()))
     labels, account = _labels(found.metadata), sys.intern(spec.service_account_name or "default")
+    addresses = (status.pod_ip, *(each.ip for each in status.pod_ips or ()))
     pod = Pod(
         namespace=sys.intern(told.namespace),
         name=told.name,

@@ -12,7 +12,7 @@ import yaml
 from tools.chart import BASE, IMAGE, base_files
 from tools.kubernetes_cluster import ApiCluster, ClusterError
 
-from support.chart import CHART, NAMESPACE, USUAL, HelmError, helm, merged, of_kind, rendered, value_paths
+from support.chart import CHART, NAMESPACE, ROOT, USUAL, HelmError, helm, merged, of_kind, rendered, value_paths
 from weft.schema.definitions import DEFINED
 
 TURNED: dict[str, Any] = {
@@ -23,6 +23,15 @@ TURNED: dict[str, Any] = {
     "trustDomain": "example.org",
     "bind": "::",
     "extraArgs": ["--lease=20"],
+    "injection.enabled": False,
+    "injection.image": "weft.test/another:3",
+    "injection.pullPolicy": "Always",
+    "injection.classic": True,
+    "injection.failurePolicy": "Ignore",
+    "injection.timeoutSeconds": 3,
+    "validation.enabled": False,
+    "validation.timeoutSeconds": 3,
+    "references": [{"namespace": "shop", "secrets": ["shop-tls"], "configMaps": ["*"]}],
     "gatewayClass.create": False,
     "persistence.enabled": False,
     "persistence.size": "5Gi",
@@ -97,6 +106,7 @@ def test_every_value_does_something(home: Path) -> None:
         ({"bind": "10.0.0.1"}, "at '/bind': value must be one of '0.0.0.0', '::'"),
         ({"trustDomain": "Example"}, "at '/trustDomain': 'Example' does not match pattern"),
         ({"persistence": {"size": "big"}}, "at '/persistence/size': 'big' does not match pattern"),
+        ({"references": [{"secrets": ["a"]}]}, "at '/references/0': missing property 'namespace'"),
         ({"extraArgs": "--lease=20"}, "at '/extraArgs': got string, want array"),
     ],
 )
@@ -104,6 +114,12 @@ def test_values_that_are_wrong_are_refused_with_their_path(home: Path, values: d
     with pytest.raises(HelmError) as refused:
         rendered(home, values)
     assert told in str(refused.value)
+
+
+def test_the_injector_is_that_of_the_example(home: Path) -> None:
+    (injector,) = of_kind(rendered(home), "MutatingWebhookConfiguration")
+    example = yaml.safe_load((ROOT / "examples" / "kubernetes" / "webhooks.yaml").read_text())
+    assert injector["webhooks"] == example["webhooks"]
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,36 @@ from tools.kubernetes_cluster import ApiCluster
 from tools.kubernetes_pki import write_kubeconfig
 
 from support.chart import ACCOUNT, CHART, NAMESPACE, helm, of_kind, rendered
-from support.kubernetes import definition
+from support.kubernetes import definition, service
 from support.mesh import Mesh, until
 
+
+def document(api_version: str, kind: str, spec: object, name: str = "web") -> dict[str, Any]:
+    about = {"name": name, "namespace": "default"}
+    return {"apiVersion": api_version, "kind": kind, "metadata": about, "spec": spec}
+
+
 OTHERS = (
-    definition("telemetry.istio.io", "Telemetry", "telemetries", "v1"),
     definition("access.smi-spec.io", "TrafficTarget", "traffictargets", "v1alpha3"),
     definition("specs.smi-spec.io", "HTTPRouteGroup", "httproutegroups", "v1alpha4"),
     definition("split.smi-spec.io", "TrafficSplit", "trafficsplits", "v1alpha4"),
     definition("gateway.networking.x-k8s.io", "XBackendTrafficPolicy", "xbackendtrafficpolicies", "v1alpha1"),
+    definition("networking.istio.io", "DestinationRule", "destinationrules", "v1"),
+    definition("security.istio.io", "AuthorizationPolicy", "authorizationpolicies", "v1"),
+    definition("telemetry.istio.io", "Telemetry", "telemetries", "v1"),
 )
 """A kind of each group that the cluster of the tests has none of."""
+TARGETS = {"targetRefs": [{"group": "", "kind": "Service", "name": "web"}]}
+DOCUMENTS = (
+    service("web", "default"),
+    document("gateway.networking.x-k8s.io/v1alpha1", "XBackendTrafficPolicy", TARGETS),
+    document("networking.istio.io/v1", "DestinationRule", {"host": "web"}),
+    document("security.istio.io/v1", "AuthorizationPolicy", {"rules": [{}]}),
+    document("telemetry.istio.io/v1", "Telemetry", {"accessLogging": [{"disabled": True}]}),
+    document("weft.dev/v1alpha1", "HealthCheckPolicy", {**TARGETS, "tcp": {}}),
+    document("networking.istio.io/v1", "DestinationRule", {"host": 3}, name="wrong"),
+)
+"""One of each group that has a status; and one that is refused, which is an event."""
 OPEN = frozenset(("/api", "/apis", "/readyz", "/version"))
 """What everybody with an account may ask."""
 
@@ -37,8 +56,10 @@ class Right:
     name: str = ""
 
     def covers(self, asked: Right) -> bool:
+        part = asked.resource.partition("/")[2]
+        resources = (asked.resource, f"*/{part}" if part else "*")
         same = self.group == asked.group and self.verb == asked.verb
-        return same and self.resource in ("*", asked.resource) and self.name in ("", asked.name)
+        return same and self.resource in resources and self.name in ("", asked.name)
 
 
 def rights(objects: list[dict[str, Any]]) -> set[Right]:
@@ -64,10 +85,19 @@ def asked(events: Iterator[Mapping[str, Any]]) -> Iterator[tuple[Right, Mapping[
         yield Right(what.get("apiGroup", ""), resource, event["verb"], what.get("name", "")), event
 
 
+def apply(cluster: ApiCluster, *objects: dict[str, Any]) -> None:
+    cluster.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": list(objects)})
+
+
 @pytest.fixture
 def installed(cluster: ApiCluster, tmp_path: Path) -> Iterator[Path]:
     """The chart's objects in the cluster; the kubeconfig file of its account."""
-    cluster.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": list(OTHERS)})
+    for each in OTHERS:
+        each["spec"]["versions"][0]["subresources"] = {"status": {}}
+    apply(cluster, *OTHERS)
+    for each in OTHERS:
+        cluster.kubectl("wait", "--for=condition=Established", "crd", each["metadata"]["name"], "--timeout=60s")
+    apply(cluster, *DOCUMENTS)
     access = ("-n", NAMESPACE, "--kubeconfig", str(cluster.kubeconfig("admin")))
     helm("install", "weft", str(CHART), "--create-namespace", *access, home=tmp_path)
     try:
@@ -87,7 +117,9 @@ def options(objects: list[dict[str, Any]]) -> list[str]:
     assert (weft, serve) == ("weft", "serve")
     places = ("--kubeconfig=", "--home=", "--xds-port=", "--agent-port=", "--metrics-port=")
     assert all(any(word.startswith(place) for word in words) for place in places)
-    return [word for word in words if not word.startswith(places)]
+    # Outside of a pod it has to be said that it writes, and where the Lease is.
+    also = ["--write-status", f"--kubernetes-namespace={NAMESPACE}"]
+    return [*also, *(word for word in words if not word.startswith(places))]
 
 
 def test_every_right_is_used_and_none_is_missing(cluster: ApiCluster, installed: Path, tmp_path: Path) -> None:

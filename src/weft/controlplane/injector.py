@@ -1,0 +1,93 @@
+"""The injecting webhook: pods that are about to be made get their sidecars."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from urllib.parse import quote
+
+import msgspec
+
+from weft.inject.admission import admit
+from weft.inject.decision import Namespace
+from weft.inject.review import ALLOWED, ReviewRequest, Verdict, is_new_pod
+from weft.inject.settings import InjectionSettings
+from weft.model.snapshot import ConfigSnapshot
+from weft.sources.kubernetes.access import Credentials
+from weft.sources.kubernetes.client import ApiClient, ApiError
+
+PATH = "/inject"
+_LOOK_SECONDS = 3.0
+_log = logging.getLogger("weft.injector")
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    labels: dict[str, str] = {}
+
+
+class _Item(msgspec.Struct, frozen=True):
+    metadata: _Metadata = _Metadata()
+
+
+class _List(msgspec.Struct, frozen=True):
+    items: list[_Item] = []
+
+
+class Injector:
+    """Judges pods. Settings are asked for each, since the root that proves the control plane may be another one by
+    then."""
+
+    def __init__(
+        self,
+        settings: Callable[[], InjectionSettings],
+        snapshot: Callable[[], ConfigSnapshot],
+        credentials: Credentials,
+    ) -> None:
+        self._settings = settings
+        self._snapshot = snapshot
+        self._credentials = credentials
+
+    async def review(self, request: ReviewRequest) -> Verdict:
+        """A pod with its sidecar, if it is to have one. All else is let through."""
+        if not is_new_pod(request):
+            return ALLOWED
+        name, settings = request.namespace, self._settings()
+        known = _known_labels(self._snapshot(), name)
+        injected, verdict = admit(request.object, Namespace(name, known or {}), settings)
+        if injected.by_namespace and injected.pod is None:
+            # The API server has asked because its labels say so. Ours may be older: it decides.
+            labels = await self._labels(name)
+            injected, verdict = admit(request.object, Namespace(name, labels), settings)
+        pod = f"{name}/{request.name or _name(request.object)}"
+        if not verdict.allowed:
+            _log.warning("the pod %s is refused: %s", pod, verdict.message)
+        elif injected.pod is None:
+            _log.info("the pod %s gets no sidecar: %s", pod, injected.reason)
+        return verdict
+
+    async def _labels(self, name: str) -> Mapping[str, str] | None:
+        """The labels of a namespace as the API server has them now; None if it does not say: it has asked, so that its
+        selectors chose the pod."""
+        path = f"/api/v1/namespaces?fieldSelector={quote(f'metadata.name={name}')}"
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS), ApiClient(self._credentials) as client:
+                answer = await client.get(path)
+            found = msgspec.json.decode(answer.body, type=_List).items
+        except (ApiError, TimeoutError, msgspec.MsgspecError) as error:
+            _log.warning("the labels of the namespace %s cannot be read: %s", name, error or "no answer in time")
+            return None
+        return found[0].metadata.labels if found else {}
+
+
+def _known_labels(snapshot: ConfigSnapshot, name: str) -> Mapping[str, str] | None:
+    for document in snapshot.documents:
+        key = document.key
+        if key.kind == "Namespace" and not key.group and key.name == name:
+            return dict(document.labels)
+    return None
+
+
+def _name(pod: dict[str, object]) -> str:
+    metadata = pod.get("metadata")
+    return str(metadata.get("generateName", "")) if isinstance(metadata, dict) else ""

@@ -10,6 +10,7 @@ import binascii
 import os
 import ssl
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,9 +80,15 @@ class Credentials:
         self._signature: _Signature = ()
         self._files: tuple[Path, ...] = ()
         self._shown: Shown | None = None
+        self._one = threading.Lock()
 
     def current(self) -> Shown:
-        """What to show; blocks. The same object as long as no file changed. AccessError if there is nothing good."""
+        """What to show; blocks, and may be called by several threads: all kinds begin at once, and one of them reads
+        the files for all. The same object as long as no file changed. AccessError if there is nothing good."""
+        with self._one:
+            return self._current()
+
+    def _current(self) -> Shown:
         try:
             if self._shown is not None and _signature(self._files) == self._signature:
                 return self._shown

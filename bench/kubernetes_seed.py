@@ -6,16 +6,18 @@ import asyncio
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from weft.sources.kubernetes.client import MERGE_PATCH, ApiClient
+from weft.sources.kubernetes.client import MERGE_PATCH, ApiClient, ApiError
 from weft.sources.kubernetes.pods import SLICES
 from weft.testing.polling import eventually
 
 NAMESPACES = 20
 _AT_ONCE = 64
+_PATIENCE = 300.0
 _PLAIN = 10
 """Every so many Pods one has no proxy of the mesh."""
 Write = tuple[str, str, Any, str]
@@ -51,13 +53,26 @@ def status_of(number: int, *, ready: bool) -> Write:
 
 async def fill(client: ApiClient, crowd: Crowd) -> None:
     """Write everything, and wait until the cluster's controller has put every Pod into an EndpointSlice."""
-    for writes in (_namespaces(), _nodes(crowd), _services(crowd), _pods(crowd), _statuses(crowd)):
+    await _write(client, _namespaces())
+    for number in range(NAMESPACES):
+        path = f"/api/v1/namespaces/{namespace_of(number)}/serviceaccounts/default"
+        await eventually("the namespace is complete", partial(_is_there, client, path), _PATIENCE, 0.5)
+    for writes in (_nodes(crowd), _services(crowd), _pods(crowd), _statuses(crowd)):
         await _write(client, writes)
 
     async def joined() -> bool:
         return await _endpoints(client) >= crowd.pods
 
-    await eventually("every Pod is in a slice", joined, deadline=300.0, every=2.0)
+    await eventually("every Pod is in a slice", joined, _PATIENCE, 2.0)
+
+
+async def _is_there(client: ApiClient, path: str) -> bool:
+    try:
+        return bool((await client.get(path)).body)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return False
 
 
 async def _write(client: ApiClient, writes: Iterable[Write]) -> None:

@@ -32,7 +32,7 @@ def install(cluster: Access, values: Mapping[str, object] | None = None) -> None
 
 def helm(cluster: Access, *arguments: str, values: Mapping[str, object] | None = None) -> str:
     """What helm prints, for the release in weft's namespace. ClusterError if it fails."""
-    given = {**_VALUES, **(values or {})}
+    given = {**_VALUES, **(values or {})} if arguments[0] in ("install", "upgrade") else {}
     settings = [word for name, value in given.items() for word in ("--set-json", f"{name}={json.dumps(value)}")]
     known = ["--kubeconfig", str(cluster.kubeconfig("admin")), "--namespace", NAMESPACE]
     command = [str(program("helm")), *arguments, *known, *settings]

@@ -18,7 +18,6 @@ from weft.sources.kubernetes.reflector import Pace
 from weft.sources.kubernetes.source import KubernetesSource
 
 QUICK = Pace(retry=0.05, longest_retry=0.5, discovery=0.1)
-READ = ["list", "watch"]
 ROUTES = "/apis/gateway.networking.k8s.io/v1"
 
 

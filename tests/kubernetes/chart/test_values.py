@@ -29,6 +29,8 @@ TURNED: dict[str, Any] = {
     "injection.classic": True,
     "injection.failurePolicy": "Ignore",
     "injection.timeoutSeconds": 3,
+    "gateways.replicas": "2",
+    "gateways.serviceType": "ClusterIP",
     "validation.enabled": False,
     "validation.timeoutSeconds": 3,
     "references": [{"namespace": "shop", "secrets": ["shop-tls"], "configMaps": ["*"]}],
@@ -197,7 +199,10 @@ def test_the_base_for_kustomize_is_fresh_and_taken(cluster: ApiCluster, tmp_path
     }
     image = {"name": IMAGE, "newName": "registry.example/weft", "newTag": "7"}
     shutil.copytree(BASE, tmp_path / "base")
-    (tmp_path / "kustomization.yaml").write_text(json.dumps({"resources": ["base"], "images": [image]}))
+    page = (ROOT / "docs" / "install-kubernetes.md").read_text()
+    told = yaml.safe_load(page.partition("# kustomization.yaml\n")[2].partition("```")[0])
+    mine = {**told, "resources": ["base"], "images": [image]}
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(mine))
     built = cluster.kubectl("kustomize", str(tmp_path))
     assert "image: registry.example/weft:7" in built
     assert "weft.invalid" not in built

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from tools.kubernetes_pki import make_authority
 
-from weft.sources.kubernetes.access import Access, AccessError, Credentials
+from weft.sources.kubernetes.access import Access, AccessError, Credentials, Given
 from weft.sources.kubernetes.kubeconfig import in_cluster_access, kubeconfig_access
 
 SERVER = "https://10.0.0.1:6443"
@@ -59,6 +60,18 @@ def test_files_are_from_where_the_kubeconfig_is(tmp_path: Path, pki: Path) -> No
     assert isinstance(now.tls, ssl.SSLContext)
     assert now.tls.verify_mode is ssl.CERT_REQUIRED
     assert now.tls.check_hostname
+
+
+async def test_files_are_read_once_for_all_who_begin_together(tmp_path: Path, pki: Path) -> None:
+    read: list[Access] = []
+
+    def access() -> Access:
+        read.append(Access("prod", SERVER, Given(file=pki / "ca.crt")))
+        return read[-1]
+
+    credentials = Credentials(access)
+    found = await asyncio.gather(*(credentials.shown() for _ in range(40)))
+    assert (len(read), len({id(one) for one in found})) == (1, 1)
 
 
 def test_data_stand_in_the_file(tmp_path: Path, pki: Path) -> None:

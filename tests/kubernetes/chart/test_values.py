@@ -118,10 +118,14 @@ def test_values_that_are_wrong_are_refused_with_their_path(home: Path, values: d
     assert told in str(refused.value)
 
 
-def test_the_injector_is_that_of_the_example(home: Path) -> None:
-    (injector,) = of_kind(rendered(home), "MutatingWebhookConfiguration")
-    example = yaml.safe_load((ROOT / "examples" / "kubernetes" / "webhooks.yaml").read_text())
-    assert injector["webhooks"] == example["webhooks"]
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [("MutatingWebhookConfiguration", "webhooks"), ("ValidatingWebhookConfiguration", "validator")],
+)
+def test_webhooks_are_those_of_the_examples(home: Path, kind: str, file: str) -> None:
+    (configuration,) = of_kind(rendered(home), kind)
+    example = yaml.safe_load((ROOT / "examples" / "kubernetes" / f"{file}.yaml").read_text())
+    assert configuration["webhooks"] == example["webhooks"]
 
 
 @pytest.fixture(scope="module")

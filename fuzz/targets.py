@@ -34,6 +34,7 @@ from weft.local.meshfile import MeshFileError, decode_meshfile
 from weft.mesh.access.paths import normalised_path
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
+from weft.model.base64url import encode_bytes
 from weft.model.bundles import BundleError, bundle_from_json
 from weft.model.enrolment import CertificateRequest, RegisterRequest, RenewRequest
 from weft.model.identity import SpiffeId, proxy_name, spiffe_id_from_text
@@ -47,6 +48,7 @@ from weft.schema.decode import decode_documents
 from weft.schema.hosts import clean_host, covers, intersection, is_own_host, is_wildcard, service_of_host
 from weft.schema.log_format import LogFormatError, check_format, secret_headers
 from weft.schema.registry import KINDS, Kind
+from weft.sources.kubernetes.pod_tokens import PodTokenError, claim_from, reviewed_pod
 from weft.sources.openid import read_endpoints
 from weft.sources.workloads import workload_from_value
 from weft.traffic.edges import UnknownTrafficError
@@ -223,6 +225,22 @@ _JWKS = json.dumps({"keys": [{**_KEY, "use": "sig", "alg": "ES256"}]}).encode()
 _BUNDLE = json.dumps({"keys": [_KEY], "spiffe_sequence": 1, "spiffe_refresh_hint": 300}).encode()
 _JWT = b"eyJhbGciOiJFUzI1NiIsImtpZCI6ImEifQ.eyJzdWIiOiJzcGlmZmU6Ly9hLmV4YW1wbGUveCIsImF1ZCI6ImhlcmUifQ.c2ln"
 
+_POD_CLAIMS = {
+    "aud": ["weft"],
+    "exp": 4e9,
+    "iat": 1,
+    "kubernetes.io": {"namespace": "a", "pod": {"name": "b", "uid": "1"}, "serviceaccount": {"name": "c"}},
+}
+_POD_JWT = b".".join((_JWT.split(b".")[0], encode_bytes(json.dumps(_POD_CLAIMS).encode()).encode(), b"c2ln"))
+_POD_EXTRA = {"authentication.kubernetes.io/pod-name": ["b"], "authentication.kubernetes.io/pod-uid": ["1"]}
+_REVIEW = {
+    "status": {
+        "authenticated": True,
+        "audiences": ["weft"],
+        "user": {"username": "system:serviceaccount:a:c", "extra": _POD_EXTRA},
+    }
+}
+
 
 _CMS = bytes.fromhex("308006092a864886f70d010702a0803080020101310030800000")
 
@@ -288,6 +306,8 @@ def all_targets() -> tuple[Target, ...]:
         Target("prometheus-address", prometheus_address, (b"https://a:b@c:9090/x",), (UnknownTrafficError, ValueError)),
         Target("jwks", lambda data: read_key_set(text_of(data)), (_JWKS,), (KeySetError,)),
         Target("jwt", token, (_JWT, b"a.b.c"), (TokenError,)),
+        Target("pod-token", lambda data: claim_from(text_of(data), 0.0), (_JWT, _POD_JWT), (PodTokenError,)),
+        Target("token-review", reviewed_pod, (_json(_REVIEW),), (PodTokenError, *_BAD_JSON)),
         Target("trust-bundle", lambda data: bundle_from_json("a.example", text_of(data)), (_BUNDLE,), (BundleError,)),
         Target("openid-endpoints", lambda data: read_endpoints(_ISSUER, data), (_OPENID,), (FetchError,)),
         Target("role-rule", lambda data: role_rule(text_of(data)), (b"groups=admins:admin",), (ValueError,)),

@@ -21,8 +21,11 @@ _VALUES = {
 
 
 def install(cluster: Access, values: Mapping[str, object] | None = None) -> None:
-    """Install weft and wait until it is ready. ClusterError with what its log says last if it does not become so."""
-    helm(cluster, "install", "weft", str(ROOT / "charts" / "weft"), "--create-namespace", values=values or {})
+    """Install weft, where only restricted pods may run, and wait until it is ready. ClusterError with what its log says
+    last if it does not become so."""
+    about = {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+    cluster.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "Namespace", "metadata": about})
+    helm(cluster, "install", "weft", str(ROOT / "charts" / "weft"), values=values or {})
     try:
         cluster.kubectl("rollout", "status", "-n", NAMESPACE, "statefulset/weft", "--timeout=180s")
     except ClusterError as error:
@@ -32,7 +35,7 @@ def install(cluster: Access, values: Mapping[str, object] | None = None) -> None
 
 def helm(cluster: Access, *arguments: str, values: Mapping[str, object] | None = None) -> str:
     """What helm prints, for the release in weft's namespace. ClusterError if it fails."""
-    given = {**_VALUES, **(values or {})}
+    given = {**_VALUES, **(values or {})} if arguments[0] in ("install", "upgrade") else {}
     settings = [word for name, value in given.items() for word in ("--set-json", f"{name}={json.dumps(value)}")]
     known = ["--kubeconfig", str(cluster.kubeconfig("admin")), "--namespace", NAMESPACE]
     command = [str(program("helm")), *arguments, *known, *settings]

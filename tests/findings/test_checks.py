@@ -133,6 +133,12 @@ def test_all_is_well() -> None:
             replace(WELL, workloads=(replace(HERE, connected=False),)),
         ),
         (
+            "pod-not-connected",
+            "Pod a is in the mesh, but its proxy is not connected",
+            "kubectl logs --namespace default a --container weft-proxy",
+            replace(WELL, workloads=(replace(HERE, workload=replace(workload("a"), pod="5f0d"), connected=False),)),
+        ),
+        (
             "no-healthy-endpoint",
             "its only workload is not healthy: a is starting",
             "weft logs a",

@@ -63,6 +63,14 @@ def test_another_revision_injects_what_names_it() -> None:
     assert (yes, reason) == (False, "it is for the revision default, and this is canary")
 
 
+def test_a_revision_that_the_namespace_overrides_is_told() -> None:
+    done = inject_pod(pod(labels={"istio.io/rev": "canary"}), Namespace("shop", {ISTIO: "enabled"}), SETTINGS)
+    assert done.pod is not None
+    assert [one.message for one in done.problems] == [
+        "the revision canary has no effect: the namespace shop says default"
+    ]
+
+
 def test_a_label_wins_over_an_annotation() -> None:
     enabled = {ISTIO: "enabled"}
     assert not injected({}, enabled, {INJECT: "false"})[0]

@@ -7,7 +7,7 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,22 @@ import pytest
 import yaml
 from tools.kubernetes_cluster import ApiCluster, ClusterError
 
-from support.injection import pod, review
+from support.injection import SETTINGS, pod, review
+from support.kubernetes import rules
 from support.mesh import Mesh, until
+from weft.controlplane.injector import Injector
+from weft.inject.review import review_from_json
+from weft.model.snapshot import ConfigSnapshot, MeshSettings
 from weft.settings.home import Home
+from weft.sources.kubernetes.access import Credentials
+from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "kubernetes" / "webhooks.yaml"
 INJECTOR = "mutatingwebhookconfiguration/weft-injector"
-DOCUMENTS: list[dict[str, Any]] = [
-    {"apiGroups": [""], "resources": ["namespaces", "services", "serviceaccounts"], "verbs": ["list", "watch"]},
-    {
-        "apiGroups": ["gateway.networking.k8s.io", "networking.istio.io", "security.istio.io"],
-        "resources": ["*"],
-        "verbs": ["list", "watch"],
-    },
+WATCH: list[dict[str, Any]] = [
+    *({**rule, "verbs": ["watch"]} for rule in rules()),
+    {"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": ["watch"]},
+    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["watch"]},
 ]
 ROOTS: list[dict[str, Any]] = [
     {
@@ -70,18 +73,22 @@ class Injecting:
         texts = [one["clientConfig"].get("caBundle", "") for one in given["webhooks"]]
         return [base64.b64decode(text).decode() for text in texts]
 
+    def namespaces(self, wanted: Mapping[str, Mapping[str, str]]) -> None:
+        """Namespaces with these labels, in which pods can be made."""
+        items = [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}}
+            for name, labels in wanted.items()
+        ]
+        self.cluster.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": items})
+        until("their accounts are there", lambda: set(wanted) <= self._with_account())
+
     def namespace(self, name: str, **labels: str) -> str:
-        about = {"name": name, "labels": {key.replace("__", "/"): text for key, text in labels.items()}}
-        given = {"apiVersion": "v1", "kind": "Namespace", "metadata": about}
-        self.cluster.kubectl("apply", "-f", "-", given=given)
-        until("its account is there", lambda: self._has_account(name))
+        self.namespaces({name: labels})
         return name
 
-    def _has_account(self, name: str) -> bool:
-        try:
-            return bool(self.cluster.kubectl("get", "serviceaccount", "default", "-n", name))
-        except ClusterError:
-            return False
+    def _with_account(self) -> set[str]:
+        fields = ("--field-selector=metadata.name=default", "-o", "jsonpath={.items[*].metadata.namespace}")
+        return set(self.cluster.kubectl("get", "serviceaccounts", "--all-namespaces", *fields).split())
 
     def create(self, given: dict[str, Any]) -> None:
         self.cluster.kubectl("create", "-f", "-", given=given)
@@ -94,17 +101,17 @@ class Injecting:
         )
         return found
 
-    def pods(self, namespace: str) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = json.loads(self.cluster.kubectl("get", "pods", "-n", namespace, "-o", "json"))[
-            "items"
-        ]
+    def pods(self, where: str) -> list[dict[str, Any]]:
+        """Those of a namespace, or of all."""
+        option = where if where.startswith("--") else f"--namespace={where}"
+        items: list[dict[str, Any]] = json.loads(self.cluster.kubectl("get", "pods", option, "-o", "json"))["items"]
         return items
 
 
 @pytest.fixture(scope="module")
 def injecting(cluster: ApiCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Injecting]:
     directory = tmp_path_factory.mktemp("injecting")
-    cluster.account("weft", DOCUMENTS + ROOTS)
+    cluster.account("weft", WATCH + ROOTS)
     found = Injecting(cluster, Mesh(directory / "home", directory / "logs"))
     try:
         found.serve()
@@ -148,26 +155,26 @@ def test_a_pod_comes_back_with_its_sidecar(injecting: Injecting) -> None:
     assert "'sidecar.istio.io/logLevel: debug' is not done" in status["warnings"][0]
 
 
-@pytest.mark.parametrize(
-    ("name", "labels", "parts", "expected"),
-    [
-        ("own-word", {"weft.dev__injection": "enabled"}, {}, BOTH),
-        ("revision", {"istio.io__rev": "default"}, {}, BOTH),
-        ("own-revision", {"weft.dev__rev": "default"}, {}, BOTH),
-        ("pod-asks", {}, {"labels": {"sidecar.istio.io/inject": "true"}}, BOTH),
-        ("nobody-asks", {}, {}, []),
-        ("another-revision", {"istio.io__rev": "canary"}, {}, []),
-        ("off", {"istio-injection": "disabled"}, {"labels": {"sidecar.istio.io/inject": "true"}}, []),
-        ("ours-counts", {"istio-injection": "enabled", "weft.dev__injection": "disabled"}, {}, []),
-        ("pod-refuses", {"istio-injection": "enabled"}, {"labels": {"sidecar.istio.io/inject": "false"}}, []),
-        ("by-annotation", {"istio-injection": "enabled"}, {"annotations": {"sidecar.istio.io/inject": "false"}}, []),
-        ("host-network", {"istio-injection": "enabled"}, {"hostNetwork": True}, []),
-    ],
-)
-def test_who_gets_one(
-    injecting: Injecting, name: str, labels: dict[str, str], parts: dict[str, Any], expected: list[str]
-) -> None:
-    assert inits(injecting.made(injecting.namespace(name, **labels), **parts)) == expected
+def test_who_gets_one(injecting: Injecting) -> None:
+    asks, refuses = {"sidecar.istio.io/inject": "true"}, {"sidecar.istio.io/inject": "false"}
+    cases: dict[str, tuple[dict[str, str], dict[str, Any], list[str]]] = {
+        "own-word": ({"weft.dev/injection": "enabled"}, {}, BOTH),
+        "revision": ({"istio.io/rev": "default"}, {}, BOTH),
+        "own-revision": ({"weft.dev/rev": "default"}, {}, BOTH),
+        "pod-asks": ({}, {"labels": asks}, BOTH),
+        "nobody-asks": ({}, {}, []),
+        "another-revision": ({"istio.io/rev": "canary"}, {}, []),
+        "off": ({"istio-injection": "disabled"}, {"labels": asks}, []),
+        "ours-counts": ({"istio-injection": "enabled", "weft.dev/injection": "disabled"}, {}, []),
+        "pod-refuses": ({"istio-injection": "enabled"}, {"labels": refuses}, []),
+        "by-annotation": ({"istio-injection": "enabled"}, {"annotations": refuses}, []),
+        "host-network": ({"istio-injection": "enabled"}, {"hostNetwork": True}, []),
+    }
+    injecting.namespaces({name: labels for name, (labels, _, _) in cases.items()})
+    pods = [pod(namespace=name, **parts) for name, (_, parts, _) in cases.items()]
+    injecting.create({"apiVersion": "v1", "kind": "List", "items": pods})
+    made = {one["metadata"]["namespace"]: inits(one) for one in injecting.pods("--all-namespaces")}
+    assert {name: made[name] for name in cases} == {name: expected for name, (_, _, expected) in cases.items()}
 
 
 def test_a_label_counts_at_once(injecting: Injecting) -> None:
@@ -257,11 +264,11 @@ def test_rights_that_are_missing_are_told(injecting: Injecting) -> None:
     def told() -> set[str]:
         return {one["code"] for one in injecting.mesh.problems()}
 
-    injecting.cluster.account("weft", DOCUMENTS)
+    injecting.cluster.account("weft", WATCH)
     try:
         until("it is told", lambda: "webhook-refused" in told())
     finally:
-        injecting.cluster.account("weft", DOCUMENTS + ROOTS)
+        injecting.cluster.account("weft", WATCH + ROOTS)
     until("it is over", lambda: "webhook-refused" not in told())
 
 
@@ -282,3 +289,23 @@ def test_while_the_control_plane_is_down(injecting: Injecting) -> None:
         injecting.serve()
     made = until("its pod is made", lambda: [one for one in injecting.pods(namespace) if inits(one)])
     assert inits(made[0]) == BOTH
+
+
+async def test_labels_that_the_mesh_has_not_read_yet(injecting: Injecting) -> None:
+    """The API server is asked for them; where it does not say, its question is answer enough."""
+    snapshot = ConfigSnapshot(1, (), (), (), MeshSettings())
+    enabled = injecting.namespace("unread", **{"istio-injection": "enabled"})
+    disabled = injecting.namespace("unread-off", **{"weft.dev/injection": "disabled"})
+
+    async def patched(kubeconfig: Path, namespace: str) -> bool:
+        credentials = Credentials(KubeconfigFile(str(kubeconfig)).access)
+        injector = Injector(lambda: SETTINGS, lambda: snapshot, credentials)
+        verdict = await injector.review(review_from_json(review(pod(), namespace)))
+        return verdict.allowed and bool(verdict.patch)
+
+    account = injecting.cluster.kubeconfig("weft")
+    assert await patched(account, enabled)
+    assert not await patched(account, disabled)
+    assert not await patched(account, "nowhere")
+    nobody = injecting.cluster.account("nobody", [])
+    assert await patched(nobody, enabled)

@@ -83,8 +83,9 @@ async def test_what_is_referred_to_is_read_before_it_is_in_force(cluster: ApiClu
     async with running(source):
         given = snapshot(GATEWAY, namespace)
         assert not source.admits(given), "a Gateway is not served as if its Secret were not there"
+        await eventually("the snapshot is admitted", lambda: source.admits(given), every=0)
+        assert chain(source.contents.value) == LEAVES[0].chain, "whoever is admitted finds it"
         first = await reached(source, "it is read", has(0))
-        await eventually("the snapshot is admitted", lambda: source.admits(given))
         assert [str(key) for key in source.followed] == ["ConfigMap istio-system/istio", f"Secret {namespace}/own"]
         [document] = first.documents
         assert isinstance(document.spec, SecretSpec)

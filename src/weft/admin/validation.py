@@ -17,6 +17,7 @@ from weft.mesh.memo import Memo
 from weft.mesh.referred import without_unread
 from weft.model.document import Document
 from weft.model.problem import Problem, distinct, problem_mapping
+from weft.model.snapshot import ConfigSnapshot
 
 
 class Validation:
@@ -43,7 +44,13 @@ async def problems_with(
 ) -> tuple[Problem, ...]:
     """What would be wrong between `documents` and all others in a mesh where they are in force. `told` is what is wrong
     with each alone."""
-    snapshot = context.collector.snapshot
+    return await asyncio.to_thread(problems_in, context.collector.snapshot, documents, told)
+
+
+def problems_in(
+    snapshot: ConfigSnapshot, documents: Iterable[Document[object]], told: tuple[Problem, ...] = ()
+) -> tuple[Problem, ...]:
+    """The same for any snapshot; takes as long as a mesh takes to be made."""
     new = {document.key: document for document in documents}
     everything = {document.key: document for document in snapshot.documents} | new
     combined = replace(
@@ -51,6 +58,6 @@ async def problems_with(
         documents=tuple(document for _, document in sorted(everything.items())),
         problems=(*snapshot.problems, *told),
     )
-    mesh = await asyncio.to_thread(build_mesh, combined, Memo())
+    mesh = build_mesh(combined, Memo())
     own = [problem for problem in mesh.problems if problem.object in new]
-    return await asyncio.to_thread(without_unread, own, snapshot, combined)
+    return without_unread(own, snapshot, combined)

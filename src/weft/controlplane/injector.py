@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from urllib.parse import quote
 
 import msgspec
 
@@ -19,6 +18,9 @@ from weft.sources.kubernetes.client import ApiClient, ApiError
 
 PATH = "/inject"
 _LOOK_SECONDS = 3.0
+_BEGINNING = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+_SAID = ("ADDED", "BOOKMARK")
+"""A bookmark ends what there is: https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists"""
 _log = logging.getLogger("weft.injector")
 
 
@@ -26,12 +28,13 @@ class _Metadata(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
 
 
-class _Item(msgspec.Struct, frozen=True):
+class _Object(msgspec.Struct, frozen=True):
     metadata: _Metadata = _Metadata()
 
 
-class _List(msgspec.Struct, frozen=True):
-    items: list[_Item] = []
+class _Event(msgspec.Struct, frozen=True):
+    type: str
+    object: _Object = _Object()
 
 
 class Injector:
@@ -69,15 +72,25 @@ class Injector:
     async def _labels(self, name: str) -> Mapping[str, str] | None:
         """The labels of a namespace as the API server has them now; None if it does not say: it has asked, so that its
         selectors chose the pod."""
-        path = f"/api/v1/namespaces?fieldSelector={quote(f'metadata.name={name}')}"
         try:
             async with asyncio.timeout(_LOOK_SECONDS), ApiClient(self._credentials) as client:
-                answer = await client.get(path)
-            found = msgspec.json.decode(answer.body, type=_List).items
+                return await _labels_of(client, name)
         except (ApiError, TimeoutError, msgspec.MsgspecError) as error:
-            _log.warning("the labels of the namespace %s cannot be read: %s", name, error or "no answer in time")
+            text = str(error) or "no answer in time"
+            _log.warning("the labels of the namespace %s cannot be read: %s", name, text)
             return None
-        return found[0].metadata.labels if found else {}
+
+
+async def _labels_of(client: ApiClient, name: str) -> Mapping[str, str]:
+    """By the beginning of a watch, for which weft has the right; empty where there is no such namespace. ApiError."""
+    async with client.watch("/api/v1/namespaces", {**_BEGINNING, "fieldSelector": f"metadata.name={name}"}) as lines:
+        async for events in lines:
+            for line in events:
+                event = msgspec.json.decode(line, type=_Event)
+                if event.type in _SAID:
+                    return event.object.metadata.labels if event.type == "ADDED" else {}
+                raise ApiError(f"it answers with an event {event.type}")
+    raise ApiError("the connection broke")
 
 
 def _known_labels(snapshot: ConfigSnapshot, name: str) -> Mapping[str, str] | None:

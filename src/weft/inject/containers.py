@@ -39,6 +39,8 @@ _HOLD_SECONDS = 600
 """For how long an application waits for its proxy, before that is started anew."""
 _GRACE_SECONDS = 30
 """What Kubernetes gives a pod that does not say."""
+_LONGEST_GRACE = 24 * 3600
+"""What the agent takes."""
 _INIT_REQUESTS, _INIT_MEMORY = {"cpu": "10m", "memory": "64Mi"}, "256Mi"
 
 
@@ -109,7 +111,7 @@ def volumes() -> list[Json]:
     """The home of the agent, in memory since keys are in it, and the pod's token for the control plane."""
     token = {"path": "token", "audience": AUDIENCE, "expirationSeconds": TOKEN_SECONDS}
     return [
-        {"name": DATA, "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+        {"name": DATA, "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}},
         {"name": TOKEN, "projected": {"sources": [{"serviceAccountToken": token}]}},
     ]
 
@@ -123,7 +125,7 @@ def _environment(
         "WEFT_CA_FINGERPRINT": settings.fingerprint,
         "WEFT_HOME": HOME,
         "WEFT_TOKEN_FILE": f"{TOKEN_DIRECTORY}/token",
-        "WEFT_GRACE_SECONDS": str(grace if isinstance(grace, int) else _GRACE_SECONDS),
+        "WEFT_GRACE_SECONDS": str(min(max(grace, 0), _LONGEST_GRACE) if isinstance(grace, int) else _GRACE_SECONDS),
     }
     if wishes.drain is not None:
         told["WEFT_DRAIN_SECONDS"] = f"{wishes.drain:g}"

@@ -58,7 +58,7 @@ def decide(pod: Json, namespace: Namespace, settings: InjectionSettings, finding
     word, said_by = _word_of_pod(pod, findings)
     if word is False:
         return Decision(False, f"{said_by} of the pod says so")
-    decision = _of_namespace(pod, namespace, word, settings)
+    decision = _of_namespace(pod, namespace, word, settings, findings)
     other = next((each for each in OTHER_SIDECARS if each in names), "")
     if decision.inject and other:
         findings.warn(f"it has the sidecar {other} of another mesh, and gets none of weft", "spec")
@@ -66,7 +66,9 @@ def decide(pod: Json, namespace: Namespace, settings: InjectionSettings, finding
     return decision
 
 
-def _of_namespace(pod: Json, namespace: Namespace, word: bool | None, settings: InjectionSettings) -> Decision:
+def _of_namespace(
+    pod: Json, namespace: Namespace, word: bool | None, settings: InjectionSettings, findings: Findings
+) -> Decision:
     """What the namespace says goes before what its pods say of revisions, as with Istio's selectors."""
     labels = namespace.labels
     own = _revision(texts_of(member(pod, "metadata", "labels")))
@@ -85,6 +87,9 @@ def _of_namespace(pod: Json, namespace: Namespace, word: bool | None, settings: 
             wanted, reason = own or DEFAULT_REVISION, "its own labels say so"
         else:
             return Decision(False, f"neither the namespace {namespace.name} nor the pod asks for a sidecar", True)
+    if own and own != wanted:
+        text = f"the revision {own} has no effect: the namespace {namespace.name} says {wanted}"
+        findings.warn(text, "metadata", "labels", expected="no revision, or that of the namespace")
     if wanted != settings.revision:
         text = f"it is for the revision {wanted}, and this is {settings.revision}"
         return Decision(False, text, labels is not None)

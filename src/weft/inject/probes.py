@@ -6,6 +6,8 @@ https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-pro
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from weft.inject.findings import Findings
@@ -15,6 +17,15 @@ from weft.model.origin import FieldPath
 _PROBES = (("livenessProbe", "livez"), ("readinessProbe", "readyz"), ("startupProbe", "startupz"))
 _ACTIONS = ("httpGet", "tcpSocket", "grpc")
 _HOOKS = ("postStart", "preStop")
+_KNOWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "httpGet": {"port": (), "path": (), "scheme": ("HTTP", "HTTPS"), "httpHeaders": (), "protocol": ("HTTP1",)},
+    "tcpSocket": {"port": ()},
+    "grpc": {"port": (), "service": (), "mode": ("Plaintext",)},
+}
+"""Fields that the agent knows, with their values where it does not take all."""
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+_LONGEST_TIMEOUT = 3600
 
 
 @dataclass(slots=True)
@@ -42,13 +53,35 @@ def move_probes(container: Json, path: FieldPath, moved: Moved, findings: Findin
             findings.warn(text, *path, key, action, "port", expected="a number, or the name of one of its ports")
             continue
         served = f"/app-health/{name}/{word}"
-        asked = {one: value for one, value in probe[action].items() if one != "host"}
-        moved.served[served] = {action: {**asked, "port": port}, "timeoutSeconds": probe.get("timeoutSeconds") or 1}
+        asked = {one: value for one, value in probe[action].items() if one != "host" and value is not None}
+        if unfit := _unfit(action, asked):
+            findings.warn(f"the sidecar cannot ask so ({unfit}): the probe stays as it is", *path, key, action)
+            continue
+        timeout = probe.get("timeoutSeconds")
+        seconds = min(timeout, _LONGEST_TIMEOUT) if isinstance(timeout, int) and timeout > 0 else 1
+        moved.served[served] = {action: {**asked, "port": port}, "timeoutSeconds": seconds}
         moved.originals[f"{name}/{key}"] = {action: probe[action]}
         there = {"httpGet": {"path": served, "port": METRICS, "scheme": "HTTP"}}
         found[key] = _replaced(probe, action, there)
     _tell_of_hooks(container, path, findings)
     return found
+
+
+def _unfit(action: str, asked: Json) -> str:
+    """What the agent cannot do of a probe (`weft.agent.pod.probes`); empty: it can."""
+    known = _KNOWN[action]
+    for name, value in asked.items():
+        if name not in known:
+            return name
+        if known[name] and value not in known[name]:
+            return f"{name}: {value}"
+    headers = asked.get("httpHeaders", [])
+    for header in headers if isinstance(headers, list) else [None]:
+        name, value = member(header, "name"), member(header, "value") or ""
+        if not (isinstance(name, str) and _NAME.fullmatch(name) and isinstance(value, str) and _VALUE.fullmatch(value)):
+            return f"the header {name}"
+    texts = (asked.get("path", ""), asked.get("service", ""))
+    return "" if all(isinstance(text, str) for text in texts) else "the path or the service"
 
 
 def restore_probes(container: Json, originals: Json) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from weft.inject.quantities import quantity
 
@@ -66,4 +66,4 @@ def check_settings(settings: InjectionSettings) -> InjectionSettings:
     for text in (settings.resources.cpu, settings.resources.memory):
         if text and quantity(text) is None:
             raise InjectionSettingsError(f"'{text}' is no quantity; expected such as 100m or 192Mi")
-    return settings
+    return replace(settings, fingerprint=f"sha256:{found[1]}" if found else "")

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tools.kubernetes_cluster import ApiCluster
 from tools.kubernetes_pki import write_kubeconfig
 
+from admin.test_agent_api import new_request
 from support.chart import ACCOUNT, CHART, NAMESPACE, helm, of_kind, rendered
+from support.injection import pod, review
 from support.kubernetes import definition, service
 from support.mesh import Mesh, until
+from weft.model.enrolment import RegisterRequest
+from weft.model.workload import Workload
+from weft.settings.home import Home
 
 
 def document(api_version: str, kind: str, spec: object, name: str = "web") -> dict[str, Any]:
@@ -42,6 +53,7 @@ DOCUMENTS = (
     document("networking.istio.io/v1", "DestinationRule", {"host": 3}, name="wrong"),
 )
 """One of each group that has a status; and one that is refused, which is an event."""
+PORTS = ("xds", "agent", "metrics", "webhook")
 OPEN = frozenset(("/api", "/apis", "/readyz", "/version"))
 """What everybody with an account may ask."""
 
@@ -82,7 +94,11 @@ def asked(events: Iterator[Mapping[str, Any]]) -> Iterator[tuple[Right, Mapping[
             assert event["requestURI"].partition("?")[0] in OPEN, event["requestURI"]
             continue
         resource = "/".join(part for part in (what["resource"], what.get("subresource", "")) if part)
-        yield Right(what.get("apiGroup", ""), resource, event["verb"], what.get("name", "")), event
+        verbs = [event["verb"]]
+        if verbs == ["patch"] and event["responseStatus"]["code"] == 201:
+            verbs.append("create")  # what was applied was not there: it takes both rights
+        for verb in verbs:
+            yield Right(what.get("apiGroup", ""), resource, verb, what.get("name", "")), event
 
 
 def apply(cluster: ApiCluster, *objects: dict[str, Any]) -> None:
@@ -113,32 +129,72 @@ def installed(cluster: ApiCluster, tmp_path: Path) -> Iterator[Path]:
 def options(objects: list[dict[str, Any]]) -> list[str]:
     """The command line of the control plane, but what is the pod's own."""
     (stateful,) = of_kind(objects, "StatefulSet")
-    weft, serve, *words = stateful["spec"]["template"]["spec"]["containers"][0]["command"]
+    (container,) = stateful["spec"]["template"]["spec"]["containers"]
+    weft, serve, *words = container["command"]
     assert (weft, serve) == ("weft", "serve")
-    places = ("--kubeconfig=", "--home=", "--xds-port=", "--agent-port=", "--metrics-port=")
+    places = tuple(f"--{name}=" for name in ("kubeconfig", "home", "bind", *(f"{port}-port" for port in PORTS)))
     assert all(any(word.startswith(place) for word in words) for place in places)
+    values = {f"$({each['name']})": each["value"] for each in container["env"]}
     # Outside of a pod it has to be said that it writes, and where the Lease is.
-    also = ["--write-status", f"--kubernetes-namespace={NAMESPACE}"]
-    return [*also, *(word for word in words if not word.startswith(places))]
+    also = ["--write-status", f"--kubernetes-namespace={NAMESPACE}", *(f"--{port}-port=0" for port in PORTS)]
+    kept = [word for word in words if not word.startswith(places)]
+    return [*also, *(reduce(lambda text, pair: text.replace(*pair), values.items(), word) for word in kept)]
+
+
+def gateway(of_class: str) -> dict[str, Any]:
+    spec = {"gatewayClassName": of_class, "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}
+    return document("gateway.networking.k8s.io/v1", "Gateway", spec, name="edge")
+
+
+def post(address: str, path: str, body: bytes, token: str = "") -> None:
+    """Ask a server of the control plane; what it answers is not looked at, nor who it is."""
+    anybody = ssl.create_default_context()
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection(address, context=anybody, timeout=30)
+    with contextlib.closing(connection):
+        head = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        connection.request("POST", path, body, head)
+        connection.getresponse().read()
+
+
+def join(cluster: ApiCluster, agent_api: str) -> None:
+    """A pod of the mesh shows its token."""
+    containers = [{"name": name, "image": "weft.test/none:1"} for name in ("app", "weft-proxy")]
+    about = {"name": "proxied", "namespace": "default"}
+    apply(cluster, {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": {"containers": containers}})
+    bound = ("--bound-object-kind=Pod", "--bound-object-name=proxied")
+    token = cluster.kubectl("create", "token", "default", "-n", "default", "--audience=weft", *bound).strip()
+    request = RegisterRequest(Workload("proxied", "default", "default"), new_request()[1])
+    post(agent_api, "/v1/workloads", msgspec.json.encode(request), token)
 
 
 def test_every_right_is_used_and_none_is_missing(cluster: ApiCluster, installed: Path, tmp_path: Path) -> None:
     objects = rendered(tmp_path)
     given = rights(objects)
     mesh = Mesh(tmp_path / "home", tmp_path / "logs")
+
+    def all_used(*verbs: str) -> bool:
+        used = {right for right, _ in asked(cluster.audit())}
+        left = {each for each in given if each.verb in verbs and not any(each.covers(one) for one in used)}
+        assert not left
+        return True
+
+    def none_refused() -> None:
+        for right, event in asked(cluster.audit()):
+            assert event["user"]["username"] == ACCOUNT
+            assert event["responseStatus"]["code"] not in (401, 403), event
+            assert any(each.covers(right) for each in given), right
+
     try:
-        ports = [f"--{name}-port=0" for name in ("xds", "agent", "metrics", "admin")]
-        mesh.serve(f"--kubeconfig={installed}", *ports, *options(objects))
-
-        def unused() -> set[Right]:
-            used = {right for right, event in asked(cluster.audit())}
-            return {each for each in given if not any(each.covers(one) for one in used)}
-
-        until("every right is used", lambda: not unused(), 20)
+        mesh.serve(f"--kubeconfig={installed}", *options(objects))
+        apply(cluster, gateway("weft"))
+        told = json.loads(Home(mesh.home).endpoints.read_text())
+        join(cluster, told["agent_api"])
+        post(told["webhooks"], "/inject", review(pod(namespace="default"), "default"))  # it asks for the labels
+        until("every right is used", lambda: all_used("create", "get", "patch", "update", "watch"))
+        apply(cluster, gateway("another"))
+        until("what is not wanted any more is deleted", lambda: all_used("delete"))
         assert [one for one in mesh.problems() if one["code"].startswith("kubernetes")] == []
     finally:
         mesh.stop()
-    for right, event in asked(cluster.audit()):
-        assert event["user"]["username"] == ACCOUNT
-        assert event["responseStatus"]["code"] not in (401, 403), event
-        assert any(each.covers(right) for each in given), right
+        none_refused()

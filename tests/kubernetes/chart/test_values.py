@@ -29,6 +29,8 @@ TURNED: dict[str, Any] = {
     "injection.classic": True,
     "injection.failurePolicy": "Ignore",
     "injection.timeoutSeconds": 3,
+    "gateways.replicas": "2",
+    "gateways.serviceType": "ClusterIP",
     "validation.enabled": False,
     "validation.timeoutSeconds": 3,
     "references": [{"namespace": "shop", "secrets": ["shop-tls"], "configMaps": ["*"]}],
@@ -116,10 +118,14 @@ def test_values_that_are_wrong_are_refused_with_their_path(home: Path, values: d
     assert told in str(refused.value)
 
 
-def test_the_injector_is_that_of_the_example(home: Path) -> None:
-    (injector,) = of_kind(rendered(home), "MutatingWebhookConfiguration")
-    example = yaml.safe_load((ROOT / "examples" / "kubernetes" / "webhooks.yaml").read_text())
-    assert injector["webhooks"] == example["webhooks"]
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [("MutatingWebhookConfiguration", "webhooks"), ("ValidatingWebhookConfiguration", "validator")],
+)
+def test_webhooks_are_those_of_the_examples(home: Path, kind: str, file: str) -> None:
+    (configuration,) = of_kind(rendered(home), kind)
+    example = yaml.safe_load((ROOT / "examples" / "kubernetes" / f"{file}.yaml").read_text())
+    assert configuration["webhooks"] == example["webhooks"]
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +203,10 @@ def test_the_base_for_kustomize_is_fresh_and_taken(cluster: ApiCluster, tmp_path
     }
     image = {"name": IMAGE, "newName": "registry.example/weft", "newTag": "7"}
     shutil.copytree(BASE, tmp_path / "base")
-    (tmp_path / "kustomization.yaml").write_text(json.dumps({"resources": ["base"], "images": [image]}))
+    page = (ROOT / "docs" / "install-kubernetes.md").read_text()
+    told = yaml.safe_load(page.partition("# kustomization.yaml\n")[2].partition("```")[0])
+    mine = {**told, "resources": ["base"], "images": [image]}
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(mine))
     built = cluster.kubectl("kustomize", str(tmp_path))
     assert "image: registry.example/weft:7" in built
     assert "weft.invalid" not in built

@@ -12,8 +12,16 @@ import pytest
 from tools.images.base import default_sources
 from tools.images.build import TEST_REGISTRY, TEST_TAG, build_images
 from tools.kubernetes import gateway_api
+from tools.kubernetes_mesh import install
 from tools.kubernetes_node import NodeCluster
 from tools.packages.payload import ROOT
+
+from support.kubernetes import definition
+
+_OF_ISTIO = (
+    definition("security.istio.io", "AuthorizationPolicy", "authorizationpolicies", "v1"),
+    definition("security.istio.io", "PeerAuthentication", "peerauthentications", "v1"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +41,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, images: list[Path]) -> Ite
         yield cluster
     finally:
         cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def weft_node(cluster: NodeCluster) -> NodeCluster:
+    """The same with weft installed by its chart, and kinds of Istio."""
+    cluster.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": _OF_ISTIO})
+    install(cluster)
+    return cluster

@@ -107,7 +107,9 @@ def test_an_answer_that_vouches_for_none(status: object, code: str) -> None:
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"status": {"authenticated": "yes"}}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b'{"status": {"authenticated": "yes"}}', b'{"status": {"error": "\xff"}}']
+)
 def test_what_is_no_answer(body: bytes) -> None:
-    with pytest.raises(msgspec.DecodeError):
+    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
         reviewed_pod(body)

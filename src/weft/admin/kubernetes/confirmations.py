@@ -25,11 +25,13 @@ class _Standing:
     document: Document[object]
     revision: int
     since: float
-    confirmed: bool = False
+    by: frozenset[tuple[str, str]] = frozenset()
+    """The processes that have confirmed it, each a proxy and its pod."""
 
 
 class Confirmations:
-    """What was confirmed once stays so until the document changes, or a proxy refuses something."""
+    """What was confirmed by all processes of a Gateway stays so until the document changes, a proxy refuses something,
+    or none of these processes is there any more. One that comes beside them changes nothing."""
 
     def __init__(self, lacking: Lacking, hold: float = HOLD) -> None:
         self._lacking = lacking
@@ -53,23 +55,25 @@ class Confirmations:
 
     def held(self, document: Document[object], now: float) -> bool:
         """Whether nothing is to be said of a Gateway yet: a moment later it will be confirmed."""
-        standing = self._of(document, now)
-        return not standing.confirmed and self.of(document, now) is not None and now - standing.since < self._hold
+        found = self.of(document, now)
+        return found is not None and not found.refused and now - self._of(document, now).since < self._hold
 
     def of(self, document: Document[object], now: float) -> Unconfirmed | None:
         """Why a Gateway is not programmed, though it is in force in the mesh. None: it is, or nobody serves it."""
         standing = self._of(document, now)
         waiting: list[str] = []
-        for server in self._serving(document):
+        servers = self._serving(document)
+        there = frozenset((each.speaker, each.pod) for each in servers)
+        for server in servers:
             lack = self._lacking(server.speaker, standing.revision)
             if lack is not None and lack.refused:
-                standing.confirmed = False
-                return Unconfirmed("Invalid", f"{server.speaker} refuses it: {lack.text}")
+                standing.by = frozenset()
+                return Unconfirmed("Invalid", f"{server.speaker} refuses it: {lack.text}", refused=True)
             if lack is not None:
                 waiting.append(f"{server.speaker} {lack.text}")
         if not waiting:
-            standing.confirmed = True
-        if standing.confirmed:
+            standing.by = there
+        if not servers or standing.by & there:
             return None
         self.awaited = True
         more = f", and {len(waiting) - _NAMED} more" if len(waiting) > _NAMED else ""

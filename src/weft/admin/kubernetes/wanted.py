@@ -39,6 +39,7 @@ class Unconfirmed:
 
     reason: str
     message: str
+    refused: bool = False
 
 
 class Wanted:

@@ -86,4 +86,13 @@ KUBERNETES = (
         "Secret shop/tls is not read: 500 Secrets and ConfigMaps are at most, and older documents name so many",
         "Remove documents that nobody needs, or give the control plane the others as files (--documents).",
     ),
+    warning(
+        1597,
+        "pod-not-connected",
+        "A Pod has a proxy of the mesh that is not connected to the control plane. If it never was, it has no "
+        "certificate yet: its log says what it waits for. Else it serves with what it knew last.",
+        "Pod reviews-v1-x2x4k is in the mesh, but its proxy is not connected: it has not joined, or has gone",
+        "See what the proxy says; `weft audit` has what was refused.",
+        "kubectl logs --namespace {namespace} {workload} --container weft-proxy",
+    ),
 )

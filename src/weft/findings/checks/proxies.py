@@ -19,9 +19,13 @@ def proxy_not_connected(facts: Facts) -> Iterator[Finding]:
     """Registered workloads whose proxies have no stream."""
     for one in facts.workloads:
         if not one.connected:
-            name = one.workload.name
+            name, about = one.workload.name, f"workload {one.workload.proxy}"
+            if one.workload.pod:
+                text = f"Pod {name} is in the mesh, but its proxy is not connected: it has not joined, or has gone"
+                yield finding("pod-not-connected", text, about=about, workload=name, namespace=one.workload.namespace)
+                continue
             text = f"{name} is registered, but its proxy is not connected: it hears of no change"
-            yield finding("proxy-not-connected", text, about=f"workload {one.workload.proxy}", workload=name)
+            yield finding("proxy-not-connected", text, about=about, workload=name)
 
 
 def proxy_behind(facts: Facts) -> Iterator[Finding]:

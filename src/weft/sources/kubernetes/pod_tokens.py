@@ -125,7 +125,8 @@ def review_of(token: str) -> bytes:
 
 
 def reviewed_pod(body: bytes) -> BoundPod:
-    """The Pod that the API server's answer vouches for. PodTokenError; msgspec.DecodeError if it is no answer."""
+    """The Pod that the API server's answer vouches for. PodTokenError; msgspec.MsgspecError or
+    UnicodeDecodeError if it is no answer."""
     status = msgspec.json.decode(body, type=_Review).status
     if not status.authenticated:
         why = printable(status.error, _LONGEST_TEXT) or "it is not authenticated"

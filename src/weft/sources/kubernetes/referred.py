@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from weft.aio.cell import Cell
+from weft.mesh.gateways.serving import servers_of
 from weft.mesh.memo import Memo
 from weft.mesh.problems import problem_at
 from weft.mesh.referred import referred
@@ -36,6 +37,8 @@ PATIENCE = 5.0
 MOST = 500
 """Objects that are read at a time."""
 _FORBIDDEN = 403
+_What = tuple[ObjectKey, frozenset[str] | None]
+"""An object, and what is looked at of it."""
 
 
 @dataclass(slots=True)
@@ -68,10 +71,6 @@ class _Watch:
         """Whether it should have been read by now."""
         return not self.reflector.whole and now >= self.due
 
-    def settled(self, now: float) -> bool:
-        """Whether a snapshot need not wait for it."""
-        return self.reflector.whole or self.refused or self.is_late(now)
-
 
 class ReferredSource:
     """`name` is what people call the server."""
@@ -93,10 +92,13 @@ class ReferredSource:
         self._memo = Memo()
         self._contents: Cell[Contents | None] = Cell(None)
         self._documents: Ordered[Document[object]] = Ordered()
+        self._looked_at: tuple[Document[object], ...] | None = None
+        self._about: tuple[object, ...] = ()
         self._wanted: Mapping[ObjectKey, Referred] = {}
         self._beyond: tuple[Referred, ...] = ()
-        self._due: dict[tuple[ObjectKey, frozenset[str] | None], float] = {}
+        self._due: dict[_What, float] = {}
         self._watches: dict[ObjectKey, _Watch] = {}
+        self._settled: frozenset[_What] = frozenset()
         self._stirred = asyncio.Event()
         self._holding = False
         self._begun = False
@@ -128,10 +130,9 @@ class ReferredSource:
         """
         now = asyncio.get_running_loop().time()
         self._want(snapshot, now)
-        waiting = [key for key in self._wanted if not self._is_settled(key, now)]
-        self._holding = bool(waiting)
-        self._begun = self._begun or not waiting
-        return not waiting
+        self._holding = not self._settled.issuperset(map(_what, self._wanted.values()))
+        self._begun = self._begun or not self._holding
+        return not self._holding
 
     async def run(self) -> None:
         """Follow for ever."""
@@ -144,6 +145,11 @@ class ReferredSource:
 
     def _want(self, snapshot: ConfigSnapshot, now: float) -> None:
         self._memo.begin()
+        servers = servers_of(self._memo, snapshot.workloads)
+        about = (servers, snapshot.settings)
+        if snapshot.documents is self._looked_at and about == self._about:
+            return  # only those decide, and workloads come and go all the time
+        self._looked_at, self._about = snapshot.documents, about
         others = _of_others(snapshot)
         found = [each for each in referred(snapshot, self._memo) if each.key not in others]
         self._memo.end()
@@ -152,14 +158,6 @@ class ReferredSource:
             self._stirred.set()
         self._wanted, self._beyond = wanted, beyond
         self._due = {each: self._due.get(each, now + self._patience) for each in map(_what, wanted.values())}
-
-    def _is_settled(self, key: ObjectKey, now: float) -> bool:
-        watch, wanted = self._watches.get(key), self._wanted[key]
-        if watch is None or watch.entries != wanted.entries:
-            return False
-        if not wanted.places and not self._begun:  # mesh-wide settings: nothing is in force before they are read
-            return watch.reflector.whole or watch.refused
-        return watch.settled(now)
 
     def _follow(self, client: ApiClient, group: asyncio.TaskGroup) -> None:
         """Begin with what is wanted, and end with what is not any more."""
@@ -213,9 +211,17 @@ class ReferredSource:
             problems += reading.problems if reading is not None else ()
             problems += self._failures(self._wanted[key], watch, now)
         problems += (problem for each in self._beyond for problem in _too_many(each, self._most))
+        self._settled = frozenset(_what(self._wanted[key]) for key in self._watches if self._is_settled(key, now))
         contents = Contents(self._documents.values, problems=tuple(problems), yields=True)
         if contents != self._contents.value or self._holding:
             self._contents.set(contents)
+
+    def _is_settled(self, key: ObjectKey, now: float) -> bool:
+        """Whether a snapshot need not wait for an object. For mesh-wide settings the first one waits as for documents:
+        nothing is in force before they are read."""
+        watch = self._watches[key]
+        known = watch.reflector.whole or watch.refused
+        return known or (watch.is_late(now) and (self._begun or bool(self._wanted[key].places)))
 
     def _failures(self, wanted: Referred, watch: _Watch, now: float) -> Iterator[Problem]:
         failure = watch.reflector.failure
@@ -258,7 +264,7 @@ def _said(given: Iterable[Referred]) -> list[tuple[object, ...]]:
     return [(each.key, each.entries, each.places) for each in given]
 
 
-def _what(wanted: Referred) -> tuple[ObjectKey, frozenset[str] | None]:
+def _what(wanted: Referred) -> _What:
     return wanted.key, wanted.entries
 
 

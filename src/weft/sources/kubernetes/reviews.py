@@ -101,7 +101,7 @@ class TokenReviews:
         except ApiError as error:
             self._note(error)
             raise ReviewUnavailableError(f"the API server cannot be asked about tokens: {error}") from error
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ReviewUnavailableError("the API server's answer is no TokenReview") from error
 
     def _note(self, error: ApiError) -> None:

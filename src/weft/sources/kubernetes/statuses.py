@@ -29,6 +29,8 @@ _POLICIES = frozenset(
         "HealthCheckPolicy", "FallbackPolicy", "EjectionPolicy", "OverloadPolicy",
     )
 )  # fmt: skip
+_MANY = "WorkloadEntry"
+"""There may be one for each instance, and machines write them."""
 _TIME = "lastTransitionTime"
 
 
@@ -65,7 +67,7 @@ def shape_of(kind: Kind) -> Shape | None:
         return Shape.CONDITIONS
     if kind.name in _POLICIES:
         return Shape.ANCESTORS
-    return Shape.CONDITIONS if kind.group in ISTIO_GROUPS else None
+    return Shape.CONDITIONS if kind.group in ISTIO_GROUPS and kind.name != _MANY else None
 
 
 def own_part(shape: Shape, status: Status) -> dict[str, Any]:

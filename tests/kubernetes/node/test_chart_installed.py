@@ -1,0 +1,60 @@
+"""The chart on a real node: the control plane becomes ready with the least rights, and goes on after it was ended."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tools.kubernetes_mesh import NAMESPACE, helm
+from tools.kubernetes_node import NodeCluster
+
+from support.mesh import until
+
+POD = ("-n", NAMESPACE, "weft-0")
+
+
+def weft(cluster: NodeCluster, *words: str) -> Any:
+    """What `weft` in the control plane's pod says."""
+    home = ("--home", "/var/lib/weft/home", "-o", "json")
+    return json.loads(cluster.kubectl("exec", *POD, "--", "weft", *words, *home))
+
+
+def of_kubernetes(cluster: NodeCluster) -> list[str]:
+    """What is wrong between the control plane and the cluster."""
+    return [one["message"] for one in weft(cluster, "problems") if one["code"].startswith(("kubernetes", "webhook"))]
+
+
+def test_helm_test_passes(weft_node: NodeCluster) -> None:
+    helm(weft_node, "test", "weft", "--timeout", "120s")
+
+
+def test_a_gateway_is_made_with_the_rights_of_the_chart(weft_node: NodeCluster) -> None:
+    listeners = [{"name": "http", "port": 80, "protocol": "HTTP"}]
+    about = {"name": "edge", "namespace": "default"}
+    spec = {"gatewayClassName": "weft", "listeners": listeners}
+    gateway = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": about, "spec": spec}
+    weft_node.kubectl("apply", "-f", "-", given=gateway)
+    try:
+        wanted = ("get", "deployment,service,hpa,pdb,serviceaccount", "-n", "default", "-o", "name")
+        until("its objects are there", lambda: weft_node.kubectl(*wanted).count("/edge") == 5)
+        assert of_kubernetes(weft_node) == []
+    finally:
+        weft_node.kubectl("delete", "gateway", "edge", "-n", "default")
+
+
+def test_it_is_the_same_mesh_after_its_process_was_ended(weft_node: NodeCluster) -> None:
+    def roots() -> set[str]:
+        told = json.loads(weft_node.kubectl("get", "mutatingwebhookconfiguration", "weft-injector", "-o", "json"))
+        return {one["clientConfig"].get("caBundle", "") for one in told["webhooks"]}
+
+    def restarts() -> int:
+        status = json.loads(weft_node.kubectl("get", "pod", *POD, "-o", "json"))["status"]["containerStatuses"][0]
+        return int(status["restartCount"]) if status["ready"] else -1
+
+    until("the roots are there", lambda: len(roots()) == 1 and "" not in roots())
+    before, ended = roots(), restarts()
+    end = "import os, signal; os.kill(1, signal.SIGTERM)"
+    weft_node.kubectl("exec", *POD, "--", "python3", "-c", end)
+    until("it is ready again", lambda: restarts() == ended + 1)
+    assert roots() == before
+    assert of_kubernetes(weft_node) == []

@@ -165,7 +165,7 @@ def test_size_and_form(authority: Authority) -> None:
         (REVIEWS, "*.default", "bad-identity"),
         (REVIEWS, "a.b.default", "bad-identity"),
         (REVIEWS, "reviews\x00.default", "bad-identity"),
-        (REVIEWS, "r" * 60 + ".default", "name-too-long"),
+        (REVIEWS, "r" * 64 + ".default", "bad-identity"),
     ],
 )
 def test_the_callers_own_mistakes_are_caught(authority: Authority, identity: SpiffeId, proxy: str, code: str) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from support.discovery import ProxyAuthority
-from weft.discovery.peer import IdentityRefusedError, Peer, check_peer, trust_domain_of
+from weft.ca.authority import open_authority
+from weft.discovery.peer import IdentityRefusedError, Peer, check_peer, peer_from_auth_context, trust_domain_of
 from weft.model.identity import SpiffeId
 from weft.model.workload import Workload
 
@@ -37,3 +43,15 @@ def test_a_pods_certificate_is_for_that_pod() -> None:
         with pytest.raises(IdentityRefusedError, match="its certificate was issued to"):
             check_peer(peer, "web.shop", workload, 1.0, "cluster.local")
     assert check_peer(Peer("web.shop", identity, 10.0, pod="5f0d"), "web.shop", pod, 1.0, "cluster.local") is pod
+
+
+def test_a_name_longer_than_a_common_name_is_read_as_well(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    pem = request.public_bytes(serialization.Encoding.PEM).decode()
+    for length in (3, 61, 63):
+        proxy = f"{'w' * length}.{'n' * 63}" if length == 63 else f"{'w' * length}.ns"
+        identity = SpiffeId("cluster.local", proxy.partition(".")[2], "web")
+        issued = open_authority(tmp_path / "ca").issue(pem, identity, proxy, pod="5f0d")
+        peer = peer_from_auth_context({"x509_pem_cert": [issued.chain.encode()]})
+        assert (peer.name, peer.identity, peer.pod) == (proxy, identity, "5f0d")

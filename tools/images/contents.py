@@ -5,6 +5,7 @@ The first two are made once for each lock and lie in the user's cache; the other
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -47,7 +48,7 @@ class Contents:
 
     def libraries(self) -> tuple[Path, Path]:
         """What weft depends on but for Envoy, and Envoy."""
-        inputs = RUN.read_bytes() + repr((_VERSION, architecture(), _SOURCES_OF_OTHERS, _TESTS_OF_OTHERS)).encode()
+        inputs = RUN.read_bytes() + repr((_SITE, architecture(), _SOURCES_OF_OTHERS, _TESTS_OF_OTHERS)).encode()
         kept = CACHE / f"libraries-{hashlib.sha256(inputs).hexdigest()[:16]}"
         if not kept.is_dir():
             self._keep_libraries(kept)
@@ -79,7 +80,10 @@ class Contents:
             for name, of_envoy in (("libraries", False), ("envoy", True)):
                 part = tuple(each for each in site if each[0].startswith(_OF_ENVOY) == of_envoy)
                 _write_libraries(replace(everything, site=part), made / name, made / "kept" / f"{name}.tar")
-            (made / "kept").rename(kept)
+            with contextlib.suppress(OSError):  # another build has made the same
+                (made / "kept").rename(kept)
+            if not kept.is_dir():
+                raise ImageError(f"{kept} cannot be made")
 
     def _own(self) -> Iterator[Entry]:
         for name, content in own_files():

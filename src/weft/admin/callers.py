@@ -83,9 +83,10 @@ def proxy_of(transport: asyncio.BaseTransport) -> str:
 
 
 def _names(tls: ssl.SSLObject) -> tuple[SpiffeId | None, str]:
-    """Identity and proxy name of the peer certificate: exactly one URI name and one common name, else nothing."""
+    """Identity and proxy name of the peer certificate: exactly one URI name and one common name (or a
+    pseudonym, where that is too long), else nothing."""
     certificate = tls.getpeercert() or {}
-    names = _in_subject(tls, "commonName")
+    names = [*_in_subject(tls, "commonName"), *_in_subject(tls, "pseudonym")]
     uris = [str(pair[1]) for pair in _pairs(certificate, "subjectAltName") if pair[0] == "URI"]
     if len(names) != 1 or len(uris) != 1:
         return None, ""

@@ -58,7 +58,6 @@ from weft.xds.nodes.names import CarriedName
 from weft.xds.policies.tls import CONTROL_PLACE, MESH_PLACE
 
 _LOG = logging.getLogger(__name__)
-_MAX_NAME = 64
 _ADMIN_SOCKET = "admin.sock"
 
 
@@ -469,5 +468,3 @@ def _check_names(parameters: ProxyParameters) -> None:
             raise AgentError(
                 f"{what} '{text}': expected lower-case letters, digits and '-', at most 63 characters", EXIT_USAGE
             )
-    if parameters.pages is None and len(proxy_name(parameters.name, parameters.namespace)) > _MAX_NAME:
-        raise AgentError(f"name and namespace together may have {_MAX_NAME - 1} characters", EXIT_USAGE)

@@ -11,7 +11,7 @@ from weft.model.masking import masked_headers, masked_path
 from weft.model.printable import bounded
 from weft.model.requests import RequestSeen
 
-_COMMON_NAME = re.compile(r"(?:^|,)\s*CN=([^,]+)")
+_COMMON_NAME = re.compile(r"(?:^|,)\s*(?:CN|pseudonym)=([^,]+)")
 _LONGEST_LINE = 128 * 1024
 _LONGEST_TEXT = 256
 

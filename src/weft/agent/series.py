@@ -28,7 +28,7 @@ _CONNECT = "CONNECT"
 _INBOUND = "inbound|"
 _SUBJECT = re.compile(
     r"(?:UID=[-\w]{1,63},)?(?:serialNumber=[0-9.]{3,40},)?(?:OU=([-\w.]{1,64}),)?(?:O=([-\w.]{1,64}),)?"
-    r"CN=([-a-z0-9]{1,63})\.([-a-z0-9]{1,63})",
+    r"(?:CN|pseudonym)=([-a-z0-9]{1,63})\.([-a-z0-9]{1,63})",
     re.ASCII,
 )
 _FLAGS = re.compile(r"[A-Z,]{1,40}")

@@ -179,7 +179,8 @@ def _verify_certificate(proof: Proof, applicant: Applicant) -> None:
         leaf, *others = x509.load_pem_x509_certificates(proof.chain.encode())[:3]
         roots = x509.load_pem_x509_certificates(applicant.bundle.encode())
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        common = [one.value for one in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        kinds = (NameOID.COMMON_NAME, NameOID.PSEUDONYM)
+        common = [one.value for kind in kinds for one in leaf.subject.get_attributes_for_oid(kind)]
     except (ValueError, x509.ExtensionNotFound) as error:
         raise AttestationError("proof-wrong", "the previous certificate cannot be read") from error
     if not any(

@@ -57,7 +57,6 @@ from weft.settings.private import PermissionsError
 __all__ = ["BACKDATED", "INTERMEDIATE_LIFE", "ROOT_LIFE", "AuthorityError"]
 DEFAULT_TTL = 24 * 3600.0
 MINIMUM_TTL = 10.0
-MAX_COMMON_NAME = 64
 CONTROL_PLANE_NAMESPACE = "weft-system"
 CONTROL_PLANE_ACCOUNT = "weft-control-plane"
 
@@ -361,10 +360,6 @@ class Authority:
         if not well_formed or namespace != identity.namespace:
             raise CertificateRefusedError(
                 "bad-identity", "the workload's names are not RFC 1123 labels of one identity"
-            )
-        if len(proxy) > MAX_COMMON_NAME:
-            raise CertificateRefusedError(
-                "name-too-long", f"{proxy}: workload and namespace together may have {MAX_COMMON_NAME - 1} characters"
             )
 
     def _validity(self, generation: Generation, ttl: float) -> Validity:

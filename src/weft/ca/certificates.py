@@ -17,6 +17,8 @@ from weft.ca.protocol import PrivateKey
 from weft.model.identity import SpiffeId
 
 _MAX_NAME = 64
+_MAX_LONG_NAME = 128
+"""Bounds of RFC 5280, appendix A, for a common name and for a pseudonym."""
 """The longest common name, organisation and unit (RFC 5280, appendix A.1)."""
 
 
@@ -239,16 +241,19 @@ def _name(common_name: str) -> x509.Name:
 
 def _leaf_name(subject: Subject) -> x509.Name:
     """``CN=<workload>.<namespace>,O=<service>,OU=<revision>,serialNumber=<trust>,UID=<pod>``; an
-    application's has ``dnQualifier`` for ``CN``."""
+    application's has ``dnQualifier`` for ``CN``, and a proxy whose name is longer than a common name ``pseudonym``."""
+    kind = NameOID.COMMON_NAME if len(subject.proxy) <= _MAX_NAME else NameOID.PSEUDONYM
     parts = (
-        (NameOID.COMMON_NAME, subject.proxy),
+        (kind, subject.proxy),
         (NameOID.DN_QUALIFIER, subject.application),
         (NameOID.ORGANIZATION_NAME, subject.service),
         (NameOID.ORGANIZATIONAL_UNIT_NAME, subject.revision),
         (NameOID.SERIAL_NUMBER, subject.trust),
         (NameOID.USER_ID, subject.pod),
     )
-    return x509.Name([x509.NameAttribute(kind, text[:_MAX_NAME]) for kind, text in parts if text])
+    long = (NameOID.PSEUDONYM, NameOID.DN_QUALIFIER)
+    bounded = ((kind, text[: _MAX_LONG_NAME if kind in long else _MAX_NAME]) for kind, text in parts if text)
+    return x509.Name([x509.NameAttribute(kind, text) for kind, text in bounded])
 
 
 def _host_name(host: str) -> x509.GeneralName:

@@ -19,9 +19,9 @@ class IdentityRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`name` is the certificate's common name, `not_after` its end in seconds since the epoch, `trust` what tells it
-    from certificates of before trust ended. `connection` names the connection; empty if it is not known. `pod` is the
-    uid of the Pod that it was issued to."""
+    """`name` is the certificate's common name, or its pseudonym where that is too long; `not_after` its end in seconds
+    since the epoch, `trust` what tells it from certificates of before trust ended. `connection` names the connection;
+    empty if it is not known. `pod` is the uid of the Pod that it was issued to."""
 
     name: str
     identity: SpiffeId
@@ -45,7 +45,8 @@ def peer_from_auth_context(context: Mapping[str, Iterable[bytes]]) -> Peer:
         certificate = x509.load_pem_x509_certificate(pem)
     except ValueError as error:
         raise IdentityRefusedError("the connection has no client certificate") from error
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    subject = certificate.subject
+    names = [each for kind in (NameOID.COMMON_NAME, NameOID.PSEUDONYM) for each in subject.get_attributes_for_oid(kind)]
     uris = _uris(certificate)
     if len(names) != 1 or len(uris) != 1:
         raise IdentityRefusedError(

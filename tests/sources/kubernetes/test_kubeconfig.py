@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def test_files_are_from_where_the_kubeconfig_is(tmp_path: Path, pki: Path) -> No
     assert now.tls.check_hostname
 
 
-def test_files_are_read_once_for_all_who_begin_together(tmp_path: Path, pki: Path) -> None:
+async def test_files_are_read_once_for_all_who_begin_together(tmp_path: Path, pki: Path) -> None:
     read: list[Access] = []
 
     def access() -> Access:
@@ -70,8 +70,7 @@ def test_files_are_read_once_for_all_who_begin_together(tmp_path: Path, pki: Pat
         return read[-1]
 
     credentials = Credentials(access)
-    with ThreadPoolExecutor(16) as threads:
-        found = [each.result() for each in [threads.submit(credentials.current) for _ in range(40)]]
+    found = await asyncio.gather(*(credentials.shown() for _ in range(40)))
     assert (len(read), len({id(one) for one in found})) == (1, 1)
 
 

@@ -37,7 +37,8 @@ def own_peer(chain: Path) -> tuple[Peer, float]:
         found = leaf.subject.get_attributes_for_oid(kind)
         return str(found[0].value) if found else ""
 
-    workload, _, namespace = part(NameOID.COMMON_NAME).partition(".")
+    name = part(NameOID.COMMON_NAME) or part(NameOID.PSEUDONYM)
+    workload, _, namespace = name.partition(".")
     service = part(NameOID.ORGANIZATION_NAME) or workload
     revision = part(NameOID.ORGANIZATIONAL_UNIT_NAME)
     peer = Peer(workload, namespace, service, revision, uris[0] if uris else "unknown")

@@ -5,13 +5,14 @@ https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import os
 import ssl
 import tempfile
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -80,15 +81,14 @@ class Credentials:
         self._signature: _Signature = ()
         self._files: tuple[Path, ...] = ()
         self._shown: Shown | None = None
-        self._one = threading.Lock()
+        self._reader = ThreadPoolExecutor(1, "weft-credentials")
+
+    async def shown(self) -> Shown:
+        """As `current`, in the one thread that reads: where many kinds begin at once, the files are read once."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self.current)
 
     def current(self) -> Shown:
-        """What to show; blocks, and may be called by several threads: all kinds begin at once, and one of them reads
-        the files for all. The same object as long as no file changed. AccessError if there is nothing good."""
-        with self._one:
-            return self._current()
-
-    def _current(self) -> Shown:
+        """What to show; blocks. The same object as long as no file changed. AccessError if there is nothing good."""
         try:
             if self._shown is not None and _signature(self._files) == self._signature:
                 return self._shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Mapping
@@ -119,7 +118,7 @@ class ApiClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session is not None  # noqa: S101 - __aenter__ makes it
         try:
-            shown = await asyncio.to_thread(self._credentials.current)
+            shown = await self._credentials.shown()
             options = _tls_options(shown)
             url = f"{shown.server}{path}"
             sent = {**shown.headers, **headers}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from support.meshdocs import Compiled, documents, service
 from weft.mesh.gateways.status import ListenerStatus, listener_statuses, listeners_mapping
+from weft.model.origin import Origin
+from weft.model.problem import Problem, Severity
 from weft.schema.kinds.gateway import GatewaySpec
 
 TEXT = """
@@ -36,13 +38,13 @@ spec:
 USUAL = ("Accepted", "NoConflicts", "Programmed", "ResolvedRefs")
 
 
-def statuses(of: str) -> tuple[ListenerStatus, ...]:
-    """The status of the listeners of the Gateway."""
+def statuses(of: str, *more: Problem) -> tuple[ListenerStatus, ...]:
+    """The status of the listeners of the Gateway, of which sources tell `more`."""
     found = documents(TEXT.replace("CLASS", of))
     mesh = Compiled(service("a"), found).mesh
     document = found[0]
     assert isinstance(document.spec, GatewaySpec)
-    problems = [problem for problem in mesh.problems if problem.object == document.key]
+    problems = [*more, *(problem for problem in mesh.problems if problem.object == document.key)]
     return listener_statuses(document.key, mesh.gateways, problems)
 
 
@@ -69,6 +71,13 @@ def test_listeners_tell_whether_they_are_in_force_and_what_is_attached() -> None
 
 def test_a_gateway_of_another_controller_has_no_status() -> None:
     assert listeners("foreign") == []
+
+
+def test_a_secret_that_may_not_be_read_is_no_resolved_reference() -> None:
+    path = ("spec", "listeners", 0, "tls", "certificateRefs", 0)
+    refused = Problem(Severity.ERROR, "kubernetes-refused", "it answers 403", Origin("kubernetes:test"), None, path)
+    [resolved] = [one for one in statuses("weft", refused)[0].conditions if one.type == "ResolvedRefs"]
+    assert (resolved.status, resolved.reason, resolved.message) == (False, "InvalidCertificateRef", "it answers 403")
 
 
 def test_it_is_written_as_the_api_has_it() -> None:

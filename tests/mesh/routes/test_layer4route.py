@@ -142,6 +142,9 @@ def test_a_listener_of_another_protocol_is_none_for_a_route() -> None:
         parent = f"{{name: edge, sectionName: {section}}}"
         mesh = Compiled(SERVICES, EDGE, route(kind, parent, "{name: db, port: 5432}"))
         assert mesh.codes == ["wrong-protocol"], (kind, section)
+        [status] = [each for each in mesh.mesh.acceptance if each.route.kind == kind]
+        reasons = [one.reason for one in status.parents[0].conditions]
+        assert reasons == ["NotAllowedByListeners", "ResolvedRefs"], "its kind is none of the listener's supportedKinds"
 
 
 def test_a_virtualservice_goes_to_gateways_by_its_rules() -> None:

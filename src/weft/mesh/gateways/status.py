@@ -30,6 +30,7 @@ _REFERENCES = {
     "reference-not-granted": "RefNotPermitted",
     "invalid-route-kind": "InvalidRouteKinds",
     "no-client-authority": "InvalidCACertificateRef",
+    "kubernetes-refused": "InvalidCertificateRef",
 }
 """Why what a listener refers to is not resolved, by the code of the Problem."""
 _SETS = {"listeners-not-allowed": "NotAllowed", "unknown-gateway": "ParentNotAccepted"}

@@ -32,7 +32,7 @@ _REFUSALS = {
     "no-matching-host": "NoMatchingListenerHostname",
     "not-http": "UnsupportedValue",
     "not-tcp": "UnsupportedValue",
-    "wrong-protocol": "UnsupportedValue",
+    "wrong-protocol": "NotAllowedByListeners",
     "udp-in-mesh": "UnsupportedValue",
     "host-conflict": "HostConflict",
     "kind-conflict": "Conflicted",

@@ -18,7 +18,7 @@ from tools.images.base import default_sources
 from tools.images.build import TEST_REGISTRY, TEST_TAG, build_images
 from tools.kubernetes import gateway_api
 from tools.kubernetes_access import ClusterError
-from tools.kubernetes_mesh import NAMESPACE, install
+from tools.kubernetes_mesh import install
 from tools.kubernetes_node import NodeCluster
 
 from weft import __version__
@@ -67,24 +67,8 @@ def prepare(cluster: NodeCluster, scratch: Path) -> None:
         cluster.import_image(archive)
         archive.unlink()
     cluster.kubectl("apply", "--server-side", "-f", str(gateway_api()))
-    cluster.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": _references()})
-    install(cluster, {"gateways.serviceType": "ClusterIP"})
-
-
-def _references() -> list[dict[str, object]]:
-    """The right to read what documents refer to in every namespace: the suite makes its own."""
-    group, name = "rbac.authorization.k8s.io", "conformance-references"
-    rules = [{"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["watch"]}]
-    return [
-        {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules},
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": "weft", "namespace": NAMESPACE}],
-        },
-    ]
+    references = [{"namespace": "*", "secrets": ["*"], "configMaps": ["*"]}]  # the suite makes its own, anywhere
+    install(cluster, {"gateways.serviceType": "ClusterIP", "references": references})
 
 
 def run_suite(cluster: NodeCluster, scratch: Path, given: argparse.Namespace) -> int:

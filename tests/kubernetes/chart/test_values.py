@@ -99,6 +99,17 @@ def test_every_value_does_something(home: Path) -> None:
         assert rendered(home, turned) != usual.get(group, usual[""]), f"{path} changes nothing"
 
 
+def test_references_are_let_out_in_a_namespace_or_in_all(home: Path) -> None:
+    objects = rendered(
+        home, {"references": [{"namespace": "*", "secrets": ["*"]}, {"namespace": "shop", "secrets": ["a"]}]}
+    )
+    found = {each["kind"]: each for each in objects if each["metadata"]["name"] == "weft-references"}
+    assert found["ClusterRole"]["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["watch"]}]
+    assert found["ClusterRoleBinding"]["roleRef"]["kind"] == "ClusterRole"
+    assert found["Role"]["rules"][0]["resourceNames"] == ["a"]
+    assert found["RoleBinding"]["metadata"]["namespace"] == "shop"
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [

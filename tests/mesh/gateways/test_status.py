@@ -73,6 +73,19 @@ def test_a_gateway_of_another_controller_has_no_status() -> None:
     assert listeners("foreign") == []
 
 
+def test_routes_are_attached_to_a_listener_that_waits_for_its_certificate() -> None:
+    found = documents(TEXT.replace("CLASS", "weft").replace("sectionName: http}", "sectionName: none}"))
+    mesh = Compiled(service("a"), found).mesh
+    status = listener_statuses(found[0].key, mesh.gateways, mesh.problems)[3]
+    assert (status.name, status.attached) == ("none", 1)
+    programmed, resolved = status.conditions[2:]
+    assert not programmed.status
+    assert not resolved.status
+    [route] = mesh.acceptance
+    assert [one.status for one in route.parents[0].conditions if one.type == "Accepted"] == [True]
+    assert not mesh.gateways.by_name["default/edge"].hosts.get(445)
+
+
 def test_a_secret_that_may_not_be_read_is_no_resolved_reference() -> None:
     path = ("spec", "listeners", 0, "tls", "certificateRefs", 0)
     refused = Problem(Severity.ERROR, "kubernetes-refused", "it answers 403", Origin("kubernetes:test"), None, path)

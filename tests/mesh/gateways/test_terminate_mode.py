@@ -175,7 +175,7 @@ def test_no_wider_listener_has_the_hosts_of_one_that_cannot_ask(own: str) -> Non
     listeners = listener_statuses(port.object, mesh.mesh.gateways, mesh.mesh.problems)
     assert [each.conditions[2].status for each in listeners] == [True, False]
     alone = parents_mapping(Compiled(service("a"), secret("c", PAIR), _of_section("shut", own)).mesh.acceptance[0])
-    assert alone[0]["conditions"][0]["reason"] == "NoMatchingParent"  # type: ignore[index] # a list of mappings
+    assert alone[0]["conditions"][0]["reason"] == "Accepted"  # type: ignore[index] # a list of mappings
 
 
 def _of_section(name: str, own: str) -> str:

@@ -40,10 +40,12 @@ def attach(
 ) -> Attachment:
     """The listeners and hosts for which the route may be in force. `labels` are those of every declared namespace.
 
-    On one port a host belongs to the isolated listener with the most specific hostname that covers it.
+    On one port a host belongs to the isolated listener with the most specific hostname that covers it. At a listener
+    that waits the route is attached, and gets no host.
     """
     listeners = gateway.listeners
-    named = [each for each in _standing(gateway) if parent.section in ("", each.name) and parent.port in (0, each.port)]
+    there = (*_standing(gateway), *gateway.waiting)
+    named = [each for each in there if parent.section in ("", each.name) and parent.port in (0, each.port)]
     if not named:
         return _no_listener(route, parent, gateway)
     kind, namespace = route.kind.kind, route.document.key.namespace
@@ -74,7 +76,7 @@ def attach(
             common = intersection(hostname, host)
             if common:
                 found[listener.name] = None
-            if common and owns(listeners, listener, common):
+            if common and listener not in gateway.waiting and owns(listeners, listener, common):
                 hosts[listener, common, (route, path)] = None
     if not found:
         names = one_of(dict.fromkeys(hostname for _, hostname in allowed), "")

@@ -18,10 +18,11 @@ from weft.model.problem import Problem
 class DeclaredGateway:
     """A Gateway of ours, named ``namespace/name``: its `listeners` in force, and the names of all that are `written`.
 
-    `document` is where Problems of it stand. `gateway_class` is that of the Gateway API, empty where there is none,
-    `client` the certificate that it shows to servers that it calls. Processes serve it by its name, or, where it has a
-    `selector`, by their labels. `admits` says which ListenerSets add listeners to it; such a set has the Gateway as its
-    `parent`. Compared by identity.
+    `waiting` are those whose certificate or whose clients' authority is missing: routes are attached to them, and get
+    nothing there. `document` is where Problems of it stand. `gateway_class` is that of the Gateway API, empty where
+    there is none, `client` the certificate that it shows to servers that it calls. Processes serve it by its name, or,
+    where it has a `selector`, by their labels. `admits` says which ListenerSets add listeners to it; such a set has the
+    Gateway as its `parent`. Compared by identity.
     """
 
     name: str
@@ -33,6 +34,7 @@ class DeclaredGateway:
     selector: Labels | None = None
     parent: str = ""
     admits: Admission | None = None
+    waiting: tuple[Listener, ...] = ()
 
     @property
     def key(self) -> ObjectKey:

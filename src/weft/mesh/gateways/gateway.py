@@ -112,7 +112,7 @@ def build_gateways(
     return Gateways(
         by_name=MappingProxyType(models),
         declared=MappingProxyType({each.key: each for each in every}),
-        attached=MappingProxyType({each.key: _attached(each.listeners, by_gateway[each.key]) for each in every}),
+        attached=MappingProxyType({each.key: _attached(each, by_gateway[each.key]) for each in every}),
         parents=tuple([each.parents for each in taken]),
         problems=tuple(dict.fromkeys(problems)),
     )
@@ -259,9 +259,9 @@ def _crowded(memo: Memo, gateway: str, host: str, uses: tuple[tuple[int, Routes]
     return crowded_problems(every, tuple(merged), f"at Gateway {gateway} for {hosts}")
 
 
-def _attached(listeners: tuple[Listener, ...], attachments: Sequence[Attachment]) -> Mapping[str, int]:
+def _attached(gateway: DeclaredGateway, attachments: Sequence[Attachment]) -> Mapping[str, int]:
     """How many routes each listener has let in (the API's attachedRoutes), whether they get a host there or not."""
-    routes: dict[str, set[ObjectKey]] = {listener.name: set() for listener in listeners}
+    routes: dict[str, set[ObjectKey]] = {each.name: set() for each in (*gateway.listeners, *gateway.waiting)}
     for attachment in attachments:
         for name in attachment.listeners:
             routes[name].add(attachment.route.document.key)

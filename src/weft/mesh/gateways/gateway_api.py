@@ -67,23 +67,25 @@ def make_gateways(
             problems.append(bad)
             foreign.append(gateway_name(document))
             continue
-        listeners, wrong = build_listeners(memo, document, document, by_secret, grants, config_maps)
+        listeners, waiting, wrong = build_listeners(memo, document, document, by_secret, grants, config_maps)
         spec = document.spec
         written = tuple(listener.name for listener in spec.listeners)
         client = _client_certificate(memo, document, by_secret, grants)
         if isinstance(client, Problem):
             wrong, client = (*wrong, client), None
         name, admits = gateway_name(document), set_admission(spec.allowed_listeners, document.key.namespace)
-        ours.append(DeclaredGateway(name, document, listeners, written, spec.gateway_class_name, client, admits=admits))
+        about = (listeners, written, spec.gateway_class_name, client)
+        ours.append(DeclaredGateway(name, document, *about, admits=admits, waiting=waiting))
         problems += wrong
     by_name = {each.name: each.document for each in ours}
     for added in sets:
         reference = added.spec.parent_ref
         parent = f"{reference.namespace or added.key.namespace}/{reference.name}"
         gateway = cast("GatewayDocument | None", by_name.get(parent))
-        listeners, wrong = build_listeners(memo, added, gateway, by_secret, grants, config_maps)
+        listeners, waiting, wrong = build_listeners(memo, added, gateway, by_secret, grants, config_maps)
         written = tuple(listener.name for listener in added.spec.listeners)
-        ours.append(DeclaredGateway(gateway_name(added), added, listeners, written, parent=parent))
+        name = gateway_name(added)
+        ours.append(DeclaredGateway(name, added, listeners, written, parent=parent, waiting=waiting))
         problems += wrong
     return Made(tuple(ours), tuple(foreign), tuple(problems))
 
@@ -125,10 +127,12 @@ def build_listeners(
     secrets: Secrets,
     grants: Grants,
     config_maps: ConfigMaps,
-) -> tuple[tuple[Listener, ...], tuple[Problem, ...]]:
-    """The listeners of a Gateway, or of a ListenerSet for the `gateway`, that can be in force, and what is wrong with
-    it. Each bad one is out of force by itself. The decoder lets no two have the same port, protocol and hostname."""
+) -> tuple[tuple[Listener, ...], tuple[Listener, ...], tuple[Problem, ...]]:
+    """The listeners of a Gateway, or of a ListenerSet for the `gateway`, that can be in force, those that wait for what
+    they refer to, and what is wrong with it. Each bad one is out of force by itself. The decoder lets no two have the
+    same port, protocol and hostname."""
     found: list[Listener] = []
+    waiting: list[Listener] = []
     places: list[FieldPath] = []
     problems: list[Problem] = []
     for index, spec in enumerate(document.spec.listeners):
@@ -151,14 +155,16 @@ def build_listeners(
         if bad is None and not closed and (certificates or not needs_certificate(spec)):
             found.append(_listener(document, gateway, path, spec, certificates, clients))
             places.append(path)
-        elif bad is None and terminates(spec) == "MUTUAL":
-            found.append(shut(_listener(document, gateway, path, spec, (), None)))
-            places.append(path)
+        elif bad is None:
+            waiting.append(_listener(document, gateway, path, spec, (), None))
+            if terminates(spec) == "MUTUAL":
+                found.append(shut(waiting[-1]))
+                places.append(path)
     if asks_for_http3(document, gateway):
         written = document is not gateway or any(each.protocol == "HTTPS" for each in document.spec.listeners)
         problems += http3_problems(document, zip(places, found, strict=True), written=written)
-        return offering(found), tuple(problems)
-    return tuple(found), tuple(problems)
+        return offering(found), tuple(waiting), tuple(problems)
+    return tuple(found), tuple(waiting), tuple(problems)
 
 
 def protocol_problem(document: ListenerDocument, path: FieldPath, spec: ListenerSpec) -> Problem | None:

@@ -40,9 +40,9 @@ def _files(function: CommandT) -> CommandT:
 
 @command(
     "inject",
-    "weft inject -f deployment.yaml --image registry.example/weft:1 | kubectl apply -f -",
+    "weft inject -f deployment.yaml --image registry.example/weft-proxy:0.1.0 | kubectl apply -f -",
     "kubectl get deployment web -o yaml | weft inject -f - -o json",
-    "weft inject -f pod.yaml --image weft:1 --control-plane weft.weft-system.svc:15013 --ca-fingerprint sha256:6b0f…",
+    "weft inject -f pod.yaml --image weft-proxy:0.1.0 --control-plane weft.weft-system.svc:15013 --ca-fingerprint sha256:6b0f…",
 )
 @_files
 @home_option

@@ -42,7 +42,7 @@ def _files(function: CommandT) -> CommandT:
     "inject",
     "weft inject -f deployment.yaml --image registry.example/weft-proxy:0.1.0 | kubectl apply -f -",
     "kubectl get deployment web -o yaml | weft inject -f - -o json",
-    "weft inject -f pod.yaml --image weft-proxy:0.1.0 --control-plane weft.weft-system.svc:15013 --ca-fingerprint sha256:6b0f…",
+    "weft inject -f pod.yaml --image weft-proxy:1 --control-plane 10.0.0.1:15013 --ca-fingerprint sha256:6b0f…",
 )
 @_files
 @home_option

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from tools.kubernetes_cluster import ApiCluster
 
@@ -19,7 +20,7 @@ from weft.model.document import ObjectKey
 from weft.model.snapshot import ConfigSnapshot
 from weft.provision.manifests import GatewayPods
 from weft.sources.kubernetes.access import Credentials
-from weft.sources.kubernetes.client import ApiClient
+from weft.sources.kubernetes.client import Answer, ApiClient
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 from weft.sources.kubernetes.source import KubernetesSource
 from weft.testing.polling import eventually
@@ -42,27 +43,50 @@ def gateway(namespace: str, port: int = 80, of_class: str = "weft", **annotation
     }
 
 
-async def declare_class(api: Api) -> None:
+async def declare_class(api: Api, name: str = "weft", controller: str = CONTROLLER) -> None:
     body = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",
-        "metadata": {"name": "weft"},
-        "spec": {"controllerName": CONTROLLER},
+        "metadata": {"name": name},
+        "spec": {"controllerName": controller},
     }
-    await api.apply(f"{ROUTES}/gatewayclasses/weft", body)
+    await api.apply(f"{ROUTES}/gatewayclasses/{name}", body)
+
+
+class Counted(ApiClient):
+    """A client that notes what it asks."""
+
+    asked: ClassVar[list[str]] = []
+
+    async def get(self, path: str, accept: str = "application/json", tag: str = "") -> Answer:
+        Counted.asked.append(path)
+        return await super().get(path, accept, tag)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        content: str = "application/json",
+        query: Mapping[str, str] | None = None,
+    ) -> bytes:
+        Counted.asked.append(path)
+        return await super().send(method, path, body, content, query)
 
 
 @contextlib.asynccontextmanager
-async def keeping(cluster: ApiCluster, account: str = "admin") -> AsyncIterator[GatewayKeeper]:
+async def keeping(
+    cluster: ApiCluster, account: str = "admin", pods: Callable[[], GatewayPods] = lambda: PODS
+) -> AsyncIterator[GatewayKeeper]:
     """A keeper whose mesh is that of the cluster's documents."""
     source = source_of(cluster.kubeconfig("admin"))
     compiled: Cell[Compiled] = Cell(Compiled(0, None))
     credentials = Credentials(KubeconfigFile(str(cluster.kubeconfig(account))).access)
     keeper = GatewayKeeper(
-        lambda: ApiClient(credentials),
+        lambda: Counted(credentials),
         compiled,
         lambda: source.contents.value.documents if source.contents.value is not None else (),
-        lambda: PODS,
+        pods,
         lambda: True,
     )
     async with running(source), asyncio.TaskGroup() as group:
@@ -115,7 +139,7 @@ async def test_a_gateway_comes_with_its_objects_changes_and_goes(cluster: ApiClu
 
         await eventually("the Service follows", changed)
         assert (await there(api, service) or {})["spec"]["clusterIP"] == address, "clients go on"
-        assert not keeper.problems()
+        assert not _of(keeper, namespace)
         await api.call("DELETE", f"{gateways}/web")
         await eventually("the Service goes", lambda: _gone(api, service), 60)
         await eventually("the Deployment goes", lambda: _gone(api, deployment), 60)
@@ -133,16 +157,16 @@ async def test_what_somebody_else_has_is_not_taken_over(cluster: ApiCluster, api
     await api.create(f"/api/v1/namespaces/{namespace}/services", body)
     await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway(namespace))
     async with keeping(cluster) as keeper:
-        [problem] = await eventually("it is told", keeper.problems)
-        assert problem.code == "gateway-not-made"
-        assert f"there is a Service {namespace}/web-weft that is not this Gateway's" in problem.message
+        told = await eventually("it is told", lambda: _of(keeper, namespace))
+        assert f"there is a Service {namespace}/web-weft that is not this Gateway's" in told
         assert (await there(api, service) or {})["spec"]["selector"] == {"app": "theirs"}
         await api.call("DELETE", service)
-        await eventually("it is made then", lambda: not keeper.problems(), 60)
+        await eventually("it is made then", lambda: not _of(keeper, namespace), 60)
 
 
-async def test_a_gateway_of_another_class_loses_its_objects(cluster: ApiCluster, api: Api, namespace: str) -> None:
+async def test_a_gateway_of_another_controller_loses_its_objects(cluster: ApiCluster, api: Api, namespace: str) -> None:
     await declare_class(api)
+    await declare_class(api, "another", "example.com/gateways")
     service, deployment, _ = _paths(namespace)
     gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
     await api.create(gateways, gateway(namespace))
@@ -151,6 +175,63 @@ async def test_a_gateway_of_another_class_loses_its_objects(cluster: ApiCluster,
         await api.apply(f"{gateways}/web", gateway(namespace, of_class="another"))
         await eventually("the Service goes", lambda: _gone(api, service))
         await eventually("the Deployment goes", lambda: _gone(api, deployment))
+
+
+async def test_whoever_asks_for_what_cannot_be_keeps_what_it_has(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    """Clients are connected: a slip of the pen, or a class that is made anew, takes no address away."""
+    await declare_class(api)
+    service, deployment, _ = _paths(namespace)
+    gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
+    await api.create(gateways, gateway(namespace))
+    async with keeping(cluster) as keeper:
+        made = await eventually("the Service is made", lambda: there(api, service))
+        wrong = gateway(namespace)
+        wrong["spec"]["infrastructure"] = {"annotations": {"networking.istio.io/service-type": "clusterip"}}
+        await api.apply(f"{gateways}/web", wrong)
+        await eventually("it is told", lambda: _of(keeper, namespace))
+        await api.call("DELETE", f"{ROUTES}/gatewayclasses/weft")
+        await eventually("nothing is told without a class", lambda: not _of(keeper, namespace))
+        now = await there(api, service)
+        assert now is not None
+        assert now["metadata"]["uid"] == made["metadata"]["uid"]
+        assert await there(api, deployment)
+
+
+async def test_another_class_of_ours_and_another_number_of_pods(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    await declare_class(api)
+    await declare_class(api, "edge")
+    service, _, (_, _, autoscaler) = _paths(namespace)
+    gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
+    await api.create(gateways, gateway(namespace))
+    pods = [PODS]
+    async with keeping(cluster, pods=lambda: pods[0]):
+        await eventually("the autoscaler is made", lambda: there(api, autoscaler))
+        pods[0] = replace(PODS, most=0)
+        await api.apply(f"{gateways}/web", gateway(namespace, port=81))
+        await eventually("nobody chooses any more", lambda: _gone(api, autoscaler))
+        await api.apply(f"{gateways}/web", gateway(namespace, port=81, of_class="edge"))
+        await eventually("it has the other name", lambda: there(api, service.replace("web-weft", "web-edge")))
+        await eventually("and no longer the former", lambda: _gone(api, service))
+
+
+async def test_a_load_balancer_that_says_nothing_is_not_asked_all_the_time(
+    cluster: ApiCluster, api: Api, namespace: str
+) -> None:
+    await declare_class(api)
+    body = gateway(namespace)
+    body["metadata"]["annotations"] = {"networking.istio.io/service-type": "LoadBalancer"}
+    await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", body)
+    service, _, _ = _paths(namespace)
+    key = ObjectKey("gateway.networking.k8s.io", "Gateway", namespace, "web")
+    async with keeping(cluster) as keeper:
+        await eventually("the Service is made", lambda: there(api, service))
+        await eventually("it has no address", lambda: keeper.reached(key) == ())
+        before = len(Counted.asked)
+        await asyncio.sleep(4)  # what is not to happen takes time
+        assert len([path for path in Counted.asked[before:] if f"/{namespace}/" in path]) <= 4
+        status = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}}
+        await api.call("PATCH", f"{service}/status", status, "application/merge-patch+json")
+        await eventually("it has one", lambda: keeper.reached(key) == ("192.0.2.7",))
 
 
 async def test_what_may_not_be_made_is_told(cluster: ApiCluster, api: Api, namespace: str) -> None:

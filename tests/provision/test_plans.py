@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from support.meshdocs import documents
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.model.document import Document
 from weft.model.origin import FieldLines
 from weft.model.snapshot import ConfigSnapshot
-from weft.provision.manifests import GatewayPods, objects_of
-from weft.provision.plan import Plans, own_classes, plans_of
+from weft.provision.manifests import GatewayPods, objects_of, retired_of
+from weft.provision.plan import Plans, plans_of
 
 CLASS = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -40,7 +42,7 @@ def planned(text: str, *, of_cluster: bool = True) -> Plans:
     if of_cluster:
         found = tuple(map(_of_cluster, found))
     snapshot = ConfigSnapshot(1, tuple(sorted(found, key=lambda each: each.key)))
-    return plans_of(build_mesh(snapshot, Memo()).gateways, own_classes(snapshot.documents))
+    return plans_of(build_mesh(snapshot, Memo()).gateways, snapshot.documents)
 
 
 def _of_cluster(document: Document[object]) -> Document[object]:
@@ -100,7 +102,10 @@ def test_a_label_of_the_document_does_not_lead_the_service_elsewhere() -> None:
     [plan] = planned(text(infrastructure=asked)).plans
     service = objects_of(plan, GatewayPods({}))[-1].body
     assert service["metadata"]["labels"]["gateway.networking.k8s.io/gateway-name"] == "web"
-    assert service["spec"]["selector"] == {"gateway.networking.k8s.io/gateway-name": "web"}
+    assert service["spec"]["selector"] == {
+        "gateway.networking.k8s.io/gateway-class-name": "weft",
+        "gateway.networking.k8s.io/gateway-name": "web",
+    }
 
 
 def test_the_type_of_the_service() -> None:
@@ -124,6 +129,57 @@ def test_parameters_are_refused_by_name() -> None:
     assert not found.plans
     assert found.problems[0].path == ("spec", "infrastructure", "parametersRef")
     assert "ConfigMap" in found.problems[0].message
+
+
+def test_a_certificate_that_is_missing_takes_no_port_away() -> None:
+    """Clients know the address: it does not come and go with a Secret."""
+    https = "{name: http, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: none}]}}"
+    [plan] = planned(text().replace("{name: http, port: 80, protocol: HTTP}", https)).plans
+    assert "https-443" in {port.name for port in plan.ports}
+
+
+def test_ports_of_the_agent_are_no_listeners() -> None:
+    found = planned(text().replace("port: 80, protocol: HTTP}", "port: 15020, protocol: HTTP}"))
+    [plan] = found.plans
+    assert 15020 not in {port.number for port in plan.ports}
+    [problem] = found.problems
+    assert "port 15020 is the agent's own" in problem.message
+
+
+@pytest.mark.parametrize("name", ["1web", "a.b", "w" * 64])
+def test_a_name_that_no_service_can_have_makes_nothing(name: str) -> None:
+    found = planned(text().replace("name: web", f"name: {name}"))
+    assert not found.plans
+    assert [problem.path for problem in found.problems] == [("metadata", "name")]
+
+
+def test_a_gateway_of_istio_opens_no_port_of_anothers_service() -> None:
+    istio = """
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: more, namespace: other}
+spec:
+  selector: {gateway.networking.k8s.io/gateway-name: web}
+  servers:
+  - {port: {number: 9000, name: http, protocol: HTTP}, hosts: ["*"]}
+"""
+    [plan] = planned(text() + istio).plans
+    assert 9000 not in {port.number for port in plan.ports}
+
+
+def test_who_is_anothers_now_and_who_only_has_no_class() -> None:
+    left = planned(text(of_class="another")).left
+    assert not left, "its class is not there: perhaps it is only being made anew"
+    foreign = CLASS.replace("NAME", "weft").replace("weft.dev/", "example.com/")
+    found = planned(foreign + "---" + text(of_class="another"))
+    assert [key.name for key in found.left] == ["web"]
+
+
+def test_another_number_of_pods_takes_the_autoscaler_away() -> None:
+    [plan] = planned(text()).plans
+    assert [each.body["kind"] for each in retired_of(plan, GatewayPods({}, most=0))] == ["HorizontalPodAutoscaler"]
+    assert not retired_of(plan, GatewayPods({}))
 
 
 def test_a_long_name_is_cut_and_stays_one() -> None:

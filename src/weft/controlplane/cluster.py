@@ -30,12 +30,12 @@ _REFUSED = frozenset((403, 404))
 @dataclass(frozen=True, slots=True)
 class Told:
     """What is written down: a compiled mesh, what is wrong besides it, what proxies have not taken, and where clients
-    reach a Gateway, as far as somebody knows (nothing: where its processes say that they listen)."""
+    reach a Gateway, as far as somebody knows (nothing: where its processes say that they listen; None: not known)."""
 
     compiled: Cell[Compiled]
     problems: Callable[[], tuple[Problem, ...]]
     lacking: Lacking
-    reached: Callable[[ObjectKey], tuple[str, ...]] = lambda _: ()
+    reached: Callable[[ObjectKey], tuple[str, ...] | None] = lambda _: ()
 
 
 class ClusterWrites:

@@ -14,8 +14,8 @@ from weft.aio.cell import Cell
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
-from weft.provision.manifests import MANAGED, MANAGER, ApiObject, GatewayPods, objects_of
-from weft.provision.plan import GatewayPlan, Plans, own_classes, plans_of
+from weft.provision.manifests import MANAGED, MANAGER, ApiObject, GatewayPods, objects_of, retired_of
+from weft.provision.plan import GatewayPlan, Plans, plans_of
 from weft.sources.kubernetes.backoff import Backoff
 from weft.sources.kubernetes.client import APPLY_PATCH, ApiClient, ApiError
 
@@ -24,10 +24,13 @@ _NOT_FOUND = 404
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 30.0
 _AGAIN_SECONDS = 60.0
 """How often all is applied once more: somebody may have changed or deleted what is ours."""
-_SOON_SECONDS = 2.0
-"""How often while a load balancer has not said its address."""
+_FIRST_LOOK, _LONGEST_LOOK = 1.0, 60.0
+"""How often, while a load balancer has not said its address, the Service is looked at."""
+_LONGEST_WAIT = 2.0
+"""After so long it is asked whether this control plane leads now."""
 _AT_ONCE = 8
-_APPLY = {"fieldManager": "weft", "force": "true"}
+_OURS = {"fieldManager": "weft", "force": "true"}
+_NEW = {"fieldManager": "weft"}
 
 Addresses = Mapping[ObjectKey, tuple[str, ...]]
 """Where clients reach each Gateway: IP addresses and host names."""
@@ -38,6 +41,7 @@ class _Owner(msgspec.Struct):
 
 
 class _Metadata(msgspec.Struct, rename="camel"):
+    uid: str = ""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     owner_references: tuple[_Owner, ...] = ()
 
@@ -68,22 +72,28 @@ class _There(msgspec.Struct):
     status: _Status = msgspec.field(default_factory=_Status)
 
 
+class _NotLeadingError(Exception):
+    """Another control plane writes now."""
+
+
 @dataclass(slots=True)
 class _Kept:
-    """A Gateway whose objects are kept: as they were planned, where clients reach it (nothing yet: None), and what
-    keeps it from being as planned."""
+    """A Gateway whose objects are kept: as they were planned, where clients reach it (None: not known yet), what keeps
+    it from being as planned, and when something is to be done next, and all of it to be applied."""
 
     plan: GatewayPlan
     reached: tuple[str, ...] | None = None
     due: float = 0.0
+    apply_due: float = 0.0
     problem: Problem | None = None
     backoff: Backoff = field(default_factory=lambda: Backoff(_FIRST_RETRY, _LONGEST_RETRY))
+    looks: Backoff = field(default_factory=lambda: Backoff(_FIRST_LOOK, _LONGEST_LOOK))
 
 
 class GatewayKeeper:
     """See the module. `leads` says whether this control plane is the one that writes; `documents` are those in force.
 
-    `addresses` is what the API server says of the Services.
+    `addresses` is what the API server says of the Services, of Gateways whose Service has any.
     """
 
     def __init__(
@@ -101,11 +111,19 @@ class GatewayKeeper:
         self._leads = leads
         self._kept: dict[ObjectKey, _Kept] = {}
         self._refused: tuple[Problem, ...] = ()
+        self._looked = False
         self.addresses: Cell[Addresses] = Cell({})
 
     def problems(self) -> tuple[Problem, ...]:
         """Gateways that have no process, or another than they should."""
         return (*self._refused, *(each.problem for each in self._kept.values() if each.problem is not None))
+
+    def reached(self, key: ObjectKey) -> tuple[str, ...] | None:
+        """Where clients reach a Gateway; None while that is being found out."""
+        if not self._looked:
+            return None
+        kept = self._kept.get(key)
+        return kept.reached if kept is not None else ()
 
     async def run(self) -> None:
         """Keep them for ever."""
@@ -113,78 +131,131 @@ class GatewayKeeper:
         async with self._client() as client:
             while True:
                 version = await self._wait(version)
-                if not self._leads():
-                    self._kept.clear()
-                    continue
-                await self._take(client, self._plans())
-                now = asyncio.get_running_loop().time()
-                due = [each for each in self._kept.values() if each.due <= now]
-                for start in range(0, len(due), _AT_ONCE):
-                    await asyncio.gather(*(self._keep(client, each) for each in due[start : start + _AT_ONCE]))
-                self._tell()
+                if self._leads():
+                    await self._round(client)
+                elif self._looked:
+                    self._kept, self._refused, self._looked = {}, (), False
+                    self._tell()
 
     async def _wait(self, version: int) -> int:
-        """Wait until the mesh has changed, or something is to be applied again."""
+        """Wait until the mesh has changed, or something is to be done again."""
         now = asyncio.get_running_loop().time()
-        next_due = min((each.due for each in self._kept.values()), default=now + _SOON_SECONDS)
+        due = min((each.due for each in self._kept.values()), default=now + _LONGEST_WAIT)
         try:
-            async with asyncio.timeout(max(0.1, next_due - now)):
+            async with asyncio.timeout(max(0.1, min(due - now, _LONGEST_WAIT))):
                 return await self._compiled.changed(version)
         except TimeoutError:
             return version
 
-    def _plans(self) -> Plans:
-        mesh = self._compiled.value.mesh
-        return plans_of(mesh.gateways, own_classes(self._documents())) if mesh is not None else Plans()
+    async def _round(self, client: ApiClient) -> None:
+        """One Gateway must not stop the others, whatever its objects and the server may say."""
+        mesh, documents = self._compiled.value.mesh, tuple(self._documents())
+        found = plans_of(mesh.gateways, documents) if mesh is not None else Plans()
+        try:
+            await self._take(client, found, frozenset([each.key for each in documents]))
+        except _NotLeadingError:
+            return
+        now = asyncio.get_running_loop().time()
+        due = [each for each in self._kept.values() if each.due <= now]
+        for start in range(0, len(due), _AT_ONCE):
+            if self._leads():
+                await asyncio.gather(*(self._keep(client, each) for each in due[start : start + _AT_ONCE]))
+                self._tell()
 
-    async def _take(self, client: ApiClient, found: Plans) -> None:
-        """Note what is wanted now, and take away what no document wants any more that is there still."""
+    async def _take(self, client: ApiClient, found: Plans, there: frozenset[ObjectKey]) -> None:
+        """Note what is wanted now. Objects of a Gateway that is another controller's are taken away; those of a
+        document that is gone go by themselves. Whoever has no plan for another reason (its class is not there, it asks
+        for what cannot be) keeps what it has: clients are connected to it."""
         self._refused = found.problems
+        self._looked = self._compiled.value.mesh is not None
         wanted = {each.key: each for each in found.plans}
-        there = {each.key for each in self._documents()} if self._kept.keys() - wanted.keys() else set()
         for key in self._kept.keys() - wanted.keys():
-            former = self._kept[key]
-            if key not in there or await self._removed(client, former.plan):
+            if key not in there or (key in found.left and await self._removed(client, self._kept[key].plan, None)):
                 del self._kept[key]
         for key, plan in wanted.items():
             known = self._kept.get(key)
             if known is None or known.plan.uid != plan.uid:
                 self._kept[key] = _Kept(plan)
+            elif known.plan.name != plan.name:  # of another class of ours
+                if await self._removed(client, known.plan, plan):
+                    self._kept[key] = _Kept(plan)
             elif known.plan != plan:
-                known.plan, known.due = plan, 0.0
+                known.plan, known.due, known.apply_due = plan, 0.0, 0.0
                 known.backoff.reset()
 
-    async def _removed(self, client: ApiClient, plan: GatewayPlan) -> bool:
-        """Take away the objects of a Gateway that is not ours any more; those of a document that is gone go by
-        themselves."""
+    async def _removed(self, client: ApiClient, former: GatewayPlan, now: GatewayPlan | None) -> bool:
+        """Take away the objects that a Gateway had, and has not as it is planned `now`."""
+        kept = {each.path for each in objects_of(now, self._pods())} if now is not None else set()
         try:
-            for each in reversed(objects_of(plan, self._pods())):
-                there = await _there(client, each.path)
-                if there is not None and _is_ours(there, plan):
-                    await client.send("DELETE", each.path)
+            for each in reversed(objects_of(former, self._pods())):
+                if each.path not in kept:
+                    await self._delete(client, former, each)
         except ApiError as error:
-            _log.warning("%s: its objects cannot be deleted: %s", plan.key, error)
+            _log.warning("%s: its objects cannot be deleted: %s", former.key, error)
             return False
         return True
 
+    async def _delete(self, client: ApiClient, plan: GatewayPlan, unwanted: ApiObject) -> None:
+        """Delete an object if it is the Gateway's, and still the very one that was looked at."""
+        there = await _there(client, unwanted.path)
+        if there is None or not _is_ours(there, plan):
+            return
+        self._check_leading()
+        body = msgspec.json.encode({"preconditions": {"uid": there.metadata.uid}})
+        await client.send("DELETE", unwanted.path, body)
+
+    def _check_leading(self) -> None:
+        if not self._leads():
+            raise _NotLeadingError
+
     async def _keep(self, client: ApiClient, kept: _Kept) -> None:
         now = asyncio.get_running_loop().time()
-        plan = kept.plan
         try:
-            for each in objects_of(plan, self._pods()):
-                kept.problem = await _foreign(client, plan, each)
-                if kept.problem is not None:
-                    kept.due = now + kept.backoff.next()
-                    return
-                body = await client.send("PATCH", each.path, msgspec.json.encode(each.body), APPLY_PATCH, _APPLY)
-            kept.reached = _reached(msgspec.json.decode(body, type=_There))
-            kept.due = now + (_AGAIN_SECONDS if kept.reached else _SOON_SECONDS)
+            if now >= kept.apply_due:
+                kept.problem = await self._apply(client, kept.plan)
+                kept.apply_due = now + _AGAIN_SECONDS
+            kept.reached = await self._reached(client, kept.plan)
             kept.backoff.reset()
-        except (ApiError, msgspec.MsgspecError) as error:
+            if kept.problem is not None:
+                kept.due = kept.apply_due = now + kept.backoff.next()
+            elif kept.reached:
+                kept.due = kept.apply_due
+                kept.looks.reset()
+            else:
+                kept.due = now + kept.looks.next()
+        except _NotLeadingError:
+            return
+        except Exception as error:
             if kept.problem is None:
-                _log.warning("%s: its objects cannot be applied: %s", plan.key, error)
-            kept.problem = _problem(plan, f"its process cannot be made: {error}", "rights to make it")
-            kept.due = now + kept.backoff.next(error.after if isinstance(error, ApiError) else 0.0)
+                _log.warning("%s: its objects cannot be applied: %s", kept.plan.key, error)
+            if not isinstance(error, ApiError | msgspec.MsgspecError):
+                _log.exception("%s: unexpected", kept.plan.key)
+            kept.reached = kept.reached or ()
+            kept.problem = _problem(kept.plan, f"its process cannot be made: {error}", "rights to make it")
+            wait = kept.backoff.next(error.after if isinstance(error, ApiError) else 0.0)
+            kept.due = kept.apply_due = now + wait
+
+    async def _apply(self, client: ApiClient, plan: GatewayPlan) -> Problem | None:
+        """Apply all objects; what is in the way of one, which is not taken over."""
+        for each in objects_of(plan, self._pods()):
+            there = await _there(client, each.path)
+            self._check_leading()
+            if there is not None and not _is_ours(there, plan):
+                kind = each.body["kind"]
+                message = f"there is a {kind} {plan.key.namespace}/{plan.name} that is not this Gateway's"
+                return _problem(plan, message, f"another name of the Gateway or of the {kind}")
+            uid = {"uid": there.metadata.uid} if there is not None else {}
+            body = {**each.body, "metadata": {**each.body["metadata"], **uid}}
+            how = _OURS if there is not None else _NEW  # who makes it in between is not overruled
+            await client.send("PATCH", each.path, msgspec.json.encode(body), APPLY_PATCH, how)
+        for each in retired_of(plan, self._pods()):
+            await self._delete(client, plan, each)
+        return None
+
+    async def _reached(self, client: ApiClient, plan: GatewayPlan) -> tuple[str, ...]:
+        """Where clients reach a Gateway; nowhere yet, if nobody has said."""
+        there = await _there(client, objects_of(plan, self._pods())[-1].path)
+        return _addresses(there) if there is not None and _is_ours(there, plan) else ()
 
     def _tell(self) -> None:
         found = {key: each.reached for key, each in self._kept.items() if each.reached}
@@ -201,22 +272,12 @@ async def _there(client: ApiClient, path: str) -> _There | None:
         raise
 
 
-async def _foreign(client: ApiClient, plan: GatewayPlan, wanted: ApiObject) -> Problem | None:
-    """What is in the way: an object of that name that is not this Gateway's is not taken over."""
-    there = await _there(client, wanted.path)
-    if there is None or _is_ours(there, plan):
-        return None
-    kind = wanted.body["kind"]
-    message = f"there is a {kind} {plan.key.namespace}/{plan.name} that is not this Gateway's"
-    return _problem(plan, message, f"another name of the Gateway or of the {kind}")
-
-
 def _is_ours(there: _There, plan: GatewayPlan) -> bool:
     owned = plan.uid in {each.uid for each in there.metadata.owner_references}
     return owned and there.metadata.labels.get(MANAGED) == MANAGER
 
 
-def _reached(service: _There) -> tuple[str, ...]:
+def _addresses(service: _There) -> tuple[str, ...]:
     """Where a Service is reached: its load balancer's addresses, or for other types its own."""
     if service.spec.type == "LoadBalancer":
         return tuple(each.ip or each.hostname for each in service.status.load_balancer.ingress)

@@ -38,8 +38,8 @@ def cluster_writers(
     source = next(each for each in collector.sources if isinstance(each, KubernetesSource))
     credentials = Credentials(settings.kubernetes.access)
 
-    def reached(key: ObjectKey) -> tuple[str, ...]:
-        return keeper.addresses.value.get(key, ()) if keeper is not None else ()
+    def reached(key: ObjectKey) -> tuple[str, ...] | None:
+        return keeper.reached(key) if keeper is not None else ()
 
     def problems() -> tuple[Problem, ...]:
         return (*collector.snapshot.problems, *(keeper.problems() if keeper is not None else ()))

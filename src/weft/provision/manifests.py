@@ -47,10 +47,18 @@ def objects_of(plan: GatewayPlan, pods: GatewayPods) -> tuple[ApiObject, ...]:
         _object(plan, "policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", {"spec": _budget(plan)}),
     ]
     if pods.most:
-        spec = {"spec": _autoscaler(plan, pods)}
-        found.append(_object(plan, "autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", spec))
+        found.append(_scaled(plan, {"spec": _autoscaler(plan, pods)}))
     found.append(_object(plan, "v1", "Service", "services", {"spec": _service(plan, pods.service_type)}))
     return tuple(found)
+
+
+def retired_of(plan: GatewayPlan, pods: GatewayPods) -> tuple[ApiObject, ...]:
+    """What a Gateway had with other settings, and is to be gone."""
+    return () if pods.most else (_scaled(plan, {}),)
+
+
+def _scaled(plan: GatewayPlan, rest: Manifest) -> ApiObject:
+    return _object(plan, "autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", rest)
 
 
 def _object(plan: GatewayPlan, version: str, kind: str, plural: str, rest: Manifest) -> ApiObject:
@@ -76,11 +84,11 @@ def _object(plan: GatewayPlan, version: str, kind: str, plural: str, rest: Manif
 
 def _labels(plan: GatewayPlan) -> dict[str, str]:
     """The Gateway's own win over those that its document asks for."""
-    return {**dict(plan.labels), **_selector(plan), GATEWAY_CLASS: plan.gateway_class, MANAGED: MANAGER}
+    return {**dict(plan.labels), **_selector(plan), MANAGED: MANAGER}
 
 
 def _selector(plan: GatewayPlan) -> dict[str, str]:
-    return {GATEWAY_NAME: plan.key.name}
+    return {GATEWAY_NAME: plan.key.name, GATEWAY_CLASS: plan.gateway_class}
 
 
 def _deployment(plan: GatewayPlan, pods: GatewayPods) -> Manifest:

@@ -5,7 +5,8 @@ https://gateway-api.sigs.k8s.io/geps/gep-1762/ says how such objects are named a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -19,9 +20,12 @@ from weft.model.gateway_process import process_name
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem
 from weft.schema.annotations import SERVICE_TYPE, SERVICE_TYPES
-from weft.schema.kinds.gateway import CONTROLLER_NAME, GatewayClassSpec
+from weft.schema.kinds.gateway import CONTROLLER_NAME, GatewayClassSpec, GatewaySpec
 
 _SOURCE = "kubernetes:Gateway/"
+_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+OWN_PORTS = frozenset((15020, 15021))
+"""Of the agent in each pod: metrics, and whether it is ready."""
 
 
 class _Parameters(msgspec.Struct):
@@ -31,8 +35,8 @@ class _Parameters(msgspec.Struct):
 
 
 class _Infrastructure(msgspec.Struct, rename="camel"):
-    labels: dict[str, str] = msgspec.field(default_factory=dict)
-    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
     parameters_ref: _Parameters | None = None
 
 
@@ -83,58 +87,98 @@ class GatewayPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plans:
-    """The plan of each Gateway, and why others have none."""
+    """The plan of each Gateway, why others have none or another than they ask for, and which Gateways are another
+    controller's now. One that is in none of these keeps what it has."""
 
     plans: tuple[GatewayPlan, ...] = ()
     problems: tuple[Problem, ...] = ()
+    left: frozenset[ObjectKey] = frozenset()
 
 
-def own_classes(documents: Iterable[Document[object]]) -> frozenset[str]:
-    """The GatewayClasses that name weft's controller. A name alone, such as `istio`, may be another controller's."""
-    return frozenset([
-        each.key.name
-        for each in documents
-        if isinstance(each.spec, GatewayClassSpec) and each.spec.controller_name == CONTROLLER_NAME
-    ])  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """GatewayClasses by whose they are: those that name weft's controller (a name alone, such as `istio`, may be
+    another's), and those that name another."""
+
+    ours: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
 
 
-def plans_of(gateways: Gateways, classes: Collection[str]) -> Plans:
-    """Plans for the Gateways of these `classes` that the API server has and that listen anywhere."""
+def classes_of(documents: Iterable[Document[object]]) -> Classes:
+    """The GatewayClasses among `documents`."""
+    found: dict[bool, set[str]] = {True: set(), False: set()}
+    for each in documents:
+        if isinstance(each.spec, GatewayClassSpec):
+            found[each.spec.controller_name == CONTROLLER_NAME].add(each.key.name)
+    return Classes(frozenset(found[True]), frozenset(found[False]))
+
+
+def plans_of(gateways: Gateways, documents: Iterable[Document[object]]) -> Plans:
+    """Plans for the Gateways that the API server has, whose class is ours, and that listen anywhere. `documents` are
+    those in force."""
+    every = tuple(documents)
+    classes = classes_of(every)
     plans, problems = [], []
     for declared in gateways.declared.values():
-        if declared.gateway_class not in classes or declared.parent or not _uid(declared):
+        if declared.gateway_class not in classes.ours or declared.parent or not _uid(declared):
             continue
-        found = _plan(declared, gateways)
-        if isinstance(found, Problem):
-            problems.append(found)
-        elif found.ports:
+        found, wrong = _plan(declared, gateways)
+        problems += wrong
+        if found is not None and found.ports:
             plans.append(found)
-    return Plans(tuple(sorted(plans, key=lambda each: each.key)), tuple(problems))
+    left = frozenset([
+        each.key
+        for each in every
+        if isinstance(each.spec, GatewaySpec) and each.spec.gateway_class_name in classes.others
+    ])  # fmt: skip
+    return Plans(tuple(sorted(plans, key=lambda each: each.key)), tuple(problems), left)
 
 
-def _plan(declared: DeclaredGateway, gateways: Gateways) -> GatewayPlan | Problem:
+def _plan(declared: DeclaredGateway, gateways: Gateways) -> tuple[GatewayPlan | None, list[Problem]]:
+    """None where nothing can be made of it as it is."""
     document = declared.document
     asked = msgspec.json.decode(document.text, type=_Text).spec.infrastructure or _Infrastructure()
+    annotations = asked.annotations or {}
+    if not _NAME.fullmatch(declared.key.name):
+        message = "no Service, label and proxy can be called as this Gateway"
+        expected = "a name of lower-case letters, digits and '-', at most 63, that begins with a letter"
+        return None, [problem_at(document, ("metadata", "name"), "invalid-parameters", message, expected)]
     if asked.parameters_ref is not None:
         message = f"weft has no parameters for a Gateway's process; found {asked.parameters_ref.kind}"
         where: FieldPath = ("spec", "infrastructure", "parametersRef")
-        return problem_at(document, where, "invalid-parameters", message, "labels and annotations")
-    service_type = asked.annotations.get(SERVICE_TYPE) or dict(document.annotations).get(SERVICE_TYPE, "")
+        return None, [problem_at(document, where, "invalid-parameters", message, "labels and annotations")]
+    service_type = annotations.get(SERVICE_TYPE) or dict(document.annotations).get(SERVICE_TYPE, "")
     if service_type not in ("", *SERVICE_TYPES):
         message = f"found '{service_type}' as the type of the Gateway's Service"
         where = ("spec", "infrastructure", "annotations", SERVICE_TYPE)
-        return problem_at(document, where, "invalid-parameters", message, " or ".join(SERVICE_TYPES))
-    model = gateways.by_name.get(declared.name)
-    listeners = model.listeners if model is not None else declared.listeners
-    return GatewayPlan(
+        return None, [problem_at(document, where, "invalid-parameters", message, " or ".join(SERVICE_TYPES))]
+    ports = _ports(_listeners(declared, gateways))
+    plan = GatewayPlan(
         key=declared.key,
         uid=_uid(declared),
         gateway_class=declared.gateway_class,
-        ports=_ports(listeners),
-        labels=tuple(sorted(asked.labels.items())),
-        annotations=tuple(sorted(asked.annotations.items())),
+        ports=tuple(each for each in ports if each.number not in OWN_PORTS),
+        labels=tuple(sorted((asked.labels or {}).items())),
+        annotations=tuple(sorted(annotations.items())),
         service_type=service_type,
     )
+    return plan, [_reserved(declared, each) for each in ports if each.number in OWN_PORTS]
+
+
+def _listeners(declared: DeclaredGateway, gateways: Gateways) -> Iterable[Listener]:
+    """Those of the document itself, whether or not their certificates are there now: an address that clients know does
+    not come and go with a Secret. And those of its ListenerSets that are in force; what Gateways of Istio add by their
+    selectors is served, but opens no port to clients."""
+    model = gateways.by_name.get(declared.name)
+    added = model.listeners if model is not None else ()
+    of_sets = [each for each in added if each.object.kind == "ListenerSet"]
+    return (*declared.listeners, *declared.waiting, *of_sets)
+
+
+def _reserved(declared: DeclaredGateway, port: PlannedPort) -> Problem:
+    message = f"port {port.number} is the agent's own in the pods of the Gateway, so no listener can be there"
+    expected = f"another port than {' and '.join(map(str, sorted(OWN_PORTS)))}"
+    return problem_at(declared.document, ("spec", "listeners"), "invalid-parameters", message, expected)
 
 
 def _ports(listeners: Iterable[Listener]) -> tuple[PlannedPort, ...]:

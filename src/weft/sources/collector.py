@@ -11,6 +11,7 @@ from weft.aio.holdoff import HoldOff
 from weft.model.bundles import ForeignBundle
 from weft.model.distrust import Distrust
 from weft.model.document import Document, ObjectKey
+from weft.model.gateway_process import GATEWAY_NAME
 from weft.model.instance import Instance
 from weft.model.jwks import KeySet
 from weft.model.names import Assigned
@@ -159,13 +160,19 @@ def _merge(before: _Merged, contents: Sequence[Contents], distrusted: tuple[Dist
     documents, duplicates, workloads = before.documents, before.duplicates, before.admitted
     if not _same((*document_groups, (), *yielding), (*before.document_groups, (), *before.yielding)):
         documents, duplicates = _merged_documents(document_groups, yielding)
-    if not _same(workload_groups, before.workload_groups) or distrusted != before.distrusted:
-        workloads = admitted(workload_groups, distrusted)
+    same = _same(workload_groups, before.workload_groups) and distrusted == before.distrusted
+    if not same or (documents is not before.documents and _has_gateways(before.admitted)):
+        workloads = admitted(workload_groups, distrusted, documents)
     keys = tuple(key for one in contents for key in one.keys)
     bundles = next((one.bundles for one in contents if one.bundles), ())
     instances = next((one.instances for one in contents if one.instances), ())
     groups = (document_groups, yielding, workload_groups)
     return _Merged(*groups, documents, duplicates, workloads, distrusted, keys, bundles, instances)
+
+
+def _has_gateways(merged: Admitted) -> bool:
+    """Whether the class of a Gateway says what a Pod is."""
+    return any(each.pod and (each.gateway or GATEWAY_NAME in dict(each.labels)) for each in merged.workloads)
 
 
 def _merged_documents(

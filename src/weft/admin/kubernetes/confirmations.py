@@ -99,8 +99,6 @@ class Confirmations:
 
 
 def _address(server: Workload) -> str:
-    """The address of a gateway's process; in a pod that of the pod."""
-    address = server.gateway.address if server.gateway is not None else ""
-    if not is_wildcard(address):
-        return address
-    return server.metrics.host if server.pod and server.metrics is not None else ""
+    """The address of a gateway's process. That of a pod is not where clients come in."""
+    address = server.gateway.address if server.gateway is not None and not server.pod else ""
+    return "" if is_wildcard(address) else address

@@ -44,14 +44,14 @@ class Unconfirmed:
 
 class Wanted:
     """For one compiled mesh. `unconfirmed` says what proxies have not confirmed of a Gateway that they serve (None:
-    nothing), `addresses` where these listen."""
+    nothing), `addresses` where these listen (None: that is being found out, and what was said of it stays)."""
 
     def __init__(
         self,
         compiled: Compiled,
         problems: Iterable[Problem],
         unconfirmed: Callable[[Document[object]], Unconfirmed | None] = lambda _: None,
-        addresses: Callable[[Document[object]], tuple[str, ...]] = lambda _: (),
+        addresses: Callable[[Document[object]], tuple[str, ...] | None] = lambda _: (),
     ) -> None:
         self._acceptance = Acceptance(compiled.mesh)
         self._routes: Mapping[ObjectKey, RouteStatus] = (
@@ -99,13 +99,15 @@ class Wanted:
 
     def _gateway(
         self, document: Document[object], spec: GatewaySpec | ListenerSetSpec, said: Mapping[str, object]
-    ) -> Status:
+    ) -> Status | None:
         unconfirmed = self._unconfirmed(document)
         listeners = cast("list[dict[str, Any]]", said["listeners"])
         kinds = {each.name: route_kinds_of(each) for each in spec.listeners}
         found = [_observed(each | {"supportedKinds": _kinds(kinds[each["name"]])}, document) for each in listeners]
         status = _observed(said, document) | {"listeners": found}
         addresses = self._addresses(document)
+        if addresses is None:
+            return None
         if addresses and isinstance(spec, GatewaySpec):
             status["addresses"] = [{"type": _address_type(each), "value": each} for each in addresses]
         if unconfirmed is not None:

@@ -98,7 +98,7 @@ class StatusWriter:
         lacking: Lacking,
         leads: Callable[[], bool],
         problems: Callable[[Compiled], tuple[Problem, ...]],
-        reached: Callable[[ObjectKey], tuple[str, ...]] = lambda _: (),
+        reached: Callable[[ObjectKey], tuple[str, ...] | None] = lambda _: (),
         wrote: Callable[[str], None] = lambda _: None,
         pace: Pace = USUAL,
     ) -> None:
@@ -210,7 +210,7 @@ class StatusWriter:
             compiled,
             self._problems(compiled),
             lambda document: self._confirmations.of(document, time.monotonic()),
-            lambda document: self._reached(document.key) or self._confirmations.addresses(document),
+            self._addresses,
         )
         self._made = {key: made for key, made in self._made.items() if key in documents}
         old = now - 2 * self._pace.longest
@@ -220,6 +220,10 @@ class StatusWriter:
             if self._differs(key):
                 self._changed.add(key)
             await turns.give()
+
+    def _addresses(self, document: Document[object]) -> tuple[str, ...] | None:
+        reached = self._reached(document.key)
+        return reached if reached is None or reached else self._confirmations.addresses(document)
 
     def _is_written(self, key: ObjectKey) -> bool:
         served = self._source.served(key)

@@ -73,9 +73,9 @@ KUBERNETES = (
     error(
         1599,
         "invalid-parameters",
-        "What a Gateway asks for its process cannot be: it refers to parameters, which weft has none of, its Service would "
-        "have an unknown type, it has a name that no Service can have, or a listener at a port of the agent. The process "
-        "stays as it was.",
+        "What a Gateway asks for its process cannot be: it refers to parameters, which weft has none of, its Service "
+        "would have an unknown type, it has a name that no Service can have, or a listener at a port of the agent. The "
+        "process stays as it was.",
         "weft has no parameters for a Gateway's process; found ConfigMap; expected labels and annotations",
         "Take parametersRef out, and say it by infrastructure.labels and infrastructure.annotations.",
     ),

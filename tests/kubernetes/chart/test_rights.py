@@ -192,6 +192,8 @@ def test_every_right_is_used_and_none_is_missing(cluster: ApiCluster, installed:
         join(cluster, told["agent_api"])
         post(told["webhooks"], "/inject", review(pod(namespace="default"), "default"))  # it asks for the labels
         until("every right is used", lambda: all_used(*{each.verb for each in given} - {"delete"}))
+        named = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "another"}}
+        apply(cluster, {**named, "spec": {"controllerName": "example.com/another"}})
         apply(cluster, gateway("another"))
         until("what is not wanted any more is deleted", lambda: all_used("delete"))
         assert [one for one in mesh.problems() if one["code"].startswith("kubernetes")] == []

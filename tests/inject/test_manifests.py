@@ -108,7 +108,7 @@ def test_without_settings_a_control_plane_is_asked(
     assert "--image must be given: no control plane" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--webhook-port=0", "--sidecar-image=weft:1"])
+@pytest.mark.parametrize("option", ["--webhook-port=0", "--sidecar-image=weft:1", "--no-gateways"])
 def test_webhooks_are_those_of_an_api_server(option: str, capsys: Output, tmp_path: Path) -> None:
     assert run(["serve", "--home", str(tmp_path), option]) == 2
     assert "goes with --kubeconfig" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from weft.model.document import Document
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.unreadable import Unreadable
 from weft.schema.kinds.core import SecretSpec
+from weft.schema.kinds.meshconfig import ConfigMapSpec
 from weft.sources.contents import Contents
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
@@ -43,6 +44,14 @@ metadata: {name: front, namespace: NAMESPACE-b}
 spec:
   from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: NAMESPACE}]
   to: [{group: "", kind: Secret}]
+"""
+POLICY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: reviews, namespace: NAMESPACE}
+spec:
+  targetRefs: [{group: "", kind: Service, name: reviews}]
+  validation: {hostname: api.example, caCertificateRefs: [{group: "", kind: ConfigMap, name: roots}]}
 """
 
 
@@ -74,6 +83,10 @@ def _found(contents: Contents | None, name: str) -> list[Document[object]]:
 
 def has(number: int, name: str = "own") -> Callable[[Contents], bool]:
     return lambda contents: chain(contents, name) == LEAVES[number].chain
+
+
+def has_any(source: ReferredSource, name: str) -> bool:
+    return bool(_found(source.contents.value, name))
 
 
 async def test_what_is_referred_to_is_read_before_it_is_in_force(cluster: ApiCluster, api: Api, namespace: str) -> None:
@@ -204,13 +217,61 @@ async def test_mesh_wide_settings_are_those_of_istios_config_map(cluster: ApiClu
         await api.call("DELETE", f"{maps}/istio")
 
 
-async def test_there_is_an_end(cluster: ApiCluster, api: Api, namespace: str) -> None:
+async def test_a_namespace_takes_no_other_ones_share(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    other = f"{namespace}-b"
+    await api.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
+    await api.create(f"/api/v1/namespaces/{namespace}/secrets", secret("own"), secret("theirs", 1))
+    await api.create(f"/api/v1/namespaces/{other}/secrets", secret("other"))
+    first = documents((GATEWAY + OTHERS).replace("NAMESPACE", namespace), created=1.0)
+    second = documents(GATEWAY.replace("NAMESPACE", other).replace("{name: own}", "{name: other}"), created=2.0)
+    alone, both = ConfigSnapshot(1, first), ConfigSnapshot(2, (*first, *second))
+    source = referring(cluster.kubeconfig("admin"), most=3)
+    async with running(source):
+        await eventually("there is room", lambda: source.admits(alone))
+        assert source.contents.value is not None
+        assert source.contents.value.problems == ()
+
+        await eventually("the other's is read", lambda: source.admits(both))
+        found = await reached(source, "who has two gives up one", has(0, "other"))
+        [problem] = found.problems
+        assert problem.code == "kubernetes-too-many"
+        assert str(problem.object) == f"Gateway {namespace}/front"
+        assert problem.path == ("spec", "listeners", 1, "tls", "certificateRefs", 0)
+        assert (chain(found), chain(found, "other")) == (LEAVES[0].chain, LEAVES[0].chain)
+        [closed] = _found(found, "theirs")
+        assert closed.spec == Unreadable("Secret"), "proxies that have it keep it"
+
+        await eventually("there is room again", lambda: source.admits(alone))
+        await reached(source, "it is read again", lambda found: has(1, "theirs")(found) and not found.problems)
+        assert not _found(source.contents.value, "other")
+
+
+async def test_what_is_beyond_is_closed_from_the_first(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    """A proxy may have it of a control plane that has ended."""
     await api.create(f"/api/v1/namespaces/{namespace}/secrets", secret("own"), secret("theirs"))
     source = referring(cluster.kubeconfig("admin"), most=2)
     async with running(source):
-        given = snapshot(GATEWAY + OTHERS, namespace)
-        await eventually("what is read is read", lambda: source.admits(given))
-        found = await reached(source, "the rest is told", lambda found: bool(found.problems))
-    assert codes(found) == {"kubernetes-too-many"}
-    assert [one.path for one in found.problems] == [("spec", "listeners", 1, "tls", "certificateRefs", 0)]
-    assert chain(found) == LEAVES[0].chain
+        await eventually("it is admitted", lambda: source.admits(snapshot(GATEWAY + OTHERS, namespace)), every=0)
+        assert [one.spec for one in _found(source.contents.value, "theirs")] == [Unreadable("Secret")]
+        gone = snapshot(GATEWAY, namespace)
+        await eventually("nobody refers to it", lambda: source.admits(gone) and not has_any(source, "theirs"))
+
+
+async def test_a_config_map_beyond_stays_as_it_was_read(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    roots = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "roots"}, "data": {"ca.crt": "PEM"}}
+    await api.create(f"/api/v1/namespaces/{namespace}/configmaps", roots)
+    await api.create(f"/api/v1/namespaces/{namespace}/secrets", secret("own"))
+    text = POLICY.replace("NAMESPACE", namespace)
+    young = documents(text, created=2.0)
+    old = documents(GATEWAY.replace("NAMESPACE", namespace), created=1.0)
+    source = referring(cluster.kubeconfig("admin"), most=2)
+    async with running(source):
+        await eventually("it is read", lambda: source.admits(ConfigSnapshot(1, young)))
+        both = ConfigSnapshot(2, (*young, *old))
+        await eventually("the older one's is read", lambda: source.admits(both))
+        found = await reached(source, "it is told", lambda found: "kubernetes-too-many" in codes(found))
+        [kept] = _found(found, "roots")
+        assert isinstance(kept.spec, ConfigMapSpec)
+        assert kept.spec.data.ca_crt == "PEM"
+        await eventually("nobody refers to it", lambda: source.admits(ConfigSnapshot(3, old)))
+        await eventually("it is gone", lambda: not has_any(source, "roots"))

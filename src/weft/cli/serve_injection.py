@@ -30,6 +30,12 @@ def injection_options(function: CommandT) -> CommandT:
             show_default=True,
             help="Type of the Service of a Gateway whose document does not say it.",
         ),
+        click.option(
+            "--gateways/--no-gateways",
+            default=True,
+            show_default=True,
+            help="Make a process for each Gateway of the cluster whose class is weft's; with --sidecar-image.",
+        ),
         click.option("--classic-sidecars", is_flag=True, help="Proxies are containers, not native sidecars."),
         click.option(
             "--revision",
@@ -70,6 +76,7 @@ def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
     for option, value in (
         ("--webhook-port", given["webhook_port"] is not None),
         ("--sidecar-image", given["sidecar_image"]),
+        ("--no-gateways", not given["gateways"]),
     ):
         if value and not given["kubeconfig"]:
             raise click.UsageError(f"{option} goes with --kubeconfig")
@@ -82,7 +89,9 @@ def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
         pull_policy=given["sidecar_pull_policy"],
         revision=given["revision"],
         native=not given["classic_sidecars"],
-        gateways=GatewaySettings(given["gateway_service_type"], *_replicas(given["gateway_replicas"])),
+        gateways=GatewaySettings(
+            given["gateway_service_type"], *_replicas(given["gateway_replicas"]), made=given["gateways"]
+        ),
     )
 
 

@@ -42,11 +42,12 @@ class RemoteAdmin:
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """What the processes of a cluster's Gateways have: the type of their Services where a document does not say it, and
-    between how many pods the autoscaler chooses (`most` 0: there is none)."""
+    between how many pods the autoscaler chooses (`most` 0: there is none). Whether they are `made` at all."""
 
     service_type: str = SERVICE_TYPES[0]
     fewest: int = 1
     most: int = 5
+    made: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def cluster_writers(
     injection: Injection,
     registry: Registry,
 ) -> tuple[ClusterWrites | GatewayKeeper, ...]:
-    """Nobody, where nothing is to be written. Gateways are made where an image for their proxies is known."""
+    """Nobody, where nothing is to be written. Gateways are made where that is wanted, and an image for their proxies is known."""
     if settings.kubernetes is None or settings.kubernetes_writes is None:
         return ()
     source = next(each for each in collector.sources if isinstance(each, KubernetesSource))
@@ -58,7 +58,7 @@ def _keeper(
     leads: Callable[[], bool],
 ) -> GatewayKeeper | None:
     file, wanted = settings.kubernetes, settings.webhooks
-    if file is None or wanted is None or injection() is None:
+    if file is None or wanted is None or not wanted.gateways.made or injection() is None:
         return None
 
     asked = wanted.gateways

@@ -53,6 +53,14 @@ DOCUMENTS = (
     document("networking.istio.io/v1", "DestinationRule", {"host": 3}, name="wrong"),
 )
 """One of each group that has a status; and one that is refused, which is an event."""
+MADE = (
+    ("", "serviceaccounts"),
+    ("", "services"),
+    ("apps", "deployments"),
+    ("autoscaling", "horizontalpodautoscalers"),
+    ("policy", "poddisruptionbudgets"),
+)
+"""What Gateways become."""
 PORTS = ("xds", "agent", "metrics", "webhook")
 OPEN = frozenset(("/api", "/apis", "/readyz", "/version"))
 """What everybody with an account may ask."""
@@ -132,13 +140,20 @@ def options(objects: list[dict[str, Any]]) -> list[str]:
     (container,) = stateful["spec"]["template"]["spec"]["containers"]
     weft, serve, *words = container["command"]
     assert (weft, serve) == ("weft", "serve")
-    places = tuple(f"--{name}=" for name in ("kubeconfig", "home", "bind", *(f"{port}-port" for port in PORTS)))
+    places = tuple(f"--{name}=" for name in ("kubeconfig", "bind", *(f"{port}-port" for port in PORTS)))
     assert all(any(word.startswith(place) for word in words) for place in places)
     values = {f"$({each['name']})": each["value"] for each in container["env"]}
     # Outside of a pod it has to be said that it writes, and where the Lease is.
     also = ["--write-status", f"--kubernetes-namespace={NAMESPACE}", *(f"--{port}-port=0" for port in PORTS)]
     kept = [word for word in words if not word.startswith(places)]
     return [*also, *(reduce(lambda text, pair: text.replace(*pair), values.items(), word) for word in kept)]
+
+
+def test_nothing_may_be_made_without_gateways(tmp_path: Path) -> None:
+    objects = rendered(tmp_path, {"gateways": {"enabled": False}})
+    made = {Right(*each, verb) for each in MADE for verb in ("create", "delete", "get", "patch")}
+    assert rights(rendered(tmp_path)) - rights(objects) == made
+    assert "--no-gateways" in options(objects)
 
 
 def gateway(of_class: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ TURNED: dict[str, Any] = {
     "injection.classic": True,
     "injection.failurePolicy": "Ignore",
     "injection.timeoutSeconds": 3,
+    "gateways.enabled": False,
     "gateways.replicas": "2",
     "gateways.serviceType": "ClusterIP",
     "validation.enabled": False,

@@ -15,8 +15,7 @@ POD = ("-n", NAMESPACE, "weft-0")
 
 def weft(cluster: NodeCluster, *words: str) -> Any:
     """What `weft` in the control plane's pod says."""
-    home = ("--home", "/var/lib/weft/home", "-o", "json")
-    return json.loads(cluster.kubectl("exec", *POD, "--", "weft", *words, *home))
+    return json.loads(cluster.kubectl("exec", *POD, "--", "weft", *words, "-o", "json"))
 
 
 def of_kubernetes(cluster: NodeCluster) -> list[str]:

@@ -82,9 +82,10 @@ KUBERNETES = (
     error(
         1596,
         "kubernetes-too-many",
-        "Documents refer to more Secrets and ConfigMaps of the cluster than are read; those that the oldest documents "
-        "name are.",
-        "Secret shop/tls is not read: 500 Secrets and ConfigMaps are at most, and older documents name so many",
+        "Documents refer to more Secrets and ConfigMaps of the cluster than are read. The namespaces of the documents "
+        "share what is read equally, and of each the oldest documents come first.",
+        "Secret shop/tls is not read: 500 Secrets and ConfigMaps are at most, and older documents of this namespace "
+        "name its share of them; proxies that have it keep it",
         "Remove documents that nobody needs, or give the control plane the others as files (--documents).",
     ),
     warning(

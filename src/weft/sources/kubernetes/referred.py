@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from weft.aio.cell import Cell
@@ -24,6 +24,7 @@ from weft.model.snapshot import ConfigSnapshot
 from weft.schema.registry import Kind, kind_of
 from weft.sources.contents import Contents
 from weft.sources.kubernetes.access import Credentials
+from weft.sources.kubernetes.budget import within_budget
 from weft.sources.kubernetes.client import ApiClient
 from weft.sources.kubernetes.documents import PREFIX, Reading
 from weft.sources.kubernetes.entries import entries_of, unreadable_document
@@ -35,7 +36,7 @@ from weft.sources.ordered import Key, Ordered
 PATIENCE = 5.0
 """Seconds that a snapshot waits for what it refers to for the first time."""
 MOST = 500
-"""Objects that are read at a time."""
+"""Objects that are read at a time, of all namespaces together: see `within_budget`."""
 _FORBIDDEN = 403
 _What = tuple[ObjectKey, frozenset[str] | None]
 """An object, and what is looked at of it."""
@@ -95,7 +96,8 @@ class ReferredSource:
         self._looked_at: tuple[Document[object], ...] | None = None
         self._about: tuple[object, ...] = ()
         self._wanted: Mapping[ObjectKey, Referred] = {}
-        self._beyond: tuple[Referred, ...] = ()
+        self._beyond: Mapping[ObjectKey, Referred] = {}
+        self._closed: frozenset[ObjectKey] = frozenset()
         self._due: dict[_What, float] = {}
         self._watches: dict[ObjectKey, _Watch] = {}
         self._settled: frozenset[_What] = frozenset()
@@ -130,7 +132,7 @@ class ReferredSource:
         """
         now = asyncio.get_running_loop().time()
         self._want(snapshot, now)
-        self._holding = not self._settled.issuperset(map(_what, self._wanted.values()))
+        self._holding = not self._settled.issuperset(map(_what, (*self._wanted.values(), *self._beyond.values())))
         self._begun = self._begun or not self._holding
         return not self._holding
 
@@ -153,8 +155,8 @@ class ReferredSource:
         others = _of_others(snapshot)
         found = [each for each in referred(snapshot, self._memo) if each.key not in others]
         self._memo.end()
-        wanted, beyond = {each.key: each for each in found[: self._most]}, tuple(found[self._most :])
-        if _said(wanted.values()) != _said(self._wanted.values()) or _said(beyond) != _said(self._beyond):
+        wanted, beyond = ({each.key: each for each in part} for part in within_budget(found, self._most))
+        if _said(wanted) != _said(self._wanted) or _said(beyond) != _said(self._beyond):
             self._stirred.set()
         self._wanted, self._beyond = wanted, beyond
         self._due = {each: self._due.get(each, now + self._patience) for each in map(_what, wanted.values())}
@@ -163,7 +165,9 @@ class ReferredSource:
         """Begin with what is wanted, and end with what is not any more."""
         for key in [key for key in self._watches if key not in self._wanted]:
             self._watches.pop(key).task.cancel()
-            self._documents.drop(_order(key))
+            if key not in self._beyond:
+                self._documents.drop(_order(key))
+        self._close()
         for key, wanted in self._wanted.items():
             watch = self._watches.get(key)
             if watch is None or watch.entries != wanted.entries:
@@ -172,6 +176,15 @@ class ReferredSource:
                     watch.task.cancel()
                     before = watch.reading
                 self._watches[key] = self._watch(client, group, wanted, before)
+
+    def _close(self) -> None:
+        """Of what is beyond, proxies keep what they have: a Secret is closed, a ConfigMap stays as it was read."""
+        for key in self._closed - self._beyond.keys() - self._wanted.keys():
+            self._documents.drop(_order(key))
+        for key in self._beyond.keys() - self._closed:
+            if key.kind == "Secret":
+                self._documents.set(_order(key), unreadable_document(key))
+        self._closed = frozenset(self._beyond)
 
     def _watch(self, client: ApiClient, group: asyncio.TaskGroup, wanted: Referred, before: Reading | None) -> _Watch:
         key, kind = wanted.key, kind_of(wanted.key.group, wanted.key.kind)
@@ -210,8 +223,9 @@ class ReferredSource:
                 self._documents.set(_order(key), document)
             problems += reading.problems if reading is not None else ()
             problems += self._failures(self._wanted[key], watch, now)
-        problems += (problem for each in self._beyond for problem in _too_many(each, self._most))
-        self._settled = frozenset(_what(self._wanted[key]) for key in self._watches if self._is_settled(key, now))
+        problems += (problem for each in self._beyond.values() for problem in _too_many(each, self._most))
+        settled = [self._wanted[key] for key in self._watches if self._is_settled(key, now)]
+        self._settled = frozenset(map(_what, (*settled, *self._beyond.values())))
         contents = Contents(self._documents.values, problems=tuple(problems), yields=True)
         if contents != self._contents.value or self._holding:
             self._contents.set(contents)
@@ -250,7 +264,10 @@ def _failures(wanted: Referred, watch: _Watch, failure: Failure, server: str) ->
 
 def _too_many(wanted: Referred, most: int) -> Iterator[Problem]:
     for document, path in wanted.places:
-        text = f"{wanted.key} is not read: {most} Secrets and ConfigMaps are at most, and older documents name so many"
+        text = (
+            f"{wanted.key} is not read: {most} Secrets and ConfigMaps are at most, and older documents of this "
+            "namespace name its share of them; proxies that have it keep it"
+        )
         yield problem_at(document, path, "kubernetes-too-many", text, "fewer, or the others as files (--documents)")
 
 
@@ -260,8 +277,8 @@ def _of_others(snapshot: ConfigSnapshot) -> frozenset[ObjectKey]:
     return frozenset([each.key for each in given if not each.origin.source.startswith(PREFIX)])
 
 
-def _said(given: Iterable[Referred]) -> list[tuple[object, ...]]:
-    return [(each.key, each.entries, each.places) for each in given]
+def _said(given: Mapping[ObjectKey, Referred]) -> list[tuple[object, ...]]:
+    return [(each.key, each.entries, each.places) for each in given.values()]
 
 
 def _what(wanted: Referred) -> _What:

@@ -34,7 +34,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_near_words_are_looked_for_a_few_times(looks: list[str]) -> None:
-    unknown = {f"sidecar.istio.io/proxyCPV{index:04}": "1" for index in range(3000)}
+    unknown = {f"sidecar.istio.io/proxyCPV{index:04}": "1" for index in range(1500)}
     config = "\n".join(f"concurrencx{index:04}: 1" for index in range(200))
     result = injected(**unknown, **{"proxy.istio.io/config": config})
     assert result.pod is not None
@@ -47,10 +47,10 @@ def test_a_long_word_has_no_near_one(looks: list[str]) -> None:
 
 
 def test_what_is_told_is_bounded_and_says_so() -> None:
-    result = injected(**{f"weft.dev/k{index:04}": "1" for index in range(3000)})
+    result = injected(**{f"weft.dev/k{index:04}": "1" for index in range(1500)})
     assert result.pod is not None
     assert len(result.problems) == MOST + 1
-    assert result.problems[-1].message == f"and {3000 - MOST} more of the kind"
+    assert result.problems[-1].message == f"and {1500 - MOST} more of the kind"
     assert len(result.pod["metadata"]["annotations"]["weft.dev/status"]) < 10_000
 
 
@@ -63,11 +63,23 @@ def test_a_refusal_is_never_among_what_is_left_out() -> None:
 
 @pytest.mark.parametrize("kind", ["labels", "annotations"])
 def test_more_than_an_api_server_keeps_is_refused(kind: str) -> None:
-    about: Any = {kind: {f"example.org/k{index:05}": "x" * 60 for index in range(4000)}}
+    about: Any = {kind: {f"example.org/k{index:05}": "x" * 160 for index in range(1800)}}
     result = inject_pod(pod(**about), HERE, SETTINGS)
     assert result.pod is None
-    assert [each.message for each in result.problems] == [f"the {kind} have {4000 * 78} bytes"]
+    assert [each.message for each in result.problems] == [f"the {kind} have {1800 * 178} bytes"]
     assert result.problems[0].expected == "at most 262144 bytes"
+
+
+@pytest.mark.parametrize("kind", ["labels", "annotations"])
+def test_more_keys_than_any_pod_has_are_refused(kind: str) -> None:
+    about: Any = {kind: {f"a.istio.io/{index}": "" for index in range(2001)}}
+    result = inject_pod(pod(**about), HERE, SETTINGS)
+    assert [each.message for each in result.problems] == [f"there are 2001 {kind}"]
+
+
+def test_more_containers_than_any_pod_has_are_refused() -> None:
+    result = inject_pod(pod(containers=[{"name": f"c{index}"} for index in range(501)]), HERE, SETTINGS)
+    assert [each.message for each in result.problems] == ["there are 501 containers"]
 
 
 def test_a_long_list_is_refused() -> None:

@@ -15,8 +15,8 @@ REFUSED = "injection-refused"
 IGNORED = "injection-annotation"
 """A label or an annotation asks for what weft does not do; the pod gets its sidecar without."""
 MOST = 9
-"""Refusals, and warnings, that are told of one pod: with what says that there are more, an answer to an API server holds
-all of them."""
+"""Refusals, and warnings, that are told of one pod: with what says that there are more, an answer to an API server
+holds all of them."""
 _LOOKS = 5
 _LONGEST_LOOK = 80
 """Near words are looked for so often for one pod, and for words of at most so many characters: it takes two
@@ -81,9 +81,7 @@ class Findings:
         near = get_close_matches(word, list(known), 1, cutoff)
         return near[0] if near else ""
 
-    def _tell(
-        self, severity: Severity, code: str, message: str, path: FieldPath, expected: str, nearest: str
-    ) -> None:
+    def _tell(self, severity: Severity, code: str, message: str, path: FieldPath, expected: str, nearest: str) -> None:
         told = self._told.setdefault(severity, [])
         if len(told) < MOST:
             told.append(self.place.problem(severity, code, message, path, expected, nearest))

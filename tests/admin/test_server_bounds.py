@@ -245,7 +245,7 @@ async def test_one_caller_has_a_few_connections_however_many_it_opens(
 
 async def test_nobody_is_turned_away_where_only_old_strangers_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     away: list[None] = []
-    monkeypatch.setattr(server, "_PROMPT_SECONDS", 0.0)
+    monkeypatch.setattr(server, "PROMPT_SECONDS", 0.0)
     async with _running(turned_away=lambda: away.append(None)) as address, _strangers(address, 40):
         assert await _get(f"http://{address[0]}:{address[1]}/") == "hello"
     assert not away

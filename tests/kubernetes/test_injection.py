@@ -299,8 +299,8 @@ async def test_labels_that_the_mesh_has_not_read_yet(injecting: Injecting) -> No
 
     async def patched(kubeconfig: Path, namespace: str) -> bool:
         credentials = Credentials(KubeconfigFile(str(kubeconfig)).access)
-        injector = Injector(lambda: SETTINGS, lambda: snapshot, credentials)
-        verdict = await injector.review(review_from_json(review(pod(), namespace)))
+        async with Injector(lambda: SETTINGS, lambda: snapshot, credentials) as injector:
+            verdict = await injector.review(review_from_json(review(pod(), namespace)))
         return verdict.allowed and bool(verdict.patch)
 
     account = injecting.cluster.kubeconfig("weft")

@@ -22,6 +22,7 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Middleware
 
 from weft.admin.replies import Handler, errors_as_json
+from weft.admin.room import PROMPT_SECONDS, of_address_to_go, one_to_go
 from weft.aio.collection import Remains
 
 HANDSHAKE_SECONDS = 10.0
@@ -29,8 +30,6 @@ KEEP_ALIVE_SECONDS = 75.0
 STOP_SECONDS = 0.5
 _GOODBYE_SECONDS = 5.0
 """For the client to say that it has seen the end of a TLS connection."""
-_PROMPT_SECONDS = 5.0
-"""An honest caller has been answered by then: a connection that is closed when it is older turns nobody away."""
 _LINGERING_SECONDS = 1.0
 _BACKLOG = 512
 _SHORTAGE_SECONDS = 0.1
@@ -44,11 +43,13 @@ _log = logging.getLogger("weft.http")
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
     """`connections` at once, of one caller at most `of_one`; `silence` seconds a new connection may take until its
-    first request has its headers."""
+    first request has its headers. Where `of_address` is not 0, one address has at most so many, and who has most makes
+    room (`weft.admin.room`)."""
 
     connections: int = 1024
     of_one: int = 8
     silence: float = 20.0
+    of_address: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,12 @@ def _nothing() -> None:
 class _Connection(asyncio.Protocol):
     """One connection, around aiohttp's protocol for it: whose it is, and whether a request ever came."""
 
-    def __init__(self, inner: asyncio.Protocol, acceptor: _Acceptor, since: float) -> None:
+    def __init__(self, inner: asyncio.Protocol, acceptor: _Acceptor, since: float, address: str) -> None:
         self._inner = inner
         self._acceptor = acceptor
         self.since = since
+        self.address = address
+        self.busy = False
         self.transport: asyncio.BaseTransport | None = None
         self.task: asyncio.Task[None] | None = None
         self.identity = ""
@@ -179,9 +182,15 @@ def _connection_of(request: web.Request) -> _Connection | None:
 
 @web.middleware
 async def _note_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if connection := _connection_of(request):
-        connection.has_requested, connection.stays = True, False
-    response = await handler(request)
+    connection = _connection_of(request)
+    if connection is None:
+        response = await handler(request)
+    else:
+        connection.has_requested, connection.stays, connection.busy = True, False, True
+        try:
+            response = await handler(request)
+        finally:
+            connection.busy = False
     request.config_dict[_ANSWERED](response.status)
     if request.config_dict[_ONE_REQUEST] and not (connection and connection.stays):
         response.force_close()
@@ -274,21 +283,23 @@ class _Acceptor:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, _ = await loop.sock_accept(listener)
+                accepted, peer = await loop.sock_accept(listener)
             except OSError:  # the client is gone again, or there is no file left for it
                 self._turn_away()
                 self._make_room()
                 await asyncio.sleep(_SHORTAGE_SECONDS)
                 continue
-            if len(self._connections) < self._limits.connections or self._make_room():
-                self._take(accepted)
+            address = peer[0] if isinstance(peer, tuple) else ""
+            room = self._has_room_of(address)
+            if room and (len(self._connections) < self._limits.connections or self._make_room()):
+                self._take(accepted, address)
             else:
                 self._turn_away()
                 accepted.close()
             await asyncio.sleep(0)  # others get their turn, however many connections come in
 
-    def _take(self, accepted: socket.socket) -> None:
-        connection = _Connection(self._server(), self, asyncio.get_running_loop().time())
+    def _take(self, accepted: socket.socket, address: str) -> None:
+        connection = _Connection(self._server(), self, asyncio.get_running_loop().time(), address)
         self._connections[connection] = None
         connection.task = asyncio.create_task(self._open(connection, accepted))
 
@@ -360,10 +371,28 @@ class _Acceptor:
             )
         self._turned_away()
 
+    def _has_room_of(self, address: str) -> bool:
+        """Whether `address` may have one more, for which another of it may have to go."""
+        most = self._limits.of_address
+        if not most or sum(one.address == address for one in self._connections) < most:
+            return True
+        chosen = of_address_to_go(self._connections, address)
+        if chosen is not None:
+            self._drop(chosen)
+        return chosen is not None
+
     def _make_room(self) -> bool:
         """Close the oldest connection of a stranger, else of the caller who has most; whether there was one."""
+        if self._limits.of_address:
+            now = asyncio.get_running_loop().time()
+            chosen = one_to_go(self._connections, now)
+            if chosen is not None:
+                if chosen.authenticated or now - chosen.since < PROMPT_SECONDS:
+                    self._turn_away()
+                self._drop(chosen)
+            return chosen is not None
         chosen = next((one for one in self._connections if not one.authenticated), None)
-        if chosen is not None and asyncio.get_running_loop().time() - chosen.since < _PROMPT_SECONDS:
+        if chosen is not None and asyncio.get_running_loop().time() - chosen.since < PROMPT_SECONDS:
             self._turn_away()
         if chosen is None:
             counts = Counter(one.identity for one in self._connections if one.identity)

@@ -125,7 +125,7 @@ async def compose(
     trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew)
     instruments.certified(lambda: certificates.current.value.not_after)
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
-    webhooks = build_webhooks(settings, authority, collector, builds.compiled, endpoints.agent_api)
+    webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
     reviews = token_reviews(settings.kubernetes, audit)
     beside = (*writes, *webhooks.running, *reviews, *_above(foundation))

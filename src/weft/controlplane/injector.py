@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from weft.aio.threads import Threads
 from weft.inject.admission import admit
 from weft.inject.decision import Namespace
+from weft.inject.pod import Injected
 from weft.inject.review import ALLOWED, ReviewRequest, Verdict, is_new_pod
 from weft.inject.settings import InjectionSettings
 from weft.model.snapshot import ConfigSnapshot
@@ -18,6 +20,10 @@ from weft.sources.kubernetes.client import ApiClient, ApiError
 
 PATH = "/inject"
 _LOOK_SECONDS = 3.0
+_LOOKS_AT_ONCE = 8
+"""Anybody may ask about namespaces that are not there, and each costs the API server a question."""
+_AT_ONCE = 2
+"""A pod of no sane size takes a tenth of a second."""
 _BEGINNING = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
 _SAID = ("ADDED", "BOOKMARK")
 """A bookmark ends what there is: https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists"""
@@ -39,7 +45,7 @@ class _Event(msgspec.Struct, frozen=True):
 
 class Injector:
     """Judges pods. Settings are asked for each, since the root that proves the control plane may be another one by
-    then."""
+    then. To be used as an asynchronous context manager: all questions to the API server go by one client."""
 
     def __init__(
         self,
@@ -49,7 +55,15 @@ class Injector:
     ) -> None:
         self._settings = settings
         self._snapshot = snapshot
-        self._credentials = credentials
+        self._client = ApiClient(credentials, _LOOKS_AT_ONCE)
+        self._threads = Threads(_AT_ONCE)
+
+    async def __aenter__(self) -> Injector:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._client.__aexit__(*error)
 
     async def review(self, request: ReviewRequest) -> Verdict:
         """A pod with its sidecar, if it is to have one. All else is let through."""
@@ -57,11 +71,11 @@ class Injector:
             return ALLOWED
         name, settings = request.namespace, self._settings()
         known = _known_labels(self._snapshot(), name)
-        injected, verdict = admit(request.object, Namespace(name, known or {}), settings)
+        injected, verdict = await self._admitted(request, known or {}, settings)
         if injected.by_namespace and injected.pod is None:
             # The API server has asked because its labels say so. Ours may be older: it decides.
             labels = await self._labels(name)
-            injected, verdict = admit(request.object, Namespace(name, labels), settings)
+            injected, verdict = await self._admitted(request, labels, settings)
         pod = f"{name}/{request.name or _name(request.object)}"
         if not verdict.allowed:
             _log.warning("the pod %s is refused: %s", pod, verdict.message)
@@ -69,12 +83,18 @@ class Injector:
             _log.info("the pod %s gets no sidecar: %s", pod, injected.reason)
         return verdict
 
+    async def _admitted(
+        self, request: ReviewRequest, labels: Mapping[str, str] | None, settings: InjectionSettings
+    ) -> tuple[Injected, Verdict]:
+        namespace = Namespace(request.namespace, labels)
+        return await self._threads.run(lambda: admit(request.object, namespace, settings))
+
     async def _labels(self, name: str) -> Mapping[str, str] | None:
         """The labels of a namespace as the API server has them now; None if it does not say: it has asked, so that its
         selectors chose the pod."""
         try:
-            async with asyncio.timeout(_LOOK_SECONDS), ApiClient(self._credentials) as client:
-                return await _labels_of(client, name)
+            async with asyncio.timeout(_LOOK_SECONDS):
+                return await _labels_of(self._client, name)
         except (ApiError, TimeoutError, msgspec.MsgspecError) as error:
             text = str(error) or "no answer in time"
             _log.warning("the labels of the namespace %s cannot be read: %s", name, text)

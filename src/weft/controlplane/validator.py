@@ -14,8 +14,14 @@ class Validator:
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
 
+    async def __aenter__(self) -> Validator:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        pass
+
     async def review(self, request: ReviewRequest) -> Verdict:
-        """A refusal says what is wrong with the object; warnings are for whoever writes it."""
+        """A refusal says what is wrong with the object by itself; warnings are for whoever writes it."""
         if request.sub_resource:
             return ALLOWED
         judged = await self._admission.judge(request.operation, request.object, request.old_object)

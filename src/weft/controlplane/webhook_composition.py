@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from weft.admin.context import Compiled
 from weft.admin.kubernetes.admission import Admission
-from weft.aio.cell import Cell
 from weft.ca.authority import Authority
 from weft.controlplane.injector import PATH as INJECT
 from weft.controlplane.injector import Injector
@@ -20,7 +18,6 @@ from weft.controlplane.webhook_roots import WebhookRoots
 from weft.controlplane.webhooks import Reviewer
 from weft.inject.settings import InjectionSettings, InjectionSettingsError, check_settings
 from weft.model.addresses import host_and_port, is_wildcard
-from weft.model.problem import Problem
 from weft.model.snapshot import ConfigSnapshot
 from weft.sources.collector import Collector
 from weft.sources.kubernetes.access import Credentials
@@ -43,7 +40,6 @@ def build_webhooks(
     settings: ServeSettings,
     authority: Authority,
     collector: Collector,
-    compiled: Cell[Compiled],
     agent_api: str,
 ) -> Webhooks:
     """What `settings` want of it. `agent_api` is where the agent API listens (``HOST:PORT``). ServeError if sidecars
@@ -57,10 +53,7 @@ def build_webhooks(
     def snapshot() -> ConfigSnapshot:
         return collector.snapshot
 
-    def problems() -> tuple[Problem, ...]:
-        return (*collector.snapshot.problems, *compiled.value.problems)
-
-    reviewers: dict[str, Reviewer] = {VALIDATE: Validator(Admission(snapshot, problems))}
+    reviewers: dict[str, Reviewer] = {VALIDATE: Validator(Admission(snapshot))}
     if injection is not None:
         reviewers[INJECT] = Injector(injection, snapshot, credentials)
     changes = authority.changes

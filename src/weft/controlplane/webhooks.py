@@ -16,7 +16,7 @@ from typing import Protocol
 from aiohttp import web
 
 from weft.admin.replies import Refused, reply
-from weft.admin.server import ServerLimits, new_application, serving
+from weft.admin.server import ServerLimits, mark_authenticated, new_application, serving
 from weft.controlplane.ports import Ports
 from weft.controlplane.settings import ServeSettings
 from weft.inject.review import ReviewError, ReviewRequest, Verdict, answer_to, review_from_json
@@ -25,7 +25,9 @@ from weft.telemetry.metrics import Counter, Registry
 
 BODY_LIMIT = 4 * 1024 * 1024
 """Bytes. A review has the object twice at most, and an object of etcd at most 1.5 MiB."""
-WEBHOOK_LIMITS = ServerLimits(connections=256, silence=10.0)
+WEBHOOK_LIMITS = ServerLimits(connections=256, silence=10.0, of_address=96)
+"""Whoever has never sent an AdmissionReview goes first, then who has most. An API server has a connection for each
+question that is under way."""
 _BODY_SECONDS = 5.0
 _VERDICT_SECONDS = 8.0
 """Less than the ten seconds that an API server waits."""
@@ -33,7 +35,11 @@ _log = logging.getLogger("weft.webhooks")
 
 
 class Reviewer(Protocol):
-    """Judges what comes to one path."""
+    """Judges what comes to one path, within its context."""
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(self, *error: object) -> None: ...
 
     async def review(self, request: ReviewRequest) -> Verdict:
         """Whether it may be, and how it is changed."""
@@ -65,7 +71,12 @@ async def serving_webhooks(
     if listener is None:
         yield
         return
-    async with serving(webhook_application(reviewers, registry), listener, tls, WEBHOOK_LIMITS):
+    async with contextlib.AsyncExitStack() as stack:
+        for reviewer in reviewers.values():
+            await stack.enter_async_context(reviewer)
+        await stack.enter_async_context(
+            serving(webhook_application(reviewers, registry), listener, tls, WEBHOOK_LIMITS)
+        )
         yield
 
 
@@ -82,6 +93,7 @@ def _handler(path: str, reviewer: Reviewer, counted: Counter) -> _Handler:
         except ReviewError as error:
             counted.add(path, "malformed")
             raise Refused(400, "bad-review", str(error)) from error
+        mark_authenticated(request)  # as far as anybody proves anything here
         verdict, answer = await _verdict(reviewer, asked)
         counted.add(path, answer)
         return reply(answer_to(asked, verdict))

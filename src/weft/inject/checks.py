@@ -17,10 +17,15 @@ from weft.inject.names import (
     Json,
     containers_of,
     member,
+    texts_of,
 )
 from weft.model.origin import FieldPath
 
 _OWN_PORTS = (OUTBOUND, INBOUND, METRICS, READY)
+_MOST_BYTES = 256 * 1024
+"""Of all annotations of an object, as an API server has it; labels are bounded here alike."""
+_MOST_KEYS, _MOST_CONTAINERS = 2000, 500
+"""More than any pod has that runs, and few enough for some tens of milliseconds."""
 _POD_SECURITY = "pod-security.kubernetes.io/enforce"
 
 
@@ -40,6 +45,23 @@ def check_shape(pod: Json, findings: Findings) -> None:
             findings.refuse("this is no part of a pod", *path, expected="a mapping" if kind is dict else "a list")
         elif isinstance(value, list) and not all(isinstance(each, dict) for each in value):
             findings.refuse("this is no part of a pod", *path, expected="a list of mappings")
+
+
+def check_size(pod: Json, findings: Findings) -> None:
+    """What takes long to judge: pods that are too large to run."""
+    for field in ("initContainers", "containers"):
+        count = len(containers_of(pod, field))
+        if count > _MOST_CONTAINERS:
+            findings.refuse(f"there are {count} {field}", "spec", field, expected=f"at most {_MOST_CONTAINERS}")
+    for kind in ("labels", "annotations"):
+        given = texts_of(member(pod, "metadata", kind))
+        if len(given) > _MOST_KEYS:
+            findings.refuse(f"there are {len(given)} {kind}", "metadata", kind, expected=f"at most {_MOST_KEYS}")
+            continue
+        size = sum(len((key + text).encode(errors="replace")) for key, text in given.items())
+        if size > _MOST_BYTES:
+            text = f"the {kind} have {size} bytes"
+            findings.refuse(text, "metadata", kind, expected=f"at most {_MOST_BYTES} bytes")
 
 
 def check_fitness(pod: Json, findings: Findings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from weft.inject.checks import check_fitness, check_shape, tell_of_pod_security
+from weft.inject.checks import check_fitness, check_shape, check_size, tell_of_pod_security
 from weft.inject.containers import init_container, proxy_container, volumes
 from weft.inject.decision import Namespace, decide
 from weft.inject.findings import ADMISSION, Findings, Place
@@ -48,10 +48,13 @@ def inject_pod(pod: Json, namespace: Namespace, settings: InjectionSettings, pla
     findings = Findings(place)
     check_shape(pod, findings)
     if findings.refused():
-        return Injected(None, "it is no pod", tuple(findings.problems))
+        return Injected(None, "it is no pod", findings.problems())
     decision = decide(pod, namespace, settings, findings)
     if not decision.inject or findings.refused():
-        return Injected(None, decision.reason, tuple(findings.problems), decision.by_namespace)
+        return Injected(None, decision.reason, findings.problems(), decision.by_namespace)
+    check_size(pod, findings)
+    if findings.refused():
+        return Injected(None, decision.reason, findings.problems())
     wishes = wishes_of(pod, findings)
     check_fitness(pod, findings)
     tell_of_pod_security(namespace, findings)
@@ -59,7 +62,7 @@ def inject_pod(pod: Json, namespace: Namespace, settings: InjectionSettings, pla
     moved = Moved()
     containers, inits = _with_moved_probes(pod, wishes, moved, findings)
     if findings.refused():
-        return Injected(None, decision.reason, tuple(findings.problems))
+        return Injected(None, decision.reason, findings.problems())
     proxy = proxy_container(pod, settings, wishes, moved.served, native=native)
     init = init_container(settings, wishes)
     spec: Json = {**pod["spec"]}
@@ -78,7 +81,7 @@ def inject_pod(pod: Json, namespace: Namespace, settings: InjectionSettings, pla
     first: Json = {key: pod[key] for key in ("apiVersion", "kind") if key in pod}
     rest: Json = {key: value for key, value in pod.items() if key not in ("metadata", "spec")}
     injected: Json = {**first, "metadata": metadata, "spec": spec, **rest}
-    return Injected(injected, decision.reason, tuple(findings.problems))
+    return Injected(injected, decision.reason, findings.problems())
 
 
 def uninject_pod(pod: Json) -> Json | None:
@@ -160,7 +163,7 @@ def _status(pod: Json, revision: str, image: str, moved: Moved, findings: Findin
         annotations=(_DEFAULT_CONTAINER,) if say else (),
         made=tuple(made),
         probes=moved.originals,
-        warnings=tuple(each.message for each in findings.problems),
+        warnings=tuple(each.message for each in findings.problems()),
     )
 
 

@@ -5,7 +5,6 @@ https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#ProxyConfig
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,6 +59,8 @@ _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:h|m|s|ms))+")
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _LONGEST = 24 * 3600.0
+_LARGEST = 8 * 1024
+"""Characters: YAML takes two milliseconds for each thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,9 @@ def read_proxy_config(text: str, findings: Findings) -> ProxyWishes:
     path = ("metadata", "annotations", PROXY_CONFIG)
     if not text.strip():
         return ProxyWishes()
+    if len(text) > _LARGEST:
+        findings.refuse(f"{PROXY_CONFIG} has {len(text)} characters", *path, expected=f"at most {_LARGEST}")
+        return ProxyWishes()
     documents = list(parse_documents(text, PROXY_CONFIG))
     problem = next((one for document in documents for one in document.problems), None)
     root = documents[0].root if len(documents) == 1 and problem is None else None
@@ -89,13 +93,13 @@ def read_proxy_config(text: str, findings: Findings) -> ProxyWishes:
     if drain is not None and _seconds(drain) is None:
         findings.warn(f"{PROXY_CONFIG}: {DRAIN} cannot be read", *path, expected="a duration such as 5s")
     for name in sorted(set(given) - set(DONE)):
-        near = difflib.get_close_matches(name, (*DONE, *INSTEAD), 1) if name not in INSTEAD else []
+        near = findings.nearest(name, (*DONE, *INSTEAD), 0.6) if name not in INSTEAD else ""
         message = f"{PROXY_CONFIG}: '{name[:80]}' is not done: {INSTEAD.get(name, 'weft does not know it')}"
         # How connections are led is not cosmetic: REDIRECT is what happens, all else does not.
         other_capture = name == "interceptionMode" and given[name] != "REDIRECT"
         tell = findings.refuse if other_capture else findings.warn
         if name != "interceptionMode" or other_capture:
-            tell(message, *path, nearest=near[0] if near else "")
+            tell(message, *path, nearest=near)
     return ProxyWishes(hold if isinstance(hold, bool) else None, _seconds(drain))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from weft.inject.vocabulary import WORDS, Meaning, word_of
 _TRUE = frozenset(("true", "yes", "y", "on"))
 _FALSE = frozenset(("false", "no", "n", "off"))
 ALL = "*"
+_MOST_VALUES = 500
+"""Of one list: each becomes a rule of capture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,9 @@ def _tell_of_others(kind: str, key: str, text: str, findings: Findings) -> None:
         return
     message = f"'{key}: {text[:100]}' is not done: {word.text}"
     expected = " or ".join(word.fitting)
-    near = difflib.get_close_matches(key, WORDS, 1, 0.8) if key not in WORDS else []
+    near = findings.nearest(key, WORDS, 0.8) if key not in WORDS else ""
     tell = findings.refuse if word.meaning is Meaning.REFUSED else findings.warn
-    tell(message, "metadata", kind, key, expected=expected, nearest=near[0] if near else "")
+    tell(message, "metadata", kind, key, expected=expected, nearest=near)
 
 
 class _Reader:
@@ -125,8 +126,12 @@ class _Reader:
         text = self._annotations.get(key)
         if text is None or text.strip() == ALL:
             return None
+        parts = text.split(",")
+        if len(parts) > _MOST_VALUES:
+            self.refuse(key, f"it has {len(parts)} values", f"at most {_MOST_VALUES}")
+            return None
         found = []
-        for part in (part.strip() for part in text.split(",")):
+        for part in (part.strip() for part in parts):
             value = normal(part) if part else ""
             if value is None:
                 self.refuse(key, f"'{part[:100]}' is none", f"{expected}, with commas between them")

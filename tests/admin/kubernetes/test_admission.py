@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from support.meshdocs import documents
 from weft.admin.kubernetes.admission import ALLOWED, Admission
@@ -13,6 +17,7 @@ from weft.admin.validation import problems_in
 from weft.model.problem import Problem
 from weft.model.snapshot import ConfigSnapshot
 
+EVERYTHING = Path(__file__).parents[2] / "support" / "everything.yaml"
 GATEWAY = "gateway.networking.k8s.io/v1"
 WORLD = """
 {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {ports: [{name: http, port: 80}]}}
@@ -24,9 +29,9 @@ spec: {gatewayClassName: weft, listeners: [{name: http, port: 80, protocol: HTTP
 """
 
 
-def world(*problems: Problem) -> Admission:
+def world() -> Admission:
     snapshot = ConfigSnapshot(1, tuple(sorted(documents(WORLD), key=lambda each: each.key)))
-    return Admission(lambda: snapshot, lambda: problems)
+    return Admission(lambda: snapshot)
 
 
 def route(*parents: dict[str, Any], backend: str = "web", **spec: Any) -> dict[str, Any]:
@@ -62,10 +67,50 @@ async def test_what_is_wrong_with_itself_may_not_be() -> None:
     assert "spec.action: " in judged.message
 
 
-async def test_what_another_document_mends_is_a_warning() -> None:
-    judged = await world().judge("CREATE", route(backend="later"))
-    assert judged.allowed
-    assert [text for text in judged.warnings if "there is no Service 'later'" in text]
+@pytest.mark.parametrize("backend", ["web", "later"])
+async def test_nothing_is_told_of_other_documents(backend: str) -> None:
+    """Whoever reaches the port may ask, in the name of any namespace."""
+    assert await world().judge("CREATE", route(backend=backend)) == ALLOWED
+    gateway = {"name": "edge", "namespace": "shop"}
+    assert await world().judge("CREATE", route(gateway, backend=backend)) == ALLOWED
+    for host in (backend, f"{backend}.shop.svc.cluster.local"):
+        rules = [{"route": [{"destination": {"host": host, "subset": "none"}}]}]
+        spec = {"hosts": [host], "gateways": ["mesh", "shop/edge"], "http": rules}
+        about = {"name": "web", "namespace": "shop"}
+        virtual = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": about, "spec": spec}
+        assert await world().judge("CREATE", virtual) == ALLOWED
+
+
+async def test_the_mistakes_of_a_document_in_force_are_told_to_nobody() -> None:
+    """What was wrong before is known by what is sent: whoever sends only what is to be learns nothing."""
+    bad = policy(action="REFUSE")
+    assert not (await world().judge("UPDATE", bad, None)).allowed
+    changed = policy(action="REFUSE", selector={"matchLabels": {"app": "web"}})
+    assert (await world().judge("UPDATE", changed, bad)).allowed
+
+
+async def test_what_is_good_in_a_mesh_is_good_by_itself() -> None:
+    for text in EVERYTHING.read_text().split("\n---\n"):
+        judged = await world().judge("CREATE", yaml.safe_load(text))
+        assert judged.allowed, judged.message
+
+
+async def test_others_have_their_turn_while_an_object_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    lasting = threading.Event()
+
+    def lasts(*_: object) -> tuple[Problem, ...]:
+        lasting.wait(60)
+        return ()
+
+    monkeypatch.setattr("weft.admin.kubernetes.admission.problems_in", lasts)
+    judging = asyncio.create_task(world().judge("CREATE", policy()))
+    try:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not judging.done()
+    finally:
+        lasting.set()
+    assert await judging == ALLOWED
 
 
 async def test_what_is_not_for_weft_is_none_of_its_business() -> None:

@@ -1,21 +1,21 @@
 """Admission: whether an object may be written to a cluster, in the words of `weft validate`.
 
-An object is refused for what is wrong with itself, and with nothing else: what another document mends may come in the
-next moment, and what the Gateway API has a condition for is said in the status. Whatever is not weft's, was wrong
-before, or cannot be judged in time may be: a mesh that is not well stops nobody's work.
+An object is refused for what is wrong with itself, and nothing else is told of it: what another document mends may
+come in the next moment, and is said in the status. Whatever is not weft's, was wrong before, or cannot be judged in
+time may be: a mesh that is not well stops nobody's work.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from weft.admin.kubernetes.wording import words
 from weft.admin.validation import problems_in
+from weft.aio.threads import Threads
 from weft.mesh.problems import MISSING_REFERENCES
 from weft.model.document import ObjectKey
 from weft.model.origin import FieldLines
@@ -33,8 +33,7 @@ from weft.schema.registry import Kind, kind_of
 
 Object = Mapping[str, Any]
 _SECONDS = 4.0
-_AT_ONCE = 4
-_QUICK = 0.25
+_AT_ONCE = 2
 _MOST = 10
 _EVERYBODYS = frozenset(("ReferenceGrant", "BackendTLSPolicy", "XBackendTrafficPolicy", "XTelemetryPolicy"))
 """Kinds that other controllers read too, and that do not say for whom they are."""
@@ -63,66 +62,60 @@ ALLOWED = Judgement()
 
 
 class Admission:
-    """`snapshot` is what is in force, `problems` all that is wrong now. Where a mesh takes long to be made, objects
-    are judged with the others only at times (a tenth of a core at most), and by themselves in between."""
+    """`snapshot` is what is in force. Nothing of it is told but which Gateways are weft's: whoever reaches the webhook
+    may ask, about whatever namespace."""
 
-    def __init__(self, snapshot: Callable[[], ConfigSnapshot], problems: Callable[[], Iterable[Problem]]) -> None:
+    def __init__(self, snapshot: Callable[[], ConfigSnapshot]) -> None:
         self._snapshot = snapshot
-        self._problems = problems
-        self._building = 0
-        self._free = 0.0
+        self._threads = Threads(_AT_ONCE)
 
     async def judge(self, operation: str, new: object, old: object = None) -> Judgement:
         """Of an object that is to be `new` and was `old` (JSON values). Never raises but when it is cancelled."""
         if operation not in ("CREATE", "UPDATE") or not isinstance(new, dict):
             return ALLOWED
+        snapshot = self._snapshot()
         try:
-            return ALLOWED if _says_the_same(new, old) else await self._judge(new)
+            async with asyncio.timeout(_SECONDS):
+                return await self._threads.run(lambda: _judged(snapshot, new, old))
+        except TimeoutError:
+            return ALLOWED
         except Exception:
             _log.exception("an object cannot be judged, and is allowed")
             return ALLOWED
 
-    async def _meaning(self, snapshot: ConfigSnapshot, decoded: Decoded) -> tuple[Problem, ...]:
-        """What is wrong between the object and others, if there is time for that."""
-        begun = time.monotonic()
-        if decoded.failed or self._building >= _AT_ONCE or begun < self._free:
-            return ()
-        self._building += 1
-        work = asyncio.ensure_future(asyncio.to_thread(problems_in, snapshot, decoded.documents, decoded.problems))
-        work.add_done_callback(lambda _: self._built(begun))
-        try:
-            async with asyncio.timeout(_SECONDS):
-                return await asyncio.shield(work)
-        except TimeoutError:
-            return ()
 
-    def _built(self, begun: float) -> None:
-        self._building -= 1
-        took = time.monotonic() - begun
-        if took > _QUICK:
-            self._free = time.monotonic() + 10 * took
+def _judged(snapshot: ConfigSnapshot, new: Object, old: object) -> Judgement:
+    kind = _kind_of(new)
+    if kind is None or not kind.group or _says_the_same(new, old):
+        return ALLOWED  # not read, the cluster's own, or nothing new
+    key = key_of(kind, new)
+    decoded = _decoded(key, new)
+    mine = is_ours(kind, new, snapshot)
+    errors: list[str] = []
+    warnings: list[str] = []
+    found = _problems(kind, decoded, snapshot)
+    wrong = any(each.severity is Severity.ERROR for each in found)
+    known = {_said(each) for each in _problems(kind, _decoded(key, old), snapshot)} if wrong and mine and old else set()
+    for problem in found:
+        stands = problem.severity is Severity.ERROR and mine and _said(problem) not in known
+        (errors if stands else warnings).append(words(problem))
+    if not mine and decoded.failed:
+        warnings = []  # whoever it is for may understand it
+    return Judgement(not errors, _joined(key, errors), tuple(warnings[:_MOST]))
 
-    async def _judge(self, new: Object) -> Judgement:
-        kind = _kind_of(new)
-        if kind is None or not kind.group:
-            return ALLOWED  # not read, or the cluster's own
-        key = key_of(kind, new)
-        decoded = decode_stored(canonical_json(new), FieldLines(str(key)), default_namespace=key.namespace or "default")
-        snapshot = self._snapshot()
-        meaning = await self._meaning(snapshot, decoded)
-        known = {_said(each) for each in self._problems() if each.object == key}
-        mine = is_ours(kind, new, snapshot)
-        errors: list[str] = []
-        warnings: list[str] = []
-        for problem in distinct((*decoded.problems, *meaning)):
-            if problem.severity is Severity.NOTE:
-                continue
-            own = problem in decoded.problems or (kind.group != GATEWAY_GROUP and not _is_of_others(problem))
-            stands = problem.severity is Severity.ERROR and own and mine and _said(problem) not in known
-            (errors if stands else warnings).append(words(problem))
-        if not mine and decoded.failed:
-            warnings = []  # whoever it is for may understand it
-        return Judgement(not errors, _joined(key, errors), tuple(warnings[:_MOST]))
+
+def _decoded(key: ObjectKey, value: object) -> Decoded:
+    return decode_stored(canonical_json(value), FieldLines(str(key)), default_namespace=key.namespace or "default")
+
+
+def _problems(kind: Kind, decoded: Decoded, snapshot: ConfigSnapshot) -> list[Problem]:
+    """What is wrong with a document by itself: as it is read, and as a mesh takes it in which there is no other."""
+    meaning: tuple[Problem, ...] = ()
+    if not decoded.failed and kind.group != GATEWAY_GROUP:
+        alone = ConfigSnapshot(snapshot.revision, settings=snapshot.settings)
+        found = problems_in(alone, decoded.documents, decoded.problems)
+        meaning = tuple(each for each in found if each.severity is Severity.ERROR and not _is_of_others(each))
+    return [each for each in distinct((*decoded.problems, *meaning)) if each.severity is not Severity.NOTE]
 
 
 def key_of(kind: Kind, new: Object) -> ObjectKey:

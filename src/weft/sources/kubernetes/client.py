@@ -62,14 +62,16 @@ class Answer:
 
 
 class ApiClient:
-    """One server. To be used as an asynchronous context manager."""
+    """One server. To be used as an asynchronous context manager. With `at_once` other than 0, so many requests are
+    under way, and more wait."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, at_once: int = 0) -> None:
+        self._at_once = at_once
         self._credentials = credentials
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> ApiClient:
-        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=10)
+        connector = aiohttp.TCPConnector(limit=self._at_once, ttl_dns_cache=10)
         self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
         return self
 

@@ -32,7 +32,8 @@ def cluster_writers(
     injection: Injection,
     registry: Registry,
 ) -> tuple[ClusterWrites | GatewayKeeper, ...]:
-    """Nobody, where nothing is to be written. Gateways are made where that is wanted, and an image for their proxies is known."""
+    """Nobody, where nothing is to be written. Gateways are made where that is wanted, and an image for their proxies
+    is known."""
     if settings.kubernetes is None or settings.kubernetes_writes is None:
         return ()
     source = next(each for each in collector.sources if isinstance(each, KubernetesSource))

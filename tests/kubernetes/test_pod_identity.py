@@ -116,6 +116,7 @@ async def test_what_is_no_proof_of_a_pod(rig: Rig, tmp_path: Path, pods: Joining
     proxy, good = Proxy(rig, tmp_path, pod), await pods.token(pod)
     strange = await pods.token(pod, audiences=["vault"])
     uid = {"namespace": pod.namespace, "pod": {"name": pod.name, "uid": pod.pod}, "serviceaccount": {"name": "web"}}
+    gone = {**uid, "pod": {"name": pod.name, "uid": another.pod}}
     try:
         attacks = [
             ("of another Pod", await pods.token(another), 403, "token-for-another"),
@@ -136,6 +137,8 @@ async def test_what_is_no_proof_of_a_pod(rig: Rig, tmp_path: Path, pods: Joining
         ]
         for what, token, status, code in attacks:
             assert await proxy.join(token, status) == code, what
+        nobody = changed(good, **{"kubernetes.io": gone})
+        assert await proxy.join(nobody, 425) == "pod-unknown", "the API server is not asked whether it is signed"
         assert (await rig.store.list("certificates"))[1] == ()
         assert set(await refusals(rig)) == {code for *_, code in attacks}
         await proxy.join(good)
@@ -159,7 +162,7 @@ async def test_a_token_outlives_its_pod_nowhere(rig: Rig, tmp_path: Path, pods: 
     assert await proxy.call("lease", {"state": "healthy"}, 403) == "not-your-workload"
     assert (await proxy.held.register(said, 403))["code"] == "not-your-workload"
     assert await proxy.join(token, 425) == "pod-unknown", "of a Pod with the same name and another uid"
-    assert await proxy.join(unseen, 401) == "token-refused", "the API server says so as well"
+    assert await proxy.join(unseen, 425) == "pod-unknown", "and the API server, which takes it no more, is not asked"
     await Proxy(rig, tmp_path, second).join(await pods.token(second))
 
 

@@ -138,6 +138,8 @@ class PodRegistrations:
             self._check_claim(claim, wanted, standing)
             if not self._pace.allows(caller.address, asyncio.get_running_loop().time()):
                 raise _busy("this address shows too many tokens", key)
+            # A claim that is forged says nothing of a Pod that is there: the API server is asked about no others.
+            await self._found(wanted, claim.pod.uid)
             if self._reviews is None:
                 raise Refused(401, "token-refused", "this control plane follows no cluster", about=key)
             bound = await self._reviews.pod_of(caller.token)
@@ -163,7 +165,16 @@ class PodRegistrations:
             raise Refused(403, "token-for-another", text, about=about)
 
     async def _told(self, wanted: Workload, uid: str) -> Workload:
-        """The Pod as the source tells of it, once it does."""
+        """The Pod as the source tells of it, once it does. Refused if an agent has its name."""
+        pod, key = await self._found(wanted, uid), key_of(wanted)
+        held = self._collector.workload(wanted.proxy)
+        if held is not None and not held.pod:
+            text = f"{key} is registered by an agent, whose name it is until that one stops; name the Pod otherwise"
+            raise Refused(409, "name-taken", text, about=key)
+        return pod
+
+    async def _found(self, wanted: Workload, uid: str) -> Workload:
+        """The Pod, once the source tells of it; refused if it does not in time."""
         proxy, key = wanted.proxy, key_of(wanted)
 
         def found() -> Workload | None:
@@ -175,10 +186,6 @@ class PodRegistrations:
         if pod is None:
             text = f"the API server has not told of Pod {key} with a container weft-proxy and uid {uid} yet; try again"
             raise Refused(425, "pod-unknown", text, about=key, retry_after=1)
-        held = self._collector.workload(proxy)
-        if held is not None and not held.pod:
-            text = f"{key} is registered by an agent, whose name it is until that one stops; name the Pod otherwise"
-            raise Refused(409, "name-taken", text, about=key)
         return pod
 
     async def _until(self, holds: Callable[[], bool], seconds: float) -> bool:

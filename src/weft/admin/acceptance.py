@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
-from weft.mesh.gateways.status import gateway_conditions, listener_statuses, listeners_mapping
+from weft.mesh.gateways.status import attached_sets, gateway_conditions, listener_statuses, listeners_mapping
 from weft.mesh.idle import NOT_SERVED
 from weft.mesh.model import Mesh
 from weft.mesh.policies.backendtlspolicy import ancestors_of
@@ -20,14 +20,15 @@ from weft.schema.kinds.xbackendtrafficpolicy import XBackendTrafficPolicySpec
 
 
 class Acceptance:
-    """Answers for all documents of one answer; nothing before the first build."""
+    """Answers for all documents of one answer; nothing before the first build. `refused` tells what documents refer to
+    and weft may not read."""
 
-    def __init__(self, mesh: Mesh | None) -> None:
+    def __init__(self, mesh: Mesh | None, refused: Iterable[Problem] = ()) -> None:
         self._mesh = mesh
         self._routes: Mapping[ObjectKey, RouteStatus] = {each.route: each for each in mesh.acceptance} if mesh else {}
         self._problems: dict[ObjectKey | None, list[Problem]] = {}
         told = (mesh.gateways, mesh.targets.attachments, mesh.service_policies) if mesh else ()
-        for problem in [problem for each in told for problem in each.problems]:
+        for problem in [*refused, *(problem for each in told for problem in each.problems)]:
             self._problems.setdefault(problem.object, []).append(problem)
         idle = mesh.idle if mesh else ()
         self._unserved = {problem.object for problem in idle if problem.code == NOT_SERVED}
@@ -44,7 +45,13 @@ class Acceptance:
             if not statuses:
                 return {}
             conditions = gateway_conditions(statuses, served=document.key not in self._unserved, problems=problems)
-            return {"conditions": conditions_mapping(conditions), "listeners": listeners_mapping(statuses)}
+            sets = attached_sets(document.key, self._mesh.gateways)
+            attached: dict[str, object] = {"attachedListenerSets": sets} if sets else {}
+            return {
+                "conditions": conditions_mapping(conditions),
+                "listeners": listeners_mapping(statuses),
+                **attached,
+            }
         if self._mesh is not None and isinstance(document.spec, SERVICE_KINDS):
             policies, problems = self._mesh.service_policies, self._problems.get(document.key, ())
             return {"ancestors": ancestors_mapping(document, policies, problems)}

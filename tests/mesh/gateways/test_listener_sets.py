@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.meshdocs import Compiled, service, short
-from weft.mesh.gateways.status import gateway_conditions, listener_statuses
+from weft.mesh.gateways.status import attached_sets, gateway_conditions, listener_statuses
 
 SERVICES = service("a") + service("b") + service("a", namespace="shop")
 SAME = "allowedListeners: {namespaces: {from: Same}}"
@@ -80,6 +80,9 @@ def test_the_gateway_says_whose_listeners_it_takes(allowed: str, namespace: str,
     assert short(mesh.knock("front", "more.example/")).startswith("a" if taken else "404")
     assert ("listeners-not-allowed" in mesh.codes) is not taken
     [key] = [key for key in mesh.mesh.gateways.declared if key.kind == "ListenerSet"]
+    [own] = [key for key in mesh.mesh.gateways.declared if key.kind == "Gateway"]
+    assert attached_sets(own, mesh.mesh.gateways) == int(taken)
+    assert attached_sets(key, mesh.mesh.gateways) == 0
     problems = [problem for problem in mesh.mesh.problems if problem.object == key]
     statuses = listener_statuses(key, mesh.mesh.gateways, problems)
     accepted = gateway_conditions(statuses, served=True, problems=problems)[0]

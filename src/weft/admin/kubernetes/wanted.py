@@ -53,7 +53,8 @@ class Wanted:
         unconfirmed: Callable[[Document[object]], Unconfirmed | None] = lambda _: None,
         addresses: Callable[[Document[object]], tuple[str, ...] | None] = lambda _: (),
     ) -> None:
-        self._acceptance = Acceptance(compiled.mesh)
+        problems = tuple(problems)
+        self._acceptance = Acceptance(compiled.mesh, [each for each in problems if each.code == "kubernetes-refused"])
         self._routes: Mapping[ObjectKey, RouteStatus] = (
             {each.route: each for each in compiled.mesh.acceptance} if compiled.mesh is not None else {}
         )

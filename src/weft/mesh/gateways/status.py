@@ -65,6 +65,15 @@ def listener_statuses(key: ObjectKey, gateways: Gateways, problems: Sequence[Pro
     return tuple(found)
 
 
+def attached_sets(key: ObjectKey, gateways: Gateways) -> int:
+    """How many ListenerSets a Gateway of the Gateway API has taken."""
+    declared = gateways.declared.get(key)
+    if declared is None or declared.selector is not None or declared.parent:
+        return 0
+    model = gateways.by_name.get(declared.name)
+    return sum(each.kind == "ListenerSet" for each in model.keys) if model is not None else 0
+
+
 def _conditions(stands: bool, problems: Sequence[Problem]) -> tuple[Condition, ...]:
     accepted = Condition("Accepted", True, "Accepted")
     resolved = Condition("ResolvedRefs", True, "ResolvedRefs")

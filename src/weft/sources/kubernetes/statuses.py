@@ -80,6 +80,7 @@ def own_part(shape: Shape, status: Status) -> dict[str, Any]:
                 key=lambda each: str(each.get("name")),
             ),
             "addresses": _listed(status, "addresses"),
+            "attachedListenerSets": status.get("attachedListenerSets") or 0,
             "supportedFeatures": sorted(str(each.get("name")) for each in _listed(status, "supportedFeatures")),
         }
     return {

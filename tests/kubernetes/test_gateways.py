@@ -160,6 +160,10 @@ async def test_what_somebody_else_has_is_not_taken_over(cluster: ApiCluster, api
         told = await eventually("it is told", lambda: _of(keeper, namespace))
         assert f"there is a Service {namespace}/web-weft that is not this Gateway's" in told
         assert (await there(api, service) or {})["spec"]["selector"] == {"app": "theirs"}
+        await asyncio.sleep(3)  # tries grow seldom
+        before = len(Counted.asked)
+        await asyncio.sleep(4)
+        assert len([path for path in Counted.asked[before:] if f"/{namespace}/" in path]) <= 40
         await api.call("DELETE", service)
         await eventually("it is made then", lambda: not _of(keeper, namespace), 60)
 

@@ -215,10 +215,11 @@ class GatewayKeeper:
                 kept.problem = await self._apply(client, kept.plan)
                 kept.apply_due = now + _AGAIN_SECONDS
             kept.reached = await self._reached(client, kept.plan)
-            kept.backoff.reset()
             if kept.problem is not None:
                 kept.due = kept.apply_due = now + kept.backoff.next()
-            elif kept.reached:
+                return
+            kept.backoff.reset()
+            if kept.reached:
                 kept.due = kept.apply_due
                 kept.looks.reset()
             else:

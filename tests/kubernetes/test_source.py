@@ -153,16 +153,15 @@ async def test_who_is_not_known_is_told(cluster: ApiCluster) -> None:
 
 
 async def test_a_kind_that_comes_later_and_goes(cluster: ApiCluster, api: Api, namespace: str) -> None:
-    group, plural = "weft.dev", "ejectionpolicies"
-    objects = f"/apis/{group}/v1alpha1/namespaces/{namespace}/{plural}"
-    spec = {"targetRefs": [{"group": "", "kind": "Service", "name": "web"}], "http": {"consecutiveErrors": 3}}
+    group, plural = "telemetry.istio.io", "telemetries"
+    objects = f"/apis/{group}/v1/namespaces/{namespace}/{plural}"
     about = {"name": "web", "namespace": namespace}
-    body = {"apiVersion": f"{group}/v1alpha1", "kind": "EjectionPolicy", "metadata": about, "spec": spec}
+    body = {"apiVersion": f"{group}/v1", "kind": "Telemetry", "metadata": about, "spec": {}}
     source = source_of(cluster.kubeconfig("admin"))
     async with running(source):
         before = await reached(source, "it is read", has(namespace))
         definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        await api.create(definitions, definition(group, "EjectionPolicy", plural, "v1alpha1"))
+        await api.create(definitions, definition(group, "Telemetry", plural, "v1"))
         await eventually("it may be written", lambda: _written(api, objects, body))
         there = await reached(source, "it is noticed", _tells_of(namespace, "web"))
         assert set(before.documents) <= set(there.documents), "nothing else changed"
@@ -171,10 +170,10 @@ async def test_a_kind_that_comes_later_and_goes(cluster: ApiCluster, api: Api, n
 
 
 def _tells_of(namespace: str, name: str) -> Callable[[Contents], bool]:
-    """Whether the policy is there, or what is wrong with it is told: either way it was read."""
+    """Whether the object is there, or what is wrong with it is told: either way it was read."""
     return lambda found: (
-        f"EjectionPolicy/{name}" in named(found, namespace)
-        or any(one.object is not None and one.object.kind == "EjectionPolicy" for one in found.problems)
+        f"Telemetry/{name}" in named(found, namespace)
+        or any(one.object is not None and one.object.kind == "Telemetry" for one in found.problems)
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,17 @@ QUICK = Pace(retry=0.05, longest_retry=0.5, discovery=0.1)
 ROUTES = "/apis/gateway.networking.k8s.io/v1"
 
 
+@contextlib.asynccontextmanager
+async def _session() -> AsyncIterator[aiohttp.ClientSession]:
+    """One that leaves no socket open when it ends, as TLS's goodbye would."""
+    connector = aiohttp.TCPConnector(limit=32)
+    try:
+        async with aiohttp.ClientSession(connector=connector, connector_owner=False) as session:
+            yield session
+    finally:
+        await connector.close(abort_ssl=True)
+
+
 class Api:
     """An API server as whom a kubeconfig file makes its caller."""
 
@@ -29,13 +41,12 @@ class Api:
 
     async def call(self, method: str, path: str, body: object = None, content: str = "application/json") -> Any:
         """One call; AssertionError unless it is answered 2xx."""
-        async with aiohttp.ClientSession() as session:
+        async with _session() as session:
             return await self._call(session, method, path, body, content)
 
     async def create(self, path: str, *objects: Mapping[str, Any]) -> None:
         """Create objects, several at a time."""
-        connector = aiohttp.TCPConnector(limit=32)
-        async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
+        async with _session() as session, asyncio.TaskGroup() as group:
             for each in objects:
                 group.create_task(self._call(session, "POST", path, each, "application/json"))
 

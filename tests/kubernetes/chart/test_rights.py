@@ -176,7 +176,10 @@ def join(cluster: ApiCluster, agent_api: str) -> None:
     """A pod of the mesh shows its token."""
     containers = [{"name": name, "image": "weft.test/none:1"} for name in ("app", "weft-proxy")]
     about = {"name": "proxied", "namespace": "default"}
-    apply(cluster, {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": {"containers": containers}})
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one"}}  # a pod without one is not known yet
+    apply(cluster, node)
+    spec = {"nodeName": "one", "containers": containers}
+    apply(cluster, {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec})
     bound = ("--bound-object-kind=Pod", "--bound-object-name=proxied")
     token = cluster.kubectl("create", "token", "default", "-n", "default", "--audience=weft", *bound).strip()
     request = RegisterRequest(Workload("proxied", "default", "default"), new_request()[1])

@@ -77,6 +77,8 @@ class ApiClient:
 
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
+            if self._session.connector is not None:  # a goodbye of TLS would keep sockets open beyond the end
+                await self._session.connector.close(abort_ssl=True)
             await self._session.close()
 
     async def get(self, path: str, accept: str = JSON, tag: str = "") -> Answer:

@@ -12,7 +12,7 @@ from weft.aio.cell import Cell
 from weft.model.document import Document
 from weft.model.snapshot import ConfigSnapshot, MeshSettings
 from weft.model.unreadable import Unreadable
-from weft.model.workload import Workload, WorkloadState
+from weft.model.workload import GatewayBinding, Workload, WorkloadState
 from weft.schema.decode import decode_documents
 from weft.sources.collector import Collector
 from weft.sources.contents import Contents
@@ -287,3 +287,37 @@ async def test_a_workload_is_found_by_its_proxy(collector: Collector, store: Mem
         assert found is not None
         assert (found.namespace, found.name) == (where, name)
     assert [collector.workload(proxy) for proxy in ("z.b", "x.c", "x", "", ".", "x.a.b")] == [None] * 6
+
+
+async def test_a_document_that_says_nothing_of_pods_leaves_their_tuple_as_it_is() -> None:
+    """A gateway's Pod is looked at again with each change of documents, and nothing is built again for it."""
+    documents, pods = Held(), Held()
+    binding = GatewayBinding("web", "0.0.0.0")
+    labels = (("gateway.networking.k8s.io/gateway-class-name", "weft"),)
+    pod = Workload("web-1", "shop", "web-weft", labels, gateway=binding, pod="5f0f")
+    host = Workload("host", "shop", "host")
+    documents.contents.set(Contents(documents=(service("a"),), workloads=(host,)))
+    pods.contents.set(Contents(workloads=(pod,)))
+    collector = Collector([documents, pods], MeshSettings(), quiet=0.0, longest=0.0)
+    task = asyncio.create_task(collector.run())
+    try:
+        version = await collector.collected.changed(0)
+        before = collector.snapshot
+        documents.contents.set(Contents(documents=(service("a"), service("b")), workloads=(host,)))
+        while len(collector.snapshot.documents) < 2:
+            version = await collector.collected.changed(version)
+        assert len(before.workloads) == 2
+        assert collector.snapshot.workloads is before.workloads
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+class Held:
+    """A source that holds what it is given."""
+
+    def __init__(self) -> None:
+        self.contents: Cell[Contents | None] = Cell(None)
+
+    async def run(self) -> None:
+        """Nothing of its own."""

@@ -11,6 +11,7 @@ import msgspec
 
 from weft.admin.context import Compiled
 from weft.aio.cell import Cell
+from weft.mesh.model import Mesh
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
@@ -112,6 +113,7 @@ class GatewayKeeper:
         self._kept: dict[ObjectKey, _Kept] = {}
         self._refused: tuple[Problem, ...] = ()
         self._looked = False
+        self._planned: tuple[Mesh | None, tuple[Document[object], ...], Plans] = (None, (), Plans())
         self.addresses: Cell[Addresses] = Cell({})
 
     def problems(self) -> tuple[Problem, ...]:
@@ -150,9 +152,11 @@ class GatewayKeeper:
     async def _round(self, client: ApiClient) -> None:
         """One Gateway must not stop the others, whatever its objects and the server may say."""
         mesh, documents = self._compiled.value.mesh, tuple(self._documents())
-        found = plans_of(mesh.gateways, documents) if mesh is not None else Plans()
+        if mesh is not self._planned[0] or documents is not self._planned[1]:  # a round may be for a due look alone
+            plans = plans_of(mesh.gateways, documents) if mesh is not None else Plans()
+            self._planned = (mesh, documents, plans)
         try:
-            await self._take(client, found, frozenset([each.key for each in documents]))
+            await self._take(client, self._planned[2], documents)
         except _NotLeadingError:
             return
         now = asyncio.get_running_loop().time()
@@ -162,14 +166,16 @@ class GatewayKeeper:
                 await asyncio.gather(*(self._keep(client, each) for each in due[start : start + _AT_ONCE]))
                 self._tell()
 
-    async def _take(self, client: ApiClient, found: Plans, there: frozenset[ObjectKey]) -> None:
+    async def _take(self, client: ApiClient, found: Plans, documents: Iterable[Document[object]]) -> None:
         """Note what is wanted now. Objects of a Gateway that is another controller's are taken away; those of a
         document that is gone go by themselves. Whoever has no plan for another reason (its class is not there, it asks
         for what cannot be) keeps what it has: clients are connected to it."""
         self._refused = found.problems
         self._looked = self._compiled.value.mesh is not None
         wanted = {each.key: each for each in found.plans}
-        for key in self._kept.keys() - wanted.keys():
+        unplanned = self._kept.keys() - wanted.keys()
+        there = {each.key for each in documents} if unplanned else set()
+        for key in unplanned:
             if key not in there or (key in found.left and await self._removed(client, self._kept[key].plan, None)):
                 del self._kept[key]
         for key, plan in wanted.items():

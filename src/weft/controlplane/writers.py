@@ -47,13 +47,12 @@ def cluster_writers(
 
     told = Told(compiled, problems, lacking, reached)
     writes = ClusterWrites(source, credentials, settings.kubernetes_writes, told, registry)
-    keeper = _keeper(settings, collector, compiled, injection, writes.leads)
+    keeper = _keeper(settings, compiled, injection, writes.leads)
     return (writes, keeper) if keeper is not None else (writes,)
 
 
 def _keeper(
     settings: ServeSettings,
-    collector: Collector,
     compiled: Cell[Compiled],
     injection: Injection,
     leads: Callable[[], bool],
@@ -70,4 +69,4 @@ def _keeper(
         return GatewayPods(spec, asked.fewest, asked.most, service_type=asked.service_type)
 
     credentials = Credentials(file.access)
-    return GatewayKeeper(lambda: ApiClient(credentials), compiled, lambda: collector.snapshot.documents, pods, leads)
+    return GatewayKeeper(lambda: ApiClient(credentials), compiled, lambda: compiled.value.documents, pods, leads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from weft.aio.cell import Cell
@@ -11,7 +11,6 @@ from weft.aio.holdoff import HoldOff
 from weft.model.bundles import ForeignBundle
 from weft.model.distrust import Distrust
 from weft.model.document import Document, ObjectKey
-from weft.model.gateway_process import GATEWAY_NAME
 from weft.model.instance import Instance
 from weft.model.jwks import KeySet
 from weft.model.names import Assigned
@@ -161,8 +160,9 @@ def _merge(before: _Merged, contents: Sequence[Contents], distrusted: tuple[Dist
     if not _same((*document_groups, (), *yielding), (*before.document_groups, (), *before.yielding)):
         documents, duplicates = _merged_documents(document_groups, yielding)
     same = _same(workload_groups, before.workload_groups) and distrusted == before.distrusted
-    if not same or (documents is not before.documents and _has_gateways(before.admitted)):
-        workloads = admitted(workload_groups, distrusted, documents)
+    if not same or (documents is not before.documents and _has_gateways(workload_groups)):
+        found = admitted(workload_groups, distrusted, documents)
+        workloads = workloads if _same_pods(found, workloads) else found
     keys = tuple(key for one in contents for key in one.keys)
     bundles = next((one.bundles for one in contents if one.bundles), ())
     instances = next((one.instances for one in contents if one.instances), ())
@@ -170,9 +170,19 @@ def _merge(before: _Merged, contents: Sequence[Contents], distrusted: tuple[Dist
     return _Merged(*groups, documents, duplicates, workloads, distrusted, keys, bundles, instances)
 
 
-def _has_gateways(merged: Admitted) -> bool:
-    """Whether the class of a Gateway says what a Pod is."""
-    return any(each.pod and (each.gateway or GATEWAY_NAME in dict(each.labels)) for each in merged.workloads)
+def _has_gateways(groups: Iterable[tuple[Workload, ...]]) -> bool:
+    """Whether there are Pods of which the class of a Gateway says what they are."""
+    return any(each.gateway is not None and each.pod for group in groups for each in group)
+
+
+def _same_pods(found: Admitted, before: Admitted) -> bool:
+    """Whether the very same workloads are admitted, with the same words: then the tuple of before is kept."""
+    same = _same(found.workloads, before.workloads) and found.left_out.keys() == before.left_out.keys()
+    return (
+        same
+        and found.problems == before.problems
+        and all(before.left_out[name] is pod for name, pod in found.left_out.items())
+    )
 
 
 def _merged_documents(

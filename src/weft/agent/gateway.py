@@ -6,15 +6,15 @@ import asyncio
 import logging
 
 from weft.agent.bootstrap import BuildBootstrap, bootstrap_text
-from weft.agent.errors import AgentError
 from weft.agent.lifecycle import Lifecycle, run_lifecycle
 from weft.agent.parameters import GatewayParameters
 from weft.agent.ports import LOOPBACK, PortAllocator, check_free
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
+from weft.agent.proxy_lifecycle import ProxyLifecycle
 from weft.agent.state import State
 from weft.model.labels import gateway_labels
 from weft.model.locality import NOWHERE
-from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadState
+from weft.model.workload import GatewayBinding, SocketAddress, Workload
 from weft.settings.addresses import local_address_towards
 
 _LOG = logging.getLogger(__name__)
@@ -33,13 +33,12 @@ def run_gateway(parameters: GatewayParameters, build_bootstrap: BuildBootstrap =
     return run_lifecycle(make)
 
 
-class _GatewayLifecycle(Lifecycle):
+class _GatewayLifecycle(ProxyLifecycle):
     """An Envoy without an application."""
 
     def __init__(self, parameters: GatewayParameters, proxy: Proxy) -> None:
         super().__init__(proxy)
         self._parameters = parameters
-        self._was_ready = False
 
     async def live(self) -> int:
         """Certificate, Envoy, then for ever."""
@@ -56,23 +55,6 @@ class _GatewayLifecycle(Lifecycle):
         self.manager.ready("the proxy serves")
         await asyncio.Event().wait()
         return 0
-
-    async def _enrol_again(self) -> None:
-        try:
-            await self.proxy.enrol(wait=0)
-        except AgentError as error:
-            _LOG.warning("%s; Envoy goes on as it is", error)
-
-    async def _watch_envoy(self) -> None:
-        ready = self.proxy.envoy.ready
-        while True:
-            version = ready.version
-            if ready.value:
-                self.proxy.set_state(WorkloadState.HEALTHY)
-                self._was_ready = True
-            elif self._was_ready:
-                self.proxy.set_state(WorkloadState.UNHEALTHY)
-            await ready.changed(version)
 
     async def _say_addresses(self) -> None:
         """Say where the gateway listens, whenever that changes."""

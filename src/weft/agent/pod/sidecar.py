@@ -24,8 +24,9 @@ from weft.agent.pod.ports import CAPTURE, INBOUND_CAPTURE, METRICS, READINESS, R
 from weft.agent.pod.probing import probe_pages
 from weft.agent.ports import LOOPBACK, capture_addresses, inbound_capture_addresses
 from weft.agent.proxy import Proxy, ProxyParameters, open_proxy
+from weft.agent.proxy_lifecycle import ProxyLifecycle
 from weft.agent.state import CapturedBy, State
-from weft.model.workload import SocketAddress, Workload, WorkloadPort, WorkloadState
+from weft.model.workload import SocketAddress, Workload, WorkloadPort
 
 _LOG = logging.getLogger(__name__)
 _ACTIVE = r"^(http\.inbound\.downstream_rq_active|cluster\.(inbound|outbound|passthrough).*\.upstream_rq_active)$"
@@ -50,7 +51,7 @@ def run_pod(parameters: PodParameters, build_bootstrap: BuildBootstrap = bootstr
     return run_lifecycle(make)
 
 
-class _PodLifecycle(Lifecycle):
+class _PodLifecycle(ProxyLifecycle):
     """An Envoy whose applications others start and stop."""
 
     hurrying = ""
@@ -63,7 +64,6 @@ class _PodLifecycle(Lifecycle):
             *inbound_capture_addresses(proxy.state)[:1],
         )
         self._readiness = MetricsServer(readiness, proxy.files, _nothing, Pages({READY_PATH: self._ready}))
-        self._was_ready = False
 
     async def live(self) -> int:
         """Certificate, Envoy, then for ever."""
@@ -103,23 +103,6 @@ class _PodLifecycle(Lifecycle):
                 await self._enrol_again()
             else:
                 return
-
-    async def _enrol_again(self) -> None:
-        try:
-            await self.proxy.enrol(wait=0)
-        except AgentError as error:
-            _LOG.warning("%s; Envoy goes on as it is", error)
-
-    async def _watch_envoy(self) -> None:
-        ready = self.proxy.envoy.ready
-        while True:
-            version = ready.version
-            if ready.value:
-                self.proxy.set_state(WorkloadState.HEALTHY)
-                self._was_ready = True
-            elif self._was_ready:
-                self.proxy.set_state(WorkloadState.UNHEALTHY)
-            await ready.changed(version)
 
 
 async def _nothing(accept: str) -> tuple[str, bytes]:  # noqa: ARG001 - there are no metrics here

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from tools.kubernetes_access import ClusterError
 from tools.kubernetes_node import NodeCluster
 from tools.packages.payload import ROOT
 
@@ -61,9 +62,13 @@ async def test_pods_run_and_are_called_by_name(cluster: NodeCluster, namespace: 
         return cluster.kubectl("--namespace", namespace, *arguments)
 
     def answers(address: str) -> set[str]:
-        """Who answers ten calls of one pod."""
+        """Who answers ten calls of one pod. AssertionError while kube-proxy still refuses: it hears of pods that are
+        ready at another moment than whoever waits for the rollout."""
         calls = f"[urllib.request.urlopen('http://{address}/', timeout=5).read().decode() for _ in range(10)]"
-        called = kubectl("exec", "deploy/web", "--", "python3", "-c", f"import urllib.request; print(*{calls})")
+        try:
+            called = kubectl("exec", "deploy/web", "--", "python3", "-c", f"import urllib.request; print(*{calls})")
+        except ClusterError as error:
+            raise AssertionError("not every call was answered") from error
         return set(called.split())
 
     def ready() -> set[str]:

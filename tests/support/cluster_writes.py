@@ -42,7 +42,7 @@ class Rig:
         self.compiled: Cell[Compiled] = Cell(Compiled(0, None))
         self.registry = Registry()
         credentials = Credentials(KubeconfigFile(str(writer)).access)
-        told = Told(self.compiled, self._problems, lambda proxy, _revision: self.lacks.get(proxy))
+        told = Told(self.compiled, self._problems, lambda proxy, _revision, _document: self.lacks.get(proxy))
         self.writes = ClusterWrites(source, credentials, NAMESPACE, told, self.registry, QUICK)
         self._compiler = MeshCompiler()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,15 @@ from weft.cli.complete import one_of
 
 if TYPE_CHECKING:
     from weft.cli.options import CommandT
-    from weft.controlplane.settings import Network
+    from weft.controlplane.settings import Network, ReplicaSettings
     from weft.sources.imports.settings import ImportSettings
     from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 
 
 _NAMESPACE = "weft-system"
+_LABEL = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+"""https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +34,36 @@ class OutsideOptions:
     probe_networks: tuple[Network, ...] = ()
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
+    replicas: ReplicaSettings | None = None
+    drain: float = 0.0
 
 
 def outside_options(function: CommandT) -> CommandT:
-    """``--kubeconfig``, ``--context``, ``--write-status``, ``--kubernetes-namespace``, ``--import``, ``--imports``,
+    """``--kubeconfig``, ``--context``, ``--write-status``, ``--kubernetes-namespace``, ``--replicas``, ``--drain``,
+    ``--import``, ``--imports``,
     ``--probe-network``."""
     for option in (
+        click.option(
+            "--drain",
+            type=click.FloatRange(0, 300),
+            default=0.0,
+            metavar="SECONDS",
+            help="When told to stop, go on serving for so long, not ready any more, while proxies leave for another "
+            "replica one after the other.  [default: 0, stop at once]",
+        ),
+        click.option(
+            "--replicas",
+            default="",
+            metavar="LABELS",
+            help="Pods of that namespace with these labels (app=weft,role=server) are control planes of the same "
+            "mesh: what their proxies hold is known here, too (docs/replicas.md).",
+        ),
         click.option(
             "--kubernetes-namespace",
             default="",
             metavar="NAME",
-            help="Namespace of the Lease by which one of several control planes writes.  [default: in a pod its own, "
-            "else weft-system]",
+            help="Namespace of the Lease by which one of several control planes writes, and of their Pods.  [default: "
+            "in a pod its own, else weft-system]",
         ),
         click.option(
             "--write-status/--no-write-status",
@@ -107,14 +129,35 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
         raise click.UsageError(f"--probe-network: {error}; expected a network such as 10.0.0.0/8") from error
     kubernetes = _kubernetes(given["kubeconfig"], given["context"])
     writes = _writes(kubernetes, given["write_status"], given["kubernetes_namespace"])
-    return OutsideOptions(imports, networks, kubernetes, writes)
+    replicas = _replicas(kubernetes, given["replicas"], given["kubernetes_namespace"])
+    return OutsideOptions(imports, networks, kubernetes, writes, replicas, given["drain"])
+
+
+def _replicas(kubernetes: KubeconfigFile | None, labels: str, namespace: str) -> ReplicaSettings | None:
+    """Where other replicas are. click.UsageError."""
+    from weft.controlplane.settings import ReplicaSettings
+
+    if not labels:
+        return None
+    if kubernetes is None:
+        raise click.UsageError("--replicas goes with --kubeconfig")
+    for each in labels.split(","):
+        name, _, value = each.partition("=")
+        if not _LABEL.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise click.UsageError(f"--replicas: '{each[:80]}' is no label; expected NAME=VALUE, several with commas")
+    return ReplicaSettings(namespace or _own_namespace(kubernetes), labels)
+
+
+def _own_namespace(kubernetes: KubeconfigFile) -> str:
+    from weft.sources.kubernetes.kubeconfig import in_cluster_namespace
+
+    return (in_cluster_namespace() if kubernetes.in_cluster else "") or _NAMESPACE
 
 
 def _writes(kubernetes: KubeconfigFile | None, wanted: bool | None, namespace: str) -> str | None:
     """The namespace of the Lease, if the control plane is to write. Who follows a cluster from outside does not begin
     to write there unasked. click.UsageError."""
     from weft.model.identity import is_dns_label
-    from weft.sources.kubernetes.kubeconfig import in_cluster_namespace
 
     if kubernetes is None:
         for name, option in (("--write-status", wanted), ("--kubernetes-namespace", namespace or None)):
@@ -125,7 +168,7 @@ def _writes(kubernetes: KubeconfigFile | None, wanted: bool | None, namespace: s
         raise click.UsageError(f"--kubernetes-namespace: '{namespace}' is no name of a namespace")
     if not (kubernetes.in_cluster if wanted is None else wanted):
         return None
-    return namespace or (in_cluster_namespace() if kubernetes.in_cluster else "") or _NAMESPACE
+    return namespace or _own_namespace(kubernetes)
 
 
 def _kubernetes(path: str, context: str) -> KubeconfigFile | None:

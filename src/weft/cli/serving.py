@@ -91,6 +91,8 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         kubernetes_writes=options.outside.kubernetes_writes,
         kubernetes=options.outside.kubernetes,
         webhooks=options.webhooks,
+        replicas=options.outside.replicas,
+        drain=options.outside.drain,
     )
 
 

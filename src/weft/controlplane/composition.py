@@ -12,6 +12,7 @@ from weft.admin.context import ApiContext, EnrolmentSettings
 from weft.admin.heard import Heard
 from weft.admin.history.recorder import Recorder
 from weft.admin.history.resources import Watch
+from weft.admin.replicas.telling import Telling
 from weft.aio.cell import Cell
 from weft.ca.authority import Authority
 from weft.ca.token_keys import TokenKeys
@@ -29,6 +30,7 @@ from weft.controlplane.kubernetes import kubernetes_sources, token_reviews
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
+from weft.controlplane.replicas import build_replicas, lacking_anywhere
 from weft.controlplane.settings import ServeSettings
 from weft.controlplane.trust import TrustKeeper
 from weft.controlplane.upstream import UpstreamKeeper
@@ -100,6 +102,7 @@ class Composition:
     forever: tuple[Running, ...]
     rate_limits: RateLimitService
     webhooks: Webhooks
+    telling: Telling
 
 
 async def compose(
@@ -122,13 +125,16 @@ async def compose(
     bundles = Bundles(store, builds.compiled, authority, get_within_limits(settings.bundle_networks))
     await bundles.load()
     certificates = _certificates(settings, authority)
-    trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew)
+    telling = Telling(hub, builds.compiled, heard)
+    replicas = build_replicas(settings, endpoints, certificates, telling, instruments.registry)
+    trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew, replicas=replicas)
     instruments.certified(lambda: certificates.current.value.not_after)
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
-    writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
+    lacking = lacking_anywhere(hub, replicas)
+    writes = cluster_writers(settings, collector, builds.compiled, lacking, webhooks.injection, instruments.registry)
     reviews = token_reviews(settings.kubernetes, audit)
-    beside = (*writes, *webhooks.running, *reviews, *_above(foundation))
+    beside = (*writes, *webhooks.running, *reviews, *_above(foundation), replicas)
     context = ApiContext(
         store,
         leases,
@@ -157,11 +163,12 @@ async def compose(
         kubernetes=settings.kubernetes is not None,
         injection=webhooks.injection,
         token_reviews=next(iter(reviews), None),
+        replicas=replicas,
     )
     own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
     kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *beside)
     limits = _rate_limits(settings, foundation, builds, collector, distrust)
-    return Composition(context, certificates, others, (collector, builds, *own, *kept), limits, webhooks)
+    return Composition(context, certificates, others, (collector, builds, *own, *kept), limits, webhooks, telling)
 
 
 async def _loaded(demand: Demand, modes: Modes) -> tuple[Demand, Modes]:

@@ -51,6 +51,14 @@ class GatewaySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaSettings:
+    """Where other replicas of the control plane are: the Pods with `labels` (a selector) in a namespace."""
+
+    namespace: str
+    labels: str
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookSettings:
     """What an API server asks: at `port` (None: the usual one), if it `serves`. `image` is that of sidecars in pods
     (empty: none are put in), `revision` what labels call this control plane; `native` sidecars, or containers. The
@@ -86,7 +94,8 @@ class ServeSettings:
     registries whose services the mesh has beside its own, `probe_networks` those in which instances without an agent
     are asked for their health. With `kubernetes` documents come from the API server that it names, not from the store;
     what the mesh says of them is written there with `kubernetes_writes`, by the one control plane that has the Lease in
-    that namespace. `webhooks` are what that one asks.
+    that namespace. `webhooks` are what that one asks. `replicas` are the control planes of the same mesh beside this
+    one. `drain`: for how many seconds it serves on when it is told to stop, while proxies leave for others.
     """
 
     home: Home
@@ -120,3 +129,5 @@ class ServeSettings:
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
     webhooks: WebhookSettings | None = None
+    replicas: ReplicaSettings | None = None
+    drain: float = 0.0

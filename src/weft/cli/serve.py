@@ -10,7 +10,7 @@ import click
 from weft.cli.options import PortNumber, command, home_option
 from weft.cli.serve_federation import federation_given, federation_options
 from weft.cli.serve_injection import injection_given, injection_options
-from weft.cli.serve_outside import outside_given, outside_options
+from weft.cli.serve_outside import outside_given, outside_options, replica_options
 from weft.cli.serve_people import oidc, people_options, remote_admin
 from weft.settings.home import Home
 
@@ -123,6 +123,7 @@ from weft.settings.home import Home
 )
 @click.option("--former-store-key", default="", metavar="WHAT", help="What did before, once, to change to another.")
 @outside_options
+@replica_options
 @injection_options
 @federation_options
 @people_options

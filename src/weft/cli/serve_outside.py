@@ -39,25 +39,9 @@ class OutsideOptions:
 
 
 def outside_options(function: CommandT) -> CommandT:
-    """``--kubeconfig``, ``--context``, ``--write-status``, ``--kubernetes-namespace``, ``--replicas``, ``--drain``,
-    ``--import``, ``--imports``,
+    """``--kubeconfig``, ``--context``, ``--write-status``, ``--kubernetes-namespace``, ``--import``, ``--imports``,
     ``--probe-network``."""
     for option in (
-        click.option(
-            "--drain",
-            type=click.FloatRange(0, 300),
-            default=0.0,
-            metavar="SECONDS",
-            help="When told to stop, go on serving for so long, not ready any more, while proxies leave for another "
-            "replica one after the other.  [default: 0, stop at once]",
-        ),
-        click.option(
-            "--replicas",
-            default="",
-            metavar="LABELS",
-            help="Pods of that namespace with these labels (app=weft,role=server) are control planes of the same "
-            "mesh: what their proxies hold is known here, too (docs/replicas.md).",
-        ),
         click.option(
             "--kubernetes-namespace",
             default="",
@@ -102,6 +86,29 @@ def outside_options(function: CommandT) -> CommandT:
             shell_complete=one_of("consul=", "nomad=", "dns=", "file="),
             help="Also have the services of a registry: consul, nomad, dns, file (docs/imports.md). May be given "
             "again.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def replica_options(function: CommandT) -> CommandT:
+    """``--replicas``, ``--drain``."""
+    for option in (
+        click.option(
+            "--drain",
+            type=click.FloatRange(0, 300),
+            default=0.0,
+            metavar="SECONDS",
+            help="When told to stop, go on serving for so long, not ready any more, while proxies leave for another "
+            "replica one after the other.  [default: 0, stop at once]",
+        ),
+        click.option(
+            "--replicas",
+            default="",
+            metavar="LABELS",
+            help="Pods of that namespace with these labels (app=weft,role=server) are control planes of the same "
+            "mesh: what their proxies hold is known here, too (docs/replicas.md).",
         ),
     ):
         function = option(function)

@@ -18,11 +18,13 @@ from weft.ca.authority import Authority
 from weft.ca.token_keys import TokenKeys
 from weft.controlplane.builds import Builds
 from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.cluster import ClusterWrites
 from weft.controlplane.connections import Connections
 from weft.controlplane.distrust import DistrustKeeper
 from weft.controlplane.envoy_judge import EnvoyJudge
 from weft.controlplane.faults import Faults
 from weft.controlplane.federation import Bundles, get_within_limits
+from weft.controlplane.gateways import GatewayKeeper
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
@@ -30,7 +32,7 @@ from weft.controlplane.kubernetes import kubernetes_sources, token_reviews
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
-from weft.controlplane.replicas import build_replicas, lacking_anywhere
+from weft.controlplane.replicas import Served, Together, build_replicas
 from weft.controlplane.settings import ServeSettings
 from weft.controlplane.trust import TrustKeeper
 from weft.controlplane.upstream import UpstreamKeeper
@@ -111,8 +113,7 @@ async def compose(
     """Everything of a control plane that listens at `endpoints`, and for Prometheus at `metrics`. StoreError if what is
     kept cannot be read."""
     store, authority, home = foundation.store, foundation.authority, settings.home
-    instruments, applied = foundation.instruments, Applied()
-    token_keys = TokenKeys(home.ca, settings.mesh.trust_domain)
+    instruments, applied, token_keys = foundation.instruments, Applied(), _token_keys(settings)
     audit, faults = Audit(store), Faults(store)
     collector, contents = await _collector(settings, foundation, applied, token_keys, ImportEvents(audit, instruments))
     distrust, leases = DistrustKeeper(store, collector), _leases(settings, store, collector)
@@ -122,19 +123,16 @@ async def compose(
     hub = Hub[Mesh](compiler, audit.record, _limits(settings), connections, demand.of, instruments, distrust.refusal)
     recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(contents))
     builds = Builds(collector, hub, compiler, modes, recorder=recorder, instruments=instruments)
-    bundles = Bundles(store, builds.compiled, authority, get_within_limits(settings.bundle_networks))
-    await bundles.load()
-    certificates = _certificates(settings, authority)
-    telling = Telling(hub, builds.compiled, heard)
-    replicas = build_replicas(settings, endpoints, certificates, telling, instruments.registry)
+    bundles = await _bundles(settings, foundation, builds)
+    certificates = _certificates(settings, foundation)
+    together = build_replicas(settings, endpoints, certificates, Served(hub, builds, heard), foundation.counters)
+    replicas = together.replicas
     trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew, replicas=replicas)
-    instruments.certified(lambda: certificates.current.value.not_after)
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
-    lacking = lacking_anywhere(hub, replicas)
-    writes = cluster_writers(settings, collector, builds.compiled, lacking, webhooks.injection, instruments.registry)
+    writes = _writers(settings, collector, builds, together, webhooks, instruments)
     reviews = token_reviews(settings.kubernetes, audit)
-    beside = (*writes, *webhooks.running, *reviews, *_above(foundation), replicas)
+    beside = (*writes, *webhooks.running, *reviews, *_above(foundation), together)
     context = ApiContext(
         store,
         leases,
@@ -167,8 +165,28 @@ async def compose(
     )
     own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
     kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *beside)
-    limits = _rate_limits(settings, foundation, builds, collector, distrust)
+    limits, telling = _rate_limits(settings, foundation, builds, collector, distrust), together.telling
     return Composition(context, certificates, others, (collector, builds, *own, *kept), limits, webhooks, telling)
+
+
+def _writers(
+    settings: ServeSettings,
+    collector: Collector,
+    builds: Builds,
+    together: Together,
+    webhooks: Webhooks,
+    instruments: Instruments,
+) -> tuple[ClusterWrites | GatewayKeeper, ...]:
+    told = (builds.compiled, together.lacking)
+    return cluster_writers(settings, collector, *told, webhooks.injection, instruments.registry)
+
+
+async def _bundles(settings: ServeSettings, foundation: Foundation, builds: Builds) -> Bundles:
+    """Those of other trust domains. StoreError if what is kept of them cannot be read."""
+    get = get_within_limits(settings.bundle_networks)
+    bundles = Bundles(foundation.store, builds.compiled, foundation.authority, get)
+    await bundles.load()
+    return bundles
 
 
 async def _loaded(demand: Demand, modes: Modes) -> tuple[Demand, Modes]:
@@ -185,9 +203,15 @@ def _leases(settings: ServeSettings, store: SealedStore, collector: Collector) -
     return leases
 
 
-def _certificates(settings: ServeSettings, authority: Authority) -> ServerCertificates:
+def _token_keys(settings: ServeSettings) -> TokenKeys:
+    return TokenKeys(settings.home.ca, settings.mesh.trust_domain)
+
+
+def _certificates(settings: ServeSettings, foundation: Foundation) -> ServerCertificates:
     hosts = [host for host in (settings.bind, settings.advertise) if host]
-    return ServerCertificates(authority, hosts, settings.home.control_plane, settings.certificate_ttl)
+    made = ServerCertificates(foundation.authority, hosts, settings.home.control_plane, settings.certificate_ttl)
+    foundation.instruments.certified(lambda: made.current.value.not_after)
+    return made
 
 
 def _rate_limits(

@@ -35,7 +35,7 @@ class ReplicaApi:
         return (
             ("GET", f"{ROOT}/rows", self.rows),
             ("GET", f"{ROOT}/proxies", self.proxies),
-            ("GET", f"{ROOT}/proxies/{{name}}/config/{{type}}", self.config),
+            ("GET", f"{ROOT}/proxies/{{proxy}}/config/{{type}}", self.config),
             ("POST", f"{ROOT}/drained", self.drained),
         )
 
@@ -56,7 +56,7 @@ class ReplicaApi:
     async def config(self, request: web.Request, caller: Caller) -> web.Response:
         """What a proxy is given that is connected here."""
         self._check(request, caller)
-        name, word = request.match_info["name"], request.match_info["type"]
+        name, word = request.match_info["proxy"], request.match_info["type"]
         found = await self._proxies.given(name, word)
         if found is None:
             raise Refused(404, "not-connected", f"no proxy '{name[:120]}' is connected here")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 
-from weft.admin.replicas.rows import Agent, Connected, Page, Row, Standing, Trouble, rows_of, standing_id
+from weft.admin.replicas.rows import Agent, Connected, Page, Row, Standing, Step, Trouble, rows_of, standing_id
 from weft.model.addresses import host_and_port
 from weft.model.printable import printable
 from weft.sources.kubernetes.backoff import Backoff
@@ -71,6 +71,11 @@ class Link:
         """What the agent of a registration said there."""
         found = self._rows.get(f"agent {key}")
         return found if isinstance(found, Agent) else None
+
+    def step(self) -> Step | None:
+        """How far it is in a change that is made in steps."""
+        found = self._rows.get("step")
+        return found if isinstance(found, Step) else None
 
     def troubles(self) -> list[Trouble]:
         """What is wrong with its proxies."""

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from weft.admin.replicas.links import Link, LinkError, ended
-from weft.admin.replicas.rows import Agent, Confirmed, Question, Statuses, document_digest
+from weft.admin.replicas.rows import Agent, Confirmed, Question, Statuses, Step, document_digest
 from weft.aio.cell import Cell
 from weft.discovery.status import Lack, ProxyStatus
 from weft.model.document import Document
@@ -112,6 +112,11 @@ class Replicas:
     def connects(self, proxy: str) -> bool:
         """Whether a proxy is connected to another replica."""
         return any(link.connects(proxy) for link in self.links)
+
+    def have_taken(self, step: Step) -> bool:
+        """Whether the proxies of all others have done a step."""
+        found = [link.step() for link in self.links]
+        return all(one is not None and one.change == step.change and one.taken >= step.taken for one in found)
 
     def lacks(self, document: Document[object], proxy: str) -> Lack | None:
         """What a proxy that is not connected here has not taken of a Gateway; None: nothing. What it holds counts by

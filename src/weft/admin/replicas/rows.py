@@ -89,7 +89,19 @@ class Trouble(msgspec.Struct, frozen=True, tag="problem"):
         return Problem(severity, self.code, self.message, origin, expected=self.expected, nearest=self.nearest)
 
 
-Row = Connected | Standing | Agent | Trouble
+class Step(msgspec.Struct, frozen=True, tag="step"):
+    """How many steps of a `change` the proxies there have done."""
+
+    change: str
+    taken: int
+
+    @property
+    def id(self) -> str:
+        """What names the row."""
+        return "step"
+
+
+Row = Connected | Standing | Agent | Trouble | Step
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ import msgspec
 from weft.admin.context import Compiled
 from weft.admin.heard import Heard
 from weft.admin.replicas.ledger import Ledger
-from weft.admin.replicas.rows import Agent, Connected, Page, Standing, Trouble, document_digest, trouble_of
+from weft.admin.replicas.rows import Agent, Connected, Page, Standing, Step, Trouble, document_digest, trouble_of
 from weft.aio.cell import Cell
 from weft.discovery.hub import Hub
 from weft.mesh.model import Mesh
@@ -42,6 +42,8 @@ class Telling:
         self._hub = hub
         self._compiled = compiled
         self._heard = heard
+        self.step: Step | None = None
+        """How far this replica is in a change that is made in steps."""
         self._ledger = Ledger()
         self._since: dict[ObjectKey, tuple[Document[object], int, str]] = {}
         self._documents: tuple[Document[object], ...] | None = None
@@ -69,6 +71,7 @@ class Telling:
             return
         self._looked = now
         self._ledger.write(Connected, map(Connected, self._hub.connected()))
+        self._ledger.write(Step, (self.step,) if self.step is not None else ())
         self._ledger.write(Standing, islice(self._standings(), _MOST_STANDINGS))
         if self._heard.version != self._agents:
             self._agents = self._heard.version

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -19,7 +19,6 @@ class Part:
     rows: tuple[Row, ...]
     gone: tuple[str, ...]
     whole: bool
-    more: bool
 
 
 class Ledger:
@@ -59,24 +58,11 @@ class Ledger:
             oldest = next(iter(self._gone))
             self._forgotten = self._gone.pop(oldest)
 
-    def since(self, number: int, most: int) -> Part:
-        """What has changed after `number` (0: nothing is known yet), the first `most` changes of it."""
+    def since(self, number: int) -> Part:
+        """What has changed after `number` (0: nothing is known yet)."""
         whole = number < self._forgotten or number > self.number or not number
         number = 0 if whole else number
-        rows = list(_after(number, ((at, name, row) for name, (at, row) in reversed(self._rows.items()))))
-        gone = [] if whole else list(_after(number, ((at, name, None) for name, at in reversed(self._gone.items()))))
-        changes = sorted((*rows, *gone), key=lambda change: change[0])
-        part = changes[:most]
-        more = len(part) < len(changes)
-        return Part(
-            part[-1][0] if more else self.number,
-            tuple(row for _, _, row in part if row is not None),
-            tuple(name for _, name, row in part if row is None),
-            whole,
-            more,
-        )
-
-
-def _after(number: int, changes: Iterator[tuple[int, str, Row | None]]) -> Iterator[tuple[int, str, Row | None]]:
-    """Those of `changes`, latest first, that came after a number."""
-    return takewhile(lambda change: change[0] > number, changes)
+        changes = ((at, row) for at, row in reversed(self._rows.values()))
+        rows = tuple(row for _, row in takewhile(lambda change: change[0] > number, changes))
+        gone = takewhile(lambda change: change[1] > number, reversed(self._gone.items()))
+        return Part(self.number, rows, () if whole else tuple(name for name, _ in gone), whole)

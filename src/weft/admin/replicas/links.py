@@ -23,7 +23,7 @@ _ANSWER_SECONDS = 3.0
 _CONNECT_SECONDS = 2.0
 _REST_SECONDS = 0.1
 _LARGEST = 16 * 1024 * 1024
-_MOST_ROWS = 200_000
+_MOST_ROWS = 100_000
 _log = logging.getLogger("weft.replicas")
 AnswerT = TypeVar("AnswerT")
 
@@ -94,7 +94,7 @@ class Link:
                     self._take(page)
                     self._backoff.reset()
                     told()
-                    await asyncio.sleep(0 if page.more else _REST_SECONDS)
+                    await asyncio.sleep(_REST_SECONDS)
                 except LinkError as error:
                     self._lost(str(error))
                     told()
@@ -155,7 +155,7 @@ class Link:
         if len(self._rows) > _MOST_ROWS:
             raise LinkError(f"it tells of more than {_MOST_ROWS} things")
         self._boot, self._number = page.boot, page.number
-        if not page.more and not self.known:
+        if not self.known:
             self.known, self.failure = True, ""
             _log.info("replica %s is known", self.name)
 

@@ -107,8 +107,8 @@ Row = Connected | Standing | Agent | Trouble | Step
 class Page(msgspec.Struct, frozen=True):
     """Rows that are new or different since an earlier page, and the names of those that are `gone`.
 
-    `boot` names the process. `number` is where the next page begins. A `whole` page is the first of everything, and
-    what was told before counts no more; with `more` there is more to be had at once.
+    `boot` names the process. `number` is where the next page begins. A `whole` page has everything, and what was
+    told before counts no more.
     """
 
     boot: str
@@ -116,7 +116,6 @@ class Page(msgspec.Struct, frozen=True):
     rows: tuple[msgspec.Raw, ...] = ()
     gone: tuple[str, ...] = ()
     whole: bool = False
-    more: bool = False
 
 
 class Statuses(msgspec.Struct, frozen=True):

@@ -25,8 +25,6 @@ from weft.model.workload import Workload
 from weft.schema.kinds.gateway import GATEWAY_GROUP, ListenerSetSpec
 
 LONGEST_WAIT = 30.0
-MOST_ROWS = 2_000
-"""Of a page."""
 _LOOK_SECONDS = 0.25
 _SLOW_SECONDS = 2.0
 _MOST_STANDINGS = 50_000
@@ -60,10 +58,10 @@ class Telling:
         number = after if boot == self.boot else 0
         while True:
             self._look(loop.time())
-            part = self._ledger.since(number, MOST_ROWS)
+            part = self._ledger.since(number)
             if part.rows or part.gone or part.whole or loop.time() >= end:
                 rows = tuple(msgspec.Raw(msgspec.json.encode(row)) for row in part.rows)
-                return Page(self.boot, part.number, rows, part.gone, part.whole, part.more)
+                return Page(self.boot, part.number, rows, part.gone, part.whole)
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _look(self, now: float) -> None:

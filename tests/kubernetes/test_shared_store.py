@@ -16,8 +16,9 @@ from conformance import test_store as conformance
 from conformance.test_store import KEEP, Clock, clock
 from support.kubernetes import Api
 from weft.sources.kubernetes.access import Credentials
+from weft.sources.kubernetes.client import ApiClient
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
-from weft.sources.kubernetes.shared.secrets import TYPE, open_repository
+from weft.sources.kubernetes.shared.repository import TYPE, SecretRepository
 from weft.store.protocol import ConflictError, Put, Store, StoreError
 from weft.store.shared.log import USUAL, Sizes
 from weft.store.shared.store import SharedStore
@@ -38,16 +39,15 @@ async def shared(
     sizes: Sizes = USUAL,
 ) -> AsyncIterator[Sequence[SharedStore]]:
     credentials = Credentials(KubeconfigFile(str(kubeconfig), "test").access)
-    stores = []
-    try:
-        for name in names:
-            repository = await open_repository(credentials, namespace)
-            stores.append(SharedStore(repository, name, clock, keep, sizes))
-            await stores[-1].open()
-        yield stores
-    finally:
-        for each in stores:
-            await each.close()
+    async with ApiClient(credentials) as client:
+        stores = [SharedStore(SecretRepository(client, namespace), name, clock, keep, sizes) for name in names]
+        try:
+            for each in stores:
+                await each.open()
+            yield stores
+        finally:
+            for each in stores:
+                await each.close()
 
 
 @pytest.fixture

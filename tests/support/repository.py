@@ -88,9 +88,6 @@ class MemoryRepository:
             if self.disk.watched and held is not None and held.version != version:
                 yield held
 
-    async def close(self) -> None:
-        pass
-
     async def _pass(self) -> None:
         for _ in range(self.disk.turns):
             await asyncio.sleep(0)

@@ -86,7 +86,8 @@ class ServeSettings:
     registries whose services the mesh has beside its own, `probe_networks` those in which instances without an agent
     are asked for their health. With `kubernetes` documents come from the API server that it names, not from the store;
     what the mesh says of them is written there with `kubernetes_writes`, by the one control plane that has the Lease in
-    that namespace. `webhooks` are what that one asks.
+    that namespace. `webhooks` are what that one asks. `shared` is the namespace where control planes keep what
+    would be in the home, so that there may be several (None: it is in the home).
     """
 
     home: Home
@@ -120,3 +121,4 @@ class ServeSettings:
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
     webhooks: WebhookSettings | None = None
+    shared: str | None = None

@@ -53,6 +53,3 @@ class Repository(Protocol):
 
     def watch(self, version: str) -> AbstractAsyncContextManager[AsyncIterator[HeldHead]]:
         """Heads that come after `version`, perhaps not each; it ends at any time."""
-
-    async def close(self) -> None:
-        """Release connections."""

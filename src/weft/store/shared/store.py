@@ -176,7 +176,6 @@ class SharedStore:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         _fail(self._requests, StoreError("the store is closed"))
-        await self._repository.close()
 
     @property
     def _state(self) -> State:

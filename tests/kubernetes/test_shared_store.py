@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import functools
+import stat
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,16 @@ from tools.kubernetes_cluster import ApiCluster
 from conformance import test_store as conformance
 from conformance.test_store import KEEP, Clock, clock
 from support.kubernetes import Api
+from weft.ca.authority import open_authority
+from weft.ca.rotation import Phase
+from weft.controlplane.shared_directory import SharedFiles
+from weft.controlplane.shared_state import AUTHORITY_FILES
+from weft.settings.private import write_atomically
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.client import ApiClient
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 from weft.sources.kubernetes.shared.repository import TYPE, SecretRepository
+from weft.sources.kubernetes.shared.secret import VersionedSecret
 from weft.store.protocol import ConflictError, Put, Store, StoreError
 from weft.store.shared.log import USUAL, Sizes
 from weft.store.shared.store import SharedStore
@@ -120,3 +128,77 @@ async def test_what_it_may_not_do_is_said(cluster: ApiCluster, namespace: str) -
     with pytest.raises(StoreError, match=r"403.*expected a Role that allows get of secrets in namespace"):
         async with shared(account, namespace, "one"):
             pass
+
+
+async def test_files_that_two_change_at_once(cluster: ApiCluster, api: Api, namespace: str, tmp_path: Path) -> None:
+    """Both begin at the same moment with a file of their own, and then each adds to it."""
+    credentials = Credentials(KubeconfigFile(str(cluster.kubeconfig("admin")), "test").access)
+    homes = [tmp_path / name for name in ("one", "two")]
+    async with ApiClient(credentials) as client:
+        secret = VersionedSecret(client, namespace, "weft-ca", "weft.dev/authority")
+        both = [SharedFiles(secret, home / "ca", ("*.pem",)) for home in homes]
+
+        def prepare(text: str) -> Callable[[Path], Awaitable[None]]:
+            async def made(directory: Path) -> None:
+                if not (directory / "root.pem").exists():
+                    write_atomically(directory / "root.pem", text)
+
+            return made
+
+        await asyncio.gather(*(each.begin(prepare(text)) for each, text in zip(both, "ab", strict=True)))
+        (begun,) = {(home / "ca" / "root.pem").read_text() for home in homes}
+        assert begun in "ab"
+        following = [asyncio.create_task(each.run()) for each in both]
+
+        def add(directory: Path) -> None:
+            path = directory / "root.pem"
+            write_atomically(path, path.read_text() + "+")
+
+        await asyncio.gather(*(each.change(add) for each in both for _ in range(5)))
+        wanted = begun + 10 * "+"
+        await eventually("both have it", lambda: {(home / "ca" / "root.pem").read_text() for home in homes} == {wanted})
+        with pytest.raises(ValueError, match="no"):
+            await both[0].change(_refuse)
+        path = f"/api/v1/namespaces/{namespace}/secrets/weft-ca"
+        held = await api.call("GET", path)
+        assert base64.b64decode(held["data"]["root.pem"]).decode() == wanted
+        held["data"]["ca.crt"] = "eA=="  # somebody else's
+        await api.call("PUT", path, held)
+        await both[1].change(add)
+        assert (await api.call("GET", path))["data"]["ca.crt"] == "eA=="
+        for task in following:
+            task.cancel()
+        await asyncio.wait(following)
+    assert [path.name for home in homes for path in home.iterdir()] == ["ca", "ca"], "no copy is left"
+    assert {stat.S_IMODE((home / "ca").stat().st_mode) for home in homes} == {0o700}
+
+
+def _refuse(directory: Path) -> None:
+    write_atomically(directory / "root.pem", "never seen")
+    raise ValueError("no")
+
+
+async def test_a_secret_that_was_there_before_is_taken(
+    cluster: ApiCluster, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    """The authority of a home, as `kubectl create secret generic --from-file` puts it there."""
+    first = open_authority(tmp_path / "before", "cluster.local")
+    data = {path.name: base64.b64encode(path.read_bytes()).decode() for path in (tmp_path / "before").iterdir()}
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "weft-ca"}, "data": data}
+    await api.create(f"/api/v1/namespaces/{namespace}/secrets", body)
+    credentials = Credentials(KubeconfigFile(str(cluster.kubeconfig("admin")), "test").access)
+    async with ApiClient(credentials) as client:
+        secret = VersionedSecret(client, namespace, "weft-ca", "weft.dev/authority")
+        files = SharedFiles(secret, tmp_path / "after", AUTHORITY_FILES, last="rotation.json")
+
+        async def prepare(directory: Path) -> None:
+            open_authority(directory, "cluster.local")
+
+        await files.begin(prepare)
+        authority = open_authority(tmp_path / "after", "cluster.local", shared=files)
+        assert authority.fingerprint == first.fingerprint
+        files.told.append(authority.reload)
+        await authority.change(lambda one: one.begin_rotation())
+        assert authority.rotation.phase is Phase.TRUSTING
+    found = (await api.call("GET", f"/api/v1/namespaces/{namespace}/secrets/weft-ca"))["data"]
+    assert {"root.pem", "root-2.pem", "rotation.json", "serial"} <= found.keys()

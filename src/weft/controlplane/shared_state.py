@@ -26,7 +26,7 @@ from weft.store.shared.store import SharedStore
 
 AUTHORITY, KEYS = "weft-ca", "weft-keys"
 """Secrets in the namespace of the control planes."""
-_AUTHORITY_FILES = ("root*.pem", "intermediate*.pem", "rotation.json", "request.pem", "token-keys.json")
+AUTHORITY_FILES = ("root*.pem", "intermediate*.pem", "rotation.json", "request.pem", "token-keys.json")
 _log = logging.getLogger("weft.shared")
 
 
@@ -73,7 +73,7 @@ async def shared_state(settings: ServeSettings) -> AsyncIterator[SharedState | N
         authority = VersionedSecret(client, namespace, AUTHORITY, "weft.dev/authority")
         keys = VersionedSecret(client, namespace, KEYS, "weft.dev/keys")
         yield SharedState(
-            SharedFiles(authority, home.ca, _AUTHORITY_FILES, last="rotation.json"),
+            SharedFiles(authority, home.ca, AUTHORITY_FILES, last="rotation.json"),
             SharedFiles(keys, home.control_plane, (home.admin_token.name, home.prometheus_token.name, KEY_FILE)),
             client,
             namespace,

@@ -40,6 +40,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "get": ("get", "Show documents, workloads or services."),
     "describe": ("describe", "Show one document with its conditions and problems."),
     "validate": ("validate", "Check documents, alone or with a running mesh."),
+    "migrate": (
+        "migrate",
+        "Say what becomes of another mesh's installation: what carries over, what differs, what is missing.",
+    ),
     "stat": ("stat", "Show how often, how well and how fast services are called."),
     "edges": ("stat", "Show who calls whom, and whether both have proven who they are."),
     "top": ("top", "Show traffic as it goes, on the whole terminal."),

@@ -23,7 +23,7 @@ def test_what_is_given_goes_before_what_kubectl_has(tmp_path: Path) -> None:
 def test_the_file_of_the_home_is_the_last(tmp_path: Path) -> None:
     environment = {"HOME": str(tmp_path)}
     assert usual_files(environment) == ()
-    with pytest.raises(ClusterError, match="no kubeconfig file.*give --kubeconfig FILE"):
+    with pytest.raises(ClusterError, match=r"no kubeconfig file.*give --kubeconfig FILE"):
         wanted_cluster(environment)
     usual = tmp_path / ".kube" / "config"
     usual.parent.mkdir()

@@ -116,7 +116,9 @@ def test_annotations_of_pods(mesh: str, key: str, value: str, verdict: Verdict) 
 
 @pytest.mark.parametrize("mesh", [ISTIO, LINKERD, CONSUL])
 def test_other_annotations_are_nobodys_business(mesh: str) -> None:
-    assert not examine([("w.yaml", WORKLOAD.replace("KEY", "prometheus.io/scrape").replace("VALUE", "true"))], mesh).lines
+    assert not examine(
+        [("w.yaml", WORKLOAD.replace("KEY", "prometheus.io/scrape").replace("VALUE", "true"))], mesh
+    ).lines
 
 
 def test_documents_are_judged_by_the_decoder() -> None:

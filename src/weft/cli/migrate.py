@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from weft.cli.cluster_options import cluster_options
 from weft.cli.group import Group
 from weft.cli.options import CommandT, command, output_option
 from weft.cli.output import print_problems, print_value, styled
@@ -50,10 +51,11 @@ def migrate() -> None:
 
 def _arguments(function: CommandT) -> CommandT:
     for option in (
+        cluster_options,
         output_option,
         click.option("--strict", is_flag=True, help="Exit code 1 when something is missing."),
         click.option("-v", "--verbose", is_flag=True, help="Tell of what is the same or not needed, too."),
-        click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path()),
+        click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path()),
     ):
         function = option(function)
     return function
@@ -61,9 +63,10 @@ def _arguments(function: CommandT) -> CommandT:
 
 @command(
     "istio",
+    "weft migrate istio",
+    "weft migrate istio --context prod --strict",
     "weft migrate istio istio-operator.yaml mesh/",
     "helm get values istiod -n istio-system | weft migrate istio -",
-    "kubectl get namespaces,deployments,virtualservices,destinationrules -A -o yaml | weft migrate istio -",
     "weft migrate istio -o json mesh/ | jq '.lines[] | select(.verdict == \"missing\")'",
 )
 @_arguments
@@ -72,48 +75,50 @@ def istio(**given: Any) -> int:
 
     PATHs are files, directories or - (stdin): IstioOperator, values of Istio's Helm charts, MeshConfig, documents of
     Istio and of the Gateway API, and what has labels and annotations for Istio: Namespaces, Services, workloads.
-    Nothing is changed, and no control plane is needed. Exit code 1 when a text cannot be read.
+    Without PATHs all that is read from the cluster, values out of Helm's releases, too. Nothing is changed, and weft
+    need not be there. Exit code 1 when a text cannot be read.
     """
     return _tell("istio", **given)
 
 
 @command(
     "linkerd",
-    "weft migrate linkerd mesh/",
-    "kubectl get servers.policy.linkerd.io,serviceprofiles -A -o yaml | weft migrate linkerd -",
+    "weft migrate linkerd",
+    "weft migrate linkerd -v mesh/",
 )
 @_arguments
 def linkerd(**given: Any) -> int:
     """Judge documents of Linkerd.
 
     PATHs are files, directories or - (stdin): Linkerd's kinds, those of the Gateway API, and Namespaces, Services and
-    workloads with annotations for Linkerd. For each field the report names what says it here.
+    workloads with annotations for Linkerd; without PATHs they are read from the cluster. For each field the report
+    names what says it here.
     """
     return _tell("linkerd", **given)
 
 
 @command(
     "consul",
-    "weft migrate consul mesh/",
-    "kubectl get servicedefaults,serviceintentions,servicerouters -A -o yaml | weft migrate consul -",
+    "weft migrate consul",
+    "weft migrate consul -v mesh/",
 )
 @_arguments
 def consul(**given: Any) -> int:
     """Judge documents of Consul on Kubernetes.
 
     PATHs are files, directories or - (stdin): kinds of consul.hashicorp.com, and Services and workloads with
-    annotations for Consul. For each field the report names what says it here.
+    annotations for Consul; without PATHs they are read from the cluster. For each field the report names what says it
+    here.
     """
     return _tell("consul", **given)
 
 
 def _tell(mesh: str, *, paths: tuple[str, ...], strict: bool, verbose: bool, output: str) -> int:
-    from weft.cli.changes import read_all
     from weft.migrate.report import examine
     from weft.migrate.words import Verdict, line_mapping
     from weft.model.problem import problem_mapping
 
-    found = examine([(one.name, one.text) for one in read_all(paths)], mesh)
+    found = examine(_texts(mesh, paths), mesh)
     problems = [problem_mapping(one) for one in found.unreadable]
     if output != "table":
         lines = [line_mapping(one) for one in found.lines]
@@ -124,6 +129,20 @@ def _tell(mesh: str, *, paths: tuple[str, ...], strict: bool, verbose: bool, out
         _print(found, mesh, verbose=verbose)
         print_problems(problems)
     return 1 if problems or (strict and found.of(Verdict.MISSING)) else 0
+
+
+def _texts(mesh: str, paths: tuple[str, ...]) -> list[tuple[str, str]]:
+    """What `paths` hold, or the cluster."""
+    if paths:
+        from weft.cli.changes import read_all
+
+        return [(one.name, one.text) for one in read_all(paths)]
+    from weft.local.cluster import wanted_cluster
+    from weft.local.installations import read_installation
+
+    cluster = wanted_cluster()
+    click.echo(f"reading the cluster of context '{cluster.names()[0]}'", err=True)
+    return read_installation(cluster, mesh)
 
 
 def _print(report: Report, mesh: str, *, verbose: bool) -> None:
@@ -151,7 +170,8 @@ def _print_lines(lines: Sequence[Line]) -> None:
     for line in lines:
         field = f" {path_text(line.path)}" if line.path else ""
         click.echo(f"  {line.origin}: {printable(line.subject)}{printable(field)}")
-        click.echo(f"      {_LINK.sub(r'\1', printable(line.text))}")
+        words = _LINK.sub(r"\1", printable(line.text))
+        click.echo(f"      {words}")
 
 
 migrate.add_command(istio)

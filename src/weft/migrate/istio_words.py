@@ -1,4 +1,4 @@
-"""Istio's installation in words: Helm values (which are `values` of an IstioOperator too), and the IstioOperator itself.
+"""Istio's installation in words: Helm values (`values` of an IstioOperator, too), and the IstioOperator itself.
 
 https://istio.io/latest/docs/reference/config/istio.operator.v1alpha1/ and the values of Istio's charts `base`,
 `istiod`, `cni`, `ztunnel` and `gateway`.
@@ -60,7 +60,9 @@ VALUES: Words = words({
         "Envoy's log is at the level that weft sets"
     ),
     "global.proxy.readinessInitialDelaySeconds global.proxy.readinessPeriodSeconds "
-    "global.proxy.readinessFailureThreshold": differs(f"annotations `readiness.status.sidecar.istio.io/…`: {_PER_POD}"),
+    "global.proxy.readinessFailureThreshold": differs(
+        f"annotations `readiness.status.sidecar.istio.io/…`: {_PER_POD}"
+    ),
     "global.proxy.startupProbe global.proxy.statusPort global.proxy.lifecycle": needless(
         "the proxy's probes and its end are weft's"
     ),

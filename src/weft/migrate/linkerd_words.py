@@ -50,7 +50,9 @@ KINDS: Mapping[tuple[str, str], Words] = {
     }),
     (_POLICY, "MeshTLSAuthentication"): words({
         "identities": differs(f"`from[].source.principals` of {_ACCESS}: spiffe names", "*"),
-        "identityRefs": differs(f"`from[].source.principals` (ServiceAccount) or `namespaces` (Namespace) of {_ACCESS}"),
+        "identityRefs": differs(
+            f"`from[].source.principals` (ServiceAccount) or `namespaces` (Namespace) of {_ACCESS}"
+        ),
     }),
     (_POLICY, "NetworkAuthentication"): words({
         "networks": differs(f"`from[].source.ipBlocks` of {_ACCESS}"),

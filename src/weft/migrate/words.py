@@ -110,7 +110,7 @@ def spoken(table: Words, tree: Node, source: str, *, base: FieldPath = (), subje
 def known_steps(table: Words, before: FieldPath = ()) -> set[str]:
     """The names that `table` knows below the path `before`."""
     return {
-        path[len(before)]
+        str(path[len(before)])
         for path in table
         if len(path) > len(before) and path[len(before)] != _ANY and _fits(path[: len(before)], before)
     }

@@ -90,7 +90,7 @@ VALUES: Words = words({
     "pilot.taint": needless("a pod that is not captured does not run"),
     "pilot.trustedZtunnelNamespace pilot.trustedZtunnelName": missing(_AMBIENT),
     "pilot.jwksResolverExtraRootCA": missing("keys come from servers whose certificates the system trusts"),
-    "pilot.keepaliveMaxServerConnectionAge": needless("proxies are moved between control planes by weft itself"),
+    "pilot.keepaliveMaxServerConnectionAge": needless("how long streams to proxies last is weft's own"),
     "pilot.env": differs("istiod's variables are not weft's; what is set otherwise is to be looked at one by one"),
     "pilot.env.PILOT_TRACE_SAMPLING": differs("`randomSamplingPercentage` of a Telemetry"),
     "pilot.env.PILOT_ENABLE_HEADLESS_SERVICE_POD_LISTENERS": same("pods of headless services are called by name"),

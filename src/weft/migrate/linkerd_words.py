@@ -69,7 +69,7 @@ KINDS: Mapping[tuple[str, str], Words] = {
         "targetRef": differs("`targetRefs` of a RateLimitPolicy: the Service"),
         "total": differs("`limits` of a RateLimitPolicy, mode Local"),
         "identity": differs("`by: [{type: Identity}]` of a RateLimitPolicy's limit"),
-        "overrides": differs("a limit of its own, with `when` naming the caller"),
+        "overrides": missing("every caller has the same limit"),
     }),
     (_POLICY, "EgressNetwork"): words({
         "networks": differs("a ServiceEntry with these `addresses`"),

@@ -27,7 +27,7 @@ KINDS: Mapping[str, Words] = {
             f"`tcp.connectTimeout` of the {_POOL}"
         ),
         "destination": differs("a ServiceEntry"),
-        "maxInboundConnections": differs("maxConnections of the callers' DestinationRule; an OverloadPolicy bounds requests"),
+        "maxInboundConnections": differs(f"`tcp.maxConnections` of the {_POOL}; an OverloadPolicy bounds requests"),
         "localConnectTimeoutMs localRequestTimeoutMs": differs("timeouts are the callers': `timeouts` of an HTTPRoute"),
         "rateLimits": differs("a RateLimitPolicy, mode Local"),
         "balanceInboundConnections": missing("connections are spread by the kernel"),

@@ -114,7 +114,6 @@ def _writes(kubernetes: KubeconfigFile | None, wanted: bool | None, namespace: s
     """The namespace of the Lease, if the control plane is to write. Who follows a cluster from outside does not begin
     to write there unasked. click.UsageError."""
     from weft.model.identity import is_dns_label
-    from weft.sources.kubernetes.kubeconfig import in_cluster_namespace
 
     if kubernetes is None:
         for name, option in (("--write-status", wanted), ("--kubernetes-namespace", namespace or None)):
@@ -125,7 +124,14 @@ def _writes(kubernetes: KubeconfigFile | None, wanted: bool | None, namespace: s
         raise click.UsageError(f"--kubernetes-namespace: '{namespace}' is no name of a namespace")
     if not (kubernetes.in_cluster if wanted is None else wanted):
         return None
-    return namespace or (in_cluster_namespace() if kubernetes.in_cluster else "") or _NAMESPACE
+    return own_namespace(kubernetes, namespace)
+
+
+def own_namespace(kubernetes: KubeconfigFile, wanted: str) -> str:
+    """The namespace of the control plane's own objects: the one that is wanted, else its pod's, else the usual one."""
+    from weft.sources.kubernetes.kubeconfig import in_cluster_namespace
+
+    return wanted or (in_cluster_namespace() if kubernetes.in_cluster else "") or _NAMESPACE
 
 
 def _kubernetes(path: str, context: str) -> KubeconfigFile | None:

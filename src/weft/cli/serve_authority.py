@@ -51,7 +51,6 @@ def authority_options(function: CommandT) -> CommandT:
 def authority_given(given: Mapping[str, Any], outside: OutsideOptions) -> ClusterAuthoritySettings | None:
     """The options, read; None without them. UsageError says what does not fit. Requests to cert-manager are made in
     the control plane's own namespace."""
-    from weft.cli.serve_outside import own_namespace
     from weft.controlplane.cluster_authority import ClusterAuthoritySettings, RootsPlaceError, roots_place
 
     signer, issuer, roots = given["ca_signer"], given["ca_issuer"], given["ca_roots"]
@@ -74,5 +73,4 @@ def authority_given(given: Mapping[str, Any], outside: OutsideOptions) -> Cluste
         place = roots_place(roots)
     except RootsPlaceError as error:
         raise click.UsageError(f"--ca-roots: {error}") from error
-    namespace = own_namespace(outside.kubernetes, given["kubernetes_namespace"])
-    return ClusterAuthoritySettings(place, signer, issuer, namespace, given["ca_days"] * 86400)
+    return ClusterAuthoritySettings(place, signer, issuer, outside.namespace, given["ca_days"] * 86400)

@@ -70,25 +70,26 @@ class WebhookSettings:
 class ServeSettings:
     """Settings of ``weft serve``.
 
-    `follow` are files and directories of documents that are followed live. `bind` is the address of the xDS server
-    and of the agent API and of the metrics; the admin API is always on loopback. A port of None means the one used
-    last in this home, else the usual one if it is free, else any (off loopback: an error); 0 means the one used last,
-    else any free one. `advertise` is the host that agents on other hosts use (empty: the address they connected to).
-    `lease` and `certificate_ttl` in seconds. `prometheus` is the URL of one that questions about traffic go to
-    (empty: to the control plane's own window). `shared_socket` is a second unix socket of the agent API, for other
-    `users` of this host. `store_key` names what encrypts the secrets of the store (empty: a file in the home; see
-    `weft.store.sealing.wrappers`), `former_store_key` what did before. `rate_limit_store` is the URL of the Redis
-    that keeps the counts of shared rate limits, or ``file:PATH`` of one (empty: memory). `remote_admin`: also serve
-    the admin API to other hosts; `oidc`: whose bearer tokens are taken there. `ca_vault` is the settings file of the
-    Vault that signs the mesh's intermediate, `ca_cluster` says who in the cluster does instead. `bundle_endpoint` is
-    where the trust bundle is published (None: nowhere), with the certificate and key of `bundle_certificate` (None:
-    with the control plane's own); `bundle_networks` are those from which other trust domains' bundles are fetched,
-    besides public addresses. `identity_from` is the unix socket of a Workload API whose roots vouch for workloads too
-    (empty: the mesh's authority alone does). `imports` are the registries whose services the mesh has beside its own,
-    `probe_networks` those in which instances without an agent are asked for their health. With `kubernetes` documents
-    come from the API server that it names, not from the store; what the mesh says of them is written there with
-    `kubernetes_writes`, by the one control plane that has the Lease in that namespace. `webhooks` are what that one
-    asks.
+    `follow` are files and directories of documents that are followed live. `bind` is the address of the xDS server and
+    of the agent API and of the metrics; the admin API is always on loopback. A port of None means the one used last in
+    this home, else the usual one if it is free, else any (off loopback: an error); 0 means the one used last, else any
+    free one. `advertise` is the host that agents on other hosts use (empty: the address they connected to). `lease` and
+    `certificate_ttl` in seconds. `prometheus` is the URL of one that questions about traffic go to (empty: to the
+    control plane's own window). `shared_socket` is a second unix socket of the agent API, for other `users` of this
+    host. `store_key` names what encrypts the secrets of the store (empty: a file in the home; see
+    `weft.store.sealing.wrappers`), `former_store_key` what did before. `rate_limit_store` is the URL of the Redis that
+    keeps the counts of shared rate limits, or ``file:PATH`` of one (empty: memory). `remote_admin`: also serve the
+    admin API to other hosts; `oidc`: whose bearer tokens are taken there. `ca_vault` is the settings file of the Vault
+    that signs the mesh's intermediate. `bundle_endpoint` is where the trust bundle is published (None: nowhere), with
+    the certificate and key of `bundle_certificate` (None: with the control plane's own); `bundle_networks` are those
+    from which other trust domains' bundles are fetched, besides public addresses. `identity_from` is the unix socket of
+    a Workload API whose roots vouch for workloads too (empty: the mesh's authority alone does). `imports` are the
+    registries whose services the mesh has beside its own, `probe_networks` those in which instances without an agent
+    are asked for their health. With `kubernetes` documents come from the API server that it names, not from the store;
+    what the mesh says of them is written there with `kubernetes_writes`, by the one control plane that has the Lease in
+    that namespace. `webhooks` are what that one asks. `shared` is the namespace where control planes keep what
+    would be in the home, so that there may be several (None: it is in the home). `ca_cluster` says who in the cluster
+    signs the mesh's intermediate.
     """
 
     home: Home
@@ -123,3 +124,4 @@ class ServeSettings:
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
     webhooks: WebhookSettings | None = None
+    shared: str | None = None

@@ -24,13 +24,14 @@ _NAMESPACE = "weft-system"
 
 @dataclass(frozen=True, slots=True)
 class OutsideOptions:
-    """The options, read."""
+    """The options, read. `namespace` is that of the control plane's own objects in the cluster (empty: no cluster)."""
 
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
     shared: str | None = None
+    namespace: str = ""
 
 
 def outside_options(function: CommandT) -> CommandT:
@@ -120,7 +121,7 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
     if writes is None:  # who follows a cluster from outside does not begin to write there unasked
         writes = kubernetes is not None and kubernetes.in_cluster
     shared = namespace if given["state"] == "kubernetes" else None
-    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, shared)
+    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, shared, namespace)
 
 
 def _namespace(kubernetes: KubeconfigFile | None, namespace: str, wanted: bool | None, state: str) -> str:

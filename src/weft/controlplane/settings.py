@@ -8,6 +8,7 @@ from pathlib import Path
 
 from weft.admin.local_users import LocalUser
 from weft.admin.people.oidc import OidcSettings
+from weft.controlplane.cluster_authority import ClusterAuthoritySettings
 from weft.discovery.limits import Limits
 from weft.model.snapshot import MeshSettings
 from weft.model.workload import SocketAddress
@@ -87,7 +88,8 @@ class ServeSettings:
     are asked for their health. With `kubernetes` documents come from the API server that it names, not from the store;
     what the mesh says of them is written there with `kubernetes_writes`, by the one control plane that has the Lease in
     that namespace. `webhooks` are what that one asks. `shared` is the namespace where control planes keep what
-    would be in the home, so that there may be several (None: it is in the home).
+    would be in the home, so that there may be several (None: it is in the home). `ca_cluster` says who in the cluster
+    signs the mesh's intermediate.
     """
 
     home: Home
@@ -112,6 +114,7 @@ class ServeSettings:
     remote_admin: RemoteAdmin | None = None
     oidc: OidcSettings | None = None
     ca_vault: Path | None = None
+    ca_cluster: ClusterAuthoritySettings | None = None
     bundle_endpoint: SocketAddress | None = None
     bundle_certificate: tuple[Path, Path] | None = None
     bundle_networks: tuple[Network, ...] = ()

@@ -132,7 +132,10 @@ async def compose(
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
-    trusted = (home.trust_bundle, certificates.renew, _leads(writes))
+    leads = _leads(writes)
+    if foundation.upstream is not None:
+        foundation.upstream.leads = leads
+    trusted = (home.trust_bundle, certificates.renew, leads)
     trust = TrustKeeper(authority, collector, heard, leases, *trusted)
     reviews = token_reviews(settings.kubernetes, audit)
     beside = (*writes, *webhooks.running, *reviews, *_above(foundation))

@@ -25,7 +25,7 @@ from weft.controlplane.federation import Bundles, get_within_limits
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
-from weft.controlplane.kubernetes import kubernetes_sources, token_reviews
+from weft.controlplane.kubernetes import doors, kubernetes_sources, token_reviews, user_reviews
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
@@ -124,11 +124,12 @@ async def compose(
     certificates = _certificates(settings, authority)
     trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew)
     instruments.certified(lambda: certificates.current.value.not_after)
-    others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
+    others = build_others(settings, authority, lambda: collector.snapshot.distrusted, user_reviews(settings))
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
     reviews = token_reviews(settings.kubernetes, audit)
-    beside = (*writes, *webhooks.running, *reviews, *_above(foundation))
+    door = doors(settings, authority, endpoints.remote_admin)
+    beside = (*writes, *webhooks.running, *reviews, *door, *_above(foundation))
     context = ApiContext(
         store,
         leases,

@@ -72,6 +72,12 @@ def wanted_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
     return Cluster(files, context, namespace or USUAL_NAMESPACE)
 
 
+def usual_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
+    """The current context of kubectl's files, if there are any."""
+    files = usual_files(environment)
+    return Cluster(files) if files else None
+
+
 def usual_files(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     """The files that kubectl would read: those of ``KUBECONFIG`` that are there, else ``~/.kube/config``."""
     named = [Path(part).expanduser().absolute() for part in environment.get(_KUBECTLS, "").split(os.pathsep) if part]

@@ -34,6 +34,7 @@ TURNED: dict[str, Any] = {
     "gateways.serviceType": "ClusterIP",
     "validation.enabled": False,
     "validation.timeoutSeconds": 3,
+    "users.enabled": False,
     "references": [{"namespace": "shop", "secrets": ["shop-tls"], "configMaps": ["*"]}],
     "gatewayClass.create": False,
     "persistence.enabled": False,

@@ -12,9 +12,8 @@ from urllib.parse import quote
 from aiohttp import web
 
 from weft.admin.dashboard.sessions import CODE_SECONDS, LONGEST_CODE_SECONDS, SESSION_SECONDS, Sessions
-from weft.admin.guard import cookie_name
+from weft.admin.guard import cookie_name, scheme_of
 from weft.admin.people.calling import from_page, principal_of, who_calls, who_is
-from weft.admin.people.gate import is_secure
 from weft.admin.replies import Refused, instant, reply, seconds
 from weft.admin.routing import Parameter, Route
 
@@ -87,8 +86,7 @@ class Page:
         life = seconds(request, _CODE_LIFE.name, LONGEST_CODE_SECONDS)
         life = CODE_SECONDS if life is None else life
         code = self._sessions.offer(life, principal_of(request))
-        scheme = "https" if is_secure(request) else "http"
-        url = f"{scheme}://{request.headers['Host']}/open?code={quote(code)}"
+        url = f"{scheme_of(request)}://{request.headers['Host']}/open?code={quote(code)}"
         return reply({"url": url, "expires": instant(self._clock() + life)}, 201)
 
     async def leave(self, request: web.Request) -> web.Response:
@@ -116,7 +114,7 @@ class Page:
             max_age=int(SESSION_SECONDS),
             path="/",
             httponly=True,
-            secure=is_secure(request),
+            secure=scheme_of(request) == "https",
             samesite="Strict",
         )
         return response

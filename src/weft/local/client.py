@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from weft.local.cluster import Cluster, ClusterError, named_cluster, usual_cluster
@@ -18,6 +18,9 @@ from weft.local.remote import RemoteError, remote_from_environment
 from weft.model.printable import printable
 from weft.settings.endpoints import TOKEN_ENDS, Endpoints
 from weft.settings.home import Home
+
+if TYPE_CHECKING:
+    from weft.local.door import Door
 
 DEMO_PREFIX = "weft-demo-"
 """How the temporary home of a demo is called."""
@@ -97,13 +100,15 @@ class AdminClient:
     """Calls the admin API of the control plane that serves `home`; where another host's is named (`weft.local.remote`),
     that one, unless only the one that is `here` is meant.
 
-    Every method raises UnreachableError when nothing answers and RefusedError when the answer is an error.
+    Every method raises UnreachableError when nothing answers and RefusedError when the answer is an error. `door` is
+    what the last call went through, if the control plane is in a cluster.
     """
 
     def __init__(self, home: Home, *, timeout: float = _TIMEOUT, here: bool = False) -> None:
         self.home = home
         self._timeout = timeout
         self._here = here
+        self.door: Door | None = None
         self._remote = None if here else remote_from_environment()
         self._cluster = None if here else named_cluster()
         if self._remote is not None and self._cluster is not None:
@@ -212,7 +217,7 @@ class AdminClient:
 
     def _way(self, timeout: float, *, changes: bool) -> tuple[http.client.HTTPConnection, dict[str, str], str]:
         if self._cluster is not None:
-            return _through(self._cluster, timeout)
+            return self._through(self._cluster, timeout)
         if self._remote is not None:
             try:
                 connection = self._remote.connection(timeout)
@@ -245,7 +250,16 @@ class AdminClient:
         if door.title not in _told:
             _told.add(door.title)
             sys.stderr.write(f"note: no control plane runs here; asking {door.title}\n")
-        return _through(cluster, timeout)
+        return self._through(cluster, timeout)
+
+    def _through(self, cluster: Cluster, timeout: float) -> tuple[http.client.HTTPConnection, dict[str, str], str]:
+        from weft.local.door import door_of  # noqa: PLC0415
+
+        self.door = door_of(cluster)
+        try:
+            return self.door.connection(timeout), self.door.credentials(), self.door.title
+        except (ClusterError, OSError) as error:
+            raise UnreachableError(str(error)) from error
 
     def _credentials(self) -> dict[str, str]:
         try:
@@ -267,17 +281,6 @@ class AdminClient:
         ]
         lines += [f"  a demo runs in:     {other}" for other in running_demos() if other != home]
         return "\n".join(lines)
-
-
-def _through(cluster: Cluster, timeout: float) -> tuple[http.client.HTTPConnection, dict[str, str], str]:
-    """A connection through the door of a cluster, as `AdminClient` has them."""
-    from weft.local.door import door_of  # noqa: PLC0415
-
-    door = door_of(cluster)
-    try:
-        return door.connection(timeout), door.credentials(), door.title
-    except (ClusterError, OSError) as error:
-        raise UnreachableError(str(error)) from error
 
 
 def _body(sources: Sequence[Source]) -> bytes:

@@ -48,10 +48,14 @@ class Cluster:
         return Credentials(self.access)
 
     def names(self) -> tuple[str, str]:
-        """The name of the context, and the namespace that it names ("": none). AccessError."""
+        """The name of the context, and the namespace that it names ("": none). ClusterError."""
+        from weft.sources.kubernetes.access import AccessError  # noqa: PLC0415
         from weft.sources.kubernetes.kubeconfig import context_of  # noqa: PLC0415
 
-        return context_of(self.files, self.context)
+        try:
+            return context_of(self.files, self.context)
+        except AccessError as error:
+            raise ClusterError(str(error)) from error
 
 
 def named_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:

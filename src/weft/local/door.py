@@ -63,9 +63,10 @@ ShapeT = TypeVar("ShapeT")
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the control plane is: its ready pods, and what the ConfigMap says."""
+    """Where the control plane is: one of its ready pods, the same as long as it is there, since sessions of browsers
+    are its own; and what the ConfigMap says."""
 
-    pods: tuple[str, ...]
+    pod: str
     roots: str
     name: str
     port: int
@@ -114,9 +115,8 @@ class Door:
         self.look()
         for again in (False, True):
             place, shown = self._place_now(), self._shown()
-            pod = random.choice(place.pods)  # noqa: S311
             try:
-                return Tunnel(shown, f"/api/v1/namespaces/{self._cluster.namespace}/pods/{pod}", place.port)
+                return Tunnel(shown, f"/api/v1/namespaces/{self._cluster.namespace}/pods/{place.pod}", place.port)
             except ClusterError as error:
                 self._place = None
                 if again:
@@ -174,7 +174,7 @@ class Door:
         ready = tuple(pod.metadata.name for pod in pods.items if pod.ready)
         if not ready:
             raise ClusterError(f"no pod of {self.title} is ready; see: kubectl get pods -n {namespace} -l '{SELECTOR}'")
-        return _Place(ready, told.data[ROOTS], told.data[NAME], int(told.data[PORT]))
+        return _Place(random.choice(ready), told.data[ROOTS], told.data[NAME], int(told.data[PORT]))  # noqa: S311
 
     def _refused(self, error: ApiError, shown: Shown) -> str:
         namespace = self._cluster.namespace

@@ -31,6 +31,7 @@ _FENCE = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_CODE = Parameter("code", "what the address has")
 _CODE_LIFE = Parameter("seconds", "how long the address is good for", "number")
 
 
@@ -64,6 +65,7 @@ class Page:
         """The rows of the route table that programs may want to know of."""
         return (
             Route("POST", "/v1/dashboard", self.address, "A one-time address that signs a browser in", (_CODE_LIFE,)),
+            Route("DELETE", "/v1/dashboard", self.withdraw, "End an address, and the session that it opened", (_CODE,)),
             Route("DELETE", "/v1/session", self.leave, "End the session of the page that asks"),
         )
 
@@ -88,6 +90,11 @@ class Page:
         code = self._sessions.offer(life, principal_of(request))
         url = f"{scheme_of(request)}://{request.headers['Host']}/open?code={quote(code)}"
         return reply({"url": url, "expires": instant(self._clock() + life)}, 201)
+
+    async def withdraw(self, request: web.Request) -> web.Response:
+        """``DELETE /v1/dashboard``: for whoever has the code."""
+        self._sessions.withdraw(request.query.get(_CODE.name, ""))
+        return reply({"session": "ended"})
 
     async def leave(self, request: web.Request) -> web.Response:
         """``DELETE /v1/session``."""

@@ -58,9 +58,9 @@ class Grant:
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who calls. `proof` is how that was proven: ``bootstrap``, ``token``, ``certificate``, ``oidc`` or
-    ``kubernetes``; `id` tells one of this name from an earlier one; `until` is when the proof ends (epoch seconds, 0: never), which is said with
-    each answer from `warn` on (0: never). `shown` is the certificate (DER) that proved it, `user` who it is in the
-    cluster that vouches for it (proof ``kubernetes``)."""
+    ``kubernetes``; `id` tells one of this name from an earlier one; `until` is when the proof ends (epoch seconds, 0:
+    never), which is said with each answer from `warn` on (0: never). `shown` is the certificate (DER) that proved it,
+    `user` who it is in the cluster that vouches for it (proof ``kubernetes``)."""
 
     name: str
     grants: tuple[Grant, ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from weft.cli.options import (
@@ -65,14 +67,7 @@ def apply(
     In a cluster (weft --context) they are applied at its API server, by server-side apply as `weft`, with your own
     rights there, one after the other once it has tried all of them; --wait asks the control plane in the cluster.
     """
-    from weft.cli.changes import (
-        Deadline,
-        allow_missing_references,
-        missing_references,
-        print_changes,
-        read_sources,
-        report_answers,
-    )
+    from weft.cli.changes import Deadline, read_sources
     from weft.local.client import AdminClient, RefusedError
     from weft.local.cluster import named_cluster
 
@@ -93,6 +88,13 @@ def apply(
         if output != "table" and error.problems:
             print_value([{"documents": [], "problems": error.problems, "wait": None}], output)
         raise
+    return _told(answer, output, dry_run=dry_run, allow_missing=allow_missing)
+
+
+def _told(answer: dict[str, Any], output: str, *, dry_run: bool, allow_missing: bool) -> int:
+    """Print what came of it; the exit code."""
+    from weft.cli.changes import allow_missing_references, missing_references, print_changes, report_answers
+
     if allow_missing:
         answer["problems"] = allow_missing_references(answer["problems"])
     if output == "table":

@@ -64,7 +64,7 @@ def apply_to_cluster(
         _print(error.changed, output, dry_run=False)
         told = "what is above was written, and nothing after it" if error.changed else "nothing was changed"
         raise FailedError(f"{told}: {error}") from error
-    return _told(client, changed, since, deadline, output, dry_run=dry_run, allow_missing=allow_missing)
+    return _told(client, changed, since, deadline, output, documents, dry_run=dry_run, allow_missing=allow_missing)
 
 
 def delete_from_cluster(
@@ -94,7 +94,7 @@ def delete_from_cluster(
         changed = _asked(cluster, delete)
     except ClusterRefusedError as error:
         raise FailedError(str(error)) from error
-    code = _told(client, changed, since, deadline, output, dry_run=False, allow_missing=False)
+    code = _told(client, changed, since, deadline, output, (), dry_run=False, allow_missing=False)
     if missing and not ignore_not_found:
         raise FailedError(f"there is no {', no '.join(map(str, missing))} in the cluster")
     return code
@@ -125,6 +125,7 @@ def _told(
     since: int,
     deadline: Deadline,
     output: str,
+    documents: Sequence[Document[object]],
     *,
     dry_run: bool,
     allow_missing: bool,
@@ -138,6 +139,7 @@ def _told(
         answer = client.call("POST", "confirmation", {"wait": wait}, body=_json(body), wait=wait)
     if allow_missing:
         answer["problems"] = allow_missing_references(answer["problems"])
+    answer["problems"] = [_at_file(one, documents) for one in answer["problems"]]
     answer["documents"] = [one.row for one in changed]
     if output != "table":
         print_value([answer], output)
@@ -147,6 +149,19 @@ def _told(
     if any(problem["severity"] == "error" for problem in answer["problems"]):
         click.echo("written, but not all of it is in force", err=True)
     return code or (ExitCode.TIMEOUT if answer.get("unread") else ExitCode.OK)
+
+
+def _at_file(problem: dict[str, Any], documents: Sequence[Document[object]]) -> dict[str, Any]:
+    """A problem of an object at the line of the file that it was applied from."""
+    from weft.model.document import key_mapping
+    from weft.model.origin import path_text
+
+    for document in documents:
+        if problem["object"] == key_mapping(document.key):
+            found = [path for path in document.lines.lines if path_text(path) == problem["path"]]
+            origin = document.at(*found[0]) if found else document.origin
+            return {**problem, "source": origin.source, "line": origin.line}
+    return problem
 
 
 def _print(changed: Sequence[Changed], output: str, *, dry_run: bool) -> None:

@@ -128,8 +128,7 @@ async def compose(
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
     reviews = token_reviews(settings.kubernetes, audit)
-    door = doors(settings, authority, endpoints.remote_admin)
-    beside = (*writes, *webhooks.running, *reviews, *door, *_above(foundation))
+    beside = (*writes, *webhooks.running, *reviews, *doors(settings, authority, endpoints), *_above(foundation))
     context = ApiContext(
         store,
         leases,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from weft.aio.cell import Cell
-from weft.model.door import CONFIG_MAP, NAME, PORT, ROOTS
+from weft.model.door import NAME, PORT, ROOTS
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.sources.kubernetes.access import Credentials
@@ -29,7 +29,7 @@ class _ConfigMap(msgspec.Struct, frozen=True):
 
 
 class Door:
-    """Keeps the ConfigMap `weft-door` of a namespace, which the chart makes: where it is not there, nothing is said.
+    """Keeps a `config_map` of a namespace, which the chart makes: where it is not there, nothing is said.
     `roots` are PEM; `changes` is told when they may be other ones."""
 
     def __init__(
@@ -37,6 +37,7 @@ class Door:
         server: str,
         credentials: Credentials,
         namespace: str,
+        config_map: str,
         roots: Callable[[], str],
         changes: Cell[Any],
         name: str,
@@ -44,8 +45,8 @@ class Door:
     ) -> None:
         self._server = server
         self._credentials = credentials
-        self._path = f"/api/v1/namespaces/{namespace}/configmaps/{CONFIG_MAP}"
-        self._where = f"{namespace}/{CONFIG_MAP}"
+        self._path = f"/api/v1/namespaces/{namespace}/configmaps/{config_map}"
+        self._where = f"{namespace}/{config_map}"
         self._roots = roots
         self._changes = changes
         self._told = {NAME: name, PORT: str(port)}

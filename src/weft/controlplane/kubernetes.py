@@ -9,6 +9,8 @@ from weft.admin.audit import Audit
 from weft.ca.authority import Authority
 from weft.controlplane.door import Door
 from weft.controlplane.settings import ServeSettings
+from weft.model.door import door_name
+from weft.settings.endpoints import Endpoints
 from weft.sources.contents import Source
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
@@ -38,15 +40,17 @@ def user_reviews(settings: ServeSettings) -> UserReviews | None:
     return UserReviews(settings.kubernetes.title, Credentials(settings.kubernetes.access))
 
 
-def doors(settings: ServeSettings, authority: Authority, remote: str) -> tuple[Door, ...]:
-    """Who says in the cluster how its users reach the admin API, at the URL `remote`; nobody where they do not, or
-    where nothing is written."""
+def doors(settings: ServeSettings, authority: Authority, endpoints: Endpoints) -> tuple[Door, ...]:
+    """Who says in the cluster how its users reach the admin API; nobody where they do not, or where nothing is
+    written."""
     file, admin, namespace = settings.kubernetes, settings.remote_admin, settings.kubernetes_writes
     if file is None or admin is None or not admin.users or namespace is None:
         return ()
-    where, credentials = urlsplit(remote), Credentials(file.access)
+    where, credentials = urlsplit(endpoints.remote_admin), Credentials(file.access)
     name, port = where.hostname or "", where.port or 0
-    return (Door(file.title, credentials, namespace, lambda: authority.bundle, authority.changes, name, port),)
+    config_map = door_name(settings.webhooks.revision) if settings.webhooks is not None else door_name()
+    roots, changes = lambda: authority.bundle, authority.changes
+    return (Door(file.title, credentials, namespace, config_map, roots, changes, name, port),)
 
 
 def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> tuple[list[Source], ReferredSource]:

@@ -31,6 +31,9 @@ _UNNAMED_SECONDS = 5.0
 _CHANGE_NOTHING = frozenset(("validation", "explain", "authz/check", "dashboard", "confirmation"))
 """What is asked by POST."""
 VERBOSE = "WEFT_VERBOSE"
+"""Where this variable says something, commands say to whom they talk."""
+_COMPLETING = "_WEFT_COMPLETE"
+"""Set while the shell completes a line: nobody is asked who was not named."""
 _TEXTS = {"content-type": "application/vnd.weft.texts+json"}
 
 
@@ -226,7 +229,7 @@ class AdminClient:
             return connection, self._remote.credentials(), self._remote.server
         endpoints = read_endpoints(self.home)
         if endpoints is None or not alive(endpoints.pid):
-            if not self._here and (cluster := usual_cluster()) is not None:
+            if not self._here and _COMPLETING not in os.environ and (cluster := usual_cluster()) is not None:
                 return self._unnamed(cluster, timeout, changes=changes)
             raise UnreachableError(self._advice())
         where = urlsplit(endpoints.admin)

@@ -57,6 +57,16 @@ class Cluster:
         except AccessError as error:
             raise ClusterError(str(error)) from error
 
+    def contexts(self) -> tuple[str, ...]:
+        """The names of all contexts. ClusterError."""
+        from weft.sources.kubernetes.access import AccessError  # noqa: PLC0415
+        from weft.sources.kubernetes.kubeconfig import contexts_of  # noqa: PLC0415
+
+        try:
+            return contexts_of(self.files)
+        except AccessError as error:
+            raise ClusterError(str(error)) from error
+
 
 def named_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
     """The cluster that was asked for; None: none was. ClusterError if there is no kubeconfig file."""

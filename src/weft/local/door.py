@@ -13,15 +13,17 @@ import random
 import ssl
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 
 from weft.local.cluster import Cluster, ClusterError
 from weft.local.tunnel import Tunnel
-from weft.model.door import CONFIG_MAP, NAME, PORT, ROOTS, SELECTOR
+from weft.model.door import NAME, PODS, PORT, ROOTS, door_name
 from weft.sources.kubernetes.access import Access, AccessError, Credentials, Shown, load_pair
 from weft.sources.kubernetes.client import ApiClient, ApiError
 
+CONFIG_MAP = door_name()
 _LOOK_SECONDS = 20.0
 _FORBIDDEN, _NOT_FOUND = 403, 404
 
@@ -94,6 +96,7 @@ class Door:
 
     def connection(self, timeout: float) -> http.client.HTTPConnection:
         """A connection to the admin API, by a tunnel of its own. ClusterError, OSError."""
+        self.look(min(timeout, _LOOK_SECONDS))
         return _Connection(self._place_now().name, self._place_now().port, self.secured(timeout), timeout)
 
     def secured(self, timeout: float) -> ssl.SSLSocket:
@@ -161,19 +164,21 @@ class Door:
         home = f"/api/v1/namespaces/{namespace}"
         try:
             told, pods = asyncio.run(
-                _read_both(self._credentials, f"{home}/configmaps/{CONFIG_MAP}", f"{home}/pods", patience)
+                _read_place(self._credentials, f"{home}/configmaps/{CONFIG_MAP}", f"{home}/pods", patience)
             )
         except TimeoutError as error:
             raise ClusterError(f"the API server at {shown.server} does not answer within {patience:g} s") from error
         except ApiError as error:
             raise ClusterError(self._refused(error, shown)) from error
-        missing = [name for name in (ROOTS, NAME, PORT) if not told.data.get(name)]
+        missing = [name for name in (PODS, ROOTS, NAME, PORT) if not told.data.get(name)]
         if missing or not told.data[PORT].isdecimal():
             text = f"the ConfigMap {namespace}/{CONFIG_MAP} does not say {' and '.join(missing) or 'a port'} yet"
             raise ClusterError(f"{text}: the control plane fills it in when it is ready")
         ready = tuple(pod.metadata.name for pod in pods.items if pod.ready)
         if not ready:
-            raise ClusterError(f"no pod of {self.title} is ready; see: kubectl get pods -n {namespace} -l '{SELECTOR}'")
+            raise ClusterError(
+                f"no pod of {self.title} is ready; see: kubectl get pods -n {namespace} -l '{told.data[PODS]}'"
+            )
         return _Place(random.choice(ready), told.data[ROOTS], told.data[NAME], int(told.data[PORT]))  # noqa: S311
 
     def _refused(self, error: ApiError, shown: Shown) -> str:
@@ -203,13 +208,13 @@ class _Connection(http.client.HTTPConnection):
         raise OSError("the connection has ended")
 
 
-async def _read_both(credentials: Credentials, told: str, pods: str, patience: float) -> tuple[_ConfigMap, _Pods]:
+async def _read_place(credentials: Credentials, told: str, pods: str, patience: float) -> tuple[_ConfigMap, _Pods]:
     async with ApiClient(credentials) as client, asyncio.timeout(patience):
-        found = await client.get(told)
-        query = SELECTOR.replace("=", "%3D").replace(",", "%2C")
-        return _decoded(found.body, _ConfigMap), _decoded(
-            (await client.get(f"{pods}?labelSelector={query}")).body, _Pods
-        )
+        found = _decoded((await client.get(told)).body, _ConfigMap)
+        if not found.data.get(PODS):
+            return found, _Pods()
+        query = urlencode({"labelSelector": found.data[PODS]})
+        return found, _decoded((await client.get(f"{pods}?{query}")).body, _Pods)
 
 
 def _decoded(body: bytes, shape: type[ShapeT]) -> ShapeT:

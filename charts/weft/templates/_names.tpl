@@ -34,6 +34,17 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{- define "weft.namespacedKinds" -}}
+- credentialpolicies
+- csrfpolicies
+- ejectionpolicies
+- fallbackpolicies
+- healthcheckpolicies
+- oidcpolicies
+- overloadpolicies
+- ratelimitpolicies
+{{- end }}
+
 {{- define "weft.groups" -}}
 - gateway.networking.k8s.io
 - gateway.networking.x-k8s.io

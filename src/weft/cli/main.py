@@ -105,6 +105,12 @@ class Commands(Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+def _verbose(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001
+    """``-v``: for this command, and for what it starts."""
+    if value:
+        os.environ["WEFT_VERBOSE"] = "1"
+
+
 @click.group(
     cls=Commands,
     epilog=EXIT_CODES + "\n\n\b\nExamples:\n  weft demo\n  weft apply -f routes.yaml --wait\n  weft proxy status",
@@ -112,6 +118,14 @@ class Commands(Group):
 )
 @remote_options
 @cluster_options
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_verbose,
+    help="Say which control plane is asked.  [env: WEFT_VERBOSE]",
+)
 @click.version_option(__version__, message="weft %(version)s")
 def weft() -> None:
     """A service mesh on Envoy: run workloads with sidecars, route between them, see what happens."""

@@ -30,7 +30,8 @@ class ServeError(Exception):
 @dataclass(frozen=True, slots=True)
 class RemoteAdmin:
     """How the admin API is reached from other hosts: over TLS at `host` and `port`, under `names`, with a certificate
-    of the mesh or that of the two files; `client_ca` has the roots of client certificates besides the mesh's."""
+    of the mesh or that of the two files; `client_ca` has the roots of client certificates besides the mesh's. With
+    `users` those of the cluster are taken, too, by its own rules."""
 
     host: str
     port: int
@@ -38,6 +39,7 @@ class RemoteAdmin:
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
+    users: bool = False
 
 
 @dataclass(frozen=True, slots=True)

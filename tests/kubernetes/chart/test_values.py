@@ -35,6 +35,7 @@ TURNED: dict[str, Any] = {
     "gateways.serviceType": "ClusterIP",
     "validation.enabled": False,
     "validation.timeoutSeconds": 3,
+    "users.enabled": False,
     "references": [{"namespace": "shop", "secrets": ["shop-tls"], "configMaps": ["*"]}],
     "gatewayClass.create": False,
     "serviceAccount.annotations": {"example.org/role": "mesh"},

@@ -1,5 +1,4 @@
-"""The CNI plugin of weft, which container runtimes call: a program without a need for anything on a node. ``./run
-images`` builds it, for the image weft-cni."""
+"""The CNI plugin of weft, which container runtimes call. ``./run images`` builds it, for the image weft-cni."""
 
 from __future__ import annotations
 

@@ -18,12 +18,13 @@ from importlib import metadata
 from importlib.util import source_hash
 from pathlib import Path
 
-from tools import cni
 from tools.dependencies import ENVOY, RUN, bill_of_materials, locked
 from tools.envoy_binary import digest_of, installed
 from tools.images.base import CACHE, PYTHON, ImageError
 from tools.images.oci import Entry, architecture, write_layer
 from tools.packages.payload import PREFIX, ROOT, Payload, collect, launcher, own_files, write_site
+
+from tools import cni
 
 _VERSION = ".".join(map(str, PYTHON))
 _SITE = f"{PREFIX}/lib/python{_VERSION}/site-packages".strip("/")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _Port = PortNumber()
 _PROOF = re.compile(r"127(\.\d{1,3}){3}")
+_QUIET_SECONDS = 3.0
 _INTERFACE = re.compile(r"[A-Za-z0-9._:@-]{1,15}")
 _OUTBOUND = {
     "only": "--include-outbound-address",
@@ -136,12 +137,16 @@ def verify(address: str, timeout: float) -> int:
 
     if not _PROOF.fullmatch(address):
         raise click.UsageError(f"ADDRESS: found '{address}', expected one of 127.0.0.0/8, as the injector writes it")
-    if not asyncio.run(wait_captured(address, timeout)):
-        node, named = os.environ.get("NODE_NAME", ""), os.environ.get("POD_NAME", "")
+    node = os.environ.get("NODE_NAME", "this node")
+    captured = asyncio.run(wait_captured(address, min(timeout, _QUIET_SECONDS)))
+    if not captured and timeout > _QUIET_SECONDS:
+        click.echo(f"waiting until the node agent of weft on {node} has captured this pod")
+        captured = asyncio.run(wait_captured(address, timeout - _QUIET_SECONDS))
+    if not captured:
         raise FailedError(
-            f"the connections of {f'pod {named}' if named else 'this pod'} are not captured after {timeout:g} s: the "
-            f"node agent of weft{f' on {node}' if node else ''} has not done it. Look at it, and at its log: kubectl get "
-            "pods -A -o wide -l app.kubernetes.io/component=cni; the pod goes on by itself when that is mended"
+            f"the connections of this pod are not captured: the node agent of weft on {node} has not done it. Look at "
+            "it, and at its log: kubectl get pods -A -o wide -l app.kubernetes.io/component=cni; the pod goes on by "
+            "itself when that is mended"
         )
     click.echo("the connections of the pod are captured, by the agent of its node")
     return 0

@@ -59,7 +59,7 @@ def init_container(settings: InjectionSettings, wishes: Wishes) -> Json:
         "image": wishes.image or settings.image,
         "imagePullPolicy": settings.pull_policy,
         "command": ["weft", "pod", *(verify if settings.cni else ["init", *wishes.capture])],
-        **({"env": _of_pod("POD_NAME", "POD_NAMESPACE", "NODE_NAME")} if settings.cni else {}),
+        **({"env": _of_pod("NODE_NAME")} if settings.cni else {}),
         "resources": {"requests": requests, "limits": limits},
         "securityContext": _unprivileged() if settings.cni else _as_root(),
         **({"terminationMessagePolicy": "FallbackToLogsOnError"} if settings.cni else {}),

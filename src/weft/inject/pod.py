@@ -128,6 +128,11 @@ def is_injected(pod: Json) -> bool:
 
 def _is_native(pod: Json, settings: InjectionSettings, wishes: Wishes, findings: Findings) -> bool:
     """A pod that is to end, as that of a Job, ends only with a native sidecar, which the kubelet stops last."""
+    if settings.cni:
+        if wishes.native is False:
+            text = "the node captures the pod before its first container: it gets a native sidecar, which starts before all"
+            findings.warn(text, "metadata", "annotations")
+        return True
     native = settings.native if wishes.native is None else wishes.native
     ends = member(pod, "spec", "restartPolicy") in ("Never", "OnFailure")
     if not native and ends:

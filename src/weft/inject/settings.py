@@ -62,6 +62,10 @@ def check_settings(settings: InjectionSettings) -> InjectionSettings:
     for good, name, value, expected in checks:
         if not good:
             raise InjectionSettingsError(f"the {name} '{value[:200]}' cannot be; expected {expected}")
+    if settings.cni and not settings.native:
+        raise InjectionSettingsError(
+            "proxies cannot be classic containers where nodes capture pods (--cni): init containers would reach nobody"
+        )
     server = _SERVER.fullmatch(settings.server)
     if server is None or not 1 <= int(server[1]) <= 65535:
         raise InjectionSettingsError(f"the server '{settings.server[:200]}' cannot be; expected HOST:PORT")

@@ -1,7 +1,7 @@
 """`weft inject` on manifests of all kinds: what comes out is written down, and `weft uninject` gives back what was.
 
-A case is a directory with ``input.yaml`` and ``injected.yaml``; ``./run golden`` rewrites the second. That of restricted
-pods is one of a control plane whose nodes capture them."""
+A case is a directory with ``input.yaml`` and ``injected.yaml``; ``./run golden`` rewrites the second. OPTIONS are
+more of a case."""
 
 from __future__ import annotations
 

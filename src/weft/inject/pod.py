@@ -130,7 +130,7 @@ def _is_native(pod: Json, settings: InjectionSettings, wishes: Wishes, findings:
     """A pod that is to end, as that of a Job, ends only with a native sidecar, which the kubelet stops last."""
     if settings.cni:
         if wishes.native is False:
-            text = "the node captures the pod before its first container: it gets a native sidecar, which starts before all"
+            text = "the node captures the pod before its first container: it gets a native sidecar, which starts first"
             findings.warn(text, "metadata", "annotations")
         return True
     native = settings.native if wishes.native is None else wishes.native

@@ -56,8 +56,8 @@ class GatewaySettings:
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
     """What an API server asks: at `port` (None: the usual one), if it `serves`. `image` is that of sidecars in pods
-    (empty: none are put in), `revision` what labels call this control plane; `native` sidecars, or containers. The
-    `gateways` of the cluster run with the same image."""
+    (empty: none are put in), `revision` what labels call this control plane; `native` sidecars, or containers; `cni`:
+    pods are captured by the agents of their nodes. The `gateways` of the cluster run with the same image."""
 
     port: int | None = None
     serves: bool = False
@@ -65,6 +65,7 @@ class WebhookSettings:
     pull_policy: str = "IfNotPresent"
     revision: str = "default"
     native: bool = True
+    cni: bool = False
     gateways: GatewaySettings = GatewaySettings()
 
 

@@ -28,7 +28,7 @@ _VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 
 @dataclass(frozen=True, slots=True)
 class OutsideOptions:
-    """The options, read."""
+    """The options, read. `namespace` is that of the control plane's own objects in the cluster (empty: no cluster)."""
 
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
@@ -36,18 +36,28 @@ class OutsideOptions:
     kubernetes_writes: str | None = None
     replicas: ReplicaSettings | None = None
     drain: float = 0.0
+    shared: str | None = None
+    namespace: str = ""
 
 
 def outside_options(function: CommandT) -> CommandT:
-    """``--kubeconfig``, ``--context``, ``--write-status``, ``--kubernetes-namespace``, ``--import``, ``--imports``,
-    ``--probe-network``."""
+    """``--kubeconfig``, ``--context``, ``--state``, ``--write-status``, ``--kubernetes-namespace``, ``--import``,
+    ``--imports``, ``--probe-network``."""
     for option in (
         click.option(
             "--kubernetes-namespace",
             default="",
             metavar="NAME",
-            help="Namespace of the Lease by which one of several control planes writes, and of their Pods.  [default: "
-            "in a pod its own, else weft-system]",
+            help="Namespace of the Lease by which one of several control planes writes, of --state and of --replicas.  "
+            "[default: in a pod its own, else weft-system]",
+        ),
+        click.option(
+            "--state",
+            type=click.Choice(["home", "kubernetes"]),
+            default="home",
+            show_default=True,
+            help="Where the store, the authority and the keys are: in the home of one control plane, or in Secrets of "
+            "--kubernetes-namespace, for several (docs/replicas.md).",
         ),
         click.option(
             "--write-status/--no-write-status",
@@ -89,10 +99,10 @@ def outside_options(function: CommandT) -> CommandT:
         ),
     ):
         function = option(function)
-    return function
+    return _replica_options(function)
 
 
-def replica_options(function: CommandT) -> CommandT:
+def _replica_options(function: CommandT) -> CommandT:
     """``--replicas``, ``--drain``."""
     for option in (
         click.option(
@@ -135,47 +145,52 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
     except ValueError as error:
         raise click.UsageError(f"--probe-network: {error}; expected a network such as 10.0.0.0/8") from error
     kubernetes = _kubernetes(given["kubeconfig"], given["context"])
-    writes = _writes(kubernetes, given["write_status"], given["kubernetes_namespace"])
-    replicas = _replicas(kubernetes, given["replicas"], given["kubernetes_namespace"])
-    return OutsideOptions(imports, networks, kubernetes, writes, replicas, given["drain"])
+    namespace = _namespace(kubernetes, given["kubernetes_namespace"], given["write_status"], given["state"])
+    writes = given["write_status"]
+    if writes is None:  # who follows a cluster from outside does not begin to write there unasked
+        writes = kubernetes is not None and kubernetes.in_cluster
+    return OutsideOptions(
+        imports,
+        networks,
+        kubernetes,
+        namespace if writes else None,
+        replicas=_replicas(given["replicas"], namespace),
+        drain=given["drain"],
+        shared=namespace if given["state"] == "kubernetes" else None,
+        namespace=namespace,
+    )
 
 
-def _replicas(kubernetes: KubeconfigFile | None, labels: str, namespace: str) -> ReplicaSettings | None:
+def _replicas(labels: str, namespace: str) -> ReplicaSettings | None:
     """Where other replicas are. click.UsageError."""
     from weft.controlplane.settings import ReplicaSettings
 
     if not labels:
         return None
-    if kubernetes is None:
+    if not namespace:
         raise click.UsageError("--replicas goes with --kubeconfig")
     for each in labels.split(","):
         name, _, value = each.partition("=")
         if not _LABEL.fullmatch(name) or not _VALUE.fullmatch(value):
             raise click.UsageError(f"--replicas: '{each[:80]}' is no label; expected NAME=VALUE, several with commas")
-    return ReplicaSettings(namespace or _own_namespace(kubernetes), labels)
+    return ReplicaSettings(namespace, labels)
 
 
-def _own_namespace(kubernetes: KubeconfigFile) -> str:
+def _namespace(kubernetes: KubeconfigFile | None, namespace: str, wanted: bool | None, state: str) -> str:
+    """The namespace of the control planes. click.UsageError."""
+    from weft.model.identity import is_dns_label
     from weft.sources.kubernetes.kubeconfig import in_cluster_namespace
 
-    return (in_cluster_namespace() if kubernetes.in_cluster else "") or _NAMESPACE
-
-
-def _writes(kubernetes: KubeconfigFile | None, wanted: bool | None, namespace: str) -> str | None:
-    """The namespace of the Lease, if the control plane is to write. Who follows a cluster from outside does not begin
-    to write there unasked. click.UsageError."""
-    from weft.model.identity import is_dns_label
-
     if kubernetes is None:
-        for name, option in (("--write-status", wanted), ("--kubernetes-namespace", namespace or None)):
+        given = {"--write-status": wanted, "--kubernetes-namespace": namespace or None}
+        given["--state kubernetes"] = True if state == "kubernetes" else None
+        for name, option in given.items():
             if option is not None:
                 raise click.UsageError(f"{name} goes with --kubeconfig")
-        return None
+        return ""
     if namespace and not is_dns_label(namespace):
         raise click.UsageError(f"--kubernetes-namespace: '{namespace}' is no name of a namespace")
-    if not (kubernetes.in_cluster if wanted is None else wanted):
-        return None
-    return namespace or _own_namespace(kubernetes)
+    return namespace or (in_cluster_namespace() if kubernetes.in_cluster else "") or _NAMESPACE
 
 
 def _kubernetes(path: str, context: str) -> KubeconfigFile | None:

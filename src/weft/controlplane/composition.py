@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from weft.controlplane.certificate import ServerCertificates
 from weft.controlplane.cluster import ClusterWrites
 from weft.controlplane.connections import Connections
 from weft.controlplane.distrust import DistrustKeeper
+from weft.controlplane.door import Door
 from weft.controlplane.envoy_judge import EnvoyJudge
 from weft.controlplane.faults import Faults
 from weft.controlplane.federation import Bundles, get_within_limits
@@ -28,12 +29,14 @@ from weft.controlplane.gateways import GatewayKeeper
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
-from weft.controlplane.kubernetes import kubernetes_sources, token_reviews
+from weft.controlplane.kubernetes import doors, kubernetes_sources, token_reviews, user_reviews
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
 from weft.controlplane.replicas import Served, Together, build_replicas
 from weft.controlplane.settings import ServeSettings
+from weft.controlplane.shared_directory import SharedFiles
+from weft.controlplane.shared_state import SharedState
 from weft.controlplane.trust import TrustKeeper
 from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.vitals import ControlPlaneVitals
@@ -84,7 +87,8 @@ class Running(Protocol):
 @dataclass(frozen=True, slots=True)
 class Foundation:
     """What stands before anything listens: the store, the authority, the instruments of both, the counters of shared
-    rate limits, and what keeps the authority fresh where another one is above or beside it."""
+    rate limits, and what keeps the authority fresh where another one is above or beside it. `shared`: other control
+    planes have the same store and authority."""
 
     store: SealedStore
     authority: Authority
@@ -92,6 +96,7 @@ class Foundation:
     counters: Counters
     upstream: UpstreamKeeper | None = None
     identities: IdentityRoots | None = None
+    shared: SharedState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ async def compose(
     """Everything of a control plane that listens at `endpoints`, and for Prometheus at `metrics`. StoreError if what is
     kept cannot be read."""
     store, authority, home = foundation.store, foundation.authority, settings.home
-    instruments, applied, token_keys = foundation.instruments, Applied(), _token_keys(settings)
+    instruments, applied, token_keys = foundation.instruments, Applied(), _token_keys(settings, foundation)
     audit, faults = Audit(store), Faults(store)
     collector, contents = await _collector(settings, foundation, applied, token_keys, ImportEvents(audit, instruments))
     distrust, leases = DistrustKeeper(store, collector), _leases(settings, store, collector)
@@ -126,13 +131,13 @@ async def compose(
     bundles = await _bundles(settings, foundation, builds)
     certificates = _certificates(settings, foundation)
     together = build_replicas(settings, endpoints, certificates, Served(hub, builds, heard), foundation.counters)
-    replicas = together.replicas
-    trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew, replicas=replicas)
-    others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
+    others = build_others(settings, authority, lambda: collector.snapshot.distrusted, user_reviews(settings))
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = _writers(settings, collector, builds, together, webhooks, instruments)
+    trusted = (home.trust_bundle, certificates.renew, _leads(foundation, writes))
+    trust = TrustKeeper(authority, collector, heard, leases, *trusted, replicas=together.replicas)
     reviews = token_reviews(settings.kubernetes, audit)
-    beside = (*writes, *webhooks.running, *reviews, *_above(foundation), together)
+    beside = (*writes, *webhooks.running, *reviews, *_above(settings, foundation, endpoints), together)
     context = ApiContext(
         store,
         leases,
@@ -161,7 +166,7 @@ async def compose(
         kubernetes=settings.kubernetes is not None,
         injection=webhooks.injection,
         token_reviews=next(iter(reviews), None),
-        replicas=replicas,
+        replicas=together.replicas,
     )
     own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
     kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *beside)
@@ -201,10 +206,6 @@ def _leases(settings: ServeSettings, store: SealedStore, collector: Collector) -
     leases = Leases(store, settings.lease)
     leases.carriers = lambda: carriers_of(collector.snapshot.workloads)
     return leases
-
-
-def _token_keys(settings: ServeSettings) -> TokenKeys:
-    return TokenKeys(settings.home.ca, settings.mesh.trust_domain)
 
 
 def _certificates(settings: ServeSettings, foundation: Foundation) -> ServerCertificates:
@@ -264,8 +265,30 @@ def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:
     return tuple(problem for one in told for problem in one())
 
 
-def _above(foundation: Foundation) -> tuple[UpstreamKeeper | IdentityRoots, ...]:
-    return tuple(one for one in (foundation.upstream, foundation.identities) if one is not None)
+def _above(
+    settings: ServeSettings, foundation: Foundation, endpoints: Endpoints
+) -> tuple[UpstreamKeeper | IdentityRoots | SharedFiles | Door, ...]:
+    above = tuple(one for one in (foundation.upstream, foundation.identities) if one is not None)
+    shared, told = foundation.shared, doors(settings, foundation.authority, endpoints)
+    return (*above, *told) if shared is None else (*above, *told, shared.authority, shared.keys)
+
+
+def _token_keys(settings: ServeSettings, foundation: Foundation) -> TokenKeys:
+    shared, directory = foundation.shared, settings.home.ca
+    if shared is None:
+        return TokenKeys(directory, settings.mesh.trust_domain)
+    token_keys = TokenKeys(directory, settings.mesh.trust_domain, shared=shared.authority)
+    shared.follow(foundation.authority, token_keys)
+    return token_keys
+
+
+def _leads(foundation: Foundation, writes: Sequence[ClusterWrites | GatewayKeeper]) -> Callable[[], bool]:
+    """Whether this control plane takes steps that one takes for all; always, where nobody is elected."""
+    leads: Callable[[], bool]
+    leads = next((one.leads for one in writes if isinstance(one, ClusterWrites)), lambda: True)
+    if foundation.upstream is not None:
+        foundation.upstream.leads = leads
+    return leads
 
 
 def _enrolment(settings: ServeSettings, endpoints: Endpoints, certificates: ServerCertificates) -> EnrolmentSettings:

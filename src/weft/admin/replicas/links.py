@@ -13,9 +13,9 @@ import aiohttp
 import msgspec
 
 from weft.admin.replicas.rows import Agent, Connected, Page, Row, Standing, Step, Trouble, rows_of, standing_id
+from weft.aio.backoff import Backoff
 from weft.model.addresses import host_and_port
 from weft.model.printable import printable
-from weft.sources.kubernetes.backoff import Backoff
 
 ROOT = "/v1/replica"
 _WAIT_SECONDS = 20.0

@@ -56,19 +56,29 @@ def backend(name: str, namespace: str, port: int) -> tuple[dict[str, Any], dict[
 
 
 def led_to(name: str, namespace: str) -> dict[str, Any]:
-    """The route of the Gateway, to a Service."""
+    """The route of both Gateways, to a Service."""
     about = {"name": "web", "namespace": namespace}
-    spec = {"parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": [{"name": name, "port": 80}]}]}
+    spec = {
+        "parentRefs": [{"name": "edge"}, {"name": "side"}],
+        "rules": [{"backendRefs": [{"name": name, "port": 80}]}],
+    }
     return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": about, "spec": spec}
 
 
-async def prepared(api: Api, namespace: str, pods: GatewayPods, port: int) -> None:
-    """A Gateway that leads to a Service called `one`."""
+GATEWAYS = ("edge", "side")
+"""One Envoy for each: on one host two cannot listen at one port."""
+
+
+async def prepared(api: Api, namespace: str, pods: GatewayPods) -> dict[str, int]:
+    """Gateways that lead to a Service called `one`; their ports."""
     await declare(api)
     await pods.start()
-    await pods.account("edge-weft")
-    await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway("edge", namespace, listener(port)))
+    ports = {name: free_port() for name in GATEWAYS}
+    for name, port in ports.items():
+        await pods.account(f"{name}-weft")
+        await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway(name, namespace, listener(port)))
     await api.create(f"{ROUTES}/namespaces/{namespace}/httproutes", led_to("one", namespace))
+    return ports
 
 
 def listener(port: int, name: str = "http") -> dict[str, Any]:
@@ -79,8 +89,8 @@ async def test_the_leader_knows_what_proxies_of_others_hold(
     cluster: ApiCluster, api: Api, namespace: str, tmp_path: Path
 ) -> None:
     planes = ControlPlanes(api, cluster.kubeconfig("admin"), tmp_path)
-    pods, port, path = GatewayPods(api, namespace, planes, tmp_path), free_port(), f"{ROUTES}/namespaces/{namespace}"
-    await prepared(api, namespace, pods, port)
+    pods, path = GatewayPods(api, namespace, planes, tmp_path), f"{ROUTES}/namespaces/{namespace}"
+    port = (await prepared(api, namespace, pods))["edge"]
     address = ServiceAddress(planes)
     try:
         await planes.start("a", "b")
@@ -128,8 +138,8 @@ async def test_killing_each_in_turn_under_load_fails_nothing(
     cluster: ApiCluster, api: Api, namespace: str, tmp_path: Path
 ) -> None:
     planes = ControlPlanes(api, cluster.kubeconfig("admin"), tmp_path, "--drain=2")
-    pods, port, path = GatewayPods(api, namespace, planes, tmp_path), free_port(), f"{ROUTES}/namespaces/{namespace}"
-    await prepared(api, namespace, pods, port)
+    pods, path = GatewayPods(api, namespace, planes, tmp_path), f"{ROUTES}/namespaces/{namespace}"
+    ports = await prepared(api, namespace, pods)
     words = {"one": free_port(), "two": free_port()}
     for name, there in words.items():
         one, pod = backend(name, namespace, there)
@@ -143,34 +153,33 @@ async def test_killing_each_in_turn_under_load_fails_nothing(
                 await stack.enter_async_context(application(there, name))
             await planes.start("a", "b", "c")
             await stack.enter_async_context(address.serving())
-            await eventually("all are ready", lambda: len(address.ready) == 3)
-            for name in ("edge-1", "edge-2"):
-                await stack.enter_async_context(pods.running(name, "edge"))
-            await conditions_reach(api, f"{path}/gateways/edge", Programmed="True Programmed")
-            await asyncio.sleep(1)
-            load = await stack.enter_async_context(Load(port, "shop.example").running())
+            for name, plane in zip(GATEWAYS, "ab", strict=True):
+                address.only = (plane,)
+                await eventually(f"{plane} is ready", partial(address.leads_to, plane))
+                await stack.enter_async_context(pods.running(f"{name}-1", name))
+            address.only = ()
+            loads = [Load(port, "shop.example", 100.0) for port in ports.values()]
+            for name, load in zip(GATEWAYS, loads, strict=True):
+                await conditions_reach(api, f"{path}/gateways/{name}", Programmed="True Programmed")
+                await stack.enter_async_context(load.running())
 
-            async def leads(name: str) -> None:
-                """A change arrives at every proxy: both share the port."""
+            async def lead_to(name: str) -> None:
+                """A change arrives at every proxy."""
                 await api.apply(f"{path}/httproutes/web", led_to(name, namespace))
+                for load in loads:
+                    await eventually(f"requests reach {name}", partial(load.has_reached, name))
 
-                async def there() -> bool:
-                    load.answers.clear()
-                    await asyncio.sleep(0.5)
-                    return set(load.answers) == {name}
-
-                await eventually(f"all requests reach {name}", there, 60)
-
-            for name in ("a", "b", "c"):
-                await planes.kill(name)
-                await leads("two")
-                await planes.start(name)
-                await eventually(f"{name} is ready again", partial(address.leads_to, name))
-                await leads("one")
-            for name in ("a", "b"):
-                assert await planes.end(name) == 0
-                await leads("two")
-                await planes.start(name)
-                await leads("one")
+            await lead_to("one")
+            for plane in "abc":
+                await planes.kill(plane)
+                await lead_to("two")
+                await planes.start(plane)
+                await lead_to("one")
+            for plane in "ab":
+                await eventually(f"{plane} is ready", partial(address.leads_to, plane))
+                assert await planes.end(plane) == 0
+                await lead_to("two")
+                await planes.start(plane)
+                await lead_to("one")
     finally:
         planes.stop()

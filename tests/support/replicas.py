@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import shutil
 import signal
 import time
 import urllib.request
@@ -27,7 +26,6 @@ from support.kubernetes import Api
 from support.mesh import Mesh, Proc
 from weft.agent.bootstrap import BootstrapInputs, bootstrap_text
 from weft.agent.certificates import CertificateFiles
-from weft.ca.authority import open_authority
 from weft.model.enrolment import RegisterResponse
 from weft.model.gateway_process import GATEWAY_CLASS, GATEWAY_NAME, process_name
 from weft.model.workload import GatewayBinding, SocketAddress, Workload
@@ -41,7 +39,7 @@ _LOOK_SECONDS = 0.1
 
 
 class ControlPlanes:
-    """Control planes called a, b, c, at addresses of their own and the same ports, with one authority. Their Pods are
+    """Control planes called a, b, c, at addresses of their own and the same ports, which share their state. Their Pods are
     written by hand. `options` are those of ``weft serve``."""
 
     def __init__(self, api: Api, kubeconfig: Path, directory: Path, *options: str) -> None:
@@ -49,13 +47,11 @@ class ControlPlanes:
         self._directory = directory
         self.xds, self.agents, self.metrics = free_port(), free_port(), free_port()
         self._options = (
-            "--kubeconfig", str(kubeconfig), "--write-status", f"--kubernetes-namespace={NAMESPACE}",
+            "--kubeconfig", str(kubeconfig), "--state=kubernetes", "--write-status", f"--kubernetes-namespace={NAMESPACE}",
             "--replicas=" + ",".join(f"{name}={value}" for name, value in LABELS.items()),
             f"--xds-port={self.xds}", f"--agent-port={self.agents}", f"--metrics-port={self.metrics}",
             "--admin-port=0", f"--advertise={SERVICE}", *options,
         )  # fmt: skip
-        self._authority = directory / "authority"
-        open_authority(self._authority, "cluster.local")
         self.meshes: dict[str, Mesh] = {}
         self.processes: dict[str, Proc] = {}
 
@@ -67,10 +63,6 @@ class ControlPlanes:
         """Start these, again if they were ended, and wait until they are ready."""
         for name in names:
             mesh = self.meshes.setdefault(name, Mesh(self._directory / name / "home", self._directory / name))
-            if not Home(mesh.home).ca.exists():
-                for part in (mesh.home.parent, mesh.home, Home(mesh.home).control_plane):
-                    part.mkdir(mode=0o700)
-                shutil.copytree(self._authority, Home(mesh.home).ca)
             self.processes[name] = mesh.spawn("control-plane", "serve", "--bind", self.address(name), *self._options)
             await self._tell(name)
         for name in names:
@@ -286,6 +278,12 @@ class Load:
         self._rate = rate
         self.answers: Counter[str] = Counter()
         self.failed: list[str] = []
+
+    async def has_reached(self, words: str) -> bool:
+        """Whether all answers of a while are these."""
+        self.answers.clear()
+        await asyncio.sleep(0.3)
+        return set(self.answers) == {words}
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Load]:

@@ -76,6 +76,9 @@ from weft.telemetry.metrics import Registry
 from weft.traffic.keeper import TrafficKeeper
 from weft.traffic.prometheus_client import PrometheusTraffic
 
+_AGE_WITH_OTHERS = 600.0
+"""Seconds. A replica that comes has its share of the proxies after so long, of which each connects anew as often."""
+
 
 class Running(Protocol):
     """What has a task of its own."""
@@ -297,7 +300,10 @@ def _enrolment(settings: ServeSettings, endpoints: Endpoints, certificates: Serv
 
 
 def _limits(settings: ServeSettings) -> Limits:
-    """Connections end often enough for proxies to show renewed certificates, and leave files for the other servers."""
+    """Connections end often enough for proxies to show renewed certificates, and to find new replicas; and leave files
+    for the other servers."""
     limits = settings.limits
     age = min(limits.connection_age, max(1.0, settings.certificate_ttl / 4))
+    if settings.replicas is not None:
+        age = min(age, _AGE_WITH_OTHERS)
     return replace(limits, connection_age=age, connections=min(limits.connections, raise_open_files() // 2))

@@ -23,6 +23,10 @@ TURNED: dict[str, Any] = {
     "trustDomain": "example.org",
     "bind": "::",
     "replicas": 3,
+    "autoscaling.enabled": True,
+    "autoscaling.minReplicas": 3,
+    "autoscaling.maxReplicas": 9,
+    "autoscaling.targetCPUUtilizationPercentage": 50,
     "extraArgs": ["--lease=20"],
     "injection.enabled": False,
     "injection.image": "weft.test/another:3",
@@ -69,7 +73,11 @@ TURNED: dict[str, Any] = {
     "priorityClassName": "system-cluster-critical",
 }
 """By value: another than its default."""
-WITH = {"serviceMonitor": {"serviceMonitor": {"enabled": True}}, "cni": {"cni": {"enabled": True}}}
+WITH = {
+    "serviceMonitor": {"serviceMonitor": {"enabled": True}},
+    "cni": {"cni": {"enabled": True}},
+    "autoscaling": {"autoscaling": {"enabled": True}},
+}
 """What has to be on for values of a group to show."""
 
 

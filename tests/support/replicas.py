@@ -39,15 +39,16 @@ _LOOK_SECONDS = 0.1
 
 
 class ControlPlanes:
-    """Control planes called a, b, c, at addresses of their own and the same ports, which share their state. Their Pods are
-    written by hand. `options` are those of ``weft serve``."""
+    """Control planes called a, b, c, at addresses of their own and the same ports, which share their state. Their Pods
+    are written by hand. `options` are those of ``weft serve``."""
 
     def __init__(self, api: Api, kubeconfig: Path, directory: Path, *options: str) -> None:
         self._api = api
         self._directory = directory
         self.xds, self.agents, self.metrics = free_port(), free_port(), free_port()
         self._options = (
-            "--kubeconfig", str(kubeconfig), "--state=kubernetes", "--write-status", f"--kubernetes-namespace={NAMESPACE}",
+            "--kubeconfig", str(kubeconfig), "--state=kubernetes",
+            "--write-status", f"--kubernetes-namespace={NAMESPACE}",
             "--replicas=" + ",".join(f"{name}={value}" for name, value in LABELS.items()),
             f"--xds-port={self.xds}", f"--agent-port={self.agents}", f"--metrics-port={self.metrics}",
             "--admin-port=0", f"--advertise={SERVICE}", *options,

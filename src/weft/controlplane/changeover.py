@@ -88,7 +88,8 @@ class Changeover:
         if policies is not None or turns is not NO_TURNS:
             earlier, later = policies or (None, None)
             self._number = 0
-            self._begin((*gone, *come), turns)
+            there = {each.key for each in come}
+            self._begin((*come, *(each for each in gone if each.key not in there)), turns)
             turning = tuple(each for each in gone if each.key in {name.object for name in turns.changes})
             if not self._modes.halfway:
                 if turning:
@@ -105,6 +106,7 @@ class Changeover:
         return workloads
 
     def _begin(self, changed: Documents, turns: Turns) -> None:
+        """What makes the change is what comes, and what goes without another in its place."""
         self._number = 0
         if self.steps is not None:
             turned = {name.object for name in turns.changes}

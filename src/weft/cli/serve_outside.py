@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weft.cli.complete import one_of
+from weft.cli.serve_authority import authority_given
 
 if TYPE_CHECKING:
     from weft.cli.options import CommandT
+    from weft.controlplane.cluster_authority import ClusterAuthoritySettings
     from weft.controlplane.settings import Network
     from weft.sources.imports.settings import ImportSettings
     from weft.sources.kubernetes.kubeconfig import KubeconfigFile
@@ -24,14 +26,14 @@ _NAMESPACE = "weft-system"
 
 @dataclass(frozen=True, slots=True)
 class OutsideOptions:
-    """The options, read. `namespace` is that of the control plane's own objects in the cluster (empty: no cluster)."""
+    """The options, read."""
 
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
     shared: str | None = None
-    namespace: str = ""
+    ca_cluster: ClusterAuthoritySettings | None = None
 
 
 def outside_options(function: CommandT) -> CommandT:
@@ -121,7 +123,8 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
     if writes is None:  # who follows a cluster from outside does not begin to write there unasked
         writes = kubernetes is not None and kubernetes.in_cluster
     shared = namespace if given["state"] == "kubernetes" else None
-    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, shared, namespace)
+    authority = authority_given(given, kubernetes, namespace)
+    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, shared, authority)
 
 
 def _namespace(kubernetes: KubeconfigFile | None, namespace: str, wanted: bool | None, state: str) -> str:

@@ -21,6 +21,10 @@ TURNED: dict[str, Any] = {
     "image.pullPolicy": "Always",
     "image.pullSecrets": ["registry"],
     "trustDomain": "example.org",
+    "ca.signer": "example.com/other",
+    "ca.issuer": "ClusterIssuer/mesh",
+    "ca.roots": "bundle/other",
+    "ca.days": 10,
     "bind": "::",
     "replicas": 3,
     "extraArgs": ["--lease=20"],
@@ -69,7 +73,11 @@ TURNED: dict[str, Any] = {
     "priorityClassName": "system-cluster-critical",
 }
 """By value: another than its default."""
-WITH = {"serviceMonitor": {"serviceMonitor": {"enabled": True}}, "cni": {"cni": {"enabled": True}}}
+WITH = {
+    "serviceMonitor": {"serviceMonitor": {"enabled": True}},
+    "cni": {"cni": {"enabled": True}},
+    "ca": {"ca": {"signer": "example.com/mesh", "roots": "configmap/default/roots"}},
+}
 """What has to be on for values of a group to show."""
 
 
@@ -120,6 +128,36 @@ def test_references_are_let_out_in_a_namespace_or_in_all(home: Path) -> None:
     assert found["ClusterRoleBinding"]["roleRef"]["kind"] == "ClusterRole"
     assert found["Role"]["rules"][0]["resourceNames"] == ["a"]
     assert found["RoleBinding"]["metadata"]["namespace"] == "shop"
+
+
+@pytest.mark.parametrize(
+    ("values", "rules"),
+    [
+        (
+            {"signer": "example.com/mesh", "roots": "bundle/mesh"},
+            {
+                "certificatesigningrequests": ["create", "delete", "get"],
+                "certificatesigningrequests/approval": ["update"],
+                "signers": ["approve"],
+                "clustertrustbundles": ["get"],
+            },
+        ),
+        (
+            {"issuer": "Issuer/mesh", "roots": "configmap/trust/mesh"},
+            {"certificaterequests": ["create", "delete", "get"], "configmaps": ["get"]},
+        ),
+    ],
+)
+def test_who_signs_gives_the_rights_that_it_takes(home: Path, values: dict[str, str], rules: dict[str, Any]) -> None:
+    """Those of tests/kubernetes/test_cluster_authority.py, and no more."""
+    roles = [
+        one for one in rendered(home, {"ca": values}) if one["metadata"]["name"] in ("weft-authority", "weft-roots")
+    ]
+    found = {rule["resources"][0]: rule["verbs"] for role in roles for rule in role.get("rules", ())}
+    assert found == rules
+    assert not [one for one in rendered(home) if one["metadata"]["name"] in ("weft-authority", "weft-roots")]
+    with pytest.raises(HelmError, match=r"ca\.roots is missing"):
+        rendered(home, {"ca": {**values, "roots": ""}})
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def system(cluster: ApiCluster) -> str:
 
 
 def test_an_api_server_takes_all_of_it(cluster: ApiCluster, home: Path, system: str) -> None:
-    on = {"networkPolicy": {"enabled": True}}
+    on = {"networkPolicy": {"enabled": True}, "cni": {"enabled": True}}
     objects = rendered(home, on) + of_kind(rendered(home, {"persistence": {"enabled": False}}), "StatefulSet")
     strictly = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
     for each in objects:
@@ -200,8 +200,9 @@ def test_what_is_uninstalled_is_gone(cluster: ApiCluster, home: Path, system: st
             str(CHART),
             *access,
             home=home,
-            values=merged(USUAL, {"networkPolicy": {"enabled": True}}),
+            values=merged(USUAL, {"networkPolicy": {"enabled": True}, "cni": {"enabled": True}}),
         )
+        assert "daemonset.apps/weft-cni" in ours(cluster)
         assert "networkpolicy.networking.k8s.io/weft" in ours(cluster)
     finally:
         helm("uninstall", "weft", "--wait", *access, home=home)
@@ -213,7 +214,7 @@ def test_what_is_uninstalled_is_gone(cluster: ApiCluster, home: Path, system: st
 def ours(cluster: ApiCluster) -> set[str]:
     """What of the chart is in the cluster, but the definitions."""
     kinds = (
-        "statefulset service serviceaccount poddisruptionbudget networkpolicy gatewayclass clusterrole "
+        "statefulset daemonset service serviceaccount poddisruptionbudget networkpolicy gatewayclass clusterrole "
         "clusterrolebinding role rolebinding mutatingwebhookconfiguration validatingwebhookconfiguration"
     )
     told = cluster.kubectl("get", ",".join(kinds.split()), "-A", "-l", "app.kubernetes.io/part-of=weft", "-o", "name")

@@ -160,6 +160,21 @@ def test_nothing_may_be_made_without_gateways(tmp_path: Path) -> None:
     assert "--no-gateways" in options(objects)
 
 
+def test_the_agents_of_nodes_have_no_rights_and_no_token(tmp_path: Path) -> None:
+    objects = rendered(tmp_path, {"cni": {"enabled": True}})
+    assert rights(objects) == rights(rendered(tmp_path))
+    (agent,) = of_kind(objects, "DaemonSet")
+    (account,) = [each for each in of_kind(objects, "ServiceAccount") if each["metadata"]["name"] == "weft-cni"]
+    spec = agent["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == "weft-cni"
+    assert not account["automountServiceAccountToken"]
+    assert not spec["automountServiceAccountToken"]
+    bound = [one["name"] for kind in ("ClusterRoleBinding", "RoleBinding") for each in of_kind(objects, kind)
+             for one in each["subjects"]]  # fmt: skip
+    assert "weft-cni" not in bound
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+
+
 def gateway(of_class: str) -> dict[str, Any]:
     spec = {"gatewayClassName": of_class, "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}
     return document("gateway.networking.k8s.io/v1", "Gateway", spec, name="edge")

@@ -199,7 +199,7 @@ def system(cluster: ApiCluster) -> str:
 
 
 def test_an_api_server_takes_all_of_it(cluster: ApiCluster, home: Path, system: str) -> None:
-    on = {"networkPolicy": {"enabled": True}}
+    on = {"networkPolicy": {"enabled": True}, "cni": {"enabled": True}}
     strictly = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
     for each in rendered(home, on):
         cluster.kubectl(*strictly, given=each)
@@ -236,8 +236,9 @@ def test_what_is_uninstalled_is_gone(cluster: ApiCluster, home: Path, system: st
             str(CHART),
             *access,
             home=home,
-            values=merged(USUAL, {"networkPolicy": {"enabled": True}}),
+            values=merged(USUAL, {"networkPolicy": {"enabled": True}, "cni": {"enabled": True}}),
         )
+        assert "daemonset.apps/weft-cni" in ours(cluster)
         assert "networkpolicy.networking.k8s.io/weft" in ours(cluster)
     finally:
         helm("uninstall", "weft", "--wait", *access, home=home)
@@ -249,7 +250,7 @@ def test_what_is_uninstalled_is_gone(cluster: ApiCluster, home: Path, system: st
 def ours(cluster: ApiCluster) -> set[str]:
     """What of the chart is in the cluster, but the definitions."""
     kinds = (
-        "deployment service serviceaccount poddisruptionbudget networkpolicy gatewayclass clusterrole "
+        "deployment daemonset service serviceaccount poddisruptionbudget networkpolicy gatewayclass clusterrole "
         "clusterrolebinding role rolebinding mutatingwebhookconfiguration validatingwebhookconfiguration"
     )
     told = cluster.kubectl("get", ",".join(kinds.split()), "-A", "-l", "app.kubernetes.io/part-of=weft", "-o", "name")

@@ -144,11 +144,12 @@ def options(objects: list[dict[str, Any]]) -> list[str]:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     weft, serve, *words = container["command"]
     assert (weft, serve) == ("weft", "serve")
-    places = tuple(f"--{name}=" for name in ("kubeconfig", "bind", *(f"{port}-port" for port in PORTS)))
+    places = tuple(f"--{name}=" for name in ("kubeconfig", "bind", "admin-bind", *(f"{port}-port" for port in PORTS)))
     assert all(any(word.startswith(place) for word in words) for place in places)
     values = {f"$({each['name']})": each["value"] for each in container["env"]}
     # Outside of a pod it has to be said that it writes, and where the Lease is.
-    also = ["--write-status", f"--kubernetes-namespace={NAMESPACE}", *(f"--{port}-port=0" for port in PORTS)]
+    ports = ("--admin-bind=127.0.0.1:0", *(f"--{port}-port=0" for port in PORTS))
+    also = ["--write-status", f"--kubernetes-namespace={NAMESPACE}", *ports]
     kept = [word for word in words if not word.startswith(places)]
     return [*also, *(reduce(lambda text, pair: text.replace(*pair), values.items(), word) for word in kept)]
 
@@ -228,6 +229,8 @@ def test_every_right_is_used_and_none_is_missing(cluster: ApiCluster, installed:
         told = json.loads(Home(mesh.home).endpoints.read_text())
         join(cluster, told["agent_api"])
         post(told["webhooks"], "/inject", review(pod(namespace="default"), "default"))  # it asks for the labels
+        token = cluster.kubectl("create", "token", "default", "-n", "default").strip()
+        post(f"127.0.0.1:{told['remote_admin'].rpartition(':')[2]}", "/v1/explain", b"{}", token)  # who may that?
         for _ in range(2):  # the store is sealed anew, and made short: parts are made, listed and deleted
             mesh.api("secrets/rotation", "POST")
         until("every right is used", lambda: all_used(*{each.verb for each in given} - {"delete"}))

@@ -235,7 +235,7 @@ def _unknown_kinds(document: ListenerDocument, path: FieldPath, spec: ListenerSp
             where = (*path, "allowedRoutes", "kinds", index, "kind")
             named = item.kind if item.group == GATEWAY_GROUP else f"{item.kind} of {item.group or 'the core group'}"
             message = f"{named} is no kind of route that a listener for {spec.protocol} takes"
-            yield problem_at(document, where, "invalid-route-kind", message, " or ".join(_CARRIED[spec.protocol]))
+            yield problem_at(document, where, "invalid-route-kind", message, " or ".join(_carried(spec)))
 
 
 _REQUESTS = ("HTTPRoute", "GRPCRoute")
@@ -249,16 +249,23 @@ _CARRIED = {
 """Kinds of routes by a listener's protocol (Gateway API, `Listener`, `Route Types`)."""
 
 
+def _carried(spec: ListenerSpec) -> tuple[str, ...]:
+    """The kinds of routes that a listener can carry. TLS that is passed on is for TLSRoutes alone (GEP-2643)."""
+    if spec.protocol == "TLS" and not _ends_tls(spec):
+        return ("TLSRoute",)
+    return _CARRIED.get(spec.protocol, ())
+
+
 def _carries(spec: ListenerSpec, item: RouteGroupKind) -> bool:
-    return item.group == GATEWAY_GROUP and item.kind in _CARRIED[spec.protocol]
+    return item.group == GATEWAY_GROUP and item.kind in _carried(spec)
 
 
 def route_kinds_of(spec: ListenerSpec) -> tuple[str, ...]:
     """The kinds of routes that a listener takes: of those that it asks for, or all that its protocol carries."""
-    carried = _CARRIED.get(spec.protocol, ())
+    carried = _carried(spec)
     if not spec.allowed_routes.kinds:
         return carried
-    return tuple(dict.fromkeys(each.kind for each in spec.allowed_routes.kinds if carried and _carries(spec, each)))
+    return tuple(dict.fromkeys(each.kind for each in spec.allowed_routes.kinds if _carries(spec, each)))
 
 
 def _listener(

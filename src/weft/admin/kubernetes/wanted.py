@@ -30,6 +30,8 @@ from weft.schema.kinds.gateway import (
 from weft.sources.kubernetes.statuses import ISTIO_GROUPS, Status
 
 _LONGEST_MESSAGE = 2048
+_OF_THE_CLUSTER = frozenset(("kubernetes-refused", "invalid-parameters"))
+"""Codes of problems that are found out beside the mesh."""
 _ROUTES = frozenset(("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"))
 
 
@@ -54,7 +56,7 @@ class Wanted:
         addresses: Callable[[Document[object]], tuple[str, ...] | None] = lambda _: (),
     ) -> None:
         problems = tuple(problems)
-        self._acceptance = Acceptance(compiled.mesh, [each for each in problems if each.code == "kubernetes-refused"])
+        self._acceptance = Acceptance(compiled.mesh, [each for each in problems if each.code in _OF_THE_CLUSTER])
         self._routes: Mapping[ObjectKey, RouteStatus] = (
             {each.route: each for each in compiled.mesh.acceptance} if compiled.mesh is not None else {}
         )

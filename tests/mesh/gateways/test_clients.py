@@ -90,12 +90,3 @@ def test_without_anybody_who_vouches_nobody_gets_in(
         ("Programmed", "Invalid"),
         ("ResolvedRefs", reason),
     ]
-
-
-def test_an_address_narrows_where_the_process_listens() -> None:
-    good = Compiled(service("a"), SECRET, gateway("{}", more="addresses: [{value: 127.0.0.1}]"))
-    assert {str(port.listen) for port in good.gateway("front").ports} == {
-        "127.0.0.1:80",
-        "127.0.0.1:443",
-        "127.0.0.1:8443",
-    }

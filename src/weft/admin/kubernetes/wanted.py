@@ -15,6 +15,7 @@ from weft.admin.context import Compiled
 from weft.admin.kubernetes.features import FEATURES
 from weft.admin.kubernetes.wording import reason_of, words
 from weft.mesh.gateways.gateway_api import route_kinds_of
+from weft.mesh.gateways.status import NOT_USABLE
 from weft.mesh.routes.acceptance import ParentStatus, RouteStatus
 from weft.mesh.routes.status import conditions_mapping
 from weft.model.addresses import is_ip_address
@@ -30,7 +31,7 @@ from weft.schema.kinds.gateway import (
 from weft.sources.kubernetes.statuses import ISTIO_GROUPS, Status
 
 _LONGEST_MESSAGE = 2048
-_OF_THE_CLUSTER = frozenset(("kubernetes-refused", "invalid-parameters"))
+_OF_THE_CLUSTER = frozenset(("kubernetes-refused", "invalid-parameters", NOT_USABLE))
 """Codes of problems that are found out beside the mesh."""
 _ROUTES = frozenset(("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
+from weft.mesh.gateways.addresses import asked_addresses, type_problems
 from weft.mesh.gateways.certificates import SecretDocument, Secrets, certificate_from_reference
 from weft.mesh.gateways.clients import Clients, ConfigMaps, clients_of_port, clients_of_secret
 from weft.mesh.gateways.declared import DeclaredGateway, Made
@@ -70,6 +71,7 @@ def make_gateways(
         listeners, waiting, wrong = build_listeners(memo, document, document, by_secret, grants, config_maps)
         spec = document.spec
         written = tuple(listener.name for listener in spec.listeners)
+        wrong = (*type_problems(document), *wrong)
         client = _client_certificate(memo, document, by_secret, grants)
         if isinstance(client, Problem):
             wrong, client = (*wrong, client), None
@@ -288,7 +290,7 @@ def _listener(
         origin=document.at(*path),
         server=spec.name if document is gateway else f"{gateway_name(document)}/{spec.name}",
         tls=_tls(tls, certificates, clients) if tls is not None and ends else None,
-        bind=next((each.value for each in gateway.spec.addresses), "") if gateway is not None else "",
+        bind=next(iter(asked_addresses(gateway.spec)), "") if gateway is not None else "",
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import cast
 
+from weft.mesh.gateways.addresses import UNSUPPORTED
 from weft.mesh.gateways.clients import validation_of_port
 from weft.mesh.gateways.gateway import Gateways
 from weft.mesh.routes.acceptance import Condition
@@ -45,6 +46,8 @@ _AUTHORITIES = {
 """Why what vouches for the clients of a port is not resolved, by the code of the Problem."""
 _SETS = {"listeners-not-allowed": "NotAllowed", "unknown-gateway": "ParentNotAccepted"}
 """Why a ListenerSet is not accepted, by the code of the Problem."""
+NOT_USABLE = "address-not-usable"
+"""The code of a Problem of a Gateway whose Service cannot have the address that it asks for."""
 _CLIENT: FieldPath = ("spec", "tls", "backend")
 _LISTENERS: FieldPath = ("spec", "listeners")
 _PROGRAMMED = Condition("Programmed", True, "Programmed")
@@ -144,12 +147,19 @@ def gateway_conditions(
         if problem.code in _SETS:
             refused = Condition("Accepted", False, _SETS[problem.code], problem.message)
             return refused, Condition("Programmed", False, "Invalid", "no listener is in force")
+    foreign = next((each for each in problems if each.code == UNSUPPORTED), None)
+    if foreign is not None:
+        refused = Condition("Accepted", False, "UnsupportedAddress", foreign.message)
+        return refused, Condition("Programmed", False, "Invalid", "its process stays as it was")
     unfit = next((each for each in problems if each.code == "invalid-parameters" and each.path != _LISTENERS), None)
     if unfit is not None:
         refused = Condition("Accepted", False, "InvalidParameters", unfit.message)
         return refused, Condition("Programmed", False, "Invalid", "no process is made for it as it is")
     bad = next((each for each in problems if each.path[:3] == _CLIENT), None)
     found = _accepted_and_programmed(listeners, served=served)
+    unusable = next((each for each in problems if each.code == NOT_USABLE), None)
+    if unusable is not None:
+        found = found[0], Condition("Programmed", False, "AddressNotUsable", unusable.message)
     if bad is None:
         return (*found, Condition("ResolvedRefs", True, "ResolvedRefs")) if refers else found
     reason = "RefNotPermitted" if bad.code == "reference-not-granted" else "InvalidClientCertificateRef"

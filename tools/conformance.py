@@ -11,14 +11,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tools.conformance_images import SUITE, build, write_images
 from tools.go_programs import ROOT, NotBuiltError
 from tools.images.base import ImageError, default_sources
 from tools.images.build import TEST_REGISTRY, TEST_TAG, build_images
-from tools.kubernetes import CHANNELS, gateway_api
+from tools.kubernetes import CHANNELS, PROGRAMS, gateway_api
 from tools.kubernetes_access import ClusterError
 from tools.kubernetes_mesh import install
 from tools.kubernetes_node import NodeCluster
@@ -29,6 +29,7 @@ from weft.admin.kubernetes.features import EXPERIMENTAL, FEATURES, MESH_FEATURES
 PUBLISHED = ROOT / "docs" / "conformance"
 _CLASS = "weft"
 _PROJECT = "https://weft.dev"
+_DEFINITIONS = ("peerauthentications.yaml",)
 _USABLE, _UNUSABLE = "198.19.0.200", "192.0.2.1"
 """An address of the cluster's Services that nobody is given unless they ask for it, and one of nobody's."""
 
@@ -36,12 +37,14 @@ _USABLE, _UNUSABLE = "198.19.0.200", "192.0.2.1"
 @dataclass(frozen=True, slots=True)
 class Group:
     """Profiles that one run of the suite tries, with the features that weft has beyond their core. `mode` is the word
-    that the report has for how weft was set up. `options` are more of the suite's."""
+    that the report has for how weft was set up. `options` are more of the suite's, `applied` the manifests beside it
+    that are applied before."""
 
     mode: str
     profiles: tuple[str, ...]
     features: tuple[str, ...]
     options: tuple[str, ...]
+    applied: tuple[str, ...] = ()
 
 
 GROUPS = {
@@ -56,6 +59,7 @@ GROUPS = {
         ("MESH-HTTP", "MESH-GRPC"),
         MESH_FEATURES,
         ("-mesh-name=weft", "-namespace-labels=istio-injection=enabled"),
+        (*_DEFINITIONS, "mesh.yaml"),
     ),
 }
 """In the order in which they run. Backends of Gateways are no pods of the mesh, so the two are apart."""
@@ -90,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--test", default="", help="run only the test of this short name")
     parser.add_argument("--skip", default="", help="tests to leave out, with commas between them")
     parser.add_argument("--features", default="", help="features to try instead of those that weft claims")
-    parser.add_argument("--timeouts", default="", help="of the suite, in seconds: MaxTimeToConsistency:60;GetTimeout:20")
+    parser.add_argument("--timeouts", default="", help="the suite's, in seconds: GetTimeout:20;DeleteTimeout:30")
     parser.add_argument("--report", type=Path, help=f"directory for the reports (published: {PUBLISHED.name}/)")
     parser.add_argument("--debug", action="store_true", help="have the suite say what it does")
     parser.add_argument("--keep", action="store_true", help="wait for Ctrl-C before the cluster ends")
@@ -102,7 +106,7 @@ def _groups(given: argparse.Namespace) -> Iterator[Group]:
     for group in GROUPS.values():
         profiles = tuple(each for each in group.profiles if not given.profile or each in given.profile)
         if profiles:
-            yield Group(group.mode, profiles, group.features, group.options)
+            yield replace(group, profiles=profiles)
 
 
 def prepare(cluster: NodeCluster, scratch: Path, channel: str) -> None:
@@ -121,6 +125,11 @@ def prepare(cluster: NodeCluster, scratch: Path, channel: str) -> None:
 
 def run_suite(cluster: NodeCluster, group: Group, given: argparse.Namespace) -> int:
     """Run the suite in the node's network, from where it reaches Gateways; its exit code."""
+    for name in group.applied:
+        manifest = str(PROGRAMS.module / "conformance" / name)
+        cluster.kubectl("apply", "-f", manifest)
+        if name in _DEFINITIONS:
+            cluster.kubectl("wait", "--for=condition=Established", "-f", manifest)
     features = [each for each in group.features if given.channel == CHANNELS[-1] or each not in EXPERIMENTAL]
     report = cluster.directory / f"{given.channel}-v{__version__}-{group.mode}-report.yaml"
     command = [

@@ -80,11 +80,11 @@ def ancestors(policy: str, *more: str) -> list[tuple[object, ...]]:
     found = documents(policy + GATEWAY + "".join(more))
     mesh = Compiled(found).mesh
     said = cast("dict[str, Any]", Acceptance(mesh).of(found[0]))["ancestors"]
-    return [
-        (one["ancestorRef"]["kind"], one["ancestorRef"]["name"], one["ancestorRef"].get("sectionName", ""))
-        + tuple(each["reason"] for each in one["conditions"])
-        for one in said
-    ]
+    found_out = []
+    for one in said:
+        reference, reasons = one["ancestorRef"], [each["reason"] for each in one["conditions"]]
+        found_out.append((reference["kind"], reference["name"], reference.get("sectionName", ""), *reasons))
+    return found_out
 
 
 def test_a_policy_for_servers_has_the_gateways_that_call_them_as_ancestors() -> None:

@@ -131,9 +131,7 @@ def test_gateways_pass_connections_on_by_listener_and_server_name() -> None:
     assert mesh.codes == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "number", "hostnames"), [("TCPRoute", 5432, ""), ("TLSRoute", 8443, "a.example.com")]
-)
+@pytest.mark.parametrize(("kind", "number", "hostnames"), [("TCPRoute", 5432, ""), ("TLSRoute", 8443, "a.example.com")])
 def test_a_route_behind_an_older_one_of_its_kind_stays_attached(kind: str, number: int, hostnames: str) -> None:
     backends = ("{name: db, port: 5432}", "{name: other, port: 5432}")
     first, second = (

@@ -65,7 +65,6 @@ MESH_FEATURES: tuple[str, ...] = (
     "HTTPRouteParentRefPort",
     "HTTPRouteResponseHeaderModification",
     "Mesh",
-    "MeshClusterIPMatching",
     "MeshConsumerRoute",
     "MeshHTTPRouteBackendRequestHeaderModification",
     "MeshHTTPRouteNamedRouteRule",

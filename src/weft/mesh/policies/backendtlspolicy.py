@@ -189,7 +189,8 @@ def ancestors_of(
 
 def _ancestor(reference: dict[str, str], problems: Sequence[Problem], targets: Sequence[int]) -> dict[str, object]:
     """What is said of the targets of these indices."""
-    own = [each for each in problems if each.path[:2] != _TARGETS or (each.path + (targets[0],))[2] in targets]
+    about = {(), *((index,) for index in targets)}
+    own = [each for each in problems if each.path[:2] != _TARGETS or each.path[2:3] in about]
     conditions = conditions_mapping(policy_conditions(tuple(own)))
     return {"ancestorRef": reference, "controllerName": CONTROLLER_NAME, "conditions": conditions}
 

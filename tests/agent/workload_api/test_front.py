@@ -83,6 +83,14 @@ async def test_a_start_that_fails_is_tried_again(running: tuple[Path, Server]) -
     assert server.starts == 2
 
 
+async def test_the_second_sockets_directory_may_have_gone(running: tuple[Path, Server]) -> None:
+    """Workloads whose paths are too long share one, and each that ends removes it when it is empty."""
+    path, server = running
+    (path.parent / "short").rmdir()
+    assert await said(path, b"one") == b"ONE"
+    assert server.starts == 1
+
+
 async def test_other_users_and_too_many_are_refused(
     running: tuple[Path, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:

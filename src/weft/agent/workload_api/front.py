@@ -39,8 +39,7 @@ class WorkloadApiSocket:
     async def run(self) -> None:
         """Listen for ever. Where that is not possible, the application goes on without it."""
         try:
-            for other in self._others:
-                make_private_directory(other)
+            self._make_directories()
             server = await asyncio.start_unix_server(self._accept, sock=_bind(self.path))
         except (OSError, PermissionsError) as error:
             _LOG.warning("no Workload API at %s: %s", self.path, error)
@@ -73,15 +72,21 @@ class WorkloadApiSocket:
             await self._start()
             behind, answers = await asyncio.open_unix_connection(str(self._behind))
             await _relay((reader, answers), (behind, writer))
-        except (OSError, ImportError) as error:
+        except (OSError, ImportError, PermissionsError) as error:
             _LOG.warning("the Workload API does not work: %s", error)
         finally:
             del self._open[writer]
             writer.close()
 
+    def _make_directories(self) -> None:
+        """Again before each start: workloads share a short one, and whichever ends removes it when it is empty."""
+        for other in self._others:
+            make_private_directory(other)
+
     async def _start(self) -> None:
         """Start the server, with the first connection; wait until it listens."""
-        if self._started is None or (self._started.done() and not self._behind.exists()):
+        if self._started is None or self._started.done():
+            self._make_directories()
             self._behind.unlink(missing_ok=True)
             self._started = asyncio.create_task(_served(self._serve, self._behind))
         while not self._behind.exists():

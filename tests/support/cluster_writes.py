@@ -43,7 +43,7 @@ class Rig:
         self.registry = Registry()
         credentials = Credentials(KubeconfigFile(str(writer)).access)
         told = Told(self.compiled, self._problems, lambda proxy, _revision: self.lacks.get(proxy))
-        self.writes = ClusterWrites(source, credentials, NAMESPACE, told, self.registry, QUICK)
+        self.writes = ClusterWrites(source, credentials, NAMESPACE, told, self.registry, terms=QUICK)
         self._compiler = MeshCompiler()
 
     def _problems(self) -> tuple[Problem, ...]:

@@ -79,7 +79,8 @@ def _injection(settings: ServeSettings, authority: Authority, agent_api: str) ->
             host_and_port(host, agent_api.rpartition(":")[2]),
             authority.fingerprint,
             pull_policy=wanted.pull_policy,
-            revision=wanted.revision,
+            revision=wanted.revision.name,
+            tags=wanted.revision.tags,
             namespace=namespace,
             native=wanted.native,
         )

@@ -10,8 +10,8 @@ from weft.inject.names import STATUS, Json, member
 
 
 class InjectionStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """`made` are the fields that were not there: ``metadata``, ``annotations``, ``initContainers``, ``volumes``.
-    `probes` are the original actions by ``CONTAINER/FIELD``. `annotations` were put in besides this one. `warnings` are
+    """`made` are the fields that were not there: ``metadata``, ``labels``, ``annotations``, ``initContainers``, ``volumes``.
+    `probes` are the original actions by ``CONTAINER/FIELD``. `annotations` were put in besides this one, and `labels`. `warnings` are
     told here too, since nobody sees those of a pod that a controller makes."""
 
     revision: str
@@ -20,6 +20,7 @@ class InjectionStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="c
     containers: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
     probes: Mapping[str, Json] = {}
     warnings: tuple[str, ...] = ()

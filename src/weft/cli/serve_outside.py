@@ -15,6 +15,7 @@ from weft.cli.complete import one_of
 if TYPE_CHECKING:
     from weft.cli.options import CommandT
     from weft.controlplane.settings import Network
+    from weft.mesh.policies.selector import Selector
     from weft.sources.imports.settings import ImportSettings
     from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 
@@ -30,10 +31,11 @@ class OutsideOptions:
     probe_networks: tuple[Network, ...] = ()
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
+    selectors: tuple[Selector, ...] = ()
 
 
 def outside_options(function: CommandT) -> CommandT:
-    """``--kubeconfig``, ``--context``, ``--write-status``, ``--kubernetes-namespace``, ``--import``, ``--imports``,
+    """``--kubeconfig``, ``--context``, ``--discovery-selector``, ``--write-status``, ``--kubernetes-namespace``, ``--import``, ``--imports``,
     ``--probe-network``."""
     for option in (
         click.option(
@@ -47,6 +49,14 @@ def outside_options(function: CommandT) -> CommandT:
             "--write-status/--no-write-status",
             default=None,
             help="Write status and events to Kubernetes (docs/kubernetes.md).  [default: only in-cluster]",
+        ),
+        click.option(
+            "--discovery-selector",
+            "discovery_selectors",
+            multiple=True,
+            metavar="LABELS",
+            help="Only namespaces with these labels are in view, such as 'team in (shop, pay),!legacy'; of several one "
+            "has to match. May be given again.  [default: all]",
         ),
         click.option("--context", default="", metavar="NAME", help="Its context.  [default: its current one]"),
         click.option(
@@ -107,7 +117,20 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
         raise click.UsageError(f"--probe-network: {error}; expected a network such as 10.0.0.0/8") from error
     kubernetes = _kubernetes(given["kubeconfig"], given["context"])
     writes = _writes(kubernetes, given["write_status"], given["kubernetes_namespace"])
-    return OutsideOptions(imports, networks, kubernetes, writes)
+    selectors = _selectors(kubernetes, given["discovery_selectors"])
+    return OutsideOptions(imports, networks, kubernetes, writes, selectors)
+
+
+def _selectors(kubernetes: KubeconfigFile | None, texts: tuple[str, ...]) -> tuple[Selector, ...]:
+    """click.UsageError."""
+    from weft.sources.kubernetes.selectors import SelectorError, selector_from_text
+
+    if texts and kubernetes is None:
+        raise click.UsageError("--discovery-selector goes with --kubeconfig")
+    try:
+        return tuple(selector_from_text(text) for text in texts)
+    except SelectorError as error:
+        raise click.UsageError(f"--discovery-selector: {error}") from error
 
 
 def _writes(kubernetes: KubeconfigFile | None, wanted: bool | None, namespace: str) -> str | None:

@@ -91,6 +91,7 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         kubernetes_writes=options.outside.kubernetes_writes,
         kubernetes=options.outside.kubernetes,
         webhooks=options.webhooks,
+        discovery_selectors=options.outside.selectors,
     )
 
 

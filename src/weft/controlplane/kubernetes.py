@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from weft.admin.audit import Audit
+from weft.mesh.policies.selector import Selector
 from weft.sources.contents import Source
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 from weft.sources.kubernetes.pods import PodSource
 from weft.sources.kubernetes.referred import ReferredSource
 from weft.sources.kubernetes.reviews import TokenReviews
+from weft.sources.kubernetes.scope import Scope
 from weft.sources.kubernetes.source import KindState, KubernetesSource
 from weft.telemetry.metrics import Family, Registry, gauge
 
@@ -26,11 +28,16 @@ def token_reviews(file: KubeconfigFile | None, audit: Audit) -> tuple[TokenRevie
     return (TokenReviews(file.title, Credentials(file.access), refused),)
 
 
-def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> tuple[list[Source], ReferredSource]:
+def kubernetes_sources(
+    file: KubeconfigFile, registry: Registry, selectors: tuple[Selector, ...] = (), always: Iterable[str] = ()
+) -> tuple[list[Source], ReferredSource]:
     """The sources of the documents and of the workloads that the API server has which `file` names, and of the Secrets
-    and ConfigMaps that documents refer to, which is also given by itself."""
+    and ConfigMaps that documents refer to, which is also given by itself. With `selectors` of namespaces whose labels
+    one of them matches, and those named `always`."""
     credentials = Credentials(file.access)
-    documents, pods = KubernetesSource(file.title, credentials), PodSource(file.title, credentials)
+    scope = Scope(selectors, always) if selectors else None
+    documents = KubernetesSource(file.title, credentials, scope=scope)
+    pods = PodSource(file.title, credentials, scope=scope)
     referred = ReferredSource(file.title, credentials)
     registry.read(lambda: _families((*documents.states(), *pods.states(), *referred.states())))
     return [documents, pods, referred], referred

@@ -9,6 +9,7 @@ from pathlib import Path
 from weft.admin.local_users import LocalUser
 from weft.admin.people.oidc import OidcSettings
 from weft.discovery.limits import Limits
+from weft.mesh.policies.selector import Selector
 from weft.model.revisions import Revision
 from weft.model.snapshot import MeshSettings
 from weft.model.workload import SocketAddress
@@ -87,7 +88,8 @@ class ServeSettings:
     registries whose services the mesh has beside its own, `probe_networks` those in which instances without an agent
     are asked for their health. With `kubernetes` documents come from the API server that it names, not from the store;
     what the mesh says of them is written there with `kubernetes_writes`, by the one control plane that has the Lease in
-    that namespace. `webhooks` are what that one asks.
+    that namespace. `webhooks` are what that one asks. Of its namespaces those are in view that one of the
+    `discovery_selectors` matches (none: all).
     """
 
     home: Home
@@ -121,3 +123,4 @@ class ServeSettings:
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
     webhooks: WebhookSettings | None = None
+    discovery_selectors: tuple[Selector, ...] = ()

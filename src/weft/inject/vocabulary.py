@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from weft.inject.names import ISTIO_INJECT, STATUS
+from weft.model.revisions import INJECTION, ISTIO_REVISION, REVISION
 
 
 class Meaning(enum.Enum):

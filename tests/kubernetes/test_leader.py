@@ -79,8 +79,8 @@ async def test_each_gateway_is_written_by_its_revision(cluster: ApiCluster, api:
         return [key.name for key in (old, new, one) if rig.writes.owns(key)]
 
     async with writing(admin) as usual, writing(admin, revision=Revision("canary", ("prod",))) as canary:
-        await conditions_reach(api, f"{root}/gateways/old", Accepted="True")
-        await conditions_reach(api, f"{root}/gateways/new", Accepted="True")
+        await conditions_reach(api, f"{root}/gateways/old", Accepted="True Accepted")
+        await conditions_reach(api, f"{root}/gateways/new", Accepted="True Accepted")
         await parents_reach(api, f"{root}/httproutes/one", GOOD)
         assert (owned(usual), owned(canary)) == (["old", "one"], ["new"])
         assert usual.written() >= 2

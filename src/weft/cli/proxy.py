@@ -62,8 +62,7 @@ def status(home: Home, output: str) -> int:
     ]
     headings = ("PROXY", "STATE", "REVISION", "UNCONFIRMED", "BYTES", "AGE", "CERT", "INJECTED BY")
     shown = len(headings) - (not any(one.get("injected_by") for one in found))
-    headings, rows = headings[:shown], [row[:shown] for row in rows]
-    print_table(headings, rows, empty="no proxy is connected")
+    print_table(headings[:shown], [row[:shown] for row in rows], empty="no proxy is connected")
     for one in found:
         if nack := one.get("last_nack"):
             text = f"{one['name']} refused {nack['type']} {nack['resource']}: {nack['message']}"

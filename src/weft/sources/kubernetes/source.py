@@ -29,7 +29,7 @@ from weft.sources.kubernetes.discovery import (
 from weft.sources.kubernetes.documents import PREFIX, Reading, reading_of
 from weft.sources.kubernetes.reflection import Changes, Name
 from weft.sources.kubernetes.reflector import USUAL, Failure, Pace, Reflector
-from weft.sources.kubernetes.scope import Gate, Scope, place_of, place_of_namespace
+from weft.sources.kubernetes.scope import Gate, Scope, place_of, place_of_namespace, scope_problems
 from weft.sources.ordered import Key, Ordered
 
 _log = logging.getLogger("weft.kubernetes")

@@ -27,9 +27,9 @@ def install(cluster: Access, values: Mapping[str, object] | None = None) -> None
     cluster.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "Namespace", "metadata": about})
     helm(cluster, "install", "weft", str(ROOT / "charts" / "weft"), values=values or {})
     try:
-        cluster.kubectl("rollout", "status", "-n", NAMESPACE, "statefulset/weft", "--timeout=180s")
+        cluster.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/weft", "--timeout=180s")
     except ClusterError as error:
-        said = cluster.kubectl("logs", "-n", NAMESPACE, "statefulset/weft", "--tail=30")
+        said = cluster.kubectl("logs", "-n", NAMESPACE, "deployment/weft", "--tail=30")
         raise ClusterError(f"{error}\n{said}") from error
 
 

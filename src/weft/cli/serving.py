@@ -90,6 +90,7 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         probe_networks=options.outside.probe_networks,
         kubernetes_writes=options.outside.kubernetes_writes,
         kubernetes=options.outside.kubernetes,
+        shared=options.outside.shared,
         webhooks=options.webhooks,
         discovery_selectors=options.outside.selectors,
     )

@@ -11,6 +11,7 @@ import msgspec
 
 from weft.admin.context import Compiled
 from weft.admin.kubernetes.duty import Duty
+from weft.aio.backoff import Backoff
 from weft.aio.cell import Cell
 from weft.mesh.model import Mesh
 from weft.model.document import Document, ObjectKey
@@ -18,7 +19,6 @@ from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.provision.manifests import MANAGED, MANAGER, ApiObject, GatewayPods, objects_of, retired_of
 from weft.provision.plan import GatewayPlan, Plans, plans_of
-from weft.sources.kubernetes.backoff import Backoff
 from weft.sources.kubernetes.client import APPLY_PATCH, ApiClient, ApiError
 
 _log = logging.getLogger("weft.kubernetes")

@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from weft.admin.server import Secured, ServerLimits, serving
 from weft.agent.workload_api.client import WorkloadApiClient
 from weft.aio.collection import collect_seldom
 from weft.ca.authority import Authority, AuthorityError, open_authority, run_rotation
+from weft.ca.token_keys import TokenKeys
 from weft.ca.upstream import first_from
 from weft.ca.vault import read_vault
 from weft.controlplane.bundle_endpoint import bind_bundle, bundle_url, serving_bundle
@@ -38,6 +40,7 @@ from weft.controlplane.others import Others, remote_url
 from weft.controlplane.ports import Ports, bind_agent_socket, bind_shared_socket, remove_agent_socket
 from weft.controlplane.rate_limits import open_counters
 from weft.controlplane.settings import ServeError, ServeSettings
+from weft.controlplane.shared_state import SharedState, shared_state
 from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.webhooks import bind_webhooks, serving_webhooks
 from weft.discovery.hub import Hub
@@ -116,29 +119,39 @@ async def _run(settings: ServeSettings, stop: asyncio.Event) -> None:
     home.endpoints.unlink(missing_ok=True)
     async with AsyncExitStack() as stack:
         instruments = Instruments()
-        store = await _open_store(settings, instruments)
+        shared = await stack.enter_async_context(shared_state(settings))
+        store = await _open_store(settings, instruments, shared)
         stack.push_async_callback(store.close)
-        instruments.stored(home.database)
-        authority, upstream = await _authority(settings)
+        authority, upstream = await _authority(settings, shared)
         write_atomically(home.trust_bundle, authority.bundle, 0o644)
         listeners = await stack.enter_async_context(_listening(settings, store))
         counters = open_counters(settings.rate_limit_store)
         stack.push_async_callback(counters.close)
         identities = _identities(settings, authority)
-        await _work(
-            settings, stop, Foundation(store, authority, instruments, counters, upstream, identities), listeners
-        )
+        foundation = Foundation(store, authority, instruments, counters, upstream, identities, shared)
+        await _work(settings, stop, foundation, listeners)
 
 
-async def _authority(settings: ServeSettings) -> tuple[Authority, UpstreamKeeper | None]:
+async def _authority(settings: ServeSettings, shared: SharedState | None) -> tuple[Authority, UpstreamKeeper | None]:
     """The authority in the home, and the task that keeps it fresh where Vault signs its intermediate."""
     home, trust_domain = settings.home, settings.mesh.trust_domain
-    if settings.ca_vault is None:
-        return open_authority(home.ca, trust_domain), None
-    vault = read_vault(settings.ca_vault, trust_domain)
-    await first_from(vault, home.ca, trust_domain, vault.life)
-    authority = open_authority(home.ca, trust_domain)
-    return authority, UpstreamKeeper(vault, authority, vault.life)
+    vault = read_vault(settings.ca_vault, trust_domain) if settings.ca_vault is not None else None
+
+    async def prepare(directory: Path) -> None:
+        """What has to be there, where others take what is made first."""
+        if vault is not None:
+            await first_from(vault, directory, trust_domain, vault.life)
+        if shared is not None:
+            open_authority(directory, trust_domain)
+            TokenKeys(directory, trust_domain)
+
+    if shared is None:
+        await prepare(home.ca)
+        authority = open_authority(home.ca, trust_domain)
+    else:
+        await shared.authority.begin(prepare)
+        authority = open_authority(home.ca, trust_domain, shared=shared.authority)
+    return authority, UpstreamKeeper(vault, authority, vault.life) if vault is not None else None
 
 
 def _identities(settings: ServeSettings, authority: Authority) -> IdentityRoots | None:
@@ -168,14 +181,21 @@ async def _work(settings: ServeSettings, stop: asyncio.Event, foundation: Founda
     _log.info("stopped")
 
 
-async def _open_store(settings: ServeSettings, instruments: Instruments) -> SealedStore:
+async def _open_store(settings: ServeSettings, instruments: Instruments, shared: SharedState | None) -> SealedStore:
     """The store, with its secrets sealed. A key that is not there, or the wrong one, does not keep it from opening."""
+    if shared is not None:
+        await shared.open_keys(sealing=not settings.store_key)
     try:
-        directory = settings.home.control_plane
-        wrapper = wrapper_from_settings(settings.store_key, settings.former_store_key, directory)
+        keys, directory = (settings.store_key, settings.former_store_key), settings.home.control_plane
+        wrapper = wrapper_from_settings(*keys, directory, shared=shared.keys if shared is not None else None)
     except WrapperSettingsError as error:
         raise ServeError(f"--store-key: {error}") from error
-    store = SealedStore(MeteredStore(await open_sqlite(settings.home.database), instruments.store.observe), wrapper)
+    if shared is not None:
+        kept: Store = await shared.open_store()
+    else:
+        kept = await open_sqlite(settings.home.database)
+        instruments.stored(settings.home.database)
+    store = SealedStore(MeteredStore(kept, instruments.store.observe), wrapper)
     await store.open()
     return store
 

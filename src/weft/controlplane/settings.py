@@ -89,7 +89,8 @@ class ServeSettings:
     are asked for their health. With `kubernetes` documents come from the API server that it names, not from the store;
     what the mesh says of them is written there with `kubernetes_writes`, by the one control plane that has the Lease in
     that namespace. `webhooks` are what that one asks. Of its namespaces those are in view that one of the
-    `discovery_selectors` matches (none: all).
+    `discovery_selectors` matches (none: all). `shared` is the namespace where control planes keep what would be in the
+    home, so that there may be several (None: it is in the home).
     """
 
     home: Home
@@ -124,3 +125,4 @@ class ServeSettings:
     kubernetes_writes: str | None = None
     webhooks: WebhookSettings | None = None
     discovery_selectors: tuple[Selector, ...] = ()
+    shared: str | None = None

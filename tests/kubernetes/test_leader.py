@@ -89,7 +89,9 @@ async def test_each_gateway_is_written_by_its_revision(cluster: ApiCluster, api:
         assert {"weft-leader", "weft-leader-canary", "weft-leader-prod"} <= leases
 
         merge = "application/merge-patch+json"
-        await api.call("PATCH", f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"weft.dev/rev": "canary"}}}, merge)
+        await api.call(
+            "PATCH", f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"weft.dev/rev": "canary"}}}, merge
+        )
         await eventually("what says no revision is its namespace's", lambda: owned(canary) == ["old", "new"])
         await eventually("the default knows", lambda: owned(usual) == ["one"])
     async with writing(admin, revision=Revision("canary", ("default",))) as canary:

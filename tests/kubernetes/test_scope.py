@@ -1,4 +1,4 @@
-"""Namespaces come into the mesh's view and leave it by their labels: at a real API server, all at once, and no others."""
+"""Namespaces come into the mesh's view and leave it by their labels: at a real API server, all at once."""
 
 from __future__ import annotations
 
@@ -157,6 +157,4 @@ async def test_nothing_is_in_force_before_namespaces_may_be_read(cluster: ApiClu
 
 
 def _service(snapshot: ConfigSnapshot, namespace: str) -> object:
-    return next(
-        each for each in snapshot.documents if (each.key.kind, each.key.namespace) == ("Service", namespace)
-    )
+    return next(each for each in snapshot.documents if (each.key.kind, each.key.namespace) == ("Service", namespace))

@@ -16,8 +16,8 @@ from weft.controlplane.cluster import ClusterWrites, Told
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.status import Lack
 from weft.model.problem import Problem
+from weft.model.revisions import USUAL, Revision
 from weft.model.snapshot import ConfigSnapshot
-from weft.model.revisions import Revision
 from weft.model.workload import Workload
 from weft.sources.contents import Contents
 from weft.sources.kubernetes.access import Credentials
@@ -80,7 +80,7 @@ async def writing(
     reader: Path,
     writer: Path | None = None,
     workloads: tuple[Workload, ...] = (),
-    revision: Revision = Revision(),  # noqa: B008 - frozen
+    revision: Revision = USUAL,
 ) -> AsyncIterator[Rig]:
     """A control plane that reads and writes as whom two kubeconfig files make it, and leads or is about to."""
     rig = Rig(source_of(reader), writer or reader, workloads, revision)

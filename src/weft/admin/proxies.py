@@ -50,7 +50,9 @@ class Proxies:
     async def list(self, _request: web.Request) -> web.Response:
         """``GET /v1/proxies``."""
         snapshot = self._context.collector.snapshot
-        return reply({"proxies": [_status_json(one, snapshot.workload(one.name)) for one in self._context.hub.proxies()]})
+        return reply(
+            {"proxies": [_status_json(one, snapshot.workload(one.name)) for one in self._context.hub.proxies()]}
+        )
 
     async def config(self, request: web.Request) -> web.Response:
         """``GET /v1/proxies/{name}/config/{type}``."""

@@ -17,6 +17,7 @@ from weft.aio.cell import Cell
 from weft.model.document import ObjectKey
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
+from weft.model.revisions import USUAL as USUAL_REVISION
 from weft.model.revisions import Revision
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.client import ApiClient
@@ -51,7 +52,7 @@ class ClusterWrites:
         namespace: str,
         told: Told,
         registry: Registry,
-        revision: Revision = Revision(),
+        revision: Revision = USUAL_REVISION,
         terms: Terms = USUAL,
     ) -> None:
         self._name = source.name

@@ -93,7 +93,8 @@ class _Kept:
 
 
 class GatewayKeeper:
-    """See the module. `duty` says for which Gateways this control plane is the one that writes; `documents` are those in force.
+    """See the module. `duty` says for which Gateways this control plane is the one that writes; `documents` are those
+    in force.
 
     `addresses` is what the API server says of the Services, of Gateways whose Service has any.
     """

@@ -10,7 +10,7 @@ from weft.admin.local_users import LocalUser
 from weft.admin.people.oidc import OidcSettings
 from weft.discovery.limits import Limits
 from weft.mesh.policies.selector import Selector
-from weft.model.revisions import Revision
+from weft.model.revisions import USUAL, Revision
 from weft.model.snapshot import MeshSettings
 from weft.model.workload import SocketAddress
 from weft.schema.annotations import SERVICE_TYPES
@@ -55,14 +55,14 @@ class GatewaySettings:
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
     """What an API server asks: at `port` (None: the usual one), if it `serves`. `image` is that of sidecars in pods
-    (empty: none are put in), `revision` what labels call this control plane, and what its configurations are called by; `native` sidecars, or containers. The
-    `gateways` of the cluster run with the same image."""
+    (empty: none are put in), `revision` what labels call this control plane, by which its configurations are called,
+    too; `native` sidecars, or containers. The `gateways` of the cluster run with the same image."""
 
     port: int | None = None
     serves: bool = False
     image: str = ""
     pull_policy: str = "IfNotPresent"
-    revision: Revision = Revision()
+    revision: Revision = USUAL
     native: bool = True
     gateways: GatewaySettings = GatewaySettings()
 

@@ -15,7 +15,7 @@ from weft.inject.gateway import gateway_pod_spec
 from weft.inject.settings import InjectionSettings
 from weft.model.document import ObjectKey
 from weft.model.problem import Problem
-from weft.model.revisions import Revision
+from weft.model.revisions import USUAL
 from weft.provision.manifests import GatewayPods
 from weft.sources.collector import Collector
 from weft.sources.kubernetes.access import Credentials
@@ -48,7 +48,7 @@ def cluster_writers(
         return (*collector.snapshot.problems, *(keeper.problems() if keeper is not None else ()))
 
     told = Told(compiled, problems, lacking, reached)
-    revision = settings.webhooks.revision if settings.webhooks is not None else Revision()
+    revision = settings.webhooks.revision if settings.webhooks is not None else USUAL
     writes = ClusterWrites(source, credentials, settings.kubernetes_writes, told, registry, revision)
     keeper = _keeper(settings, compiled, injection, Duty(writes.leads, writes.owns))
     return (writes, keeper) if keeper is not None else (writes,)

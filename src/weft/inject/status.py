@@ -10,9 +10,9 @@ from weft.inject.names import STATUS, Json, member
 
 
 class InjectionStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """`made` are the fields that were not there: ``metadata``, ``labels``, ``annotations``, ``initContainers``, ``volumes``.
-    `probes` are the original actions by ``CONTAINER/FIELD``. `annotations` were put in besides this one, and `labels`. `warnings` are
-    told here too, since nobody sees those of a pod that a controller makes."""
+    """`made` are the fields that were not there: ``metadata``, ``labels``, ``annotations``, ``initContainers``,
+    ``volumes``. `probes` are the original actions by ``CONTAINER/FIELD``. `annotations` were put in besides this one,
+    and `labels`. `warnings` are told here too, since nobody sees those of a pod that a controller makes."""
 
     revision: str
     image: str

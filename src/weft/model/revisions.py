@@ -36,6 +36,10 @@ class Revision:
         return "" if self.name == DEFAULT else f"-{self.name}"
 
 
+USUAL = Revision()
+"""Where there is but one."""
+
+
 def is_revision(name: str) -> bool:
     """Whether a control plane can be called so: a DNS label of at most 40 characters."""
     return _NAME.fullmatch(name) is not None

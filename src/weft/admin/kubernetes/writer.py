@@ -88,8 +88,8 @@ class _Object(msgspec.Struct):
 
 class StatusWriter:
     """See the module. `duty` says whether this control plane writes, and what; `begin_anew` is to be called when that
-    changes, `wake` with each object that is new or different. `problems` is all that is wrong in a compiled mesh, `reached` where
-    clients reach a Gateway, as far as that is known. `wrote` counts writes by what came of them."""
+    changes, `wake` with each object that is new or different. `problems` is all that is wrong in a compiled mesh,
+    `reached` where clients reach a Gateway, as far as that is known. `wrote` counts writes by what came of them."""
 
     def __init__(
         self,
@@ -208,7 +208,9 @@ class StatusWriter:
         """Look at all objects, after a mesh was compiled."""
         self._surveyed, self._seen_version = now, self._compiled.version
         compiled = self._compiled.value
-        documents = {each.key: each for each in compiled.documents if self._is_written(each.key) and self._duty.owns(each.key)}
+        documents = {
+            each.key: each for each in compiled.documents if self._is_written(each.key) and self._duty.owns(each.key)
+        }
         self._documents = documents
         self._gateways = tuple(key for key in documents if key.group == GATEWAY_GROUP and key.kind in _GATEWAYS)
         self._confirmations.begin(compiled.workloads, compiled.revision, documents)
@@ -327,7 +329,11 @@ class StatusWriter:
         digest = digest_of(shape, wanted)
         self._note(document.key, digest)
         there = msgspec.json.decode((await self._client.get(found.path)).body, type=_Object)
-        if there.metadata.uid != found.uid or digest_of(shape, there.status or {}) == digest or not self._duty.owns(document.key):
+        if (
+            there.metadata.uid != found.uid
+            or digest_of(shape, there.status or {}) == digest
+            or not self._duty.owns(document.key)
+        ):
             return False
         body = _body(shape, found, there, wanted)
         await self._client.send("PATCH", f"{found.path}/status", body, APPLY_PATCH, MANAGER)

@@ -60,9 +60,7 @@ class Leadership:
     def __init__(
         self, client: ApiClient, namespace: str, identity: str, revision: Revision, terms: Terms = USUAL
     ) -> None:
-        self._electors = {
-            name: Elector(client, namespace, identity, lease_of(name), terms) for name in revision.names
-        }
+        self._electors = {name: Elector(client, namespace, identity, lease_of(name), terms) for name in revision.names}
         self.changes: Cell[int] = Cell(0)
         self._looked_at: tuple[Document[object], ...] | None = None
         self._revisions: Mapping[ObjectKey, str] = {}

@@ -51,9 +51,7 @@ class PodSource:
     """`name` is what people call the server. `contents` is None until all three kinds were read once. Where Pods or
     EndpointSlices may not be read, there are no workloads of it; where Nodes may not, nobody knows where they run."""
 
-    def __init__(
-        self, name: str, credentials: Credentials, *, pace: Pace = USUAL, scope: Scope | None = None
-    ) -> None:
+    def __init__(self, name: str, credentials: Credentials, *, pace: Pace = USUAL, scope: Scope | None = None) -> None:
         self._name = name
         self._credentials = credentials
         self._pace = pace

@@ -43,8 +43,8 @@ def _every(_: Name) -> bool:
 
 
 class Reflector(Generic[ValueT]):
-    """Follows the objects at `path`, those that it `keeps`. `changed` is told of changes, `stirred` that something else is new: that they are
-    known for the first time, that there is a failure or that it is over."""
+    """Follows the objects at `path`, those that it `keeps`. `changed` is told of changes, `stirred` that something else
+    is new: that all of them are known, that there is a failure or that it is over."""
 
     def __init__(
         self,

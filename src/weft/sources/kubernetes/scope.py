@@ -247,8 +247,8 @@ def scope_problems(scope: Scope, server: str) -> list[Problem]:
     for name in sorted(scope.view.value.injected if scope.view.value is not None else ()):
         key = ObjectKey("", "Namespace", "", name)
         text = (
-            f"the namespace {name} asks for sidecars, and no discovery selector matches its labels: its pods cannot join "
-            "the mesh, and new ones are refused"
+            f"the namespace {name} asks for sidecars, and no discovery selector matches its labels: its pods cannot "
+            "join the mesh, and new ones are refused"
         )
         expected = "labels that a discovery selector matches, or none that ask for sidecars"
         origin = Origin(f"{PREFIX}Namespace/{name}")

@@ -77,7 +77,8 @@ class Injector:
             labels = await self._labels(name)
             injected, verdict = await self._admitted(request, labels, settings)
         if injected.pod is not None and name in self._snapshot().left_out:
-            verdict = Verdict(False, f"weft cannot inject the pod: no discovery selector matches the namespace {name}")
+            text = f"weft cannot inject the pod: no discovery selector matches the labels of the namespace {name}"
+            verdict = Verdict(False, text)
         pod = f"{name}/{request.name or _name(request.object)}"
         if not verdict.allowed:
             _log.warning("the pod %s is refused: %s", pod, verdict.message)

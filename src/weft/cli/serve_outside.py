@@ -25,7 +25,7 @@ _NAMESPACE = "weft-system"
 
 @dataclass(frozen=True, slots=True)
 class OutsideOptions:
-    """The options, read."""
+    """The options, read. `namespace` is that of the control plane's own objects in the cluster (empty: no cluster)."""
 
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
@@ -33,6 +33,7 @@ class OutsideOptions:
     kubernetes_writes: str | None = None
     selectors: tuple[Selector, ...] = ()
     shared: str | None = None
+    namespace: str = ""
 
 
 def outside_options(function: CommandT) -> CommandT:
@@ -131,7 +132,7 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
         writes = kubernetes is not None and kubernetes.in_cluster
     shared = namespace if given["state"] == "kubernetes" else None
     selectors = _selectors(kubernetes, given["discovery_selectors"])
-    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, selectors, shared)
+    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, selectors, shared, namespace)
 
 
 def _selectors(kubernetes: KubeconfigFile | None, texts: tuple[str, ...]) -> tuple[Selector, ...]:

@@ -29,9 +29,10 @@ from weft.aio.collection import collect_seldom
 from weft.ca.authority import Authority, AuthorityError, open_authority, run_rotation
 from weft.ca.token_keys import TokenKeys
 from weft.ca.upstream import first_from
-from weft.ca.vault import read_vault
+from weft.ca.vault import Vault, read_vault
 from weft.controlplane.bundle_endpoint import bind_bundle, bundle_url, serving_bundle
 from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.cluster_authority import ClusterAuthority
 from weft.controlplane.composition import Composition, Foundation, compose
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.instruments import Instruments
@@ -61,6 +62,7 @@ from weft.settings.endpoints import (
 from weft.settings.open_files import raise_open_files
 from weft.settings.private import PermissionsError, remove_unfinished, write_atomically
 from weft.sources.collector import Collector
+from weft.sources.kubernetes.access import Credentials
 from weft.store.metered import MeteredStore
 from weft.store.protocol import Store, StoreError
 from weft.store.sealing.sealed import SealedStore
@@ -133,14 +135,14 @@ async def _run(settings: ServeSettings, stop: asyncio.Event) -> None:
 
 
 async def _authority(settings: ServeSettings, shared: SharedState | None) -> tuple[Authority, UpstreamKeeper | None]:
-    """The authority in the home, and the task that keeps it fresh where Vault signs its intermediate."""
+    """The authority in the home, and the task that keeps it fresh where somebody else signs its intermediate."""
     home, trust_domain = settings.home, settings.mesh.trust_domain
-    vault = read_vault(settings.ca_vault, trust_domain) if settings.ca_vault is not None else None
+    upstream = _upstream(settings)
 
     async def prepare(directory: Path) -> None:
         """What has to be there, where others take what is made first."""
-        if vault is not None:
-            await first_from(vault, directory, trust_domain, vault.life)
+        if upstream is not None:
+            await first_from(upstream, directory, trust_domain, upstream.life)
         if shared is not None:
             open_authority(directory, trust_domain)
             TokenKeys(directory, trust_domain)
@@ -151,7 +153,16 @@ async def _authority(settings: ServeSettings, shared: SharedState | None) -> tup
     else:
         await shared.authority.begin(prepare)
         authority = open_authority(home.ca, trust_domain, shared=shared.authority)
-    return authority, UpstreamKeeper(vault, authority, vault.life) if vault is not None else None
+    return authority, UpstreamKeeper(upstream, authority, upstream.life) if upstream is not None else None
+
+
+def _upstream(settings: ServeSettings) -> Vault | ClusterAuthority | None:
+    """Who signs the intermediate; None: the mesh's own root does."""
+    if settings.ca_vault is not None:
+        return read_vault(settings.ca_vault, settings.mesh.trust_domain)
+    if settings.ca_cluster is not None and settings.kubernetes is not None:
+        return ClusterAuthority(settings.ca_cluster, Credentials(settings.kubernetes.access))
+    return None
 
 
 def _identities(settings: ServeSettings, authority: Authority) -> IdentityRoots | None:

@@ -88,6 +88,7 @@ def _injection(settings: ServeSettings, authority: Authority, agent_api: str) ->
             tags=wanted.revision.tags,
             namespace=namespace,
             native=wanted.native,
+            cni=wanted.cni,
         )
 
     try:

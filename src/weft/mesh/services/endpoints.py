@@ -123,7 +123,10 @@ def build_service(
                     for workload in chosen
                     if (served := port_behind(frontend, port.target, workload)) is not None
                 ]
-                + [memo(build_gateway_endpoint, memo, *gate, port.number, trust_domain, frontend.unready) for gate in gates]
+                + [
+                    memo(build_gateway_endpoint, memo, *gate, port.number, trust_domain, frontend.unready)
+                    for gate in gates
+                ]
                 + member_endpoints(memo, described, port, frontend, trust_domain)
             )
             for port in frontend.ports

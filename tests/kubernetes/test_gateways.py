@@ -14,6 +14,7 @@ from tools.kubernetes_cluster import SERVICES, ApiCluster
 from support.imported import running
 from support.kubernetes import ROUTES, Api, source_of
 from weft.admin.context import Compiled
+from weft.admin.kubernetes.duty import Duty
 from weft.aio.cell import Cell
 from weft.controlplane.gateways import GatewayKeeper
 from weft.discovery.compiler import MeshCompiler
@@ -88,7 +89,7 @@ async def keeping(
         compiled,
         lambda: source.contents.value.documents if source.contents.value is not None else (),
         pods,
-        lambda: True,
+        Duty(lambda: True),
     )
     async with running(source), asyncio.TaskGroup() as group:
         tasks = [group.create_task(_compile(source, compiled)), group.create_task(keeper.run())]

@@ -95,6 +95,7 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         kubernetes=options.outside.kubernetes,
         shared=options.outside.shared,
         webhooks=options.webhooks,
+        discovery_selectors=options.outside.selectors,
     )
 
 

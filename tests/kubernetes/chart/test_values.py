@@ -14,12 +14,16 @@ from tools.kubernetes_cluster import ApiCluster, ClusterError
 
 from support.chart import CHART, NAMESPACE, ROOT, USUAL, HelmError, helm, merged, of_kind, rendered, value_paths
 from weft.schema.definitions import DEFINED
+from weft.sources.kubernetes.selectors import selector_from_text
 
 TURNED: dict[str, Any] = {
     "image.repository": "weft.test/other",
     "image.tag": "2",
     "image.pullPolicy": "Always",
     "image.pullSecrets": ["registry"],
+    "revision": "canary",
+    "revisionTags": ["prod"],
+    "discoverySelectors": [{"matchLabels": {"mesh": "on"}}],
     "trustDomain": "example.org",
     "ca.signer": "example.com/other",
     "ca.issuer": "ClusterIssuer/mesh",
@@ -117,6 +121,77 @@ def test_every_value_does_something(home: Path) -> None:
         group = path.partition(".")[0] if not path.endswith(".enabled") else ""
         turned = merged(WITH.get(group, {}), values_of(path, value))
         assert rendered(home, turned) != usual.get(group, usual[""]), f"{path} changes nothing"
+
+
+def test_two_revisions_have_nothing_in_common(home: Path) -> None:
+    """But the Secrets of their state, and what Helm never takes away."""
+    first, second = rendered(home), rendered(home, {"revision": "canary", "revisionTags": ["prod"]})
+    names = [{(each["kind"], each["metadata"]["name"]) for each in one} for one in (first, second)]
+    assert not names[0] & names[1]
+    services = [of_kind(one, "Service")[0] for one in (first, second)]
+    assert services[0]["spec"]["selector"] != services[1]["spec"]["selector"]
+    assert not of_kind(second, "GatewayClass")
+    [kept] = of_kind(first, "GatewayClass")
+    assert kept["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    leases = [rule["resourceNames"] for role in of_kind(second, "Role") for rule in role["rules"] if _of_lease(rule)]
+    assert leases == [["weft-leader-canary", "weft-leader-prod"]]
+
+
+def _of_lease(rule: dict[str, Any]) -> bool:
+    return rule["resources"] == ["leases"] and "resourceNames" in rule
+
+
+def webhooks(objects: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """By webhook of the injector, the values of the labels of namespaces that it is asked about."""
+    [configuration] = of_kind(objects, "MutatingWebhookConfiguration")
+    found: dict[str, set[str]] = {}
+    for each in configuration["webhooks"]:
+        wanted = [one for one in each["namespaceSelector"]["matchExpressions"] if one["operator"] == "In"]
+        found[each["name"].partition(".")[0]] = {value for one in wanted for value in one["values"]}
+    return found
+
+
+def test_a_revision_is_asked_about_its_own_pods(home: Path) -> None:
+    enabled, default = {"enabled"}, {"default"}
+    usual = {"namespace": enabled, "istio-namespace": enabled, "revision": default, "istio-revision": default}
+    assert webhooks(rendered(home)) == {**usual, "pod": set()}
+    canary = rendered(home, {"revision": "canary", "revisionTags": ["prod"]})
+    own = {"canary", "prod"}
+    assert webhooks(canary) == {"revision": own, "istio-revision": own, "pod": set()}
+    [validating] = of_kind(canary, "ValidatingWebhookConfiguration")
+    assert [each["objectSelector"]["matchExpressions"][0]["key"] for each in validating["webhooks"]] == [
+        "weft.dev/rev",
+        "istio.io/rev",
+    ]
+    moved = rendered(home, {"revision": "v2", "revisionTags": ["default"]})
+    assert webhooks(moved)["namespace"] == enabled
+    [validating] = of_kind(moved, "ValidatingWebhookConfiguration")
+    assert "objectSelector" not in validating["webhooks"][0]
+
+
+def test_discovery_selectors_are_told_as_kubectl_has_them(home: Path) -> None:
+    expressions = [
+        {"key": "team", "operator": "In", "values": ["shop", "pay"]},
+        {"key": "env", "operator": "NotIn", "values": ["test"]},
+        {"key": "mesh", "operator": "Exists"},
+        {"key": "legacy", "operator": "DoesNotExist"},
+    ]
+    given = [{"matchLabels": {"a": "1", "b": "2"}}, {"matchExpressions": expressions}]
+    [made] = of_kind(rendered(home, {"discoverySelectors": given}), "Deployment")
+    command = made["spec"]["template"]["spec"]["containers"][0]["command"]
+    told = [word.partition("=")[2] for word in command if word.startswith("--discovery-selector=")]
+    assert told == ["a=1,b=2", "team in (shop,pay),env notin (test),mesh,!legacy"]
+    labels = {"team": "pay", "mesh": ""}
+    assert [selector_from_text(text).matches(labels) for text in told] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"revision": "Canary"}, {"revisionTags": ["a b"]}, {"discoverySelectors": [{}]}, {"discoverySelectors": ["a=b"]}],
+)
+def test_what_is_no_revision_or_selector_is_refused(home: Path, values: dict[str, Any]) -> None:
+    with pytest.raises(HelmError, match=next(iter(values))):
+        rendered(home, values)
 
 
 def test_references_are_let_out_in_a_namespace_or_in_all(home: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from weft import __version__
+from weft.cli.cluster_options import cluster_options
 from weft.cli.failure import EXIT_CODES, ExitCode, FailedError
 from weft.cli.group import Group
 from weft.cli.remote_options import remote_options
@@ -106,6 +107,7 @@ class Commands(Group):
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @remote_options
+@cluster_options
 @click.version_option(__version__, message="weft %(version)s")
 def weft() -> None:
     """A service mesh on Envoy: run workloads with sidecars, route between them, see what happens."""
@@ -140,6 +142,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _from_exception(error: Exception) -> int:
     from weft.local.client import RefusedError, UnreachableError
+    from weft.local.cluster import ClusterError
     from weft.local.remote import RemoteError
     from weft.settings.private import PermissionsError
 
@@ -152,7 +155,7 @@ def _from_exception(error: Exception) -> int:
         print_problems(error.problems)
         _complain(str(error))
         return ExitCode.FAILED
-    if isinstance(error, PermissionsError | RemoteError):
+    if isinstance(error, PermissionsError | RemoteError | ClusterError):
         _complain(str(error))
         return ExitCode.FAILED
     if isinstance(error, OSError) and error.filename and error.strerror:

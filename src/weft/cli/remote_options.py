@@ -4,6 +4,7 @@ what it starts."""
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import click
 
@@ -21,7 +22,12 @@ _OPTIONS = (
 
 def remote_options(function: CommandT) -> CommandT:
     """``--server`` and what goes with it."""
-    for name, variable, what, text in reversed(_OPTIONS):
+    return setting_options(function, _OPTIONS)
+
+
+def setting_options(function: CommandT, options: Sequence[tuple[str, str, str, str]]) -> CommandT:
+    """Options that set variables: each with its name, the variable, what it is given, and its help."""
+    for name, variable, what, text in reversed(options):
         function = click.option(
             name, metavar=what, help=f"{text}  [env: {variable}]", expose_value=False, callback=_Setting(variable)
         )(function)

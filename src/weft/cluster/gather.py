@@ -21,6 +21,7 @@ from weft.sources.kubernetes.client import ApiClient, ApiError
 
 _AT_ONCE = 16
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_ESCALATE = Right("rbac.authorization.k8s.io", "clusterroles", "escalate")
 _CORE, _APPS = "/api/v1", "/apis/apps/v1"
 
 
@@ -58,7 +59,9 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
     beats, istiod, cni, webhooks, pods = await all_of(
         reader.every("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", "leases of nodes"),
         reader.every(f"{_APPS}/deployments", "deployments", "app=istiod"),
-        reader.every(f"{_APPS}/daemonsets", "daemonsets", "app.kubernetes.io/component=cni,app.kubernetes.io/part-of=weft"),
+        reader.every(
+            f"{_APPS}/daemonsets", "daemonsets", "app.kubernetes.io/component=cni,app.kubernetes.io/part-of=weft"
+        ),
         webhook_facts(reader, namespaces, question.namespace),
         reader.every(f"{_CORE}/pods", "pods"),
     )
@@ -67,7 +70,7 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
     account: tuple[RightFact, ...] = ()
     trials: tuple[TrialFact, ...] = ()
     if installed is None:
-        rights = await granted(client, question.needed)
+        rights = await granted(client, await _needed(client, question))
     else:
         given = role_rights(installed.features, question.namespace)
         name = f"{question.namespace}/{installed.account}"
@@ -100,6 +103,13 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
         unread=tuple(reader.unread),
         root=question.root() if installed is not None else "",
     )
+
+
+async def _needed(client: ApiClient, question: Question) -> tuple[Right, ...]:
+    """What whoever installs has to be allowed: who gives rights away has to have them, unless he may give any."""
+    (escalates,) = await granted(client, (_ESCALATE,))
+    given = () if escalates.granted else role_rights(Features(), question.namespace)
+    return (*question.needed, *given)
 
 
 async def _trials(

@@ -19,6 +19,8 @@ from weft.cluster.installed import HELM, Installed, find_installed
 from weft.cluster.manifests import Settings, objects_of
 from weft.cluster.reading import Json, Reader, all_of, member, name_of, namespace_of
 from weft.cluster.record import (
+    MANAGED_BY,
+    NAME,
     PART_OF,
     Record,
     applyset_id,
@@ -94,21 +96,21 @@ async def look(client: ApiClient, namespace: str) -> Before:
 def refusal(before: Before, namespace: str, *, take_over: bool, force: bool) -> str:
     """Why this version does not touch what is there; empty if it does."""
     if before.by_others == HELM and not take_over:
-        release = before.installed.release if before.installed is not None else "weft"
+        release = (before.installed.release if before.installed is not None else "") or "weft"
         return (
-            f"weft was installed in {namespace} by Helm, as the release {release or 'weft'}: use `helm upgrade {release}`, "
-            "or --take-over, after which Helm must not touch it any more"
+            f"weft was installed in {namespace} by Helm, as the release {release}: use `helm upgrade {release}`, or "
+            "say --take-over, after which Helm must not touch it any more"
         )
     if before.by_others and not take_over:
         return (
-            f"weft was installed in {namespace} by kubectl: apply the new manifests (weft install -o yaml prints them), or "
-            "say --take-over"
+            f"weft was installed in {namespace} by kubectl: apply the new manifests (weft install -o yaml prints "
+            "them), or say --take-over"
         )
     there, here = numbers(before.version or __version__), numbers(__version__)
     if not force and (there[0] != here[0] or abs(there[1] - here[1]) > 1):
         return (
-            f"weft {before.version} is installed, and this is {__version__}: go one release at a time (proxies and control "
-            "plane speak to each other over one release), or say --force-version"
+            f"weft {before.version} is installed, and this is {__version__}: go one release at a time (a proxy and "
+            "a control plane may be one release apart), or say --force-version"
         )
     return ""
 
@@ -153,6 +155,7 @@ class Installer:
     async def objects(self) -> list[Json]:
         """All objects, in order, without a GatewayClass where the cluster does not have the Gateway API."""
         first = [each for each in objects_of(self._settings) if each["kind"] in (_DEFINITION, _NAMESPACE)]
+        first[0]["metadata"]["labels"][MANAGED_BY] = NAME  # who finds it there leaves it as it is
         kept = self._members
         if not await is_served(Reader(self._client), _GATEWAY_CLASS):
             kept = [each for each in kept if each["kind"] != "GatewayClass"]
@@ -202,7 +205,11 @@ class Installer:
         if there is None:
             return Change("created", title(thing))
         same = member(there, "metadata", "resourceVersion") == member(after, "metadata", "resourceVersion")
-        return Change("unchanged", title(thing)) if same or not difference(there, after) else Change("changed", title(thing))
+        return (
+            Change("unchanged", title(thing))
+            if same or not difference(there, after)
+            else Change("changed", title(thing))
+        )
 
     def _forced(self, thing: Json) -> bool:
         """Definitions are this version's, whoever wrote them."""
@@ -219,8 +226,8 @@ class Installer:
         await self._wait(there, "the definition {} is not served")
 
     async def until_ready(self) -> None:
-        """Wait until every pod of the control plane is ready, and new ones have taken the place of the old. InstallError
-        if they do not become so in time."""
+        """Wait until every pod of the control plane is ready, and new ones have taken the place of the old.
+        InstallError if they do not become so in time."""
         (workload,) = [each for each in self._members if each["kind"] in ("StatefulSet", "Deployment")]
 
         async def why() -> str:
@@ -254,8 +261,11 @@ class Installer:
         if self._before.record is None:
             return []
         wanted = {path_of(each) for each in self._members}
-        return [each for each in await members(self._client, self._before.record, self._settings.namespace)
-                if path_of(each) not in wanted]
+        return [
+            each
+            for each in await members(self._client, self._before.record, self._settings.namespace)
+            if path_of(each) not in wanted
+        ]
 
 
 async def members(client: ApiClient, record: Record, namespace: str) -> list[Json]:

@@ -20,7 +20,7 @@ _KINDS = (("statefulsets", "statefulset"), ("deployments", "deployment"))
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """An installation. `account` is the name of its ServiceAccount, `release` that of Helm's release, if it is one's."""
+    """An installation. `account` is the name of its ServiceAccount, `release` that of Helm's release, if any."""
 
     fact: InstallationFact
     lease: LeaseFact | None
@@ -43,7 +43,7 @@ async def find_installed(reader: Reader, namespace: str, now: float) -> Installe
         reader.one(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}", f"leases of {namespace}"),
         reader.one(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{NAME}", "cluster roles"),
     )
-    container = next(iter(member(workload, "spec", "template", "spec", "containers") or ()), {})
+    container: Json = next(iter(member(workload, "spec", "template", "spec", "containers") or ()), {})
     fact = InstallationFact(
         workload=f"{kind}/{NAME}",
         version=labels_of(workload).get(_VERSION, ""),

@@ -1,4 +1,4 @@
-"""The objects of an installation: what the chart makes of its switches, with the texts of an installation in their places.
+"""The objects of an installation: what the chart makes of its switches, with an installation's texts in their places.
 
 `manifests.json` is rendered from the chart by ``./run chart``: each object with the combinations of switches that it is
 in, and a placeholder wherever a text of the installation stands.
@@ -24,7 +24,9 @@ DEFAULT_NAMESPACE = "weft-system"
 FILE = "manifests.json"
 ENFORCE = "pod-security.kubernetes.io/enforce"
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_IMAGE = re.compile(r"(?P<repository>[a-z0-9][-a-z0-9._/]*(?::[0-9]{1,5}(?=/)[-a-z0-9._/]*)?)(?::(?P<tag>[\w][-\w.]{0,127}))?")
+_IMAGE = re.compile(
+    r"(?P<repository>[a-z0-9][-a-z0-9._/]*(?::[0-9]{1,5}(?=/)[-a-z0-9._/]*)?)(?::(?P<tag>[\w][-\w.]{0,127}))?"
+)
 
 
 class ManifestError(ValueError):
@@ -85,9 +87,13 @@ class _Part(msgspec.Struct, frozen=True, rename={"combinations": "in"}):
 def checked(settings: Settings) -> Settings:
     """`settings` with the tag of this version and the sidecars' image where none is said. ManifestError."""
     if not _NAMESPACE.fullmatch(settings.namespace):
-        raise ManifestError(f"the namespace '{settings.namespace[:80]}' cannot be; expected a DNS label, such as weft-system")
+        raise ManifestError(
+            f"the namespace '{settings.namespace[:80]}' cannot be; expected a DNS label, such as weft-system"
+        )
     if not settings.image:
-        raise ManifestError("no image is published, so one must be given; expected such as --image registry.example/weft")
+        raise ManifestError(
+            "no image is published, so one must be given; expected such as --image registry.example/weft"
+        )
     image = _tagged(settings.image)
     repository, _, tag = image.rpartition(":")
     sidecar = _tagged(settings.sidecar_image) if settings.sidecar_image else f"{repository}-proxy:{tag}"
@@ -121,7 +127,13 @@ def _namespace(name: str) -> Json:
 
 def _order(thing: Json) -> int:
     """Accounts and rights before what uses them, webhooks when there is somebody to answer."""
-    last = ("Deployment", "StatefulSet", "GatewayClass", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+    last = (
+        "Deployment",
+        "StatefulSet",
+        "GatewayClass",
+        "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+    )
     first = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
     kind = thing["kind"]
     return first.index(kind) if kind in first else len(first) + (1 + last.index(kind) if kind in last else 0)

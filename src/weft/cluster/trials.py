@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from weft.cluster.reading import Json, decoded, member
+from weft.cluster.reading import Json, decoded
 from weft.findings.cluster.facts import TrialFact
 from weft.inject.names import INJECTION, PROXY, all_containers
 from weft.sources.kubernetes.client import JSON, ApiClient, ApiError
@@ -41,7 +41,12 @@ async def try_pod(client: ApiClient, namespace: str, labelled: bool, unread: dic
 
 def _pod(labels: Mapping[str, str]) -> Json:
     seccomp = {"type": "RuntimeDefault"}
-    own = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True, "runAsUser": 65534}
+    own = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "runAsUser": 65534,
+    }
     container: dict[str, Any] = {
         "name": "app",
         "image": _NO_IMAGE,
@@ -69,7 +74,10 @@ def _hint(text: str) -> str:
         ("x509", "; caBundle is not the control plane's root"),
         ("no endpoints available", "; no pod of the control plane is ready"),
         ("connection refused", "; nothing listens there"),
-        ("deadline exceeded", "; the API server's way to pods is closed (NetworkPolicy, firewall), or it is overloaded"),
+        (
+            "deadline exceeded",
+            "; the API server's way to pods is closed (NetworkPolicy, firewall), or it is overloaded",
+        ),
         ("not found", "; the Service of the control plane is not there"),
         ("violates PodSecurity", "; weft-init needs NET_ADMIN"),
     )

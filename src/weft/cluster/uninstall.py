@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from weft.cluster.applying import delete, path_of, title
 from weft.cluster.definitions import PATH as DEFINITIONS
 from weft.cluster.install import Change, InstallError, members
 from weft.cluster.installed import LABELS
-from weft.cluster.manifests import ENFORCE
 from weft.cluster.pods import pod_facts
 from weft.cluster.reading import Json, Reader, all_of, labels_of, name_of
 from weft.cluster.record import MANAGED_BY, NAME, Record, record_path
@@ -28,7 +27,19 @@ class Remaining:
 
     sidecars: int
     gateways: int
-    documents: dict[str, int]
+    documents: Mapping[str, int]
+
+    @property
+    def text(self) -> str:
+        """It for people."""
+        pods = f"{self.sidecars} {'pod has' if self.sidecars == 1 else 'pods have'} a sidecar"
+        made = f"{self.gateways} {'Deployment' if self.gateways == 1 else 'Deployments'} of Gateways"
+        if not self.sidecars and not self.gateways:
+            return "no pod has a sidecar"
+        return (
+            f"{pods}, and there are {made}: they go on until their certificates end, within a "
+            "day; take the labels off the namespaces, and restart these pods"
+        )
 
 
 async def remaining(client: ApiClient, namespace: str) -> Remaining:
@@ -37,7 +48,9 @@ async def remaining(client: ApiClient, namespace: str) -> Remaining:
     pods, deployments = await all_of(
         reader.every("/api/v1/pods", "pods"), reader.every("/apis/apps/v1/deployments", "deployments", _GATEWAY)
     )
-    lists = await all_of(*(reader.every(f"/apis/{kind.group}/{kind.versions[0]}/{kind.plural}", kind.plural) for kind in DEFINED))
+    lists = await all_of(
+        *(reader.every(f"/apis/{kind.group}/{kind.versions[0]}/{kind.plural}", kind.plural) for kind in DEFINED)
+    )
     documents = {kind.plural: len(found) for kind, found in zip(DEFINED, lists, strict=True) if found}
     sidecars = sum(bool(each.image) for each in pod_facts(pods, [], namespace))
     return Remaining(sidecars, sum(name_of(each).endswith("-weft") for each in deployments), documents)
@@ -59,13 +72,17 @@ def _order(thing: Json) -> int:
     return len(_FIRST) + (1 + _LAST.index(kind) if kind in _LAST else 0)
 
 
-async def purge(client: ApiClient, namespace: str, *, documents: bool) -> AsyncIterator[Change]:
-    """Remove the definitions of weft's kinds and what holds the mesh's authority, too. InstallError if there are
-    documents, unless they are to go as well; ApiError."""
-    there = (await remaining(client, namespace)).documents
-    if there and not documents:
-        counts = ", ".join(f"{count} {plural}" for plural, count in sorted(there.items()))
-        raise InstallError(f"there are {counts}, which would go with their definitions: say --with-documents, or keep them")
+def check_documents(there: Remaining, *, documents: bool) -> None:
+    """InstallError if there are documents of weft's kinds, unless they are to go as well."""
+    if there.documents and not documents:
+        counts = ", ".join(f"{count} {plural}" for plural, count in sorted(there.documents.items()))
+        raise InstallError(
+            f"there are {counts}, which would go with their definitions: say --with-documents, or keep them"
+        )
+
+
+async def purged(client: ApiClient, namespace: str) -> AsyncIterator[Change]:
+    """Remove the definitions of weft's kinds, and what holds the mesh's authority; each as it is done. ApiError."""
     for kind in DEFINED:
         name = f"{kind.plural}.{kind.group}"
         if await delete(client, f"{DEFINITIONS}/{name}"):
@@ -76,6 +93,6 @@ async def purge(client: ApiClient, namespace: str, *, documents: bool) -> AsyncI
         await delete(client, f"{claims}/{name_of(each)}")
         yield Change("removed", f"PersistentVolumeClaim {namespace}/{name_of(each)}")
     own = await reader.one(f"/api/v1/namespaces/{namespace}", "namespaces")
-    if labels_of(own).get(MANAGED_BY) == NAME and labels_of(own).get(ENFORCE) is not None:
+    if labels_of(own).get(MANAGED_BY) == NAME:
         await delete(client, f"/api/v1/namespaces/{namespace}")
         yield Change("removed", f"Namespace {namespace}")

@@ -15,7 +15,9 @@ from weft.cluster.reading import Json, Reader, all_of, labels_of, member, name_o
 from weft.findings.cluster.facts import WebhookFact
 
 _API = "/apis/admissionregistration.k8s.io/v1"
-_OTHERS = re.compile(r"(^|[.-])(istio\.io|linkerd\.io|consul\.hashicorp\.com|kuma\.io|kuma|kongmesh|openservicemesh|osm)\b")
+_OTHERS = re.compile(
+    r"(^|[.-])(istio\.io|linkerd\.io|consul\.hashicorp\.com|kuma\.io|kuma|kongmesh|openservicemesh|osm)\b"
+)
 """Domains by which injectors of other meshes are called."""
 _OURS = {"weft-injector": True, "weft-validator": False}
 

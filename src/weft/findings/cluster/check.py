@@ -33,7 +33,9 @@ CLUSTER_CHECKS = (
     ClusterCheck("Pod Security lets sidecars in", fitness.pod_security),
     ClusterCheck("you may do what installing needs", fitness.own_rights, after=False),
     ClusterCheck("everything could be read", fitness.unread),
-    ClusterCheck("the control plane's pods are ready, and its Service leads to them", health.control_plane, before=False),
+    ClusterCheck(
+        "the control plane's pods are ready, and its Service leads to them", health.control_plane, before=False
+    ),
     ClusterCheck("the control plane and this command are of one version", health.versions, before=False),
     ClusterCheck("one control plane leads, and its clock is right", health.lease, before=False),
     ClusterCheck("the definitions of weft's kinds are there, of this version", health.definitions, before=False),
@@ -46,12 +48,13 @@ CLUSTER_CHECKS = (
 )
 
 
-def check_cluster(facts: ClusterFacts) -> Checked:
-    """Run every check that is meant for such a cluster; the worst findings come first."""
+def check_cluster(facts: ClusterFacts, *, before: bool = False) -> Checked:
+    """Run every check that is meant for such a cluster; the worst findings come first. `before`: only those that are
+    made before weft is installed, also where it is."""
     if facts.unreachable:
         text = f"it cannot be asked: {facts.unreachable}"
         return Checked((error(UNFIT, f"API server {facts.server}", text, "kubectl cluster-info"),), ())
-    there = facts.installation is not None
+    there = facts.installation is not None and not before
     findings: list[Finding] = []
     passed = []
     for one in CLUSTER_CHECKS:

@@ -1,4 +1,4 @@
-"""Facts of a cluster: what its API server says at one moment, as whoever asks. Times are seconds by that server's clock."""
+"""Facts of a cluster: what its API server tells whoever asks. Times are seconds by that server's clock."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ class TrialFact:
 @dataclass(frozen=True, slots=True)
 class ClusterFacts:
     """See the module. `unreachable` says why nothing else is known. `ahead` is by how many seconds this host's clock is
-    before the API server's. `unread` are the kinds that could not be read, with the reason. `root` is the fingerprint of
-    the mesh's root as the control plane says it itself (empty: it was not asked)."""
+    before the API server's. `unread` are the kinds that could not be read. `root` is the fingerprint of the mesh's root
+    as the control plane says it itself (empty: it was not asked)."""
 
     server: str
     namespace: str

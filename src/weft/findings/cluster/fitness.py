@@ -97,8 +97,8 @@ def other_meshes(facts: ClusterFacts) -> Iterator[Finding]:
         if each.ours or not each.pods or not each.namespaces:
             continue
         text = (
-            f"the webhook {each.name} of another mesh is asked about pods of {listed(list(each.namespaces))} too; of two "
-            "sidecars in a pod neither works"
+            f"the webhook {each.name} of another mesh is asked about pods of {listed(list(each.namespaces))} too; "
+            "of two sidecars in a pod neither works"
         )
         fix = f"kubectl get mutatingwebhookconfiguration {each.configuration} -o yaml  # and take one label off"
         yield error(UNFIT, f"namespace {each.namespaces[0]}", text, fix)

@@ -1,4 +1,4 @@
-"""Whether the control plane that is installed in a cluster works: its pods, versions, Lease, definitions and webhooks."""
+"""Whether weft works in a cluster that has it: pods, versions, Lease, definitions, webhooks."""
 
 from __future__ import annotations
 
@@ -55,10 +55,12 @@ def _same(found: InstallationFact) -> str:
 
 
 def lease(facts: ClusterFacts) -> Iterator[Finding]:
-    """One control plane leads, and renews that it does; its clock is right."""
+    """One control plane leads, and its clock is right. While none is ready that is said already."""
     held = facts.lease
     about = f"Lease {facts.namespace}/weft-leader"
     fix = f"kubectl -n {facts.namespace} get lease weft-leader -o yaml"
+    if facts.installation is not None and not any(each.ready for each in facts.installation.pods):
+        return
     if held is None or not held.holder:
         yield error(UNWELL, about, "nobody leads, so no status and no Gateway is written", fix)
     elif held.age > held.lasting + CLOCK:
@@ -122,10 +124,15 @@ def _authorities(ours: list[WebhookFact], facts: ClusterFacts) -> Iterator[Findi
 
 
 def trials(facts: ClusterFacts) -> Iterator[Finding]:
-    """The API server reaches the control plane: it was asked to make something, without it being made."""
+    """The API server reaches the control plane: it was asked to make something, without it being made. While no pod of
+    the control plane is ready that is said already."""
+    if facts.installation is not None and facts.installation.endpoints == 0:
+        return
     for each in facts.trials:
         if not each.answered:
-            fix = f"kubectl -n {facts.namespace} get endpoints,pods,networkpolicies  # and see docs/install-kubernetes.md"
+            fix = (
+                f"kubectl -n {facts.namespace} get endpoints,pods,networkpolicies  # and see docs/install-kubernetes.md"
+            )
             yield error(WEBHOOK, each.what, each.text, fix)
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from weft.cluster.reading import METADATA, Json, Reader, all_of, annotations_of, member, name_of
-from weft.findings.cluster.facts import DefinitionFact
+from weft.findings.cluster.facts import DEFINITIONS, DefinitionFact
 from weft.schema.definitions import DEFINED, DIGEST, schema_digest
 
 PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _GATEWAY = "gateway.networking.k8s.io"
-_WHAT = "definitions of kinds"
 
 
 async def definition_facts(reader: Reader) -> tuple[DefinitionFact, ...]:
     """Those of the Gateway API that are there, and all of weft's: one that is not there is not established, and nothing
     is stored of it."""
-    found = await reader.every(PATH, _WHAT, accept=METADATA)
-    if _WHAT in reader.unread:
+    found = await reader.every(PATH, DEFINITIONS, accept=METADATA)
+    if DEFINITIONS in reader.unread:
         return ()
     gateway = [
         DefinitionFact(
@@ -44,11 +43,11 @@ async def definition_facts(reader: Reader) -> tuple[DefinitionFact, ...]:
 
 async def is_served(reader: Reader, name: str) -> bool:
     """Whether objects of a definition can be written."""
-    return _established(await reader.one(f"{PATH}/{name}", _WHAT))
+    return _established(await reader.one(f"{PATH}/{name}", DEFINITIONS))
 
 
 async def _read(reader: Reader, name: str, there: set[str]) -> Json:
-    return await reader.one(f"{PATH}/{name}", _WHAT) if name in there else {}
+    return await reader.one(f"{PATH}/{name}", DEFINITIONS) if name in there else {}
 
 
 def _established(definition: Json) -> bool:

@@ -15,7 +15,7 @@ from weft.cluster.reading import Json, Reader, all_of, annotations_of, clock_dif
 from weft.cluster.rights import Right, granted, granted_or_unknown
 from weft.cluster.trials import try_document, try_pod
 from weft.cluster.webhooks import webhook_facts
-from weft.findings.cluster.facts import ClusterFacts, NamespaceFact, RightFact, TrialFact
+from weft.findings.cluster.facts import CLASSES, ClusterFacts, NamespaceFact, RightFact, TrialFact
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.client import ApiClient, ApiError
 
@@ -52,7 +52,7 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
     namespaces, nodes, classes, installed, definitions = await all_of(
         reader.every(f"{_CORE}/namespaces", "namespaces"),
         reader.every(f"{_CORE}/nodes", "nodes"),
-        reader.every("/apis/storage.k8s.io/v1/storageclasses", "storage classes"),
+        reader.every("/apis/storage.k8s.io/v1/storageclasses", CLASSES),
         find_installed(reader, question.namespace, now),
         definition_facts(reader),
     )
@@ -86,7 +86,7 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
         nodes=node_facts(nodes, beats, now),
         definitions=definitions,
         istiod=tuple(f"{namespace_of(each)}/{name_of(each)}" for each in istiod),
-        storage_class=_has_default(classes) or "storage classes" in reader.unread,
+        storage_class=_has_default(classes),
         webhooks=webhooks,
         injected=injected,
         pods=pod_facts(pods, namespaces, question.namespace) if installed is not None and features.injection else (),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from weft.cluster.manifests import Features
 from weft.cluster.pods import epoch, is_ready
 from weft.cluster.reading import Json, Reader, all_of, annotations_of, labels_of, member, name_of
-from weft.findings.cluster.facts import ControlPod, InstallationFact, LeaseFact
+from weft.findings.cluster.facts import ENDPOINTS, LEASES, PODS, ControlPod, InstallationFact, LeaseFact
 from weft.sources.kubernetes.election import NAME as LEASE
 
 NAME = "weft"
@@ -38,9 +38,9 @@ async def find_installed(reader: Reader, namespace: str, now: float) -> Installe
         return None
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
     pods, endpoints, held, role = await all_of(
-        reader.every(f"/api/v1/namespaces/{namespace}/pods", f"pods of {namespace}", LABELS),
-        reader.every(slices, f"endpoints of {namespace}", f"kubernetes.io/service-name={NAME}"),
-        reader.one(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}", f"leases of {namespace}"),
+        reader.every(f"/api/v1/namespaces/{namespace}/pods", PODS, LABELS),
+        reader.every(slices, ENDPOINTS, f"kubernetes.io/service-name={NAME}"),
+        reader.one(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}", LEASES),
         reader.one(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{NAME}", "cluster roles"),
     )
     container: Json = next(iter(member(workload, "spec", "template", "spec", "containers") or ()), {})

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from weft.cluster.pods import injected_namespaces
 from weft.cluster.reading import Json, Reader, all_of, labels_of, member, name_of, selected
-from weft.findings.cluster.facts import WebhookFact
+from weft.findings.cluster.facts import MUTATING, VALIDATING, WebhookFact
 
 _API = "/apis/admissionregistration.k8s.io/v1"
 _OTHERS = re.compile(
@@ -25,8 +25,8 @@ _OURS = {"weft-injector": True, "weft-validator": False}
 async def webhook_facts(reader: Reader, namespaces: list[Json], own: str) -> tuple[WebhookFact, ...]:
     """All webhooks of weft, and those of other meshes that are asked about pods."""
     mutating, validating = await all_of(
-        reader.every(f"{_API}/mutatingwebhookconfigurations", "mutating webhooks"),
-        reader.every(f"{_API}/validatingwebhookconfigurations", "validating webhooks"),
+        reader.every(f"{_API}/mutatingwebhookconfigurations", MUTATING),
+        reader.every(f"{_API}/validatingwebhookconfigurations", VALIDATING),
     )
     names = {each.name for each in injected_namespaces(namespaces, own)}
     injected = [each for each in namespaces if name_of(each) in names]

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DEFINITIONS, CLASSES = "definitions of kinds", "storage classes"
+MUTATING, VALIDATING = "mutating webhooks", "validating webhooks"
+PODS, ENDPOINTS, LEASES = "pods of weft", "endpoints of weft", "the Lease of weft"
+"""What `ClusterFacts.unread` calls things."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeFact:
@@ -155,6 +160,6 @@ class ClusterFacts:
     unread: tuple[str, ...] = ()
     root: str = ""
 
-    def definition(self, name: str) -> DefinitionFact | None:
-        """The definition of that name, if there is one."""
-        return next((each for each in self.definitions if each.name == name), None)
+    def was_read(self, what: str) -> bool:
+        """Whether something was there to be read, or not there: of what may not be read nothing is known."""
+        return what not in self.unread

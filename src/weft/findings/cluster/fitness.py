@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from weft.findings.cluster.facts import ClusterFacts
+from weft.findings.cluster.facts import CLASSES, DEFINITIONS, ClusterFacts
 from weft.findings.cluster.told import RIGHTS, UNFIT, error, listed, numbers, warning
 from weft.findings.finding import Finding
 
@@ -68,6 +68,8 @@ def gateway_api(facts: ClusterFacts) -> Iterator[Finding]:
     """Its definitions: there, of one release, of a release that weft reads."""
     found = {each.name: each for each in facts.definitions if each.name.endswith(_GATEWAY_GROUP)}
     about = "Gateway API"
+    if not facts.was_read(DEFINITIONS):
+        return
     if not found:
         text = "its definitions are not there, so there can be no Gateways and no HTTPRoutes"
         yield warning(UNFIT, about, text, _APPLY)
@@ -112,7 +114,7 @@ def other_meshes(facts: ClusterFacts) -> Iterator[Finding]:
 
 def storage(facts: ClusterFacts) -> Iterator[Finding]:
     """A volume for what has to outlive the control plane's pod."""
-    if facts.keeps and not facts.storage_class:
+    if facts.keeps and not facts.storage_class and facts.was_read(CLASSES):
         text = "there is no default StorageClass, so the control plane's volume is never made"
         yield error(UNFIT, "storage", text, "kubectl get storageclass  # then --storage-class NAME, or a default one")
 

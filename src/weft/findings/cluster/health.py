@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from weft.findings.cluster.facts import ClusterFacts, InstallationFact, WebhookFact
+from weft.findings.cluster.facts import (
+    ENDPOINTS,
+    LEASES,
+    MUTATING,
+    PODS,
+    VALIDATING,
+    ClusterFacts,
+    InstallationFact,
+    WebhookFact,
+)
 from weft.findings.cluster.told import POD, UNWELL, WEBHOOK, error, listed, numbers, warning
 from weft.findings.finding import Finding
 
@@ -25,10 +34,10 @@ def control_plane(facts: ClusterFacts) -> Iterator[Finding]:
         elif pod.restarts > 2:
             fix = f"kubectl -n {facts.namespace} logs {pod.name} --previous"
             yield warning(UNWELL, f"pod {facts.namespace}/{pod.name}", f"it was restarted {pod.restarts} times", fix)
-    if len(found.pods) < found.wanted:
+    if len(found.pods) < found.wanted and facts.was_read(PODS):
         text = f"{len(found.pods)} of its {found.wanted} pods are there"
         yield error(UNWELL, found.workload, text, f"kubectl -n {facts.namespace} describe {found.workload}")
-    if found.endpoints == 0:
+    if found.endpoints == 0 and facts.was_read(ENDPOINTS):
         text = "no endpoint of it is ready: proxies and the API server reach nobody"
         fix = f"kubectl -n {facts.namespace} get endpointslices -l kubernetes.io/service-name=weft"
         yield error(UNWELL, f"Service {facts.namespace}/weft", text, fix)
@@ -59,7 +68,8 @@ def lease(facts: ClusterFacts) -> Iterator[Finding]:
     held = facts.lease
     about = f"Lease {facts.namespace}/weft-leader"
     fix = f"kubectl -n {facts.namespace} get lease weft-leader -o yaml"
-    if facts.installation is not None and not any(each.ready for each in facts.installation.pods):
+    ready = facts.installation is None or any(each.ready for each in facts.installation.pods)
+    if not ready or not facts.was_read(LEASES):
         return
     if held is None or not held.holder:
         yield error(UNWELL, about, "nobody leads, so no status and no Gateway is written", fix)
@@ -94,8 +104,8 @@ def webhooks(facts: ClusterFacts) -> Iterator[Finding]:
     """Those of weft are there and trust the mesh's root."""
     ours = [each for each in facts.webhooks if each.ours]
     for wanted, mutating, name in (
-        (facts.injects, True, "weft-injector"),
-        (facts.validates, False, "weft-validator"),
+        (facts.injects and facts.was_read(MUTATING), True, "weft-injector"),
+        (facts.validates and facts.was_read(VALIDATING), False, "weft-validator"),
     ):
         there = [each for each in ours if each.mutating is mutating]
         if wanted and not there:
@@ -126,7 +136,7 @@ def _authorities(ours: list[WebhookFact], facts: ClusterFacts) -> Iterator[Findi
 def trials(facts: ClusterFacts) -> Iterator[Finding]:
     """The API server reaches the control plane: it was asked to make something, without it being made. While no pod of
     the control plane is ready that is said already."""
-    if facts.installation is not None and facts.installation.endpoints == 0:
+    if facts.installation is not None and facts.installation.endpoints == 0 and facts.was_read(ENDPOINTS):
         return
     for each in facts.trials:
         if not each.answered:

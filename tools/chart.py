@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from tools.kubernetes import NotBuiltError, program
 
-from weft.cluster.manifests import FILE, PLACEHOLDERS, Features, combined
+from weft.cluster.manifests import FILE, PLACEHOLDERS, REPLICAS, Features, combined
 from weft.schema.definitions import DEFINED, definition
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +51,7 @@ def base_files() -> dict[Path, str]:
 def carried() -> str:
     """What ``weft install`` has of the chart. NotBuiltError without Helm."""
     combinations = (Features(*each) for each in itertools.product((True, False), repeat=4))
-    possible = [each for each in combinations if each.injection or not each.gateways]
+    possible = [each for each in combinations if not each.contradiction]
     return combined({each.combination: _objects(*_settings(each)) for each in possible}).decode()
 
 
@@ -69,8 +69,9 @@ def _settings(features: Features) -> list[str]:
         "gateways.serviceType": PLACEHOLDERS["gateway_service"],
         "gateways.replicas": PLACEHOLDERS["gateway_replicas"],
         "validation.enabled": features.validation,
-        "persistence.enabled": features.persistence,
-        "persistence.storageClassName": PLACEHOLDERS["storage_class"],
+        "cni.enabled": features.cni,
+        "cni.image": PLACEHOLDERS["cni_image"],
+        "replicas": REPLICAS,
     }
     words = [word for name, value in values.items() for word in ("--set-json", f"{name}={json.dumps(value)}")]
     return ["-n", PLACEHOLDERS["namespace"], "--skip-schema-validation", *words]

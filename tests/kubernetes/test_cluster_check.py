@@ -25,7 +25,7 @@ from weft.testing.processes import cli
 
 NAMESPACE = "weft-system"
 READY = [{"type": "Ready", "status": "True"}]
-STATEFUL = ("-n", NAMESPACE, "statefulset", "weft")
+CONTROL_PLANE = ("-n", NAMESPACE, "deployment", "weft")
 
 
 def look(kubeconfig: Path, *, before: bool = False, namespace: str = NAMESPACE) -> Checked:
@@ -41,22 +41,23 @@ class Working:
     def __init__(self, cluster: ApiCluster, mesh: Mesh) -> None:
         self.cluster = cluster
         self.mesh = mesh
+        self.pod = ""
         self.admin = cluster.kubeconfig("admin")
 
     def install(self) -> None:
-        words = ("--image=weft.test/weft:1", "--no-persistence", "--no-wait")
+        words = ("--image=weft.test/weft:1", "--no-wait")
         cli(self.mesh.home, "install", f"--kubeconfig={self.admin}", *words)
         self.serve()
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one"}}
         self.cluster.kubectl("apply", "-f", "-", given=node)
         self.status("node", "one", {"conditions": READY})
         pods = ("get", "pods", "-n", NAMESPACE, "-o", "name")
-        until("the pod is there", lambda: "weft-0" in self.cluster.kubectl(*pods))
-        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "weft-0"}, "target": {"name": "one"}}
-        path = f"/api/v1/namespaces/{NAMESPACE}/pods/weft-0/binding"
+        self.pod = until("the pod is there", lambda: self.cluster.kubectl(*pods)).strip().removeprefix("pod/")
+        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": self.pod}, "target": {"name": "one"}}
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{self.pod}/binding"
         self.cluster.kubectl("create", "--raw", path, "-f", "-", given=binding)
         running = {"phase": "Running", "podIP": "10.1.2.3", "podIPs": [{"ip": "10.1.2.3"}], "conditions": READY}
-        self.status("pod", "weft-0", running, "-n", NAMESPACE)
+        self.status("pod", self.pod, running, "-n", NAMESPACE)
 
     def serve(self) -> None:
         """The control plane, as an administrator, and webhooks that lead to it."""
@@ -161,7 +162,7 @@ def test_all_is_well(working: Working) -> None:
 
 def test_versions_apart(working: Working) -> None:
     def labelled(version: str) -> None:
-        label = ("label", *STATEFUL, "--overwrite", f"app.kubernetes.io/version={version}")
+        label = ("label", *CONTROL_PLANE, "--overwrite", f"app.kubernetes.io/version={version}")
         working.cluster.kubectl(*label)
 
     try:
@@ -245,10 +246,10 @@ def test_a_control_plane_that_does_not_answer(cluster: ApiCluster, working: Work
         waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}
         about = {"name": "weft", "ready": False, "restartCount": 0, "image": "", "imageID": ""}
         waits = [{**about, "state": waiting}]
-        working.status("pod", "weft-0", {"conditions": unready, "containerStatuses": waits}, "-n", NAMESPACE)
+        working.status("pod", working.pod, {"conditions": unready, "containerStatuses": waits}, "-n", NAMESPACE)
         working.said("its container waits: ImagePullBackOff: Back-off pulling image")
         working.said("no endpoint of it is ready")
     finally:
-        working.status("pod", "weft-0", {"conditions": READY, "containerStatuses": []}, "-n", NAMESPACE)
+        working.status("pod", working.pod, {"conditions": READY, "containerStatuses": []}, "-n", NAMESPACE)
         working.serve()
         working.well()

@@ -16,8 +16,8 @@ from support.chart import CHART, USUAL, HelmError, helm
 from weft.testing.processes import cli
 
 NAMESPACE = "weft-system"
-USED = ("--image=weft.test/weft:1", "--no-persistence", "--no-wait")
-STATEFUL = ("statefulset", "weft", "-n", NAMESPACE)
+USED = ("--image=weft.test/weft:1", "--no-wait")
+CONTROL_PLANE = ("deployment", "weft", "-n", NAMESPACE)
 INJECTOR = ("mutatingwebhookconfiguration", "weft-injector")
 
 
@@ -70,12 +70,12 @@ def managers(thing: Mapping[str, Any]) -> set[str]:
 
 def test_installed_changed_and_taken_out(weft: Weft) -> None:
     planned = weft.said("install", *USED, "--dry-run")
-    assert "created: StatefulSet weft-system/weft" in planned
-    assert weft.get(*STATEFUL) == {}
+    assert "created: Deployment weft-system/weft" in planned
+    assert weft.get(*CONTROL_PLANE) == {}
     lines = weft.said("install", *USED)
-    assert lines.index("created: ClusterRole weft") < lines.index("created: StatefulSet weft-system/weft")
+    assert lines.index("created: ClusterRole weft") < lines.index("created: Deployment weft-system/weft")
     assert lines[-1] == "created: ValidatingWebhookConfiguration weft-validator"
-    assert managers(weft.get(*STATEFUL)) >= {"weft-install"}
+    assert managers(weft.get(*CONTROL_PLANE)) >= {"weft-install"}
     assert weft.said("install", *USED) == ["nothing changed"]
     assert weft.said("upgrade", "--no-wait") == ["nothing changed"]
 
@@ -84,14 +84,14 @@ def test_installed_changed_and_taken_out(weft: Weft) -> None:
     assert "    +          value: weft.test/weft-proxy:2" in lines
     assert "removed: ValidatingWebhookConfiguration weft-validator" in lines
     assert weft.said("upgrade", "--no-wait") == ["nothing changed"]
-    container = weft.get(*STATEFUL)["spec"]["template"]["spec"]["containers"][0]
+    container = weft.get(*CONTROL_PLANE)["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == "weft.test/weft:2"
 
     assert "--trust-domain: it is cluster.local and cannot be changed" in weft.refused("upgrade", "--trust-domain=a.b")
     lines = weft.said("uninstall")
     assert lines[0] == "removed: MutatingWebhookConfiguration weft-injector"
     assert lines[-1] == "no pod has a sidecar"
-    assert weft.get(*STATEFUL) == weft.get("clusterrole", "weft") == {}
+    assert weft.get(*CONTROL_PLANE) == weft.get("clusterrole", "weft") == {}
     assert weft.get("crd", "ejectionpolicies.weft.dev") != {}
     assert weft.said("uninstall") == [f"nothing to do: there is no weft in the namespace {NAMESPACE}"]
 
@@ -111,14 +111,14 @@ def test_what_somebody_else_has_changed(weft: Weft) -> None:
 
 def test_helms_installation_is_taken_over_only_with_words(weft: Weft, tmp_path: Path) -> None:
     access = ("-n", NAMESPACE, "--kubeconfig", str(weft.admin))
-    values = {**USUAL, "persistence": {"enabled": False}, "networkPolicy": {"enabled": True}}
+    values = {**USUAL, "networkPolicy": {"enabled": True}}
     helm("install", "weft", str(CHART), "--create-namespace", *access, home=tmp_path, values=values)
     said = weft.refused("upgrade", *USED)
     assert "was installed in weft-system by Helm, as the release weft: use `helm upgrade weft`" in said
     assert "helm uninstall weft -n weft-system" in weft.refused("uninstall")
     lines = weft.said("upgrade", *USED, "--take-over")
-    assert "changed: StatefulSet weft-system/weft" in lines
-    taken = weft.get(*STATEFUL)
+    assert "changed: Deployment weft-system/weft" in lines
+    taken = weft.get(*CONTROL_PLANE)
     assert "helm" not in managers(taken)
     assert "helm.sh/chart" not in taken["metadata"]["labels"]
     assert "meta.helm.sh/release-name" not in taken["metadata"].get("annotations", {})
@@ -165,9 +165,9 @@ def test_who_may_not_install(weft: Weft) -> None:
 def test_manifests_for_gitops_are_taken_by_the_server(weft: Weft) -> None:
     text = weft.said("install", "--image=registry.example/weft", "--kube-namespace=mesh", "-o", "yaml")
     objects = [each for each in yaml.safe_load_all("\n".join(text)) if each]
-    (stateful,) = [each for each in objects if each["kind"] == "StatefulSet"]
-    assert stateful["metadata"]["namespace"] == "mesh"
-    assert stateful["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/weft:0.1.0"
+    (found,) = [each for each in objects if each["kind"] == "Deployment"]
+    assert found["metadata"]["namespace"] == "mesh"
+    assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/weft:0.1.0"
     weft.cluster.kubectl("apply", "-f", "-", given=objects[0])
     try:
         for each in objects:
@@ -190,7 +190,7 @@ def test_definitions_go_only_when_asked(weft: Weft) -> None:
     weft.cluster.kubectl("apply", "-f", "-", given=policy)
     said = weft.refused("uninstall", "--purge")
     assert "there are 1 ejectionpolicies, which would go with their definitions: say --with-documents" in said
-    assert weft.get(*STATEFUL) != {}, "nothing was begun"
+    assert weft.get(*CONTROL_PLANE) != {}, "nothing was begun"
     lines = weft.said("uninstall", "--purge", "--with-documents")
     assert "removed: CustomResourceDefinition ejectionpolicies.weft.dev" in lines
     with pytest.raises(ClusterError):

@@ -53,7 +53,7 @@ def check(home: Home, everything: bool, watch: bool, wait: bool, timeout: float,
     rights, clocks, sidecars). Nothing is changed: a pod and a wrong document are offered to the webhooks without being
     made.
     """
-    from weft.cli.check_cluster import checked_cluster, mapping_of, waited_for
+    from weft.cli.check_cluster import checked_cluster, is_before, mapping_of, waited_for
     from weft.local.cluster import named_cluster
 
     cluster = named_cluster()
@@ -63,6 +63,7 @@ def check(home: Home, everything: bool, watch: bool, wait: bool, timeout: float,
         if cluster is not None:
             tell = partial(click.echo, err=True)
             answer = mapping_of(waited_for(partial(checked_cluster, cluster), timeout if wait else 0.0, tell))
+            answer = answer if is_before(answer) else _with_mesh(answer, home)
         else:
             answer = gather(home)
         if everything and cluster is None:
@@ -96,6 +97,21 @@ def gather(home: Home) -> dict[str, Any]:
         start = command_line("serve", "--home", str(home.root))
         return {"findings": [{**down, "fix": start}], "passed": []}
     return found
+
+
+def _with_mesh(answer: dict[str, Any], home: Home) -> dict[str, Any]:
+    """What is found in a cluster, and what its control plane finds of the mesh; where it cannot be asked, that."""
+    from weft import __version__
+    from weft.findings.cluster.told import RIGHTS, warning
+    from weft.findings.finding import finding_mapping
+    from weft.local.client import AdminClient, RefusedError, UnreachableError
+
+    try:
+        mesh: dict[str, Any] = AdminClient(home).get("check", version=__version__)
+    except (UnreachableError, RefusedError) as error:
+        text = f"the mesh itself is not looked at: {str(error).partition(chr(10))[0]}"
+        mesh = {"findings": [finding_mapping(warning(RIGHTS, "admin API", text, "weft problems"))], "passed": []}
+    return {key: [*answer[key], *mesh[key]] for key in ("findings", "passed")}
 
 
 def _capture() -> dict[str, Any]:

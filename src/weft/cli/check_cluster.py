@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,16 +15,14 @@ if TYPE_CHECKING:
 _PACE = 2.0
 
 
-def checked_cluster(cluster: Cluster, *, keeps: bool = True) -> Checked:
+def checked_cluster(cluster: Cluster) -> Checked:
     """What the checks of `cluster` find. ClusterError."""
-    return asyncio.run(look_at(cluster, keeps=keeps))
+    return asyncio.run(look_at(cluster))
 
 
-async def look_at(
-    cluster: Cluster, needed: tuple[Right, ...] = (), *, keeps: bool = True, before: bool = False
-) -> Checked:
-    """What the checks of `cluster` find; with `before` only those that are made before weft is installed: which rights
-    are `needed` then, and whether it `keeps` anything on a volume. ClusterError."""
+async def look_at(cluster: Cluster, needed: tuple[Right, ...] = (), *, before: bool = False) -> Checked:
+    """What the checks of `cluster` find; with `before` only those that are made before weft is installed, by whom who
+    has the rights that are `needed`. ClusterError."""
     from weft.cluster.gather import Question, gather_cluster
     from weft.cluster.install import needed_rights
     from weft.cluster.manifests import Settings
@@ -38,7 +36,7 @@ async def look_at(
     except AccessError as error:
         raise ClusterError(str(error)) from error
     wanted = needed or needed_rights(Settings(namespace=cluster.namespace))
-    facts = await gather_cluster(credentials, Question(context, cluster.namespace, wanted, keeps))
+    facts = await gather_cluster(credentials, Question(context, cluster.namespace, wanted))
     return check_cluster(facts, before=before)
 
 
@@ -66,3 +64,10 @@ def mapping_of(checked: Checked) -> dict[str, Any]:
     from weft.findings.finding import finding_mapping
 
     return {"findings": [finding_mapping(one) for one in checked.findings], "passed": list(checked.passed)}
+
+
+def is_before(answer: Mapping[str, Any]) -> bool:
+    """Whether weft is not there yet, or nothing can be said of it: then there is no control plane to be asked."""
+    from weft.findings.cluster.check import ONLY_BEFORE
+
+    return ONLY_BEFORE in answer["passed"] or any(each["severity"] == "error" for each in answer["findings"])

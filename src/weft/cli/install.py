@@ -94,7 +94,7 @@ def _run(given: dict[str, Any], *, upgrade: bool) -> int:
     cluster = wanted_cluster()
     done: list[Change] = []
     try:
-        settings = asyncio.run(_bring(cluster, given, done, upgrade=upgrade))
+        asyncio.run(_bring(cluster, given, done, upgrade=upgrade))
     except ConflictError as error:
         raise FailedError(f"{error}; --force-conflicts takes these fields over") from error
     except InstallError as error:
@@ -108,7 +108,7 @@ def _run(given: dict[str, Any], *, upgrade: bool) -> int:
         return ExitCode.OK
     if all(each.what == "unchanged" for each in done):
         click.echo("nothing changed")
-    return _health(cluster, settings, given) if given["wait"] else ExitCode.OK
+    return _health(cluster, given) if given["wait"] else ExitCode.OK
 
 
 def _so_far(done: list[Change]) -> str:
@@ -118,8 +118,8 @@ def _so_far(done: list[Change]) -> str:
     return f"; {len(done)} objects are as they should be, and the same command goes on from here"
 
 
-async def _bring(cluster: Cluster, given: dict[str, Any], done: list[Change], *, upgrade: bool) -> Settings:
-    """Look, and do it; the settings that are in force then."""
+async def _bring(cluster: Cluster, given: dict[str, Any], done: list[Change], *, upgrade: bool) -> None:
+    """Look, and do it."""
     from weft.cluster.install import Installer, InstallError, Way, look, refusal, unknown_versions
     from weft.local.cluster import ClusterError
     from weft.sources.kubernetes.access import AccessError
@@ -152,7 +152,6 @@ async def _bring(cluster: Cluster, given: dict[str, Any], done: list[Change], *,
                 _tell(change)
             if given["wait"]:
                 await installer.until_ready()
-    return settings
 
 
 def _settings(given: dict[str, Any], namespace: str, before: Any) -> Settings:
@@ -174,8 +173,7 @@ async def _check_fitness(cluster: Cluster, settings: Settings) -> None:
     from weft.cluster.install import needed_rights
     from weft.findings.checks.check import exit_code
 
-    keeps = settings.features.persistence and not settings.storage_class
-    checked = await look_at(cluster, needed_rights(settings), keeps=keeps, before=True)
+    checked = await look_at(cluster, needed_rights(settings), before=True)
     print_findings(mapping_of(checked)["findings"])
     if exit_code(checked) > 1:
         raise FailedError("the cluster cannot take it as it is; nothing was changed (--skip-check goes on)")
@@ -201,15 +199,14 @@ def _tell(change: Change) -> None:
         click.echo(f"{styled(change.what, _MARKS[change.what])}: {change.title}")
 
 
-def _health(cluster: Cluster, settings: Settings, given: dict[str, Any]) -> int:
+def _health(cluster: Cluster, given: dict[str, Any]) -> int:
     """Wait until there is no error, and say how it is."""
     from weft.cli.check import print_findings, print_summary
     from weft.cli.check_cluster import checked_cluster, mapping_of, waited_for
     from weft.findings.checks.check import exit_code
 
-    keeps = settings.features.persistence
     tell = partial(click.echo, err=True)
-    checked = waited_for(partial(checked_cluster, cluster, keeps=keeps), given["timeout"], tell)
+    checked = waited_for(partial(checked_cluster, cluster), given["timeout"], tell)
     answer = mapping_of(checked)
     print_findings(answer["findings"])
     print_summary(answer["findings"], answer["passed"], False)

@@ -36,6 +36,9 @@ _SETTINGS = (
     click.option(
         "--sidecar-image", metavar="REPOSITORY[:TAG]", help="Image of sidecars.  [default: that of weft and '-proxy']"
     ),
+    click.option(
+        "--cni-image", metavar="REPOSITORY[:TAG]", help="Image of the nodes' agent.  [default: that of weft and '-cni']"
+    ),
     click.option("--pull-policy", type=_PULL_POLICIES, help="When nodes fetch them.  [default: IfNotPresent]"),
     click.option("--trust-domain", help="Of the mesh's identities; not to be changed later.  [default: cluster.local]"),
     click.option("--injection/--no-injection", default=None, help="Whether pods get sidecars.  [default: yes]"),
@@ -50,11 +53,9 @@ _SETTINGS = (
         help="Whether documents are checked before they are written.  [default: yes]",
     ),
     click.option(
-        "--persistence/--no-persistence",
-        default=None,
-        help="Whether the mesh's authority outlives the pod; no is for trials.  [default: yes]",
+        "--cni/--no-cni", default=None, help="Whether nodes capture pods, which then need no right.  [default: no]"
     ),
-    click.option("--storage-class", help="Of the volume.  [default: the cluster's]"),
+    click.option("--replicas", type=click.IntRange(1, 20), help="How many control planes.  [default: 1]"),
     click.option(
         "--gateway-service", type=_SERVICE_TYPES, help="Type of the Services of Gateways.  [default: LoadBalancer]"
     ),
@@ -96,19 +97,20 @@ def settings_from(given: dict[str, Any], namespace: str, before: Settings | None
     from weft.cluster.manifests import ManifestError, Settings, checked
 
     base = before or Settings(namespace=namespace)
-    texts = (
+    values = (
         "image",
         "sidecar_image",
+        "cni_image",
         "pull_policy",
         "trust_domain",
-        "storage_class",
+        "replicas",
         "gateway_service",
         "gateway_replicas",
     )
-    switches = ("injection", "gateways", "validation", "persistence")
-    said = {name: given[name] for name in texts if given[name] is not None}
-    if "image" in said and "sidecar_image" not in said:
-        said["sidecar_image"] = ""  # it goes with the image
+    switches = ("injection", "gateways", "validation", "cni")
+    said = {name: given[name] for name in values if given[name] is not None}
+    if "image" in said:  # the others go with it
+        said = {"sidecar_image": "", "cni_image": "", **said}
     turned = {name: given[name] for name in switches if given[name] is not None}
     if before is not None and said.get("trust_domain", before.trust_domain) != before.trust_domain:
         raise click.UsageError(

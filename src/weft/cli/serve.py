@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from weft.cli.options import PortNumber, command, home_option
+from weft.cli.serve_authority import authority_given, authority_options
 from weft.cli.serve_federation import federation_given, federation_options
 from weft.cli.serve_injection import injection_given, injection_options
 from weft.cli.serve_outside import outside_given, outside_options
@@ -122,6 +123,7 @@ from weft.settings.home import Home
     "mesh certifies; its trust domain is the mesh's.  [env: WEFT_IDENTITY_FROM]",
 )
 @click.option("--former-store-key", default="", metavar="WHAT", help="What did before, once, to change to another.")
+@authority_options
 @outside_options
 @injection_options
 @federation_options
@@ -157,6 +159,7 @@ def serve(
     """
     from weft.cli.serving import ServeOptions, run_serve
 
+    outside = outside_given(people)
     options = ServeOptions(
         home=home,
         documents=documents,
@@ -180,8 +183,9 @@ def serve(
         remote_admin=remote_admin(people),
         oidc=oidc(people),
         ca_vault=ca_vault,
+        ca_cluster=authority_given(people, outside),
         identity_from=identity_from,
-        outside=outside_given(people),
+        outside=outside,
         webhooks=injection_given(people),
     )
     return run_serve(options)

@@ -24,24 +24,34 @@ _NAMESPACE = "weft-system"
 
 @dataclass(frozen=True, slots=True)
 class OutsideOptions:
-    """The options, read."""
+    """The options, read. `namespace` is that of the control plane's own objects in the cluster (empty: no cluster)."""
 
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
+    shared: str | None = None
+    namespace: str = ""
 
 
 def outside_options(function: CommandT) -> CommandT:
-    """``--kubeconfig``, ``--context``, ``--write-status``, ``--kubernetes-namespace``, ``--import``, ``--imports``,
-    ``--probe-network``."""
+    """``--kubeconfig``, ``--context``, ``--state``, ``--write-status``, ``--kubernetes-namespace``, ``--import``,
+    ``--imports``, ``--probe-network``."""
     for option in (
         click.option(
             "--kubernetes-namespace",
             default="",
             metavar="NAME",
-            help="Namespace of the Lease by which one of several control planes writes.  [default: in a pod its own, "
-            "else weft-system]",
+            help="Namespace of the Lease by which one of several control planes writes, and of --state.  [default: in "
+            "a pod its own, else weft-system]",
+        ),
+        click.option(
+            "--state",
+            type=click.Choice(["home", "kubernetes"]),
+            default="home",
+            show_default=True,
+            help="Where the store, the authority and the keys are: in the home of one control plane, or in Secrets of "
+            "--kubernetes-namespace, for several (docs/replicas.md).",
         ),
         click.option(
             "--write-status/--no-write-status",
@@ -106,25 +116,28 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
     except ValueError as error:
         raise click.UsageError(f"--probe-network: {error}; expected a network such as 10.0.0.0/8") from error
     kubernetes = _kubernetes(given["kubeconfig"], given["context"])
-    writes = _writes(kubernetes, given["write_status"], given["kubernetes_namespace"])
-    return OutsideOptions(imports, networks, kubernetes, writes)
+    namespace = _namespace(kubernetes, given["kubernetes_namespace"], given["write_status"], given["state"])
+    writes = given["write_status"]
+    if writes is None:  # who follows a cluster from outside does not begin to write there unasked
+        writes = kubernetes is not None and kubernetes.in_cluster
+    shared = namespace if given["state"] == "kubernetes" else None
+    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, shared, namespace)
 
 
-def _writes(kubernetes: KubeconfigFile | None, wanted: bool | None, namespace: str) -> str | None:
-    """The namespace of the Lease, if the control plane is to write. Who follows a cluster from outside does not begin
-    to write there unasked. click.UsageError."""
+def _namespace(kubernetes: KubeconfigFile | None, namespace: str, wanted: bool | None, state: str) -> str:
+    """The namespace of the control planes. click.UsageError."""
     from weft.model.identity import is_dns_label
     from weft.sources.kubernetes.kubeconfig import in_cluster_namespace
 
     if kubernetes is None:
-        for name, option in (("--write-status", wanted), ("--kubernetes-namespace", namespace or None)):
+        given = {"--write-status": wanted, "--kubernetes-namespace": namespace or None}
+        given["--state kubernetes"] = True if state == "kubernetes" else None
+        for name, option in given.items():
             if option is not None:
                 raise click.UsageError(f"{name} goes with --kubeconfig")
-        return None
+        return ""
     if namespace and not is_dns_label(namespace):
         raise click.UsageError(f"--kubernetes-namespace: '{namespace}' is no name of a namespace")
-    if not (kubernetes.in_cluster if wanted is None else wanted):
-        return None
     return namespace or (in_cluster_namespace() if kubernetes.in_cluster else "") or _NAMESPACE
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from weft import __version__
@@ -11,16 +10,15 @@ from weft.cluster.definitions import definition_facts, is_served
 from weft.cluster.installed import Installed, find_installed
 from weft.cluster.manifests import Features, role_rights
 from weft.cluster.pods import injected_namespaces, node_facts, pod_facts
-from weft.cluster.reading import Json, Reader, all_of, annotations_of, clock_difference, name_of, namespace_of
+from weft.cluster.reading import Reader, all_of, clock_difference, name_of, namespace_of
 from weft.cluster.rights import Right, granted, granted_or_unknown
 from weft.cluster.trials import try_document, try_pod
 from weft.cluster.webhooks import webhook_facts
-from weft.findings.cluster.facts import CLASSES, ClusterFacts, NamespaceFact, RightFact, TrialFact
+from weft.findings.cluster.facts import ClusterFacts, NamespaceFact, RightFact, TrialFact
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.client import ApiClient, ApiError
 
 _AT_ONCE = 16
-_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _ESCALATE = Right("rbac.authorization.k8s.io", "clusterroles", "escalate")
 _CORE, _APPS = "/api/v1", "/apis/apps/v1"
 
@@ -28,13 +26,11 @@ _CORE, _APPS = "/api/v1", "/apis/apps/v1"
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked: of the server that people call `server`, about the installation in `namespace`. `needed` are the
-    rights that installing takes; `root` tells the fingerprint of the mesh's root, if it can."""
+    rights that installing takes."""
 
     server: str
     namespace: str
     needed: tuple[Right, ...] = ()
-    keeps: bool = True
-    root: Callable[[], str] = str
 
 
 async def gather_cluster(credentials: Credentials, question: Question) -> ClusterFacts:
@@ -49,10 +45,9 @@ async def gather_cluster(credentials: Credentials, question: Question) -> Cluste
 async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
     version, now, ahead = await clock_difference(client, time.time())
     reader = Reader(client)
-    namespaces, nodes, classes, installed, definitions = await all_of(
+    namespaces, nodes, installed, definitions = await all_of(
         reader.every(f"{_CORE}/namespaces", "namespaces"),
         reader.every(f"{_CORE}/nodes", "nodes"),
-        reader.every("/apis/storage.k8s.io/v1/storageclasses", CLASSES),
         find_installed(reader, question.namespace, now),
         definition_facts(reader),
     )
@@ -86,7 +81,6 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
         nodes=node_facts(nodes, beats, now),
         definitions=definitions,
         istiod=tuple(f"{namespace_of(each)}/{name_of(each)}" for each in istiod),
-        storage_class=_has_default(classes),
         webhooks=webhooks,
         injected=injected,
         pods=pod_facts(pods, namespaces, question.namespace) if installed is not None and features.injection else (),
@@ -97,11 +91,10 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
         now=now,
         injects=features.injection,
         validates=features.validation,
-        keeps=question.keeps,
         has_cni=bool(cni),
         trials=trials,
         unread=tuple(reader.unread),
-        root=question.root() if installed is not None else "",
+        root=next((each.fingerprint for each in trials if each.fingerprint), ""),
     )
 
 
@@ -124,10 +117,6 @@ async def _trials(
     if features.validation and await is_served(reader, "ejectionpolicies.weft.dev"):
         found.append(await try_document(client, namespace, reader.unread))
     return tuple(each for each in found if each is not None)
-
-
-def _has_default(classes: list[Json]) -> bool:
-    return any(annotations_of(each).get(_DEFAULT_CLASS) == "true" for each in classes)
 
 
 __all__ = ["Installed", "Question", "gather_cluster"]

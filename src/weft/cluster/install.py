@@ -269,16 +269,20 @@ class Installer:
 
 
 async def members(client: ApiClient, record: Record, namespace: str) -> list[Json]:
-    """The objects of an installation that are there. ApiError."""
+    """The objects of an installation that are there, without its record. ApiError."""
     reader = Reader(client)
     selector = f"{PART_OF}={applyset_id(namespace)}"
-    kinds = kinds_of(record)
-    lists = await all_of(*(reader.every(kind.path(namespace), kind.plural, selector) for kind in kinds))
+    asked = [
+        (kind, inside)
+        for kind in kinds_of(record)
+        for inside in (("",) if kind.cluster_wide else sorted(record.namespaces))
+    ]
+    lists = await all_of(*(reader.every(kind.path(inside), kind.plural, selector) for kind, inside in asked))
     if reader.unread:
         raise ApiError(f"you may not list {', '.join(reader.unread)}", 403)
     return [
         {**each, "apiVersion": f"{kind.group}/{kind.version}".lstrip("/"), "kind": kind.name}
-        for kind, found in zip(kinds, lists, strict=True)
+        for (kind, _), found in zip(asked, lists, strict=True)
         for each in found
     ]
 

@@ -22,6 +22,8 @@ from weft.schema.definitions import DEFINED, definition
 
 DEFAULT_NAMESPACE = "weft-system"
 FILE = "manifests.json"
+ACCOUNT = "weft"
+"""The ServiceAccount of the control plane."""
 ENFORCE = "pod-security.kubernetes.io/enforce"
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _IMAGE = re.compile(
@@ -35,33 +37,44 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What can be switched off: sidecars, processes of Gateways (which need the image of sidecars), the check of
-    documents before they are written; and the volume of the control plane."""
+    """What can be switched: sidecars, processes of Gateways (which need the image of sidecars), the check of documents
+    before they are written, and whether nodes capture pods, by a CNI plugin."""
 
     injection: bool = True
     gateways: bool = True
     validation: bool = True
-    persistence: bool = True
+    cni: bool = False
+
+    @property
+    def contradiction(self) -> str:
+        """What of it needs something that is switched off, and what to do; empty: nothing."""
+        if self.gateways and not self.injection:
+            return "gateways need the image of sidecars; expected --no-gateways beside --no-injection"
+        if self.cni and not self.injection:
+            return "nodes capture pods with sidecars; expected no --cni beside --no-injection"
+        return ""
 
     @property
     def combination(self) -> str:
         """The combination of switches, as `manifests.json` calls it."""
-        named = (("i", self.injection), ("g", self.gateways), ("v", self.validation), ("p", self.persistence))
+        named = (("i", self.injection), ("g", self.gateways), ("v", self.validation), ("c", self.cni))
         return "".join(letter for letter, on in named if on)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """An installation. `image` is the control plane's and `sidecar_image` that of sidecars, with tags."""
+    """An installation. `image` is the control plane's, `sidecar_image` that of sidecars and `cni_image` that of the
+    nodes' agent, with tags. `replicas` is the number of control planes."""
 
     namespace: str = DEFAULT_NAMESPACE
     image: str = ""
     sidecar_image: str = ""
+    cni_image: str = ""
     pull_policy: str = "IfNotPresent"
     trust_domain: str = "cluster.local"
     gateway_service: str = "LoadBalancer"
     gateway_replicas: str = "1-5"
-    storage_class: str = ""
+    replicas: int = 1
     features: Features = Features()
 
 
@@ -69,13 +82,15 @@ PLACEHOLDERS: Mapping[str, str] = {
     "namespace": "weft-namespace",
     "image": "weft.invalid/image:tag",
     "sidecar_image": "weft.invalid/sidecar:tag",
+    "cni_image": "weft.invalid/cni:tag",
     "pull_policy": "WeftPullPolicy",
     "trust_domain": "trust-domain.weft.invalid",
     "gateway_service": "WeftGatewayService",
     "gateway_replicas": "weft-gateway-replicas",
-    "storage_class": "weft-storage-class",
 }
 """By the field of `Settings`: what stands in `manifests.json` for it."""
+REPLICAS = 7919
+"""The number that stands there for that of control planes."""
 VERSION_LABEL = "app.kubernetes.io/version"
 
 
@@ -97,9 +112,10 @@ def checked(settings: Settings) -> Settings:
     image = _tagged(settings.image)
     repository, _, tag = image.rpartition(":")
     sidecar = _tagged(settings.sidecar_image) if settings.sidecar_image else f"{repository}-proxy:{tag}"
-    if settings.features.gateways and not settings.features.injection:
-        raise ManifestError("gateways need the image of sidecars; expected --no-gateways beside --no-injection")
-    return replace(settings, image=image, sidecar_image=sidecar)
+    agent = _tagged(settings.cni_image) if settings.cni_image else f"{repository}-cni:{tag}"
+    if settings.features.contradiction:
+        raise ManifestError(settings.features.contradiction)
+    return replace(settings, image=image, sidecar_image=sidecar, cni_image=agent)
 
 
 def _tagged(image: str) -> str:
@@ -115,7 +131,7 @@ def objects_of(settings: Settings, *, labels: Mapping[str, str] | None = None) -
     own = {name: getattr(settings, name) for name in PLACEHOLDERS}
     texts = {PLACEHOLDERS[name]: value for name, value in own.items()}
     chosen = [each.object for each in _parts() if settings.features.combination in each.combinations]
-    found = [_filled(each, texts) for each in chosen]
+    found = [_filled(each, texts, settings.replicas) for each in chosen]
     for each in found:
         each["metadata"]["labels"] = {**labels_of(each), VERSION_LABEL: __version__, **(labels or {})}
     return [_namespace(settings.namespace), *(definition(kind) for kind in DEFINED), *sorted(found, key=_order)]
@@ -140,11 +156,18 @@ def _order(thing: Json) -> int:
 
 
 def role_rights(features: Features, namespace: str) -> list[Right]:
-    """The rights that the account of the control plane has to have."""
+    """The rights that the account of the control plane has to have: those of the roles that are bound to it."""
+    objects = objects_of(Settings(namespace=namespace, features=features))
+    bound = {
+        (each["roleRef"]["kind"], each["roleRef"]["name"], member(each, "metadata", "namespace") or "")
+        for each in objects
+        if each["kind"].endswith("RoleBinding") and any(one.get("name") == ACCOUNT for one in each["subjects"])
+    }
     found: list[Right] = []
-    for each in objects_of(Settings(namespace=namespace, features=features)):
-        if each["kind"] in ("ClusterRole", "Role"):
-            found += rights_of(each["rules"], str(member(each, "metadata", "namespace") or ""))
+    for each in objects:
+        inside = str(member(each, "metadata", "namespace") or "")
+        if (each["kind"], member(each, "metadata", "name"), inside) in bound:
+            found += rights_of(each["rules"], inside)
     return found
 
 
@@ -154,20 +177,16 @@ def _parts() -> tuple[_Part, ...]:
     return msgspec.json.decode(text, type=tuple[_Part, ...])
 
 
-def _filled(value: Any, texts: Mapping[str, str]) -> Any:
-    """`value` with the texts in their places. What would be an empty text is left out with its key."""
+def _filled(value: Any, texts: Mapping[str, str], replicas: int) -> Any:
+    """`value` with the texts and the number in their places."""
     if isinstance(value, dict):
-        return {key: _filled(each, texts) for key, each in value.items() if texts.get(_text(each)) != ""}
+        return {key: _filled(each, texts, replicas) for key, each in value.items()}
     if isinstance(value, list):
-        return [_filled(each, texts) for each in value if texts.get(_text(each)) != ""]
+        return [_filled(each, texts, replicas) for each in value]
     if isinstance(value, str):
         for placeholder, text in texts.items():
             value = value.replace(placeholder, text)
-    return value
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return replicas if value == REPLICAS else value
 
 
 def combined(renderings: Mapping[str, Iterable[Json]]) -> bytes:

@@ -16,7 +16,7 @@ import msgspec
 from weft import __version__
 from weft.cluster.applying import Kind, kind_of, live
 from weft.cluster.manifests import Settings
-from weft.cluster.reading import Json, annotations_of, member
+from weft.cluster.reading import Json, annotations_of, member, namespace_of
 from weft.sources.kubernetes.client import ApiClient
 
 NAME = "weft-install"
@@ -24,6 +24,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 PART_OF = "applyset.kubernetes.io/part-of"
 _ID, _TOOLING = "applyset.kubernetes.io/id", "applyset.kubernetes.io/tooling"
 _CONTAINS = "applyset.kubernetes.io/contains-group-kinds"
+_MORE = "applyset.kubernetes.io/additional-namespaces"
 
 
 class RecordError(Exception):
@@ -32,11 +33,12 @@ class RecordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What was installed: `kinds` are those of its objects, as ``Kind.group``."""
+    """What was installed: `kinds` are those of its objects, as ``Kind.group``, `namespaces` where they are."""
 
     settings: Settings
     version: str
     kinds: frozenset[str]
+    namespaces: frozenset[str]
 
 
 def record_path(namespace: str) -> str:
@@ -66,18 +68,20 @@ async def read_record(client: ApiClient, namespace: str) -> Record | None:
     except msgspec.MsgspecError as error:
         text = f"ConfigMap {namespace}/{NAME} was written by weft {data.get('version', '?')}, and this is {__version__}"
         raise RecordError(f"{text}: {error}") from error
-    kinds = annotations_of(found).get(_CONTAINS, "")
-    return Record(settings, str(data.get("version", "")), frozenset(kinds.split(",")) - {""})
+    kinds, more = (frozenset(annotations_of(found).get(key, "").split(",")) - {""} for key in (_CONTAINS, _MORE))
+    return Record(settings, str(data.get("version", "")), kinds, more | {namespace})
 
 
 def record_of(settings: Settings, members: Iterable[Json], before: Record | None) -> Json:
-    """The record of an installation; the kinds of the one `before` stay until its objects are gone."""
+    """The record of an installation; kinds and namespaces of the one `before` stay until its objects are gone."""
     kinds = {kind_of(each).group_kind for each in members} | (before.kinds if before is not None else set())
+    inside = {namespace_of(each) for each in members} | (before.namespaces if before is not None else set())
+    more = ",".join(sorted(inside - {"", settings.namespace}))
     metadata = {
         "name": NAME,
         "namespace": settings.namespace,
         "labels": {_ID: applyset_id(settings.namespace), "app.kubernetes.io/part-of": "weft", MANAGED_BY: NAME},
-        "annotations": {_TOOLING: f"weft/{__version__}", _CONTAINS: ",".join(sorted(kinds))},
+        "annotations": {_TOOLING: f"weft/{__version__}", _CONTAINS: ",".join(sorted(kinds)), _MORE: more},
     }
     data = {"settings": msgspec.json.encode(settings, order="sorted").decode(), "version": __version__}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}

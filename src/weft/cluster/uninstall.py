@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from weft.cluster.applying import delete, path_of, title
 from weft.cluster.definitions import PATH as DEFINITIONS
 from weft.cluster.install import Change, InstallError, members
-from weft.cluster.installed import LABELS
 from weft.cluster.pods import pod_facts
 from weft.cluster.reading import Json, Reader, all_of, labels_of, name_of
 from weft.cluster.record import MANAGED_BY, NAME, Record, record_path
 from weft.schema.definitions import DEFINED
 from weft.sources.kubernetes.client import ApiClient
 
-_FIRST = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "StatefulSet", "Deployment")
+_FIRST = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Deployment", "DaemonSet")
 _LAST = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount")
+STATE = "weft.dev/state"
+"""The label of the Secrets that hold authority, keys and store."""
 _GATEWAY = "gateway.networking.k8s.io/gateway-name"
 
 
@@ -88,10 +89,10 @@ async def purged(client: ApiClient, namespace: str) -> AsyncIterator[Change]:
         if await delete(client, f"{DEFINITIONS}/{name}"):
             yield Change("removed", f"CustomResourceDefinition {name}")
     reader = Reader(client)
-    claims = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
-    for each in await reader.every(claims, "volumes", LABELS):
-        await delete(client, f"{claims}/{name_of(each)}")
-        yield Change("removed", f"PersistentVolumeClaim {namespace}/{name_of(each)}")
+    kept = f"/api/v1/namespaces/{namespace}/secrets"
+    for each in await reader.every(kept, "secrets", STATE):
+        await delete(client, f"{kept}/{name_of(each)}")
+        yield Change("removed", f"Secret {namespace}/{name_of(each)}")
     own = await reader.one(f"/api/v1/namespaces/{namespace}", "namespaces")
     if labels_of(own).get(MANAGED_BY) == NAME:
         await delete(client, f"/api/v1/namespaces/{namespace}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from weft.admin.context import Compiled
+from weft.aio.backoff import Backoff
 from weft.aio.cell import Cell
 from weft.mesh.model import Mesh
 from weft.model.document import Document, ObjectKey
@@ -17,7 +18,6 @@ from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.provision.manifests import MANAGED, MANAGER, ApiObject, GatewayPods, objects_of, retired_of
 from weft.provision.plan import GatewayPlan, Plans, plans_of
-from weft.sources.kubernetes.backoff import Backoff
 from weft.sources.kubernetes.client import APPLY_PATCH, ApiClient, ApiError
 
 _log = logging.getLogger("weft.kubernetes")

@@ -22,6 +22,7 @@ TURNED: dict[str, Any] = {
     "image.pullSecrets": ["registry"],
     "trustDomain": "example.org",
     "bind": "::",
+    "replicas": 3,
     "extraArgs": ["--lease=20"],
     "injection.enabled": False,
     "injection.image": "weft.test/another:3",
@@ -29,16 +30,26 @@ TURNED: dict[str, Any] = {
     "injection.classic": True,
     "injection.failurePolicy": "Ignore",
     "injection.timeoutSeconds": 3,
+    "cni.enabled": True,
+    "cni.install": False,
+    "cni.image": "weft.test/another-cni:3",
+    "cni.pullPolicy": "Always",
+    "cni.namespace": "weft-nodes",
+    "cni.plugins": "/usr/libexec/cni",
+    "cni.networks": "/var/lib/rancher/net.d",
+    "cni.records": "/var/lib/other/results",
+    "cni.resources": {"requests": {"cpu": "1"}},
+    "cni.tolerations": [],
+    "cni.nodeSelector": {"example.org/mesh": "yes"},
+    "cni.priorityClassName": "",
     "gateways.enabled": False,
     "gateways.replicas": "2",
     "gateways.serviceType": "ClusterIP",
     "validation.enabled": False,
     "validation.timeoutSeconds": 3,
+    "users.enabled": False,
     "references": [{"namespace": "shop", "secrets": ["shop-tls"], "configMaps": ["*"]}],
     "gatewayClass.create": False,
-    "persistence.enabled": False,
-    "persistence.size": "5Gi",
-    "persistence.storageClassName": "fast",
     "serviceAccount.annotations": {"example.org/role": "mesh"},
     "podDisruptionBudget.enabled": False,
     "networkPolicy.enabled": True,
@@ -58,7 +69,7 @@ TURNED: dict[str, Any] = {
     "priorityClassName": "system-cluster-critical",
 }
 """By value: another than its default."""
-WITH = {"serviceMonitor": {"serviceMonitor": {"enabled": True}}}
+WITH = {"serviceMonitor": {"serviceMonitor": {"enabled": True}}, "cni": {"cni": {"enabled": True}}}
 """What has to be on for values of a group to show."""
 
 
@@ -119,7 +130,7 @@ def test_references_are_let_out_in_a_namespace_or_in_all(home: Path) -> None:
         ({"image": {"pullPolicy": "Sometimes"}}, "at '/image/pullPolicy': value must be one of"),
         ({"bind": "10.0.0.1"}, "at '/bind': value must be one of '0.0.0.0', '::'"),
         ({"trustDomain": "Example"}, "at '/trustDomain': 'Example' does not match pattern"),
-        ({"persistence": {"size": "big"}}, "at '/persistence/size': 'big' does not match pattern"),
+        ({"replicas": 0}, "at '/replicas': minimum: got 0, want 1"),
         ({"references": [{"secrets": ["a"]}]}, "at '/references/0': missing property 'namespace'"),
         ({"extraArgs": "--lease=20"}, "at '/extraArgs': got string, want array"),
     ],
@@ -151,20 +162,19 @@ def system(cluster: ApiCluster) -> str:
 
 def test_an_api_server_takes_all_of_it(cluster: ApiCluster, home: Path, system: str) -> None:
     on = {"networkPolicy": {"enabled": True}}
-    objects = rendered(home, on) + of_kind(rendered(home, {"persistence": {"enabled": False}}), "StatefulSet")
     strictly = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
-    for each in objects:
+    for each in rendered(home, on):
         cluster.kubectl(*strictly, given=each)
 
 
 def test_its_pods_are_restricted(cluster: ApiCluster, home: Path, system: str) -> None:
-    objects = rendered(home, {"persistence": {"enabled": False}})
-    (control_plane,) = of_kind(objects, "StatefulSet")
+    objects = rendered(home)
+    (control_plane,) = of_kind(objects, "Deployment")
     account = of_kind(objects, "ServiceAccount")
     cluster.kubectl("apply", "-f", "-", given=account[0])
     try:
         template = control_plane["spec"]["template"]
-        about = {"namespace": system, "name": "weft-0", "labels": template["metadata"]["labels"]}
+        about = {"namespace": system, "name": "weft-one", "labels": template["metadata"]["labels"]}
         for pod in (
             {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": template["spec"]},
             *of_kind(objects, "Pod"),
@@ -181,7 +191,7 @@ def test_what_is_uninstalled_is_gone(cluster: ApiCluster, home: Path, system: st
     access = ("-n", system, "--kubeconfig", str(cluster.kubeconfig("admin")))
     helm("install", "weft", str(CHART), *access, home=home, values=USUAL)
     try:
-        assert "statefulset.apps/weft" in ours(cluster)
+        assert "deployment.apps/weft" in ours(cluster)
         helm(
             "upgrade",
             "weft",
@@ -201,7 +211,7 @@ def test_what_is_uninstalled_is_gone(cluster: ApiCluster, home: Path, system: st
 def ours(cluster: ApiCluster) -> set[str]:
     """What of the chart is in the cluster, but the definitions."""
     kinds = (
-        "statefulset service serviceaccount poddisruptionbudget networkpolicy gatewayclass clusterrole "
+        "deployment service serviceaccount poddisruptionbudget networkpolicy gatewayclass clusterrole "
         "clusterrolebinding role rolebinding mutatingwebhookconfiguration validatingwebhookconfiguration"
     )
     told = cluster.kubectl("get", ",".join(kinds.split()), "-A", "-l", "app.kubernetes.io/part-of=weft", "-o", "name")

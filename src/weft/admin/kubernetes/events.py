@@ -17,10 +17,10 @@ import msgspec
 
 from weft.admin.context import Compiled
 from weft.admin.kubernetes.wording import reason_of, words
+from weft.aio.backoff import Backoff
 from weft.aio.cell import Cell
 from weft.model.document import ObjectKey
 from weft.model.problem import Problem, Severity
-from weft.sources.kubernetes.backoff import Backoff
 from weft.sources.kubernetes.client import ApiClient, ApiError
 from weft.sources.kubernetes.documents import PREFIX
 from weft.sources.kubernetes.election import micro_time

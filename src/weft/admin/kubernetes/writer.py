@@ -22,12 +22,12 @@ from weft.admin.context import Compiled
 from weft.admin.kubernetes.confirmations import Confirmations, Lacking
 from weft.admin.kubernetes.refusals import Refusals
 from weft.admin.kubernetes.wanted import Wanted
+from weft.aio.backoff import Backoff
 from weft.aio.cell import Cell
 from weft.aio.turns import Turns
 from weft.model.document import Document, ObjectKey
 from weft.model.problem import Problem
 from weft.schema.kinds.gateway import GATEWAY_GROUP
-from weft.sources.kubernetes.backoff import Backoff
 from weft.sources.kubernetes.client import APPLY_PATCH, ApiClient, ApiError
 from weft.sources.kubernetes.source import KubernetesSource, ServedObject
 from weft.sources.kubernetes.statuses import Shape, Status, digest_of, joined, shape_of

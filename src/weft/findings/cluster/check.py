@@ -23,15 +23,16 @@ class ClusterCheck:
     after: bool = True
 
 
+ONLY_BEFORE = "you may do what installing needs"
+"""What is only told of a cluster that weft is not in."""
 CLUSTER_CHECKS = (
     ClusterCheck("Kubernetes is of a version that weft knows", fitness.version),
     ClusterCheck("the clock of this host is the API server's", fitness.clock),
     ClusterCheck("nodes can run weft, and their clocks agree", fitness.nodes),
     ClusterCheck("the Gateway API is there, in a version that weft knows", fitness.gateway_api),
     ClusterCheck("no other mesh is in the way", fitness.other_meshes),
-    ClusterCheck("there is a default StorageClass", fitness.storage, after=False),
     ClusterCheck("Pod Security lets sidecars in", fitness.pod_security),
-    ClusterCheck("you may do what installing needs", fitness.own_rights, after=False),
+    ClusterCheck(ONLY_BEFORE, fitness.own_rights, after=False),
     ClusterCheck("everything could be read", fitness.unread),
     ClusterCheck(
         "the control plane's pods are ready, and its Service leads to them", health.control_plane, before=False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DEFINITIONS, CLASSES = "definitions of kinds", "storage classes"
+DEFINITIONS = "definitions of kinds"
 MUTATING, VALIDATING = "mutating webhooks", "validating webhooks"
 PODS, ENDPOINTS, LEASES = "pods of weft", "endpoints of weft", "the Lease of weft"
 """What `ClusterFacts.unread` calls things."""
@@ -132,7 +132,7 @@ class TrialFact:
 class ClusterFacts:
     """See the module. `unreachable` says why nothing else is known. `ahead` is by how many seconds this host's clock is
     before the API server's. `unread` are the kinds that could not be read. `root` is the fingerprint of the mesh's root
-    as the control plane says it itself (empty: it was not asked)."""
+    as the control plane puts it into pods (empty: not known)."""
 
     server: str
     namespace: str
@@ -143,7 +143,6 @@ class ClusterFacts:
     nodes: tuple[NodeFact, ...] = ()
     definitions: tuple[DefinitionFact, ...] = ()
     istiod: tuple[str, ...] = ()
-    storage_class: bool = True
     webhooks: tuple[WebhookFact, ...] = ()
     injected: tuple[NamespaceFact, ...] = ()
     pods: tuple[PodFact, ...] = ()
@@ -154,7 +153,6 @@ class ClusterFacts:
     now: float = 0.0
     injects: bool = True
     validates: bool = True
-    keeps: bool = True
     has_cni: bool = False
     trials: tuple[TrialFact, ...] = ()
     unread: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from weft.findings.cluster.facts import CLASSES, DEFINITIONS, ClusterFacts
+from weft.findings.cluster.facts import DEFINITIONS, ClusterFacts
 from weft.findings.cluster.told import RIGHTS, UNFIT, error, listed, numbers, warning
 from weft.findings.finding import Finding
 
@@ -110,13 +110,6 @@ def other_meshes(facts: ClusterFacts) -> Iterator[Finding]:
             "should be in one of them"
         )
         yield warning(UNFIT, "Istio", text, "kubectl get namespaces -L istio-injection,istio.io/rev,weft.dev/injection")
-
-
-def storage(facts: ClusterFacts) -> Iterator[Finding]:
-    """A volume for what has to outlive the control plane's pod."""
-    if facts.keeps and not facts.storage_class and facts.was_read(CLASSES):
-        text = "there is no default StorageClass, so the control plane's volume is never made"
-        yield error(UNFIT, "storage", text, "kubectl get storageclass  # then --storage-class NAME, or a default one")
 
 
 def pod_security(facts: ClusterFacts) -> Iterator[Finding]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from weft.aio.backoff import Backoff
 from weft.aio.turns import Turns
-from weft.sources.kubernetes.backoff import Backoff
 from weft.sources.kubernetes.client import ApiClient, ApiError
 from weft.sources.kubernetes.reflection import Changes, Decode, Name, Reflection, WatchError
 

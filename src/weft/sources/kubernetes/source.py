@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from weft.aio.backoff import Backoff
 from weft.aio.cell import Cell
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import Origin
@@ -14,7 +15,6 @@ from weft.model.problem import Problem, Severity
 from weft.schema.registry import Kind
 from weft.sources.contents import Contents
 from weft.sources.kubernetes.access import Credentials
-from weft.sources.kubernetes.backoff import Backoff
 from weft.sources.kubernetes.client import ApiClient, ApiError
 from weft.sources.kubernetes.discovery import (
     ACCEPT,

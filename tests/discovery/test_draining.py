@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from discovery.test_xds_server import Fixture, load
-from support.discovery import WORKLOADS
+from discovery.test_xds_server import WORKLOADS, Fixture, load
 from weft.discovery.grpc_tls import grpc
 from weft.discovery.limits import Limits
 from weft.discovery.server import serving_xds

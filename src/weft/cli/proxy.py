@@ -39,12 +39,14 @@ def status(home: Home, output: str) -> int:
 
     UNCONFIRMED tells how many resources of which type it refuses or has not confirmed yet, REVISION up to which one it
     has confirmed all; each replica of the control plane counts by itself, and anew when it is restarted. AGE is that of
-    the connection, CERT how long its certificate lasts.
+    the connection, CERT how long its certificate lasts. INJECTED BY says of Pods which revision of the control plane
+    has put the proxy in, REPLICA at which replica it is.
     """
     from weft.local.client import AdminClient
 
     answer = AdminClient(home).get("proxies")
     found, several = answer["proxies"], "unknown" in answer
+    injected = any(one.get("injected_by") for one in found)
     if output != "table":
         print_value(found, output)
         return 0
@@ -58,10 +60,12 @@ def status(home: Home, output: str) -> int:
             _duration(time.time() - moment(one["connected_since"])),
             _duration(moment(one["certificate_expires"]) - time.time()),
             *((one["replica"],) if several else ()),
+            *((one.get("injected_by", ""),) if injected else ()),
         )
         for one in found
     ]
-    headings = ("PROXY", "STATE", "REVISION", "UNCONFIRMED", "BYTES", "AGE", "CERT", *(("REPLICA",) if several else ()))
+    more = (*(("REPLICA",) if several else ()), *(("INJECTED BY",) if injected else ()))
+    headings = ("PROXY", "STATE", "REVISION", "UNCONFIRMED", "BYTES", "AGE", "CERT", *more)
     print_table(headings, rows, empty="no proxy is connected")
     for one in found:
         if nack := one.get("last_nack"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,44 +11,46 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weft.cli.complete import one_of
+from weft.cli.serve_authority import authority_given
+from weft.cli.serve_replicas import replica_options, replicas_given
 
 if TYPE_CHECKING:
     from weft.cli.options import CommandT
+    from weft.controlplane.cluster_authority import ClusterAuthoritySettings
     from weft.controlplane.settings import Network, ReplicaSettings
+    from weft.mesh.policies.selector import Selector
     from weft.sources.imports.settings import ImportSettings
     from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 
 
 _NAMESPACE = "weft-system"
-_LABEL = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
-"""https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set"""
 
 
 @dataclass(frozen=True, slots=True)
 class OutsideOptions:
-    """The options, read. `namespace` is that of the control plane's own objects in the cluster (empty: no cluster)."""
+    """The options, read."""
 
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
+    selectors: tuple[Selector, ...] = ()
+    shared: str | None = None
+    ca_cluster: ClusterAuthoritySettings | None = None
     replicas: ReplicaSettings | None = None
     drain: float = 0.0
-    shared: str | None = None
-    namespace: str = ""
 
 
 def outside_options(function: CommandT) -> CommandT:
-    """``--kubeconfig``, ``--context``, ``--state``, ``--write-status``, ``--kubernetes-namespace``, ``--import``,
-    ``--imports``, ``--probe-network``."""
+    """``--kubeconfig``, ``--context``, ``--discovery-selector``, ``--state``, ``--write-status``,
+    ``--kubernetes-namespace``, ``--import``, ``--imports``, ``--probe-network``."""
     for option in (
         click.option(
             "--kubernetes-namespace",
             default="",
             metavar="NAME",
-            help="Namespace of the Lease by which one of several control planes writes, of --state and of --replicas.  "
-            "[default: in a pod its own, else weft-system]",
+            help="Namespace of the Lease by which one of several control planes writes, and of --state.  [default: in "
+            "a pod its own, else weft-system]",
         ),
         click.option(
             "--state",
@@ -63,6 +64,14 @@ def outside_options(function: CommandT) -> CommandT:
             "--write-status/--no-write-status",
             default=None,
             help="Write status and events to Kubernetes (docs/kubernetes.md).  [default: only in-cluster]",
+        ),
+        click.option(
+            "--discovery-selector",
+            "discovery_selectors",
+            multiple=True,
+            metavar="LABELS",
+            help="Only namespaces with these labels are in view, such as 'team in (shop, pay),!legacy'; of several one "
+            "has to match. May be given again.  [default: all]",
         ),
         click.option("--context", default="", metavar="NAME", help="Its context.  [default: its current one]"),
         click.option(
@@ -99,30 +108,7 @@ def outside_options(function: CommandT) -> CommandT:
         ),
     ):
         function = option(function)
-    return _replica_options(function)
-
-
-def _replica_options(function: CommandT) -> CommandT:
-    """``--replicas``, ``--drain``."""
-    for option in (
-        click.option(
-            "--drain",
-            type=click.FloatRange(0, 300),
-            default=0.0,
-            metavar="SECONDS",
-            help="When told to stop, go on serving for so long, not ready any more, while proxies leave for another "
-            "replica one after the other.  [default: 0, stop at once]",
-        ),
-        click.option(
-            "--replicas",
-            default="",
-            metavar="LABELS",
-            help="Pods of that namespace with these labels (app=weft,role=server) are control planes of the same "
-            "mesh: what their proxies hold is known here, too (docs/replicas.md).",
-        ),
-    ):
-        function = option(function)
-    return function
+    return replica_options(function)
 
 
 def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
@@ -149,31 +135,23 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
     writes = given["write_status"]
     if writes is None:  # who follows a cluster from outside does not begin to write there unasked
         writes = kubernetes is not None and kubernetes.in_cluster
-    return OutsideOptions(
-        imports,
-        networks,
-        kubernetes,
-        namespace if writes else None,
-        replicas=_replicas(given["replicas"], namespace),
-        drain=given["drain"],
-        shared=namespace if given["state"] == "kubernetes" else None,
-        namespace=namespace,
-    )
+    shared = namespace if given["state"] == "kubernetes" else None
+    selectors = _selectors(kubernetes, given["discovery_selectors"])
+    authority = authority_given(given, kubernetes, namespace)
+    found_there = (selectors, shared, authority, replicas_given(given, namespace), given["drain"])
+    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, *found_there)
 
 
-def _replicas(labels: str, namespace: str) -> ReplicaSettings | None:
-    """Where other replicas are. click.UsageError."""
-    from weft.controlplane.settings import ReplicaSettings
+def _selectors(kubernetes: KubeconfigFile | None, texts: tuple[str, ...]) -> tuple[Selector, ...]:
+    """click.UsageError."""
+    from weft.sources.kubernetes.selectors import SelectorError, selector_from_text
 
-    if not labels:
-        return None
-    if not namespace:
-        raise click.UsageError("--replicas goes with --kubeconfig")
-    for each in labels.split(","):
-        name, _, value = each.partition("=")
-        if not _LABEL.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise click.UsageError(f"--replicas: '{each[:80]}' is no label; expected NAME=VALUE, several with commas")
-    return ReplicaSettings(namespace, labels)
+    if texts and kubernetes is None:
+        raise click.UsageError("--discovery-selector goes with --kubeconfig")
+    try:
+        return tuple(selector_from_text(text) for text in texts)
+    except SelectorError as error:
+        raise click.UsageError(f"--discovery-selector: {error}") from error
 
 
 def _namespace(kubernetes: KubeconfigFile | None, namespace: str, wanted: bool | None, state: str) -> str:

@@ -6,6 +6,8 @@ from weft.findings.catalogue.access import ACCESS
 from weft.findings.catalogue.analysis import ANALYSIS, TRAFFIC
 from weft.findings.catalogue.authority import AUTHORITY
 from weft.findings.catalogue.authorization import AUTHORIZATION
+from weft.findings.catalogue.cluster_gateways import CLUSTER_GATEWAYS
+from weft.findings.catalogue.clusters import CLUSTERS
 from weft.findings.catalogue.connections import CONNECTIONS
 from weft.findings.catalogue.control_plane import CONTROL_PLANE, PROXIES
 from weft.findings.catalogue.documents import DOCUMENTS
@@ -61,6 +63,8 @@ CHAPTERS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Imports", IMPORTS),
     ("Kubernetes", KUBERNETES),
     ("Injection", INJECTION),
+    ("Gateways of a cluster", CLUSTER_GATEWAYS),
+    ("Clusters", CLUSTERS),
     ("Servers outside", ORIGINATION),
 )
 ENTRIES: dict[str, Entry] = {entry.code: entry for _, entries in CHAPTERS for entry in entries}

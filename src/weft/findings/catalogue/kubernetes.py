@@ -97,6 +97,8 @@ KUBERNETES = (
         "See what the proxy says; `weft audit` has what was refused.",
         "kubectl logs --namespace {namespace} {workload} --container weft-proxy",
     ),
+)
+VIEW = (
     warning(
         1640,
         "namespace-left-out",

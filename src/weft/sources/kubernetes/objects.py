@@ -21,6 +21,8 @@ from weft.sources.kubernetes.reflection import Told
 
 PROXY_CONTAINER = "weft-proxy"
 """The container, or native sidecar, by which a Pod is in the mesh."""
+INIT_CONTAINER = "weft-init"
+"""What ends when the Pod's connections are captured."""
 _SERVICE_LABEL = "kubernetes.io/service-name"
 _MANAGER_LABEL = "endpointslice.kubernetes.io/managed-by"
 _CONTROLLER = "endpointslice-controller.k8s.io"
@@ -42,7 +44,7 @@ class PodPort:
 class Pod:
     """`address` is empty until it has one; `ipv4` and `ipv6` say of which families it has any. `meshed`: it has a proxy
     of the mesh. `state` is None for Pods that nothing runs of: they have no node yet, or all of their containers have
-    ended. `gateway` is that whose process it is."""
+    ended. `gateway` is that whose process it is. `uncaptured`: what should see to its rules of capture has failed."""
 
     namespace: str
     name: str
@@ -58,6 +60,7 @@ class Pod:
     host_network: bool
     state: WorkloadState | None
     gateway: str = ""
+    uncaptured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +126,26 @@ class _PodIp(msgspec.Struct):
     ip: str = ""
 
 
+class _Ended(msgspec.Struct, rename="camel"):
+    exit_code: int = 0
+
+
+class _ContainerState(msgspec.Struct):
+    terminated: _Ended | None = None
+
+
+class _ContainerStatus(msgspec.Struct, rename="camel"):
+    name: str
+    state: _ContainerState = msgspec.field(default_factory=_ContainerState)
+    last_state: _ContainerState = msgspec.field(default_factory=_ContainerState)
+
+
 class _PodStatus(msgspec.Struct, rename="camel"):
     phase: str = ""
     pod_ip: str = msgspec.field(default="", name="podIP")
     pod_ips: tuple[_PodIp, ...] | None = msgspec.field(default=None, name="podIPs")
     conditions: tuple[_Condition, ...] | None = None
+    init_container_statuses: tuple[_ContainerStatus, ...] | None = None
 
 
 class _Pod(msgspec.Struct):
@@ -207,8 +225,15 @@ def read_pod(told: Told, before: Pod | None) -> Pod | None:
         host_network=spec.host_network,
         state=_state(found, last),
         gateway=served_gateway(labels, account),
+        uncaptured=any(map(_has_failed, status.init_container_statuses or ())),
     )
     return before if pod == before else pod
+
+
+def _has_failed(status: _ContainerStatus) -> bool:
+    """Whether it is the container of capture, and its latest end was not a good one."""
+    ended = status.state.terminated or status.last_state.terminated
+    return status.name == INIT_CONTAINER and ended is not None and ended.exit_code != 0
 
 
 def _state(pod: _Pod, before: Pod | None) -> WorkloadState | None:

@@ -40,6 +40,7 @@ SECTIONS = {
     "demo": ("bench.demo", "measure_demo"),
     "shared": ("bench.shared", "measure_shared"),
     "kubernetes": ("bench.kubernetes", "measure_kubernetes"),
+    "state": ("bench.state", "measure_state"),
 }
 """Name, module and function of each section: called with a scratch directory, the cores, and ``quick``."""
 COMPARED = ("streams", "size", "registrations")
@@ -60,6 +61,7 @@ sections:
   demo           from `weft demo` to the first page
   shared         one proxy for many workloads beside a sidecar for each: memory, start, calls, a busy neighbour
   kubernetes     1,000 Nodes, 2,000 Services and 10,000 Pods of a real API server, which `./run kubernetes` builds
+  state          writes of two control planes that share their state in Secrets of such an API server
 
 examples:
   ./run bench --quick                                       a look at everything

@@ -93,6 +93,10 @@ A real API server with its controllers; Nodes, Pods and their status are written
 `weft serve` follows it as an administrator. *Start* is from its command until every Service is compiled. A change is
 one Pod that is not ready any more, or is again, from the call of the API server on; revisions are read from the metrics
 again and again, CPU is without that and without rest.""",
+    "state": """\
+Two stores in one process at a real API server (etcd and the server are on the same machine), with 10,000 entries of 300
+bytes. A write is one entry of 300 bytes, and the next one begins when the other replica knows it; *together* are as
+many at once as there are. A *start* reads everything.""",
 }
 
 TITLES = {
@@ -109,6 +113,7 @@ TITLES = {
     "edits": "A day of edits",
     "demo": "Demo start",
     "kubernetes": "Pods of a cluster",
+    "state": "State in Secrets",
 }
 
 

@@ -18,6 +18,9 @@ from pathlib import Path
 from tools.go_programs import ROOT, GoPrograms, NotBuiltError, go_command
 
 _GATEWAY_API, _ISTIO_API = "sigs.k8s.io/gateway-api", "istio.io/api"
+CHANNELS = ("standard", "experimental")
+"""Of the Gateway API: the second has more fields."""
+_DIRECTORIES = {"standard": "gateway-api", "experimental": "gateway-api-experimental"}
 
 
 def _pinned(module: str, at: Path = ROOT / "tools" / "kubernetes") -> str:
@@ -49,12 +52,13 @@ ISTIO = GoPrograms("istio", {})
 """A module of its own, so that another version of these definitions builds nothing again."""
 
 program = PROGRAMS.program
-__all__ = ["PROGRAMS", "NotBuiltError", "gateway_api", "istio", "program"]
+__all__ = ["CHANNELS", "PROGRAMS", "NotBuiltError", "gateway_api", "istio", "program"]
 
 
-def gateway_api() -> Path:
-    """The directory with the CustomResourceDefinitions of the Gateway API. NotBuiltError if it is not there."""
-    return _definitions("gateway-api")
+def gateway_api(channel: str = CHANNELS[0]) -> Path:
+    """The directory with the CustomResourceDefinitions of a channel of the Gateway API. NotBuiltError if it is not
+    there."""
+    return _definitions(_DIRECTORIES[channel])
 
 
 def istio() -> Path:
@@ -95,13 +99,9 @@ def build() -> int:
     status = PROGRAMS.run()
     if status == 0:
         try:
-            _fetch(
-                "gateway-api",
-                "config/crd/standard/*.yaml",
-                _GATEWAY_API,
-                PROGRAMS.module,
-                PROGRAMS.cache / "gateway-api",
-            )
+            for channel, name in _DIRECTORIES.items():
+                place = f"config/crd/{channel}/gateway.networking.*.yaml"
+                _fetch(name, place, _GATEWAY_API, PROGRAMS.module, PROGRAMS.cache / name)
             _fetch("istio", "kubernetes/*.gen.yaml", _ISTIO_API, ISTIO.module, ISTIO.cache / "definitions")
         except NotBuiltError as error:
             print(f"kubernetes: {error}", file=sys.stderr)

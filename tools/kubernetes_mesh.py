@@ -16,7 +16,6 @@ _VALUES = {
     "image.repository": f"{TEST_REGISTRY}/weft",
     "image.tag": TEST_TAG,
     "image.pullPolicy": "Never",
-    "persistence.enabled": False,
 }
 
 
@@ -26,10 +25,20 @@ def install(cluster: Access, values: Mapping[str, object] | None = None) -> None
     about = {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
     cluster.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "Namespace", "metadata": about})
     helm(cluster, "install", "weft", str(ROOT / "charts" / "weft"), values=values or {})
+    _await(cluster)
+
+
+def upgrade(cluster: Access, values: Mapping[str, object]) -> None:
+    """Install it anew with other values, and wait until it is ready. ClusterError as above."""
+    helm(cluster, "upgrade", "weft", str(ROOT / "charts" / "weft"), values=values)
+    _await(cluster)
+
+
+def _await(cluster: Access) -> None:
     try:
-        cluster.kubectl("rollout", "status", "-n", NAMESPACE, "statefulset/weft", "--timeout=180s")
+        cluster.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/weft", "--timeout=180s")
     except ClusterError as error:
-        said = cluster.kubectl("logs", "-n", NAMESPACE, "statefulset/weft", "--tail=30")
+        said = cluster.kubectl("logs", "-n", NAMESPACE, "deployment/weft", "--tail=30")
         raise ClusterError(f"{error}\n{said}") from error
 
 

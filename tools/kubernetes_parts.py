@@ -101,10 +101,15 @@ class Node(ApiCluster):
 
 def start_runtime(parts: Parts, seat: Seat) -> None:
     """Start the containerd of a seat, and do not wait for it."""
+    if not (found := plugins()):
+        raise ClusterError(f"no plugins for pods' networks in {' or '.join(_PLUGINS)}")
     own = parts.directory / seat.name
-    networks = own / "networks"
-    networks.mkdir(parents=True, exist_ok=True)
-    (networks / "pods.conflist").write_text(json.dumps(_network(seat)))
+    for name in ("networks", "plugins"):
+        (own / name).mkdir(parents=True, exist_ok=True)
+    (own / "networks" / "pods.conflist").write_text(json.dumps(_network(seat)))
+    for each in Path(found).iterdir():  # of this node alone, so that more can be put there
+        (own / "plugins" / each.name).unlink(missing_ok=True)
+        (own / "plugins" / each.name).symlink_to(each)
     settings = own / "containerd.toml"
     settings.write_text(_containerd(own, seat))
     (parts.directory / "log").mkdir(exist_ok=True)
@@ -182,8 +187,6 @@ def _network(seat: Seat) -> dict[str, Any]:
 
 
 def _containerd(own: Path, seat: Seat) -> str:
-    if not (found := plugins()):
-        raise ClusterError(f"no plugins for pods' networks in {' or '.join(_PLUGINS)}")
     return f"""\
 version = 2
 root = "{own}/containerd"
@@ -197,6 +200,6 @@ state = "{seat.state}"
   restrict_oom_score_adj = true
   sandbox_image = "weft.test/pause:1"
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{found}"
+    bin_dir = "{own}/plugins"
     conf_dir = "{own}/networks"
 """

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from support.repository import Disk, MemoryRepository
 from weft.store.memory import MemoryStore
 from weft.store.metered import MeteredStore
 from weft.store.protocol import CompactedError, ConflictError, Delete, Put, Store
 from weft.store.sealing.sealed import SealedStore
 from weft.store.sealing.wrappers import EnvironmentWrapper
+from weft.store.shared.log import Sizes
+from weft.store.shared.store import SharedStore
 from weft.store.sqlite import open_sqlite
 
 KEEP = 5
@@ -28,12 +31,13 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite", "metered", "sealed"])
+@pytest.fixture(params=["memory", "sqlite", "metered", "sealed", "shared"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     makers: dict[str, Callable[[], Awaitable[Store]]] = {
         "memory": lambda: _memory(clock),
         "metered": lambda: _metered(clock),
         "sealed": lambda: _sealed(clock),
+        "shared": lambda: _shared(clock),
         "sqlite": lambda: open_sqlite(tmp_path / "weft.db", clock, KEEP),
     }
     store = await makers[request.param]()
@@ -48,6 +52,13 @@ async def _metered(clock: Clock) -> Store:
 async def _sealed(clock: Clock) -> Store:
     """What is no secret passes through; `tests/store/test_sealed.py` has those that are."""
     return SealedStore(MemoryStore(clock, KEEP), EnvironmentWrapper("KEY", {"KEY": "00" * 32}), {}, clock)
+
+
+async def _shared(clock: Clock) -> Store:
+    """With much in parts and snapshots; `tests/kubernetes/test_shared_store.py` has it on an API server."""
+    store = SharedStore(MemoryRepository(Disk()), "one", clock, KEEP, Sizes(tail=100, parts=2))
+    await store.open()
+    return store
 
 
 async def _memory(clock: Clock) -> Store:
@@ -234,6 +245,8 @@ async def test_renewals_that_race_with_the_end_are_kept_or_told(store: Store) ->
     async def renew(key: str, turns: int) -> bool:
         for _ in range(turns):
             await asyncio.sleep(0)
+        if key in names[-5:]:
+            await asyncio.wait([ending])
         return key not in await store.extend({key: 50.0})
 
     renewals = [renew(key, number % 5) for number, key in enumerate(names)]

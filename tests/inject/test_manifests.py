@@ -1,6 +1,7 @@
 """`weft inject` on manifests of all kinds: what comes out is written down, and `weft uninject` gives back what was.
 
-A case is a directory with ``input.yaml`` and ``injected.yaml``; ``./run golden`` rewrites the second."""
+A case is a directory with ``input.yaml`` and ``injected.yaml``; ``./run golden`` rewrites the second. OPTIONS are
+more of a case."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ SETTINGS = (
     "--control-plane=weft.weft-system.svc:15013",
     f"--ca-fingerprint=sha256:{'6b' * 32}",
 )
+OPTIONS = {"restricted": ("--cni",)}
 Output = pytest.CaptureFixture[str]
 
 
@@ -29,7 +31,7 @@ def inject(path: Path, capsys: Output, *more: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("directory", CASES, ids=lambda path: path.name)
 def test_what_is_injected(directory: Path, capsys: Output, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    code, produced, said = inject(directory / "input.yaml", capsys)
+    code, produced, said = inject(directory / "input.yaml", capsys, *OPTIONS.get(directory.name, ()))
     assert code == 0, said
     expected = directory / "injected.yaml"
     if request.config.getoption("--update-golden", default=False):
@@ -108,7 +110,36 @@ def test_without_settings_a_control_plane_is_asked(
     assert "--image must be given: no control plane" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--webhook-port=0", "--sidecar-image=weft:1", "--no-gateways"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--webhook-port=0",
+        "--sidecar-image=weft:1",
+        "--no-gateways",
+        "--revision=canary",
+        "--revision-tag=prod",
+        "--discovery-selector=mesh=on",
+    ],
+)
 def test_webhooks_are_those_of_an_api_server(option: str, capsys: Output, tmp_path: Path) -> None:
     assert run(["serve", "--home", str(tmp_path), option]) == 2
     assert "goes with --kubeconfig" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--revision=Canary"], "--revision: found 'Canary', expected lower-case letters"),
+        (["--revision-tag=a_b"], "--revision-tag: found 'a_b', expected"),
+        (["--discovery-selector=team like shop"], "--discovery-selector: found 'team like shop'; expected KEY=VALUE"),
+    ],
+)
+def test_what_is_no_revision_and_no_selector(options: list[str], said: str, capsys: Output, tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    user = {"name": "u", "user": {"token": "t"}}
+    config = {"current-context": "c", "clusters": [cluster], "contexts": [context], "users": [user]}
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **config}))
+    assert run(["serve", "--home", str(tmp_path), f"--kubeconfig={file}", *options]) == 2
+    assert said in capsys.readouterr().err

@@ -157,3 +157,19 @@ async def test_what_another_version_kept_is_left_alone_and_numbers_that_collide_
         found = told(source)
     assert found["Service/default/a"] == 7
     assert len(set(found.values())) == 3
+
+
+async def test_two_control_planes_never_give_one_number_to_two_services() -> None:
+    """They see services in different orders, and each writes after what it has read."""
+    store, first, second = MemoryStore(), Cell(collected(SMALL)), Cell(collected(SMALL))
+    async with running(store, first) as one, running(store, second) as two:
+        for turn in range(4):
+            mine, others = services(f"a{turn}"), services(f"b{turn}")
+            known = services(*(f"{letter}{number}" for number in range(turn) for letter in "ab"))
+            first.set(collected(SMALL, known, mine))
+            second.set(collected(SMALL, known, others))
+            await eventually("each has a number", lambda: len(told(one)) == len(told(two)) == 2 * turn + 1)  # noqa: B023
+            for cell in (first, second):
+                cell.set(collected(SMALL, known, mine, others))
+            await eventually("both say the same", lambda: told(one) == told(two) and len(told(one)) == 2 * turn + 2)  # noqa: B023
+            assert len(set(told(one).values())) == 2 * turn + 2

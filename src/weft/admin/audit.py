@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -66,7 +67,7 @@ class Audit:
         self.made = 0
         self._store = store
         self._clock = clock
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(secrets.randbelow(500_000))  # other control planes write, too
         self._pending: list[Event] = []
         self._dropped = 0
         self._untrimmed = _TRIM_AFTER

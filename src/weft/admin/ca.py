@@ -83,7 +83,7 @@ class CertificateAuthority:
         with _told():
             self._authority.check_rotation()
             await self._record(request, "rotate root")
-            self._authority.begin_rotation(overlap=overlap)
+            await self._authority.change(lambda one: one.begin_rotation(overlap=overlap))
         return reply(self.told())
 
     async def abort(self, request: web.Request) -> web.Response:
@@ -91,14 +91,14 @@ class CertificateAuthority:
         with _told("nothing-to-abort"):
             self._authority.check_abort()
             await self._record(request, "abort root rotation")
-            self._authority.abort_rotation()
+            await self._authority.change(lambda one: one.abort_rotation())
         return reply(self.told())
 
     async def csr(self, request: web.Request) -> web.Response:
         """``POST /v1/ca/csr``: the same key again until it is answered or cancelled."""
         await self._record(request, "request an intermediate")
         try:
-            text = request_for_intermediate(self._authority.slots, self._authority.trust_domain)
+            text = await self._authority.change(lambda one: request_for_intermediate(one.slots, one.trust_domain))
         except (AuthorityError, PermissionsError) as error:
             raise Refused(409, "ca-unusable", str(error)) from error
         except OSError as error:
@@ -108,7 +108,8 @@ class CertificateAuthority:
     async def cancel(self, request: web.Request) -> web.Response:
         """``DELETE /v1/ca/csr``."""
         await self._record(request, "cancel the request for an intermediate")
-        self._authority.slots.remove_request()
+        with _told():
+            await self._authority.change(lambda one: one.slots.remove_request())
         return reply(self.told())
 
     async def install(self, request: web.Request) -> web.Response:
@@ -121,7 +122,7 @@ class CertificateAuthority:
         with _told():
             brought = checked(self._authority, chain, roots, key, now)
             await self._record(request, "install root" if brought.rotates else "install intermediate", brought.root)
-            install_checked(self._authority, brought, overlap)
+            await self._authority.change(lambda one: install_checked(one, brought, overlap))
         return reply(self.told())
 
     async def _record(self, request: web.Request, action: str, after: str = "") -> None:

@@ -53,6 +53,7 @@ from weft.model.identity import (
 )
 from weft.model.trust import FORMER_ROOTS, trust_digest
 from weft.settings.private import PermissionsError
+from weft.settings.shared import ResultT, SharedDirectory
 
 __all__ = ["BACKDATED", "INTERMEDIATE_LIFE", "ROOT_LIFE", "AuthorityError"]
 DEFAULT_TTL = 24 * 3600.0
@@ -88,8 +89,15 @@ class Authority:
     """
 
     def __init__(
-        self, slots: Slots, trust_domain: str, kept: Kept, generations: Mapping[int, Generation], clock: Clock
+        self,
+        slots: Slots,
+        trust_domain: str,
+        kept: Kept,
+        generations: Mapping[int, Generation],
+        clock: Clock,
+        shared: SharedDirectory | None = None,
     ) -> None:
+        self._shared = shared
         self.trust_domain = trust_domain
         self.issued = 0
         self.refused: Counter[str] = Counter()
@@ -258,15 +266,41 @@ class Authority:
 
     # what is replaced
 
+    async def change(self, work: Callable[[Authority], ResultT]) -> ResultT:
+        """Have `work` replace something: here, or in all control planes that have this authority; there it may be
+        called again, with an authority that knows what another one has replaced. What it raises changes nothing;
+        OSError."""
+        shared = self._shared
+        if shared is None:
+            return work(self)
+        result = await shared.change(lambda copy: work(open_authority(copy, self.trust_domain, clock=self._clock)))
+        self.reload()
+        return result
+
+    def reload(self) -> None:
+        """Have in force what is in the files, which another control plane has changed. AuthorityError, and what there
+        was stays in force."""
+        kept, generations = _loaded(self._slots, self.trust_domain, self._clock)
+        if kept == self._kept and _issuers(generations) == _issuers(self._generations):
+            return
+        self._kept, self._generations = kept, generations
+        self.changes.set(kept.rotation)
+
+    @property
+    def due(self) -> bool:
+        """Whether half the intermediate's life is over, and weft has the root's key."""
+        signer = self._signing.issuer
+        half = signer.not_before + (signer.not_after - signer.not_before) / 2
+        return self.own_root and self._clock() >= half
+
     def rotate(self) -> bool:
         """Replace the intermediate if half its life is over and weft has the root's key; whether it did.
 
         Certificates signed by the old one stay valid: they carry it in their chain and end before it does.
         """
         number, generation = self.rotation.signs, self._signing
-        signer = generation.issuer
         root = generation.root
-        if root is None or self._clock() < signer.not_before + (signer.not_after - signer.not_before) / 2:
+        if root is None or not self.due:
             return False
         fresh = intermediate_under(root, self.trust_domain, self._clock())
         self.replace_issuer(number, Generation(generation.roots, fresh, (), generation.root_key))
@@ -370,10 +404,26 @@ class Authority:
         return Validity(float(int(now - BACKDATED)), float(int(end)))
 
 
-def open_authority(directory: Path, trust_domain: str = DEFAULT_TRUST_DOMAIN, *, clock: Clock = time.time) -> Authority:
-    """The CA in `directory`, made if it is not there. Raises AuthorityError if its files are open to others,
-    damaged, expired, or made for another trust domain."""
+def open_authority(
+    directory: Path,
+    trust_domain: str = DEFAULT_TRUST_DOMAIN,
+    *,
+    clock: Clock = time.time,
+    shared: SharedDirectory | None = None,
+) -> Authority:
+    """The CA in `directory`, made if it is not there. With `shared` other control planes have the same directory, and
+    it is replaced by `Authority.change` only. Raises AuthorityError if its files are open to others, damaged, expired,
+    or made for another trust domain."""
     slots = Slots(directory)
+    kept, generations = _loaded(slots, trust_domain, clock)
+    authority = Authority(slots, trust_domain, kept, generations, clock, shared)
+    if shared is None:
+        authority.rotate()
+    return authority
+
+
+def _loaded(slots: Slots, trust_domain: str, clock: Clock) -> tuple[Kept, dict[int, Generation]]:
+    """What the files say. AuthorityError."""
     try:
         slots.prepare()
         kept = slots.state()
@@ -388,10 +438,12 @@ def open_authority(directory: Path, trust_domain: str = DEFAULT_TRUST_DOMAIN, *,
     except (PermissionsError, OSError) as error:
         raise AuthorityError(f"cannot use the CA: {error}") from error
     if generations[rotation.serves].root_end <= clock():
-        raise AuthorityError(CA_EXPIRED.format(directory=directory))
-    authority = Authority(slots, trust_domain, kept, generations, clock)
-    authority.rotate()
-    return authority
+        raise AuthorityError(CA_EXPIRED.format(directory=slots.directory))
+    return kept, generations
+
+
+def _issuers(generations: Mapping[int, Generation]) -> dict[int, tuple[x509.Certificate, ...]]:
+    return {number: (*one.roots, one.issuer.certificate, *one.above) for number, one in generations.items()}
 
 
 def _first(slots: Slots, number: int, trust_domain: str, now: float) -> Generation:
@@ -415,7 +467,8 @@ async def run_rotation(
     while True:
         await sleep(interval)
         try:
-            authority.rotate()
+            if authority.due:
+                await authority.change(lambda one: one.rotate())
         except OSError as error:  # a full disk; half of the intermediate's life is left
             _log.warning("the intermediate certificate cannot be replaced, trying again: %s", error)
 

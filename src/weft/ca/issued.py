@@ -61,15 +61,17 @@ async def list_certificates(store: Store, bucket: str = BUCKET) -> Mapping[str, 
 
 
 async def forget_expired(store: Store, now: float) -> int:
-    """Forget workloads of which every certificate has expired; how many."""
+    """Forget workloads of which every certificate has expired; how many. ConflictError: one of them was given a new one
+    meanwhile, and none is forgotten."""
     over = [
-        Delete(bucket, key)
+        entry
         for bucket in (BUCKET, APPLICATIONS)
-        for key, certificates in (await list_certificates(store, bucket)).items()
-        if not any(one.not_after > now for one in certificates)
+        for entry in (await store.list(bucket))[1]
+        if not any(one.not_after > now for one in certificates_from(entry))
     ]
     if over:
-        await store.write(over)
+        expect = {(one.bucket, one.key): one.revision for one in over}
+        await store.write([Delete(one.bucket, one.key) for one in over], expect)
     return len(over)
 
 

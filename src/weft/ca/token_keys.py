@@ -25,6 +25,7 @@ from weft.ca.certificates import key_pem, new_key
 from weft.model.bundles import TokenAnswer, TokenKey, TrustBundle, pem_certificates, public_jwk, token_key_from_jwk
 from weft.model.identity import SpiffeId
 from weft.settings.private import check_private, write_atomically
+from weft.settings.shared import SharedDirectory
 
 KEY_LIFE = 24 * 3600.0
 PUBLISHED_BEFORE = 3600.0
@@ -61,14 +62,23 @@ class _Kept:
 
 
 class TokenKeys:
-    """Signs tokens for one trust domain. The file ``token-keys.json`` in the authority's directory is 0600."""
+    """Signs tokens for one trust domain. The file ``token-keys.json`` in the authority's directory is 0600; with
+    `shared` other control planes have it, too."""
 
-    def __init__(self, directory: Path, trust_domain: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        trust_domain: str,
+        clock: Callable[[], float] = time.time,
+        shared: SharedDirectory | None = None,
+    ) -> None:
         self.trust_domain = trust_domain
         self._path = directory / _FILE
         self._clock = clock
+        self._shared = shared
         self._kept = _read(self._path)
-        self.rotate()
+        if shared is None:
+            self.rotate()
 
     def published(self) -> tuple[TokenKey, ...]:
         """The public keys, oldest first."""
@@ -81,7 +91,9 @@ class TokenKeys:
         if digest != self._kept.published:
             kept = _Kept(self._kept.keys, self._kept.sequence + 1, digest)
             try:
-                self._keep(kept)
+                if self._shared is None:
+                    self._keep(kept)
+                self._kept = kept  # where others have it, `run` tells them
             except OSError as error:  # a full disk: the number is only for those who fetch it
                 _log.warning("the number of the trust bundle cannot be kept: %s", error)
                 self._kept = kept
@@ -103,26 +115,49 @@ class TokenKeys:
         }
         return TokenAnswer(jwt.encode(claims, key.key, algorithm="ES256", headers={"kid": key.kid}), float(expires))
 
+    def reload(self) -> None:
+        """Have what is in the file, which another control plane has changed."""
+        kept, before = _read(self._path), self._kept
+        newest = max((kept, before), key=lambda one: one.sequence)
+        self._kept = _Kept(kept.keys or before.keys, newest.sequence, newest.published)
+
     def rotate(self) -> bool:
         """Prepare the next key when it is time, and drop keys whose tokens have all ended; whether anything changed."""
-        now, keys = self._clock(), list(self._kept.keys)
+        left = self._due(self._clock())
+        if left == self._kept.keys:
+            return False
+        self._keep(_Kept(left, self._kept.sequence, self._kept.published))
+        return True
+
+    async def rotate_shared(self) -> None:
+        """As `rotate`, where other control planes have the keys, too. OSError if they cannot be shared now."""
+        if self._shared is None:
+            self.rotate()
+        elif self._due(self._clock()) != self._kept.keys or _read(self._path).sequence < self._kept.sequence:
+            await self._shared.change(self._rotate_copy)
+            self.reload()
+
+    def _rotate_copy(self, directory: Path) -> None:
+        copy = TokenKeys(directory, self.trust_domain, self._clock)
+        if copy._kept.sequence < self._kept.sequence:
+            copy._keep(_Kept(copy._kept.keys, self._kept.sequence, self._kept.published))
+
+    def _due(self, now: float) -> tuple[_Key, ...]:
+        """The keys that there should be."""
+        keys = list(self._kept.keys)
         if not keys or keys[-1].first + KEY_LIFE <= now:  # none, or the control plane was away for longer
             keys.append(_new_key(now))
         elif keys[-1].first + KEY_LIFE - PUBLISHED_BEFORE <= now:
             keys.append(_new_key(keys[-1].first + KEY_LIFE))
         following = zip(keys, (*keys[1:], None), strict=True)
-        left = tuple(key for key, after in following if after is None or after.first + _KEPT_AFTER > now)
-        if left == self._kept.keys:
-            return False
-        self._keep(_Kept(left, self._kept.sequence, self._kept.published))
-        return True
+        return tuple(key for key, after in following if after is None or after.first + _KEPT_AFTER > now)
 
     async def run(self, interval: float = 60.0, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Rotate when it is due, for ever."""
         while True:
             await sleep(interval)
             try:
-                self.rotate()
+                await self.rotate_shared()
             except OSError as error:  # a full disk: the present key goes on
                 _log.warning("the key that signs tokens cannot be replaced, trying again: %s", error)
 

@@ -27,8 +27,15 @@ async def signed_generation(upstream: Upstream, trust_domain: str, life: float, 
 
 async def renew_from(upstream: Upstream, authority: Authority, life: float, now: float) -> bool:
     """A new intermediate for a running mesh; whether the root is another one now, which begins a rotation."""
+    before = authority.generations[authority.rotation.target].issuer.certificate
     generation = await signed_generation(upstream, authority.trust_domain, life, now)
-    return put_in_force(authority, generation, PATIENCE)
+
+    def put(one: Authority) -> bool:
+        """Unless another control plane was faster."""
+        current = one.generations[one.rotation.target].issuer.certificate
+        return current == before and put_in_force(one, generation, PATIENCE)
+
+    return await authority.change(put)
 
 
 async def first_from(

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from weft import __version__
+from weft.cli.cluster_options import cluster_options
 from weft.cli.failure import EXIT_CODES, ExitCode, FailedError
 from weft.cli.group import Group
 from weft.cli.remote_options import remote_options
@@ -33,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inject": ("inject", "Put sidecars into pods: into all kinds of workloads of manifests."),
     "uninject": ("inject", "Take sidecars out of manifests again."),
     "pod": ("pod", "Run in the containers of a pod: lead its connections into a proxy, and be that proxy."),
+    "cni": ("cni", "Be the agent of a node: capture the connections of pods, as the CNI plugin of weft asks for it."),
     "enable": ("services", "Run weft as a service of systemd."),
     "disable": ("services", "End a service of systemd that `weft enable` has made."),
     "apply": ("apply", "Create or change documents."),
@@ -40,6 +42,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "get": ("get", "Show documents, workloads or services."),
     "describe": ("describe", "Show one document with its conditions and problems."),
     "validate": ("validate", "Check documents, alone or with a running mesh."),
+    "migrate": (
+        "migrate",
+        "Say what becomes of another mesh's installation: what carries over, what differs, what is missing.",
+    ),
     "stat": ("stat", "Show how often, how well and how fast services are called."),
     "edges": ("stat", "Show who calls whom, and whether both have proven who they are."),
     "top": ("top", "Show traffic as it goes, on the whole terminal."),
@@ -100,12 +106,27 @@ class Commands(Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+def _verbose(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001
+    """``-v``: for this command, and for what it starts."""
+    if value:
+        os.environ["WEFT_VERBOSE"] = "1"
+
+
 @click.group(
     cls=Commands,
     epilog=EXIT_CODES + "\n\n\b\nExamples:\n  weft demo\n  weft apply -f routes.yaml --wait\n  weft proxy status",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @remote_options
+@cluster_options
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_verbose,
+    help="Say which control plane is asked.  [env: WEFT_VERBOSE]",
+)
 @click.version_option(__version__, message="weft %(version)s")
 def weft() -> None:
     """A service mesh on Envoy: run workloads with sidecars, route between them, see what happens."""
@@ -140,6 +161,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _from_exception(error: Exception) -> int:
     from weft.local.client import RefusedError, UnreachableError
+    from weft.local.cluster import ClusterError
     from weft.local.remote import RemoteError
     from weft.settings.private import PermissionsError
 
@@ -152,7 +174,7 @@ def _from_exception(error: Exception) -> int:
         print_problems(error.problems)
         _complain(str(error))
         return ExitCode.FAILED
-    if isinstance(error, PermissionsError | RemoteError):
+    if isinstance(error, PermissionsError | RemoteError | ClusterError):
         _complain(str(error))
         return ExitCode.FAILED
     if isinstance(error, OSError) and error.filename and error.strerror:

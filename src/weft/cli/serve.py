@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from weft.cli.options import PortNumber, command, home_option
+from weft.cli.serve_authority import authority_options
 from weft.cli.serve_federation import federation_given, federation_options
 from weft.cli.serve_injection import injection_given, injection_options
 from weft.cli.serve_outside import outside_given, outside_options
@@ -122,6 +123,7 @@ from weft.settings.home import Home
     "mesh certifies; its trust domain is the mesh's.  [env: WEFT_IDENTITY_FROM]",
 )
 @click.option("--former-store-key", default="", metavar="WHAT", help="What did before, once, to change to another.")
+@authority_options
 @outside_options
 @injection_options
 @federation_options

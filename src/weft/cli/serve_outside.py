@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weft.cli.complete import one_of
+from weft.cli.serve_authority import authority_given
 
 if TYPE_CHECKING:
     from weft.cli.options import CommandT
+    from weft.controlplane.cluster_authority import ClusterAuthoritySettings
     from weft.controlplane.settings import Network
+    from weft.mesh.policies.selector import Selector
     from weft.sources.imports.settings import ImportSettings
     from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 
@@ -30,23 +33,42 @@ class OutsideOptions:
     probe_networks: tuple[Network, ...] = ()
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
+    selectors: tuple[Selector, ...] = ()
+    shared: str | None = None
+    ca_cluster: ClusterAuthoritySettings | None = None
 
 
 def outside_options(function: CommandT) -> CommandT:
-    """``--kubeconfig``, ``--context``, ``--write-status``, ``--kubernetes-namespace``, ``--import``, ``--imports``,
-    ``--probe-network``."""
+    """``--kubeconfig``, ``--context``, ``--discovery-selector``, ``--state``, ``--write-status``,
+    ``--kubernetes-namespace``, ``--import``, ``--imports``, ``--probe-network``."""
     for option in (
         click.option(
             "--kubernetes-namespace",
             default="",
             metavar="NAME",
-            help="Namespace of the Lease by which one of several control planes writes.  [default: in a pod its own, "
-            "else weft-system]",
+            help="Namespace of the Lease by which one of several control planes writes, and of --state.  [default: in "
+            "a pod its own, else weft-system]",
+        ),
+        click.option(
+            "--state",
+            type=click.Choice(["home", "kubernetes"]),
+            default="home",
+            show_default=True,
+            help="Where the store, the authority and the keys are: in the home of one control plane, or in Secrets of "
+            "--kubernetes-namespace, for several (docs/replicas.md).",
         ),
         click.option(
             "--write-status/--no-write-status",
             default=None,
             help="Write status and events to Kubernetes (docs/kubernetes.md).  [default: only in-cluster]",
+        ),
+        click.option(
+            "--discovery-selector",
+            "discovery_selectors",
+            multiple=True,
+            metavar="LABELS",
+            help="Only namespaces with these labels are in view, such as 'team in (shop, pay),!legacy'; of several one "
+            "has to match. May be given again.  [default: all]",
         ),
         click.option("--context", default="", metavar="NAME", help="Its context.  [default: its current one]"),
         click.option(
@@ -106,25 +128,42 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
     except ValueError as error:
         raise click.UsageError(f"--probe-network: {error}; expected a network such as 10.0.0.0/8") from error
     kubernetes = _kubernetes(given["kubeconfig"], given["context"])
-    writes = _writes(kubernetes, given["write_status"], given["kubernetes_namespace"])
-    return OutsideOptions(imports, networks, kubernetes, writes)
+    namespace = _namespace(kubernetes, given["kubernetes_namespace"], given["write_status"], given["state"])
+    writes = given["write_status"]
+    if writes is None:  # who follows a cluster from outside does not begin to write there unasked
+        writes = kubernetes is not None and kubernetes.in_cluster
+    shared = namespace if given["state"] == "kubernetes" else None
+    selectors = _selectors(kubernetes, given["discovery_selectors"])
+    authority = authority_given(given, kubernetes, namespace)
+    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, selectors, shared, authority)
 
 
-def _writes(kubernetes: KubeconfigFile | None, wanted: bool | None, namespace: str) -> str | None:
-    """The namespace of the Lease, if the control plane is to write. Who follows a cluster from outside does not begin
-    to write there unasked. click.UsageError."""
+def _selectors(kubernetes: KubeconfigFile | None, texts: tuple[str, ...]) -> tuple[Selector, ...]:
+    """click.UsageError."""
+    from weft.sources.kubernetes.selectors import SelectorError, selector_from_text
+
+    if texts and kubernetes is None:
+        raise click.UsageError("--discovery-selector goes with --kubeconfig")
+    try:
+        return tuple(selector_from_text(text) for text in texts)
+    except SelectorError as error:
+        raise click.UsageError(f"--discovery-selector: {error}") from error
+
+
+def _namespace(kubernetes: KubeconfigFile | None, namespace: str, wanted: bool | None, state: str) -> str:
+    """The namespace of the control planes. click.UsageError."""
     from weft.model.identity import is_dns_label
     from weft.sources.kubernetes.kubeconfig import in_cluster_namespace
 
     if kubernetes is None:
-        for name, option in (("--write-status", wanted), ("--kubernetes-namespace", namespace or None)):
+        given = {"--write-status": wanted, "--kubernetes-namespace": namespace or None}
+        given["--state kubernetes"] = True if state == "kubernetes" else None
+        for name, option in given.items():
             if option is not None:
                 raise click.UsageError(f"{name} goes with --kubeconfig")
-        return None
+        return ""
     if namespace and not is_dns_label(namespace):
         raise click.UsageError(f"--kubernetes-namespace: '{namespace}' is no name of a namespace")
-    if not (kubernetes.in_cluster if wanted is None else wanted):
-        return None
     return namespace or (in_cluster_namespace() if kubernetes.in_cluster else "") or _NAMESPACE
 
 

@@ -55,6 +55,8 @@ class ServeOptions:
 def serve_settings(options: ServeOptions) -> ServeSettings:
     """The settings; what is not given is taken from the `weft up` of this home, if one is up."""
     documents, trust_domain, bind = control_plane_settings(options.home)
+    if options.ca_vault and options.outside.ca_cluster:
+        raise click.UsageError("--ca-vault excludes --ca-signer and --ca-issuer")
     follow = options.documents or tuple(Path(path) for path in documents)
     for path in options.documents:
         if not path.exists():
@@ -82,6 +84,7 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         remote_admin=options.remote_admin,
         oidc=options.oidc,
         ca_vault=options.ca_vault.absolute() if options.ca_vault else None,
+        ca_cluster=options.outside.ca_cluster,
         identity_from=workload_api_socket(options.identity_from),
         bundle_endpoint=options.federation.endpoint,
         bundle_certificate=options.federation.files,
@@ -90,7 +93,9 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         probe_networks=options.outside.probe_networks,
         kubernetes_writes=options.outside.kubernetes_writes,
         kubernetes=options.outside.kubernetes,
+        shared=options.outside.shared,
         webhooks=options.webhooks,
+        discovery_selectors=options.outside.selectors,
     )
 
 

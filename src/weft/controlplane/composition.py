@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,23 +17,27 @@ from weft.ca.authority import Authority
 from weft.ca.token_keys import TokenKeys
 from weft.controlplane.builds import Builds
 from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.cluster import ClusterWrites
 from weft.controlplane.connections import Connections
 from weft.controlplane.distrust import DistrustKeeper
 from weft.controlplane.envoy_judge import EnvoyJudge
 from weft.controlplane.faults import Faults
 from weft.controlplane.federation import Bundles, get_within_limits
+from weft.controlplane.gateways import GatewayKeeper
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
-from weft.controlplane.kubernetes import kubernetes_sources, token_reviews
+from weft.controlplane.kubernetes import doors, kubernetes_sources, token_reviews, user_reviews
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
 from weft.controlplane.settings import ServeSettings
+from weft.controlplane.shared_directory import SharedFiles
+from weft.controlplane.shared_state import SharedState
 from weft.controlplane.trust import TrustKeeper
 from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.vitals import ControlPlaneVitals
-from weft.controlplane.webhook_composition import Webhooks, build_webhooks
+from weft.controlplane.webhook_composition import Webhooks, build_webhooks, own_namespace
 from weft.controlplane.writers import cluster_writers
 from weft.counters.counters import Counters
 from weft.discovery.compiler import MeshCompiler
@@ -80,7 +84,8 @@ class Running(Protocol):
 @dataclass(frozen=True, slots=True)
 class Foundation:
     """What stands before anything listens: the store, the authority, the instruments of both, the counters of shared
-    rate limits, and what keeps the authority fresh where another one is above or beside it."""
+    rate limits, and what keeps the authority fresh where another one is above or beside it. `shared`: other control
+    planes have the same store and authority."""
 
     store: SealedStore
     authority: Authority
@@ -88,6 +93,7 @@ class Foundation:
     counters: Counters
     upstream: UpstreamKeeper | None = None
     identities: IdentityRoots | None = None
+    shared: SharedState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ async def compose(
     kept cannot be read."""
     store, authority, home = foundation.store, foundation.authority, settings.home
     instruments, applied = foundation.instruments, Applied()
-    token_keys = TokenKeys(home.ca, settings.mesh.trust_domain)
+    token_keys = _token_keys(settings, foundation)
     audit, faults = Audit(store), Faults(store)
     collector, contents = await _collector(settings, foundation, applied, token_keys, ImportEvents(audit, instruments))
     distrust, leases = DistrustKeeper(store, collector), _leases(settings, store, collector)
@@ -122,13 +128,17 @@ async def compose(
     bundles = Bundles(store, builds.compiled, authority, get_within_limits(settings.bundle_networks))
     await bundles.load()
     certificates = _certificates(settings, authority)
-    trust = TrustKeeper(authority, collector, heard, leases, home.trust_bundle, certificates.renew)
     instruments.certified(lambda: certificates.current.value.not_after)
-    others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
+    others = build_others(settings, authority, lambda: collector.snapshot.distrusted, user_reviews(settings))
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
+    leads = _leads(writes)
+    if foundation.upstream is not None:
+        foundation.upstream.leads = leads
+    trusted = (home.trust_bundle, certificates.renew, leads)
+    trust = TrustKeeper(authority, collector, heard, leases, *trusted)
     reviews = token_reviews(settings.kubernetes, audit)
-    beside = (*writes, *webhooks.running, *reviews, *_above(foundation))
+    beside = (*writes, *webhooks.running, *reviews, *doors(settings, authority, endpoints), *_above(foundation))
     context = ApiContext(
         store,
         leases,
@@ -226,15 +236,32 @@ def _documents(
     also what documents refer to."""
     if settings.kubernetes is None:
         return [StoredSource(store, applied)], None
-    return kubernetes_sources(settings.kubernetes, registry)
+    always = (settings.mesh.root_namespace, own_namespace(settings))
+    return kubernetes_sources(settings.kubernetes, registry, settings.discovery_selectors, always)
 
 
 def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:
     return tuple(problem for one in told for problem in one())
 
 
-def _above(foundation: Foundation) -> tuple[UpstreamKeeper | IdentityRoots, ...]:
-    return tuple(one for one in (foundation.upstream, foundation.identities) if one is not None)
+def _above(foundation: Foundation) -> tuple[UpstreamKeeper | IdentityRoots | SharedFiles, ...]:
+    above = tuple(one for one in (foundation.upstream, foundation.identities) if one is not None)
+    shared = foundation.shared
+    return above if shared is None else (*above, shared.authority, shared.keys)
+
+
+def _token_keys(settings: ServeSettings, foundation: Foundation) -> TokenKeys:
+    shared, directory = foundation.shared, settings.home.ca
+    if shared is None:
+        return TokenKeys(directory, settings.mesh.trust_domain)
+    token_keys = TokenKeys(directory, settings.mesh.trust_domain, shared=shared.authority)
+    shared.follow(foundation.authority, token_keys)
+    return token_keys
+
+
+def _leads(writes: Sequence[ClusterWrites | GatewayKeeper]) -> Callable[[], bool]:
+    """Whether this control plane takes steps that one takes for all; always, where nobody is elected."""
+    return next((one.leads for one in writes if isinstance(one, ClusterWrites)), lambda: True)
 
 
 def _enrolment(settings: ServeSettings, endpoints: Endpoints, certificates: ServerCertificates) -> EnrolmentSettings:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,10 +27,12 @@ from weft.admin.server import Secured, ServerLimits, serving
 from weft.agent.workload_api.client import WorkloadApiClient
 from weft.aio.collection import collect_seldom
 from weft.ca.authority import Authority, AuthorityError, open_authority, run_rotation
+from weft.ca.token_keys import TokenKeys
 from weft.ca.upstream import first_from
-from weft.ca.vault import read_vault
+from weft.ca.vault import Vault, read_vault
 from weft.controlplane.bundle_endpoint import bind_bundle, bundle_url, serving_bundle
 from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.cluster_authority import ClusterAuthority
 from weft.controlplane.composition import Composition, Foundation, compose
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.instruments import Instruments
@@ -38,6 +41,7 @@ from weft.controlplane.others import Others, remote_url
 from weft.controlplane.ports import Ports, bind_agent_socket, bind_shared_socket, remove_agent_socket
 from weft.controlplane.rate_limits import open_counters
 from weft.controlplane.settings import ServeError, ServeSettings
+from weft.controlplane.shared_state import SharedState, shared_state
 from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.webhooks import bind_webhooks, serving_webhooks
 from weft.discovery.hub import Hub
@@ -58,6 +62,7 @@ from weft.settings.endpoints import (
 from weft.settings.open_files import raise_open_files
 from weft.settings.private import PermissionsError, remove_unfinished, write_atomically
 from weft.sources.collector import Collector
+from weft.sources.kubernetes.access import Credentials
 from weft.store.metered import MeteredStore
 from weft.store.protocol import Store, StoreError
 from weft.store.sealing.sealed import SealedStore
@@ -116,29 +121,48 @@ async def _run(settings: ServeSettings, stop: asyncio.Event) -> None:
     home.endpoints.unlink(missing_ok=True)
     async with AsyncExitStack() as stack:
         instruments = Instruments()
-        store = await _open_store(settings, instruments)
+        shared = await stack.enter_async_context(shared_state(settings))
+        store = await _open_store(settings, instruments, shared)
         stack.push_async_callback(store.close)
-        instruments.stored(home.database)
-        authority, upstream = await _authority(settings)
+        authority, upstream = await _authority(settings, shared)
         write_atomically(home.trust_bundle, authority.bundle, 0o644)
         listeners = await stack.enter_async_context(_listening(settings, store))
         counters = open_counters(settings.rate_limit_store)
         stack.push_async_callback(counters.close)
         identities = _identities(settings, authority)
-        await _work(
-            settings, stop, Foundation(store, authority, instruments, counters, upstream, identities), listeners
-        )
+        foundation = Foundation(store, authority, instruments, counters, upstream, identities, shared)
+        await _work(settings, stop, foundation, listeners)
 
 
-async def _authority(settings: ServeSettings) -> tuple[Authority, UpstreamKeeper | None]:
-    """The authority in the home, and the task that keeps it fresh where Vault signs its intermediate."""
+async def _authority(settings: ServeSettings, shared: SharedState | None) -> tuple[Authority, UpstreamKeeper | None]:
+    """The authority in the home, and the task that keeps it fresh where somebody else signs its intermediate."""
     home, trust_domain = settings.home, settings.mesh.trust_domain
-    if settings.ca_vault is None:
-        return open_authority(home.ca, trust_domain), None
-    vault = read_vault(settings.ca_vault, trust_domain)
-    await first_from(vault, home.ca, trust_domain, vault.life)
-    authority = open_authority(home.ca, trust_domain)
-    return authority, UpstreamKeeper(vault, authority, vault.life)
+    upstream = _upstream(settings)
+
+    async def prepare(directory: Path) -> None:
+        """What has to be there, where others take what is made first."""
+        if upstream is not None:
+            await first_from(upstream, directory, trust_domain, upstream.life)
+        if shared is not None:
+            open_authority(directory, trust_domain)
+            TokenKeys(directory, trust_domain)
+
+    if shared is None:
+        await prepare(home.ca)
+        authority = open_authority(home.ca, trust_domain)
+    else:
+        await shared.authority.begin(prepare)
+        authority = open_authority(home.ca, trust_domain, shared=shared.authority)
+    return authority, UpstreamKeeper(upstream, authority, upstream.life) if upstream is not None else None
+
+
+def _upstream(settings: ServeSettings) -> Vault | ClusterAuthority | None:
+    """Who signs the intermediate; None: the mesh's own root does."""
+    if settings.ca_vault is not None:
+        return read_vault(settings.ca_vault, settings.mesh.trust_domain)
+    if settings.ca_cluster is not None and settings.kubernetes is not None:
+        return ClusterAuthority(settings.ca_cluster, Credentials(settings.kubernetes.access))
+    return None
 
 
 def _identities(settings: ServeSettings, authority: Authority) -> IdentityRoots | None:
@@ -168,14 +192,21 @@ async def _work(settings: ServeSettings, stop: asyncio.Event, foundation: Founda
     _log.info("stopped")
 
 
-async def _open_store(settings: ServeSettings, instruments: Instruments) -> SealedStore:
+async def _open_store(settings: ServeSettings, instruments: Instruments, shared: SharedState | None) -> SealedStore:
     """The store, with its secrets sealed. A key that is not there, or the wrong one, does not keep it from opening."""
+    if shared is not None:
+        await shared.open_keys(sealing=not settings.store_key)
     try:
-        directory = settings.home.control_plane
-        wrapper = wrapper_from_settings(settings.store_key, settings.former_store_key, directory)
+        keys, directory = (settings.store_key, settings.former_store_key), settings.home.control_plane
+        wrapper = wrapper_from_settings(*keys, directory, shared=shared.keys if shared is not None else None)
     except WrapperSettingsError as error:
         raise ServeError(f"--store-key: {error}") from error
-    store = SealedStore(MeteredStore(await open_sqlite(settings.home.database), instruments.store.observe), wrapper)
+    if shared is not None:
+        kept: Store = await shared.open_store()
+    else:
+        kept = await open_sqlite(settings.home.database)
+        instruments.stored(settings.home.database)
+    store = SealedStore(MeteredStore(kept, instruments.store.observe), wrapper)
     await store.open()
     return store
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from weft.admin.heard import Heard
 from weft.ca.authority import Authority
-from weft.ca.rotation import PATIENCE, Phase, advance
+from weft.ca.rotation import PATIENCE, Phase, Rotation, advance
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.settings.private import write_atomically
@@ -34,7 +34,8 @@ _log = logging.getLogger("weft.certificate")
 
 
 class TrustKeeper:
-    """One task. `renewed` is told when the control plane's own certificate has to be made anew."""
+    """One task. `renewed` is told when the control plane's own certificate has to be made anew. Of several control
+    planes with this authority the one that `leads` takes the steps, and all put them in force."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class TrustKeeper:
         leases: Leases,
         bundle: Path,
         renewed: Callable[[], None],
+        leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -53,6 +55,7 @@ class TrustKeeper:
         self._leases = leases
         self._bundle = bundle
         self._renewed = renewed
+        self._leads = leads
         self._clock = clock
         self._sleep = sleep
 
@@ -94,7 +97,7 @@ class TrustKeeper:
                 if changes.version != version:
                     self._put_in_force()
                     version = changes.version
-                self._move()
+                await self._move()
             except OSError as error:  # a full disk; the state before stays in force
                 _log.warning("the rotation of roots cannot go on, trying again: %s", error)
                 await self._sleep(_AGAIN_SECONDS)
@@ -109,19 +112,31 @@ class TrustKeeper:
         if settings.trust_epoch != epoch:
             self._collector.settle(replace(settings, trust_epoch=epoch))
 
-    def _move(self) -> None:
+    async def _move(self) -> None:
         authority, now = self._authority, self._clock()
         before = authority.rotation
+        if not self._leads():
+            return
         if before.phase is Phase.STEADY:
             if authority.own_root and now >= _automatic(authority):
                 _log.info("the root has lived for most of its time: a new one is made")
-                authority.begin_rotation(overlap=PATIENCE)
+                await authority.change(_begin)
             return
         known = self._collector.snapshot.revision > 0  # before that nobody seems to be registered
         after = advance(before, now, confirmed=known and not self.awaited())
         if after is not before:
-            authority.move(after)
+            await authority.change(lambda one: _step(one, before, after))
             _log.info("root rotation: %s", after.phase)
+
+
+def _begin(authority: Authority) -> None:
+    if authority.rotation.phase is Phase.STEADY:
+        authority.begin_rotation(overlap=PATIENCE)
+
+
+def _step(authority: Authority, before: Rotation, after: Rotation) -> None:
+    if authority.rotation == before:
+        authority.move(after)
 
 
 def _automatic(authority: Authority) -> float:

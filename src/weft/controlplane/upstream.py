@@ -26,7 +26,8 @@ _log = logging.getLogger("weft.certificate")
 
 class UpstreamKeeper:
     """One task. While the authority does not answer, what was issued stays valid, new workloads are certified by the
-    intermediate that there is, and `problems` tells why nothing comes."""
+    intermediate that there is, and `problems` tells why nothing comes. Of several control planes with one authority the
+    one that `leads` asks, and the others take what it was given."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class UpstreamKeeper:
         self._clock = clock
         self._sleep = sleep
         self._problems: tuple[Problem, ...] = ()
+        self.leads: Callable[[], bool] = lambda: True
 
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong now."""
@@ -65,7 +67,7 @@ class UpstreamKeeper:
 
     async def _keep_fresh(self) -> None:
         rotation = self._authority.rotation
-        if rotation.phase is not Phase.STEADY:
+        if rotation.phase is not Phase.STEADY or not self.leads():
             return
         theirs = set(x509.load_pem_x509_certificates((await self._upstream.roots()).encode()))
         if theirs == set(self._authority.roots) and self._clock() < self._half():

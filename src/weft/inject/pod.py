@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from weft.inject.checks import check_fitness, check_shape, check_size, tell_of_pod_security
 from weft.inject.containers import init_container, proxy_container, volumes
 from weft.inject.decision import Namespace, decide
@@ -18,12 +20,14 @@ from weft.inject.names import (
     all_containers,
     containers_of,
     member,
+    texts_of,
 )
 from weft.inject.probes import Moved, move_probes, restore_probes
 from weft.inject.settings import InjectionSettings
 from weft.inject.status import InjectionStatus, status_of, status_text
 from weft.inject.wishes import Wishes, wishes_of
 from weft.model.problem import Problem
+from weft.model.revisions import REVISION
 
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
@@ -57,7 +61,8 @@ def inject_pod(pod: Json, namespace: Namespace, settings: InjectionSettings, pla
         return Injected(None, decision.reason, findings.problems())
     wishes = wishes_of(pod, findings)
     check_fitness(pod, findings)
-    tell_of_pod_security(namespace, findings)
+    if not settings.cni:
+        tell_of_pod_security(namespace, findings)
     native = _is_native(pod, settings, wishes, findings)
     moved = Moved()
     containers, inits = _with_moved_probes(pod, wishes, moved, findings)
@@ -77,6 +82,8 @@ def inject_pod(pod: Json, namespace: Namespace, settings: InjectionSettings, pla
     spec["volumes"] = [*(pod["spec"].get("volumes") or ()), *volumes()]
     image = wishes.image or settings.image
     status = _status(pod, settings.revision, image, moved, findings, native=native)
+    if settings.cni:
+        status = msgspec.structs.replace(status, capture=wishes.capture)
     metadata = _annotated(pod, status)
     first: Json = {key: pod[key] for key in ("apiVersion", "kind") if key in pod}
     rest: Json = {key: value for key, value in pod.items() if key not in ("metadata", "spec")}
@@ -108,6 +115,12 @@ def uninject_pod(pod: Json) -> Json | None:
     metadata: Json = dict(pod.get("metadata") or {})
     written = {STATUS, *status.annotations}
     metadata["annotations"] = {key: text for key, text in metadata["annotations"].items() if key not in written}
+    if status.labels:
+        metadata["labels"] = {
+            key: text for key, text in texts_of(metadata.get("labels")).items() if key not in status.labels
+        }
+        if not metadata["labels"] and "labels" in status.made:
+            del metadata["labels"]
     if not metadata["annotations"] and "annotations" in status.made:
         del metadata["annotations"]
     found = {**pod, "metadata": metadata, "spec": spec}
@@ -123,6 +136,11 @@ def is_injected(pod: Json) -> bool:
 
 def _is_native(pod: Json, settings: InjectionSettings, wishes: Wishes, findings: Findings) -> bool:
     """A pod that is to end, as that of a Job, ends only with a native sidecar, which the kubelet stops last."""
+    if settings.cni:
+        if wishes.native is False:
+            text = "the node captures the pod before its first container: it gets a native sidecar, which starts first"
+            findings.warn(text, "metadata", "annotations")
+        return True
     native = settings.native if wishes.native is None else wishes.native
     ends = member(pod, "spec", "restartPolicy") in ("Never", "OnFailure")
     if not native and ends:
@@ -152,6 +170,8 @@ def _status(pod: Json, revision: str, image: str, moved: Moved, findings: Findin
     annotations = member(pod, "metadata", "annotations")
     made = [name for name in ("initContainers", "volumes") if not pod["spec"].get(name)]
     made += [] if annotations else ["annotations"]
+    labels = texts_of(member(pod, "metadata", "labels"))
+    made += [] if labels else ["labels"]
     made += [] if pod.get("metadata") else ["metadata"]
     say = not native and _DEFAULT_CONTAINER not in (annotations or {})
     return InjectionStatus(
@@ -161,6 +181,7 @@ def _status(pod: Json, revision: str, image: str, moved: Moved, findings: Findin
         containers=() if native else (PROXY,),
         volumes=(DATA, TOKEN),
         annotations=(_DEFAULT_CONTAINER,) if say else (),
+        labels=() if REVISION in labels else (REVISION,),
         made=tuple(made),
         probes=moved.originals,
         warnings=tuple(each.message for each in findings.problems()),
@@ -173,4 +194,5 @@ def _annotated(pod: Json, status: InjectionStatus) -> Json:
     for key in status.annotations:
         annotations[key] = str(containers_of(pod, "containers")[0].get("name"))
     annotations[STATUS] = status_text(status)
-    return {**metadata, "annotations": annotations}
+    labels = {**(metadata.get("labels") or {}), **dict.fromkeys(status.labels, status.revision)}
+    return {**metadata, "labels": labels, "annotations": annotations}

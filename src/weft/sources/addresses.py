@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -20,9 +21,12 @@ from weft.schema.kinds.meshconfig import ConfigMapSpec, MeshConfigSpec
 from weft.schema.kinds.serviceentry import ServiceEntrySpec
 from weft.sources.collector import Collected
 from weft.sources.contents import Contents
-from weft.store.protocol import Change, Delete, Put, Store, StoreError
+from weft.store.protocol import Change, ConflictError, Delete, Put, Store, StoreError
 
 BUCKET = "addresses"
+_TURN = ("addresses-turn", "turn")
+"""An entry that every write replaces: who has read it wrote last, so no two services are given one number."""
+_TRIES = 10
 _RETRY_SECONDS = 2.0
 _CONCERNED = (ServiceSpec, ServiceEntrySpec, MeshConfigSpec, ConfigMapSpec)
 """Kinds that say who has an address, and from which range."""
@@ -30,7 +34,8 @@ _CONCERNED = (ServiceSpec, ServiceEntrySpec, MeshConfigSpec, ConfigMapSpec)
 
 class AddressSource:
     """A source without documents: `contents` are the numbers of the services that the documents of `collected` declare.
-    A number is told when it is written down, never before. It is the only writer of its bucket."""
+    A number is told when it is written down, never before. Of its bucket other control planes may be writers, too: what
+    they wrote is read before it writes itself."""
 
     def __init__(
         self, store: Store, collected: Callable[[], Cell[Collected]], clock: Callable[[], float] = time.time
@@ -40,6 +45,7 @@ class AddressSource:
         self._clock = clock
         self._contents: Cell[Contents | None] = Cell(None)
         self._kept: dict[str, Kept] = {}
+        self._turn = 0
         self._told: dict[str, Assigned] = {}
 
     @property
@@ -49,6 +55,8 @@ class AddressSource:
 
     async def load(self) -> None:
         """Read what was kept. StoreError if it cannot be: who numbered anew would move every service."""
+        turn = await self._store.get(*_TURN)
+        self._turn, self._kept = turn.revision if turn is not None else 0, {}
         _, entries = await self._store.list(BUCKET)
         used: set[int] = set()
         for entry in entries:
@@ -81,21 +89,36 @@ class AddressSource:
         ranges = build_settings(settings_documents(snapshot.documents), snapshot.settings).ranges
         wanted = wanting(snapshot.documents)
         taken = given_numbers(snapshot.documents, ranges)
-        kept, unplaced = assign(self._kept, wanted, taken, ranges.size, self._clock())
+        for _ in range(_TRIES):
+            try:
+                unplaced = await self._assign(wanted, taken, ranges.size)
+                break
+            except ConflictError:
+                continue
+            except StoreError:
+                return False
+        else:
+            return False
+        self._tell(_unplaced_problems(snapshot.documents, frozenset(unplaced), str(ranges.ipv4)))
+        return True
+
+    async def _assign(self, wanted: Sequence[str], taken: frozenset[int], size: int) -> tuple[str, ...]:
+        """Write down who has which number now; who has none. ConflictError: another control plane did; StoreError."""
+        turn = await self._store.get(*_TURN)
+        if (turn.revision if turn is not None else 0) != self._turn:
+            await self.load()
+        kept, unplaced = assign(self._kept, wanted, taken, size, self._clock())
         changes: list[Change] = [
             Put(BUCKET, service, msgspec.json.encode(each))
             for service, each in kept.items()
             if self._kept.get(service) != each
         ]
         changes += [Delete(BUCKET, service) for service in self._kept if service not in kept]
-        try:
-            if changes:
-                await self._store.write(changes)
-        except StoreError:
-            return False
+        if changes:
+            mark = Put(*_TURN, secrets.token_bytes(8))
+            self._turn = await self._store.write([*changes, mark], {_TURN: self._turn})
         self._kept = kept
-        self._tell(_unplaced_problems(snapshot.documents, frozenset(unplaced), str(ranges.ipv4)))
-        return True
+        return unplaced
 
     def _tell(self, problems: tuple[Problem, ...] = ()) -> None:
         """What has not changed stays the same object. Numbers of services that are gone are kept, and nobody's."""

@@ -13,7 +13,7 @@ import pytest
 from tools.kubernetes_pki import make_authority
 
 from weft.sources.kubernetes.access import Access, AccessError, Credentials, Given
-from weft.sources.kubernetes.kubeconfig import in_cluster_access, kubeconfig_access
+from weft.sources.kubernetes.kubeconfig import context_of, in_cluster_access, kubeconfig_access, personal_access
 
 SERVER = "https://10.0.0.1:6443"
 
@@ -113,7 +113,7 @@ def test_a_token_is_read_again_when_its_file_is_another(tmp_path: Path) -> None:
         ({"server": "http://10.0.0.1:8080"}, {}, "expected https://HOST:PORT"),
         ({"server": ""}, {}, "no https URL"),
         ({"certificate-authority-data": "?"}, {}, "no base64"),
-        ({}, {"exec": {"command": "aws"}}, "exec: weft runs no credential plugins; give a tokenFile"),
+        ({}, {"exec": {"command": "aws"}}, "exec: weft serve runs no credential plugins; give a tokenFile"),
         ({}, {"auth-provider": {"name": "gcp"}}, "auth-provider"),
         ({}, {"username": "me", "password": "x"}, "no passwords"),
         ({}, {"as": "root"}, "account of its own"),
@@ -165,3 +165,94 @@ def test_a_token_is_one_line(tmp_path: Path, token: str) -> None:
     path = write(tmp_path / "config", {}, {"token": token})
     with pytest.raises(AccessError, match="not one line of printable text"):
         shown(kubeconfig_access(path))
+
+
+def plugin(path: Path, said: str, *, code: int = 0) -> dict[str, Any]:
+    """A plugin that notes what it was told, and says something."""
+    path.write_text(
+        f'#!/bin/sh\necho "$KUBERNETES_EXEC_INFO $SHOP $1" >> "$0.told"\ncat <<END\n{said}\nEND\nexit {code}\n'
+    )
+    path.chmod(0o700)
+    return {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": f"./{path.name}",
+        "args": ["login"],
+        "env": [{"name": "SHOP", "value": "open"}],
+        "provideClusterInfo": True,
+        "interactiveMode": "Never",
+    }
+
+
+def credential(**status: str) -> str:
+    return json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status})
+
+
+def test_a_person_s_plugin_is_asked_until_its_answer_ends(tmp_path: Path, pki: Path) -> None:
+    ended = credential(token="first", expirationTimestamp="2024-01-01T00:00:00Z")
+    user = {"exec": plugin(tmp_path / "login", ended)}
+    path = write(tmp_path / "config", {"certificate-authority": "pki/ca.crt"}, user)
+    credentials = Credentials(lambda: personal_access([path]))
+    assert credentials.current().headers == {"Authorization": "Bearer first"}
+    plugin(tmp_path / "login", credential(token="second", expirationTimestamp="2124-01-01T00:00:00Z"))
+    assert credentials.current().headers == {"Authorization": "Bearer second"}
+    assert credentials.current().headers == {"Authorization": "Bearer second"}
+    told = (tmp_path / "login.told").read_text().splitlines()
+    assert len(told) == 2
+    about, _, rest = told[0].rpartition("} ")
+    assert rest == "open login"
+    spec = json.loads(about + "}")["spec"]
+    assert (spec["interactive"], spec["cluster"]["server"]) == (False, SERVER)
+    assert base64.b64decode(spec["cluster"]["certificate-authority-data"]) == (pki / "ca.crt").read_bytes()
+
+
+def test_a_plugin_gives_a_certificate(tmp_path: Path, pki: Path) -> None:
+    certificate, key = ((pki / f"admin.{end}").read_text() for end in ("crt", "key"))
+    said = credential(clientCertificateData=certificate, clientKeyData=key)
+    path = write(
+        tmp_path / "config", {"certificate-authority": "pki/ca.crt"}, {"exec": plugin(tmp_path / "login", said)}
+    )
+    access = personal_access([path])
+    assert access.certificate.read().decode() == certificate
+    assert shown(access).headers == {}
+    assert "PRIVATE" not in repr(access)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "why"),
+    [
+        ("?", 0, "prints no ExecCredential"),
+        (credential(), 0, "neither a token nor a certificate"),
+        (credential(clientCertificateData="x"), 0, "a certificate or its key, and not both"),
+        (credential(token="t", expirationTimestamp="soon"), 0, "no time of RFC 3339"),
+        (credential(token="t").replace("/v1", "/v1beta1"), 0, "expected ExecCredential of client"),
+        ("", 3, "exit code 3"),
+    ],
+)
+def test_a_plugin_that_is_of_no_use(tmp_path: Path, said: str, code: int, why: str) -> None:
+    path = write(tmp_path / "config", {}, {"exec": plugin(tmp_path / "login", said, code=code)})
+    with pytest.raises(AccessError, match=why):
+        personal_access([path])
+
+
+def test_a_plugin_that_is_not_there(tmp_path: Path) -> None:
+    of = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "no-such-login",
+        "installHint": "get it at example",
+    }
+    with pytest.raises(AccessError, match="cannot be run: No such file or directory; get it at example"):
+        personal_access([write(tmp_path / "config", {}, {"exec": of})])
+    with pytest.raises(AccessError, match="apiVersion 'v0': expected client"):
+        personal_access([write(tmp_path / "config", {}, {"exec": {**of, "apiVersion": "v0"}})])
+
+
+def test_of_several_files_the_first_counts(tmp_path: Path) -> None:
+    first = write(tmp_path / "first", {"server": "https://first:1"}, {"token": "one"})
+    second = write(tmp_path / "second", {"server": "https://second:1"}, {"token": "two"})
+    second.write_text(second.read_text().replace('"lost"', '"other"').replace('"nowhere"', '"c"'))
+    assert personal_access([first, second]).server == "https://first:1"
+    assert personal_access([second, first], "other").server == "https://second:1"
+    assert context_of([first, second]) == ("prod", "shop")
+    assert context_of([first, second], "other") == ("other", "")
+    with pytest.raises(AccessError, match="there is lost, other, prod"):
+        personal_access([first, second], "nothing")

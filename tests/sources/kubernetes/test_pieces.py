@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weft.aio.backoff import Backoff
 from weft.schema.registry import find_kind
-from weft.sources.kubernetes.backoff import Backoff
 from weft.sources.kubernetes.discovery import FOLLOWED, DiscoveryError, found_from
 from weft.sources.kubernetes.lines import Lines, LineTooLongError
 

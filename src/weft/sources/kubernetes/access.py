@@ -11,12 +11,14 @@ import binascii
 import os
 import ssl
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+_EARLY_SECONDS = 10.0
 _Signature = tuple[tuple[int, int, int], ...]
 
 
@@ -53,13 +55,15 @@ class Access:
     certificate: Given = Given()
     key: Given = Given()
     token: Given = Given()
-    said_in: Path | None = None
-    """The file that says all this."""
+    said_in: tuple[Path, ...] = ()
+    """The files that say all this."""
+    until: float = 0.0
+    """When it ends (epoch seconds, 0: it is not known), and is asked for again."""
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All files that it is made of."""
-        parts = (self.authorities.file, self.certificate.file, self.key.file, self.token.file, self.said_in)
+        parts = (self.authorities.file, self.certificate.file, self.key.file, self.token.file, *self.said_in)
         return tuple(part for part in parts if part is not None)
 
 
@@ -81,6 +85,7 @@ class Credentials:
         self._signature: _Signature = ()
         self._files: tuple[Path, ...] = ()
         self._shown: Shown | None = None
+        self._until = 0.0
         self._reader = ThreadPoolExecutor(1, "weft-credentials")
 
     async def shown(self) -> Shown:
@@ -88,13 +93,16 @@ class Credentials:
         return await asyncio.get_running_loop().run_in_executor(self._reader, self.current)
 
     def current(self) -> Shown:
-        """What to show; blocks. The same object as long as no file changed. AccessError if there is nothing good."""
+        """What to show; blocks. The same object as long as no file changed and it has
+        not ended. AccessError if there is nothing good."""
         try:
-            if self._shown is not None and _signature(self._files) == self._signature:
+            ended = self._until and time.time() >= self._until - _EARLY_SECONDS
+            if self._shown is not None and not ended and _signature(self._files) == self._signature:
                 return self._shown
             access = self._read()
             signature = _signature(access.files)
             self._shown, self._signature, self._files = _shown(access), signature, access.files
+            self._until = access.until
         except (OSError, ssl.SSLError) as error:
             self._shown = None
             raise AccessError(str(error)) from error
@@ -141,11 +149,11 @@ def _tls(access: Access) -> ssl.SSLContext | None:
         context.load_verify_locations(cadata=access.authorities.read().decode("ascii", "replace"))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if access.certificate.there:
-        _load_pair(context, access.certificate.read(), access.key.read())
+        load_pair(context, access.certificate.read(), access.key.read())
     return context
 
 
-def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     """OpenSSL reads a pair from a file only: one that nobody else can open and that is gone at once."""
     descriptor, name = tempfile.mkstemp(prefix="weft-")
     try:

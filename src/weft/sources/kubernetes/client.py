@@ -31,7 +31,7 @@ MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 """Types of bodies: https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply"""
-_LONGEST_TEXT = 300
+_LONGEST_TEXT = 1000
 
 
 class ApiError(Exception):
@@ -96,6 +96,13 @@ class ApiClient:
         headers = {"Accept": JSON, "Content-Type": content}
         async with self._ask(method, path, query or {}, headers, _USUAL_TIMEOUT, body) as response:
             return await _body(response, path)
+
+    @contextlib.asynccontextmanager
+    async def lines(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[list[bytes]]]:
+        """The lines of a text, as many as arrive at once, without empty ones. ApiError on entry and while reading."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+        async with self._ask("GET", path, query, {"Accept": "*/*"}, timeout) as response:
+            yield _lines(response)
 
     @contextlib.asynccontextmanager
     async def watch(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[list[bytes]]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from weft.sources.kubernetes.access import Access, AccessError, Given, check_server, from_base64
+from weft.sources.kubernetes.plugins import Plugin, run_plugin
 
 IN_CLUSTER = "in-cluster"
 """What stands for a kubeconfig file in a pod."""
@@ -38,13 +40,14 @@ class _User(msgspec.Struct, rename="kebab"):
     token_file: str = msgspec.field(default="", name="tokenFile")
     impersonate: str = msgspec.field(default="", name="as")
     username: str = ""
-    exec: Any = None
+    exec: Plugin | None = None
     auth_provider: Any = None
 
 
 class _Context(msgspec.Struct):
     cluster: str = ""
     user: str = ""
+    namespace: str = ""
 
 
 class _NamedCluster(msgspec.Struct):
@@ -111,36 +114,110 @@ def in_cluster_namespace(directory: Path = SERVICE_ACCOUNT) -> str:
 
 
 def kubeconfig_access(path: Path, context: str = "") -> Access:
-    """Access by a kubeconfig file. AccessError if it is none, or asks for what weft does not do."""
-    config = _read(path)
-    name = context or config.current_context
-    if not name:
-        raise AccessError(f"{path} has no current-context; say which with --context")
-    found = _named({each.name: each.context for each in config.contexts or ()}, name, f"{path}: context")
-    cluster = _named({each.name: each.cluster for each in config.clusters or ()}, found.cluster, f"{path}: cluster")
-    users = {each.name: each.user or _User() for each in config.users or ()}
-    user = _named(users, found.user, f"{path}: user") if found.user else _User()
-    _refuse(path, cluster, user)
+    """Access by a kubeconfig file, for a program. AccessError if it is none, or asks for what weft does not do."""
+    return _access(_merged((path,)), context, plugins=False)
+
+
+def personal_access(paths: Sequence[Path], context: str = "") -> Access:
+    """Access for a person at the command line, by several files: of what more than one says, the first counts. Their
+    credential plugin is run, so this may take long. AccessError."""
+    return _access(_merged(paths), context, plugins=True)
+
+
+def context_of(paths: Sequence[Path], context: str = "") -> tuple[str, str]:
+    """The name of the context that is meant, and its namespace ("": it names none). AccessError."""
+    merged = _merged(paths)
+    name, found = merged.context(context)
+    return name, found.namespace
+
+
+def contexts_of(paths: Sequence[Path]) -> tuple[str, ...]:
+    """The names of all contexts. AccessError."""
+    return tuple(_merged(paths).contexts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """What several files say, each with the file that does."""
+
+    title: str
+    paths: tuple[Path, ...]
+    current: str
+    contexts: Mapping[str, tuple[_Context, Path]]
+    clusters: Mapping[str, tuple[_Cluster, Path]]
+    users: Mapping[str, tuple[_User, Path]]
+
+    def context(self, wanted: str) -> tuple[str, _Context]:
+        name = wanted or self.current
+        if not name:
+            raise AccessError(f"{self.title} has no current-context; say which with --context")
+        found, _ = _named(self.contexts, name, f"{self.title}: context")
+        return name, found
+
+
+def _merged(paths: Sequence[Path]) -> _Merged:
+    contexts: dict[str, tuple[_Context, Path]] = {}
+    clusters: dict[str, tuple[_Cluster, Path]] = {}
+    users: dict[str, tuple[_User, Path]] = {}
+    current = ""
+    for path in paths:
+        config = _read(path)
+        current = current or config.current_context
+        for context in config.contexts or ():
+            contexts.setdefault(context.name, (context.context, path))
+        for cluster in config.clusters or ():
+            clusters.setdefault(cluster.name, (cluster.cluster, path))
+        for user in config.users or ():
+            users.setdefault(user.name, (user.user or _User(), path))
+    return _Merged(", ".join(map(str, paths)), tuple(paths), current, contexts, clusters, users)
+
+
+def _access(merged: _Merged, context: str, *, plugins: bool) -> Access:
+    name, found = merged.context(context)
+    cluster, path = _named(merged.clusters, found.cluster, f"{merged.title}: cluster")
+    user, of_user = _named(merged.users, found.user, f"{merged.title}: user") if found.user else (_User(), path)
+    _refuse(path, of_user, cluster, user, plugins=plugins)
     try:
         server = check_server(cluster.server)
     except AccessError as error:
         raise AccessError(f"{path}: cluster '{found.cluster}': {error}") from error
-    near = path.parent
-    token = Given(user.token.encode()) if user.token else _given("", user.token_file, near, "tokenFile")
+    near, home = path.parent, of_user.parent
     access = Access(
         name,
         server,
         _given(cluster.certificate_authority_data, cluster.certificate_authority, near, "certificate-authority-data"),
         cluster.tls_server_name,
-        _given(user.client_certificate_data, user.client_certificate, near, "client-certificate-data"),
-        _given(user.client_key_data, user.client_key, near, "client-key-data"),
-        token,
-        said_in=path,
+        _given(user.client_certificate_data, user.client_certificate, home, "client-certificate-data"),
+        _given(user.client_key_data, user.client_key, home, "client-key-data"),
+        Given(user.token.encode()) if user.token else _given("", user.token_file, home, "tokenFile"),
+        said_in=merged.paths,
     )
     if access.certificate.there != access.key.there:
-        raise AccessError(f"{path}: user '{found.user}' has a client certificate or its key, and not both")
-    _check_open(path, access)
+        raise AccessError(f"{of_user}: user '{found.user}' has a client certificate or its key, and not both")
+    _check_open(of_user, access)
+    if user.exec is not None:
+        access = _asked(access, user.exec, of_user)
     return access
+
+
+def _asked(access: Access, plugin: Plugin, path: Path) -> Access:
+    """With what a plugin says of the user in the place of what the file does."""
+    told = {"server": access.server, "tls-server-name": access.server_name}
+    if access.authorities.there:
+        told["certificate-authority-data"] = base64.b64encode(access.authorities.read()).decode()
+    try:
+        shown = run_plugin(plugin, path.parent, {key: value for key, value in told.items() if value})
+    except AccessError as error:
+        raise AccessError(f"{path}: {error}") from error
+    certificate, key = Given(shown.certificate.encode()), Given(shown.key.encode())
+    token = Given(shown.token.encode())
+    return replace(
+        access,
+        certificate=certificate if certificate.there else access.certificate,
+        key=key if key.there else access.key,
+        token=token if token.there else access.token,
+        until=shown.until,
+    )
 
 
 def _read(path: Path) -> _Config:
@@ -159,21 +236,21 @@ def _named(found: Mapping[str, Any], name: str, what: str) -> Any:
     return found[name]
 
 
-def _refuse(path: Path, cluster: _Cluster, user: _User) -> None:
+def _refuse(path: Path, of_user: Path, cluster: _Cluster, user: _User, *, plugins: bool) -> None:
     """What would be a risk, or what weft does not do, is said at once."""
-    refusals: tuple[tuple[object, str], ...] = (
-        (cluster.insecure_skip_tls_verify, "insecure-skip-tls-verify: weft checks whom it believes; give "
+    refusals: tuple[tuple[object, Path, str], ...] = (
+        (cluster.insecure_skip_tls_verify, path, "insecure-skip-tls-verify: weft checks whom it believes; give "
          "certificate-authority"),
-        (cluster.proxy_url, "proxy-url: weft asks the API server itself"),
-        (user.exec is not None, "exec: weft runs no credential plugins; give a tokenFile that a program keeps fresh, "
-         "or a client certificate"),
-        (user.auth_provider is not None, "auth-provider: give a tokenFile or a client certificate"),
-        (user.username, "username: Kubernetes takes no passwords; give a tokenFile or a client certificate"),
-        (user.impersonate, "as: weft is only who it is; give it an account of its own"),
+        (cluster.proxy_url, path, "proxy-url: weft asks the API server itself"),
+        (user.exec is not None and not plugins, of_user, "exec: weft serve runs no credential plugins; give a "
+         "tokenFile that a program keeps fresh, or a client certificate"),
+        (user.auth_provider is not None, of_user, "auth-provider: give a tokenFile or a client certificate"),
+        (user.username, of_user, "username: Kubernetes takes no passwords; give a tokenFile or a client certificate"),
+        (user.impersonate, of_user, "as: weft is only who it is; give it an account of its own"),
     )  # fmt: skip
-    for there, text in refusals:
+    for there, place, text in refusals:
         if there:
-            raise AccessError(f"{path}: {text}")
+            raise AccessError(f"{place}: {text}")
 
 
 def _given(data: str, file: str, near: Path, what: str) -> Given:

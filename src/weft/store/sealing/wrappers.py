@@ -22,8 +22,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from weft.settings.private import PermissionsError, check_private, write_atomically
+from weft.settings.shared import SharedDirectory
 
 KEY_BYTES = 32
+KEY_FILE = "store.key"
 _ID = 4
 _NONCE = 12
 _LINE = "weft-store-key-1"
@@ -97,10 +99,11 @@ def _id(key: bytes) -> bytes:
 
 class FileWrapper:
     """Keys in a file of mode 0600, a line each, the newest first. It is made when `wrap` is first asked for. Raises
-    PermissionsError where others could read it."""
+    PermissionsError where others could read it. With `shared` other control planes have the file, too."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shared: SharedDirectory | None = None) -> None:
         self._path = path
+        self._shared = shared
         self._keys = _Keys(())
         if path.exists():
             check_private(path)
@@ -121,6 +124,9 @@ class FileWrapper:
     async def unwrap(self, wrapped: bytes) -> bytes:
         """See the protocol."""
         if not self._keys.opens(wrapped):
+            if self._shared is not None:
+                with contextlib.suppress(OSError):  # what was shared last is there
+                    await self._shared.fetch()
             self._read()
         try:
             return self._keys.unwrap(wrapped)
@@ -133,13 +139,13 @@ class FileWrapper:
 
     async def renew(self) -> bool:
         """See the protocol."""
-        self._write([secrets.token_bytes(KEY_BYTES), *self._keys.keys])
+        await self._write([secrets.token_bytes(KEY_BYTES), *self._keys.keys])
         return True
 
     async def retire(self) -> None:
         """See the protocol."""
         if len(self._keys.keys) > 1:
-            self._write(self._keys.keys[:1])
+            await self._write(self._keys.keys[:1])
 
     def _read(self) -> None:
         try:
@@ -153,12 +159,15 @@ class FileWrapper:
         where = str(self._path)
         self._keys = _Keys([_key(line.removeprefix(_LINE).strip(), where) for line in lines if line.strip()])
 
-    def _write(self, keys: Sequence[bytes]) -> None:
+    async def _write(self, keys: Sequence[bytes]) -> None:
         text = "".join(f"{_LINE} {base64.b64encode(key).decode()}\n" for key in keys)
         try:
-            write_atomically(self._path, text)
+            if self._shared is None:
+                write_atomically(self._path, text)
+            else:
+                await self._shared.change(lambda copy: write_atomically(copy / self._path.name, text))
         except OSError as error:
-            raise KeyWrapError(f"{self._path} cannot be written: {error.strerror}") from error
+            raise KeyWrapError(f"{self._path} cannot be written: {error.strerror or error}") from error
         self._keys = _Keys(keys)
 
 
@@ -321,10 +330,18 @@ class Succession:
 
 
 def wrapper_from_settings(
-    setting: str, former: str, directory: Path, environment: MutableMapping[str, str] = os.environ
+    setting: str,
+    former: str,
+    directory: Path,
+    environment: MutableMapping[str, str] = os.environ,
+    shared: SharedDirectory | None = None,
 ) -> KeyWrapper:
-    """As `wrapper_from_setting`; `former` (empty: none) names the one that it takes over from."""
-    newest = wrapper_from_setting(setting, directory, environment)
+    """As `wrapper_from_setting`; `former` (empty: none) names the one that it takes over from. The file in `directory`
+    is also that of other control planes with `shared`."""
+    if not setting and shared is not None:
+        newest: KeyWrapper = FileWrapper(directory / KEY_FILE, shared)
+    else:
+        newest = wrapper_from_setting(setting, directory, environment)
     return Succession(newest, wrapper_from_setting(former, directory, environment)) if former else newest
 
 
@@ -332,7 +349,7 @@ def wrapper_from_setting(
     setting: str, directory: Path, environment: MutableMapping[str, str] = os.environ
 ) -> KeyWrapper:
     """The wrapper that a setting names (empty: a file in `directory`). WrapperSettingsError, PermissionsError."""
-    form, _, rest = (setting or f"file:{directory / 'store.key'}").partition(":")
+    form, _, rest = (setting or f"file:{directory / KEY_FILE}").partition(":")
     if not rest:
         raise WrapperSettingsError(f"'{form}': expected {FORMS}")
     match form:

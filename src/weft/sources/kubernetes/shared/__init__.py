@@ -1,0 +1,1 @@
+"""What several control planes of a cluster share: objects in their own namespace"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -64,6 +65,7 @@ def rollouts(space: NodeCluster) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def flagger(space: NodeCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The controller of Flagger, and a Prometheus that reads the metrics of the pods' proxies; its log."""
+    assert shutil.which("prometheus"), "Flagger asks a Prometheus: apt-get install prometheus"
     log, data = space.directory / "flagger.log", tmp_path_factory.mktemp("prometheus")
     settings = data / "prometheus.json"
     settings.write_text(json.dumps(prometheus_settings(space.inside)))

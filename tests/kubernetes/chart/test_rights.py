@@ -211,6 +211,7 @@ def test_every_right_is_used_and_none_is_missing(cluster: ApiCluster, installed:
         post(told["webhooks"], "/inject", review(pod(namespace="default"), "default"))  # it asks for the labels
         for _ in range(2):  # the store is sealed anew, and made short: parts are made, listed and deleted
             mesh.api("secrets/rotation", "POST")
+        mesh.api("ca/rotate", "POST", b"{}")
         until("every right is used", lambda: all_used(*{each.verb for each in given} - {"delete"}))
         named = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "another"}}
         apply(cluster, {**named, "spec": {"controllerName": "example.com/another"}})

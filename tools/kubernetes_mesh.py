@@ -26,6 +26,16 @@ def install(cluster: Access, values: Mapping[str, object] | None = None) -> None
     about = {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
     cluster.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "Namespace", "metadata": about})
     helm(cluster, "install", "weft", str(ROOT / "charts" / "weft"), values=values or {})
+    _await(cluster)
+
+
+def upgrade(cluster: Access, values: Mapping[str, object]) -> None:
+    """Install it anew with other values, and wait until it is ready. ClusterError as above."""
+    helm(cluster, "upgrade", "weft", str(ROOT / "charts" / "weft"), values=values)
+    _await(cluster)
+
+
+def _await(cluster: Access) -> None:
     try:
         cluster.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/weft", "--timeout=180s")
     except ClusterError as error:

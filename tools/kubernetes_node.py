@@ -75,6 +75,16 @@ class NodeCluster(Access):
         return self._node / "admin.kubeconfig"
 
     @property
+    def plugins(self) -> Path:
+        """Where its runtime finds the plugins for pods' networks."""
+        return self._node / "plugins"
+
+    @property
+    def networks(self) -> Path:
+        """Where it finds the lists of them."""
+        return self._node / "networks"
+
+    @property
     def pki(self) -> Path:
         """Where the cluster's certificates are."""
         return self._node / "pki"

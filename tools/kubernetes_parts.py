@@ -40,9 +40,14 @@ class Node(ApiCluster):
 
     def start_runtime(self) -> None:
         """Start containerd, and do not wait for it."""
-        networks = self.directory / "networks"
+        if not (found := plugins()):
+            raise ClusterError(f"no plugins for pods' networks in {' or '.join(_PLUGINS)}")
+        networks, own = self.directory / "networks", self.directory / "plugins"
         networks.mkdir(parents=True)
         (networks / "pods.conflist").write_text(json.dumps(_network()))
+        own.mkdir()  # of this node alone, so that more can be put there
+        for each in Path(found).iterdir():
+            (own / each.name).symlink_to(each)
         settings = self.directory / "containerd.toml"
         settings.write_text(_containerd(self.directory))
         (self.directory / "log").mkdir(exist_ok=True)
@@ -127,8 +132,6 @@ def _network() -> dict[str, Any]:
 
 
 def _containerd(directory: Path) -> str:
-    if not (found := plugins()):
-        raise ClusterError(f"no plugins for pods' networks in {' or '.join(_PLUGINS)}")
     return f"""\
 version = 2
 root = "{directory}/containerd"
@@ -140,6 +143,6 @@ state = "/run/containerd"
   restrict_oom_score_adj = true
   sandbox_image = "weft.test/pause:1"
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{found}"
+    bin_dir = "{directory}/plugins"
     conf_dir = "{directory}/networks"
 """

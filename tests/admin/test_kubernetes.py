@@ -35,7 +35,10 @@ async def test_it_changes_no_document(tmp_path: Path) -> None:
             async with session.request(method, path, data=text) as answer:
                 body: dict[str, Any] = await answer.json()
                 assert (answer.status, body["code"]) == (409, "owned-by-kubernetes"), (path, body)
-                assert body["error"] == "nothing was changed: documents come from Kubernetes: use kubectl"
+                assert (
+                    body["error"]
+                    == "nothing was changed: documents come from Kubernetes: use kubectl, or weft --context"
+                )
         async with session.post("/v1/validation", data=SERVICE) as answer:
             assert answer.status == 200
 

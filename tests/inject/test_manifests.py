@@ -1,6 +1,7 @@
 """`weft inject` on manifests of all kinds: what comes out is written down, and `weft uninject` gives back what was.
 
-A case is a directory with ``input.yaml`` and ``injected.yaml``; ``./run golden`` rewrites the second."""
+A case is a directory with ``input.yaml`` and ``injected.yaml``; ``./run golden`` rewrites the second. OPTIONS are
+more of a case."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ SETTINGS = (
     "--control-plane=weft.weft-system.svc:15013",
     f"--ca-fingerprint=sha256:{'6b' * 32}",
 )
+OPTIONS = {"restricted": ("--cni",)}
 Output = pytest.CaptureFixture[str]
 
 
@@ -29,7 +31,7 @@ def inject(path: Path, capsys: Output, *more: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("directory", CASES, ids=lambda path: path.name)
 def test_what_is_injected(directory: Path, capsys: Output, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    code, produced, said = inject(directory / "input.yaml", capsys)
+    code, produced, said = inject(directory / "input.yaml", capsys, *OPTIONS.get(directory.name, ()))
     assert code == 0, said
     expected = directory / "injected.yaml"
     if request.config.getoption("--update-golden", default=False):

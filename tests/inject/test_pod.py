@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.injection import SETTINGS, pod
+from weft.agent.cni.pods import words_of
 from weft.inject.decision import Namespace
 from weft.inject.patch import json_patch
 from weft.inject.pod import Injected, inject_pod, uninject_pod
+from weft.inject.settings import InjectionSettingsError, check_settings
 from weft.inject.vocabulary import WORDS, Meaning
 from weft.model.problem import Severity
+from weft.model.proof import proof_address
 
 HERE = Namespace("shop", {"istio-injection": "enabled"})
 TRAFFIC = "traffic.sidecar.istio.io/"
@@ -268,3 +272,35 @@ def test_uninjected_is_what_it_was(
     assert applied(before, json_patch(before, done.pod)) == done.pod
     again = inject_pod(done.pod, HERE, SETTINGS)
     assert (again.pod, again.reason) == (None, "it has a container weft-proxy already")
+
+
+def test_a_pod_that_its_node_captures_has_no_right() -> None:
+    words = ("--exclude-outbound-port=3306",)
+    annotations = {f"{TRAFFIC}excludeOutboundPorts": "3306"}
+    restricted = Namespace("shop", {"istio-injection": "enabled", "pod-security.kubernetes.io/enforce": "restricted"})
+    before = pod(annotations=annotations)
+    done = inject_pod(before, restricted, replace(SETTINGS, cni=True))
+    assert done.problems == ()
+    init, proxy = container(done, "weft-init"), container(done, "weft-proxy")
+    assert init["command"] == ["weft", "pod", "verify", proof_address(words)]
+    assert init["securityContext"] == proxy["securityContext"]
+    assert init["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert done.pod is not None
+    assert words_of(done.pod["metadata"]["annotations"]) == words
+    assert uninject_pod(done.pod) == before
+
+
+def test_what_is_captured_before_its_first_container_has_a_native_sidecar() -> None:
+    wanted = pod(annotations={"sidecar.istio.io/nativeSidecar": "false"}, initContainers=[{"name": "a", "image": "a"}])
+    done = inject_pod(wanted, HERE, replace(SETTINGS, cni=True))
+    assert done.pod is not None
+    assert [each["name"] for each in done.pod["spec"]["initContainers"]] == ["weft-init", "weft-proxy", "a"]
+    assert "it gets a native sidecar" in done.problems[0].message
+    with pytest.raises(InjectionSettingsError, match="cannot be classic containers where nodes capture pods"):
+        check_settings(replace(SETTINGS, cni=True, native=False))
+
+
+def test_a_pod_that_captures_itself_says_nothing_to_its_node() -> None:
+    done = annotated()
+    assert done.pod is not None
+    assert words_of(done.pod["metadata"]["annotations"]) is None

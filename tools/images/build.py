@@ -1,7 +1,7 @@
 """``./run images``: container images of this checkout into build/images, without a container engine.
 
 ``weft`` is the control plane and every command but those that need an Envoy; ``weft-proxy`` has Envoy too, and is what
-runs in pods.
+runs in pods; ``weft-cni`` has the CNI plugin, and is what runs on each node where that captures pods.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tools.packages.payload import ROOT, build_epoch
 from weft import __version__
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "WEFT_HOME": HOME}
-_WITH_ENVOY = {"weft": False, "weft-proxy": True}
+_IMAGES = ("weft", "weft-proxy", "weft-cni")
 TEST_REGISTRY, TEST_TAG = "weft.test", "1"
 
 
@@ -31,12 +31,13 @@ def build_images(target: Path, sources: Path, registry: str, tag: str, *, fresh:
     base = Base(sources).layer(fresh=fresh)
     libraries, envoy = contents.libraries()
     own = contents.weft()
+    more = {"weft-proxy": (envoy,), "weft-cni": (contents.plugin(),)}
     made = []
-    for name, with_envoy in _WITH_ENVOY.items():
-        about = contents.about(name, envoy=with_envoy)
+    for name in _IMAGES:
+        about = contents.about(name, envoy=name == "weft-proxy")
         image = Image(
             name=f"{registry}/{name}:{tag}" if registry else f"{name}:{tag}",
-            layers=(base, libraries, *([envoy] if with_envoy else []), own, about),
+            layers=(base, libraries, *more.get(name, ()), own, about),
             entrypoint=("/usr/bin/weft",),
             user=f"{USER}:{USER}",
             directory=HOME,

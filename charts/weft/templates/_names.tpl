@@ -34,6 +34,17 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{- define "weft.namespacedKinds" -}}
+- credentialpolicies
+- csrfpolicies
+- ejectionpolicies
+- fallbackpolicies
+- healthcheckpolicies
+- oidcpolicies
+- overloadpolicies
+- ratelimitpolicies
+{{- end }}
+
 {{- define "weft.groups" -}}
 - gateway.networking.k8s.io
 - gateway.networking.x-k8s.io
@@ -41,4 +52,21 @@ seccompProfile:
 - security.istio.io
 - telemetry.istio.io
 - weft.dev
+{{- end }}
+
+{{- define "weft.cniSelector" -}}
+app.kubernetes.io/name: weft-cni
+app.kubernetes.io/component: cni
+{{- end }}
+
+{{- define "weft.cniLabels" -}}
+{{ include "weft.cniSelector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: weft
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "weft.cniImage" -}}
+{{- if .Values.cni.image }}{{ .Values.cni.image }}{{ else }}{{ .Values.image.repository }}-cni:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}

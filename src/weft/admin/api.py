@@ -10,6 +10,7 @@ from aiohttp import web
 from weft.admin.authorization import Authorization
 from weft.admin.ca import CertificateAuthority
 from weft.admin.checking import Checking
+from weft.admin.confirming import Confirming
 from weft.admin.context import ApiContext
 from weft.admin.dashboard.board import Dashboard
 from weft.admin.dashboard.picture import picture_parts
@@ -56,6 +57,7 @@ def admin_routes(
     parts = (
         Documents(context),
         Validation(context),
+        Confirming(context),
         Proxies(context),
         ProxySignals(context),
         Status(context),

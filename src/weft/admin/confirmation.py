@@ -40,24 +40,33 @@ async def confirmation(
     who has not answered anything for so long that nobody waits for it. Those of the `changed` documents that are tried
     on an Envoy first are waited for, and then the proxies that are given them; ``untried`` are those that were not
     tried in time."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + timeout
-    unknown: dict[str, object] = {"confirmed": [], "nacked": [], "stuck": []}
+    end = asyncio.get_running_loop().time() + timeout
     try:
         async with asyncio.timeout_at(end):
             snapshot = await _compiled(context, store_revision)
     except TimeoutError:
-        return {**unknown, "pending": list(context.hub.connected())}
+        return unpublished(context)
+    return await confirmation_of(context, snapshot, end, changed)
+
+
+async def confirmation_of(
+    context: ApiContext, snapshot: int, end: float, changed: Iterable[ObjectKey], since: int | None = None
+) -> dict[str, object]:
+    """The same of a snapshot that the Mesh includes, by the `end` (of the loop's clock); with `since` of all changes
+    after that one."""
+    loop = asyncio.get_running_loop()
     untried = await _tried(context, changed, end)
-    results = [await context.hub.wait_revision(snapshot, max(0.0, end - loop.time()))]
+    results = [await context.hub.wait_revision(snapshot, max(0.0, end - loop.time()), since)]
     if untried is not None:
         latest = max(snapshot, context.compiled.value.revision)
         results.append(await context.hub.wait_revision(latest, max(0.0, end - loop.time())))
-    if not all(result.published for result in results):
-        found = {**unknown, "pending": list(context.hub.connected())}
-    else:
-        found = _answer(results)
+    found = _answer(results) if all(result.published for result in results) else unpublished(context)
     return {**found, "untried": [str(key) for key in untried]} if untried else found
+
+
+def unpublished(context: ApiContext) -> dict[str, object]:
+    """The same where nobody was told yet: everybody is waited for."""
+    return {"confirmed": [], "nacked": [], "stuck": [], "pending": list(context.hub.connected())}
 
 
 async def _tried(context: ApiContext, changed: Iterable[ObjectKey], end: float) -> list[ObjectKey] | None:

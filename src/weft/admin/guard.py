@@ -28,6 +28,7 @@ PAGE_WRITES = ("/v1/explain", "/v1/history/", "/v1/session")
 _TOKEN = re.compile(r"weft[_-][\w-]{20,}")
 """Tokens of ours that somebody puts into a path by mistake."""
 _READS = frozenset({"GET", "HEAD"})
+_TUNNELLED: web.RequestKey[bool] = web.RequestKey("tunnelled", bool)
 
 
 def token_in(path: Path) -> str:
@@ -43,8 +44,15 @@ def token_in(path: Path) -> str:
 
 def cookie_name(request: web.Request) -> str:
     """The name of the session's cookie: cookies do not know ports, and a host may have several control planes."""
+    if request.get(_TUNNELLED, False):  # the port of the tunnel's end
+        return f"weft-session-{request.headers.get('Host', '').rpartition(':')[2]}"
     place = request.transport.get_extra_info("sockname") if request.transport else None
     return f"weft-session-{place[1]}" if isinstance(place, tuple) else "weft-session"
+
+
+def scheme_of(request: web.Request) -> str:
+    """How a browser reaches this API: over TLS, or on a loopback, where a tunnel may begin that leads here over TLS."""
+    return "https" if is_secure(request) and not request.get(_TUNNELLED, False) else "http"
 
 
 def new_guard(gate: Gate, audit: Audit, sessions: Sessions, is_public: Callable[[str], bool]) -> Middleware:
@@ -54,7 +62,8 @@ def new_guard(gate: Gate, audit: Audit, sessions: Sessions, is_public: Callable[
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             if not (is_secure(request) and gate.is_named(request.headers.get("Host", ""))):
-                check_host(request, over_tls=is_secure(request))
+                check_host(request, over_tls=is_secure(request) and not gate.has_tunnels)
+                request[_TUNNELLED] = is_secure(request)
             principal = await _admit(request, gate, sessions, public=is_public(request.path))
         except Refused as refused:
             if not refused.detail.pop("unrecorded", False):
@@ -90,10 +99,10 @@ async def _caller(
         return await gate.bearer(request), False
     _check_own_page(request)
     session = sessions.find(request.cookies.get(cookie_name(request), ""))
-    if session is not None and gate.knows(session.principal):
+    if session is not None and (principal := await gate.renewed(session.principal)) is not None:
         _check_page(request, session, public=public)
-        return session.principal, True
-    if "Origin" not in request.headers and (found := gate.certificate(request)) is not None:
+        return principal, True
+    if "Origin" not in request.headers and (found := await gate.certificate(request)) is not None:
         check_no_page(request)
         return found, False
     return (None if public else await gate.bearer(request)), False
@@ -117,7 +126,7 @@ def check_no_page(request: web.Request) -> None:
 def _check_own_page(request: web.Request) -> None:
     """Nothing from pages of others, also not of other ports of this host: a browser sends them our cookie too."""
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
-    own = f"{'https' if is_secure(request) else 'http'}://{request.headers.get('Host', '')}"
+    own = f"{scheme_of(request)}://{request.headers.get('Host', '')}"
     if (origin is not None and origin != own) or site not in {"none", "same-origin"}:
         raise _foreign(request, "requests from web pages are refused, but for the dashboard's own")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from weft.cli.options import (
@@ -21,6 +23,7 @@ from weft.settings.home import Home
     "weft apply -f routes.yaml --wait",
     "weft apply -f mesh/ -f extra.yaml --dry-run",
     "cat route.yaml | weft apply -f - -n shop",
+    "weft --context prod apply -f routes.yaml --wait",
 )
 @click.option(
     "-f",
@@ -35,6 +38,7 @@ from weft.settings.home import Home
 @home_option
 @namespace_option
 @wait_options
+@click.option("--force-conflicts", is_flag=True, help="In a cluster: take over fields that others have applied.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, with a diff, and change nothing.")
 @missing_references_option
 @output_option
@@ -45,6 +49,7 @@ def apply(
     namespace: str,
     wait: bool,
     timeout: float,
+    force_conflicts: bool,
     dry_run: bool,
     allow_missing: bool,
     output: str,
@@ -58,25 +63,38 @@ def apply(
     it returns when every proxy whose configuration changed has confirmed: no later request follows the old rules. An
     EnvoyFilter is tried on an Envoy before that, and the exit code is 1 if that refuses it. A proxy that has not
     answered anything for a while, or alone refuses what others have taken, is named and fails nothing.
+
+    In a cluster (weft --context) they are applied at its API server, by server-side apply as `weft`, with your own
+    rights there, one after the other once it has tried all of them; --wait asks the control plane in the cluster.
     """
-    from weft.cli.changes import (
-        Deadline,
-        allow_missing_references,
-        missing_references,
-        print_changes,
-        read_sources,
-        report_answers,
-    )
+    from weft.cli.changes import Deadline, read_sources
     from weft.local.client import AdminClient, RefusedError
+    from weft.local.cluster import named_cluster
 
     sources = read_sources(files)
     deadline = Deadline(wait and not dry_run, timeout)
+    cluster, client = named_cluster(), AdminClient(home)
+    if cluster is not None:
+        from weft.cli.cluster_changes import apply_to_cluster, documents_of, given_namespace
+
+        documents = documents_of(sources, given_namespace(cluster, namespace))
+        wishes = {"dry_run": dry_run, "force": force_conflicts, "allow_missing": allow_missing}
+        return apply_to_cluster(cluster, client, documents, deadline, output, **wishes)
+    if force_conflicts:
+        raise click.UsageError("--force-conflicts goes with a cluster: weft --context NAME apply")
     try:
-        answer = AdminClient(home).apply(*sources, namespace=namespace, dry_run=dry_run, wait=deadline.left)
+        answer = client.apply(*sources, namespace=namespace, dry_run=dry_run, wait=deadline.left)
     except RefusedError as error:
         if output != "table" and error.problems:
             print_value([{"documents": [], "problems": error.problems, "wait": None}], output)
         raise
+    return _told(answer, output, dry_run=dry_run, allow_missing=allow_missing)
+
+
+def _told(answer: dict[str, Any], output: str, *, dry_run: bool, allow_missing: bool) -> int:
+    """Print what came of it; the exit code."""
+    from weft.cli.changes import allow_missing_references, missing_references, print_changes, report_answers
+
     if allow_missing:
         answer["problems"] = allow_missing_references(answer["problems"])
     if output == "table":

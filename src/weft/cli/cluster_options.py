@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from weft.cli.complete import complete_context
 from weft.cli.options import CommandT
 from weft.cli.remote_options import setting_options
 from weft.local.cluster import CONTEXT, KUBECONFIG, NAMESPACE, USUAL_NAMESPACE
 
 _OPTIONS = (
     ("--kubeconfig", KUBECONFIG, "FILE", "Speak to weft in the cluster of this file.  [default: kubectl's]"),
-    ("--context", CONTEXT, "NAME", "In the cluster of this context.  [default: the current one]"),
     ("--kube-namespace", NAMESPACE, "NAME", f"Where weft is in the cluster.  [default: {USUAL_NAMESPACE}]"),
 )
 
 
+_CONTEXT = (("--context", CONTEXT, "NAME", "In the cluster of this context.  [default: the current one]"),)
+
+
 def cluster_options(function: CommandT) -> CommandT:
     """``--kubeconfig``, ``--context``, ``--kube-namespace``; `weft.local.cluster` reads them."""
-    return setting_options(function, _OPTIONS)
+    return setting_options(setting_options(function, _OPTIONS), _CONTEXT, complete_context)

@@ -77,6 +77,16 @@ def complete_own_proxy(ctx: click.Context, parameter: click.Parameter, incomplet
     return _beginning(incomplete, (name if where == "default" else f"{name}.{where}" for where, name in _own(ctx)))
 
 
+def complete_context(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Contexts of the kubeconfig file on the line, else of kubectl's."""
+    from weft.local.cluster import ClusterError, wanted_cluster
+
+    try:
+        return _beginning(incomplete, wanted_cluster().contexts())
+    except ClusterError:
+        return []
+
+
 def one_of(*words: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
     """One of these, where something else may be written as well."""
     return lambda _ctx, _parameter, incomplete: _beginning(incomplete, words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from weft.cli.options import command, home_option, namespace_option, output_opti
 from weft.cli.output import print_problems, print_value
 from weft.schema.kinds.gateway import ROUTE_KINDS
 from weft.settings.home import Home
+
+if TYPE_CHECKING:
+    from weft.model.document import ObjectKey
 
 WORKLOADS = frozenset({"workload", "workloads"})
 """No kind of document: registrations."""
@@ -24,6 +27,7 @@ _USED = ("Namespace", "ServiceAccount", "Secret", "ConfigMap")
     "weft delete virtualservice reviews --wait",
     "weft delete -f routes.yaml",
     "weft delete workload reviews-v1",
+    "weft --context prod delete httproute reviews -n shop --wait",
 )
 @click.argument("kind", required=False, shell_complete=complete_kind)
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_name)
@@ -57,18 +61,27 @@ def delete(
 
     Named by KIND and NAME, or those that a file holds: routes before what they lead to. `weft delete workload NAME`
     removes a registered workload: its certificates are refused until it joins anew. With --wait it returns when every
-    proxy concerned has confirmed.
+    proxy concerned has confirmed. In a cluster (weft --context) it is its API server that deletes documents, with your
+    own rights there.
     """
     from weft.cli.changes import Deadline, print_changes, report_answers
     from weft.local.client import AdminClient, RefusedError
+    from weft.local.cluster import named_cluster
 
     if bool(files) == bool(kind) or (kind and not names):
         raise click.UsageError("name a KIND and NAME, or give -f PATH")
     if kind is not None and kind.lower() in WORKLOADS:
         return _workloads(home, namespace, names, timeout if wait else None, output)
+    client, cluster = AdminClient(home), named_cluster()
+    if cluster is not None:
+        from weft.cli.cluster_changes import delete_from_cluster, given_namespace
+
+        namespace = given_namespace(cluster, namespace)
     keys = _keys_of_files(files, namespace) if files else _keys_of_names(str(kind), names, namespace)
-    client = AdminClient(home)
     deadline = Deadline(wait, timeout)
+    if cluster is not None:
+        found = [_object_key(*one) for one in keys]
+        return delete_from_cluster(cluster, client, found, deadline, output, ignore_not_found=ignore_not_found)
     answers: list[dict[str, Any]] = []
     missing: RefusedError | None = None
     for one in keys:
@@ -100,6 +113,14 @@ def _workloads(home: Home, namespace: str, names: tuple[str, ...], wait: float |
         path = f"workloads/{quote(namespace, safe='')}/{quote(name, safe='')}"
         codes.append(report_end(AdminClient(home).call("DELETE", path, {"wait": wait}, wait=wait), output))
     return max(codes)
+
+
+def _object_key(word: str, namespace: str, name: str) -> ObjectKey:
+    from weft.model.document import ObjectKey
+    from weft.schema.registry import find_kind
+
+    kind = find_kind(word)
+    return ObjectKey(kind.group, kind.name, namespace, name)
 
 
 def _keys_of_names(kind: str, names: tuple[str, ...], namespace: str) -> list[tuple[str, str, str]]:

@@ -70,6 +70,7 @@ def _files(function: CommandT) -> CommandT:
     "--revision", default="", help="What labels call the control plane.  [default: as the running one has it]"
 )
 @click.option("--classic", is_flag=True, help="The proxy is a container, not a native sidecar.")
+@click.option("--cni", is_flag=True, help="Nodes capture the pod, by `weft cni`: it needs no right for that.")
 @click.option("-n", "--namespace", default="default", show_default=True, help="Of what does not say its own.")
 def inject(*, files: tuple[str, ...], output: str, home: Home, namespace: str, **given: Any) -> int:
     """Put sidecars into pods: into all kinds of workloads of manifests.
@@ -179,6 +180,8 @@ def _settings(home: Home, given: dict[str, Any]) -> InjectionSettings:
             said[key] = value
     if given["classic"]:
         said["native"] = False
+    if given["cni"]:
+        said["cni"] = True
     try:
         return check_settings(msgspec.convert(said, InjectionSettings))
     except (InjectionSettingsError, msgspec.ValidationError) as error:

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inject": ("inject", "Put sidecars into pods: into all kinds of workloads of manifests."),
     "uninject": ("inject", "Take sidecars out of manifests again."),
     "pod": ("pod", "Run in the containers of a pod: lead its connections into a proxy, and be that proxy."),
+    "cni": ("cni", "Be the agent of a node: capture the connections of pods, as the CNI plugin of weft asks for it."),
     "enable": ("services", "Run weft as a service of systemd."),
     "disable": ("services", "End a service of systemd that `weft enable` has made."),
     "apply": ("apply", "Create or change documents."),
@@ -105,6 +106,12 @@ class Commands(Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+def _verbose(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001
+    """``-v``: for this command, and for what it starts."""
+    if value:
+        os.environ["WEFT_VERBOSE"] = "1"
+
+
 @click.group(
     cls=Commands,
     epilog=EXIT_CODES + "\n\n\b\nExamples:\n  weft demo\n  weft apply -f routes.yaml --wait\n  weft proxy status",
@@ -112,6 +119,14 @@ class Commands(Group):
 )
 @remote_options
 @cluster_options
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_verbose,
+    help="Say which control plane is asked.  [env: WEFT_VERBOSE]",
+)
 @click.version_option(__version__, message="weft %(version)s")
 def weft() -> None:
     """A service mesh on Envoy: run workloads with sidecars, route between them, see what happens."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from weft.model.labels import Labels
 
 _Port = PortNumber()
+_PROOF = re.compile(r"127(\.\d{1,3}){3}")
+_QUIET_SECONDS = 3.0
 _INTERFACE = re.compile(r"[A-Za-z0-9._:@-]{1,15}")
 _OUTBOUND = {
     "only": "--include-outbound-address",
@@ -116,6 +118,51 @@ def init(*, dry_run: bool, **given: Any) -> int:
     callers = f"those of callers to port {rules.inbound.port}" if rules.inbound is not None else ""
     click.echo(f"{', '.join(filter(None, (who, callers))) or 'nothing is led anywhere'}, by {firewall}")
     return 0
+
+
+@command("verify", "weft pod verify 127.93.4.21", "weft pod verify 127.93.4.21 --timeout 10")
+@click.argument("address")
+@click.option(
+    "--timeout", type=click.FloatRange(0, 3600), default=120.0, show_default=True, help="Seconds to wait at most."
+)
+def verify(address: str, timeout: float) -> int:
+    """Wait until the node has captured this pod: for an init container, before all others.
+
+    ADDRESS is of loopback, and stands for the rules that the pod wants: only where they are in force somebody answers
+    there. It needs no right. Exit code 1: the pod is not captured in time, and must not run.
+    """
+    import asyncio
+
+    from weft.agent.pod.proof import wait_captured
+
+    if not _PROOF.fullmatch(address):
+        raise click.UsageError(f"ADDRESS: found '{address}', expected one of 127.0.0.0/8, as the injector writes it")
+    node = os.environ.get("NODE_NAME", "this node")
+    captured = asyncio.run(wait_captured(address, min(timeout, _QUIET_SECONDS)))
+    if not captured and timeout > _QUIET_SECONDS:
+        click.echo(f"waiting until the node agent of weft on {node} has captured this pod")
+        captured = asyncio.run(wait_captured(address, timeout - _QUIET_SECONDS))
+    if not captured:
+        raise FailedError(
+            f"the connections of this pod are not captured: the node agent of weft on {node} has not done it. Look at "
+            "it, and at its log: kubectl get pods -A -o wide -l app.kubernetes.io/component=cni; the pod goes on by "
+            "itself when that is mended"
+        )
+    click.echo("the connections of the pod are captured, by the agent of its node")
+    return 0
+
+
+def capture_from_words(words: tuple[str, ...]) -> PodCapture:
+    """What options of ``weft pod init`` ask for. AgentError if they cannot be."""
+    from weft.agent.errors import EXIT_USAGE, AgentError
+
+    try:
+        given = init.make_context("weft pod init", list(words)).params
+        given.pop("dry_run")
+        return _asked(**given)
+    except (click.UsageError, click.exceptions.Exit) as error:
+        told = error.format_message() if isinstance(error, click.UsageError) else "no help is given here"
+        raise AgentError(f"options of capture cannot be: {told}", EXIT_USAGE) from error
 
 
 def _asked(*, user: int, no_outbound: bool, no_inbound: bool, interfaces: tuple[str, ...], **given: Any) -> PodCapture:
@@ -233,3 +280,4 @@ def _port(text: str) -> PortParameter:
 pod.add_command(init)
 pod.add_command(proxy)
 pod.add_command(wait)
+pod.add_command(verify)

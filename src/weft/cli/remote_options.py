@@ -4,12 +4,13 @@ what it starts."""
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
 from weft.cli.options import CommandT
 
+Completes = Callable[[click.Context, click.Parameter, str], list[str]] | None
 _OPTIONS = (
     ("--server", "WEFT_SERVER", "URL", "A control plane on another host: https://NAME:PORT."),
     ("--token-file", "WEFT_TOKEN_FILE", "FILE", "Your token there, in a file of mode 0600."),
@@ -25,11 +26,19 @@ def remote_options(function: CommandT) -> CommandT:
     return setting_options(function, _OPTIONS)
 
 
-def setting_options(function: CommandT, options: Sequence[tuple[str, str, str, str]]) -> CommandT:
-    """Options that set variables: each with its name, the variable, what it is given, and its help."""
+def setting_options(
+    function: CommandT, options: Sequence[tuple[str, str, str, str]], completes: Completes = None
+) -> CommandT:
+    """Options that set variables: each with its name, the variable, what it is given, and its help. `completes` tells
+    the shell their values."""
     for name, variable, what, text in reversed(options):
         function = click.option(
-            name, metavar=what, help=f"{text}  [env: {variable}]", expose_value=False, callback=_Setting(variable)
+            name,
+            metavar=what,
+            help=f"{text}  [env: {variable}]",
+            expose_value=False,
+            callback=_Setting(variable),
+            shell_complete=completes,
         )(function)
     return function
 

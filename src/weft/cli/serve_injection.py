@@ -36,6 +36,11 @@ def injection_options(function: CommandT) -> CommandT:
             show_default=True,
             help="Make a process for each Gateway of the cluster whose class is weft's; with --sidecar-image.",
         ),
+        click.option(
+            "--cni",
+            is_flag=True,
+            help="Pods are captured by the agents of their nodes (`weft cni`), and need no right for it.",
+        ),
         click.option("--classic-sidecars", is_flag=True, help="Proxies are containers, not native sidecars."),
         click.option(
             "--revision",
@@ -76,6 +81,7 @@ def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
     for option, value in (
         ("--webhook-port", given["webhook_port"] is not None),
         ("--sidecar-image", given["sidecar_image"]),
+        ("--cni", given["cni"]),
         ("--no-gateways", not given["gateways"]),
     ):
         if value and not given["kubeconfig"]:
@@ -89,6 +95,7 @@ def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
         pull_policy=given["sidecar_pull_policy"],
         revision=given["revision"],
         native=not given["classic_sidecars"],
+        cni=given["cni"],
         gateways=GatewaySettings(
             given["gateway_service_type"], *_replicas(given["gateway_replicas"]), made=given["gateways"]
         ),

@@ -34,6 +34,12 @@ def people_options(function: CommandT) -> CommandT:
         click.option("--admin-cert", type=_FILE, help="Its certificate chain.  [default: one of the mesh]"),
         click.option("--admin-key", type=_FILE, help="The key of --admin-cert, mode 0600."),
         click.option("--admin-client-ca", type=_FILE, help="Roots of client certificates, besides the mesh's own."),
+        click.option(
+            "--kubernetes-users",
+            is_flag=True,
+            help="With --kubeconfig and --admin-bind: take whom the API server knows, with the rights that they have "
+            "there for mesh.admin.weft.dev (docs/kubernetes.md).",
+        ),
         click.option("--oidc-issuer", default="", metavar="URL", help="Take bearer tokens of this OpenID provider."),
         click.option("--oidc-audience", default="", help="What these tokens must be for."),
         click.option(
@@ -54,11 +60,20 @@ def remote_admin(given: dict[str, Any]) -> RemoteAdmin | None:
     """How the admin API is reached from other hosts, as the options say; None: it is not."""
     from weft.controlplane.settings import RemoteAdmin
 
-    others = [name for name in ("admin_host", "admin_cert", "admin_key", "admin_client_ca") if given[name]]
+    dependent = ("admin_host", "admin_cert", "admin_key", "admin_client_ca", "kubernetes_users")
+    others = [name for name in dependent if given[name]]
     if not given["admin_bind"]:
         if others:
             raise click.UsageError(f"--{others[0].replace('_', '-')} goes with --admin-bind")
         return None
+    if given["kubernetes_users"]:
+        if not given["kubeconfig"]:
+            raise click.UsageError("--kubernetes-users goes with --kubeconfig")
+        if given["admin_cert"]:
+            raise click.UsageError(
+                "--kubernetes-users goes with a certificate of the mesh, which commands find by the cluster, not with "
+                "--admin-cert"
+            )
     host, _, port = given["admin_bind"].rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
         raise click.UsageError(f"--admin-bind {given['admin_bind']}: expected ADDRESS:PORT, such as 10.0.0.7:15443")
@@ -69,6 +84,7 @@ def remote_admin(given: dict[str, Any]) -> RemoteAdmin | None:
         given["admin_cert"],
         given["admin_key"],
         given["admin_client_ca"],
+        given["kubernetes_users"],
     )
 
 

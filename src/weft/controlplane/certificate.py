@@ -29,7 +29,7 @@ class ServerCertificates:
         ttl: float,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clients: str = "",
+        clients: Callable[[], str] = str,
     ) -> None:
         self._authority = authority
         self._clients = clients
@@ -79,7 +79,7 @@ class ServerCertificates:
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(certificate.key + certificate.chain + certificate.bundle)
-            context = _server_context(certificate.bundle + self._clients)
+            context = _server_context(certificate.bundle, self._clients())
             context.load_cert_chain(path)
         finally:
             path.unlink()
@@ -106,12 +106,14 @@ class CurrentContext(ssl.SSLContext):
         return self._context.wrap_bio(*arguments, **options)
 
 
-def _server_context(bundle: str) -> ssl.SSLContext:
-    """TLS 1.3 only; a client certificate is optional, but one that is shown must be of this mesh. No resumption: every
-    connection proves itself anew."""
+def _server_context(bundle: str, clients: str) -> ssl.SSLContext:
+    """TLS 1.3 only; a client certificate is optional, but one that is shown must be of this mesh, or of an authority of
+    `clients` (PEM), which may be a part of another's. No resumption: every connection proves itself anew."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_OPTIONAL
     context.num_tickets = 0
-    context.load_verify_locations(cadata=bundle)
+    context.load_verify_locations(cadata=bundle + clients)
+    if clients:
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context

@@ -27,7 +27,7 @@ from weft.controlplane.gateways import GatewayKeeper
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.imports import ImportEvents
 from weft.controlplane.instruments import Instruments
-from weft.controlplane.kubernetes import kubernetes_sources, token_reviews
+from weft.controlplane.kubernetes import doors, kubernetes_sources, token_reviews, user_reviews
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
@@ -129,7 +129,7 @@ async def compose(
     await bundles.load()
     certificates = _certificates(settings, authority)
     instruments.certified(lambda: certificates.current.value.not_after)
-    others = build_others(settings, authority, lambda: collector.snapshot.distrusted)
+    others = build_others(settings, authority, lambda: collector.snapshot.distrusted, user_reviews(settings))
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
     leads = _leads(writes)
@@ -138,7 +138,7 @@ async def compose(
     trusted = (home.trust_bundle, certificates.renew, leads)
     trust = TrustKeeper(authority, collector, heard, leases, *trusted)
     reviews = token_reviews(settings.kubernetes, audit)
-    beside = (*writes, *webhooks.running, *reviews, *_above(foundation))
+    beside = (*writes, *webhooks.running, *reviews, *doors(settings, authority, endpoints), *_above(foundation))
     context = ApiContext(
         store,
         leases,

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from weft.admin.audit import Audit
+from weft.ca.authority import Authority
+from weft.controlplane.door import Door
+from weft.controlplane.settings import ServeSettings
+from weft.model.door import door_name
+from weft.settings.endpoints import Endpoints
 from weft.sources.contents import Source
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
@@ -12,6 +18,7 @@ from weft.sources.kubernetes.pods import PodSource
 from weft.sources.kubernetes.referred import ReferredSource
 from weft.sources.kubernetes.reviews import TokenReviews
 from weft.sources.kubernetes.source import KindState, KubernetesSource
+from weft.sources.kubernetes.user_reviews import UserReviews
 from weft.telemetry.metrics import Family, Registry, gauge
 
 
@@ -24,6 +31,26 @@ def token_reviews(file: KubeconfigFile | None, audit: Audit) -> tuple[TokenRevie
         audit.refused("weft", "review tokens", "kubernetes-refused", text)
 
     return (TokenReviews(file.title, Credentials(file.access), refused),)
+
+
+def user_reviews(settings: ServeSettings) -> UserReviews | None:
+    """Who asks the API server about its users; None where they are not taken."""
+    if settings.kubernetes is None or settings.remote_admin is None or not settings.remote_admin.users:
+        return None
+    return UserReviews(settings.kubernetes.title, Credentials(settings.kubernetes.access))
+
+
+def doors(settings: ServeSettings, authority: Authority, endpoints: Endpoints) -> tuple[Door, ...]:
+    """Who says in the cluster how its users reach the admin API; nobody where they do not, or where nothing is
+    written."""
+    file, admin, namespace = settings.kubernetes, settings.remote_admin, settings.kubernetes_writes
+    if file is None or admin is None or not admin.users or namespace is None:
+        return ()
+    where, credentials = urlsplit(endpoints.remote_admin), Credentials(file.access)
+    name, port = where.hostname or "", where.port or 0
+    config_map = door_name(settings.webhooks.revision) if settings.webhooks is not None else door_name()
+    roots, changes = lambda: authority.bundle, authority.changes
+    return (Door(file.title, credentials, namespace, config_map, roots, changes, name, port),)
 
 
 def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> tuple[list[Source], ReferredSource]:

@@ -14,16 +14,24 @@ from typing import Any, Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from weft.admin.people.certificates import Distrusting, certificate_ended, certificate_names
+from weft.admin.people.certificates import (
+    Distrusting,
+    Names,
+    certificate_ended,
+    certificate_names,
+    is_vouched_for,
+)
+from weft.admin.people.cluster_users import ClusterUsers
 from weft.admin.people.gate import Entrance
 from weft.admin.people.oidc import Oidc, OidcSettings, OidcSettingsError
 from weft.admin.people.provider_keys import ProviderKeys
 from weft.ca.authority import Authority
 from weft.controlplane.certificate import ServerCertificates
 from weft.controlplane.settings import RemoteAdmin, ServeError, ServeSettings
-from weft.model.addresses import host_and_port, is_wildcard
+from weft.model.addresses import host_and_port, is_loopback, is_wildcard
 from weft.model.problem import Problem
 from weft.settings.private import check_private
+from weft.sources.kubernetes.user_reviews import UserReviews
 
 _LOOK_SECONDS = 60.0
 _log = logging.getLogger("weft.serve")
@@ -44,8 +52,10 @@ class Others:
     problems: Callable[[], tuple[Problem, ...]] = tuple
 
 
-def build_others(settings: ServeSettings, authority: Authority, distrusted: Distrusting) -> Others:
-    """As the settings say. ServeError where they cannot be."""
+def build_others(
+    settings: ServeSettings, authority: Authority, distrusted: Distrusting, users: UserReviews | None = None
+) -> Others:
+    """As the settings say; `users` tells of those of the cluster. ServeError where they cannot be."""
     keys, remote = _provider_keys(settings.oidc), settings.remote_admin
     oidc = Oidc(settings.oidc, keys) if settings.oidc is not None and keys is not None else None
     problems = keys.problems if keys is not None else tuple
@@ -54,15 +64,52 @@ def build_others(settings: ServeSettings, authority: Authority, distrusted: Dist
     names = [name for name in remote.names if name] + ([] if is_wildcard(remote.host) else [remote.host])
     if not names:
         raise ServeError(f"--admin-bind {remote.host} needs --admin-host NAME: the name by which others reach it")
-    certificate = _certificate(settings, remote, names, authority, _client_roots(remote.client_ca))
+    given = _client_roots(remote.client_ca)
+
+    def clients() -> str:
+        return given + (users.authority.value if users is not None else "")
+
+    certificate = _certificate(settings, remote, names, authority, clients)
     trust_domain = settings.mesh.trust_domain
+
+    def names_of(transport: asyncio.BaseTransport | None) -> Names:
+        """None of who was let in by an authority of the cluster that has been replaced since."""
+        if users is not None and not is_vouched_for(transport, authority.bundle + given):
+            return ()
+        return certificate_names(transport, lambda: authority.bundle, trust_domain, distrusted)
+
     entrance = Entrance(
-        frozenset(name.lower() for name in names),
-        lambda transport: certificate_names(transport, lambda: authority.bundle, trust_domain, distrusted),
+        frozenset(name.lower() for name in names if users is None or not is_loopback(name)),
+        names_of,
         lambda shown: certificate_ended(shown, trust_domain, distrusted),
         oidc,
+        ClusterUsers(users) if users is not None else None,
+        lambda transport: users is not None and is_vouched_for(transport, users.authority.value),
     )
-    return Others(entrance, certificate.tls, (certificate,), problems)
+    if users is None:
+        return Others(entrance, certificate.tls, (certificate,), problems)
+
+    def told() -> tuple[Problem, ...]:
+        return (*problems(), *users.problems())
+
+    return Others(entrance, certificate.tls, (certificate, users, _Renewing(users, certificate)), told)
+
+
+class _Renewing:
+    """Has the roots of the cluster's users in force when they change."""
+
+    def __init__(self, users: UserReviews, certificate: _Certificate) -> None:
+        self._users = users
+        self._certificate = certificate
+
+    async def run(self) -> None:
+        version = 0
+        while True:
+            version = await self._users.authority.changed(version)
+            try:
+                self._certificate.renew()
+            except (OSError, ssl.SSLError) as error:
+                _log.warning("the authority of the cluster's users cannot be used: %s", error)
 
 
 def remote_url(remote: RemoteAdmin | None, listener: socket.socket | None) -> str:
@@ -86,16 +133,18 @@ class _Certificate(_Running, Protocol):
     @property
     def tls(self) -> ssl.SSLContext: ...
 
+    def renew(self) -> None: ...
+
 
 def _certificate(
-    settings: ServeSettings, remote: RemoteAdmin, names: list[str], authority: Authority, clients: str
+    settings: ServeSettings, remote: RemoteAdmin, names: list[str], authority: Authority, clients: Callable[[], str]
 ) -> ServerCertificates | FileCertificate:
     if remote.certificate is None or remote.key is None:
         if remote.certificate is not remote.key:
             raise ServeError("--admin-cert and --admin-key go together")
         directory, ttl = settings.home.control_plane, settings.certificate_ttl
         return ServerCertificates(authority, names, directory, ttl, clients=clients)
-    return FileCertificate(remote.certificate, remote.key, authority.bundle + clients)
+    return FileCertificate(remote.certificate, remote.key, authority.bundle + clients())
 
 
 def _client_roots(client_ca: Path | None) -> str:
@@ -132,6 +181,9 @@ class FileCertificate:
             self._load()
         except (OSError, ssl.SSLError) as error:
             raise ServeError(f"--admin-cert {certificate}, --admin-key {key}: {error}") from error
+
+    def renew(self) -> None:
+        """Nothing that is read once changes."""
 
     async def run(self) -> None:
         """Look at the files for ever; new hand-shakes use what they hold. While they do not fit, the last is used."""

@@ -30,7 +30,8 @@ class ServeError(Exception):
 @dataclass(frozen=True, slots=True)
 class RemoteAdmin:
     """How the admin API is reached from other hosts: over TLS at `host` and `port`, under `names`, with a certificate
-    of the mesh or that of the two files; `client_ca` has the roots of client certificates besides the mesh's."""
+    of the mesh or that of the two files; `client_ca` has the roots of client certificates besides the mesh's. With
+    `users` those of the cluster are taken, too, by its own rules."""
 
     host: str
     port: int
@@ -38,6 +39,7 @@ class RemoteAdmin:
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
+    users: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,8 @@ class GatewaySettings:
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
     """What an API server asks: at `port` (None: the usual one), if it `serves`. `image` is that of sidecars in pods
-    (empty: none are put in), `revision` what labels call this control plane; `native` sidecars, or containers. The
-    `gateways` of the cluster run with the same image."""
+    (empty: none are put in), `revision` what labels call this control plane; `native` sidecars, or containers; `cni`:
+    pods are captured by the agents of their nodes. The `gateways` of the cluster run with the same image."""
 
     port: int | None = None
     serves: bool = False
@@ -63,6 +65,7 @@ class WebhookSettings:
     pull_policy: str = "IfNotPresent"
     revision: str = "default"
     native: bool = True
+    cni: bool = False
     gateways: GatewaySettings = GatewaySettings()
 
 

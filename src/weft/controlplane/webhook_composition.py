@@ -82,6 +82,7 @@ def _injection(settings: ServeSettings, authority: Authority, agent_api: str) ->
             revision=wanted.revision,
             namespace=namespace,
             native=wanted.native,
+            cni=wanted.cni,
         )
 
     try:

@@ -43,6 +43,11 @@ class History:
                 return publication
         return None
 
+    def changed_between(self, after: int, revision: int) -> frozenset[str]:
+        """Whom the publications concerned that brought a revision after `after`, up to `revision`."""
+        told = [one.changed for one in self._publications if after < one.revision and one.previous < revision]
+        return frozenset().union(*told)
+
     def _shared(self, changed: frozenset[str]) -> frozenset[str]:
         """The equal set of a recent publication: changes that concern the same proxies hold their names once."""
         recent = islice(reversed(self._publications), _ALIKE)

@@ -315,10 +315,11 @@ class Hub(Generic[MeshT]):
         found += islice(of_streams, max(0, self.limits.problems - len(found)))
         return tuple(found[: self.limits.problems]) + self._log.problems(now)
 
-    async def wait_revision(self, revision: int, timeout: float) -> WaitResult:
-        """Wait until `revision` is published and every proxy whose configuration changed with it has acknowledged or
-        refused everything of it. A proxy that has disconnected is waited for only as long as it takes to come back, one
-        that does not answer only as long as `patience`, and one that never loaded anything not at all."""
+    async def wait_revision(self, revision: int, timeout: float, since: int | None = None) -> WaitResult:
+        """Wait until `revision` is published and every proxy whose configuration changed with it (with `since`: with
+        any after that one) has acknowledged or refused everything of it. A proxy that has disconnected is waited for
+        only as long as it takes to come back, one that does not answer only as long as `patience`, and one that never
+        loaded anything not at all."""
         deadline = time.monotonic() + timeout
         try:
             async with asyncio.timeout(timeout):
@@ -329,7 +330,10 @@ class Hub(Generic[MeshT]):
         publication = self._history.covering(revision)
         if publication is None:
             return await self._waiters.wait(revision, self._present(), deadline - time.monotonic())
-        return await self._waiters.wait(publication.revision, publication.changed, deadline - time.monotonic())
+        concerned = publication.changed
+        if since is not None:
+            concerned = self._history.changed_between(since, publication.revision)
+        return await self._waiters.wait(publication.revision, concerned, deadline - time.monotonic())
 
     def lacks(self, proxy: str, revision: int) -> Lack | None:
         """What keeps a proxy from holding all of a revision that was published, or of a later one. None: nothing."""

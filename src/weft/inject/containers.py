@@ -27,14 +27,15 @@ from weft.inject.names import (
 from weft.inject.quantities import quantity
 from weft.inject.settings import InjectionSettings
 from weft.inject.wishes import Wishes
+from weft.model.proof import proof_address
 
-_FROM_POD = (
-    ("POD_NAME", "metadata.name"),
-    ("POD_NAMESPACE", "metadata.namespace"),
-    ("POD_IP", "status.podIP"),
-    ("POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
-    ("NODE_NAME", "spec.nodeName"),
-)
+_FROM_POD = {
+    "POD_NAME": "metadata.name",
+    "POD_NAMESPACE": "metadata.namespace",
+    "POD_IP": "status.podIP",
+    "POD_SERVICE_ACCOUNT": "spec.serviceAccountName",
+    "NODE_NAME": "spec.nodeName",
+}
 _HOLD_SECONDS = 600
 """For how long an application waits for its proxy, before that is started anew."""
 _GRACE_SECONDS = 30
@@ -45,28 +46,23 @@ _INIT_REQUESTS, _INIT_MEMORY = {"cpu": "10m", "memory": "64Mi"}, "256Mi"
 
 
 def init_container(settings: InjectionSettings, wishes: Wishes) -> Json:
-    """What installs the rules of capture, and ends: as root, with the rights for that and no others."""
+    """What goes before the others, and ends. It installs the rules of capture, as root, with the rights for that and no
+    others; or waits, without any right, until the node agent has installed them: a pod does not run without them."""
     requests = dict(_INIT_REQUESTS)
     limits = {"memory": _INIT_MEMORY}
     if wishes.cpu_limit or settings.resources.cpu_limit:
         limits["cpu"] = wishes.cpu_limit or settings.resources.cpu_limit
         requests["cpu"] = _at_most(requests["cpu"], limits["cpu"])
+    verify = ["verify", proof_address(wishes.capture)]
     return {
         "name": INIT,
         "image": wishes.image or settings.image,
         "imagePullPolicy": settings.pull_policy,
-        "command": ["weft", "pod", "init", *wishes.capture],
+        "command": ["weft", "pod", *(verify if settings.cni else ["init", *wishes.capture])],
+        **({"env": _of_pod("NODE_NAME")} if settings.cni else {}),
         "resources": {"requests": requests, "limits": limits},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
-            "privileged": False,
-            "readOnlyRootFilesystem": True,
-            "runAsUser": 0,
-            "runAsGroup": 0,
-            "runAsNonRoot": False,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _unprivileged() if settings.cni else _as_root(),
+        **({"terminationMessagePolicy": "FallbackToLogsOnError"} if settings.cni else {}),
     }
 
 
@@ -84,16 +80,7 @@ def proxy_container(
         "ports": [{"name": "weft-metrics", "containerPort": METRICS}, {"name": "weft-ready", "containerPort": READY}],
         "resources": _resources(settings, wishes),
         "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 3, **dict(wishes.readiness)},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "privileged": False,
-            "readOnlyRootFilesystem": True,
-            "runAsUser": PROXY_USER,
-            "runAsGroup": PROXY_USER,
-            "runAsNonRoot": True,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _unprivileged(),
         "volumeMounts": [
             {"name": DATA, "mountPath": HOME},
             {"name": TOKEN, "mountPath": TOKEN_DIRECTORY, "readOnly": True},
@@ -133,8 +120,31 @@ def _environment(
         told["WEFT_DRAIN_SECONDS"] = "0"  # applications have ended by then
     if probes:
         told["WEFT_POD_PROBES"] = json.dumps(probes, separators=(",", ":"), sort_keys=True)
-    of_pod = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in _FROM_POD]
-    return [*of_pod, *({"name": name, "value": value} for name, value in told.items())]
+    return [*_of_pod(*_FROM_POD), *({"name": name, "value": value} for name, value in told.items())]
+
+
+def _of_pod(*names: str) -> list[Json]:
+    return [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": _FROM_POD[name]}}} for name in names]
+
+
+def _as_root() -> Json:
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "runAsUser": 0,
+        "runAsGroup": 0,
+        "runAsNonRoot": False,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _unprivileged() -> Json:
+    """What Pod Security calls restricted, and a root that cannot be written to."""
+    capabilities = {"drop": ["ALL"]}
+    as_proxy = {"runAsUser": PROXY_USER, "runAsGroup": PROXY_USER, "runAsNonRoot": True}
+    return {**_as_root(), "capabilities": capabilities, **as_proxy}
 
 
 def _resources(settings: InjectionSettings, wishes: Wishes) -> Json:

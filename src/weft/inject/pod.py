@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from weft.inject.checks import check_fitness, check_shape, check_size, tell_of_pod_security
 from weft.inject.containers import init_container, proxy_container, volumes
 from weft.inject.decision import Namespace, decide
@@ -57,7 +59,8 @@ def inject_pod(pod: Json, namespace: Namespace, settings: InjectionSettings, pla
         return Injected(None, decision.reason, findings.problems())
     wishes = wishes_of(pod, findings)
     check_fitness(pod, findings)
-    tell_of_pod_security(namespace, findings)
+    if not settings.cni:
+        tell_of_pod_security(namespace, findings)
     native = _is_native(pod, settings, wishes, findings)
     moved = Moved()
     containers, inits = _with_moved_probes(pod, wishes, moved, findings)
@@ -77,6 +80,8 @@ def inject_pod(pod: Json, namespace: Namespace, settings: InjectionSettings, pla
     spec["volumes"] = [*(pod["spec"].get("volumes") or ()), *volumes()]
     image = wishes.image or settings.image
     status = _status(pod, settings.revision, image, moved, findings, native=native)
+    if settings.cni:
+        status = msgspec.structs.replace(status, capture=wishes.capture)
     metadata = _annotated(pod, status)
     first: Json = {key: pod[key] for key in ("apiVersion", "kind") if key in pod}
     rest: Json = {key: value for key, value in pod.items() if key not in ("metadata", "spec")}
@@ -123,6 +128,11 @@ def is_injected(pod: Json) -> bool:
 
 def _is_native(pod: Json, settings: InjectionSettings, wishes: Wishes, findings: Findings) -> bool:
     """A pod that is to end, as that of a Job, ends only with a native sidecar, which the kubelet stops last."""
+    if settings.cni:
+        if wishes.native is False:
+            text = "the node captures the pod before its first container: it gets a native sidecar, which starts first"
+            findings.warn(text, "metadata", "annotations")
+        return True
     native = settings.native if wishes.native is None else wishes.native
     ends = member(pod, "spec", "restartPolicy") in ("Never", "OnFailure")
     if not native and ends:

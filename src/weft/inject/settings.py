@@ -36,7 +36,8 @@ class InjectionSettings:
     """`image` is that of the proxy and of what installs the rules, `server` the agent API of the control plane
     (``HOST:PORT``), proven by `fingerprint` (``sha256:HEX`` of the mesh's root). `revision` is what labels call this
     control plane, `namespace` the one it is in, whose pods get no sidecar. `native`: the proxy is a native sidecar, an
-    init container that runs on, unless a pod wants it otherwise."""
+    init container that runs on, unless a pod wants it otherwise. `cni`: the node agent installs the rules of capture
+    (`weft cni`), and pods need no right for it."""
 
     image: str
     server: str
@@ -45,6 +46,7 @@ class InjectionSettings:
     revision: str = DEFAULT_REVISION
     namespace: str = "weft-system"
     native: bool = True
+    cni: bool = False
     resources: Resources = field(default_factory=Resources)
 
 
@@ -60,6 +62,10 @@ def check_settings(settings: InjectionSettings) -> InjectionSettings:
     for good, name, value, expected in checks:
         if not good:
             raise InjectionSettingsError(f"the {name} '{value[:200]}' cannot be; expected {expected}")
+    if settings.cni and not settings.native:
+        raise InjectionSettingsError(
+            "proxies cannot be classic containers where nodes capture pods (--cni): init containers would reach nobody"
+        )
     server = _SERVER.fullmatch(settings.server)
     if server is None or not 1 <= int(server[1]) <= 65535:
         raise InjectionSettingsError(f"the server '{settings.server[:200]}' cannot be; expected HOST:PORT")

@@ -12,7 +12,8 @@ from weft.inject.names import STATUS, Json, member
 class InjectionStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """`made` are the fields that were not there: ``metadata``, ``annotations``, ``initContainers``, ``volumes``.
     `probes` are the original actions by ``CONTAINER/FIELD``. `annotations` were put in besides this one. `warnings` are
-    told here too, since nobody sees those of a pod that a controller makes."""
+    told here too, since nobody sees those of a pod that a controller makes. `capture` is for the node agent: by which
+    options of ``weft pod init`` it captures the pod; None: an init container does it."""
 
     revision: str
     image: str
@@ -23,6 +24,7 @@ class InjectionStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="c
     made: tuple[str, ...] = ()
     probes: Mapping[str, Json] = {}
     warnings: tuple[str, ...] = ()
+    capture: tuple[str, ...] | None = None
 
 
 def status_text(status: InjectionStatus) -> str:

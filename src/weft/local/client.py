@@ -10,19 +10,30 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from weft.local.remote import remote_from_environment
+from weft.local.cluster import Cluster, ClusterError, named_cluster, usual_cluster
+from weft.local.remote import RemoteError, remote_from_environment
 from weft.model.printable import printable
 from weft.settings.endpoints import TOKEN_ENDS, Endpoints
 from weft.settings.home import Home
+
+if TYPE_CHECKING:
+    from weft.local.door import Door
 
 DEMO_PREFIX = "weft-demo-"
 """How the temporary home of a demo is called."""
 _TIMEOUT = 30.0
 _WAIT_MARGIN = 15.0
 _MAX_ANSWER = 256 << 20
+_UNNAMED_SECONDS = 5.0
+_CHANGE_NOTHING = frozenset(("validation", "explain", "authz/check", "dashboard", "confirmation"))
+"""What is asked by POST."""
+VERBOSE = "WEFT_VERBOSE"
+"""Where this variable says something, commands say to whom they talk."""
+_COMPLETING = "_WEFT_COMPLETE"
+"""Set while the shell completes a line: nobody is asked who was not named."""
 _TEXTS = {"content-type": "application/vnd.weft.texts+json"}
 
 
@@ -92,13 +103,19 @@ class AdminClient:
     """Calls the admin API of the control plane that serves `home`; where another host's is named (`weft.local.remote`),
     that one, unless only the one that is `here` is meant.
 
-    Every method raises UnreachableError when nothing answers and RefusedError when the answer is an error.
+    Every method raises UnreachableError when nothing answers and RefusedError when the answer is an error. `door` is
+    what the last call went through, if the control plane is in a cluster.
     """
 
     def __init__(self, home: Home, *, timeout: float = _TIMEOUT, here: bool = False) -> None:
         self.home = home
         self._timeout = timeout
+        self._here = here
+        self.door: Door | None = None
         self._remote = None if here else remote_from_environment()
+        self._cluster = None if here else named_cluster()
+        if self._remote is not None and self._cluster is not None:
+            raise RemoteError(f"--server {self._remote.server} and a cluster (--context, --kubeconfig): name one")
 
     def apply(
         self, *sources: Source, namespace: str = "default", dry_run: bool = False, wait: float | None = None
@@ -161,7 +178,7 @@ class AdminClient:
         given = {name: value for name, value in query.items() if value not in (None, ())}
         target = f"/v1/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
         timeout = self._timeout if wait is None else wait + _WAIT_MARGIN
-        connection, credentials, where = self._open(timeout)
+        connection, credentials, where = self._open(timeout, changes=method != "GET" and path not in _CHANGE_NOTHING)
         try:
             connection.request(method, target, body, {**(headers or {}), **credentials})
             response = connection.getresponse()
@@ -192,8 +209,18 @@ class AdminClient:
             raise
         return _lines(connection, response, where)
 
-    def _open(self, timeout: float) -> tuple[http.client.HTTPConnection, dict[str, str], str]:
-        """A connection to the control plane, what proves who we are, and where it is, for messages."""
+    def _open(self, timeout: float, *, changes: bool = False) -> tuple[http.client.HTTPConnection, dict[str, str], str]:
+        """A connection to the control plane, what proves who we are, and where it is, for messages. Who `changes`
+        something there has to have named the cluster, if it is one."""
+        found = self._way(timeout, changes=changes)
+        if os.environ.get(VERBOSE) and found[2] not in _told:
+            _told.add(found[2])
+            sys.stderr.write(f"weft: talking to {found[2]}\n")
+        return found
+
+    def _way(self, timeout: float, *, changes: bool) -> tuple[http.client.HTTPConnection, dict[str, str], str]:
+        if self._cluster is not None:
+            return self._through(self._cluster, timeout)
         if self._remote is not None:
             try:
                 connection = self._remote.connection(timeout)
@@ -202,10 +229,40 @@ class AdminClient:
             return connection, self._remote.credentials(), self._remote.server
         endpoints = read_endpoints(self.home)
         if endpoints is None or not alive(endpoints.pid):
+            if not self._here and _COMPLETING not in os.environ and (cluster := usual_cluster()) is not None:
+                return self._unnamed(cluster, timeout, changes=changes)
             raise UnreachableError(self._advice())
         where = urlsplit(endpoints.admin)
         connection = http.client.HTTPConnection(where.hostname or "127.0.0.1", where.port, timeout=timeout)
         return connection, self._credentials(), f"pid {endpoints.pid}, {endpoints.admin}"
+
+    def _unnamed(
+        self, cluster: Cluster, timeout: float, *, changes: bool
+    ) -> tuple[http.client.HTTPConnection, dict[str, str], str]:
+        """As `_way`, where nothing runs here and no cluster was named: kubectl's current one, if weft is there."""
+        from weft.local.door import door_of  # noqa: PLC0415
+
+        door = door_of(cluster)
+        try:
+            door.look(_UNNAMED_SECONDS)
+        except ClusterError as error:
+            raise UnreachableError(f"{self._advice()}\n  or name a cluster:    --context NAME ({error})") from error
+        if changes:
+            text = f"there is {door.title}: to change something there say so, with --context NAME"
+            raise UnreachableError(f"{self._advice()}\n  {text}")
+        if door.title not in _told:
+            _told.add(door.title)
+            sys.stderr.write(f"note: no control plane runs here; asking {door.title}\n")
+        return self._through(cluster, timeout)
+
+    def _through(self, cluster: Cluster, timeout: float) -> tuple[http.client.HTTPConnection, dict[str, str], str]:
+        from weft.local.door import door_of  # noqa: PLC0415
+
+        self.door = door_of(cluster)
+        try:
+            return self.door.connection(timeout), self.door.credentials(), self.door.title
+        except (ClusterError, OSError) as error:
+            raise UnreachableError(str(error)) from error
 
     def _credentials(self) -> dict[str, str]:
         try:

@@ -48,10 +48,24 @@ class Cluster:
         return Credentials(self.access)
 
     def names(self) -> tuple[str, str]:
-        """The name of the context, and the namespace that it names ("": none). AccessError."""
+        """The name of the context, and the namespace that it names ("": none). ClusterError."""
+        from weft.sources.kubernetes.access import AccessError  # noqa: PLC0415
         from weft.sources.kubernetes.kubeconfig import context_of  # noqa: PLC0415
 
-        return context_of(self.files, self.context)
+        try:
+            return context_of(self.files, self.context)
+        except AccessError as error:
+            raise ClusterError(str(error)) from error
+
+    def contexts(self) -> tuple[str, ...]:
+        """The names of all contexts. ClusterError."""
+        from weft.sources.kubernetes.access import AccessError  # noqa: PLC0415
+        from weft.sources.kubernetes.kubeconfig import contexts_of  # noqa: PLC0415
+
+        try:
+            return contexts_of(self.files)
+        except AccessError as error:
+            raise ClusterError(str(error)) from error
 
 
 def named_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
@@ -70,6 +84,12 @@ def wanted_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
             "there; give --kubeconfig FILE"
         )
     return Cluster(files, context, namespace or USUAL_NAMESPACE)
+
+
+def usual_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
+    """The current context of kubectl's files, if there are any."""
+    files = usual_files(environment)
+    return Cluster(files) if files else None
 
 
 def usual_files(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:

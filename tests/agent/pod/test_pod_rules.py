@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,21 @@ def test_iptables_says_the_same() -> None:
         "--uid-owner 1337 -j RETURN",
     ):
         assert words in everything
+
+
+def test_a_proof_is_a_door_of_loopback_before_all_others() -> None:
+    rules = replace(pod_rules(PodCapture()), proof="127.1.2.3")
+    proof = ruleset(rules).partition("chain proof {")[2].partition("}")[0].splitlines()
+    assert [line.strip() for line in proof] == [
+        "",
+        "type nat hook output priority -110; policy accept;",
+        "ip daddr 127.1.2.3 tcp dport 15001 redirect to :15001",
+        "",
+    ]
+    lines = iptables.restore_text(rules, 4).splitlines()
+    called = [line.rpartition("-")[2] for line in lines if line.startswith("-I OUTPUT 1 -j ")]
+    assert called[-1] == "PROOF", "what is put first last is the first"
+    assert "127.1.2.3" not in iptables.restore_text(rules, 6)
 
 
 @pytest.mark.parametrize(

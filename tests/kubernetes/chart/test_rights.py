@@ -83,9 +83,13 @@ class Right:
 
 
 def rights(objects: list[dict[str, Any]]) -> set[Right]:
-    """Every right that the chart's roles give."""
+    """Every right that the chart's roles give to the control plane's account; other roles are for people."""
     found = set()
+    bindings = (*of_kind(objects, "ClusterRoleBinding"), *of_kind(objects, "RoleBinding"))
+    bound = {(each["roleRef"]["kind"], each["roleRef"]["name"]) for each in bindings}
     for role in (*of_kind(objects, "ClusterRole"), *of_kind(objects, "Role")):
+        if (role["kind"], role["metadata"]["name"]) not in bound:
+            continue
         for rule in role["rules"]:
             for group in rule["apiGroups"]:
                 for resource in rule["resources"]:

@@ -30,11 +30,24 @@ TURNED: dict[str, Any] = {
     "injection.classic": True,
     "injection.failurePolicy": "Ignore",
     "injection.timeoutSeconds": 3,
+    "cni.enabled": True,
+    "cni.install": False,
+    "cni.image": "weft.test/another-cni:3",
+    "cni.pullPolicy": "Always",
+    "cni.namespace": "weft-nodes",
+    "cni.plugins": "/usr/libexec/cni",
+    "cni.networks": "/var/lib/rancher/net.d",
+    "cni.records": "/var/lib/other/results",
+    "cni.resources": {"requests": {"cpu": "1"}},
+    "cni.tolerations": [],
+    "cni.nodeSelector": {"example.org/mesh": "yes"},
+    "cni.priorityClassName": "",
     "gateways.enabled": False,
     "gateways.replicas": "2",
     "gateways.serviceType": "ClusterIP",
     "validation.enabled": False,
     "validation.timeoutSeconds": 3,
+    "users.enabled": False,
     "references": [{"namespace": "shop", "secrets": ["shop-tls"], "configMaps": ["*"]}],
     "gatewayClass.create": False,
     "serviceAccount.annotations": {"example.org/role": "mesh"},
@@ -56,7 +69,7 @@ TURNED: dict[str, Any] = {
     "priorityClassName": "system-cluster-critical",
 }
 """By value: another than its default."""
-WITH = {"serviceMonitor": {"serviceMonitor": {"enabled": True}}}
+WITH = {"serviceMonitor": {"serviceMonitor": {"enabled": True}}, "cni": {"cni": {"enabled": True}}}
 """What has to be on for values of a group to show."""
 
 

@@ -12,9 +12,8 @@ from urllib.parse import quote
 from aiohttp import web
 
 from weft.admin.dashboard.sessions import CODE_SECONDS, LONGEST_CODE_SECONDS, SESSION_SECONDS, Sessions
-from weft.admin.guard import cookie_name
+from weft.admin.guard import cookie_name, scheme_of
 from weft.admin.people.calling import from_page, principal_of, who_calls, who_is
-from weft.admin.people.gate import is_secure
 from weft.admin.replies import Refused, instant, reply, seconds
 from weft.admin.routing import Parameter, Route
 
@@ -32,6 +31,7 @@ _FENCE = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_CODE = Parameter("code", "what the address has")
 _CODE_LIFE = Parameter("seconds", "how long the address is good for", "number")
 
 
@@ -65,6 +65,7 @@ class Page:
         """The rows of the route table that programs may want to know of."""
         return (
             Route("POST", "/v1/dashboard", self.address, "A one-time address that signs a browser in", (_CODE_LIFE,)),
+            Route("DELETE", "/v1/dashboard", self.withdraw, "End an address, and the session that it opened", (_CODE,)),
             Route("DELETE", "/v1/session", self.leave, "End the session of the page that asks"),
         )
 
@@ -87,9 +88,13 @@ class Page:
         life = seconds(request, _CODE_LIFE.name, LONGEST_CODE_SECONDS)
         life = CODE_SECONDS if life is None else life
         code = self._sessions.offer(life, principal_of(request))
-        scheme = "https" if is_secure(request) else "http"
-        url = f"{scheme}://{request.headers['Host']}/open?code={quote(code)}"
+        url = f"{scheme_of(request)}://{request.headers['Host']}/open?code={quote(code)}"
         return reply({"url": url, "expires": instant(self._clock() + life)}, 201)
+
+    async def withdraw(self, request: web.Request) -> web.Response:
+        """``DELETE /v1/dashboard``: for whoever has the code."""
+        self._sessions.withdraw(request.query.get(_CODE.name, ""))
+        return reply({"session": "ended"})
 
     async def leave(self, request: web.Request) -> web.Response:
         """``DELETE /v1/session``."""
@@ -116,7 +121,7 @@ class Page:
             max_age=int(SESSION_SECONDS),
             path="/",
             httponly=True,
-            secure=is_secure(request),
+            secure=scheme_of(request) == "https",
             samesite="Strict",
         )
         return response

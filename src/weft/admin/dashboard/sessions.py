@@ -47,6 +47,7 @@ class Sessions:
         self._clock = clock
         self._codes: dict[str, tuple[float, Principal]] = {}
         self._sessions: dict[str, Session] = {}
+        self._opened_by: dict[str, str] = {}
 
     def offer(self, seconds: float = CODE_SECONDS, principal: Principal = ADMIN) -> str:
         """A new code, good for one use within so many seconds, for a session of `principal`."""
@@ -57,20 +58,29 @@ class Sessions:
 
     def open(self, code: str) -> Opened | None:
         """Exchange a code for a session; None if it is unknown, used or too old."""
-        ends, principal = self._codes.pop(_hash(code), (float("-inf"), ADMIN))
+        by = _hash(code)
+        ends, principal = self._codes.pop(by, (float("-inf"), ADMIN))
         now = self._clock()
         if now >= ends:
             return None
         opened = Opened(secrets.token_urlsafe(32), secrets.token_urlsafe(32), principal)
         self._sessions = {name: one for name, one in self._sessions.items() if now < one.ends}
         _make_room(self._sessions, _SESSIONS)
-        self._sessions[_hash(opened.cookie)] = Session(opened.key, now + SESSION_SECONDS, principal)
+        name = _hash(opened.cookie)
+        self._sessions[name] = Session(opened.key, now + SESSION_SECONDS, principal)
+        self._opened_by = {code: one for code, one in self._opened_by.items() if one in self._sessions} | {by: name}
         return opened
 
     def find(self, cookie: str) -> Session | None:
         """The session of a cookie, if it has not ended."""
         found = self._sessions.get(_hash(cookie)) if cookie else None
         return found if found is not None and self._clock() < found.ends else None
+
+    def withdraw(self, code: str) -> None:
+        """Take a code back, and end the session that it has opened."""
+        by = _hash(code)
+        self._codes.pop(by, None)
+        self._sessions.pop(self._opened_by.pop(by, ""), None)
 
     def close(self, cookie: str) -> None:
         """End the session of a cookie."""

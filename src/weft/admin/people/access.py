@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from weft.model.document import ObjectKey
+from weft.sources.kubernetes.users import User
 
 
 class Permission(StrEnum):
@@ -56,9 +57,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. `proof` is how that was proven: ``bootstrap``, ``token``, ``certificate`` or ``oidc``; `id` tells one
-    of this name from an earlier one; `until` is when the proof ends (epoch seconds, 0: never), which is said with
-    each answer from `warn` on (0: never). `shown` is the certificate (DER) that proved it."""
+    """Who calls. `proof` is how that was proven: ``bootstrap``, ``token``, ``certificate``, ``oidc`` or
+    ``kubernetes``; `id` tells one of this name from an earlier one; `until` is when the proof ends (epoch seconds, 0:
+    never), which is said with each answer from `warn` on (0: never). `shown` is the certificate (DER) that proved it,
+    `user` who it is in the cluster that vouches for it (proof ``kubernetes``)."""
 
     name: str
     grants: tuple[Grant, ...]
@@ -67,6 +69,7 @@ class Principal:
     until: float = 0.0
     warn: float = 0.0
     shown: bytes = field(default=b"", repr=False)
+    user: User | None = None
 
     @property
     def roles(self) -> str:

@@ -45,6 +45,13 @@ def certificate_names(
     return (spiffe, subject) if spiffe and not spiffe.startswith(own) else (subject,)
 
 
+def is_vouched_for(transport: asyncio.BaseTransport | None, roots: str) -> bool:
+    """Whether the hand-shake has verified a client's certificate by one of `roots` (PEM)."""
+    if not roots or not shown_certificate(transport) or transport is None:
+        return False
+    return verified_root(transport.get_extra_info("ssl_object")) in _roots(roots)
+
+
 def shown_certificate(transport: asyncio.BaseTransport | None) -> bytes:
     """The client's certificate as DER; empty without one."""
     tls = transport.get_extra_info("ssl_object") if transport is not None else None

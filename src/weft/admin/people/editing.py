@@ -36,7 +36,11 @@ def check_editable(
 def check_changed_here(context: ApiContext) -> None:
     """Refused (409) where documents come from Kubernetes."""
     if context.kubernetes:
-        raise Refused(409, "owned-by-kubernetes", "nothing was changed: documents come from Kubernetes: use kubectl")
+        raise Refused(
+            409,
+            "owned-by-kubernetes",
+            "nothing was changed: documents come from Kubernetes: use kubectl, or weft --context",
+        )
 
 
 def root_namespaces(context: ApiContext) -> frozenset[str]:

@@ -17,7 +17,11 @@ from weft.agent.capture.rules import LOOPBACK, MAX_UID, CaptureRules, InboundRul
 from weft.agent.errors import AgentError
 
 _FAMILIES = {4: "iptables", 6: "ip6tables"}
-_CHAINS = {"nat": ("CAPTURED", "OUTPUT", "INBOUND", "LOCAL"), "filter": ("INPUT", "GUARD"), "mangle": ("CAME",)}
+_CHAINS = {
+    "nat": ("CAPTURED", "OUTPUT", "INBOUND", "LOCAL", "PROOF"),
+    "filter": ("INPUT", "GUARD"),
+    "mangle": ("CAME",),
+}
 _IPV6 = Path("/proc/net/if_inet6")
 _TRANSPARENT = re.compile(r"-j TPROXY --on-port (\d+)")
 _COUNTED = re.compile(r'^\[(\d+):(\d+)\] .*--comment "?([a-z]+)"?', re.MULTILINE)
@@ -101,12 +105,18 @@ def _table(rules: CaptureRules, table: str, family: int, prefix: str) -> list[st
     inbound, guests = rules.inbound, rules.interfaces
     if table == "nat":
         outbound = _outbound(rules, family, prefix) if rules.outbound else []
-        return [*outbound, *(_led(inbound, guests, family, prefix) if inbound is not None else [])]
+        proof = _proof(rules, prefix) if rules.proof and family == 4 else []
+        return [*outbound, *(_led(inbound, guests, family, prefix) if inbound is not None else []), *proof]
     if inbound is None:
         return []
     if table == "filter":
         return _closed(inbound, family, prefix)
     return _transparent(inbound, guests, family, prefix) if inbound.transparent and family == 4 else []
+
+
+def _proof(rules: CaptureRules, prefix: str) -> list[str]:
+    led = f"-p tcp -d {rules.proof} --dport {rules.port} -j REDIRECT --to-ports {rules.port}"
+    return [f"-A {prefix}-PROOF {led}", f"-I OUTPUT 1 -j {prefix}-PROOF"]
 
 
 def _outbound(rules: CaptureRules, family: int, prefix: str) -> list[str]:

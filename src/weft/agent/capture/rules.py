@@ -39,7 +39,8 @@ class CaptureRules:
     (paths below the mount of cgroup v2, without a slash at either end), or of every user but `others` (None: of those
     only), to `port` of loopback, and their DNS to `dns` (0: it is left alone). Left alone are connections to `ports`
     and `addresses`, and those that leave or come by one of `interfaces`; of the rest, with `only`, all but those to
-    these networks and to `only_ports`. `inbound`: callers are led, too."""
+    these networks and to `only_ports`. `inbound`: callers are led, too. `proof` is an address of loopback, at which
+    connections to `port` are led there (empty: none is): by it somebody who may not read the rules knows of them."""
 
     namespace: str
     workload: str
@@ -54,6 +55,7 @@ class CaptureRules:
     only: Networks | None = None
     only_ports: tuple[int, ...] = ()
     inbound: InboundRules | None = None
+    proof: str = ""
 
     @property
     def table(self) -> str:
@@ -99,10 +101,17 @@ def of_family(networks: Networks, version: int) -> list[str]:
 
 
 def _table(rules: CaptureRules) -> str:
-    chains = _outbound(rules) if rules.outbound else []
+    chains = _proof(rules) if rules.proof else []
+    chains += _outbound(rules) if rules.outbound else []
     if rules.inbound is not None:
         chains += _inbound(rules.inbound, rules.interfaces)
     return f"table inet {rules.table} {{\n" + "\n".join(chains) + "}\n"
+
+
+def _proof(rules: CaptureRules) -> list[str]:
+    """Before all others, of which each leaves loopback alone."""
+    hook = "type nat hook output priority -110; policy accept;"
+    return [_chain("proof", [hook, f"ip daddr {rules.proof} tcp dport {rules.port} redirect to :{rules.port}"])]
 
 
 def _outbound(rules: CaptureRules) -> list[str]:

@@ -79,3 +79,15 @@ def install_pod_rules(rules: CaptureRules) -> str:
         f"the rules of the pod cannot be installed, by {' nor by '.join(refused)}; `weft pod init` needs root with the "
         "capabilities NET_ADMIN and NET_RAW"
     )
+
+
+def pod_rules_in_force() -> str:
+    """The rules of this network namespace, as the firewall prints them that has them; empty if there are none.
+    AgentError."""
+    return "".join(each.in_force(*_TABLE) for each in firewalls_there())
+
+
+def uninstall_pod_rules() -> None:
+    """Leave nothing of them. AgentError."""
+    for each in firewalls_there():
+        each.uninstall(*_TABLE)

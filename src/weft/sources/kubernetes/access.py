@@ -149,11 +149,11 @@ def _tls(access: Access) -> ssl.SSLContext | None:
         context.load_verify_locations(cadata=access.authorities.read().decode("ascii", "replace"))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if access.certificate.there:
-        _load_pair(context, access.certificate.read(), access.key.read())
+        load_pair(context, access.certificate.read(), access.key.read())
     return context
 
 
-def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     """OpenSSL reads a pair from a file only: one that nobody else can open and that is gone at once."""
     descriptor, name = tempfile.mkstemp(prefix="weft-")
     try:

@@ -31,7 +31,7 @@ MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 """Types of bodies: https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply"""
-_LONGEST_TEXT = 300
+_LONGEST_TEXT = 1000
 
 
 class ApiError(Exception):

@@ -131,6 +131,11 @@ def context_of(paths: Sequence[Path], context: str = "") -> tuple[str, str]:
     return name, found.namespace
 
 
+def contexts_of(paths: Sequence[Path]) -> tuple[str, ...]:
+    """The names of all contexts. AccessError."""
+    return tuple(_merged(paths).contexts)
+
+
 @dataclass(frozen=True, slots=True)
 class _Merged:
     """What several files say, each with the file that does."""

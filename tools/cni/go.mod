@@ -1,0 +1,3 @@
+module weft.dev/cni
+
+go 1.26

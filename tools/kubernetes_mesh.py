@@ -16,7 +16,6 @@ _VALUES = {
     "image.repository": f"{TEST_REGISTRY}/weft",
     "image.tag": TEST_TAG,
     "image.pullPolicy": "Never",
-    "persistence.enabled": False,
 }
 
 

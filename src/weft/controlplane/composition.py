@@ -129,7 +129,7 @@ async def compose(
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted, user_reviews(settings))
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
-    trusted = (home.trust_bundle, certificates.renew, _leads(writes, foundation.upstream))
+    trusted = (home.trust_bundle, certificates.renew, _leads(writes, recorder, foundation.upstream))
     trust = TrustKeeper(authority, collector, heard, leases, *trusted)
     reviews = token_reviews(settings.kubernetes, audit)
     beside = (*writes, *webhooks.running, *reviews, *doors(settings, authority, endpoints), *_above(foundation))
@@ -262,12 +262,15 @@ def _token_keys(settings: ServeSettings, foundation: Foundation) -> TokenKeys:
     return token_keys
 
 
-def _leads(writes: Sequence[ClusterWrites | GatewayKeeper], upstream: UpstreamKeeper | None) -> Callable[[], bool]:
-    """Whether this control plane takes steps that one takes for all, which `upstream` is told, too; always, where
-    nobody is elected."""
+def _leads(
+    writes: Sequence[ClusterWrites | GatewayKeeper], *told: Recorder | UpstreamKeeper | None
+) -> Callable[[], bool]:
+    """Whether this control plane takes steps that one takes for all, which those are `told`, too; always, where nobody
+    is elected."""
     leads: Callable[[], bool] = next((one.leads for one in writes if isinstance(one, ClusterWrites)), lambda: True)
-    if upstream is not None:
-        upstream.leads = leads
+    for each in told:
+        if each is not None:
+            each.leads = leads
     return leads
 
 

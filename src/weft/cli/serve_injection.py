@@ -11,31 +11,13 @@ from weft.cli.options import CommandT, PortNumber
 
 if TYPE_CHECKING:
     from weft.controlplane.settings import WebhookSettings
+    from weft.model.revisions import Revision
 
 
 def injection_options(function: CommandT) -> CommandT:
     """``--webhook-port``, ``--sidecar-image`` and what goes with it."""
+    function = _gateway_options(function)
     for option in (
-        click.option(
-            "--gateway-replicas",
-            default="1-5",
-            show_default=True,
-            metavar="MIN-MAX",
-            help="Between how many pods the autoscaler of a Gateway chooses; one number: no autoscaler.",
-        ),
-        click.option(
-            "--gateway-service-type",
-            type=click.Choice(["LoadBalancer", "ClusterIP", "NodePort"]),
-            default="LoadBalancer",
-            show_default=True,
-            help="Type of the Service of a Gateway whose document does not say it.",
-        ),
-        click.option(
-            "--gateways/--no-gateways",
-            default=True,
-            show_default=True,
-            help="Make a process for each Gateway of the cluster whose class is weft's; with --sidecar-image.",
-        ),
         click.option(
             "--cni",
             is_flag=True,
@@ -49,6 +31,13 @@ def injection_options(function: CommandT) -> CommandT:
             metavar="NAME",
             help="What istio.io/rev and weft.dev/rev call this control plane; with another than default its webhook "
             "configurations are weft-injector-NAME and weft-validator-NAME.",
+        ),
+        click.option(
+            "--revision-tag",
+            "revision_tags",
+            multiple=True,
+            metavar="NAME",
+            help="Another name by which labels may call it; default are those that name none. May be given again.",
         ),
         click.option(
             "--sidecar-pull-policy",
@@ -74,6 +63,33 @@ def injection_options(function: CommandT) -> CommandT:
     return function
 
 
+def _gateway_options(function: CommandT) -> CommandT:
+    for option in (
+        click.option(
+            "--gateway-replicas",
+            default="1-5",
+            show_default=True,
+            metavar="MIN-MAX",
+            help="Between how many pods the autoscaler of a Gateway chooses; one number: no autoscaler.",
+        ),
+        click.option(
+            "--gateway-service-type",
+            type=click.Choice(["LoadBalancer", "ClusterIP", "NodePort"]),
+            default="LoadBalancer",
+            show_default=True,
+            help="Type of the Service of a Gateway whose document does not say it.",
+        ),
+        click.option(
+            "--gateways/--no-gateways",
+            default=True,
+            show_default=True,
+            help="Make a process for each Gateway of the cluster whose class is weft's; with --sidecar-image.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
     """What was given; None without an API server. click.UsageError."""
     from weft.controlplane.settings import GatewaySettings, WebhookSettings
@@ -83,6 +99,8 @@ def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
         ("--sidecar-image", given["sidecar_image"]),
         ("--cni", given["cni"]),
         ("--no-gateways", not given["gateways"]),
+        ("--revision", given["revision"] != "default"),
+        ("--revision-tag", given["revision_tags"]),
     ):
         if value and not given["kubeconfig"]:
             raise click.UsageError(f"{option} goes with --kubeconfig")
@@ -93,13 +111,25 @@ def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
         serves=given["webhook_port"] is not None or given["kubeconfig"] == "in-cluster",
         image=given["sidecar_image"],
         pull_policy=given["sidecar_pull_policy"],
-        revision=given["revision"],
+        revision=_revision(given["revision"], given["revision_tags"]),
         native=not given["classic_sidecars"],
         cni=given["cni"],
         gateways=GatewaySettings(
             given["gateway_service_type"], *_replicas(given["gateway_replicas"]), made=given["gateways"]
         ),
     )
+
+
+def _revision(name: str, tags: tuple[str, ...]) -> Revision:
+    """click.UsageError."""
+    from weft.model.revisions import Revision, is_revision
+
+    for option, text in (("--revision", name), *(("--revision-tag", tag) for tag in tags)):
+        if not is_revision(text):
+            raise click.UsageError(
+                f"{option}: found '{text[:100]}', expected lower-case letters, digits and '-', at most 40"
+            )
+    return Revision(name, tuple(dict.fromkeys(tags)))
 
 
 def _replicas(text: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from weft.mesh.gateways.status import (
     gateways_by_service,
     listener_statuses,
     listeners_mapping,
+    set_conditions,
 )
 from weft.mesh.idle import NOT_SERVED
 from weft.mesh.model import Mesh
@@ -22,7 +23,7 @@ from weft.mesh.routes.status import conditions_mapping, parents_mapping
 from weft.model.document import Document, ObjectKey
 from weft.model.problem import Problem
 from weft.schema.kinds.backendtlspolicy import BackendTlsPolicySpec
-from weft.schema.kinds.gateway import GatewaySpec
+from weft.schema.kinds.gateway import GatewaySpec, ListenerSetSpec
 from weft.schema.kinds.xbackendtrafficpolicy import XBackendTrafficPolicySpec
 
 
@@ -53,7 +54,10 @@ class Acceptance:
             if not statuses:
                 return {}
             served, refers = document.key not in self._unserved, _refers(document)
-            conditions = gateway_conditions(statuses, served=served, refers=refers, problems=problems)
+            if isinstance(document.spec, ListenerSetSpec):
+                conditions = set_conditions(statuses, served=served, problems=problems)
+            else:
+                conditions = gateway_conditions(statuses, served=served, refers=refers, problems=problems)
             sets = attached_sets(document.key, self._mesh.gateways)
             attached: dict[str, object] = {"attachedListenerSets": sets} if sets else {}
             return {

@@ -77,7 +77,7 @@ TURNED: dict[str, Any] = {
     "priorityClassName": "system-cluster-critical",
 }
 """By value: another than its default."""
-WITH = {
+WITH: dict[str, dict[str, Any]] = {
     "serviceMonitor": {"serviceMonitor": {"enabled": True}},
     "cni": {"cni": {"enabled": True}},
     "ca": {"ca": {"signer": "example.com/mesh", "roots": "configmap/default/roots"}},

@@ -7,6 +7,7 @@ from weft.findings.catalogue.analysis import ANALYSIS, TRAFFIC
 from weft.findings.catalogue.authority import AUTHORITY
 from weft.findings.catalogue.authorization import AUTHORIZATION
 from weft.findings.catalogue.cluster_gateways import CLUSTER_GATEWAYS
+from weft.findings.catalogue.clusters import CLUSTERS
 from weft.findings.catalogue.connections import CONNECTIONS
 from weft.findings.catalogue.control_plane import CONTROL_PLANE, PROXIES
 from weft.findings.catalogue.documents import DOCUMENTS
@@ -63,6 +64,7 @@ CHAPTERS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Kubernetes", KUBERNETES),
     ("Injection", INJECTION),
     ("Gateways of a cluster", CLUSTER_GATEWAYS),
+    ("Clusters", CLUSTERS),
     ("Servers outside", ORIGINATION),
 )
 ENTRIES: dict[str, Entry] = {entry.code: entry for _, entries in CHAPTERS for entry in entries}

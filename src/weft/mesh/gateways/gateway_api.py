@@ -139,7 +139,7 @@ def build_listeners(
     problems: list[Problem] = []
     for index, spec in enumerate(document.spec.listeners):
         path: FieldPath = ("spec", "listeners", index)
-        bad = protocol_problem(document, path, spec)
+        bad = protocol_problem(document, gateway, path, spec)
         certificates, missing = _certificates(memo, document, path, spec, secrets, grants)
         problems += [bad] if bad is not None else [*missing, *_unknown_kinds(document, path, spec)]
         clients, closed = None, False
@@ -169,14 +169,19 @@ def build_listeners(
     return tuple(found), tuple(waiting), tuple(problems)
 
 
-def protocol_problem(document: ListenerDocument, path: FieldPath, spec: ListenerSpec) -> Problem | None:
+def protocol_problem(
+    document: ListenerDocument, gateway: GatewayDocument | None, path: FieldPath, spec: ListenerSpec
+) -> Problem | None:
     """Why a listener's protocol keeps it out of force. Of listeners that share a port and cannot, none is in force: the
-    API allows no winner."""
+    API allows no winner. At a port that the `gateway` of a ListenerSet has, that decides (`weft.mesh.gateways.serving`).
+    """
     where = (*path, "protocol")
     if spec.protocol not in LISTENER_PROTOCOLS:
         why = _UNSUPPORTED.get(spec.protocol, f"'{printable(spec.protocol[:80])}' is no protocol that weft knows")
         message = f"{why}, so this listener is not in force"
         return problem_at(document, where, "unsupported-protocol", message, " or ".join(LISTENER_PROTOCOLS))
+    if gateway is not None and gateway is not document and spec.port in [each.port for each in gateway.spec.listeners]:
+        return None
     others = [
         each
         for each in document.spec.listeners

@@ -194,6 +194,7 @@ def _conflict(
     address: str,
 ) -> Problem | None:
     """Why a listener cannot be served beside those of its port that stand already."""
+    code = "server-conflict"
     for other, owner in standing:
         if (owner is gateway and listener.isolated) or other.datagrams != listener.datagrams:
             continue
@@ -204,6 +205,7 @@ def _conflict(
             continue
         elif not (listener.plain and other.plain) and not (listener.secure and other.secure):
             why = f"speaks {other.protocol} there, and this one {listener.protocol}"
+            code = "protocol-conflict" if listener.isolated else code
         elif same:
             why = f"has the host '{min(same)}' there already"
         else:
@@ -211,7 +213,7 @@ def _conflict(
         where = f"{owner.key} ({other.origin})"
         message = f"at gateway {name}, port {listener.port}: {where} {why}, so this server is not in force"
         expected = "another port, or hosts that no other server has"
-        return problem_at(gateway.document, _path(gateway, listener), "server-conflict", message, expected)
+        return problem_at(gateway.document, _path(gateway, listener), code, message, expected)
     return None
 
 

@@ -100,12 +100,13 @@ def _with_clients(
 
 
 def attached_sets(key: ObjectKey, gateways: Gateways) -> int:
-    """How many ListenerSets a Gateway of the Gateway API has taken."""
+    """How many ListenerSets a Gateway of the Gateway API has taken, with a listener in force."""
     declared = gateways.declared.get(key)
     if declared is None or declared.selector is not None or declared.parent:
         return 0
     model = gateways.by_name.get(declared.name)
-    return sum(each.kind == "ListenerSet" for each in model.keys) if model is not None else 0
+    standing = {each.object for each in model.listeners if not each.closed} if model is not None else frozenset()
+    return sum(each.kind == "ListenerSet" for each in standing)
 
 
 def gateways_by_service(gateways: Gateways) -> Mapping[ObjectKey, tuple[ObjectKey, ...]]:
@@ -134,19 +135,16 @@ def _conditions(stands: bool, problems: Sequence[Problem]) -> tuple[Condition, .
             conflicted = Condition("Conflicted", True, _REFUSALS[problem.code], problem.message)
         if problem.code in _REFERENCES:
             resolved = Condition("ResolvedRefs", False, _REFERENCES[problem.code], problem.message)
-    programmed = _PROGRAMMED if stands else Condition("Programmed", False, "Invalid")
+    why = conflicted.reason if conflicted.status else "Invalid"
+    programmed = _PROGRAMMED if stands else Condition("Programmed", False, why)
     return accepted, conflicted, programmed, resolved
 
 
 def gateway_conditions(
     listeners: Sequence[ListenerStatus], *, served: bool, refers: bool = False, problems: Sequence[Problem] = ()
 ) -> tuple[Condition, ...]:
-    """The conditions of a Gateway of ours, or of a ListenerSet. `served`: a process serves it; `refers`: it names a
-    certificate for servers that it calls. `problems` are those of the document."""
-    for problem in problems:
-        if problem.code in _SETS:
-            refused = Condition("Accepted", False, _SETS[problem.code], problem.message)
-            return refused, Condition("Programmed", False, "Invalid", "no listener is in force")
+    """The conditions of a Gateway of ours. `served`: a process serves it; `refers`: it names a certificate for servers
+    that it calls. `problems` are those of the document."""
     foreign = next((each for each in problems if each.code == UNSUPPORTED), None)
     if foreign is not None:
         refused = Condition("Accepted", False, "UnsupportedAddress", foreign.message)
@@ -164,6 +162,23 @@ def gateway_conditions(
         return (*found, Condition("ResolvedRefs", True, "ResolvedRefs")) if refers else found
     reason = "RefNotPermitted" if bad.code == "reference-not-granted" else "InvalidClientCertificateRef"
     return (*found, Condition("ResolvedRefs", False, reason, bad.message))
+
+
+def set_conditions(
+    listeners: Sequence[ListenerStatus], *, served: bool, problems: Sequence[Problem] = ()
+) -> tuple[Condition, ...]:
+    """The conditions of a ListenerSet, which is not accepted where none of its listeners is in force (GEP-1713).
+    Arguments as above."""
+    for problem in problems:
+        if problem.code in _SETS:
+            return _set_refused(_SETS[problem.code], problem.message)
+    if not any(_holds(each, "Programmed") for each in listeners):
+        return _set_refused("ListenersNotValid", "no listener is in force")
+    return _accepted_and_programmed(listeners, served=served)
+
+
+def _set_refused(reason: str, message: str) -> tuple[Condition, ...]:
+    return Condition("Accepted", False, reason, message), Condition("Programmed", False, reason, message)
 
 
 def _accepted_and_programmed(listeners: Sequence[ListenerStatus], *, served: bool) -> tuple[Condition, ...]:

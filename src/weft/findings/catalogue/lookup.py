@@ -23,6 +23,7 @@ from weft.findings.catalogue.kubernetes import KUBERNETES
 from weft.findings.catalogue.origination import ORIGINATION
 from weft.findings.catalogue.outside import OUTSIDE
 from weft.findings.catalogue.patches import PATCHES
+from weft.findings.catalogue.replicas import REPLICAS
 from weft.findings.catalogue.requests import REQUESTS
 from weft.findings.catalogue.resilience import RESILIENCE
 from weft.findings.catalogue.routes import ROUTES
@@ -63,6 +64,7 @@ CHAPTERS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Imports", IMPORTS),
     ("Kubernetes", KUBERNETES),
     ("Injection", INJECTION),
+    ("Several control planes", REPLICAS),
     ("Gateways of a cluster", CLUSTER_GATEWAYS),
     ("Clusters", CLUSTERS),
     ("Servers outside", ORIGINATION),

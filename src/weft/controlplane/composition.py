@@ -125,17 +125,11 @@ async def compose(
     hub = Hub[Mesh](compiler, audit.record, _limits(settings), connections, demand.of, instruments, distrust.refusal)
     recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(contents))
     builds = Builds(collector, hub, compiler, modes, recorder=recorder, instruments=instruments)
-    bundles = Bundles(store, builds.compiled, authority, get_within_limits(settings.bundle_networks))
-    await bundles.load()
-    certificates = _certificates(settings, authority)
-    instruments.certified(lambda: certificates.current.value.not_after)
+    bundles, certificates = await _bundles(settings, foundation, builds), _certificates(settings, foundation)
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted, user_reviews(settings))
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
-    leads = _leads(writes)
-    if foundation.upstream is not None:
-        foundation.upstream.leads = leads
-    trusted = (home.trust_bundle, certificates.renew, leads)
+    trusted = (home.trust_bundle, certificates.renew, _leads(writes, recorder, foundation.upstream))
     trust = TrustKeeper(authority, collector, heard, leases, *trusted)
     reviews = token_reviews(settings.kubernetes, audit)
     beside = (*writes, *webhooks.running, *reviews, *doors(settings, authority, endpoints), *_above(foundation))
@@ -174,6 +168,14 @@ async def compose(
     return Composition(context, certificates, others, (collector, builds, *own, *kept), limits, webhooks)
 
 
+async def _bundles(settings: ServeSettings, foundation: Foundation, builds: Builds) -> Bundles:
+    """Those of other trust domains. StoreError if what is kept of them cannot be read."""
+    get = get_within_limits(settings.bundle_networks)
+    bundles = Bundles(foundation.store, builds.compiled, foundation.authority, get)
+    await bundles.load()
+    return bundles
+
+
 async def _loaded(demand: Demand, modes: Modes) -> tuple[Demand, Modes]:
     """Both with what is kept of them. StoreError if it cannot be read."""
     await demand.load()
@@ -188,9 +190,11 @@ def _leases(settings: ServeSettings, store: SealedStore, collector: Collector) -
     return leases
 
 
-def _certificates(settings: ServeSettings, authority: Authority) -> ServerCertificates:
+def _certificates(settings: ServeSettings, foundation: Foundation) -> ServerCertificates:
     hosts = [host for host in (settings.bind, settings.advertise) if host]
-    return ServerCertificates(authority, hosts, settings.home.control_plane, settings.certificate_ttl)
+    made = ServerCertificates(foundation.authority, hosts, settings.home.control_plane, settings.certificate_ttl)
+    foundation.instruments.certified(lambda: made.current.value.not_after)
+    return made
 
 
 def _rate_limits(
@@ -259,9 +263,16 @@ def _token_keys(settings: ServeSettings, foundation: Foundation) -> TokenKeys:
     return token_keys
 
 
-def _leads(writes: Sequence[ClusterWrites | GatewayKeeper]) -> Callable[[], bool]:
-    """Whether this control plane takes steps that one takes for all; always, where nobody is elected."""
-    return next((one.leads for one in writes if isinstance(one, ClusterWrites)), lambda: True)
+def _leads(
+    writes: Sequence[ClusterWrites | GatewayKeeper], *told: Recorder | UpstreamKeeper | None
+) -> Callable[[], bool]:
+    """Whether this control plane takes steps that one takes for all, which those are `told`, too; always, where nobody
+    is elected."""
+    leads: Callable[[], bool] = next((one.leads for one in writes if isinstance(one, ClusterWrites)), lambda: True)
+    for each in told:
+        if each is not None:
+            each.leads = leads
+    return leads
 
 
 def _enrolment(settings: ServeSettings, endpoints: Endpoints, certificates: ServerCertificates) -> EnrolmentSettings:

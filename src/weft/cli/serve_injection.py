@@ -16,27 +16,8 @@ if TYPE_CHECKING:
 
 def injection_options(function: CommandT) -> CommandT:
     """``--webhook-port``, ``--sidecar-image`` and what goes with it."""
+    function = _gateway_options(function)
     for option in (
-        click.option(
-            "--gateway-replicas",
-            default="1-5",
-            show_default=True,
-            metavar="MIN-MAX",
-            help="Between how many pods the autoscaler of a Gateway chooses; one number: no autoscaler.",
-        ),
-        click.option(
-            "--gateway-service-type",
-            type=click.Choice(["LoadBalancer", "ClusterIP", "NodePort"]),
-            default="LoadBalancer",
-            show_default=True,
-            help="Type of the Service of a Gateway whose document does not say it.",
-        ),
-        click.option(
-            "--gateways/--no-gateways",
-            default=True,
-            show_default=True,
-            help="Make a process for each Gateway of the cluster whose class is weft's; with --sidecar-image.",
-        ),
         click.option(
             "--cni",
             is_flag=True,
@@ -76,6 +57,33 @@ def injection_options(function: CommandT) -> CommandT:
             type=PortNumber(least=0),
             help="Answer the API server's webhooks at this port, over TLS; with --kubeconfig.  [default: 15017 in a "
             "cluster, else not at all]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _gateway_options(function: CommandT) -> CommandT:
+    for option in (
+        click.option(
+            "--gateway-replicas",
+            default="1-5",
+            show_default=True,
+            metavar="MIN-MAX",
+            help="Between how many pods the autoscaler of a Gateway chooses; one number: no autoscaler.",
+        ),
+        click.option(
+            "--gateway-service-type",
+            type=click.Choice(["LoadBalancer", "ClusterIP", "NodePort"]),
+            default="LoadBalancer",
+            show_default=True,
+            help="Type of the Service of a Gateway whose document does not say it.",
+        ),
+        click.option(
+            "--gateways/--no-gateways",
+            default=True,
+            show_default=True,
+            help="Make a process for each Gateway of the cluster whose class is weft's; with --sidecar-image.",
         ),
     ):
         function = option(function)

@@ -81,6 +81,13 @@ def outside_options(function: CommandT) -> CommandT:
             help="Take documents from the Kubernetes API server that this file names, not from the store; in-cluster: "
             "in a pod, with its service account (docs/kubernetes.md).",
         ),
+    ):
+        function = option(function)
+    return _registry_options(function)
+
+
+def _registry_options(function: CommandT) -> CommandT:
+    for option in (
         click.option(
             "--probe-network",
             "probe_networks",

@@ -131,13 +131,12 @@ async def compose(
     hub = Hub[Mesh](compiler, audit.record, _limits(settings), connections, demand.of, instruments, distrust.refusal)
     recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(contents))
     builds = Builds(collector, hub, compiler, modes, recorder=recorder, instruments=instruments)
-    bundles = await _bundles(settings, foundation, builds)
-    certificates = _certificates(settings, foundation)
+    bundles, certificates = await _bundles(settings, foundation, builds), _certificates(settings, foundation)
     together = build_replicas(settings, endpoints, certificates, Served(hub, builds, heard), foundation.counters)
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted, user_reviews(settings))
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = _writers(settings, collector, builds, together, webhooks, instruments)
-    trusted = (home.trust_bundle, certificates.renew, _leads(foundation, writes))
+    trusted = (home.trust_bundle, certificates.renew, _leads(writes, recorder, foundation.upstream))
     trust = TrustKeeper(authority, collector, heard, leases, *trusted, replicas=together.replicas)
     reviews = token_reviews(settings.kubernetes, audit)
     beside = (*writes, *webhooks.running, *reviews, *_above(settings, foundation, endpoints), together)
@@ -286,12 +285,15 @@ def _token_keys(settings: ServeSettings, foundation: Foundation) -> TokenKeys:
     return token_keys
 
 
-def _leads(foundation: Foundation, writes: Sequence[ClusterWrites | GatewayKeeper]) -> Callable[[], bool]:
-    """Whether this control plane takes steps that one takes for all; always, where nobody is elected."""
-    leads: Callable[[], bool]
-    leads = next((one.leads for one in writes if isinstance(one, ClusterWrites)), lambda: True)
-    if foundation.upstream is not None:
-        foundation.upstream.leads = leads
+def _leads(
+    writes: Sequence[ClusterWrites | GatewayKeeper], *told: Recorder | UpstreamKeeper | None
+) -> Callable[[], bool]:
+    """Whether this control plane takes steps that one takes for all, which those are `told`, too; always, where nobody
+    is elected."""
+    leads: Callable[[], bool] = next((one.leads for one in writes if isinstance(one, ClusterWrites)), lambda: True)
+    for each in told:
+        if each is not None:
+            each.leads = leads
     return leads
 
 

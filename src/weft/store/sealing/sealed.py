@@ -86,7 +86,8 @@ class SealedStore:
         not do its part, the store works but for secrets. Several control planes may do this at once."""
         for _ in range(_ATTEMPTS):
             with contextlib.suppress(ConflictError):
-                return await self._open()
+                await self._open()
+                return
         await self._open()
 
     async def _open(self) -> None:

@@ -158,7 +158,7 @@ def _pods(node: NodeCluster, app: str) -> int:
 
 
 def test_nothing_is_lost_while_control_planes_come_and_go(shop: NodeCluster) -> None:
-    """Two replicas, a rolling restart of them, and each deleted by force, under 200 requests a second, while pods of the
+    """Two replicas restarted one by one, then each deleted by force, under 200 requests a second, while pods of the
     callee are made anew: not one request fails."""
     upgrade(shop, {"replicas": 2})
     stop = f"/tmp/stop-{uuid.uuid4().hex}"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tools.kubernetes_cluster import ApiCluster
 
 from bench.arms import Samples
 from bench.figures import series
-from bench.kubernetes_seed import Crowd, fill, pod_path, status_of
+from bench.kubernetes_seed import NAMESPACES, Crowd, fill, namespace_of, pod_path, status_of
 from bench.machine import Cores, cpu_seconds, peak_bytes, resident_bytes
 from bench.processes import WEFT, started, wait_until
 from bench.streams import yardstick
@@ -36,11 +37,14 @@ _PATIENCE = 300.0
 class Round:
     """One control plane at a cluster that is full."""
 
-    def __init__(self, directory: Path, cores: Cores, cluster: ApiCluster, crowd: Crowd) -> None:
+    def __init__(
+        self, directory: Path, cores: Cores, cluster: ApiCluster, crowd: Crowd, seen: Sequence[str] = ()
+    ) -> None:
         self._cores = cores
         self._cluster = cluster
         self._crowd = crowd
         self._directory = directory
+        self._seen = seen
         self.samples: Samples = {}
 
     def run(self, changes: int, rest: float) -> Samples:
@@ -48,6 +52,8 @@ class Round:
         home = self._directory / "home"
         ports = ["--xds-port", "0", "--agent-port", "0", "--admin-port", "0"]
         options = ["--kubeconfig", str(self._cluster.kubeconfig("admin")), "--context", "test"]
+        if self._seen:
+            options.append(f"--discovery-selector=kubernetes.io/metadata.name in ({','.join(self._seen)})")
         environment = {"WEFT_HOME": str(home)}
         begun = time.monotonic()
         with started(
@@ -60,6 +66,9 @@ class Round:
             self._note("start: CPU s", cpu_seconds(process.pid))
             self._note("memory: peak of the start, MB", peak_bytes(process.pid) / 1e6)
             time.sleep(rest)
+            if not changes:
+                self._note("memory: at rest, MB", resident_bytes(process.pid) / 1e6)
+                return self.samples
             asyncio.run(self._change(process, file, changes))
             self._note("memory: after changes, MB", resident_bytes(process.pid) / 1e6)
         return self.samples
@@ -103,7 +112,8 @@ class Round:
     def _is_whole(self, file: Path) -> bool:
         found = self._gauges(file)
         compiled = found["weft_compiled_revision"] >= found["weft_snapshot_revision"]
-        return compiled and found["weft_services"] > self._crowd.services
+        share = len(self._seen) / NAMESPACES if self._seen else 1
+        return compiled and found["weft_services"] >= self._crowd.services * share
 
     def _gauges(self, file: Path) -> dict[str, int]:
         """Some of the control plane's metrics."""
@@ -132,6 +142,11 @@ def measure_kubernetes(directory: Path, cores: Cores, *, quick: bool) -> dict[st
             home.mkdir()
             for figure, values in Round(home, cores, cluster, crowd).run(changes, 2.0).items():
                 samples.setdefault(figure, []).extend(values)
+        _say("a tenth of the namespaces in view")
+        home, seen = directory / "in-view", [namespace_of(number) for number in range(NAMESPACES // 10)]
+        home.mkdir()
+        for figure, values in Round(home, cores, cluster, crowd, seen).run(0, 5.0).items():
+            samples[f"a tenth in view: {figure}"] = values
     finally:
         cluster.stop()
     return {

@@ -18,6 +18,9 @@ from pathlib import Path
 from tools.go_programs import ROOT, GoPrograms, NotBuiltError, go_command
 
 _GATEWAY_API = "sigs.k8s.io/gateway-api"
+CHANNELS = ("standard", "experimental")
+"""Of the Gateway API: the second has more fields."""
+_DIRECTORIES = {"standard": "gateway-api", "experimental": "gateway-api-experimental"}
 
 
 def _pinned(module: str) -> str:
@@ -46,30 +49,32 @@ PROGRAMS = GoPrograms(
     _version(),
 )
 program = PROGRAMS.program
-__all__ = ["PROGRAMS", "NotBuiltError", "gateway_api", "program"]
+__all__ = ["CHANNELS", "PROGRAMS", "NotBuiltError", "gateway_api", "program"]
 
 
-def gateway_api() -> Path:
-    """The directory with the CustomResourceDefinitions of the Gateway API. NotBuiltError if it is not there."""
-    path = PROGRAMS.built / "gateway-api"
+def gateway_api(channel: str = CHANNELS[0]) -> Path:
+    """The directory with the CustomResourceDefinitions of a channel of the Gateway API. NotBuiltError if it is not
+    there."""
+    path = PROGRAMS.built / _DIRECTORIES[channel]
     program("kube")
     if not path.is_dir():
         raise NotBuiltError(f"{path.relative_to(ROOT)} is not there; run: ./run kubernetes")
     return path
 
 
-def _fetch_gateway_api() -> None:
+def _fetch_gateway_api(channel: str) -> None:
     """The definitions of the pinned release, from the cache if it has them."""
-    cached, built = PROGRAMS.cache / "gateway-api", PROGRAMS.built / "gateway-api"
+    name = _DIRECTORIES[channel]
+    cached, built = PROGRAMS.cache / name, PROGRAMS.built / name
     if not cached.is_dir():
         named = f"{_GATEWAY_API}@{_pinned(_GATEWAY_API)}"
         command = [go_command(), "mod", "download", "-json", named]
         done = subprocess.run(command, cwd=PROGRAMS.module, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise NotBuiltError(f"{named} cannot be downloaded: {done.stderr.strip()}")
-        source = Path(json.loads(done.stdout)["Dir"]) / "config" / "crd" / "standard"
+        source = Path(json.loads(done.stdout)["Dir"]) / "config" / "crd" / channel
         fresh = Path(tempfile.mkdtemp(dir=PROGRAMS.cache))
-        for path in source.glob("*.yaml"):
+        for path in source.glob("gateway.networking.*.yaml"):
             (fresh / path.name).write_bytes(path.read_bytes())
         fresh.chmod(0o755)
         fresh.replace(cached)
@@ -82,7 +87,8 @@ def build() -> int:
     status = PROGRAMS.run()
     if status == 0:
         try:
-            _fetch_gateway_api()
+            for channel in CHANNELS:
+                _fetch_gateway_api(channel)
         except NotBuiltError as error:
             print(f"kubernetes: {error}", file=sys.stderr)
             status = 1

@@ -228,6 +228,12 @@ def test_proxy_status_tells_who_lags_and_who_refuses(admin: Admin, capsys: pytes
     assert (rows[2][1], rows[2][3:6]) == ("pending", ["1", "routes", "pending"])
     assert (rows[3][1], rows[3][3:6]) == ("refuses", ["1", "routes", "refused"])
     assert "c.default refused RouteConfiguration outbound: no" in out
+    assert "INJECTED BY" not in out
+    found = [{**found[0], "injected_by": "canary"}, found[1]]
+    admin.answers["GET", "/v1/proxies"] = (200, {"proxies": found})
+    assert run(["proxy", "status"]) == 0
+    head, first, *_ = capsys.readouterr().out.splitlines()
+    assert (head.split()[-2:], first.split()[-1]) == (["INJECTED", "BY"], "canary")
 
 
 def test_proxy_config_shows_tables(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:

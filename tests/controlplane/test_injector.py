@@ -42,3 +42,17 @@ async def test_others_have_their_turn_while_pods_are_judged(monkeypatch: pytest.
         finally:
             lasting.set()
         assert await asyncio.gather(*judging) == [ALLOWED] * 5
+
+
+async def test_a_pod_whose_namespace_is_not_in_view_is_refused(tmp_path: Path) -> None:
+    """It could not join the mesh; one that wants no sidecar is nobody's business."""
+    credentials = Credentials(KubeconfigFile(str(tmp_path / "none")).access)
+    snapshot = ConfigSnapshot(1, left_out=frozenset(("shop",)))
+    wants = pod(labels={"sidecar.istio.io/inject": "true"})
+    wants_none = pod(labels={"sidecar.istio.io/inject": "false"})
+    async with Injector(lambda: SETTINGS, lambda: snapshot, credentials) as judge:
+        refused = await judge.review(review_from_json(review(wants, "shop")))
+        assert not refused.allowed
+        assert refused.message.endswith("no discovery selector matches the labels of the namespace shop")
+        assert (await judge.review(review_from_json(review(wants_none, "shop")))).allowed
+        assert (await judge.review(review_from_json(review(wants, "other")))).allowed

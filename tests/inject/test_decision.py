@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from support.injection import SETTINGS, pod
 from weft.inject.decision import Namespace
-from weft.inject.pod import inject_pod
+from weft.inject.pod import inject_pod, uninject_pod
 from weft.inject.settings import InjectionSettings
 
 
@@ -113,3 +114,33 @@ def test_by_hand_a_namespace_is_not_asked() -> None:
     assert inject_pod(pod(), Namespace("shop"), SETTINGS).pod is not None
     assert inject_pod(pod(labels={INJECT: "false"}), Namespace("shop"), SETTINGS).pod is None
     assert inject_pod(pod(labels={"istio.io/rev": "canary"}), Namespace("shop"), SETTINGS).pod is None
+
+
+@pytest.mark.parametrize(
+    ("of_namespace", "yes"),
+    [
+        ({"istio.io/rev": "canary"}, True),
+        ({"istio.io/rev": "prod"}, True),
+        ({"istio.io/rev": "default"}, False),
+        ({ISTIO: "enabled"}, False),
+    ],
+)
+def test_a_tag_is_another_name_of_a_revision(of_namespace: dict[str, str], *, yes: bool) -> None:
+    settings = replace(SETTINGS, revision="canary", tags=("prod",))
+    assert injected({}, of_namespace, settings=settings)[0] is yes
+
+
+def test_the_default_may_be_a_tag() -> None:
+    settings = replace(SETTINGS, revision="v2", tags=("default",))
+    assert injected({}, {ISTIO: "enabled"}, settings=settings)[0]
+    assert injected({"istio.io/rev": "v2"}, {}, settings=settings)[0]
+
+
+def test_a_pod_says_by_which_revision_it_was_injected() -> None:
+    settings = replace(SETTINGS, revision="canary", tags=("prod",))
+    done = inject_pod(pod(labels={"app": "web"}), Namespace("shop", {"istio.io/rev": "prod"}), settings)
+    assert done.pod is not None
+    assert done.pod["metadata"]["labels"] == {"app": "web", "weft.dev/rev": "canary"}
+    back = uninject_pod(done.pod)
+    assert back is not None
+    assert back["metadata"]["labels"] == {"app": "web"}

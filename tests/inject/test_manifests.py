@@ -110,7 +110,36 @@ def test_without_settings_a_control_plane_is_asked(
     assert "--image must be given: no control plane" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--webhook-port=0", "--sidecar-image=weft:1", "--no-gateways"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--webhook-port=0",
+        "--sidecar-image=weft:1",
+        "--no-gateways",
+        "--revision=canary",
+        "--revision-tag=prod",
+        "--discovery-selector=mesh=on",
+    ],
+)
 def test_webhooks_are_those_of_an_api_server(option: str, capsys: Output, tmp_path: Path) -> None:
     assert run(["serve", "--home", str(tmp_path), option]) == 2
     assert "goes with --kubeconfig" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--revision=Canary"], "--revision: found 'Canary', expected lower-case letters"),
+        (["--revision-tag=a_b"], "--revision-tag: found 'a_b', expected"),
+        (["--discovery-selector=team like shop"], "--discovery-selector: found 'team like shop'; expected KEY=VALUE"),
+    ],
+)
+def test_what_is_no_revision_and_no_selector(options: list[str], said: str, capsys: Output, tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    user = {"name": "u", "user": {"token": "t"}}
+    config = {"current-context": "c", "clusters": [cluster], "contexts": [context], "users": [user]}
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **config}))
+    assert run(["serve", "--home", str(tmp_path), f"--kubeconfig={file}", *options]) == 2
+    assert said in capsys.readouterr().err

@@ -48,7 +48,7 @@ def test_a_pod_is_patched() -> None:
     assert (answer["apiVersion"], answer["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
     assert (response["uid"], response["allowed"], response["patchType"]) == (asked.uid, True, "JSONPatch")
     paths = {step["path"] for step in json.loads(base64.b64decode(response["patch"]))}
-    assert paths == {"/spec/initContainers", "/spec/volumes", "/metadata/annotations"}
+    assert paths == {"/spec/initContainers", "/spec/volumes", "/metadata/annotations", "/metadata/labels"}
 
 
 def test_a_warning_and_a_refusal_are_told() -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from tools.kubernetes_cluster import ApiCluster
 
-from support.cluster_writes import NAMESPACE, Rig, declare, gateway, parents_reach, writing
+from support.cluster_writes import NAMESPACE, Rig, conditions_reach, declare, gateway, parents_reach, writing
 from support.envoy import free_port
 from support.kubernetes import ROUTES, Api, route, service
 from support.mesh import Mesh, until
+from weft.model.document import ObjectKey
 from weft.model.problem import Problem
+from weft.model.revisions import Revision
 from weft.sources.kubernetes.discovery import FOLLOWED
 from weft.testing.polling import eventually
 
@@ -59,6 +61,41 @@ async def test_one_of_two_writes_and_the_other_follows_at_once(cluster: ApiClust
         await parents_reach(api, f"{routes}/two", GOOD)
     assert await holder(api) == "", "at an ordered stop the place is free"
     assert not second.writes.leads()
+
+
+async def test_each_gateway_is_written_by_its_revision(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    """Also where its label changes; all else is the default's."""
+    await declare(api)
+    admin, root = cluster.kubeconfig("admin"), f"{ROUTES}/namespaces/{namespace}"
+    await api.create(f"/api/v1/namespaces/{namespace}/services", service("web", namespace))
+    labelled = gateway("new", namespace)
+    labelled["metadata"]["labels"] = {"istio.io/rev": "prod"}
+    await api.create(f"{root}/gateways", gateway("old", namespace), labelled)
+    await api.create(f"{root}/httproutes", route("one", namespace, "web", "web"))
+    old, new = (ObjectKey("gateway.networking.k8s.io", "Gateway", namespace, name) for name in ("old", "new"))
+    one = ObjectKey("gateway.networking.k8s.io", "HTTPRoute", namespace, "one")
+
+    def owned(rig: Rig) -> list[str]:
+        return [key.name for key in (old, new, one) if rig.writes.owns(key)]
+
+    async with writing(admin) as usual, writing(admin, revision=Revision("canary", ("prod",))) as canary:
+        await conditions_reach(api, f"{root}/gateways/old", Accepted="True Accepted")
+        await conditions_reach(api, f"{root}/gateways/new", Accepted="True Accepted")
+        await parents_reach(api, f"{root}/httproutes/one", GOOD)
+        assert (owned(usual), owned(canary)) == (["old", "one"], ["new"])
+        assert usual.written() >= 2
+        assert canary.written() >= 1
+        leases = {each["metadata"]["name"] for each in (await api.call("GET", LEASE.rpartition("/")[0]))["items"]}
+        assert {"weft-leader", "weft-leader-canary", "weft-leader-prod"} <= leases
+
+        merge = "application/merge-patch+json"
+        await api.call(
+            "PATCH", f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"weft.dev/rev": "canary"}}}, merge
+        )
+        await eventually("what says no revision is its namespace's", lambda: owned(canary) == ["old", "new"])
+        await eventually("the default knows", lambda: owned(usual) == ["one"])
+    async with writing(admin, revision=Revision("canary", ("default",))) as canary:
+        await eventually("it is the default now", lambda: owned(canary) == ["old", "one"])
 
 
 async def test_what_it_may_not_write_is_one_problem(cluster: ApiCluster, api: Api, namespace: str) -> None:

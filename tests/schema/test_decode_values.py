@@ -87,7 +87,7 @@ spec:
     assert len(decoded.documents) == 1
     told = {str(problem.path[-1]): problem.severity for problem in decoded.problems}
     assert told == dict.fromkeys(
-        ("type", "ipFamilies", "externalTrafficPolicy", "publishNotReadyAddresses", "nodePort"),
+        ("type", "ipFamilies", "externalTrafficPolicy", "nodePort"),
         Severity.WARNING,
     )
 

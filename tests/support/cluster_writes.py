@@ -16,6 +16,7 @@ from weft.controlplane.cluster import ClusterWrites, Told
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.status import Lack
 from weft.model.problem import Problem
+from weft.model.revisions import USUAL, Revision
 from weft.model.snapshot import ConfigSnapshot
 from weft.model.workload import Workload
 from weft.sources.contents import Contents
@@ -35,7 +36,9 @@ class Rig:
     """`workloads` are those of the mesh, `lacks` what proxies have not taken, by name. Both may be changed: call
     `compile`."""
 
-    def __init__(self, source: KubernetesSource, writer: Path, workloads: tuple[Workload, ...]) -> None:
+    def __init__(
+        self, source: KubernetesSource, writer: Path, workloads: tuple[Workload, ...], revision: Revision
+    ) -> None:
         self.source = source
         self.workloads = workloads
         self.lacks: dict[str, Lack] = {}
@@ -43,7 +46,7 @@ class Rig:
         self.registry = Registry()
         credentials = Credentials(KubeconfigFile(str(writer)).access)
         told = Told(self.compiled, self._problems, lambda proxy, _revision: self.lacks.get(proxy))
-        self.writes = ClusterWrites(source, credentials, NAMESPACE, told, self.registry, QUICK)
+        self.writes = ClusterWrites(source, credentials, NAMESPACE, told, self.registry, revision, QUICK)
         self._compiler = MeshCompiler()
 
     def _problems(self) -> tuple[Problem, ...]:
@@ -73,9 +76,14 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def writing(reader: Path, writer: Path | None = None, workloads: tuple[Workload, ...] = ()) -> AsyncIterator[Rig]:
+async def writing(
+    reader: Path,
+    writer: Path | None = None,
+    workloads: tuple[Workload, ...] = (),
+    revision: Revision = USUAL,
+) -> AsyncIterator[Rig]:
     """A control plane that reads and writes as whom two kubeconfig files make it, and leads or is about to."""
-    rig = Rig(source_of(reader), writer or reader, workloads)
+    rig = Rig(source_of(reader), writer or reader, workloads, revision)
     async with running(rig.source):
         tasks = [asyncio.create_task(rig.follow()), asyncio.create_task(rig.writes.run())]
         try:

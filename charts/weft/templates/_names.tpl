@@ -1,13 +1,58 @@
+{{- define "weft.revision" -}}
+{{ .Values.revision | default "default" }}
+{{- end }}
+
+{{- /* What labels call this control plane: its revision and its tags, as JSON. */}}
+{{- define "weft.names" -}}
+{{ prepend .Values.revisionTags (include "weft.revision" .) | uniq | toJson }}
+{{- end }}
+
+{{- define "weft.suffix" -}}
+{{ if ne (include "weft.revision" .) "default" }}-{{ .Values.revision }}{{ end }}
+{{- end }}
+
+{{- /* What the objects of a release are called, so that two revisions stand side by side. */}}
+{{- define "weft.fullname" -}}
+weft{{ include "weft.suffix" . }}
+{{- end }}
+
+{{- define "weft.injector" -}}
+weft-injector{{ include "weft.suffix" . }}
+{{- end }}
+
+{{- define "weft.validator" -}}
+weft-validator{{ include "weft.suffix" . }}
+{{- end }}
+
+{{- /* A label selector as `weft serve` and kubectl take it. */}}
+{{- define "weft.selectorText" -}}
+{{- $parts := list }}
+{{- range $key, $value := .matchLabels }}{{ $parts = append $parts (printf "%s=%s" $key $value) }}{{ end }}
+{{- range .matchExpressions }}
+{{- if eq .operator "Exists" }}{{ $parts = append $parts .key }}
+{{- else if eq .operator "DoesNotExist" }}{{ $parts = append $parts (printf "!%s" .key) }}
+{{- else }}{{ $parts = append $parts (printf "%s %s (%s)" .key (lower .operator) (join "," .values)) }}{{ end }}
+{{- end }}
+{{- join "," $parts }}
+{{- end }}
+
+{{- define "weft.leases" -}}
+{{- range include "weft.names" . | fromJsonArray }}
+- weft-leader{{ if ne . "default" }}-{{ . }}{{ end }}
+{{- end }}
+{{- end }}
+
 {{- define "weft.labels" -}}
 {{ include "weft.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: weft
+weft.dev/rev: {{ include "weft.revision" . }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
 {{- define "weft.selector" -}}
-app.kubernetes.io/name: weft
+app.kubernetes.io/name: {{ include "weft.fullname" . }}
 app.kubernetes.io/component: control-plane
 {{- end }}
 

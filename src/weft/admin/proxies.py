@@ -11,6 +11,8 @@ from weft.admin.context import ApiContext
 from weft.admin.replies import Refused, instant, reply
 from weft.admin.routing import Route
 from weft.discovery.status import ProxyStatus
+from weft.model.revisions import REVISION
+from weft.model.workload import Workload
 from weft.schema.wording import nearest_name
 from weft.xds.describe import describe_with_origins
 from weft.xds.policies.tls import IDENTITY, IDENTITY_FILE
@@ -47,7 +49,10 @@ class Proxies:
 
     async def list(self, _request: web.Request) -> web.Response:
         """``GET /v1/proxies``."""
-        return reply({"proxies": [_status_json(status) for status in self._context.hub.proxies()]})
+        snapshot = self._context.collector.snapshot
+        return reply(
+            {"proxies": [_status_json(one, snapshot.workload(one.name)) for one in self._context.hub.proxies()]}
+        )
 
     async def config(self, request: web.Request) -> web.Response:
         """``GET /v1/proxies/{name}/config/{type}``."""
@@ -92,12 +97,13 @@ class Proxies:
         return next((each.carrier for each in workloads if text in (each.proxy, each.name) and each.carrier), "")
 
 
-def _status_json(status: ProxyStatus) -> dict[str, object]:
-    """One stream, with its times as people and programs read them."""
+def _status_json(status: ProxyStatus, workload: Workload | None) -> dict[str, object]:
+    """One stream, with its times as people and programs read them, and by which revision a Pod was injected."""
     row: dict[str, object] = {name: getattr(status, name) for name in status.__dataclass_fields__}
     del row["connected"]
     row["connected_since"] = instant(status.connected)
     row["certificate_expires"] = instant(status.certificate_expires)
+    row["injected_by"] = dict(workload.labels).get(REVISION, "") if workload is not None and workload.pod else ""
     return row
 
 

@@ -39,7 +39,7 @@ def status(home: Home, output: str) -> int:
 
     UNCONFIRMED tells how many resources of which type it refuses or has not confirmed yet, REVISION up to which one it
     has confirmed all; the control plane counts anew when it is restarted. AGE is that of the connection, CERT how long
-    its certificate lasts.
+    its certificate lasts. INJECTED BY says of Pods which revision of the control plane has put the proxy in.
     """
     from weft.local.client import AdminClient
 
@@ -56,11 +56,13 @@ def status(home: Home, output: str) -> int:
             f"{one['bytes_sent']:,}",
             _duration(time.time() - moment(one["connected_since"])),
             _duration(moment(one["certificate_expires"]) - time.time()),
+            one.get("injected_by", ""),
         )
         for one in found
     ]
-    headings = ("PROXY", "STATE", "REVISION", "UNCONFIRMED", "BYTES", "AGE", "CERT")
-    print_table(headings, rows, empty="no proxy is connected")
+    headings = ("PROXY", "STATE", "REVISION", "UNCONFIRMED", "BYTES", "AGE", "CERT", "INJECTED BY")
+    shown = len(headings) - (not any(one.get("injected_by") for one in found))
+    print_table(headings[:shown], [row[:shown] for row in rows], empty="no proxy is connected")
     for one in found:
         if nack := one.get("last_nack"):
             text = f"{one['name']} refused {nack['type']} {nack['resource']}: {nack['message']}"

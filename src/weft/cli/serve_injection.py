@@ -11,6 +11,7 @@ from weft.cli.options import CommandT, PortNumber
 
 if TYPE_CHECKING:
     from weft.controlplane.settings import WebhookSettings
+    from weft.model.revisions import Revision
 
 
 def injection_options(function: CommandT) -> CommandT:
@@ -51,6 +52,13 @@ def injection_options(function: CommandT) -> CommandT:
             "configurations are weft-injector-NAME and weft-validator-NAME.",
         ),
         click.option(
+            "--revision-tag",
+            "revision_tags",
+            multiple=True,
+            metavar="NAME",
+            help="Another name by which labels may call it; default are those that name none. May be given again.",
+        ),
+        click.option(
             "--sidecar-pull-policy",
             type=click.Choice(["Always", "IfNotPresent", "Never"]),
             default="IfNotPresent",
@@ -83,6 +91,8 @@ def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
         ("--sidecar-image", given["sidecar_image"]),
         ("--cni", given["cni"]),
         ("--no-gateways", not given["gateways"]),
+        ("--revision", given["revision"] != "default"),
+        ("--revision-tag", given["revision_tags"]),
     ):
         if value and not given["kubeconfig"]:
             raise click.UsageError(f"{option} goes with --kubeconfig")
@@ -93,13 +103,25 @@ def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
         serves=given["webhook_port"] is not None or given["kubeconfig"] == "in-cluster",
         image=given["sidecar_image"],
         pull_policy=given["sidecar_pull_policy"],
-        revision=given["revision"],
+        revision=_revision(given["revision"], given["revision_tags"]),
         native=not given["classic_sidecars"],
         cni=given["cni"],
         gateways=GatewaySettings(
             given["gateway_service_type"], *_replicas(given["gateway_replicas"]), made=given["gateways"]
         ),
     )
+
+
+def _revision(name: str, tags: tuple[str, ...]) -> Revision:
+    """click.UsageError."""
+    from weft.model.revisions import Revision, is_revision
+
+    for option, text in (("--revision", name), *(("--revision-tag", tag) for tag in tags)):
+        if not is_revision(text):
+            raise click.UsageError(
+                f"{option}: found '{text[:100]}', expected lower-case letters, digits and '-', at most 40"
+            )
+    return Revision(name, tuple(dict.fromkeys(tags)))
 
 
 def _replicas(text: str) -> tuple[int, int]:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weft.cli.complete import one_of
+from weft.cli.serve_authority import authority_given
 
 if TYPE_CHECKING:
     from weft.cli.options import CommandT
+    from weft.controlplane.cluster_authority import ClusterAuthoritySettings
     from weft.controlplane.settings import Network
+    from weft.mesh.policies.selector import Selector
     from weft.sources.imports.settings import ImportSettings
     from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 
@@ -24,19 +27,20 @@ _NAMESPACE = "weft-system"
 
 @dataclass(frozen=True, slots=True)
 class OutsideOptions:
-    """The options, read. `namespace` is that of the control plane's own objects in the cluster (empty: no cluster)."""
+    """The options, read."""
 
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
+    selectors: tuple[Selector, ...] = ()
     shared: str | None = None
-    namespace: str = ""
+    ca_cluster: ClusterAuthoritySettings | None = None
 
 
 def outside_options(function: CommandT) -> CommandT:
-    """``--kubeconfig``, ``--context``, ``--state``, ``--write-status``, ``--kubernetes-namespace``, ``--import``,
-    ``--imports``, ``--probe-network``."""
+    """``--kubeconfig``, ``--context``, ``--discovery-selector``, ``--state``, ``--write-status``,
+    ``--kubernetes-namespace``, ``--import``, ``--imports``, ``--probe-network``."""
     for option in (
         click.option(
             "--kubernetes-namespace",
@@ -57,6 +61,14 @@ def outside_options(function: CommandT) -> CommandT:
             "--write-status/--no-write-status",
             default=None,
             help="Write status and events to Kubernetes (docs/kubernetes.md).  [default: only in-cluster]",
+        ),
+        click.option(
+            "--discovery-selector",
+            "discovery_selectors",
+            multiple=True,
+            metavar="LABELS",
+            help="Only namespaces with these labels are in view, such as 'team in (shop, pay),!legacy'; of several one "
+            "has to match. May be given again.  [default: all]",
         ),
         click.option("--context", default="", metavar="NAME", help="Its context.  [default: its current one]"),
         click.option(
@@ -121,7 +133,21 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
     if writes is None:  # who follows a cluster from outside does not begin to write there unasked
         writes = kubernetes is not None and kubernetes.in_cluster
     shared = namespace if given["state"] == "kubernetes" else None
-    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, shared, namespace)
+    selectors = _selectors(kubernetes, given["discovery_selectors"])
+    authority = authority_given(given, kubernetes, namespace)
+    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, selectors, shared, authority)
+
+
+def _selectors(kubernetes: KubeconfigFile | None, texts: tuple[str, ...]) -> tuple[Selector, ...]:
+    """click.UsageError."""
+    from weft.sources.kubernetes.selectors import SelectorError, selector_from_text
+
+    if texts and kubernetes is None:
+        raise click.UsageError("--discovery-selector goes with --kubeconfig")
+    try:
+        return tuple(selector_from_text(text) for text in texts)
+    except SelectorError as error:
+        raise click.UsageError(f"--discovery-selector: {error}") from error
 
 
 def _namespace(kubernetes: KubeconfigFile | None, namespace: str, wanted: bool | None, state: str) -> str:

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 
 from weft.admin.context import Compiled
 from weft.admin.kubernetes.confirmations import Lacking
+from weft.admin.kubernetes.duty import Duty
 from weft.admin.kubernetes.events import EventWriter
 from weft.admin.kubernetes.writer import StatusWriter
 from weft.aio.cell import Cell
 from weft.model.document import ObjectKey
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
+from weft.model.revisions import USUAL as USUAL_REVISION
+from weft.model.revisions import Revision
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.client import ApiClient
 from weft.sources.kubernetes.documents import PREFIX
-from weft.sources.kubernetes.election import NAME, USUAL, Terms
-from weft.sources.kubernetes.elector import Elector
+from weft.sources.kubernetes.election import USUAL, Terms
+from weft.sources.kubernetes.leadership import Leadership
 from weft.sources.kubernetes.source import KubernetesSource
 from weft.telemetry.metrics import Registry, gauge
 
@@ -39,7 +42,8 @@ class Told:
 
 
 class ClusterWrites:
-    """See the module. `namespace` is that of the Lease. Others that write ask `leads` before each write."""
+    """See the module. `namespace` is that of the Leases. Others that write ask `leads` before they begin, and `owns`
+    before each write about an object."""
 
     def __init__(
         self,
@@ -48,13 +52,15 @@ class ClusterWrites:
         namespace: str,
         told: Told,
         registry: Registry,
+        revision: Revision = USUAL_REVISION,
         terms: Terms = USUAL,
     ) -> None:
         self._name = source.name
         self._namespace = namespace
         identity = f"{socket.gethostname()}_{uuid.uuid4()}"
         self._client = ApiClient(credentials)
-        self._elector = Elector(self._client, namespace, identity, terms)
+        self._compiled = told.compiled
+        self._leadership = Leadership(self._client, namespace, identity, revision, terms)
         text = "Writes of status and of events to Kubernetes, by what came of them."
         counter = registry.counter("weft_kubernetes_writes_total", text, "what", "outcome")
 
@@ -66,7 +72,7 @@ class ClusterWrites:
             source,
             told.compiled,
             told.lacking,
-            self.leads,
+            Duty(self.leads, self.owns),
             problems,
             told.reached,
             lambda outcome: counter.add("status", outcome),
@@ -75,7 +81,7 @@ class ClusterWrites:
             self._client,
             source,
             told.compiled,
-            self.leads,
+            Duty(self.leads, self.owns),
             problems,
             identity,
             lambda outcome: counter.add("event", outcome),
@@ -85,17 +91,21 @@ class ClusterWrites:
         registry.read(lambda: [gauge("weft_kubernetes_leader", text, float(self.leads()))])
 
     def leads(self) -> bool:
-        """Whether this control plane is the one that writes."""
-        return self._elector.leads
+        """Whether this control plane is one that writes."""
+        return self._leadership.leads()
+
+    def owns(self, key: ObjectKey) -> bool:
+        """Whether it is the one that writes about an object."""
+        return self._leadership.owns(key, self._compiled.value.documents)
 
     def problems(self) -> tuple[Problem, ...]:
         """What keeps it from writing; an API server that is away is told by the source."""
         found = []
-        failure = self._elector.failure
-        if failure is not None and failure.status in _REFUSED:
-            text = f"the Lease {self._namespace}/{NAME} cannot be written: {failure.message}; nothing is written"
-            expected = f"a Role that allows get, create and update of leases in a namespace '{self._namespace}'"
-            found.append(self._problem(text, expected))
+        for lease, failure in self._leadership.failures.items():
+            if failure.status in _REFUSED:
+                text = f"the Lease {self._namespace}/{lease} cannot be written: {failure.message}; nothing is written"
+                expected = f"a Role that allows get, create and update of leases in a namespace '{self._namespace}'"
+                found.append(self._problem(text, expected))
         refusals = self._statuses.refusals
         if refusals.text:
             kinds = ", ".join(refusals.kinds)
@@ -109,14 +119,14 @@ class ClusterWrites:
     async def run(self) -> None:
         """Write for ever. When it is cancelled, another control plane may lead at once."""
         async with self._client, asyncio.TaskGroup() as group:
-            for task in (self._elector.run, self._statuses.run, self._events.run, self._follow):
+            for task in (self._leadership.run, self._statuses.run, self._events.run, self._follow):
                 group.create_task(task())
 
     async def _follow(self) -> None:
         version = 0
         while True:
-            version = await self._elector.term.changed(version)
-            self._statuses.wake()
+            version = await self._leadership.changes.changed(version)
+            self._statuses.begin_anew()
 
     def _problem(self, text: str, expected: str) -> Problem:
         return Problem(Severity.ERROR, "kubernetes-refused", text, Origin(f"{PREFIX}{self._name}"), expected=expected)

@@ -37,7 +37,7 @@ from weft.controlplane.shared_state import SharedState
 from weft.controlplane.trust import TrustKeeper
 from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.vitals import ControlPlaneVitals
-from weft.controlplane.webhook_composition import Webhooks, build_webhooks
+from weft.controlplane.webhook_composition import Webhooks, build_webhooks, own_namespace
 from weft.controlplane.writers import cluster_writers
 from weft.counters.counters import Counters
 from weft.discovery.compiler import MeshCompiler
@@ -236,7 +236,8 @@ def _documents(
     also what documents refer to."""
     if settings.kubernetes is None:
         return [StoredSource(store, applied)], None
-    return kubernetes_sources(settings.kubernetes, registry)
+    always = (settings.mesh.root_namespace, own_namespace(settings))
+    return kubernetes_sources(settings.kubernetes, registry, settings.discovery_selectors, always)
 
 
 def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:

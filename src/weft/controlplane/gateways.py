@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from weft.admin.context import Compiled
+from weft.admin.kubernetes.duty import Duty
 from weft.aio.backoff import Backoff
 from weft.aio.cell import Cell
+from weft.mesh.gateways.status import NOT_USABLE
 from weft.mesh.model import Mesh
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import Origin
@@ -21,7 +23,7 @@ from weft.provision.plan import GatewayPlan, Plans, plans_of
 from weft.sources.kubernetes.client import APPLY_PATCH, ApiClient, ApiError
 
 _log = logging.getLogger("weft.kubernetes")
-_NOT_FOUND = 404
+_NOT_FOUND, _UNPROCESSABLE = 404, 422
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 30.0
 _AGAIN_SECONDS = 60.0
 """How often all is applied once more: somebody may have changed or deleted what is ours."""
@@ -92,7 +94,8 @@ class _Kept:
 
 
 class GatewayKeeper:
-    """See the module. `leads` says whether this control plane is the one that writes; `documents` are those in force.
+    """See the module. `duty` says for which Gateways this control plane is the one that writes; `documents` are those
+    in force.
 
     `addresses` is what the API server says of the Services, of Gateways whose Service has any.
     """
@@ -103,13 +106,13 @@ class GatewayKeeper:
         compiled: Cell[Compiled],
         documents: Callable[[], Iterable[Document[object]]],
         pods: Callable[[], GatewayPods],
-        leads: Callable[[], bool],
+        duty: Duty,
     ) -> None:
         self._client = client
         self._compiled = compiled
         self._documents = documents
         self._pods = pods
-        self._leads = leads
+        self._duty = duty
         self._kept: dict[ObjectKey, _Kept] = {}
         self._refused: tuple[Problem, ...] = ()
         self._looked = False
@@ -133,7 +136,7 @@ class GatewayKeeper:
         async with self._client() as client:
             while True:
                 version = await self._wait(version)
-                if self._leads():
+                if self._duty.leads():
                     await self._round(client)
                 elif self._looked:
                     self._kept, self._refused, self._looked = {}, (), False
@@ -162,7 +165,7 @@ class GatewayKeeper:
         now = asyncio.get_running_loop().time()
         due = [each for each in self._kept.values() if each.due <= now]
         for start in range(0, len(due), _AT_ONCE):
-            if self._leads():
+            if self._duty.leads():
                 await asyncio.gather(*(self._keep(client, each) for each in due[start : start + _AT_ONCE]))
                 self._tell()
 
@@ -170,9 +173,12 @@ class GatewayKeeper:
         """Note what is wanted now. Objects of a Gateway that is another controller's are taken away; those of a
         document that is gone go by themselves. Whoever has no plan for another reason (its class is not there, it asks
         for what cannot be) keeps what it has: clients are connected to it."""
-        self._refused = found.problems
+        owns = self._duty.owns
+        self._refused = tuple([each for each in found.problems if each.object is None or owns(each.object)])
         self._looked = self._compiled.value.mesh is not None
-        wanted = {each.key: each for each in found.plans}
+        for key in [key for key in self._kept if not owns(key)]:
+            del self._kept[key]  # of another revision now, which keeps its objects from here on
+        wanted = {each.key: each for each in found.plans if owns(each.key)}
         unplanned = self._kept.keys() - wanted.keys()
         there = {each.key for each in documents} if unplanned else set()
         for key in unplanned:
@@ -206,12 +212,12 @@ class GatewayKeeper:
         there = await _there(client, unwanted.path)
         if there is None or not _is_ours(there, plan):
             return
-        self._check_leading()
+        self._check_leading(plan)
         body = msgspec.json.encode({"preconditions": {"uid": there.metadata.uid}})
         await client.send("DELETE", unwanted.path, body)
 
-    def _check_leading(self) -> None:
-        if not self._leads():
+    def _check_leading(self, plan: GatewayPlan) -> None:
+        if not self._duty.owns(plan.key):
             raise _NotLeadingError
 
     async def _keep(self, client: ApiClient, kept: _Kept) -> None:
@@ -221,6 +227,7 @@ class GatewayKeeper:
                 kept.problem = await self._apply(client, kept.plan)
                 kept.apply_due = now + _AGAIN_SECONDS
             kept.reached = await self._reached(client, kept.plan)
+            kept.problem = kept.problem or _elsewhere(kept.plan, kept.reached)
             if kept.problem is not None:
                 kept.due = kept.apply_due = now + kept.backoff.next()
                 return
@@ -238,7 +245,7 @@ class GatewayKeeper:
             if not isinstance(error, ApiError | msgspec.MsgspecError):
                 _log.exception("%s: unexpected", kept.plan.key)
             kept.reached = kept.reached or ()
-            kept.problem = _problem(kept.plan, f"its process cannot be made: {error}", "rights to make it")
+            kept.problem = _not_made(kept.plan, error)
             wait = kept.backoff.next(error.after if isinstance(error, ApiError) else 0.0)
             kept.due = kept.apply_due = now + wait
 
@@ -246,7 +253,7 @@ class GatewayKeeper:
         """Apply all objects; what is in the way of one, which is not taken over."""
         for each in objects_of(plan, self._pods()):
             there = await _there(client, each.path)
-            self._check_leading()
+            self._check_leading(plan)
             if there is not None and not _is_ours(there, plan):
                 kind = each.body["kind"]
                 message = f"there is a {kind} {plan.key.namespace}/{plan.name} that is not this Gateway's"
@@ -291,7 +298,21 @@ def _addresses(service: _There) -> tuple[str, ...]:
     return tuple(each for each in service.spec.cluster_ips if each and each != "None")
 
 
-def _problem(plan: GatewayPlan, message: str, expected: str) -> Problem:
+def _elsewhere(plan: GatewayPlan, reached: tuple[str, ...]) -> Problem | None:
+    """That clients do not reach a Gateway where it asks for."""
+    if not plan.address or plan.address in reached:
+        return None
+    found = f"has {', '.join(reached)}" if reached else "has no address yet"
+    return _problem(plan, f"asks for {plan.address}, and its Service {found}", "an address that is free", NOT_USABLE)
+
+
+def _not_made(plan: GatewayPlan, error: Exception) -> Problem:
+    if plan.address and isinstance(error, ApiError) and error.status == _UNPROCESSABLE:
+        return _problem(plan, f"cannot have {plan.address}: {error}", "an address of the cluster's", NOT_USABLE)
+    return _problem(plan, f"its process cannot be made: {error}", "rights to make it")
+
+
+def _problem(plan: GatewayPlan, message: str, expected: str, code: str = "gateway-not-made") -> Problem:
     source = f"kubernetes:Gateway/{plan.key.namespace}/{plan.key.name}"
     text = f"Gateway {plan.key.namespace}/{plan.key.name}: {message}"
-    return Problem(Severity.ERROR, "gateway-not-made", text, Origin(source), object=plan.key, expected=expected)
+    return Problem(Severity.ERROR, code, text, Origin(source), object=plan.key, expected=expected)

@@ -76,6 +76,9 @@ class Injector:
             # The API server has asked because its labels say so. Ours may be older: it decides.
             labels = await self._labels(name)
             injected, verdict = await self._admitted(request, labels, settings)
+        if injected.pod is not None and name in self._snapshot().left_out:
+            text = f"weft cannot inject the pod: no discovery selector matches the labels of the namespace {name}"
+            verdict = Verdict(False, text)
         pod = f"{name}/{request.name or _name(request.object)}"
         if not verdict.allowed:
             _log.warning("the pod %s is refused: %s", pod, verdict.message)

@@ -9,6 +9,7 @@ from weft.admin.audit import Audit
 from weft.ca.authority import Authority
 from weft.controlplane.door import Door
 from weft.controlplane.settings import ServeSettings
+from weft.mesh.policies.selector import Selector
 from weft.model.door import door_name
 from weft.settings.endpoints import Endpoints
 from weft.sources.contents import Source
@@ -17,6 +18,7 @@ from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 from weft.sources.kubernetes.pods import PodSource
 from weft.sources.kubernetes.referred import ReferredSource
 from weft.sources.kubernetes.reviews import TokenReviews
+from weft.sources.kubernetes.scope import Scope
 from weft.sources.kubernetes.source import KindState, KubernetesSource
 from weft.sources.kubernetes.user_reviews import UserReviews
 from weft.telemetry.metrics import Family, Registry, gauge
@@ -48,16 +50,21 @@ def doors(settings: ServeSettings, authority: Authority, endpoints: Endpoints) -
         return ()
     where, credentials = urlsplit(endpoints.remote_admin), Credentials(file.access)
     name, port = where.hostname or "", where.port or 0
-    config_map = door_name(settings.webhooks.revision) if settings.webhooks is not None else door_name()
+    config_map = door_name(settings.webhooks.revision.name) if settings.webhooks is not None else door_name()
     roots, changes = lambda: authority.bundle, authority.changes
     return (Door(file.title, credentials, namespace, config_map, roots, changes, name, port),)
 
 
-def kubernetes_sources(file: KubeconfigFile, registry: Registry) -> tuple[list[Source], ReferredSource]:
+def kubernetes_sources(
+    file: KubeconfigFile, registry: Registry, selectors: tuple[Selector, ...] = (), always: Iterable[str] = ()
+) -> tuple[list[Source], ReferredSource]:
     """The sources of the documents and of the workloads that the API server has which `file` names, and of the Secrets
-    and ConfigMaps that documents refer to, which is also given by itself."""
+    and ConfigMaps that documents refer to, which is also given by itself. With `selectors` of namespaces whose labels
+    one of them matches, and those named `always`."""
     credentials = Credentials(file.access)
-    documents, pods = KubernetesSource(file.title, credentials), PodSource(file.title, credentials)
+    scope = Scope(selectors, always) if selectors else None
+    documents = KubernetesSource(file.title, credentials, scope=scope)
+    pods = PodSource(file.title, credentials, scope=scope)
     referred = ReferredSource(file.title, credentials)
     registry.read(lambda: _families((*documents.states(), *pods.states(), *referred.states())))
     return [documents, pods, referred], referred

@@ -10,6 +10,8 @@ from weft.admin.local_users import LocalUser
 from weft.admin.people.oidc import OidcSettings
 from weft.controlplane.cluster_authority import ClusterAuthoritySettings
 from weft.discovery.limits import Limits
+from weft.mesh.policies.selector import Selector
+from weft.model.revisions import USUAL, Revision
 from weft.model.snapshot import MeshSettings
 from weft.model.workload import SocketAddress
 from weft.schema.annotations import SERVICE_TYPES
@@ -56,14 +58,15 @@ class GatewaySettings:
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
     """What an API server asks: at `port` (None: the usual one), if it `serves`. `image` is that of sidecars in pods
-    (empty: none are put in), `revision` what labels call this control plane; `native` sidecars, or containers; `cni`:
-    pods are captured by the agents of their nodes. The `gateways` of the cluster run with the same image."""
+    (empty: none are put in), `revision` what labels call this control plane, by which its configurations are called,
+    too; `native` sidecars, or containers; `cni`: pods are captured by the agents of their nodes. The `gateways` of the
+    cluster run with the same image."""
 
     port: int | None = None
     serves: bool = False
     image: str = ""
     pull_policy: str = "IfNotPresent"
-    revision: str = "default"
+    revision: Revision = USUAL
     native: bool = True
     cni: bool = False
     gateways: GatewaySettings = GatewaySettings()
@@ -90,8 +93,9 @@ class ServeSettings:
     registries whose services the mesh has beside its own, `probe_networks` those in which instances without an agent
     are asked for their health. With `kubernetes` documents come from the API server that it names, not from the store;
     what the mesh says of them is written there with `kubernetes_writes`, by the one control plane that has the Lease in
-    that namespace. `webhooks` are what that one asks. `shared` is the namespace where control planes keep what
-    would be in the home, so that there may be several (None: it is in the home). `ca_cluster` says who in the cluster
+    that namespace. `webhooks` are what that one asks. Of its namespaces those are in view that one of the
+    `discovery_selectors` matches (none: all). `shared` is the namespace where control planes keep what would be in the
+    home, so that there may be several (None: it is in the home). `ca_cluster` says who in the cluster
     signs the mesh's intermediate.
     """
 
@@ -127,4 +131,5 @@ class ServeSettings:
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
     webhooks: WebhookSettings | None = None
+    discovery_selectors: tuple[Selector, ...] = ()
     shared: str | None = None

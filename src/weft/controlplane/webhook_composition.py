@@ -61,6 +61,14 @@ def build_webhooks(
     return Webhooks(reviewers, injection or (lambda: None), (roots,) if wanted.serves else ())
 
 
+def own_namespace(settings: ServeSettings) -> str:
+    """The namespace that the control plane is in, or would be."""
+    if settings.kubernetes is not None and settings.kubernetes.path == IN_CLUSTER:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return _NAMESPACE_FILE.read_text().strip() or _NAMESPACE
+    return _NAMESPACE
+
+
 def _injection(settings: ServeSettings, authority: Authority, agent_api: str) -> Callable[[], InjectionSettings]:
     """The settings, with the fingerprint of the root that proves the control plane at the time."""
     wanted = settings.webhooks
@@ -68,10 +76,7 @@ def _injection(settings: ServeSettings, authority: Authority, agent_api: str) ->
     host = settings.advertise or ("" if is_wildcard(settings.bind) else settings.bind)
     if not host:
         raise ServeError("--sidecar-image: sidecars need to know the control plane; give --advertise HOST")
-    namespace = _NAMESPACE
-    if settings.kubernetes is not None and settings.kubernetes.path == IN_CLUSTER:
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            namespace = _NAMESPACE_FILE.read_text().strip() or _NAMESPACE
+    namespace = own_namespace(settings)
 
     def now() -> InjectionSettings:
         return InjectionSettings(
@@ -79,7 +84,8 @@ def _injection(settings: ServeSettings, authority: Authority, agent_api: str) ->
             host_and_port(host, agent_api.rpartition(":")[2]),
             authority.fingerprint,
             pull_policy=wanted.pull_policy,
-            revision=wanted.revision,
+            revision=wanted.revision.name,
+            tags=wanted.revision.tags,
             namespace=namespace,
             native=wanted.native,
             cni=wanted.cni,

@@ -17,6 +17,7 @@ import msgspec
 from weft.aio.cell import Cell
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
+from weft.model.revisions import Revision
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.client import JSON_PATCH, ApiClient, ApiError
 
@@ -53,10 +54,9 @@ class _Target:
         return f"{_API}/{self.resource}/{self.name}"
 
 
-def configurations(revision: str) -> tuple[tuple[str, str], ...]:
+def configurations(revision: Revision) -> tuple[tuple[str, str], ...]:
     """The resources and names of the configurations of a control plane, which differ by its revision."""
-    suffix = "" if revision == "default" else f"-{revision}"
-    return (_INJECTOR, f"weft-injector{suffix}"), (_VALIDATOR, f"weft-validator{suffix}")
+    return (_INJECTOR, f"weft-injector{revision.suffix}"), (_VALIDATOR, f"weft-validator{revision.suffix}")
 
 
 class WebhookRoots:
@@ -69,7 +69,7 @@ class WebhookRoots:
         credentials: Credentials,
         roots: Callable[[], str],
         changes: Cell[Any],
-        revision: str,
+        revision: Revision,
     ) -> None:
         self._server = server
         self._credentials = credentials

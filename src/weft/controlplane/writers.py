@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from weft.admin.context import Compiled
 from weft.admin.kubernetes.confirmations import Lacking
+from weft.admin.kubernetes.duty import Duty
 from weft.aio.cell import Cell
 from weft.controlplane.cluster import ClusterWrites, Told
 from weft.controlplane.gateways import GatewayKeeper
@@ -14,6 +15,7 @@ from weft.inject.gateway import gateway_pod_spec
 from weft.inject.settings import InjectionSettings
 from weft.model.document import ObjectKey
 from weft.model.problem import Problem
+from weft.model.revisions import USUAL
 from weft.provision.manifests import GatewayPods
 from weft.sources.collector import Collector
 from weft.sources.kubernetes.access import Credentials
@@ -46,8 +48,9 @@ def cluster_writers(
         return (*collector.snapshot.problems, *(keeper.problems() if keeper is not None else ()))
 
     told = Told(compiled, problems, lacking, reached)
-    writes = ClusterWrites(source, credentials, settings.kubernetes_writes, told, registry)
-    keeper = _keeper(settings, compiled, injection, writes.leads)
+    revision = settings.webhooks.revision if settings.webhooks is not None else USUAL
+    writes = ClusterWrites(source, credentials, settings.kubernetes_writes, told, registry, revision)
+    keeper = _keeper(settings, compiled, injection, Duty(writes.leads, writes.owns))
     return (writes, keeper) if keeper is not None else (writes,)
 
 
@@ -55,7 +58,7 @@ def _keeper(
     settings: ServeSettings,
     compiled: Cell[Compiled],
     injection: Injection,
-    leads: Callable[[], bool],
+    duty: Duty,
 ) -> GatewayKeeper | None:
     file, wanted = settings.kubernetes, settings.webhooks
     if file is None or wanted is None or not wanted.gateways.made or injection() is None:
@@ -66,7 +69,9 @@ def _keeper(
     def pods() -> GatewayPods:
         now = injection()
         spec = gateway_pod_spec(now) if now is not None else {}
-        return GatewayPods(spec, asked.fewest, asked.most, service_type=asked.service_type)
+        return GatewayPods(
+            spec, asked.fewest, asked.most, service_type=asked.service_type, revision=wanted.revision.name
+        )
 
     credentials = Credentials(file.access)
-    return GatewayKeeper(lambda: ApiClient(credentials), compiled, lambda: compiled.value.documents, pods, leads)
+    return GatewayKeeper(lambda: ApiClient(credentials), compiled, lambda: compiled.value.documents, pods, duty)

@@ -9,21 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from weft.inject.findings import Findings
-from weft.inject.names import (
-    INJECTION,
-    ISTIO_INJECT,
-    ISTIO_INJECTION,
-    ISTIO_REVISION,
-    OTHER_SIDECARS,
-    PROXY,
-    REVISION,
-    Json,
-    all_containers,
-    member,
-    texts_of,
-)
-from weft.inject.settings import DEFAULT_REVISION, SYSTEM_NAMESPACES, InjectionSettings
+from weft.inject.names import ISTIO_INJECT, OTHER_SIDECARS, PROXY, Json, all_containers, member, texts_of
+from weft.inject.settings import SYSTEM_NAMESPACES, InjectionSettings
 from weft.inject.wishes import true_or_false
+from weft.model.revisions import DEFAULT, INJECTION, revision_of, word_of_namespace
 
 _WORDS = {"enabled": True, "disabled": False}
 
@@ -71,41 +60,29 @@ def _of_namespace(
 ) -> Decision:
     """What the namespace says goes before what its pods say of revisions, as with Istio's selectors."""
     labels = namespace.labels
-    own = _revision(texts_of(member(pod, "metadata", "labels")))
+    own = revision_of(texts_of(member(pod, "metadata", "labels")))
     if labels is None:
         wanted, reason = own or settings.revision, "it is injected by hand"
     else:
-        said = _word_of_namespace(labels)
+        said = word_of_namespace(labels)
         if said is False:
             return Decision(False, f"the namespace {namespace.name} says so", True)
-        revision = _revision(labels)
+        revision = revision_of(labels)
         if said:
-            wanted, reason = DEFAULT_REVISION, f"the namespace {namespace.name} says so"
+            wanted, reason = DEFAULT, f"the namespace {namespace.name} says so"
         elif revision:
             wanted, reason = revision, f"the namespace {namespace.name} has the revision {revision}"
         elif own or word:
-            wanted, reason = own or DEFAULT_REVISION, "its own labels say so"
+            wanted, reason = own or DEFAULT, "its own labels say so"
         else:
             return Decision(False, f"neither the namespace {namespace.name} nor the pod asks for a sidecar", True)
     if own and own != wanted:
         text = f"the revision {own} has no effect: the namespace {namespace.name} says {wanted}"
         findings.warn(text, "metadata", "labels", expected="no revision, or that of the namespace")
-    if wanted != settings.revision:
-        text = f"it is for the revision {wanted}, and this is {settings.revision}"
+    if wanted not in settings.names:
+        text = f"it is for the revision {wanted}, and this is {' or '.join(settings.names)}"
         return Decision(False, text, labels is not None)
     return Decision(True, reason, labels is not None)
-
-
-def _word_of_namespace(labels: Mapping[str, str]) -> bool | None:
-    """Ours goes before Istio's."""
-    for key in (INJECTION, ISTIO_INJECTION):
-        if key in labels:
-            return _WORDS.get(labels[key])
-    return None
-
-
-def _revision(labels: Mapping[str, str]) -> str:
-    return labels.get(REVISION) or labels.get(ISTIO_REVISION) or ""
 
 
 def _word_of_pod(pod: Json, findings: Findings) -> tuple[bool | None, str]:

@@ -17,12 +17,8 @@ TOKEN = "weft-token"  # noqa: S105 - the name of a volume
 
 STATUS = "weft.dev/status"
 """The annotation that says what was put in, as JSON (`weft.inject.status`)."""
-INJECTION = "weft.dev/injection"
-REVISION = "weft.dev/rev"
-ISTIO_INJECTION = "istio-injection"
 ISTIO_INJECT = "sidecar.istio.io/inject"
-ISTIO_REVISION = "istio.io/rev"
-"""Labels that say who gets a sidecar, and of which control plane (`weft.inject.decision`)."""
+"""A label that says who gets a sidecar; those of namespaces too are in `weft.model.revisions`."""
 
 PROXY_USER = 1337
 """The user and group of the proxy, whose connections are not captured."""

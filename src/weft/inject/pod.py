@@ -20,12 +20,14 @@ from weft.inject.names import (
     all_containers,
     containers_of,
     member,
+    texts_of,
 )
 from weft.inject.probes import Moved, move_probes, restore_probes
 from weft.inject.settings import InjectionSettings
 from weft.inject.status import InjectionStatus, status_of, status_text
 from weft.inject.wishes import Wishes, wishes_of
 from weft.model.problem import Problem
+from weft.model.revisions import REVISION
 
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
@@ -113,6 +115,12 @@ def uninject_pod(pod: Json) -> Json | None:
     metadata: Json = dict(pod.get("metadata") or {})
     written = {STATUS, *status.annotations}
     metadata["annotations"] = {key: text for key, text in metadata["annotations"].items() if key not in written}
+    if status.labels:
+        metadata["labels"] = {
+            key: text for key, text in texts_of(metadata.get("labels")).items() if key not in status.labels
+        }
+        if not metadata["labels"] and "labels" in status.made:
+            del metadata["labels"]
     if not metadata["annotations"] and "annotations" in status.made:
         del metadata["annotations"]
     found = {**pod, "metadata": metadata, "spec": spec}
@@ -162,6 +170,8 @@ def _status(pod: Json, revision: str, image: str, moved: Moved, findings: Findin
     annotations = member(pod, "metadata", "annotations")
     made = [name for name in ("initContainers", "volumes") if not pod["spec"].get(name)]
     made += [] if annotations else ["annotations"]
+    labels = texts_of(member(pod, "metadata", "labels"))
+    made += [] if labels else ["labels"]
     made += [] if pod.get("metadata") else ["metadata"]
     say = not native and _DEFAULT_CONTAINER not in (annotations or {})
     return InjectionStatus(
@@ -171,6 +181,7 @@ def _status(pod: Json, revision: str, image: str, moved: Moved, findings: Findin
         containers=() if native else (PROXY,),
         volumes=(DATA, TOKEN),
         annotations=(_DEFAULT_CONTAINER,) if say else (),
+        labels=() if REVISION in labels else (REVISION,),
         made=tuple(made),
         probes=moved.originals,
         warnings=tuple(each.message for each in findings.problems()),
@@ -183,4 +194,5 @@ def _annotated(pod: Json, status: InjectionStatus) -> Json:
     for key in status.annotations:
         annotations[key] = str(containers_of(pod, "containers")[0].get("name"))
     annotations[STATUS] = status_text(status)
-    return {**metadata, "annotations": annotations}
+    labels = {**(metadata.get("labels") or {}), **dict.fromkeys(status.labels, status.revision)}
+    return {**metadata, "labels": labels, "annotations": annotations}

@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass, field, replace
 
 from weft.inject.quantities import quantity
+from weft.model.revisions import DEFAULT, Revision, is_revision
 
-DEFAULT_REVISION = "default"
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 SYSTEM_NAMESPACES = frozenset(("kube-system", "kube-public", "kube-node-lease"))
 """Namespaces in which no pod gets a sidecar: the cluster itself needs them."""
 _FINGERPRINT = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
-_REVISION = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _IMAGE = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9._:/@]{0,511}")
 _SERVER = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[-a-zA-Z0-9.]+):([0-9]{1,5})")
 
@@ -34,20 +33,26 @@ class Resources:
 @dataclass(frozen=True, slots=True)
 class InjectionSettings:
     """`image` is that of the proxy and of what installs the rules, `server` the agent API of the control plane
-    (``HOST:PORT``), proven by `fingerprint` (``sha256:HEX`` of the mesh's root). `revision` is what labels call this
-    control plane, `namespace` the one it is in, whose pods get no sidecar. `native`: the proxy is a native sidecar, an
-    init container that runs on, unless a pod wants it otherwise. `cni`: the node agent installs the rules of capture
-    (`weft cni`), and pods need no right for it."""
+    (``HOST:PORT``), proven by `fingerprint` (``sha256:HEX`` of the mesh's root). `revision` and `tags` are what labels
+    call this control plane, `namespace` the one it is in, whose pods get no sidecar. `native`: the proxy is a native
+    sidecar, an init container that runs on, unless a pod wants it otherwise. `cni`: the node agent installs the
+    rules of capture (`weft cni`), and pods need no right for it."""
 
     image: str
     server: str
     fingerprint: str
     pull_policy: str = "IfNotPresent"
-    revision: str = DEFAULT_REVISION
+    revision: str = DEFAULT
+    tags: tuple[str, ...] = ()
     namespace: str = "weft-system"
     native: bool = True
     cni: bool = False
     resources: Resources = field(default_factory=Resources)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that labels call this control plane."""
+        return Revision(self.revision, self.tags).names
 
 
 def check_settings(settings: InjectionSettings) -> InjectionSettings:
@@ -56,7 +61,7 @@ def check_settings(settings: InjectionSettings) -> InjectionSettings:
     checks = (
         (_IMAGE.fullmatch(settings.image), "image", settings.image, "such as registry.example/weft:1"),
         (found, "fingerprint", settings.fingerprint, "sha256: and 64 hexadecimal digits"),
-        (_REVISION.fullmatch(settings.revision), "revision", settings.revision, "a word such as default or canary"),
+        *((is_revision(each), "revision", each, "a word such as default or canary") for each in settings.names),
         (settings.pull_policy in PULL_POLICIES, "pull policy", settings.pull_policy, " or ".join(PULL_POLICIES)),
     )
     for good, name, value, expected in checks:

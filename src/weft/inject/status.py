@@ -10,10 +10,11 @@ from weft.inject.names import STATUS, Json, member
 
 
 class InjectionStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """`made` are the fields that were not there: ``metadata``, ``annotations``, ``initContainers``, ``volumes``.
-    `probes` are the original actions by ``CONTAINER/FIELD``. `annotations` were put in besides this one. `warnings` are
-    told here too, since nobody sees those of a pod that a controller makes. `capture` is for the node agent: by which
-    options of ``weft pod init`` it captures the pod; None: an init container does it."""
+    """`made` are the fields that were not there: ``metadata``, ``labels``, ``annotations``, ``initContainers``,
+    ``volumes``. `probes` are the original actions by ``CONTAINER/FIELD``. `annotations` were put in besides this one,
+    and `labels`. `warnings` are told here too, since nobody sees those of a pod that a controller makes.
+    `capture` is for the node agent: by which options of ``weft pod init`` it captures the pod; None: an init container
+    does it."""
 
     revision: str
     image: str
@@ -21,6 +22,7 @@ class InjectionStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="c
     containers: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
     probes: Mapping[str, Json] = {}
     warnings: tuple[str, ...] = ()

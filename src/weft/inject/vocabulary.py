@@ -9,7 +9,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from weft.inject.names import INJECTION, ISTIO_INJECT, ISTIO_REVISION, REVISION, STATUS
+from weft.inject.names import ISTIO_INJECT, STATUS
+from weft.model.revisions import INJECTION, ISTIO_REVISION, REVISION
 
 
 class Meaning(enum.Enum):

@@ -18,6 +18,7 @@ from weft.mesh.gateways.gateway_api import make_gateways
 from weft.mesh.gateways.istio_gateway import make_istio_gateways
 from weft.mesh.gateways.serving import servers_of
 from weft.mesh.idle import Policies, idle_problems, selectorless_problems
+from weft.mesh.left_out import left_out_problems
 from weft.mesh.memo import Memo
 from weft.mesh.model import Mesh
 from weft.mesh.policies.authorizers import build_authorizers, crowded
@@ -177,6 +178,7 @@ def _more_problems(
     yield memo(selectorless_problems, catalog, routes)
     yield _workload_problems(memo, snapshot.workloads, catalog, routes, gateways)
     yield unreached_workloads(memo, snapshot.workloads)
+    yield tuple(left_out_problems(memo, snapshot.documents, snapshot.left_out))
     yield _outside_problems(memo, kinds, _mesh_wide(memo, kinds, snapshot.settings).settings, catalog)
 
 

@@ -49,7 +49,7 @@ class ConfigSnapshot:
     themselves, `bundles` those of other trust domains, by name. `distrusted` are the ends of trust,
     `sick` the WorkloadEntries whose instances do not pass their probes, `trials` what a real Envoy said to documents,
     `assigned` the numbers that services have for their virtual addresses, `instances` what a cluster tells of that has
-    no agent, sorted by namespace."""
+    no agent, sorted by namespace, `left_out` the namespaces of a cluster that are not in view."""
 
     revision: int
     documents: tuple[Document[object], ...] = ()
@@ -64,6 +64,7 @@ class ConfigSnapshot:
     assigned: tuple[Assigned, ...] = ()
     sick: tuple[ObjectKey, ...] = ()
     instances: tuple[Instance, ...] = ()
+    left_out: frozenset[str] = frozenset()
 
     def workload(self, proxy: str) -> Workload | None:
         """The registered workload of a proxy (`Workload.proxy`)."""

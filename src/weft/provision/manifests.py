@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weft.model.gateway_process import GATEWAY_CLASS, GATEWAY_NAME
+from weft.model.revisions import DEFAULT, REVISION
 from weft.provision.plan import GatewayPlan
 from weft.schema.annotations import SERVICE_TYPES
 
@@ -22,13 +23,15 @@ Manifest = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class GatewayPods:
     """What all gateways of a cluster have: the pod template's spec, which says how the proxy is started, between how
-    many pods the autoscaler chooses (`most` 0: there is none), and the type of their Services."""
+    many pods the autoscaler chooses (`most` 0: there is none), the type of their Services, and which revision of the
+    control plane they are told of."""
 
     spec: Mapping[str, Any]
     fewest: int = 1
     most: int = 5
     cpu_percent: int = 80
     service_type: str = SERVICE_TYPES[0]
+    revision: str = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def _selector(plan: GatewayPlan) -> dict[str, str]:
 
 
 def _deployment(plan: GatewayPlan, pods: GatewayPods) -> Manifest:
-    labels = {**_labels(plan), "sidecar.istio.io/inject": "false"}
+    labels = {**_labels(plan), "sidecar.istio.io/inject": "false", REVISION: pods.revision}
     metadata: dict[str, Any] = {"labels": labels}
     if plan.annotations:
         metadata["annotations"] = dict(plan.annotations)
@@ -130,4 +133,15 @@ def _service(plan: GatewayPlan, usual: str) -> Manifest:
         }
         for port in plan.ports
     ]
-    return {"type": plan.service_type or usual, "selector": _selector(plan), "ports": ports}
+    kind = plan.service_type or usual
+    return {"type": kind, "selector": _selector(plan), "ports": ports, **_addressed(kind, plan.address)}
+
+
+def _addressed(kind: str, address: str) -> Manifest:
+    """What asks for an address: of the load balancer, or that of the Service itself."""
+    if not address:
+        return {}
+    if kind == "LoadBalancer":
+        return {"loadBalancerIP": address}
+    family = "IPv6" if ":" in address else "IPv4"
+    return {"clusterIP": address, "clusterIPs": [address], "ipFamilies": [family], "ipFamilyPolicy": "SingleStack"}

@@ -112,6 +112,9 @@ class Collector:
             ready = [contents for contents in everything if contents is not None]
             if len(ready) < len(everything):
                 continue  # a snapshot without one of its sources would take configuration away
+            views = [one.view for one in ready if one.view is not None]
+            if len(set(views)) > 1:
+                continue  # one of the sources is about to follow
             revisions = [one.store_revision for one in ready if one.store_revision is not None]
             store_revision = min(revisions, default=0)
             distrusted = next((one.distrusted for one in ready if one.distrusted), ())
@@ -123,7 +126,8 @@ class Collector:
             found = (endpoints, self._settings, distrusted, trials)
             assigned = next((one.assigned for one in ready if one.assigned), ())
             sick = next((one.sick for one in ready if one.sick), ())
-            snapshot = _snapshot(self.snapshot, self._merged, problems, *found, assigned, sick)
+            out = views[0].left_out if views else frozenset()
+            snapshot = _snapshot(self.snapshot, self._merged, problems, *found, assigned, sick, out)
             if snapshot is not self.snapshot and not self._admits(snapshot):
                 continue
             if snapshot is not self.snapshot or store_revision != self._collected.value.store_revision:
@@ -212,6 +216,7 @@ def _snapshot(
     trials: tuple[Trial, ...],
     assigned: tuple[Assigned, ...],
     sick: tuple[ObjectKey, ...],
+    left_out: frozenset[str],
 ) -> ConfigSnapshot:
     """The next snapshot; `before` itself if nothing changed."""
     same = merged.documents is before.documents and merged.workloads is before.workloads and settings is before.settings
@@ -224,9 +229,11 @@ def _snapshot(
     same = same and bundles is before.bundles and ends is before.distrusted and tried is before.trials
     numbers = before.assigned if assigned == before.assigned else assigned
     ill = before.sick if sick == before.sick else sick
+    out = before.left_out if left_out == before.left_out else left_out
     same = same and numbers is before.assigned and ill is before.sick and merged.instances is before.instances
+    same = same and out is before.left_out
     if same and problems == before.problems and before.revision > 0:
         return before
     number, documents, workloads = before.revision + 1, merged.documents, merged.workloads
-    rest = (keys, found, bundles, ends, tried, numbers, ill, merged.instances)
+    rest = (keys, found, bundles, ends, tried, numbers, ill, merged.instances, out)
     return ConfigSnapshot(number, documents, workloads, problems, settings, *rest)

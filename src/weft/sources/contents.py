@@ -13,6 +13,7 @@ from weft.model.document import Document, ObjectKey
 from weft.model.instance import Instance
 from weft.model.jwks import KeySet
 from weft.model.names import Assigned
+from weft.model.namespaces import NamespaceView
 from weft.model.openid import OpenIdEndpoints
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
@@ -26,7 +27,8 @@ class Contents:
     """Everything a source offers. `store_revision` is None for sources that do not follow the store. `endpoints` are
     what OpenID providers say of themselves. Documents of a source that `yields` stand back behind others of the
     same key, and nobody is told: they are meant to be replaced. `sick` are instances that documents describe and that
-    do not pass their probes, `instances` what a cluster tells of that has no agent.
+    do not pass their probes, `instances` what a cluster tells of that has no agent. `view` says
+    which namespaces of a cluster are told of (None: all), and contents of two views are not merged.
 
     Documents are sorted by key, each key once; workloads by namespace and name; ends of trust by key. A tuple
     in which nothing changed is the same object as before, so that nobody has to look through it.
@@ -45,6 +47,7 @@ class Contents:
     yields: bool = False
     sick: tuple[ObjectKey, ...] = ()
     instances: tuple[Instance, ...] = ()
+    view: NamespaceView | None = None
 
 
 class Source(Protocol):

@@ -14,13 +14,21 @@ from tools.kubernetes_cluster import ApiCluster, ClusterError
 
 from support.chart import CHART, NAMESPACE, ROOT, USUAL, HelmError, helm, merged, of_kind, rendered, value_paths
 from weft.schema.definitions import DEFINED
+from weft.sources.kubernetes.selectors import selector_from_text
 
 TURNED: dict[str, Any] = {
     "image.repository": "weft.test/other",
     "image.tag": "2",
     "image.pullPolicy": "Always",
     "image.pullSecrets": ["registry"],
+    "revision": "canary",
+    "revisionTags": ["prod"],
+    "discoverySelectors": [{"matchLabels": {"mesh": "on"}}],
     "trustDomain": "example.org",
+    "ca.signer": "example.com/other",
+    "ca.issuer": "ClusterIssuer/mesh",
+    "ca.roots": "bundle/other",
+    "ca.days": 10,
     "bind": "::",
     "replicas": 3,
     "extraArgs": ["--lease=20"],
@@ -69,7 +77,11 @@ TURNED: dict[str, Any] = {
     "priorityClassName": "system-cluster-critical",
 }
 """By value: another than its default."""
-WITH = {"serviceMonitor": {"serviceMonitor": {"enabled": True}}, "cni": {"cni": {"enabled": True}}}
+WITH: dict[str, dict[str, Any]] = {
+    "serviceMonitor": {"serviceMonitor": {"enabled": True}},
+    "cni": {"cni": {"enabled": True}},
+    "ca": {"ca": {"signer": "example.com/mesh", "roots": "configmap/default/roots"}},
+}
 """What has to be on for values of a group to show."""
 
 
@@ -111,6 +123,77 @@ def test_every_value_does_something(home: Path) -> None:
         assert rendered(home, turned) != usual.get(group, usual[""]), f"{path} changes nothing"
 
 
+def test_two_revisions_have_nothing_in_common(home: Path) -> None:
+    """But the Secrets of their state, and what Helm never takes away."""
+    first, second = rendered(home), rendered(home, {"revision": "canary", "revisionTags": ["prod"]})
+    names = [{(each["kind"], each["metadata"]["name"]) for each in one} for one in (first, second)]
+    assert not names[0] & names[1]
+    services = [of_kind(one, "Service")[0] for one in (first, second)]
+    assert services[0]["spec"]["selector"] != services[1]["spec"]["selector"]
+    assert not of_kind(second, "GatewayClass")
+    [kept] = of_kind(first, "GatewayClass")
+    assert kept["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    leases = [rule["resourceNames"] for role in of_kind(second, "Role") for rule in role["rules"] if _of_lease(rule)]
+    assert leases == [["weft-leader-canary", "weft-leader-prod"]]
+
+
+def _of_lease(rule: dict[str, Any]) -> bool:
+    return rule["resources"] == ["leases"] and "resourceNames" in rule
+
+
+def webhooks(objects: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """By webhook of the injector, the values of the labels of namespaces that it is asked about."""
+    [configuration] = of_kind(objects, "MutatingWebhookConfiguration")
+    found: dict[str, set[str]] = {}
+    for each in configuration["webhooks"]:
+        wanted = [one for one in each["namespaceSelector"]["matchExpressions"] if one["operator"] == "In"]
+        found[each["name"].partition(".")[0]] = {value for one in wanted for value in one["values"]}
+    return found
+
+
+def test_a_revision_is_asked_about_its_own_pods(home: Path) -> None:
+    enabled, default = {"enabled"}, {"default"}
+    usual = {"namespace": enabled, "istio-namespace": enabled, "revision": default, "istio-revision": default}
+    assert webhooks(rendered(home)) == {**usual, "pod": set()}
+    canary = rendered(home, {"revision": "canary", "revisionTags": ["prod"]})
+    own = {"canary", "prod"}
+    assert webhooks(canary) == {"revision": own, "istio-revision": own, "pod": set()}
+    [validating] = of_kind(canary, "ValidatingWebhookConfiguration")
+    assert [each["objectSelector"]["matchExpressions"][0]["key"] for each in validating["webhooks"]] == [
+        "weft.dev/rev",
+        "istio.io/rev",
+    ]
+    moved = rendered(home, {"revision": "v2", "revisionTags": ["default"]})
+    assert webhooks(moved)["namespace"] == enabled
+    [validating] = of_kind(moved, "ValidatingWebhookConfiguration")
+    assert "objectSelector" not in validating["webhooks"][0]
+
+
+def test_discovery_selectors_are_told_as_kubectl_has_them(home: Path) -> None:
+    expressions = [
+        {"key": "team", "operator": "In", "values": ["shop", "pay"]},
+        {"key": "env", "operator": "NotIn", "values": ["test"]},
+        {"key": "mesh", "operator": "Exists"},
+        {"key": "legacy", "operator": "DoesNotExist"},
+    ]
+    given = [{"matchLabels": {"a": "1", "b": "2"}}, {"matchExpressions": expressions}]
+    [made] = of_kind(rendered(home, {"discoverySelectors": given}), "Deployment")
+    command = made["spec"]["template"]["spec"]["containers"][0]["command"]
+    told = [word.partition("=")[2] for word in command if word.startswith("--discovery-selector=")]
+    assert told == ["a=1,b=2", "team in (shop,pay),env notin (test),mesh,!legacy"]
+    labels = {"team": "pay", "mesh": ""}
+    assert [selector_from_text(text).matches(labels) for text in told] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"revision": "Canary"}, {"revisionTags": ["a b"]}, {"discoverySelectors": [{}]}, {"discoverySelectors": ["a=b"]}],
+)
+def test_what_is_no_revision_or_selector_is_refused(home: Path, values: dict[str, Any]) -> None:
+    with pytest.raises(HelmError, match=next(iter(values))):
+        rendered(home, values)
+
+
 def test_references_are_let_out_in_a_namespace_or_in_all(home: Path) -> None:
     objects = rendered(
         home, {"references": [{"namespace": "*", "secrets": ["*"]}, {"namespace": "shop", "secrets": ["a"]}]}
@@ -120,6 +203,36 @@ def test_references_are_let_out_in_a_namespace_or_in_all(home: Path) -> None:
     assert found["ClusterRoleBinding"]["roleRef"]["kind"] == "ClusterRole"
     assert found["Role"]["rules"][0]["resourceNames"] == ["a"]
     assert found["RoleBinding"]["metadata"]["namespace"] == "shop"
+
+
+@pytest.mark.parametrize(
+    ("values", "rules"),
+    [
+        (
+            {"signer": "example.com/mesh", "roots": "bundle/mesh"},
+            {
+                "certificatesigningrequests": ["create", "delete", "get"],
+                "certificatesigningrequests/approval": ["update"],
+                "signers": ["approve"],
+                "clustertrustbundles": ["get"],
+            },
+        ),
+        (
+            {"issuer": "Issuer/mesh", "roots": "configmap/trust/mesh"},
+            {"certificaterequests": ["create", "delete", "get"], "configmaps": ["get"]},
+        ),
+    ],
+)
+def test_who_signs_gives_the_rights_that_it_takes(home: Path, values: dict[str, str], rules: dict[str, Any]) -> None:
+    """Those of tests/kubernetes/test_cluster_authority.py, and no more."""
+    roles = [
+        one for one in rendered(home, {"ca": values}) if one["metadata"]["name"] in ("weft-authority", "weft-roots")
+    ]
+    found = {rule["resources"][0]: rule["verbs"] for role in roles for rule in role.get("rules", ())}
+    assert found == rules
+    assert not [one for one in rendered(home) if one["metadata"]["name"] in ("weft-authority", "weft-roots")]
+    with pytest.raises(HelmError, match=r"ca\.roots is missing"):
+        rendered(home, {"ca": {**values, "roots": ""}})
 
 
 @pytest.mark.parametrize(
@@ -161,7 +274,7 @@ def system(cluster: ApiCluster) -> str:
 
 
 def test_an_api_server_takes_all_of_it(cluster: ApiCluster, home: Path, system: str) -> None:
-    on = {"networkPolicy": {"enabled": True}}
+    on = {"networkPolicy": {"enabled": True}, "cni": {"enabled": True}}
     strictly = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
     for each in rendered(home, on):
         cluster.kubectl(*strictly, given=each)
@@ -198,8 +311,9 @@ def test_what_is_uninstalled_is_gone(cluster: ApiCluster, home: Path, system: st
             str(CHART),
             *access,
             home=home,
-            values=merged(USUAL, {"networkPolicy": {"enabled": True}}),
+            values=merged(USUAL, {"networkPolicy": {"enabled": True}, "cni": {"enabled": True}}),
         )
+        assert "daemonset.apps/weft-cni" in ours(cluster)
         assert "networkpolicy.networking.k8s.io/weft" in ours(cluster)
     finally:
         helm("uninstall", "weft", "--wait", *access, home=home)
@@ -211,7 +325,7 @@ def test_what_is_uninstalled_is_gone(cluster: ApiCluster, home: Path, system: st
 def ours(cluster: ApiCluster) -> set[str]:
     """What of the chart is in the cluster, but the definitions."""
     kinds = (
-        "deployment service serviceaccount poddisruptionbudget networkpolicy gatewayclass clusterrole "
+        "deployment daemonset service serviceaccount poddisruptionbudget networkpolicy gatewayclass clusterrole "
         "clusterrolebinding role rolebinding mutatingwebhookconfiguration validatingwebhookconfiguration"
     )
     told = cluster.kubectl("get", ",".join(kinds.split()), "-A", "-l", "app.kubernetes.io/part-of=weft", "-o", "name")

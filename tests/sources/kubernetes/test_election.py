@@ -121,7 +121,7 @@ def test_a_lease_that_was_deleted_is_made_again() -> None:
 
 def test_a_lease_is_read_as_it_was_written() -> None:
     record = Record("first", 15, "2026-11-28T00:00:00.000000Z", "2026-11-28T00:00:02.000000Z", 3)
-    assert held_from(lease_body(record, "weft-system", "17")) == Held(record, "17")
+    assert held_from(lease_body(record, "weft-system", "weft-leader", "17")) == Held(record, "17")
     free = replace(record, holder="", lasting=1)
-    assert held_from(lease_body(free, "weft-system", "18")) == Held(free, "18")
+    assert held_from(lease_body(free, "weft-system", "weft-leader", "18")) == Held(free, "18")
     assert held_from(b'{"metadata": {"resourceVersion": "1"}, "spec": {}}') == Held(Record("", 0), "1")

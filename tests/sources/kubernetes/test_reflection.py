@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from weft.sources.kubernetes.reflection import Changes, Reflection, Told, WatchError
+from weft.sources.kubernetes.reflection import Changes, Name, Reflection, Told, WatchError
 
 LIST = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
 
@@ -30,9 +31,9 @@ def failure(code: int, message: str = "no") -> bytes:
 class Script:
     """A reflection whose values are the versions of objects, and what was decoded for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: Callable[[Name], bool] = lambda _: True) -> None:
         self.decoded: list[str] = []
-        self.reflection = Reflection(self._decode)
+        self.reflection = Reflection(self._decode, keeps)
 
     def _decode(self, told: Told, before: str | None) -> str:
         self.decoded.append(told.name)
@@ -170,3 +171,36 @@ def test_a_deletion_of_what_nobody_knew_is_none() -> None:
     script.listed("a")
     script.reflection.begin()
     assert script.take(event("DELETED", "b", "11"), event("MODIFIED", "a", "1")) == [None, None]
+
+
+def test_only_what_is_kept_is_decoded_and_known() -> None:
+    script = Script(keeps=lambda name: name[1] != "b")
+    assert names(script.listed("a", "b")) == (["a"], [])
+    assert script.take(event("MODIFIED", "b", "11"), event("DELETED", "b", "12")) == [None, None]
+    assert script.decoded == ["a"]
+    assert script.reflection.begin()["resourceVersion"] == "12"
+
+
+def test_what_is_kept_no_more_is_dropped() -> None:
+    script = Script()
+    script.listed("a", "b")
+    assert script.reflection.drop(lambda name: name[1] == "a") == {("shop", "a"): "a@1"}
+    assert [name for _, name in script.reflection.values] == ["b"]
+    assert not script.reflection.drop(lambda name: name[1] == "a")
+
+
+def test_a_list_that_began_before_more_was_wanted_is_worth_nothing() -> None:
+    script = Script()
+    script.listed("a")
+    assert script.reflection.current
+    script.reflection.relist()
+    assert not script.reflection.current
+    [changed] = script.take(event("MODIFIED", "a", "11"))
+    assert names(changed) == (["a"], []), "until the next stream begins this one counts"
+    assert script.reflection.begin() == LIST
+    script.reflection.relist()
+    assert script.take(event("ADDED", "a", "11"), bookmark("12", end=True)) == [None, None]
+    assert not script.reflection.current
+    assert names(script.listed("a", "b", version="13")) == (["a", "b"], [])
+    assert script.reflection.current
+    assert script.reflection.lists == 2

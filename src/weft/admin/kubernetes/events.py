@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import msgspec
 
 from weft.admin.context import Compiled
+from weft.admin.kubernetes.duty import Duty
 from weft.admin.kubernetes.wording import reason_of, words
 from weft.aio.backoff import Backoff
 from weft.aio.cell import Cell
@@ -100,7 +101,7 @@ def event_body(refusal: Refusal, instance: str, clock: float) -> bytes:
 
 
 class EventWriter:
-    """Writes them while `leads`. `problems` gives all that is wrong in a compiled mesh; `refused` is why the server
+    """Writes them as its `duty` is. `problems` gives all that is wrong in a compiled mesh; `refused` is why the server
     takes no Events (empty: it does)."""
 
     def __init__(
@@ -108,7 +109,7 @@ class EventWriter:
         client: ApiClient,
         source: KubernetesSource,
         compiled: Cell[Compiled],
-        leads: Callable[[], bool],
+        duty: Duty,
         problems: Callable[[Compiled], Iterable[Problem]],
         instance: str,
         wrote: Callable[[str], None] = lambda _: None,
@@ -116,7 +117,7 @@ class EventWriter:
         self._client = client
         self._source = source
         self._compiled = compiled
-        self._leads = leads
+        self._duty = duty
         self._problems = problems
         self._instance = instance
         self._wrote = wrote
@@ -131,7 +132,7 @@ class EventWriter:
             if not left:
                 version = await self._compiled.changed(version)
             wait = _EVERY
-            if self._leads():
+            if self._duty.leads():
                 try:
                     left = await self._round()
                     self._backoff.reset()
@@ -145,11 +146,12 @@ class EventWriter:
 
     async def _round(self) -> bool:
         """Whether there are more. ApiError if the server takes none now."""
-        refusals = list(refusals_of(self._problems(self._compiled.value), self._source.object_of))
+        every = refusals_of(self._problems(self._compiled.value), self._source.object_of)
+        refusals = [each for each in every if self._duty.owns(each.found.reading.key)]
         self._told &= {each.name for each in refusals}
         fresh = [each for each in refusals if each.name not in self._told]
         for each in fresh[:_AT_A_TIME]:
-            if not self._leads():
+            if not self._duty.owns(each.found.reading.key):
                 return True
             await self._write(each)
         return len(fresh) > _AT_A_TIME

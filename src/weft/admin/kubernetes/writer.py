@@ -20,6 +20,7 @@ import msgspec
 
 from weft.admin.context import Compiled
 from weft.admin.kubernetes.confirmations import Confirmations, Lacking
+from weft.admin.kubernetes.duty import Duty
 from weft.admin.kubernetes.refusals import Refusals
 from weft.admin.kubernetes.wanted import Wanted
 from weft.aio.backoff import Backoff
@@ -86,9 +87,9 @@ class _Object(msgspec.Struct):
 
 
 class StatusWriter:
-    """See the module. `leads` says whether this control plane writes; `wake` is to be called when that changes, and
-    with each object that is new or different. `problems` is all that is wrong in a compiled mesh, `reached` where
-    clients reach a Gateway, as far as that is known. `wrote` counts writes by what came of them."""
+    """See the module. `duty` says whether this control plane writes, and what; `begin_anew` is to be called when that
+    changes, `wake` with each object that is new or different. `problems` is all that is wrong in a compiled mesh,
+    `reached` where clients reach a Gateway, as far as that is known. `wrote` counts writes by what came of them."""
 
     def __init__(
         self,
@@ -96,7 +97,7 @@ class StatusWriter:
         source: KubernetesSource,
         compiled: Cell[Compiled],
         lacking: Lacking,
-        leads: Callable[[], bool],
+        duty: Duty,
         problems: Callable[[Compiled], tuple[Problem, ...]],
         reached: Callable[[ObjectKey], tuple[str, ...] | None] = lambda _: (),
         wrote: Callable[[str], None] = lambda _: None,
@@ -105,7 +106,7 @@ class StatusWriter:
         self._client = client
         self._source = source
         self._compiled = compiled
-        self._leads = leads
+        self._duty = duty
         self._wrote = wrote
         self._pace = pace
         self._problems = problems
@@ -122,6 +123,11 @@ class StatusWriter:
         self._seen_version = -1
         self._surveyed = float("-inf")
         self.refusals = Refusals()
+
+    def begin_anew(self) -> None:
+        """Other objects are to be written about, or none any more."""
+        self._seen_version = -1
+        self._wake.set()
 
     def wake(self, key: ObjectKey | None = None) -> None:
         """Something is new: an object, or everything."""
@@ -143,7 +149,7 @@ class StatusWriter:
                     pass
                 await asyncio.sleep(self._pace.gather)
                 self._wake.clear()
-                if not self._leads():
+                if not self._duty.leads():
                     self._forget()
                     continue
                 try:
@@ -164,7 +170,7 @@ class StatusWriter:
 
     def _rest(self) -> float:
         """How long nothing happens if nobody wakes us."""
-        if not self._leads():
+        if not self._duty.leads():
             return self._pace.longest
         now = time.monotonic()
         rest = [max(0.0, self._due(key) - now) for key in self._changed]
@@ -202,7 +208,9 @@ class StatusWriter:
         """Look at all objects, after a mesh was compiled."""
         self._surveyed, self._seen_version = now, self._compiled.version
         compiled = self._compiled.value
-        documents = {each.key: each for each in compiled.documents if self._is_written(each.key)}
+        documents = {
+            each.key: each for each in compiled.documents if self._is_written(each.key) and self._duty.owns(each.key)
+        }
         self._documents = documents
         self._gateways = tuple(key for key in documents if key.group == GATEWAY_GROUP and key.kind in _GATEWAYS)
         self._confirmations.begin(compiled.workloads, compiled.revision, documents)
@@ -280,7 +288,7 @@ class StatusWriter:
     async def _work(self, left: Iterator[ObjectKey]) -> None:
         for key in left:
             document, found = self._documents.get(key), self._source.object_of(key)
-            if document is None or found is None or not self._leads():
+            if document is None or found is None or not self._duty.owns(key):
                 continue
             self._changed.discard(key)
             try:
@@ -321,7 +329,11 @@ class StatusWriter:
         digest = digest_of(shape, wanted)
         self._note(document.key, digest)
         there = msgspec.json.decode((await self._client.get(found.path)).body, type=_Object)
-        if there.metadata.uid != found.uid or digest_of(shape, there.status or {}) == digest or not self._leads():
+        if (
+            there.metadata.uid != found.uid
+            or digest_of(shape, there.status or {}) == digest
+            or not self._duty.owns(document.key)
+        ):
             return False
         body = _body(shape, found, there, wanted)
         await self._client.send("PATCH", f"{found.path}/status", body, APPLY_PATCH, MANAGER)

@@ -97,6 +97,30 @@ KUBERNETES = (
         "See what the proxy says; `weft audit` has what was refused.",
         "kubectl logs --namespace {namespace} {workload} --container weft-proxy",
     ),
+)
+VIEW = (
+    warning(
+        1640,
+        "namespace-left-out",
+        "A document names something in a namespace that is not in the mesh's view: the control plane has discovery "
+        "selectors, and none matches its labels. For the mesh there is nothing in it. It is an error where the "
+        "namespace is that of the mesh-wide policies: none of them is in force.",
+        "spec.rules[0].backendRefs[0].namespace: the namespace 'billing' is not in view, so nothing of it is known "
+        "here; expected labels of the namespace that a discovery selector matches",
+        "Label the namespace, or have another `--discovery-selector` (`discoverySelectors` of the chart).",
+        "kubectl get namespace --show-labels",
+    ),
+    warning(
+        1641,
+        "sidecars-left-out",
+        "A namespace asks for sidecars and is not in the mesh's view. Its pods cannot join: those that have a sidecar "
+        "go on with what they know, and new ones are refused.",
+        "the namespace billing asks for sidecars, and no discovery selector matches its labels: its pods cannot join "
+        "the mesh, and new ones are refused; expected labels that a discovery selector matches, or none that ask for "
+        "sidecars",
+        "Label the namespace so that a selector matches, or take the label away that asks for sidecars.",
+        "kubectl get namespace --show-labels",
+    ),
     error(
         1615,
         "state-not-followed",

@@ -218,6 +218,7 @@ def build_frontend(_memo: Memo, document: ServiceDocument, exports: tuple[str, .
         exports=exports_of(annotated_exports(document), key.namespace, exports),
         members=(Member(key, document.at("spec", "externalName"), spec.external_name),) if external else (),
         distribution=spec.traffic_distribution,
+        unready=spec.publish_not_ready_addresses,
         datagrams=tuple(_port(port, external) for port in spec.ports if port.protocol == "UDP"),
     )
 

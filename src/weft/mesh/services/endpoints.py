@@ -9,7 +9,7 @@ from weft.mesh.memo import Memo
 from weft.mesh.policies.peerauthentication import PeerPolicies, PeerPolicy
 from weft.mesh.problems import problem_at
 from weft.mesh.services.catalog import Catalog, FrontendDocument, SelectorKey, selector_key, selector_keys, slices_key
-from weft.mesh.services.instances import HEALTH, member_endpoints
+from weft.mesh.services.instances import health_of, member_endpoints
 from weft.mesh.services.member import Member
 from weft.mesh.services.service import BY_CALLER, BY_DNS, Endpoint, Frontend, MutualTlsMode, Resolution, Service
 from weft.model.addresses import is_ip_address
@@ -112,18 +112,22 @@ def build_service(
     described = _described(memo, frontend, members)
     if not selected and not described:
         return Served(Service(frontend), idle=memo(_idle, document, frontend.selector) if frontend.selector else None)
-    chosen = [workload for workload in selected if workload.state in HEALTH and workload.gateway is None]
-    gates = [(workload, workload.gateway) for workload in selected if workload.state in HEALTH and workload.gateway]
+    called = [each for each in selected if health_of(each.state, unready=frontend.unready) is not None]
+    chosen = [workload for workload in called if workload.gateway is None]
+    gates = [(workload, workload.gateway) for workload in called if workload.gateway]
     endpoints = tuple(
         [
             tuple(
                 [
-                    memo(build_endpoint, memo, workload, served, peers, trust_domain)
+                    memo(build_endpoint, memo, workload, served, peers, trust_domain, frontend.unready)
                     for workload in chosen
                     if (served := port_behind(frontend, port.target, workload)) is not None
                 ]
-                + [memo(build_gateway_endpoint, memo, *gate, port.number, trust_domain) for gate in gates]
-                + member_endpoints(memo, described, port, frontend.location, trust_domain)
+                + [
+                    memo(build_gateway_endpoint, memo, *gate, port.number, trust_domain, frontend.unready)
+                    for gate in gates
+                ]
+                + member_endpoints(memo, described, port, frontend, trust_domain)
             )
             for port in frontend.ports
         ]
@@ -143,7 +147,7 @@ def _datagrams(
     what is sent around it would be neither encrypted nor asked for anything. Nor are those whose address is a name:
     nobody asks DNS for them."""
     bare = tuple([member for member in described if not member.meshed and is_ip_address(member.address)])
-    found = [member_endpoints(memo, bare, port, frontend.location, trust_domain) for port in frontend.datagrams]
+    found = [member_endpoints(memo, bare, port, frontend, trust_domain) for port in frontend.datagrams]
     return tuple((port.number, tuple(endpoints)) for port, endpoints in zip(frontend.datagrams, found, strict=True))
 
 
@@ -182,13 +186,15 @@ def _idle(document: FrontendDocument, selector: Labels) -> Problem:
 
 
 def build_endpoint(
-    memo: Memo, workload: Workload, port: WorkloadPort, peers: PeerPolicy, trust_domain: str
+    memo: Memo, workload: Workload, port: WorkloadPort, peers: PeerPolicy, trust_domain: str, unready: bool = False
 ) -> Endpoint:
-    """The endpoint of a workload's port."""
+    """The endpoint of a workload's port, which may be called by now: see `health_of`."""
+    health = health_of(workload.state, unready=unready)
+    assert health is not None  # noqa: S101 - see `build_service`
     return Endpoint(
         workload=workload.proxy,
         address=port.inbound,
-        health=HEALTH[workload.state],
+        health=health,
         identity=memo(SpiffeId, trust_domain, workload.namespace, workload.service_account),
         labels=workload.labels,
         mutual_tls=peers.mode(workload.labels, port.port) is not MutualTlsMode.DISABLE,
@@ -198,14 +204,16 @@ def build_endpoint(
 
 
 def build_gateway_endpoint(
-    memo: Memo, workload: Workload, binding: GatewayBinding, port: int, trust_domain: str
+    memo: Memo, workload: Workload, binding: GatewayBinding, port: int, trust_domain: str, unready: bool = False
 ) -> Endpoint:
     """Where a gateway listens for the port of a service that leads to it: its listener of that number. What callers
     have to prove there is said by its listener, and to them by a DestinationRule."""
+    health = health_of(workload.state, unready=unready)
+    assert health is not None  # noqa: S101 - see `build_service`
     return Endpoint(
         workload=workload.proxy,
         address=binding.bind(port),
-        health=HEALTH[workload.state],
+        health=health,
         identity=memo(SpiffeId, trust_domain, workload.namespace, workload.service_account),
         labels=workload.labels,
         mutual_tls=False,

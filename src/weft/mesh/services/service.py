@@ -102,7 +102,8 @@ class Frontend:
     instances that its document describes itself, `addresses` further names of it (addresses, or ranges of them). A
     certificate of its servers has one of the `alt_names`, if there are any. `exports` are the namespaces whose callers
     are told of it (none: all). `distribution` says which endpoints callers prefer, in the words of a Service's
-    trafficDistribution. `datagrams` are its ports for UDP, which only gateways call.
+    trafficDistribution. `datagrams` are its ports for UDP, which only gateways call. With `unready` those are called,
+    too, that are not ready, or not yet.
     """
 
     key: ObjectKey
@@ -119,6 +120,7 @@ class Frontend:
     distribution: str = ""
     datagrams: tuple[FrontendPort, ...] = ()
     alias: str = ""
+    unready: bool = False
 
     @property
     def called(self) -> str:

@@ -57,8 +57,6 @@ def cluster_only(spec: ServiceSpec) -> Iterator[Finding]:
     if "IPv6" in spec.ip_families or spec.ip_family_policy != "SingleStack":
         field = "ipFamilies" if "IPv6" in spec.ip_families else "ipFamilyPolicy"
         yield no_effect((field,), "IP families have no effect; endpoints are called where they registered")
-    if spec.publish_not_ready_addresses:
-        yield no_effect(("publishNotReadyAddresses",), "it has no effect; endpoints that are not ready are not called")
 
 
 def secret(spec: SecretSpec) -> Iterator[Finding]:

@@ -101,6 +101,13 @@ class ApiClient:
             return await _body(response, path)
 
     @contextlib.asynccontextmanager
+    async def lines(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[list[bytes]]]:
+        """The lines of a text, as many as arrive at once, without empty ones. ApiError on entry and while reading."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+        async with self._ask("GET", path, query, {"Accept": "*/*"}, timeout) as response:
+            yield _lines(response)
+
+    @contextlib.asynccontextmanager
     async def watch(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[list[bytes]]]:
         """The events of a watch, as many as arrive at once, each as JSON. ApiError on entry and while reading."""
         seconds = random.randint(*_WATCH_SECONDS)  # noqa: S311

@@ -18,7 +18,7 @@ from weft.sources.kubernetes.reflection import Told
 from weft.sources.kubernetes.statuses import digest_of, shape_of
 
 PREFIX = "kubernetes:"
-_OF_THE_MESH = frozenset(("protocol", "publishNotReadyAddresses"))
+_OF_THE_MESH = frozenset(("protocol",))
 """What has no effect in the mesh. Other fields of core kinds that have none there have theirs in the cluster."""
 
 

@@ -14,9 +14,6 @@ from datetime import UTC, datetime
 
 import msgspec
 
-NAME = "weft-leader"
-"""The Lease, in the namespace of the control plane."""
-
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -156,10 +153,10 @@ def held_from(answer: bytes) -> Held:
     return Held(record, lease.metadata.resource_version)
 
 
-def lease_body(record: Record, namespace: str, version: str) -> bytes:
-    """The Lease with a record, instead of that of `version` (empty: a new one)."""
+def lease_body(record: Record, namespace: str, name: str, version: str) -> bytes:
+    """The Lease of a name with a record, instead of that of `version` (empty: a new one)."""
     spec = _Spec(record.holder, record.lasting, record.acquired or None, record.renewed or None, record.transitions)
-    return msgspec.json.encode(_Lease(_Metadata(NAME, namespace, version), spec))
+    return msgspec.json.encode(_Lease(_Metadata(name, namespace, version), spec))
 
 
 def micro_time(clock: float) -> str:

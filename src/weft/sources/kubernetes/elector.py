@@ -13,7 +13,7 @@ import msgspec
 
 from weft.aio.cell import Cell
 from weft.sources.kubernetes.client import ApiClient, ApiError
-from weft.sources.kubernetes.election import NAME, USUAL, Election, Held, Record, Terms, held_from, lease_body
+from weft.sources.kubernetes.election import USUAL, Election, Held, Record, Terms, held_from, lease_body
 from weft.sources.kubernetes.reflector import Failure
 
 _NOT_FOUND, _CONFLICT = 404, 409
@@ -22,7 +22,7 @@ _log = logging.getLogger("weft.kubernetes")
 
 
 class Elector:
-    """One candidate, called `identity`, for the Lease in a namespace. `term` tells when it begins or ends to lead;
+    """One candidate, called `identity`, for a `lease` in a namespace. `term` tells when it begins or ends to lead;
     whether it leads at a moment says `leads`."""
 
     def __init__(
@@ -30,12 +30,14 @@ class Elector:
         client: ApiClient,
         namespace: str,
         identity: str,
+        lease: str,
         terms: Terms = USUAL,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._identity = identity
+        self.lease = lease
         self._terms = terms
         self._clock = clock
         self._election = Election(identity, terms)
@@ -83,7 +85,7 @@ class Elector:
 
     async def _look(self) -> Held | None:
         try:
-            return held_from((await self._client.get(self._path(NAME))).body)
+            return held_from((await self._client.get(self._path(self.lease))).body)
         except ApiError as error:
             if error.status == _NOT_FOUND:
                 return None
@@ -91,8 +93,8 @@ class Elector:
 
     async def _write(self, record: Record) -> Held:
         version = self._election.version
-        body = lease_body(record, self._namespace, version)
-        method, path = ("PUT", self._path(NAME)) if version else ("POST", self._path())
+        body = lease_body(record, self._namespace, self.lease, version)
+        method, path = ("PUT", self._path(self.lease)) if version else ("POST", self._path())
         return held_from(await self._client.send(method, path, body))
 
     def _path(self, name: str = "") -> str:
@@ -106,12 +108,13 @@ class Elector:
         text = str(error) if isinstance(error, ApiError) else "it does not answer in time, or with no Lease"
         failure = Failure(text, status)
         if failure != self.failure:
-            _log.warning("the Lease %s/%s cannot be written: %s", self._namespace, NAME, text)
+            _log.warning("the Lease %s/%s cannot be written: %s", self._namespace, self.lease, text)
             self.failure = failure
 
     def _tell(self) -> None:
         if self.term.value != self.leads:
-            _log.info("%s the control plane that writes to Kubernetes", "this is" if self.leads else "this is no more")
+            said = "this is" if self.leads else "this is no more"
+            _log.info("%s the control plane that writes to Kubernetes, by its Lease %s", said, self.lease)
             self.term.set(self.leads)
 
     async def _resign(self) -> None:

@@ -29,7 +29,6 @@ _INBOUND_4, _INBOUND_6 = SocketAddress("0.0.0.0", INBOUND), SocketAddress("::", 
 _OF_PROXY = frozenset((OUTBOUND, INBOUND, METRICS, PROBES))
 _LABEL = "a DNS label (lower-case letters, digits and '-', at most 63)"
 KeyT = TypeVar("KeyT")
-_CALLED = frozenset((WorkloadState.HEALTHY, WorkloadState.UNHEALTHY, WorkloadState.DRAINING))
 
 
 class Join:
@@ -128,8 +127,7 @@ class Join:
             self._problems[key] = _unreadable(key)
         elif pod is not None and pod.state is not None:
             if not pod.meshed:
-                callable_now = pod.address and pod.state in _CALLED
-                made = self._of_pod(pod, pod.address, _named(pod.ports)) if callable_now else None
+                made = self._of_pod(pod, pod.address, _named(pod.ports)) if pod.address else None
             elif (refusal := _refusal(pod)) is not None:
                 self._problems[key] = refusal
             else:
@@ -219,7 +217,7 @@ class Join:
             if not each.address:
                 continue
             if pod is not None and pod.uid == each.uid:
-                if pod.state in _CALLED and not (pod.meshed and _refusal(pod)):
+                if pod.state is not None and not (pod.meshed and _refusal(pod)):
                     yield self._of_pod(pod, each.address, ports, found.service)
             elif not each.pod:
                 locality = self._nodes.get(each.node, NOWHERE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from weft.aio.cell import Cell
@@ -19,6 +19,7 @@ from weft.sources.kubernetes.join import Join
 from weft.sources.kubernetes.objects import Pod, Slice, read_node, read_pod, read_slice
 from weft.sources.kubernetes.reflection import Changes, Decode
 from weft.sources.kubernetes.reflector import USUAL, Failure, Pace, Reflector
+from weft.sources.kubernetes.scope import Gate, Scope, place_of
 from weft.sources.kubernetes.source import KindState, tell_waiting
 
 ValueT = TypeVar("ValueT")
@@ -50,10 +51,11 @@ class PodSource:
     """`name` is what people call the server. `contents` is None until all three kinds were read once. Where Pods or
     EndpointSlices may not be read, there are no workloads of it; where Nodes may not, nobody knows where they run."""
 
-    def __init__(self, name: str, credentials: Credentials, *, pace: Pace = USUAL) -> None:
+    def __init__(self, name: str, credentials: Credentials, *, pace: Pace = USUAL, scope: Scope | None = None) -> None:
         self._name = name
         self._credentials = credentials
         self._pace = pace
+        self._scope = scope
         self._contents: Cell[Contents | None] = Cell(None)
         self._join = Join()
         self._kinds: tuple[_Kind, ...] = ()
@@ -82,11 +84,14 @@ class PodSource:
     async def run(self) -> None:
         """Follow for ever."""
         async with ApiClient(self._credentials) as client, asyncio.TaskGroup() as group:
+            if self._scope is not None:
+                self._scope.listeners.append(self._stirred.set)
+                await self._scope.known()
             none = "there are no workloads of it in the mesh"
             join = self._join
             pods: Reflector[Pod | None] = self._reflector(client, PODS, read_pod, join.take_pods)
             slices: Reflector[Slice | None] = self._reflector(client, SLICES, read_slice, join.take_slices)
-            nodes: Reflector[Locality | None] = self._reflector(client, NODES, read_node, join.take_nodes)
+            nodes: Reflector[Locality | None] = self._reflector(client, NODES, read_node, join.take_nodes, placed=False)
             self._kinds = (
                 _Kind("pods", none, pods),
                 _Kind("endpointslices.discovery.k8s.io", none, slices),
@@ -97,13 +102,32 @@ class PodSource:
             await self._publish()
 
     def _reflector(
-        self, client: ApiClient, path: str, decode: Decode[ValueT], changed: Callable[[Changes[ValueT]], None]
+        self,
+        client: ApiClient,
+        path: str,
+        decode: Decode[ValueT],
+        changed: Callable[[Changes[ValueT]], None],
+        *,
+        placed: bool = True,
     ) -> Reflector[ValueT]:
+        """One kind, whose objects are `placed` in namespaces or not."""
+
         def take(changes: Changes[ValueT]) -> None:
             changed(changes)
             self._stirred.set()
 
-        return Reflector(client, path, decode, take, self._stirred.set, self._pace)
+        scope = self._scope
+        if scope is None or not placed:
+            return Reflector(client, path, decode, take, self._stirred.set, self._pace)
+        gate = Gate(scope, take, place_of, needed=False)
+
+        def stir() -> None:
+            scope.stir()
+            self._stirred.set()
+
+        gate.reflector = Reflector(client, path, decode, gate.take, stir, self._pace, gate.keeps)
+        scope.add(gate)
+        return gate.reflector
 
     async def _publish(self) -> None:
         """Publish what is known, when something is new and everything was read once."""
@@ -121,6 +145,8 @@ class PodSource:
                 join.settle()
                 problems = (*contents.problems, *join.problems)
                 contents = Contents(workloads=join.workloads, instances=join.instances, problems=problems)
+            view = self._scope.view.value if self._scope is not None else None
+            contents = replace(contents, view=view)
             if contents != self._contents.value:
                 self._contents.set(contents)
             await asyncio.sleep(0)  # others may have changed more meanwhile

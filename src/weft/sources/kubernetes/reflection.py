@@ -21,6 +21,7 @@ _LIST = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "a
 _WATCH = {"allowWatchBookmarks": "true"}
 _ALL_TOLD = "k8s.io/initial-events-end"
 _GONE = 410
+_THERE = ("ADDED", "MODIFIED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,17 @@ class _Held(Generic[ValueT]):
     value: ValueT
 
 
-class Reflection(Generic[ValueT]):
-    """See the module. Of each object only what `decode` makes of it is kept."""
+def _every(_: Name) -> bool:
+    return True
 
-    def __init__(self, decode: Decode[ValueT]) -> None:
+
+class Reflection(Generic[ValueT]):
+    """See the module. Of each object that it `keeps` only what `decode` makes of it is kept."""
+
+    def __init__(self, decode: Decode[ValueT], keeps: Callable[[Name], bool] = _every) -> None:
         self._decode = decode
+        self._keeps = keeps
+        self._outdated = False
         self._held: dict[Name, _Held[ValueT]] = {}
         self._fresh: dict[Name, _Held[ValueT]] | None = None
         self._version = ""
@@ -100,21 +107,36 @@ class Reflection(Generic[ValueT]):
         return self.lists > 0
 
     @property
+    def current(self) -> bool:
+        """Whether all objects were told since `relist` was called last."""
+        return self.whole and not self._outdated and self._fresh is None
+
+    @property
     def follows(self) -> bool:
         """Whether everything that the server has is known, but for what it tells from here on."""
         return self.whole and self._fresh is None and bool(self._version)
 
     def begin(self) -> Mapping[str, str]:
         """A stream begins: what to ask for. A list that was broken off is asked for anew."""
-        if self._version:
+        if self._version and not self._outdated:
             self._fresh = None
             return {**_WATCH, "resourceVersion": self._version}
-        self._fresh = {}
+        self._fresh, self._outdated = {}, False
         return _LIST
 
     def forget(self) -> None:
         """The next stream lists everything again. What is known stays until that is whole."""
         self._version = ""
+
+    def relist(self) -> None:
+        """The same, since more objects are kept from now on: a list that is under way is worth nothing."""
+        self._outdated = True
+
+    def drop(self, belongs: Callable[[Name], bool]) -> Mapping[Name, ValueT]:
+        """Forget objects, which are not kept any more; what was known of them."""
+        for objects in (self._fresh or {}, self._held):
+            gone = {name: objects.pop(name).value for name in [name for name in objects if belongs(name)]}
+        return gone
 
     def clear(self) -> Changes[ValueT]:
         """There is no such kind any more, so none of its objects."""
@@ -147,17 +169,18 @@ class Reflection(Generic[ValueT]):
             if event.type == "ERROR":
                 raise self._failure(msgspec.json.decode(event.object, type=_Failure))
             about = msgspec.json.decode(event.object, type=_Object).metadata
-            text = "" if event.type in ("BOOKMARK", "DELETED") else str(event.object, "utf-8")
+            kept = event.type in _THERE and self._keeps((about.namespace, about.name))
+            text = str(event.object, "utf-8") if kept else ""
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self.forget()
             raise WatchError("an event cannot be read") from error
         if event.type == "BOOKMARK":
             return self._bookmark(about)
-        if event.type not in ("ADDED", "MODIFIED", "DELETED"):
+        if event.type not in (*_THERE, "DELETED"):
             self.forget()
             raise WatchError(f"there is an event of an unknown type '{event.type[:20]}'")
         told = Told(about.namespace, about.name, about.uid, about.resource_version, text)
-        return self._change(told, gone=event.type == "DELETED")
+        return self._change(told, gone=not kept)
 
     def _failure(self, said: _Failure) -> WatchError:
         if said.code == _GONE:
@@ -168,7 +191,7 @@ class Reflection(Generic[ValueT]):
         if self._fresh is None:
             self._version = about.resource_version
             return None
-        if (about.annotations or {}).get(_ALL_TOLD) != "true":
+        if self._outdated or (about.annotations or {}).get(_ALL_TOLD) != "true":
             return None
         before, self._held, self._fresh = self._held, self._fresh, None
         self._version = about.resource_version

@@ -38,9 +38,13 @@ class Failure:
     status: int
 
 
+def _every(_: Name) -> bool:
+    return True
+
+
 class Reflector(Generic[ValueT]):
-    """Follows the objects at `path`. `changed` is told of changes, `stirred` that something else is new: that they are
-    known for the first time, that there is a failure or that it is over."""
+    """Follows the objects at `path`, those that it `keeps`. `changed` is told of changes, `stirred` that something else
+    is new: that all of them are known, that there is a failure or that it is over."""
 
     def __init__(
         self,
@@ -50,10 +54,12 @@ class Reflector(Generic[ValueT]):
         changed: Callable[[Changes[ValueT]], None],
         stirred: Callable[[], None],
         pace: Pace,
+        keeps: Callable[[Name], bool] = _every,
     ) -> None:
         self._client = client
         self._path = path
-        self._reflection = Reflection(decode)
+        self._reflection = Reflection(decode, keeps)
+        self._stream: asyncio.Timeout | None = None
         self._changed = changed
         self._stirred = stirred
         self._backoff = Backoff(pace.retry, pace.longest_retry)
@@ -63,6 +69,11 @@ class Reflector(Generic[ValueT]):
     def whole(self) -> bool:
         """Whether all objects were told at least once."""
         return self._reflection.whole
+
+    @property
+    def current(self) -> bool:
+        """Whether all objects were told since `relist` was called last."""
+        return self._reflection.current
 
     @property
     def lists(self) -> int:
@@ -83,13 +94,25 @@ class Reflector(Generic[ValueT]):
         """The uid of one object, and what is known of it."""
         return self._reflection.find(name)
 
+    def relist(self) -> None:
+        """List everything again: more is kept from now on. What is known stays until that is whole."""
+        self._reflection.relist()
+        if self._stream is not None:
+            self._stream.reschedule(asyncio.get_running_loop().time())
+            self._stream = None
+
+    def drop(self, belongs: Callable[[Name], bool]) -> Mapping[Name, ValueT]:
+        """Forget objects, which are not kept any more; what was known of them."""
+        return self._reflection.drop(belongs)
+
     async def run(self) -> None:
         """Follow for ever."""
         loop = asyncio.get_running_loop()
         while True:
             begun = loop.time()
             try:
-                await self._watch()
+                if await self._watch():
+                    continue
                 if loop.time() - begun > self._backoff.longest:
                     self._backoff.reset()  # where nothing changes, nothing is said
                 wait = self._backoff.next()
@@ -105,7 +128,22 @@ class Reflector(Generic[ValueT]):
         """There is no such kind any more; what was there of it."""
         return self._reflection.clear()
 
-    async def _watch(self) -> None:
+    async def _watch(self) -> bool:
+        """Follow until the stream ends; whether that is because all is to be listed again."""
+        stream = asyncio.timeout(None)
+        try:
+            async with stream:
+                self._stream = stream
+                await self._stream_events()
+        except TimeoutError:
+            if not stream.expired():
+                raise
+            return True
+        finally:
+            self._stream = None
+        return False
+
+    async def _stream_events(self) -> None:
         query = self._reflection.begin()
         async with self._client.watch(self._path, query) as events:
             turns = Turns()
@@ -117,14 +155,14 @@ class Reflector(Generic[ValueT]):
                     await turns.give()
 
     def _take(self, line: bytes) -> None:
-        was_whole = self._reflection.whole
+        was_current = self._reflection.current
         changes = self._reflection.take(line)
         if changes is not None and (changes.come or changes.gone):
             self._changed(changes)
         self._backoff.reset()
         if self._reflection.follows:
             self._recovered()
-        if self._reflection.whole and not was_whole:
+        if self._reflection.current and not was_current:
             self._stirred()
 
     def _recovered(self) -> None:

@@ -12,6 +12,7 @@ from weft.aio.cell import Cell
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
+from weft.schema.kinds.core import NamespaceSpec
 from weft.schema.registry import Kind
 from weft.sources.contents import Contents
 from weft.sources.kubernetes.access import Credentials
@@ -28,6 +29,7 @@ from weft.sources.kubernetes.discovery import (
 from weft.sources.kubernetes.documents import PREFIX, Reading, reading_of
 from weft.sources.kubernetes.reflection import Changes, Name
 from weft.sources.kubernetes.reflector import USUAL, Failure, Pace, Reflector
+from weft.sources.kubernetes.scope import Gate, Scope, place_of, place_of_namespace, scope_problems
 from weft.sources.ordered import Key, Ordered
 
 _log = logging.getLogger("weft.kubernetes")
@@ -41,6 +43,7 @@ class _Following:
     served: Served
     reflector: Reflector[Reading]
     task: asyncio.Task[None]
+    gate: Gate[Reading] | None = None
 
     @property
     def settled(self) -> bool:
@@ -81,12 +84,19 @@ class KubernetesSource:
     """`name` is what people call the server. `contents` is None until every kind that the server has was read once."""
 
     def __init__(
-        self, name: str, credentials: Credentials, *, pace: Pace = USUAL, kinds: Sequence[Kind] = FOLLOWED
+        self,
+        name: str,
+        credentials: Credentials,
+        *,
+        pace: Pace = USUAL,
+        kinds: Sequence[Kind] = FOLLOWED,
+        scope: Scope | None = None,
     ) -> None:
         self._name = name
         self._credentials = credentials
         self._pace = pace
         self._kinds = tuple(kinds)
+        self._scope = scope
         self._contents: Cell[Contents | None] = Cell(None)
         self._documents: Ordered[Document[object]] = Ordered()
         self._problems: dict[ObjectKey, tuple[Problem, ...]] = {}
@@ -111,11 +121,14 @@ class KubernetesSource:
     def problems(self) -> tuple[Problem, ...]:
         """What keeps the server from being followed; told also while there are no contents."""
         failures = [(each, each.reflector.failure) for each in self._following.values()]
-        of_server = [self._failure, *(failure for _, failure in failures)]
+        of_scope = self._scope.failure if self._scope is not None else None
+        of_server = [self._failure, of_scope, *(failure for _, failure in failures)]
         first = next((one for one in of_server if one and one.status not in (_FORBIDDEN, _NOT_FOUND)), None)
         found = [self._of_server(first)] if first is not None else []
         found += [self._of_kind(each, one) for each, one in failures if one and one.status == _FORBIDDEN]
         found += [self._of_version(kind, versions) for kind, versions in (self._found or Found()).unreadable]
+        if self._scope is not None:
+            found += scope_problems(self._scope, self._name)
         return tuple(found)
 
     def served(self, key: ObjectKey) -> Served | None:
@@ -141,6 +154,10 @@ class KubernetesSource:
         """Follow for ever."""
         async with ApiClient(self._credentials) as client, asyncio.TaskGroup() as group:
             group.create_task(self._publish())
+            if self._scope is not None:
+                self._scope.listeners.append(self._stirred.set)
+                group.create_task(self._scope.run(client))
+                await self._scope.known()
             await self._discover(client, group)
 
     async def _discover(self, client: ApiClient, group: asyncio.TaskGroup) -> None:
@@ -182,9 +199,7 @@ class KubernetesSource:
         served = {each.path: each for each in self._found.served} if self._found is not None else {}
         for path, each in served.items():
             if path not in self._following:
-                read = reading_of(each.kind)
-                reflector = Reflector(client, path, read, self._take, self._stirred.set, self._pace)
-                self._following[path] = _Following(each, reflector, group.create_task(reflector.run()))
+                self._following[path] = self._begin(client, each, group)
                 self._by_kind[each.kind.group, each.kind.name] = self._following[path]
                 self._stirred.set()
         for path, following in list(self._following.items()):
@@ -198,15 +213,33 @@ class KubernetesSource:
                 _log.info("%s has no %s any more", self._name, following.served.kind.full_word)
                 self._end(path, {})
 
+    def _begin(self, client: ApiClient, served: Served, group: asyncio.TaskGroup) -> _Following:
+        """Follow a kind, those objects of it that are in view."""
+        read, path = reading_of(served.kind), served.path
+        scope, gate = self._scope, None
+        if scope is None:
+            reflector = Reflector(client, path, read, self._take, self._stirred.set, self._pace)
+        else:
+            of_itself = served.kind.spec is NamespaceSpec
+            place = place_of_namespace if of_itself else place_of
+            gate = Gate(scope, self._take, place, needed=served.kind.security)
+            reflector = Reflector(client, path, read, gate.take, scope.stir, self._pace, gate.keeps)
+            gate.reflector = reflector
+            scope.add(gate)
+        return _Following(served, reflector, group.create_task(reflector.run()), gate)
+
     def _end(self, path: str, instead: Mapping[Name, Reading]) -> None:
         """A kind is there no more, its own list says so too; or it is there in another version, with these objects."""
         following = self._following.pop(path)
         following.task.cancel()
+        if self._scope is not None and following.gate is not None:
+            self._scope.remove(following.gate)
         kind = (following.served.kind.group, following.served.kind.name)
         if self._by_kind.get(kind) is following:
             del self._by_kind[kind]
         gone = following.reflector.clear().gone
-        self._take(Changes(instead, {name: last for name, last in gone.items() if name not in instead}))
+        take = following.gate.take if following.gate is not None else self._take
+        take(Changes(instead, {name: last for name, last in gone.items() if name not in instead}))
 
     def _take(self, changes: Changes[Reading]) -> None:
         for reading in changes.come.values():
@@ -239,7 +272,8 @@ class KubernetesSource:
                 waiting = tell_waiting(self.problems(), waiting)
                 continue
             told = (problem for _, found in sorted(self._problems.items()) for problem in found)
-            contents = Contents(self._documents.values, problems=(*self.problems(), *told))
+            view = self._scope.view.value if self._scope is not None else None
+            contents = Contents(self._documents.values, problems=(*self.problems(), *told), view=view)
             if contents != self._contents.value:
                 self._contents.set(contents)
             await asyncio.sleep(0)  # others may have changed more meanwhile

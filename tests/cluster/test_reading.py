@@ -53,8 +53,8 @@ def test_a_record_finds_every_kind_again() -> None:
 
 
 def test_fields_of_several_are_united() -> None:
-    one = {"f:spec": {"f:a": {}, "f:b": {"f:c": {}}}}
-    other = {"f:spec": {"f:b": {"f:d": {}}}, "f:metadata": {}}
+    one: dict[str, Any] = {"f:spec": {"f:a": {}, "f:b": {"f:c": {}}}}
+    other: dict[str, Any] = {"f:spec": {"f:b": {"f:d": {}}}, "f:metadata": {}}
     assert _united(one, other) == {"f:spec": {"f:a": {}, "f:b": {"f:c": {}, "f:d": {}}}, "f:metadata": {}}
 
 

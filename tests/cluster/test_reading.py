@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from weft.cluster.applying import _united, difference, kind_of, path_of
-from weft.cluster.manifests import Settings, checked, objects_of
+from weft.cluster.manifests import Settings, checked, following, objects_of
 from weft.cluster.reading import selected
 from weft.cluster.record import Record, applyset_id, kinds_of, record_of
 from weft.cluster.rights import Right, rights_of
@@ -50,6 +50,13 @@ def test_a_record_finds_every_kind_again() -> None:
     found = kinds_of(Record(settings, "0.1.0", kinds, frozenset()))
     assert {each.name for each in found} == {each["kind"] for each in members}
     assert applyset_id("weft-system").startswith("applyset-")
+
+
+def test_images_that_are_called_after_another_follow_it() -> None:
+    settings = checked(Settings(image="a/b:1", cni_image="c:2"))
+    assert (settings.sidecar_image, settings.cni_image) == ("a/b-proxy:1", "c:2")
+    assert following(settings) == ["sidecar_image"]
+    assert following(Settings()) == ["sidecar_image", "cni_image"]
 
 
 def test_fields_of_several_are_united() -> None:

@@ -56,3 +56,16 @@ def test_what_is_kept_is_no_secret() -> None:
     kept = repr(vars(sessions))
     assert opened.cookie not in kept
     assert waiting not in kept
+
+
+def test_a_code_is_taken_back_with_what_it_has_opened() -> None:
+    sessions = Sessions(Clock())
+    unused, used, other = (sessions.offer() for _ in range(3))
+    opened, kept = sessions.open(used), sessions.open(other)
+    assert opened is not None
+    assert kept is not None
+    for code in (unused, used, "nothing"):
+        sessions.withdraw(code)
+    assert sessions.open(unused) is None
+    assert sessions.find(opened.cookie) is None
+    assert sessions.find(kept.cookie) is not None

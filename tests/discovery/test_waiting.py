@@ -39,3 +39,13 @@ def test_waiting_ends_with_the_last_proxy() -> None:
     assert waiter.done.is_set()
     assert waiter.gone == {"b"}
     assert Waiter(1, frozenset()).done.is_set()
+
+
+def test_whom_changes_since_a_revision_concerned() -> None:
+    history = History()
+    for revision, changed in ((3, {"a"}), (5, {"b"}), (6, set()), (9, {"a", "c"})):
+        history.add(revision, changed)
+    assert history.changed_between(3, 6) == {"b"}
+    assert history.changed_between(2, 5) == {"a", "b"}
+    assert history.changed_between(6, 7) == {"a", "c"}  # one publication brought 7, 8 and 9
+    assert history.changed_between(9, 9) == frozenset()

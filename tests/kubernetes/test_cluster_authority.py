@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import datetime
 import json
 from collections.abc import AsyncIterator
@@ -115,7 +116,8 @@ async def signing(signer: Signer, path: str) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 ROOTS = RootsPlace("roots", "default")
@@ -128,11 +130,12 @@ def asked(kubeconfig: Path, settings: ClusterAuthoritySettings, patience: float 
 
 
 @pytest.fixture
-async def cert_manager(cluster: ApiCluster) -> str:
+async def cert_manager(cluster: ApiCluster, api: Api) -> str:
     """Its kind of requests; the controller is the test's."""
-    crd = definition("cert-manager.io", "CertificateRequest", "certificaterequests", "v1")
+    crd = definition("cert-manager.io", "CertificateRequest", "certificaterequests", "v1", status=True)
     cluster.kubectl("apply", "-f", "-", given=crd)
     cluster.kubectl("wait", "--for=condition=Established", "crd", crd["metadata"]["name"], "--timeout=60s")
+    await eventually("its kind is served", lambda: api.call("GET", _CERT_MANAGER))
     return _CERT_MANAGER
 
 

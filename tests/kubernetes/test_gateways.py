@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from tools.kubernetes_cluster import ApiCluster
+from tools.kubernetes_cluster import SERVICES, ApiCluster
 
 from support.imported import running
 from support.kubernetes import ROUTES, Api, source_of
@@ -237,6 +238,27 @@ async def test_a_load_balancer_that_says_nothing_is_not_asked_all_the_time(
         status = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}}
         await api.call("PATCH", f"{service}/status", status, "application/merge-patch+json")
         await eventually("it has one", lambda: keeper.reached(key) == ("192.0.2.7",))
+
+
+async def test_an_address_that_is_asked_for_is_the_services_or_it_is_told(
+    cluster: ApiCluster, api: Api, namespace: str
+) -> None:
+    await declare_class(api)
+    body, service = gateway(namespace), _paths(namespace)[0]
+    gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
+    key = ObjectKey("gateway.networking.k8s.io", "Gateway", namespace, "web")
+    body["spec"]["addresses"] = [{"value": "192.0.2.1"}]
+    await api.create(gateways, body)
+    free = str(ipaddress.ip_network(SERVICES)[101])
+    async with keeping(cluster) as keeper:
+        await eventually("it is told", lambda: f"{namespace}/web: cannot have 192.0.2.1" in _of(keeper, namespace))
+        assert {each.code for each in keeper.problems() if each.object == key} == {"address-not-usable"}
+        assert await _gone(api, service)
+        body["spec"]["addresses"] = [{"value": free}]
+        await api.apply(f"{gateways}/web", body)
+        await eventually("the Service has it", lambda: keeper.reached(key) == (free,))
+        await eventually("nothing is told", lambda: not _of(keeper, namespace))
+        assert (await there(api, service) or {})["spec"]["clusterIP"] == free
 
 
 async def test_what_may_not_be_made_is_told(cluster: ApiCluster, api: Api, namespace: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tools.kubernetes_cluster import ApiCluster
@@ -33,6 +35,7 @@ def test_a_route_in_the_cluster_leads_a_host(cluster: ApiCluster, tmp_path: Path
         until("the cluster's route leads", lambda: callee() == "old")
         apply(route("front", "default", "front", "new"))
         until("kubectl leads elsewhere", lambda: callee() == "new")
+        _confirm(cluster, mesh, callee)
         shown = mesh.api("documents/httproute/default/front")
         assert shown["owner"] == "kubernetes"
         assert shown["source"].startswith("kubernetes:HTTPRoute/default/front/")
@@ -48,6 +51,31 @@ def test_a_route_in_the_cluster_leads_a_host(cluster: ApiCluster, tmp_path: Path
         until("kubectl takes it away", lambda: callee() == "front")
     finally:
         mesh.stop()
+
+
+def _confirm(cluster: ApiCluster, mesh: Mesh, callee: Callable[[], str]) -> None:
+    """Who asks is told when the proxies have taken what the API server has."""
+
+    def ask(wait: float, since: int, **about: object) -> dict[str, Any]:
+        key = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "default", "name": "front"}
+        body = json.dumps({"documents": [{**key, **about}], "since": since}).encode()
+        answer: dict[str, Any] = mesh.api(f"confirmation?wait={wait:g}", "POST", body)
+        return answer
+
+    for backend in ("old", "new"):
+        since = mesh.api("confirmation")["revision"]
+        cluster.kubectl("apply", "-f", "-", given=route("front", "default", "front", backend))
+        about = json.loads(cluster.kubectl("get", "httproute", "front", "-o", "json"))["metadata"]
+        answer = ask(60, since, uid=about["uid"], generation=about["generation"])
+        assert (answer["unread"], answer["problems"], answer["wait"]["pending"]) == ([], [], [])
+        assert "front.default" in answer["wait"]["confirmed"]
+        assert callee() == backend
+    now = mesh.api("confirmation")["revision"]
+    assert ask(60, now, uid=about["uid"], generation=about["generation"])["wait"]["confirmed"] == []
+    later = ask(0.2, now, uid=about["uid"], generation=about["generation"] + 1)
+    assert later["unread"] == ["HTTPRoute default/front"]
+    assert ask(0.2, now, uid=about["uid"], gone=True)["unread"] == ["HTTPRoute default/front"]
+    assert ask(60, now, uid="of-an-earlier-one", gone=True)["unread"] == []
 
 
 def _refuse_changes(mesh: Mesh) -> None:

@@ -192,3 +192,32 @@ def test_without_an_autoscaler_there_is_none() -> None:
     [plan] = planned(text()).plans
     kinds = [each.body["kind"] for each in objects_of(plan, GatewayPods({}, most=0))]
     assert "HorizontalPodAutoscaler" not in kinds
+
+
+@pytest.mark.parametrize(
+    ("usual", "address", "expected"),
+    [
+        ("LoadBalancer", "203.0.113.7", {"loadBalancerIP": "203.0.113.7"}),
+        ("ClusterIP", "203.0.113.7", {"clusterIP": "203.0.113.7", "clusterIPs": ["203.0.113.7"]}),
+        ("ClusterIP", "2001:db8::7", {"clusterIP": "2001:db8::7", "ipFamilies": ["IPv6"]}),
+    ],
+)
+def test_the_service_is_asked_for_the_address(usual: str, address: str, expected: dict[str, object]) -> None:
+    [plan] = planned(asking(f"{{value: '{address}'}}")).plans
+    spec = objects_of(plan, GatewayPods({"containers": []}, service_type=usual))[-1].body["spec"]
+    assert {name: spec[name] for name in expected} == expected
+
+
+def asking(addresses: str) -> str:
+    return text().replace("  listeners:", f"  addresses: [{addresses}]\n  listeners:", 1)
+
+
+def test_a_type_alone_asks_for_any_address() -> None:
+    [plan] = planned(asking("{type: IPAddress}")).plans
+    assert plan.address == ""
+
+
+def test_a_service_has_one_address_of_a_known_type() -> None:
+    both = planned(asking("{value: 203.0.113.7}, {value: 203.0.113.8}"))
+    assert (both.plans, [each.code for each in both.problems]) == ((), ["address-not-usable"])
+    assert planned(asking("{value: 203.0.113.7}, {type: Hostname, value: a.example}")) == Plans()

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from weft.mesh.gateways.status import attached_sets, gateway_conditions, listener_statuses, listeners_mapping
+from weft.mesh.gateways.status import (
+    attached_sets,
+    gateway_conditions,
+    gateways_by_service,
+    listener_statuses,
+    listeners_mapping,
+    set_conditions,
+)
 from weft.mesh.idle import NOT_SERVED
 from weft.mesh.model import Mesh
 from weft.mesh.policies.backendtlspolicy import ancestors_of
@@ -16,12 +23,13 @@ from weft.mesh.routes.status import conditions_mapping, parents_mapping
 from weft.model.document import Document, ObjectKey
 from weft.model.problem import Problem
 from weft.schema.kinds.backendtlspolicy import BackendTlsPolicySpec
+from weft.schema.kinds.gateway import GatewaySpec, ListenerSetSpec
 from weft.schema.kinds.xbackendtrafficpolicy import XBackendTrafficPolicySpec
 
 
 class Acceptance:
     """Answers for all documents of one answer; nothing before the first build. `refused` tells what documents refer to
-    and weft may not read."""
+    and weft may not read, and for which Gateways no process can be made."""
 
     def __init__(self, mesh: Mesh | None, refused: Iterable[Problem] = ()) -> None:
         self._mesh = mesh
@@ -31,6 +39,7 @@ class Acceptance:
         for problem in [*refused, *(problem for each in told for problem in each.problems)]:
             self._problems.setdefault(problem.object, []).append(problem)
         idle = mesh.idle if mesh else ()
+        self._by_service: Mapping[ObjectKey, Sequence[ObjectKey]] | None = None
         self._unserved = {problem.object for problem in idle if problem.code == NOT_SERVED}
 
     def of(self, document: Document[object]) -> dict[str, object]:
@@ -44,7 +53,11 @@ class Acceptance:
             statuses = listener_statuses(document.key, self._mesh.gateways, problems)
             if not statuses:
                 return {}
-            conditions = gateway_conditions(statuses, served=document.key not in self._unserved, problems=problems)
+            served, refers = document.key not in self._unserved, _refers(document)
+            if isinstance(document.spec, ListenerSetSpec):
+                conditions = set_conditions(statuses, served=served, problems=problems)
+            else:
+                conditions = gateway_conditions(statuses, served=served, refers=refers, problems=problems)
             sets = attached_sets(document.key, self._mesh.gateways)
             attached: dict[str, object] = {"attachedListenerSets": sets} if sets else {}
             return {
@@ -57,5 +70,17 @@ class Acceptance:
             return {"ancestors": ancestors_mapping(document, policies, problems)}
         if self._mesh is not None and isinstance(document.spec, BackendTlsPolicySpec | XBackendTrafficPolicySpec):
             policy = cast("Document[BackendTlsPolicySpec] | Document[XBackendTrafficPolicySpec]", document)
-            return {"ancestors": ancestors_of(policy, self._problems.get(document.key, ()))}
+            return {"ancestors": ancestors_of(policy, self._problems.get(document.key, ()), self._gateways())}
         return {}
+
+    def _gateways(self) -> Mapping[ObjectKey, Sequence[ObjectKey]]:
+        """The Gateways that send to each Service, found out once."""
+        if self._by_service is None:
+            self._by_service = gateways_by_service(self._mesh.gateways) if self._mesh is not None else {}
+        return self._by_service
+
+
+def _refers(document: Document[object]) -> bool:
+    """Whether a Gateway names a certificate that it shows to servers."""
+    tls = document.spec.tls if isinstance(document.spec, GatewaySpec) else None
+    return tls is not None and tls.backend is not None and tls.backend.client_certificate_ref is not None

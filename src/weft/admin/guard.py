@@ -15,7 +15,7 @@ from aiohttp.typedefs import Middleware
 from weft.admin.audit import Audit
 from weft.admin.dashboard.sessions import Session, Sessions, shows_key
 from weft.admin.people.access import Principal
-from weft.admin.people.calling import note_caller
+from weft.admin.people.calling import note_caller, user_of
 from weft.admin.people.gate import Gate, is_secure
 from weft.admin.replies import Handler, Refused, instant
 from weft.admin.server import mark_authenticated
@@ -68,7 +68,7 @@ def new_guard(gate: Gate, audit: Audit, sessions: Sessions, is_public: Callable[
         except Refused as refused:
             if not refused.detail.pop("unrecorded", False):
                 path = _TOKEN.sub("(token)", request.path)
-                who, action = request.remote or "local", f"admin {request.method} {path}"
+                who, action = user_of(request) or request.remote or "local", f"admin {request.method} {path}"
                 audit.refused(who, action, refused.code, refused.record or str(refused))
             raise
         response = await handler(request)

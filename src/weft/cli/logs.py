@@ -19,6 +19,7 @@ from weft.settings.home import Home
     "weft logs -f --proxy reviews-v1",
     "weft logs -f --access reviews-v1",
     "weft logs control-plane",
+    "weft --context prod logs -f --proxy reviews-v1-7d9c.shop",
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_log)
 @home_option
@@ -32,11 +33,21 @@ def logs(names: tuple[str, ...], home: Home, follow: bool, proxy: bool, access: 
     """Show what the processes of the mesh say.
 
     NAME is a workload or gateway of weft.yaml, or `control-plane`; all of them without one. A workload's log holds what
-    its application writes and what its agent says. A workload of another namespace is NAME.NAMESPACE.
+    its application writes and what its agent says. A workload of another namespace is NAME.NAMESPACE. In a cluster
+    (weft --context) NAME is a pod; without one it is the control plane. Its API server gives them, to who may get
+    pods/log.
     """
+    from weft.local.cluster import named_cluster
     from weft.local.logs import LONGEST_ACCESS_LINE, follow_logs, log_files, log_names, print_ends
     from weft.model.printable import printable
 
+    cluster = named_cluster()
+    if cluster is not None:
+        from weft.cli.cluster_logs import print_cluster_logs
+
+        if access:
+            raise click.UsageError("--access: in a cluster access logs are what weft-proxy says: --proxy")
+        return print_cluster_logs(cluster, names, follow=follow, proxy=proxy, tail=tail)
     known = log_names(home)
     for name in names:
         if name not in known:

@@ -27,8 +27,12 @@ def ps(home: Home, output: str) -> int:
     MEMORY that of application, proxy and agent together. Exit code 1 when one has crashed.
     """
     from weft.local.client import running_demos
+    from weft.local.cluster import named_cluster
     from weft.local.ps import is_up, process_rows
 
+    if named_cluster() is not None:
+        text = "weft ps shows processes of this machine; of a cluster: weft get workloads -A, weft proxy status"
+        raise click.UsageError(text)
     rows = process_rows(home)
     if output != "table":
         print_value([_mapping(row) for row in rows], output)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from weft.cli.options import PortNumber, command, home_option
-from weft.cli.serve_authority import authority_given, authority_options
+from weft.cli.serve_authority import authority_options
 from weft.cli.serve_federation import federation_given, federation_options
 from weft.cli.serve_injection import injection_given, injection_options
 from weft.cli.serve_outside import outside_given, outside_options
@@ -159,7 +159,6 @@ def serve(
     """
     from weft.cli.serving import ServeOptions, run_serve
 
-    outside = outside_given(people)
     options = ServeOptions(
         home=home,
         documents=documents,
@@ -183,9 +182,8 @@ def serve(
         remote_admin=remote_admin(people),
         oidc=oidc(people),
         ca_vault=ca_vault,
-        ca_cluster=authority_given(people, outside),
         identity_from=identity_from,
-        outside=outside,
+        outside=outside_given(people),
         webhooks=injection_given(people),
     )
     return run_serve(options)

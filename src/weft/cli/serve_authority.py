@@ -9,8 +9,8 @@ import click
 
 if TYPE_CHECKING:
     from weft.cli.options import CommandT
-    from weft.cli.serve_outside import OutsideOptions
     from weft.controlplane.cluster_authority import ClusterAuthoritySettings
+    from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 
 _LEAST_DAYS, _MOST_DAYS = 2, 3650
 
@@ -48,9 +48,11 @@ def authority_options(function: CommandT) -> CommandT:
     return function
 
 
-def authority_given(given: Mapping[str, Any], outside: OutsideOptions) -> ClusterAuthoritySettings | None:
+def authority_given(
+    given: Mapping[str, Any], kubernetes: KubeconfigFile | None, namespace: str
+) -> ClusterAuthoritySettings | None:
     """The options, read; None without them. UsageError says what does not fit. Requests to cert-manager are made in
-    the control plane's own namespace."""
+    `namespace`, the control plane's own."""
     from weft.controlplane.cluster_authority import ClusterAuthoritySettings, RootsPlaceError, roots_place
 
     signer, issuer, roots = given["ca_signer"], given["ca_issuer"], given["ca_roots"]
@@ -60,7 +62,7 @@ def authority_given(given: Mapping[str, Any], outside: OutsideOptions) -> Cluste
         return None
     if signer and issuer:
         raise click.UsageError("--ca-signer and --ca-issuer exclude each other")
-    if outside.kubernetes is None:
+    if kubernetes is None:
         raise click.UsageError("--ca-signer and --ca-issuer need --kubeconfig: they ask its API server")
     kind, slash, name = issuer.partition("/")
     if issuer and not (slash and name and kind and "/" not in name):
@@ -73,4 +75,4 @@ def authority_given(given: Mapping[str, Any], outside: OutsideOptions) -> Cluste
         place = roots_place(roots)
     except RootsPlaceError as error:
         raise click.UsageError(f"--ca-roots: {error}") from error
-    return ClusterAuthoritySettings(place, signer, issuer, outside.namespace, given["ca_days"] * 86400)
+    return ClusterAuthoritySettings(place, signer, issuer, namespace, given["ca_days"] * 86400)

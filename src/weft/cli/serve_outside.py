@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from weft.cli.complete import one_of
+from weft.cli.serve_authority import authority_given
 
 if TYPE_CHECKING:
     from weft.cli.options import CommandT
+    from weft.controlplane.cluster_authority import ClusterAuthoritySettings
     from weft.controlplane.settings import Network
     from weft.mesh.policies.selector import Selector
     from weft.sources.imports.settings import ImportSettings
@@ -25,7 +27,7 @@ _NAMESPACE = "weft-system"
 
 @dataclass(frozen=True, slots=True)
 class OutsideOptions:
-    """The options, read. `namespace` is that of the control plane's own objects in the cluster (empty: no cluster)."""
+    """The options, read."""
 
     imports: tuple[ImportSettings, ...] = ()
     probe_networks: tuple[Network, ...] = ()
@@ -33,7 +35,7 @@ class OutsideOptions:
     kubernetes_writes: str | None = None
     selectors: tuple[Selector, ...] = ()
     shared: str | None = None
-    namespace: str = ""
+    ca_cluster: ClusterAuthoritySettings | None = None
 
 
 def outside_options(function: CommandT) -> CommandT:
@@ -132,7 +134,8 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
         writes = kubernetes is not None and kubernetes.in_cluster
     shared = namespace if given["state"] == "kubernetes" else None
     selectors = _selectors(kubernetes, given["discovery_selectors"])
-    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, selectors, shared, namespace)
+    authority = authority_given(given, kubernetes, namespace)
+    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, selectors, shared, authority)
 
 
 def _selectors(kubernetes: KubeconfigFile | None, texts: tuple[str, ...]) -> tuple[Selector, ...]:

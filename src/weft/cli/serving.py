@@ -13,7 +13,6 @@ from weft.cli.failure import FailedError
 from weft.cli.options import workload_api_socket
 from weft.cli.serve_federation import FederationOptions
 from weft.cli.serve_outside import OutsideOptions
-from weft.controlplane.cluster_authority import ClusterAuthoritySettings
 from weft.controlplane.settings import DEFAULT_BIND, RemoteAdmin, ServeError, ServeSettings, WebhookSettings
 from weft.local.record import control_plane_settings
 from weft.model.identity import DEFAULT_TRUST_DOMAIN
@@ -47,7 +46,6 @@ class ServeOptions:
     remote_admin: RemoteAdmin | None = None
     oidc: OidcSettings | None = None
     ca_vault: Path | None = None
-    ca_cluster: ClusterAuthoritySettings | None = None
     identity_from: str = ""
     federation: FederationOptions = field(default_factory=FederationOptions)
     outside: OutsideOptions = field(default_factory=OutsideOptions)
@@ -57,7 +55,7 @@ class ServeOptions:
 def serve_settings(options: ServeOptions) -> ServeSettings:
     """The settings; what is not given is taken from the `weft up` of this home, if one is up."""
     documents, trust_domain, bind = control_plane_settings(options.home)
-    if options.ca_vault and options.ca_cluster:
+    if options.ca_vault and options.outside.ca_cluster:
         raise click.UsageError("--ca-vault excludes --ca-signer and --ca-issuer")
     follow = options.documents or tuple(Path(path) for path in documents)
     for path in options.documents:
@@ -86,7 +84,7 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         remote_admin=options.remote_admin,
         oidc=options.oidc,
         ca_vault=options.ca_vault.absolute() if options.ca_vault else None,
-        ca_cluster=options.ca_cluster,
+        ca_cluster=options.outside.ca_cluster,
         identity_from=workload_api_socket(options.identity_from),
         bundle_endpoint=options.federation.endpoint,
         bundle_certificate=options.federation.files,

@@ -13,6 +13,7 @@ from weft.admin.context import Compiled
 from weft.admin.kubernetes.duty import Duty
 from weft.aio.backoff import Backoff
 from weft.aio.cell import Cell
+from weft.mesh.gateways.status import NOT_USABLE
 from weft.mesh.model import Mesh
 from weft.model.document import Document, ObjectKey
 from weft.model.origin import Origin
@@ -22,7 +23,7 @@ from weft.provision.plan import GatewayPlan, Plans, plans_of
 from weft.sources.kubernetes.client import APPLY_PATCH, ApiClient, ApiError
 
 _log = logging.getLogger("weft.kubernetes")
-_NOT_FOUND = 404
+_NOT_FOUND, _UNPROCESSABLE = 404, 422
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 30.0
 _AGAIN_SECONDS = 60.0
 """How often all is applied once more: somebody may have changed or deleted what is ours."""
@@ -226,6 +227,7 @@ class GatewayKeeper:
                 kept.problem = await self._apply(client, kept.plan)
                 kept.apply_due = now + _AGAIN_SECONDS
             kept.reached = await self._reached(client, kept.plan)
+            kept.problem = kept.problem or _elsewhere(kept.plan, kept.reached)
             if kept.problem is not None:
                 kept.due = kept.apply_due = now + kept.backoff.next()
                 return
@@ -243,7 +245,7 @@ class GatewayKeeper:
             if not isinstance(error, ApiError | msgspec.MsgspecError):
                 _log.exception("%s: unexpected", kept.plan.key)
             kept.reached = kept.reached or ()
-            kept.problem = _problem(kept.plan, f"its process cannot be made: {error}", "rights to make it")
+            kept.problem = _not_made(kept.plan, error)
             wait = kept.backoff.next(error.after if isinstance(error, ApiError) else 0.0)
             kept.due = kept.apply_due = now + wait
 
@@ -296,7 +298,21 @@ def _addresses(service: _There) -> tuple[str, ...]:
     return tuple(each for each in service.spec.cluster_ips if each and each != "None")
 
 
-def _problem(plan: GatewayPlan, message: str, expected: str) -> Problem:
+def _elsewhere(plan: GatewayPlan, reached: tuple[str, ...]) -> Problem | None:
+    """That clients do not reach a Gateway where it asks for."""
+    if not plan.address or plan.address in reached:
+        return None
+    found = f"has {', '.join(reached)}" if reached else "has no address yet"
+    return _problem(plan, f"asks for {plan.address}, and its Service {found}", "an address that is free", NOT_USABLE)
+
+
+def _not_made(plan: GatewayPlan, error: Exception) -> Problem:
+    if plan.address and isinstance(error, ApiError) and error.status == _UNPROCESSABLE:
+        return _problem(plan, f"cannot have {plan.address}: {error}", "an address of the cluster's", NOT_USABLE)
+    return _problem(plan, f"its process cannot be made: {error}", "rights to make it")
+
+
+def _problem(plan: GatewayPlan, message: str, expected: str, code: str = "gateway-not-made") -> Problem:
     source = f"kubernetes:Gateway/{plan.key.namespace}/{plan.key.name}"
     text = f"Gateway {plan.key.namespace}/{plan.key.name}: {message}"
-    return Problem(Severity.ERROR, "gateway-not-made", text, Origin(source), object=plan.key, expected=expected)
+    return Problem(Severity.ERROR, code, text, Origin(source), object=plan.key, expected=expected)

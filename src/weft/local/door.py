@@ -69,6 +69,7 @@ class _Place:
     are its own; and what the ConfigMap says."""
 
     pod: str
+    ready: tuple[str, ...]
     roots: str
     name: str
     port: int
@@ -93,6 +94,10 @@ class Door:
         """Find it, if it was not found yet. ClusterError."""
         if self._place is None:
             self._place = self._find(self._shown(), patience)
+
+    def pods(self) -> tuple[str, ...]:
+        """The names of its pods that are ready. ClusterError."""
+        return self._place_now().ready
 
     def connection(self, timeout: float) -> http.client.HTTPConnection:
         """A connection to the admin API, by a tunnel of its own. ClusterError, OSError."""
@@ -179,7 +184,7 @@ class Door:
             raise ClusterError(
                 f"no pod of {self.title} is ready; see: kubectl get pods -n {namespace} -l '{told.data[PODS]}'"
             )
-        return _Place(random.choice(ready), told.data[ROOTS], told.data[NAME], int(told.data[PORT]))  # noqa: S311
+        return _Place(random.choice(ready), ready, told.data[ROOTS], told.data[NAME], int(told.data[PORT]))  # noqa: S311
 
     def _refused(self, error: ApiError, shown: Shown) -> str:
         namespace = self._cluster.namespace

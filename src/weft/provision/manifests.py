@@ -133,4 +133,15 @@ def _service(plan: GatewayPlan, usual: str) -> Manifest:
         }
         for port in plan.ports
     ]
-    return {"type": plan.service_type or usual, "selector": _selector(plan), "ports": ports}
+    kind = plan.service_type or usual
+    return {"type": kind, "selector": _selector(plan), "ports": ports, **_addressed(kind, plan.address)}
+
+
+def _addressed(kind: str, address: str) -> Manifest:
+    """What asks for an address: of the load balancer, or that of the Service itself."""
+    if not address:
+        return {}
+    if kind == "LoadBalancer":
+        return {"loadBalancerIP": address}
+    family = "IPv6" if ":" in address else "IPv4"
+    return {"clusterIP": address, "clusterIPs": [address], "ipFamilies": [family], "ipFamilyPolicy": "SingleStack"}

@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import msgspec
 
+from weft.mesh.gateways.addresses import asked_addresses, type_problems
 from weft.mesh.gateways.declared import DeclaredGateway
 from weft.mesh.gateways.gateway import Gateways
 from weft.mesh.gateways.listeners import Listener
+from weft.mesh.gateways.status import NOT_USABLE
 from weft.mesh.problems import problem_at
 from weft.model.document import Document, ObjectKey
 from weft.model.gateway_process import process_name
@@ -69,7 +72,7 @@ class PlannedPort:
 class GatewayPlan:
     """A process for a Gateway, and what leads to it. `uid` is the document's, which owns all of it. `labels` and
     `annotations` are those that its `infrastructure` asks for, on everything. `service_type` is what it asks for its
-    Service (empty: what is usual)."""
+    Service (empty: what is usual), `address` the IP address at which clients are to reach it (empty: any)."""
 
     key: ObjectKey
     uid: str
@@ -78,6 +81,7 @@ class GatewayPlan:
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
     service_type: str = ""
+    address: str = ""
 
     @property
     def name(self) -> str:
@@ -136,7 +140,7 @@ def plans_of(gateways: Gateways, documents: Iterable[Document[object]]) -> Plans
 
 def _plan(declared: DeclaredGateway, gateways: Gateways) -> tuple[GatewayPlan | None, list[Problem]]:
     """None where nothing can be made of it as it is."""
-    document = declared.document
+    document = cast("Document[GatewaySpec]", declared.document)
     asked = msgspec.json.decode(document.text, type=_Text).spec.infrastructure or _Infrastructure()
     annotations = asked.annotations or {}
     if not _NAME.fullmatch(declared.key.name):
@@ -152,6 +156,12 @@ def _plan(declared: DeclaredGateway, gateways: Gateways) -> tuple[GatewayPlan | 
         message = f"found '{service_type}' as the type of the Gateway's Service"
         where = ("spec", "infrastructure", "annotations", SERVICE_TYPE)
         return None, [problem_at(document, where, "invalid-parameters", message, " or ".join(SERVICE_TYPES))]
+    if type_problems(document):
+        return None, []
+    wanted = asked_addresses(document.spec)
+    if len(wanted) > 1:
+        message = f"a Service is given one address, and the Gateway asks for {', '.join(wanted)}"
+        return None, [problem_at(document, ("spec", "addresses", 1), NOT_USABLE, message, "one address")]
     ports = _ports(_listeners(declared, gateways))
     plan = GatewayPlan(
         key=declared.key,
@@ -161,6 +171,7 @@ def _plan(declared: DeclaredGateway, gateways: Gateways) -> tuple[GatewayPlan | 
         labels=tuple(sorted((asked.labels or {}).items())),
         annotations=tuple(sorted(annotations.items())),
         service_type=service_type,
+        address=next(iter(wanted), ""),
     )
     return plan, [_reserved(declared, each) for each in ports if each.number in OWN_PORTS]
 

@@ -144,11 +144,12 @@ def options(objects: list[dict[str, Any]]) -> list[str]:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     weft, serve, *words = container["command"]
     assert (weft, serve) == ("weft", "serve")
-    places = tuple(f"--{name}=" for name in ("kubeconfig", "bind", *(f"{port}-port" for port in PORTS)))
+    places = tuple(f"--{name}=" for name in ("kubeconfig", "bind", "admin-bind", *(f"{port}-port" for port in PORTS)))
     assert all(any(word.startswith(place) for word in words) for place in places)
     values = {f"$({each['name']})": each["value"] for each in container["env"]}
     # Outside of a pod it has to be said that it writes, and where the Lease is.
-    also = ["--write-status", f"--kubernetes-namespace={NAMESPACE}", *(f"--{port}-port=0" for port in PORTS)]
+    ports = ("--admin-bind=127.0.0.1:0", *(f"--{port}-port=0" for port in PORTS))
+    also = ["--write-status", f"--kubernetes-namespace={NAMESPACE}", *ports]
     kept = [word for word in words if not word.startswith(places)]
     return [*also, *(reduce(lambda text, pair: text.replace(*pair), values.items(), word) for word in kept)]
 
@@ -158,6 +159,21 @@ def test_nothing_may_be_made_without_gateways(tmp_path: Path) -> None:
     made = {Right(*each, verb) for each in MADE for verb in ("create", "delete", "get", "patch")}
     assert rights(rendered(tmp_path)) - rights(objects) == made
     assert "--no-gateways" in options(objects)
+
+
+def test_the_agents_of_nodes_have_no_rights_and_no_token(tmp_path: Path) -> None:
+    objects = rendered(tmp_path, {"cni": {"enabled": True}})
+    assert rights(objects) == rights(rendered(tmp_path))
+    (agent,) = of_kind(objects, "DaemonSet")
+    (account,) = [each for each in of_kind(objects, "ServiceAccount") if each["metadata"]["name"] == "weft-cni"]
+    spec = agent["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == "weft-cni"
+    assert not account["automountServiceAccountToken"]
+    assert not spec["automountServiceAccountToken"]
+    bound = [one["name"] for kind in ("ClusterRoleBinding", "RoleBinding") for each in of_kind(objects, kind)
+             for one in each["subjects"]]  # fmt: skip
+    assert "weft-cni" not in bound
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
 
 
 def gateway(of_class: str) -> dict[str, Any]:
@@ -213,6 +229,8 @@ def test_every_right_is_used_and_none_is_missing(cluster: ApiCluster, installed:
         told = json.loads(Home(mesh.home).endpoints.read_text())
         join(cluster, told["agent_api"])
         post(told["webhooks"], "/inject", review(pod(namespace="default"), "default"))  # it asks for the labels
+        token = cluster.kubectl("create", "token", "default", "-n", "default").strip()
+        post(f"127.0.0.1:{told['remote_admin'].rpartition(':')[2]}", "/v1/explain", b"{}", token)  # who may that?
         for _ in range(2):  # the store is sealed anew, and made short: parts are made, listed and deleted
             mesh.api("secrets/rotation", "POST")
         until("every right is used", lambda: all_used(*{each.verb for each in given} - {"delete"}))

@@ -25,6 +25,10 @@ TURNED: dict[str, Any] = {
     "revisionTags": ["prod"],
     "discoverySelectors": [{"matchLabels": {"mesh": "on"}}],
     "trustDomain": "example.org",
+    "ca.signer": "example.com/other",
+    "ca.issuer": "ClusterIssuer/mesh",
+    "ca.roots": "bundle/other",
+    "ca.days": 10,
     "bind": "::",
     "replicas": 3,
     "extraArgs": ["--lease=20"],
@@ -73,7 +77,11 @@ TURNED: dict[str, Any] = {
     "priorityClassName": "system-cluster-critical",
 }
 """By value: another than its default."""
-WITH = {"serviceMonitor": {"serviceMonitor": {"enabled": True}}, "cni": {"cni": {"enabled": True}}}
+WITH: dict[str, dict[str, Any]] = {
+    "serviceMonitor": {"serviceMonitor": {"enabled": True}},
+    "cni": {"cni": {"enabled": True}},
+    "ca": {"ca": {"signer": "example.com/mesh", "roots": "configmap/default/roots"}},
+}
 """What has to be on for values of a group to show."""
 
 
@@ -198,6 +206,36 @@ def test_references_are_let_out_in_a_namespace_or_in_all(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "rules"),
+    [
+        (
+            {"signer": "example.com/mesh", "roots": "bundle/mesh"},
+            {
+                "certificatesigningrequests": ["create", "delete", "get"],
+                "certificatesigningrequests/approval": ["update"],
+                "signers": ["approve"],
+                "clustertrustbundles": ["get"],
+            },
+        ),
+        (
+            {"issuer": "Issuer/mesh", "roots": "configmap/trust/mesh"},
+            {"certificaterequests": ["create", "delete", "get"], "configmaps": ["get"]},
+        ),
+    ],
+)
+def test_who_signs_gives_the_rights_that_it_takes(home: Path, values: dict[str, str], rules: dict[str, Any]) -> None:
+    """Those of tests/kubernetes/test_cluster_authority.py, and no more."""
+    roles = [
+        one for one in rendered(home, {"ca": values}) if one["metadata"]["name"] in ("weft-authority", "weft-roots")
+    ]
+    found = {rule["resources"][0]: rule["verbs"] for role in roles for rule in role.get("rules", ())}
+    assert found == rules
+    assert not [one for one in rendered(home) if one["metadata"]["name"] in ("weft-authority", "weft-roots")]
+    with pytest.raises(HelmError, match=r"ca\.roots is missing"):
+        rendered(home, {"ca": {**values, "roots": ""}})
+
+
+@pytest.mark.parametrize(
     ("values", "told"),
     [
         ({"imagePullSecret": "x"}, "additional properties 'imagePullSecret' not allowed"),
@@ -236,7 +274,7 @@ def system(cluster: ApiCluster) -> str:
 
 
 def test_an_api_server_takes_all_of_it(cluster: ApiCluster, home: Path, system: str) -> None:
-    on = {"networkPolicy": {"enabled": True}}
+    on = {"networkPolicy": {"enabled": True}, "cni": {"enabled": True}}
     strictly = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
     for each in rendered(home, on):
         cluster.kubectl(*strictly, given=each)
@@ -273,8 +311,9 @@ def test_what_is_uninstalled_is_gone(cluster: ApiCluster, home: Path, system: st
             str(CHART),
             *access,
             home=home,
-            values=merged(USUAL, {"networkPolicy": {"enabled": True}}),
+            values=merged(USUAL, {"networkPolicy": {"enabled": True}, "cni": {"enabled": True}}),
         )
+        assert "daemonset.apps/weft-cni" in ours(cluster)
         assert "networkpolicy.networking.k8s.io/weft" in ours(cluster)
     finally:
         helm("uninstall", "weft", "--wait", *access, home=home)
@@ -286,7 +325,7 @@ def test_what_is_uninstalled_is_gone(cluster: ApiCluster, home: Path, system: st
 def ours(cluster: ApiCluster) -> set[str]:
     """What of the chart is in the cluster, but the definitions."""
     kinds = (
-        "deployment service serviceaccount poddisruptionbudget networkpolicy gatewayclass clusterrole "
+        "deployment daemonset service serviceaccount poddisruptionbudget networkpolicy gatewayclass clusterrole "
         "clusterrolebinding role rolebinding mutatingwebhookconfiguration validatingwebhookconfiguration"
     )
     told = cluster.kubectl("get", ",".join(kinds.split()), "-A", "-l", "app.kubernetes.io/part-of=weft", "-o", "name")

@@ -62,14 +62,21 @@ def test_a_port_may_have_an_answer_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "documents", "code"),
+    ("reference", "documents", "code", "reason"),
     [
-        ('{group: "", kind: ConfigMap, name: clients}', (), "unknown-authority"),
-        ('{group: "", kind: Secret, name: c}', (), "bad-authority-kind"),
-        ('{group: "", kind: ConfigMap, name: clients, namespace: far}', ("far",), "reference-not-granted"),
+        ('{group: "", kind: ConfigMap, name: clients}', (), "unknown-authority", "InvalidCACertificateRef"),
+        ('{group: "", kind: Secret, name: c}', (), "bad-authority-kind", "InvalidCACertificateKind"),
+        (
+            '{group: "", kind: ConfigMap, name: clients, namespace: far}',
+            ("far",),
+            "reference-not-granted",
+            "RefNotPermitted",
+        ),
     ],
 )
-def test_without_anybody_who_vouches_nobody_gets_in(reference: str, documents: tuple[str, ...], code: str) -> None:
+def test_without_anybody_who_vouches_nobody_gets_in(
+    reference: str, documents: tuple[str, ...], code: str, reason: str
+) -> None:
     maps = [authorities(namespace=namespace) for namespace in documents]
     mesh = Compiled(service("a"), SECRET, *maps, gateway(f"{{validation: {{caCertificateRefs: [{reference}]}}}}"))
     assert set(mesh.codes) == {code, "no-client-authority"}
@@ -81,14 +88,5 @@ def test_without_anybody_who_vouches_nobody_gets_in(reference: str, documents: t
         ("Accepted", "NoValidCACertificate"),
         ("Conflicted", "NoConflicts"),
         ("Programmed", "Invalid"),
-        ("ResolvedRefs", "InvalidCACertificateRef"),
+        ("ResolvedRefs", reason),
     ]
-
-
-def test_an_address_narrows_where_the_process_listens() -> None:
-    good = Compiled(service("a"), SECRET, gateway("{}", more="addresses: [{value: 127.0.0.1}]"))
-    assert {str(port.listen) for port in good.gateway("front").ports} == {
-        "127.0.0.1:80",
-        "127.0.0.1:443",
-        "127.0.0.1:8443",
-    }

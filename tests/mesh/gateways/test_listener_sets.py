@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.meshdocs import Compiled, service, short
-from weft.mesh.gateways.status import attached_sets, gateway_conditions, listener_statuses
+from weft.mesh.gateways.status import attached_sets, listener_statuses, set_conditions
 
 SERVICES = service("a") + service("b") + service("a", namespace="shop")
 SAME = "allowedListeners: {namespaces: {from: Same}}"
@@ -85,8 +85,9 @@ def test_the_gateway_says_whose_listeners_it_takes(allowed: str, namespace: str,
     assert attached_sets(key, mesh.mesh.gateways) == 0
     problems = [problem for problem in mesh.mesh.problems if problem.object == key]
     statuses = listener_statuses(key, mesh.mesh.gateways, problems)
-    accepted = gateway_conditions(statuses, served=True, problems=problems)[0]
-    assert (accepted.status, accepted.reason) == ((True, "Accepted") if taken else (False, "NotAllowed"))
+    found = set_conditions(statuses, served=True, problems=problems)
+    expected = [(True, "Accepted"), (True, "Programmed")] if taken else [(False, "NotAllowed")] * 2
+    assert [(each.status, each.reason) for each in found] == expected
 
 
 def test_the_gateway_is_before_its_sets_and_sets_go_by_name() -> None:
@@ -97,6 +98,38 @@ def test_the_gateway_is_before_its_sets_and_sets_go_by_name() -> None:
     assert mesh.codes == ["server-conflict", "server-conflict"]
     assert {problem.object.name for problem in mesh.mesh.problems if problem.object} == {"more"}
     assert short(mesh.knock("front", "more.example/")) == "a:9080"
+
+
+def said(mesh: Compiled, name: str) -> tuple[list[str], dict[str, list[str]]]:
+    """The reasons of a ListenerSet's conditions, and for each of its listeners those that are not the usual ones."""
+    [key] = [key for key in mesh.mesh.gateways.declared if key.name == name]
+    problems = [problem for problem in mesh.mesh.problems if problem.object == key]
+    statuses = listener_statuses(key, mesh.mesh.gateways, problems)
+    usual = ("Accepted", "NoConflicts", "Programmed", "ResolvedRefs")
+    of_listeners = {each.name: [one.reason for one in each.conditions if one.reason not in usual] for each in statuses}
+    return [each.reason for each in set_conditions(statuses, served=True, problems=problems)], of_listeners
+
+
+TCP = "{name: tcp, port: 80, protocol: TCP}"
+OWN = "{name: own, port: 80, protocol: HTTP, hostname: own.example}"
+
+
+@pytest.mark.parametrize(("bad", "reason"), [(TCP, "ProtocolConflict"), (OWN, "HostnameConflict")])
+def test_what_conflicts_with_the_gateway_is_out_of_force_and_says_so(bad: str, reason: str) -> None:
+    mesh = Compiled(SERVICES, gateway(), added(f"{OTHER}, {bad}"), added(bad, "none"), route("a", MORE))
+    assert short(mesh.knock("front", "more.example/")) == "a:9080"
+    conflicted = [reason] * 3
+    name = bad.partition(": ")[2].partition(",")[0]
+    assert said(mesh, "more") == (["ListenersNotValid", "Programmed"], {"http": [], name: conflicted})
+    assert said(mesh, "none") == (["ListenersNotValid", "ListenersNotValid"], {name: conflicted})
+    [own] = [key for key in mesh.mesh.gateways.declared if key.kind == "Gateway"]
+    assert attached_sets(own, mesh.mesh.gateways) == 1
+
+
+def test_a_set_whose_only_listener_lacks_its_certificate_is_not_accepted() -> None:
+    secure = "{name: tls, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: none, namespace: far}]}}"
+    mesh = Compiled(SERVICES, gateway(), added(secure))
+    assert said(mesh, "more") == (["ListenersNotValid"] * 2, {"tls": ["Invalid", "RefNotPermitted"]})
 
 
 def test_a_request_goes_to_the_most_specific_listener_of_all() -> None:

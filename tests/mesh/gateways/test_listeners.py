@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.meshdocs import Compiled, documents, service, short
+from weft.mesh.gateways.gateway_api import route_kinds_of
 from weft.mesh.gateways.status import gateway_conditions, listener_statuses
 from weft.mesh.routes.acceptance import Condition
 from weft.schema.decode import decode_documents
@@ -147,6 +148,17 @@ def test_a_mirror_to_what_is_no_service_is_left_out() -> None:
     route = ROUTE.replace("- {", "- {").replace("rules: [{", f"rules: [{{filters: [{mirror}], ")
     mesh = Compiled(service("a"), gateway(PLAIN), route)
     assert (mesh.codes, short(mesh.knock("front", "any.example/"))) == (["invalid-kind"], "a:9080")
+
+
+@pytest.mark.parametrize(("mode", "carried"), [("Passthrough", ("TLSRoute",)), ("Terminate", ("TCPRoute", "TLSRoute"))])
+def test_tls_that_is_passed_on_is_for_tlsroutes_alone(mode: str, carried: tuple[str, ...]) -> None:
+    kinds = "allowedRoutes: {kinds: [{kind: TCPRoute}, {kind: TLSRoute}]}"
+    reference = ", certificateRefs: [{name: none}]" if mode == "Terminate" else ""
+    text = gateway(f"name: a, protocol: TLS, port: 443, tls: {{mode: {mode}{reference}}}, {kinds}")
+    [document] = documents(text)
+    assert isinstance(document.spec, GatewaySpec)
+    assert route_kinds_of(document.spec.listeners[0]) == carried
+    assert ("invalid-route-kind" in Compiled(text).codes) == (mode == "Passthrough")
 
 
 def test_a_kind_of_route_of_somebody_else_is_told_and_no_typing_error() -> None:

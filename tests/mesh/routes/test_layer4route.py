@@ -131,6 +131,25 @@ def test_gateways_pass_connections_on_by_listener_and_server_name() -> None:
     assert mesh.codes == []
 
 
+@pytest.mark.parametrize(("kind", "number", "hostnames"), [("TCPRoute", 5432, ""), ("TLSRoute", 8443, "a.example.com")])
+def test_a_route_behind_an_older_one_of_its_kind_stays_attached(kind: str, number: int, hostnames: str) -> None:
+    backends = ("{name: db, port: 5432}", "{name: other, port: 5432}")
+    first, second = (
+        route(kind, "{name: edge}", each, name=name, hostnames=hostnames)
+        for name, each in zip("ab", backends, strict=True)
+    )
+    mesh = Compiled(SERVICES, EDGE, second, first)
+    assert [backend for _, backend in chains(mesh, number)] == [["db"]]
+    assert mesh.codes == ["kind-conflict"]
+    taken = [[(one.type, one.status) for one in each.parents[0].conditions] for each in mesh.mesh.acceptance]
+    assert taken == [
+        [("Accepted", True), ("ResolvedRefs", True)],
+        [("Accepted", True), ("PartiallyInvalid", True), ("ResolvedRefs", True)],
+    ]
+    [counts] = mesh.mesh.gateways.attached.values()
+    assert counts[{5432: "tcp", 8443: "passed"}[number]] == 2
+
+
 def test_a_listener_without_a_route_closes_every_connection() -> None:
     mesh = Compiled(SERVICES, EDGE)
     assert chains(mesh, 5432) == [((), [])]

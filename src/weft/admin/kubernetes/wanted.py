@@ -15,6 +15,7 @@ from weft.admin.context import Compiled
 from weft.admin.kubernetes.features import FEATURES
 from weft.admin.kubernetes.wording import reason_of, words
 from weft.mesh.gateways.gateway_api import route_kinds_of
+from weft.mesh.gateways.status import NOT_USABLE
 from weft.mesh.routes.acceptance import ParentStatus, RouteStatus
 from weft.mesh.routes.status import conditions_mapping
 from weft.model.addresses import is_ip_address
@@ -30,6 +31,8 @@ from weft.schema.kinds.gateway import (
 from weft.sources.kubernetes.statuses import ISTIO_GROUPS, Status
 
 _LONGEST_MESSAGE = 2048
+_OF_THE_CLUSTER = frozenset(("kubernetes-refused", "invalid-parameters", NOT_USABLE))
+"""Codes of problems that are found out beside the mesh."""
 _ROUTES = frozenset(("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"))
 
 
@@ -54,7 +57,7 @@ class Wanted:
         addresses: Callable[[Document[object]], tuple[str, ...] | None] = lambda _: (),
     ) -> None:
         problems = tuple(problems)
-        self._acceptance = Acceptance(compiled.mesh, [each for each in problems if each.code == "kubernetes-refused"])
+        self._acceptance = Acceptance(compiled.mesh, [each for each in problems if each.code in _OF_THE_CLUSTER])
         self._routes: Mapping[ObjectKey, RouteStatus] = (
             {each.route: each for each in compiled.mesh.acceptance} if compiled.mesh is not None else {}
         )

@@ -22,6 +22,13 @@ def principal_of(request: web.Request) -> Principal:
     return found
 
 
+def user_of(request: web.Request) -> str:
+    """The user of a cluster who sent a request, also one that was refused then; empty: it was somebody else. Their
+    address would say nothing: that of a tunnel's end."""
+    found: Principal | None = request.get(_PRINCIPAL)
+    return found.name if found is not None and found.user is not None else ""
+
+
 def from_page(request: web.Request) -> bool:
     """Whether the dashboard's page calls."""
     return bool(request.get(_PAGE, False))

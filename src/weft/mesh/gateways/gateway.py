@@ -171,10 +171,11 @@ def build_gateway(attachments: tuple[Attachment, ...], served: Served, memo: Mem
         if routes:
             uses.setdefault(host, []).append((port, routes))
         for loser in losers:
-            problem = conflict(loser, refused.get(loser[0].document.key) or winners[0], host)
+            winner = refused.get(loser[0].document.key) or winners[0]
+            problem, behind = conflict(loser, winner, host), winner[0].kind is loser[0].kind
             for listener in wish.contenders[loser]:
                 where = (listener.gateway, listener.name)
-                lost[Lost(loser[0].document.key, loser[1], host, problem, where)] = None
+                lost[Lost(loser[0].document.key, loser[1], host, problem, where, behind=behind)] = None
     for (port, server, _), won in groups.items():
         wildcards = sorted(filter(is_wildcard, won), key=specificity, reverse=True)
         hosts[port] += [

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
+from weft.mesh.gateways.addresses import asked_addresses, type_problems
 from weft.mesh.gateways.certificates import SecretDocument, Secrets, certificate_from_reference
 from weft.mesh.gateways.clients import Clients, ConfigMaps, clients_of_port, clients_of_secret
 from weft.mesh.gateways.declared import DeclaredGateway, Made
@@ -70,6 +71,7 @@ def make_gateways(
         listeners, waiting, wrong = build_listeners(memo, document, document, by_secret, grants, config_maps)
         spec = document.spec
         written = tuple(listener.name for listener in spec.listeners)
+        wrong = (*type_problems(document), *wrong)
         client = _client_certificate(memo, document, by_secret, grants)
         if isinstance(client, Problem):
             wrong, client = (*wrong, client), None
@@ -137,7 +139,7 @@ def build_listeners(
     problems: list[Problem] = []
     for index, spec in enumerate(document.spec.listeners):
         path: FieldPath = ("spec", "listeners", index)
-        bad = protocol_problem(document, path, spec)
+        bad = protocol_problem(document, gateway, path, spec)
         certificates, missing = _certificates(memo, document, path, spec, secrets, grants)
         problems += [bad] if bad is not None else [*missing, *_unknown_kinds(document, path, spec)]
         clients, closed = None, False
@@ -167,14 +169,19 @@ def build_listeners(
     return tuple(found), tuple(waiting), tuple(problems)
 
 
-def protocol_problem(document: ListenerDocument, path: FieldPath, spec: ListenerSpec) -> Problem | None:
+def protocol_problem(
+    document: ListenerDocument, gateway: GatewayDocument | None, path: FieldPath, spec: ListenerSpec
+) -> Problem | None:
     """Why a listener's protocol keeps it out of force. Of listeners that share a port and cannot, none is in force: the
-    API allows no winner."""
+    API allows no winner. At a port that the `gateway` of a ListenerSet has, that decides (`mesh.gateways.serving`).
+    """
     where = (*path, "protocol")
     if spec.protocol not in LISTENER_PROTOCOLS:
         why = _UNSUPPORTED.get(spec.protocol, f"'{printable(spec.protocol[:80])}' is no protocol that weft knows")
         message = f"{why}, so this listener is not in force"
         return problem_at(document, where, "unsupported-protocol", message, " or ".join(LISTENER_PROTOCOLS))
+    if gateway is not None and gateway is not document and spec.port in [each.port for each in gateway.spec.listeners]:
+        return None
     others = [
         each
         for each in document.spec.listeners
@@ -235,7 +242,7 @@ def _unknown_kinds(document: ListenerDocument, path: FieldPath, spec: ListenerSp
             where = (*path, "allowedRoutes", "kinds", index, "kind")
             named = item.kind if item.group == GATEWAY_GROUP else f"{item.kind} of {item.group or 'the core group'}"
             message = f"{named} is no kind of route that a listener for {spec.protocol} takes"
-            yield problem_at(document, where, "invalid-route-kind", message, " or ".join(_CARRIED[spec.protocol]))
+            yield problem_at(document, where, "invalid-route-kind", message, " or ".join(_carried(spec)))
 
 
 _REQUESTS = ("HTTPRoute", "GRPCRoute")
@@ -249,16 +256,23 @@ _CARRIED = {
 """Kinds of routes by a listener's protocol (Gateway API, `Listener`, `Route Types`)."""
 
 
+def _carried(spec: ListenerSpec) -> tuple[str, ...]:
+    """The kinds of routes that a listener can carry. TLS that is passed on is for TLSRoutes alone (GEP-2643)."""
+    if spec.protocol == "TLS" and not _ends_tls(spec):
+        return ("TLSRoute",)
+    return _CARRIED.get(spec.protocol, ())
+
+
 def _carries(spec: ListenerSpec, item: RouteGroupKind) -> bool:
-    return item.group == GATEWAY_GROUP and item.kind in _CARRIED[spec.protocol]
+    return item.group == GATEWAY_GROUP and item.kind in _carried(spec)
 
 
 def route_kinds_of(spec: ListenerSpec) -> tuple[str, ...]:
     """The kinds of routes that a listener takes: of those that it asks for, or all that its protocol carries."""
-    carried = _CARRIED.get(spec.protocol, ())
+    carried = _carried(spec)
     if not spec.allowed_routes.kinds:
         return carried
-    return tuple(dict.fromkeys(each.kind for each in spec.allowed_routes.kinds if carried and _carries(spec, each)))
+    return tuple(dict.fromkeys(each.kind for each in spec.allowed_routes.kinds if _carries(spec, each)))
 
 
 def _listener(
@@ -281,7 +295,7 @@ def _listener(
         origin=document.at(*path),
         server=spec.name if document is gateway else f"{gateway_name(document)}/{spec.name}",
         tls=_tls(tls, certificates, clients) if tls is not None and ends else None,
-        bind=next((each.value for each in gateway.spec.addresses), "") if gateway is not None else "",
+        bind=next(iter(asked_addresses(gateway.spec)), "") if gateway is not None else "",
     )
 
 

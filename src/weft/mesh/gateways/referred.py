@@ -70,7 +70,7 @@ def _takes(around: Surroundings, gateway: Document[GatewaySpec], added: Document
 def _of_listeners(around: Surroundings, document: ListenerDocument, gateway: Document[GatewaySpec]) -> Iterator[Use]:
     for index, spec in enumerate(document.spec.listeners):
         path: FieldPath = ("spec", "listeners", index)
-        if protocol_problem(document, path, spec) is None:
+        if protocol_problem(document, gateway, path, spec) is None:
             yield from _of_listener(around, document, gateway, path, spec)
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import cast
 
+from weft.mesh.gateways.addresses import bound_problem
 from weft.mesh.gateways.certificates import Secrets, client_roots, served_certificate
 from weft.mesh.gateways.declared import Declared, DeclaredGateway
 from weft.mesh.gateways.listeners import CredentialName, Listener, closed
@@ -19,15 +21,18 @@ from weft.mesh.problems import problem_at
 from weft.mesh.routes.precedence import owner_order
 from weft.mesh.services.workloads import declaring_workloads, gateway_of
 from weft.mesh.views import Certificate, ClientRoots
+from weft.model.document import Document
 from weft.model.labels import Labels, selects
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem
 from weft.model.workload import Workload
+from weft.schema.kinds.gateway import GatewaySpec
 from weft.schema.wording import nearest_name
 
 _KEYS = {False: "data with tls.crt and tls.key, or cert and key", True: "data with ca.crt or cacert"}
 Server = tuple[str, str, Labels, str]
-"""A gateway process: what it serves by name (``namespace/name``), its namespace, its labels, and where it listens."""
+"""A gateway process: what it serves by name (``namespace/name``), its namespace, its labels, and where it listens; a
+pod ("") everywhere: of addresses that documents ask for, its Service is told."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +51,8 @@ def servers_of(memo: Memo, workloads: tuple[Workload, ...]) -> tuple[Server, ...
     for each in declaring_workloads(memo, workloads):
         if each.gateway is not None:
             name = gateway_of(each)
-            found.setdefault(name, (name, each.namespace, each.labels, each.gateway.address))
+            address = "" if each.pod else each.gateway.address
+            found.setdefault(name, (name, each.namespace, each.labels, address))
     return tuple(found[name] for name in sorted(found))
 
 
@@ -128,11 +134,16 @@ def _served(
 ) -> Served:
     standing: dict[int, list[tuple[Listener, DeclaredGateway]]] = {}
     listeners: list[Listener] = []
-    problems: list[Problem] = []
+    where, unbound = address or "::", _unbound(gateways) if address else None
+    problems: list[Problem] = [unbound] if unbound is not None else []
     for gateway in gateways:
-        for listener in gateway.listeners:
-            bad = _bind_problem(gateway, listener, address) or _conflict(
-                gateway, listener, standing.get(listener.port, []), name, address
+        if unbound is not None and gateway.selector is None:
+            continue
+        for declared in gateway.listeners:
+            everywhere = not address and gateway.selector is None and declared.bind
+            listener = memo(_everywhere, declared) if everywhere else declared
+            bad = _bind_problem(gateway, listener, where) or _conflict(
+                gateway, listener, standing.get(listener.port, []), name, where
             )
             if bad is not None:
                 problems.append(bad)
@@ -148,6 +159,18 @@ def _served(
         problems += [_beaten_by_quic(gateway, listener, name) for listener, gateway in beaten]
         listeners = [each for each in listeners if not (each.datagrams and each.port in quic)]
     return Served(name, gateways, memo.same(_needed(listeners)), tuple(problems))
+
+
+def _unbound(gateways: tuple[DeclaredGateway, ...]) -> Problem | None:
+    """Why nothing of the Gateway API is served where a process listens at addresses of documents."""
+    document = gateways[0].document
+    if not isinstance(document.spec, GatewaySpec):
+        return None
+    return bound_problem(cast("Document[GatewaySpec]", document))
+
+
+def _everywhere(listener: Listener) -> Listener:
+    return replace(listener, bind="")
 
 
 def _needed(listeners: list[Listener]) -> list[Listener]:
@@ -171,6 +194,7 @@ def _conflict(
     address: str,
 ) -> Problem | None:
     """Why a listener cannot be served beside those of its port that stand already."""
+    code = "server-conflict"
     for other, owner in standing:
         if (owner is gateway and listener.isolated) or other.datagrams != listener.datagrams:
             continue
@@ -181,6 +205,7 @@ def _conflict(
             continue
         elif not (listener.plain and other.plain) and not (listener.secure and other.secure):
             why = f"speaks {other.protocol} there, and this one {listener.protocol}"
+            code = "protocol-conflict" if listener.isolated else code
         elif same:
             why = f"has the host '{min(same)}' there already"
         else:
@@ -188,7 +213,7 @@ def _conflict(
         where = f"{owner.key} ({other.origin})"
         message = f"at gateway {name}, port {listener.port}: {where} {why}, so this server is not in force"
         expected = "another port, or hosts that no other server has"
-        return problem_at(gateway.document, _path(gateway, listener), "server-conflict", message, expected)
+        return problem_at(gateway.document, _path(gateway, listener), code, message, expected)
     return None
 
 

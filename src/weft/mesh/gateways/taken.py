@@ -67,7 +67,8 @@ def take_route(
         parent, bad = attachment.parent, unresolved(route, found, catalog, rules)
         wanted = {(listener.name, host): None for listener, host, _ in attachment.hosts}
         gone = [one for one in lost if one.where[0] == parent.gateway and (one.where[1], one.host) in wanted]
-        attached = attachment.problem is None and (len(gone) < len(wanted) or not wanted)
+        away = [one for one in gone if not one.behind]
+        attached = attachment.problem is None and (len(away) < len(wanted) or not wanted)
         refused = [attachment.problem] if attachment.problem else [one.problem for one in gone]
         conditions = (*accepted_conditions(attached, refused), resolved_condition(bad))
         namespace, _, name = parent.gateway.partition("/")

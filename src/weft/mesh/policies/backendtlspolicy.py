@@ -165,23 +165,34 @@ def _name(name: api.SubjectAltName) -> CertificateName:
 
 
 def ancestors_of(
-    document: Document[api.BackendTlsPolicySpec] | Document[XBackendTrafficPolicySpec], problems: Sequence[Problem]
+    document: Document[api.BackendTlsPolicySpec] | Document[XBackendTrafficPolicySpec],
+    problems: Sequence[Problem],
+    gateways: Mapping[ObjectKey, Sequence[ObjectKey]] = MappingProxyType({}),
 ) -> list[dict[str, object]]:
-    """``status.ancestors`` of a policy with these problems, in the order of its targets."""
+    """``status.ancestors`` of a policy with these problems: the Gateways that send to what it is for (`gateways`, by
+    Service), which the API wants to hear of, then its targets, for which proxies of workloads follow it."""
     found: list[dict[str, object]] = []
     targets: tuple[api.BackendTarget | ServiceTarget, ...] = document.spec.target_refs
+    reached: dict[ObjectKey, list[int]] = {}
+    for index, target in enumerate(targets):
+        for gateway in gateways.get(ObjectKey("", "Service", document.key.namespace, target.name), ()):
+            reached.setdefault(gateway, []).append(index)
+    for gateway, places in reached.items():
+        named = {"group": gateway.group, "kind": gateway.kind, "namespace": gateway.namespace, "name": gateway.name}
+        found.append(_ancestor(named, problems, places))
     for index, target in enumerate(targets):
         named = {"group": "", "kind": "Service", "namespace": document.key.namespace, "name": target.name}
         section = target.section_name if isinstance(target, api.BackendTarget) else None
-        own = [each for each in problems if each.path[:2] != _TARGETS or each.path[2:3] in ((), (index,))]
-        found.append(
-            {
-                "ancestorRef": named | ({"sectionName": section} if section else {}),
-                "controllerName": CONTROLLER_NAME,
-                "conditions": conditions_mapping(policy_conditions(tuple(own))),
-            }
-        )
+        found.append(_ancestor(named | ({"sectionName": section} if section else {}), problems, [index]))
     return found
+
+
+def _ancestor(reference: dict[str, str], problems: Sequence[Problem], targets: Sequence[int]) -> dict[str, object]:
+    """What is said of the targets of these indices."""
+    about = {(), *((index,) for index in targets)}
+    own = [each for each in problems if each.path[:2] != _TARGETS or each.path[2:3] in about]
+    conditions = conditions_mapping(policy_conditions(tuple(own)))
+    return {"ancestorRef": reference, "controllerName": CONTROLLER_NAME, "conditions": conditions}
 
 
 def policy_conditions(problems: tuple[Problem, ...]) -> tuple[Condition, ...]:

@@ -31,7 +31,8 @@ _NOBODY: Refused = MappingProxyType({})
 @dataclass(frozen=True, slots=True)
 class Lost:
     """A host that a route wants, by its field `path`, and another one has: at `where` (a Gateway's listener, empty for
-    the mesh side). `entirely`: on every port."""
+    the mesh side). `entirely`: on every port. `behind`: one of its own kind is before it at the listener, to which it
+    stays attached all the same (GEP-2644, GEP-2645)."""
 
     route: ObjectKey
     path: FieldPath
@@ -39,6 +40,7 @@ class Lost:
     problem: Problem
     where: tuple[str, str] = ("", "")
     entirely: bool = True
+    behind: bool = False
 
 
 def decide(

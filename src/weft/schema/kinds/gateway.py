@@ -192,7 +192,8 @@ class GatewayTls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayAddress:
-    """An IP address on which the gateway's process listens; it narrows what ``weft gateway --bind`` says."""
+    """An IP address at which clients reach the Gateway: in a cluster that of its Service, elsewhere one on which its
+    process listens, which narrows what ``weft gateway --bind`` says. Without `value`, any address."""
 
     value: Annotated[str, Length(0, 253)] = ""
     type: Annotated[str, Length(1, 253)] = "IPAddress"

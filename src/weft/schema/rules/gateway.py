@@ -27,8 +27,6 @@ from weft.schema.kinds.gateway import (
 )
 from weft.schema.rules.spelling import misspelt
 
-_ONE_ADDRESS = "more than one address is not supported by weft: a gateway's process binds one"
-
 
 def listeners(spec: GatewaySpec | ListenerSetSpec) -> Iterator[Finding]:
     """Listeners must differ in their names, and in port, protocol and hostname taken together."""
@@ -46,18 +44,9 @@ def listeners(spec: GatewaySpec | ListenerSetSpec) -> Iterator[Finding]:
         places.setdefault(place, listener.name)
 
 
-def gateway(spec: GatewaySpec) -> Iterator[Finding]:
-    """A process binds one address."""
-    if len(spec.addresses) > 1:
-        yield Finding(("addresses", 1), _ONE_ADDRESS, "one address", code="unsupported-value")
-
-
 def address(spec: GatewayAddress) -> Iterator[Finding]:
-    """Addresses that a process can listen on."""
-    if spec.type != "IPAddress":
-        message = f"addresses of type '{spec.type[:80]}' are not supported by weft"
-        yield Finding(("type",), message, "IPAddress", code="unsupported-value")
-    elif spec.value:
+    """An IP address is one. Of other types nothing is known (`weft.mesh.gateways.addresses`)."""
+    if spec.type == "IPAddress" and spec.value:
         try:
             ipaddress.ip_address(spec.value)
         except ValueError:
@@ -137,7 +126,7 @@ def gateway_class(spec: GatewayClassSpec) -> Iterator[Finding]:
 
 
 RULES: Mapping[type, tuple[Rule, ...]] = {
-    GatewaySpec: (listeners, gateway),
+    GatewaySpec: (listeners,),
     ListenerSetSpec: (listeners,),
     ListenerNamespaces: (route_namespaces,),
     GatewayAddress: (address,),

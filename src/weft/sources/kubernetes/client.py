@@ -54,11 +54,13 @@ class Status(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`fresh` is False where nothing has changed since the answer with the `tag` that was given."""
+    """`fresh` is False where nothing has changed since the answer with the `tag` that was given. `date` is the server's
+    clock, as HTTP says it."""
 
     body: bytes = field(default=b"", repr=False)
     tag: str = ""
     fresh: bool = True
+    date: str = ""
 
 
 class ApiClient:
@@ -87,7 +89,8 @@ class ApiClient:
         async with self._ask("GET", path, {}, headers, _USUAL_TIMEOUT) as response:
             if response.status == 304:
                 return Answer(tag=tag, fresh=False)
-            return Answer(await _body(response, path), response.headers.get("ETag", ""))
+            told = response.headers
+            return Answer(await _body(response, path), told.get("ETag", ""), date=told.get("Date", ""))
 
     async def send(
         self, method: str, path: str, body: bytes = b"", content: str = JSON, query: Mapping[str, str] | None = None
@@ -96,6 +99,13 @@ class ApiClient:
         headers = {"Accept": JSON, "Content-Type": content}
         async with self._ask(method, path, query or {}, headers, _USUAL_TIMEOUT, body) as response:
             return await _body(response, path)
+
+    @contextlib.asynccontextmanager
+    async def lines(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[list[bytes]]]:
+        """The lines of a text, as many as arrive at once, without empty ones. ApiError on entry and while reading."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+        async with self._ask("GET", path, query, {"Accept": "*/*"}, timeout) as response:
+            yield _lines(response)
 
     @contextlib.asynccontextmanager
     async def watch(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[list[bytes]]]:

@@ -132,10 +132,7 @@ async def compose(
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted, user_reviews(settings))
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
-    leads = _leads(writes)
-    if foundation.upstream is not None:
-        foundation.upstream.leads = leads
-    trusted = (home.trust_bundle, certificates.renew, leads)
+    trusted = (home.trust_bundle, certificates.renew, _leading(foundation, writes))
     trust = TrustKeeper(authority, collector, heard, leases, *trusted)
     reviews = token_reviews(settings.kubernetes, audit)
     beside = (*writes, *webhooks.running, *reviews, *doors(settings, authority, endpoints), *_above(foundation))
@@ -257,6 +254,14 @@ def _token_keys(settings: ServeSettings, foundation: Foundation) -> TokenKeys:
     token_keys = TokenKeys(directory, settings.mesh.trust_domain, shared=shared.authority)
     shared.follow(foundation.authority, token_keys)
     return token_keys
+
+
+def _leading(foundation: Foundation, writes: Sequence[ClusterWrites | GatewayKeeper]) -> Callable[[], bool]:
+    """Whether this control plane leads, which what keeps the authority fresh is told, too."""
+    leads = _leads(writes)
+    if foundation.upstream is not None:
+        foundation.upstream.leads = leads
+    return leads
 
 
 def _leads(writes: Sequence[ClusterWrites | GatewayKeeper]) -> Callable[[], bool]:

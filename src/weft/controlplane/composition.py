@@ -114,8 +114,7 @@ async def compose(
     """Everything of a control plane that listens at `endpoints`, and for Prometheus at `metrics`. StoreError if what is
     kept cannot be read."""
     store, authority, home = foundation.store, foundation.authority, settings.home
-    instruments, applied = foundation.instruments, Applied()
-    token_keys = _token_keys(settings, foundation)
+    instruments, applied, token_keys = foundation.instruments, Applied(), _token_keys(settings, foundation)
     audit, faults = Audit(store), Faults(store)
     collector, contents = await _collector(settings, foundation, applied, token_keys, ImportEvents(audit, instruments))
     distrust, leases = DistrustKeeper(store, collector), _leases(settings, store, collector)

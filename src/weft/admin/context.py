@@ -83,7 +83,8 @@ class ApiContext:
     roots waits for, with the reason. `registry` are the metrics of this process, which are served at `metrics` too;
     `answered` counts the answers of an API by status. `secrets` is the store, if it seals them, `chain` that of the
     audit. With `kubernetes` documents that no file has come from there, and the API changes none; `token_reviews` asks
-    it whose the tokens of Pods are. `injection` are the settings by which pods get sidecars, None where they get none.
+    it whose the tokens of Pods are. `injection` are the settings by which pods get sidecars, None where they get none,
+    `revisions` what labels of Pods call this control plane.
     """
 
     store: Store
@@ -114,4 +115,5 @@ class ApiContext:
     federation: Callable[[], tuple[DomainState, ...]] = tuple
     kubernetes: bool = False
     injection: Callable[[], object | None] = lambda: None
+    revisions: tuple[str, ...] = ()
     token_reviews: TokenReviews | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from weft.admin.audit import Audit
@@ -131,8 +132,7 @@ async def compose(
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted, user_reviews(settings))
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
-    trusted = (home.trust_bundle, certificates.renew, _leading(foundation, writes))
-    trust = TrustKeeper(authority, collector, heard, leases, *trusted)
+    trust = TrustKeeper(authority, collector, heard, leases, *_trusted(settings, foundation, certificates, writes))
     reviews = token_reviews(settings.kubernetes, audit)
     beside = (*writes, *webhooks.running, *reviews, *doors(settings, authority, endpoints), *_above(foundation))
     context = ApiContext(
@@ -162,6 +162,7 @@ async def compose(
         federation=bundles.states,
         kubernetes=settings.kubernetes is not None,
         injection=webhooks.injection,
+        revisions=settings.webhooks.revision.names if settings.webhooks is not None else (),
         token_reviews=next(iter(reviews), None),
     )
     own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
@@ -255,12 +256,18 @@ def _token_keys(settings: ServeSettings, foundation: Foundation) -> TokenKeys:
     return token_keys
 
 
-def _leading(foundation: Foundation, writes: Sequence[ClusterWrites | GatewayKeeper]) -> Callable[[], bool]:
-    """Whether this control plane leads, which what keeps the authority fresh is told, too."""
+def _trusted(
+    settings: ServeSettings,
+    foundation: Foundation,
+    certificates: ServerCertificates,
+    writes: Sequence[ClusterWrites | GatewayKeeper],
+) -> tuple[Path, Callable[[], None], Callable[[], bool]]:
+    """Where roots are written, what is renewed under them, and whether this control plane leads, which what keeps the
+    authority fresh is told, too."""
     leads = _leads(writes)
     if foundation.upstream is not None:
         foundation.upstream.leads = leads
-    return leads
+    return settings.home.trust_bundle, certificates.renew, leads
 
 
 def _leads(writes: Sequence[ClusterWrites | GatewayKeeper]) -> Callable[[], bool]:

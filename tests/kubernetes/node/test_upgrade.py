@@ -103,8 +103,9 @@ def test_by_weft_upgrade_to_this_release_and_back(weft: Weft) -> None:
         with weft.under_load():
             said = weft.run("upgrade", *IMAGES)
             assert "changed: Deployment weft-system/weft" in said
-            told = [each for each in weft.check() if each["code"] == "pod-not-injected"]
-            assert "have another sidecar than pods get now (weft.test/weft-proxy:1)" in told[0]["message"]
+            # While the old control plane ends, the API server may still ask it.
+            now = "have another sidecar than pods get now (weft.test/weft-proxy:1)"
+            until("old sidecars are told of", lambda: any(now in each["message"] for each in weft.check()))
             weft.restart("reviews")
             assert weft.sidecars("reviews") == {"weft.test/weft-proxy:1"}
             # Back: the control plane is older than the sidecars of reviews.
@@ -128,7 +129,6 @@ def test_by_helm_upgrade_and_rollback(weft: Weft) -> None:
         weft.open_shop()
         with weft.under_load():
             helm(weft.node, "upgrade", "weft", "charts/weft", "--wait", values={})
-            assert weft.check()[0:0] == []
             weft.restart("reviews")
             helm(weft.node, "rollback", "weft", "--wait")
             until(

@@ -19,6 +19,7 @@ from support.mesh import until
 from support.pod_apps import LOAD, account, as_list, deployment, namespace_of
 from weft.testing.processes import cli
 
+pytestmark = pytest.mark.timeout(900)  # images of two releases, and six rollouts
 SHOP = "shop"
 NAMESPACE = "weft-system"
 IMAGES = ("--image=weft.test/weft:1", "--pull-policy=Never")

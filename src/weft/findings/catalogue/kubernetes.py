@@ -99,6 +99,18 @@ KUBERNETES = (
     ),
 )
 VIEW = (
+    error(
+        1635,
+        "pod-not-captured",
+        "A Pod of the mesh waits in its first container, since its connections are not led into its proxy: no Pod of "
+        "the mesh runs without that. Where nodes capture Pods, the agent of its node is not there, or cannot do it; "
+        "else the container has not got the rights for it.",
+        "the Pod does not start: its connections cannot be captured, says weft-init; expected on its node worker-3 "
+        "what that container's log asks for",
+        "See what the container says, and the agent of the node (kubectl get pods -A -o wide -l "
+        "app.kubernetes.io/component=cni). The Pod goes on by itself.",
+        "kubectl logs --namespace {namespace} {name} --container weft-init",
+    ),
     warning(
         1640,
         "namespace-left-out",
@@ -120,13 +132,5 @@ VIEW = (
         "sidecars",
         "Label the namespace so that a selector matches, or take the label away that asks for sidecars.",
         "kubectl get namespace --show-labels",
-    ),
-    error(
-        1615,
-        "state-not-followed",
-        "This control plane shares its authority and keys with others in a Secret, and does not see what they change "
-        "there. What it read last stays in force: it issues and trusts as before, and a rotation of the root waits.",
-        "Secret weft-system/weft-ca cannot be followed: no connection can be made; what was read last stays in force",
-        "The message says why. See whether the API server answers, and whether the Role weft-state is there.",
     ),
 )

@@ -23,6 +23,7 @@ from weft.findings.catalogue.kubernetes import KUBERNETES, VIEW
 from weft.findings.catalogue.origination import ORIGINATION
 from weft.findings.catalogue.outside import OUTSIDE
 from weft.findings.catalogue.patches import PATCHES
+from weft.findings.catalogue.replicas import REPLICAS
 from weft.findings.catalogue.requests import REQUESTS
 from weft.findings.catalogue.resilience import RESILIENCE
 from weft.findings.catalogue.routes import ROUTES
@@ -62,8 +63,9 @@ CHAPTERS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Tokens", TOKENS),
     ("Imports", IMPORTS),
     ("Kubernetes", KUBERNETES),
-    ("Views and state of control planes", VIEW),
+    ("What pods and namespaces ask for", VIEW),
     ("Injection", INJECTION),
+    ("Several control planes", REPLICAS),
     ("Gateways of a cluster", CLUSTER_GATEWAYS),
     ("Clusters", CLUSTERS),
     ("Servers outside", ORIGINATION),

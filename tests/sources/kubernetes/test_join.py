@@ -26,6 +26,9 @@ def told(name: str, text: dict[str, Any], uid: str = "") -> Told:
 def pod(name: str, before: Pod | None = None, **given: Any) -> Pod:
     """A Pod that is ready at 10.0.0.1 on the node ``one``."""
     metadata: dict[str, Any] = {"name": name, "labels": given.get("labels", {"app": name})}
+    if given.get("owner"):
+        kind, _, of = given["owner"].partition("/")
+        metadata["ownerReferences"] = [{"kind": "Batch", "name": "all"}, {"kind": kind, "name": of, "controller": True}]
     if given.get("ending"):
         metadata["deletionTimestamp"] = "2026-11-28T00:00:00Z"
     spec = {
@@ -37,6 +40,8 @@ def pod(name: str, before: Pod | None = None, **given: Any) -> Pod:
     }
     ready = "True" if given.get("ready", True) else "False"
     status = {"phase": given.get("phase", "Running"), "conditions": [{"type": "Ready", "status": ready}]}
+    if "init" in given:
+        status["initContainerStatuses"] = [{"name": "weft-init", "ready": False, **given["init"]}]
     if given.get("ip", "10.0.0.1"):
         addresses = given.get("ip", "10.0.0.1").split(",")
         status |= {"podIP": addresses[0], "podIPs": [{"ip": each} for each in addresses]}
@@ -110,6 +115,26 @@ def test_a_pod_with_a_proxy_is_a_workload() -> None:
     )
     assert not join.instances
     assert not join.problems
+
+
+@pytest.mark.parametrize(
+    ("owner", "labels", "found"),
+    [
+        ("", {}, ""),
+        ("ReplicaSet/web-5d8f9c7b4", {"pod-template-hash": "5d8f9c7b4"}, "web"),
+        ("ReplicaSet/web-5d8f9c7b4", {"rollouts-pod-template-hash": "5d8f9c7b4"}, "web"),
+        ("ReplicaSet/web-v1", {"app": "web"}, "web-v1"),
+        ("StatefulSet/db", {}, "db"),
+        ("Job/import-2026", {}, "import-2026"),
+        ("Job/report-29735041", {}, "report"),
+        ("ReplicaSet/" + 60 * "a" + "-5d8f9c7b4", {"pod-template-hash": "5d8f9c7b4"}, 60 * "a"),
+        ("Robot/made.of.steel", {}, ""),
+        ("Robot/" + 64 * "a", {}, ""),
+    ],
+)
+def test_metrics_call_a_pod_by_what_people_made(owner: str, labels: dict[str, str], found: str) -> None:
+    [workload] = joined(pod("web-5d8f9c7b4-x2x9z", meshed=True, owner=owner, labels=labels)).workloads
+    assert workload.owner == found
 
 
 def test_a_pod_whose_proxy_is_an_ordinary_container_is_one_too() -> None:
@@ -208,6 +233,32 @@ def test_what_cannot_be_in_the_mesh_is_left_out_and_told(name: str, given: dict[
     join.take_pods(gone(**{name: None}))
     join.settle()
     assert not join.problems
+
+
+def test_a_pod_that_is_not_captured_is_told_of_until_it_is() -> None:
+    failed, done = {"terminated": {"exitCode": 1}}, {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    for init in (
+        {"state": failed},
+        {"state": waiting, "lastState": failed},
+        {"state": {"running": {}}, "lastState": failed},
+    ):
+        join = joined(pod("web", meshed=True, ready=False, init=init))
+        [problem] = join.problems
+        assert (problem.code, problem.expected) == (
+            "pod-not-captured",
+            "on its node one what that container's log asks for",
+        )
+        assert [each.name for each in join.workloads] == ["web"], "it will come"
+    goods: tuple[dict[str, Any], ...] = (
+        {"state": {"running": {}}},
+        {"state": done},
+        {"state": done, "lastState": failed},
+    )
+    for good in goods:
+        join.take_pods(come(web=pod("web", meshed=True, init=good)))
+        join.settle()
+        assert not join.problems
 
 
 def test_a_pod_in_the_network_of_its_node_is_an_instance() -> None:

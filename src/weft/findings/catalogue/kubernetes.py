@@ -97,6 +97,20 @@ KUBERNETES = (
         "See what the proxy says; `weft audit` has what was refused.",
         "kubectl logs --namespace {namespace} {workload} --container weft-proxy",
     ),
+)
+VIEW = (
+    error(
+        1635,
+        "pod-not-captured",
+        "A Pod of the mesh waits in its first container, since its connections are not led into its proxy: no Pod of "
+        "the mesh runs without that. Where nodes capture Pods, the agent of its node is not there, or cannot do it; "
+        "else the container has not got the rights for it.",
+        "the Pod does not start: its connections cannot be captured, says weft-init; expected on its node worker-3 "
+        "what that container's log asks for",
+        "See what the container says, and the agent of the node (kubectl get pods -A -o wide -l "
+        "app.kubernetes.io/component=cni). The Pod goes on by itself.",
+        "kubectl logs --namespace {namespace} {name} --container weft-init",
+    ),
     warning(
         1640,
         "namespace-left-out",

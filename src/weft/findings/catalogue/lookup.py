@@ -19,7 +19,7 @@ from weft.findings.catalogue.http_routes import HTTP_ROUTES
 from weft.findings.catalogue.imports import IMPORTS
 from weft.findings.catalogue.injection import INJECTION
 from weft.findings.catalogue.istio import NOT_HERE
-from weft.findings.catalogue.kubernetes import KUBERNETES
+from weft.findings.catalogue.kubernetes import KUBERNETES, VIEW
 from weft.findings.catalogue.origination import ORIGINATION
 from weft.findings.catalogue.outside import OUTSIDE
 from weft.findings.catalogue.patches import PATCHES
@@ -63,6 +63,7 @@ CHAPTERS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Tokens", TOKENS),
     ("Imports", IMPORTS),
     ("Kubernetes", KUBERNETES),
+    ("What pods and namespaces ask for", VIEW),
     ("Injection", INJECTION),
     ("Several control planes", REPLICAS),
     ("Gateways of a cluster", CLUSTER_GATEWAYS),

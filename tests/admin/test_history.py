@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import io
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -304,9 +304,9 @@ async def test_of_several_control_planes_one_writes_and_the_next_goes_on_with_wh
             each.begin(documents)
             each.published(documents, revision, 0)
         if revision < 3:
-            await eventually("it is written", functools.partial(has, revision))
+            await eventually("it is written", partial(has, revision))
     second.leads = lambda: True
-    await eventually("the second writes what is missing", functools.partial(has, 3))
+    await eventually("the second writes what is missing", lambda: has(3))
     assert await names() == [("start", ["a"]), ("edit", ["b"]), ("start", ["a"])]
     for task in running:
         task.cancel()

@@ -169,6 +169,7 @@ class Checking:
             window=_WINDOW_SECONDS,
             tried_envoy=TRIED_ENVOY,
             command=command,
+            revisions=context.revisions,
         )
 
 

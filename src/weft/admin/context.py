@@ -86,7 +86,7 @@ class ApiContext:
     audit. With `kubernetes` documents that no file has come from there, and the API changes none; `token_reviews` asks
     it whose the tokens of Pods are. `replicas` are the others of this control plane; it is `stopping` while it serves
     on only until proxies have left for these. `injection` are the settings by which pods get sidecars, None where they
-    get none.
+    get none, `revisions` what labels of Pods call this control plane.
     """
 
     store: Store
@@ -117,6 +117,7 @@ class ApiContext:
     federation: Callable[[], tuple[DomainState, ...]] = tuple
     kubernetes: bool = False
     injection: Callable[[], object | None] = lambda: None
+    revisions: tuple[str, ...] = ()
     token_reviews: TokenReviews | None = None
     replicas: Replicas = field(default_factory=Replicas)
     stopping: Cell[bool] = field(default_factory=lambda: Cell(False))

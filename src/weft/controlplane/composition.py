@@ -167,6 +167,7 @@ async def compose(
         federation=bundles.states,
         kubernetes=settings.kubernetes is not None,
         injection=webhooks.injection,
+        revisions=settings.webhooks.revision.names if settings.webhooks is not None else (),
         token_reviews=next(iter(reviews), None),
         replicas=together.replicas,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,26 +17,7 @@ if TYPE_CHECKING:
 def injection_options(function: CommandT) -> CommandT:
     """``--webhook-port``, ``--sidecar-image`` and what goes with it."""
     for option in (
-        click.option(
-            "--gateway-replicas",
-            default="1-5",
-            show_default=True,
-            metavar="MIN-MAX",
-            help="Between how many pods the autoscaler of a Gateway chooses; one number: no autoscaler.",
-        ),
-        click.option(
-            "--gateway-service-type",
-            type=click.Choice(["LoadBalancer", "ClusterIP", "NodePort"]),
-            default="LoadBalancer",
-            show_default=True,
-            help="Type of the Service of a Gateway whose document does not say it.",
-        ),
-        click.option(
-            "--gateways/--no-gateways",
-            default=True,
-            show_default=True,
-            help="Make a process for each Gateway of the cluster whose class is weft's; with --sidecar-image.",
-        ),
+        *_gateway_options(),
         click.option(
             "--cni",
             is_flag=True,
@@ -80,6 +61,31 @@ def injection_options(function: CommandT) -> CommandT:
     ):
         function = option(function)
     return function
+
+
+def _gateway_options() -> tuple[Callable[[CommandT], CommandT], ...]:
+    return (
+        click.option(
+            "--gateway-replicas",
+            default="1-5",
+            show_default=True,
+            metavar="MIN-MAX",
+            help="Between how many pods the autoscaler of a Gateway chooses; one number: no autoscaler.",
+        ),
+        click.option(
+            "--gateway-service-type",
+            type=click.Choice(["LoadBalancer", "ClusterIP", "NodePort"]),
+            default="LoadBalancer",
+            show_default=True,
+            help="Type of the Service of a Gateway whose document does not say it.",
+        ),
+        click.option(
+            "--gateways/--no-gateways",
+            default=True,
+            show_default=True,
+            help="Make a process for each Gateway of the cluster whose class is weft's; with --sidecar-image.",
+        ),
+    )
 
 
 def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import click
 
+from weft.cli.cluster_options import cluster_options
 from weft.cli.options import command, home_option, output_option
 from weft.cli.output import object_text, print_value, styled
 from weft.settings.home import Home
@@ -20,22 +22,51 @@ _LISTED = 20
 _CLEAR = "\x1b[2J\x1b[H"
 
 
-@command("check", "weft check", "weft check --all", "weft check --watch", "weft check -o json")
+@command(
+    "check",
+    "weft check",
+    "weft check --all",
+    "weft check --watch",
+    "weft check -o json",
+    "weft check --context prod",
+    "weft check --context prod --wait",
+)
 @home_option
+@cluster_options
 @click.option("--all", "everything", is_flag=True, help="Also what is well, and what of capture works on this host.")
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
+@click.option("--wait", is_flag=True, help="In a cluster: look again until there is no error.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, 3600), default=120.0, show_default=True, help="Seconds to wait at most."
+)
 @output_option
-def check(home: Home, everything: bool, watch: bool, output: str) -> int:
+def check(home: Home, everything: bool, watch: bool, wait: bool, timeout: float, output: str) -> int:
     """Say whether everything is well, and how to mend what is not.
 
     The control plane and its store, certificates, proxies and their versions, clocks, documents, workloads and
     services, timeouts and retries, and what the traffic of the last minute shows. Each finding has the command that
     mends it, and a code: `weft explain-code CODE` says more. Exit code 0: all is well, 1: warnings, 2: errors. Without
     a control plane that is the finding.
+
+    With `--kubeconfig` or `--context` a cluster is looked at: before weft is installed there, whether it can be
+    (version, nodes, Gateway API, other meshes, your rights); afterwards, whether it works (control plane, webhooks,
+    rights, clocks, sidecars). Nothing is changed: a pod and a wrong document are offered to the webhooks without being
+    made.
     """
+    from weft.cli.check_cluster import checked_cluster, is_before, mapping_of, waited_for
+    from weft.local.cluster import named_cluster
+
+    cluster = named_cluster()
+    if wait and cluster is None:
+        raise click.UsageError("--wait is for a cluster: give --kubeconfig or --context, or say --watch")
     while True:
-        answer = gather(home)
-        if everything:
+        if cluster is not None:
+            tell = partial(click.echo, err=True)
+            answer = mapping_of(waited_for(partial(checked_cluster, cluster), timeout if wait else 0.0, tell))
+            answer = answer if is_before(answer) else _with_mesh(answer, home)
+        else:
+            answer = gather(home)
+        if everything and cluster is None:
             answer = {**answer, "capture": _capture()}
         if output != "table":
             print_value(answer, output)
@@ -43,7 +74,7 @@ def check(home: Home, everything: bool, watch: bool, output: str) -> int:
             if watch and sys.stdout.isatty():
                 click.echo(_CLEAR, nl=False)
             print_findings(answer["findings"])
-            if everything:
+            if "capture" in answer:
                 click.echo(_capture_text(answer["capture"]))
             print_summary(answer["findings"], answer["passed"], everything)
         if not watch:
@@ -66,6 +97,21 @@ def gather(home: Home) -> dict[str, Any]:
         start = command_line("serve", "--home", str(home.root))
         return {"findings": [{**down, "fix": start}], "passed": []}
     return found
+
+
+def _with_mesh(answer: dict[str, Any], home: Home) -> dict[str, Any]:
+    """What is found in a cluster, and what its control plane finds of the mesh; where it cannot be asked, that."""
+    from weft import __version__
+    from weft.findings.cluster.told import RIGHTS, warning
+    from weft.findings.finding import finding_mapping
+    from weft.local.client import AdminClient, RefusedError, UnreachableError
+
+    try:
+        mesh: dict[str, Any] = AdminClient(home).get("check", version=__version__)
+    except (UnreachableError, RefusedError) as error:
+        text = f"the mesh itself is not looked at: {str(error).partition(chr(10))[0]}"
+        mesh = {"findings": [finding_mapping(warning(RIGHTS, "admin API", text, "weft problems"))], "passed": []}
+    return {key: [*answer[key], *mesh[key]] for key in ("findings", "passed")}
 
 
 def _capture() -> dict[str, Any]:

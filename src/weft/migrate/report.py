@@ -88,7 +88,7 @@ class _Reading:
         self.documents += 1
         entries = root.value
         if not isinstance(entries, dict):
-            self._refuse(Origin(source, root.line), "found no mapping")
+            self._refuse("wrong-type", Origin(source, root.line), "found no mapping")
         elif "kind" not in entries and "apiVersion" not in entries:
             self._take_values(root, source)
         else:
@@ -104,7 +104,7 @@ class _Reading:
     def _take_values(self, root: Node, source: str) -> None:
         why = no_values(root) if self._mesh == ISTIO else "apiVersion and kind are missing"
         if why:
-            self._refuse(Origin(source, root.line), why)
+            self._refuse("missing-field", Origin(source, root.line), why)
         else:
             self.lines += of_values(root, Place(source))
 
@@ -126,11 +126,11 @@ class _Reading:
         elif spec is not None:
             self.lines += spoken(table, spec, source, base=("spec",), subject=subject)
 
-    def _refuse(self, origin: Origin, message: str) -> None:
+    def _refuse(self, code: str, origin: Origin, message: str) -> None:
         expected = "documents with apiVersion and kind"
         if self._mesh == ISTIO:
             expected += ", or values of Istio's charts"
-        self.unreadable.append(Problem(Severity.ERROR, "unreadable", message, origin, expected=expected))
+        self.unreadable.append(Problem(Severity.ERROR, code, message, origin, expected=expected))
 
 
 def _of_decoded(read: _Reading, texts: Sequence[tuple[str, str]], mesh: str) -> Iterator[Line]:

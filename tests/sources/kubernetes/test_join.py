@@ -40,6 +40,8 @@ def pod(name: str, before: Pod | None = None, **given: Any) -> Pod:
     }
     ready = "True" if given.get("ready", True) else "False"
     status = {"phase": given.get("phase", "Running"), "conditions": [{"type": "Ready", "status": ready}]}
+    if "init" in given:
+        status["initContainerStatuses"] = [{"name": "weft-init", "ready": False, **given["init"]}]
     if given.get("ip", "10.0.0.1"):
         addresses = given.get("ip", "10.0.0.1").split(",")
         status |= {"podIP": addresses[0], "podIPs": [{"ip": each} for each in addresses]}
@@ -178,8 +180,8 @@ def test_states(given: dict[str, Any], state: WorkloadState | None) -> None:
     workloads = joined(pod("web", meshed=True, **given)).workloads
     assert [each.state for each in workloads] == ([state] if state else [])
     instances = joined(pod("web", **given)).instances
-    called = state not in (None, WorkloadState.STARTING)
-    assert [each.state for each in instances] == ([state] if called else [])
+    there = state is not None and given.get("ip") != ""
+    assert [each.state for each in instances] == ([state] if there else [])
 
 
 def test_who_was_ready_once_is_unhealthy_and_not_starting() -> None:
@@ -231,6 +233,32 @@ def test_what_cannot_be_in_the_mesh_is_left_out_and_told(name: str, given: dict[
     join.take_pods(gone(**{name: None}))
     join.settle()
     assert not join.problems
+
+
+def test_a_pod_that_is_not_captured_is_told_of_until_it_is() -> None:
+    failed, done = {"terminated": {"exitCode": 1}}, {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    for init in (
+        {"state": failed},
+        {"state": waiting, "lastState": failed},
+        {"state": {"running": {}}, "lastState": failed},
+    ):
+        join = joined(pod("web", meshed=True, ready=False, init=init))
+        [problem] = join.problems
+        assert (problem.code, problem.expected) == (
+            "pod-not-captured",
+            "on its node one what that container's log asks for",
+        )
+        assert [each.name for each in join.workloads] == ["web"], "it will come"
+    goods: tuple[dict[str, Any], ...] = (
+        {"state": {"running": {}}},
+        {"state": done},
+        {"state": done, "lastState": failed},
+    )
+    for good in goods:
+        join.take_pods(come(web=pod("web", meshed=True, init=good)))
+        join.settle()
+        assert not join.problems
 
 
 def test_a_pod_in_the_network_of_its_node_is_an_instance() -> None:

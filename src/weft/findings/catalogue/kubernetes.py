@@ -52,6 +52,24 @@ KUBERNETES = (
         "or IPv6, and the number of each port",
         "Write addresses and port numbers; a ServiceEntry with resolution DNS is for names.",
     ),
+    warning(
+        1620,
+        "replica-away",
+        "Another replica of the control plane, whose Pod is there, has not answered for a while. Which proxies it "
+        "serves and what they have confirmed is unknown; they go on with what they have. A root is not taken out of "
+        "trust meanwhile.",
+        "replica weft-5d9c7 of the control plane is unknown (it does not answer in time), and so are its proxies, "
+        "which go on; expected a network that lets control planes reach each other at the port of the agent API",
+        "Look at that Pod and its log; a NetworkPolicy has to let control planes reach each other at port 15013.",
+    ),
+    warning(
+        1621,
+        "limits-per-replica",
+        "A RateLimitPolicy counts for all proxies together, and several replicas of the control plane count, each in "
+        "its own memory: together they let through up to as many times as much as there are replicas.",
+        "3 replicas of the control plane count this limit, each by itself; expected a store of counts that they share",
+        "Give all of them the same Redis or Valkey with --rate-limit-store (docs/rate-limits.md).",
+    ),
     error(
         1595,
         "pod-name-taken",
@@ -97,6 +115,20 @@ KUBERNETES = (
         "See what the proxy says; `weft audit` has what was refused.",
         "kubectl logs --namespace {namespace} {workload} --container weft-proxy",
     ),
+)
+VIEW = (
+    error(
+        1635,
+        "pod-not-captured",
+        "A Pod of the mesh waits in its first container, since its connections are not led into its proxy: no Pod of "
+        "the mesh runs without that. Where nodes capture Pods, the agent of its node is not there, or cannot do it; "
+        "else the container has not got the rights for it.",
+        "the Pod does not start: its connections cannot be captured, says weft-init; expected on its node worker-3 "
+        "what that container's log asks for",
+        "See what the container says, and the agent of the node (kubectl get pods -A -o wide -l "
+        "app.kubernetes.io/component=cni). The Pod goes on by itself.",
+        "kubectl logs --namespace {namespace} {name} --container weft-init",
+    ),
     warning(
         1640,
         "namespace-left-out",
@@ -118,13 +150,5 @@ KUBERNETES = (
         "sidecars",
         "Label the namespace so that a selector matches, or take the label away that asks for sidecars.",
         "kubectl get namespace --show-labels",
-    ),
-    error(
-        1615,
-        "state-not-followed",
-        "This control plane shares its authority and keys with others in a Secret, and does not see what they change "
-        "there. What it read last stays in force: it issues and trusts as before, and a rotation of the root waits.",
-        "Secret weft-system/weft-ca cannot be followed: no connection can be made; what was read last stays in force",
-        "The message says why. See whether the API server answers, and whether the Role weft-state is there.",
     ),
 )

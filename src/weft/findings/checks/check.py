@@ -80,6 +80,7 @@ _ELSEWHERE = {
     "Analysis",
     "Traffic",
     "Requests",
+    "Clusters",
 }
 """Chapters that have a check of their own, or whose codes come of checks alone. All others are of documents."""
 _OF_DOCUMENTS = tuple(title for title, _ in CHAPTERS if title not in _ELSEWHERE)

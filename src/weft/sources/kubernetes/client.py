@@ -54,11 +54,13 @@ class Status(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`fresh` is False where nothing has changed since the answer with the `tag` that was given."""
+    """`fresh` is False where nothing has changed since the answer with the `tag` that was given. `date` is the server's
+    clock, as HTTP says it."""
 
     body: bytes = field(default=b"", repr=False)
     tag: str = ""
     fresh: bool = True
+    date: str = ""
 
 
 class ApiClient:
@@ -87,7 +89,8 @@ class ApiClient:
         async with self._ask("GET", path, {}, headers, _USUAL_TIMEOUT) as response:
             if response.status == 304:
                 return Answer(tag=tag, fresh=False)
-            return Answer(await _body(response, path), response.headers.get("ETag", ""))
+            told = response.headers
+            return Answer(await _body(response, path), told.get("ETag", ""), date=told.get("Date", ""))
 
     async def send(
         self, method: str, path: str, body: bytes = b"", content: str = JSON, query: Mapping[str, str] | None = None

@@ -18,7 +18,7 @@ from weft.model.problem import Problem, Severity
 from weft.model.snapshot import workload_order
 from weft.model.workload import GatewayBinding, SocketAddress, Workload, WorkloadPort, WorkloadState
 from weft.sources.kubernetes.documents import PREFIX
-from weft.sources.kubernetes.objects import PROXY_CONTAINER, Pod, PodPort, Slice
+from weft.sources.kubernetes.objects import INIT_CONTAINER, PROXY_CONTAINER, Pod, PodPort, Slice
 from weft.sources.kubernetes.reflection import Changes, Name
 from weft.sources.ordered import Key, Ordered
 
@@ -132,6 +132,8 @@ class Join:
                 self._problems[key] = refusal
             else:
                 made = self._workload(pod)
+                if pod.uncaptured:
+                    self._problems[key] = _uncaptured(pod)
         before = self._made.pop(name, None)
         made = before if before == made else made
         if before is not None and (made is None or _place(before) != _place(made)):
@@ -287,6 +289,13 @@ def _refusal(pod: Pod) -> Problem | None:
     key = ObjectKey("", "Pod", pod.namespace, pod.name)
     message = f"the Pod has a {PROXY_CONTAINER} and is not in the mesh, so nobody can call it: {text}"
     return Problem(Severity.ERROR, "pod-unusable", message, _origin(pod), key, expected=expected)
+
+
+def _uncaptured(pod: Pod) -> Problem:
+    key = ObjectKey("", "Pod", pod.namespace, pod.name)
+    text = f"the Pod does not start: its connections cannot be captured, says {INIT_CONTAINER}"
+    expected = f"on its node {pod.node} what that container's log asks for"
+    return Problem(Severity.ERROR, "pod-not-captured", text, _origin(pod), key, expected=expected)
 
 
 def _no_addresses(key: ObjectKey) -> Problem:

@@ -23,6 +23,8 @@ from weft.sources.kubernetes.reflection import Told
 
 PROXY_CONTAINER = "weft-proxy"
 """The container, or native sidecar, by which a Pod is in the mesh."""
+INIT_CONTAINER = "weft-init"
+"""What ends when the Pod's connections are captured."""
 _SERVICE_LABEL = "kubernetes.io/service-name"
 _MANAGER_LABEL = "endpointslice.kubernetes.io/managed-by"
 _CONTROLLER = "endpointslice-controller.k8s.io"
@@ -47,7 +49,8 @@ class PodPort:
 class Pod:
     """`address` is empty until it has one; `ipv4` and `ipv6` say of which families it has any. `meshed`: it has a proxy
     of the mesh. `state` is None for Pods that nothing runs of: they have no node yet, or all of their containers have
-    ended. `gateway` is that whose process it is, `owner` what made it, such as a Deployment (empty: nobody)."""
+    ended. `gateway` is that whose process it is, `owner` what made it, such as a Deployment (empty: nobody).
+    `uncaptured`: what should see to its rules of capture has failed."""
 
     namespace: str
     name: str
@@ -64,6 +67,7 @@ class Pod:
     state: WorkloadState | None
     gateway: str = ""
     owner: str = ""
+    uncaptured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +140,26 @@ class _PodIp(msgspec.Struct):
     ip: str = ""
 
 
+class _Ended(msgspec.Struct, rename="camel"):
+    exit_code: int = 0
+
+
+class _ContainerState(msgspec.Struct):
+    terminated: _Ended | None = None
+
+
+class _ContainerStatus(msgspec.Struct, rename="camel"):
+    name: str
+    state: _ContainerState = msgspec.field(default_factory=_ContainerState)
+    last_state: _ContainerState = msgspec.field(default_factory=_ContainerState)
+
+
 class _PodStatus(msgspec.Struct, rename="camel"):
     phase: str = ""
     pod_ip: str = msgspec.field(default="", name="podIP")
     pod_ips: tuple[_PodIp, ...] | None = msgspec.field(default=None, name="podIPs")
     conditions: tuple[_Condition, ...] | None = None
+    init_container_statuses: tuple[_ContainerStatus, ...] | None = None
 
 
 class _Pod(msgspec.Struct):
@@ -220,9 +239,16 @@ def read_pod(told: Told, before: Pod | None) -> Pod | None:
         host_network=spec.host_network,
         state=_state(found, last),
         gateway=served_gateway(labels, account),
+        uncaptured=any(map(_has_failed, status.init_container_statuses or ())),
         owner=sys.intern(_owner(found.metadata)),
     )
     return before if pod == before else pod
+
+
+def _has_failed(status: _ContainerStatus) -> bool:
+    """Whether it is the container of capture, and its latest end was not a good one."""
+    ended = status.state.terminated or status.last_state.terminated
+    return status.name == INIT_CONTAINER and ended is not None and ended.exit_code != 0
 
 
 def _owner(metadata: _Metadata) -> str:

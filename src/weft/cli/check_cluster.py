@@ -1,0 +1,73 @@
+"""`weft check` of a cluster: before weft is installed there whether it can be, afterwards whether it works."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weft.cluster.rights import Right
+    from weft.findings.checks.check import Checked
+    from weft.local.cluster import Cluster
+
+_PACE = 2.0
+
+
+def checked_cluster(cluster: Cluster) -> Checked:
+    """What the checks of `cluster` find. ClusterError."""
+    return asyncio.run(look_at(cluster))
+
+
+async def look_at(cluster: Cluster, needed: tuple[Right, ...] = (), *, before: bool = False) -> Checked:
+    """What the checks of `cluster` find; with `before` only those that are made before weft is installed, by whom who
+    has the rights that are `needed`. ClusterError."""
+    from weft.cluster.gather import Question, gather_cluster
+    from weft.cluster.install import needed_rights
+    from weft.cluster.manifests import Settings
+    from weft.findings.cluster.check import check_cluster
+    from weft.local.cluster import ClusterError
+    from weft.sources.kubernetes.access import AccessError
+
+    try:
+        context, _ = cluster.names()
+        credentials = cluster.credentials()
+    except AccessError as error:
+        raise ClusterError(str(error)) from error
+    wanted = needed or needed_rights(Settings(namespace=cluster.namespace))
+    facts = await gather_cluster(credentials, Question(context, cluster.namespace, wanted))
+    return check_cluster(facts, before=before)
+
+
+def waited_for(check: Callable[[], Checked], timeout: float, told: Callable[[str], None]) -> Checked:
+    """What `check` finds once there is no error any more, or `timeout` seconds have passed. `told` is given what is
+    waited for, when that changes."""
+    from weft.model.problem import Severity
+
+    end = time.monotonic() + timeout
+    last = ""
+    while True:
+        checked = check()
+        errors = [one for one in checked.findings if one.severity is Severity.ERROR]
+        if not errors or time.monotonic() >= end:
+            return checked
+        about = f"{errors[0].about}: {errors[0].message}"
+        if about != last:
+            told(about)
+            last = about
+        time.sleep(min(_PACE, max(0.0, end - time.monotonic())))
+
+
+def mapping_of(checked: Checked) -> dict[str, Any]:
+    """As the control plane tells of its own checks."""
+    from weft.findings.finding import finding_mapping
+
+    return {"findings": [finding_mapping(one) for one in checked.findings], "passed": list(checked.passed)}
+
+
+def is_before(answer: Mapping[str, Any]) -> bool:
+    """Whether weft is not there yet, or nothing can be said of it: then there is no control plane to be asked."""
+    from weft.findings.cluster.check import ONLY_BEFORE
+
+    return ONLY_BEFORE in answer["passed"] or any(each["severity"] == "error" for each in answer["findings"])

@@ -1,0 +1,79 @@
+"""`weft uninstall`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from weft.cli.cluster_options import cluster_options
+from weft.cli.failure import ExitCode, FailedError
+from weft.cli.options import command
+
+
+@command("uninstall", "weft uninstall --dry-run", "weft uninstall --context prod", "weft uninstall --purge")
+@cluster_options
+@click.option("--purge", is_flag=True, help="Also the definitions of weft's kinds, and the mesh's authority.")
+@click.option("--with-documents", is_flag=True, help="With --purge: also the documents of weft's kinds.")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and what would remain.")
+def uninstall(*, purge: bool, with_documents: bool, dry_run: bool) -> int:
+    """Take weft out of a cluster.
+
+    Webhooks go first, so that nothing waits for them, then the control plane, then its rights. Pods keep their sidecars
+    and their traffic until their certificates end, within a day: take the labels off their namespaces and restart them
+    first. Definitions with their documents, and what holds the mesh's authority, stay unless you say --purge.
+    """
+    from weft.cluster.install import InstallError
+    from weft.cluster.record import RecordError
+    from weft.sources.kubernetes.client import ApiError
+
+    try:
+        asyncio.run(_take_out(purge=purge, documents=with_documents, dry=dry_run))
+    except (InstallError, RecordError) as error:
+        raise FailedError(str(error)) from error
+    except ApiError as error:
+        raise FailedError(f"{error}; the same command goes on from here") from error
+    except KeyboardInterrupt:
+        click.echo("broken off; the same command goes on from here", err=True)
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+async def _take_out(*, purge: bool, documents: bool, dry: bool) -> None:
+    from weft.cluster.applying import title
+    from weft.cluster.install import InstallError, look, members
+    from weft.cluster.uninstall import check_documents, purged, remaining, uninstall
+    from weft.local.cluster import ClusterError, wanted_cluster
+    from weft.sources.kubernetes.access import AccessError
+    from weft.sources.kubernetes.client import ApiClient
+
+    cluster = wanted_cluster()
+    try:
+        credentials = cluster.credentials()
+    except AccessError as error:
+        raise ClusterError(str(error)) from error
+    async with ApiClient(credentials, 8) as client:
+        before = await look(client, cluster.namespace)
+        if before.by_others:
+            release = before.installed.release if before.installed is not None else ""
+            fix = f"helm uninstall {release} -n {cluster.namespace}" if release else "kubectl delete -k kubernetes/base"
+            raise InstallError(
+                f"it was not installed by `weft install`: {fix}, or take it over first (weft upgrade --take-over)"
+            )
+        if before.record is None and not purge:
+            click.echo(f"nothing to do: there is no weft in the namespace {cluster.namespace}")
+            return
+        there = await remaining(client, cluster.namespace)
+        if purge:
+            check_documents(there, documents=documents)
+        if dry:
+            for each in [] if before.record is None else await members(client, before.record, cluster.namespace):
+                click.echo(f"would be removed: {title(each)}")
+        else:
+            if before.record is not None:
+                async for change in uninstall(client, before.record, cluster.namespace):
+                    click.echo(f"{change.what}: {change.title}")
+            if purge:
+                async for change in purged(client, cluster.namespace):
+                    click.echo(f"{change.what}: {change.title}")
+        click.echo(there.text)

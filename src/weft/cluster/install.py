@@ -1,0 +1,328 @@
+"""Installing weft in a cluster, and bringing an installation to another version or other settings.
+
+Webhooks come last, when there is somebody who answers them; each step leaves a cluster that works, and the same
+command goes on where one was broken off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from weft import __version__
+from weft.cluster import applying
+from weft.cluster.applying import ConflictError, apply, delete, difference, live, path_of, take_over, title
+from weft.cluster.definitions import PATH as DEFINITIONS
+from weft.cluster.definitions import is_served
+from weft.cluster.installed import HELM, Installed, find_installed
+from weft.cluster.manifests import Settings, objects_of
+from weft.cluster.reading import Json, Reader, all_of, member, name_of, namespace_of
+from weft.cluster.record import (
+    MANAGED_BY,
+    NAME,
+    PART_OF,
+    Record,
+    applyset_id,
+    kinds_of,
+    member_labels,
+    read_record,
+    record_of,
+    record_path,
+)
+from weft.cluster.rights import Right
+from weft.findings.cluster.told import numbers
+from weft.schema.definitions import DEFINED
+from weft.sources.kubernetes.client import ApiClient, ApiError
+
+_THEIRS = frozenset(("helm", "kubectl", "kubectl-client-side-apply", "kubectl-create"))
+_DEFINITION, _NAMESPACE = "CustomResourceDefinition", "Namespace"
+_WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+_GATEWAY_CLASS = "gatewayclasses.gateway.networking.k8s.io"
+_PACE = 0.5
+
+
+class InstallError(Exception):
+    """It is not done; the message says why and what to do instead."""
+
+
+class LateError(InstallError):
+    """It was waited for in vain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is there before something is changed."""
+
+    installed: Installed | None
+    record: Record | None
+
+    @property
+    def version(self) -> str:
+        """The version that is installed; empty: none is."""
+        if self.record is not None:
+            return self.record.version
+        return self.installed.fact.version if self.installed is not None else ""
+
+    @property
+    def by_others(self) -> str:
+        """Who has installed it, if it was not `weft install`."""
+        if self.installed is None or self.record is not None:
+            return ""
+        return HELM if self.installed.fact.managed_by == HELM else "kubectl"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of an object: ``created``, ``changed``, ``unchanged`` or ``removed``, and what differs."""
+
+    what: str
+    title: str
+    diff: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How it is done. `force`: fields that others own are taken from them; `take_over`: what Helm or kubectl has
+    installed becomes ours. `waits`: webhooks wait for the control plane, for so many seconds at most."""
+
+    force: bool = False
+    take_over: bool = False
+    waits: bool = True
+    timeout: float = 300.0
+
+
+async def look(client: ApiClient, namespace: str) -> Before:
+    """What is installed in `namespace`. ApiError, RecordError."""
+    return Before(await find_installed(Reader(client), namespace, 0.0), await read_record(client, namespace))
+
+
+def refusal(before: Before, namespace: str, *, take_over: bool, force: bool) -> str:
+    """Why this version does not touch what is there; empty if it does."""
+    if before.by_others == HELM and not take_over:
+        release = (before.installed.release if before.installed is not None else "") or "weft"
+        return (
+            f"weft was installed in {namespace} by Helm, as the release {release}: use `helm upgrade {release}`, or "
+            "say --take-over, after which Helm must not touch it any more"
+        )
+    if before.by_others and not take_over:
+        return (
+            f"weft was installed in {namespace} by kubectl: apply the new manifests (weft install -o yaml prints "
+            "them), or say --take-over"
+        )
+    there, here = numbers(before.version or __version__), numbers(__version__)
+    if not force and (there[0] != here[0] or abs(there[1] - here[1]) > 1):
+        return (
+            f"weft {before.version} is installed, and this is {__version__}: go one release at a time (a proxy and "
+            "a control plane may be one release apart), or say --force-version"
+        )
+    return ""
+
+
+async def unknown_versions(client: ApiClient) -> list[str]:
+    """The definitions of weft's kinds of which objects may lie in versions that this weft does not know. ApiError."""
+    found = []
+    for kind in DEFINED:
+        name = f"{kind.plural}.{kind.group}"
+        there = await live(client, f"{DEFINITIONS}/{name}")
+        unknown = set(member(there, "status", "storedVersions") or ()) - set(kind.versions)
+        if unknown:
+            found.append(f"{name} ({', '.join(sorted(unknown))})")
+    return found
+
+
+def needed_rights(settings: Settings) -> tuple[Right, ...]:
+    """What whoever installs has to be allowed."""
+    found = set()
+    for each in objects_of(settings):
+        kind = applying.kind_of(each)
+        namespace = namespace_of(each)
+        for verb in ("get", "create", "patch"):
+            found.add(Right(kind.group, kind.plural, verb, namespace))
+    return tuple(sorted(found))
+
+
+class Installer:
+    """Brings what `settings` describe into a cluster, by `way`. `before` is what is there; `tell` is given what is
+    waited for, when that changes."""
+
+    def __init__(
+        self, client: ApiClient, settings: Settings, before: Before, way: Way, tell: Callable[[str], None]
+    ) -> None:
+        self._client = client
+        self._tell = tell
+        self._settings = settings
+        self._before = before
+        self._way = way
+        self._members = [
+            each
+            for each in objects_of(settings, labels=member_labels(settings.namespace))
+            if each["kind"] not in (_DEFINITION, _NAMESPACE)
+        ]
+
+    async def objects(self) -> list[Json]:
+        """All objects, in order, without a GatewayClass where the cluster does not have the Gateway API."""
+        first = [each for each in objects_of(self._settings) if each["kind"] in (_DEFINITION, _NAMESPACE)]
+        first[0]["metadata"]["labels"][MANAGED_BY] = NAME  # who finds it there leaves it as it is
+        kept = self._members
+        if not await is_served(Reader(self._client), _GATEWAY_CLASS):
+            kept = [each for each in kept if each["kind"] != "GatewayClass"]
+        return [*first, *kept]
+
+    async def plan(self) -> list[Change]:
+        """What would change; nothing does. ConflictError, ApiError."""
+        found = await all_of(*(self._planned(each) for each in await self.objects()))
+        return [*found, *(Change("removed", title(each)) for each in await self._left())]
+
+    async def _planned(self, thing: Json) -> Change:
+        there = await live(self._client, path_of(thing))
+        if there is None:
+            return Change("created", title(thing))
+        if thing["kind"] == _NAMESPACE:
+            return Change("unchanged", title(thing))
+        after = await apply(self._client, thing, force=self._forced(thing), dry=True)
+        diff = difference(there, after)
+        return Change("changed" if diff else "unchanged", title(thing), diff)
+
+    async def run(self) -> AsyncIterator[Change]:
+        """Do it; each object as it is done. InstallError, ConflictError, ApiError."""
+        recorded = False
+        for thing in await self.objects():
+            if thing["kind"] in (_NAMESPACE, _DEFINITION):
+                yield await self._applied(thing)
+                continue
+            if not recorded:
+                await self._served()
+                yield await self._applied(record_of(self._settings, self._members, self._before.record))
+                recorded = True
+            if thing["kind"] in _WEBHOOKS and self._way.waits:
+                await self.until_ready()
+            yield await self._applied(thing)
+        for each in await self._left():
+            await delete(self._client, path_of(each))
+            yield Change("removed", title(each))
+        yield await self._applied(record_of(self._settings, self._members, None))
+
+    async def _applied(self, thing: Json) -> Change:
+        there = await live(self._client, path_of(thing))
+        if there is not None and thing["kind"] == _NAMESPACE:
+            return Change("unchanged", title(thing))
+        if there is not None and self._way.take_over:
+            await take_over(self._client, there, _THEIRS)
+        after = await apply(self._client, thing, force=self._forced(thing))
+        if there is None:
+            return Change("created", title(thing))
+        same = member(there, "metadata", "resourceVersion") == member(after, "metadata", "resourceVersion")
+        return (
+            Change("unchanged", title(thing))
+            if same or not difference(there, after)
+            else Change("changed", title(thing))
+        )
+
+    def _forced(self, thing: Json) -> bool:
+        """Definitions are this version's, whoever wrote them."""
+        return self._way.force or self._way.take_over or thing["kind"] == _DEFINITION
+
+    async def _served(self) -> None:
+        """Wait until the definitions are served."""
+        names = [f"{kind.plural}.{kind.group}" for kind in DEFINED]
+
+        async def there() -> str:
+            served = await all_of(*(is_served(Reader(self._client), name) for name in names))
+            return next((name for name, good in zip(names, served, strict=True) if not good), "")
+
+        await self._wait(there, "the definition {} is not served")
+
+    async def until_ready(self) -> None:
+        """Wait until every pod of the control plane is ready, and new ones have taken the place of the old.
+        LateError if they do not become so in time."""
+        (workload,) = [each for each in self._members if each["kind"] in ("StatefulSet", "Deployment")]
+
+        async def why() -> str:
+            found = await live(self._client, path_of(workload))
+            if found is None:
+                return f"{title(workload)} is not there"
+            missing = not_rolled_out(found)
+            if not missing:
+                return ""
+            installed = await find_installed(Reader(self._client), self._settings.namespace, 0.0)
+            pods = installed.fact.pods if installed is not None else ()
+            said = next((f"pod {each.name}: {each.why}" for each in pods if not each.ready), "")
+            return said or missing
+
+        await self._wait(why, "{}")
+
+    async def _wait(self, why: Callable[[], Awaitable[str]], text: str) -> None:
+        said = last = ""
+        try:
+            async with asyncio.timeout(self._way.timeout):
+                while True:
+                    said = await why()
+                    if not said:
+                        return
+                    if said != last:
+                        self._tell(text.format(said))
+                        last = said
+                    await asyncio.sleep(_PACE)
+        except TimeoutError:
+            again = "it goes on by itself; `weft check` says how it is, and the same command again waits on"
+            raise LateError(f"after {self._way.timeout:.0f} s {text.format(said)}; {again}") from None
+
+    async def _left(self) -> list[Json]:
+        """Objects of the installation before that are not wanted any more."""
+        if self._before.record is None:
+            return []
+        wanted = {path_of(each) for each in self._members}
+        return [
+            each
+            for each in await members(self._client, self._before.record, self._settings.namespace)
+            if path_of(each) not in wanted
+        ]
+
+
+async def members(client: ApiClient, record: Record, namespace: str) -> list[Json]:
+    """The objects of an installation that are there, without its record. ApiError."""
+    reader = Reader(client)
+    selector = f"{PART_OF}={applyset_id(namespace)}"
+    asked = [
+        (kind, inside)
+        for kind in kinds_of(record)
+        for inside in (("",) if kind.cluster_wide else sorted(record.namespaces))
+    ]
+    lists = await all_of(*(reader.every(kind.path(inside), kind.plural, selector) for kind, inside in asked))
+    if reader.unread:
+        raise ApiError(f"you may not list {', '.join(reader.unread)}", 403)
+    return [
+        {**each, "apiVersion": f"{kind.group}/{kind.version}".lstrip("/"), "kind": kind.name}
+        for (kind, _), found in zip(asked, lists, strict=True)
+        for each in found
+    ]
+
+
+def not_rolled_out(workload: Json) -> str:
+    """What a Deployment or StatefulSet waits for; empty: all its pods are ready, and as it says now."""
+    wanted = int(member(workload, "spec", "replicas") or 0)
+    status = member(workload, "status") or {}
+    about = f"{workload['kind']} {name_of(workload)}"
+    if int(status.get("observedGeneration") or 0) < int(member(workload, "metadata", "generation") or 0):
+        return f"{about} was not looked at yet"
+    for field in ("updatedReplicas", "readyReplicas"):
+        if int(status.get(field) or 0) < wanted:
+            return f"of the {wanted} pods of {about} {int(status.get(field) or 0)} are ready and new"
+    if workload["kind"] == "Deployment" and int(status.get("replicas") or 0) > wanted:
+        return f"old pods of {about} have not ended"
+    return ""
+
+
+__all__ = [
+    "Before",
+    "Change",
+    "ConflictError",
+    "InstallError",
+    "Installer",
+    "LateError",
+    "Way",
+    "look",
+    "members",
+    "record_path",
+]

@@ -1,0 +1,101 @@
+"""What is installed of weft in a cluster: the workload of the control plane, its pods, its Service and its Lease."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weft.cluster.manifests import Features
+from weft.cluster.pods import epoch, is_ready
+from weft.cluster.reading import Json, Reader, all_of, annotations_of, labels_of, member, name_of
+from weft.findings.cluster.facts import ENDPOINTS, LEASES, PODS, ControlPod, InstallationFact, LeaseFact
+from weft.sources.kubernetes.leadership import NAME as LEASE
+
+NAME = "weft"
+LABELS = "app.kubernetes.io/name=weft,app.kubernetes.io/component=control-plane"
+_VERSION, _MANAGED_BY = "app.kubernetes.io/version", "app.kubernetes.io/managed-by"
+_RELEASE = "meta.helm.sh/release-name"
+HELM = "Helm"
+_KINDS = (("statefulsets", "statefulset"), ("deployments", "deployment"))
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An installation. `account` is the name of its ServiceAccount, `release` that of Helm's release, if any."""
+
+    fact: InstallationFact
+    lease: LeaseFact | None
+    features: Features
+    account: str
+    release: str
+
+
+async def find_installed(reader: Reader, namespace: str, now: float) -> Installed | None:
+    """The control plane of `namespace`; None if there is none."""
+    apps = f"/apis/apps/v1/namespaces/{namespace}"
+    found = await all_of(*(reader.one(f"{apps}/{plural}/{NAME}", f"{plural} of {namespace}") for plural, _ in _KINDS))
+    workload, kind = next(((each, kind) for each, (_, kind) in zip(found, _KINDS, strict=True) if each), ({}, ""))
+    if not workload:
+        return None
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    pods, endpoints, held, role = await all_of(
+        reader.every(f"/api/v1/namespaces/{namespace}/pods", PODS, LABELS),
+        reader.every(slices, ENDPOINTS, f"kubernetes.io/service-name={NAME}"),
+        reader.one(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}", LEASES),
+        reader.one(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{NAME}", "cluster roles"),
+    )
+    container: Json = next(iter(member(workload, "spec", "template", "spec", "containers") or ()), {})
+    fact = InstallationFact(
+        workload=f"{kind}/{NAME}",
+        version=labels_of(workload).get(_VERSION, ""),
+        image=str(container.get("image") or ""),
+        managed_by=labels_of(workload).get(_MANAGED_BY, ""),
+        wanted=int(member(workload, "spec", "replicas") or 0),
+        pods=tuple(_control_pod(each) for each in pods if not member(each, "metadata", "deletionTimestamp")),
+        endpoints=sum(_is_taken(each) for one in endpoints for each in one.get("endpoints") or ()),
+    )
+    account = str(member(workload, "spec", "template", "spec", "serviceAccountName") or NAME)
+    release = annotations_of(workload).get(_RELEASE, "")
+    return Installed(fact, _lease(held, now), _features(container, role), account, release)
+
+
+def _is_taken(endpoint: Json) -> bool:
+    return member(endpoint, "conditions", "ready") is not False
+
+
+def _features(container: Json, role: Json) -> Features:
+    """Which parts are switched on, by the options and the rights of the control plane."""
+    words = [str(each) for each in (*(container.get("command") or ()), *(container.get("args") or ()))]
+    injection = any(each.startswith("--sidecar-image") for each in words)
+    named = {name for rule in role.get("rules") or () for name in rule.get("resourceNames") or ()}
+    validation = "weft-validator" in named or not role
+    return Features(injection=injection, gateways=injection and "--no-gateways" not in words, validation=validation)
+
+
+def _control_pod(pod: Json) -> ControlPod:
+    statuses = member(pod, "status", "containerStatuses") or ()
+    restarts = sum(int(each.get("restartCount") or 0) for each in statuses)
+    if is_ready(pod):
+        return ControlPod(name_of(pod), True, "", restarts)
+    return ControlPod(name_of(pod), False, _why(pod, list(statuses)), restarts)
+
+
+def _why(pod: Json, statuses: list[Json]) -> str:
+    for each in statuses:
+        waiting = member(each, "state", "waiting") or {}
+        if waiting.get("reason"):
+            said = f": {waiting['message']}" if waiting.get("message") else ""
+            return f"its container waits: {waiting['reason']}{said}"
+    conditions = member(pod, "status", "conditions") or ()
+    for each in conditions:
+        if each.get("type") == "PodScheduled" and each.get("status") == "False":
+            return f"it has no node: {each.get('message') or each.get('reason') or 'it waits'}"
+    running = any(member(each, "state", "running") for each in statuses)
+    return "it runs and is not ready: its log says what it waits for" if running else "it has not started"
+
+
+def _lease(held: Json, now: float) -> LeaseFact | None:
+    if not held:
+        return None
+    renewed = epoch(str(member(held, "spec", "renewTime") or ""))
+    lasting = int(member(held, "spec", "leaseDurationSeconds") or 0)
+    return LeaseFact(str(member(held, "spec", "holderIdentity") or ""), now - renewed, lasting)

@@ -1,0 +1,199 @@
+"""`weft install`, `upgrade` and `uninstall` at a real API server: what is written, by whom, again, and what is left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tools.kubernetes_cluster import ApiCluster, ClusterError
+
+from support.chart import CHART, USUAL, HelmError, helm
+from weft.testing.processes import cli
+
+NAMESPACE = "weft-system"
+USED = ("--image=weft.test/weft:1", "--no-wait")
+CONTROL_PLANE = ("deployment", "weft", "-n", NAMESPACE)
+INJECTOR = ("mutatingwebhookconfiguration", "weft-injector")
+
+
+class Weft:
+    """The command line and the cluster that it is about."""
+
+    def __init__(self, cluster: ApiCluster, home: Path) -> None:
+        self.cluster = cluster
+        self.home = home
+        self.admin = cluster.kubeconfig("admin")
+
+    def run(self, command: str, *words: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """What one command gives."""
+        access = f"--kubeconfig={kubeconfig or self.admin}"
+        return cli(self.home, command, access, *words, check=False, timeout=120)
+
+    def said(self, command: str, *words: str) -> list[str]:
+        """The lines of one that succeeds."""
+        done = self.run(command, *words)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        return done.stdout.splitlines()
+
+    def refused(self, command: str, *words: str, kubeconfig: Path | None = None) -> str:
+        """What one says that fails."""
+        done = self.run(command, *words, kubeconfig=kubeconfig)
+        assert done.returncode not in (0, 130), done.stdout
+        return done.stderr + done.stdout
+
+    def get(self, *words: str) -> dict[str, Any]:
+        """An object, with who owns what of it."""
+        found: dict[str, Any] = json.loads(
+            self.cluster.kubectl("get", *words, "-o", "json", "--show-managed-fields=true", "--ignore-not-found")
+            or "{}"
+        )
+        return found
+
+
+@pytest.fixture
+def weft(cluster: ApiCluster, tmp_path: Path) -> Iterator[Weft]:
+    found = Weft(cluster, tmp_path)
+    try:
+        yield found
+    finally:
+        if found.get("configmap", "weft-install", "-n", NAMESPACE):
+            found.run("uninstall")
+
+
+def managers(thing: Mapping[str, Any]) -> set[str]:
+    return {each["manager"] for each in thing["metadata"]["managedFields"]}
+
+
+def test_installed_changed_and_taken_out(weft: Weft) -> None:
+    planned = weft.said("install", *USED, "--dry-run")
+    assert "created: Deployment weft-system/weft" in planned
+    assert weft.get(*CONTROL_PLANE) == {}
+    lines = weft.said("install", *USED)
+    assert lines.index("created: ClusterRole weft") < lines.index("created: Deployment weft-system/weft")
+    assert lines[-1] == "created: ValidatingWebhookConfiguration weft-validator"
+    assert managers(weft.get(*CONTROL_PLANE)) >= {"weft-install"}
+    assert weft.said("install", *USED) == ["nothing changed"]
+    assert weft.said("upgrade", "--no-wait") == ["nothing changed"]
+
+    lines = weft.said("upgrade", "--no-wait", "--no-validation", "--image=weft.test/weft:2")
+    assert "    +        image: weft.test/weft:2" in lines
+    assert "    +          value: weft.test/weft-proxy:2" in lines
+    assert "removed: ValidatingWebhookConfiguration weft-validator" in lines
+    assert weft.said("upgrade", "--no-wait") == ["nothing changed"]
+    container = weft.get(*CONTROL_PLANE)["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "weft.test/weft:2"
+
+    assert "--trust-domain: it is cluster.local and cannot be changed" in weft.refused("upgrade", "--trust-domain=a.b")
+    lines = weft.said("uninstall")
+    assert lines[0] == "removed: MutatingWebhookConfiguration weft-injector"
+    assert lines[-1] == "no pod has a sidecar"
+    assert weft.get(*CONTROL_PLANE) == weft.get("clusterrole", "weft") == {}
+    assert weft.get("crd", "ejectionpolicies.weft.dev") != {}
+    assert weft.said("uninstall") == [f"nothing to do: there is no weft in the namespace {NAMESPACE}"]
+
+
+def test_what_somebody_else_has_changed(weft: Weft) -> None:
+    weft.said("install", *USED)
+    patch = json.dumps({"webhooks": [{"name": "pod.injector.weft.dev", "timeoutSeconds": 3}]})
+    weft.cluster.kubectl("patch", *INJECTOR, "-p", patch, "--field-manager=somebody")
+    said = weft.refused("upgrade", "--no-wait")
+    assert 'conflict with "somebody"' in said
+    assert "--force-conflicts takes these fields over" in said
+    assert "changed: MutatingWebhookConfiguration weft-injector" in weft.said(
+        "upgrade", "--no-wait", "--force-conflicts"
+    )
+    assert weft.said("upgrade", "--no-wait") == ["nothing changed"]
+
+
+def test_helms_installation_is_taken_over_only_with_words(weft: Weft, tmp_path: Path) -> None:
+    access = ("-n", NAMESPACE, "--kubeconfig", str(weft.admin))
+    values = {**USUAL, "networkPolicy": {"enabled": True}}
+    helm("install", "weft", str(CHART), "--create-namespace", *access, home=tmp_path, values=values)
+    said = weft.refused("upgrade", *USED)
+    assert "was installed in weft-system by Helm, as the release weft: use `helm upgrade weft`" in said
+    assert "helm uninstall weft -n weft-system" in weft.refused("uninstall")
+    lines = weft.said("upgrade", *USED, "--take-over")
+    assert "changed: Deployment weft-system/weft" in lines
+    taken = weft.get(*CONTROL_PLANE)
+    assert "helm" not in managers(taken)
+    assert "helm.sh/chart" not in taken["metadata"]["labels"]
+    assert "meta.helm.sh/release-name" not in taken["metadata"].get("annotations", {})
+    assert weft.said("upgrade", "--no-wait") == ["nothing changed"]
+    with pytest.raises(HelmError, match="weft-install"):
+        helm("upgrade", "weft", str(CHART), *access, home=tmp_path, values=values)
+    weft.cluster.kubectl("delete", "secret", "-l", "owner=helm", "-n", NAMESPACE)
+    weft.cluster.kubectl("delete", "networkpolicy", "weft", "-n", NAMESPACE)
+
+
+def test_a_version_too_far_away(weft: Weft) -> None:
+    weft.said("install", *USED)
+
+    def recorded(version: str) -> None:
+        patch = json.dumps({"data": {"version": version}})
+        weft.cluster.kubectl("patch", "configmap", "weft-install", "-n", NAMESPACE, "-p", patch)
+
+    recorded("0.3.0")
+    assert "weft 0.3.0 is installed, and this is 0.1.0: go one release at a time" in weft.refused("upgrade")
+    recorded("0.2.0")
+    weft.said("upgrade", "--no-wait", "--image=weft.test/weft:1", "--force-conflicts")
+    recorded("0.1.0")
+    name = "overloadpolicies.weft.dev"
+    weft.cluster.kubectl("patch", "crd", name, "--subresource=status", "--type=merge", "-p",
+                         json.dumps({"status": {"storedVersions": ["v1alpha1", "v1"]}}))  # fmt: skip
+    try:
+        assert f"do not know: {name} (v1)" in weft.refused("upgrade").replace("does not know", "do not know")
+    finally:
+        weft.cluster.kubectl("patch", "crd", name, "--subresource=status", "--type=merge", "-p",
+                             json.dumps({"status": {"storedVersions": ["v1alpha1"]}}))  # fmt: skip
+
+
+def test_who_may_not_install(weft: Weft) -> None:
+    weak = weft.cluster.account("nobody", [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}])
+    said = weft.refused("install", *USED, kubeconfig=weak)
+    assert "403" in said
+    assert "nothing was changed" in said
+    reader = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]}]
+    said = weft.refused("install", *USED, kubeconfig=weft.cluster.account("reader", reader))
+    assert "you: you may not create " in said
+    assert "kubectl auth can-i create configmaps -n weft-system" in said
+    assert "the cluster cannot take it as it is; nothing was changed" in said
+
+
+def test_manifests_for_gitops_are_taken_by_the_server(weft: Weft) -> None:
+    text = weft.said("install", "--image=registry.example/weft", "--kube-namespace=mesh", "-o", "yaml")
+    objects = [each for each in yaml.safe_load_all("\n".join(text)) if each]
+    (found,) = [each for each in objects if each["kind"] == "Deployment"]
+    assert found["metadata"]["namespace"] == "mesh"
+    assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/weft:0.1.0"
+    weft.cluster.kubectl("apply", "-f", "-", given=objects[0])
+    try:
+        for each in objects:
+            weft.cluster.kubectl(
+                "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-", given=each
+            )
+    finally:
+        weft.cluster.kubectl("delete", "-f", "-", given=objects[0])
+
+
+def test_definitions_go_only_when_asked(weft: Weft) -> None:
+    weft.said("install", *USED)
+    weft.said("upgrade", "--no-wait", "--no-validation")
+    policy = {
+        "apiVersion": "weft.dev/v1alpha1",
+        "kind": "EjectionPolicy",
+        "metadata": {"name": "one", "namespace": "default"},
+        "spec": {"targetRefs": [{"name": "web"}], "failurePercentage": {}},
+    }
+    weft.cluster.kubectl("apply", "-f", "-", given=policy)
+    said = weft.refused("uninstall", "--purge")
+    assert "there are 1 ejectionpolicies, which would go with their definitions: say --with-documents" in said
+    assert weft.get(*CONTROL_PLANE) != {}, "nothing was begun"
+    lines = weft.said("uninstall", "--purge", "--with-documents")
+    assert "removed: CustomResourceDefinition ejectionpolicies.weft.dev" in lines
+    with pytest.raises(ClusterError):
+        weft.cluster.kubectl("get", "ejectionpolicies", "-A")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -303,12 +304,12 @@ async def test_of_several_control_planes_one_writes_and_the_next_goes_on_with_wh
             each.begin(documents)
             each.published(documents, revision, 0)
         if revision < 3:
-            await eventually("it is written", lambda count=revision: has(count))
+            await eventually("it is written", partial(has, revision))
     second.leads = lambda: True
     await eventually("the second writes what is missing", lambda: has(3))
     assert await names() == [("start", ["a"]), ("edit", ["b"]), ("start", ["a"])]
-    for each in running:
-        each.cancel()
+    for task in running:
+        task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
 
 

@@ -410,7 +410,7 @@ def test_pods_of_another_revision_are_connected_there() -> None:
     def told(**labels: str) -> set[str]:
         away = replace(workload("a"), pod="5f0d", labels=tuple(labels.items()))
         facts = replace(WELL, workloads=(replace(HERE, workload=away, connected=False),), revisions=("canary", "prod"))
-        return {each.code for each in check(facts)} & {"pod-not-connected"}
+        return {each.code for each in check(facts).findings} & {"pod-not-connected"}
 
     assert told(**{"weft.dev/rev": "canary"})
     assert told(app="a")

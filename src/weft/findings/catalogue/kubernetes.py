@@ -52,24 +52,6 @@ KUBERNETES = (
         "or IPv6, and the number of each port",
         "Write addresses and port numbers; a ServiceEntry with resolution DNS is for names.",
     ),
-    warning(
-        1620,
-        "replica-away",
-        "Another replica of the control plane, whose Pod is there, has not answered for a while. Which proxies it "
-        "serves and what they have confirmed is unknown; they go on with what they have. A root is not taken out of "
-        "trust meanwhile.",
-        "replica weft-5d9c7 of the control plane is unknown (it does not answer in time), and so are its proxies, "
-        "which go on; expected a network that lets control planes reach each other at the port of the agent API",
-        "Look at that Pod and its log; a NetworkPolicy has to let control planes reach each other at port 15013.",
-    ),
-    warning(
-        1621,
-        "limits-per-replica",
-        "A RateLimitPolicy counts for all proxies together, and several replicas of the control plane count, each in "
-        "its own memory: together they let through up to as many times as much as there are replicas.",
-        "3 replicas of the control plane count this limit, each by itself; expected a store of counts that they share",
-        "Give all of them the same Redis or Valkey with --rate-limit-store (docs/rate-limits.md).",
-    ),
     error(
         1595,
         "pod-name-taken",

@@ -14,34 +14,39 @@ from support.mesh import until
 _VISIT = """
 import json, sys, time, urllib.error, urllib.request
 asked, found = json.loads(sys.argv[1]), []
+class Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_): return None
+client = urllib.request.build_opener(Stay)
 for _ in range(asked["count"]):
     request = urllib.request.Request(asked["url"], headers=asked["headers"], method=asked["method"])
     begun = time.monotonic()
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            status, body = answer.status, answer.read()
+        with client.open(request, timeout=30) as answer:
+            status, body, headers = answer.status, answer.read(), answer.headers
     except urllib.error.HTTPError as error:
-        status, body = error.code, error.read()
+        status, body, headers = error.code, error.read(), error.headers
     except OSError as error:
-        status, body = 0, repr(error).encode()
-    found.append((status, body.decode(), time.monotonic() - begun))
+        status, body, headers = 0, repr(error).encode(), {}
+    told = {name.lower(): value for name, value in headers.items()}
+    found.append((status, body.decode(), time.monotonic() - begun, told))
 print(json.dumps(found))
 """
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One; `status` 0: none. `seconds` from the call to its end."""
+    """One; `status` 0: none. `seconds` from the call to its end. Names of `headers` are in lower case."""
 
     status: int
     body: str
     seconds: float
+    headers: Mapping[str, str]
 
 
 def visit(
     node: NodeCluster, url: str, count: int = 1, headers: Mapping[str, str] | None = None, method: str = "GET"
 ) -> list[Answer]:
-    """What so many calls get, one after the other."""
+    """What so many calls get, one after the other; redirects are not followed."""
     asked = json.dumps({"url": url, "count": count, "headers": dict(headers or {}), "method": method})
     said = node.in_node([sys.executable, "-c", _VISIT, asked], timeout=300)
     return [Answer(*each) for each in json.loads(said)]

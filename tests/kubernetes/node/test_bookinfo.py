@@ -104,6 +104,41 @@ def test_the_same_in_words_of_the_gateway_api(bookinfo: NodeCluster) -> None:
         assert found["v1"] > 30, found
 
 
+def test_what_the_guides_of_the_gateway_api_show(bookinfo: NodeCluster) -> None:
+    def get(path: str, count: int = 1, **headers: str) -> list[Answer]:
+        return visit(bookinfo, f"http://{GATEWAY}{path}", count, {"host": "guides.example", **headers})
+
+    def answered(path: str, count: int = 1, **headers: str) -> Counter[str]:
+        found = get(path, count, **headers)
+        assert {each.status for each in found} == {200}, found[0]
+        return Counter(each.headers["x-reviews-version"] for each in found)
+
+    with applied(bookinfo, OWN / "guides.yaml"):
+        until("the route is in force", lambda: answered("/reviews/0") == {"v1": 1})
+        (plain,) = get("/reviews/0")
+        assert plain.headers["x-guide"] == "headers"
+        (moved,) = get("/moved")
+        assert (moved.status, moved.headers["location"]) == (301, "http://guides.example/reviews/0")
+        assert answered("/old/reviews/0") == {"v2": 1}
+        assert answered("/reviews/0", env="canary") == {"v3": 1}
+        shares = answered("/split/reviews/0", 60)
+        assert set(shares) == {"v1", "v3"}
+        assert shares["v1"] > shares["v3"], shares
+
+
+def test_metrics_call_pods_by_their_deployments(bookinfo: NodeCluster) -> None:
+    about = ("-n", BOOKINFO, "-l", "app=productpage", "-o", "jsonpath={.items[0].status.podIP}")
+    address = bookinfo.kubectl("get", "pods", *about)
+
+    def told() -> bool:
+        pages(bookinfo, 3)
+        (metrics,) = visit(bookinfo, f"http://{address}:15020/metrics")
+        wanted = ('source_workload="bookinfo-gateway-weft"', 'destination_workload="reviews-v1"')
+        return all(each in metrics.body for each in wanted)
+
+    until("both sides are told", told)
+
+
 def test_a_fault_is_what_one_user_sees(bookinfo: NodeCluster) -> None:
     """The delay is longer than reviews may take, the abort is told where the stars would be."""
     with applied(bookinfo, EXAMPLES / "reviews-jason-v2.yaml", EXAMPLES / "ratings-abort.yaml"):

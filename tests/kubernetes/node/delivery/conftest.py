@@ -15,7 +15,7 @@ import pytest
 from tools.kubernetes_node import NodeCluster
 from tools.progressive_delivery import FLAGGER, ROLLOUTS, definitions
 
-from support.delivery import SPACE, prometheus_settings
+from support.delivery import SPACE, prometheus_settings, targets_command
 from support.pod_apps import LOAD, account, as_list, deployment, namespace_of
 
 PROMETHEUS = "198.18.0.1:9090"
@@ -67,8 +67,8 @@ def flagger(space: NodeCluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """The controller of Flagger, and a Prometheus that reads the metrics of the pods' proxies; its log."""
     assert shutil.which("prometheus"), "Flagger asks a Prometheus: apt-get install prometheus"
     log, data = space.directory / "flagger.log", tmp_path_factory.mktemp("prometheus")
-    settings = data / "prometheus.json"
-    settings.write_text(json.dumps(prometheus_settings(space.inside)))
+    settings, targets = data / "prometheus.json", data / "targets.json"
+    settings.write_text(json.dumps(prometheus_settings(targets)))
     prometheus = ["prometheus", f"--config.file={settings}", f"--storage.tsdb.path={data}/data"]
     asked = [
         f"-kubeconfig={space.inside}",
@@ -77,6 +77,7 @@ def flagger(space: NodeCluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "-port=8280",
     ]
     with (
+        running(space, space.directory / "targets.log", targets_command(targets)),
         running(space, space.directory / "prometheus.log", [*prometheus, f"--web.listen-address={PROMETHEUS}"]),
         running(space, log, [str(FLAGGER.program("flagger")), *asked]),
     ):

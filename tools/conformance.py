@@ -25,7 +25,7 @@ from tools.kubernetes import CHANNELS, PROGRAMS, gateway_api
 from tools.kubernetes_access import ClusterError
 from tools.kubernetes_mesh import install
 from tools.kubernetes_node import NodeCluster
-from tools.kubernetes_parts import NAME
+from tools.kubernetes_parts import FIRST
 
 from weft import __version__
 from weft.admin.kubernetes.features import EXPERIMENTAL, FEATURES, MESH_FEATURES
@@ -147,7 +147,7 @@ def _say_room(cluster: NodeCluster, over: threading.Event) -> None:
     said = json.dumps({"status": {each: {"cpu": "32"} for each in ("capacity", "allocatable")}})
     while not over.wait(3):
         with contextlib.suppress(ClusterError):
-            cluster.kubectl("patch", "node", NAME, "--subresource=status", "--type=merge", f"--patch={said}")
+            cluster.kubectl("patch", "node", FIRST.name, "--subresource=status", "--type=merge", f"--patch={said}")
 
 
 def run_suite(cluster: NodeCluster, group: Group, given: argparse.Namespace) -> int:

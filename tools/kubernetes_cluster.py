@@ -24,7 +24,7 @@ from tools.kubernetes_pki import make_authority, write_kubeconfig
 
 from weft.settings.ports import own_ports
 
-__all__ = ["API_SERVICE", "SERVICES", "ApiCluster", "ClusterError", "Place", "free_ports"]
+__all__ = ["API_SERVICE", "SERVICES", "ApiCluster", "ClusterError", "Parts", "Place", "free_ports"]
 
 _LOOPBACK = "127.0.0.1"
 # The benchmark range of RFC 2544, which is never a real host's.
@@ -45,14 +45,61 @@ class Place:
     controllers: str = _NO_NODES
 
 
-class ApiCluster(Access):
+class Parts(Access):
+    """Processes of a Kubernetes whose files are in `directory`; they end with this process."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def part(self, pid: int) -> str:
+        """Which of what was started has this process id, "" if none has."""
+        return next((name for name, process in self._processes.items() if process.pid == pid), "")
+
+    def stop(self) -> None:
+        """End everything at once: nothing of it is kept. It may be called again."""
+        for process in reversed(self._processes.values()):
+            process.kill()
+        for process in self._processes.values():
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+        self._processes.clear()
+
+    def run(self, name: str, *arguments: str, part: str = "", command: str = "") -> None:
+        """Start the `part` of Kubernetes that has this name, unless another is said, or another `command`; its output
+        is in ``log/NAME.log``."""
+        started = [command] if command else [str(program("kube")), part or name]
+        with (self.directory / "log" / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [*started, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env={**own_environment(self.directory), "KUBE_END_WITH_STDIN": "1"},
+                start_new_session=True,  # Ctrl-C is for who started it
+            )
+
+    def wait_for(self, name: str, holds: Callable[[], bool]) -> None:
+        """Wait until what was started holds. ClusterError if it ends before, or takes too long."""
+        end = time.monotonic() + _PATIENCE
+        while self._processes[name].poll() is None and time.monotonic() < end:
+            try:
+                if holds():
+                    return
+            except (ClusterError, OSError, urllib.error.URLError, subprocess.CalledProcessError):
+                pass
+            time.sleep(0.1)
+        raise ClusterError(f"{name} is not ready; its log is in {self.directory / 'log'}")
+
+
+class ApiCluster(Parts):
     """One cluster, all of its files in `directory`, which is made. What the users `audited` do is written down."""
 
     def __init__(self, directory: Path, place: Place = Place(), audited: Sequence[str] = ()) -> None:
         super().__init__(directory)
         self._place = place
         self._audited = tuple(audited)
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
 
     @property
@@ -64,10 +111,6 @@ class ApiCluster(Access):
     def port(self) -> int:
         """Where the API server listens."""
         return self._ports["api"]
-
-    def part(self, pid: int) -> str:
-        """Which of what was started has this process id, "" if none has."""
-        return next((name for name, process in self._processes.items() if process.pid == pid), "")
 
     def start(self) -> None:
         """Start everything, and return when it is ready. ClusterError if it does not become so; nothing runs then."""
@@ -87,16 +130,6 @@ class ApiCluster(Access):
         except BaseException:
             self.stop()
             raise
-
-    def stop(self) -> None:
-        """End everything at once: nothing of it is kept. It may be called again."""
-        for process in reversed(self._processes.values()):
-            process.kill()
-        for process in self._processes.values():
-            process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
-        self._processes.clear()
 
     def start_api_server(self) -> None:
         """Start the API server, again if it was ended, and wait until it is ready."""
@@ -184,31 +217,6 @@ class ApiCluster(Access):
             "--kube-api-burst=2000",
             f"--controllers={self._place.controllers}",
         )
-
-    def run(self, name: str, *arguments: str, command: str = "") -> None:
-        """Start a part of Kubernetes, or another `command`; its output is in ``log/NAME.log``."""
-        started = [command] if command else [str(program("kube")), name]
-        with (self.directory / "log" / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [*started, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={**own_environment(self.directory), "KUBE_END_WITH_STDIN": "1"},
-                start_new_session=True,  # Ctrl-C is for who started it
-            )
-
-    def wait_for(self, name: str, holds: Callable[[], bool]) -> None:
-        """Wait until what was started holds. ClusterError if it ends before, or takes too long."""
-        end = time.monotonic() + _PATIENCE
-        while self._processes[name].poll() is None and time.monotonic() < end:
-            try:
-                if holds():
-                    return
-            except (ClusterError, OSError, urllib.error.URLError, subprocess.CalledProcessError):
-                pass
-            time.sleep(0.1)
-        raise ClusterError(f"{name} is not ready; its log is in {self.directory / 'log'}")
 
 
 def _answer(url: str, trusted: ssl.SSLContext) -> bytes:

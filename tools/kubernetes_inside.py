@@ -20,7 +20,7 @@ from pathlib import Path
 from tools.images.oci import Entry, Image, write_archive, write_layer
 from tools.kubernetes import PROGRAMS, program
 from tools.kubernetes_cluster import ClusterError
-from tools.kubernetes_parts import ADDRESS, NAME, Node
+from tools.kubernetes_parts import FIRST, Node, Seat
 
 LAID_OVER = ("/var/lib", "/var/log")
 # What a kubelet would set for the whole machine; it leaves alone what reads as it should.
@@ -57,25 +57,30 @@ def lay_mounts(directory: Path) -> None:
 
 def make_network() -> None:
     """One address on a cable that leads nowhere, with a route to everywhere, so that services can be called."""
-    socket.sethostname(NAME)
+    socket.sethostname(FIRST.name)
     _run("ip", "link", "set", "lo", "up")
     _run("ip", "link", "add", "node0", "type", "veth", "peer", "name", "cable0")
     _run("ip", "link", "set", "cable0", "up")
-    _run("ip", "address", "add", f"{ADDRESS}/24", "dev", "node0")
+    _run("ip", "address", "add", f"{FIRST.address}/24", "dev", "node0")
     _run("ip", "link", "set", "node0", "up")
     _run("ip", "route", "add", "default", "dev", "node0")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n")
 
 
 def import_own_images(directory: Path) -> None:
-    """What every node needs: the process that holds a pod's namespaces, and CoreDNS."""
-    for name, user in (("pause", "65535:65535"), ("coredns", "65532:65532")):
-        layer, archive = directory / f"{name}.layer", directory / f"{name}.tar"
-        write_layer(layer, [Entry(name, program(name), 0o755)], 0)
-        write_archive(Image(f"weft.test/{name}:1", (layer,), (f"/{name}",), user), archive)
-        _run("ctr", "--namespace", "k8s.io", "images", "import", str(archive))
-        layer.unlink()
-        archive.unlink()
+    """What the first node needs: the process that holds a pod's namespaces, and CoreDNS."""
+    import_program(directory, FIRST, "pause", "65535:65535")
+    import_program(directory, FIRST, "coredns", "65532:65532")
+
+
+def import_program(directory: Path, seat: Seat, name: str, user: str) -> None:
+    """Give a node the image of a program of ours, which a pod runs as a user."""
+    layer, archive = directory / f"{name}.layer", directory / f"{name}.tar"
+    write_layer(layer, [Entry(name, program(name), 0o755)], 0)
+    write_archive(Image(f"weft.test/{name}:1", (layer,), (f"/{name}",), user), archive)
+    _run("ctr", f"--address={seat.socket}", "--namespace", "k8s.io", "images", "import", str(archive))
+    layer.unlink()
+    archive.unlink()
 
 
 async def serve(node: Node, listener: socket.socket, ready: Callable[[], None]) -> None:
@@ -89,7 +94,7 @@ async def serve(node: Node, listener: socket.socket, ready: Callable[[], None]) 
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
-            upward, downward = await asyncio.open_connection(ADDRESS, node.port)
+            upward, downward = await asyncio.open_connection(FIRST.address, node.port)
             await asyncio.gather(_copy(reader, downward), _copy(upward, writer))
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, reap)
@@ -121,7 +126,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
-def _end_with_owner() -> None:
+def end_with_owner() -> None:
+    """End this process when its standard input ends."""
     sys.stdin.buffer.read()
     os._exit(1)
 
@@ -137,7 +143,7 @@ def main(arguments: Sequence[str]) -> int:
     open file's address; the exit code."""
     directory, group, listening = Path(arguments[0]), arguments[1], int(arguments[2])
     os.umask(0o022)  # containers of other users read what is made here; the directory above is closed to others
-    threading.Thread(target=_end_with_owner, daemon=True).start()
+    threading.Thread(target=end_with_owner, daemon=True).start()
     try:
         with socket.socket(fileno=listening) as listener:
             lay_mounts(directory / "machine")

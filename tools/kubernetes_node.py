@@ -7,13 +7,14 @@ nowhere; its API is led to a port of the machine's loopback. It needs root.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -23,7 +24,7 @@ from tools.kubernetes_access import Access, ClusterError, own_environment
 from tools.kubernetes_cluster import free_ports
 from tools.kubernetes_groups import remove_groups
 from tools.kubernetes_inside import LAID_OVER
-from tools.kubernetes_parts import plugins
+from tools.kubernetes_parts import FIRST, SECOND, Seat, plugins
 from tools.kubernetes_pki import write_kubeconfig
 
 _LOOPBACK = "127.0.0.1"
@@ -77,12 +78,12 @@ class NodeCluster(Access):
     @property
     def plugins(self) -> Path:
         """Where its runtime finds the plugins for pods' networks."""
-        return self._node / "plugins"
+        return self._node / FIRST.name / "plugins"
 
     @property
     def networks(self) -> Path:
         """Where it finds the lists of them."""
-        return self._node / "networks"
+        return self._node / FIRST.name / "networks"
 
     @property
     def pki(self) -> Path:
@@ -135,9 +136,51 @@ class NodeCluster(Access):
             raise ClusterError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}")
         return done.stdout
 
-    def import_image(self, archive: Path) -> None:
-        """Give the node the images of an archive, for pods with ``imagePullPolicy: Never`` or ``IfNotPresent``."""
-        self.in_node(["ctr", "--namespace=k8s.io", "images", "import", str(archive.absolute())])
+    def import_image(self, archive: Path, seat: Seat = FIRST) -> None:
+        """Give a node the images of an archive, for pods with ``imagePullPolicy: Never`` or ``IfNotPresent``."""
+        ctr = ["ctr", f"--address={seat.socket}", "--namespace=k8s.io"]
+        self.in_node([*ctr, "images", "import", str(archive.absolute())])
+
+    @contextlib.contextmanager
+    def second_node(self, archives: Sequence[Path]) -> Iterator[str]:
+        """A second node, called so, with the images of archives, until the context ends: drain it before. ClusterError
+        if it does not become ready."""
+        command = [
+            "env",
+            f"--chdir={ROOT}",
+            sys.executable,
+            "-m",
+            "tools.kubernetes_second",
+            str(self._node),
+            self._group,
+        ]
+        with (self.directory / "node.log").open("ab") as log:
+            node = subprocess.Popen(
+                self.command(command),
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self._environment(),
+                text=True,
+            )
+        assert node.stdin is not None and node.stdout is not None
+        try:
+            if node.stdout.readline().strip() != "ready":
+                raise ClusterError(f"the second node has not started; {self.directory / 'node.log'} says why")
+            for archive in archives:
+                self.import_image(archive, SECOND)
+            yield SECOND.name
+        finally:
+            node.stdin.close()
+            node.wait()
+            node.stdout.close()
+            self.kubectl("delete", "node", SECOND.name, "--ignore-not-found")
+
+    @property
+    def name(self) -> str:
+        """What the node is called."""
+        return FIRST.name
 
     @property
     def _node(self) -> Path:
@@ -146,6 +189,9 @@ class NodeCluster(Access):
     @property
     def _group(self) -> str:
         return f"weft-node-{os.getpid()}-{self._port}"
+
+    def _environment(self) -> dict[str, str]:
+        return {**own_environment(self._node), "PATH": f"{os.environ.get('PATH', '')}:{_PATH}"}
 
     def _run(self, listening: int) -> None:
         unshare = ["unshare", "--mount", "--net", "--pid", "--uts", "--fork", "--kill-child"]
@@ -159,7 +205,7 @@ class NodeCluster(Access):
                 stdout=log,
                 stderr=log,
                 pass_fds=(listening,),
-                env={**own_environment(self._node), "PATH": f"{os.environ.get('PATH', '')}:{_PATH}"},
+                env=self._environment(),
                 start_new_session=True,  # Ctrl-C is for who started it
             )
 

@@ -78,6 +78,13 @@ def make_authority(directory: Path) -> Authority:
     return Authority(directory, key, certificate)
 
 
+def load_authority(directory: Path) -> Authority:
+    """The authority that `make_authority` has made there."""
+    key = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return Authority(directory, key, x509.load_pem_x509_certificate((directory / "ca.crt").read_bytes()))
+
+
 def write_kubeconfig(path: Path, server: str, pki: Path, file: str = "", token: str = "") -> None:
     """The kubeconfig file of who has ``FILE.crt`` and its key, or a token. JSON is YAML, too."""
     cluster = {"server": server, "certificate-authority-data": _base64(pki / "ca.crt")}

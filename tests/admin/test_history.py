@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -276,6 +277,40 @@ async def test_what_is_published_when_it_ends_is_still_written() -> None:
     await asyncio.gather(running, return_exceptions=True)
     (one,) = await Shelf(store).records()
     assert (one.action, one.who) == ("start", "a.yaml")
+
+
+async def test_of_several_control_planes_one_writes_and_the_next_goes_on_with_what_is_missing() -> None:
+    """A change that the first was killed before it could write is in the history of the second."""
+    store = MemoryStore()
+
+    async def nobody(revision: int, seconds: float) -> WaitResult:
+        return WaitResult((), (), ())
+
+    first, second = (Recorder(store, Watch(), nobody) for _ in range(2))
+    second.leads = lambda: False
+    texts = [service("a"), service("a") + "---\n" + service("b"), service("a", 81) + "---\n" + service("b")]
+    versions = [decode_documents(text, "a.yaml").documents for text in texts]
+    running = [asyncio.create_task(each.run()) for each in (first, second)]
+
+    async def names() -> list[tuple[str, list[str]]]:
+        found = reversed(await Shelf(store).records())
+        return [(one.action, [each.name for each in one.objects]) for one in found]
+
+    async def has(count: int) -> bool:
+        return len(await names()) == count
+
+    for revision, documents in enumerate(versions, 1):
+        for each in (first, second) if revision < 3 else (second,):
+            each.begin(documents)
+            each.published(documents, revision, 0)
+        if revision < 3:
+            await eventually("it is written", partial(has, revision))
+    second.leads = lambda: True
+    await eventually("the second writes what is missing", lambda: has(3))
+    assert await names() == [("start", ["a"]), ("edit", ["b"]), ("start", ["a"])]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
 
 
 def record(name: str, size: int = 0) -> tuple[Record, tuple[Versions, ...]]:

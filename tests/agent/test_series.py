@@ -36,13 +36,17 @@ def test_peers_of_another_trust_domain_are_not_taken_for_ours() -> None:
         totals = [{"lower_bound": 1, "width": 0.1, "count": count}]
         return {"name": f"weft.inbound.duration.key.{key}", "totals": totals}
 
-    details = [named("a.test", 2, "UID=5f0d3a1c-0b1e,serialNumber=7.0,"), named("b.test", 3), named("c.test", 4)]
+    details = [
+        named("a.test", 2, "title=client,UID=5f0d3a1c-0b1e,serialNumber=7.0,"),
+        named("b.test", 3),
+        named("c.test", 4),
+    ]
     body = json.dumps({"stats": [{"histograms": {"details": details}}]}).encode()
     found = {one.key.peer: one.count for one in parse_reading(body, "a.test").series}
-    assert {peer.principal: (peer.workload, count) for peer, count in found.items() if peer} == {
-        "spiffe://a.test/ns/default/sa/client": ("client-v1", 2),
-        "spiffe://b.test/ns/default/sa/client": ("", 3),
-        "spiffe://c.test/ns/default/sa/client": ("", 4),
+    assert {peer.principal: (peer.workload, peer.owner, count) for peer, count in found.items() if peer} == {
+        "spiffe://a.test/ns/default/sa/client": ("client-v1", "client", 2),
+        "spiffe://b.test/ns/default/sa/client": ("", "", 3),
+        "spiffe://c.test/ns/default/sa/client": ("", "", 4),
     }
     assert all(one.key.mtls for one in parse_reading(body, "a.test").series)
     edges = Deltas().since_last("1", parse_reading(body, "a.test")).edges

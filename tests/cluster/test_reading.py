@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from weft.cluster.applying import _united, difference, kind_of, path_of
-from weft.cluster.manifests import Settings, checked, objects_of
+from weft.cluster.manifests import Settings, checked, following, objects_of
 from weft.cluster.reading import selected
 from weft.cluster.record import Record, applyset_id, kinds_of, record_of
 from weft.cluster.rights import Right, rights_of
@@ -52,9 +52,16 @@ def test_a_record_finds_every_kind_again() -> None:
     assert applyset_id("weft-system").startswith("applyset-")
 
 
+def test_images_that_are_called_after_another_follow_it() -> None:
+    settings = checked(Settings(image="a/b:1", cni_image="c:2"))
+    assert (settings.sidecar_image, settings.cni_image) == ("a/b-proxy:1", "c:2")
+    assert following(settings) == ["sidecar_image"]
+    assert following(Settings()) == ["sidecar_image", "cni_image"]
+
+
 def test_fields_of_several_are_united() -> None:
-    one = {"f:spec": {"f:a": {}, "f:b": {"f:c": {}}}}
-    other = {"f:spec": {"f:b": {"f:d": {}}}, "f:metadata": {}}
+    one: dict[str, Any] = {"f:spec": {"f:a": {}, "f:b": {"f:c": {}}}}
+    other: dict[str, Any] = {"f:spec": {"f:b": {"f:d": {}}}, "f:metadata": {}}
     assert _united(one, other) == {"f:spec": {"f:a": {}, "f:b": {"f:c": {}, "f:d": {}}}, "f:metadata": {}}
 
 

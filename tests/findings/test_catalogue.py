@@ -34,7 +34,12 @@ PLACES = {
     "RefusedRequestError": 0,
 }
 """Which argument of what makes a Problem or finding is its code."""
-NO_CODES = {"admin": {"_refused", "error", "Finding"}, "cli": {"error"}, "agent": {"error", "_problem"}}
+NO_CODES = {
+    "findings": {"error", "warning"},
+    "admin": {"_refused", "error", "Finding"},
+    "cli": {"error"},
+    "agent": {"error", "_problem"},
+}
 """Where these names mean something else, by package."""
 
 

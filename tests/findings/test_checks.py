@@ -395,7 +395,7 @@ def test_that_some_calls_are_denied_is_what_policies_are_for() -> None:
     assert denied(7, {"403": 7}, peer="other.default") == []
 
 
-NO_PROBLEMS = {"Analysis", "Traffic", "Requests"}
+NO_PROBLEMS = {"Analysis", "Traffic", "Requests", "Clusters"}
 """Chapters whose codes come of checks alone."""
 
 
@@ -404,3 +404,14 @@ def test_a_problem_of_every_chapter_is_told(chapter: str) -> None:
     entry = next(entries[0] for title, entries in CHAPTERS if title == chapter)
     problem = Problem(Severity.WARNING, entry.code, "something", Origin("weft"))
     assert entry.code in {one.code for one in check(replace(WELL, problems=(problem,))).findings}
+
+
+def test_pods_of_another_revision_are_connected_there() -> None:
+    def told(**labels: str) -> set[str]:
+        away = replace(workload("a"), pod="5f0d", labels=tuple(labels.items()))
+        facts = replace(WELL, workloads=(replace(HERE, workload=away, connected=False),), revisions=("canary", "prod"))
+        return {each.code for each in check(facts).findings} & {"pod-not-connected"}
+
+    assert told(**{"weft.dev/rev": "canary"})
+    assert told(app="a")
+    assert not told(**{"weft.dev/rev": "default"})

@@ -141,5 +141,6 @@ def test_what_is_no_revision_and_no_selector(options: list[str], said: str, caps
     user = {"name": "u", "user": {"token": "t"}}
     config = {"current-context": "c", "clusters": [cluster], "contexts": [context], "users": [user]}
     file.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **config}))
+    file.chmod(0o600)
     assert run(["serve", "--home", str(tmp_path), f"--kubeconfig={file}", *options]) == 2
     assert said in capsys.readouterr().err

@@ -166,6 +166,12 @@ async def test_files_that_two_change_at_once(cluster: ApiCluster, api: Api, name
         await api.call("PUT", path, held)
         await both[1].change(add)
         assert (await api.call("GET", path))["data"]["ca.crt"] == "eA=="
+        await api.call("DELETE", path)
+
+        async def again() -> bool:
+            return base64.b64decode((await api.call("GET", path))["data"]["root.pem"]).decode() == wanted + "+"
+
+        await eventually("what was deleted is there again", again)
         for task in following:
             task.cancel()
         await asyncio.wait(following)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -74,6 +75,25 @@ async def test_secrets_are_sealed_and_nothing_else_is() -> None:
     assert revision == (await store.list("documents"))[0], "the same again makes no revision"
     status = await above.status()
     assert (status.sealed, status.clear, status.unreadable, status.error) == (1, 0, 0, "")
+
+
+class Contended(MemoryStore):
+    """A store to which another control plane writes in the same moment, twice."""
+
+    conflicts = 2
+
+    async def write(self, *arguments: Any, **options: Any) -> int:
+        if self.conflicts:
+            self.conflicts -= 1
+            raise ConflictError("somebody was faster")
+        return await super().write(*arguments, **options)
+
+
+async def test_several_control_planes_may_start_at_once() -> None:
+    store = Contended()
+    above = await sealed(store)
+    await above.write([Put("documents", SECRET, VALUE)])
+    assert await raw(above) == VALUE
 
 
 async def test_a_value_moved_to_another_name_is_not_given_out() -> None:

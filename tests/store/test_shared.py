@@ -68,7 +68,7 @@ async def count(store: SharedStore, key: str) -> None:
             return
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     failures=st.lists(st.sampled_from(["", "", "before", "after"]), max_size=12),
     turns=st.integers(0, 3),
@@ -203,6 +203,23 @@ async def _ends(store: SharedStore, when: float) -> bool:
 
 async def _gone(store: SharedStore, place: tuple[str, str]) -> bool:
     return await store.get(*place) is None
+
+
+async def test_leases_that_were_renewed_outlast_a_state_that_is_read_anew() -> None:
+    disk, clock = Disk(), Clock()
+    async with shared(disk, "one", "two", clock=clock) as (one, two):
+        await one.write([Put("workloads", "ns/a", b"{}")], leases={"ns/a": 1010.0})
+        await same(one, two)
+        disk.watched = False
+        await one.extend({"ns/a": 1025.0})
+        for number in range(20):
+            await two.write([Put("b", "k", f"{number}".encode() * 200)])
+        await two.forget()
+        await one.write([])
+        await same(one, two)
+        clock.now = 1020.0
+        assert (await one.expire(clock.now))[0] == ()
+        assert (await one.expire(1025.0))[0] == ("ns/a",)
 
 
 async def test_leases_of_a_replica_that_died_end_a_margin_later() -> None:

@@ -45,7 +45,7 @@ class Rig:
         self.compiled: Cell[Compiled] = Cell(Compiled(0, None))
         self.registry = Registry()
         credentials = Credentials(KubeconfigFile(str(writer)).access)
-        told = Told(self.compiled, self._problems, lambda proxy, _revision: self.lacks.get(proxy))
+        told = Told(self.compiled, self._problems, lambda proxy, _revision, _document: self.lacks.get(proxy))
         self.writes = ClusterWrites(source, credentials, NAMESPACE, told, self.registry, revision, QUICK)
         self._compiler = MeshCompiler()
 

@@ -16,8 +16,10 @@ from weft.admin.api import admin_application
 from weft.admin.audit import Audit
 from weft.admin.callers import proxy_of
 from weft.admin.context import ApiContext, EnrolmentSettings
+from weft.admin.heard import Heard
 from weft.admin.history.recorder import Recorder
 from weft.admin.history.resources import Watch
+from weft.admin.replicas.telling import Telling
 from weft.admin.server import serving
 from weft.ca.authority import open_authority
 from weft.ca.token_keys import TokenKeys
@@ -60,6 +62,7 @@ class Rig:
     admin: str
     agents: str
     faults: list[Problem]
+    telling: Telling
 
     def session(self, **headers: str) -> aiohttp.ClientSession:
         """A client of the admin API with the right token unless `headers` say otherwise."""
@@ -119,8 +122,9 @@ async def running_control(
     faults: list[Problem] = []
     admin, agents = _bound(), _bound()
     where = f"127.0.0.1:{agents.getsockname()[1]}"
-    enrolment = EnrolmentSettings("127.0.0.1:1", where, "spiffe://cluster.local/ns/x/sa/y", 3600.0)
+    enrolment = EnrolmentSettings("127.0.0.1:1", where, str(certificates.current.value.identity), 3600.0)
     reviews = token_reviews(cluster, audit)
+    telling = Telling(hub, builds.compiled, heard := Heard())
     keeper = TrafficKeeper(lambda: len(collector.snapshot.workloads))
     parts = ApiContext(
         store,
@@ -137,6 +141,7 @@ async def running_control(
         applied=applied,
         traffic=keeper,
         reports=keeper,
+        heard=heard,
         token_keys=TokenKeys(home.ca, authority.trust_domain),
         kubernetes=kubernetes,
         token_reviews=next(iter(reviews), None),
@@ -145,10 +150,10 @@ async def running_control(
     tasks = [asyncio.create_task(one.run()) for one in running]
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(serving(admin_application(parts, TOKEN), admin))
-        await stack.enter_async_context(_serving_agents(AgentApi(parts), agents, certificates.tls, home))
+        await stack.enter_async_context(_serving_agents(AgentApi(parts, telling), agents, certificates.tls, home))
         async with asyncio.timeout(60):
             await builds.compiled.changed(0)
-        yield Rig(parts, home, files, store, f"http://127.0.0.1:{admin.getsockname()[1]}", where, faults)
+        yield Rig(parts, home, files, store, f"http://127.0.0.1:{admin.getsockname()[1]}", where, faults, telling)
         for task in tasks:
             assert not task.done(), task
             task.cancel()

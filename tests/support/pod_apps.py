@@ -13,18 +13,44 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        under_way.add(self)
         body = json.dumps({"app": os.environ["APP"], "pod": os.environ["HOSTNAME"], "path": self.path,
                            "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+        under_way.discard(self)
     def log_message(self, *_): pass
+under_way = set()
 server = ThreadingHTTPServer(("", 8080), Handler)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 server.serve_forever()
+while under_way: time.sleep(0.05)
 """
-"""What an application is that says who it is: on 8080, until it is asked to stop."""
+"""What an application is that says who it is: on 8080, until it is asked to stop, and has answered."""
+
+SAYS_WHO = """
+import os, signal, socketserver, threading
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        if self.rfile.readline(): self.wfile.write(os.environ["HOSTNAME"].encode() + b"\\n")
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+server = socketserver.ThreadingTCPServer(("", 5432), Handler)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+server.serve_forever()
+"""
+"""What an application is that tells its name to whoever connects and sends a line: on 5432."""
+
+CONNECT = """
+import socket, sys
+try:
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10) as connection:
+        connection.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+        print(connection.recv(1000).decode())
+except OSError: pass
+"""
+"""What a connection says that a line was sent to; nothing where it was refused."""
 
 ASK = """
 import sys, urllib.error, urllib.request
@@ -39,10 +65,10 @@ except Exception as error:
 
 LOAD = """
 import collections, http.client, json, sys, threading, time
-host, rate, stop = sys.argv[1], float(sys.argv[2]), sys.argv[3]
+hosts, rate, stop = sys.argv[1].split(","), float(sys.argv[2]), sys.argv[3]
 import os
 counts, lock, first = collections.Counter(), threading.Lock(), []
-def one():
+def one(host):
     connection = None
     while not os.path.exists(stop):
         begun = time.monotonic()
@@ -61,12 +87,13 @@ def one():
             counts[key] += 1
             if key != "200" and len(first) < 5: first.append((time.time(), key, str(said)[:200]))
         time.sleep(max(0, 8 / rate - (time.monotonic() - begun)))
-threads = [threading.Thread(target=one) for _ in range(8)]
+threads = [threading.Thread(target=one, args=(hosts[each % len(hosts)],)) for each in range(8)]
 [t.start() for t in threads]
 [t.join() for t in threads]
 print(json.dumps({"counts": counts, "first": first}))
 """
-"""Requests at a rate (8 connections), until a file is there. What became of them, by status or error."""
+"""Requests at a rate (8 connections, in turn to hosts with commas between them), until a file is there. What became of
+them, by status or error."""
 
 
 def deployment(
@@ -96,6 +123,62 @@ def deployment(
             "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {"metadata": {"labels": labels}, "spec": spec},
         },
+    }
+
+
+def stateful_set(name: str, namespace: str, replicas: int) -> dict[str, Any]:
+    """A StatefulSet of the server and of one that is asked by TCP, behind the headless Service of its name."""
+    made = deployment(name, namespace, replicas=replicas)
+    template = made["spec"]["template"]
+    (server,) = template["spec"]["containers"]
+    data = {key: server[key] for key in ("image", "imagePullPolicy", "lifecycle", "securityContext")}
+    data |= {"name": "data", "command": ["python3", "-c", SAYS_WHO]}
+    data["ports"] = [{"name": "tcp-data", "containerPort": 5432}]
+    template["spec"]["containers"].append(data)
+    spec = {key: made["spec"][key] for key in ("replicas", "selector", "template")}
+    spec |= {"serviceName": name, "podManagementPolicy": "Parallel"}
+    return {**made, "kind": "StatefulSet", "spec": spec}
+
+
+def job(name: str, namespace: str, account: str, script: str, url: str, native: str = "true") -> dict[str, Any]:
+    """A Job that runs a script once; `native` is what it says of its sidecar."""
+    annotations = {"sidecar.istio.io/nativeSidecar": native}
+    container = {
+        "name": "app",
+        "image": IMAGE,
+        "imagePullPolicy": "Never",
+        "command": ["python3", "-c", script, url],
+        "securityContext": {"runAsUser": 1000},
+    }
+    pod = {"serviceAccountName": account, "restartPolicy": "Never", "containers": [container]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"backoffLimit": 0, "template": {"metadata": {"annotations": annotations}, "spec": pod}},
+    }
+
+
+def cron_job(name: str, namespace: str, account: str, script: str, url: str) -> dict[str, Any]:
+    """A CronJob that runs a script each minute; its pods have the label ``cron`` with its name."""
+    spec = job(name, namespace, account, script, url)["spec"]
+    spec["template"]["metadata"]["labels"] = {"cron": name}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"schedule": "* * * * *", "concurrencyPolicy": "Forbid", "jobTemplate": {"spec": spec}},
+    }
+
+
+def disruption_budget(name: str, namespace: str, selector: str) -> dict[str, Any]:
+    """A PodDisruptionBudget: one at a time of the pods with this label (``KEY=VALUE``)."""
+    key, _, value = selector.partition("=")
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {key: value}}},
     }
 
 

@@ -20,6 +20,8 @@ from weft.admin.names import Names
 from weft.admin.pod_registrations import PodRegistrations
 from weft.admin.reach import reach_context, unreachable
 from weft.admin.registered import Made, Registered, Registrations, path_key
+from weft.admin.replicas.handlers import ReplicaApi
+from weft.admin.replicas.telling import Telling
 from weft.admin.replies import Refused, json_body, reply, seconds
 from weft.admin.reports import Reports
 from weft.admin.revocations import RevocationLists
@@ -60,9 +62,10 @@ _Action = Callable[[web.Request, Caller], Awaitable[web.Response]]
 
 
 class AgentApi:
-    """Handlers of the agent API. One object serves the unix socket and the TLS port."""
+    """Handlers of the agent API. One object serves the unix socket and the TLS port; what is `telling` is for other
+    replicas of the control plane, where there may be some."""
 
-    def __init__(self, context: ApiContext) -> None:
+    def __init__(self, context: ApiContext, telling: Telling | None = None) -> None:
         self._store = context.store
         self._leases = context.leases
         self._authority = context.authority
@@ -85,6 +88,8 @@ class AgentApi:
         self._trust = WorkloadTrust(context, self._own)
         self._groups = Groups(context)
         self._names = Names(context, self._own)
+        self._others = context.replicas
+        self._replicas = ReplicaApi(context, telling) if telling is not None else None
         self._pace = Pace(_TELLS_AT_ONCE, _TELL_SECONDS)
 
     def application(self, *, local: bool, users: tuple[LocalUser, ...] = ()) -> web.Application:
@@ -112,6 +117,9 @@ class AgentApi:
         add("GET", one + "/names", "read names", self._names.names)
         add("DELETE", one, "deregister", self._delete)
         add("GET", "/v1/groups/{namespace}/{name}", "read a group", self._groups.group)
+        if not local and self._replicas is not None:
+            for method, path, handle in self._replicas.handlers():
+                add(method, path, "ask as a replica", handle)
         application.router.add_get("/v1/trust-bundle", self._bundle)
         application.router.add_get("/v1/revoked", self._revoked_list)
         application.router.add_get("/v1/nonce", self._attestation.nonce)
@@ -204,8 +212,11 @@ class AgentApi:
         found = await self._own(request, caller)
         deadline = self._clock() + wait
         snapshot = await self._where(found).drain(found, wait)
-        result = await self._hub.wait_revision(snapshot, max(0.0, deadline - self._clock()))
-        pending = tuple(dict.fromkeys((*result.pending, *result.stuck, *(nack.proxy for nack in result.nacked))))
+        left, workload = max(0.0, deadline - self._clock()), found.workload
+        elsewhere = self._others.drained(workload.proxy, workload.pod, left)
+        result, others = await asyncio.gather(self._hub.wait_revision(snapshot, left), elsewhere)
+        refusing = (nack.proxy for nack in result.nacked)
+        pending = tuple(dict.fromkeys((*result.pending, *result.stuck, *refusing, *others)))
         return reply(DrainResponse(result.published and not pending, pending))
 
     async def _reach(self, request: web.Request, caller: Caller) -> web.Response:

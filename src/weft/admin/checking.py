@@ -12,6 +12,7 @@ from aiohttp import web
 from weft import __version__
 from weft.admin.context import ApiContext
 from weft.admin.explain import Explain
+from weft.admin.proxies import every_status
 from weft.admin.replies import reply
 from weft.admin.routing import Parameter, Route
 from weft.admin.status import Status
@@ -124,7 +125,7 @@ class Checking:
     async def facts(self, command: str = "") -> Facts:
         """Everything that the checks look at, now."""
         context = self._context
-        snapshot, proxies = context.collector.snapshot, context.hub.proxies()
+        snapshot, proxies = context.collector.snapshot, await every_status(context)
         connected = {one.name for one in proxies}
         edges = await self._edges()
         vitals = context.vitals()
@@ -168,6 +169,7 @@ class Checking:
             window=_WINDOW_SECONDS,
             tried_envoy=TRIED_ENVOY,
             command=command,
+            revisions=context.revisions,
         )
 
 

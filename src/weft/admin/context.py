@@ -10,6 +10,7 @@ from weft.admin.audit import Audit
 from weft.admin.audit_chain import AuditChain
 from weft.admin.heard import Heard
 from weft.admin.history.recorder import Recorder
+from weft.admin.replicas.replicas import Replicas
 from weft.admin.taps import Taps
 from weft.admin.vitals import Vitals
 from weft.aio.cell import Cell
@@ -83,7 +84,9 @@ class ApiContext:
     roots waits for, with the reason. `registry` are the metrics of this process, which are served at `metrics` too;
     `answered` counts the answers of an API by status. `secrets` is the store, if it seals them, `chain` that of the
     audit. With `kubernetes` documents that no file has come from there, and the API changes none; `token_reviews` asks
-    it whose the tokens of Pods are. `injection` are the settings by which pods get sidecars, None where they get none.
+    it whose the tokens of Pods are. `replicas` are the others of this control plane; it is `stopping` while it serves
+    on only until proxies have left for these. `injection` are the settings by which pods get sidecars, None where they
+    get none, `revisions` what labels of Pods call this control plane.
     """
 
     store: Store
@@ -114,4 +117,7 @@ class ApiContext:
     federation: Callable[[], tuple[DomainState, ...]] = tuple
     kubernetes: bool = False
     injection: Callable[[], object | None] = lambda: None
+    revisions: tuple[str, ...] = ()
     token_reviews: TokenReviews | None = None
+    replicas: Replicas = field(default_factory=Replicas)
+    stopping: Cell[bool] = field(default_factory=lambda: Cell(False))

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from weft.admin.context import ApiContext
 from weft.admin.history.record import Record
+from weft.admin.proxies import every_status
 from weft.admin.replies import Refused, instant, json_body, reply
 from weft.admin.routing import Route
 from weft.admin.status import Status
@@ -129,7 +130,7 @@ class Explain:
             now=context.clock(),
             documents={document.key: document for document in context.collector.snapshot.documents},
             problems=self._status.found(0.0),
-            proxies={one.name: _proxy_facts(one) for one in context.hub.proxies()},
+            proxies={one.name: _proxy_facts(one) for one in await every_status(context)},
             unresolved=await _unresolved(_outside_names(mesh, host, namespace)),
             changes=tuple(change for record in await self._records() for change in _changes(record)),
         )

@@ -32,6 +32,8 @@ class Heard:
 
     def __init__(self) -> None:
         self._said: OrderedDict[str, Said] = OrderedDict()
+        self.version = 0
+        """Another number whenever somebody says that its proxy has something else in use."""
 
     def note(self, key: str, clock: float, version: str, now: float) -> None:
         """An agent said this at `now` (epoch seconds, as `clock`)."""
@@ -44,7 +46,11 @@ class Heard:
 
     def uses(self, key: str, trust: str, issuer: str) -> None:
         """Which bundle and whose certificate the proxy has in use."""
-        self._keep(key, replace(self.of(key), trust=printable(trust, 64), issuer=printable(issuer, 64)))
+        before = self.of(key)
+        after = replace(before, trust=printable(trust, 64), issuer=printable(issuer, 64))
+        self._keep(key, after)
+        if after != before:
+            self.version += 1
 
     def _keep(self, key: str, said: Said) -> None:
         self._said.pop(key, None)
@@ -54,8 +60,13 @@ class Heard:
 
     def forget(self, key: str) -> None:
         """The registration has ended."""
-        self._said.pop(key, None)
+        if self._said.pop(key, None) is not None:
+            self.version += 1
 
     def of(self, key: str) -> Said:
         """What the agent of a registration said."""
         return self._said.get(key, _NOTHING)
+
+    def all(self) -> tuple[tuple[str, Said], ...]:
+        """All that was said, by the keys of registrations."""
+        return tuple(self._said.items())

@@ -52,6 +52,7 @@ class Issuing:
                 revision=canonical_revision(workload),
                 trust=trust,
                 pod=workload.pod,
+                owner=workload.owner,
             )
         except CertificateRefusedError as error:
             raise Refused(403, error.code, str(error), about=key_of(workload)) from error

@@ -15,6 +15,7 @@ from weft import __version__
 from weft.admin.callers import proxy_of
 from weft.admin.context import ApiContext
 from weft.admin.guard import check_host, check_no_page, check_token
+from weft.admin.replicas.replicas import Replicas
 from weft.admin.replies import Handler, Refused, reply
 from weft.admin.routing import Route
 from weft.admin.server import mark_authenticated, new_application
@@ -76,6 +77,8 @@ class Metrics:
         yield gauge("weft_control_plane_faults", "What is wrong with the control plane.", len(context.faults()))
         yield gauge("weft_proxies_connected", "Proxies with a stream.", len(context.hub.connected()))
         yield gauge("weft_proxies_registered", "Proxies that there may be.", context.hub.registered)
+        if context.replicas.links:
+            yield _replicas(context.replicas)
         yield gauge("weft_xds_streams", "Streams of proxies.", context.hub.streams)
         yield from self._certificates()
         if (window := context.reports) is not None:
@@ -135,6 +138,13 @@ def _check(request: web.Request, reader: str, *, tls: bool) -> None:
         return
     check_token(request, reader, *_READER_TOKEN)
     mark_authenticated(request)
+
+
+def _replicas(replicas: Replicas) -> Family:
+    unknown = len(replicas.unknown())
+    counts = {("known",): float(len(replicas.links) - unknown), ("unknown",): float(unknown)}
+    text = "Other replicas of the control plane, by whether it is known which proxies they serve."
+    return gauge("weft_replicas", text, counts, "state")
 
 
 def _target(workload: Workload, address: SocketAddress) -> dict[str, object]:

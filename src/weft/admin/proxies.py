@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterable
 
 from aiohttp import web
@@ -28,6 +29,14 @@ _TYPES = {
 }
 
 
+async def every_status(context: ApiContext) -> tuple[ProxyStatus, ...]:
+    """The streams of all replicas that answer, those of this one first."""
+    own = context.hub.proxies()
+    if not context.replicas.links:
+        return own
+    return (*own, *(status for _, status in (await context.replicas.statuses())[0]))
+
+
 class Proxies:
     """Handlers of ``/v1/proxies``."""
 
@@ -48,26 +57,39 @@ class Proxies:
         )
 
     async def list(self, _request: web.Request) -> web.Response:
-        """``GET /v1/proxies``."""
+        """``GET /v1/proxies``: those of all replicas of the control plane; ``unknown`` are the replicas of whose
+        proxies nothing is known."""
+        replicas, own = self._context.replicas, self._context.hub.proxies()
         snapshot = self._context.collector.snapshot
-        return reply(
-            {"proxies": [_status_json(one, snapshot.workload(one.name)) for one in self._context.hub.proxies()]}
-        )
+        if not replicas.links:
+            return reply({"proxies": [_status_json(one, snapshot.workload(one.name)) for one in own]})
+        others, unknown = await replicas.statuses()
+        found = [*((socket.gethostname(), status) for status in own), *others]
+        found.sort(key=lambda row: (row[1].name, row[1].connected))
+        rows = [{**_status_json(one, snapshot.workload(one.name)), "replica": name} for name, one in found]
+        return reply({"proxies": rows, "unknown": unknown})
 
     async def config(self, request: web.Request) -> web.Response:
         """``GET /v1/proxies/{name}/config/{type}``."""
         word = request.match_info["type"]
+        name = self._name(request.match_info["name"])
+        found = await self.given(name, word) or await self._context.replicas.config(name, word)
+        if found is None:
+            raise Refused(404, "no-configuration", f"{name} was given no configuration yet")
+        return reply(found)
+
+    async def given(self, name: str, word: str) -> dict[str, object] | None:
+        """What a proxy that is connected here is given of the type `word`; None: it is not connected here."""
         if word != "all" and word not in _TYPES:
             raise Refused(404, "unknown-type", f"{word[:40]!r}: expected {', '.join(_TYPES)} or all")
-        name = self._name(request.match_info["name"])
         snapshot = self._context.hub.given_to(name)
         if snapshot is None:
-            raise Refused(404, "no-configuration", f"{name} was given no configuration yet")
+            return None
         chosen = _TYPES if word == "all" else {word: _TYPES[word]}
         described = {one: await asyncio.to_thread(_described, snapshot, url) for one, url in chosen.items()}
         if "secrets" in described:
             described["secrets"] = [*self._own_certificates(name), *described["secrets"]]
-        return reply({"proxy": name, "revision": snapshot.revision, **described})
+        return {"proxy": name, "revision": snapshot.revision, **described}
 
     def _own_certificates(self, name: str) -> Iterable[object]:
         """The proxy's own certificate, which its agent gave it: what the control plane saw of it in the hand-shake."""
@@ -77,10 +99,10 @@ class Proxies:
 
     def _name(self, text: str) -> str:
         """The full name of a connected proxy, also from a workload's name if that is in one namespace only."""
-        names = [status.name for status in self._context.hub.proxies()]
+        names = [*(status.name for status in self._context.hub.proxies()), *self._context.replicas.proxies()]
         if text in names:
             return text
-        found = [name for name in names if name.split(".")[0] == text]
+        found = list(dict.fromkeys(name for name in names if name.split(".")[0] == text))
         if len(found) == 1:
             return found[0]
         if found:

@@ -46,6 +46,7 @@ class Status:
             *context.compiled.value.problems,
             *context.compiled.value.idle_for(idle_after, context.clock()),
             *context.hub.problems(),
+            *context.replicas.troubles(),
             *map(_silent_agent, context.leases.silent()),
         )
         return tuple(dict.fromkeys(everything))
@@ -59,7 +60,7 @@ class Status:
         """``GET /v1/workloads``: as registered, with proxy name, the end of the lease, and whether only the proxy
         holds it; `revision` is the snapshot's, which proxies that know them have confirmed."""
         leases, silent = await self._context.store.leases(), frozenset(self._context.leases.silent())
-        connected = {status.name for status in self._context.hub.proxies()}
+        connected = {*self._context.hub.connected(), *self._context.replicas.proxies()}
         rows = []
         for one in self._context.collector.snapshot.workloads:
             row: dict[str, object] = {name: getattr(one, name) for name in one.__dataclass_fields__}
@@ -79,7 +80,10 @@ class Status:
         return reply({"services": found})
 
     async def health(self, _request: web.Request) -> web.Response:
-        """``GET /v1/health``: no details for those without a token; see problems for them."""
+        """``GET /v1/health``: no details for those without a token; see problems for them. One that is about to
+        stop is not ready."""
+        if self._context.stopping.value:
+            return reply({"status": "stopping"}, 503)
         faults = self._context.faults()
         return reply({"status": "degraded" if faults else "ok"})
 

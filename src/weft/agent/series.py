@@ -27,6 +27,7 @@ _TUNNEL = re.compile(r"http-tunnel|tunnel\|.*")
 _CONNECT = "CONNECT"
 _INBOUND = "inbound|"
 _SUBJECT = re.compile(
+    r"(?:title=([-a-z0-9]{1,63}),)?"
     r"(?:UID=[-\w]{1,63},)?(?:serialNumber=[0-9.]{3,40},)?(?:OU=([-\w.]{1,64}),)?(?:O=([-\w.]{1,64}),)?"
     r"(?:CN|pseudonym)=([-a-z0-9]{1,63})\.([-a-z0-9]{1,63})",
     re.ASCII,
@@ -235,10 +236,10 @@ def _peer(identity: str, subject: str) -> Peer | None:
     spiffe, names = spiffe_id_from_text(identity), _SUBJECT.fullmatch(subject)
     if spiffe is None or names is None:
         return None
-    revision, service, workload, namespace = names.groups()
+    owner, revision, service, workload, namespace = names.groups()
     if namespace != spiffe.namespace or not is_dns_label(workload):
         return None
-    return Peer(workload, namespace, service or workload, revision or "", identity)
+    return Peer(workload, namespace, service or workload, revision or "", identity, owner or "")
 
 
 def _series(key: SeriesKey, sums: _Sums) -> Series:

@@ -196,18 +196,20 @@ class Authority:
         revision: str = "",
         trust: Trust = NO_TRUST,
         pod: str = "",
+        owner: str = "",
     ) -> Issued:
         """A certificate for the *authenticated* `identity` and `proxy`, with the public key of `csr`.
 
         `ttl` in seconds is cut to 24 h and to the intermediate's own end. `service` and `revision` are the canonical
         ones of the proxy's workload, at most 63 letters, digits, ``-_.``. `trust` tells it from certificates that were
-        issued before trust ended; `pod` is the uid of the Pod that it is for. Raises CertificateRefusedError.
+        issued before trust ended; `pod` is the uid of the Pod that it is for, `owner` the name of what made that.
+        Raises CertificateRefusedError.
         """
         try:
             self._check_identity(identity, proxy)
             if pod and not is_pod_uid(pod):
                 raise CertificateRefusedError("bad-subject", f"{pod[:80]!a} is no uid of a Pod")
-            for text in (service, revision):
+            for text in (service, revision, owner):
                 if not _NAME_PART.fullmatch(text):
                     raise CertificateRefusedError("bad-subject", f"{text[:80]!a} is no value of a label")
             key = public_key_from_request(csr, identity, proxy)
@@ -215,7 +217,7 @@ class Authority:
             self.refused[error.code] += 1
             raise
         self.issued += 1
-        subject = Subject(proxy, service, revision, str(trust), pod=pod)
+        subject = Subject(proxy, service, revision, str(trust), pod=pod, owner=owner)
         validity = self._validity(self._signing, ttl)
         chain = self._chain(self._signing, LeafParameters(identity, subject, key, validity), self._leaf_links())
         return Issued(chain, self.bundle, validity.not_before, validity.not_after, self.others)

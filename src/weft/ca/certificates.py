@@ -54,7 +54,8 @@ class Subject:
     said). Peers read them for their metrics; nothing is allowed for them. `trust` (`weft.model.distrust.Trust`) tells
     certificates from before an end of trust from those after it; empty where there was none. An `application` has the
     name of its proxy where it proves nothing, so that it can be refused with the proxy. `pod` is the uid of the Pod
-    that the proxy is in: another Pod of the same name is somebody else."""
+    that the proxy is in: another Pod of the same name is somebody else; `owner` is what made the Pod, such as a
+    Deployment: metrics call it by that name."""
 
     proxy: str
     service: str = ""
@@ -62,6 +63,7 @@ class Subject:
     trust: str = ""
     application: str = ""
     pod: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,7 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _leaf_name(subject: Subject) -> x509.Name:
-    """``CN=<workload>.<namespace>,O=<service>,OU=<revision>,serialNumber=<trust>,UID=<pod>``; an
+    """``CN=<workload>.<namespace>,O=<service>,OU=<revision>,serialNumber=<trust>,UID=<pod>,title=<owner>``; an
     application's has ``dnQualifier`` for ``CN``, and a proxy whose name is longer than a common name ``pseudonym``."""
     kind = NameOID.COMMON_NAME if len(subject.proxy) <= _MAX_NAME else NameOID.PSEUDONYM
     parts = (
@@ -250,6 +252,7 @@ def _leaf_name(subject: Subject) -> x509.Name:
         (NameOID.ORGANIZATIONAL_UNIT_NAME, subject.revision),
         (NameOID.SERIAL_NUMBER, subject.trust),
         (NameOID.USER_ID, subject.pod),
+        (NameOID.TITLE, subject.owner),
     )
     long = (NameOID.PSEUDONYM, NameOID.DN_QUALIFIER)
     bounded = ((kind, text[: _MAX_LONG_NAME if kind in long else _MAX_NAME]) for kind, text in parts if text)

@@ -86,7 +86,7 @@ def _namespace_said(variable: str) -> str:
 
 def _run(given: dict[str, Any], *, upgrade: bool) -> int:
     from weft.cluster.applying import ConflictError
-    from weft.cluster.install import InstallError
+    from weft.cluster.install import InstallError, LateError
     from weft.cluster.record import RecordError
     from weft.local.cluster import wanted_cluster
     from weft.sources.kubernetes.client import ApiError
@@ -98,7 +98,7 @@ def _run(given: dict[str, Any], *, upgrade: bool) -> int:
     except ConflictError as error:
         raise FailedError(f"{error}; --force-conflicts takes these fields over") from error
     except InstallError as error:
-        raise FailedError(str(error), ExitCode.TIMEOUT if "after" in str(error)[:6] else ExitCode.FAILED) from error
+        raise FailedError(str(error), ExitCode.TIMEOUT if isinstance(error, LateError) else ExitCode.FAILED) from error
     except (ApiError, RecordError) as error:
         raise FailedError(f"{error}{_so_far(done)}") from error
     except KeyboardInterrupt:
@@ -143,7 +143,7 @@ async def _bring(cluster: Cluster, given: dict[str, Any], done: list[Change], *,
         if not given["skip_check"]:
             await _check_fitness(cluster, settings)
         way = Way(given["force_conflicts"], given["take_over"], given["wait"], given["timeout"])
-        installer = Installer(client, settings, before, way)
+        installer = Installer(client, settings, before, way, _waiting)
         if given["dry_run"] or upgrade:
             await _show(installer, dry=given["dry_run"])
         if not given["dry_run"]:
@@ -199,14 +199,17 @@ def _tell(change: Change) -> None:
         click.echo(f"{styled(change.what, _MARKS[change.what])}: {change.title}")
 
 
+def _waiting(text: str) -> None:
+    click.echo(f"waiting: {text}", err=True)
+
+
 def _health(cluster: Cluster, given: dict[str, Any]) -> int:
     """Wait until there is no error, and say how it is."""
     from weft.cli.check import print_findings, print_summary
     from weft.cli.check_cluster import checked_cluster, mapping_of, waited_for
     from weft.findings.checks.check import exit_code
 
-    tell = partial(click.echo, err=True)
-    checked = waited_for(partial(checked_cluster, cluster), given["timeout"], tell)
+    checked = waited_for(partial(checked_cluster, cluster), given["timeout"], _waiting)
     answer = mapping_of(checked)
     print_findings(answer["findings"])
     print_summary(answer["findings"], answer["passed"], False)

@@ -94,7 +94,7 @@ def settings_from(given: dict[str, Any], namespace: str, before: Settings | None
     """The settings that are given, and for the others those of the installation `before`. UsageError."""
     from dataclasses import replace
 
-    from weft.cluster.manifests import ManifestError, Settings, checked
+    from weft.cluster.manifests import ManifestError, Settings, checked, following
 
     base = before or Settings(namespace=namespace)
     values = (
@@ -109,8 +109,8 @@ def settings_from(given: dict[str, Any], namespace: str, before: Settings | None
     )
     switches = ("injection", "gateways", "validation", "cni")
     said = {name: given[name] for name in values if given[name] is not None}
-    if "image" in said:  # the others go with it
-        said = {"sidecar_image": "", "cni_image": "", **said}
+    if "image" in said:  # the others go with it, unless they are called otherwise
+        said = dict.fromkeys(following(base), "") | said
     turned = {name: given[name] for name in switches if given[name] is not None}
     if before is not None and said.get("trust_domain", before.trust_domain) != before.trust_domain:
         raise click.UsageError(

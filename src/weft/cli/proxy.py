@@ -38,12 +38,15 @@ def status(home: Home, output: str) -> int:
     """List connected proxies and what they have confirmed.
 
     UNCONFIRMED tells how many resources of which type it refuses or has not confirmed yet, REVISION up to which one it
-    has confirmed all; the control plane counts anew when it is restarted. AGE is that of the connection, CERT how long
-    its certificate lasts. INJECTED BY says of Pods which revision of the control plane has put the proxy in.
+    has confirmed all; each replica of the control plane counts by itself, and anew when it is restarted. AGE is that of
+    the connection, CERT how long its certificate lasts. INJECTED BY says of Pods which revision of the control plane
+    has put the proxy in, REPLICA at which replica it is.
     """
     from weft.local.client import AdminClient
 
-    found = AdminClient(home).get("proxies")["proxies"]
+    answer = AdminClient(home).get("proxies")
+    found, several = answer["proxies"], "unknown" in answer
+    injected = any(one.get("injected_by") for one in found)
     if output != "table":
         print_value(found, output)
         return 0
@@ -56,17 +59,20 @@ def status(home: Home, output: str) -> int:
             f"{one['bytes_sent']:,}",
             _duration(time.time() - moment(one["connected_since"])),
             _duration(moment(one["certificate_expires"]) - time.time()),
-            one.get("injected_by", ""),
+            *((one["replica"],) if several else ()),
+            *((one.get("injected_by", ""),) if injected else ()),
         )
         for one in found
     ]
-    headings = ("PROXY", "STATE", "REVISION", "UNCONFIRMED", "BYTES", "AGE", "CERT", "INJECTED BY")
-    shown = len(headings) - (not any(one.get("injected_by") for one in found))
-    print_table(headings[:shown], [row[:shown] for row in rows], empty="no proxy is connected")
+    more = (*(("REPLICA",) if several else ()), *(("INJECTED BY",) if injected else ()))
+    headings = ("PROXY", "STATE", "REVISION", "UNCONFIRMED", "BYTES", "AGE", "CERT", *more)
+    print_table(headings, rows, empty="no proxy is connected")
     for one in found:
         if nack := one.get("last_nack"):
             text = f"{one['name']} refused {nack['type']} {nack['resource']}: {nack['message']}"
             click.echo(styled(text, "warning"))
+    for one in answer.get("unknown", ()):
+        click.echo(styled(f"the proxies of replica {one['replica']} are unknown: {one['why']}", "warning"))
     return 0
 
 

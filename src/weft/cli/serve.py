@@ -13,6 +13,7 @@ from weft.cli.serve_federation import federation_given, federation_options
 from weft.cli.serve_injection import injection_given, injection_options
 from weft.cli.serve_outside import outside_given, outside_options
 from weft.cli.serve_people import oidc, people_options, remote_admin
+from weft.cli.serve_revisions import revision_options
 from weft.settings.home import Home
 
 
@@ -126,6 +127,7 @@ from weft.settings.home import Home
 @authority_options
 @outside_options
 @injection_options
+@revision_options
 @federation_options
 @people_options
 def serve(

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from weft.cli.options import CommandT, PortNumber
+from weft.cli.serve_revisions import revision_given
 
 if TYPE_CHECKING:
     from weft.controlplane.settings import WebhookSettings
-    from weft.model.revisions import Revision
 
 
 def injection_options(function: CommandT) -> CommandT:
     """``--webhook-port``, ``--sidecar-image`` and what goes with it."""
+    function = _gateway_options(function)
     for option in (
-        *_gateway_options(),
         click.option(
             "--cni",
             is_flag=True,
             help="Pods are captured by the agents of their nodes (`weft cni`), and need no right for it.",
         ),
         click.option("--classic-sidecars", is_flag=True, help="Proxies are containers, not native sidecars."),
-        click.option(
-            "--revision",
-            default="default",
-            show_default=True,
-            metavar="NAME",
-            help="What istio.io/rev and weft.dev/rev call this control plane; with another than default its webhook "
-            "configurations are weft-injector-NAME and weft-validator-NAME.",
-        ),
-        click.option(
-            "--revision-tag",
-            "revision_tags",
-            multiple=True,
-            metavar="NAME",
-            help="Another name by which labels may call it; default are those that name none. May be given again.",
-        ),
         click.option(
             "--sidecar-pull-policy",
             type=click.Choice(["Always", "IfNotPresent", "Never"]),
@@ -63,8 +48,8 @@ def injection_options(function: CommandT) -> CommandT:
     return function
 
 
-def _gateway_options() -> tuple[Callable[[CommandT], CommandT], ...]:
-    return (
+def _gateway_options(function: CommandT) -> CommandT:
+    for option in (
         click.option(
             "--gateway-replicas",
             default="1-5",
@@ -85,7 +70,9 @@ def _gateway_options() -> tuple[Callable[[CommandT], CommandT], ...]:
             show_default=True,
             help="Make a process for each Gateway of the cluster whose class is weft's; with --sidecar-image.",
         ),
-    )
+    ):
+        function = option(function)
+    return function
 
 
 def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
@@ -109,25 +96,13 @@ def injection_given(given: Mapping[str, Any]) -> WebhookSettings | None:
         serves=given["webhook_port"] is not None or given["kubeconfig"] == "in-cluster",
         image=given["sidecar_image"],
         pull_policy=given["sidecar_pull_policy"],
-        revision=_revision(given["revision"], given["revision_tags"]),
+        revision=revision_given(given["revision"], given["revision_tags"]),
         native=not given["classic_sidecars"],
         cni=given["cni"],
         gateways=GatewaySettings(
             given["gateway_service_type"], *_replicas(given["gateway_replicas"]), made=given["gateways"]
         ),
     )
-
-
-def _revision(name: str, tags: tuple[str, ...]) -> Revision:
-    """click.UsageError."""
-    from weft.model.revisions import Revision, is_revision
-
-    for option, text in (("--revision", name), *(("--revision-tag", tag) for tag in tags)):
-        if not is_revision(text):
-            raise click.UsageError(
-                f"{option}: found '{text[:100]}', expected lower-case letters, digits and '-', at most 40"
-            )
-    return Revision(name, tuple(dict.fromkeys(tags)))
 
 
 def _replicas(text: str) -> tuple[int, int]:

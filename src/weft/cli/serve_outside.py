@@ -12,11 +12,13 @@ import click
 
 from weft.cli.complete import one_of
 from weft.cli.serve_authority import authority_given
+from weft.cli.serve_replicas import replica_options, replicas_given
+from weft.cli.serve_revisions import selectors_given
 
 if TYPE_CHECKING:
     from weft.cli.options import CommandT
     from weft.controlplane.cluster_authority import ClusterAuthoritySettings
-    from weft.controlplane.settings import Network
+    from weft.controlplane.settings import Network, ReplicaSettings
     from weft.mesh.policies.selector import Selector
     from weft.sources.imports.settings import ImportSettings
     from weft.sources.kubernetes.kubeconfig import KubeconfigFile
@@ -36,10 +38,12 @@ class OutsideOptions:
     selectors: tuple[Selector, ...] = ()
     shared: str | None = None
     ca_cluster: ClusterAuthoritySettings | None = None
+    replicas: ReplicaSettings | None = None
+    drain: float = 0.0
 
 
 def outside_options(function: CommandT) -> CommandT:
-    """``--kubeconfig``, ``--context``, ``--discovery-selector``, ``--state``, ``--write-status``,
+    """``--kubeconfig``, ``--context``, ``--state``, ``--write-status``,
     ``--kubernetes-namespace``, ``--import``, ``--imports``, ``--probe-network``."""
     for option in (
         click.option(
@@ -62,14 +66,6 @@ def outside_options(function: CommandT) -> CommandT:
             default=None,
             help="Write status and events to Kubernetes (docs/kubernetes.md).  [default: only in-cluster]",
         ),
-        click.option(
-            "--discovery-selector",
-            "discovery_selectors",
-            multiple=True,
-            metavar="LABELS",
-            help="Only namespaces with these labels are in view, such as 'team in (shop, pay),!legacy'; of several one "
-            "has to match. May be given again.  [default: all]",
-        ),
         click.option("--context", default="", metavar="NAME", help="Its context.  [default: its current one]"),
         click.option(
             "--kubeconfig",
@@ -78,6 +74,13 @@ def outside_options(function: CommandT) -> CommandT:
             help="Take documents from the Kubernetes API server that this file names, not from the store; in-cluster: "
             "in a pod, with its service account (docs/kubernetes.md).",
         ),
+    ):
+        function = option(function)
+    return _registry_options(function)
+
+
+def _registry_options(function: CommandT) -> CommandT:
+    for option in (
         click.option(
             "--probe-network",
             "probe_networks",
@@ -105,7 +108,7 @@ def outside_options(function: CommandT) -> CommandT:
         ),
     ):
         function = option(function)
-    return function
+    return replica_options(function)
 
 
 def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
@@ -133,21 +136,10 @@ def outside_given(given: Mapping[str, Any]) -> OutsideOptions:
     if writes is None:  # who follows a cluster from outside does not begin to write there unasked
         writes = kubernetes is not None and kubernetes.in_cluster
     shared = namespace if given["state"] == "kubernetes" else None
-    selectors = _selectors(kubernetes, given["discovery_selectors"])
+    selectors = selectors_given(given["discovery_selectors"], followed=kubernetes is not None)
     authority = authority_given(given, kubernetes, namespace)
-    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, selectors, shared, authority)
-
-
-def _selectors(kubernetes: KubeconfigFile | None, texts: tuple[str, ...]) -> tuple[Selector, ...]:
-    """click.UsageError."""
-    from weft.sources.kubernetes.selectors import SelectorError, selector_from_text
-
-    if texts and kubernetes is None:
-        raise click.UsageError("--discovery-selector goes with --kubeconfig")
-    try:
-        return tuple(selector_from_text(text) for text in texts)
-    except SelectorError as error:
-        raise click.UsageError(f"--discovery-selector: {error}") from error
+    found_there = (selectors, shared, authority, replicas_given(given, namespace), given["drain"])
+    return OutsideOptions(imports, networks, kubernetes, namespace if writes else None, *found_there)
 
 
 def _namespace(kubernetes: KubeconfigFile | None, namespace: str, wanted: bool | None, state: str) -> str:

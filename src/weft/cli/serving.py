@@ -95,6 +95,8 @@ def serve_settings(options: ServeOptions) -> ServeSettings:
         kubernetes=options.outside.kubernetes,
         shared=options.outside.shared,
         webhooks=options.webhooks,
+        replicas=options.outside.replicas,
+        drain=options.outside.drain,
         discovery_selectors=options.outside.selectors,
     )
 

@@ -7,7 +7,7 @@ command goes on where one was broken off.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from weft import __version__
@@ -44,6 +44,10 @@ _PACE = 0.5
 
 class InstallError(Exception):
     """It is not done; the message says why and what to do instead."""
+
+
+class LateError(InstallError):
+    """It was waited for in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +143,14 @@ def needed_rights(settings: Settings) -> tuple[Right, ...]:
 
 
 class Installer:
-    """Brings what `settings` describe into a cluster, by `way`. `before` is what is there."""
+    """Brings what `settings` describe into a cluster, by `way`. `before` is what is there; `tell` is given what is
+    waited for, when that changes."""
 
-    def __init__(self, client: ApiClient, settings: Settings, before: Before, way: Way) -> None:
+    def __init__(
+        self, client: ApiClient, settings: Settings, before: Before, way: Way, tell: Callable[[str], None]
+    ) -> None:
         self._client = client
+        self._tell = tell
         self._settings = settings
         self._before = before
         self._way = way
@@ -227,7 +235,7 @@ class Installer:
 
     async def until_ready(self) -> None:
         """Wait until every pod of the control plane is ready, and new ones have taken the place of the old.
-        InstallError if they do not become so in time."""
+        LateError if they do not become so in time."""
         (workload,) = [each for each in self._members if each["kind"] in ("StatefulSet", "Deployment")]
 
         async def why() -> str:
@@ -244,17 +252,21 @@ class Installer:
 
         await self._wait(why, "{}")
 
-    async def _wait(self, why: Callable[[], object], text: str) -> None:
+    async def _wait(self, why: Callable[[], Awaitable[str]], text: str) -> None:
+        said = last = ""
         try:
             async with asyncio.timeout(self._way.timeout):
                 while True:
-                    said = await why()  # type: ignore[misc]
+                    said = await why()
                     if not said:
                         return
+                    if said != last:
+                        self._tell(text.format(said))
+                        last = said
                     await asyncio.sleep(_PACE)
         except TimeoutError:
             again = "it goes on by itself; `weft check` says how it is, and the same command again waits on"
-            raise InstallError(f"after {self._way.timeout:.0f} s {text.format(said)}; {again}") from None
+            raise LateError(f"after {self._way.timeout:.0f} s {text.format(said)}; {again}") from None
 
     async def _left(self) -> list[Json]:
         """Objects of the installation before that are not wanted any more."""
@@ -302,4 +314,15 @@ def not_rolled_out(workload: Json) -> str:
     return ""
 
 
-__all__ = ["Before", "Change", "ConflictError", "InstallError", "Installer", "Way", "look", "members", "record_path"]
+__all__ = [
+    "Before",
+    "Change",
+    "ConflictError",
+    "InstallError",
+    "Installer",
+    "LateError",
+    "Way",
+    "look",
+    "members",
+    "record_path",
+]

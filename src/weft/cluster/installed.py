@@ -8,7 +8,7 @@ from weft.cluster.manifests import Features
 from weft.cluster.pods import epoch, is_ready
 from weft.cluster.reading import Json, Reader, all_of, annotations_of, labels_of, member, name_of
 from weft.findings.cluster.facts import ENDPOINTS, LEASES, PODS, ControlPod, InstallationFact, LeaseFact
-from weft.sources.kubernetes.election import NAME as LEASE
+from weft.sources.kubernetes.leadership import NAME as LEASE
 
 NAME = "weft"
 LABELS = "app.kubernetes.io/name=weft,app.kubernetes.io/component=control-plane"

@@ -91,6 +91,7 @@ PLACEHOLDERS: Mapping[str, str] = {
 """By the field of `Settings`: what stands in `manifests.json` for it."""
 REPLICAS = 7919
 """The number that stands there for that of control planes."""
+_SUFFIXES = {"sidecar_image": "-proxy", "cni_image": "-cni"}
 VERSION_LABEL = "app.kubernetes.io/version"
 
 
@@ -110,12 +111,24 @@ def checked(settings: Settings) -> Settings:
             "no image is published, so one must be given; expected such as --image registry.example/weft"
         )
     image = _tagged(settings.image)
-    repository, _, tag = image.rpartition(":")
-    sidecar = _tagged(settings.sidecar_image) if settings.sidecar_image else f"{repository}-proxy:{tag}"
-    agent = _tagged(settings.cni_image) if settings.cni_image else f"{repository}-cni:{tag}"
+    sidecar = _tagged(settings.sidecar_image) if settings.sidecar_image else _after(image, "-proxy")
+    agent = _tagged(settings.cni_image) if settings.cni_image else _after(image, "-cni")
     if settings.features.contradiction:
         raise ManifestError(settings.features.contradiction)
     return replace(settings, image=image, sidecar_image=sidecar, cni_image=agent)
+
+
+def following(settings: Settings) -> list[str]:
+    """The fields of other images that are called after that of the control plane."""
+    return [
+        name for name, suffix in _SUFFIXES.items() if getattr(settings, name) in ("", _after(settings.image, suffix))
+    ]
+
+
+def _after(image: str, suffix: str) -> str:
+    """The image that belongs to that of the control plane."""
+    repository, _, tag = image.rpartition(":")
+    return f"{repository}{suffix}:{tag}"
 
 
 def _tagged(image: str) -> str:

@@ -14,7 +14,8 @@ import msgspec
 
 from weft.cluster.reading import Json, decoded
 from weft.findings.cluster.facts import TrialFact
-from weft.inject.names import INJECTION, PROXY, all_containers
+from weft.inject.names import PROXY, all_containers
+from weft.model.revisions import INJECTION
 from weft.sources.kubernetes.client import JSON, ApiClient, ApiError
 
 _DRY = {"dryRun": "All"}

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from weft.admin.context import INTERNAL, Compiled
 from weft.admin.history.recorder import Recorder
+from weft.admin.replicas.steps import Steps
 from weft.aio.cell import Cell
 from weft.controlplane.changeover import Changeover
 from weft.controlplane.instruments import Instruments
@@ -63,6 +64,10 @@ class Builds:
         self._in_force: tuple[Document[object], ...] | None = None
         self._modes = modes
         self._changeover = Changeover(collector, hub, compiler, modes, self._publish)
+
+    def together(self, steps: Steps) -> None:
+        """Take the steps of changes together with other replicas."""
+        self._changeover.steps = steps
 
     async def run(self) -> None:
         """Build and publish for ever."""

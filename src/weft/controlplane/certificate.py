@@ -73,17 +73,21 @@ class ServerCertificates:
         return self._authority.server_certificate(self._hosts, self._ttl)
 
     def _load(self, certificate: ServerCertificate) -> None:
-        """`ssl` reads files only: the key is in one, 0600 in the private directory, for as long as that takes."""
+        context = _server_context(certificate.bundle, self._clients())
+        self.show(context, certificate)
+        self.tls.use(context)
+
+    def show(self, context: ssl.SSLContext, certificate: ServerCertificate) -> None:
+        """Have a context show the certificate. OSError. `ssl` reads files only: the key is in one, 0600 in the private
+        directory, for as long as that takes."""
         path = self._directory / f".server.pem.new-{secrets.token_hex(4)}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(certificate.key + certificate.chain + certificate.bundle)
-            context = _server_context(certificate.bundle, self._clients())
             context.load_cert_chain(path)
         finally:
             path.unlink()
-        self.tls.use(context)
 
 
 class CurrentContext(ssl.SSLContext):

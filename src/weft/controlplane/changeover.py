@@ -1,5 +1,7 @@
 """Changes of the mutual-TLS mode, and of what ports carry, in steps: no caller is ahead of what a server accepts.
 
+With several replicas of the control plane each takes the steps for its proxies, and waits for the others at each.
+
 First the ports concerned accept mutual TLS and plaintext, requests and connections, while callers go on as before; then
 callers change; then the ports accept only what is asked for. Each step is confirmed by the proxies before the next.
 Where it stands is kept: a control plane that is killed between two steps is followed by one that goes on from there.
@@ -13,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from weft.admin.replicas.steps import Steps
 from weft.controlplane.modes import Documents, Modes
 from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
@@ -50,6 +53,9 @@ class Changeover:
         modes: Modes,
         publish: Callable[[Mesh, tuple[Workload, ...], int], Awaitable[None]],
     ) -> None:
+        self.steps: Steps | None = None
+        """Those that are taken together with other replicas."""
+        self._number = 0
         self._collector = collector
         self._hub = hub
         self._compiler = compiler
@@ -81,6 +87,9 @@ class Changeover:
         policies = self._policies(before, after) if modes else None
         if policies is not None or turns is not NO_TURNS:
             earlier, later = policies or (None, None)
+            self._number = 0
+            there = {each.key for each in come}
+            self._begin((*come, *(each for each in gone if each.key not in there)), turns)
             turning = tuple(each for each in gone if each.key in {name.object for name in turns.changes})
             if not self._modes.halfway:
                 if turning:
@@ -90,9 +99,19 @@ class Changeover:
                 await self._modes.keep(before, halfway=True, turning=turning)
             for phase in turns.after():
                 workloads = await self._step(after, self._at(earlier, turns, phase), revision)
+            if self.steps is not None:
+                self.steps.end()
         await self._modes.keep(after.documents)
         self._linger(turns)
         return workloads
+
+    def _begin(self, changed: Documents, turns: Turns) -> None:
+        """What makes the change is what comes, and what goes without another in its place."""
+        self._number = 0
+        if self.steps is not None:
+            turned = {name.object for name in turns.changes}
+            ports = (each for each in changed if each.key in turned)
+            self.steps.begin((*peer_documents(changed), *settings_documents(changed), *ports))
 
     def _at(self, overlap: PeerPolicies | None, turns: Turns, phase: Phase) -> Step:
         """A step of a change of modes and ports, while those that turned shortly before go on as they are."""
@@ -121,6 +140,7 @@ class Changeover:
         collected = self._collector.collected
         loop = asyncio.get_running_loop()
         begun = loop.time()
+        self._number += 1
         while True:
             version = collected.version
             latest = collected.value.snapshot
@@ -136,7 +156,7 @@ class Changeover:
 
     async def _is_over(self, version: int, left: float) -> bool:
         """Whether the step is confirmed or its time is over; False when something changed before."""
-        settled = asyncio.ensure_future(self._hub.settled(left))
+        settled = asyncio.ensure_future(self._settled(left))
         changed = asyncio.ensure_future(self._collector.collected.changed(version))
         try:
             await asyncio.wait({settled, changed}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -149,6 +169,13 @@ class Changeover:
             for task in (settled, changed):
                 task.cancel()
             await asyncio.gather(settled, changed, return_exceptions=True)
+
+    async def _settled(self, left: float) -> bool:
+        """Whether the proxies of all replicas have confirmed the step in that time."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + left
+        here = await self._hub.settled(left)
+        return here and (self.steps is None or await self.steps.taken(self._number, end - loop.time()))
 
 
 def _turns(gone: Sequence[Document[object]], come: Sequence[Document[object]]) -> Turns:

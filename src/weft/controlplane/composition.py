@@ -12,6 +12,7 @@ from weft.admin.context import ApiContext, EnrolmentSettings
 from weft.admin.heard import Heard
 from weft.admin.history.recorder import Recorder
 from weft.admin.history.resources import Watch
+from weft.admin.replicas.telling import Telling
 from weft.aio.cell import Cell
 from weft.ca.authority import Authority
 from weft.ca.token_keys import TokenKeys
@@ -20,6 +21,7 @@ from weft.controlplane.certificate import ServerCertificates
 from weft.controlplane.cluster import ClusterWrites
 from weft.controlplane.connections import Connections
 from weft.controlplane.distrust import DistrustKeeper
+from weft.controlplane.door import Door
 from weft.controlplane.envoy_judge import EnvoyJudge
 from weft.controlplane.faults import Faults
 from weft.controlplane.federation import Bundles, get_within_limits
@@ -31,6 +33,7 @@ from weft.controlplane.kubernetes import doors, kubernetes_sources, token_review
 from weft.controlplane.modes import Modes
 from weft.controlplane.others import Others, build_others
 from weft.controlplane.rate_limits import rate_limit_service
+from weft.controlplane.replicas import Served, Together, build_replicas
 from weft.controlplane.settings import ServeSettings
 from weft.controlplane.shared_directory import SharedFiles
 from weft.controlplane.shared_state import SharedState
@@ -73,6 +76,9 @@ from weft.telemetry.metrics import Registry
 from weft.traffic.keeper import TrafficKeeper
 from weft.traffic.prometheus_client import PrometheusTraffic
 
+_AGE_WITH_OTHERS = 600.0
+"""Seconds. A replica that comes has its share of the proxies after so long, of which each connects anew as often."""
+
 
 class Running(Protocol):
     """What has a task of its own."""
@@ -106,6 +112,7 @@ class Composition:
     forever: tuple[Running, ...]
     rate_limits: RateLimitService
     webhooks: Webhooks
+    telling: Telling
 
 
 async def compose(
@@ -114,8 +121,7 @@ async def compose(
     """Everything of a control plane that listens at `endpoints`, and for Prometheus at `metrics`. StoreError if what is
     kept cannot be read."""
     store, authority, home = foundation.store, foundation.authority, settings.home
-    instruments, applied = foundation.instruments, Applied()
-    token_keys = _token_keys(settings, foundation)
+    instruments, applied, token_keys = foundation.instruments, Applied(), _token_keys(settings, foundation)
     audit, faults = Audit(store), Faults(store)
     collector, contents = await _collector(settings, foundation, applied, token_keys, ImportEvents(audit, instruments))
     distrust, leases = DistrustKeeper(store, collector), _leases(settings, store, collector)
@@ -125,20 +131,15 @@ async def compose(
     hub = Hub[Mesh](compiler, audit.record, _limits(settings), connections, demand.of, instruments, distrust.refusal)
     recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(contents))
     builds = Builds(collector, hub, compiler, modes, recorder=recorder, instruments=instruments)
-    bundles = Bundles(store, builds.compiled, authority, get_within_limits(settings.bundle_networks))
-    await bundles.load()
-    certificates = _certificates(settings, authority)
-    instruments.certified(lambda: certificates.current.value.not_after)
+    bundles, certificates = await _bundles(settings, foundation, builds), _certificates(settings, foundation)
+    together = build_replicas(settings, endpoints, certificates, Served(hub, builds, heard), foundation.counters)
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted, user_reviews(settings))
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
-    writes = cluster_writers(settings, collector, builds.compiled, hub.lacks, webhooks.injection, instruments.registry)
-    leads = _leads(writes)
-    if foundation.upstream is not None:
-        foundation.upstream.leads = leads
-    trusted = (home.trust_bundle, certificates.renew, leads)
-    trust = TrustKeeper(authority, collector, heard, leases, *trusted)
+    writes = _writers(settings, collector, builds, together, webhooks, instruments)
+    trusted = (home.trust_bundle, certificates.renew, _leads(writes, recorder, foundation.upstream))
+    trust = TrustKeeper(authority, collector, heard, leases, *trusted, replicas=together.replicas)
     reviews = token_reviews(settings.kubernetes, audit)
-    beside = (*writes, *webhooks.running, *reviews, *doors(settings, authority, endpoints), *_above(foundation))
+    beside = (*writes, *webhooks.running, *reviews, *_above(settings, foundation, endpoints), together)
     context = ApiContext(
         store,
         leases,
@@ -166,12 +167,34 @@ async def compose(
         federation=bundles.states,
         kubernetes=settings.kubernetes is not None,
         injection=webhooks.injection,
+        revisions=settings.webhooks.revision.names if settings.webhooks is not None else (),
         token_reviews=next(iter(reviews), None),
+        replicas=together.replicas,
     )
     own = (store, audit, chain, faults, certificates, leases, demand, recorder, reports, instruments.lateness, trust)
     kept: tuple[Running, ...] = (distrust, token_keys, bundles, *others.forever, *beside)
-    limits = _rate_limits(settings, foundation, builds, collector, distrust)
-    return Composition(context, certificates, others, (collector, builds, *own, *kept), limits, webhooks)
+    limits, telling = _rate_limits(settings, foundation, builds, collector, distrust), together.telling
+    return Composition(context, certificates, others, (collector, builds, *own, *kept), limits, webhooks, telling)
+
+
+def _writers(
+    settings: ServeSettings,
+    collector: Collector,
+    builds: Builds,
+    together: Together,
+    webhooks: Webhooks,
+    instruments: Instruments,
+) -> tuple[ClusterWrites | GatewayKeeper, ...]:
+    told = (builds.compiled, together.lacking)
+    return cluster_writers(settings, collector, *told, webhooks.injection, instruments.registry)
+
+
+async def _bundles(settings: ServeSettings, foundation: Foundation, builds: Builds) -> Bundles:
+    """Those of other trust domains. StoreError if what is kept of them cannot be read."""
+    get = get_within_limits(settings.bundle_networks)
+    bundles = Bundles(foundation.store, builds.compiled, foundation.authority, get)
+    await bundles.load()
+    return bundles
 
 
 async def _loaded(demand: Demand, modes: Modes) -> tuple[Demand, Modes]:
@@ -188,9 +211,11 @@ def _leases(settings: ServeSettings, store: SealedStore, collector: Collector) -
     return leases
 
 
-def _certificates(settings: ServeSettings, authority: Authority) -> ServerCertificates:
+def _certificates(settings: ServeSettings, foundation: Foundation) -> ServerCertificates:
     hosts = [host for host in (settings.bind, settings.advertise) if host]
-    return ServerCertificates(authority, hosts, settings.home.control_plane, settings.certificate_ttl)
+    made = ServerCertificates(foundation.authority, hosts, settings.home.control_plane, settings.certificate_ttl)
+    foundation.instruments.certified(lambda: made.current.value.not_after)
+    return made
 
 
 def _rate_limits(
@@ -244,10 +269,12 @@ def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:
     return tuple(problem for one in told for problem in one())
 
 
-def _above(foundation: Foundation) -> tuple[UpstreamKeeper | IdentityRoots | SharedFiles, ...]:
+def _above(
+    settings: ServeSettings, foundation: Foundation, endpoints: Endpoints
+) -> tuple[UpstreamKeeper | IdentityRoots | SharedFiles | Door, ...]:
     above = tuple(one for one in (foundation.upstream, foundation.identities) if one is not None)
-    shared = foundation.shared
-    return above if shared is None else (*above, shared.authority, shared.keys)
+    shared, told = foundation.shared, doors(settings, foundation.authority, endpoints)
+    return (*above, *told) if shared is None else (*above, *told, shared.authority, shared.keys)
 
 
 def _token_keys(settings: ServeSettings, foundation: Foundation) -> TokenKeys:
@@ -259,9 +286,16 @@ def _token_keys(settings: ServeSettings, foundation: Foundation) -> TokenKeys:
     return token_keys
 
 
-def _leads(writes: Sequence[ClusterWrites | GatewayKeeper]) -> Callable[[], bool]:
-    """Whether this control plane takes steps that one takes for all; always, where nobody is elected."""
-    return next((one.leads for one in writes if isinstance(one, ClusterWrites)), lambda: True)
+def _leads(
+    writes: Sequence[ClusterWrites | GatewayKeeper], *told: Recorder | UpstreamKeeper | None
+) -> Callable[[], bool]:
+    """Whether this control plane takes steps that one takes for all, which those are `told`, too; always, where nobody
+    is elected."""
+    leads: Callable[[], bool] = next((one.leads for one in writes if isinstance(one, ClusterWrites)), lambda: True)
+    for each in told:
+        if each is not None:
+            each.leads = leads
+    return leads
 
 
 def _enrolment(settings: ServeSettings, endpoints: Endpoints, certificates: ServerCertificates) -> EnrolmentSettings:
@@ -270,7 +304,10 @@ def _enrolment(settings: ServeSettings, endpoints: Endpoints, certificates: Serv
 
 
 def _limits(settings: ServeSettings) -> Limits:
-    """Connections end often enough for proxies to show renewed certificates, and leave files for the other servers."""
+    """Connections end often enough for proxies to show renewed certificates, and to find new replicas; and leave files
+    for the other servers."""
     limits = settings.limits
     age = min(limits.connection_age, max(1.0, settings.certificate_ttl / 4))
+    if settings.replicas is not None:
+        age = min(age, _AGE_WITH_OTHERS)
     return replace(limits, connection_age=age, connections=min(limits.connections, raise_open_files() // 2))

@@ -18,6 +18,7 @@ from weft.mesh.gateways.limited import limited_at
 from weft.mesh.policies.ratelimitpolicy import NO_LIMITS
 from weft.mesh.services.workloads import gateway_of
 from weft.model.document import ObjectKey
+from weft.model.problem import Problem, Severity
 from weft.model.workload import Workload
 
 _SCHEMES = ("redis://", "rediss://")
@@ -73,6 +74,17 @@ class LimitsInForce:
         if known is None or known[0] is not gateway:
             known = self._at[name] = (gateway, limited_at(gateway, self._of))
         return known[1]
+
+
+def counted_apart(counters: Counters, compiled: Cell[Compiled], others: int) -> tuple[Problem, ...]:
+    """The shared limits that this control plane and so many `others` count, each by itself."""
+    mesh = compiled.value.mesh
+    if not others or mesh is None or not isinstance(counters, MemoryCounters):
+        return ()
+    text = f"{others + 1} replicas of the control plane count this limit, each by itself"
+    expected = "a store of counts that they share (weft serve --rate-limit-store)"
+    origins = dict.fromkeys(each.origin for each in mesh.limits.by_target.values() if each.shared)
+    return tuple(Problem(Severity.WARNING, "limits-per-replica", text, one, expected=expected) for one in origins)
 
 
 def rate_limit_service(

@@ -37,7 +37,7 @@ from weft.controlplane.composition import Composition, Foundation, compose
 from weft.controlplane.identity_roots import IdentityRoots
 from weft.controlplane.instruments import Instruments
 from weft.controlplane.lock import locked
-from weft.controlplane.others import Others, remote_url
+from weft.controlplane.others import remote_url
 from weft.controlplane.ports import Ports, bind_agent_socket, bind_shared_socket, remove_agent_socket
 from weft.controlplane.rate_limits import open_counters
 from weft.controlplane.settings import ServeError, ServeSettings
@@ -46,7 +46,7 @@ from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.webhooks import bind_webhooks, serving_webhooks
 from weft.discovery.hub import Hub
 from weft.discovery.rate_limits import RateLimitService
-from weft.discovery.server import serve_xds
+from weft.discovery.server import XdsListener, serving_xds
 from weft.mesh.model import Mesh
 from weft.model.addresses import host_and_port, is_loopback, is_wildcard
 from weft.model.workload import SocketAddress
@@ -72,6 +72,8 @@ from weft.telemetry.log import set_up_logging
 from weft.traffic.edges import UnknownTrafficError
 
 _LOOPBACK = "127.0.0.1"
+_UNHEARD_SECONDS = 3.0
+"""How long it may take until nobody is led here any more, once this is not ready."""
 _log = logging.getLogger("weft.serve")
 
 
@@ -183,10 +185,11 @@ async def _work(settings: ServeSettings, stop: asyncio.Event, foundation: Founda
         tasks += [group.create_task(run_rotation(foundation.authority)), group.create_task(Notifier().run())]
         await _first_of(parts.context.compiled.changed(0), stop.wait())
         if not stop.is_set():
-            async with _serving(parts, settings, listeners, endpoints):
+            async with _serving(parts, settings, listeners, endpoints) as xds:
                 await stop.wait()
                 _log.info("stopping")
                 Notifier().stopping()
+                await _drain(parts.context, xds, settings.drain)
         for task in tasks:
             task.cancel()
     _log.info("stopped")
@@ -214,24 +217,32 @@ async def _open_store(settings: ServeSettings, instruments: Instruments, shared:
 @contextlib.asynccontextmanager
 async def _serving(
     parts: Composition, settings: ServeSettings, listeners: _Listeners, endpoints: Endpoints
-) -> AsyncIterator[None]:
+) -> AsyncIterator[XdsListener]:
     """All servers, while their addresses are told in the home."""
     home, context, certificates = settings.home, parts.context, parts.certificates
     tokens, path = (token_in(home.admin_token), token_in(home.prometheus_token)), home.endpoints
     async with AsyncExitStack() as servers:
-        xds = _serving_xds(listeners.xds, context.hub, context.collector, certificates, parts.rate_limits)
-        await servers.enter_async_context(xds)
+        serving = _serving_xds(listeners.xds, context.hub, context.collector, certificates, parts.rate_limits)
+        xds = await servers.enter_async_context(serving)
         await servers.enter_async_context(serving_bundle(context, settings, listeners.bundle, certificates.tls))
         reviewers, registry = parts.webhooks.reviewers, context.registry
         await servers.enter_async_context(serving_webhooks(reviewers, registry, listeners.webhooks, certificates.tls))
-        await servers.enter_async_context(
-            _serving_apis(context, listeners, certificates, tokens, parts.others, settings.users)
-        )
+        await servers.enter_async_context(_serving_apis(parts, listeners, tokens, settings.users))
         write_atomically(path, msgspec.json.encode(endpoints))
         servers.callback(path.unlink, missing_ok=True)
         _log.info("ready: %s", _listening_at(endpoints, settings.bind))
         Notifier().ready(_listening_at(endpoints, settings.bind))
-        yield
+        yield xds
+
+
+async def _drain(context: ApiContext, xds: XdsListener, seconds: float) -> None:
+    """Serve for so many seconds more, without being ready: first as before, since others hear of that a moment later,
+    and then until proxies have left. Whatever else is served goes on meanwhile."""
+    if seconds:
+        context.stopping.set(True)
+        unheard = min(_UNHEARD_SECONDS, seconds / 2)
+        await asyncio.sleep(unheard)
+        await xds.drain(seconds - unheard)
 
 
 @contextlib.asynccontextmanager
@@ -311,33 +322,29 @@ async def _serving_xds(
     collector: Collector,
     certificates: ServerCertificates,
     rate_limits: RateLimitService,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[XdsListener]:
     """Hand the chosen port over to gRPC, which binds by itself."""
     host, port = listener.getsockname()[:2]
     listener.close()
-    async with serve_xds(
+    async with serving_xds(
         host,
         port,
         material=lambda: certificates.current.value,
         hub=hub,
         lookup=collector.workload,
         others=(rate_limits.handler(),),
-    ):
-        yield
+    ) as xds:
+        yield xds
 
 
 @contextlib.asynccontextmanager
 async def _serving_apis(
-    context: ApiContext,
-    listeners: _Listeners,
-    certificates: ServerCertificates,
-    tokens: tuple[str, str],
-    others: Others,
-    users: tuple[LocalUser, ...],
+    parts: Composition, listeners: _Listeners, tokens: tuple[str, str], users: tuple[LocalUser, ...]
 ) -> AsyncIterator[None]:
     """The agent API, for other hosts and for this one, the admin API, and the metrics. `tokens` are those of the admin
-    and of Prometheus, `others` who else may call the admin API."""
-    agents, limits, away = AgentApi(context), _server_limits(), context.leases.turned_away
+    and of Prometheus."""
+    context, certificates, others = parts.context, parts.certificates, parts.others
+    agents, limits, away = AgentApi(context, parts.telling), _server_limits(), context.leases.turned_away
     remote, local = agents.application(local=False), agents.application(local=True)
     admin = admin_application(context, *tokens, others.entrance)
     also = Secured(listeners.remote_admin, others.tls) if listeners.remote_admin and others.tls else None

@@ -56,6 +56,14 @@ class GatewaySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaSettings:
+    """Where other replicas of the control plane are: the Pods with `labels` (a selector) in a namespace."""
+
+    namespace: str
+    labels: str
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookSettings:
     """What an API server asks: at `port` (None: the usual one), if it `serves`. `image` is that of sidecars in pods
     (empty: none are put in), `revision` what labels call this control plane, by which its configurations are called,
@@ -96,7 +104,8 @@ class ServeSettings:
     that namespace. `webhooks` are what that one asks. Of its namespaces those are in view that one of the
     `discovery_selectors` matches (none: all). `shared` is the namespace where control planes keep what would be in the
     home, so that there may be several (None: it is in the home). `ca_cluster` says who in the cluster
-    signs the mesh's intermediate.
+    signs the mesh's intermediate. `replicas` are the control planes of the same mesh beside this one. `drain`: for how
+    many seconds it serves on when it is told to stop, while proxies leave for others.
     """
 
     home: Home
@@ -131,5 +140,7 @@ class ServeSettings:
     kubernetes: KubeconfigFile | None = None
     kubernetes_writes: str | None = None
     webhooks: WebhookSettings | None = None
+    replicas: ReplicaSettings | None = None
+    drain: float = 0.0
     discovery_selectors: tuple[Selector, ...] = ()
     shared: str | None = None

@@ -80,6 +80,8 @@ class SharedFiles:
         held = await self._get()
         if held is not None:
             self._take(held)
+        elif self._serial >= 0 and await self._put(self._files(self._directory), None):
+            _log.warning("%s was deleted: it is made again of what is here", self._secret.name)
 
     async def run(self) -> None:
         """Follow what others change, for ever."""
@@ -87,11 +89,11 @@ class SharedFiles:
         while True:
             try:
                 await self.fetch()
+                self._problem = ""
                 async with self._secret.watch(self._version) as changes:
                     async for held in changes:
                         self._take(held)
                         wait.reset()
-                self._problem = ""
             except RepositoryError as error:
                 self._failed(str(error))
             except OSError as error:
@@ -119,7 +121,7 @@ class SharedFiles:
 
     async def _put(self, files: Mapping[str, bytes], held: HeldSecret | None) -> bool:
         """Whether it was not changed since `held`. If the answer is lost, the next look says whether it was done."""
-        serial = (_serial_of(held) if held is not None else 0) + 1
+        serial = max(self._serial, _serial_of(held) if held is not None else 0) + 1
         before, kind, data = "", "", {**files, _SERIAL: str(serial).encode()}
         if held is not None:
             mine = self._of(held)

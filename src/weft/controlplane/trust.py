@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from weft.admin.heard import Heard
+from weft.admin.replicas.replicas import Replicas
 from weft.ca.authority import Authority
 from weft.ca.rotation import PATIENCE, Phase, Rotation, advance
 from weft.model.origin import Origin
@@ -48,7 +49,9 @@ class TrustKeeper:
         leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        replicas: Replicas | None = None,
     ) -> None:
+        self._replicas = replicas or Replicas()
         self._authority = authority
         self._collector = collector
         self._heard = heard
@@ -60,17 +63,19 @@ class TrustKeeper:
         self._sleep = sleep
 
     def awaited(self) -> dict[str, str]:
-        """The registrations whose proxies have not done the current step, and why as far as that is known."""
+        """The registrations whose proxies have not done the current step, and why as far as that is known; and the
+        replicas of the control plane whose proxies nobody knows."""
         if self._authority.rotation.phase is Phase.STEADY:
             return {}
         wanted, silent = self._authority.wanted, frozenset(self._leases.silent())
-        found = {}
+        found = {f"replica {one.replica}": f"its proxies are unknown: {one.why}" for one in self._replicas.unknown()}
         for workload in self._collector.snapshot.workloads:
             key = workload_key(workload.namespace, workload.name)
-            said = self._heard.of(key)
-            if workload.pod and not self._leases.here(key):
+            said, elsewhere = self._heard.of(key), self._replicas.agents(key)
+            in_use = ((said.trust, said.issuer), *((one.trust, one.issuer) for one in elsewhere))
+            if workload.pod and not self._leases.here(key) and not elsewhere:
                 continue  # its proxy has never joined, or is gone: a lease would have ended
-            if not wanted.met(said.trust, said.issuer):
+            if not any(wanted.met(*one) for one in in_use):
                 found[key] = _why(key in silent, said.version, said.trust, said.trust == wanted.trust)
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,6 +25,8 @@ from weft.model.workload import Workload
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 Lookup = Callable[[str], Workload | None]
 _STOP = 0.3
+_STOPPING = "the control plane is stopping"
+_TICK_SECONDS = 0.1
 _INSPECTION_SECONDS = 1.0
 _NEXT_ATTEMPT_SECONDS = 0.05
 _SILENT_ATTEMPTS = 20
@@ -95,10 +98,24 @@ class XdsServer:
         """Take no more connections. Streams go on; each ends when its connection is as old as connections may be."""
         await self._server.stop(2 * self._limits.connection_age)
 
+    async def drain(self, seconds: float) -> None:
+        """Take no more connections, and end the streams one after the other over so many seconds: their proxies connect
+        elsewhere by and by. Each connection is told at once that no more streams are taken on it."""
+        stopping = asyncio.create_task(self._server.stop(seconds + _STOP))
+        left = list(self._streams)
+        random.shuffle(left)
+        ticks = max(1, round(seconds / _TICK_SECONDS))
+        for tick in range(ticks):
+            for _ in range(len(left) // (ticks - tick)):
+                left.pop().end(Ending("UNAVAILABLE", _STOPPING))
+            await asyncio.sleep(_TICK_SECONDS)
+        await self.stop()
+        await stopping
+
     async def stop(self) -> None:
         """End all streams and close the listener, in well under a second."""
         for stream in tuple(self._streams):
-            stream.end(Ending("UNAVAILABLE", "the control plane is stopping"))
+            stream.end(Ending("UNAVAILABLE", _STOPPING))
         await self._server.stop(_STOP)
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
@@ -190,7 +207,25 @@ async def serve_xds(
     limits: Limits | None = None,
     others: tuple[Any, ...] = (),
 ) -> AsyncIterator[int]:
-    """Serve until the block is left; gives the bound port.
+    """See `serving_xds`; gives the bound port."""
+    async with serving_xds(
+        host, port, material=material, hub=hub, lookup=lookup, limits=limits, others=others
+    ) as listener:
+        yield listener.port
+
+
+@asynccontextmanager
+async def serving_xds(
+    host: str,
+    port: int,
+    *,
+    material: Callable[[], Material],
+    hub: Hub[Any],
+    lookup: Lookup,
+    limits: Limits | None = None,
+    others: tuple[Any, ...] = (),
+) -> AsyncIterator[XdsListener]:
+    """Serve until the block is left.
 
     `material` is asked before every handshake (from gRPC's thread; it must be quick and not block): whatever it returns
     then is used, so renewed certificates need no restart. Proxies must be of the trust domain that
@@ -199,11 +234,11 @@ async def serve_xds(
     Raises OSError if the address cannot be bound.
     """
     limits = limits or hub.limits
-    listener = _Listener(hub, lookup, material, limits, others)
+    listener = XdsListener(hub, lookup, material, limits, others)
     bound = await listener.start(host, port)
     tasks = [asyncio.create_task(_inspect(hub)), asyncio.create_task(listener.grow(host, bound))]
     try:
-        yield bound
+        yield listener
     finally:
         for task in tasks:
             task.cancel()
@@ -211,10 +246,10 @@ async def serve_xds(
         await listener.stop()
 
 
-class _Listener:
-    """The servers. gRPC takes the number of connections when it begins to listen, and what strangers hold costs memory:
-    so there is room for what is registered, and when that has grown another server takes over the port. The one before
-    keeps its streams: nobody is disconnected."""
+class XdsListener:
+    """The servers of one port. gRPC takes the number of connections when it begins to listen, and what strangers hold
+    costs memory: so there is room for what is registered, and when that has grown another server takes over the port.
+    The one before keeps its streams: nobody is disconnected."""
 
     def __init__(
         self,
@@ -231,6 +266,8 @@ class _Listener:
         self._others = others
         self._room = 0
         self._server: XdsServer | None = None
+        self._drains = False
+        self.port = 0
         self._retired: dict[XdsServer, asyncio.Task[None]] = {}
 
     async def start(self, host: str, port: int) -> int:
@@ -238,15 +275,15 @@ class _Listener:
         limits = self._limits.listening(self._hub.registered)
         self._room = limits.connections
         server = XdsServer(self._hub, self._lookup, self._material, limits, self._others)
-        bound = await server.start(host, port)
+        self.port = await server.start(host, port)
         self._server = server
-        return bound
+        return self.port
 
     async def grow(self, host: str, port: int) -> None:
         """Listen anew when more are registered than there is room for, for ever."""
-        while True:
+        while not self._drains:
             await asyncio.sleep(_INSPECTION_SECONDS)
-            if self._limits.room_for(self._hub.registered) > self._room:
+            if not self._drains and self._limits.room_for(self._hub.registered) > self._room:
                 self._retire()
                 await self._take_over(host, port)
 
@@ -269,9 +306,17 @@ class _Listener:
                 _log.info("%d proxies are registered: room for %d connections", self._hub.registered, self._room)
                 return
 
+    async def drain(self, seconds: float) -> None:
+        """Take no more connections, and end all streams within so many seconds, one after the other."""
+        self._drains = True
+        await asyncio.gather(*(server.drain(seconds) for server in self._servers()))
+
+    def _servers(self) -> list[XdsServer]:
+        return [*self._retired, *([] if self._server is None else [self._server])]
+
     async def stop(self) -> None:
         """End all streams and close."""
-        servers = [*self._retired, *([] if self._server is None else [self._server])]
+        servers = self._servers()
         retired = tuple(self._retired.values())
         await asyncio.gather(*(server.stop() for server in servers))
         await asyncio.gather(*retired)

@@ -91,7 +91,8 @@ class RequestFact:
 class Facts:
     """All of it. `subject` is None while nothing could be compiled; `followed` are the objects of followed files,
     `unreachable` addresses of workloads that could not be connected to, each with the reason; `tried_envoy` is the
-    version of Envoy this weft was tried with; `command` is the version of weft that asks."""
+    version of Envoy this weft was tried with; `command` is the version of weft that asks; `revisions` are what
+    labels of Pods call this control plane (none: there is no other)."""
 
     now: float
     control_plane: ControlPlaneFact
@@ -107,3 +108,4 @@ class Facts:
     window: float = 60.0
     tried_envoy: str = ""
     command: str = ""
+    revisions: tuple[str, ...] = ()

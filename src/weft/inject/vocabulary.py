@@ -124,7 +124,7 @@ WORDS: Mapping[str, Word] = {
     "ambient.istio.io/dns-capture": _warned("there is no ambient mode: the pod gets a sidecar", "false"),
     "topology.istio.io/network": _warned("all pods are of one network"),
     "topology.istio.io/subzone": _warned("a pod is where its node is"),
-    "service.istio.io/canonical-name": _warned("metrics name workloads as they are called"),
+    "service.istio.io/canonical-name": _warned("metrics name workloads by what made the pod"),
     "service.istio.io/canonical-revision": _warned("metrics have the label `version` of the pod"),
     "service.istio.io/workload-name": _warned("metrics name workloads as they are called"),
 }

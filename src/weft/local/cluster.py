@@ -23,7 +23,12 @@ _USUAL_FILE = ".kube/config"
 
 
 class ClusterError(Exception):
-    """The cluster is not to be found, or cannot be asked; the message says why and what to do."""
+    """The cluster is not to be found, or cannot be asked; the message says why and what to do. `forbidden`: it knows
+    who asks, and they may not."""
+
+    def __init__(self, message: str, *, forbidden: bool = False) -> None:
+        super().__init__(message)
+        self.forbidden = forbidden
 
 
 @dataclass(frozen=True, slots=True)

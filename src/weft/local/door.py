@@ -127,7 +127,7 @@ class Door:
                 return Tunnel(shown, f"/api/v1/namespaces/{self._cluster.namespace}/pods/{place.pod}", place.port)
             except ClusterError as error:
                 self._place = None
-                if again:
+                if again or error.forbidden:
                     raise ClusterError(f"{self.title}: {error}") from error
                 self._credentials.forget()
                 self.look()

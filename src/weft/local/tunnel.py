@@ -39,13 +39,15 @@ class Tunnel:
         self._shown = shown
         self._path = f"{path}/portforward?ports={port}"
         self._failure = ""
+        self._forbidden = False
         self._opened = threading.Event()
         self._thread = threading.Thread(target=self._run, name="weft-tunnel", daemon=True)
         self._thread.start()
         self._opened.wait(_CONNECT_SECONDS + 1.0)
         if self._failure or not self._opened.is_set():
             self.near.close()
-            raise ClusterError(self._failure or "the API server opens no port-forward in time")
+            text = self._failure or "the API server opens no port-forward in time"
+            raise ClusterError(text, forbidden=self._forbidden)
 
     @property
     def failure(self) -> str:
@@ -63,7 +65,7 @@ class Tunnel:
                 self._opened.set()
                 await self._relay(channel)
         except ClusterError as error:
-            self._failure = str(error)
+            self._failure, self._forbidden = str(error), error.forbidden
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._failure = self._failure or f"the port-forward broke ({type(error).__name__})"
         finally:
@@ -87,7 +89,8 @@ class Tunnel:
             why = f"it answers {error.status}"
             if error.status == _FORBIDDEN:
                 why = "you may not create pods/portforward there; the Role weft-door has that right"
-            raise ClusterError(f"the API server opens no port-forward: {why}") from error
+            text = f"the API server opens no port-forward: {why}"
+            raise ClusterError(text, forbidden=error.status == _FORBIDDEN) from error
         except TimeoutError as error:
             raise ClusterError("the API server opens no port-forward in time") from error
         except aiohttp.ClientError as error:

@@ -25,6 +25,8 @@ class Peer:
     revision: str
     principal: str
     """Its SPIFFE ID, ``spiffe://...``."""
+    owner: str = ""
+    """What made it, where it is a Pod: the name of a Deployment, or of whatever else people write."""
 
 
 @dataclass(frozen=True, slots=True)

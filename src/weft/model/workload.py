@@ -128,7 +128,8 @@ class Workload:
     each port has an address of its own); `transparent`: they see their callers' addresses. `carrier` is the
     proxy name of the node whose Envoy carries it (empty: it has one of its own), and `node` says that it is such a
     node. `network_namespace` is where its application lives on the host of its carrier (None: in the host's own).
-    `pod` is the uid of the Kubernetes Pod that it is: no agent has registered it, the API server has told of it."""
+    `pod` is the uid of the Kubernetes Pod that it is: no agent has registered it, the API server has told of it; and
+    `owner` the name of what made that, such as a Deployment, by which metrics call it."""
 
     name: str
     namespace: str
@@ -158,6 +159,7 @@ class Workload:
     node: NodeBinding | None = None
     network_namespace: NetworkNamespace | None = None
     pod: str = ""
+    owner: str = ""
 
     @property
     def captures(self) -> bool:

@@ -31,7 +31,7 @@ class Script:
         self.confirmations = Confirmations(self._lacks, hold=3.0)
         [self.document] = documents(GATEWAY)
 
-    def _lacks(self, proxy: str, revision: int) -> Lack | None:
+    def _lacks(self, proxy: str, revision: int, _: Document[object]) -> Lack | None:
         return self.lacks.get(proxy) or (SLOW if self.confirmed[proxy] < revision else None)
 
     def look(self, revision: int, now: float, document: Document[object] | None = None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from weft.agent.metrics.envoy import envoy_families
 from weft.agent.metrics.families import Family
 from weft.agent.metrics.folded import Folded
@@ -54,6 +56,14 @@ def test_a_call_has_all_of_istios_labels() -> None:
     [duration] = families(CALL)["istio_request_duration_milliseconds"].samples
     assert dict(duration.labels) == LABELS
     assert duration.bins == ((3.0, 0.1, 5),)
+
+
+def test_pods_are_called_by_what_made_them_and_are_one_series() -> None:
+    pods = [replace(REVIEWS, workload=f"reviews-5d8f-{each}", owner="reviews") for each in ("abcde", "fghij")]
+    series = [replace(CALL, key=replace(CALL.key, peer=each)) for each in pods]
+    [sample] = families(*series)["istio_requests_total"].samples
+    assert dict(sample.labels) == {**LABELS, "destination_workload": "reviews"}
+    assert sample.value == 10
 
 
 def test_the_destination_tells_the_caller_and_plaintext_is_none() -> None:

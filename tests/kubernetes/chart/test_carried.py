@@ -24,7 +24,7 @@ def helms(home: Path, namespace: str, values: dict[str, Any]) -> dict[str, dict[
     objects = [each for each in yaml.safe_load_all(text) if each]
     for each in objects:
         for label in MADE_BY:
-            each["metadata"]["labels"].pop(label)
+            each["metadata"]["labels"].pop(label, None)
     return {path_of(each): each for each in objects if "helm.sh/hook" not in each["metadata"].get("annotations", {})}
 
 

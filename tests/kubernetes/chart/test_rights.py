@@ -233,6 +233,7 @@ def test_every_right_is_used_and_none_is_missing(cluster: ApiCluster, installed:
         post(f"127.0.0.1:{told['remote_admin'].rpartition(':')[2]}", "/v1/explain", b"{}", token)  # who may that?
         for _ in range(2):  # the store is sealed anew, and made short: parts are made, listed and deleted
             mesh.api("secrets/rotation", "POST")
+        mesh.api("ca/rotate", "POST", b"{}")
         until("every right is used", lambda: all_used(*{each.verb for each in given} - {"delete"}))
         named = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "another"}}
         apply(cluster, {**named, "spec": {"controllerName": "example.com/another"}})

@@ -31,6 +31,10 @@ TURNED: dict[str, Any] = {
     "ca.days": 10,
     "bind": "::",
     "replicas": 3,
+    "autoscaling.enabled": True,
+    "autoscaling.minReplicas": 3,
+    "autoscaling.maxReplicas": 9,
+    "autoscaling.targetCPUUtilizationPercentage": 50,
     "extraArgs": ["--lease=20"],
     "injection.enabled": False,
     "injection.image": "weft.test/another:3",
@@ -80,6 +84,7 @@ TURNED: dict[str, Any] = {
 WITH: dict[str, dict[str, Any]] = {
     "serviceMonitor": {"serviceMonitor": {"enabled": True}},
     "cni": {"cni": {"enabled": True}},
+    "autoscaling": {"autoscaling": {"enabled": True}},
     "ca": {"ca": {"signer": "example.com/mesh", "roots": "configmap/default/roots"}},
 }
 """What has to be on for values of a group to show."""

@@ -11,17 +11,10 @@ from pathlib import Path
 import pytest
 from tools.images.base import default_sources
 from tools.images.build import TEST_REGISTRY, TEST_TAG, build_images
-from tools.kubernetes import gateway_api
+from tools.kubernetes import gateway_api, istio
 from tools.kubernetes_mesh import install
 from tools.kubernetes_node import NodeCluster
 from tools.packages.payload import ROOT
-
-from support.kubernetes import definition
-
-_OF_ISTIO = (
-    definition("security.istio.io", "AuthorizationPolicy", "authorizationpolicies", "v1"),
-    definition("security.istio.io", "PeerAuthentication", "peerauthentications", "v1"),
-)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, images: list[Path]) -> Ite
 
 @pytest.fixture(scope="session")
 def weft_node(cluster: NodeCluster) -> NodeCluster:
-    """The same with weft installed by its chart, and kinds of Istio."""
-    cluster.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": _OF_ISTIO})
+    """The same with weft installed by its chart, and Istio's kinds as Istio defines them."""
+    cluster.kubectl("apply", "--server-side", "-f", str(istio()))
     install(cluster)
     return cluster

@@ -80,6 +80,29 @@ def test_pods_without_a_proxy_stand_beside_workloads() -> None:
     assert not [problem for problem in mesh.mesh.idle if problem.code == "selects-nothing"]
 
 
+def test_who_is_not_ready_is_called_where_the_service_says_so() -> None:
+    """But for who ends. Elsewhere callers are not told of who was never ready, and do not call the others."""
+    states = (WorkloadState.STARTING, WorkloadState.UNHEALTHY, WorkloadState.DRAINING)
+    pods = [
+        instance(f"i{number}", f"10.0.0.{number}", ports=(("http", 80),), state=state)
+        for number, state in enumerate(states)
+    ]
+    workloads = [workload("web", f"v{number}", port=80, state=state) for number, state in enumerate(states)]
+
+    def health(text: str) -> list[Health]:
+        return [each.health for each in served(Compiled(text, workloads=workloads, instances=pods), "web")[80]]
+
+    usual = """
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
+"""
+    assert health(usual) == [Health.UNHEALTHY, Health.DRAINING] * 2
+    anyhow = usual.replace("spec: {", "spec: {publishNotReadyAddresses: true, ")
+    assert health(anyhow) == [Health.HEALTHY, Health.HEALTHY, Health.DRAINING] * 2
+
+
 def test_a_service_without_a_selector_is_backed_by_its_slices() -> None:
     slices = [
         instance("kubernetes", "10.0.0.9", "kubernetes", ports=(("https", 16443),)),

@@ -26,6 +26,9 @@ def told(name: str, text: dict[str, Any], uid: str = "") -> Told:
 def pod(name: str, before: Pod | None = None, **given: Any) -> Pod:
     """A Pod that is ready at 10.0.0.1 on the node ``one``."""
     metadata: dict[str, Any] = {"name": name, "labels": given.get("labels", {"app": name})}
+    if given.get("owner"):
+        kind, _, of = given["owner"].partition("/")
+        metadata["ownerReferences"] = [{"kind": "Batch", "name": "all"}, {"kind": kind, "name": of, "controller": True}]
     if given.get("ending"):
         metadata["deletionTimestamp"] = "2026-11-28T00:00:00Z"
     spec = {
@@ -114,6 +117,26 @@ def test_a_pod_with_a_proxy_is_a_workload() -> None:
     assert not join.problems
 
 
+@pytest.mark.parametrize(
+    ("owner", "labels", "found"),
+    [
+        ("", {}, ""),
+        ("ReplicaSet/web-5d8f9c7b4", {"pod-template-hash": "5d8f9c7b4"}, "web"),
+        ("ReplicaSet/web-5d8f9c7b4", {"rollouts-pod-template-hash": "5d8f9c7b4"}, "web"),
+        ("ReplicaSet/web-v1", {"app": "web"}, "web-v1"),
+        ("StatefulSet/db", {}, "db"),
+        ("Job/import-2026", {}, "import-2026"),
+        ("Job/report-29735041", {}, "report"),
+        ("ReplicaSet/" + 60 * "a" + "-5d8f9c7b4", {"pod-template-hash": "5d8f9c7b4"}, 60 * "a"),
+        ("Robot/made.of.steel", {}, ""),
+        ("Robot/" + 64 * "a", {}, ""),
+    ],
+)
+def test_metrics_call_a_pod_by_what_people_made(owner: str, labels: dict[str, str], found: str) -> None:
+    [workload] = joined(pod("web-5d8f9c7b4-x2x9z", meshed=True, owner=owner, labels=labels)).workloads
+    assert workload.owner == found
+
+
 def test_a_pod_whose_proxy_is_an_ordinary_container_is_one_too() -> None:
     [workload] = joined(pod("web", containers=[APP, {"name": "weft-proxy"}])).workloads
     assert workload.pod == "uid-web"
@@ -157,8 +180,8 @@ def test_states(given: dict[str, Any], state: WorkloadState | None) -> None:
     workloads = joined(pod("web", meshed=True, **given)).workloads
     assert [each.state for each in workloads] == ([state] if state else [])
     instances = joined(pod("web", **given)).instances
-    called = state not in (None, WorkloadState.STARTING)
-    assert [each.state for each in instances] == ([state] if called else [])
+    there = state is not None and given.get("ip") != ""
+    assert [each.state for each in instances] == ([state] if there else [])
 
 
 def test_who_was_ready_once_is_unhealthy_and_not_starting() -> None:

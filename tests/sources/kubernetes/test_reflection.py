@@ -189,18 +189,22 @@ def test_what_is_kept_no_more_is_dropped() -> None:
     assert not script.reflection.drop(lambda name: name[1] == "a")
 
 
+def is_current(script: Script) -> bool:
+    return script.reflection.current
+
+
 def test_a_list_that_began_before_more_was_wanted_is_worth_nothing() -> None:
     script = Script()
     script.listed("a")
-    assert script.reflection.current
+    assert is_current(script)
     script.reflection.relist()
-    assert not script.reflection.current
+    assert not is_current(script)
     [changed] = script.take(event("MODIFIED", "a", "11"))
     assert names(changed) == (["a"], []), "until the next stream begins this one counts"
     assert script.reflection.begin() == LIST
     script.reflection.relist()
     assert script.take(event("ADDED", "a", "11"), bookmark("12", end=True)) == [None, None]
-    assert not script.reflection.current
+    assert not is_current(script)
     assert names(script.listed("a", "b", version="13")) == (["a", "b"], [])
-    assert script.reflection.current
+    assert is_current(script)
     assert script.reflection.lists == 2

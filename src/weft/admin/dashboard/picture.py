@@ -93,7 +93,7 @@ class _Picture:
             "warnings": len(found) - errors,
             "documents": len(context.collector.snapshot.documents),
             "workloads": len(context.collector.snapshot.workloads),
-            "proxies": len(statuses),
+            "proxies": len({*(status.name for status in statuses), *context.replicas.proxies()}),
             "proxies_pending": sum(status.pending for status in statuses),
         }
 

@@ -30,7 +30,7 @@ class Publication:
     """What the build loop told: the documents in force before (None: what the control plane before this one had) and
     after, the revisions of snapshot and store, what was seen at proxies, and when it began (monotonic and epoch
     seconds). `first` waits for proxies from the moment of the publication; `notes` and `drafts` are filled in while it
-    is written."""
+    is written. `behind`: other control planes have written since the one before, so that counts as before."""
 
     before: Documents | None
     after: Documents
@@ -43,6 +43,7 @@ class Publication:
     notes: list[Note] | None = None
     drafts: list[Draft] | None = None
     written: list[Record] = field(default_factory=list)
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,9 @@ async def build_drafts(
         told.update(step.key for step in note.steps)
         rows = await asyncio.to_thread(_rows, [(step, API) for step in note.steps], secret)
         found.append(_draft(note.who, note.action, rows, publication.time, note.revision))
-    if publication.before is None:
+    if publication.before is None or publication.behind:
         rows = await _since_last_run(publication.after, shelf, secret, in_files, told)
-        action = "start"
+        action = "start" if publication.before is None else "edit"
     else:
         steps = [step for step in _steps(*exchanged(publication.before, publication.after)) if step.key not in told]
         owners = [(step, await _owner(step, shelf, in_files)) for step in steps]

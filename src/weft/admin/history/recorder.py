@@ -38,7 +38,9 @@ _log = logging.getLogger("weft.history")
 
 
 class Recorder:
-    """See the module. `wait` is the hub's `wait_revision`, `in_files` gives the objects that followed files have."""
+    """See the module. `wait` is the hub's `wait_revision`, `in_files` gives the objects that followed files have. Of
+    several control planes that follow the same documents the one that `leads` writes, and another one that comes to
+    lead goes on with what is missing."""
 
     def __init__(
         self,
@@ -62,6 +64,8 @@ class Recorder:
         self._secret = b""
         self._error = ""
         self._followers: set[asyncio.Future[Any]] = set()
+        self._held: Publication | None = None
+        self.leads: Callable[[], bool] = lambda: True
 
     # the build loop
 
@@ -118,10 +122,16 @@ class Recorder:
         """Write for ever. What is published when it is cancelled is still written, if the store takes it."""
         try:
             while True:
-                await self._wake.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_RETRY_SECONDS if self._held is not None else None):
+                        await self._wake.wait()
                 self._wake.clear()
+                if self._held is not None and self.leads() and not self._queue:
+                    self._queue.append(self._held)
                 while self._queue:
                     publication = self._queue.popleft()
+                    if self._is_anothers(publication):
+                        continue
                     if not await self._is_done(publication):
                         self._queue.appendleft(publication)
                         await asyncio.sleep(_RETRY_SECONDS)
@@ -134,6 +144,16 @@ class Recorder:
             for future in going:
                 future.cancel()
             await asyncio.gather(*going, return_exceptions=True)
+
+    def _is_anothers(self, publication: Publication) -> bool:
+        """Whether another control plane writes it down. If that ends before it has, it is written later."""
+        held, self._held = self._held, None
+        if held is not None:
+            publication.behind = True
+            publication.before = publication.before if held.before is not None else None
+        if not self.leads():
+            self._held = publication
+        return self._held is not None
 
     async def _is_done(self, publication: Publication) -> bool:
         """Write a publication down. False: the store does not take it now."""

@@ -16,8 +16,9 @@ from weft.schema.kinds.gateway import ListenerSetSpec
 HOLD = 3.0
 """Seconds for which nothing is said of a Gateway that is new or different: proxies confirm sooner than that."""
 _NAMED = 3
-Lacking = Callable[[str, int], Lack | None]
-"""What a proxy has not taken of a revision; see `weft.discovery.hub.Hub.lacks`."""
+Lacking = Callable[[str, int, Document[object]], Lack | None]
+"""What a proxy has not taken of a revision (`weft.discovery.hub.Hub.lacks`) or, if it is connected to another replica,
+of the document that came with it."""
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class Confirmations:
         servers = self._serving(document)
         there = frozenset((each.speaker, each.pod) for each in servers)
         for server in servers:
-            lack = self._lacking(server.speaker, standing.revision)
+            lack = self._lacking(server.speaker, standing.revision, document)
             if lack is not None and lack.refused:
                 standing.by = frozenset()
                 return Unconfirmed("Invalid", f"{server.speaker} refuses it: {lack.text}", refused=True)

@@ -161,7 +161,7 @@ def _side(side: str, peer: Peer | None) -> Iterator[tuple[str, str]]:
     known = peer or Peer(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
     if not known.workload:  # of another trust domain: its principal is all that is proven to us
         known = Peer(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, known.principal)
-    yield f"{side}_workload", known.workload
+    yield f"{side}_workload", known.owner or known.workload
     yield f"{side}_workload_namespace", known.namespace
     yield f"{side}_principal", known.principal.removeprefix("spiffe://")
     yield f"{side}_app", known.service

@@ -41,7 +41,7 @@ def own_peer(chain: Path) -> tuple[Peer, float]:
     workload, _, namespace = name.partition(".")
     service = part(NameOID.ORGANIZATION_NAME) or workload
     revision = part(NameOID.ORGANIZATIONAL_UNIT_NAME)
-    peer = Peer(workload, namespace, service, revision, uris[0] if uris else "unknown")
+    peer = Peer(workload, namespace, service, revision, uris[0] if uris else "unknown", part(NameOID.TITLE))
     return peer, leaf.not_valid_after_utc.timestamp()
 
 

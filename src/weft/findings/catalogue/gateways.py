@@ -55,8 +55,8 @@ GATEWAYS = (
     error(
         307,
         "protocol-conflict",
-        "Two listeners of one port have different protocols. Of one document neither is in force; of a ListenerSet that "
-        "one which conflicts with its Gateway's, or with one of an older set, is not.",
+        "Two listeners of one port have different protocols. Of one document neither is in force; of a ListenerSet "
+        "that one which conflicts with its Gateway's, or with one of an older set, is not.",
         "port 80 is HTTP in listener 'a' and HTTPS in listener 'b'",
         "Give them different ports.",
         istio="0145",

@@ -97,6 +97,8 @@ KUBERNETES = (
         "See what the proxy says; `weft audit` has what was refused.",
         "kubectl logs --namespace {namespace} {workload} --container weft-proxy",
     ),
+)
+VIEW = (
     error(
         1635,
         "pod-not-captured",
@@ -130,13 +132,5 @@ KUBERNETES = (
         "sidecars",
         "Label the namespace so that a selector matches, or take the label away that asks for sidecars.",
         "kubectl get namespace --show-labels",
-    ),
-    error(
-        1615,
-        "state-not-followed",
-        "This control plane shares its authority and keys with others in a Secret, and does not see what they change "
-        "there. What it read last stays in force: it issues and trusts as before, and a rotation of the root waits.",
-        "Secret weft-system/weft-ca cannot be followed: no connection can be made; what was read last stays in force",
-        "The message says why. See whether the API server answers, and whether the Role weft-state is there.",
     ),
 )

@@ -19,10 +19,11 @@ from weft.findings.catalogue.http_routes import HTTP_ROUTES
 from weft.findings.catalogue.imports import IMPORTS
 from weft.findings.catalogue.injection import INJECTION
 from weft.findings.catalogue.istio import NOT_HERE
-from weft.findings.catalogue.kubernetes import KUBERNETES
+from weft.findings.catalogue.kubernetes import KUBERNETES, VIEW
 from weft.findings.catalogue.origination import ORIGINATION
 from weft.findings.catalogue.outside import OUTSIDE
 from weft.findings.catalogue.patches import PATCHES
+from weft.findings.catalogue.replicas import REPLICAS
 from weft.findings.catalogue.requests import REQUESTS
 from weft.findings.catalogue.resilience import RESILIENCE
 from weft.findings.catalogue.routes import ROUTES
@@ -62,7 +63,9 @@ CHAPTERS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Tokens", TOKENS),
     ("Imports", IMPORTS),
     ("Kubernetes", KUBERNETES),
+    ("What pods and namespaces ask for", VIEW),
     ("Injection", INJECTION),
+    ("Several control planes", REPLICAS),
     ("Gateways of a cluster", CLUSTER_GATEWAYS),
     ("Clusters", CLUSTERS),
     ("Servers outside", ORIGINATION),

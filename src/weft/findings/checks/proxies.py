@@ -8,6 +8,7 @@ from weft.findings.checks.wording import lasting, span
 from weft.findings.facts import Facts
 from weft.findings.finding import Finding, finding
 from weft.model.problem import Severity
+from weft.model.revisions import REVISION
 
 _CERTIFICATE_SECONDS = 600.0
 _CLOCK_SECONDS = 30.0
@@ -16,9 +17,10 @@ _NAMES = 3
 
 
 def proxy_not_connected(facts: Facts) -> Iterator[Finding]:
-    """Registered workloads whose proxies have no stream."""
+    """Registered workloads whose proxies have no stream; those of Pods that another revision injected have it there."""
     for one in facts.workloads:
-        if not one.connected:
+        revision = dict(one.workload.labels).get(REVISION, "") if one.workload.pod and facts.revisions else ""
+        if not one.connected and (not revision or revision in facts.revisions):
             name, about = one.workload.name, f"workload {one.workload.proxy}"
             if one.workload.pod:
                 text = f"Pod {name} is in the mesh, but its proxy is not connected: it has not joined, or has gone"

@@ -28,7 +28,7 @@ def version(facts: ClusterFacts) -> Iterator[Finding]:
     found = numbers(facts.version)
     if found < OLDEST:
         text = f"it is {facts.version or 'of an unknown version'}; weft needs Kubernetes {_dotted(OLDEST)} or newer"
-        yield error(UNFIT, "API server", text, "weft version  # then upgrade the cluster")
+        yield error(UNFIT, "API server", text, "kubectl version  # and take a newer one")
     elif found[0] != TRIED[0] or found[1] > TRIED[1] + 3:
         text = f"it is {facts.version}; this weft was tried with Kubernetes up to {_dotted(TRIED)}"
         yield warning(UNFIT, "API server", text, "pip install --upgrade weft")

@@ -173,7 +173,7 @@ def protocol_problem(
     document: ListenerDocument, gateway: GatewayDocument | None, path: FieldPath, spec: ListenerSpec
 ) -> Problem | None:
     """Why a listener's protocol keeps it out of force. Of listeners that share a port and cannot, none is in force: the
-    API allows no winner. At a port that the `gateway` of a ListenerSet has, that decides (`weft.mesh.gateways.serving`).
+    API allows no winner. At a port that the `gateway` of a ListenerSet has, that decides (`mesh.gateways.serving`).
     """
     where = (*path, "protocol")
     if spec.protocol not in LISTENER_PROTOCOLS:

@@ -167,6 +167,7 @@ class Join:
             capture=_of_families(pod, _CAPTURE_4, _CAPTURE_6),
             inbound_capture=_of_families(pod, _INBOUND_4, _INBOUND_6),
             pod=pod.uid,
+            owner=pod.owner,
         )
 
     def _gateway(self, pod: Pod, state: WorkloadState) -> Workload:
@@ -181,6 +182,7 @@ class Join:
             metrics=SocketAddress(pod.address, METRICS) if pod.address else None,
             locality=self._nodes.get(pod.node, NOWHERE),
             pod=pod.uid,
+            owner=pod.owner,
         )
 
     def _ports_of_slices(self, pod: Pod) -> Iterable[PodPort]:

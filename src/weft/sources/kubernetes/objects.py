@@ -6,6 +6,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-s
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +15,7 @@ import msgspec
 
 from weft.model.addresses import is_ip_address
 from weft.model.gateway_process import served_gateway
+from weft.model.identity import is_dns_label
 from weft.model.labels import Labels
 from weft.model.locality import NOWHERE, REGION_LABEL, ZONE_LABEL, Locality
 from weft.model.workload import WorkloadState
@@ -28,6 +30,9 @@ _MANAGER_LABEL = "endpointslice.kubernetes.io/managed-by"
 _CONTROLLER = "endpointslice-controller.k8s.io"
 """What makes the slices of Services with a selector: each of their addresses is that of a Pod."""
 _ENDED = frozenset(("Succeeded", "Failed"))
+_HASH_LABELS = ("pod-template-hash", "rollouts-pod-template-hash")
+"""What tells ReplicaSets of one Deployment apart, and of one Rollout of Argo."""
+_MINUTE = re.compile(r"-[0-9]{8,}\Z")
 ObjectT = TypeVar("ObjectT")
 
 
@@ -44,7 +49,8 @@ class PodPort:
 class Pod:
     """`address` is empty until it has one; `ipv4` and `ipv6` say of which families it has any. `meshed`: it has a proxy
     of the mesh. `state` is None for Pods that nothing runs of: they have no node yet, or all of their containers have
-    ended. `gateway` is that whose process it is. `uncaptured`: what should see to its rules of capture has failed."""
+    ended. `gateway` is that whose process it is, `owner` what made it, such as a Deployment (empty: nobody).
+    `uncaptured`: what should see to its rules of capture has failed."""
 
     namespace: str
     name: str
@@ -60,6 +66,7 @@ class Pod:
     host_network: bool
     state: WorkloadState | None
     gateway: str = ""
+    owner: str = ""
     uncaptured: bool = False
 
 
@@ -92,9 +99,16 @@ class Slice:
 # -- as the API server tells them --------------------------------------------------------------------------------------
 
 
+class _Owner(msgspec.Struct):
+    kind: str = ""
+    name: str = ""
+    controller: bool | None = None
+
+
 class _Metadata(msgspec.Struct, rename="camel"):
     labels: dict[str, str] | None = None
     deletion_timestamp: str | None = None
+    owner_references: tuple[_Owner, ...] | None = None
 
 
 class _ContainerPort(msgspec.Struct, rename="camel"):
@@ -226,6 +240,7 @@ def read_pod(told: Told, before: Pod | None) -> Pod | None:
         state=_state(found, last),
         gateway=served_gateway(labels, account),
         uncaptured=any(map(_has_failed, status.init_container_statuses or ())),
+        owner=sys.intern(_owner(found.metadata)),
     )
     return before if pod == before else pod
 
@@ -234,6 +249,20 @@ def _has_failed(status: _ContainerStatus) -> bool:
     """Whether it is the container of capture, and its latest end was not a good one."""
     ended = status.state.terminated or status.last_state.terminated
     return status.name == INIT_CONTAINER and ended is not None and ended.exit_code != 0
+
+
+def _owner(metadata: _Metadata) -> str:
+    """The name of what people made, of which the Pod is a part. A ReplicaSet is made by something else, which has put
+    a hash behind its own name and told it by a label; a Job by itself is what people made, one of a CronJob is called
+    after the minute."""
+    owner = next((each for each in metadata.owner_references or () if each.controller), _Owner())
+    name, labels = owner.name, metadata.labels or {}
+    if owner.kind == "ReplicaSet":
+        for each in _HASH_LABELS:
+            name = name.removesuffix(f"-{labels.get(each)}")
+    elif owner.kind == "Job":
+        name = _MINUTE.sub("", name)
+    return name if is_dns_label(name) else ""
 
 
 def _state(pod: _Pod, before: Pod | None) -> WorkloadState | None:

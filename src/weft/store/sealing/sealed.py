@@ -7,6 +7,7 @@ sealed with them. What cannot be opened is given out as it lies there: who decod
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -82,7 +83,14 @@ class SealedStore:
 
     async def open(self) -> None:
         """Read the data keys, make the first one, and seal what lies there in clear. StoreError. Where the wrapper does
-        not do its part, the store works but for secrets."""
+        not do its part, the store works but for secrets. Several control planes may do this at once."""
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(ConflictError):
+                await self._open()
+                return
+        await self._open()
+
+    async def _open(self) -> None:
         try:
             await self._read_keys()
         except KeyWrapError as error:

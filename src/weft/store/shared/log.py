@@ -66,8 +66,6 @@ class SharedLog:
         self._head = Head("")
         self.version = ""
         self.state = fresh()
-        self.ids: set[str] = set()
-        """Of batches that were read since it was cleared."""
 
     @property
     def long(self) -> bool:
@@ -130,7 +128,8 @@ class SharedLog:
             if batch.index != state.index + 1:
                 raise StoreError(f"{self.repository.name} is damaged: batch {state.index + 1} is missing")
             state.apply(batch)
-            self.ids.add(batch.id)
+        if state is not self.state:
+            state.renewed_in(self.state)
         self.state, self._head = state, head
 
     async def _read(self, names: Sequence[str], kind: type[ValueT]) -> ValueT:

@@ -84,12 +84,13 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Everything(msgspec.Struct, frozen=True, array_like=True):
-    """A snapshot: the entries, and the leases with the replicas that hold them."""
+    """A snapshot: the entries, the leases with the replicas that hold them, and the ids of the last batches."""
 
     index: int
     revision: int
     entries: tuple[Kept, ...]
     leases: dict[str, tuple[float, str]]
+    ids: tuple[str, ...]
 
 
 def kept_from(entry: Entry) -> Kept:

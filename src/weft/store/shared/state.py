@@ -13,6 +13,8 @@ from weft.store.shared.records import Batch, Everything, Row, kept_from
 MARGIN_SECONDS = 30.0
 """Renewals are the matter of the replica that hears them, and written down late: others take a lease to be over so much
 later than was written. It is also for clocks that differ."""
+KEPT_IDS = 4096
+"""More than can be written while one waits for an answer."""
 Place = tuple[str, str]
 
 
@@ -35,6 +37,8 @@ class State:
         self.entries: dict[Place, Entry] = {}
         self.held: dict[str, Held] = {}
         self.due = LeaseTable()
+        self.ids: dict[str, None] = {}
+        """Of the last batches, the oldest first: who has lost an answer looks here."""
         self._keep = keep
         self._base = 0
         self._places: dict[int, tuple[Place, ...]] = {}
@@ -42,6 +46,9 @@ class State:
     def apply(self, batch: Batch) -> None:
         """The next batch."""
         self.index = batch.index
+        self.ids[batch.id] = None
+        if len(self.ids) > KEPT_IDS:
+            del self.ids[next(iter(self.ids))]
         for row in batch.rows:
             self._change(row, batch)
         if batch.rows:
@@ -73,6 +80,12 @@ class State:
         elif before is None or before.by != self.replica:
             self.due.set(key, held.end)
 
+    def renewed_in(self, before: State) -> None:
+        """Leases that this replica renews end as in its state before this one, which was read anew."""
+        for key, end in before.due.ends.items():
+            if before.owns(key) and self.owns(key):
+                self.due.set(key, max(end, self.due.ends[key]))
+
     def owns(self, key: str) -> bool:
         """Whether this replica renews the lease."""
         held = self.held.get(key)
@@ -100,11 +113,13 @@ class State:
         """What makes a snapshot of this moment; it may be called later, and on another thread."""
         index, revision = self.index, self.revision
         entries, leases = tuple(self.entries.values()), {key: (one.end, one.by) for key, one in self.held.items()}
-        return lambda: Everything(index, revision, tuple(map(kept_from, entries)), leases)
+        ids = tuple(self.ids)
+        return lambda: Everything(index, revision, tuple(map(kept_from, entries)), leases, ids)
 
     def restore(self, everything: Everything) -> None:
         """Begin with a snapshot, instead of with nothing; what changed before it is not known."""
         self.index, self.revision, self._base = everything.index, everything.revision, everything.revision
+        self.ids = dict.fromkeys(everything.ids)
         for one in everything.entries:
             entry = Entry(one.bucket, one.key, one.value, one.revision, one.created)
             self.entries[one.bucket, one.key] = entry

@@ -31,6 +31,7 @@ DEADLINE_SECONDS = 10.0
 """Of one write: so long it is looked for, and tried again where others are faster."""
 _TOGETHER = 200
 """So many requests are written at once."""
+_MOST_WAITING = 10_000
 _LOOK_SECONDS = 5.0
 _TRIES = 10
 _SHORTEN_AGAIN_SECONDS = 60.0
@@ -184,6 +185,8 @@ class SharedStore:
     async def _ask(self, judge: Callable[[Draft], Callable[[], ResultT]]) -> ResultT:
         if self._closed:
             raise StoreError("the store is closed")
+        if len(self._requests) >= _MOST_WAITING:
+            raise StoreError(f"{self._repository.name}: too many writes wait")
         request = _Request(judge)
         self._requests.append(request)
         self._wake.set()
@@ -237,14 +240,13 @@ class SharedStore:
         until = asyncio.get_running_loop().time() + self._deadline
         wait, behind = Backoff(0.005, 0.5), False
         sent: Sent = []
-        self._log.ids.clear()
         while True:
             pause = 0.0
             try:
                 if behind:
                     await self._log.refresh()
                     self._tell()
-                    if found := [one for one in sent if self._log.ids & one.ids]:
+                    if found := [one for one in sent if one.ids & self._state.ids.keys()]:
                         return self._settle(found[0])
                 judged = self._judged(live)
                 self._ending = frozenset(judged.draft.ending)
@@ -264,7 +266,7 @@ class SharedStore:
             await asyncio.sleep(wait.next(pause))
 
     def _judged(self, live: Sequence[_Request[Any]]) -> _Judged:
-        draft = Draft(self._state, self._clock(), lambda: secrets.token_hex(8))
+        draft = Draft(self._state, self._clock(), lambda: secrets.token_hex(6))
         answers: list[Callable[[], Any] | StoreError] = []
         for request in live:
             try:
@@ -277,15 +279,19 @@ class SharedStore:
         """Write a draft, or see that nothing was written by others where there is nothing to write; False: judge
         again."""
         batches, version = judged.draft.batches, self._log.version
-        if not batches:
-            await self._log.refresh()
-            return self._log.version == version
         try:
-            return await self._log.add(batches)
+            async with asyncio.timeout(self._deadline):
+                if batches:
+                    return await self._log.add(batches)
+                await self._log.refresh()
         except RepositoryError as error:
-            if error.unknown:
+            if batches and error.unknown:
                 sent.append(judged)
             raise
+        except TimeoutError as error:
+            sent += [judged] if batches else []
+            raise RepositoryError("it does not answer in time", unknown=True) from error
+        return self._log.version == version
 
     def _settle(self, judged: _Judged) -> None:
         for key, end in judged.draft.ends.items():

@@ -1,0 +1,169 @@
+"""Two replicas that prove themselves to each other: what one tells, the other knows, and nobody else is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from admin.test_agent_api import Agent, certificate_for
+from support.control import Rig, running_control
+from support.meshdocs import documents, gateway_workload
+from weft.admin.context import Compiled
+from weft.admin.replicas.links import Link
+from weft.admin.replicas.replicas import Replicas
+from weft.admin.replicas.rows import document_digest, rows_of
+from weft.aio.cell import Cell
+from weft.controlplane.certificate import ServerCertificates
+from weft.controlplane.replicas import LinkContexts
+from weft.discovery.status import Lack
+from weft.model.problem import Problem
+from weft.sources.kubernetes.replicas import Place
+from weft.testing.polling import eventually
+
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec: {gatewayClassName: weft, listeners: [{name: http, port: 80, protocol: HTTP}]}
+"""
+EDGE = gateway_workload("edge", "shop")
+
+
+class FixedPlaces:
+    """Where a test says that replicas are."""
+
+    def __init__(self, *places: Place) -> None:
+        self.places: Cell[tuple[Place, ...] | None] = Cell(places)
+        self.places.set(places)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """None."""
+        return ()
+
+    async def run(self) -> None:
+        """For ever."""
+        await asyncio.Event().wait()
+
+
+class ScriptedHub:
+    """A hub with proxies that a test names."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, Lack | None] = {}
+
+    def connected(self) -> dict[str, Lack | None]:
+        return self.there
+
+    def lacks(self, proxy: str, _revision: int) -> Lack | None:
+        return self.there[proxy]
+
+    def problems(self) -> tuple[Problem, ...]:
+        return ()
+
+
+@pytest.fixture
+async def other(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with running_control(tmp_path / "other") as rig:
+        yield rig
+
+
+@contextlib.asynccontextmanager
+async def following(rig: Rig, tmp_path: Path, boot: str = "own") -> AsyncIterator[Replicas]:
+    """Replicas that know of one other."""
+    certificates = ServerCertificates(rig.parts.authority, (), tmp_path, 3600)
+    host, _, port = rig.agents.rpartition(":")
+    replicas = Replicas(FixedPlaces(Place("weft-b", host)), int(port), LinkContexts(certificates).current, boot)
+    task = asyncio.create_task(replicas.run())
+    try:
+        yield replicas
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_one_tells_the_other_knows(rig: Rig, tmp_path: Path) -> None:
+    hub, [document] = ScriptedHub(), documents(GATEWAY)
+    rig.telling._hub = hub  # type: ignore[assignment]
+    compiled = rig.parts.compiled
+    async with following(rig, tmp_path) as replicas:
+        await eventually("it is known", lambda: not replicas.unknown())
+        assert replicas.lacks(document, EDGE.speaker) == Lack("is not connected")
+        hub.there[EDGE.speaker] = Lack("has not confirmed it yet")
+        compiled.set(Compiled(7, None, documents=(document,), workloads=(EDGE,)))
+        await eventually("it is connected there", lambda: replicas.connects(EDGE.speaker))
+        assert replicas.lacks(document, EDGE.speaker) == Lack("has not confirmed it yet")
+        hub.there[EDGE.speaker] = None
+        await eventually("it has confirmed it", lambda: replicas.lacks(document, EDGE.speaker) is None)
+        newer = replace(document, generation=2)
+        assert replicas.lacks(newer, EDGE.speaker) == Lack("has not confirmed it yet"), "there it is the former one"
+        hub.there[EDGE.speaker] = Lack("Listener x: no", refused=True)
+        await eventually("it refuses it", lambda: replicas.lacks(document, EDGE.speaker) == hub.there[EDGE.speaker])
+        del hub.there[EDGE.speaker]
+        await eventually("it has left", lambda: not replicas.connects(EDGE.speaker))
+        rig.parts.heard.uses("shop/web", "trust", "issuer")
+        await eventually(
+            "an agent said something", lambda: [one.trust for one in replicas.agents("shop/web")] == ["trust"]
+        )
+
+
+async def test_one_that_goes_is_unknown_and_not_without_proxies(tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        serving = await stack.enter_async_context(contextlib.AsyncExitStack())
+        rig = await serving.enter_async_context(running_control(tmp_path / "b"))
+        [document] = documents(GATEWAY)
+        replicas = await stack.enter_async_context(following(rig, tmp_path))
+        await eventually("it is known", lambda: not replicas.unknown())
+        await serving.aclose()
+        await eventually("it is unknown", replicas.unknown)
+        lack = replicas.lacks(document, EDGE.speaker)
+        assert lack is not None
+        assert lack.text.startswith("may be connected to weft-b, which is unknown: ")
+        assert await replicas.drained("web.shop", "", 0.1) == ["replica weft-b"]
+        statuses, unknown = await replicas.statuses()
+        assert (statuses, [one.replica for one in unknown]) == ([], ["weft-b"])
+
+
+async def test_a_replica_that_is_this_one_is_no_other(rig: Rig, tmp_path: Path) -> None:
+    async with following(rig, tmp_path, rig.telling.boot) as replicas:
+        await eventually("it is found out", lambda: not replicas.links)
+        assert not replicas.unknown()
+
+
+async def test_another_authority_is_no_replica(rig: Rig, other: Rig, tmp_path: Path) -> None:
+    certificates = ServerCertificates(other.parts.authority, (), tmp_path, 3600)
+    host, _, port = rig.agents.rpartition(":")
+    link = Link("weft-x", host, int(port), LinkContexts(certificates).current, "own")
+    task = asyncio.create_task(link.run(lambda: None))
+    try:
+        words = "it does not prove that it is the control plane of this mesh"
+        await eventually("it is told", lambda: link.failure == words)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("path", ["rows", "proxies", "proxies/a.b/config/all"])
+async def test_workloads_and_strangers_are_told_nothing(rig: Rig, tmp_path: Path, path: str) -> None:
+    await Agent(rig, tmp_path).call("GET", f"/v1/replica/{path}", status=401)
+    workload = Agent(rig, tmp_path, pem=await certificate_for(rig, EDGE))
+    answer = await workload.call("GET", f"/v1/replica/{path}", status=403)
+    assert answer["code"] == "not-a-replica"
+
+
+async def test_rows_of_a_later_release_are_passed_over(rig: Rig) -> None:
+    page = await rig.telling.page("", 0, 0.0)
+    weather = msgspec.Raw(b'{"type":"weather","sky":"blue"}')
+    later = msgspec.structs.replace(page, rows=(*page.rows, weather))
+    assert list(rows_of(later)) == list(rows_of(page))
+
+
+def test_a_document_made_again_is_another() -> None:
+    [document] = documents(GATEWAY)
+    assert document_digest(document) == document_digest(replace(document))
+    assert document_digest(document) != document_digest(replace(document, created=document.created + 1))

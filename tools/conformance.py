@@ -7,12 +7,9 @@ publishes.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +22,6 @@ from tools.kubernetes import CHANNELS, PROGRAMS, gateway_api
 from tools.kubernetes_access import ClusterError
 from tools.kubernetes_mesh import install
 from tools.kubernetes_node import NodeCluster
-from tools.kubernetes_parts import FIRST
 
 from weft import __version__
 from weft.admin.kubernetes.features import EXPERIMENTAL, FEATURES, MESH_FEATURES
@@ -78,8 +74,7 @@ def main(arguments: Sequence[str]) -> int:
         cluster = NodeCluster(Path(scratch) / "cluster")
         try:
             prepare(cluster, Path(scratch), given.channel)
-            with _roomy(cluster):
-                codes = [run_suite(cluster, group, given) for group in _groups(given)]
+            codes = [run_suite(cluster, group, given) for group in _groups(given)]
             if given.keep:
                 print(f"conformance: the cluster stays until Ctrl-C; KUBECONFIG={cluster.kubeconfig('admin')}")
                 sys.stdin.read()
@@ -124,30 +119,9 @@ def prepare(cluster: NodeCluster, scratch: Path, channel: str) -> None:
         cluster.import_image(archive)
         archive.unlink()
     cluster.kubectl("apply", "--server-side", "-f", str(gateway_api(channel)))
+    cluster.kubectl("apply", "-f", str(PROGRAMS.module / "conformance" / "small-node.yaml"))
     references = [{"namespace": "*", "secrets": ["*"], "configMaps": ["*"]}]  # the suite makes its own, anywhere
     install(cluster, {"gateways.serviceType": "ClusterIP", "references": references})
-
-
-@contextlib.contextmanager
-def _roomy(cluster: NodeCluster) -> Iterator[None]:
-    """While it lasts the node is said to have processors for all pods that the suite has at one time, which ask for
-    more than a small machine has, and use next to nothing."""
-    over = threading.Event()
-    saying = threading.Thread(target=_say_room, args=(cluster, over))
-    saying.start()
-    try:
-        yield
-    finally:
-        over.set()
-        saying.join()
-
-
-def _say_room(cluster: NodeCluster, over: threading.Event) -> None:
-    """The kubelet knows better, and says so each few seconds."""
-    said = json.dumps({"status": {each: {"cpu": "32"} for each in ("capacity", "allocatable")}})
-    while not over.wait(3):
-        with contextlib.suppress(ClusterError):
-            cluster.kubectl("patch", "node", FIRST.name, "--subresource=status", "--type=merge", f"--patch={said}")
 
 
 def run_suite(cluster: NodeCluster, group: Group, given: argparse.Namespace) -> int:

@@ -121,6 +121,18 @@ def test_a_gateway_for_which_no_process_can_be_made_is_not_accepted() -> None:
         assert accepted or said["reason"] == "InvalidParameters"
 
 
+@pytest.mark.parametrize("mode", ["AllowInsecureFallback", "AllowValidOnly"])
+@pytest.mark.parametrize("where", ["default: {VALIDATION}", "default: {}, perPort: [{port: 80, tls: {VALIDATION}}]"])
+def test_that_anybody_gets_in_is_told(mode: str, where: str) -> None:
+    reference = "caCertificateRefs: [{group: '', kind: ConfigMap, name: none}]"
+    asked = where.replace("VALIDATION", f"validation: {{mode: {mode}, {reference}}}")
+    text = GATEWAY.replace("listeners: [{name: http", f"tls: {{frontend: {{{asked}}}}}\n  listeners: [{{name: http", 1)
+    found = documents(text)
+    conditions = cast("dict[str, Any]", Acceptance(Compiled(found).mesh).of(found[0]))["conditions"]
+    told = [(one["status"], one["reason"]) for one in conditions if one["type"] == "InsecureFrontendValidationMode"]
+    assert told == ([("True", "ConfigurationChanged")] if mode == "AllowInsecureFallback" else [])
+
+
 @pytest.mark.parametrize(
     ("secret", "expected"),
     [("", ("False", "InvalidClientCertificateRef")), (SECRET, ("True", "ResolvedRefs"))],

@@ -9,24 +9,51 @@ import click
 import pytest
 
 from weft.cli.serve_outside import OutsideOptions, outside_given
+from weft.controlplane.settings import ReplicaSettings
+
+USUAL = {
+    **dict.fromkeys(("imports", "imports_files", "probe_networks", "discovery_selectors"), ()),
+    **dict.fromkeys(("kubeconfig", "context", "write_status")),
+    **dict.fromkeys(("kubernetes_namespace", "ca_signer", "ca_issuer", "ca_roots", "replicas"), ""),
+    "state": "home",
+    "drain": 0.0,
+}
 
 
 def given(**options: tuple[str | Path, ...] | str | bool) -> OutsideOptions:
-    none = {"imports": (), "imports_files": (), "probe_networks": (), "kubeconfig": None, "context": None}
-    return outside_given({**none, "write_status": None, "kubernetes_namespace": "", **options})
+    return outside_given({**USUAL, **options})
 
 
-def test_a_cluster_is_written_to_from_outside_only_when_that_is_asked_for(tmp_path: Path) -> None:
+def kubeconfig_in(directory: Path) -> str:
     cluster = {"name": "test", "cluster": {"server": "https://127.0.0.1:1"}}
     context = {"name": "test", "context": {"cluster": "test"}}
     config = {"current-context": "test", "clusters": [cluster], "contexts": [context]}
-    path = tmp_path / "kubeconfig"
+    path = directory / "kubeconfig"
     path.write_text(json.dumps(config))
-    assert given(kubeconfig=str(path)).kubernetes_writes is None
-    assert given(kubeconfig=str(path), kubernetes_namespace="mesh").kubernetes_writes is None
-    assert given(kubeconfig=str(path), write_status=False).kubernetes_writes is None
-    assert given(kubeconfig=str(path), write_status=True).kubernetes_writes == "weft-system"
-    asked = given(kubeconfig=str(path), write_status=True, kubernetes_namespace="mesh")
+    return str(path)
+
+
+def test_replicas_are_looked_for_in_the_namespace_of_the_control_plane(tmp_path: Path) -> None:
+    path, labels = kubeconfig_in(tmp_path), "app.kubernetes.io/part-of=weft,role=server"
+    assert given(kubeconfig=path).replicas is None
+    assert given(kubeconfig=path, replicas=labels).replicas == ReplicaSettings("weft-system", labels)
+    assert given(kubeconfig=path, replicas=labels, kubernetes_namespace="mesh").replicas == ReplicaSettings(
+        "mesh", labels
+    )
+    with pytest.raises(click.UsageError, match="--replicas goes with --kubeconfig"):
+        given(replicas=labels)
+    for wrong in ("weft", "a=b,", "a=b c", "-a=b", "a in (b)"):
+        with pytest.raises(click.UsageError, match="expected NAME=VALUE, several with commas"):
+            given(kubeconfig=path, replicas=wrong)
+
+
+def test_a_cluster_is_written_to_from_outside_only_when_that_is_asked_for(tmp_path: Path) -> None:
+    path = kubeconfig_in(tmp_path)
+    assert given(kubeconfig=path).kubernetes_writes is None
+    assert given(kubeconfig=path, kubernetes_namespace="mesh").kubernetes_writes is None
+    assert given(kubeconfig=path, write_status=False).kubernetes_writes is None
+    assert given(kubeconfig=path, write_status=True).kubernetes_writes == "weft-system"
+    asked = given(kubeconfig=path, write_status=True, kubernetes_namespace="mesh")
     assert asked.kubernetes_writes == "mesh"
 
 

@@ -78,7 +78,10 @@ class Counted(ApiClient):
 
 @contextlib.asynccontextmanager
 async def keeping(
-    cluster: ApiCluster, account: str = "admin", pods: Callable[[], GatewayPods] = lambda: PODS
+    cluster: ApiCluster,
+    account: str = "admin",
+    pods: Callable[[], GatewayPods] = lambda: PODS,
+    owns: Callable[[ObjectKey], bool] = lambda _: True,
 ) -> AsyncIterator[GatewayKeeper]:
     """A keeper whose mesh is that of the cluster's documents."""
     source = source_of(cluster.kubeconfig("admin"))
@@ -89,7 +92,7 @@ async def keeping(
         compiled,
         lambda: source.contents.value.documents if source.contents.value is not None else (),
         pods,
-        Duty(lambda: True),
+        Duty(lambda: True, owns),
     )
     async with running(source), asyncio.TaskGroup() as group:
         tasks = [group.create_task(_compile(source, compiled)), group.create_task(keeper.run())]
@@ -145,6 +148,42 @@ async def test_a_gateway_comes_with_its_objects_changes_and_goes(cluster: ApiClu
         await api.call("DELETE", f"{gateways}/web")
         await eventually("the Service goes", lambda: _gone(api, service), 60)
         await eventually("the Deployment goes", lambda: _gone(api, deployment), 60)
+
+
+async def test_a_gateway_goes_on_under_another_revision(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    """The very objects that are there get the other's pods: nothing is deleted, and the former keeper lets them be."""
+    await declare_class(api)
+    service, deployment, _ = _paths(namespace)
+    owner = ["default"]
+    other = GatewayPods({"containers": [{"name": "weft-proxy", "image": "weft.test/weft:2"}]}, revision="canary")
+    await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway(namespace))
+
+    async def images() -> list[str]:
+        found = await there(api, deployment)
+        pods = found["spec"]["template"] if found is not None else {"spec": {"containers": []}}
+        return [each["image"] for each in pods["spec"]["containers"]] + [_revision(pods)]
+
+    async with (
+        keeping(cluster, owns=lambda _: owner == ["default"]) as first,
+        keeping(cluster, pods=lambda: other, owns=lambda _: owner == ["canary"]) as second,
+    ):
+        before = await eventually("the Service is made", lambda: there(api, service))
+        assert await images() == ["weft.test/weft:1", "default"]
+        assert not second.reached(ObjectKey("gateway.networking.k8s.io", "Gateway", namespace, "web"))
+        owner[:] = ["canary"]
+
+        async def moved() -> bool:
+            return await images() == ["weft.test/weft:2", "canary"]
+
+        await eventually("its pods are the other's", moved)
+        assert (await there(api, service) or {})["metadata"]["uid"] == before["metadata"]["uid"]
+        key = ObjectKey("gateway.networking.k8s.io", "Gateway", namespace, "web")
+        await eventually("the former keeper has let go", lambda: not first.reached(key))
+        assert await moved()
+
+
+def _revision(pods: Mapping[str, Any]) -> str:
+    return str(pods.get("metadata", {}).get("labels", {}).get("weft.dev/rev", ""))
 
 
 async def test_what_somebody_else_has_is_not_taken_over(cluster: ApiCluster, api: Api, namespace: str) -> None:

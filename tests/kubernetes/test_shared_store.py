@@ -28,6 +28,7 @@ from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 from weft.sources.kubernetes.shared.repository import TYPE, SecretRepository
 from weft.sources.kubernetes.shared.secret import VersionedSecret
 from weft.store.protocol import ConflictError, Put, Store, StoreError
+from weft.store.sealing.wrappers import KEY_FILE, FileWrapper, KeyWrapError
 from weft.store.shared.log import USUAL, Sizes
 from weft.store.shared.store import SharedStore
 from weft.testing.polling import eventually
@@ -182,6 +183,36 @@ async def test_files_that_two_change_at_once(cluster: ApiCluster, api: Api, name
 def _refuse(directory: Path) -> None:
     write_atomically(directory / "root.pem", "never seen")
     raise ValueError("no")
+
+
+async def test_keys_that_two_renew_are_never_lost(cluster: ApiCluster, namespace: str, tmp_path: Path) -> None:
+    credentials = Credentials(KubeconfigFile(str(cluster.kubeconfig("admin")), "test").access)
+    async with ApiClient(credentials) as client:
+        secret = VersionedSecret(client, namespace, "weft-keys", "weft.dev/keys")
+        wrappers = []
+        for name in ("one", "two"):
+            files = SharedFiles(secret, tmp_path / name / "keys", (KEY_FILE,))
+
+            async def prepare(directory: Path) -> None:
+                if not (directory / KEY_FILE).exists():
+                    await FileWrapper(directory / KEY_FILE).wrap(b"made")
+
+            await files.begin(prepare)
+            wrappers.append(FileWrapper(tmp_path / name / "keys" / KEY_FILE, files))
+        one, two = wrappers
+        wrapped = [await one.wrap(b"first")]
+        assert await two.unwrap(wrapped[0]) == b"first"
+        for each in (one, two, one):  # the other knows nothing of it yet
+            await each.renew()
+            wrapped.append(await each.wrap(b"first"))
+        for each in wrappers:
+            assert [await each.unwrap(text) for text in wrapped] == [b"first"] * 4
+        await one.retire()
+        assert await two.unwrap(wrapped[3]) == b"first"
+        late = FileWrapper(tmp_path / "two" / "keys" / KEY_FILE, files)
+        assert await late.unwrap(wrapped[3]) == b"first"
+        with pytest.raises(KeyWrapError):
+            await late.unwrap(wrapped[0])
 
 
 async def test_a_secret_that_was_there_before_is_taken(

@@ -14,7 +14,7 @@ import aiohttp
 from weft.admin.agents import AgentApi
 from weft.admin.api import admin_application
 from weft.admin.audit import Audit
-from weft.admin.callers import proxy_of
+from weft.admin.callers import holder_of
 from weft.admin.context import ApiContext, EnrolmentSettings
 from weft.admin.heard import Heard
 from weft.admin.history.recorder import Recorder
@@ -93,7 +93,7 @@ async def _serving_agents(
     """The agent API, for other hosts and for this one."""
     remote, local = api.application(local=False), api.application(local=True)
     with bind_agent_socket(home) as own:
-        async with serving(remote, listener, tls, identify=proxy_of), serving(local, own):
+        async with serving(remote, listener, tls, identify=holder_of), serving(local, own):
             yield
 
 

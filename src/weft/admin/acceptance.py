@@ -11,6 +11,7 @@ from weft.mesh.gateways.status import (
     gateways_by_service,
     listener_statuses,
     listeners_mapping,
+    mode_conditions,
     set_conditions,
 )
 from weft.mesh.idle import NOT_SERVED
@@ -58,6 +59,8 @@ class Acceptance:
                 conditions = set_conditions(statuses, served=served, problems=problems)
             else:
                 conditions = gateway_conditions(statuses, served=served, refers=refers, problems=problems)
+            if isinstance(document.spec, GatewaySpec):
+                conditions += mode_conditions(document.spec)
             sets = attached_sets(document.key, self._mesh.gateways)
             attached: dict[str, object] = {"attachedListenerSets": sets} if sets else {}
             return {

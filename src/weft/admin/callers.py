@@ -11,10 +11,13 @@ from aiohttp import web
 
 from weft.admin.local_users import LocalUser, allowed, cgroup_of
 from weft.admin.replies import Refused
+from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE
 from weft.model.addresses import plain_address
 from weft.model.distrust import NO_TRUST, Trust, trust_from_text
 from weft.model.identity import SpiffeId, spiffe_id_from_text
 from weft.processes.peer import peer_of
+
+_REPLICA = (CONTROL_PLANE_NAMESPACE, CONTROL_PLANE_ACCOUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,17 @@ def proxy_of(transport: asyncio.BaseTransport) -> str:
     """The proxy whose certificate the hand-shake has proven; empty without one."""
     tls = transport.get_extra_info("ssl_object")
     return _names(tls)[1] if tls is not None else ""
+
+
+def holder_of(transport: asyncio.BaseTransport) -> str:
+    """Whose connection it is, as far as the hand-shake has proven it; empty for a stranger. Replicas of the control
+    plane have one name, so the address tells them apart."""
+    tls = transport.get_extra_info("ssl_object")
+    identity, name = _names(tls) if tls is not None else (None, "")
+    if identity is None or (identity.namespace, identity.service_account) != _REPLICA:
+        return name
+    peer = transport.get_extra_info("peername")
+    return f"{name} at {peer[0]}" if isinstance(peer, tuple) else name
 
 
 def _names(tls: ssl.SSLObject) -> tuple[SpiffeId | None, str]:

@@ -18,7 +18,7 @@ import msgspec
 
 from weft.admin.agents import AgentApi
 from weft.admin.api import admin_application
-from weft.admin.callers import proxy_of
+from weft.admin.callers import holder_of, proxy_of
 from weft.admin.context import ApiContext
 from weft.admin.guard import token_in
 from weft.admin.local_users import LocalUser
@@ -356,7 +356,7 @@ async def _serving_apis(
         shared = serving(strangers, listeners.shared, limits=limits, turned_away=away)
     async with (
         shared,
-        serving(remote, listeners.agents, certificates.tls, limits, identify=proxy_of, turned_away=away),
+        serving(remote, listeners.agents, certificates.tls, limits, identify=holder_of, turned_away=away),
         serving(local, listeners.local, limits=limits, turned_away=away),
         serving(admin, listeners.admin, limits=limits, also=also),
         serving(metrics, listeners.metrics, tls, limits, identify=proxy_of),

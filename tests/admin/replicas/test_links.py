@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import msgspec
 import pytest
 
@@ -167,3 +168,20 @@ def test_a_document_made_again_is_another() -> None:
     [document] = documents(GATEWAY)
     assert document_digest(document) == document_digest(replace(document))
     assert document_digest(document) != document_digest(replace(document, created=document.created + 1))
+
+
+async def test_replicas_do_not_take_each_others_connections(rig: Rig, tmp_path: Path) -> None:
+    """They have one identity, of which a server keeps eight connections."""
+    context = LinkContexts(ServerCertificates(rig.parts.authority, (), tmp_path, 3600)).current()
+    known = (await rig.telling.page("", 0, 0.0)).number
+    query = {"boot": rig.telling.boot, "after": str(known), "wait": "2"}
+
+    async def ask(number: int) -> int:
+        connector = aiohttp.TCPConnector(ssl=context, local_addr=(f"127.0.0.{number}", 0))
+        async with (
+            aiohttp.ClientSession(f"https://{rig.agents}", connector=connector) as session,
+            session.get("/v1/replica/rows", params=query) as response,
+        ):
+            return response.status
+
+    assert set(await asyncio.gather(*map(ask, range(2, 14)))) == {200}

@@ -322,7 +322,8 @@ def test_what_is_uninstalled_is_gone(cluster: ApiCluster, home: Path, system: st
         assert "networkpolicy.networking.k8s.io/weft" in ours(cluster)
     finally:
         helm("uninstall", "weft", "--wait", *access, home=home)
-    assert ours(cluster) == set()
+    assert ours(cluster) == {"gatewayclass.gateway.networking.k8s.io/weft"}, "which other revisions serve, too"
+    cluster.kubectl("delete", "gatewayclass", "weft")
     kept = cluster.kubectl("get", "crd", "-l", "app.kubernetes.io/part-of=weft", "-o", "name").split()
     assert "customresourcedefinition.apiextensions.k8s.io/meshconfigs.weft.dev" in kept
 

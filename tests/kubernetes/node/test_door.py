@@ -125,32 +125,31 @@ def test_documents_are_applied_at_the_api_server(weft_node: NodeCluster, boss: d
 
 def test_the_page_is_here_until_ctrl_c(boss: dict[str, str]) -> None:
     command = [*WEFT, "dashboard", "-o", "json"]
-    page = subprocess.Popen(command, env=boss, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert page.stdout is not None
-    try:
-        where = urlsplit(json.loads(page.stdout.readline())["url"])
+    with subprocess.Popen(command, env=boss, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as page:
+        try:
+            assert page.stdout is not None
+            where = urlsplit(json.loads(page.stdout.readline())["url"])
 
-        def get(path: str, **head: str) -> http.client.HTTPResponse:
-            connection = http.client.HTTPConnection(where.netloc, timeout=60)
-            with contextlib.closing(connection):
-                connection.request("GET", path, headers=head)
-                answer = connection.getresponse()
-                answer.read()
-                return answer
+            def get(path: str, **head: str) -> http.client.HTTPResponse:
+                connection = http.client.HTTPConnection(where.netloc, timeout=60)
+                with contextlib.closing(connection):
+                    connection.request("GET", path, headers=head)
+                    answer = connection.getresponse()
+                    answer.read()
+                    return answer
 
-        opened = get(f"{where.path}?{where.query}")
-        assert opened.status == 303
-        cookie = str(opened.headers["Set-Cookie"]).partition(";")[0]
-        key = str(opened.headers["Location"]).partition("=")[2]
-        shown = {"Cookie": cookie, "X-Weft-Key": key}
-        assert get("/v1/self", **shown).status == 200
-        assert get("/v1/self", **{**shown, "Host": "evil.example"}).status == 403
-        assert get("/v1/self", **{**shown, "Origin": "http://127.0.0.1:1"}).status == 403
-        page.send_signal(signal.SIGINT)
-        assert page.wait(timeout=60) == 0
-    finally:
-        page.kill()
-        page.wait()
+            opened = get(f"{where.path}?{where.query}")
+            assert opened.status == 303
+            cookie = str(opened.headers["Set-Cookie"]).partition(";")[0]
+            key = str(opened.headers["Location"]).partition("=")[2]
+            shown = {"Cookie": cookie, "X-Weft-Key": key}
+            assert get("/v1/self", **shown).status == 200
+            assert get("/v1/self", **{**shown, "Host": "evil.example"}).status == 403
+            assert get("/v1/self", **{**shown, "Origin": "http://127.0.0.1:1"}).status == 403
+            page.send_signal(signal.SIGINT)
+            assert page.wait(timeout=60) == 0
+        finally:
+            page.kill()
     with pytest.raises(ConnectionRefusedError):
         get("/")
 

@@ -62,6 +62,15 @@ def validation_of_port(document: Document[GatewaySpec], port: int) -> tuple[Fiel
     return (path, validation) if validation is not None else None
 
 
+def is_lenient(spec: GatewaySpec) -> bool:
+    """Whether clients whose certificates nobody vouches for get in at any port (AllowInsecureFallback)."""
+    frontend = spec.tls.frontend if spec.tls is not None else None
+    if frontend is None:
+        return False
+    asked = (frontend.default.validation, *(each.tls.validation for each in frontend.per_port))
+    return any(each is not None and each.mode == "AllowInsecureFallback" for each in asked)
+
+
 def clients_of_secret(
     memo: Memo,
     document: Document[object],

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import cast
 
 from weft.mesh.gateways.addresses import UNSUPPORTED
-from weft.mesh.gateways.clients import validation_of_port
+from weft.mesh.gateways.clients import is_lenient, validation_of_port
 from weft.mesh.gateways.gateway import Gateways
 from weft.mesh.routes.acceptance import Condition
 from weft.mesh.routes.status import conditions_mapping
@@ -162,6 +162,14 @@ def gateway_conditions(
         return (*found, Condition("ResolvedRefs", True, "ResolvedRefs")) if refers else found
     reason = "RefNotPermitted" if bad.code == "reference-not-granted" else "InvalidClientCertificateRef"
     return (*found, Condition("ResolvedRefs", False, reason, bad.message))
+
+
+def mode_conditions(spec: GatewaySpec) -> tuple[Condition, ...]:
+    """The condition that stands while clients whose certificates nobody vouches for get in."""
+    if not is_lenient(spec):
+        return ()
+    message = "tls.frontend lets in clients whose certificates nobody vouches for"
+    return (Condition("InsecureFrontendValidationMode", True, "ConfigurationChanged", message),)
 
 
 def set_conditions(

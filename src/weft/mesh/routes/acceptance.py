@@ -54,7 +54,9 @@ class Condition:
     """One condition of a route's parent, a listener or a Gateway: `type` and `reason` in the API's words, `message` for
     people."""
 
-    type: Literal["Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed", "Conflicted"]
+    type: Literal[
+        "Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed", "Conflicted", "InsecureFrontendValidationMode"
+    ]
     status: bool
     reason: str
     message: str = ""

@@ -18,7 +18,12 @@ from weft.schema.kinds.gateway import CONTROLLER_NAME, GATEWAY_GROUP
 from weft.schema.registry import Kind
 
 Status = Mapping[str, Any]
-TYPES = frozenset(("Accepted", "Programmed", "ResolvedRefs", "Conflicted", "PartiallyInvalid", "Reconciled"))
+TYPES = frozenset(
+    (
+        "Accepted", "Programmed", "ResolvedRefs", "Conflicted", "PartiallyInvalid", "Reconciled",
+        "InsecureFrontendValidationMode",
+    )
+)  # fmt: skip
 """Types of conditions that are weft's."""
 ISTIO_GROUPS = frozenset(("networking.istio.io", "security.istio.io", "telemetry.istio.io"))
 _ROUTES = frozenset(("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"))

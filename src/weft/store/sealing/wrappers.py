@@ -115,7 +115,8 @@ class FileWrapper:
 
     async def wrap(self, key: bytes) -> bytes:
         """See the protocol."""
-        if not self._keys.keys and self._path.exists():
+        await self._fetch()
+        if (self._shared is not None or not self._keys.keys) and self._path.exists():
             self._read()
         if not self._keys.keys:
             await self.renew()
@@ -124,9 +125,7 @@ class FileWrapper:
     async def unwrap(self, wrapped: bytes) -> bytes:
         """See the protocol."""
         if not self._keys.opens(wrapped):
-            if self._shared is not None:
-                with contextlib.suppress(OSError):  # what was shared last is there
-                    await self._shared.fetch()
+            await self._fetch()
             self._read()
         try:
             return self._keys.unwrap(wrapped)
@@ -139,36 +138,60 @@ class FileWrapper:
 
     async def renew(self) -> bool:
         """See the protocol."""
-        await self._write([secrets.token_bytes(KEY_BYTES), *self._keys.keys])
+        fresh = secrets.token_bytes(KEY_BYTES)
+        await self._change(lambda keys: (fresh, *keys))
         return True
 
     async def retire(self) -> None:
-        """See the protocol."""
+        """See the protocol. Keys that other control planes have made since are newer."""
         if len(self._keys.keys) > 1:
-            await self._write(self._keys.keys[:1])
+            newest = self._keys.keys[0]
+            await self._change(lambda keys: keys[: keys.index(newest) + 1] if newest in keys else keys)
+
+    async def _fetch(self) -> None:
+        """Have the file as all have it, if that can be known now."""
+        if self._shared is not None:
+            with contextlib.suppress(OSError):
+                await self._shared.fetch()
 
     def _read(self) -> None:
-        try:
-            check_private(self._path)
-            lines = self._path.read_text("ascii").split("\n")
-        except FileNotFoundError as error:
-            text = f"{self._path} is not there: put back the file that this store was sealed with"
-            raise KeyWrapError(text) from error
-        except (OSError, UnicodeDecodeError, PermissionsError) as error:
-            raise KeyWrapError(f"{self._path} cannot be read: {error}") from error
-        where = str(self._path)
-        self._keys = _Keys([_key(line.removeprefix(_LINE).strip(), where) for line in lines if line.strip()])
+        self._keys = _Keys(_keys_in(self._path))
 
-    async def _write(self, keys: Sequence[bytes]) -> None:
-        text = "".join(f"{_LINE} {base64.b64encode(key).decode()}\n" for key in keys)
+    async def _change(self, work: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]) -> None:
+        """Replace the keys, the newest first: of what other control planes have, if they have the file."""
+
+        def rewrite(copy: Path) -> tuple[bytes, ...]:
+            path = copy / self._path.name
+            keys = work(_keys_in(path) if path.exists() else ())
+            write_atomically(path, _text_of(keys))
+            return keys
+
         try:
-            if self._shared is None:
-                write_atomically(self._path, text)
-            else:
-                await self._shared.change(lambda copy: write_atomically(copy / self._path.name, text))
+            if self._shared is not None:
+                self._keys = _Keys(await self._shared.change(rewrite))
+                return
+            keys = work(self._keys.keys)
+            write_atomically(self._path, _text_of(keys))
         except OSError as error:
             raise KeyWrapError(f"{self._path} cannot be written: {error.strerror or error}") from error
         self._keys = _Keys(keys)
+
+
+def _text_of(keys: Sequence[bytes]) -> str:
+    return "".join(f"{_LINE} {base64.b64encode(key).decode()}\n" for key in keys)
+
+
+def _keys_in(path: Path) -> tuple[bytes, ...]:
+    """The keys of a file. KeyWrapError."""
+    try:
+        check_private(path)
+        lines = path.read_text("ascii").split("\n")
+    except FileNotFoundError as error:
+        text = f"{path} is not there: put back the file that this store was sealed with"
+        raise KeyWrapError(text) from error
+    except (OSError, UnicodeDecodeError, PermissionsError) as error:
+        raise KeyWrapError(f"{path} cannot be read: {error}") from error
+    return tuple(_key(line.removeprefix(_LINE).strip(), str(path)) for line in lines if line.strip())
 
 
 def _key(text: str, where: str) -> bytes:

@@ -137,6 +137,7 @@ def run_suite(cluster: NodeCluster, group: Group, given: argparse.Namespace) -> 
         str(SUITE.program("conformance.test")),
         "-test.v",
         "-test.timeout=120m",
+        "-disable-parallel-tests",  # one waits for the Gateways of another, and has a minute
         f"-gateway-class={_CLASS}",
         f"-conformance-profiles={','.join(group.profiles)}",
         f"-supported-features={given.features or ','.join(features)}",

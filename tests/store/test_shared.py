@@ -234,3 +234,42 @@ async def test_leases_of_a_replica_that_died_end_a_margin_later() -> None:
         clock.now = 1025.0 + MARGIN_SECONDS
         assert (await two.expire(clock.now - 1))[0] == ()
         assert (await two.expire(clock.now))[0] == ("ns/a",)
+
+
+async def test_two_who_shorten_the_log_are_both_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both snapshots are ready while a write is under way."""
+    async with shared(Disk(), "a") as (store,):
+        await store.write([Put("b", "k", b"v")])
+        replace, goes_on = store._repository.replace, asyncio.Event()
+
+        async def slow(data: bytes, version: str) -> str | None:
+            await goes_on.wait()
+            return await replace(data, version)
+
+        monkeypatch.setattr(store._repository, "replace", slow)
+        writing = asyncio.create_task(store.write([Put("b", "other", b"v")]))
+        shortening = [asyncio.create_task(store.forget()) for _ in range(2)]
+        await eventually("both are ready", lambda: len(store._made) == 2)
+        goes_on.set()
+        async with asyncio.timeout(30):
+            await asyncio.gather(writing, *shortening)
+
+
+async def test_a_fault_in_one_turn_ends_no_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw is told to who asked, and the next write is done."""
+    async with shared(Disk(), "a") as (store,):
+        await store.write([Put("b", "k", b"v")])
+
+        async def broken(*_: object) -> bool:
+            raise ValueError("unforeseen")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store._log, "shorten", broken)
+            with pytest.raises(StoreError):
+                async with asyncio.timeout(30):
+                    await store.forget()
+        with monkeypatch.context() as patch:
+            patch.setattr(store._log, "told", broken)
+            await store.write([Put("b", "k", b"w")])
+        async with asyncio.timeout(30):
+            await store.write([Put("b", "k", b"x")])

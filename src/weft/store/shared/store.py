@@ -60,6 +60,15 @@ class _Judged:
         return {batch.id for batch in self.draft.batches}
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A snapshot that was kept under `names`, and who waits until it is in its place."""
+
+    snapshot: Everything
+    names: tuple[str, ...]
+    done: asyncio.Future[None]
+
+
 Sent = list[_Judged]
 """What was written without an answer."""
 
@@ -87,7 +96,7 @@ class SharedStore:
         self._ending: frozenset[str] = frozenset()
         self._tasks: list[asyncio.Task[None]] = []
         self._shortening: asyncio.Task[None] | None = None
-        self._made: tuple[Everything, tuple[str, ...], asyncio.Future[None]] | None = None
+        self._made: deque[_Made] = deque()
         self._told = self._log.state
         self._closed = False
 
@@ -208,6 +217,8 @@ class SharedStore:
                     self._tell()
             except (RepositoryError, StoreError) as error:
                 _log.warning("%s cannot be followed: %s", self._repository.name, error)
+            except Exception:  # the next turn reads what this one could not
+                _log.exception("unexpected, while %s was followed", self._repository.name)
             await self._write_all()
 
     async def _write_all(self) -> None:
@@ -216,8 +227,8 @@ class SharedStore:
             await self._take([_Request(self._write_down)])
         while self._requests:
             await self._take([self._requests.popleft() for _ in range(min(_TOGETHER, len(self._requests)))])
-        if self._made is not None:
-            await self._place(*self._made)
+        while self._made:
+            await self._place(self._made.popleft())
         if self._log.long and (self._shortening is None or self._shortening.done()):
             self._shortening = asyncio.create_task(self._keep_short())
 
@@ -346,23 +357,24 @@ class SharedStore:
         except RepositoryError as error:
             raise StoreError(f"{self._repository.name}: {error}") from error
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._made = (made, names, done)
+        self._made.append(_Made(made, names, done))
         self._wake.set()
         await done
 
-    async def _place(self, made: Everything, names: tuple[str, ...], done: asyncio.Future[None]) -> None:
-        self._made = None
+    async def _place(self, made: _Made) -> None:
         try:
             for _ in range(_TRIES):
-                if await self._log.shorten(made, names):
+                if await self._log.shorten(made.snapshot, made.names):
                     break
                 await self._log.refresh()
                 self._tell()
-            if not done.done():
-                done.set_result(None)
-        except (RepositoryError, StoreError) as error:
-            if not done.done():
-                done.set_exception(StoreError(f"{self._repository.name}: {error}"))
+            if not made.done.done():
+                made.done.set_result(None)
+        except Exception as error:  # it must not end all writing
+            if not isinstance(error, RepositoryError | StoreError):
+                _log.exception("unexpected, while a snapshot was put in its place")
+            if not made.done.done():
+                made.done.set_exception(StoreError(f"{self._repository.name}: {error}"))
 
 
 def _fail(requests: Iterable[_Request[Any]], error: StoreError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -86,3 +87,28 @@ def test_what_is_wrong_is_told_with_its_file(places: Places) -> None:
     places.plugins.rmdir()
     with pytest.raises(AgentError, match=r"plugins.*: No such file or directory"):
         put(places)
+
+
+@pytest.mark.parametrize("taken_away", [False, True])
+def test_what_the_networks_own_plugin_writes_meanwhile_is_not_lost(
+    places: Places, monkeypatch: pytest.MonkeyPatch, taken_away: bool
+) -> None:
+    file, newer = network(places), LIST.replace("bridge", "ptp")
+    put(places)
+    if not taken_away:
+        file.write_text(LIST)
+
+    def rewritten(_: int) -> None:
+        monkeypatch.undo()
+        file.write_text(newer)
+
+    monkeypatch.setattr(os, "fsync", rewritten)
+    if taken_away:
+        take_away(places, needed=False)
+        assert file.read_text() == newer
+    else:
+        assert put(places) == ""
+        assert file.read_text() == newer
+        put(places)
+        assert "ptp" in file.read_text()
+        assert has_entry(file.read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import filecmp
 import os
 import tempfile
@@ -13,6 +14,7 @@ from weft.agent.cni.chain import TYPE, ChainError, configurations, entry_text, h
 from weft.agent.errors import AgentError
 
 _EXECUTABLE = 0o755
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,9 @@ def put(places: Places) -> str:
         file = next(iter(configurations(places.networks)), None)
         if file is None:
             raise AgentError(f"{places.networks}: there is no network for pods yet; the node's own plugin makes it")
-        text = file.read_text()
+        seen, text = file.stat(), file.read_text()
         wanted = with_entry(text, entry_text(places.socket))
-        if wanted != text:
-            _replace(file, wanted.encode(), file.stat().st_mode & 0o7777)
+        if wanted != text and _replace(file, wanted.encode(), seen.st_mode & 0o7777, seen):
             done.append(f"{file} has it as its last plugin")
         _take_out(places, but=file)
     except ChainError as error:
@@ -72,13 +73,17 @@ def _take_out(places: Places, but: Path | None = None) -> None:
     for file in configurations(places.networks):
         if file == but:
             continue
-        text = file.read_text(errors="replace")
-        if has_entry(text):
-            _replace(file, without_entry(text).encode(), file.stat().st_mode & 0o7777)
+        for _ in range(_TRIES):
+            seen, text = file.stat(), file.read_text(errors="replace")
+            if not has_entry(text) or _replace(file, without_entry(text).encode(), seen.st_mode & 0o7777, seen):
+                break
+        else:
+            raise OSError(errno.EBUSY, "it is written by somebody else all the time", str(file))
 
 
-def _replace(path: Path, content: bytes, mode: int) -> None:
-    """Write a file in one step, under a name that no runtime reads until it is whole."""
+def _replace(path: Path, content: bytes, mode: int, seen: os.stat_result | None = None) -> bool:
+    """Write a file in one step, under a name that no runtime reads until it is whole. False, and nothing is written,
+    where it is not as it was `seen` any more: the network's own plugin has just written it, and is looked at again."""
     descriptor, fresh = tempfile.mkstemp(prefix=".weft-cni-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -86,8 +91,16 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
             file.flush()
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
+        if seen is not None and _version(path.stat()) != _version(seen):
+            Path(fresh).unlink()
+            return False
         Path(fresh).replace(path)
+        return True
     except BaseException:
         with contextlib.suppress(OSError):
             Path(fresh).unlink()
         raise
+
+
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_mtime_ns, status.st_size

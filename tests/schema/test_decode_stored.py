@@ -28,9 +28,10 @@ def same(first: Document[object], second: Document[object]) -> bool:
 
 @pytest.mark.parametrize("text", [path.read_text() for path in EXAMPLES] + [SECRET, NUMBERS])
 def test_the_same_document_comes_back(text: str) -> None:
-    for document in decode_documents(text, "a.yaml", created=5.0).documents:
+    first = decode_documents(text, "a.yaml", created=5.0)
+    for document in first.documents:
         again = decode_stored(document.text, document.lines, created=5.0)
-        assert again.problems == ()
+        assert again.problems == tuple(one for one in first.problems if one.object == document.key)
         assert same(document, again.documents[0])
 
 

@@ -136,7 +136,6 @@ NOT_FOR_THE_MESH = {
     "HttpRoute.mirror_percent": "an old spelling",
     "OutlierDetection.consecutive_errors": "an old spelling",
     "GatewayClassSpec.description": "for people",
-    "GatewayAddress.type": "the decoder takes IP addresses only",
     "Layer4RouteRule.name": "for people",
     "SmiGroup.api_group": "goes with its kind, which is read",
     "GrpcRouteFilter.type": "the field that is there says it",
@@ -154,7 +153,6 @@ NOT_FOR_THE_MESH = {
     "ParametersReference.kind": "of classes of other controllers",
     "ParametersReference.name": "of classes of other controllers",
     "ParametersReference.namespace": "of classes of other controllers",
-    "ServiceSpec.publish_not_ready_addresses": "without effect here; the decoder warns",
     "ServiceSpec.ip_families": "without effect here; the decoder warns",
     "ServiceSpec.ip_family_policy": "without effect here; the decoder warns",
     **{

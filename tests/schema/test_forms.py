@@ -194,6 +194,7 @@ BAD: list[tuple[str, str]] = [
     ("cors-origin", "https://example.com/path"),
     ("cors-origin", "https://example.com:"),
     ("refusal-status", "418"),
+    ("refusal-status", "0403"),
     ("refusal-status", "\u0664\u0660\u0663"),
     ("https-url", "http://id.example.com"),
     ("https-url", "https://user:secret@id.example.com"),

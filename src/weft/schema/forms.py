@@ -321,7 +321,7 @@ def _read_cors_origin(text: str) -> str:
 
 
 def _read_refusal_status(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) not in _REFUSALS:
+    if text not in map(str, _REFUSALS):
         raise FormError
     return int(text)
 

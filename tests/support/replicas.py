@@ -8,6 +8,7 @@ import random
 import signal
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from weft.testing.polling import eventually
 
 LABELS = {"app": "weft", "role": "server"}
 NAMESPACE = "weft-system"
+NODE = "control-planes"
 SERVICE = "127.0.0.9"
 _LOOK_SECONDS = 0.1
 
@@ -69,9 +71,11 @@ class ControlPlanes:
             await eventually(f"{name} is ready", partial(self.is_ready, name), 90)
 
     async def _tell(self, name: str) -> None:
+        with contextlib.suppress(AssertionError):  # it is there; Pods of a node that is not are collected as garbage
+            await self._api.call("POST", "/api/v1/nodes", {"metadata": {"name": NODE}})
         pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
         about = {"name": f"weft-{name}", "labels": LABELS}
-        spec = {"containers": [{"name": "weft", "image": "weft.test/none:1"}], "nodeName": "nowhere"}
+        spec = {"containers": [{"name": "weft", "image": "weft.test/none:1"}], "nodeName": NODE}
         with contextlib.suppress(AssertionError):  # it is there
             await self._api.call("POST", pods, {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec})
         address = self.address(name)
@@ -86,6 +90,18 @@ class ControlPlanes:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
             return bool(answer.status == 200)
         return False
+
+    async def kill(self, name: str) -> None:
+        """As when its Pod is deleted by force."""
+        self.processes[name].process.kill()
+        self.processes[name].process.wait()
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+        await self._api.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}/pods/weft-{name}", body)
+
+    async def end(self, name: str) -> int:
+        """Ask it to stop, as the kubelet does; its exit code."""
+        self.processes[name].process.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(self.processes[name].process.wait, 60)
 
     def connected(self, name: str) -> list[str]:
         """The proxies that are connected to one itself."""
@@ -142,6 +158,10 @@ class ServiceAddress:
             for task in (*tasks, *connections):
                 task.cancel()
             await asyncio.gather(*tasks, *connections, return_exceptions=True)
+
+    def leads_to(self, name: str) -> bool:
+        """Whether one of them is ready."""
+        return name in self.ready
 
     async def _look(self) -> None:
         while True:
@@ -253,4 +273,55 @@ class _Agent(Agent):
         return None
 
 
-__all__ = ["LABELS", "ControlPlanes", "GatewayPods", "ServiceAddress", "SocketAddress"]
+class Load:
+    """Requests of clients outside the mesh, so many a second, each over a connection of its own or a kept one."""
+
+    def __init__(self, port: int, host: str, rate: float = 200.0) -> None:
+        self._url = f"http://127.0.0.1:{port}/"
+        self._headers = {"Host": host}
+        self._rate = rate
+        self.answers: Counter[str] = Counter()
+        self.failed: list[str] = []
+
+    async def has_reached(self, words: str) -> bool:
+        """Whether all answers of a while are these."""
+        self.answers.clear()
+        await asyncio.sleep(0.3)
+        return set(self.answers) == {words}
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Load]:
+        """While the context is open; at the end nothing has failed."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert not self.failed, (len(self.failed), sum(self.answers.values()), self.failed[:5])
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+            asyncio.TaskGroup() as group,
+        ):
+            due = loop.time()
+            while True:
+                group.create_task(self._one(session))
+                due = max(due + 1 / self._rate, loop.time() - 0.5)
+                await asyncio.sleep(max(0.0, due - loop.time()))
+
+    async def _one(self, session: aiohttp.ClientSession) -> None:
+        try:
+            async with session.get(self._url, headers=self._headers, timeout=aiohttp.ClientTimeout(30)) as answer:
+                text = await answer.text()
+                if answer.status == 200:
+                    self.answers[text] += 1
+                else:
+                    self.failed.append(f"{answer.status} {text[:200]}")
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self.failed.append(repr(error))
+
+
+__all__ = ["LABELS", "ControlPlanes", "GatewayPods", "Load", "ServiceAddress", "SocketAddress"]

@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
+from tools.kubernetes_mesh import NAMESPACE, upgrade
 from tools.kubernetes_node import NodeCluster
 
 from support.kubernetes import route, service
@@ -154,6 +155,52 @@ def test_nothing_is_lost_while_pods_come_and_go(shop: NodeCluster) -> None:
 
 def _pods(node: NodeCluster, app: str) -> int:
     return len(json.loads(node.kubectl("get", "pods", "-n", SHOP, "-l", f"app={app}", "-o", "json"))["items"])
+
+
+def test_nothing_is_lost_while_control_planes_come_and_go(shop: NodeCluster) -> None:
+    """Two replicas restarted one by one, then each deleted by force, under 200 requests a second, while pods of the
+    callee are made anew: not one request fails."""
+    upgrade(shop, {"replicas": 2})
+    stop = f"/tmp/stop-{uuid.uuid4().hex}"
+    execute = ["exec", "-n", SHOP, "deploy/front", "-c", "app", "--"]
+    load = shop.start_kubectl(*execute, "python3", "-c", LOAD, "reviews", "200", stop)
+    try:
+        shop.kubectl("rollout", "restart", "-n", NAMESPACE, "deployment/weft")
+        shop.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/weft", "--timeout=240s")
+        _change_pods(shop)
+        for name in control_planes(shop):
+            shop.kubectl("delete", "pod", "-n", NAMESPACE, name, "--force", "--grace-period=0")
+            _change_pods(shop)
+            shop.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/weft", "--timeout=240s")
+    finally:
+        shop.kubectl(*execute, "touch", stop)
+        said, _ = load.communicate(timeout=60)
+    counted = json.loads(said)
+    assert set(counted["counts"]) == {"200"}, counted
+    assert counted["counts"]["200"] > 500
+    names = set(control_planes(shop))
+    assert len(names) == 2
+
+    def shown(replica: str) -> dict[str, str]:
+        words = ("exec", "-n", NAMESPACE, replica, "--", "weft", "proxy", "status", "-o", "json")
+        return {one["name"]: one["replica"] for one in json.loads(shop.kubectl(*words))}
+
+    until("each replica knows the proxies of both", lambda: all(len(shown(name)) >= 4 for name in names))
+    assert {place for name in names for place in shown(name).values()} <= names
+    upgrade(shop, {"replicas": 1})
+
+
+def _change_pods(node: NodeCluster) -> None:
+    """Callees are other pods afterwards, which only proxies know that are told so."""
+    node.kubectl("rollout", "restart", "-n", SHOP, "deployment/reviews-v1", "deployment/reviews-v2")
+    wait(node, "reviews-v1", "reviews-v2")
+
+
+def control_planes(node: NodeCluster) -> list[str]:
+    """The pods of the control plane that do not end."""
+    words = ("get", "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=control-plane", "-o", "json")
+    found = json.loads(node.kubectl(*words))["items"]
+    return [one["metadata"]["name"] for one in found if "deletionTimestamp" not in one["metadata"]]
 
 
 def test_a_job_ends(shop: NodeCluster) -> None:

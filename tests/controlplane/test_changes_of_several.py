@@ -6,6 +6,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from controlplane.test_changeover import PEER
 from controlplane.test_changeover import Steps as Rig
 from support.meshdocs import documents
@@ -101,3 +103,17 @@ async def test_what_is_made_and_then_deleted_is_two_changes() -> None:
     assert not beside.have_taken(telling.step)
     steps.begin(peer, ())
     assert beside.have_taken(telling.step)
+
+
+async def test_one_that_begins_halfway_is_at_the_step_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[int] = []
+
+    async def taken(_steps: Steps, number: int, _seconds: float) -> bool:
+        numbers.append(number)
+        return True
+
+    monkeypatch.setattr(Steps, "taken", taken)
+    replica = Replica("a", [])
+    await replica.modes.keep(documents(PEER.replace("MODE", CHANGE[0])), halfway=True)
+    await replica.change(*CHANGE)
+    assert numbers == [2], "they have taken the first before it began"

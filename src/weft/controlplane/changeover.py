@@ -90,7 +90,9 @@ class Changeover:
             there = {each.key for each in come}
             self._begin(come, [each for each in gone if each.key not in there], turns)
             turning = tuple(each for each in gone if each.key in {name.object for name in turns.changes})
-            if not self._modes.halfway:
+            if self._modes.halfway:
+                self._number = len(turns.before())
+            else:
                 if turning:
                     await self._modes.keep(before, turning=turning)
                 for phase in turns.before():

@@ -82,6 +82,8 @@ class Changeover:
         turns = _turns(gone, come)
         modes = any(peer_documents(each) or settings_documents(each) for each in (gone, come))
         if turns is NO_TURNS and not modes and not self._modes.turning:
+            if self._modes.halfway:  # another replica wrote so when one had ended the change
+                await self._modes.keep(after.documents)
             return after.workloads
         workloads = after.workloads
         policies = self._policies(before, after) if modes else None

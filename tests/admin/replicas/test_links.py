@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -144,7 +145,7 @@ async def test_drains_that_wait_for_a_caller_hold_up_nothing_else(
         try:
             for name in ("shop/a", "shop/b", "shop/c"):
                 rig.parts.heard.uses(name, "trust", "issuer")
-                await eventually("it is told", lambda key=name: replicas.agents(key), 15.0)  # type: ignore[misc]
+                await eventually("it is told", partial(replicas.agents, name), 15.0)
             assert await replicas.statuses() == ([], [])
         finally:
             for task in drains:

@@ -356,3 +356,17 @@ async def test_a_store_that_cannot_be_written_stops_no_change(monkeypatch: pytes
     monkeypatch.setattr(rig.store, "write", fail)
     await rig.change("STRICT", "DISABLE")
     assert len(rig.seen) == 2
+
+
+async def test_halfway_that_a_slower_replica_wrote_last_is_over_when_nothing_is_to_change() -> None:
+    rig = Steps()
+    await rig.modes.keep((), halfway=True)
+    again = Steps(rig.store)
+    await again.modes.load()
+    plain = documents(service("web", 80))
+    await again.changeover.run(again.modes.before(plain), ConfigSnapshot(8, plain, ()), 7)
+    last = Modes(rig.store)
+    await last.load()
+    assert (again.modes.halfway, last.halfway) == (False, False)
+    await again.change("DISABLE", "STRICT")
+    assert again.seen == [(7, "permissive", "Plaintext"), (7, "permissive", "MutualTls")], "every step of the next"

@@ -6,7 +6,11 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from controlplane.test_changeover import PEER
 from controlplane.test_changeover import Steps as Rig
+from support.meshdocs import documents
 from weft.admin.replicas.replicas import Replicas
 from weft.admin.replicas.steps import Steps
 from weft.admin.replicas.telling import Telling
@@ -85,3 +89,31 @@ async def test_steps_of_another_change_are_none_of_this_one() -> None:
     await other.change("DISABLE", "STRICT")
     first.beside.other = other.telling
     assert not first.beside.have_taken(first.telling.step)
+
+
+async def test_what_is_made_and_then_deleted_is_two_changes() -> None:
+    """The other has made it and has not seen yet that it is gone."""
+    telling = SimpleNamespace(step=None)
+    steps, beside = Steps(Beside(), cast(Telling, telling)), Beside()
+    peer = documents(PEER.replace("MODE", "STRICT"))
+    steps.begin(peer, ())
+    steps.end()
+    beside.other = SimpleNamespace(step=telling.step)
+    steps.begin((), peer)
+    assert not beside.have_taken(telling.step)
+    steps.begin(peer, ())
+    assert beside.have_taken(telling.step)
+
+
+async def test_one_that_begins_halfway_is_at_the_step_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[int] = []
+
+    async def taken(_steps: Steps, number: int, _seconds: float) -> bool:
+        numbers.append(number)
+        return True
+
+    monkeypatch.setattr(Steps, "taken", taken)
+    replica = Replica("a", [])
+    await replica.modes.keep(documents(PEER.replace("MODE", CHANGE[0])), halfway=True)
+    await replica.change(*CHANGE)
+    assert numbers == [2], "they have taken the first before it began"

@@ -12,7 +12,7 @@ from weft.model.workload import Workload
 from weft.sources import demand as module
 from weft.sources.demand import BUCKET, MAX_NAMES, Demand
 from weft.store.memory import MemoryStore
-from weft.store.protocol import Change, StoreError
+from weft.store.protocol import Change, Put, StoreError
 from weft.testing.polling import eventually
 
 WEB = Workload("web", "shop", "web")
@@ -95,3 +95,34 @@ async def test_a_store_that_is_away_loses_nothing() -> None:
     async with running(store, WEB) as demand:
         demand.asked(WEB, frozenset({"a"}))
         await written(store, bool)
+
+
+async def test_what_was_asked_for_at_another_replica_is_known() -> None:
+    store = MemoryStore()
+    async with running(store, WEB) as here, running(store, WEB) as there:
+        there.asked(WEB, frozenset({"a", "b"}))
+        await eventually("it is told", lambda: here.of(WEB) == {"a", "b"})
+
+
+async def test_what_another_replica_wrote_meanwhile_is_kept() -> None:
+    class Meanwhile(MemoryStore):
+        """Another replica writes just before."""
+
+        async def write(
+            self,
+            changes: Sequence[Change],
+            expect: Mapping[tuple[str, str], int] | None = None,
+            leases: Mapping[str, float] | None = None,
+        ) -> int:
+            if not (await self.list(BUCKET))[1]:
+                await super().write([Put(BUCKET, "web.shop/web", b'["theirs"]')])
+            return await super().write(changes, expect, leases)
+
+    store = Meanwhile()
+    async with running(store, WEB) as demand:
+        demand.asked(WEB, frozenset({"ours"}))
+
+        async def both() -> bool:
+            return [entry.value for entry in (await store.list(BUCKET))[1]] == [b'["ours","theirs"]']
+
+        await eventually("both are kept", both)

@@ -82,16 +82,19 @@ class Changeover:
         turns = _turns(gone, come)
         modes = any(peer_documents(each) or settings_documents(each) for each in (gone, come))
         if turns is NO_TURNS and not modes and not self._modes.turning:
+            if self._modes.halfway:  # another replica wrote so when one had ended the change
+                await self._modes.keep(after.documents)
             return after.workloads
         workloads = after.workloads
         policies = self._policies(before, after) if modes else None
         if policies is not None or turns is not NO_TURNS:
             earlier, later = policies or (None, None)
-            self._number = 0
             there = {each.key for each in come}
-            self._begin((*come, *(each for each in gone if each.key not in there)), turns)
+            self._begin(come, [each for each in gone if each.key not in there], turns)
             turning = tuple(each for each in gone if each.key in {name.object for name in turns.changes})
-            if not self._modes.halfway:
+            if self._modes.halfway:
+                self._number = len(turns.before())
+            else:
                 if turning:
                     await self._modes.keep(before, turning=turning)
                 for phase in turns.before():
@@ -105,13 +108,14 @@ class Changeover:
         self._linger(turns)
         return workloads
 
-    def _begin(self, changed: Documents, turns: Turns) -> None:
+    def _begin(self, come: Sequence[Document[object]], gone: Sequence[Document[object]], turns: Turns) -> None:
         """What makes the change is what comes, and what goes without another in its place."""
         self._number = 0
         if self.steps is not None:
             turned = {name.object for name in turns.changes}
-            ports = (each for each in changed if each.key in turned)
-            self.steps.begin((*peer_documents(changed), *settings_documents(changed), *ports))
+            ports = (each for each in come if each.key in turned)
+            modes = (*peer_documents(come), *settings_documents(come))
+            self.steps.begin((*modes, *ports), (*peer_documents(gone), *settings_documents(gone)))
 
     def _at(self, overlap: PeerPolicies | None, turns: Turns, phase: Phase) -> Step:
         """A step of a change of modes and ports, while those that turned shortly before go on as they are."""

@@ -2,20 +2,22 @@
 
 A proxy that says nothing about what it uses is told about a service when it first needs it. What it needed
 once it will need again: after a restart it is given that at once. It is what the proxy asked for and nothing that the
-control plane found out, and it changes when a proxy is told something, never what it may be told.
+control plane found out, and it changes when a proxy is told something, never what it may be told. A proxy may come to
+another replica of the control plane: each knows what was asked for at the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from weft.aio.holdoff import HoldOff
 from weft.model.workload import Workload
-from weft.store.protocol import Delete, Put, Store, StoreError
+from weft.sources.following import follow_bucket
+from weft.store.protocol import Delete, Entry, Put, Store, StoreError
 
 BUCKET = "demand"
 MAX_NAMES = 1000
@@ -42,10 +44,7 @@ class Demand:
     def asked(self, workload: Workload, names: frozenset[str]) -> None:
         """The proxy of a workload asked for these clusters."""
         key = _key(workload)
-        known = self._names.get(key, frozenset())
-        fresh = names - known
-        if fresh and len(known) < MAX_NAMES:
-            self._names[key] = known | frozenset(sorted(fresh)[: MAX_NAMES - len(known)])
+        if self._add(key, names):
             self._unwritten.add(key)
             self._hold.poke()
 
@@ -56,22 +55,53 @@ class Demand:
     async def load(self) -> None:
         """Read what was kept. StoreError if it cannot be."""
         _, entries = await self._store.list(BUCKET)
-        for entry in entries:
-            with contextlib.suppress(msgspec.DecodeError):
-                self._names[entry.key] = frozenset(msgspec.json.decode(entry.value, type=tuple[str, ...]))
+        self._merge(entries)
 
     async def run(self) -> None:
-        """Write down what is new, for ever."""
+        """Write down what is new, and learn what others write, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._keep())
+
+    async def _follow(self) -> None:
+        async for change in follow_bucket(self._store, BUCKET):
+            self._merge(change.entries)
+            for key in change.gone:
+                if not self._is_registered(key):
+                    self._names.pop(key, None)
+
+    async def _keep(self) -> None:
         while True:
             await self._hold.wait()
             self._prune()
             keys, self._unwritten = self._unwritten, set()
             try:
-                await self._store.write([self._change(key) for key in sorted(keys)])
+                await self._write(sorted(keys))
             except StoreError:
                 self._unwritten |= keys
                 await asyncio.sleep(_LONGEST_SECONDS)
                 self._hold.poke()
+
+    async def _write(self, keys: list[str]) -> None:
+        """Beside what others have written. StoreError, also if they write at the same time."""
+        _, entries = await self._store.read(BUCKET, keys)
+        self._merge(entry for entry in entries if entry.key in self._names)
+        expected = {(BUCKET, key): 0 for key in keys} | {(BUCKET, entry.key): entry.revision for entry in entries}
+        await self._store.write([self._change(key) for key in keys], expected)
+
+    def _merge(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            with contextlib.suppress(msgspec.DecodeError):
+                self._add(entry.key, frozenset(msgspec.json.decode(entry.value, type=tuple[str, ...])))
+
+    def _add(self, key: str, names: frozenset[str]) -> bool:
+        """Whether any of these is new, and there is room for it."""
+        known = self._names.get(key, frozenset())
+        fresh = names - known
+        if not fresh or len(known) >= MAX_NAMES:
+            return False
+        self._names[key] = known | frozenset(sorted(fresh)[: MAX_NAMES - len(known)])
+        return True
 
     def _prune(self) -> None:
         if len(self._names) <= self._most:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -22,6 +23,7 @@ from weft.admin.replicas.rows import document_digest, rows_of
 from weft.aio.cell import Cell
 from weft.controlplane.certificate import ServerCertificates
 from weft.controlplane.replicas import LinkContexts
+from weft.discovery.hub import Hub
 from weft.discovery.status import Lack
 from weft.model.problem import Problem
 from weft.sources.kubernetes.replicas import Place
@@ -128,6 +130,27 @@ async def test_one_that_goes_is_unknown_and_not_without_proxies(tmp_path: Path) 
         assert await replicas.drained("web.shop", "", 0.1) == ["replica weft-b"]
         statuses, unknown = await replicas.statuses()
         assert (statuses, [one.replica for one in unknown]) == ([], ["weft-b"])
+
+
+async def test_drains_that_wait_for_a_caller_hold_up_nothing_else(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stuck(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Hub, "wait_revision", stuck)
+    async with following(rig, tmp_path) as replicas:
+        await eventually("it is known", lambda: not replicas.unknown())
+        drains = [asyncio.create_task(replicas.drained(f"w{number}.shop", "", 300.0)) for number in range(6)]
+        try:
+            for name in ("shop/a", "shop/b", "shop/c"):
+                rig.parts.heard.uses(name, "trust", "issuer")
+                await eventually("it is told", partial(replicas.agents, name), 15.0)
+            assert await replicas.statuses() == ([], [])
+        finally:
+            for task in drains:
+                task.cancel()
+            await asyncio.gather(*drains, return_exceptions=True)
 
 
 async def test_a_replica_that_is_this_one_is_no_other(rig: Rig, tmp_path: Path) -> None:

@@ -24,6 +24,10 @@ _CONNECT_SECONDS = 2.0
 _REST_SECONDS = 0.1
 _LARGEST = 16 * 1024 * 1024
 _MOST_ROWS = 100_000
+_CONNECTIONS = {"rows": 1, "drained": 4}
+_OTHER_CONNECTIONS = 2
+"""By the first word of what is asked: drains that wait for a caller hold up nothing else. In sum fewer than a server
+keeps of one identity."""
 _log = logging.getLogger("weft.replicas")
 AnswerT = TypeVar("AnswerT")
 
@@ -46,7 +50,7 @@ class Link:
         self._boot = ""
         self._number = 0
         self._backoff = Backoff(0.2, 5.0)
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
         self.is_own = False
         self.known = False
         """Whether everything that it tells is known."""
@@ -115,7 +119,7 @@ class Link:
         timeout = aiohttp.ClientTimeout(total=patience + _ANSWER_SECONDS, sock_connect=_CONNECT_SECONDS)
         data = msgspec.json.encode(body) if body is not None else None
         try:
-            session = self._connected()
+            session = self._connected(path.split("/")[1])
             url = f"{self._url}{path}"
             options: Any = {"ssl": self._tls(), "allow_redirects": False, "timeout": timeout}
             async with session.request(method, url, params=query or {}, data=data, **options) as response:
@@ -130,18 +134,20 @@ class Link:
     def _from(self) -> dict[str, str]:
         return {"boot": self._boot, "after": str(self._number), "wait": f"{_WAIT_SECONDS:g}"}
 
-    def _connected(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=4, enable_cleanup_closed=False)
-            self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
-        return self._session
+    def _connected(self, word: str) -> aiohttp.ClientSession:
+        kind = word if word in _CONNECTIONS else ""
+        if kind not in self._sessions:
+            limit = _CONNECTIONS.get(kind, _OTHER_CONNECTIONS)
+            connector = aiohttp.TCPConnector(limit=limit, enable_cleanup_closed=False)
+            self._sessions[kind] = aiohttp.ClientSession(connector=connector, trust_env=False)
+        return self._sessions[kind]
 
     async def _close(self) -> None:
-        if self._session is not None:
-            if self._session.connector is not None:  # a goodbye of TLS would keep sockets open beyond the end
-                await self._session.connector.close(abort_ssl=True)
-            await self._session.close()
-            self._session = None
+        while self._sessions:
+            _, session = self._sessions.popitem()
+            if session.connector is not None:  # a goodbye of TLS would keep sockets open beyond the end
+                await session.connector.close(abort_ssl=True)
+            await session.close()
 
     def _take(self, page: Page) -> None:
         if page.boot == self._own:

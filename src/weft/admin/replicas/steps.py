@@ -25,9 +25,11 @@ class Steps:
         self._replicas = replicas
         self._telling = telling
 
-    def begin(self, documents: Iterable[Document[object]]) -> None:
-        """A change begins that these documents make."""
-        digests = sorted(map(document_digest, documents))
+    def begin(self, come: Iterable[Document[object]], gone: Iterable[Document[object]]) -> None:
+        """A change begins that documents make which come, and which go without another in their place. What is made
+        and then deleted is two changes, and who has done the first has not begun the second."""
+        signed = [("+", each) for each in come] + [("-", each) for each in gone]
+        digests = sorted(sign + document_digest(each) for sign, each in signed)
         change = hashlib.blake2b(" ".join(digests).encode(), digest_size=12).hexdigest()
         self._telling.step = Step(change, 0)
 

@@ -69,6 +69,11 @@ def remote_admin(given: dict[str, Any]) -> RemoteAdmin | None:
     if given["kubernetes_users"]:
         if not given["kubeconfig"]:
             raise click.UsageError("--kubernetes-users goes with --kubeconfig")
+        if given["write_status"] is False:
+            raise click.UsageError(
+                "--kubernetes-users does not go with --no-write-status: commands find the control plane by a ConfigMap "
+                "that it writes"
+            )
         if given["admin_cert"]:
             raise click.UsageError(
                 "--kubernetes-users goes with a certificate of the mesh, which commands find by the cluster, not with "

@@ -20,6 +20,8 @@ from weft.admin.people.certificates import (
     certificate_ended,
     certificate_names,
     is_vouched_for,
+    is_workload,
+    shown_certificate,
 )
 from weft.admin.people.cluster_users import ClusterUsers
 from weft.admin.people.gate import Entrance
@@ -78,13 +80,18 @@ def build_others(
             return ()
         return certificate_names(transport, lambda: authority.bundle, trust_domain, distrusted)
 
+    def of_cluster(transport: asyncio.BaseTransport | None) -> bool:
+        """A root may be the cluster's and the mesh's: workloads of it choose their subjects, and are no users."""
+        vouched = users is not None and is_vouched_for(transport, users.authority.value)
+        return vouched and not is_workload(shown_certificate(transport))
+
     entrance = Entrance(
         frozenset(name.lower() for name in names if users is None or not is_loopback(name)),
         names_of,
         lambda shown: certificate_ended(shown, trust_domain, distrusted),
         oidc,
         ClusterUsers(users) if users is not None else None,
-        lambda transport: users is not None and is_vouched_for(transport, users.authority.value),
+        of_cluster,
     )
     if users is None:
         return Others(entrance, certificate.tls, (certificate,), problems)

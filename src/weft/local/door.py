@@ -102,15 +102,18 @@ class Door:
     def connection(self, timeout: float) -> http.client.HTTPConnection:
         """A connection to the admin API, by a tunnel of its own. ClusterError, OSError."""
         self.look(min(timeout, _LOOK_SECONDS))
-        return _Connection(self._place_now().name, self._place_now().port, self.secured(timeout), timeout)
+        return _Connection(self._place_now().name, self._place_now().port, self._secured(timeout, shows=True), timeout)
 
-    def secured(self, timeout: float) -> ssl.SSLSocket:
-        """The same without HTTP. ClusterError, OSError."""
+    def unproven(self, timeout: float) -> ssl.SSLSocket:
+        """The same without HTTP, for strangers: the user's certificate is not shown. ClusterError, OSError."""
+        return self._secured(timeout, shows=False)
+
+    def _secured(self, timeout: float, *, shows: bool) -> ssl.SSLSocket:
         tunnel = self.tunnel()
         place = self._place_now()
         tunnel.near.settimeout(timeout)
         try:
-            return self._context(place).wrap_socket(tunnel.near, server_hostname=place.name)
+            return self._context(place, shows=shows).wrap_socket(tunnel.near, server_hostname=place.name)
         except (OSError, ssl.SSLError) as error:
             tunnel.near.close()
             if isinstance(error, ssl.SSLCertVerificationError):
@@ -152,13 +155,13 @@ class Door:
         except AccessError as error:
             raise ClusterError(str(error)) from error
 
-    def _context(self, place: _Place) -> ssl.SSLContext:
-        """Trusts the roots of the mesh, and shows the user's certificate to who has proven itself."""
+    def _context(self, place: _Place, *, shows: bool) -> ssl.SSLContext:
+        """Trusts the roots of the mesh, and `shows` the user's certificate to who has proven itself."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         try:
             context.load_verify_locations(cadata=place.roots)
-            if self._access is not None and self._access.certificate.there:
+            if shows and self._access is not None and self._access.certificate.there:
                 load_pair(context, self._access.certificate.read(), self._access.key.read())
         except (OSError, ssl.SSLError) as error:
             raise ClusterError(f"{self.title}: a certificate cannot be read: {error}") from error

@@ -32,6 +32,8 @@ from weft.controlplane.others import build_others, remote_url
 from weft.controlplane.settings import RemoteAdmin, ServeError, ServeSettings
 from weft.local.remote import Remote, RemoteError
 from weft.model.identity import SpiffeId
+from weft.sources.kubernetes.access import Access, Credentials
+from weft.sources.kubernetes.user_reviews import UserReviews
 
 NAME = "localhost"
 _SHA = hashes.SHA256()
@@ -75,9 +77,9 @@ class Reached:
 
 
 @contextlib.asynccontextmanager
-async def reached(rig: Rig, remote: RemoteAdmin) -> AsyncIterator[Reached]:
+async def reached(rig: Rig, remote: RemoteAdmin, users: UserReviews | None = None) -> AsyncIterator[Reached]:
     settings = ServeSettings(rig.home, remote_admin=remote)
-    others = build_others(settings, rig.parts.authority, lambda: rig.parts.collector.snapshot.distrusted)
+    others = build_others(settings, rig.parts.authority, lambda: rig.parts.collector.snapshot.distrusted, users)
     plain, secured = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
     port = secured.getsockname()[1]
     ca = rig.home.root / "ca.pem"
@@ -242,6 +244,29 @@ async def test_an_authority_vouches_for_its_own_names_only(rig: Rig, tmp_path: P
         cert = _leaf(stranger, stranger_key, "alice", "", tmp_path / "stranger.pem")
         with pytest.raises(OSError):
             await asyncio.to_thread(lambda: far.ask("/v1/self", cert, Authorization=""))
+
+
+async def test_a_root_of_the_mesh_that_is_the_cluster_s_too_makes_no_workload_a_user(rig: Rig, tmp_path: Path) -> None:
+    """Pods choose the names and the organisations that their certificates say."""
+    authority = rig.parts.authority
+    root, root_key = _root("The office")
+    users = UserReviews("test", Credentials(lambda: Access("test", "https://127.0.0.1:1")))
+    users.authority.set(authority.bundle + root.public_bytes(serialization.Encoding.PEM).decode())
+    await _principal(rig, "grafana", f"spiffe://{authority.trust_domain}/ns/ops/sa/grafana")
+    known, other = (_of_mesh(authority, tmp_path / name, name) for name in ("grafana", "other"))
+    abroad = _leaf(root, root_key, "alice", "spiffe://office/ns/a/sa/b", tmp_path / "abroad.pem")
+    alice = _leaf(root, root_key, "alice", "", tmp_path / "alice.pem")
+    async with reached(rig, RemoteAdmin("127.0.0.1", 0, (NAME,), users=True), users) as far:
+
+        def me(cert: Path) -> tuple[int, Any]:
+            return far.ask("/v1/self", cert, Authorization="")
+
+        status, body = await _when_known(lambda: me(known))
+        assert (status, body["name"], body["proof"]) == (200, "grafana", "certificate")
+        for one in (other, abroad):
+            assert (await asyncio.to_thread(me, one))[0] == 401, one
+        status, body = await asyncio.to_thread(me, alice)
+        assert (status, body["code"]) == (503, "kubernetes-unavailable"), "a user, whom the API server is asked about"
 
 
 def _root(name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:

@@ -52,6 +52,11 @@ def is_vouched_for(transport: asyncio.BaseTransport | None, roots: str) -> bool:
     return verified_root(transport.get_extra_info("ssl_object")) in _roots(roots)
 
 
+def is_workload(shown: bytes) -> bool:
+    """Whether a certificate (DER) has a SPIFFE id, as all of a mesh have: whose subject says what a pod is called."""
+    return any(name.startswith("spiffe://") for name in _uris(x509.load_der_x509_certificate(shown)))
+
+
 def shown_certificate(transport: asyncio.BaseTransport | None) -> bytes:
     """The client's certificate as DER; empty without one."""
     tls = transport.get_extra_info("ssl_object") if transport is not None else None
@@ -94,9 +99,13 @@ def _roots(bundle: str) -> frozenset[bytes]:
 
 def _spiffe_id(certificate: x509.Certificate) -> str:
     """The only URI name; empty if there is none or several."""
+    uris = _uris(certificate)
+    return uris[0] if len(uris) == 1 and uris[0].startswith("spiffe://") else ""
+
+
+def _uris(certificate: x509.Certificate) -> list[str]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return ""
-    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    return uris[0] if len(uris) == 1 and uris[0].startswith("spiffe://") else ""
+        return []
+    return names.get_values_for_type(x509.UniformResourceIdentifier)

@@ -7,6 +7,8 @@ cluster. They are asked for by SubjectAccessReviews.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from weft.admin.people.access import Grant, Permission, Principal, Role, roles_with
@@ -14,7 +16,14 @@ from weft.admin.replies import Refused
 from weft.model.printable import printable
 from weft.sources.kubernetes.reviews import ReviewUnavailableError
 from weft.sources.kubernetes.user_reviews import UserReviews
-from weft.sources.kubernetes.users import Right, User, UserTokenError, user_from_certificate
+from weft.sources.kubernetes.users import (
+    Right,
+    User,
+    UserTokenError,
+    certificate_end,
+    token_end,
+    user_from_certificate,
+)
 
 GROUP, RESOURCE = "admin.weft.dev", "mesh"
 RIGHTS: dict[Role, Right] = {
@@ -27,18 +36,22 @@ CLUSTER_ROLES = {Role.VIEWER: "weft-view", Role.OPERATOR: "weft-operate", Role.A
 """The ClusterRoles of the chart that give these rights."""
 PROOF = "kubernetes"
 _LONGEST_NAME = 200
+_UNSAID = 3600.0
+"""Seconds for which a token lets a browser in that does not say when it ends: it is not asked about again."""
 
 
 class ClusterUsers:
-    """Who users are, and which roles they have."""
+    """Who users are, which roles they have, and until when what they showed proves it."""
 
-    def __init__(self, reviews: UserReviews) -> None:
+    def __init__(self, reviews: UserReviews, clock: Callable[[], float] = time.time) -> None:
         self._reviews = reviews
+        self._clock = clock
 
     async def of_token(self, token: str) -> Principal:
         """Whose token it is. UserTokenError; Refused (503) while the API server cannot be asked."""
         try:
-            return await self._principal(await self._reviews.user_of(token))
+            user = await self._reviews.user_of(token)
+            return await self._principal(user, token_end(token) or self._clock() + _UNSAID)
         except ReviewUnavailableError as error:
             raise _unavailable(error) from error
 
@@ -48,13 +61,16 @@ class ClusterUsers:
         if user is None:
             return None
         try:
-            return await self._principal(user, shown)
+            return await self._principal(user, certificate_end(shown), shown)
         except ReviewUnavailableError as error:
             raise _unavailable(error) from error
 
-    async def renewed(self, principal: Principal) -> Principal:
-        """One who proved who they are before, with the roles that they have now. Refused (503)."""
+    async def renewed(self, principal: Principal) -> Principal | None:
+        """One who proved who they are before, with the roles that they have now; None: the proof has ended.
+        Refused (503)."""
         assert principal.user is not None  # noqa: S101 - its proof says so
+        if self._ended(principal):
+            return None
         try:
             return replace(principal, grants=await self._grants(principal.user))
         except ReviewUnavailableError as error:
@@ -63,11 +79,16 @@ class ClusterUsers:
     def knows(self, principal: Principal) -> bool:
         """Whether somebody may still look on who was let in: as far as was asked lately."""
         user = principal.user
-        return user is not None and any(self._reviews.stands(user, right) for right in RIGHTS.values())
+        if user is None or self._ended(principal):
+            return False
+        return any(self._reviews.stands(user, right) for right in RIGHTS.values())
 
-    async def _principal(self, user: User, shown: bytes = b"") -> Principal:
+    def _ended(self, principal: Principal) -> bool:
+        return self._clock() >= principal.until
+
+    async def _principal(self, user: User, until: float, shown: bytes = b"") -> Principal:
         name = f"{printable(user.name, _LONGEST_NAME)} ({PROOF})"
-        return Principal(name, await self._grants(user), PROOF, shown=shown, user=user)
+        return Principal(name, await self._grants(user), PROOF, until=until, shown=shown, user=user)
 
     async def _grants(self, user: User) -> tuple[Grant, ...]:
         roles = tuple(RIGHTS)

@@ -6,7 +6,9 @@ https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/subj
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 from cryptography import x509
@@ -19,6 +21,8 @@ LONGEST_TOKEN = 16 * 1024
 EVERYBODY = "system:authenticated"
 """The group of all who have proven who they are; for tokens the API server says it itself."""
 _LONGEST_TEXT = 300
+_END_OF_TIME = 253402300800
+"""The year 10000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,10 @@ class _User(msgspec.Struct):
     extra: dict[str, tuple[str, ...]] | None = None
 
 
+class _Claims(msgspec.Struct):
+    exp: Annotated[float, msgspec.Meta(ge=0, lt=_END_OF_TIME)] = 0.0
+
+
 class _TokenStatus(msgspec.Struct):
     authenticated: bool = False
     user: _User = msgspec.field(default_factory=_User)
@@ -87,6 +95,23 @@ def user_from_review(body: bytes) -> User:
         raise UserTokenError(f"the API server does not take the token: {why}")
     extra = tuple(sorted((found.extra or {}).items()))
     return User(found.username, found.uid, tuple(found.groups or ()), extra)
+
+
+def token_end(token: str) -> float:
+    """When a token ends (epoch seconds) that the API server has taken, as it says itself; 0: it does not say."""
+    parts = token.split(".")
+    if len(parts) != 3:  # no JSON web token (RFC 7519)
+        return 0.0
+    try:
+        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        return msgspec.json.decode(payload, type=_Claims).exp
+    except (ValueError, msgspec.MsgspecError):
+        return 0.0
+
+
+def certificate_end(shown: bytes) -> float:
+    """When a certificate (DER) ends (epoch seconds)."""
+    return x509.load_der_x509_certificate(shown).not_valid_after_utc.timestamp()
 
 
 def user_from_certificate(shown: bytes) -> User | None:

@@ -273,3 +273,21 @@ async def test_a_fault_in_one_turn_ends_no_writing(monkeypatch: pytest.MonkeyPat
             await store.write([Put("b", "k", b"w")])
         async with asyncio.timeout(30):
             await store.write([Put("b", "k", b"x")])
+
+
+async def test_who_cannot_forget_is_told_and_nothing_is_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are always faster."""
+    disk = Disk()
+    async with shared(disk, "a") as (store,):
+        await store.write([Put("b", "k", b"v")])
+        before = set(disk.objects)
+
+        async def late(*_: object) -> None:
+            return None
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store._repository, "replace", late)
+            with pytest.raises(StoreError, match="other control planes write all the time"):
+                await store.forget()
+        assert set(disk.objects) == before
+        await store.forget()

@@ -368,6 +368,9 @@ class SharedStore:
                     break
                 await self._log.refresh()
                 self._tell()
+            else:
+                await self._log.drop(made.names)
+                raise StoreError("other control planes write all the time")
             if not made.done.done():
                 made.done.set_result(None)
         except Exception as error:  # it must not end all writing

@@ -85,15 +85,17 @@ class SharedFiles:
 
     async def run(self) -> None:
         """Follow what others change, for ever."""
-        wait = Backoff(0.2, 15.0)
+        wait, loop = Backoff(0.2, 15.0), asyncio.get_running_loop()
         while True:
             try:
                 await self.fetch()
                 self._problem = ""
+                begun = loop.time()
                 async with self._secret.watch(self._version) as changes:
                     async for held in changes:
                         self._take(held)
                         wait.reset()
+                wait.lasted(loop.time() - begun)  # where nothing changes, nothing is said
             except RepositoryError as error:
                 self._failed(str(error))
             except OSError as error:

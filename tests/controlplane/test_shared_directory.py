@@ -7,9 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import pytest
+
 from weft.controlplane.shared_directory import SharedFiles
 from weft.settings.private import write_atomically
+from weft.sources.kubernetes.shared.repository import SecretRepository
 from weft.sources.kubernetes.shared.secret import HeldSecret, VersionedSecret
+from weft.store.shared.repository import RepositoryError
 from weft.testing.polling import eventually
 
 
@@ -82,3 +86,19 @@ async def test_what_was_put_back_while_it_runs_is_told_and_not_taken(tmp_path: P
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+
+
+class Html:
+    """A proxy before the API server that has its own idea of an answer."""
+
+    body = b"<html>sign in</html>"
+
+    async def get(self, *_: object) -> Html:
+        """The same for everything."""
+        return self
+
+
+async def test_an_answer_of_somebody_else_is_no_list_of_parts() -> None:
+    repository = SecretRepository(Html(), "weft-system")  # type: ignore[arg-type]
+    with pytest.raises(RepositoryError, match="cannot be read"):
+        await repository.parts()

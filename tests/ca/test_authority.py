@@ -6,6 +6,7 @@ import os
 import ssl
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from weft.ca.authority import BACKDATED, INTERMEDIATE_LIFE, AuthorityError, open
 from weft.ca.request import CertificateRefusedError
 from weft.model.identity import SpiffeId
 from weft.settings import private
+from weft.settings.shared import ResultT
 
 NOW = 1_800_000_000.0
 REVIEWS = SpiffeId("cluster.local", "default", "reviews")
@@ -218,6 +220,41 @@ async def test_intermediate_rotates_at_half_its_life(tmp_path: Path) -> None:
     assert second.bundle == first.bundle
     again = open_authority(tmp_path / "ca", clock=clock).issue(request, REVIEWS, PROXY)
     assert certificates(again.chain)[1] == certificates(second.chain)[1]
+
+
+class DamagedCopies:
+    """A directory that all have, in which somebody has damaged a file."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    async def change(self, work: Callable[[Path], ResultT]) -> ResultT:
+        """Hand out a damaged copy."""
+        (self.directory / "root.pem").write_text("no certificate")
+        return work(self.directory)
+
+    async def fetch(self) -> None:
+        """Leave what is here."""
+
+
+async def test_a_damaged_authority_of_all_is_told_and_what_was_there_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, rounds = Clock(), 0
+    open_authority(tmp_path / "copy", clock=clock)
+    authority = open_authority(tmp_path / "ca", clock=clock, shared=DamagedCopies(tmp_path / "copy"))
+    clock.now = NOW + INTERMEDIATE_LIFE / 2 + 3600
+
+    async def sleep(_: float) -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 3:
+            raise Crash
+
+    with pytest.raises(Crash):
+        await run_rotation(authority, sleep=sleep)
+    assert "the intermediate certificate cannot be replaced, trying again: " in caplog.text
+    assert authority.issue(request_for(ec.generate_private_key(ec.SECP256R1())), REVIEWS, PROXY).chain
 
 
 def test_an_expired_intermediate_is_replaced_on_start(tmp_path: Path) -> None:

@@ -130,6 +130,12 @@ REFUSAL = {"proxy": "a.default", "type": "RouteConfiguration", "resource": "outb
             "warning: not waited for, because it has not answered anything for a while: d.default; "
             "see: weft proxy status\nconfirmed by 2 proxies",
         ),
+        (
+            {"confirmed": ["a.default"], "nacked": [], "pending": [], "elsewhere": ["weft-b", "weft-c"]},
+            0,
+            "warning: the proxies of 2 of 3 replicas of the control plane were not asked: weft-b, weft-c; "
+            "see: weft proxy status\nconfirmed by 1 proxy",
+        ),
     ],
 )
 def test_apply_wait_says_what_the_proxies_said(

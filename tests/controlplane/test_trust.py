@@ -12,6 +12,7 @@ import pytest
 from support.joining_pods import ToldPods
 from weft.admin.heard import Heard
 from weft.ca.authority import Authority, open_authority
+from weft.ca.protocol import AuthorityError
 from weft.ca.rotation import PATIENCE, Phase
 from weft.controlplane.trust import TrustKeeper
 from weft.model.snapshot import MeshSettings
@@ -187,6 +188,21 @@ async def test_a_full_disk_stops_nothing(parts: World, monkeypatch: pytest.Monke
 
         with monkeypatch.context() as patch:
             patch.setattr("weft.settings.private.os.open", full)
+            assert await parts.look() is Phase.TRUSTING
+            assert await parts.look() is Phase.TRUSTING
+        assert await parts.look() is Phase.STEADY, "nobody is registered"
+
+
+async def test_an_authority_that_cannot_be_opened_stops_nothing(parts: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody has put something else into the Secret, from which changes are made."""
+    async with running(parts):
+        parts.authority.begin_rotation()
+
+        async def damaged(_: object) -> None:
+            raise AuthorityError("root.pem: no certificate")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(parts.authority, "change", damaged)
             assert await parts.look() is Phase.TRUSTING
             assert await parts.look() is Phase.TRUSTING
         assert await parts.look() is Phase.STEADY, "nobody is registered"

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.repository import Disk, MemoryRepository
+from weft.aio.backoff import Backoff
 from weft.store.protocol import CompactedError, ConflictError, Put, StoreError
 from weft.store.shared.log import Sizes
 from weft.store.shared.records import Head, head_from, packed
+from weft.store.shared.repository import HeldHead
 from weft.store.shared.state import MARGIN_SECONDS
 from weft.store.shared.store import SharedStore
 from weft.testing.polling import eventually
@@ -273,3 +275,54 @@ async def test_a_fault_in_one_turn_ends_no_writing(monkeypatch: pytest.MonkeyPat
             await store.write([Put("b", "k", b"w")])
         async with asyncio.timeout(30):
             await store.write([Put("b", "k", b"x")])
+
+
+async def test_who_cannot_forget_is_told_and_nothing_is_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are always faster."""
+    disk = Disk()
+    async with shared(disk, "a") as (store,):
+        await store.write([Put("b", "k", b"v")])
+        before = set(disk.objects)
+
+        async def late(*_: object) -> None:
+            return None
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store._repository, "replace", late)
+            with pytest.raises(StoreError, match="other control planes write all the time"):
+                await store.forget()
+        assert set(disk.objects) == before
+        await store.forget()
+
+
+async def test_a_watch_that_ends_by_itself_is_begun_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """API servers end watches after minutes, in which nothing may have changed."""
+    pauses: list[float] = []
+
+    class Told(Backoff):
+        def next(self, at_least: float = 0.0) -> float:
+            pauses.append(super().next(at_least))
+            return 0.001
+
+        def lasted(self, seconds: float) -> None:
+            super().lasted(seconds + 300.0)
+
+    @contextlib.asynccontextmanager
+    async def ends(_: str) -> AsyncIterator[AsyncIterator[HeldHead]]:
+        yield nothing()
+
+    async def nothing() -> AsyncIterator[HeldHead]:
+        heads: tuple[HeldHead, ...] = ()
+        for each in heads:
+            yield each
+
+    monkeypatch.setattr("weft.store.shared.store.Backoff", Told)
+    repository = MemoryRepository(Disk())
+    monkeypatch.setattr(repository, "watch", ends)
+    store = SharedStore(repository, "a", Clock(), 100, SMALL)
+    await store.open()
+    try:
+        await eventually("it watched often", lambda: len(pauses) >= 10)
+    finally:
+        await store.close()
+    assert max(pauses) <= 0.2

@@ -67,7 +67,8 @@ class Confirming:
 
     async def confirm(self, request: web.Request) -> web.Response:
         """``POST /v1/confirmation``: answers as ``POST /v1/documents`` does, with ``unread`` for what the control plane
-        has not read in time."""
+        has not read in time, and ``elsewhere`` for the other replicas of the control plane, whose proxies are not
+        asked."""
         if not self._context.kubernetes:
             raise Refused(409, "no-cluster", "this control plane takes no documents from a cluster")
         body: _Body = await json_body(request, _Body)
@@ -88,7 +89,8 @@ class Confirming:
         found = [one for one in self._context.compiled.value.problems if one.object in keys or one.code == INTERNAL]
         problems = [problem_mapping(problem) for problem in distinct(found)]
         names = [str(one.key) for one in unread]
-        return reply({"revision": compiled.revision, "problems": problems, "wait": confirmed, "unread": names})
+        waited = {**confirmed, "elsewhere": sorted(link.name for link in self._context.replicas.links)}
+        return reply({"revision": compiled.revision, "problems": problems, "wait": waited, "unread": names})
 
     async def _read(self, wanted: Sequence[Written], end: float) -> list[Written]:
         """Wait until the mesh in force is made of these; those that it was not by the `end`."""

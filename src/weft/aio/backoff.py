@@ -21,6 +21,11 @@ class Backoff:
         self._failures += 1
         return max(at_least, wait * (0.5 + self.chance.random() / 2))
 
+    def lasted(self, seconds: float) -> None:
+        """What was begun ended after so long, without a fault: if it was longer than any wait, it went well."""
+        if seconds > self.longest:
+            self.reset()
+
     def reset(self) -> None:
         """It went well."""
         self._failures = 0

@@ -469,7 +469,8 @@ async def run_rotation(
         try:
             if authority.due:
                 await authority.change(lambda one: one.rotate())
-        except OSError as error:  # a full disk; half of the intermediate's life is left
+        except (OSError, AuthorityError, PermissionsError) as error:
+            # A full disk, or files that somebody has damaged for all; half of the intermediate's life is left
             _log.warning("the intermediate certificate cannot be replaced, trying again: %s", error)
 
 

@@ -105,6 +105,11 @@ def report_answers(answers: Sequence[Mapping[str, Any]]) -> int:
     if stuck:
         text = f"not waited for, because it has not answered anything for a while: {', '.join(stuck)}"
         click.echo(f"{styled('warning', 'warning', sys.stderr)}: {text}; see: weft proxy status", err=True)
+    elsewhere = sorted({name for wait in waits for name in wait.get("elsewhere") or ()})
+    if elsewhere:
+        which = f"{len(elsewhere)} of {len(elsewhere) + 1} replicas of the control plane"
+        text = f"the proxies of {which} were not asked: {', '.join(elsewhere)}"
+        click.echo(f"{styled('warning', 'warning', sys.stderr)}: {text}; see: weft proxy status", err=True)
     confirmed = {name for wait in waits for name in wait["confirmed"]}
     failed = any(not nack.get("stands_alone") for nack in nacked)
     if waits and not failed and not pending and not untried:

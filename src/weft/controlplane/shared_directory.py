@@ -42,6 +42,7 @@ class SharedFiles:
         self._version = ""
         self._serial = -1
         self._problem = ""
+        self._put_back = False
         self.told: list[Callable[[], None]] = []
 
     async def begin(self, prepare: Callable[[Path], Awaitable[None]]) -> None:
@@ -77,23 +78,29 @@ class SharedFiles:
 
     async def fetch(self) -> None:
         """See the protocol."""
+        before = self._serial
         held = await self._get()
         if held is not None:
-            self._take(held)
+            if (
+                before == self._serial or _serial_of(held) >= self._serial
+            ):  # else it was read before it was changed here
+                self._take(held)
         elif self._serial >= 0 and await self._put(self._files(self._directory), None):
             _log.warning("%s was deleted: it is made again of what is here", self._secret.name)
 
     async def run(self) -> None:
         """Follow what others change, for ever."""
-        wait = Backoff(0.2, 15.0)
+        wait, loop = Backoff(0.2, 15.0), asyncio.get_running_loop()
         while True:
             try:
                 await self.fetch()
                 self._problem = ""
+                begun = loop.time()
                 async with self._secret.watch(self._version) as changes:
                     async for held in changes:
                         self._take(held)
                         wait.reset()
+                wait.lasted(loop.time() - begun)  # where nothing changes, nothing is said
             except RepositoryError as error:
                 self._failed(str(error))
             except OSError as error:
@@ -101,7 +108,11 @@ class SharedFiles:
             await asyncio.sleep(wait.next())
 
     def problems(self) -> tuple[Problem, ...]:
-        """Why others' changes are not seen."""
+        """Why others' changes are not seen, or not taken."""
+        if self._put_back:
+            text = f"{self._secret.name} holds something older than what is in force here, as if it was put back"
+            expected = "all control planes to be restarted together after that: scale to 0 and back (docs/replicas.md)"
+            return (Problem(Severity.ERROR, "state-not-followed", text, Origin("weft"), expected=expected),)
         if not self._problem:
             return ()
         text = f"{self._secret.name} cannot be followed: {self._problem}; what was read last stays in force"
@@ -142,9 +153,10 @@ class SharedFiles:
     def _take(self, held: HeldSecret) -> None:
         """Write what is newer into the directory."""
         serial = _serial_of(held)
+        files = self._of(held)
+        self._put_back = serial < self._serial and files != self._files(self._directory)
         if serial < self._serial or held.version == self._version:
             return
-        files = self._of(held)
         if files != self._files(self._directory):
             self._write(self._directory, files)
         first = self._serial < 0

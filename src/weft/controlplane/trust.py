@@ -17,10 +17,11 @@ from pathlib import Path
 from weft.admin.heard import Heard
 from weft.admin.replicas.replicas import Replicas
 from weft.ca.authority import Authority
+from weft.ca.protocol import AuthorityError
 from weft.ca.rotation import PATIENCE, Phase, Rotation, advance
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
-from weft.settings.private import write_atomically
+from weft.settings.private import PermissionsError, write_atomically
 from weft.sources.collector import Collector
 from weft.sources.leases import Leases
 from weft.sources.workloads import workload_key
@@ -103,7 +104,8 @@ class TrustKeeper:
                     self._put_in_force()
                     version = changes.version
                 await self._move()
-            except OSError as error:  # a full disk; the state before stays in force
+            except (OSError, AuthorityError, PermissionsError) as error:
+                # A full disk, or files that somebody has damaged for all; the state before stays in force
                 _log.warning("the rotation of roots cannot go on, trying again: %s", error)
                 await self._sleep(_AGAIN_SECONDS)
             if changes.version == version:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -14,12 +15,14 @@ import msgspec
 import pytest
 
 from admin.test_agent_api import Agent, certificate_for
-from support.control import Rig, running_control
+from support.control import TOKEN, Rig, running_control
 from support.meshdocs import documents, gateway_workload
+from weft.admin.api import admin_application
 from weft.admin.context import Compiled
 from weft.admin.replicas.links import Link
 from weft.admin.replicas.replicas import Replicas
 from weft.admin.replicas.rows import document_digest, rows_of
+from weft.admin.server import serving
 from weft.aio.cell import Cell
 from weft.controlplane.certificate import ServerCertificates
 from weft.controlplane.replicas import LinkContexts
@@ -151,6 +154,18 @@ async def test_drains_that_wait_for_a_caller_hold_up_nothing_else(
             for task in drains:
                 task.cancel()
             await asyncio.gather(*drains, return_exceptions=True)
+
+
+async def test_who_waits_for_proxies_is_told_of_replicas_that_were_not_asked(rig: Rig, tmp_path: Path) -> None:
+    async with following(rig, tmp_path) as replicas, contextlib.AsyncExitStack() as stack:
+        context = replace(rig.parts, kubernetes=True, replicas=replicas)
+        rig.parts.compiled.set(Compiled(1, None))
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setblocking(False)
+        await stack.enter_async_context(serving(admin_application(context, TOKEN), listener))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/confirmation"
+        async with rig.session() as session, session.post(url, json={"documents": []}) as response:
+            assert (await response.json())["wait"]["elsewhere"] == ["weft-b"]
 
 
 async def test_a_replica_that_is_this_one_is_no_other(rig: Rig, tmp_path: Path) -> None:

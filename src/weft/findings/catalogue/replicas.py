@@ -9,9 +9,12 @@ REPLICAS = (
         1615,
         "state-not-followed",
         "This control plane shares its authority and keys with others in a Secret, and does not see what they change "
-        "there. What it read last stays in force: it issues and trusts as before, and a rotation of the root waits.",
+        "there. What it read last stays in force: it issues and trusts as before, and a rotation of the root waits. "
+        "The same is said where the Secret holds something older than what is in force: a backup that was put back "
+        "while control planes ran, of which those that start would begin with another root.",
         "Secret weft-system/weft-ca cannot be followed: no connection can be made; what was read last stays in force",
-        "The message says why. See whether the API server answers, and whether the Role weft-state is there.",
+        "The message says why. See whether the API server answers, and whether the Role weft-state is there; after "
+        "putting back a backup, scale the control planes to 0 and back.",
     ),
     warning(
         1620,

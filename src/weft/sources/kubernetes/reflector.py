@@ -113,8 +113,7 @@ class Reflector(Generic[ValueT]):
             try:
                 if await self._watch():
                     continue
-                if loop.time() - begun > self._backoff.longest:
-                    self._backoff.reset()  # where nothing changes, nothing is said
+                self._backoff.lasted(loop.time() - begun)  # where nothing changes, nothing is said
                 wait = self._backoff.next()
             except (ApiError, WatchError) as error:
                 wait = self._failed(error)

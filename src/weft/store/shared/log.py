@@ -179,6 +179,10 @@ class SharedLog:
         """Write a snapshot down, so that it can be put in place."""
         return await self._keep("snapshot", made.index, made)
 
+    async def drop(self, names: Sequence[str]) -> None:
+        """Remove a snapshot that was not put in place."""
+        await self._remove(names)
+
     async def _replace(self, after: Head, made: tuple[str, ...]) -> bool:
         version = await self.repository.replace(packed(after), self.version)
         if version is None:

@@ -326,14 +326,16 @@ class SharedStore:
 
     async def _watch(self) -> None:
         """Hear of heads for ever. What was missed between two watches is read."""
-        wait, failed = Backoff(0.2, 15.0), False
+        wait, failed, loop = Backoff(0.2, 15.0), False, asyncio.get_running_loop()
         while True:
+            begun = loop.time()
             try:
                 async with self._repository.watch(self._log.version) as heads:
                     async for head in heads:
                         self._news, failed = head, False
                         self._wake.set()
                         wait.reset()
+                wait.lasted(loop.time() - begun)  # where nothing changes, nothing is said
             except RepositoryError as error:
                 if not failed:
                     _log.warning("%s cannot be followed: %s", self._repository.name, error)
@@ -368,6 +370,9 @@ class SharedStore:
                     break
                 await self._log.refresh()
                 self._tell()
+            else:
+                await self._log.drop(made.names)
+                raise StoreError("other control planes write all the time")
             if not made.done.done():
                 made.done.set_result(None)
         except Exception as error:  # it must not end all writing

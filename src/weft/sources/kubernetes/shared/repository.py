@@ -11,7 +11,7 @@ import msgspec
 
 from weft.sources.kubernetes.client import ApiClient, ApiError
 from weft.sources.kubernetes.shared.secret import LABEL, HeldSecret, VersionedSecret, failed, secret_body, secret_path
-from weft.store.shared.repository import HeldHead
+from weft.store.shared.repository import HeldHead, RepositoryError
 
 HEAD = "weft-state"
 TYPE = "weft.dev/state"
@@ -84,10 +84,14 @@ class SecretRepository:
             answer = await self._client.get(path, _NAMES_ONLY)
         except ApiError as error:
             raise failed(error, "list", self._namespace) from error
+        try:
+            found = msgspec.json.decode(answer.body, type=_List).items
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise RepositoryError("the API server's answer cannot be read") from error
         now, stem = datetime.now(UTC), self._stem
         return {
             each.metadata.name.removeprefix(stem): _seconds_since(each.metadata.creation_timestamp, now)
-            for each in msgspec.json.decode(answer.body, type=_List).items
+            for each in found
             if each.metadata.name.startswith(stem)
         }
 

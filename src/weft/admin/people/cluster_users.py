@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from weft.admin.people.access import Grant, Permission, Principal, Role, roles_with
 from weft.admin.replies import Refused
+from weft.model.addresses import is_loopback
 from weft.model.printable import printable
 from weft.sources.kubernetes.reviews import ReviewUnavailableError
 from weft.sources.kubernetes.user_reviews import UserReviews
@@ -24,6 +25,7 @@ from weft.sources.kubernetes.users import (
     token_end,
     user_from_certificate,
 )
+from weft.traffic.pace import Pace
 
 GROUP, RESOURCE = "admin.weft.dev", "mesh"
 RIGHTS: dict[Role, Right] = {
@@ -36,6 +38,9 @@ CLUSTER_ROLES = {Role.VIEWER: "weft-view", Role.OPERATOR: "weft-operate", Role.A
 """The ClusterRoles of the chart that give these rights."""
 PROOF = "kubernetes"
 _LONGEST_NAME = 200
+_AT_ONCE = 30
+_ONE_SECONDS = 1.0
+"""Tokens from one address about which the API server is asked: somebody's own is asked about every ten seconds."""
 _UNSAID = 3600.0
 """Seconds for which a token lets a browser in that does not say when it ends: it is not asked about again."""
 
@@ -43,14 +48,26 @@ _UNSAID = 3600.0
 class ClusterUsers:
     """Who users are, which roles they have, and until when what they showed proves it."""
 
-    def __init__(self, reviews: UserReviews, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        reviews: UserReviews,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._reviews = reviews
         self._clock = clock
+        self._steady = steady
+        self._pace = Pace(_AT_ONCE, _ONE_SECONDS)
 
-    async def of_token(self, token: str) -> Principal:
-        """Whose token it is. UserTokenError; Refused (503) while the API server cannot be asked."""
+    async def of_token(self, token: str, address: str = "") -> Principal:
+        """Whose token it is. UserTokenError; Refused (503) while the API server cannot be asked, or too much was asked
+        about what `address` shows. Nothing tells those apart who come by loopback, and the API server let them."""
+
+        def may_ask() -> bool:
+            return not address or is_loopback(address) or self._pace.allows(address, self._steady())
+
         try:
-            user = await self._reviews.user_of(token)
+            user = await self._reviews.user_of(token, may_ask)
             return await self._principal(user, token_end(token) or self._clock() + _UNSAID)
         except ReviewUnavailableError as error:
             raise _unavailable(error) from error

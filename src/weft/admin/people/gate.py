@@ -115,7 +115,7 @@ class Gate:
                 why.append(f"the OpenID provider's token is not accepted: {error}")
         if users is not None and not token.startswith(PREFIX):
             try:
-                return await users.of_token(token)
+                return await users.of_token(token, request.remote or "")
             except UserTokenError as error:
                 why.append(str(error))
         if why:

@@ -3,6 +3,7 @@ it. A pod without such words is none of the mesh, or has an init container that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,12 @@ def capture(namespace: str, words: Words, read: ReadCapture) -> str:
 
 def is_captured(namespace: str, words: Words) -> bool:
     """Whether the rules of these words, and no others, are in force there. AgentError. Blocks."""
-    return proof_address(words) in _inside(namespace, pod_rules_in_force)
+    return has_proof(_inside(namespace, pod_rules_in_force), words)
+
+
+def has_proof(rules: str, words: Words) -> bool:
+    """Whether rules, as a firewall prints them, are those of these words. Pure."""
+    return re.search(rf"(?<![\d.]){re.escape(proof_address(words))}(?![\d.])", rules) is not None
 
 
 def release(namespace: str) -> None:

@@ -75,6 +75,10 @@ class _ConfigMap(msgspec.Struct):
     data: dict[str, str] = {}
 
 
+def _always() -> bool:
+    return True
+
+
 class UserReviews:
     """Asks the server that people call `name`, while `run` runs. `authority` are the roots of its users' certificates
     (PEM), as they are now."""
@@ -100,13 +104,15 @@ class UserReviews:
             finally:
                 self._running = False
 
-    async def user_of(self, token: str) -> User:
-        """Whose `token` is. UserTokenError, ReviewUnavailableError."""
+    async def user_of(self, token: str, may_ask: Callable[[], bool] = _always) -> User:
+        """Whose `token` is; `may_ask` is asked before the server is. UserTokenError, ReviewUnavailableError."""
         if len(token) > LONGEST_TOKEN:
             raise UserTokenError(f"the token is longer than {LONGEST_TOKEN} bytes")
         key = hashlib.sha256(token.encode(errors="replace")).hexdigest()
         found = self._users.get(key, FRESH)
         if found is None:
+            if not may_ask():
+                raise ReviewUnavailableError("too many tokens are shown from where you are", busy=True)
             try:
                 found = user_from_review(await self._asked("tokenreviews", TOKEN_PATH, token_question(token)))
             except UserTokenError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weft import __version__
 from weft.cluster import applying
@@ -39,6 +39,9 @@ _THEIRS = frozenset(("helm", "kubectl", "kubectl-client-side-apply", "kubectl-cr
 _DEFINITION, _NAMESPACE = "CustomResourceDefinition", "Namespace"
 _WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _GATEWAY_CLASS = "gatewayclasses.gateway.networking.k8s.io"
+_ROOT, _FORMER = "weft-ca", "weft"
+"""The Secret of the authority, and the StatefulSet that former versions had."""
+_NOT_FOUND = 404
 _PACE = 0.5
 
 
@@ -52,10 +55,17 @@ class LateError(InstallError):
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What is there before something is changed."""
+    """What is there before something is changed. `rootless`: the control plane has its root on a volume, as former
+    versions had, and there is no Secret of it from which this one could go on."""
 
     installed: Installed | None
     record: Record | None
+    rootless: bool = False
+
+    @property
+    def on_volume(self) -> bool:
+        """Whether the control plane is the StatefulSet of former versions."""
+        return self.installed is not None and self.installed.fact.workload.startswith("statefulset/")
 
     @property
     def version(self) -> str:
@@ -94,7 +104,21 @@ class Way:
 
 async def look(client: ApiClient, namespace: str) -> Before:
     """What is installed in `namespace`. ApiError, RecordError."""
-    return Before(await find_installed(Reader(client), namespace, 0.0), await read_record(client, namespace))
+    before = Before(await find_installed(Reader(client), namespace, 0.0), await read_record(client, namespace))
+    if not before.on_volume:
+        return before
+    return replace(before, rootless=not await _is_there(client, f"/api/v1/namespaces/{namespace}/secrets/{_ROOT}"))
+
+
+async def _is_there(client: ApiClient, path: str) -> bool:
+    """Whether an object is there; what it holds is not asked for. ApiError."""
+    try:
+        await client.get(path, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
+    except ApiError as error:
+        if error.status == _NOT_FOUND:
+            return False
+        raise
+    return True
 
 
 def refusal(before: Before, namespace: str, *, take_over: bool, force: bool) -> str:
@@ -109,6 +133,12 @@ def refusal(before: Before, namespace: str, *, take_over: bool, force: bool) -> 
         return (
             f"weft was installed in {namespace} by kubectl: apply the new manifests (weft install -o yaml prints "
             "them), or say --take-over"
+        )
+    if before.rootless:
+        return (
+            f"the control plane in {namespace} has its root on a volume, and there is no Secret {_ROOT}: this version "
+            "would begin with another root, and every proxy have to join anew. Make that Secret of its directory "
+            f"(docs/replicas.md), or, to begin anew: kubectl -n {namespace} delete statefulset {_FORMER}"
         )
     there, here = numbers(before.version or __version__), numbers(__version__)
     if not force and (there[0] != here[0] or abs(there[1] - here[1]) > 1):
@@ -269,15 +299,16 @@ class Installer:
             raise LateError(f"after {self._way.timeout:.0f} s {text.format(said)}; {again}") from None
 
     async def _left(self) -> list[Json]:
-        """Objects of the installation before that are not wanted any more."""
-        if self._before.record is None:
-            return []
+        """Objects of the installation before that are not wanted any more; the StatefulSet of former versions too,
+        whoever has made it."""
+        namespace, found = self._settings.namespace, []
+        if self._before.record is not None:
+            found = await members(self._client, self._before.record, namespace)
+        if self._before.on_volume:
+            former = {"apiVersion": "apps/v1", "kind": "StatefulSet"}
+            found.append({**former, "metadata": {"name": _FORMER, "namespace": namespace}})
         wanted = {path_of(each) for each in self._members}
-        return [
-            each
-            for each in await members(self._client, self._before.record, self._settings.namespace)
-            if path_of(each) not in wanted
-        ]
+        return list({path_of(each): each for each in found if path_of(each) not in wanted}.values())
 
 
 async def members(client: ApiClient, record: Record, namespace: str) -> list[Json]:

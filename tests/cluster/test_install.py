@@ -1,0 +1,55 @@
+"""What an installation looks at before it changes something: a control plane that has its root on a volume."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from weft import __version__
+from weft.cluster.install import Installer, Way, look, refusal
+from weft.cluster.manifests import Settings
+from weft.sources.kubernetes.client import Answer, ApiError
+
+NAMESPACE = "weft-system"
+STATEFUL_SET = f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets/weft"
+ROOT = f"/api/v1/namespaces/{NAMESPACE}/secrets/weft-ca"
+LABELS = {"app.kubernetes.io/version": __version__, "app.kubernetes.io/managed-by": "Helm"}
+FORMER = {"kind": "StatefulSet", "metadata": {"name": "weft", "namespace": NAMESPACE, "labels": LABELS}}
+
+
+class Cluster:
+    """An API server that has these objects, by path, and nothing else."""
+
+    def __init__(self, objects: dict[str, Any]) -> None:
+        self.objects = objects
+
+    async def get(self, path: str, *_: object) -> Answer:
+        """One object, or a list of none."""
+        if path in self.objects:
+            return Answer(json.dumps(self.objects[path]).encode())
+        if "?" in path:
+            return Answer(b'{"items": []}')
+        raise ApiError("not found", 404)
+
+
+@pytest.mark.parametrize(("secret", "refused"), [(False, True), (True, False)])
+async def test_a_root_on_a_volume_is_not_left_behind(secret: bool, refused: bool) -> None:
+    there = {STATEFUL_SET: FORMER} | ({ROOT: {"kind": "Secret"}} if secret else {})
+    before = await look(Cluster(there), NAMESPACE)  # type: ignore[arg-type]
+    why = refusal(before, NAMESPACE, take_over=True, force=False)
+    assert ("there is no Secret weft-ca" in why) is refused, why
+
+
+async def test_nothing_is_said_of_roots_where_nothing_is_installed() -> None:
+    before = await look(Cluster({}), NAMESPACE)  # type: ignore[arg-type]
+    assert not before.rootless
+
+
+async def test_the_control_plane_before_does_not_stay_beside_the_new_one() -> None:
+    cluster: Any = Cluster({STATEFUL_SET: FORMER, ROOT: {"kind": "Secret"}})
+    before = await look(cluster, NAMESPACE)
+    installer = Installer(cluster, Settings(NAMESPACE), before, Way(take_over=True), lambda _: None)
+    left = await installer._left()
+    assert [(each["kind"], each["metadata"]["name"]) for each in left] == [("StatefulSet", "weft")]

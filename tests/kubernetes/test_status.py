@@ -44,7 +44,7 @@ async def test_a_class_a_gateway_and_a_route(cluster: ApiCluster, api: Api, name
         assert said["addresses"] == [{"type": "IPAddress", "value": "127.0.0.1"}]
         assert {each["name"]: each["attachedRoutes"] for each in said["listeners"]} == {"http": 1, "tls": 0}
         kinds = {each["name"]: [one["kind"] for one in each["supportedKinds"]] for each in said["listeners"]}
-        assert kinds == {"http": ["HTTPRoute", "GRPCRoute"], "tls": ["TLSRoute", "TCPRoute"]}
+        assert kinds == {"http": ["HTTPRoute", "GRPCRoute"], "tls": ["TLSRoute"]}
         assert conditions(said["listeners"][0]) == {
             **GOOD, "Programmed": "True Programmed", "Conflicted": "False NoConflicts",
         }  # fmt: skip

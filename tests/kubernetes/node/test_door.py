@@ -70,7 +70,7 @@ def test_a_token_has_the_rights_that_were_bound_to_it(weft_node: NodeCluster, tm
     until("it may look", lambda: weft(env, "problems").returncode == 0)
     for words in (["get", "all", "-A"], ["stat"], ["graph"], ["proxy", "status"], ["history"], ["check"]):
         done = weft(env, *words)
-        assert done.returncode in (0, 1), done.stderr
+        assert done.returncode in ((0, 1, 2) if words == ["check"] else (0, 1)), done.stderr
         assert "has not the right" not in done.stderr
     done = weft(env, "token", "create", "--service-account", "default/web")
     assert (done.returncode, "'operate mesh.admin.weft.dev'" in done.stderr) == (1, True)

@@ -157,6 +157,7 @@ def _pods(node: NodeCluster, app: str) -> int:
     return len(json.loads(node.kubectl("get", "pods", "-n", SHOP, "-l", f"app={app}", "-o", "json"))["items"])
 
 
+@pytest.mark.timeout(900)  # nine rollouts
 def test_nothing_is_lost_while_control_planes_come_and_go(shop: NodeCluster) -> None:
     """Two replicas restarted one by one, then each deleted by force, under 200 requests a second, while pods of the
     callee are made anew: not one request fails."""

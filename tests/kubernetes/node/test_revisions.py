@@ -63,9 +63,10 @@ def revisions(node: NodeCluster, app: str) -> set[str]:
 
 
 def proxies(node: NodeCluster, of: str) -> dict[str, str]:
-    """Who is connected to a control plane, and by which revision it was injected."""
+    """Who is connected to a control plane of that Deployment, which knows those of the others, too; and by which
+    revision it was injected."""
     said = node.kubectl("exec", "-n", NAMESPACE, f"deployment/{of}", "--", "weft", "proxy", "status", "-o", "json")
-    return {each["name"]: each["injected_by"] for each in json.loads(said)}
+    return {each["name"]: each["injected_by"] for each in json.loads(said) if each["replica"].startswith(f"{of}-")}
 
 
 def caller(node: NodeCluster, of: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tools.kubernetes import gateway_api
 from tools.kubernetes_mesh import helm
 from tools.kubernetes_node import NodeCluster
 
@@ -27,10 +28,17 @@ FORMER = (f"--image=weft.test/weft:{VERSION}", "--pull-policy=Never")
 
 
 @pytest.fixture(scope="module")
-def node(cluster: NodeCluster, tmp_path_factory: pytest.TempPathFactory) -> NodeCluster:
-    for archive in former_images(tmp_path_factory.mktemp("former")):
-        cluster.import_image(archive)
-    return cluster
+def node(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeCluster]:
+    """A cluster without weft."""
+    cluster = NodeCluster(tmp_path_factory.mktemp("upgraded") / "node")
+    cluster.start()
+    try:
+        cluster.kubectl("apply", "--server-side", "-f", str(gateway_api()))
+        for archive in (*images, *former_images(tmp_path_factory.mktemp("former"))):
+            cluster.import_image(archive)
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 class Weft:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import yaml
 from tools.kubernetes_cluster import ApiCluster, ClusterError
 
 from support.chart import CHART, USUAL, HelmError, helm
+from weft.testing.polling import until
 from weft.testing.processes import cli
 
 NAMESPACE = "weft-system"
@@ -195,5 +197,11 @@ def test_definitions_go_only_when_asked(weft: Weft) -> None:
     assert weft.get(*CONTROL_PLANE) != {}, "nothing was begun"
     lines = weft.said("uninstall", "--purge", "--with-documents")
     assert "removed: CustomResourceDefinition ejectionpolicies.weft.dev" in lines
-    with pytest.raises(ClusterError):
-        weft.cluster.kubectl("get", "ejectionpolicies", "-A")
+
+    def served() -> bool:
+        with contextlib.suppress(ClusterError):
+            weft.cluster.kubectl("get", "ejectionpolicies", "-A")
+            return True
+        return False
+
+    until("the API server has forgotten the kind", lambda: not served())

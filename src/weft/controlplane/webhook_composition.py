@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from weft.admin.kubernetes.admission import Admission
 from weft.ca.authority import Authority
@@ -21,9 +19,8 @@ from weft.model.addresses import host_and_port, is_wildcard
 from weft.model.snapshot import ConfigSnapshot
 from weft.sources.collector import Collector
 from weft.sources.kubernetes.access import Credentials
-from weft.sources.kubernetes.kubeconfig import IN_CLUSTER
+from weft.sources.kubernetes.kubeconfig import in_cluster_namespace
 
-_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _NAMESPACE = "weft-system"
 
 
@@ -62,11 +59,10 @@ def build_webhooks(
 
 
 def own_namespace(settings: ServeSettings) -> str:
-    """The namespace that the control plane is in, or would be."""
-    if settings.kubernetes is not None and settings.kubernetes.path == IN_CLUSTER:
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            return _NAMESPACE_FILE.read_text().strip() or _NAMESPACE
-    return _NAMESPACE
+    """The namespace that the control plane is in, or would be: that of its Lease and its state, where it has one."""
+    said = settings.shared or settings.kubernetes_writes
+    in_pod = settings.kubernetes is not None and settings.kubernetes.in_cluster
+    return said or (in_cluster_namespace() if in_pod else "") or _NAMESPACE
 
 
 def _injection(settings: ServeSettings, authority: Authority, agent_api: str) -> Callable[[], InjectionSettings]:

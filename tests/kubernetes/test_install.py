@@ -132,6 +132,36 @@ def test_helms_installation_is_taken_over_only_with_words(weft: Weft, tmp_path: 
     weft.cluster.kubectl("delete", "networkpolicy", "weft", "-n", NAMESPACE)
 
 
+def test_what_helm_leaves_behind_is_no_conflict(weft: Weft, tmp_path: Path) -> None:
+    """The GatewayClass stays for other revisions."""
+    access = ("-n", NAMESPACE, "--kubeconfig", str(weft.admin))
+    helm("install", "weft", str(CHART), "--create-namespace", *access, home=tmp_path, values=USUAL)
+    helm("uninstall", "weft", *access, "--wait", home=tmp_path)
+    assert weft.get("gatewayclass", "weft") != {}
+    assert "changed: GatewayClass weft" in weft.said("install", *USED)
+    assert weft.said("install", *USED) == ["nothing changed"]
+
+
+def test_the_gateway_class_stays_while_another_revision_serves_it(weft: Weft) -> None:
+    weft.said("install", *USED)
+    labels = {"app.kubernetes.io/name": "weft", "app.kubernetes.io/component": "control-plane"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "weft", "image": "weft.test/weft:1"}]}}
+    another = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "weft-next", "namespace": "default", "labels": labels},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod},
+    }
+    weft.cluster.kubectl("apply", "-f", "-", given=another)
+    try:
+        assert "removed: GatewayClass weft" not in weft.said("uninstall")
+        assert weft.get("gatewayclass", "weft") != {}
+    finally:
+        weft.cluster.kubectl("delete", "deployment", "weft-next", "-n", "default")
+    weft.said("install", *USED)
+    assert "removed: GatewayClass weft" in weft.said("uninstall")
+
+
 def test_a_version_too_far_away(weft: Weft) -> None:
     weft.said("install", *USED)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from weft.aio.connector import Connector
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.discovery import FOLLOWED
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
@@ -24,13 +25,8 @@ ROUTES = "/apis/gateway.networking.k8s.io/v1"
 
 @contextlib.asynccontextmanager
 async def _session() -> AsyncIterator[aiohttp.ClientSession]:
-    """One that leaves no socket open when it ends, as TLS's goodbye would."""
-    connector = aiohttp.TCPConnector(limit=32)
-    try:
-        async with aiohttp.ClientSession(connector=connector, connector_owner=False) as session:
-            yield session
-    finally:
-        await connector.close(abort_ssl=True)
+    async with aiohttp.ClientSession(connector=Connector(limit=32)) as session:
+        yield session
 
 
 class Api:

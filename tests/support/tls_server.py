@@ -56,12 +56,18 @@ async def tls_server(
 
     context.sni_callback = note
 
+    open_ones: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
+        open_ones[writer] = asyncio.current_task()
         server.protocols.append(writer.get_extra_info("ssl_object").selected_alpn_protocol() or "")
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
-            await _serve(reader, writer, asked)
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
+                await _serve(reader, writer, asked)
+        finally:
+            del open_ones[writer]
+            writer.close()
 
     running = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     server.port = running.sockets[0].getsockname()[1]
@@ -69,6 +75,10 @@ async def tls_server(
         yield server
     finally:
         running.close()
+        tasks = [task for task in open_ones.values() if task is not None]
+        for writer in open_ones:
+            writer.transport.abort()
+        await asyncio.gather(*tasks)
 
 
 @contextlib.contextmanager

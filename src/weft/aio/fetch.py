@@ -19,6 +19,8 @@ from urllib.parse import SplitResult, urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from weft.aio.connector import Connector
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -74,7 +76,7 @@ async def fetch(
     if (literal := _literal(parts.hostname or "")) is not None:  # aiohttp asks no resolver then
         checked.permit([literal])
     timeout = aiohttp.ClientTimeout(total=limits.seconds)
-    connector = aiohttp.TCPConnector(resolver=checked, use_dns_cache=False, ssl=tls or True, force_close=True)
+    connector = Connector(resolver=checked, use_dns_cache=False, ssl=tls or True, force_close=True)
     try:
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session,

@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 from cryptography import x509
 
+from weft.aio.connector import Connector
 from weft.ca.certificates import certificate_pem
 from weft.ca.protocol import AuthorityError, AuthorityUnavailableError, Signed
 from weft.model.addresses import is_loopback
@@ -117,7 +118,7 @@ class Vault:
     def _session(self) -> aiohttp.ClientSession:
         tls = ssl.create_default_context(cafile=self._file(self._settings.ca_file)) if self._settings.ca_file else True
         timeout = aiohttp.ClientTimeout(total=self._timeout)
-        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls), timeout=timeout)
+        return aiohttp.ClientSession(connector=Connector(ssl=tls), timeout=timeout)
 
     async def _token(self, session: aiohttp.ClientSession) -> str:
         """The token of the file, or one for an AppRole, which is short-lived and not kept."""

@@ -36,7 +36,7 @@ from weft.schema.definitions import DEFINED
 from weft.sources.kubernetes.client import ApiClient, ApiError
 
 _THEIRS = frozenset(("helm", "kubectl", "kubectl-client-side-apply", "kubectl-create"))
-_DEFINITION, _NAMESPACE = "CustomResourceDefinition", "Namespace"
+_DEFINITION, _NAMESPACE, _CLASS = "CustomResourceDefinition", "Namespace", "GatewayClass"
 _WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _GATEWAY_CLASS = "gatewayclasses.gateway.networking.k8s.io"
 _ROOT, _FORMER = "weft-ca", "weft"
@@ -196,7 +196,7 @@ class Installer:
         first[0]["metadata"]["labels"][MANAGED_BY] = NAME  # who finds it there leaves it as it is
         kept = self._members
         if not await is_served(Reader(self._client), _GATEWAY_CLASS):
-            kept = [each for each in kept if each["kind"] != "GatewayClass"]
+            kept = [each for each in kept if each["kind"] != _CLASS]
         return [*first, *kept]
 
     async def plan(self) -> list[Change]:
@@ -250,8 +250,8 @@ class Installer:
         )
 
     def _forced(self, thing: Json) -> bool:
-        """Definitions are this version's, whoever wrote them."""
-        return self._way.force or self._way.take_over or thing["kind"] == _DEFINITION
+        """Definitions are this version's, whoever wrote them, and so is the GatewayClass, which Helm leaves behind."""
+        return self._way.force or self._way.take_over or thing["kind"] in (_DEFINITION, _CLASS)
 
     async def _served(self) -> None:
         """Wait until the definitions are served."""

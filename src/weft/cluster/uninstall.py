@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from weft.cluster.applying import delete, path_of, title
 from weft.cluster.definitions import PATH as DEFINITIONS
 from weft.cluster.install import Change, InstallError, members
+from weft.cluster.installed import LABELS
+from weft.cluster.installed import NAME as INSTALLED
 from weft.cluster.pods import pod_facts
-from weft.cluster.reading import Json, Reader, all_of, labels_of, name_of
+from weft.cluster.reading import Json, Reader, all_of, labels_of, name_of, namespace_of
 from weft.cluster.record import MANAGED_BY, NAME, Record, record_path
 from weft.schema.definitions import DEFINED
 from weft.sources.kubernetes.client import ApiClient
 
 _FIRST = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Deployment", "DaemonSet")
 _LAST = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount")
+_CLASS = "GatewayClass"
 STATE = "weft.dev/state"
 """The label of the Secrets that hold authority, keys and store."""
 _GATEWAY = "gateway.networking.k8s.io/gateway-name"
@@ -58,12 +61,21 @@ async def remaining(client: ApiClient, namespace: str) -> Remaining:
 
 
 async def uninstall(client: ApiClient, record: Record, namespace: str) -> AsyncIterator[Change]:
-    """Remove the objects of an installation, each as it is done. ApiError."""
+    """Remove the objects of an installation, each as it is done; but no GatewayClass that another serves. ApiError."""
+    others = await _others(client, namespace)
     for each in sorted(await members(client, record, namespace), key=_order):
+        if each["kind"] == _CLASS and others:
+            continue
         await delete(client, path_of(each))
         yield Change("removed", title(each))
     if await delete(client, record_path(namespace)):
         yield Change("removed", f"ConfigMap {namespace}/{NAME}")
+
+
+async def _others(client: ApiClient, namespace: str) -> bool:
+    """Whether the cluster has another control plane of weft: a revision, or one in another namespace."""
+    found = await Reader(client).every("/apis/apps/v1/deployments", "deployments", LABELS)
+    return any((namespace_of(each), name_of(each)) != (namespace, INSTALLED) for each in found)
 
 
 def _order(thing: Json) -> int:

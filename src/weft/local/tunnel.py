@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from weft.aio.connector import Connector
 from weft.local.cluster import ClusterError
 from weft.model.printable import printable
 from weft.sources.kubernetes.access import Shown
@@ -58,7 +59,7 @@ class Tunnel:
         asyncio.run(self._lead())
 
     async def _lead(self) -> None:
-        connector = aiohttp.TCPConnector(limit=1)
+        connector = Connector(limit=1)
         try:
             session = aiohttp.ClientSession(connector=connector, trust_env=False)
             async with session, await self._connect(session) as channel:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from weft.aio.cell import Cell
+from weft.aio.connector import Connector
 from weft.aio.fetch import Network
 from weft.mesh.services.workloadgroup import build_group
 from weft.model.document import Document, ObjectKey
@@ -212,7 +213,7 @@ async def _http(target: Target) -> bool:
         headers = {**headers, "Host": probe.host}
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE  # health says nothing of who answers
-    connector = aiohttp.TCPConnector(ssl=tls, force_close=True)
+    connector = Connector(ssl=tls, force_close=True)
     async with (
         aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
         session.get(url, allow_redirects=False, headers=headers) as response,

@@ -20,6 +20,7 @@ import aiohttp
 import jwt
 
 from weft.admin.people.oidc import ALGORITHMS, OidcRefusedError, OidcSettings, OidcSettingsError
+from weft.aio.connector import Connector
 from weft.model.origin import Origin
 from weft.model.printable import printable
 from weft.model.problem import Problem, Severity
@@ -119,7 +120,7 @@ class ProviderKeys:
     async def _ask(self) -> dict[str, jwt.PyJWK]:
         tls = ssl.create_default_context(cafile=self._settings.ca_file or None)
         timeout = aiohttp.ClientTimeout(total=_SECONDS)
-        connector = aiohttp.TCPConnector(ssl=tls)
+        connector = Connector(ssl=tls)
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
         ) as one:

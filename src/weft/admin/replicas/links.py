@@ -14,6 +14,7 @@ import msgspec
 
 from weft.admin.replicas.rows import Agent, Connected, Page, Row, Standing, Step, Trouble, rows_of, standing_id
 from weft.aio.backoff import Backoff
+from weft.aio.connector import Connector
 from weft.model.addresses import host_and_port
 from weft.model.printable import printable
 
@@ -138,15 +139,13 @@ class Link:
         kind = word if word in _CONNECTIONS else ""
         if kind not in self._sessions:
             limit = _CONNECTIONS.get(kind, _OTHER_CONNECTIONS)
-            connector = aiohttp.TCPConnector(limit=limit, enable_cleanup_closed=False)
+            connector = Connector(limit=limit)
             self._sessions[kind] = aiohttp.ClientSession(connector=connector, trust_env=False)
         return self._sessions[kind]
 
     async def _close(self) -> None:
         while self._sessions:
             _, session = self._sessions.popitem()
-            if session.connector is not None:  # a goodbye of TLS would keep sockets open beyond the end
-                await session.connector.close(abort_ssl=True)
             await session.close()
 
     def _take(self, page: Page) -> None:

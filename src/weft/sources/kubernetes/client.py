@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from weft.aio.connector import Connector
 from weft.model.printable import printable
 from weft.sources.kubernetes.access import AccessError, Credentials, Shown
 from weft.sources.kubernetes.lines import Lines, LineTooLongError
@@ -73,14 +74,12 @@ class ApiClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> ApiClient:
-        connector = aiohttp.TCPConnector(limit=self._at_once, ttl_dns_cache=10)
+        connector = Connector(limit=self._at_once, ttl_dns_cache=10)
         self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
-            if self._session.connector is not None:  # a goodbye of TLS would keep sockets open beyond the end
-                await self._session.connector.close(abort_ssl=True)
             await self._session.close()
 
     async def get(self, path: str, accept: str = JSON, tag: str = "") -> Answer:

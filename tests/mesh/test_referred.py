@@ -33,6 +33,7 @@ KNOWN = {
     "build.py",
     "gateways/certificates.py",
     "gateways/clients.py",
+    "gateways/infrastructure.py",
     "gateways/referred.py",
     "gateways/serving.py",
     "policies/backendtlspolicy.py",

@@ -13,10 +13,11 @@ from weft.admin.context import Compiled
 from weft.admin.kubernetes.duty import Duty
 from weft.aio.backoff import Backoff
 from weft.aio.cell import Cell
+from weft.mesh.gateways.infrastructure import INVALID_PARAMETERS, OF_GATEWAY
 from weft.mesh.gateways.status import NOT_USABLE
 from weft.mesh.model import Mesh
 from weft.model.document import Document, ObjectKey
-from weft.model.origin import Origin
+from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem, Severity
 from weft.provision.manifests import MANAGED, MANAGER, ApiObject, GatewayPods, objects_of, retired_of
 from weft.provision.plan import GatewayPlan, Plans, plans_of
@@ -24,6 +25,7 @@ from weft.sources.kubernetes.client import APPLY_PATCH, ApiClient, ApiError
 
 _log = logging.getLogger("weft.kubernetes")
 _NOT_FOUND, _UNPROCESSABLE = 404, 422
+_NOT_VALID = (400, _UNPROCESSABLE)
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 30.0
 _AGAIN_SECONDS = 60.0
 """How often all is applied once more: somebody may have changed or deleted what is ours."""
@@ -34,6 +36,7 @@ _LONGEST_WAIT = 2.0
 _AT_ONCE = 8
 _OURS = {"fieldManager": "weft", "force": "true"}
 _NEW = {"fieldManager": "weft"}
+_TRIED = {**_OURS, "dryRun": "All"}
 
 Addresses = Mapping[ObjectKey, tuple[str, ...]]
 """Where clients reach each Gateway: IP addresses and host names."""
@@ -251,6 +254,8 @@ class GatewayKeeper:
 
     async def _apply(self, client: ApiClient, plan: GatewayPlan) -> Problem | None:
         """Apply all objects; what is in the way of one, which is not taken over."""
+        if plan.parameters.layers and (refused := await self._refused_by_server(client, plan)) is not None:
+            return refused
         for each in objects_of(plan, self._pods()):
             there = await _there(client, each.path)
             self._check_leading(plan)
@@ -264,6 +269,19 @@ class GatewayKeeper:
             await client.send("PATCH", each.path, msgspec.json.encode(body), APPLY_PATCH, how)
         for each in retired_of(plan, self._pods()):
             await self._delete(client, plan, each)
+        return None
+
+    async def _refused_by_server(self, client: ApiClient, plan: GatewayPlan) -> Problem | None:
+        """Why the API server would not take an object as parameters have it: all are tried before one is changed."""
+        for each in objects_of(plan, self._pods()):
+            try:
+                await client.send("PATCH", each.path, msgspec.json.encode(each.body), APPLY_PATCH, _TRIED)
+            except ApiError as error:
+                if error.status not in _NOT_VALID:
+                    raise
+                message = f"{each.body['kind']} {plan.name} cannot be as its parameters say: {error}"
+                expected = "parameters that the API server takes; until then all stays as it is"
+                return _problem(plan, message, expected, INVALID_PARAMETERS, OF_GATEWAY)
         return None
 
     async def _reached(self, client: ApiClient, plan: GatewayPlan) -> tuple[str, ...]:
@@ -312,7 +330,9 @@ def _not_made(plan: GatewayPlan, error: Exception) -> Problem:
     return _problem(plan, f"its process cannot be made: {error}", "rights to make it")
 
 
-def _problem(plan: GatewayPlan, message: str, expected: str, code: str = "gateway-not-made") -> Problem:
+def _problem(
+    plan: GatewayPlan, message: str, expected: str, code: str = "gateway-not-made", path: FieldPath = ()
+) -> Problem:
     source = f"kubernetes:Gateway/{plan.key.namespace}/{plan.key.name}"
     text = f"Gateway {plan.key.namespace}/{plan.key.name}: {message}"
-    return Problem(Severity.ERROR, code, text, Origin(source), object=plan.key, expected=expected)
+    return Problem(Severity.ERROR, code, text, Origin(source), object=plan.key, path=path, expected=expected)

@@ -20,6 +20,8 @@ from weft.sources.kubernetes.statuses import digest_of, shape_of
 PREFIX = "kubernetes:"
 _OF_THE_MESH = frozenset(("protocol",))
 """What has no effect in the mesh. Other fields of core kinds that have none there have theirs in the cluster."""
+_OF_PROCESSES = (("Gateway", "spec", "infrastructure"), ("GatewayClass", "spec", "parametersRef"))
+"""What the processes of Gateways are made with there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def _kept(new: Document[object], old: Document[object] | None) -> Document[objec
 def _is_told(kind: Kind, problem: Problem) -> bool:
     if problem.severity is Severity.NOTE:
         return False
-    of_process = kind.name == "Gateway" and problem.path[:2] == ("spec", "infrastructure")  # it is made as that says
+    of_process = (kind.name, *problem.path[:2]) in _OF_PROCESSES
     of_the_cluster = problem.code == "no-effect" and (not kind.group or of_process)
     return not of_the_cluster or bool(_OF_THE_MESH.intersection(map(str, problem.path)))
 

@@ -6,6 +6,7 @@ https://gateway-api.sigs.k8s.io/reference/spec/#localparametersreference
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -38,6 +39,8 @@ ConfigMapDocument = Document[ConfigMapSpec]
 _OPTIONAL = ("horizontalPodAutoscaler", "podDisruptionBudget")
 """What a Gateway can be without: null says so."""
 _MOST_TOLD = 5
+_NULL = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*\s*(?:null|Null|NULL|~)\s*(?:#[^\n]*)?\s*")
+"""YAML that is null alone, and no document."""
 _CLASS_NAME: FieldPath = ("spec", "gatewayClassName")
 
 
@@ -221,10 +224,11 @@ def read_parameters(text: str) -> tuple[Overlays, tuple[Fault, ...]]:
             expected = f"one of {', '.join(PARAMETERS)}"
             faults.append(Fault(key, Finding((), f"unknown key {shown(key)}", expected, nearest_name(key, PARAMETERS))))
             continue
-        documents = list(parse_documents(written if isinstance(written, str) else "", ""))
+        text = written if isinstance(written, str) else ""
+        documents = list(parse_documents(text, ""))
         wrong = _unread(key, documents)
-        if not wrong and documents:
-            overlays[key], wrong = _read(key, documents[0].root)
+        if not wrong and (documents or _NULL.fullmatch(text)):
+            overlays[key], wrong = _read(key, documents[0].root if documents else None)
         faults += wrong
     return overlays, tuple(faults)
 

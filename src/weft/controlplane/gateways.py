@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -37,6 +38,7 @@ _AT_ONCE = 8
 _OURS = {"fieldManager": "weft", "force": "true"}
 _NEW = {"fieldManager": "weft"}
 _TRIED = {**_OURS, "dryRun": "All"}
+_SCALED = {"fieldManager": "weft-scaled", "force": "true"}
 
 Addresses = Mapping[ObjectKey, tuple[str, ...]]
 """Where clients reach each Gateway: IP addresses and host names."""
@@ -46,10 +48,19 @@ class _Owner(msgspec.Struct):
     uid: str = ""
 
 
+class _Managed(msgspec.Struct):
+    """Which fields somebody has said."""
+
+    manager: str = ""
+    operation: str = ""
+    fields: dict[str, Any] = msgspec.field(default_factory=dict, name="fieldsV1")
+
+
 class _Metadata(msgspec.Struct, rename="camel"):
     uid: str = ""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     owner_references: tuple[_Owner, ...] = ()
+    managed_fields: tuple[_Managed, ...] = ()
 
 
 class _Ingress(msgspec.Struct):
@@ -67,6 +78,7 @@ class _Status(msgspec.Struct, rename="camel"):
 
 class _Spec(msgspec.Struct, rename="camel"):
     type: str = ""
+    replicas: int | None = None
     cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
 
 
@@ -263,6 +275,8 @@ class GatewayKeeper:
                 kind = each.body["kind"]
                 message = f"there is a {kind} {plan.key.namespace}/{plan.name} that is not this Gateway's"
                 return _problem(plan, message, f"another name of the Gateway or of the {kind}")
+            if there is not None and (left := _leaving(there, each)):
+                await client.send("PATCH", each.path, left, APPLY_PATCH, _SCALED)
             uid = {"uid": there.metadata.uid} if there is not None else {}
             body = {**each.body, "metadata": {**each.body["metadata"], **uid}}
             how = _OURS if there is not None else _NEW  # who makes it in between is not overruled
@@ -302,6 +316,23 @@ async def _there(client: ApiClient, path: str) -> _There | None:
         if error.status == _NOT_FOUND:
             return None
         raise
+
+
+def _leaving(there: _There, wanted: ApiObject) -> bytes:
+    """What is applied under another name before a number of pods, which weft has said until now, is left to an
+    autoscaler: a field that nobody says goes back to one pod. Empty where there is none.
+    https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership"""
+    said = any(
+        "f:replicas" in each.fields.get("f:spec", {})
+        for each in there.metadata.managed_fields
+        if (each.manager, each.operation) == (_OURS["fieldManager"], "Apply")
+    )
+    if not said or "replicas" in wanted.body["spec"]:
+        return b""
+    metadata = {name: wanted.body["metadata"][name] for name in ("name", "namespace")}
+    about = {name: wanted.body[name] for name in ("apiVersion", "kind")}
+    spec = {"replicas": there.spec.replicas}
+    return msgspec.json.encode({**about, "metadata": {**metadata, "uid": there.metadata.uid}, "spec": spec})
 
 
 def _is_ours(there: _There, plan: GatewayPlan) -> bool:

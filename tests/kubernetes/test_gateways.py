@@ -336,6 +336,20 @@ spec:
 """
 
 
+FAULTS = (
+    ({"deployment": "spec: {replicas: 5, template: {spec: {hostNetwork: true}}}"}, "nothing of their node"),
+    ({"deployment": "spec: {replica: 5}"}, "unknown field 'replica'"),
+    ({"deployment": "spec: {replicas: 5", "service": "{}"}, "/sizes: deployment: "),
+    ({"deploy": "spec: {}", "service": "spec: {type: ClusterIP}"}, "unknown key 'deploy'"),
+    ({"deployment": SIZES.replace("REPLICAS", "5").replace("LIMIT", "200m")}, "less than or equal to cpu"),
+    (
+        {"deployment": "spec: {replicas: 5}", "service": "spec: {loadBalancerSourceRanges: [nowhere]}"},
+        "Service web-weft cannot be as its parameters say",
+    ),
+)
+"""What cannot be, of which the last two are for the API server to know, and what is told of it."""
+
+
 async def test_parameters_are_merged_followed_and_a_fault_in_them_changes_nothing(
     cluster: ApiCluster, api: Api, namespace: str
 ) -> None:
@@ -378,17 +392,7 @@ async def test_parameters_are_merged_followed_and_a_fault_in_them_changes_nothin
         assert not _of(keeper, namespace)
         version = (await there(api, deployment) or {})["metadata"]["resourceVersion"]
 
-        for wrong, words in (
-            ({"deployment": "spec: {replicas: 5, template: {spec: {hostNetwork: true}}}"}, "nothing of their node"),
-            ({"deployment": "spec: {replica: 5}"}, "unknown field 'replica'"),
-            ({"deployment": "spec: {replicas: 5", "service": "{}"}, "ConfigMap " + namespace + "/sizes: deployment"),
-            ({"deploy": "spec: {}", "service": "spec: {type: ClusterIP}"}, "unknown key 'deploy'"),
-            ({"deployment": SIZES.replace("REPLICAS", "5").replace("LIMIT", "200m")}, "less than or equal to cpu"),
-            (
-                {"deployment": "spec: {replicas: 5}", "service": "spec: {loadBalancerSourceRanges: [nowhere]}"},
-                "Service web-weft cannot be as its parameters say",
-            ),
-        ):
+        for wrong, words in FAULTS:
             await put(api, namespace, **wrong)
             await eventually(f"it is told: {words}", lambda words=words: words in _of(keeper, namespace))
             assert await has(4), words

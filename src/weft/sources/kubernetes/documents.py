@@ -102,11 +102,15 @@ def _kept(new: Document[object], old: Document[object] | None) -> Document[objec
     return old if same == (old.text, old.created, old.generation, old.api_version) else new
 
 
+def is_about_process(kind: Kind, problem: Problem) -> bool:
+    """Whether it says only that processes are not made for Gateways, which is not so in a cluster."""
+    return problem.code == "no-effect" and (kind.name, *problem.path[:2]) in _OF_PROCESSES
+
+
 def _is_told(kind: Kind, problem: Problem) -> bool:
     if problem.severity is Severity.NOTE:
         return False
-    of_process = (kind.name, *problem.path[:2]) in _OF_PROCESSES
-    of_the_cluster = problem.code == "no-effect" and (not kind.group or of_process)
+    of_the_cluster = is_about_process(kind, problem) or (problem.code == "no-effect" and not kind.group)
     return not of_the_cluster or bool(_OF_THE_MESH.intersection(map(str, problem.path)))
 
 

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from tools.kubernetes_cluster import SERVICES, ApiCluster
@@ -394,7 +395,7 @@ async def test_parameters_are_merged_followed_and_a_fault_in_them_changes_nothin
 
         for wrong, words in FAULTS:
             await put(api, namespace, **wrong)
-            await eventually(f"it is told: {words}", lambda words=words: words in _of(keeper, namespace))
+            await eventually(f"it is told: {words}", partial(_tells, keeper, namespace, words))
             assert await has(4), words
         await api.call("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/sizes")
         await eventually("it is missed", lambda: "there is no ConfigMap" in _of(keeper, namespace))
@@ -448,7 +449,12 @@ async def test_parameters_of_a_class_come_first_and_null_takes_away(
 
 
 async def _is_usual(api: Api, budget: str) -> bool:
-    return (await there(api, budget) or {}).get("spec", {}).get("maxUnavailable") == 1
+    found = await there(api, budget)
+    return found is not None and found["spec"].get("maxUnavailable") == 1
+
+
+def _tells(keeper: GatewayKeeper, namespace: str, words: str) -> bool:
+    return words in _of(keeper, namespace)
 
 
 def _named(path: Any, of_class: str) -> Any:

@@ -150,6 +150,18 @@ def test_scheduling_and_lists_that_replace_lists() -> None:
     assert pod["serviceAccountName"] == "web-weft"
 
 
+def test_annotations_of_pods_and_labels_of_the_deployment() -> None:
+    metadata = {"labels": {"of": "edge"}}
+    template = {"metadata": {"annotations": {"vector.dev/exclude": "true"}}}
+    objects = made({"deployment": {"metadata": metadata, "spec": {"template": template}}})
+    deployment = objects["Deployment"]
+    assert deployment["metadata"]["labels"]["of"] == "edge"
+    of_pods = deployment["spec"]["template"]["metadata"]
+    assert of_pods["annotations"] == {"cost": "low", "vector.dev/exclude": "true"}
+    assert of_pods["labels"]["team"] == "shop"
+    assert "of" not in of_pods["labels"], "policies select by labels of pods"
+
+
 def test_the_agent_has_as_long_as_its_pod() -> None:
     [container] = pod_of(made(in_pod(terminationGracePeriodSeconds=300)))["containers"]
     assert {"name": "WEFT_GRACE_SECONDS", "value": "300"} in container["env"]
@@ -318,9 +330,14 @@ REFUSED: tuple[tuple[Mapping[str, Any], str], ...] = (
         for name in ("gateway.networking.k8s.io/gateway-name", "app.kubernetes.io/managed-by", "weft.dev/rev")
     ),
     (
-        {"deployment": {"spec": {"template": {"metadata": {"labels": {"sidecar.istio.io/inject": "true"}}}}}},
-        "weft knows its objects by it",
+        {"deployment": {"spec": {"template": {"metadata": {"labels": {"team": None}}}}}},
+        "policies go by them",
     ),
+    (
+        {"deployment": {"spec": {"template": {"metadata": {"annotations": {"proxy.istio.io/config": "{}"}}}}}},
+        "it is for proxies",
+    ),
+    ({"service": {"metadata": {"annotations": {"weft.dev/x": "y"}}}}, "weft knows its objects by it"),
     (
         {"deployment": {"metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/x": "y"}}}},
         "no right beyond",

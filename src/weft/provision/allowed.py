@@ -44,7 +44,18 @@ def _label(name: str) -> str:
 
 
 def _annotation(name: str) -> str:
-    return _RIGHTS if any(word in name for word in _CONFINING) else ""
+    if any(word in name for word in _CONFINING):
+        return _RIGHTS
+    return _KNOWN if name.startswith("weft.dev/") else ""
+
+
+def _annotation_of_pod(name: str) -> str:
+    of_mesh = name.partition("/")[0].endswith("istio.io")
+    return (
+        "it is for proxies, and 'spec.infrastructure.annotations' of the Gateway has it"
+        if of_mesh
+        else _annotation(name)
+    )
 
 
 def _priority(name: str) -> str:
@@ -54,6 +65,11 @@ def _priority(name: str) -> str:
 _IDENTITY = dict.fromkeys(("name", "namespace", "ownerReferences", "finalizers", "uid", "generateName"), _KNOWN)
 _LABELS = Texts(_label)
 _METADATA = Fields({"labels": _LABELS, "annotations": Texts(_annotation)}, _IDENTITY, kept=True)
+_OF_PODS_METADATA = Fields(
+    {"annotations": Texts(_annotation_of_pod)},
+    {**_IDENTITY, "labels": "policies go by them: 'spec.infrastructure.labels' of the Gateway has them"},
+    kept=True,
+)
 _OF_ACCOUNT = Fields(
     {"labels": _LABELS},
     {
@@ -178,7 +194,7 @@ _DEPLOYMENT = Fields(
         "progressDeadlineSeconds": _AT_LEAST_ONE,
         "revisionHistoryLimit": _NUMBER,
         "strategy": _STRATEGY,
-        "template": Fields({"metadata": _METADATA, "spec": _POD}, kept=True),
+        "template": Fields({"metadata": _OF_PODS_METADATA, "spec": _POD}, kept=True),
     },
     {"selector": _KNOWN, "paused": "a Gateway would not follow its document"},
     kept=True,

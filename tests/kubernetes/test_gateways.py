@@ -391,7 +391,7 @@ async def test_parameters_are_merged_followed_and_a_fault_in_them_changes_nothin
         await eventually("the Deployment follows", lambda: has(4))
         await eventually("the budget is the usual one", lambda: _is_usual(api, budget))
         assert not _of(keeper, namespace)
-        version = (await there(api, deployment) or {})["metadata"]["resourceVersion"]
+        generation = (await there(api, deployment) or {})["metadata"]["generation"]
 
         for wrong, words in FAULTS:
             await put(api, namespace, **wrong)
@@ -401,7 +401,7 @@ async def test_parameters_are_merged_followed_and_a_fault_in_them_changes_nothin
         await eventually("it is missed", lambda: "there is no ConfigMap" in _of(keeper, namespace))
         codes = {each.code for each in keeper.problems() if each.object and each.object.namespace == namespace}
         assert codes == {"invalid-parameters"}
-        assert (await there(api, deployment) or {})["metadata"]["resourceVersion"] == version
+        assert (await there(api, deployment) or {})["metadata"]["generation"] == generation
 
         await api.apply(f"{gateways}/web", gateway(namespace))
         await eventually("there is an autoscaler again", lambda: there(api, autoscaler))

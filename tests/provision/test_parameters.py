@@ -13,7 +13,7 @@ from provision.test_plans import CLASS, planned
 from support.meshdocs import documents
 from weft.model.problem import Severity
 from weft.provision.manifests import GatewayPods, objects_of, retired_of
-from weft.provision.parameters import config_map_problems
+from weft.provision.parameters import parameters_problems
 from weft.provision.plan import GatewayPlan, Plans
 
 POD = {
@@ -418,7 +418,7 @@ data:
     spec:
       replicas: many
 ---"""
-    [problem] = config_map_problems(documents(text + written({})))
+    [problem] = parameters_problems(documents(text + written({})))
     assert (problem.origin.line, problem.path) == (7, ("data", "deployment", "spec", "replicas"))
     assert problem.object is not None
     assert problem.object.kind == "ConfigMap"
@@ -426,7 +426,7 @@ data:
 
 def test_nobody_elses_config_maps_are_judged() -> None:
     bad = config_map("theirs", "edge", deployment="spec: {replicas: many}")
-    assert config_map_problems(documents(written({"service": {}}) + bad)) == ()
+    assert parameters_problems(documents(written({"service": {}}) + bad)) == ()
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def _together(decoded: Decoded, meshes: Sequence[CheckedMesh]) -> tuple[Problem,
     from weft.mesh.build import build_mesh
     from weft.mesh.memo import Memo
     from weft.model.snapshot import ConfigSnapshot, MeshSettings, workload_order
-    from weft.provision.parameters import config_map_problems, reference_problems
+    from weft.provision.parameters import parameters_problems
 
     documents = tuple(sorted(decoded.documents, key=lambda document: document.key))
     settings = MeshSettings(trust_domain=next((mesh.trust_domain for mesh in meshes), ""))
@@ -149,5 +149,4 @@ def _together(decoded: Decoded, meshes: Sequence[CheckedMesh]) -> tuple[Problem,
     found: Iterable[Problem] = (*mesh.problems, *mesh.idle) if workloads else mesh.problems
     for one in meshes:
         found = one.placed(found)
-    references = (problem for document in documents for problem in reference_problems(document))
-    return (*found, *references, *config_map_problems(documents))
+    return (*found, *parameters_problems(documents))

@@ -195,22 +195,24 @@ def overlays_at(
     return (None if faults else overlays), tuple(told)
 
 
-def config_map_problems(documents: Iterable[Document[object]]) -> tuple[Problem, ...]:
-    """What is wrong in the ConfigMaps among `documents` to which Gateways and GatewayClasses among them refer, at the
-    fields of the ConfigMaps."""
+def parameters_problems(documents: Iterable[Document[object]]) -> tuple[Problem, ...]:
+    """What is wrong with the references of Gateways and GatewayClasses among `documents`, and in the ConfigMaps among
+    them to which they lead, at the fields of these. That one is not among them is nobody's mistake here."""
     every = tuple(documents)
+    references = [problem for each in every for problem in reference_problems(each)]
     named = {
         parameters_of(each)[0]  # type: ignore[arg-type]
         for each in every
         if isinstance(each.spec, GatewaySpec)
         or (isinstance(each.spec, GatewayClassSpec) and each.spec.controller_name == CONTROLLER_NAME)
     }
-    return tuple(
+    faults = [
         _at_config_map(each, fault)
         for each in every
         if isinstance(each.spec, ConfigMapSpec) and each.key in named
         for fault in read_parameters(each.text)[1]
-    )
+    ]
+    return (*references, *faults)
 
 
 @functools.lru_cache(maxsize=512)

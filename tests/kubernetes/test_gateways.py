@@ -364,7 +364,7 @@ async def test_parameters_are_merged_followed_and_a_fault_in_them_changes_nothin
         service="{metadata: {annotations: {cloud: internal}}, spec: {type: NodePort, externalTrafficPolicy: Local}}",
         podDisruptionBudget="spec: {minAvailable: 50%}",
     )
-    await api.create(gateways, sized(namespace))
+    await api.apply(f"{gateways}/web", sized(namespace))
 
     async def replicas() -> int | None:
         found = await there(api, deployment)

@@ -19,6 +19,7 @@ from weft.admin.context import ApiContext, EnrolmentSettings
 from weft.admin.heard import Heard
 from weft.admin.history.recorder import Recorder
 from weft.admin.history.resources import Watch
+from weft.admin.replicas.replicas import Replicas
 from weft.admin.replicas.telling import Telling
 from weft.admin.server import serving
 from weft.ca.authority import open_authority
@@ -144,6 +145,7 @@ async def running_control(
         heard=heard,
         token_keys=TokenKeys(home.ca, authority.trust_domain),
         kubernetes=kubernetes,
+        replicas=Replicas(boot=telling.boot),
         token_reviews=next(iter(reviews), None),
     )
     running: list[Running] = [collector, builds, audit, recorder, keeper, *reviews]

@@ -111,8 +111,7 @@ async def running_control(
     sources += also
     collector = Collector(sources, MeshSettings())
     audit = Audit(store)
-    compiler = MeshCompiler()
-    watch = Watch()
+    compiler, watch = MeshCompiler(), Watch()
     leases = Leases(store)
     demand = Demand(store, collector.workload)
     hub: Hub[Mesh] = Hub(compiler, audit.record, observer=Connections(leases, demand, watch, collector.workload))

@@ -26,6 +26,7 @@ from weft.cli.changes import Deadline
 from weft.cli.cluster_changes import apply_to_cluster, documents_of
 from weft.local.client import AdminClient, Source
 from weft.local.cluster import Cluster
+from weft.settings.home import Home
 from weft.testing.polling import eventually
 
 
@@ -147,7 +148,7 @@ class Applied:
 
     def __init__(self, cluster: ApiCluster, planes: ControlPlanes, asked: str, namespace: str) -> None:
         self._cluster = Cluster((cluster.kubeconfig("admin"),))
-        self._client = AdminClient(planes.meshes[asked].home)
+        self._client = AdminClient(Home(planes.meshes[asked].home))
         self._namespace = namespace
         self.seconds = 0.0
 

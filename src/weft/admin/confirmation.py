@@ -88,7 +88,7 @@ async def _read(context: ApiContext, documents: Sequence[Written], end: float) -
         version = context.compiled.version
         found = {one.key: one for one in context.compiled.value.documents} if wanted else {}
         left = [one for one in wanted if not one.is_in(found.get(one.key))]
-        certain = [one for one in left if one.is_certain]
+        certain = [one for one in left if not one.may_be_in(found.get(one.key))]
         until = end if certain else soon
         if not left or loop.time() >= until:
             return certain

@@ -25,20 +25,23 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What names it."""
         return ObjectKey(self.group, self.kind, self.namespace, self.name)
 
-    @property
-    def is_certain(self) -> bool:
-        """Whether it can be seen in a document that it is this one or a later one. Where a kind has no generation it
-        may say the same as before for the mesh, and is not read anew then."""
-        return self.gone or self.generation > 0
-
     def is_in(self, document: Document[object] | None) -> bool:
         """Whether the document of this name is as it was written, or later."""
         if self.gone:
             return document is None or self.uid not in ("", _uid(document))
-        if document is None or self.uid not in ("", _uid(document)):
-            return False
-        if self.generation:
-            return document.generation >= self.generation
+        return self._has_come(document) and self._is_read(document)
+
+    def may_be_in(self, document: Document[object] | None) -> bool:
+        """Whether it cannot be seen if it is: a kind has no generation, or only metadata were written, which raises
+        none. What says the same as before for the mesh is not read anew."""
+        return not self.gone and (not self.generation or self._has_come(document))
+
+    def _has_come(self, document: Document[object] | None) -> bool:
+        return document is not None and self.uid in ("", _uid(document)) and document.generation >= self.generation
+
+    def _is_read(self, document: Document[object] | None) -> bool:
+        if document is None or (self.generation and not self.version):
+            return document is not None
         version = document.origin.source.rpartition("@")[2]
         return version.isdecimal() and self.version.isdecimal() and int(version) >= int(self.version)
 

@@ -334,6 +334,32 @@ async def test_a_replica_that_begins_anew_is_asked_anew() -> None:
     assert (b.asked[-1].boot, b.asked[-1].since, b.asked[-1].everybody) == ("another", -1, True)
 
 
+async def test_one_that_begins_anew_may_not_have_read_what_the_former_had() -> None:
+    b = Other("b", "web.shop", concerned=["web.shop"])
+    b.slow = {"web.shop"}
+    one = Waits(Asked(b), "web")
+    one.context.compiled.set(Compiled(3, None, documents=(cast(Any, InForce()),)))
+    async with one.waiting(awaited=Awaited((DOCUMENT,), since=2)) as task:
+        await eventually("it was read", lambda: b.asked and not b.asked[-1].documents)
+        b.boot, b.reads = "another", False
+        await eventually("it is asked for again", lambda: b.asked[-1].documents)
+        b.slow.clear()
+        await goes_on(task, lambda: len(b.asked))
+        b.reads = True
+        assert waited(await task)["confirmed"] == ["web.shop"]
+
+
+async def test_a_proxy_that_has_just_moved_is_asked_for_where_it_is() -> None:
+    """Where it was, the change has concerned it; where it is, it came with it, and is loading."""
+    b, c = Other("b", concerned=["web.shop"]), Other("c", "web.shop")
+    c.slow = {"web.shop"}
+    async with Waits(Asked(b, c), "web").waiting() as task:
+        await eventually("it is asked for", lambda: c.asked and c.asked[-1].moved == ("web.shop",))
+        await goes_on(task, lambda: len(c.asked))
+        c.slow.clear()
+        assert waited(await task)["confirmed"] == ["web.shop"]
+
+
 async def test_who_comes_from_a_replica_of_which_nothing_was_known_is_waited_for() -> None:
     b, c = Other("b"), Other("c")
     b.why = "no connection can be made"

@@ -34,6 +34,8 @@ _AT_ONCE = 300
 _MOST_MOVED = 800
 """Documents and proxies that are named in one question; it is to be smaller than a body may be."""
 _NOWHERE = "?"
+_LEFT = "-"
+"""Instead of a replica: not known where, and at none that is there still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,9 @@ class _Party:
 
     def take(self, asked: Awaited, found: Found) -> None:
         """An answer. What is in force there is not asked for again, and those that it concerned stay the same."""
-        if found.boot != self._ask.boot:
+        if found.boot != self._ask.boot:  # what an earlier process has read it may not have
             self._ask = _asked_of(found.boot, self._awaited, self._known)
+            self._left = self._awaited.documents
         if found.known or found.unread:
             lacking = {*found.unread, *found.untried}
             done = {one.key for one in asked.documents if str(one.key) not in lacking}
@@ -128,6 +131,7 @@ class _Moves:
         self._context = context
         self._before = self.now()
         self._missed: dict[str, float] = {}
+        self._gone: set[str] = set()
         self.doubtful = False
         """Whether there was a replica of which nothing is known: who comes may come from there."""
 
@@ -135,12 +139,13 @@ class _Moves:
         """Where each is."""
         return self._context.replicas.whereabouts() | dict.fromkeys(self._context.hub.connected(), "")
 
-    def missed(self, name: str, gone: Iterable[str]) -> None:
-        """These are not at a replica any more that waits for them."""
+    def left(self, name: str, gone: Iterable[str]) -> None:
+        """These are concerned, and not at a replica any more."""
         now = self.now()
         for proxy in gone:
-            if now.get(proxy, name) != name:
-                self._before.setdefault(proxy, _NOWHERE)
+            if proxy not in self._gone and now.get(proxy) != name:
+                self._gone.add(proxy)
+                self._before[proxy] = _LEFT
 
     def moved(self) -> dict[str, str]:
         """Those that are elsewhere now, and where."""
@@ -163,7 +168,7 @@ class _Moves:
             return []
         clock = asyncio.get_running_loop().time()
         links = self._context.replicas.links
-        there = {link.name for link in links if link.known} | {""}
+        there = {link.name for link in links if link.known} | {"", _LEFT}
         registered = {each.speaker for each in self._context.compiled.value.workloads}
         for proxy in nowhere:
             since = self._missed.setdefault(proxy, clock)
@@ -201,7 +206,7 @@ class _Waiting:
             quiet = {party.name for party in parties if party.settled}
             self._moves.heard({proxy: at for proxy, at in moved.items() if at in quiet})
             for party in parties:
-                self._moves.missed(party.name, party.found.gone)
+                self._moves.left(party.name, party.found.gone)
             unknown = self._unknown()
             self._moves.doubtful |= bool(unknown)
             moving = sorted({*self._moves.moved(), *self._moves.away()})

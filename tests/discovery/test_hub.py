@@ -125,18 +125,6 @@ async def loaded(hub: Hub[Table], *names: str) -> list[Client]:
     return clients
 
 
-async def test_a_proxy_that_comes_from_another_control_plane_is_waited_for() -> None:
-    """It has loaded nothing here, but may hold what it was given there."""
-    async with serving() as hub:
-        web = Client(hub, "web.shop")
-        web.reads.clear()
-        assert (await hub.wait_revision(1, 0.01)).pending == ()
-        result = await hub.wait_revision(1, 0.01, also=("web.shop", "api.shop"))
-        assert (result.pending, result.gone) == (("web.shop",), ())
-        web.reads.set()
-        assert (await hub.wait_revision(1, 10, also=("web.shop",))).confirmed == ("web.shop",)
-
-
 @pytest.mark.parametrize("returns", [True, False], ids=["reconnects", "registers"])
 async def test_a_proxy_that_comes_while_a_revision_is_published_is_waited_for(
     returns: bool, monkeypatch: pytest.MonkeyPatch

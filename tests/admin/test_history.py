@@ -279,6 +279,23 @@ async def test_what_is_published_when_it_ends_is_still_written() -> None:
     assert (one.action, one.who) == ("start", "a.yaml")
 
 
+async def test_who_does_not_lead_leaves_what_is_published_when_it_ends_to_who_does() -> None:
+    store = MemoryStore()
+
+    async def nobody(revision: int, seconds: float) -> WaitResult:
+        return WaitResult((), (), ())
+
+    recorder = Recorder(store, Watch(), nobody, leads=lambda: False)
+    running = asyncio.create_task(recorder.run())
+    await asyncio.sleep(0)
+    documents = decode_documents(service("a"), "a.yaml").documents
+    recorder.begin(documents)
+    recorder.published(documents, 1, 0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert await Shelf(store).records() == ()
+
+
 async def test_of_several_control_planes_one_writes_and_the_next_goes_on_with_what_is_missing() -> None:
     """A change that the first was killed before it could write is in the history of the second."""
     store = MemoryStore()
@@ -286,8 +303,10 @@ async def test_of_several_control_planes_one_writes_and_the_next_goes_on_with_wh
     async def nobody(revision: int, seconds: float) -> WaitResult:
         return WaitResult((), (), ())
 
-    first, second = (Recorder(store, Watch(), nobody) for _ in range(2))
-    second.leads = lambda: False
+    leading = {"first"}
+    first, second = (
+        Recorder(store, Watch(), nobody, leads=partial(leading.__contains__, name)) for name in ("first", "second")
+    )
     texts = [service("a"), service("a") + "---\n" + service("b"), service("a", 81) + "---\n" + service("b")]
     versions = [decode_documents(text, "a.yaml").documents for text in texts]
     running = [asyncio.create_task(each.run()) for each in (first, second)]
@@ -305,7 +324,7 @@ async def test_of_several_control_planes_one_writes_and_the_next_goes_on_with_wh
             each.published(documents, revision, 0)
         if revision < 3:
             await eventually("it is written", partial(has, revision))
-    second.leads = lambda: True
+    leading.add("second")
     await eventually("the second writes what is missing", lambda: has(3))
     assert await names() == [("start", ["a"]), ("edit", ["b"]), ("start", ["a"])]
     for task in running:

@@ -39,8 +39,8 @@ _log = logging.getLogger("weft.history")
 
 class Recorder:
     """See the module. `wait` is the hub's `wait_revision`, `in_files` gives the objects that followed files have. Of
-    several control planes that follow the same documents the one that `leads` writes, and another one that comes to
-    lead goes on with what is missing."""
+    several control planes that have the same store the one that `leads` writes, and another one that comes to lead goes
+    on with what is missing."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Recorder:
         watch: Watch,
         wait: Wait,
         in_files: Callable[[], Collection[ObjectKey]] = frozenset,
+        leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.shelf = Shelf(store)
@@ -55,6 +56,7 @@ class Recorder:
         self._watch = watch
         self._wait = wait
         self._in_files = in_files
+        self._leads = leads
         self._clock = clock
         self._documents: Documents | None = None
         self._begun = 0.0
@@ -65,7 +67,6 @@ class Recorder:
         self._error = ""
         self._followers: set[asyncio.Future[Any]] = set()
         self._held: Publication | None = None
-        self.leads: Callable[[], bool] = lambda: True
 
     # the build loop
 
@@ -119,14 +120,15 @@ class Recorder:
     # its own task
 
     async def run(self) -> None:
-        """Write for ever. What is published when it is cancelled is still written, if the store takes it."""
+        """Write for ever. What is published when it is cancelled is still written, if the store takes it, and if it is
+        this one that writes."""
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_RETRY_SECONDS if self._held is not None else None):
                         await self._wake.wait()
                 self._wake.clear()
-                if self._held is not None and self.leads() and not self._queue:
+                if self._held is not None and self._leads() and not self._queue:
                     self._queue.append(self._held)
                 while self._queue:
                     publication = self._queue.popleft()
@@ -138,7 +140,7 @@ class Recorder:
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_SECONDS):
-                    while self._queue and await self._is_done(self._queue.popleft()):
+                    while self._queue and self._leads() and await self._is_done(self._queue.popleft()):
                         pass
             going = tuple(self._followers)
             for future in going:
@@ -151,7 +153,7 @@ class Recorder:
         if held is not None:
             publication.behind = True
             publication.before = publication.before if held.before is not None else None
-        if not self.leads():
+        if not self._leads():
             self._held = publication
         return self._held is not None
 

@@ -15,7 +15,7 @@ from weft.store.memory import MemoryStore
 NOW = 1_800_000_000.0
 
 
-class Enough(Exception):
+class EnoughError(Exception):
     """The keeper has looked as often as the test wants."""
 
 
@@ -26,9 +26,9 @@ async def test_who_leads_forgets_what_has_expired(leads: bool, left: set[str]) -
     await store.write([put_certificate(None, "default/shop", expired, NOW - 15)])
 
     async def sleep(_: float) -> None:
-        raise Enough
+        raise EnoughError
 
     keeper = DistrustKeeper(store, Collector([], MeshSettings()), lambda: leads, clock=lambda: NOW, sleep=sleep)
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         await asyncio.wait_for(keeper.run(), 10)
     assert set(await list_certificates(store, BUCKET)) == left

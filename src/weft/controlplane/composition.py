@@ -80,6 +80,13 @@ _AGE_WITH_OTHERS = 600.0
 """Seconds. A replica that comes has its share of the proxies after so long, of which each connects anew as often."""
 
 
+class Watched(Protocol):
+    """What may be in trouble."""
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong now."""
+
+
 class Running(Protocol):
     """What has a task of its own."""
 
@@ -160,9 +167,7 @@ async def compose(
         _enrolment(settings, endpoints, certificates),
         recorder,
         contents,
-        lambda: _all_of(
-            faults, *(one.problems for one in (foundation, recorder, store, others, trust, bundles, *beside))
-        ),
+        lambda: (*faults(), *_all_of(foundation, recorder, store, others, trust, bundles, *beside)),
         applied=applied,
         traffic=PrometheusTraffic(settings.prometheus) if settings.prometheus else reports,
         reports=reports,
@@ -276,8 +281,8 @@ def _documents(
     return kubernetes_sources(settings.kubernetes, registry, settings.discovery_selectors, always)
 
 
-def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:
-    return tuple(problem for one in told for problem in one())
+def _all_of(*told: Watched) -> tuple[Problem, ...]:
+    return tuple(problem for one in told for problem in one.problems())
 
 
 def _above(

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tools.kubernetes_cluster import ApiCluster
 
-from support.cluster_writes import NAMESPACE, Rig, conditions_reach, declare, gateway, parents_reach, writing
+from support.cluster_writes import NAMESPACE, QUICK, Rig, conditions_reach, declare, gateway, parents_reach, writing
 from support.envoy import free_port
 from support.kubernetes import ROUTES, Api, route, service
 from support.mesh import Mesh, until
+from weft.controlplane.state_leader import StateLeader
 from weft.model.document import ObjectKey
 from weft.model.problem import Problem
 from weft.model.revisions import Revision
+from weft.sources.kubernetes.access import Credentials
+from weft.sources.kubernetes.client import ApiClient
 from weft.sources.kubernetes.discovery import FOLLOWED
+from weft.sources.kubernetes.kubeconfig import KubeconfigFile
+from weft.telemetry.metrics import Registry
 from weft.testing.polling import eventually
 
 GOOD = {"Accepted": "True Accepted", "ResolvedRefs": "True ResolvedRefs"}
@@ -130,6 +137,42 @@ async def test_without_a_namespace_nobody_leads(cluster: ApiCluster, api: Api, n
         assert problem.code == "kubernetes-refused"
         assert problem.message.startswith(f"the Lease {NAMESPACE}/weft-leader cannot be written: it answers 403: ")
         assert not rig.writes.leads()
+
+
+async def test_without_its_lease_nobody_leads_for_a_shared_state(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    """It says which right is missing, and leads once it has that: also a second one, which has to wait."""
+    await declare(api)
+    account = cluster.account("sharing", rules(writes=True)[:1])
+    async with leading(account, "first") as first:
+        [problem] = await eventually("it is told", first.problems)
+        assert problem.code == "kubernetes-refused"
+        assert problem.message.startswith(f"the Lease {NAMESPACE}/weft-state cannot be written: it answers 403: ")
+        expected = (
+            f"a Role that allows create of leases, and get and update of weft-state, in a namespace '{NAMESPACE}'"
+        )
+        assert problem.expected == expected
+        assert not first.leads()
+
+        create = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]}
+        cluster.account("sharing", [create, {**create, "resourceNames": ["weft-state"], "verbs": ["get", "update"]}])
+        await eventually("it leads", first.leads)
+        assert first.problems() == ()
+        async with leading(account, "second") as second:
+            await asyncio.sleep(3 * QUICK.retry)
+            assert (first.leads(), second.leads()) == (True, False)
+
+
+@contextlib.asynccontextmanager
+async def leading(kubeconfig: Path, identity: str) -> AsyncIterator[StateLeader]:
+    """A candidate for the Lease of the state."""
+    async with ApiClient(Credentials(KubeconfigFile(str(kubeconfig)).access)) as client:
+        leader = StateLeader(client, NAMESPACE, identity, Registry(), QUICK)
+        task = asyncio.create_task(leader.run())
+        try:
+            yield leader
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 async def test_an_api_server_that_was_away(

@@ -20,7 +20,7 @@ from weft.admin.history.shelf import Shelf
 from weft.discovery.status import WaitResult
 from weft.schema.decode import decode_documents
 from weft.store.memory import MemoryStore
-from weft.store.protocol import Put, StoreError
+from weft.store.protocol import ConflictError, Put, StoreError
 from weft.testing.polling import eventually
 
 SERVICE = """\
@@ -332,6 +332,59 @@ async def test_of_several_control_planes_one_writes_and_the_next_goes_on_with_wh
     await asyncio.gather(*running, return_exceptions=True)
 
 
+@pytest.mark.parametrize("leads", [True, False])
+async def test_what_is_written_late_is_not_written_again(leads: bool) -> None:
+    """The first led when it began to write, and the second had the same in the history before that arrived. Whether the
+    first `leads` again or not, it writes down only what is missing."""
+    late = MemoryStore()
+    leading, write = {"first"}, late.write
+
+    async def nobody(revision: int, seconds: float) -> WaitResult:
+        return WaitResult((), (), ())
+
+    first, second = (
+        Recorder(late, Watch(), nobody, leads=partial(leading.__contains__, name)) for name in ("first", "second")
+    )
+    running = [asyncio.create_task(first.run())]
+    documents = decode_documents(service("a"), "a.yaml").documents
+
+    async def has_one() -> bool:
+        return len(await Shelf(late).records()) == 1
+
+    async def held_up(changes: Any, expect: Any = None, leases: Any = None) -> int:
+        if any(one.bucket == shelf.RECORDS for one in changes):
+            late.write = write  # type: ignore[method-assign]
+            leading.add("second")
+            running.append(asyncio.create_task(second.run()))
+            second.begin(documents)
+            second.published(documents, 1, 0)
+            await eventually("the second has written it", has_one)
+            leading.remove("second" if leads else "first")
+        return await write(changes, expect, leases)
+
+    late.write = held_up  # type: ignore[method-assign]
+    first.begin(documents)
+    first.published(documents, 1, 0)
+    await eventually("the second came between", lambda: (len(running), len(leading)) == (2, 1))
+    more = decode_documents(service("b"), "b.yaml").documents
+    await eventually("it is written", has_one)
+    for each in (first, second):
+        each.begin((*documents, *more))
+        each.published((*documents, *more), 2, 0)
+
+    async def names() -> list[list[str]]:
+        return [[each.name for each in one.objects] for one in reversed(await Shelf(late).records())]
+
+    async def both() -> bool:
+        return len(await names()) == 2
+
+    await eventually("what comes then is written, too", both)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    assert await names() == [["a"], ["b"]]
+
+
 def record(name: str, size: int = 0) -> tuple[Record, tuple[Versions, ...]]:
     one = ChangedObject("", "Service", "default", name, "created", "api", "x.yaml", after="1")
     return Record(0, 1.0, "me", "apply", (one,), 1, size=size), (Versions(),)
@@ -357,6 +410,8 @@ async def test_two_control_planes_take_different_numbers() -> None:
     one, other = Shelf(store), Shelf(store)
     await one.add(*record("a"), {})
     await other.add(*record("b"), {})
+    with pytest.raises(ConflictError):
+        await one.add(*record("b"), {})
     third = await one.add(*record("c"), {})
     assert third.revision == 3
     assert await one.hash_key() == await other.hash_key()

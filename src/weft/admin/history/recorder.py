@@ -24,7 +24,7 @@ from weft.aio.cell import Cell
 from weft.model.document import ObjectKey
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
-from weft.store.protocol import Store, StoreError
+from weft.store.protocol import ConflictError, Store, StoreError
 
 _QUEUE = 100
 _FOLLOWED = 32
@@ -158,9 +158,12 @@ class Recorder:
         return self._held is not None
 
     async def _is_done(self, publication: Publication) -> bool:
-        """Write a publication down. False: the store does not take it now."""
+        """Write a publication down, or hold it. False: the store does not take it now."""
         try:
             await self._write(publication)
+        except ConflictError:  # another one, which led before, has just written: perhaps the same
+            publication.drafts, self._held = None, publication
+            return True
         except StoreError as error:
             if not self._error:
                 _log.warning("the history cannot be written, trying again: %s", error)
@@ -180,12 +183,15 @@ class Recorder:
         if publication.drafts is None:
             secret = await self.hash_key()
             owned = self._in_files()
+            if publication.behind or publication.before is None:
+                await self.shelf.catch_up()
             publication.drafts = await build_drafts(publication, publication.notes, self.shelf, secret, owned)
         while publication.drafts:
             draft = publication.drafts[0]
             written = await self.shelf.add(draft.record, draft.versions, draft.heads)
             publication.written.append(written)
             publication.drafts.pop(0)
+            publication.notes = publication.notes[1:]  # theirs come first
             known = list(self._numbers.value.items())[-_NUMBERS:]
             self._numbers.set(dict([*known, (written.store_revision, written.revision)]))
         if publication.written:

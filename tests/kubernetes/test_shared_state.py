@@ -155,9 +155,13 @@ class Leading:
         return {each["metadata"]["name"]: each["spec"].get("holderIdentity", "") for each in found}
 
     def leaders(self) -> list[Mesh]:
-        """Who says last that it leads for the state."""
-        said = [[line for line in log(each).splitlines() if LEADS in line] for each in self.meshes]
-        return [each for each, lines in zip(self.meshes, said, strict=True) if lines and "no more" not in lines[-1]]
+        """Who runs, and says last that it leads for the state."""
+        said = [(each, [line for line in log(each).splitlines() if LEADS in line]) for each in self.running()]
+        return [each for each, lines in said if lines and "no more" not in lines[-1]]
+
+    def running(self) -> list[Mesh]:
+        """Those that have not ended."""
+        return [each for each in self.meshes if each.processes["control-plane"].process.poll() is None]
 
     def leader(self) -> tuple[Mesh, Mesh]:
         """The one that leads for the state, when one does, and the other."""
@@ -168,8 +172,7 @@ class Leading:
     def change(self, name: str) -> None:
         """A Service is made, and every control plane that is there has it in force."""
         self._cluster.kubectl("apply", "-f", "-", given=service(name, self._namespace))
-        there = [each for each in self.meshes if each.processes["control-plane"].process.poll() is None]
-        until(f"all know {name}", lambda: all(name in json.dumps(each.api("services")) for each in there))
+        until(f"all know {name}", lambda: all(name in json.dumps(each.api("services")) for each in self.running()))
 
     def written(self, mesh: Mesh, name: str) -> int:
         """How often the history has it that a Service was made."""
@@ -218,6 +221,6 @@ def test_without_writes_one_leads_and_is_followed_within_its_lease(cluster: ApiC
         victim.process.send_signal(signal.SIGKILL)
         victim.process.wait()
         both.change("gamma")  # nobody writes it down as yet
-        until("the other leads", lambda: other in both.leaders(), 15 + 15)
+        until("the other leads", both.leaders, 15 + 15)
         until("and goes on with what is missing", lambda: both.written(other, "gamma"))
         assert [both.written(other, name) for name in ("alpha", "beta", "gamma")] == [1, 1, 1]

@@ -223,6 +223,12 @@ def test_the_half_that_is_not_said_follows() -> None:
     assert (budget["minAvailable"], "maxUnavailable" in budget) == ("50%", False)
     budget = made({"podDisruptionBudget": {"spec": {"maxUnavailable": 2}}})["PodDisruptionBudget"]["spec"]
     assert budget["maxUnavailable"] == 2
+    least, most = ({"podDisruptionBudget": {"spec": spec}} for spec in ({"minAvailable": 1}, {"maxUnavailable": 3}))
+    for own, of_class, name in ((least, most, "minAvailable"), (most, least, "maxUnavailable")):
+        budget = made(own, of_class)["PodDisruptionBudget"]["spec"]
+        assert [each for each in ("minAvailable", "maxUnavailable") if each in budget] == [name]
+    nothing = {"podDisruptionBudget": {"spec": {"minAvailable": None}}}
+    assert made(nothing)["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
     strategy = made({"deployment": {"spec": {"strategy": {"type": "Recreate"}}}})["Deployment"]["spec"]["strategy"]
     assert strategy == {"type": "Recreate"}
 

@@ -31,6 +31,9 @@ _KINDS = {
     "service": ("v1", "Service", "services"),
 }
 
+_BOUNDS = ("minAvailable", "maxUnavailable")
+"""Of a budget, which has one of them: the last that is said."""
+
 Manifest = Mapping[str, Any]
 
 
@@ -116,10 +119,15 @@ def _object(plan: GatewayPlan, what: str, rest: Manifest, scaled: bool = False) 
 
 def _settled(what: str, body: Manifest, said: Sequence[Mapping[str, Any]]) -> Manifest:
     """What hangs on what parameters say, and they did not: the other half of a pair, and what the agent is told."""
-    given = {name for each in said for name in each.get("spec") or {}}
+    specs = [each.get("spec") or {} for each in said]
+    given = {name for each in specs for name, value in each.items() if value is not None}
     spec = dict(body.get("spec") or {})
-    if what == "podDisruptionBudget" and "minAvailable" in given and "maxUnavailable" not in given:
-        del spec["maxUnavailable"]
+    if what == "podDisruptionBudget":
+        for each in specs:
+            for one, other in (_BOUNDS, _BOUNDS[::-1]):
+                if each.get(one) is not None and each.get(other) is None:
+                    spec = {**spec, one: each[one]}
+                    spec.pop(other, None)
     elif what == "horizontalPodAutoscaler" and spec.get("minReplicas", 0) > spec.get("maxReplicas", 0):
         if "maxReplicas" not in given:
             spec["maxReplicas"] = spec["minReplicas"]

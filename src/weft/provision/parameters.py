@@ -6,6 +6,7 @@ https://gateway-api.sigs.k8s.io/reference/spec/#localparametersreference
 from __future__ import annotations
 
 import functools
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from weft.schema.kinds.gateway import CONTROLLER_NAME, GatewayClassSpec, Gateway
 from weft.schema.kinds.meshconfig import PARAMETERS, ConfigMapSpec
 from weft.schema.wording import nearest_name, shown
 from weft.schema.yaml_nodes import Node, YamlDocument, field_lines, parse_documents, plain_value
+
+_log = logging.getLogger("weft.kubernetes")
 
 Overlays = Mapping[str, Mapping[str, Any] | None]
 """What is merged over each of the five objects, by key; None: there is to be no such object."""
@@ -227,10 +230,15 @@ def read_parameters(text: str) -> tuple[Overlays, tuple[Fault, ...]]:
             faults.append(Fault(key, Finding((), f"unknown key {shown(key)}", expected, nearest_name(key, PARAMETERS))))
             continue
         text = written if isinstance(written, str) else ""
-        documents = list(parse_documents(text, ""))
-        wrong = _unread(key, documents)
-        if not wrong and (documents or _NULL.fullmatch(text)):
-            overlays[key], wrong = _read(key, documents[0].root if documents else None)
+        try:
+            documents = list(parse_documents(text, ""))
+            wrong = _unread(key, documents)
+            if not wrong and (documents or _NULL.fullmatch(text)):
+                overlays[key], wrong = _read(key, documents[0].root if documents else None)
+        except Exception as error:  # one text must not stop the Gateways of others, whatever is in it
+            _log.exception("parameters cannot be read: unexpected")
+            message = f"weft cannot read it ({type(error).__name__}); please report it"
+            wrong = [Fault(key, Finding((), message, "parameters that weft can read"))]
         faults += wrong
     return overlays, tuple(faults)
 

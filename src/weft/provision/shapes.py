@@ -121,9 +121,11 @@ def _of_items(value: object, shape: Items, path: FieldPath) -> Iterator[Finding]
             yield from faults_of(each, shape.each, where)
         else:
             yield from _of_entry(each.value, shape, where)
-            key = tuple(_plain(each.value[name].value) if name in each.value else None for name in shape.key)
+            key = tuple(each.value[name].value if name in each.value else None for name in shape.key)
+            if any(isinstance(part, dict | list) for part in key):
+                continue  # told as no word, and no key
             if key in seen:
-                yield duplicate(where, f"'{key[0]}' is given twice")
+                yield duplicate(where, f"{shown(key[0])} is given twice")
             seen.add(key)
 
 

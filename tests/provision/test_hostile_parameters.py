@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import time
+from typing import Any
+
 import pytest
 
 from provision.test_parameters import plans
+from weft.model.origin import FieldLines
 from weft.provision import parameters
+from weft.schema.decode import decode_stored
+
+
+def read(**data: str) -> tuple[Any, list[str]]:
+    """What a ConfigMap says, and the faults in it."""
+    overlays, faults = parameters.read_parameters(json.dumps({"data": data}))
+    return overlays, [each.finding.message for each in faults]
 
 
 @pytest.mark.parametrize(
@@ -33,3 +45,31 @@ def test_a_text_that_weft_trips_over_is_a_fault_of_it_alone(monkeypatch: pytest.
     finally:
         parameters.read_parameters.cache_clear()
     assert "weft cannot read it (RuntimeError); please report it" in problem.message
+
+
+@pytest.mark.parametrize("text", ["\n" * 200_000, " " * 200_000, "# a: b\n" * 30_000, "\n" * 200_000 + "a: b"])
+def test_a_long_text_is_not_read_for_long(text: str) -> None:
+    """Processor seconds of this process alone; each line again for each other one would be minutes."""
+    stored = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sizes"}, "data": {"service": text}}
+    began = time.process_time()
+    decode_stored(json.dumps(stored), FieldLines("x", {}))
+    _, [fault] = parameters.read_parameters(json.dumps(stored))
+    assert time.process_time() - began < 10
+    assert (fault.finding.message, fault.finding.expected) == (
+        f"found a text of {len(text)} characters",
+        "at most 32768",
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "---\nnull", "--- ~", "null\n...\n", "# none\n\n~ # at all\n", "%YAML 1.1\n---\nnull\n"]
+)
+def test_null_takes_away_however_it_is_written(text: str) -> None:
+    assert read(horizontalPodAutoscaler=text) == ({"horizontalPodAutoscaler": None}, [])
+
+
+def test_null_beside_another_document_is_one_too_many() -> None:
+    for text in ("null\n---\nspec: {}", "spec: {}\n---\n~", "null\n---\nnull"):
+        assert read(horizontalPodAutoscaler=text)[1] == ["found 2 YAML documents"]
+    assert read(horizontalPodAutoscaler="---\n---\nspec: {}\n---\n") == ({"horizontalPodAutoscaler": {"spec": {}}}, [])
+    assert read(horizontalPodAutoscaler="---\n# nothing\n") == ({}, [])

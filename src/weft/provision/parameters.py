@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -42,8 +41,8 @@ ConfigMapDocument = Document[ConfigMapSpec]
 _OPTIONAL = ("horizontalPodAutoscaler", "podDisruptionBudget")
 """What a Gateway can be without: null says so."""
 _MOST_TOLD = 5
-_NULL = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*\s*(?:null|Null|NULL|~)\s*(?:#[^\n]*)?\s*")
-"""YAML that is null alone, and no document."""
+_LONGEST = 32 * 1024
+"""Characters of an entry. Who may write ConfigMaps chooses them, and everybody waits while they are read."""
 _CLASS_NAME: FieldPath = ("spec", "gatewayClassName")
 
 
@@ -231,16 +230,26 @@ def read_parameters(text: str) -> tuple[Overlays, tuple[Fault, ...]]:
             continue
         text = written if isinstance(written, str) else ""
         try:
-            documents = list(parse_documents(text, ""))
-            wrong = _unread(key, documents)
-            if not wrong and (documents or _NULL.fullmatch(text)):
-                overlays[key], wrong = _read(key, documents[0].root if documents else None)
+            said, wrong = _entry(key, text)
         except Exception as error:  # one text must not stop the Gateways of others, whatever is in it
             _log.exception("parameters cannot be read: unexpected")
             message = f"weft cannot read it ({type(error).__name__}); please report it"
-            wrong = [Fault(key, Finding((), message, "parameters that weft can read"))]
+            said, wrong = {}, [Fault(key, Finding((), message, "parameters that weft can read"))]
+        overlays |= said
         faults += wrong
     return overlays, tuple(faults)
+
+
+def _entry(key: str, text: str) -> tuple[Overlays, list[Fault]]:
+    """What an entry says, by its key (nothing if it has comments alone), and what is wrong with it."""
+    if len(text) > _LONGEST:
+        return {}, [Fault(key, Finding((), f"found a text of {len(text)} characters", f"at most {_LONGEST}"))]
+    documents = list(parse_documents(text, "", nulls=True))
+    wrong = _unread(key, documents)
+    if wrong or not documents:
+        return {}, wrong
+    overlay, wrong = _read(key, documents[0].root)
+    return {key: overlay}, wrong
 
 
 def _unread(key: str, documents: Sequence[YamlDocument]) -> list[Fault]:

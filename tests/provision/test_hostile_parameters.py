@@ -73,3 +73,20 @@ def test_null_beside_another_document_is_one_too_many() -> None:
         assert read(horizontalPodAutoscaler=text)[1] == ["found 2 YAML documents"]
     assert read(horizontalPodAutoscaler="---\n---\nspec: {}\n---\n") == ({"horizontalPodAutoscaler": {"spec": {}}}, [])
     assert read(horizontalPodAutoscaler="---\n# nothing\n") == ({}, [])
+
+
+def test_a_short_text_does_not_stand_for_much() -> None:
+    """By aliases: of values, of their mistakes, and of long words."""
+    strange_fields = ", ".join(f"operatorx{index}: 1" for index in range(400))
+    aliases = ", ".join(["*a"] * 480)
+    in_pod = "spec: {{template: {{spec: {{tolerations: [&a {{{}}}, {}]}}}}}}"
+    began = time.process_time()
+    [message] = read(deployment=in_pod.format(f"key: a, {strange_fields}", aliases))[1]
+    assert "more than 2000 values" in message
+    [message] = read(deployment=in_pod.format(f"key: {'a' * 1000}", aliases))[1]
+    assert "found a text of " in message
+    assert "aliases expanded" in message
+    unknown = read(service="spec: {" + ", ".join(f"selectorr{index}: a" for index in range(900)) + "}")[1]
+    strange = read(**{f"services{index}": "{}" for index in range(900)})[1]
+    assert (len(unknown), len(strange)) == (20, 20)
+    assert time.process_time() - began < 10

@@ -6,6 +6,7 @@ https://gateway-api.sigs.k8s.io/reference/spec/#localparametersreference
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ _OPTIONAL = ("horizontalPodAutoscaler", "podDisruptionBudget")
 _MOST_TOLD = 5
 _LONGEST = 32 * 1024
 """Characters of an entry. Who may write ConfigMaps chooses them, and everybody waits while they are read."""
+_MOST_VALUES = 2000
+"""In an entry, aliases expanded."""
+_MOST_FAULTS = 20
+"""That are looked for in a ConfigMap: each is compared with names that were perhaps meant."""
 _CLASS_NAME: FieldPath = ("spec", "gatewayClassName")
 
 
@@ -217,13 +222,16 @@ def parameters_problems(documents: Iterable[Document[object]]) -> tuple[Problem,
     return (*references, *faults)
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=64)
 def read_parameters(text: str) -> tuple[Overlays, tuple[Fault, ...]]:
-    """What a ConfigMap, as JSON, says, and everything wrong with it. With faults none of it is to be used."""
+    """What a ConfigMap, as JSON, says, and what is wrong with it, `_MOST_FAULTS` at most. With
+    faults none of it is to be used."""
     data = msgspec.json.decode(text, type=dict[str, Any]).get("data") or {}
     overlays: dict[str, Mapping[str, Any] | None] = {}
     faults: list[Fault] = []
     for key, written in data.items():
+        if len(faults) >= _MOST_FAULTS:
+            break
         if key not in SHAPES:
             expected = f"one of {', '.join(PARAMETERS)}"
             faults.append(Fault(key, Finding((), f"unknown key {shown(key)}", expected, nearest_name(key, PARAMETERS))))
@@ -237,14 +245,14 @@ def read_parameters(text: str) -> tuple[Overlays, tuple[Fault, ...]]:
             said, wrong = {}, [Fault(key, Finding((), message, "parameters that weft can read"))]
         overlays |= said
         faults += wrong
-    return overlays, tuple(faults)
+    return overlays, tuple(faults[:_MOST_FAULTS])
 
 
 def _entry(key: str, text: str) -> tuple[Overlays, list[Fault]]:
     """What an entry says, by its key (nothing if it has comments alone), and what is wrong with it."""
     if len(text) > _LONGEST:
         return {}, [Fault(key, Finding((), f"found a text of {len(text)} characters", f"at most {_LONGEST}"))]
-    documents = list(parse_documents(text, "", nulls=True))
+    documents = list(parse_documents(text, "", most=_MOST_VALUES, nulls=True))
     wrong = _unread(key, documents)
     if wrong or not documents:
         return {}, wrong
@@ -265,8 +273,24 @@ def _read(key: str, root: Node | None) -> tuple[Mapping[str, Any] | None, list[F
         taken = Finding((), "found null, and weft needs it", "fields of it")
         return None, [] if key in _OPTIONAL else [Fault(key, taken)]
     lines = field_lines(root, "")
-    faults = [Fault(key, each, lines.origin(*each.path).line) for each in faults_of(root, SHAPES[key])]
-    return (None if faults else _in_our_words(cast("dict[str, Any]", plain_value(root)))), faults
+    found = itertools.islice(faults_of(root, SHAPES[key]), _MOST_FAULTS)
+    faults = [Fault(key, each, lines.origin(*each.path).line) for each in found]
+    if faults:
+        return None, faults
+    overlay = cast("dict[str, Any]", plain_value(root))
+    if (length := _length(overlay)) > _LONGEST:
+        message = f"found a text of {length} characters, aliases expanded"
+        return None, [Fault(key, Finding((), message, f"at most {_LONGEST}"))]
+    return _in_our_words(overlay), []
+
+
+def _length(value: object) -> int:
+    """How many characters the words of a value have."""
+    if isinstance(value, dict):
+        return sum(len(name) + _length(each) for name, each in value.items())
+    if isinstance(value, list):
+        return sum(map(_length, value))
+    return len(value) if isinstance(value, str) else 0
 
 
 def _in_our_words(overlay: dict[str, Any]) -> Mapping[str, Any]:

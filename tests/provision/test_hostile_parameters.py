@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from provision.test_parameters import plans
+from provision.test_parameters import PODS, plan, plans
 from weft.model.origin import FieldLines
-from weft.provision import parameters
+from weft.provision import manifests, parameters
+from weft.provision.manifests import objects_of
 from weft.schema.decode import decode_stored
 
 
@@ -90,3 +91,30 @@ def test_a_short_text_does_not_stand_for_much() -> None:
     strange = read(**{f"services{index}": "{}" for index in range(900)})[1]
     assert (len(unknown), len(strange)) == (20, 20)
     assert time.process_time() - began < 10
+
+
+KEYS = ("deployment", "service", "serviceAccount", "horizontalPodAutoscaler", "podDisruptionBudget")
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize(
+    "text", ["metadata: {labels: null}", "metadata: {labels: ~}", "kind: null", "apiVersion: null"]
+)
+def test_null_does_not_take_away_what_weft_knows_its_objects_by(key: str, text: str) -> None:
+    assert read(**{key: text})[1] == ["found null, and weft needs it"]
+
+
+def test_whatever_is_merged_an_object_is_this_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the allow-list, not by it."""
+    plain = objects_of(plan(), PODS)
+    merging = {"kind": "x", "metadata": {"labels": {"of": "edge"}, "name": "x", "ownerReferences": [], "uid": "x"}}
+    monkeypatch.setattr(manifests, "merged", lambda there, *_: {**there, **merging})
+    own = {key: {"metadata": {"annotations": {}}} for key in KEYS if key != "serviceAccount"}
+    own["serviceAccount"] = {"metadata": {"labels": {}}}
+    for before, after in zip(plain, objects_of(plan(own), PODS), strict=True):
+        assert after.path == before.path
+        assert {**after.body, "metadata": 0} == {**before.body, "metadata": 0}
+        metadata = {name: after.body["metadata"][name] for name in ("name", "namespace", "ownerReferences")}
+        assert metadata.items() <= before.body["metadata"].items()
+        kept = {name: each for name, each in before.body["metadata"]["labels"].items() if name != "team"}
+        assert after.body["metadata"]["labels"] == {**kept, "of": "edge"}

@@ -111,6 +111,12 @@ def _object(plan: GatewayPlan, what: str, rest: Manifest, scaled: bool = False) 
     said = plan.parameters.of(what) if rest or what == "serviceAccount" else ()
     for overlay in said:
         body = merged(body, overlay, SHAPES[what])
+    if said:
+        found = body["metadata"]
+        identity = {name: metadata[name] for name in ("name", "namespace", "ownerReferences")}
+        labels = {**found.get("labels", {}), **_own_labels(plan)}
+        about = {"apiVersion": version, "kind": kind, "metadata": {**found, **identity, "labels": labels}}
+        body = {**body, **about}
     body = _settled(what, body, said)
     if scaled:
         body = {**body, "spec": {name: each for name, each in body["spec"].items() if name != "replicas"}}
@@ -154,7 +160,11 @@ def _with_grace(pod: Manifest) -> Manifest:
 
 def _labels(plan: GatewayPlan) -> dict[str, str]:
     """The Gateway's own win over those that its document asks for."""
-    return {**dict(plan.labels), **_selector(plan), MANAGED: MANAGER}
+    return {**dict(plan.labels), **_own_labels(plan)}
+
+
+def _own_labels(plan: GatewayPlan) -> dict[str, str]:
+    return {**_selector(plan), MANAGED: MANAGER}
 
 
 def _selector(plan: GatewayPlan) -> dict[str, str]:

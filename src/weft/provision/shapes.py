@@ -40,6 +40,11 @@ class Leaf:
     most: int = _MOST
     refused: Reason = _no_reason
 
+    @property
+    def kept(self) -> bool:
+        """Whether null does not take it away: there is but one text that it can be."""
+        return len(self.choices) == 1
+
 
 @dataclass(frozen=True, slots=True)
 class Texts:
@@ -47,6 +52,11 @@ class Texts:
 
     refused: Reason = _no_reason
     each: Leaf = field(default_factory=lambda: Leaf("text"))
+
+    @property
+    def kept(self) -> bool:
+        """Whether null does not take all of them away: some are weft's."""
+        return self.refused is not _no_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ def faults_of(node: Node, shape: Shape, path: FieldPath = ()) -> Iterator[Findin
     """Everything that keeps a value from being of a shape."""
     value = node.value
     if value is None:
-        if isinstance(shape, Fields | Items) and shape.kept:
+        if shape.kept:
             yield Finding(path, "found null, and weft needs it", "fields of it")
     elif isinstance(shape, Leaf):
         yield from _of_leaf(value, shape, path)

@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
-from provision.test_parameters import PODS, plan, plans
+from provision.test_parameters import PODS, in_container, in_pod, made, plan, plans, written
+from provision.test_plans import planned
 from weft.model.origin import FieldLines
+from weft.model.problem import Severity
 from weft.provision import manifests, parameters
 from weft.provision.manifests import objects_of
 from weft.schema.decode import decode_stored
+
+LIMITS = "spec: {template: {spec: {containers: [{name: weft-proxy, resources: {limits: {memory: LIMIT}}}]}}}"
 
 
 def read(**data: str) -> tuple[Any, list[str]]:
@@ -118,3 +122,49 @@ def test_whatever_is_merged_an_object_is_this_gateways(monkeypatch: pytest.Monke
         assert metadata.items() <= before.body["metadata"].items()
         kept = {name: each for name, each in before.body["metadata"]["labels"].items() if name != "team"}
         assert after.body["metadata"]["labels"] == {**kept, "of": "edge"}
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ({"horizontalPodAutoscaler": "spec: {maxReplicas: null}"}, "spec.maxReplicas: found null, and weft needs it"),
+        (
+            in_pod(containers=[{"name": "weft-proxy"}, {"name": "istio-proxy"}]),
+            "containers[1]: the proxy is given twice",
+        ),
+        (in_container(resources={"limits": {"memory": float("inf")}}), "memory: found the number inf"),
+        (in_container(resources={"limits": {"memory": float("nan")}}), "memory: found the number nan"),
+        ({"deployment": LIMITS.replace("LIMIT", "1e400")}, "memory: found the number inf"),
+        (
+            {"deployment": LIMITS.replace("LIMIT", "9223372036854775808")},
+            "memory: found the number 9223372036854775808",
+        ),
+    ],
+)
+def test_what_would_be_ignored_is_refused(own: dict[str, Any], words: str) -> None:
+    found = plans(own)
+    assert not found.plans
+    [problem] = found.problems
+    assert words in problem.message
+
+
+def test_a_port_that_is_not_there_cannot_be_taken_away() -> None:
+    ports = [{"port": 9999, "$patch": "delete"}, {"port": 80, "protocol": "UDP", "$patch": "delete"}]
+    own = {"service": {"spec": {"ports": ports}}}
+    found = plans(own)
+    assert found.plans, "it may stay: Istio's own port is taken away in documents for Istio"
+    assert [(each.code, each.severity) for each in found.problems] == [("no-effect", Severity.WARNING)] * 2
+    assert [each.message for each in found.problems] == [
+        "service: spec.ports: no listener has port 9999, so there is nothing to take away",
+        "service: spec.ports: no listener has port 80 UDP, so there is nothing to take away",
+    ]
+    assert plans(None, own).problems == (), "what a class says of a port is for Gateways that have it"
+
+
+def test_null_takes_away_the_type_that_a_class_says() -> None:
+    of_class = {"service": {"spec": {"type": "NodePort"}}}
+    text = written({"service": {"spec": {"type": None}}}, of_class)
+    [one] = planned(text.replace("  listeners:", "  addresses: [{value: 10.0.0.9}]\n  listeners:")).plans
+    spec = objects_of(one, PODS)[-1].body["spec"]
+    assert (spec["type"], spec["loadBalancerIP"], "clusterIP" in spec) == ("LoadBalancer", "10.0.0.9", False)
+    assert made(None, of_class)["Service"]["spec"]["type"] == "NodePort"

@@ -133,11 +133,8 @@ class ParametersBook:
         if own is None or of_class is None:
             return None, list(wrong)
         strange = [each for each in _ports_in(own) if not _is_among(each, ports)]
-        if strange:
-            known = ", ".join(str(number) for number, _ in ports)
-            for each in strange:
-                message = f"service: spec.ports: no listener has port {_port_text(each)}"
-                wrong = (*wrong, problem_at(gateway, OF_GATEWAY, INVALID_PARAMETERS, message, f"one of {known}"))
+        wrong = (*wrong, *(_strange(gateway, each, ports) for each in strange))
+        if any(PATCH not in each for each in strange):
             return None, list(wrong)
         layers = tuple([each for each in (_for_ports(of_class, ports), own) if each])
         return (Parameters(layers) if layers else NO_PARAMETERS), list(wrong)
@@ -146,10 +143,20 @@ class ParametersBook:
         return overlays_at(document, self._config_maps)
 
 
-def _ports_in(overlays: Overlays) -> list[Mapping[str, Any]]:
-    """What is said of ports, but which are to go."""
-    said = ((overlays.get("service") or {}).get("spec") or {}).get("ports") or ()
-    return [each for each in said if PATCH not in each]
+def _strange(gateway: Document[GatewaySpec], said: Mapping[str, Any], ports: Sequence[tuple[int, str]]) -> Problem:
+    """That a Gateway says something of a port that it has not. To take it away may stay: documents that were written
+    for Istio do so with a port of Istio's own."""
+    message = f"service: spec.ports: no listener has port {_port_text(said)}"
+    known = f"one of {', '.join(str(number) for number, _ in ports)}"
+    if PATCH not in said:
+        return problem_at(gateway, OF_GATEWAY, INVALID_PARAMETERS, message, known)
+    message += ", so there is nothing to take away"
+    return problem_at(gateway, OF_GATEWAY, "no-effect", message, known, severity=Severity.WARNING)
+
+
+def _ports_in(overlays: Overlays) -> Sequence[Mapping[str, Any]]:
+    """What is said of ports."""
+    return ((overlays.get("service") or {}).get("spec") or {}).get("ports") or ()
 
 
 def _is_among(said: Mapping[str, Any], ports: Sequence[tuple[int, str]]) -> bool:
@@ -165,7 +172,7 @@ def _for_ports(overlays: Overlays, ports: Sequence[tuple[int, str]]) -> Overlays
     service = overlays.get("service")
     if service is None or all(_is_among(each, ports) for each in _ports_in(overlays)):
         return overlays
-    kept = [each for each in service["spec"]["ports"] if PATCH in each or _is_among(each, ports)]
+    kept = [each for each in service["spec"]["ports"] if _is_among(each, ports)]
     return {**overlays, "service": {**service, "spec": {**service["spec"], "ports": kept}}}
 
 
@@ -281,7 +288,25 @@ def _read(key: str, root: Node | None) -> tuple[Mapping[str, Any] | None, list[F
     if (length := _length(overlay)) > _LONGEST:
         message = f"found a text of {length} characters, aliases expanded"
         return None, [Fault(key, Finding((), message, f"at most {_LONGEST}"))]
+    if (unfit := _unfit(key, overlay)) is not None:
+        return None, [Fault(key, unfit, lines.origin(*unfit.path).line)]
     return _in_our_words(overlay), []
+
+
+def _unfit(key: str, overlay: Mapping[str, Any]) -> Finding | None:
+    """What no shape says: that an autoscaler has to have its bound, and what the proxy's two names do not."""
+    spec = overlay.get("spec") or {}
+    if key == "horizontalPodAutoscaler" and "maxReplicas" in spec and spec["maxReplicas"] is None:
+        return Finding(("spec", "maxReplicas"), "found null, and weft needs it", "a whole number from 1")
+    if len(_containers(overlay)) > 1:
+        message = f"the proxy is given twice, as {' and '.join(each['name'] for each in _containers(overlay))}"
+        return Finding(("spec", "template", "spec", "containers", 1), message, "one of them")
+    return None
+
+
+def _containers(overlay: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    template = (overlay.get("spec") or {}).get("template") or {}
+    return (template.get("spec") or {}).get("containers") or ()
 
 
 def _length(value: object) -> int:
@@ -295,10 +320,9 @@ def _length(value: object) -> int:
 
 def _in_our_words(overlay: dict[str, Any]) -> Mapping[str, Any]:
     """With the proxy's container called as weft calls it, in the Deployment and in metrics of the autoscaler."""
-    spec = overlay.get("spec") or {}
-    for each in ((spec.get("template") or {}).get("spec") or {}).get("containers") or ():
+    for each in _containers(overlay):
         each["name"] = PROXY
-    for each in spec.get("metrics") or ():
+    for each in (overlay.get("spec") or {}).get("metrics") or ():
         measured = each.get("containerResource") or {}
         if measured.get("container") in PROXY_NAMES:
             measured["container"] = PROXY

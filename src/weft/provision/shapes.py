@@ -21,6 +21,8 @@ DELETE = "delete"
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?")
 _PERCENT = re.compile(r"[0-9]{1,3}%")
 _MOST = 2**31 - 1
+_LARGEST = 2**63 - 1
+"""The largest quantity that Kubernetes counts. JSON has no infinity."""
 
 Reason = Callable[[str], str]
 
@@ -160,7 +162,7 @@ def _of_leaf(value: object, shape: Leaf, path: FieldPath) -> Iterator[Finding]:
     elif shape.kind == "boolean":
         good = isinstance(value, bool)
     elif shape.kind == "quantity":
-        good = _is_quantity(value) if isinstance(value, str) else number and cast("float", value) >= 0
+        good = _is_quantity(value) if isinstance(value, str) else number and 0 <= cast("float", value) <= _LARGEST
     else:
         whole = isinstance(value, int) and not isinstance(value, bool)
         good = whole and shape.lowest <= cast("int", value) <= shape.most

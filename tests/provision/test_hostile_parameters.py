@@ -7,13 +7,16 @@ import time
 from typing import Any
 
 import pytest
+import yaml
 
 from provision.test_parameters import PODS, in_container, in_pod, made, plan, plans, written
 from provision.test_plans import planned
-from weft.model.origin import FieldLines
+from support.meshdocs import documents
+from weft.model.origin import FieldLines, path_text
 from weft.model.problem import Severity
 from weft.provision import manifests, parameters
 from weft.provision.manifests import objects_of
+from weft.provision.parameters import parameters_problems
 from weft.schema.decode import decode_stored
 
 LIMITS = "spec: {template: {spec: {containers: [{name: weft-proxy, resources: {limits: {memory: LIMIT}}}]}}}"
@@ -168,3 +171,19 @@ def test_null_takes_away_the_type_that_a_class_says() -> None:
     spec = objects_of(one, PODS)[-1].body["spec"]
     assert (spec["type"], spec["loadBalancerIP"], "clusterIP" in spec) == ("LoadBalancer", "10.0.0.9", False)
     assert made(None, of_class)["Service"]["spec"]["type"] == "NodePort"
+
+
+def test_names_are_shown_without_what_hides_in_them() -> None:
+    strange = "\x1b[31mred\u202e" + "x" * 1000
+    own = {
+        "service": yaml.safe_dump({"metadata": {"labels": {f"weft.dev/{strange}": "x", strange: 1}}}),
+        "deployment": yaml.safe_dump({strange: {}, **in_pod(imagePullSecrets=[{"name": strange}] * 2)["deployment"]}),
+        strange: "{}",
+    }
+    text = written(own)
+    found = [*planned(text).problems, *parameters_problems(documents(text))]
+    assert len(found) >= 8
+    for each in found:
+        assert str(each).isprintable()
+        assert len(str(each)) < 800, each
+        assert len(path_text(each.path)) < 300

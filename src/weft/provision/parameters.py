@@ -28,7 +28,7 @@ from weft.model.origin import FieldPath, Origin, path_text
 from weft.model.problem import Problem, Severity
 from weft.provision.allowed import PROXY, PROXY_NAMES, SHAPES
 from weft.provision.shapes import PATCH, faults_of
-from weft.schema.findings import Finding
+from weft.schema.findings import Finding, printable
 from weft.schema.kinds.gateway import CONTROLLER_NAME, GatewayClassSpec, GatewaySpec
 from weft.schema.kinds.meshconfig import PARAMETERS, ConfigMapSpec
 from weft.schema.wording import nearest_name, shown
@@ -44,6 +44,8 @@ _OPTIONAL = ("horizontalPodAutoscaler", "podDisruptionBudget")
 _MOST_TOLD = 5
 _LONGEST = 32 * 1024
 """Characters of an entry. Who may write ConfigMaps chooses them, and everybody waits while they are read."""
+_LONGEST_NAME = 100
+"""Characters of a name that are shown."""
 _MOST_VALUES = 2000
 """In an entry, aliases expanded."""
 _MOST_FAULTS = 20
@@ -61,8 +63,9 @@ class Fault:
 
     @property
     def path(self) -> FieldPath:
-        """The field."""
-        return ("data", self.key, *self.finding.path)
+        """The field, with its names as they may be shown."""
+        parts = ("data", self.key, *self.finding.path)
+        return tuple([printable(each[:_LONGEST_NAME]) if isinstance(each, str) else each for each in parts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +344,7 @@ def _at_reference(
 ) -> Problem:
     where = f"{config_map.key.namespace}/{config_map.key.name}"
     line = f" (line {fault.line} of the text)" if fault.line else ""
-    message = f"ConfigMap {where}: {path_text((fault.key, *fault.finding.path))}: {fault.finding.message}{line}"
+    message = f"ConfigMap {where}: {path_text(fault.path[1:])}: {fault.finding.message}{line}"
     finding = fault.finding
     return problem_at(document, path, INVALID_PARAMETERS, message, finding.expected, nearest=finding.nearest)
 

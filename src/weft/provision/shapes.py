@@ -100,7 +100,7 @@ def faults_of(node: Node, shape: Shape, path: FieldPath = ()) -> Iterator[Findin
         for name, each in value.items():
             why = shape.refused(name)
             if why:
-                yield Finding((*path, name), f"parameters cannot set '{name}': {why}", "another name")
+                yield Finding((*path, name), f"parameters cannot set {shown(name)}: {why}", "another name")
             elif each.value is not None:
                 yield from _of_leaf(each.value, shape.each, (*path, name))
     else:
@@ -113,7 +113,7 @@ def _of_fields(given: Mapping[str, Node], shape: Fields, path: FieldPath) -> Ite
         if known is not None:
             yield from faults_of(each, known, (*path, name))
         elif name in shape.refused:
-            message = f"parameters cannot set '{name}': {shape.refused[name]}"
+            message = f"parameters cannot set {shown(name)}: {shape.refused[name]}"
             yield Finding((*path, name), message, _among(shape.fields))
         else:
             near = nearest_name(name, shape.fields)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from provision.test_parameters import PODS, in_container, in_pod, made, plan, plans, written
+from provision.test_parameters import PODS, REFERENCE, in_container, in_pod, made, plan, plans, written
 from provision.test_plans import planned
 from support.meshdocs import documents
 from weft.model.origin import FieldLines, path_text
@@ -187,3 +187,20 @@ def test_names_are_shown_without_what_hides_in_them() -> None:
         assert str(each).isprintable()
         assert len(str(each)) < 800, each
         assert len(path_text(each.path)) < 300
+
+
+@pytest.mark.parametrize(
+    "name", ["a&fieldSelector=", "../../secrets/x", "sizes#", "x,metadata.name!=y", "A", "", "x" * 254]
+)
+def test_a_reference_is_a_name(name: str) -> None:
+    """It becomes a part of a question to the API server."""
+    reference = REFERENCE.replace("name: sizes", f"name: '{name}'")
+    of_gateway = planned(written({"service": {}}).replace(REFERENCE, reference)).problems
+    [problem] = [each for each in of_gateway if each.object is not None and each.object.kind == "Gateway"]
+    assert problem.path == ("spec", "infrastructure", "parametersRef", "name")
+    assert "is no name of a ConfigMap" in problem.message
+    assert len(problem.message) < 200
+    if 0 < len(name) < 254:  # others no GatewayClass may have
+        text = written(None, {"service": {}}).replace("name: usual, ", f"name: '{name}', ", 1)
+        [problem] = [each for each in planned(text).problems if each.path == ("spec", "parametersRef", "name")]
+        assert "is no name of a ConfigMap" in problem.message

@@ -52,7 +52,7 @@ def test_a_text_that_weft_trips_over_is_a_fault_of_it_alone(monkeypatch: pytest.
         [problem] = plans({"service": "spec: {}"}).problems
     finally:
         parameters.read_parameters.cache_clear()
-    assert "weft cannot read it (RuntimeError); please report it" in problem.message
+    assert "weft cannot read it (RuntimeError in trip, line " in problem.message
 
 
 @pytest.mark.parametrize("text", ["\n" * 200_000, " " * 200_000, "# a: b\n" * 30_000, "\n" * 200_000 + "a: b"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import logging
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -33,8 +33,6 @@ from weft.schema.kinds.gateway import CONTROLLER_NAME, GatewayClassSpec, Gateway
 from weft.schema.kinds.meshconfig import PARAMETERS, ConfigMapSpec
 from weft.schema.wording import nearest_name, shown
 from weft.schema.yaml_nodes import Node, YamlDocument, field_lines, parse_documents, plain_value
-
-_log = logging.getLogger("weft.kubernetes")
 
 Overlays = Mapping[str, Mapping[str, Any] | None]
 """What is merged over each of the five objects, by key; None: there is to be no such object."""
@@ -250,8 +248,9 @@ def read_parameters(text: str) -> tuple[Overlays, tuple[Fault, ...]]:
         try:
             said, wrong = _entry(key, text)
         except Exception as error:  # one text must not stop the Gateways of others, whatever is in it
-            _log.exception("parameters cannot be read: unexpected")
-            message = f"weft cannot read it ({type(error).__name__}); please report it"
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{type(error).__name__} in {frame.name}, line {frame.lineno}"
+            message = f"weft cannot read it ({place}); please report it"
             said, wrong = {}, [Fault(key, Finding((), message, "parameters that weft can read"))]
         overlays |= said
         faults += wrong

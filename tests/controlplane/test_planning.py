@@ -49,8 +49,13 @@ class _Server:
     async def __aexit__(self, *_: object) -> None:
         return
 
+    def __init__(self) -> None:
+        self.said = msgspec.json.encode(OURS)
+        self.asked = 0
+
     async def get(self, _: str) -> Answer:
-        return Answer(msgspec.json.encode(OURS))
+        self.asked += 1
+        return Answer(self.said)
 
     async def send(self, *_: object) -> bytes:
         return b"{}"
@@ -105,3 +110,25 @@ async def test_a_fault_of_planning_ends_nothing_and_keeps_what_was_planned(
         with contextlib.suppress(asyncio.CancelledError):
             await task
     assert [each.exc_info is not None for each in caplog.records if "cannot be planned" in each.message] == [True, True]
+
+
+async def test_what_cannot_be_taken_away_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = Plans(left=frozenset((GATEWAY,)))
+    monkeypatch.setattr(gateways, "plans_of", _planner(iter((PLANS, left))))
+    compiled, server = Cell(_compiled(1)), _Server()
+    keeper = GatewayKeeper(
+        lambda: cast("ApiClient", server), compiled, lambda: DOCUMENTS, lambda: PODS, Duty(lambda: True)
+    )
+    task = asyncio.create_task(keeper.run())
+    try:
+        await eventually("a plan", lambda: keeper.reached(GATEWAY) == ("192.0.2.1",))
+        server.said, before = b"[]", server.asked
+        compiled.set(_compiled(2))
+        await eventually("it is looked at again and again", lambda: task.done() or server.asked > before + 1)
+        assert not task.done()
+        server.said = msgspec.json.encode(OURS)
+        await eventually("it is gone", lambda: keeper.reached(GATEWAY) == ())
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

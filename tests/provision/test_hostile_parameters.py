@@ -116,7 +116,7 @@ def test_whatever_is_merged_an_object_is_this_gateways(monkeypatch: pytest.Monke
     plain = objects_of(plan(), PODS)
     merging = {"kind": "x", "metadata": {"labels": {"of": "edge"}, "name": "x", "ownerReferences": [], "uid": "x"}}
     monkeypatch.setattr(manifests, "merged", lambda there, *_: {**there, **merging})
-    own = {key: {"metadata": {"annotations": {}}} for key in KEYS if key != "serviceAccount"}
+    own: dict[str, Any] = {key: {"metadata": {"annotations": {}}} for key in KEYS if key != "serviceAccount"}
     own["serviceAccount"] = {"metadata": {"labels": {}}}
     for before, after in zip(plain, objects_of(plan(own), PODS), strict=True):
         assert after.path == before.path

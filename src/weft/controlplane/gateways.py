@@ -235,8 +235,12 @@ class GatewayKeeper:
             for each in reversed(objects_of(former, self._pods())):
                 if each.path not in kept:
                     await self._delete(client, former, each)
-        except ApiError as error:
+        except _NotLeadingError:
+            raise
+        except Exception as error:
             _log.warning("%s: its objects cannot be deleted: %s", former.key, error)
+            if not isinstance(error, ApiError | msgspec.MsgspecError):
+                _log.exception("%s: unexpected", former.key)
             return False
         return True
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
 
 from support.certificates import TestAuthority, write_workload_directory
 from support.envoy import RunningEnvoy, free_port, running_envoy
@@ -25,6 +26,7 @@ from weft.mesh.views import SidecarView
 from weft.model.series import Peer, Reporter, Series, SeriesKey, bins_sum
 from weft.testing.polling import eventually
 from weft.xds.build import build_xds
+from weft.xds.filters.place import Place
 from weft.xds.signals import loggers, metrics
 from weft.xds.static import static_bootstrap
 
@@ -326,3 +328,14 @@ async def test_nobody_is_connected_to_an_application_for_a_caller_who_has_proven
                     client.writer.write(b"12345")
                     assert await client.reader.readexactly(5) == b"12345"
             assert await pair.envoy.stat("cluster.inbound|9080.upstream_cx_total") == 1
+
+
+@pytest.mark.parametrize(("report", "least"), [(0.5, 250), (1.0, 500), (30.0, 29500)])
+def test_the_end_of_a_connection_that_was_reported_early_is_not_missed(report: float, least: int) -> None:
+    """A busy Envoy's timers begin at the time of its last look at the clock, so the first report may be told before
+    the connection is as old as its period; what it has reported would be counted again if its end were left out."""
+    *_, live = metrics.tcp_metrics(Place.INBOUND, report)
+    periodic, ended = live.filter.or_filter.filters
+    _, old_enough = ended.and_filter.filters
+    assert old_enough.duration_filter.comparison.value.default_value == least
+    assert list(periodic.log_type_filter.types) == [AccessLogType.TcpPeriodic]

@@ -8,6 +8,7 @@ import random
 import signal
 import time
 import urllib.request
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
@@ -47,10 +48,11 @@ class ControlPlanes:
         self._api = api
         self._directory = directory
         self.xds, self.agents, self.metrics = free_port(), free_port(), free_port()
+        self._labels = {**LABELS, "mesh": uuid.uuid4().hex}  # Pods that an earlier test left are none of these
         self._options = (
             "--kubeconfig", str(kubeconfig), "--state=kubernetes",
             "--write-status", f"--kubernetes-namespace={NAMESPACE}",
-            "--replicas=" + ",".join(f"{name}={value}" for name, value in LABELS.items()),
+            "--replicas=" + ",".join(f"{name}={value}" for name, value in self._labels.items()),
             f"--xds-port={self.xds}", f"--agent-port={self.agents}", f"--metrics-port={self.metrics}",
             "--admin-port=0", f"--advertise={SERVICE}", *options,
         )  # fmt: skip
@@ -74,13 +76,14 @@ class ControlPlanes:
         with contextlib.suppress(AssertionError):  # it is there; Pods of a node that is not are collected as garbage
             await self._api.call("POST", "/api/v1/nodes", {"metadata": {"name": NODE}})
         pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
-        about = {"name": f"weft-{name}", "labels": LABELS}
+        about = {"name": f"weft-{name}", "labels": self._labels}
         spec = {"containers": [{"name": "weft", "image": "weft.test/none:1"}], "nodeName": NODE}
         with contextlib.suppress(AssertionError):  # it is there
             await self._api.call("POST", pods, {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec})
         address = self.address(name)
         status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
         patch = "application/merge-patch+json"
+        await self._api.call("PATCH", f"{pods}/weft-{name}", {"metadata": {"labels": self._labels}}, patch)
         await self._api.call("PATCH", f"{pods}/weft-{name}/status", {"status": status}, patch)
 
     def is_ready(self, name: str) -> bool:

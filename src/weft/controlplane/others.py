@@ -19,6 +19,7 @@ from weft.admin.people.certificates import (
     Names,
     certificate_ended,
     certificate_names,
+    common_roots,
     is_vouched_for,
     is_workload,
     shown_certificate,
@@ -31,11 +32,13 @@ from weft.ca.authority import Authority
 from weft.controlplane.certificate import ServerCertificates
 from weft.controlplane.settings import RemoteAdmin, ServeError, ServeSettings
 from weft.model.addresses import host_and_port, is_loopback, is_wildcard
-from weft.model.problem import Problem
+from weft.model.printable import printable
+from weft.model.problem import Problem, Severity
 from weft.settings.private import check_private
 from weft.sources.kubernetes.user_reviews import UserReviews
 
 _LOOK_SECONDS = 60.0
+_LONGEST_NAME = 200
 _log = logging.getLogger("weft.serve")
 
 
@@ -97,9 +100,27 @@ def build_others(
         return Others(entrance, certificate.tls, (certificate,), problems)
 
     def told() -> tuple[Problem, ...]:
-        return (*problems(), *users.problems())
+        return (*problems(), *users.problems(), *_roots_of_users(authority.bundle, users))
 
     return Others(entrance, certificate.tls, (certificate, users, _Renewing(users, certificate)), told)
+
+
+def _roots_of_users(bundle: str, users: UserReviews) -> tuple[Problem, ...]:
+    expected = "a root that the API server does not trust"
+    try:
+        common = common_roots(bundle, users.authority.value)
+    except ValueError:  # what the cluster has there is no certificate; renewing tells
+        return ()
+    return tuple(
+        Problem(
+            Severity.WARNING,
+            "root-of-users",
+            f"the mesh's root '{printable(name, _LONGEST_NAME)}' is one of the API server's clients, too",
+            users.origin,
+            expected=expected,
+        )
+        for name in common
+    )
 
 
 class _Renewing:

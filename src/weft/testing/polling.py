@@ -29,6 +29,7 @@ def until(what: str, condition: Callable[[], T], deadline: float = 60.0, every: 
         try:
             if result := condition():
                 return result
+            last = None
         except NOT_YET as error:
             last = error
         time.sleep(min(max(every, time.monotonic() - began), _LONGEST_PAUSE))
@@ -53,6 +54,7 @@ async def eventually(
             result: T = await answer if inspect.isawaitable(answer) else answer
             if result:
                 return result
+            last = None
         except NOT_YET as error:
             last = error
         await asyncio.sleep(every)

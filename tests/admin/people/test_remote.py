@@ -32,6 +32,7 @@ from weft.controlplane.others import build_others, remote_url
 from weft.controlplane.settings import RemoteAdmin, ServeError, ServeSettings
 from weft.local.remote import Remote, RemoteError
 from weft.model.identity import SpiffeId
+from weft.model.problem import Severity
 from weft.sources.kubernetes.access import Access, Credentials
 from weft.sources.kubernetes.user_reviews import UserReviews
 
@@ -244,6 +245,23 @@ async def test_an_authority_vouches_for_its_own_names_only(rig: Rig, tmp_path: P
         cert = _leaf(stranger, stranger_key, "alice", "", tmp_path / "stranger.pem")
         with pytest.raises(OSError):
             await asyncio.to_thread(lambda: far.ask("/v1/self", cert, Authorization=""))
+
+
+def test_a_root_of_the_mesh_that_is_the_cluster_s_too_is_told(rig: Rig) -> None:
+    authority = rig.parts.authority
+    root, _ = _root("The office")
+    other = root.public_bytes(serialization.Encoding.PEM).decode()
+    users = UserReviews("test", Credentials(lambda: Access("test", "https://127.0.0.1:1")))
+    settings = ServeSettings(rig.home, remote_admin=RemoteAdmin("127.0.0.1", 0, (NAME,), users=True))
+    others = build_others(settings, authority, tuple, users)
+    for apart in ("", other, "nothing that is a certificate"):
+        users.authority.set(apart)
+        assert others.problems() == ()
+    users.authority.set(other + authority.bundle)
+    [problem] = others.problems()
+    assert (problem.code, problem.severity) == ("root-of-users", Severity.WARNING)
+    name = x509.load_pem_x509_certificate(authority.bundle.encode()).subject.rfc4514_string()
+    assert problem.message == f"the mesh's root '{name}' is one of the API server's clients, too"
 
 
 async def test_a_root_of_the_mesh_that_is_the_cluster_s_too_makes_no_workload_a_user(rig: Rig, tmp_path: Path) -> None:

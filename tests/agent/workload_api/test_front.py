@@ -91,6 +91,20 @@ async def test_the_second_sockets_directory_may_have_gone(running: tuple[Path, S
     assert server.starts == 1
 
 
+async def test_what_keeps_it_from_listening_may_pass(tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("no directory")
+    server = Server()
+    api = WorkloadApiSocket(tmp_path / "workload.sock", tmp_path / "short/behind.sock", server.serve, tmp_path)
+    task = asyncio.create_task(api.run())
+    await asyncio.sleep(0)
+    assert not api.path.exists()
+    (tmp_path / "short").unlink()
+    await eventually("it listens", api.path.exists)
+    assert await said(api.path, b"one") == b"ONE"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_other_users_and_too_many_are_refused(
     running: tuple[Path, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:

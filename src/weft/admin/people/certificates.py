@@ -52,6 +52,12 @@ def is_vouched_for(transport: asyncio.BaseTransport | None, roots: str) -> bool:
     return verified_root(transport.get_extra_info("ssl_object")) in _roots(roots)
 
 
+def common_roots(one: str, other: str) -> tuple[str, ...]:
+    """The subjects of the certificates that both bundles (PEM) have."""
+    both = sorted(_roots(one) & _roots(other)) if one and other else []
+    return tuple(x509.load_der_x509_certificate(each).subject.rfc4514_string() for each in both)
+
+
 def is_workload(shown: bytes) -> bool:
     """Whether a certificate (DER) has a SPIFFE id, as all of a mesh have: whose subject says what a pod is called."""
     return any(name.startswith("spiffe://") for name in _uris(x509.load_der_x509_certificate(shown)))

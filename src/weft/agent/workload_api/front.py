@@ -21,6 +21,8 @@ from weft.settings.private import PermissionsError, make_private_directory
 _LOG = logging.getLogger(__name__)
 CONNECTIONS = 64
 _CHUNK = 64 * 1024
+_AGAIN = 1.0
+"""Seconds, until it is tried again to listen."""
 Serve = Callable[[Path], Awaitable[None]]
 
 
@@ -37,13 +39,8 @@ class WorkloadApiSocket:
         self._open: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     async def run(self) -> None:
-        """Listen for ever. Where that is not possible, the application goes on without it."""
-        try:
-            self._make_directories()
-            server = await asyncio.start_unix_server(self._accept, sock=_bind(self.path))
-        except (OSError, PermissionsError) as error:
-            _LOG.warning("no Workload API at %s: %s", self.path, error)
-            return
+        """Listen for ever. Where that is not possible, the application goes on without it until it is."""
+        server = await self._listening()
         try:
             async with server:
                 await server.serve_forever()
@@ -60,6 +57,18 @@ class WorkloadApiSocket:
             for other in self._others:
                 with contextlib.suppress(OSError):  # another workload's sockets are there
                     other.rmdir()
+
+    async def _listening(self) -> asyncio.Server:
+        said = ""
+        while True:
+            try:
+                self._make_directories()
+                return await asyncio.start_unix_server(self._accept, sock=_bind(self.path))
+            except (OSError, PermissionsError) as error:
+                if str(error) != said:
+                    said = str(error)
+                    _LOG.warning("no Workload API at %s yet: %s", self.path, said)
+            await asyncio.sleep(_AGAIN)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid, _ = peer_of(writer.get_extra_info("socket"))

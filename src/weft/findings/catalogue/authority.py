@@ -25,6 +25,18 @@ AUTHORITY = (
         "itself.",
         "weft ca status",
     ),
+    warning(
+        1303,
+        "root-of-users",
+        "A root of the mesh is one by which the cluster's API server knows its own clients. It takes a certificate of "
+        "a workload for that of a user whose name and groups a pod may choose, and whoever has the mesh's intermediate "
+        "can be anybody there, administrators too.",
+        "the mesh's root 'CN=Example Root' is one of the API server's clients, too; expected a root that the API "
+        "server does not trust",
+        "Take the mesh's intermediate from an authority of its own (--ca-signer, --ca-issuer, --ca-roots), or take "
+        "this root out of the API server's --client-ca-file.",
+        "weft ca status",
+    ),
     error(
         1380,
         "identity-source-unavailable",

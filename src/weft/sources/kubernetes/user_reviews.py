@@ -81,10 +81,10 @@ def _always() -> bool:
 
 class UserReviews:
     """Asks the server that people call `name`, while `run` runs. `authority` are the roots of its users' certificates
-    (PEM), as they are now."""
+    (PEM), as they are now; `origin` is where problems are from."""
 
     def __init__(self, name: str, credentials: Credentials, clock: Callable[[], float] = time.monotonic) -> None:
-        self._name = name
+        self.origin = Origin(f"{PREFIX}{name}")
         self._client = ApiClient(credentials, AT_ONCE)
         self._users: Recent[str, User | UserTokenError] = Recent(_KEPT, clock)
         self._rights: Recent[tuple[User, Right], bool] = Recent(_KEPT, clock)
@@ -142,9 +142,10 @@ class UserReviews:
 
     def problems(self) -> tuple[Problem, ...]:
         """What the server forbids."""
-        origin = Origin(f"{PREFIX}{self._name}")
         return tuple(
-            Problem(Severity.ERROR, "kubernetes-refused", f"{text}; {_LOST[what]}", origin, expected=_EXPECTED[what])
+            Problem(
+                Severity.ERROR, "kubernetes-refused", f"{text}; {_LOST[what]}", self.origin, expected=_EXPECTED[what]
+            )
             for what, text in sorted(self._forbidden.items())
         )
 

@@ -61,6 +61,8 @@ _INBOUND_SERVICE = "%ROUTE_NAME%"
 every statistic prints the key anew."""
 _NOTHING = "%RESPONSE_CODE%"
 """0, for a connection. A fixed value must be more, and an ended connection carries nothing any more."""
+_SOONER = 0.5
+"""Seconds."""
 _CLUSTER_SERVICE = "%METADATA(CLUSTER:weft:service)%"
 
 HTTP_KEYS = {
@@ -144,8 +146,11 @@ def _when(*types: AccessLogType.ValueType) -> AccessLogFilter:
 
 
 def _lived_long(report: float) -> AccessLogFilter:
-    """Reports of living connections, and the end of one that has been reported: short ones need no gauge."""
-    least = RuntimeUInt32(default_value=round(report * 1000), runtime_key="weft.unused")
+    """Reports of living connections, and the end of one that has been reported: short ones need no gauge. A busy Envoy
+    may report sooner than `report` seconds after the beginning, for its timers begin at the time of its last look at
+    the clock; such an end must not be missed, or the gauge would count on."""
+    sooner = min(_SOONER, report / 2)
+    least = RuntimeUInt32(default_value=round((report - sooner) * 1000), runtime_key="weft.unused")
     longer = AccessLogFilter(
         duration_filter=DurationFilter(comparison=ComparisonFilter(op=ComparisonFilter.GE, value=least))
     )

@@ -20,7 +20,7 @@ from weft.admin.history.shelf import Shelf
 from weft.discovery.status import WaitResult
 from weft.schema.decode import decode_documents
 from weft.store.memory import MemoryStore
-from weft.store.protocol import Put, StoreError
+from weft.store.protocol import ConflictError, Put, StoreError
 from weft.testing.polling import eventually
 
 SERVICE = """\
@@ -279,6 +279,23 @@ async def test_what_is_published_when_it_ends_is_still_written() -> None:
     assert (one.action, one.who) == ("start", "a.yaml")
 
 
+async def test_who_does_not_lead_leaves_what_is_published_when_it_ends_to_who_does() -> None:
+    store = MemoryStore()
+
+    async def nobody(revision: int, seconds: float) -> WaitResult:
+        return WaitResult((), (), ())
+
+    recorder = Recorder(store, Watch(), nobody, leads=lambda: False)
+    running = asyncio.create_task(recorder.run())
+    await asyncio.sleep(0)
+    documents = decode_documents(service("a"), "a.yaml").documents
+    recorder.begin(documents)
+    recorder.published(documents, 1, 0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert await Shelf(store).records() == ()
+
+
 async def test_of_several_control_planes_one_writes_and_the_next_goes_on_with_what_is_missing() -> None:
     """A change that the first was killed before it could write is in the history of the second."""
     store = MemoryStore()
@@ -286,8 +303,10 @@ async def test_of_several_control_planes_one_writes_and_the_next_goes_on_with_wh
     async def nobody(revision: int, seconds: float) -> WaitResult:
         return WaitResult((), (), ())
 
-    first, second = (Recorder(store, Watch(), nobody) for _ in range(2))
-    second.leads = lambda: False
+    leading = {"first"}
+    first, second = (
+        Recorder(store, Watch(), nobody, leads=partial(leading.__contains__, name)) for name in ("first", "second")
+    )
     texts = [service("a"), service("a") + "---\n" + service("b"), service("a", 81) + "---\n" + service("b")]
     versions = [decode_documents(text, "a.yaml").documents for text in texts]
     running = [asyncio.create_task(each.run()) for each in (first, second)]
@@ -305,12 +324,65 @@ async def test_of_several_control_planes_one_writes_and_the_next_goes_on_with_wh
             each.published(documents, revision, 0)
         if revision < 3:
             await eventually("it is written", partial(has, revision))
-    second.leads = lambda: True
+    leading.add("second")
     await eventually("the second writes what is missing", lambda: has(3))
     assert await names() == [("start", ["a"]), ("edit", ["b"]), ("start", ["a"])]
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("leads", [True, False])
+async def test_what_is_written_late_is_not_written_again(leads: bool) -> None:
+    """The first led when it began to write, and the second had the same in the history before that arrived. Whether the
+    first `leads` again or not, it writes down only what is missing."""
+    late = MemoryStore()
+    leading, write = {"first"}, late.write
+
+    async def nobody(revision: int, seconds: float) -> WaitResult:
+        return WaitResult((), (), ())
+
+    first, second = (
+        Recorder(late, Watch(), nobody, leads=partial(leading.__contains__, name)) for name in ("first", "second")
+    )
+    running = [asyncio.create_task(first.run())]
+    documents = decode_documents(service("a"), "a.yaml").documents
+
+    async def has_one() -> bool:
+        return len(await Shelf(late).records()) == 1
+
+    async def held_up(changes: Any, expect: Any = None, leases: Any = None) -> int:
+        if any(one.bucket == shelf.RECORDS for one in changes):
+            late.write = write  # type: ignore[method-assign]
+            leading.add("second")
+            running.append(asyncio.create_task(second.run()))
+            second.begin(documents)
+            second.published(documents, 1, 0)
+            await eventually("the second has written it", has_one)
+            leading.remove("second" if leads else "first")
+        return await write(changes, expect, leases)
+
+    late.write = held_up  # type: ignore[method-assign]
+    first.begin(documents)
+    first.published(documents, 1, 0)
+    await eventually("the second came between", lambda: (len(running), len(leading)) == (2, 1))
+    more = decode_documents(service("b"), "b.yaml").documents
+    await eventually("it is written", has_one)
+    for each in (first, second):
+        each.begin((*documents, *more))
+        each.published((*documents, *more), 2, 0)
+
+    async def names() -> list[list[str]]:
+        return [[each.name for each in one.objects] for one in reversed(await Shelf(late).records())]
+
+    async def both() -> bool:
+        return len(await names()) == 2
+
+    await eventually("what comes then is written, too", both)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    assert await names() == [["a"], ["b"]]
 
 
 def record(name: str, size: int = 0) -> tuple[Record, tuple[Versions, ...]]:
@@ -338,6 +410,8 @@ async def test_two_control_planes_take_different_numbers() -> None:
     one, other = Shelf(store), Shelf(store)
     await one.add(*record("a"), {})
     await other.add(*record("b"), {})
+    with pytest.raises(ConflictError):
+        await one.add(*record("b"), {})
     third = await one.add(*record("c"), {})
     assert third.revision == 3
     assert await one.hash_key() == await other.hash_key()

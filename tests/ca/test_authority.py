@@ -213,8 +213,13 @@ async def test_intermediate_rotates_at_half_its_life(tmp_path: Path) -> None:
         if rounds == 3:
             raise Crash
 
+    leads = False
     with pytest.raises(Crash):
-        await run_rotation(authority, sleep=sleep)
+        await run_rotation(authority, lambda: leads, sleep=sleep)
+    assert certificates(authority.issue(request, REVIEWS, PROXY).chain)[1] == certificates(first.chain)[1]
+    leads, rounds = True, 0
+    with pytest.raises(Crash):
+        await run_rotation(authority, lambda: leads, sleep=sleep)
     second = authority.issue(request, REVIEWS, PROXY)
     assert certificates(second.chain)[1] != certificates(first.chain)[1]
     assert second.bundle == first.bundle

@@ -131,10 +131,22 @@ REFUSAL = {"proxy": "a.default", "type": "RouteConfiguration", "resource": "outb
             "see: weft proxy status\nconfirmed by 2 proxies",
         ),
         (
-            {"confirmed": ["a.default"], "nacked": [], "pending": [], "elsewhere": ["weft-b", "weft-c"]},
-            0,
-            "warning: the proxies of 2 of 3 replicas of the control plane were not asked: weft-b, weft-c; "
-            "see: weft proxy status\nconfirmed by 1 proxy",
+            {
+                "confirmed": ["a.default"],
+                "nacked": [],
+                "pending": ["slow.default", "b.default", "replica weft-c"],
+                "unknown": [{"replica": "weft-c", "why": "no connection can be made"}],
+                "at": {"slow.default": "weft-b"},
+            },
+            4,
+            "error: not confirmed in time: b.default, slow.default at weft-b\n"
+            "error: replica weft-c of the control plane is unknown (no connection can be made), and so is what its "
+            "proxies have\n",
+        ),
+        (
+            {"confirmed": [], "nacked": [{**REFUSAL, "replica": "weft-b"}], "pending": []},
+            1,
+            "error: a.default at weft-b refused RouteConfiguration outbound: bad regex\n    because of r.yaml:4",
         ),
     ],
 )

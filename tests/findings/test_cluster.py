@@ -44,8 +44,9 @@ INJECTOR = WebhookFact("weft-injector", "pod.injector.weft.dev", ours=True, auth
 VALIDATOR = WebhookFact("weft-validator", "d.validator.weft.dev", ours=True, mutating=False, authority=ROOT, ends=2e9)
 INSTALLED = replace(
     BARE,
-    installation=InstallationFact("deployment/weft", "0.1.0", pods=(ControlPod("weft-1"),), endpoints=1),
-    lease=LeaseFact("weft-1", 2.0, 15),
+    installation=InstallationFact("deployment/weft", "0.1.0", pods=(ControlPod("weft-1"),), endpoints=1, shared=True),
+    lease=LeaseFact("weft-1_a", 2.0, 15),
+    state_lease=LeaseFact("weft-2_b", 2.0, 15),
     webhooks=(INJECTOR, VALIDATOR),
     trials=(TrialFact("webhook weft-injector", True, image="weft-proxy:1", fingerprint=ROOT),),
     root=ROOT,
@@ -123,6 +124,22 @@ def test_a_cluster_that_does_not_fit(facts: ClusterFacts, found: str) -> None:
         (
             replace(INSTALLED, lease=LeaseFact("a", -90.0, 15)),
             "error Lease weft-system/weft-leader: the clock of a is 90 s ahead",
+        ),
+        (
+            replace(INSTALLED, state_lease=None),
+            "error Lease weft-system/weft-state: nobody leads, so no history is written",
+        ),
+        (
+            replace(INSTALLED, state_lease=LeaseFact("a", 300.0, 15)),
+            "error Lease weft-system/weft-state: a has not renewed it",
+        ),
+        (
+            replace(INSTALLED, lease=LeaseFact("a_1", -90.0, 15), state_lease=LeaseFact("a_2", -90.0, 15)),
+            "error Lease weft-system/weft-leader: the clock of a_1 is 90 s ahead",
+        ),
+        (
+            replace(INSTALLED, client="0.2.0", state_lease=None),
+            "warning deployment/weft: the control plane is weft 0.1.0, and this",
         ),
         (
             replace(INSTALLED, definitions=(*GATEWAY, replace(OURS, stored=("v1alpha1", "v2")))),

@@ -62,7 +62,7 @@ class Working:
     def serve(self) -> None:
         """The control plane, as an administrator, and webhooks that lead to it."""
         image = ("--sidecar-image=weft.test/weft-proxy:1", "--advertise=weft.weft-system.svc")
-        leads = (f"--kubernetes-namespace={NAMESPACE}", "--write-status")
+        leads = (f"--kubernetes-namespace={NAMESPACE}", "--write-status", "--state=kubernetes")
         self.mesh.serve(f"--kubeconfig={self.admin}", *leads, *image, "--webhook-port=0")
         told = json.loads(Home(self.mesh.home).endpoints.read_text())
         port = told["webhooks"].rpartition(":")[2]

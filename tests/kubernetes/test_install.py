@@ -162,6 +162,28 @@ def test_the_gateway_class_stays_while_another_revision_serves_it(weft: Weft) ->
     assert "removed: GatewayClass weft" in weft.said("uninstall")
 
 
+def test_helm_begins_no_other_root(weft: Weft, tmp_path: Path) -> None:
+    """Earlier charts had a StatefulSet with the root on its volume."""
+    access = ("-n", NAMESPACE, "--kubeconfig", str(weft.admin))
+    labels = {"app": "former"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "weft", "image": "weft.test/weft:0"}]}}
+    about = {"name": "weft", "namespace": NAMESPACE}
+    spec = {"replicas": 0, "serviceName": "weft", "selector": {"matchLabels": labels}, "template": pod}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    weft.cluster.kubectl("apply", "-f", "-", given=namespace)
+    former = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": about, "spec": spec}
+    weft.cluster.kubectl("apply", "-f", "-", given=former)
+    try:
+        with pytest.raises(HelmError, match="would begin with another root"):
+            helm("install", "weft", str(CHART), *access, home=tmp_path, values=USUAL)
+        weft.cluster.kubectl("create", "secret", "generic", "weft-ca", "-n", NAMESPACE)
+        assert "deployed" in helm("install", "weft", str(CHART), *access, home=tmp_path, values=USUAL)
+        helm("uninstall", "weft", *access, "--wait", home=tmp_path)
+    finally:
+        weft.cluster.kubectl("delete", "statefulset", "weft", "-n", NAMESPACE)
+        weft.cluster.kubectl("delete", "secret", "weft-ca", "-n", NAMESPACE, "--ignore-not-found")
+
+
 def test_a_version_too_far_away(weft: Weft) -> None:
     weft.said("install", *USED)
 
@@ -235,3 +257,4 @@ def test_definitions_go_only_when_asked(weft: Weft) -> None:
         return False
 
     until("the API server has forgotten the kind", lambda: not served())
+    until("the namespace is gone, where others install", lambda: not weft.get("namespace", NAMESPACE))

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tools.kubernetes_cluster import ApiCluster
 
-from support.cluster_writes import NAMESPACE, Rig, conditions_reach, declare, gateway, parents_reach, writing
+from support.cluster_writes import NAMESPACE, QUICK, Rig, conditions_reach, declare, gateway, parents_reach, writing
 from support.envoy import free_port
 from support.kubernetes import ROUTES, Api, route, service
 from support.mesh import Mesh, until
+from weft.controlplane.state_leader import StateLeader
 from weft.model.document import ObjectKey
 from weft.model.problem import Problem
 from weft.model.revisions import Revision
+from weft.sources.kubernetes.access import Credentials
+from weft.sources.kubernetes.client import ApiClient
 from weft.sources.kubernetes.discovery import FOLLOWED
+from weft.sources.kubernetes.kubeconfig import KubeconfigFile
+from weft.telemetry.metrics import Registry, text_of
 from weft.testing.polling import eventually
 
 GOOD = {"Accepted": "True Accepted", "ResolvedRefs": "True ResolvedRefs"}
@@ -130,6 +137,40 @@ async def test_without_a_namespace_nobody_leads(cluster: ApiCluster, api: Api, n
         assert problem.code == "kubernetes-refused"
         assert problem.message.startswith(f"the Lease {NAMESPACE}/weft-leader cannot be written: it answers 403: ")
         assert not rig.writes.leads()
+
+
+async def test_without_its_lease_nobody_leads_for_a_shared_state(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    """It says which right is missing, and leads once it has that."""
+    await declare(api)
+    account = cluster.account("sharing", rules(writes=True)[:1])
+    registry = Registry()
+    async with leading(account, registry) as leader:
+        [problem] = await eventually("it is told", leader.problems)
+        assert problem.code == "kubernetes-refused"
+        assert problem.message.startswith(f"the Lease {NAMESPACE}/weft-state cannot be written: it answers 403: ")
+        rights = "create of leases, and get and update of weft-state"
+        assert problem.expected == f"a Role that allows {rights}, in a namespace '{NAMESPACE}'"
+        assert not leader.leads()
+        assert "weft_state_leader 0" in text_of(registry.families())
+
+        create = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]}
+        cluster.account("sharing", [create, {**create, "resourceNames": ["weft-state"], "verbs": ["get", "update"]}])
+        await eventually("it leads", leader.leads)
+        assert leader.problems() == ()
+        assert "weft_state_leader 1" in text_of(registry.families())
+
+
+@contextlib.asynccontextmanager
+async def leading(kubeconfig: Path, registry: Registry) -> AsyncIterator[StateLeader]:
+    """A candidate for the Lease of the state."""
+    async with ApiClient(Credentials(KubeconfigFile(str(kubeconfig)).access)) as client:
+        leader = StateLeader(client, NAMESPACE, "one", registry, QUICK)
+        task = asyncio.create_task(leader.run())
+        try:
+            yield leader
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 async def test_an_api_server_that_was_away(

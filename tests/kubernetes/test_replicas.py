@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
+import os
 import signal
+import socket
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +22,11 @@ from support.cluster_writes import conditions_reach, declare, gateway
 from support.envoy import free_port
 from support.kubernetes import ROUTES, Api
 from support.replicas import ControlPlanes, GatewayPods, Load, ServiceAddress
+from weft.cli.changes import Deadline
+from weft.cli.cluster_changes import apply_to_cluster, documents_of
+from weft.local.client import AdminClient, Source
+from weft.local.cluster import Cluster
+from weft.settings.home import Home
 from weft.testing.polling import eventually
 
 
@@ -132,6 +141,108 @@ async def test_the_leader_knows_what_proxies_of_others_hold(
                 await eventually("they are known again", lambda: not unknown(), 60)
     finally:
         planes.stop()
+
+
+class Applied:
+    """``weft apply --wait`` at the API server, and the answer of one of the control planes."""
+
+    def __init__(self, cluster: ApiCluster, planes: ControlPlanes, asked: str, namespace: str) -> None:
+        self._cluster = Cluster((cluster.kubeconfig("admin"),))
+        self._client = AdminClient(Home(planes.meshes[asked].home))
+        self._namespace = namespace
+        self.seconds = 0.0
+
+    async def apply(self, document: dict[str, Any], timeout: float) -> tuple[int, str]:
+        """The exit code, and what it says."""
+        return await asyncio.to_thread(self._apply, document, timeout)
+
+    def _apply(self, document: dict[str, Any], timeout: float) -> tuple[int, str]:
+        found = documents_of([Source("given.yaml", json.dumps(document))], self._namespace)
+        told, began = io.StringIO(), time.monotonic()
+        ways = {"dry_run": False, "force": True, "allow_missing": False}
+        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
+            code = apply_to_cluster(self._cluster, self._client, found, Deadline(True, timeout), "table", **ways)
+        self.seconds = time.monotonic() - began
+        return code, told.getvalue()
+
+
+def added(namespace: str, path: str) -> dict[str, Any]:
+    """A route of the one Gateway."""
+    match = {"path": {"type": "PathPrefix", "value": path}}
+    redirect = {"type": "RequestRedirect", "requestRedirect": {"hostname": "shop.example"}}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "added", "namespace": namespace},
+        "spec": {"parentRefs": [{"name": "edge"}], "rules": [{"matches": [match], "filters": [redirect]}]},
+    }
+
+
+async def test_apply_waits_for_the_proxies_of_all(
+    cluster: ApiCluster, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    """Also for one that is slow, one that refuses, one that nobody knows of, and one that moves meanwhile."""
+    planes = ControlPlanes(api, cluster.kubeconfig("admin"), tmp_path)
+    pods = GatewayPods(api, namespace, planes, tmp_path)
+    port = (await prepared(api, namespace, pods))["edge"]
+    address, proxy = ServiceAddress(planes), f"edge-1.{namespace}"
+    try:
+        await planes.start("a", "b")
+        weft = Applied(cluster, planes, "a", namespace)
+        confirmed = (0, f"HTTPRoute {namespace}/added configured\nconfirmed by 1 proxy\n")
+        async with address.serving():
+            address.only = ("b",)
+            await eventually("b is ready", partial(address.leads_to, "b"))
+            async with pods.running("edge-1", "edge") as envoy:
+                await eventually("it is connected", lambda: planes.connected("b") == [proxy])
+                await eventually("a knows", lambda: planes.meshes["a"].workload("edge-1", namespace)["connected"])
+                assert await weft.apply(added(namespace, "/1"), 60) == (
+                    0,
+                    confirmed[1].replace("configured", "created"),
+                )
+
+                os.kill(envoy.pid, signal.SIGSTOP)
+                try:
+                    code, told = await weft.apply(added(namespace, "/2"), 3)
+                finally:
+                    os.kill(envoy.pid, signal.SIGCONT)
+                assert (code, f"error: not confirmed in time: {proxy} at weft-b" in told) == (4, True), told
+                assert weft.seconds >= 3
+                assert await weft.apply(added(namespace, "/3"), 60) == confirmed
+
+                planes.processes["b"].process.send_signal(signal.SIGSTOP)
+                try:
+                    code, told = await weft.apply(added(namespace, "/4"), 6)
+                finally:
+                    planes.processes["b"].process.send_signal(signal.SIGCONT)
+                assert (code, "error: replica weft-b of the control plane is unknown" in told) == (4, True), told
+                assert weft.seconds >= 6
+                assert await weft.apply(added(namespace, "/5"), 60) == confirmed
+
+                with socket.create_server(("0.0.0.0", 0)) as taken:
+                    more = [listener(port), listener(taken.getsockname()[1], "more")]
+                    code, told = await weft.apply(gateway("edge", namespace, *more), 60)
+                assert (code, f"error: {proxy} at weft-b refused Listener" in told) == (1, True), told
+                assert (await weft.apply(gateway("edge", namespace, listener(port)), 60))[0] == 0
+
+                os.kill(envoy.pid, signal.SIGSTOP)
+                try:
+                    moving = asyncio.create_task(weft.apply(added(namespace, "/6"), 60))
+                    await eventually("b waits for it", lambda: waits(planes, "b"))
+                    address.only = ("a",)
+                    await planes.kill("b")
+                finally:
+                    os.kill(envoy.pid, signal.SIGCONT)
+                assert await moving == confirmed
+                assert planes.connected("a") == [proxy]
+                assert "/6" in json.dumps(planes.meshes["a"].api(f"proxies/{proxy}/config/routes"))
+    finally:
+        planes.stop()
+
+
+def waits(planes: ControlPlanes, name: str) -> bool:
+    """Whether a proxy there has not taken everything."""
+    return any(row["revision_acked"] < row["revision"] for row in planes.meshes[name].api("proxies")["proxies"])
 
 
 async def test_killing_each_in_turn_under_load_fails_nothing(

@@ -8,11 +8,13 @@ import json
 import signal
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tools.kubernetes_cluster import ApiCluster
 
+from support.kubernetes import service
 from support.mesh import Mesh, Proc, until
 
 NAMESPACE = "weft-shared"
@@ -33,9 +35,10 @@ def two(cluster: ApiCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             each.stop()
 
 
-def serve(cluster: ApiCluster, mesh: Mesh) -> Proc:
-    where = ("--kubeconfig", str(cluster.kubeconfig("admin")), "--context", "test", "--write-status")
-    return mesh.serve(*where, "--state=kubernetes", f"--kubernetes-namespace={NAMESPACE}")
+def serve(cluster: ApiCluster, mesh: Mesh, *options: str, namespace: str = NAMESPACE) -> Proc:
+    where = ("--kubeconfig", str(cluster.kubeconfig("admin")), "--context", "test")
+    shared = ("--state=kubernetes", f"--kubernetes-namespace={namespace}")
+    return mesh.serve(*where, *shared, *(options or ("--write-status",)))
 
 
 def post(mesh: Mesh, path: str, **body: Any) -> Any:
@@ -122,3 +125,102 @@ def test_nothing_that_was_confirmed_is_lost_when_one_is_killed(cluster: ApiClust
     assert set(confirmed) <= ids(first)
     post(first, "tokens", namespace="shop", service_account="cart")
     assert first.api("audit/chain")["findings"] == []
+
+
+class Leading:
+    """Two control planes of a namespace of their own, with these options each; what they say of who leads."""
+
+    def __init__(self, cluster: ApiCluster, namespace: str, directory: Path, *options: tuple[str, ...]) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._options = options
+        self.meshes = [Mesh(directory / name / "home", directory / name) for name in ("first", "second")]
+
+    def __enter__(self) -> Leading:
+        self._cluster.kubectl("create", "namespace", self._namespace)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(self._serve, self.meshes, self._options))
+        return self
+
+    def _serve(self, mesh: Mesh, options: tuple[str, ...]) -> Proc:
+        return serve(self._cluster, mesh, *options, namespace=self._namespace)
+
+    def __exit__(self, *_: object) -> None:
+        for each in self.meshes:
+            each.stop()
+
+    def holders(self) -> dict[str, str]:
+        """Whom the Leases name."""
+        found = json.loads(self._cluster.kubectl("get", "leases", "-n", self._namespace, "-o", "json"))["items"]
+        return {each["metadata"]["name"]: each["spec"].get("holderIdentity", "") for each in found}
+
+    def leaders(self) -> list[Mesh]:
+        """Who runs, and says last that it leads for the state."""
+        said = [(each, [line for line in log(each).splitlines() if LEADS in line]) for each in self.running()]
+        return [each for each, lines in said if lines and "no more" not in lines[-1]]
+
+    def running(self) -> list[Mesh]:
+        """Those that have not ended."""
+        return [each for each in self.meshes if each.processes["control-plane"].process.poll() is None]
+
+    def leader(self) -> tuple[Mesh, Mesh]:
+        """The one that leads for the state, when one does, and the other."""
+        (found,) = until("one leads for the state", self.leaders)
+        (other,) = (each for each in self.meshes if each is not found)
+        return found, other
+
+    def change(self, name: str) -> None:
+        """A Service is made, and every control plane that is there has it in force."""
+        self._cluster.kubectl("apply", "-f", "-", given=service(name, self._namespace))
+        until(f"all know {name}", lambda: all(name in json.dumps(each.api("services")) for each in self.running()))
+
+    def written(self, mesh: Mesh, name: str) -> int:
+        """How often the history has it that a Service was made."""
+        objects = [each for one in mesh.api("history?limit=200")["revisions"] for each in one["objects"]]
+        return sum((each["name"], each["namespace"]) == (name, self._namespace) for each in objects)
+
+
+LEADS = "that leads for the shared state"
+
+
+def test_of_two_revisions_one_leads_for_the_state_that_they_share(cluster: ApiCluster, tmp_path: Path) -> None:
+    """Each writes its own Gateways all the same. A leader that stops is followed at once."""
+    options = (("--write-status",), ("--write-status", "--revision=canary"))
+    with Leading(cluster, "two-revisions", tmp_path, *options) as both:
+        leader, other = both.leader()
+        for name in ("alpha", "beta"):
+            both.change(name)
+        until("it is written", lambda: both.written(other, "beta"))
+        assert [both.written(other, name) for name in ("alpha", "beta")] == [1, 1]
+        assert both.leaders() == [leader]
+        held = until("each leads for its revision", lambda: _all_held(both.holders()))
+        assert len({held["weft-leader"], held["weft-leader-canary"]}) == 2
+
+        leader.processes["control-plane"].stop()
+        until("the other leads", lambda: both.leaders() == [other], 10)
+        both.change("gamma")
+        until("it is written", lambda: both.written(other, "gamma"))
+        assert [both.written(other, name) for name in ("alpha", "beta", "gamma")] == [1, 1, 1]
+
+
+def _all_held(holders: dict[str, str]) -> dict[str, str]:
+    assert set(holders) == {"weft-leader", "weft-leader-canary", "weft-state"}
+    return holders if all(holders.values()) else {}
+
+
+def test_without_writes_one_leads_and_is_followed_within_its_lease(cluster: ApiCluster, tmp_path: Path) -> None:
+    with Leading(cluster, "no-writes", tmp_path, *(2 * [("--no-write-status",)])) as both:
+        leader, other = both.leader()
+        for name in ("alpha", "beta"):
+            both.change(name)
+        until("it is written", lambda: both.written(other, "beta"))
+        assert [both.written(other, name) for name in ("alpha", "beta")] == [1, 1]
+        assert set(both.holders()) == {"weft-state"}
+
+        victim = leader.processes["control-plane"]
+        victim.process.send_signal(signal.SIGKILL)
+        victim.process.wait()
+        both.change("gamma")  # nobody writes it down as yet
+        until("the other leads", both.leaders, 15 + 15)
+        until("and goes on with what is missing", lambda: both.written(other, "gamma"))
+        assert [both.written(other, name) for name in ("alpha", "beta", "gamma")] == [1, 1, 1]

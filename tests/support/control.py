@@ -19,6 +19,7 @@ from weft.admin.context import ApiContext, EnrolmentSettings
 from weft.admin.heard import Heard
 from weft.admin.history.recorder import Recorder
 from weft.admin.history.resources import Watch
+from weft.admin.replicas.replicas import Replicas
 from weft.admin.replicas.telling import Telling
 from weft.admin.server import serving
 from weft.ca.authority import open_authority
@@ -110,8 +111,7 @@ async def running_control(
     sources += also
     collector = Collector(sources, MeshSettings())
     audit = Audit(store)
-    compiler = MeshCompiler()
-    watch = Watch()
+    compiler, watch = MeshCompiler(), Watch()
     leases = Leases(store)
     demand = Demand(store, collector.workload)
     hub: Hub[Mesh] = Hub(compiler, audit.record, observer=Connections(leases, demand, watch, collector.workload))
@@ -144,6 +144,7 @@ async def running_control(
         heard=heard,
         token_keys=TokenKeys(home.ca, authority.trust_domain),
         kubernetes=kubernetes,
+        replicas=Replicas(boot=telling.boot),
         token_reviews=next(iter(reviews), None),
     )
     running: list[Running] = [collector, builds, audit, recorder, keeper, *reviews]

@@ -36,10 +36,12 @@ weft-validator{{ include "weft.suffix" . }}
 {{- join "," $parts }}
 {{- end }}
 
+{{- /* The Leases of each name of this revision, and that of the state, which revisions share. */}}
 {{- define "weft.leases" -}}
 {{- range include "weft.names" . | fromJsonArray }}
 - weft-leader{{ if ne . "default" }}-{{ . }}{{ end }}
 {{- end }}
+- weft-state
 {{- end }}
 
 {{- define "weft.labels" -}}

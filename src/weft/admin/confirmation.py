@@ -1,4 +1,4 @@
-"""Waiting until every proxy concerned has confirmed a change, and saying what came of it."""
+"""Waiting until every proxy that is concerned and connected here has confirmed a change."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import contextlib
 from collections.abc import Iterable, Sequence
 
 from weft.admin.context import ApiContext
-from weft.discovery.status import Nack, WaitResult
+from weft.admin.replicas.rows import Awaited, Found
+from weft.admin.written import Written
+from weft.discovery.status import WaitResult
 from weft.model.document import ObjectKey
-from weft.model.origin import Origin
+from weft.sources.kubernetes.discovery import FOLLOWED
 
 LONGEST_WAIT = 600.0
 _SEEN_SECONDS = 2.0
+_UNCERTAIN_SECONDS = 2.0
+"""For objects of which it cannot be seen whether they were read."""
 _TRIED = "EnvoyFilter"
 """Documents of this kind are in force once they were tried on an Envoy."""
+_FOLLOWED = frozenset((kind.group, kind.name) for kind in FOLLOWED)
 
 
 async def seen(context: ApiContext, store_revision: int) -> None:
@@ -33,40 +38,65 @@ async def _compiled(context: ApiContext, store_revision: int) -> int:
     return snapshot
 
 
-async def confirmation(
-    context: ApiContext, store_revision: int, timeout: float, changed: Iterable[ObjectKey] = ()
-) -> dict[str, object]:
-    """The ``wait`` member of an answer: who confirmed, who refused (with Envoy's words), who has not answered yet, and
-    who has not answered anything for so long that nobody waits for it. Those of the `changed` documents that are tried
-    on an Envoy first are waited for, and then the proxies that are given them; ``untried`` are those that were not
-    tried in time."""
-    end = asyncio.get_running_loop().time() + timeout
+async def confirmed_here(context: ApiContext, awaited: Awaited, end: float, changed: Iterable[ObjectKey] = ()) -> Found:
+    """The answer of this process, by the `end` (of the loop's clock). Those of the `changed` documents, and of those
+    that are awaited, that are tried on an Envoy first are waited for, and then the proxies that are given them."""
+    loop, boot = asyncio.get_running_loop(), context.replicas.boot
+    unread = await _read(context, awaited.documents, end)
+    if unread:
+        return _not_known(context, unread=tuple(str(one.key) for one in unread))
+    own = awaited.boot == boot
+    pinned = own and awaited.revision >= 0
     try:
         async with asyncio.timeout_at(end):
-            snapshot = await _compiled(context, store_revision)
+            revision = awaited.revision if pinned else await _revision(context, awaited)
     except TimeoutError:
-        return unpublished(context)
-    return await confirmation_of(context, snapshot, end, changed)
-
-
-async def confirmation_of(
-    context: ApiContext, snapshot: int, end: float, changed: Iterable[ObjectKey], since: int | None = None
-) -> dict[str, object]:
-    """The same of a snapshot that the Mesh includes, by the `end` (of the loop's clock); with `since` of all changes
-    after that one."""
-    loop = asyncio.get_running_loop()
-    untried = await _tried(context, changed, end)
-    results = [await context.hub.wait_revision(snapshot, max(0.0, end - loop.time()), since)]
+        return _not_known(context)
+    since = awaited.since if own and awaited.since >= 0 else None
+    everybody = awaited.everybody or (since is None and awaited.since >= 0)
+    also = tuple(context.hub.connected()) if everybody else awaited.moved
+    keys = () if pinned else (*changed, *(one.key for one in awaited.documents))
+    untried = await _tried(context, keys, end)
+    results = [await context.hub.wait_revision(revision, max(0.0, end - loop.time()), since, also)]
     if untried is not None:
-        latest = max(snapshot, context.compiled.value.revision)
-        results.append(await context.hub.wait_revision(latest, max(0.0, end - loop.time())))
-    found = _answer(results) if all(result.published for result in results) else unpublished(context)
-    return {**found, "untried": [str(key) for key in untried]} if untried else found
+        revision = max(revision, context.compiled.value.revision)
+        results.append(await context.hub.wait_revision(revision, max(0.0, end - loop.time())))
+    names = tuple(map(str, untried or ()))
+    if not all(result.published for result in results):
+        return _not_known(context, untried=names)
+    return _answer(boot, revision, names, results)
 
 
-def unpublished(context: ApiContext) -> dict[str, object]:
-    """The same where nobody was told yet: everybody is waited for."""
-    return {"confirmed": [], "nacked": [], "stuck": [], "pending": list(context.hub.connected())}
+def _not_known(context: ApiContext, *, unread: tuple[str, ...] = (), untried: tuple[str, ...] = ()) -> Found:
+    """Nobody was told yet: everybody is waited for."""
+    pending = tuple(context.hub.connected())
+    return Found(context.replicas.boot, known=False, unread=unread, untried=untried, pending=pending)
+
+
+async def _revision(context: ApiContext, awaited: Awaited) -> int:
+    if awaited.store:
+        return await _compiled(context, awaited.store)
+    return context.compiled.value.revision
+
+
+async def _read(context: ApiContext, documents: Sequence[Written], end: float) -> list[Written]:
+    """Wait until the mesh in force is made of these; those that it was not by the `end`."""
+    loop = asyncio.get_running_loop()
+    soon = min(end, loop.time() + _UNCERTAIN_SECONDS)
+    wanted = [one for one in documents if (one.group, one.kind) in _FOLLOWED]
+    while True:
+        version = context.compiled.version
+        found = {one.key: one for one in context.compiled.value.documents} if wanted else {}
+        left = [one for one in wanted if not one.is_in(found.get(one.key))]
+        certain = [one for one in left if not one.may_be_in(found.get(one.key))]
+        until = end if certain else soon
+        if not left or loop.time() >= until:
+            return certain
+        try:
+            async with asyncio.timeout_at(until):
+                await context.compiled.changed(version)
+        except TimeoutError:
+            continue
 
 
 async def _tried(context: ApiContext, changed: Iterable[ObjectKey], end: float) -> list[ObjectKey] | None:
@@ -87,29 +117,23 @@ def _awaited(context: ApiContext) -> frozenset[ObjectKey]:
     return mesh.filters.awaited(context.collector.snapshot.workloads) if mesh is not None else frozenset()
 
 
-def _answer(results: Sequence[WaitResult]) -> dict[str, object]:
+def _answer(boot: str, revision: int, untried: tuple[str, ...], results: Sequence[WaitResult]) -> Found:
     """One answer of several waits: of a proxy counts what the latest says that it is in."""
-    found: dict[str, list[object]] = {"confirmed": [], "nacked": [], "pending": [], "stuck": []}
-    later: set[str] = set()
-    for result in reversed(results):
-        for word, names in (("confirmed", result.confirmed), ("pending", result.pending), ("stuck", result.stuck)):
-            found[word] += [name for name in names if name not in later]
-        found["nacked"] += [_refusal(nack) for nack in result.nacked if nack.proxy not in later]
-        later.update(result.confirmed, result.pending, result.stuck, (nack.proxy for nack in result.nacked))
-    return dict(found)
+    latest = results[-1]
+    said = {*latest.confirmed, *latest.pending, *latest.stuck, *(nack.proxy for nack in latest.nacked)}
+    before = results[:-1]
 
+    def names(word: str) -> tuple[str, ...]:
+        earlier = [name for one in before for name in getattr(one, word) if name not in said]
+        return (*getattr(latest, word), *earlier)
 
-def _refusal(nack: Nack) -> dict[str, object]:
-    return {
-        "proxy": nack.proxy,
-        "type": nack.type,
-        "resource": nack.resource,
-        "message": nack.message,
-        "origins": [_origin(origin) for origin in nack.origins],
-        "taken_by": nack.taken_by,
-        "stands_alone": nack.stands_alone,
-    }
-
-
-def _origin(origin: Origin) -> dict[str, object]:
-    return {"source": origin.source, "line": origin.line}
+    return Found(
+        boot,
+        revision=revision,
+        untried=untried,
+        confirmed=names("confirmed"),
+        nacked=(*latest.nacked, *(nack for one in before for nack in one.nacked if nack.proxy not in said)),
+        pending=names("pending"),
+        stuck=names("stuck"),
+        gone=names("gone"),
+    )

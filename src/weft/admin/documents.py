@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from weft.admin.acceptance import Acceptance
-from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
+from weft.admin.confirmation import LONGEST_WAIT, seen
 from weft.admin.context import INTERNAL, ApiContext
 from weft.admin.history.notes import Step, noting
 from weft.admin.owners import owner_of
@@ -20,6 +20,7 @@ from weft.admin.replies import Refused, flag, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
 from weft.admin.texts import BODY, PARAMETERS, decoded_of
 from weft.admin.validation import problems_with
+from weft.admin.waited import confirmation
 from weft.aio.turns import Turns
 from weft.model.document import Document, ObjectKey, key_mapping
 from weft.model.problem import Problem, Severity, distinct, problem_mapping

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import web
 
-from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
+from weft.admin.confirmation import LONGEST_WAIT, seen
 from weft.admin.context import ApiContext
 from weft.admin.identity_rows import IdentityRow, identity_rows
 from weft.admin.people.calling import who_calls
 from weft.admin.replies import Refused, instant, json_body, reply, seconds
 from weft.admin.routing import Parameter, Route
+from weft.admin.waited import confirmation
 from weft.ca.authority import CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE, DEFAULT_TTL
 from weft.ca.issued import Certificate, list_certificates
 from weft.model.distrust import Distrust, Ended, Whose, distrust_key

@@ -461,13 +461,17 @@ def _first(slots: Slots, number: int, trust_domain: str, now: float) -> Generati
 
 
 async def run_rotation(
-    authority: Authority, *, interval: float = 3600.0, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    authority: Authority,
+    leads: Callable[[], bool] = lambda: True,
+    *,
+    interval: float = 3600.0,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Rotate the intermediate when it is due, for ever."""
+    """Rotate the intermediate when it is due, for ever: of several that have the authority the one that `leads`."""
     while True:
         await sleep(interval)
         try:
-            if authority.due:
+            if authority.due and leads():
                 await authority.change(lambda one: one.rotate())
         except (OSError, AuthorityError, PermissionsError) as error:
             # A full disk, or files that somebody has damaged for all; half of the intermediate's life is left

@@ -65,7 +65,8 @@ def apply(
     answered anything for a while, or alone refuses what others have taken, is named and fails nothing.
 
     In a cluster (weft --context) they are applied at its API server, by server-side apply as `weft`, with your own
-    rights there, one after the other once it has tried all of them; --wait asks the control plane in the cluster.
+    rights there, one after the other once it has tried all of them; --wait asks the control plane in the cluster, all
+    replicas of it: one of which nothing is known is named.
     """
     from weft.cli.changes import Deadline, read_sources
     from weft.local.client import AdminClient, RefusedError

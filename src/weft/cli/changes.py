@@ -95,20 +95,21 @@ def report_answers(answers: Sequence[Mapping[str, Any]]) -> int:
     nacked = [nack for wait in waits for nack in wait["nacked"]]
     for nack in nacked:
         _report_refusal(nack)
-    pending = sorted({name for wait in waits for name in wait["pending"]})
-    if pending:
-        click.echo(f"{styled('error', 'error', sys.stderr)}: not confirmed in time: {', '.join(pending)}", err=True)
+    unknown = {one["replica"]: one["why"] for wait in waits for one in wait.get("unknown") or ()}
+    at = {name: f"{name} at {replica}" for wait in waits for name, replica in (wait.get("at") or {}).items()}
+    pending = {name for wait in waits for name in wait["pending"]}
+    if named := [at.get(name, name) for name in sorted(pending - {f"replica {one}" for one in unknown})]:
+        click.echo(f"{styled('error', 'error', sys.stderr)}: not confirmed in time: {', '.join(named)}", err=True)
+    for replica, why in sorted(unknown.items()):
+        text = f"replica {replica} of the control plane is unknown ({why}), and so is what its proxies have"
+        click.echo(f"{styled('error', 'error', sys.stderr)}: {text}", err=True)
     untried = sorted({name for wait in waits for name in wait.get("untried") or ()})
     if untried:
         click.echo(f"{styled('error', 'error', sys.stderr)}: not tried in time: {', '.join(untried)}", err=True)
     stuck = sorted({name for wait in waits for name in wait.get("stuck") or ()})
     if stuck:
-        text = f"not waited for, because it has not answered anything for a while: {', '.join(stuck)}"
-        click.echo(f"{styled('warning', 'warning', sys.stderr)}: {text}; see: weft proxy status", err=True)
-    elsewhere = sorted({name for wait in waits for name in wait.get("elsewhere") or ()})
-    if elsewhere:
-        which = f"{len(elsewhere)} of {len(elsewhere) + 1} replicas of the control plane"
-        text = f"the proxies of {which} were not asked: {', '.join(elsewhere)}"
+        names = ", ".join(at.get(name, name) for name in stuck)
+        text = f"not waited for, because it has not answered anything for a while: {names}"
         click.echo(f"{styled('warning', 'warning', sys.stderr)}: {text}; see: weft proxy status", err=True)
     confirmed = {name for wait in waits for name in wait["confirmed"]}
     failed = any(not nack.get("stands_alone") for nack in nacked)
@@ -123,11 +124,12 @@ def report_answers(answers: Sequence[Mapping[str, Any]]) -> int:
 
 def _report_refusal(nack: Mapping[str, Any]) -> None:
     what = f"{nack['type']} {nack['resource']}"
+    who = f"{nack['proxy']} at {nack['replica']}" if nack.get("replica") else nack["proxy"]
     if nack.get("stands_alone"):
-        text = f"only {nack['proxy']} refuses {what}, which {nack['taken_by']} others have taken: {nack['message']}"
+        text = f"only {who} refuses {what}, which {nack['taken_by']} others have taken: {nack['message']}"
         click.echo(f"{styled('warning', 'warning', sys.stderr)}: {text}", err=True)
         return
     places = ", ".join(f"{one['source']}:{one['line']}" for one in nack.get("origins") or ())
     because = f"\n    because of {places}" if places else ""
-    text = f"{nack['proxy']} refused {what}: {nack['message']}{because}"
+    text = f"{who} refused {what}: {nack['message']}{because}"
     click.echo(f"{styled('error', 'error', sys.stderr)}: {text}", err=True)

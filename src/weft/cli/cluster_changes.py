@@ -57,7 +57,7 @@ def apply_to_cluster(
     allow_missing: bool,
 ) -> int:
     """Apply, print what changed, and with a deadline wait for the proxies; the exit code."""
-    since = _revision(client, deadline)
+    since = _in_force(client, deadline)
     try:
         changed = _asked(cluster, lambda there: there.apply(documents, dry_run=dry_run, force=force))
     except ClusterRefusedError as error:
@@ -77,7 +77,7 @@ def delete_from_cluster(
     ignore_not_found: bool,
 ) -> int:
     """Delete, print what was deleted, and with a deadline wait for the proxies; the exit code."""
-    since = _revision(client, deadline)
+    since = _in_force(client, deadline)
     missing: list[ObjectKey] = []
 
     async def delete(there: ClusterDocuments) -> list[Changed]:
@@ -113,16 +113,20 @@ def _asked(cluster: Cluster, work: Any) -> list[Changed]:
     return asyncio.run(run())
 
 
-def _revision(client: AdminClient, deadline: Deadline) -> int:
-    """What is in force before the change, so that everything after it is waited for. Who may not ask is told so before
-    anything changes."""
-    return -1 if deadline.left is None else int(client.get("confirmation")["revision"])
+def _in_force(client: AdminClient, deadline: Deadline) -> dict[str, Any]:
+    """What is in force before the change, at each replica, so that everything after it is waited for. Who may not ask
+    is told so before anything changes."""
+    if deadline.left is None:
+        return {}
+    found = client.get("confirmation")
+    ticket = {"ticket": found["ticket"]} if "ticket" in found else {}
+    return {"since": found["revision"], **ticket}
 
 
 def _told(
     client: AdminClient,
     changed: Sequence[Changed],
-    since: int,
+    since: dict[str, Any],
     deadline: Deadline,
     output: str,
     documents: Sequence[Document[object]],
@@ -135,7 +139,7 @@ def _told(
         _print(changed, output, dry_run=dry_run)
     wait = deadline.left
     if wait is not None and changed:
-        body = {"documents": [one.written for one in changed], "since": since}
+        body = {"documents": [one.written for one in changed], **since}
         answer = client.call("POST", "confirmation", {"wait": wait}, body=_json(body), wait=wait)
     if allow_missing:
         answer["problems"] = allow_missing_references(answer["problems"])

@@ -50,7 +50,7 @@ def outside_options(function: CommandT) -> CommandT:
             "--kubernetes-namespace",
             default="",
             metavar="NAME",
-            help="Namespace of the Lease by which one of several control planes writes, and of --state.  [default: in "
+            help="Namespace of the Leases by which one of several control planes writes, and of --state.  [default: in "
             "a pod its own, else weft-system]",
         ),
         click.option(

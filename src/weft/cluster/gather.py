@@ -88,6 +88,7 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
         account_rights=account,
         installation=installed.fact if installed is not None else None,
         lease=installed.lease if installed is not None else None,
+        state_lease=installed.state_lease if installed is not None else None,
         now=now,
         injects=features.injection,
         validates=features.validation,

@@ -1,4 +1,4 @@
-"""What is installed of weft in a cluster: the workload of the control plane, its pods, its Service and its Lease."""
+"""What is installed of weft in a cluster: the workload of the control plane, its pods, its Service and its Leases."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from weft.cluster.reading import Reader, all_of, annotations_of, labels_of, memb
 from weft.findings.cluster.facts import ENDPOINTS, LEASES, PODS, ControlPod, InstallationFact, LeaseFact
 from weft.sources.kubernetes.leadership import NAME as LEASE
 from weft.sources.kubernetes.server_objects import Json
+from weft.sources.kubernetes.shared.repository import HEAD as STATE
 
 NAME = "weft"
 LABELS = "app.kubernetes.io/name=weft,app.kubernetes.io/component=control-plane"
@@ -25,6 +26,7 @@ class Installed:
 
     fact: InstallationFact
     lease: LeaseFact | None
+    state_lease: LeaseFact | None
     features: Features
     account: str
     release: str
@@ -38,10 +40,12 @@ async def find_installed(reader: Reader, namespace: str, now: float) -> Installe
     if not workload:
         return None
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-    pods, endpoints, held, role = await all_of(
+    leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    pods, endpoints, held, state, role = await all_of(
         reader.every(f"/api/v1/namespaces/{namespace}/pods", PODS, LABELS),
         reader.every(slices, ENDPOINTS, f"kubernetes.io/service-name={NAME}"),
-        reader.one(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}", LEASES),
+        reader.one(f"{leases}/{LEASE}", LEASES),
+        reader.one(f"{leases}/{STATE}", LEASES),
         reader.one(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{NAME}", "cluster roles"),
     )
     container: Json = next(iter(member(workload, "spec", "template", "spec", "containers") or ()), {})
@@ -53,10 +57,11 @@ async def find_installed(reader: Reader, namespace: str, now: float) -> Installe
         wanted=int(member(workload, "spec", "replicas") or 0),
         pods=tuple(_control_pod(each) for each in pods if not member(each, "metadata", "deletionTimestamp")),
         endpoints=sum(_is_taken(each) for one in endpoints for each in one.get("endpoints") or ()),
+        shared="--state=kubernetes" in _words(container),
     )
     account = str(member(workload, "spec", "template", "spec", "serviceAccountName") or NAME)
     release = annotations_of(workload).get(_RELEASE, "")
-    return Installed(fact, _lease(held, now), _features(container, role), account, release)
+    return Installed(fact, _lease(held, now), _lease(state, now), _features(container, role), account, release)
 
 
 def _is_taken(endpoint: Json) -> bool:
@@ -65,11 +70,15 @@ def _is_taken(endpoint: Json) -> bool:
 
 def _features(container: Json, role: Json) -> Features:
     """Which parts are switched on, by the options and the rights of the control plane."""
-    words = [str(each) for each in (*(container.get("command") or ()), *(container.get("args") or ()))]
+    words = _words(container)
     injection = any(each.startswith("--sidecar-image") for each in words)
     named = {name for rule in role.get("rules") or () for name in rule.get("resourceNames") or ()}
     validation = "weft-validator" in named or not role
     return Features(injection=injection, gateways=injection and "--no-gateways" not in words, validation=validation)
+
+
+def _words(container: Json) -> list[str]:
+    return [str(each) for each in (*(container.get("command") or ()), *(container.get("args") or ()))]
 
 
 def _control_pod(pod: Json) -> ControlPod:

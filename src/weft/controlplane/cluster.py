@@ -27,8 +27,6 @@ from weft.sources.kubernetes.leadership import Leadership
 from weft.sources.kubernetes.source import KubernetesSource
 from weft.telemetry.metrics import Registry, gauge
 
-_REFUSED = frozenset((403, 404))
-
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -101,11 +99,9 @@ class ClusterWrites:
     def problems(self) -> tuple[Problem, ...]:
         """What keeps it from writing; an API server that is away is told by the source."""
         found = []
-        for lease, failure in self._leadership.failures.items():
-            if failure.status in _REFUSED:
-                text = f"the Lease {self._namespace}/{lease} cannot be written: {failure.message}; nothing is written"
-                expected = f"a Role that allows get, create and update of leases in a namespace '{self._namespace}'"
-                found.append(self._problem(text, expected))
+        for refused in self._leadership.refused:
+            expected = f"a Role that allows get, create and update of leases in a namespace '{self._namespace}'"
+            found.append(self._problem(f"{refused}; nothing is written", expected))
         refusals = self._statuses.refusals
         if refusals.text:
             kinds = ", ".join(refusals.kinds)

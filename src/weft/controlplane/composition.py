@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -36,7 +36,7 @@ from weft.controlplane.rate_limits import rate_limit_service
 from weft.controlplane.replicas import Served, Together, build_replicas
 from weft.controlplane.settings import ServeSettings
 from weft.controlplane.shared_directory import SharedFiles
-from weft.controlplane.shared_state import SharedState
+from weft.controlplane.shared_state import SharedState, leads_for
 from weft.controlplane.trust import TrustKeeper
 from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.vitals import ControlPlaneVitals
@@ -80,6 +80,13 @@ _AGE_WITH_OTHERS = 600.0
 """Seconds. A replica that comes has its share of the proxies after so long, of which each connects anew as often."""
 
 
+class Watched(Protocol):
+    """What may be in trouble."""
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong now."""
+
+
 class Running(Protocol):
     """What has a task of its own."""
 
@@ -100,6 +107,15 @@ class Foundation:
     upstream: UpstreamKeeper | None = None
     identities: IdentityRoots | None = None
     shared: SharedState | None = None
+
+    @property
+    def leads(self) -> Callable[[], bool]:
+        """Whether this control plane does what one does for all that have this store and authority."""
+        return leads_for(self.shared)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """That it can never do so."""
+        return self.shared.leader.problems() if self.shared is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +140,19 @@ async def compose(
     instruments, applied, token_keys = foundation.instruments, Applied(), _token_keys(settings, foundation)
     audit, faults = Audit(store), Faults(store)
     collector, contents = await _collector(settings, foundation, applied, token_keys, ImportEvents(audit, instruments))
-    distrust, leases = DistrustKeeper(store, collector), _leases(settings, store, collector)
+    distrust, leases = DistrustKeeper(store, collector, foundation.leads), _leases(settings, store, collector)
     chain, heard, reports = AuditChain(store, audit), Heard(), TrafficKeeper(lambda: len(collector.snapshot.workloads))
     (demand, modes), watch = await _loaded(Demand(store, collector.workload), Modes(store)), Watch()
     compiler, connections = MeshCompiler(), Connections(leases, demand, watch, collector.workload)
     hub = Hub[Mesh](compiler, audit.record, _limits(settings), connections, demand.of, instruments, distrust.refusal)
-    recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(contents))
+    recorder = Recorder(store, watch, hub.wait_revision, lambda: owned_keys(contents), foundation.leads)
     builds = Builds(collector, hub, compiler, modes, recorder=recorder, instruments=instruments)
     bundles, certificates = await _bundles(settings, foundation, builds), _certificates(settings, foundation)
     together = build_replicas(settings, endpoints, certificates, Served(hub, builds, heard), foundation.counters)
     others = build_others(settings, authority, lambda: collector.snapshot.distrusted, user_reviews(settings))
     webhooks = build_webhooks(settings, authority, collector, endpoints.agent_api)
     writes = _writers(settings, collector, builds, together, webhooks, instruments)
-    trusted = (home.trust_bundle, certificates.renew, _leads(writes, recorder, foundation.upstream))
+    trusted = (home.trust_bundle, certificates.renew, foundation.leads)
     trust = TrustKeeper(authority, collector, heard, leases, *trusted, replicas=together.replicas)
     reviews = token_reviews(settings.kubernetes, audit)
     beside = (*writes, *webhooks.running, *reviews, *_above(settings, foundation, endpoints), together)
@@ -151,7 +167,7 @@ async def compose(
         _enrolment(settings, endpoints, certificates),
         recorder,
         contents,
-        lambda: _all_of(faults, *(one.problems for one in (recorder, store, others, trust, bundles, *beside))),
+        lambda: (*faults(), *_all_of(foundation, recorder, store, others, trust, bundles, *beside)),
         applied=applied,
         traffic=PrometheusTraffic(settings.prometheus) if settings.prometheus else reports,
         reports=reports,
@@ -265,8 +281,8 @@ def _documents(
     return kubernetes_sources(settings.kubernetes, registry, settings.discovery_selectors, always)
 
 
-def _all_of(*told: Callable[[], tuple[Problem, ...]]) -> tuple[Problem, ...]:
-    return tuple(problem for one in told for problem in one())
+def _all_of(*told: Watched) -> tuple[Problem, ...]:
+    return tuple(problem for one in told for problem in one.problems())
 
 
 def _above(
@@ -284,18 +300,6 @@ def _token_keys(settings: ServeSettings, foundation: Foundation) -> TokenKeys:
     token_keys = TokenKeys(directory, settings.mesh.trust_domain, shared=shared.authority)
     shared.follow(foundation.authority, token_keys)
     return token_keys
-
-
-def _leads(
-    writes: Sequence[ClusterWrites | GatewayKeeper], *told: Recorder | UpstreamKeeper | None
-) -> Callable[[], bool]:
-    """Whether this control plane takes steps that one takes for all, which those are `told`, too; always, where nobody
-    is elected."""
-    leads: Callable[[], bool] = next((one.leads for one in writes if isinstance(one, ClusterWrites)), lambda: True)
-    for each in told:
-        if each is not None:
-            each.leads = leads
-    return leads
 
 
 def _enrolment(settings: ServeSettings, endpoints: Endpoints, certificates: ServerCertificates) -> EnrolmentSettings:

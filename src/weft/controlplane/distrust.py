@@ -17,17 +17,19 @@ _INTERVAL = 3600.0
 
 
 class DistrustKeeper:
-    """See the module. `run` is its one task."""
+    """See the module. `run` is its one task. Of several control planes with one store the one that `leads` forgets."""
 
     def __init__(
         self,
         store: Store,
         collector: Collector,
+        leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._collector = collector
+        self._leads = leads
         self._clock = clock
         self._sleep = sleep
         self._of: tuple[Distrust, ...] = ()
@@ -49,6 +51,7 @@ class DistrustKeeper:
     async def run(self) -> None:
         """Forget certificates that have expired, for ever."""
         while True:
-            with contextlib.suppress(StoreError):  # the next time; the health check tells
-                await forget_expired(self._store, self._clock())
+            if self._leads():
+                with contextlib.suppress(StoreError):  # the next time; the health check tells
+                    await forget_expired(self._store, self._clock())
             await self._sleep(_INTERVAL)

@@ -88,7 +88,7 @@ def build_replicas(
     telling = Telling(served.hub, served.builds.compiled, served.heard)
     file, wanted = settings.kubernetes, settings.replicas
     if file is None or wanted is None:
-        return Together(Replicas(), telling, served, counters)
+        return Together(Replicas(boot=telling.boot), telling, served, counters)
     places = ReplicaPods(file.title, Credentials(file.access), wanted.namespace, wanted.labels)
     port = int(endpoints.agent_api.rpartition(":")[2])
     replicas = Replicas(places, port, LinkContexts(certificates).current, telling.boot)

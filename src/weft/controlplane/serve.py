@@ -41,7 +41,7 @@ from weft.controlplane.others import remote_url
 from weft.controlplane.ports import Ports, bind_agent_socket, bind_shared_socket, remove_agent_socket
 from weft.controlplane.rate_limits import open_counters
 from weft.controlplane.settings import ServeError, ServeSettings
-from weft.controlplane.shared_state import SharedState, shared_state
+from weft.controlplane.shared_state import SharedState, leads_for, shared_state
 from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.webhooks import bind_webhooks, serving_webhooks
 from weft.discovery.hub import Hub
@@ -123,7 +123,7 @@ async def _run(settings: ServeSettings, stop: asyncio.Event) -> None:
     home.endpoints.unlink(missing_ok=True)
     async with AsyncExitStack() as stack:
         instruments = Instruments()
-        shared = await stack.enter_async_context(shared_state(settings))
+        shared = await stack.enter_async_context(shared_state(settings, instruments.registry))
         store = await _open_store(settings, instruments, shared)
         stack.push_async_callback(store.close)
         authority, upstream = await _authority(settings, shared)
@@ -155,7 +155,8 @@ async def _authority(settings: ServeSettings, shared: SharedState | None) -> tup
     else:
         await shared.authority.begin(prepare)
         authority = open_authority(home.ca, trust_domain, shared=shared.authority)
-    return authority, UpstreamKeeper(upstream, authority, upstream.life) if upstream is not None else None
+    leads = leads_for(shared)
+    return authority, UpstreamKeeper(upstream, authority, upstream.life, leads) if upstream is not None else None
 
 
 def _upstream(settings: ServeSettings) -> Vault | ClusterAuthority | None:
@@ -182,7 +183,8 @@ async def _work(settings: ServeSettings, stop: asyncio.Event, foundation: Founda
     parts = await compose(settings, foundation, endpoints, _metrics_address(settings, listeners))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one.run()) for one in parts.forever]
-        tasks += [group.create_task(run_rotation(foundation.authority)), group.create_task(Notifier().run())]
+        rotation = run_rotation(foundation.authority, foundation.leads)
+        tasks += [group.create_task(rotation), group.create_task(Notifier().run())]
         await _first_of(parts.context.compiled.changed(0), stop.wait())
         if not stop.is_set():
             async with _serving(parts, settings, listeners, endpoints) as xds:

@@ -103,9 +103,10 @@ class ServeSettings:
     what the mesh says of them is written there with `kubernetes_writes`, by the one control plane that has the Lease in
     that namespace. `webhooks` are what that one asks. Of its namespaces those are in view that one of the
     `discovery_selectors` matches (none: all). `shared` is the namespace where control planes keep what would be in the
-    home, so that there may be several (None: it is in the home). `ca_cluster` says who in the cluster
-    signs the mesh's intermediate. `replicas` are the control planes of the same mesh beside this one. `drain`: for how
-    many seconds it serves on when it is told to stop, while proxies leave for others.
+    home, so that there may be several, of which the one that has the state's Lease there does what is done once (None:
+    it is in the home, of one control plane). `ca_cluster` says who in the cluster signs the mesh's intermediate.
+    `replicas` are the control planes of the same mesh beside this one. `drain`: for how many seconds it serves on when
+    it is told to stop, while proxies leave for others.
     """
 
     home: Home

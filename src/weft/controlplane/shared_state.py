@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -16,6 +17,7 @@ from weft.ca.authority import Authority, AuthorityError
 from weft.ca.token_keys import TokenKeys
 from weft.controlplane.settings import ServeSettings
 from weft.controlplane.shared_directory import SharedFiles
+from weft.controlplane.state_leader import StateLeader
 from weft.settings.private import PermissionsError
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.client import ApiClient
@@ -23,6 +25,7 @@ from weft.sources.kubernetes.shared.repository import SecretRepository
 from weft.sources.kubernetes.shared.secret import VersionedSecret
 from weft.store.sealing.wrappers import KEY_FILE, FileWrapper
 from weft.store.shared.store import SharedStore
+from weft.telemetry.metrics import Registry
 
 AUTHORITY, KEYS = "weft-ca", "weft-keys"
 """Secrets in the namespace of the control planes."""
@@ -32,10 +35,11 @@ _log = logging.getLogger("weft.shared")
 
 @dataclass(frozen=True, slots=True)
 class SharedState:
-    """The directories that are copies of Secrets, and where the store is."""
+    """The directories that are copies of Secrets, where the store is, and which control plane leads for all of it."""
 
     authority: SharedFiles
     keys: SharedFiles
+    leader: StateLeader
     client: ApiClient
     namespace: str
 
@@ -63,8 +67,9 @@ class SharedState:
 
 
 @contextlib.asynccontextmanager
-async def shared_state(settings: ServeSettings) -> AsyncIterator[SharedState | None]:
-    """The shared state that `settings` want; None: the home has everything."""
+async def shared_state(settings: ServeSettings, registry: Registry) -> AsyncIterator[SharedState | None]:
+    """The shared state that `settings` want; None: the home has everything. Whoever leads for it does so until what
+    uses it has ended: then everything of its own is written, and another may lead at once."""
     file, namespace, home = settings.kubernetes, settings.shared, settings.home
     if file is None or namespace is None:
         yield None
@@ -72,12 +77,30 @@ async def shared_state(settings: ServeSettings) -> AsyncIterator[SharedState | N
     async with ApiClient(Credentials(file.access)) as client:
         authority = VersionedSecret(client, namespace, AUTHORITY, "weft.dev/authority")
         keys = VersionedSecret(client, namespace, KEYS, "weft.dev/keys")
-        yield SharedState(
-            SharedFiles(authority, home.ca, AUTHORITY_FILES, last="rotation.json"),
-            SharedFiles(keys, home.control_plane, (home.admin_token.name, home.prometheus_token.name, KEY_FILE)),
-            client,
-            namespace,
-        )
+        leader = StateLeader(client, namespace, replica_name(), registry)
+        async with _running(leader):
+            yield SharedState(
+                SharedFiles(authority, home.ca, AUTHORITY_FILES, last="rotation.json"),
+                SharedFiles(keys, home.control_plane, (home.admin_token.name, home.prometheus_token.name, KEY_FILE)),
+                leader,
+                client,
+                namespace,
+            )
+
+
+def leads_for(shared: SharedState | None) -> Callable[[], bool]:
+    """Whether this control plane does now what one does for all that share a state; that of a home (None) is alone."""
+    return shared.leader.leads if shared is not None else lambda: True
+
+
+@contextlib.asynccontextmanager
+async def _running(leader: StateLeader) -> AsyncIterator[None]:
+    task = asyncio.create_task(leader.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def replica_name() -> str:

@@ -34,6 +34,7 @@ class UpstreamKeeper:
         upstream: Upstream,
         authority: Authority,
         life: float,
+        leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -42,8 +43,8 @@ class UpstreamKeeper:
         self._life = life
         self._clock = clock
         self._sleep = sleep
+        self._leads = leads
         self._problems: tuple[Problem, ...] = ()
-        self.leads: Callable[[], bool] = lambda: True
 
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong now."""
@@ -67,7 +68,7 @@ class UpstreamKeeper:
 
     async def _keep_fresh(self) -> None:
         rotation = self._authority.rotation
-        if rotation.phase is not Phase.STEADY or not self.leads():
+        if rotation.phase is not Phase.STEADY or not self._leads():
             return
         theirs = set(x509.load_pem_x509_certificates((await self._upstream.roots()).encode()))
         if theirs == set(self._authority.roots) and self._clock() < self._half():

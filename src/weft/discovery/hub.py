@@ -315,11 +315,14 @@ class Hub(Generic[MeshT]):
         found += islice(of_streams, max(0, self.limits.problems - len(found)))
         return tuple(found[: self.limits.problems]) + self._log.problems(now)
 
-    async def wait_revision(self, revision: int, timeout: float, since: int | None = None) -> WaitResult:
+    async def wait_revision(
+        self, revision: int, timeout: float, since: int | None = None, also: Collection[str] = ()
+    ) -> WaitResult:
         """Wait until `revision` is published and every proxy whose configuration changed with it (with `since`: with
         any after that one) has acknowledged or refused everything of it. A proxy that has disconnected is waited for
         only as long as it takes to come back, one that does not answer only as long as `patience`, and one that never
-        loaded anything not at all."""
+        loaded anything not at all. Concerned are `also` these, as far as they are connected: they may hold what another
+        control plane gave them."""
         deadline = time.monotonic() + timeout
         try:
             async with asyncio.timeout(timeout):
@@ -327,13 +330,15 @@ class Hub(Generic[MeshT]):
                     await self._published.wait()
         except TimeoutError:
             return WaitResult((), (), (), published=False)
+        come = frozenset(proxy for proxy in also if proxy in self._roster)
+        self._silence.expect(come)
         publication = self._history.covering(revision)
         if publication is None:
-            return await self._waiters.wait(revision, self._present(), deadline - time.monotonic())
+            return await self._waiters.wait(revision, self._present() | come, deadline - time.monotonic())
         concerned = publication.changed
         if since is not None:
             concerned = self._history.changed_between(since, publication.revision)
-        return await self._waiters.wait(publication.revision, concerned, deadline - time.monotonic())
+        return await self._waiters.wait(publication.revision, concerned | come, deadline - time.monotonic())
 
     def lacks(self, proxy: str, revision: int) -> Lack | None:
         """What keeps a proxy from holding all of a revision that was published, or of a later one. None: nothing."""

@@ -56,8 +56,9 @@ class Changed:
 
     @property
     def written(self) -> dict[str, object]:
-        """As ``POST /v1/confirmation`` takes it."""
-        about = {"uid": self.uid, "generation": self.generation, "version": self.version}
+        """As ``POST /v1/confirmation`` takes it. Of one that was so already an earlier version may have been read."""
+        version = "" if self.change == "unchanged" and self.generation else self.version
+        about = {"uid": self.uid, "generation": self.generation, "version": version}
         return {**key_mapping(self.key), **about, "gone": self.change == "deleted"}
 
 

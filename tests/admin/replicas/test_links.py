@@ -26,8 +26,11 @@ from weft.admin.server import serving
 from weft.aio.cell import Cell
 from weft.controlplane.certificate import ServerCertificates
 from weft.controlplane.replicas import LinkContexts
+from weft.discovery.compiler import MeshCompiler
 from weft.discovery.hub import Hub
-from weft.discovery.status import Lack
+from weft.discovery.status import Lack, Nack, WaitResult
+from weft.mesh.model import Mesh
+from weft.model.origin import Origin
 from weft.model.problem import Problem
 from weft.sources.kubernetes.replicas import Place
 from weft.testing.polling import eventually
@@ -156,16 +159,39 @@ async def test_drains_that_wait_for_a_caller_hold_up_nothing_else(
             await asyncio.gather(*drains, return_exceptions=True)
 
 
-async def test_who_waits_for_proxies_is_told_of_replicas_that_were_not_asked(rig: Rig, tmp_path: Path) -> None:
+async def test_who_waits_for_proxies_is_answered_for_all(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One refuses at the other replica, in its own words, and one has not answered yet."""
+    nack = Nack("edge.shop", "Listener", "x", "no room", (Origin("kubernetes:c/Gateway@7", 3),))
+    asked: list[tuple[object, ...]] = []
+
+    async def wait(hub: object, *about: object) -> WaitResult:
+        asked.append(about)
+        return WaitResult(("web.shop",), (nack,), ("slow.shop",)) if hub is rig.parts.hub else WaitResult((), (), ())
+
+    monkeypatch.setattr(Hub, "wait_revision", wait)
+    rig.parts.compiled.set(Compiled(7, None))
     async with following(rig, tmp_path) as replicas, contextlib.AsyncExitStack() as stack:
-        context = replace(rig.parts, kubernetes=True, replicas=replicas)
-        rig.parts.compiled.set(Compiled(1, None))
+        hub: Hub[Mesh] = Hub(MeshCompiler())
+        context = replace(rig.parts, kubernetes=True, replicas=replicas, hub=hub, compiled=Cell(Compiled(3, None)))
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
         await stack.enter_async_context(serving(admin_application(context, TOKEN), listener))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/confirmation"
-        async with rig.session() as session, session.post(url, json={"documents": []}) as response:
-            assert (await response.json())["wait"]["elsewhere"] == ["weft-b"]
+        session = await stack.enter_async_context(rig.session())
+        await eventually("it is known", lambda: not replicas.unknown())
+        async with session.get(url) as response:
+            before = await response.json()
+        assert before == {"revision": 3, "ticket": {"own": 3, rig.telling.boot: 7}}
+        body = {"documents": [], "since": 3, "ticket": before["ticket"]}
+        async with session.post(f"{url}?wait=0.3", json=body) as response:
+            waited = (await response.json())["wait"]
+        assert (waited["confirmed"], waited["pending"]) == (["web.shop"], ["slow.shop"])
+        assert waited["at"] == {"slow.shop": "weft-b"}
+        [refusal] = waited["nacked"]
+        assert (refusal["proxy"], refusal["replica"], refusal["message"]) == ("edge.shop", "weft-b", "no room")
+        assert {(about[0], about[2]) for about in asked} == {(3, 3), (7, 7)}, "each is asked by its own revisions"
 
 
 async def test_a_replica_that_is_this_one_is_no_other(rig: Rig, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_every_value_does_something(home: Path) -> None:
 
 
 def test_two_revisions_have_nothing_in_common(home: Path) -> None:
-    """But the Secrets of their state, and what Helm never takes away."""
+    """But their state, and what Helm never takes away."""
     first, second = rendered(home), rendered(home, {"revision": "canary", "revisionTags": ["prod"]})
     names = [{(each["kind"], each["metadata"]["name"]) for each in one} for one in (first, second)]
     assert not names[0] & names[1]
@@ -139,7 +139,7 @@ def test_two_revisions_have_nothing_in_common(home: Path) -> None:
     [kept] = of_kind(first, "GatewayClass")
     assert kept["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     leases = [rule["resourceNames"] for role in of_kind(second, "Role") for rule in role["rules"] if _of_lease(rule)]
-    assert leases == [["weft-leader-canary", "weft-leader-prod"]]
+    assert leases == [["weft-leader-canary", "weft-leader-prod", "weft-state"]]
 
 
 def _of_lease(rule: dict[str, Any]) -> bool:

@@ -28,14 +28,15 @@ import (
 const workers = 2
 
 func main() {
-	controllers := flag.String("kubeconfig", "", "whose API server, and as whom the controllers ask it")
-	admission := flag.String("webhook-kubeconfig", "", "the same for the webhook")
-	namespace := flag.String("cluster-resource-namespace", "cert-manager", "where the Secrets of ClusterIssuers are")
-	port := flag.Int("webhook-port", 0, "where the webhook listens")
-	health := flag.Int("health-port", 0, "where the webhook's health is told")
-	certificate := flag.String("webhook-certificate", "", "by which the webhook proves itself")
-	key := flag.String("webhook-key", "", "its key")
-	flag.Parse()
+	flags := flag.NewFlagSet("cert-manager", flag.ExitOnError) // the usual one has those of what is imported
+	controllers := flags.String("kubeconfig", "", "whose API server, and as whom the controllers ask it")
+	admission := flags.String("webhook-kubeconfig", "", "the same for the webhook")
+	namespace := flags.String("cluster-resource-namespace", "cert-manager", "where the Secrets of ClusterIssuers are")
+	port := flags.Int("webhook-port", 0, "where the webhook listens")
+	health := flags.Int("health-port", 0, "where the webhook's health is told")
+	certificate := flags.String("webhook-certificate", "", "by which the webhook proves itself")
+	key := flags.String("webhook-key", "", "its key")
+	_ = flags.Parse(os.Args[1:])
 	logf.InitLogs()
 	ctx, stop := signal.NotifyContext(logf.NewContext(context.Background(), logf.Log), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from aiohttp import web
 
-from weft.admin.confirmation import LONGEST_WAIT, confirmation, seen
+from weft.admin.confirmation import LONGEST_WAIT, seen
 from weft.admin.context import INTERNAL, ApiContext
 from weft.admin.history.comparing import LEFT_OUT, kept_diff, spans
 from weft.admin.history.record import ChangedObject, Outcome, Record, Versions, object_row
@@ -18,6 +18,7 @@ from weft.admin.people.editing import check_editable
 from weft.admin.replies import Refused, flag, instant, reply, seconds
 from weft.admin.routing import WAIT, Parameter, Route
 from weft.admin.validation import problems_with
+from weft.admin.waited import confirmation
 from weft.model.document import key_mapping
 from weft.model.problem import distinct, problem_mapping
 from weft.store.protocol import ConflictError

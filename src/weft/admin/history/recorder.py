@@ -24,7 +24,7 @@ from weft.aio.cell import Cell
 from weft.model.document import ObjectKey
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
-from weft.store.protocol import Store, StoreError
+from weft.store.protocol import ConflictError, Store, StoreError
 
 _QUEUE = 100
 _FOLLOWED = 32
@@ -39,8 +39,8 @@ _log = logging.getLogger("weft.history")
 
 class Recorder:
     """See the module. `wait` is the hub's `wait_revision`, `in_files` gives the objects that followed files have. Of
-    several control planes that follow the same documents the one that `leads` writes, and another one that comes to
-    lead goes on with what is missing."""
+    several control planes that have the same store the one that `leads` writes, and another one that comes to lead goes
+    on with what is missing."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Recorder:
         watch: Watch,
         wait: Wait,
         in_files: Callable[[], Collection[ObjectKey]] = frozenset,
+        leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.shelf = Shelf(store)
@@ -55,6 +56,7 @@ class Recorder:
         self._watch = watch
         self._wait = wait
         self._in_files = in_files
+        self._leads = leads
         self._clock = clock
         self._documents: Documents | None = None
         self._begun = 0.0
@@ -65,7 +67,6 @@ class Recorder:
         self._error = ""
         self._followers: set[asyncio.Future[Any]] = set()
         self._held: Publication | None = None
-        self.leads: Callable[[], bool] = lambda: True
 
     # the build loop
 
@@ -119,14 +120,15 @@ class Recorder:
     # its own task
 
     async def run(self) -> None:
-        """Write for ever. What is published when it is cancelled is still written, if the store takes it."""
+        """Write for ever. What is published when it is cancelled is still written, if the store takes it, and if it is
+        this one that writes."""
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_RETRY_SECONDS if self._held is not None else None):
                         await self._wake.wait()
                 self._wake.clear()
-                if self._held is not None and self.leads() and not self._queue:
+                if self._held is not None and self._leads() and not self._queue:
                     self._queue.append(self._held)
                 while self._queue:
                     publication = self._queue.popleft()
@@ -138,7 +140,7 @@ class Recorder:
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_SECONDS):
-                    while self._queue and await self._is_done(self._queue.popleft()):
+                    while self._queue and self._leads() and await self._is_done(self._queue.popleft()):
                         pass
             going = tuple(self._followers)
             for future in going:
@@ -151,14 +153,17 @@ class Recorder:
         if held is not None:
             publication.behind = True
             publication.before = publication.before if held.before is not None else None
-        if not self.leads():
+        if not self._leads():
             self._held = publication
         return self._held is not None
 
     async def _is_done(self, publication: Publication) -> bool:
-        """Write a publication down. False: the store does not take it now."""
+        """Write a publication down, or hold it. False: the store does not take it now."""
         try:
             await self._write(publication)
+        except ConflictError:  # another one, which led before, has just written: perhaps the same
+            publication.drafts, self._held = None, publication
+            return True
         except StoreError as error:
             if not self._error:
                 _log.warning("the history cannot be written, trying again: %s", error)
@@ -178,12 +183,15 @@ class Recorder:
         if publication.drafts is None:
             secret = await self.hash_key()
             owned = self._in_files()
+            if publication.behind or publication.before is None:
+                await self.shelf.catch_up()
             publication.drafts = await build_drafts(publication, publication.notes, self.shelf, secret, owned)
         while publication.drafts:
             draft = publication.drafts[0]
             written = await self.shelf.add(draft.record, draft.versions, draft.heads)
             publication.written.append(written)
             publication.drafts.pop(0)
+            publication.notes = publication.notes[1:]  # theirs come first
             known = list(self._numbers.value.items())[-_NUMBERS:]
             self._numbers.set(dict([*known, (written.store_revision, written.revision)]))
         if publication.written:

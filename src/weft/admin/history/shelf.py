@@ -36,7 +36,6 @@ REVISION_BYTES = 1 << 20
 _TRIM_AFTER = 16
 _log = logging.getLogger("weft.history")
 KindT = TypeVar("KindT")
-_ATTEMPTS = 8
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -102,26 +101,30 @@ class Shelf:
         entry = await self._store.get(OBJECTS, key)
         return _read(entry, Head)
 
+    async def catch_up(self) -> None:
+        """Know what other control planes have written until now."""
+        await self._store.write([])
+        self._latest = 0
+
     async def add(self, record: Record, versions: Sequence[Versions], heads: Mapping[str, Head | None]) -> Record:
-        """Write a new revision under the next number; `heads` by the objects' keys, None for those that are gone."""
+        """Write a new revision under the next number; `heads` by the objects' keys, None for those that are gone.
+        ConflictError: another control plane has written one since this one has read, which may be the same."""
         documents = msgspec.json.encode(_within(versions, REVISION_BYTES))
-        for _ in range(_ATTEMPTS):
-            number = self._latest + 1 if self._latest else await self._next()
-            numbered = msgspec.structs.replace(record, revision=number, size=len(documents) + 512)
-            changes: list[Change] = [
-                Put(RECORDS, _name(number), msgspec.json.encode(numbered)),
-                Put(DOCUMENTS, _name(number), documents),
-                *(_head_change(key, head, number) for key, head in heads.items()),
-            ]
-            try:
-                await self._store.write(changes, {(RECORDS, _name(number)): 0})
-            except ConflictError:  # another control plane has taken the number
-                self._latest = 0
-                continue
-            self._latest = number
-            await self._trim()
-            return numbered
-        raise ConflictError("revisions keep being written by others at the same time")
+        number = self._latest + 1 if self._latest else await self._next()
+        numbered = msgspec.structs.replace(record, revision=number, size=len(documents) + 512)
+        changes: list[Change] = [
+            Put(RECORDS, _name(number), msgspec.json.encode(numbered)),
+            Put(DOCUMENTS, _name(number), documents),
+            *(_head_change(key, head, number) for key, head in heads.items()),
+        ]
+        try:
+            await self._store.write(changes, {(RECORDS, _name(number)): 0})
+        except ConflictError:
+            self._latest = 0
+            raise
+        self._latest = number
+        await self._trim()
+        return numbered
 
     async def settle(self, record: Record, outcome: Outcome) -> Record:
         """Write what came of a revision."""

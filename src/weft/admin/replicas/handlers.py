@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from weft.admin.callers import Caller, RemoteCaller
+from weft.admin.confirmation import confirmed_here
 from weft.admin.context import ApiContext
 from weft.admin.proxies import Proxies
 from weft.admin.replicas.links import ROOT
-from weft.admin.replicas.rows import Confirmed, Question, Statuses
+from weft.admin.replicas.rows import Awaited, Confirmed, InForce, Question, Statuses
 from weft.admin.replicas.telling import LONGEST_WAIT, Telling
 from weft.admin.replies import Refused, json_body, reply, seconds
 from weft.admin.server import keep_connection
@@ -37,6 +38,8 @@ class ReplicaApi:
             ("GET", f"{ROOT}/proxies", self.proxies),
             ("GET", f"{ROOT}/proxies/{{proxy}}/config/{{type}}", self.config),
             ("POST", f"{ROOT}/drained", self.drained),
+            ("GET", f"{ROOT}/revision", self.revision),
+            ("POST", f"{ROOT}/confirmed", self.confirmed),
         )
 
     async def rows(self, request: web.Request, caller: Caller) -> web.Response:
@@ -81,6 +84,18 @@ class ReplicaApi:
             return reply(Confirmed(False))
         result = await hub.wait_revision(collector.snapshot.revision, max(0.0, end - loop.time()))
         return reply(Confirmed(result.published, (*result.pending, *result.stuck), result.nacked))
+
+    async def revision(self, request: web.Request, caller: Caller) -> web.Response:
+        """Which revision is in force here."""
+        self._check(request, caller)
+        return reply(InForce(self._context.replicas.boot, self._context.compiled.value.revision))
+
+    async def confirmed(self, request: web.Request, caller: Caller) -> web.Response:
+        """Wait until something is in force, and the proxies that are connected here have confirmed it."""
+        self._check(request, caller)
+        awaited: Awaited = await json_body(request, Awaited)
+        end = asyncio.get_running_loop().time() + min(max(awaited.wait, 0.0), LONGEST_WAIT)
+        return reply(await confirmed_here(self._context, awaited, end))
 
     def _check(self, request: web.Request, caller: Caller) -> None:
         """Refused unless the caller's certificate is that of a control plane of this mesh, and in force still."""

@@ -25,9 +25,9 @@ _CONNECT_SECONDS = 2.0
 _REST_SECONDS = 0.1
 _LARGEST = 16 * 1024 * 1024
 _MOST_ROWS = 100_000
-_CONNECTIONS = {"rows": 1, "drained": 4}
-_OTHER_CONNECTIONS = 2
-"""By the first word of what is asked: drains that wait for a caller hold up nothing else. In sum fewer than a server
+_CONNECTIONS = {"rows": 1, "drained": 3, "confirmed": 2}
+_OTHER_CONNECTIONS = 1
+"""By the first word of what is asked: who waits for proxies holds up nothing else. In sum fewer than a server
 keeps of one identity."""
 _log = logging.getLogger("weft.replicas")
 AnswerT = TypeVar("AnswerT")
@@ -62,6 +62,11 @@ class Link:
     def counts(self) -> bool:
         """Whether it is another replica, as far as is known."""
         return not self.is_own
+
+    @property
+    def boot(self) -> str:
+        """The process that is known there; empty: none."""
+        return self._boot
 
     def standing(self, document: str, proxy: str) -> Standing | None:
         """What a proxy that is connected there holds of a Gateway."""

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from weft.admin.replicas.links import Link, LinkError, ended
-from weft.admin.replicas.rows import Agent, Confirmed, Question, Statuses, Step, document_digest
+from weft.admin.replicas.rows import Agent, Confirmed, InForce, Question, Statuses, Step, document_digest
 from weft.aio.cell import Cell
 from weft.discovery.status import Lack, ProxyStatus
 from weft.model.document import Document
@@ -65,7 +65,8 @@ class Replicas:
         self._places = places
         self._port = port
         self._tls = tls
-        self._boot = boot
+        self.boot = boot
+        """Names this process."""
         self._links: dict[Place, tuple[Link, asyncio.Task[None]]] = {}
         self._away: dict[str, float] = {}
         self.news: Cell[int] = Cell(0)
@@ -91,7 +92,7 @@ class Replicas:
             await ended(task)
         for place in places:
             if place not in self._links:
-                link = Link(place.name, place.host, self._port, self._tls, self._boot)
+                link = Link(place.name, place.host, self._port, self._tls, self.boot)
                 self._links[place] = (link, asyncio.create_task(link.run(self._told)))
         self._told()
 
@@ -102,6 +103,16 @@ class Replicas:
     def links(self) -> list[Link]:
         """The others."""
         return [link for link, _ in self._links.values() if link.counts]
+
+    @property
+    def alone(self) -> bool:
+        """Whether there can be no others."""
+        return self._places is None
+
+    @property
+    def counted(self) -> bool:
+        """Whether it is known how many others there are."""
+        return self._places is None or self._places.places.value is not None
 
     # what is known
 
@@ -158,7 +169,16 @@ class Replicas:
         """The proxies that are connected to the others."""
         return list(dict.fromkeys(proxy for link in self.links for proxy in link.proxies()))
 
+    def whereabouts(self) -> dict[str, str]:
+        """By the name of each proxy that is connected to one of the others, that replica."""
+        return {proxy: link.name for link in self.links for proxy in link.proxies()}
+
     # what is asked
+
+    async def in_force(self) -> dict[str, int]:
+        """The revision that is in force at each of the others that answers, by the process."""
+        answers = await self._all(lambda link: link.ask("GET", "/revision", InForce))
+        return {answer.boot: answer.revision for _, answer in answers if not isinstance(answer, Unknown)}
 
     async def statuses(self) -> tuple[list[tuple[str, ProxyStatus]], list[Unknown]]:
         """The streams of the others, each with the replica's name, and of which replicas they are not known."""

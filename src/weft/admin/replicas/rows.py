@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from weft.admin.written import Written
 from weft.discovery.status import Lack, Nack, ProxyStatus
 from weft.model.document import Document
 from weft.model.origin import Origin
@@ -140,6 +141,53 @@ class Confirmed(msgspec.Struct, frozen=True):
     known: bool
     pending: tuple[str, ...] = ()
     nacked: tuple[Nack, ...] = ()
+
+
+class InForce(msgspec.Struct, frozen=True):
+    """The revision of the mesh that is in force in a process."""
+
+    boot: str
+    revision: int
+
+
+class Sought(Written, frozen=True, forbid_unknown_fields=False):
+    """The same as another replica says it, perhaps one of a later release."""
+
+
+class Awaited(msgspec.Struct, frozen=True):
+    """Whether these `documents`, or what the shared store had at its revision `store`, are in force, and who has
+    confirmed it, which is waited for up to `wait` seconds.
+
+    Revisions are those of the process `boot`; in another one they mean nothing. Concerned are the proxies that changed
+    after `since` up to `revision` (-1: that in which all this came), without `since` those that this one changed, or
+    `everybody`, as in a process that `since` is not of. So are those that have `moved` to the one that is asked: they
+    may hold what another replica gave them.
+    """
+
+    documents: tuple[Sought, ...] = ()
+    store: int = 0
+    boot: str = ""
+    since: int = -1
+    revision: int = -1
+    everybody: bool = False
+    moved: tuple[str, ...] = ()
+    wait: float = 0.0
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The answer of the process `boot`: what is not in force there (`unread`, `untried`), and which proxies have
+    confirmed its `revision`, have not, do not answer anything, or are gone. `known` is False if it is not in force."""
+
+    boot: str
+    known: bool = True
+    revision: int = -1
+    unread: tuple[str, ...] = ()
+    untried: tuple[str, ...] = ()
+    confirmed: tuple[str, ...] = ()
+    nacked: tuple[Nack, ...] = ()
+    pending: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 def standing_id(document: str, proxy: str) -> str:

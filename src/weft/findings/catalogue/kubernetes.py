@@ -18,11 +18,12 @@ KUBERNETES = (
         1591,
         "kubernetes-refused",
         "The account that weft has at the API server may not read a kind, or not write what it writes: statuses, "
-        "events, its Lease. The mesh does without the objects of that kind (of one about security it waits for them). "
+        "events, its Leases. The mesh does without the objects of that kind (of one about security it waits for them). "
         "Without Pods or EndpointSlices no Pod is in the mesh or behind a Service; without Nodes nobody knows in which "
         "zone a Pod runs; where TokenReviews are forbidden, no proxy of a Pod can join. Or it is a Secret or ConfigMap "
         "that a document refers to: what was read of it last stays in force, and proxies that have a Secret keep it. "
-        "What cannot be written is shown by weft only.",
+        "What cannot be written is shown by weft only. Who cannot have the Lease of a shared state writes no "
+        "history and rotates no root.",
         "httproutes.gateway.networking.k8s.io cannot be read: it answers 403: ...; the mesh does without them",
         "Let the account do what is expected (docs/kubernetes.md has the roles), or serve with --no-write-status.",
     ),

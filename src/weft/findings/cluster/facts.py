@@ -105,11 +105,12 @@ class InstallationFact:
     wanted: int = 1
     pods: tuple[ControlPod, ...] = ()
     endpoints: int = 0
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseFact:
-    """The Lease of the control plane that writes. `age` is how many seconds ago it was renewed: by the clock of its
+    """The Lease of a control plane that leads. `age` is how many seconds ago it was renewed: by the clock of its
     holder then, by the API server's now."""
 
     holder: str
@@ -150,6 +151,7 @@ class ClusterFacts:
     account_rights: tuple[RightFact, ...] = ()
     installation: InstallationFact | None = None
     lease: LeaseFact | None = None
+    state_lease: LeaseFact | None = None
     now: float = 0.0
     injects: bool = True
     validates: bool = True

@@ -12,6 +12,7 @@ from weft.findings.cluster.facts import (
     VALIDATING,
     ClusterFacts,
     InstallationFact,
+    LeaseFact,
     WebhookFact,
 )
 from weft.findings.cluster.told import POD, UNWELL, WEBHOOK, error, listed, numbers, warning
@@ -64,15 +65,29 @@ def _same(found: InstallationFact) -> str:
 
 
 def lease(facts: ClusterFacts) -> Iterator[Finding]:
-    """One control plane leads, and its clock is right. While none is ready that is said already."""
-    held = facts.lease
-    about = f"Lease {facts.namespace}/weft-leader"
-    fix = f"kubectl -n {facts.namespace} get lease weft-leader -o yaml"
-    ready = facts.installation is None or any(each.ready for each in facts.installation.pods)
+    """One control plane leads, of those that write and of those that share a state, and its clock is right. While none
+    is ready that is said already."""
+    installation = facts.installation
+    ready = installation is None or any(each.ready for each in installation.pods)
     if not ready or not facts.was_read(LEASES):
         return
+    found = list(_held(facts, "weft-leader", facts.lease, "no status and no Gateway is written"))
+    yield from found
+    if installation is None or not installation.shared or (found and _host(facts.lease) == _host(facts.state_lease)):
+        return  # what is wrong with a control plane that has both is said
+    if facts.state_lease is not None or installation.version == facts.client:  # one of before has no such Lease
+        yield from _held(facts, "weft-state", facts.state_lease, "no history is written, and no root rotated")
+
+
+def _host(held: LeaseFact | None) -> str | None:
+    return held.holder.partition("_")[0] or None if held is not None else None
+
+
+def _held(facts: ClusterFacts, name: str, held: LeaseFact | None, without: str) -> Iterator[Finding]:
+    about = f"Lease {facts.namespace}/{name}"
+    fix = f"kubectl -n {facts.namespace} get lease {name} -o yaml"
     if held is None or not held.holder:
-        yield error(UNWELL, about, "nobody leads, so no status and no Gateway is written", fix)
+        yield error(UNWELL, about, f"nobody leads, so {without}", fix)
     elif held.age > held.lasting + CLOCK:
         text = f"{held.holder} has not renewed it for {held.age:.0f} s, or its clock is as much behind the API server's"
         yield error(UNWELL, about, text, fix)

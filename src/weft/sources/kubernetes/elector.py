@@ -16,14 +16,14 @@ from weft.sources.kubernetes.client import ApiClient, ApiError
 from weft.sources.kubernetes.election import USUAL, Election, Held, Record, Terms, held_from, lease_body
 from weft.sources.kubernetes.reflector import Failure
 
-_NOT_FOUND, _CONFLICT = 404, 409
+_FORBIDDEN, _NOT_FOUND, _CONFLICT = 403, 404, 409
 _LAST_SECONDS = 2.0
 _log = logging.getLogger("weft.kubernetes")
 
 
 class Elector:
     """One candidate, called `identity`, for a `lease` in a namespace. `term` tells when it begins or ends to lead;
-    whether it leads at a moment says `leads`."""
+    whether it leads at a moment says `leads`. `does` says for the log what only the leader does."""
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class Elector:
         lease: str,
         terms: Terms = USUAL,
         clock: Callable[[], float] = time.time,
+        does: str = "writes to Kubernetes",
     ) -> None:
         self._client = client
         self._namespace = namespace
@@ -40,9 +41,10 @@ class Elector:
         self.lease = lease
         self._terms = terms
         self._clock = clock
+        self._does = does
         self._election = Election(identity, terms)
         self.term: Cell[bool] = Cell(False)
-        self.failure: Failure | None = None
+        self._failure: Failure | None = None
 
     @property
     def leads(self) -> bool:
@@ -54,6 +56,14 @@ class Elector:
         """Who was seen to lead last."""
         return self._election.holder
 
+    @property
+    def refused(self) -> str:
+        """That the server does not let it write the Lease; empty: it does, or is away."""
+        failure = self._failure
+        if failure is None or failure.status not in (_FORBIDDEN, _NOT_FOUND):
+            return ""
+        return f"the Lease {self._namespace}/{self.lease} cannot be written: {failure.message}"
+
     async def run(self) -> None:
         """Bid for ever. When it is cancelled, another may lead at once."""
         try:
@@ -61,7 +71,7 @@ class Elector:
                 try:
                     async with asyncio.timeout(self._terms.deadline / 2):
                         await self._try()
-                    self.failure = None
+                    self._failure = None
                 except Exception as error:  # whatever the server may say, traffic does not hang on this
                     self._failed(error)
                 self._tell()
@@ -107,14 +117,14 @@ class Elector:
         status = error.status if isinstance(error, ApiError) else 0
         text = str(error) if isinstance(error, ApiError) else "it does not answer in time, or with no Lease"
         failure = Failure(text, status)
-        if failure != self.failure:
+        if failure != self._failure:
             _log.warning("the Lease %s/%s cannot be written: %s", self._namespace, self.lease, text)
-            self.failure = failure
+            self._failure = failure
 
     def _tell(self) -> None:
         if self.term.value != self.leads:
             said = "this is" if self.leads else "this is no more"
-            _log.info("%s the control plane that writes to Kubernetes, by its Lease %s", said, self.lease)
+            _log.info("%s the control plane that %s, by its Lease %s", said, self._does, self.lease)
             self.term.set(self.leads)
 
     async def _resign(self) -> None:

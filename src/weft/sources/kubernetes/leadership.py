@@ -18,7 +18,6 @@ from weft.schema.kinds.gateway import GATEWAY_GROUP, GatewaySpec, ListenerSetSpe
 from weft.sources.kubernetes.client import ApiClient
 from weft.sources.kubernetes.election import USUAL, Terms
 from weft.sources.kubernetes.elector import Elector
-from weft.sources.kubernetes.reflector import Failure
 
 NAME = "weft-leader"
 """The Lease of the default; that of another revision has its name behind it. In the namespace of the control plane."""
@@ -66,10 +65,9 @@ class Leadership:
         self._revisions: Mapping[ObjectKey, str] = {}
 
     @property
-    def failures(self) -> Mapping[str, Failure]:
-        """Why Leases cannot be written, by their names."""
-        found = ((each.lease, each.failure) for each in self._electors.values())
-        return {lease: failure for lease, failure in found if failure is not None}
+    def refused(self) -> tuple[str, ...]:
+        """Of each Lease that the server does not let it write, that it does not."""
+        return tuple(each.refused for each in self._electors.values() if each.refused)
 
     def leads(self, revision: str = "") -> bool:
         """Whether it leads now: for a name, or for any."""

@@ -1,0 +1,53 @@
+"""Who leads for the state that control planes share: the one that has its Lease does what is done once for all of them.
+
+A state has one Lease, whatever the revisions of those that share it, and whether or not they write statuses: who has a
+revision's writes what is that revision's (`weft.sources.kubernetes.leadership`). ADR 0241.
+"""
+
+from __future__ import annotations
+
+from weft.model.origin import Origin
+from weft.model.problem import Problem, Severity
+from weft.sources.kubernetes.client import ApiClient
+from weft.sources.kubernetes.election import USUAL, Terms
+from weft.sources.kubernetes.elector import Elector
+from weft.sources.kubernetes.shared.repository import HEAD
+from weft.telemetry.metrics import Registry, gauge
+
+
+class StateLeader:
+    """One candidate, called `identity`, for the Lease that is called as the `state` of a namespace."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        namespace: str,
+        identity: str,
+        registry: Registry,
+        terms: Terms = USUAL,
+        state: str = HEAD,
+    ) -> None:
+        self._namespace = namespace
+        self._elector = Elector(client, namespace, identity, state, terms, does="leads for the shared state")
+        text = "Whether this control plane is the one that leads for the shared state."
+        registry.read(lambda: [gauge("weft_state_leader", text, float(self.leads()))])
+
+    def leads(self) -> bool:
+        """Whether this control plane leads now: to be asked before each write."""
+        return self._elector.leads
+
+    def problems(self) -> tuple[Problem, ...]:
+        """That it can never lead; an API server that is away is told by others."""
+        refused = self._elector.refused
+        if not refused:
+            return ()
+        text = f"{refused}; here no history is written, and no root rotated"
+        expected = (
+            f"a Role that allows create of leases, and get and update of {self._elector.lease}, in a namespace "
+            f"'{self._namespace}'"
+        )
+        return (Problem(Severity.ERROR, "kubernetes-refused", text, Origin("weft"), expected=expected),)
+
+    async def run(self) -> None:
+        """Bid for ever. When it is cancelled, another may lead at once."""
+        await self._elector.run()

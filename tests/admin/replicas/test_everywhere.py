@@ -1,0 +1,396 @@
+"""Who waits for proxies waits for those of all replicas: those that are slow, away, gone, new, and begun anew."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from weft.admin.context import ApiContext, Compiled
+from weft.admin.replicas import everywhere
+from weft.admin.replicas.everywhere import Everywhere, confirmed_everywhere
+from weft.admin.replicas.links import LinkError
+from weft.admin.replicas.replicas import Replicas
+from weft.admin.replicas.rows import Awaited, Found, Sought
+from weft.admin.waited import unread, waited
+from weft.aio.cell import Cell
+from weft.discovery.status import Nack, WaitResult
+from weft.model.workload import Workload
+from weft.testing.polling import eventually
+
+DOCUMENT = Sought("gateway.networking.k8s.io", "HTTPRoute", "shop", "web", "u1", 2)
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(everywhere, "_ROUND_SECONDS", 0.1)
+    monkeypatch.setattr(everywhere, "_REST_SECONDS", 0.02)
+
+
+class Other:
+    """Another replica, as a test says that it is: the proxies that are connected to it, and what they hold. `slow` are
+    those that have not confirmed, `concerned` those that the change has concerned."""
+
+    def __init__(self, name: str, *proxies: str, boot: str = "", concerned: Iterable[str] = ()) -> None:
+        self.name = name
+        self.boot = boot or f"boot-{name}"
+        self.there = set(proxies)
+        self.concerned = set(concerned)
+        self.slow: set[str] = set()
+        self.refuses: set[str] = set()
+        self.revision = 7
+        self.reads = True
+        self.why = ""
+        self.stopped = False
+        self.is_own = False
+        self.asked: list[Awaited] = []
+
+    @property
+    def counts(self) -> bool:
+        return not self.is_own
+
+    @property
+    def known(self) -> bool:
+        return not self.why
+
+    def proxies(self) -> Collection[str]:
+        return () if self.why else tuple(self.there)
+
+    async def ask(self, _method: str, path: str, _answer: type, *, body: Awaited, patience: float) -> Found:
+        assert (path, patience > body.wait) == ("/confirmed", True)
+        self.asked.append(body)
+        if self.stopped:
+            await asyncio.Event().wait()
+        if self.why:
+            raise LinkError(self.why)
+        if body.documents and not self.reads:
+            await asyncio.sleep(body.wait)
+            return Found(self.boot, known=False, unread=tuple(str(one.key) for one in body.documents))
+        own = body.boot == self.boot
+        everybody = body.everybody or (not own and body.since >= 0)
+        about = (self.there if everybody else self.concerned | set(body.moved)) & self.there
+        if about & self.slow:
+            await asyncio.sleep(body.wait)
+            about &= self.there
+        nacked = tuple(Nack(name, "Listener", "x", "no", ()) for name in sorted(about & self.refuses))
+        return Found(
+            self.boot,
+            revision=body.revision if own and body.revision >= 0 else self.revision,
+            confirmed=tuple(sorted((about & self.there) - self.slow - self.refuses)),
+            nacked=nacked,
+            pending=tuple(sorted(about & self.slow & self.there)),
+            gone=tuple(sorted((self.concerned | set(body.moved)) - self.there)),
+        )
+
+
+class Asked(Replicas):
+    """The replica that is asked, beside others."""
+
+    def __init__(self, *others: Other) -> None:
+        super().__init__(boot="own")
+        self.others = list(others)
+        self.sure = True
+
+    @property
+    def links(self) -> list[Any]:
+        return [one for one in self.others if one.counts]
+
+    @property
+    def alone(self) -> bool:
+        return False
+
+    @property
+    def counted(self) -> bool:
+        return self.sure
+
+    def left(self, one: Other) -> None:
+        """Its Pod is gone."""
+        self.others.remove(one)
+        self._told()
+
+    def came(self, one: Other) -> None:
+        """There is another Pod."""
+        self.others.append(one)
+        self._told()
+
+
+class Here:
+    """The hub of the replica that is asked."""
+
+    def __init__(self, *proxies: str) -> None:
+        self.there = dict.fromkeys(proxies)
+        self.asked: list[tuple[int, float, int | None, tuple[str, ...]]] = []
+
+    def connected(self) -> Collection[str]:
+        return self.there.keys()
+
+    async def wait_revision(
+        self, revision: int, timeout: float, since: int | None = None, also: tuple[str, ...] = ()
+    ) -> WaitResult:
+        self.asked.append((revision, timeout, since, also))
+        return WaitResult(tuple(also), (), ())
+
+
+def context_of(replicas: Replicas, hub: Here, *names: str) -> ApiContext:
+    workloads = tuple(Workload(name, "shop", "default") for name in names)
+    compiled = Cell(Compiled(3, None, documents=(), workloads=workloads))
+    return cast(ApiContext, SimpleNamespace(replicas=replicas, hub=hub, compiled=compiled, collector=None))
+
+
+class Waits:
+    """One who waits, while a test changes things."""
+
+    def __init__(self, replicas: Replicas, *names: str, hub: Here | None = None) -> None:
+        self.hub = hub or Here()
+        self.context = context_of(replicas, self.hub, *names)
+        self.task: asyncio.Task[Everywhere]
+
+    @contextlib.asynccontextmanager
+    async def waiting(self, timeout: float = 20.0, **about: Any) -> AsyncIterator[asyncio.Task[Everywhere]]:
+        awaited = about.pop("awaited", Awaited(since=2))
+        ticket = about.pop("ticket", {"own": 2, "boot-b": 5, "boot-c": 6})
+        end = asyncio.get_running_loop().time() + timeout
+        task = asyncio.create_task(confirmed_everywhere(self.context, awaited, end, ticket=ticket))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def answer(self, timeout: float = 20.0, **about: Any) -> dict[str, Any]:
+        async with self.waiting(timeout, **about) as task:
+            return waited(await task)
+
+
+async def goes_on(task: asyncio.Task[Everywhere], rounds: Callable[[], int]) -> None:
+    """Some more rounds, in which nothing is claimed."""
+    seen = rounds()
+    await eventually("it is asked again", lambda: rounds() >= seen + 3 or task.done())
+    assert not task.done()
+
+
+async def test_it_returns_when_the_proxies_of_the_other_have_confirmed() -> None:
+    b = Other("b", "web.shop", "api.shop", concerned=["web.shop"])
+    b.slow = {"web.shop"}
+    one = Waits(Asked(b), "web", "api")
+    async with one.waiting() as task:
+        await goes_on(task, lambda: len(b.asked))
+        b.revision = 9
+        b.slow.clear()
+        found = waited(await task)
+    assert found == {"confirmed": ["web.shop"], "nacked": [], "pending": [], "stuck": []}
+    first, *rest = b.asked
+    assert (first.boot, first.since, first.revision, first.everybody) == ("boot-b", 5, -1, False)
+    assert {ask.revision for ask in rest} == {7}, "what comes later is not waited for"
+    assert one.hub.asked[0][0] == 3
+    assert one.hub.asked[0][2:] == (2, ())
+
+
+async def test_without_others_it_is_asked_once() -> None:
+    hub = Here("web.shop")
+    context = context_of(Replicas(boot="own"), hub, "web")
+    end = asyncio.get_running_loop().time() + 600
+    found = await confirmed_everywhere(context, Awaited(since=2), end, ticket={"own": 2})
+    assert waited(found)["pending"] == []
+    [(_, timeout, since, also)] = hub.asked
+    assert (timeout > 590, since, also) == (True, 2, ())
+
+
+async def test_one_that_cannot_be_reached_is_named_at_the_end_and_not_before() -> None:
+    b = Other("b", "web.shop")
+    b.why = "no connection can be made"
+    one, began = Waits(Asked(b), "web"), asyncio.get_running_loop().time()
+    found = await one.answer(0.3)
+    assert asyncio.get_running_loop().time() - began >= 0.3
+    assert found["pending"] == ["replica b"]
+    assert [(each.replica, each.why) for each in found["unknown"]] == [("b", "no connection can be made")]
+
+
+async def test_one_that_is_stopped_holds_nobody_beyond_the_end() -> None:
+    b, c = Other("b", "web.shop"), Other("c", "api.shop", concerned=["api.shop"])
+    b.stopped = True
+    one, began = Waits(Asked(b, c), "web", "api"), asyncio.get_running_loop().time()
+    found = await one.answer(0.2)
+    assert asyncio.get_running_loop().time() - began < 10
+    assert (found["confirmed"], found["pending"]) == (["api.shop"], ["replica b"])
+    assert found["unknown"][0].why == "it does not answer in time"
+
+
+async def test_one_that_has_not_read_what_was_written_is_waited_for() -> None:
+    b = Other("b", "web.shop", concerned=["web.shop"])
+    b.reads = False
+    one = Waits(Asked(b), "web")
+    written = Awaited((DOCUMENT,), since=2)
+    one.context.compiled.set(Compiled(3, None, documents=(cast(Any, InForce()),)))
+    async with one.waiting(0.3, awaited=written) as task:
+        found = await task
+    assert unread(found) == ["HTTPRoute shop/web (replica b)"]
+    async with one.waiting(awaited=written) as task:
+        await goes_on(task, lambda: len(b.asked))
+        b.reads = True
+        found = await task
+    assert (unread(found), waited(found)["confirmed"]) == ([], ["web.shop"])
+
+
+class InForce:
+    """DOCUMENT as it was read here."""
+
+    key = DOCUMENT.key
+    generation = 2
+    origin = SimpleNamespace(source="kubernetes:c/u1@4")
+
+
+async def test_many_documents_are_asked_for_in_parts() -> None:
+    b = Other("b")
+    many = tuple(Sought("", "Secret", "shop", f"s{number}") for number in range(700))
+    one = Waits(Asked(b))
+    found = await one.answer(awaited=Awaited(many, since=2))
+    assert found["pending"] == []
+    assert [len(ask.documents) for ask in b.asked] == [300, 300, 100]
+
+
+async def test_a_refusal_at_another_replica_is_told_with_its_name() -> None:
+    b = Other("b", "web.shop", concerned=["web.shop"])
+    b.refuses = {"web.shop"}
+    found = await Waits(Asked(b), "web").answer()
+    [nack] = found["nacked"]
+    assert (nack["proxy"], nack["replica"], nack["message"]) == ("web.shop", "b", "no")
+    assert (found["pending"], found["confirmed"]) == ([], [])
+
+
+async def test_a_proxy_whose_replica_goes_is_waited_for_where_it_comes() -> None:
+    b, c = Other("b", "web.shop", concerned=["web.shop"]), Other("c", "api.shop")
+    b.slow, c.slow = {"web.shop"}, {"web.shop"}
+    replicas = Asked(b, c)
+    async with Waits(replicas, "web", "api").waiting() as task:
+        await goes_on(task, lambda: len(b.asked))
+        replicas.left(b)
+        await goes_on(task, lambda: len(c.asked))
+        c.there.add("web.shop")
+        await eventually("it is asked for there", lambda: c.asked[-1].moved == ("web.shop",))
+        await goes_on(task, lambda: len(c.asked))
+        c.slow.clear()
+        assert waited(await task)["confirmed"] == ["web.shop"]
+
+
+async def test_a_proxy_that_comes_to_the_replica_that_is_asked() -> None:
+    b, hub = Other("b", "web.shop", concerned=["web.shop"]), Here()
+    b.slow = {"web.shop"}
+    async with Waits(Asked(b), "web", hub=hub).waiting() as task:
+        await goes_on(task, lambda: len(b.asked))
+        b.there.clear()
+        hub.there["web.shop"] = None
+        assert waited(await task)["confirmed"] == ["web.shop"]
+    assert hub.asked[-1][3] == ("web.shop",)
+
+
+@pytest.mark.parametrize("registered", [True, False])
+async def test_a_proxy_that_does_not_come_back_is_not_waited_for_long(
+    registered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If its workload is not there any more not at all."""
+    b = Other("b", "web.shop", concerned=["web.shop"])
+    b.slow = {"web.shop"}
+    replicas = Asked(b)
+    one = Waits(replicas, *(["web"] if registered else []))
+    async with one.waiting(0.3 if registered else 20.0) as task:
+        await eventually("it is asked", lambda: b.asked)
+        replicas.left(b)
+        found = waited(await task)
+    assert found["pending"] == (["web.shop"] if registered else [])
+    monkeypatch.setattr(everywhere, "_MISSED_SECONDS", 0.1)
+    assert (await one.answer())["pending"] == []
+
+
+async def test_a_replica_that_comes_is_asked_for_everybody() -> None:
+    b, c = Other("b", "web.shop", concerned=["web.shop"]), Other("c", "new.shop", boot="later")
+    b.slow, c.slow = {"web.shop"}, {"new.shop"}
+    replicas = Asked(b)
+    async with Waits(replicas, "web", "new").waiting() as task:
+        await goes_on(task, lambda: len(b.asked))
+        replicas.came(c)
+        b.slow.clear()
+        await goes_on(task, lambda: len(c.asked))
+        c.slow.clear()
+        assert waited(await task)["confirmed"] == ["web.shop", "new.shop"]
+    assert all(ask.everybody for ask in c.asked)
+
+
+async def test_a_replica_that_begins_anew_is_asked_anew() -> None:
+    """Its revisions are others, so all of its proxies are concerned."""
+    b = Other("b", "web.shop", concerned=["web.shop"])
+    b.slow = {"web.shop"}
+    async with Waits(Asked(b), "web").waiting() as task:
+        await goes_on(task, lambda: len(b.asked))
+        b.boot, b.revision, b.concerned = "another", 1, set()
+        await goes_on(task, lambda: len(b.asked))
+        b.slow.clear()
+        assert waited(await task)["confirmed"] == ["web.shop"]
+    assert (b.asked[-1].boot, b.asked[-1].since, b.asked[-1].everybody) == ("another", -1, True)
+
+
+async def test_one_that_begins_anew_may_not_have_read_what_the_former_had() -> None:
+    b = Other("b", "web.shop", concerned=["web.shop"])
+    b.slow = {"web.shop"}
+    one = Waits(Asked(b), "web")
+    one.context.compiled.set(Compiled(3, None, documents=(cast(Any, InForce()),)))
+    async with one.waiting(awaited=Awaited((DOCUMENT,), since=2)) as task:
+        await eventually("it was read", lambda: b.asked and not b.asked[-1].documents)
+        b.boot, b.reads = "another", False
+        await eventually("it is asked for again", lambda: b.asked[-1].documents)
+        b.slow.clear()
+        await goes_on(task, lambda: len(b.asked))
+        b.reads = True
+        assert waited(await task)["confirmed"] == ["web.shop"]
+
+
+async def test_a_proxy_that_has_just_moved_is_asked_for_where_it_is() -> None:
+    """Where it was, the change has concerned it; where it is, it came with it, and is loading."""
+    b, c = Other("b", concerned=["web.shop"]), Other("c", "web.shop")
+    c.slow = {"web.shop"}
+    async with Waits(Asked(b, c), "web").waiting() as task:
+        await eventually("it is asked for", lambda: c.asked and c.asked[-1].moved == ("web.shop",))
+        await goes_on(task, lambda: len(c.asked))
+        c.slow.clear()
+        assert waited(await task)["confirmed"] == ["web.shop"]
+
+
+async def test_who_comes_from_a_replica_of_which_nothing_was_known_is_waited_for() -> None:
+    b, c = Other("b"), Other("c")
+    b.why = "no connection can be made"
+    c.slow = {"web.shop"}
+    replicas = Asked(b, c)
+    async with Waits(replicas, "web").waiting() as task:
+        await goes_on(task, lambda: len(b.asked))
+        c.there.add("web.shop")
+        await eventually("it is asked for", lambda: c.asked[-1].moved == ("web.shop",))
+        replicas.left(b)
+        await goes_on(task, lambda: len(c.asked))
+        c.slow.clear()
+        assert waited(await task)["confirmed"] == ["web.shop"]
+
+
+async def test_nothing_is_claimed_while_it_is_not_known_which_replicas_there_are() -> None:
+    replicas = Asked()
+    replicas.sure = False
+    one = Waits(replicas)
+    assert (await one.answer(0.2))["pending"] == ["replica ?"]
+    replicas.sure = True
+    assert (await one.answer())["pending"] == []
+
+
+async def test_what_the_store_has_is_known_everywhere_by_one_number() -> None:
+    b = Other("b", "web.shop", concerned=["web.shop"])
+    one = Waits(Asked(b), "web")
+
+    async def included(revision: int) -> int:
+        return 3 if revision == 42 else -1
+
+    one.context.__dict__["collector"] = SimpleNamespace(included=included)
+    found = await one.answer(awaited=Awaited(store=42), ticket=None)
+    assert found["confirmed"] == ["web.shop"]
+    assert [(ask.store, ask.since, ask.everybody) for ask in b.asked] == [(42, -1, False)]

@@ -62,7 +62,7 @@ class Signer:
         builder = (
             x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _DAY)
+            .not_valid_before(now if names is not None else now - _DAY)  # of what it signs, as cert-manager does
             .not_valid_after(now + datetime.timedelta(seconds=life))
             .add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
             .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=True, crl_sign=True, **usage), True)
@@ -170,7 +170,7 @@ async def test_a_signer_signs_the_intermediate_and_what_comes_after(
         await first_from(authority, directory, DOMAIN, LIFE)
         mesh = open_authority(directory, DOMAIN)
         assert list(mesh.roots) == [signer.root]
-        assert not await renew_from(authority, mesh, LIFE, datetime.datetime.now(datetime.UTC).timestamp())
+        assert not await renew_from(authority, mesh, LIFE)
     assert not (await api.call("GET", _CSR))["items"]
 
 

@@ -15,6 +15,7 @@ from tools.kubernetes_access import ClusterError
 from support.cert_manager import ISSUERS, CertManager
 from support.chart import NAMESPACE
 from support.http import Client
+from support.kubernetes import service
 from support.mesh import Mesh, until
 from weft.ca.authority import Authority, open_authority
 from weft.ca.protocol import AuthorityError
@@ -56,6 +57,7 @@ def test_a_mesh_of_hosts_has_certificates_below_its_root(
     """A control plane with no more rights than its chart gives it; openssl says to whom the certificates lead."""
     mesh = Mesh(tmp_path / "home", tmp_path / "logs")
     root = manager.roots["root"]
+    manager.apply(service("front", "default"), service("back", "default"))
     try:
         place = f"configmap/{NAMESPACE}/roots"
         mesh.serve("--kubeconfig", str(weft), "--ca-issuer", issuer, "--ca-roots", place, "--ca-days", "30")

@@ -89,7 +89,8 @@ class CertManager:
         place.mkdir()
         openssl = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
         files = ("-keyout", str(place / "tls.key"), "-out", str(place / "ca.crt"))
-        about = ("-subj", f"/O=Example/CN={name}", "-days", "3650")
+        usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        about = ("-subj", f"/O=Example/CN={name}", "-days", "3650", *usage)
         subprocess.run([*openssl, *about, *files], check=True, capture_output=True)
         certificate, key = (place / "ca.crt").read_text(), (place / "tls.key").read_text()
         held = {"tls.crt": certificate, "tls.key": key}

@@ -98,3 +98,39 @@ def test_an_empty_directory_of_documents_is_no_error(tmp_path: Path, capsys: pyt
     (tmp_path / "weft.yaml").write_text("documents: [mesh]\n")
     assert run(["validate", str(tmp_path / "weft.yaml")]) == 0
     assert "0 documents, 0 errors" in capsys.readouterr().out
+
+
+PARAMETERS = """\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: public}
+spec:
+  gatewayClassName: weft
+  infrastructure: {parametersRef: {group: "", kind: KIND, name: sizes}}
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: sizes}
+data:
+  deployment: |
+    spec:
+      replicas: 3
+      template: {spec: {hostPID: true}}
+"""
+
+
+def test_parameters_of_a_gateway_are_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(PARAMETERS.replace("KIND", "ConfigMap"))
+    assert run(["validate", str(path), "-o", "json"]) == 1
+    told = {(each["code"], each["line"], each["path"]) for each in json.loads(capsys.readouterr().out)["problems"]}
+    assert told == {
+        ("no-effect", 6, "spec.infrastructure"),
+        ("invalid-parameters", 16, "data.deployment.spec.template.spec.hostPID"),
+    }
+    path.write_text(PARAMETERS.replace("KIND", "Secret"))
+    assert run(["validate", str(path)]) == 1
+    assert "parameters are not read from Secret" in capsys.readouterr().err
+    path.write_text(PARAMETERS.replace("KIND", "ConfigMap").replace("template: {spec: {hostPID: true}}", ""))
+    assert run(["validate", str(path)]) == 0

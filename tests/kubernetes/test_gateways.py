@@ -7,24 +7,25 @@ import contextlib
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from tools.kubernetes_cluster import SERVICES, ApiCluster
 
-from support.imported import running
-from support.kubernetes import ROUTES, Api, source_of
+from support.kubernetes import QUICK, ROUTES, Api, source_of
 from weft.admin.context import Compiled
 from weft.admin.kubernetes.duty import Duty
 from weft.aio.cell import Cell
 from weft.controlplane.gateways import GatewayKeeper
 from weft.discovery.compiler import MeshCompiler
 from weft.model.document import ObjectKey
-from weft.model.snapshot import ConfigSnapshot
+from weft.model.snapshot import MeshSettings
 from weft.provision.manifests import GatewayPods
+from weft.sources.collector import Collector
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.client import Answer, ApiClient
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
-from weft.sources.kubernetes.source import KubernetesSource
+from weft.sources.kubernetes.referred import ReferredSource
 from weft.testing.polling import eventually
 
 PODS = GatewayPods({"containers": [{"name": "weft-proxy", "image": "weft.test/weft:1"}]})
@@ -45,12 +46,12 @@ def gateway(namespace: str, port: int = 80, of_class: str = "weft", **annotation
     }
 
 
-async def declare_class(api: Api, name: str = "weft", controller: str = CONTROLLER) -> None:
+async def declare_class(api: Api, name: str = "weft", controller: str = CONTROLLER, **spec: object) -> None:
     body = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",
         "metadata": {"name": name},
-        "spec": {"controllerName": controller},
+        "spec": {"controllerName": controller, **spec},
     }
     await api.apply(f"{ROUTES}/gatewayclasses/{name}", body)
 
@@ -83,19 +84,21 @@ async def keeping(
     pods: Callable[[], GatewayPods] = lambda: PODS,
     owns: Callable[[ObjectKey], bool] = lambda _: True,
 ) -> AsyncIterator[GatewayKeeper]:
-    """A keeper whose mesh is that of the cluster's documents."""
-    source = source_of(cluster.kubeconfig("admin"))
+    """A keeper whose mesh is that of the cluster's documents, and of what they refer to."""
+    admin = cluster.kubeconfig("admin")
+    referred = ReferredSource("test", Credentials(KubeconfigFile(str(admin)).access), pace=QUICK)
+    collector = Collector((source_of(admin), referred), MeshSettings(), admits=referred.admits)
     compiled: Cell[Compiled] = Cell(Compiled(0, None))
     credentials = Credentials(KubeconfigFile(str(cluster.kubeconfig(account))).access)
     keeper = GatewayKeeper(
         lambda: Counted(credentials),
         compiled,
-        lambda: source.contents.value.documents if source.contents.value is not None else (),
+        lambda: collector.snapshot.documents,
         pods,
         Duty(lambda: True, owns),
     )
-    async with running(source), asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_compile(source, compiled)), group.create_task(keeper.run())]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in (collector.run(), _compile(collector, compiled), keeper.run())]
         try:
             yield keeper
         finally:
@@ -103,14 +106,11 @@ async def keeping(
                 task.cancel()
 
 
-async def _compile(source: KubernetesSource, compiled: Cell[Compiled]) -> None:
-    version, revision, compiler = 0, 0, MeshCompiler()
+async def _compile(collector: Collector, compiled: Cell[Compiled]) -> None:
+    version, compiler = 0, MeshCompiler()
     while True:
-        version = await source.contents.changed(version)
-        if source.contents.value is not None:
-            revision += 1
-            mesh = compiler.build(ConfigSnapshot(revision, source.contents.value.documents))
-            compiled.set(Compiled(revision, mesh))
+        version = await collector.collected.changed(version)
+        compiled.set(Compiled(collector.snapshot.revision, compiler.build(collector.snapshot)))
 
 
 async def there(api: Api, path: str) -> Mapping[str, Any] | None:
@@ -307,6 +307,161 @@ async def test_what_may_not_be_made_is_told(cluster: ApiCluster, api: Api, names
     async with keeping(cluster, "gateways") as keeper:
         found = await eventually("it is told", lambda: _of(keeper, namespace))
         assert "403" in found
+
+
+def sized(namespace: str, of_class: str = "weft") -> dict[str, Any]:
+    """A Gateway with parameters of its own."""
+    body = gateway(namespace, of_class=of_class)
+    reference = {"group": "", "kind": "ConfigMap", "name": "sizes"}
+    body["spec"]["infrastructure"] = {"parametersRef": reference}
+    return body
+
+
+async def put(api: Api, namespace: str, *, config_map: str = "sizes", **data: str) -> None:
+    """Write the ConfigMap with parameters."""
+    about = {"name": config_map, "namespace": namespace}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": data}
+    await api.apply(f"/api/v1/namespaces/{namespace}/configmaps/{config_map}", body)
+
+
+SIZES = """
+spec:
+  replicas: REPLICAS
+  template:
+    spec:
+      nodeSelector: {disk: ssd}
+      tolerations: [{key: edge, operator: Exists}]
+      containers:
+      - name: istio-proxy
+        resources: {requests: {cpu: 300m}, limits: {cpu: LIMIT}}
+"""
+
+
+FAULTS = (
+    ({"deployment": "spec: {replicas: 5, template: {spec: {hostNetwork: true}}}"}, "nothing of their node"),
+    ({"deployment": "spec: {replica: 5}"}, "unknown field 'replica'"),
+    ({"deployment": "spec: {replicas: 5", "service": "{}"}, "/sizes: deployment: "),
+    ({"deploy": "spec: {}", "service": "spec: {type: ClusterIP}"}, "unknown key 'deploy'"),
+    ({"deployment": SIZES.replace("REPLICAS", "5").replace("LIMIT", "200m")}, "less than or equal to cpu"),
+    (
+        {"deployment": "spec: {replicas: 5}", "service": "spec: {loadBalancerSourceRanges: [nowhere]}"},
+        "Service web-weft cannot be as its parameters say",
+    ),
+)
+"""What cannot be, of which the last two are for the API server to know, and what is told of it."""
+
+
+async def test_parameters_are_merged_followed_and_a_fault_in_them_changes_nothing(
+    cluster: ApiCluster, api: Api, namespace: str
+) -> None:
+    await declare_class(api)
+    service, deployment, (account, budget, autoscaler) = _paths(namespace)
+    gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
+    await put(
+        api,
+        namespace,
+        deployment=SIZES.replace("REPLICAS", "3").replace("LIMIT", "2"),
+        service="{metadata: {annotations: {cloud: internal}}, spec: {type: NodePort, externalTrafficPolicy: Local}}",
+        podDisruptionBudget="spec: {minAvailable: 50%}",
+    )
+    await api.apply(f"{gateways}/web", sized(namespace))
+
+    async def replicas() -> int | None:
+        found = await there(api, deployment)
+        return found["spec"]["replicas"] if found is not None else None
+
+    async def has(number: int) -> bool:
+        return await replicas() == number
+
+    async with keeping(cluster) as keeper:
+        made = await eventually("the Service is made", lambda: there(api, service))
+        assert (made["spec"]["type"], made["spec"]["externalTrafficPolicy"]) == ("NodePort", "Local")
+        assert made["metadata"]["annotations"]["cloud"] == "internal"
+        found = await there(api, deployment) or {}
+        pod = found["spec"]["template"]["spec"]
+        assert (found["spec"]["replicas"], pod["nodeSelector"]) == (3, {"disk": "ssd"})
+        assert pod["tolerations"] == [{"key": "edge", "operator": "Exists"}]
+        [container] = pod["containers"]
+        assert (container["name"], container["image"]) == ("weft-proxy", "weft.test/weft:1")
+        assert container["resources"] == {"requests": {"cpu": "300m"}, "limits": {"cpu": "2"}}
+        assert (await there(api, budget) or {})["spec"]["minAvailable"] == "50%"
+        assert await _gone(api, autoscaler), "the number of pods is said"
+
+        await put(api, namespace, deployment=SIZES.replace("REPLICAS", "4").replace("LIMIT", "2"))
+        await eventually("the Deployment follows", lambda: has(4))
+        await eventually("the budget is the usual one", lambda: _is_usual(api, budget))
+        assert not _of(keeper, namespace)
+        generation = (await there(api, deployment) or {})["metadata"]["generation"]
+
+        for wrong, words in FAULTS:
+            await put(api, namespace, **wrong)
+            await eventually(f"it is told: {words}", partial(_tells, keeper, namespace, words))
+            assert await has(4), words
+        await api.call("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/sizes")
+        await eventually("it is missed", lambda: "there is no ConfigMap" in _of(keeper, namespace))
+        codes = {each.code for each in keeper.problems() if each.object and each.object.namespace == namespace}
+        assert codes == {"invalid-parameters"}
+        assert (await there(api, deployment) or {})["metadata"]["generation"] == generation
+
+        await api.apply(f"{gateways}/web", gateway(namespace))
+        await eventually("there is an autoscaler again", lambda: there(api, autoscaler))
+        await eventually("nothing is told", lambda: not _of(keeper, namespace))
+        now = await there(api, deployment) or {}
+        assert "nodeSelector" not in now["spec"]["template"]["spec"]
+        assert now["spec"]["replicas"] == 4, "clients are connected: the autoscaler begins with what there is"
+        assert (await there(api, account)) is not None
+
+
+async def test_parameters_of_a_class_come_first_and_null_takes_away(
+    cluster: ApiCluster, api: Api, namespace: str
+) -> None:
+    reference = {"group": "", "kind": "ConfigMap", "name": "usual", "namespace": namespace}
+    await declare_class(api, namespace, parametersRef=reference)
+    _, deployment, (_, budget, autoscaler) = (_named(path, namespace) for path in _paths(namespace))
+    await put(
+        api,
+        namespace,
+        config_map="usual",
+        deployment="spec: {minReadySeconds: 7, template: {spec: {priorityClassName: system-cluster-critical}}}",
+    )
+    await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", sized(namespace, of_class=namespace))
+    await put(api, namespace, deployment="spec: {revisionHistoryLimit: 1}")
+    async with keeping(cluster) as keeper:
+        text = f"the parameters of GatewayClass '{namespace}' cannot be used"
+        await eventually("the Gateway says so", lambda: text in _of(keeper, namespace))
+        told = [each.message for each in keeper.problems() if each.object and each.object.name == namespace]
+        assert any("what a cluster cannot be without" in each for each in told), told
+        assert await _gone(api, deployment)
+        usual = "spec: {minReadySeconds: 7, revisionHistoryLimit: 2}"
+        await put(
+            api, namespace, config_map="usual", deployment=usual, horizontalPodAutoscaler="spec: {maxReplicas: 9}"
+        )
+        scaler = await eventually("the autoscaler is made", lambda: there(api, autoscaler))
+        assert scaler["spec"]["maxReplicas"] == 9
+        spec = (await there(api, deployment) or {})["spec"]
+        assert (spec["minReadySeconds"], spec["revisionHistoryLimit"]) == (7, 1)
+        assert await there(api, budget)
+        await put(api, namespace, horizontalPodAutoscaler="null", podDisruptionBudget="null")
+        await eventually("there is no autoscaler", lambda: _gone(api, autoscaler))
+        await eventually("there is no budget", lambda: _gone(api, budget))
+        assert (await there(api, deployment) or {})["spec"]["revisionHistoryLimit"] == 2
+        assert not _of(keeper, namespace)
+
+
+async def _is_usual(api: Api, budget: str) -> bool:
+    found = await there(api, budget)
+    return found is not None and found["spec"].get("maxUnavailable") == 1
+
+
+def _tells(keeper: GatewayKeeper, namespace: str, words: str) -> bool:
+    return words in _of(keeper, namespace)
+
+
+def _named(path: Any, of_class: str) -> Any:
+    """Paths of the objects of a Gateway of another class."""
+    if isinstance(path, tuple):
+        return tuple(_named(each, of_class) for each in path)
+    return path.replace("web-weft", f"web-{of_class}")
 
 
 def _of(keeper: GatewayKeeper, namespace: str) -> str:

@@ -16,7 +16,7 @@ from support.meshdocs import documents
 from weft.mesh.build import build_mesh
 from weft.mesh.memo import Memo
 from weft.mesh.referred import referred, without_unread
-from weft.mesh.uses import Referred
+from weft.mesh.uses import OVERLAYS, Referred
 from weft.mesh.view import build_view
 from weft.model.document import Document
 from weft.model.snapshot import ConfigSnapshot, MeshSettings
@@ -33,6 +33,7 @@ KNOWN = {
     "build.py",
     "gateways/certificates.py",
     "gateways/clients.py",
+    "gateways/infrastructure.py",
     "gateways/referred.py",
     "gateways/serving.py",
     "policies/backendtlspolicy.py",
@@ -164,6 +165,36 @@ metadata: {name: other}
 spec: {controllerName: example.com/other}
 """
     assert named(GATEWAY.replace("gatewayClassName: weft", "gatewayClassName: other") + other) == {}
+
+
+PARAMETERS = """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: edge}
+spec:
+  controllerName: weft.dev/gateway-controller
+  parametersRef: {group: "", kind: ConfigMap, name: usual, namespace: system}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: sized, namespace: shop}
+spec:
+  gatewayClassName: edge
+  infrastructure: {parametersRef: {group: "", kind: ConfigMap, name: sizes}}
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+"""
+
+
+def test_parameters_are_those_of_classes_that_are_declared_ours() -> None:
+    found = named(PARAMETERS)
+    assert set(found) == {"ConfigMap system/usual", "ConfigMap shop/sizes"}
+    assert set(found.values()) == {OVERLAYS}
+    assert named(PARAMETERS.replace("weft.dev/", "example.com/")) == {}
+    assert set(named(PARAMETERS.replace("gatewayClassName: edge", "gatewayClassName: weft"))) == {
+        "ConfigMap system/usual"
+    }, "nobody makes a process for a class without a document"
+    assert named(PARAMETERS.replace("kind: ConfigMap", "kind: Secret")) == {}
 
 
 ADDED = """

@@ -123,14 +123,6 @@ def test_the_type_of_the_service() -> None:
     assert "ClusterIP" in problem.expected
 
 
-def test_parameters_are_refused_by_name() -> None:
-    asked = "infrastructure: {parametersRef: {group: '', kind: ConfigMap, name: sizes}}"
-    found = planned(text(infrastructure=asked))
-    assert not found.plans
-    assert found.problems[0].path == ("spec", "infrastructure", "parametersRef")
-    assert "ConfigMap" in found.problems[0].message
-
-
 def test_a_certificate_that_is_missing_takes_no_port_away() -> None:
     """Clients know the address: it does not come and go with a Secret."""
     https = "{name: http, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: none}]}}"

@@ -92,7 +92,7 @@ spec:
     )
 
 
-def test_parameters_are_left_to_the_controller_of_a_class_and_ours_has_none() -> None:
+def test_parameters_of_a_class_are_its_controllers_and_ours_has_an_effect_in_a_cluster_only() -> None:
     text = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
@@ -101,7 +101,7 @@ spec: {controllerName: %s, parametersRef: {group: example.com, kind: Settings, n
 """
     assert decode_documents(text % "example.com/controller", "f").problems == ()
     (problem,) = decode_documents(text % "weft.dev/gateway-controller", "f").problems
-    assert (problem.code, problem.severity) == ("unsupported-field", Severity.ERROR)
+    assert (problem.code, problem.severity) == ("no-effect", Severity.WARNING)
 
 
 def test_presence_may_be_asked_for_in_two_ways() -> None:

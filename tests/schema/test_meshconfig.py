@@ -123,3 +123,17 @@ def test_ports_of_providers_may_stand_in_quotes(written: str, meant: int) -> Non
 )
 def test_what_is_no_port_of_a_provider(written: str, code: str) -> None:
     assert codes(istio(PORT % written)) == [(4, code, "data.mesh.extensionProviders[0].envoyExtAuthzGrpc.port")]
+
+
+def test_config_maps_of_applications_are_left_alone_and_parameters_are_not() -> None:
+    text = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c, namespace: n}
+data: {service: "%s", other: "x"}
+"""
+    assert decode_documents(text % "http://web:80/", "f").documents == ()
+    [found] = decode_documents(text % "spec: {type: NodePort}", "f").documents
+    assert isinstance(found.spec, ConfigMapSpec)
+    assert found.spec.data.service == "spec: {type: NodePort}"
+    assert decode_documents(text % ("spec: " + "x" * 40000), "f").failed

@@ -148,11 +148,15 @@ NOT_FOR_THE_MESH = {
     "EgressPort.name": "for people",
     "EgressPort.protocol": "the service's port says what it speaks",
     "SmiPorts.name": "for people",
-    "GatewayClassSpec.parameters_ref": "of classes of other controllers",
-    "ParametersReference.group": "of classes of other controllers",
-    "ParametersReference.kind": "of classes of other controllers",
-    "ParametersReference.name": "of classes of other controllers",
-    "ParametersReference.namespace": "of classes of other controllers",
+    **{
+        f"ConfigMapData.{name}": "what the processes of Gateways are made with in a cluster"
+        for name in ("deployment", "service", "service_account", "horizontal_pod_autoscaler", "pod_disruption_budget")
+    },
+    "GatewayClassSpec.parameters_ref": "names a ConfigMap of these",
+    "ParametersReference.group": "the same",
+    "ParametersReference.kind": "the same",
+    "ParametersReference.name": "the same",
+    "ParametersReference.namespace": "the same",
     "ServiceSpec.ip_families": "without effect here; the decoder warns",
     "ServiceSpec.ip_family_policy": "without effect here; the decoder warns",
     **{

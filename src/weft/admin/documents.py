@@ -25,6 +25,7 @@ from weft.aio.turns import Turns
 from weft.model.document import Document, ObjectKey, key_mapping
 from weft.model.problem import Problem, Severity, distinct, problem_mapping
 from weft.model.unreadable import Unreadable
+from weft.provision.parameters import parameters_problems
 from weft.schema.output import document_as_mapping, document_yaml
 from weft.schema.registry import Kind, UnknownKindError, find_kind
 from weft.schema.wording import nearest_name
@@ -237,7 +238,8 @@ class Documents:
                 row["diff"] = _diff(step)
             documents.append(row)
         confirmed = None if wait is None else await confirmation(self._context, revision, wait, keys)
-        meaning = self._context.compiled.value.problems
+        compiled = self._context.compiled.value
+        meaning = (*compiled.problems, *parameters_problems(compiled.documents))
         if dry_run:
             meaning = await problems_with(self._context, (step.document for step in steps))
         found = [*warnings, *(one for one in meaning if one.object in keys or one.code == INTERNAL)]

@@ -18,6 +18,7 @@ from weft.mesh.referred import without_unread
 from weft.model.document import Document
 from weft.model.problem import Problem, distinct, problem_mapping
 from weft.model.snapshot import ConfigSnapshot
+from weft.provision.parameters import parameters_problems
 
 
 class Validation:
@@ -60,4 +61,5 @@ def problems_in(
     )
     mesh = build_mesh(combined, Memo())
     own = [problem for problem in mesh.problems if problem.object in new]
-    return without_unread(own, snapshot, combined)
+    further = [problem for problem in parameters_problems(combined.documents) if problem.object in new]
+    return (*without_unread(own, snapshot, combined), *further)

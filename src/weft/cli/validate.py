@@ -134,11 +134,13 @@ def _in_order(problems: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _together(decoded: Decoded, meshes: Sequence[CheckedMesh]) -> tuple[Problem, ...]:
-    """What is wrong between documents, and with the workloads of `meshes`: dangling references, conflicting hosts.
+    """What is wrong between documents, and with the workloads of `meshes`: dangling references, conflicting hosts, and
+    parameters of Gateways.
     Without a trust domain that of the documents' MeshConfig is taken for granted."""
     from weft.mesh.build import build_mesh
     from weft.mesh.memo import Memo
     from weft.model.snapshot import ConfigSnapshot, MeshSettings, workload_order
+    from weft.provision.parameters import parameters_problems
 
     documents = tuple(sorted(decoded.documents, key=lambda document: document.key))
     settings = MeshSettings(trust_domain=next((mesh.trust_domain for mesh in meshes), ""))
@@ -147,4 +149,4 @@ def _together(decoded: Decoded, meshes: Sequence[CheckedMesh]) -> tuple[Problem,
     found: Iterable[Problem] = (*mesh.problems, *mesh.idle) if workloads else mesh.problems
     for one in meshes:
         found = one.placed(found)
-    return tuple(found)
+    return (*found, *parameters_problems(documents))

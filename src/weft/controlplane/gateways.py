@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -13,10 +14,11 @@ from weft.admin.context import Compiled
 from weft.admin.kubernetes.duty import Duty
 from weft.aio.backoff import Backoff
 from weft.aio.cell import Cell
+from weft.mesh.gateways.infrastructure import INVALID_PARAMETERS, OF_GATEWAY
 from weft.mesh.gateways.status import NOT_USABLE
 from weft.mesh.model import Mesh
 from weft.model.document import Document, ObjectKey
-from weft.model.origin import Origin
+from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem, Severity
 from weft.provision.manifests import MANAGED, MANAGER, ApiObject, GatewayPods, objects_of, retired_of
 from weft.provision.plan import GatewayPlan, Plans, plans_of
@@ -24,6 +26,7 @@ from weft.sources.kubernetes.client import APPLY_PATCH, ApiClient, ApiError
 
 _log = logging.getLogger("weft.kubernetes")
 _NOT_FOUND, _UNPROCESSABLE = 404, 422
+_NOT_VALID = (400, _UNPROCESSABLE)
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 30.0
 _AGAIN_SECONDS = 60.0
 """How often all is applied once more: somebody may have changed or deleted what is ours."""
@@ -34,6 +37,8 @@ _LONGEST_WAIT = 2.0
 _AT_ONCE = 8
 _OURS = {"fieldManager": "weft", "force": "true"}
 _NEW = {"fieldManager": "weft"}
+_TRIED = {**_OURS, "dryRun": "All"}
+_SCALED = {"fieldManager": "weft-scaled", "force": "true"}
 
 Addresses = Mapping[ObjectKey, tuple[str, ...]]
 """Where clients reach each Gateway: IP addresses and host names."""
@@ -43,10 +48,19 @@ class _Owner(msgspec.Struct):
     uid: str = ""
 
 
+class _Managed(msgspec.Struct):
+    """Which fields somebody has said."""
+
+    manager: str = ""
+    operation: str = ""
+    fields: dict[str, Any] = msgspec.field(default_factory=dict, name="fieldsV1")
+
+
 class _Metadata(msgspec.Struct, rename="camel"):
     uid: str = ""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     owner_references: tuple[_Owner, ...] = ()
+    managed_fields: tuple[_Managed, ...] = ()
 
 
 class _Ingress(msgspec.Struct):
@@ -64,6 +78,7 @@ class _Status(msgspec.Struct, rename="camel"):
 
 class _Spec(msgspec.Struct, rename="camel"):
     type: str = ""
+    replicas: int | None = None
     cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
 
 
@@ -251,6 +266,8 @@ class GatewayKeeper:
 
     async def _apply(self, client: ApiClient, plan: GatewayPlan) -> Problem | None:
         """Apply all objects; what is in the way of one, which is not taken over."""
+        if plan.parameters.layers and (refused := await self._refused_by_server(client, plan)) is not None:
+            return refused
         for each in objects_of(plan, self._pods()):
             there = await _there(client, each.path)
             self._check_leading(plan)
@@ -258,12 +275,27 @@ class GatewayKeeper:
                 kind = each.body["kind"]
                 message = f"there is a {kind} {plan.key.namespace}/{plan.name} that is not this Gateway's"
                 return _problem(plan, message, f"another name of the Gateway or of the {kind}")
+            if there is not None and (left := _leaving(there, each)):
+                await client.send("PATCH", each.path, left, APPLY_PATCH, _SCALED)
             uid = {"uid": there.metadata.uid} if there is not None else {}
             body = {**each.body, "metadata": {**each.body["metadata"], **uid}}
             how = _OURS if there is not None else _NEW  # who makes it in between is not overruled
             await client.send("PATCH", each.path, msgspec.json.encode(body), APPLY_PATCH, how)
         for each in retired_of(plan, self._pods()):
             await self._delete(client, plan, each)
+        return None
+
+    async def _refused_by_server(self, client: ApiClient, plan: GatewayPlan) -> Problem | None:
+        """Why the API server would not take an object as parameters have it: all are tried before one is changed."""
+        for each in objects_of(plan, self._pods()):
+            try:
+                await client.send("PATCH", each.path, msgspec.json.encode(each.body), APPLY_PATCH, _TRIED)
+            except ApiError as error:
+                if error.status not in _NOT_VALID:
+                    raise
+                message = f"{each.body['kind']} {plan.name} cannot be as its parameters say: {error}"
+                expected = "parameters that the API server takes; until then all stays as it is"
+                return _problem(plan, message, expected, INVALID_PARAMETERS, OF_GATEWAY)
         return None
 
     async def _reached(self, client: ApiClient, plan: GatewayPlan) -> tuple[str, ...]:
@@ -284,6 +316,23 @@ async def _there(client: ApiClient, path: str) -> _There | None:
         if error.status == _NOT_FOUND:
             return None
         raise
+
+
+def _leaving(there: _There, wanted: ApiObject) -> bytes:
+    """What is applied under another name before a number of pods, which weft has said until now, is left to an
+    autoscaler: a field that nobody says goes back to one pod. Empty where there is none.
+    https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership"""
+    said = any(
+        "f:replicas" in each.fields.get("f:spec", {})
+        for each in there.metadata.managed_fields
+        if (each.manager, each.operation) == (_OURS["fieldManager"], "Apply")
+    )
+    if not said or "replicas" in wanted.body["spec"]:
+        return b""
+    metadata = {name: wanted.body["metadata"][name] for name in ("name", "namespace")}
+    about = {name: wanted.body[name] for name in ("apiVersion", "kind")}
+    spec = {"replicas": there.spec.replicas}
+    return msgspec.json.encode({**about, "metadata": {**metadata, "uid": there.metadata.uid}, "spec": spec})
 
 
 def _is_ours(there: _There, plan: GatewayPlan) -> bool:
@@ -312,7 +361,9 @@ def _not_made(plan: GatewayPlan, error: Exception) -> Problem:
     return _problem(plan, f"its process cannot be made: {error}", "rights to make it")
 
 
-def _problem(plan: GatewayPlan, message: str, expected: str, code: str = "gateway-not-made") -> Problem:
+def _problem(
+    plan: GatewayPlan, message: str, expected: str, code: str = "gateway-not-made", path: FieldPath = ()
+) -> Problem:
     source = f"kubernetes:Gateway/{plan.key.namespace}/{plan.key.name}"
     text = f"Gateway {plan.key.namespace}/{plan.key.name}: {message}"
-    return Problem(Severity.ERROR, code, text, Origin(source), object=plan.key, expected=expected)
+    return Problem(Severity.ERROR, code, text, Origin(source), object=plan.key, path=path, expected=expected)

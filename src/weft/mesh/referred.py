@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
-from weft.mesh.gateways.referred import api_gateway_uses, istio_gateway_uses
+from weft.mesh.gateways.referred import api_gateway_uses, istio_gateway_uses, parameter_uses
 from weft.mesh.gateways.serving import servers_of
 from weft.mesh.memo import Memo
 from weft.mesh.policies.meshconfig import build_settings, settings_documents
@@ -30,6 +30,7 @@ _MISSING = frozenset(("unknown-secret", "unknown-authority", "no-authority", "no
 _USES: tuple[Callable[[Surroundings], Iterator[Use]], ...] = (
     api_gateway_uses,
     istio_gateway_uses,
+    parameter_uses,
     credential_uses,
     guard_uses,
     authority_uses,

@@ -12,13 +12,15 @@ from weft.mesh.policies.referencegrant import Grants
 from weft.model.document import Document, ObjectKey
 from weft.model.labels import Labels
 from weft.model.origin import FieldPath
+from weft.schema.kinds.meshconfig import PARAMETERS
 
 SpecT = TypeVar("SpecT")
 PAIR = frozenset(("tls.crt", "tls.key", "cert", "key"))
 ROOTS = frozenset(("ca.crt", "cacert", "ca.crl", "crl"))
 """Entries of Secrets, as Kubernetes calls them and as Istio does."""
 AUTHORITIES = frozenset(("ca.crt",))
-"""Entries of ConfigMaps."""
+OVERLAYS = frozenset(PARAMETERS)
+"""Entries of ConfigMaps. Beside the second the names of others count: one that nobody knows is told."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -109,7 +109,7 @@ KINDS: Mapping[str, Words] = {
     "PeeringAcceptor": words({"*": missing(_PARTITIONS)}),
     "PeeringDialer": words({"*": missing(_PARTITIONS)}),
     "ControlPlaneRequestLimit": words({"*": needless("the control plane bounds what is asked of it")}),
-    "GatewayClassConfig": words({"*": differs("`infrastructure` of the Gateway, and gateway values of weft's chart")}),
+    "GatewayClassConfig": words({"*": differs("`infrastructure` of Gateways, `parametersRef` of their class")}),
     "MeshGateway": words({"*": missing(_PARTITIONS)}),
     "RouteRetryFilter": words({"*": differs(f"`retry` of {_ROUTE}")}),
     "RouteTimeoutFilter": words({"*": differs(f"`timeouts` of {_ROUTE}")}),

@@ -5,17 +5,34 @@ All of them are owned by the Gateway document, so they go with it, and the Kuber
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from weft.model.gateway_process import GATEWAY_CLASS, GATEWAY_NAME
 from weft.model.revisions import DEFAULT, REVISION
+from weft.provision.allowed import SHAPES
+from weft.provision.merge import merged
 from weft.provision.plan import GatewayPlan
 from weft.schema.annotations import SERVICE_TYPES
 
 MANAGED = "app.kubernetes.io/managed-by"
 MANAGER = "weft"
+
+GRACE = "WEFT_GRACE_SECONDS"
+"""What tells the agent how long its pod has to end."""
+_USUAL_GRACE = 30
+"""What Kubernetes gives a pod that does not say."""
+_KINDS = {
+    "serviceAccount": ("v1", "ServiceAccount", "serviceaccounts"),
+    "deployment": ("apps/v1", "Deployment", "deployments"),
+    "podDisruptionBudget": ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    "horizontalPodAutoscaler": ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    "service": ("v1", "Service", "services"),
+}
+
+_BOUNDS = ("minAvailable", "maxUnavailable")
+"""Of a budget, which has one of them: the last that is said."""
 
 Manifest = Mapping[str, Any]
 
@@ -44,27 +61,36 @@ class ApiObject:
 
 def objects_of(plan: GatewayPlan, pods: GatewayPods) -> tuple[ApiObject, ...]:
     """The objects of a Gateway, in the order in which they are applied. The Service is the last."""
-    found = [
-        _object(plan, "v1", "ServiceAccount", "serviceaccounts", {}),
-        _object(plan, "apps/v1", "Deployment", "deployments", {"spec": _deployment(plan, pods)}),
-        _object(plan, "policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", {"spec": _budget(plan)}),
-    ]
-    if pods.most:
-        found.append(_scaled(plan, {"spec": _autoscaler(plan, pods)}))
-    found.append(_object(plan, "v1", "Service", "services", {"spec": _service(plan, pods.service_type)}))
+    deployment = {"spec": _deployment(plan, pods)}
+    found = [_object(plan, "serviceAccount", {}), _object(plan, "deployment", deployment, _has_autoscaler(plan, pods))]
+    if _has_budget(plan):
+        found.append(_object(plan, "podDisruptionBudget", {"spec": _budget(plan)}))
+    if _has_autoscaler(plan, pods):
+        found.append(_object(plan, "horizontalPodAutoscaler", {"spec": _autoscaler(plan, pods)}))
+    found.append(_object(plan, "service", {"spec": _service(plan, pods.service_type)}))
     return tuple(found)
 
 
 def retired_of(plan: GatewayPlan, pods: GatewayPods) -> tuple[ApiObject, ...]:
     """What a Gateway had with other settings, and is to be gone."""
-    return () if pods.most else (_scaled(plan, {}),)
+    found = [] if _has_autoscaler(plan, pods) else [_object(plan, "horizontalPodAutoscaler", {})]
+    return tuple(found if _has_budget(plan) else [*found, _object(plan, "podDisruptionBudget", {})])
 
 
-def _scaled(plan: GatewayPlan, rest: Manifest) -> ApiObject:
-    return _object(plan, "autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", rest)
+def _has_autoscaler(plan: GatewayPlan, pods: GatewayPods) -> bool:
+    """What parameters say counts, and who says a number wants no other."""
+    said = plan.parameters.says("horizontalPodAutoscaler")
+    return not plan.parameters.counts_pods() and (bool(pods.most) if said is None else said)
 
 
-def _object(plan: GatewayPlan, version: str, kind: str, plural: str, rest: Manifest) -> ApiObject:
+def _has_budget(plan: GatewayPlan) -> bool:
+    return plan.parameters.says("podDisruptionBudget") is not False
+
+
+def _object(plan: GatewayPlan, what: str, rest: Manifest, scaled: bool = False) -> ApiObject:
+    """One of the five, with what parameters say merged over it. Of a Deployment that is `scaled` nobody else says how
+    many pods it has."""
+    version, kind, plural = _KINDS[what]
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
     owner = {
         "apiVersion": "gateway.networking.k8s.io/v1",
@@ -81,8 +107,49 @@ def _object(plan: GatewayPlan, version: str, kind: str, plural: str, rest: Manif
     }
     if plan.annotations:
         metadata["annotations"] = dict(plan.annotations)
-    body = {"apiVersion": version, "kind": kind, "metadata": metadata, **rest}
+    body: Manifest = {"apiVersion": version, "kind": kind, "metadata": metadata, **rest}
+    said = plan.parameters.of(what) if rest or what == "serviceAccount" else ()
+    for overlay in said:
+        body = merged(body, overlay, SHAPES[what])
+    body = _settled(what, body, said)
+    if scaled:
+        body = {**body, "spec": {name: each for name, each in body["spec"].items() if name != "replicas"}}
     return ApiObject(f"{root}/namespaces/{plan.key.namespace}/{plural}/{plan.name}", body)
+
+
+def _settled(what: str, body: Manifest, said: Sequence[Mapping[str, Any]]) -> Manifest:
+    """What hangs on what parameters say, and they did not: the other half of a pair, and what the agent is told."""
+    specs = [each.get("spec") or {} for each in said]
+    given = {name for each in specs for name, value in each.items() if value is not None}
+    spec = dict(body.get("spec") or {})
+    if what == "podDisruptionBudget":
+        for each in specs:
+            for one, other in (_BOUNDS, _BOUNDS[::-1]):
+                if each.get(one) is not None and each.get(other) is None:
+                    spec = {**spec, one: each[one]}
+                    spec.pop(other, None)
+    elif what == "horizontalPodAutoscaler" and spec.get("minReplicas", 0) > spec.get("maxReplicas", 0):
+        if "maxReplicas" not in given:
+            spec["maxReplicas"] = spec["minReplicas"]
+        elif "minReplicas" not in given:
+            spec["minReplicas"] = spec["maxReplicas"]
+    elif what == "deployment" and said:
+        if spec.get("strategy", {}).get("type") == "Recreate":
+            spec["strategy"] = {"type": "Recreate"}
+        template = spec["template"]
+        spec["template"] = {**template, "spec": _with_grace(template["spec"])}
+    return {**body, "spec": spec} if spec else body
+
+
+def _with_grace(pod: Manifest) -> Manifest:
+    """The agent has as long as its pod."""
+    grace = str(pod.get("terminationGracePeriodSeconds", _USUAL_GRACE))
+    told = {"name": GRACE, "value": grace}
+    containers = [
+        {**each, "env": [told if one["name"] == GRACE else one for one in each["env"]]} if "env" in each else each
+        for each in pod.get("containers", ())
+    ]
+    return {**pod, "containers": containers}
 
 
 def _labels(plan: GatewayPlan) -> dict[str, str]:
@@ -100,7 +167,7 @@ def _deployment(plan: GatewayPlan, pods: GatewayPods) -> Manifest:
     if plan.annotations:
         metadata["annotations"] = dict(plan.annotations)
     return {
-        **({} if pods.most else {"replicas": pods.fewest}),
+        **({} if _has_autoscaler(plan, pods) else {"replicas": pods.fewest}),
         "selector": {"matchLabels": _selector(plan)},
         "strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}},
         "template": {"metadata": metadata, "spec": {**pods.spec, "serviceAccountName": plan.name}},
@@ -117,7 +184,7 @@ def _autoscaler(plan: GatewayPlan, pods: GatewayPods) -> Manifest:
     return {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": plan.name},
         "minReplicas": pods.fewest,
-        "maxReplicas": pods.most,
+        "maxReplicas": max(pods.most, pods.fewest),
         "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
     }
 
@@ -133,7 +200,8 @@ def _service(plan: GatewayPlan, usual: str) -> Manifest:
         }
         for port in plan.ports
     ]
-    kind = plan.service_type or usual
+    said = [(each.get("spec") or {}).get("type") for each in plan.parameters.of("service")]
+    kind = next((each for each in reversed(said) if each), plan.service_type or usual)
     return {"type": kind, "selector": _selector(plan), "ports": ports, **_addressed(kind, plan.address)}
 
 

@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
-import msgspec
-
 from weft.mesh.gateways.addresses import asked_addresses, type_problems
 from weft.mesh.gateways.declared import DeclaredGateway
 from weft.mesh.gateways.gateway import Gateways
+from weft.mesh.gateways.infrastructure import INVALID_PARAMETERS, infrastructure_of
 from weft.mesh.gateways.listeners import Listener
 from weft.mesh.gateways.status import NOT_USABLE
 from weft.mesh.problems import problem_at
@@ -22,6 +21,7 @@ from weft.model.document import Document, ObjectKey
 from weft.model.gateway_process import process_name
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem
+from weft.provision.parameters import NO_PARAMETERS, Parameters, ParametersBook
 from weft.schema.annotations import SERVICE_TYPE, SERVICE_TYPES
 from weft.schema.kinds.gateway import CONTROLLER_NAME, GatewayClassSpec, GatewaySpec
 
@@ -29,28 +29,6 @@ _SOURCE = "kubernetes:Gateway/"
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 OWN_PORTS = frozenset((15020, 15021))
 """Of the agent in each pod: metrics, and whether it is ready."""
-
-
-class _Parameters(msgspec.Struct):
-    group: str = ""
-    kind: str = ""
-    name: str = ""
-
-
-class _Infrastructure(msgspec.Struct, rename="camel"):
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    parameters_ref: _Parameters | None = None
-
-
-class _Spec(msgspec.Struct):
-    infrastructure: _Infrastructure | None = None
-
-
-class _Text(msgspec.Struct):
-    """What of a Gateway is about its process."""
-
-    spec: _Spec = msgspec.field(default_factory=_Spec)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,7 +50,8 @@ class PlannedPort:
 class GatewayPlan:
     """A process for a Gateway, and what leads to it. `uid` is the document's, which owns all of it. `labels` and
     `annotations` are those that its `infrastructure` asks for, on everything. `service_type` is what it asks for its
-    Service (empty: what is usual), `address` the IP address at which clients are to reach it (empty: any)."""
+    Service (empty: what is usual), `address` the IP address at which clients are to reach it (empty: any).
+    `parameters` are merged over all of it."""
 
     key: ObjectKey
     uid: str
@@ -82,6 +61,7 @@ class GatewayPlan:
     annotations: tuple[tuple[str, str], ...] = ()
     service_type: str = ""
     address: str = ""
+    parameters: Parameters = NO_PARAMETERS
 
     @property
     def name(self) -> str:
@@ -122,11 +102,12 @@ def plans_of(gateways: Gateways, documents: Iterable[Document[object]]) -> Plans
     those in force."""
     every = tuple(documents)
     classes = classes_of(every)
-    plans, problems = [], []
+    parameters = ParametersBook(every)
+    plans, problems = [], list(parameters.problems)
     for declared in gateways.declared.values():
         if declared.gateway_class not in classes.ours or declared.parent or not _uid(declared):
             continue
-        found, wrong = _plan(declared, gateways)
+        found, wrong = _plan(declared, gateways, parameters)
         problems += wrong
         if found is not None and found.ports:
             plans.append(found)
@@ -138,24 +119,22 @@ def plans_of(gateways: Gateways, documents: Iterable[Document[object]]) -> Plans
     return Plans(tuple(sorted(plans, key=lambda each: each.key)), tuple(problems), left)
 
 
-def _plan(declared: DeclaredGateway, gateways: Gateways) -> tuple[GatewayPlan | None, list[Problem]]:
+def _plan(
+    declared: DeclaredGateway, gateways: Gateways, parameters: ParametersBook
+) -> tuple[GatewayPlan | None, list[Problem]]:
     """None where nothing can be made of it as it is."""
     document = cast("Document[GatewaySpec]", declared.document)
-    asked = msgspec.json.decode(document.text, type=_Text).spec.infrastructure or _Infrastructure()
+    asked = infrastructure_of(document)
     annotations = asked.annotations or {}
     if not _NAME.fullmatch(declared.key.name):
         message = "no Service, label and proxy can be called as this Gateway"
         expected = "a name of lower-case letters, digits and '-', at most 63, that begins with a letter"
-        return None, [problem_at(document, ("metadata", "name"), "invalid-parameters", message, expected)]
-    if asked.parameters_ref is not None:
-        message = f"weft has no parameters for a Gateway's process; found {asked.parameters_ref.kind}"
-        where: FieldPath = ("spec", "infrastructure", "parametersRef")
-        return None, [problem_at(document, where, "invalid-parameters", message, "labels and annotations")]
+        return None, [problem_at(document, ("metadata", "name"), INVALID_PARAMETERS, message, expected)]
     service_type = annotations.get(SERVICE_TYPE) or dict(document.annotations).get(SERVICE_TYPE, "")
     if service_type not in ("", *SERVICE_TYPES):
         message = f"found '{service_type}' as the type of the Gateway's Service"
-        where = ("spec", "infrastructure", "annotations", SERVICE_TYPE)
-        return None, [problem_at(document, where, "invalid-parameters", message, " or ".join(SERVICE_TYPES))]
+        where: FieldPath = ("spec", "infrastructure", "annotations", SERVICE_TYPE)
+        return None, [problem_at(document, where, INVALID_PARAMETERS, message, " or ".join(SERVICE_TYPES))]
     if type_problems(document):
         return None, []
     wanted = asked_addresses(document.spec)
@@ -163,6 +142,9 @@ def _plan(declared: DeclaredGateway, gateways: Gateways) -> tuple[GatewayPlan | 
         message = f"a Service is given one address, and the Gateway asks for {', '.join(wanted)}"
         return None, [problem_at(document, ("spec", "addresses", 1), NOT_USABLE, message, "one address")]
     ports = _ports(_listeners(declared, gateways))
+    further, wrong = parameters.of(document, [(each.number, each.transport) for each in ports])
+    if further is None:
+        return None, wrong
     plan = GatewayPlan(
         key=declared.key,
         uid=_uid(declared),
@@ -172,8 +154,9 @@ def _plan(declared: DeclaredGateway, gateways: Gateways) -> tuple[GatewayPlan | 
         annotations=tuple(sorted(annotations.items())),
         service_type=service_type,
         address=next(iter(wanted), ""),
+        parameters=further,
     )
-    return plan, [_reserved(declared, each) for each in ports if each.number in OWN_PORTS]
+    return plan, [*wrong, *(_reserved(declared, each) for each in ports if each.number in OWN_PORTS)]
 
 
 def _listeners(declared: DeclaredGateway, gateways: Gateways) -> Iterable[Listener]:
@@ -189,7 +172,7 @@ def _listeners(declared: DeclaredGateway, gateways: Gateways) -> Iterable[Listen
 def _reserved(declared: DeclaredGateway, port: PlannedPort) -> Problem:
     message = f"port {port.number} is the agent's own in the pods of the Gateway, so no listener can be there"
     expected = f"another port than {' and '.join(map(str, sorted(OWN_PORTS)))}"
-    return problem_at(declared.document, ("spec", "listeners"), "invalid-parameters", message, expected)
+    return problem_at(declared.document, ("spec", "listeners"), INVALID_PARAMETERS, message, expected)
 
 
 def _ports(listeners: Iterable[Listener]) -> tuple[PlannedPort, ...]:

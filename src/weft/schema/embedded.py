@@ -1,18 +1,22 @@
-"""What a ConfigMap holds for the mesh: settings as YAML inside a text, with the lines of the file around them, and
-certificates of authorities."""
+"""What a ConfigMap holds for the mesh: settings as YAML inside a text, with the lines of the file around them,
+certificates of authorities, and parameters of Gateways."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from weft.model.origin import FieldLines, FieldPath
-from weft.schema.kinds.meshconfig import CONFIG_MAP_NAME
+from weft.schema.kinds.meshconfig import CONFIG_MAP_NAME, PARAMETERS
 from weft.schema.metadata import peek
 from weft.schema.walk import Walk
 from weft.schema.yaml_nodes import Node, field_lines, parse_documents, plain_value
 
-_KEYS = ("mesh", "meshConfig")
+SETTINGS_KEYS = ("mesh", "meshConfig")
+"""What has settings of the mesh."""
 _AUTHORITIES = "ca.crt"
+_FIELDS = re.compile(r":(\s|$)|^\s*\{|^\s*(null|~)\s*$", re.MULTILINE)
+"""What YAML with fields has, and the word of an application that is called `service` has not."""
 _NO_NETWORKS: tuple[object, ...] = ({}, {"networks": {}}, {"networks": None}, None)
 
 
@@ -23,20 +27,25 @@ def holds_settings(entries: Mapping[str, Node]) -> bool:
 
 
 def is_for_the_mesh(entries: Mapping[str, Node]) -> bool:
-    """Whether a ConfigMap holds mesh-wide settings, or the certificates of authorities."""
-    return holds_settings(entries) or _AUTHORITIES in _data(entries)
+    """Whether a ConfigMap holds mesh-wide settings, the certificates of authorities, or parameters of Gateways."""
+    return holds_settings(entries) or _AUTHORITIES in _data(entries) or _holds_parameters(entries)
+
+
+def _holds_parameters(entries: Mapping[str, Node]) -> bool:
+    found = (node for key, node in _data(entries).items() if key in PARAMETERS)
+    return any(isinstance(node.value, str) and _FIELDS.search(node.value) for node in found)
 
 
 def with_settings(walk: Walk, entries: Mapping[str, Node]) -> dict[str, Node]:
     """The fields of a ConfigMap with its settings read; `walk` learns their lines, and what is wrong with the YAML.
 
-    ``meshNetworks`` that names no network says nothing and goes, and so does what stands beside certificates in a
-    ConfigMap without settings: it is an application's.
+    ``meshNetworks`` that names no network says nothing and goes, and so does what stands beside certificates and
+    parameters in a ConfigMap without settings: it is an application's, or told where a Gateway refers to it.
     """
     data = dict(_data(entries))
-    if _AUTHORITIES in data and not any(key in data for key in _KEYS):
-        data = {key: node for key, node in data.items() if key == _AUTHORITIES}
-    for key in _KEYS:
+    if not any(key in data for key in SETTINGS_KEYS):
+        data = {key: node for key, node in data.items() if key == _AUTHORITIES or key in PARAMETERS}
+    for key in SETTINGS_KEYS:
         node = data.get(key)
         if node is not None and isinstance(node.value, str):
             data[key] = _read(walk, node, ("data", key))

@@ -126,6 +126,27 @@ async def test_what_is_not_for_weft_is_none_of_its_business() -> None:
     assert await world().judge("CREATE", service) == ALLOWED
 
 
+def sized(kind: str = "ConfigMap", **reference: str) -> dict[str, Any]:
+    infrastructure = {"parametersRef": {"group": "", "kind": kind, "name": "sizes", **reference}}
+    listeners = [{"name": "http", "port": 80, "protocol": "HTTP"}]
+    spec = {"gatewayClassName": "weft", "infrastructure": infrastructure, "listeners": listeners}
+    return {"apiVersion": GATEWAY, "kind": "Gateway", "metadata": {"name": "edge", "namespace": "shop"}, "spec": spec}
+
+
+async def test_parameters_have_an_effect_in_a_cluster_and_are_of_a_config_map() -> None:
+    assert await world().judge("CREATE", sized()) == ALLOWED, "no warning either"
+    judged = await world().judge("CREATE", sized(kind="Secret"))
+    assert not judged.allowed
+    assert "parameters are not read from Secret" in judged.message
+    spec = {"controllerName": "weft.dev/gateway-controller", "parametersRef": {"group": "", "kind": "ConfigMap"}}
+    spec["parametersRef"] |= {"name": "usual"}  # type: ignore[operator]
+    declared = {"apiVersion": GATEWAY, "kind": "GatewayClass", "metadata": {"name": "weft"}, "spec": spec}
+    judged = await world().judge("CREATE", declared)
+    assert "ConfigMap 'usual' is in a namespace, which is not said" in judged.message
+    spec["parametersRef"] |= {"namespace": "system"}  # type: ignore[operator]
+    assert await world().judge("CREATE", declared) == ALLOWED
+
+
 async def test_what_was_wrong_before_may_stay_so() -> None:
     bad = policy(action="REFUSE")
     about = copy.deepcopy(bad)

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from support.certificates import TestAuthority
+from weft.mesh.uses import OVERLAYS
 from weft.model.document import ObjectKey
 from weft.model.unreadable import Unreadable
 from weft.schema.kinds.core import SecretSpec
@@ -99,3 +100,23 @@ def test_what_stands_for_a_secret_that_cannot_be_read() -> None:
     document = unreadable_document(ObjectKey("", "Secret", "shop", "one"))
     assert document.spec == Unreadable("Secret")
     assert document.origin.source == "kubernetes:Secret/shop/one"
+
+
+def test_beside_parameters_names_are_kept_and_no_settings_of_the_mesh() -> None:
+    given = config_map(deployment="spec: {replicas: 2}", deploymnt="spec: {}", password="hunter2", meshConfig="a: b")
+    text = kept_text(given.text, OVERLAYS)
+    assert json.loads(text)["data"] == {"deployment": "spec: {replicas: 2}", "deploymnt": "", "password": ""}
+    reading = entries_of(CONFIG_MAP, OVERLAYS)(given, None)
+    assert reading.document is not None
+    assert isinstance(reading.document.spec, ConfigMapSpec)
+    assert reading.document.spec.data.mesh_config is None
+    assert reading.document.spec.data.deployment == "spec: {replicas: 2}"
+
+
+def test_a_config_map_whose_parameters_are_gone_is_not_there() -> None:
+    decode = entries_of(CONFIG_MAP, OVERLAYS)
+    before = decode(config_map(service="spec: {type: NodePort}"), None)
+    assert before.document is not None
+    assert decode(config_map("8", other="1"), before).document is None
+    again = decode(config_map("9", service="spec: {type: NodePort}", more="1"), before)
+    assert again.document is not before.document, "an unknown entry is a change"

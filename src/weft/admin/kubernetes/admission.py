@@ -21,6 +21,7 @@ from weft.model.document import ObjectKey
 from weft.model.origin import FieldLines
 from weft.model.problem import Problem, Severity, distinct
 from weft.model.snapshot import ConfigSnapshot
+from weft.provision.parameters import reference_problems
 from weft.schema.decode import Decoded, canonical_json, decode_stored
 from weft.schema.kinds.gateway import (
     BUILT_IN_CLASSES,
@@ -30,6 +31,7 @@ from weft.schema.kinds.gateway import (
     GatewaySpec,
 )
 from weft.schema.registry import Kind, kind_of
+from weft.sources.kubernetes.documents import is_about_process
 
 Object = Mapping[str, Any]
 _SECONDS = 4.0
@@ -109,13 +111,15 @@ def _decoded(key: ObjectKey, value: object) -> Decoded:
 
 
 def _problems(kind: Kind, decoded: Decoded, snapshot: ConfigSnapshot) -> list[Problem]:
-    """What is wrong with a document by itself: as it is read, and as a mesh takes it in which there is no other."""
-    meaning: tuple[Problem, ...] = ()
+    """What is wrong with a document by itself: as it is read, as a mesh takes it in which there is no other, and in its
+    reference to parameters."""
+    meaning = tuple(problem for each in decoded.documents for problem in reference_problems(each))
     if not decoded.failed and kind.group != GATEWAY_GROUP:
         alone = ConfigSnapshot(snapshot.revision, settings=snapshot.settings)
         found = problems_in(alone, decoded.documents, decoded.problems)
         meaning = tuple(each for each in found if each.severity is Severity.ERROR and not _is_of_others(each))
-    return [each for each in distinct((*decoded.problems, *meaning)) if each.severity is not Severity.NOTE]
+    told = [each for each in decoded.problems if not is_about_process(kind, each)]
+    return [each for each in distinct((*told, *meaning)) if each.severity is not Severity.NOTE]
 
 
 def key_of(kind: Kind, new: Object) -> ObjectKey:

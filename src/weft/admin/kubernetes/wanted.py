@@ -15,6 +15,7 @@ from weft.admin.context import Compiled
 from weft.admin.kubernetes.features import FEATURES
 from weft.admin.kubernetes.wording import reason_of, words
 from weft.mesh.gateways.gateway_api import route_kinds_of
+from weft.mesh.gateways.infrastructure import INVALID_PARAMETERS
 from weft.mesh.gateways.status import NOT_USABLE
 from weft.mesh.routes.acceptance import ParentStatus, RouteStatus
 from weft.mesh.routes.status import conditions_mapping
@@ -31,7 +32,7 @@ from weft.schema.kinds.gateway import (
 from weft.sources.kubernetes.statuses import ISTIO_GROUPS, Status
 
 _LONGEST_MESSAGE = 2048
-_OF_THE_CLUSTER = frozenset(("kubernetes-refused", "invalid-parameters", NOT_USABLE))
+_OF_THE_CLUSTER = frozenset(("kubernetes-refused", INVALID_PARAMETERS, NOT_USABLE))
 """Codes of problems that are found out beside the mesh."""
 _ROUTES = frozenset(("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"))
 
@@ -88,7 +89,8 @@ class Wanted:
             parents = status.parents if status is not None else ()
             return {"parents": [_parent(document, each) for each in parents if self._is_ours(each.parent)]}
         if isinstance(spec, GatewayClassSpec):
-            return _class_status(document, spec)
+            unfit = next((each for each in self._errors.get(key, ()) if each.code == INVALID_PARAMETERS), None)
+            return _class_status(document, spec, unfit)
         said = self._acceptance.of(document)
         if not said or (isinstance(spec, ListenerSetSpec) and not self._is_ours(_gateway_of(document, spec))):
             return None
@@ -140,10 +142,12 @@ def _gateway_of(document: Document[object], spec: ListenerSetSpec) -> ObjectKey:
     return ObjectKey(GATEWAY_GROUP, "Gateway", named.namespace or document.key.namespace, named.name)
 
 
-def _class_status(document: Document[object], spec: GatewayClassSpec) -> Status | None:
+def _class_status(document: Document[object], spec: GatewayClassSpec, unfit: Problem | None) -> Status | None:
     if spec.controller_name != CONTROLLER_NAME:
         return None
     accepted = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}
+    if unfit is not None:
+        accepted |= {"status": "False", "reason": "InvalidParameters", "message": words(unfit)}
     features = [{"name": name} for name in FEATURES]
     return _observed({"conditions": [accepted]}, document) | {"supportedFeatures": features}
 

@@ -74,11 +74,12 @@ KUBERNETES = (
     error(
         1599,
         "invalid-parameters",
-        "What a Gateway asks for its process cannot be: it refers to parameters, which weft has none of, its Service "
-        "would have an unknown type, it has a name that no Service can have, or a listener at a port of the agent. The "
-        "process stays as it was.",
-        "weft has no parameters for a Gateway's process; found ConfigMap; expected labels and annotations",
-        "Take parametersRef out, and say it by infrastructure.labels and infrastructure.annotations.",
+        "What a Gateway asks for its process cannot be: the ConfigMap to which its parametersRef (or that of its "
+        "GatewayClass) refers is not there or says what weft does not take, its Service would have an unknown type, it "
+        "has a name that no Service can have, or a listener at a port of the agent. The process stays as it was.",
+        "ConfigMap edge/sizes: deployment.spec.replica: unknown field 'replica' (line 2 of the text); expected one of "
+        "minReadySeconds, progressDeadlineSeconds, replicas, …; did you mean 'replicas'?",
+        "Correct the ConfigMap; what it may say is in docs/kubernetes.md. `weft validate` says the same of files.",
     ),
     error(
         1596,

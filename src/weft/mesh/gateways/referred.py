@@ -14,13 +14,15 @@ from weft.mesh.gateways.gateway_api import (
     set_admission,
     terminates,
 )
+from weft.mesh.gateways.infrastructure import OF_CLASS, OF_GATEWAY, parameters_of
 from weft.mesh.gateways.istio_gateway import make_istio_gateways
 from weft.mesh.gateways.listeners import CredentialName
-from weft.mesh.uses import AUTHORITIES, PAIR, ROOTS, Surroundings, Use
+from weft.mesh.uses import AUTHORITIES, OVERLAYS, PAIR, ROOTS, Surroundings, Use
 from weft.model.document import Document, ObjectKey
 from weft.model.labels import selects
 from weft.model.origin import FieldPath
 from weft.schema.kinds.gateway import (
+    CONTROLLER_NAME,
     AuthorityReference,
     GatewayClassSpec,
     GatewaySpec,
@@ -60,6 +62,20 @@ def istio_gateway_uses(around: Surroundings) -> Iterator[Use]:
             for listener in gateway.listeners:
                 for each in listener.tls.credentials if listener.tls is not None else ():
                     yield from _of_credential(gateway.document, each, namespace)
+
+
+def parameter_uses(around: Surroundings) -> Iterator[Use]:
+    """What the processes of Gateways are made with, where a GatewayClass says that they are ours."""
+    classes = [each for each in around.of(GatewayClassSpec) if each.spec.controller_name == CONTROLLER_NAME]
+    ours = {each.key.name for each in classes}
+    for of_class in classes:
+        key, _ = parameters_of(of_class)
+        if key is not None:
+            yield Use(key, OVERLAYS, of_class, OF_CLASS)
+    for gateway in around.of(GatewaySpec):
+        key, _ = parameters_of(gateway) if gateway.spec.gateway_class_name in ours else (None, None)
+        if key is not None:
+            yield Use(key, OVERLAYS, gateway, OF_GATEWAY)
 
 
 def _takes(around: Surroundings, gateway: Document[GatewaySpec], added: Document[ListenerSetSpec]) -> bool:

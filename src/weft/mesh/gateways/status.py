@@ -13,6 +13,7 @@ from typing import cast
 from weft.mesh.gateways.addresses import UNSUPPORTED
 from weft.mesh.gateways.clients import is_lenient, validation_of_port
 from weft.mesh.gateways.gateway import Gateways
+from weft.mesh.gateways.infrastructure import INVALID_PARAMETERS
 from weft.mesh.routes.acceptance import Condition
 from weft.mesh.routes.status import conditions_mapping
 from weft.model.document import Document, ObjectKey
@@ -149,7 +150,7 @@ def gateway_conditions(
     if foreign is not None:
         refused = Condition("Accepted", False, "UnsupportedAddress", foreign.message)
         return refused, Condition("Programmed", False, "Invalid", "its process stays as it was")
-    unfit = next((each for each in problems if each.code == "invalid-parameters" and each.path != _LISTENERS), None)
+    unfit = next((each for each in problems if each.code == INVALID_PARAMETERS and each.path != _LISTENERS), None)
     if unfit is not None:
         refused = Condition("Accepted", False, "InvalidParameters", unfit.message)
         return refused, Condition("Programmed", False, "Invalid", "no process is made for it as it is")

@@ -25,7 +25,9 @@ KindName = Annotated[str, Scalar("kind-name")]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParametersReference:
-    """What another controller's class is set up with. weft does not look at it."""
+    """What the processes of a class are made with, where weft makes them
+    [in a cluster](../kubernetes.md#parameters): a ConfigMap with a namespace. That of another controller's class is not
+    looked at."""
 
     group: GroupName
     kind: KindName
@@ -35,10 +37,7 @@ class ParametersReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayClassSpec:
-    """A class is ours if its `controllerName` is weft.dev/gateway-controller; others are left alone, with a warning.
-
-    A class of ours has no parameters.
-    """
+    """A class is ours if its `controllerName` is weft.dev/gateway-controller; others are left alone, with a warning."""
 
     controller_name: str
     description: Annotated[str, Length(0, 64)] = ""

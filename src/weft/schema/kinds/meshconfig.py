@@ -28,6 +28,9 @@ _WEFTS_OWN = DefaultProviders()
 _NOTHING = ProxyConfig()
 CONFIG_MAP_NAME = "istio"
 """The ConfigMap whose `mesh` Istio reads."""
+PARAMETERS = ("deployment", "service", "serviceAccount", "horizontalPodAutoscaler", "podDisruptionBudget")
+"""Keys of a ConfigMap to which the `parametersRef` of a Gateway or GatewayClass leads, as Istio has them."""
+ParametersText = Annotated[str, Length(0, 32 * 1024)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +129,18 @@ class MeshConfigSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigMapData:
-    """YAML text with the fields of a MeshConfig's `spec`: `mesh` in the ConfigMap `istio`, or `meshConfig` in any. And
-    the certificates of authorities that other documents refer to, `ca.crt`."""
+    """YAML text with the fields of a MeshConfig's `spec`: `mesh` in the ConfigMap `istio`, or `meshConfig` in any. The
+    certificates of authorities that other documents refer to, `ca.crt`. And what is merged over the objects that a
+    Gateway becomes [in a cluster](../kubernetes.md#parameters), YAML for each of five."""
 
     mesh: MeshConfigSpec | None = None
     mesh_config: MeshConfigSpec | None = None
     ca_crt: Annotated[str, Length(0, 1024 * 1024)] = field(default="", metadata={"json": "ca.crt"})
+    deployment: ParametersText = ""
+    service: ParametersText = ""
+    service_account: ParametersText = ""
+    horizontal_pod_autoscaler: ParametersText = ""
+    pod_disruption_budget: ParametersText = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 
-from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing
+from weft.schema.findings import Finding, Rule, conflicting, duplicate, missing, no_effect
 from weft.schema.kinds.gateway import (
     CONTROLLER_NAME,
     GATEWAY_GROUP,
@@ -121,8 +121,8 @@ def gateway_class(spec: GatewayClassSpec) -> Iterator[Finding]:
     if not domain or not slash or not path:
         yield Finding(("controllerName",), f"found '{spec.controller_name[:80]}'", f"a name such as {CONTROLLER_NAME}")
     if spec.controller_name == CONTROLLER_NAME and spec.parameters_ref is not None:
-        message = "'parametersRef' is not supported by weft: its classes have no parameters"
-        yield Finding(("parametersRef",), message, code="unsupported-field")
+        message = "'parametersRef' has no effect outside of Kubernetes: you start the gateway's process: `weft gateway`"
+        yield no_effect(("parametersRef",), message)
 
 
 RULES: Mapping[type, tuple[Rule, ...]] = {

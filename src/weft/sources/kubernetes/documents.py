@@ -20,6 +20,8 @@ from weft.sources.kubernetes.statuses import digest_of, shape_of
 PREFIX = "kubernetes:"
 _OF_THE_MESH = frozenset(("protocol",))
 """What has no effect in the mesh. Other fields of core kinds that have none there have theirs in the cluster."""
+_OF_PROCESSES = (("Gateway", "spec", "infrastructure"), ("GatewayClass", "spec", "parametersRef"))
+"""What the processes of Gateways are made with there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,15 @@ def _kept(new: Document[object], old: Document[object] | None) -> Document[objec
     return old if same == (old.text, old.created, old.generation, old.api_version) else new
 
 
+def is_about_process(kind: Kind, problem: Problem) -> bool:
+    """Whether it says only that processes are not made for Gateways, which is not so in a cluster."""
+    return problem.code == "no-effect" and (kind.name, *problem.path[:2]) in _OF_PROCESSES
+
+
 def _is_told(kind: Kind, problem: Problem) -> bool:
     if problem.severity is Severity.NOTE:
         return False
-    of_process = kind.name == "Gateway" and problem.path[:2] == ("spec", "infrastructure")  # it is made as that says
-    of_the_cluster = problem.code == "no-effect" and (not kind.group or of_process)
+    of_the_cluster = is_about_process(kind, problem) or (problem.code == "no-effect" and not kind.group)
     return not of_the_cluster or bool(_OF_THE_MESH.intersection(map(str, problem.path)))
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 
+from weft.mesh.uses import OVERLAYS
 from weft.model.document import Document, ObjectKey
 from weft.model.key_pairs import CHAIN, KEY
 from weft.model.origin import FieldLines
 from weft.model.unreadable import Unreadable
 from weft.schema.decode import canonical_json
+from weft.schema.embedded import SETTINGS_KEYS
 from weft.schema.registry import Kind
 from weft.sources.kubernetes.documents import PREFIX, Reading, reading_of
 from weft.sources.kubernetes.reflection import Told
@@ -42,14 +44,18 @@ def entries_of(kind: Kind, entries: Collection[str] | None) -> Callable[[Told, R
 def kept_text(text: str, entries: Collection[str] | None) -> str:
     """Of a Secret or ConfigMap as JSON: what names it, its type, and `entries` of its data (None: all of it).
 
-    Without the entries that it asks for, the type of a TLS Secret goes too.
+    Without the entries that it asks for, the type of a TLS Secret goes too. Where parameters of Gateways are kept, so
+    are the names of what stands beside them, but no settings of the mesh.
     """
     given = msgspec.json.decode(text, type=dict[str, Any])
     about = given.get("metadata") or {}
     kept = {"apiVersion": given.get("apiVersion"), "kind": given.get("kind")}
     kept["metadata"] = {name: about[name] for name in _ABOUT if name in about}
     data = given.get("data") or {}
-    kept["data"] = {name: value for name, value in data.items() if entries is None or name in entries}
+    looked_at = {name: value for name, value in data.items() if entries is None or name in entries}
+    if entries is not None and set(entries) >= OVERLAYS and not OVERLAYS.isdisjoint(looked_at):
+        looked_at = {name: "" for name in data if name not in SETTINGS_KEYS} | looked_at
+    kept["data"] = looked_at
     whole = entries is None or {CHAIN, KEY} <= set(entries)
     if "type" in given and (whole or given["type"] != _TLS):
         kept["type"] = given["type"]

@@ -1,0 +1,297 @@
+"""Parameters of Gateways and GatewayClasses: ConfigMaps of YAML that is merged over the objects that weft makes.
+
+https://gateway-api.sigs.k8s.io/reference/spec/#localparametersreference
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+
+from weft.mesh.gateways.infrastructure import (
+    INVALID_PARAMETERS,
+    KEYS,
+    OF_CLASS,
+    OF_GATEWAY,
+    ParametersDocument,
+    parameters_of,
+)
+from weft.mesh.problems import problem_at
+from weft.model.document import Document, ObjectKey
+from weft.model.origin import FieldPath, Origin, path_text
+from weft.model.problem import Problem, Severity
+from weft.provision.allowed import PROXY, PROXY_NAMES, SHAPES
+from weft.provision.shapes import PATCH, faults_of
+from weft.schema.findings import Finding
+from weft.schema.kinds.gateway import CONTROLLER_NAME, GatewayClassSpec, GatewaySpec
+from weft.schema.kinds.meshconfig import PARAMETERS, ConfigMapSpec
+from weft.schema.wording import nearest_name, shown
+from weft.schema.yaml_nodes import Node, YamlDocument, field_lines, parse_documents, plain_value
+
+Overlays = Mapping[str, Mapping[str, Any] | None]
+"""What is merged over each of the five objects, by key; None: there is to be no such object."""
+ConfigMapDocument = Document[ConfigMapSpec]
+_OPTIONAL = ("horizontalPodAutoscaler", "podDisruptionBudget")
+"""What a Gateway can be without: null says so."""
+_MOST_TOLD = 5
+_NULL = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*\s*(?:null|Null|NULL|~)\s*(?:#[^\n]*)?\s*")
+"""YAML that is null alone, and no document."""
+_CLASS_NAME: FieldPath = ("spec", "gatewayClassName")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong in a ConfigMap: below `key` of its data, in `line` of the text (0: none)."""
+
+    key: str
+    finding: Finding
+    line: int = 0
+
+    @property
+    def path(self) -> FieldPath:
+        """The field."""
+        return ("data", self.key, *self.finding.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What the ConfigMaps of one Gateway say, in the order in which it is merged."""
+
+    layers: tuple[Overlays, ...] = ()
+
+    def of(self, key: str) -> tuple[Mapping[str, Any], ...]:
+        """The overlays of an object. What stands before a null counts no more."""
+        found: list[Mapping[str, Any]] = []
+        for layer in self.layers:
+            if key in layer:
+                overlay = layer[key]
+                found = [] if overlay is None else [*found, overlay]
+        return tuple(found)
+
+    def says(self, key: str) -> bool | None:
+        """Whether there is to be an object (False: it was taken away); None where nothing is said of it."""
+        last = [layer[key] for layer in self.layers if key in layer][-1:]
+        return last[0] is not None if last else None
+
+    def counts_pods(self) -> bool:
+        """Whether the number of pods is said by a ConfigMap, and no later one nor itself asks for an autoscaler."""
+        for layer in reversed(self.layers):
+            if layer.get("horizontalPodAutoscaler") is not None:
+                return False
+            if replicas_of(layer) is not None:
+                return True
+        return False
+
+
+NO_PARAMETERS = Parameters()
+
+
+def replicas_of(layer: Overlays) -> Any:
+    """How many pods a ConfigMap asks for; None where it does not say."""
+    return ((layer.get("deployment") or {}).get("spec") or {}).get("replicas")
+
+
+class ParametersBook:
+    """The parameters of all Gateways among documents. `problems` are those of the GatewayClasses."""
+
+    def __init__(self, documents: Sequence[Document[object]]) -> None:
+        found = [cast("ConfigMapDocument", each) for each in documents if isinstance(each.spec, ConfigMapSpec)]
+        self._config_maps = {each.key: each for each in found}
+        self._of_classes: dict[str, Overlays | None] = {}
+        problems: list[Problem] = []
+        for each in documents:
+            if isinstance(each.spec, GatewayClassSpec) and each.spec.controller_name == CONTROLLER_NAME:
+                overlays, wrong = self._at(cast("ParametersDocument", each))
+                self._of_classes[each.key.name] = overlays
+                problems += wrong
+        self.problems = tuple(problems)
+
+    def of(
+        self, gateway: Document[GatewaySpec], ports: Sequence[tuple[int, str]]
+    ) -> tuple[Parameters | None, list[Problem]]:
+        """Those of a Gateway whose Service has `ports` (each with its transport), and what is to be said of them. None:
+        they cannot be used. What its class says of a port is for Gateways that have that port."""
+        own, wrong = self._at(gateway)
+        name = gateway.spec.gateway_class_name
+        of_class = self._of_classes.get(name, {})
+        if of_class is None:
+            message = f"the parameters of GatewayClass '{name}' cannot be used as they are"
+            expected = "parameters without the mistakes that are told of the GatewayClass"
+            wrong = (*wrong, problem_at(gateway, _CLASS_NAME, INVALID_PARAMETERS, message, expected))
+        if own is None or of_class is None:
+            return None, list(wrong)
+        strange = [each for each in _ports_in(own) if not _is_among(each, ports)]
+        if strange:
+            known = ", ".join(str(number) for number, _ in ports)
+            for each in strange:
+                message = f"service: spec.ports: no listener has port {_port_text(each)}"
+                wrong = (*wrong, problem_at(gateway, OF_GATEWAY, INVALID_PARAMETERS, message, f"one of {known}"))
+            return None, list(wrong)
+        layers = tuple([each for each in (_for_ports(of_class, ports), own) if each])
+        return (Parameters(layers) if layers else NO_PARAMETERS), list(wrong)
+
+    def _at(self, document: ParametersDocument) -> tuple[Overlays | None, tuple[Problem, ...]]:
+        return overlays_at(document, self._config_maps)
+
+
+def _ports_in(overlays: Overlays) -> list[Mapping[str, Any]]:
+    """What is said of ports, but which are to go."""
+    said = ((overlays.get("service") or {}).get("spec") or {}).get("ports") or ()
+    return [each for each in said if PATCH not in each]
+
+
+def _is_among(said: Mapping[str, Any], ports: Sequence[tuple[int, str]]) -> bool:
+    return any(said["port"] == number and said.get("protocol", of) == of for number, of in ports)
+
+
+def _port_text(said: Mapping[str, Any]) -> str:
+    return f"{said['port']} {said.get('protocol', '')}".rstrip()
+
+
+def _for_ports(overlays: Overlays, ports: Sequence[tuple[int, str]]) -> Overlays:
+    """What a class says, without the ports that a Gateway has not."""
+    service = overlays.get("service")
+    if service is None or all(_is_among(each, ports) for each in _ports_in(overlays)):
+        return overlays
+    kept = [each for each in service["spec"]["ports"] if PATCH in each or _is_among(each, ports)]
+    return {**overlays, "service": {**service, "spec": {**service["spec"], "ports": kept}}}
+
+
+def reference_problems(document: Document[object]) -> tuple[Problem, ...]:
+    """What is wrong with the reference of a Gateway, or a GatewayClass of ours, whatever else there may be."""
+    spec = document.spec
+    ours = isinstance(spec, GatewayClassSpec) and spec.controller_name == CONTROLLER_NAME
+    if not ours and not isinstance(spec, GatewaySpec):
+        return ()
+    _, wrong = parameters_of(document)  # type: ignore[arg-type]
+    return (wrong,) if wrong is not None else ()
+
+
+def overlays_at(
+    document: ParametersDocument, config_maps: Mapping[ObjectKey, ConfigMapDocument]
+) -> tuple[Overlays | None, tuple[Problem, ...]]:
+    """What the ConfigMap says to which a Gateway or GatewayClass refers: nothing where it refers to none, None where it
+    cannot be used, and why."""
+    key, wrong = parameters_of(document)
+    if wrong is not None:
+        return None, (wrong,)
+    if key is None:
+        return {}, ()
+    path = OF_CLASS if isinstance(document.spec, GatewayClassSpec) else OF_GATEWAY
+    found = config_maps.get(key)
+    if found is None:
+        message = f"there is no ConfigMap {key.namespace}/{key.name} with parameters that weft may read"
+        return None, (problem_at(document, (*path, "name"), INVALID_PARAMETERS, message, KEYS),)
+    overlays, faults = read_parameters(found.text)
+    told = [_at_reference(document, path, found, each) for each in faults[:_MOST_TOLD]]
+    if not faults and (said := _two_say(overlays)) is not None:
+        message = f"ConfigMap {key.namespace}/{key.name}: {said}"
+        told = [problem_at(document, path, "no-effect", message, "one of them", severity=Severity.WARNING)]
+    return (None if faults else overlays), tuple(told)
+
+
+def parameters_problems(documents: Iterable[Document[object]]) -> tuple[Problem, ...]:
+    """What is wrong with the references of Gateways and GatewayClasses among `documents`, and in the ConfigMaps among
+    them to which they lead, at the fields of these. That one is not among them is nobody's mistake here."""
+    every = tuple(documents)
+    references = [problem for each in every for problem in reference_problems(each)]
+    named = {
+        parameters_of(each)[0]  # type: ignore[arg-type]
+        for each in every
+        if isinstance(each.spec, GatewaySpec)
+        or (isinstance(each.spec, GatewayClassSpec) and each.spec.controller_name == CONTROLLER_NAME)
+    }
+    faults = [
+        _at_config_map(each, fault)
+        for each in every
+        if isinstance(each.spec, ConfigMapSpec) and each.key in named
+        for fault in read_parameters(each.text)[1]
+    ]
+    return (*references, *faults)
+
+
+@functools.lru_cache(maxsize=512)
+def read_parameters(text: str) -> tuple[Overlays, tuple[Fault, ...]]:
+    """What a ConfigMap, as JSON, says, and everything wrong with it. With faults none of it is to be used."""
+    data = msgspec.json.decode(text, type=dict[str, Any]).get("data") or {}
+    overlays: dict[str, Mapping[str, Any] | None] = {}
+    faults: list[Fault] = []
+    for key, written in data.items():
+        if key not in SHAPES:
+            expected = f"one of {', '.join(PARAMETERS)}"
+            faults.append(Fault(key, Finding((), f"unknown key {shown(key)}", expected, nearest_name(key, PARAMETERS))))
+            continue
+        text = written if isinstance(written, str) else ""
+        documents = list(parse_documents(text, ""))
+        wrong = _unread(key, documents)
+        if not wrong and (documents or _NULL.fullmatch(text)):
+            overlays[key], wrong = _read(key, documents[0].root if documents else None)
+        faults += wrong
+    return overlays, tuple(faults)
+
+
+def _unread(key: str, documents: Sequence[YamlDocument]) -> list[Fault]:
+    """What is wrong with an entry as YAML."""
+    problems = [problem for each in documents for problem in each.problems]
+    if not problems and len(documents) > 1:
+        return [Fault(key, Finding((), f"found {len(documents)} YAML documents", "one"))]
+    return [Fault(key, Finding((), each.message), each.origin.line) for each in problems]
+
+
+def _read(key: str, root: Node | None) -> tuple[Mapping[str, Any] | None, list[Fault]]:
+    if root is None or root.value is None:
+        taken = Finding((), "found null, and weft needs it", "fields of it")
+        return None, [] if key in _OPTIONAL else [Fault(key, taken)]
+    lines = field_lines(root, "")
+    faults = [Fault(key, each, lines.origin(*each.path).line) for each in faults_of(root, SHAPES[key])]
+    return (None if faults else _in_our_words(cast("dict[str, Any]", plain_value(root)))), faults
+
+
+def _in_our_words(overlay: dict[str, Any]) -> Mapping[str, Any]:
+    """With the proxy's container called as weft calls it, in the Deployment and in metrics of the autoscaler."""
+    spec = overlay.get("spec") or {}
+    for each in ((spec.get("template") or {}).get("spec") or {}).get("containers") or ():
+        each["name"] = PROXY
+    for each in spec.get("metrics") or ():
+        measured = each.get("containerResource") or {}
+        if measured.get("container") in PROXY_NAMES:
+            measured["container"] = PROXY
+    return overlay
+
+
+def _two_say(overlays: Overlays) -> str | None:
+    """That the number of pods is said twice, in words."""
+    if overlays.get("horizontalPodAutoscaler") is None or replicas_of(overlays) is None:
+        return None
+    return "'spec.replicas' of deployment has no effect beside horizontalPodAutoscaler, which chooses the number"
+
+
+def _at_reference(
+    document: ParametersDocument, path: FieldPath, config_map: ConfigMapDocument, fault: Fault
+) -> Problem:
+    where = f"{config_map.key.namespace}/{config_map.key.name}"
+    line = f" (line {fault.line} of the text)" if fault.line else ""
+    message = f"ConfigMap {where}: {path_text((fault.key, *fault.finding.path))}: {fault.finding.message}{line}"
+    finding = fault.finding
+    return problem_at(document, path, INVALID_PARAMETERS, message, finding.expected, nearest=finding.nearest)
+
+
+def _at_config_map(config_map: Document[object], fault: Fault) -> Problem:
+    origin = config_map.at("data", fault.key)
+    if origin.line and fault.line:
+        origin = Origin(origin.source, origin.line + fault.line)
+    return Problem(
+        Severity.ERROR,
+        INVALID_PARAMETERS,
+        fault.finding.message,
+        origin,
+        config_map.key,
+        fault.path,
+        fault.finding.expected,
+        fault.finding.nearest,
+    )

@@ -191,6 +191,16 @@ def test_a_number_of_pods_or_an_autoscaler() -> None:
     assert not retired_of(plan(scaled, fixed), PODS)
 
 
+def test_a_null_over_the_classes_number_of_pods_says_no_number() -> None:
+    fixed, null = ({"deployment": {"spec": {"replicas": number}}} for number in (3, None))
+    for own, of_class in ((null, fixed), (null, None)):
+        kinds = made(own, of_class)
+        assert "HorizontalPodAutoscaler" in kinds, "nobody says a number"
+        assert "replicas" not in kinds["Deployment"]["spec"]
+        kinds = made(own, of_class, GatewayPods(POD, fewest=2, most=0))
+        assert kinds["Deployment"]["spec"]["replicas"] == 2, "and not what Kubernetes would choose"
+
+
 def test_an_autoscaler_chooses_where_both_are_said_and_its_deployment_says_none() -> None:
     both = {"deployment": {"spec": {"replicas": 3}}, "horizontalPodAutoscaler": {"spec": {"maxReplicas": 9}}}
     assert "replicas" not in made(both)["Deployment"]["spec"]

@@ -79,12 +79,13 @@ class Parameters:
         return last[0] is not None if last else None
 
     def counts_pods(self) -> bool:
-        """Whether the number of pods is said by a ConfigMap, and no later one nor itself asks for an autoscaler."""
+        """Whether the number of pods is said by a ConfigMap, and no later one nor itself asks for an autoscaler. The
+        last that speaks of it counts: null says no number."""
         for layer in reversed(self.layers):
             if layer.get("horizontalPodAutoscaler") is not None:
                 return False
-            if replicas_of(layer) is not None:
-                return True
+            if "replicas" in _spec_of(layer):
+                return replicas_of(layer) is not None
         return False
 
 
@@ -93,7 +94,12 @@ NO_PARAMETERS = Parameters()
 
 def replicas_of(layer: Overlays) -> Any:
     """How many pods a ConfigMap asks for; None where it does not say."""
-    return ((layer.get("deployment") or {}).get("spec") or {}).get("replicas")
+    return _spec_of(layer).get("replicas")
+
+
+def _spec_of(layer: Overlays) -> Mapping[str, Any]:
+    """What a ConfigMap says of the Deployment's spec."""
+    return (layer.get("deployment") or {}).get("spec") or {}
 
 
 class ParametersBook:

@@ -445,6 +445,16 @@ def test_nobody_elses_config_maps_are_judged() -> None:
     assert parameters_problems(documents(written({"service": {}}) + bad)) == ()
 
 
+def test_gateways_of_another_controller_are_not_judged() -> None:
+    bad = written({"deployment": {"spec": {"replicas": "many"}}})
+    theirs = bad.replace("weft.dev/gateway-controller", "istio.io/gateway-controller")
+    assert parameters_problems(documents(theirs)) == ()
+    proxy = REFERENCE.replace("group: '', kind: ConfigMap", "group: gateway.envoyproxy.io, kind: EnvoyProxy")
+    assert parameters_problems(documents(theirs.replace(REFERENCE, proxy))) == ()
+    for text in (bad, bad.partition("---")[2]):
+        assert len(parameters_problems(documents(text))) == 1, "the class is ours, or not known"
+
+
 @pytest.mark.parametrize(
     ("reference", "words"),
     [

@@ -168,14 +168,30 @@ def _for_ports(overlays: Overlays, ports: Sequence[tuple[int, str]]) -> Overlays
     return {**overlays, "service": {**service, "spec": {**service["spec"], "ports": kept}}}
 
 
-def reference_problems(document: Document[object]) -> tuple[Problem, ...]:
-    """What is wrong with the reference of a Gateway, or a GatewayClass of ours, whatever else there may be."""
-    spec = document.spec
-    ours = isinstance(spec, GatewayClassSpec) and spec.controller_name == CONTROLLER_NAME
-    if not ours and not isinstance(spec, GatewaySpec):
+def reference_problems(document: Document[object], others: Iterable[Document[object]]) -> tuple[Problem, ...]:
+    """What is wrong with the reference of a Gateway or a GatewayClass, if it is not another controller's by what the
+    `others` say."""
+    of_gateways = isinstance(document.spec, GatewayClassSpec | GatewaySpec)
+    if not of_gateways or not _may_be_ours(document, _classes_of_others(others)):
         return ()
     _, wrong = parameters_of(document)  # type: ignore[arg-type]
     return (wrong,) if wrong is not None else ()
+
+
+def _may_be_ours(document: Document[object], classes_of_others: frozenset[str]) -> bool:
+    """Whether it is a GatewayClass of ours, or a Gateway of which nobody says that it is another controller's."""
+    spec = document.spec
+    if isinstance(spec, GatewayClassSpec):
+        return spec.controller_name == CONTROLLER_NAME
+    return isinstance(spec, GatewaySpec) and spec.gateway_class_name not in classes_of_others
+
+
+def _classes_of_others(documents: Iterable[Document[object]]) -> frozenset[str]:
+    return frozenset([
+        each.key.name
+        for each in documents
+        if isinstance(each.spec, GatewayClassSpec) and each.spec.controller_name != CONTROLLER_NAME
+    ])  # fmt: skip
 
 
 def overlays_at(
@@ -203,15 +219,13 @@ def overlays_at(
 
 def parameters_problems(documents: Iterable[Document[object]]) -> tuple[Problem, ...]:
     """What is wrong with the references of Gateways and GatewayClasses among `documents`, and in the ConfigMaps among
-    them to which they lead, at the fields of these. That one is not among them is nobody's mistake here."""
+    them to which they lead, at the fields of these. That one is not among them is nobody's mistake here, and what is
+    another controller's is not judged."""
     every = tuple(documents)
-    references = [problem for each in every for problem in reference_problems(each)]
-    named = {
-        parameters_of(each)[0]  # type: ignore[arg-type]
-        for each in every
-        if isinstance(each.spec, GatewaySpec)
-        or (isinstance(each.spec, GatewayClassSpec) and each.spec.controller_name == CONTROLLER_NAME)
-    }
+    of_others = _classes_of_others(every)
+    found = [parameters_of(each) for each in every if _may_be_ours(each, of_others)]  # type: ignore[arg-type]
+    references = [wrong for _, wrong in found if wrong is not None]
+    named = {key for key, _ in found}
     faults = [
         _at_config_map(each, fault)
         for each in every

@@ -152,12 +152,12 @@ def test_scheduling_and_lists_that_replace_lists() -> None:
 
 def test_annotations_of_pods_and_labels_of_the_deployment() -> None:
     metadata = {"labels": {"of": "edge"}}
-    template = {"metadata": {"annotations": {"vector.dev/exclude": "true"}}}
+    template = {"metadata": {"annotations": {"prometheus.io/scrape": "true"}}}
     objects = made({"deployment": {"metadata": metadata, "spec": {"template": template}}})
     deployment = objects["Deployment"]
     assert deployment["metadata"]["labels"]["of"] == "edge"
     of_pods = deployment["spec"]["template"]["metadata"]
-    assert of_pods["annotations"] == {"cost": "low", "vector.dev/exclude": "true"}
+    assert of_pods["annotations"] == {"cost": "low", "prometheus.io/scrape": "true"}
     assert of_pods["labels"]["team"] == "shop"
     assert "of" not in of_pods["labels"], "policies select by labels of pods"
 
@@ -349,10 +349,29 @@ REFUSED: tuple[tuple[Mapping[str, Any], str], ...] = (
         {"deployment": {"spec": {"template": {"metadata": {"labels": {"team": None}}}}}},
         "policies go by them",
     ),
-    (
-        {"deployment": {"spec": {"template": {"metadata": {"annotations": {"proxy.istio.io/config": "{}"}}}}}},
-        "it is for proxies",
+    *(
+        ({"deployment": {"spec": {"template": {"metadata": {"annotations": {name: "x"}}}}}}, words)
+        for name, words in (
+            ("weft.dev/x", "weft knows its objects by it"),
+            *(
+                (name, "'spec.infrastructure.annotations' of the Gateway has it")
+                for name in (
+                    "proxy.istio.io/config",
+                    "vault.hashicorp.com/agent-inject-image",
+                    "linkerd.io/inject",
+                    "dapr.io/enabled",
+                    "instrumentation.opentelemetry.io/inject-sdk",
+                    "iam.amazonaws.com/role",
+                    "k8s.v1.cni.cncf.io/networks",
+                    "cni.projectcalico.org/ipAddrs",
+                    "cdi.k8s.io/gpu",
+                    "io.kubernetes.cri-o.userns-mode",
+                    "some-webhook",
+                )
+            ),
+        )
     ),
+    ({"deployment": {"metadata": {"annotations": {"sidecar.jaegertracing.io/inject": "true"}}}}, "act by it"),
     ({"service": {"metadata": {"annotations": {"weft.dev/x": "y"}}}}, "weft knows its objects by it"),
     (
         {"deployment": {"metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/x": "y"}}}},

@@ -26,6 +26,16 @@ _QUANTITIES = Texts(each=Leaf("quantity"))
 _OWN_LABELS = ("gateway.networking.k8s.io/", "weft.dev/", "sidecar.istio.io/", "inject.istio.io/")
 _OWN_LABEL_NAMES = frozenset(("app.kubernetes.io/managed-by", "istio.io/rev", "istio-injection"))
 _CONFINING = ("apparmor.security", "seccomp.security")
+_HARMLESS = frozenset(
+    (
+        "cluster-autoscaler.kubernetes.io/safe-to-evict",
+        "karpenter.sh/do-not-disrupt",
+        "kubectl.kubernetes.io/default-container",
+        "kubectl.kubernetes.io/default-logs-container",
+        "kubectl.kubernetes.io/restartedAt",
+    )
+)
+"""Annotations of pods by which nobody adds code, a right or a device to them; so are those of Prometheus."""
 
 _RUNS = "only weft says what runs with the keys of a Gateway"
 _RIGHTS = "the pods of a Gateway have no right beyond weft's own choice"
@@ -50,12 +60,15 @@ def _annotation(name: str) -> str:
 
 
 def _annotation_of_pod(name: str) -> str:
-    of_mesh = name.partition("/")[0].endswith("istio.io")
-    return (
-        "it is for proxies, and 'spec.infrastructure.annotations' of the Gateway has it"
-        if of_mesh
-        else _annotation(name)
-    )
+    """Webhooks, clouds, network plugins and runtimes act by annotations of pods, and nobody knows all of them."""
+    if (why := _annotation(name)) or name in _HARMLESS or name.startswith("prometheus.io/"):
+        return why
+    return "others act by it, and 'spec.infrastructure.annotations' of the Gateway has it"
+
+
+def _annotation_of_deployment(name: str) -> str:
+    """Operators change Deployments by annotations with a prefix; those without are people's own."""
+    return _annotation_of_pod(name) if "/" in name else ""
 
 
 def _priority(name: str) -> str:
@@ -65,6 +78,7 @@ def _priority(name: str) -> str:
 _IDENTITY = dict.fromkeys(("name", "namespace", "ownerReferences", "finalizers", "uid", "generateName"), _KNOWN)
 _LABELS = Texts(_label)
 _METADATA = Fields({"labels": _LABELS, "annotations": Texts(_annotation)}, _IDENTITY, kept=True)
+_OF_DEPLOYMENT = Fields({"labels": _LABELS, "annotations": Texts(_annotation_of_deployment)}, _IDENTITY, kept=True)
 _OF_PODS_METADATA = Fields(
     {"annotations": Texts(_annotation_of_pod)},
     {**_IDENTITY, "labels": "policies go by them: 'spec.infrastructure.labels' of the Gateway has them"},
@@ -309,7 +323,7 @@ def _whole(version: str, kind: str, spec: Fields | None, metadata: Fields = _MET
 
 
 SHAPES: Mapping[str, Fields] = {
-    "deployment": _whole("apps/v1", "Deployment", _DEPLOYMENT),
+    "deployment": _whole("apps/v1", "Deployment", _DEPLOYMENT, _OF_DEPLOYMENT),
     "service": _whole("v1", "Service", _SERVICE),
     "serviceAccount": _whole("v1", "ServiceAccount", None, _OF_ACCOUNT),
     "horizontalPodAutoscaler": _whole("autoscaling/v2", "HorizontalPodAutoscaler", _AUTOSCALER),

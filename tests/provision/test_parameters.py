@@ -44,6 +44,7 @@ spec:
   - {name: tcp, port: 53, protocol: TCP}
   - {name: udp, port: 53, protocol: UDP}
 """
+HOST = {"topologyKey": "kubernetes.io/hostname"}
 REFERENCE = "parametersRef: {group: '', kind: ConfigMap, name: sizes}"
 OF_CLASS = "spec: {parametersRef: {group: '', kind: ConfigMap, name: usual, namespace: system}, "
 
@@ -140,7 +141,7 @@ def test_scheduling_and_lists_that_replace_lists() -> None:
         tolerations=[{"key": "own"}],
         topologySpreadConstraints=[another],
         priorityClassName="high",
-        affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "host"}]}},
+        affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [HOST]}},
     )
     pod = pod_of(made(own, of_class))
     assert pod["nodeSelector"] == {"disk": "ssd"}
@@ -297,120 +298,6 @@ def test_an_address_is_asked_for_by_the_type_that_parameters_say() -> None:
     assert (spec["type"], spec["clusterIP"], "loadBalancerIP" in spec) == ("ClusterIP", "10.0.0.9", False)
 
 
-REFUSED: tuple[tuple[Mapping[str, Any], str], ...] = (
-    (in_pod(hostNetwork=True), "nothing of their node"),
-    (in_pod(hostPID=True), "nothing of their node"),
-    (in_pod(hostIPC=True), "nothing of their node"),
-    (in_pod(shareProcessNamespace=True), "nothing of their node"),
-    (in_pod(nodeName="one"), "the scheduler chooses"),
-    (in_pod(volumes=[{"name": "x", "hostPath": {"path": "/"}}]), "what runs with the keys"),
-    (in_pod(initContainers=[{"name": "x", "image": "x"}]), "what runs with the keys"),
-    (in_pod(ephemeralContainers=[]), "what runs with the keys"),
-    (in_pod(serviceAccountName="admin"), "service account of its own"),
-    (in_pod(serviceAccount="admin"), "service account of its own"),
-    (in_pod(automountServiceAccountToken=True), "service account of its own"),
-    (in_pod(securityContext={"runAsUser": 0}), "no right beyond"),
-    (in_pod(securityContext=None), "no right beyond"),
-    (in_pod(hostAliases=[]), "names mean"),
-    (in_pod(dnsConfig={}), "names mean"),
-    (in_pod(priorityClassName="system-node-critical"), "what a cluster cannot be without"),
-    (in_pod(containers=[{"name": "mine", "image": "x"}]), "istio-proxy"),
-    (in_pod(containers=None), "weft needs it"),
-    (in_pod(containers=[{"name": "weft-proxy", "$patch": "delete"}]), "no directive"),
-    (in_pod(containers=[{"resources": {}}]), "the field 'name' is missing"),
-    (in_pod(containers=[{"name": "weft-proxy"}, {"name": "weft-proxy"}]), "given twice"),
-    *(
-        (in_container(**{name: value}), words)
-        for name, value, words in (
-            ("image", "mine:1", "what runs with the keys"),
-            ("command", ["sh"], "what runs with the keys"),
-            ("args", ["x"], "what runs with the keys"),
-            ("env", [{"name": "WEFT_SERVER", "value": "mine"}], "what runs with the keys"),
-            ("envFrom", [{"secretRef": {"name": "x"}}], "what runs with the keys"),
-            ("lifecycle", {"preStop": {"exec": {"command": ["sh"]}}}, "what runs with the keys"),
-            ("volumeMounts", [{"name": "token", "mountPath": "/x"}], "what runs with the keys"),
-            ("securityContext", {"privileged": True}, "no right beyond"),
-            ("securityContext", {"capabilities": {"add": ["SYS_ADMIN"]}}, "no right beyond"),
-            ("securityContext", {"allowPrivilegeEscalation": True}, "no right beyond"),
-            ("readinessProbe", {"exec": {"command": ["sh"]}}, "how its proxies are asked"),
-        )
-    ),
-    *(
-        ({key: {"metadata": {name: value}}}, "weft knows its objects by it")
-        for key in ("deployment", "service", "serviceAccount", "horizontalPodAutoscaler", "podDisruptionBudget")
-        for name, value in (("name", "other"), ("namespace", "kube-system"), ("ownerReferences", []))
-    ),
-    *(
-        ({key: {"metadata": {"labels": {name: "x"}}}}, "weft knows its objects by it")
-        for key in ("deployment", "service")
-        for name in ("gateway.networking.k8s.io/gateway-name", "app.kubernetes.io/managed-by", "weft.dev/rev")
-    ),
-    (
-        {"deployment": {"spec": {"template": {"metadata": {"labels": {"team": None}}}}}},
-        "policies go by them",
-    ),
-    *(
-        ({"deployment": {"spec": {"template": {"metadata": {"annotations": {name: "x"}}}}}}, words)
-        for name, words in (
-            ("weft.dev/x", "weft knows its objects by it"),
-            *(
-                (name, "'spec.infrastructure.annotations' of the Gateway has it")
-                for name in (
-                    "proxy.istio.io/config",
-                    "vault.hashicorp.com/agent-inject-image",
-                    "linkerd.io/inject",
-                    "dapr.io/enabled",
-                    "instrumentation.opentelemetry.io/inject-sdk",
-                    "iam.amazonaws.com/role",
-                    "k8s.v1.cni.cncf.io/networks",
-                    "cni.projectcalico.org/ipAddrs",
-                    "cdi.k8s.io/gpu",
-                    "io.kubernetes.cri-o.userns-mode",
-                    "some-webhook",
-                )
-            ),
-        )
-    ),
-    ({"deployment": {"metadata": {"annotations": {"sidecar.jaegertracing.io/inject": "true"}}}}, "act by it"),
-    ({"service": {"metadata": {"annotations": {"weft.dev/x": "y"}}}}, "weft knows its objects by it"),
-    (
-        {"deployment": {"metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/x": "y"}}}},
-        "no right beyond",
-    ),
-    ({"deployment": {"metadata": {"labels": None}, "spec": {"selector": {}}}}, "weft knows its objects by it"),
-    ({"deployment": {"metadata": None}}, "weft needs it"),
-    ({"deployment": {"spec": {"paused": True}}}, "would not follow"),
-    ({"deployment": {"kind": "DaemonSet"}}, "found 'DaemonSet'"),
-    ({"deployment": {"status": {}}}, "Kubernetes' own"),
-    ({"service": {"spec": {"selector": {"app": "other"}}}}, "weft knows its objects by it"),
-    ({"service": {"spec": {"externalIPs": ["192.0.2.1"]}}}, "connections that are for others"),
-    ({"service": {"spec": {"type": "ExternalName"}}}, "found 'ExternalName'"),
-    ({"service": {"spec": {"externalName": "x.example"}}}, "connections that are for others"),
-    ({"service": {"spec": {"clusterIP": "10.0.0.1"}}}, "'spec.addresses'"),
-    ({"service": {"spec": {"loadBalancerIP": "10.0.0.1"}}}, "'spec.addresses'"),
-    ({"service": {"spec": {"ports": [{"port": 80, "targetPort": 22}]}}}, "listeners say it"),
-    ({"service": {"spec": {"ports": None}}}, "weft needs it"),
-    ({"service": {"spec": {"ports": [{"port": 80, "$patch": "replace"}]}}}, "found 'replace'"),
-    ({"service": "null"}, "weft needs it"),
-    ({"serviceAccount": {"metadata": {"annotations": {"role": "admin"}}}}, "clouds give rights by them"),
-    ({"serviceAccount": {"secrets": []}}, "service account of its own"),
-    ({"horizontalPodAutoscaler": {"spec": {"scaleTargetRef": {"name": "other"}}}}, "weft knows its objects by it"),
-    ({"podDisruptionBudget": {"spec": {"selector": {}}}}, "weft knows its objects by it"),
-    ({"rolebinding": {"roleRef": {}}, "service": {}}, "unknown key 'rolebinding'"),
-)
-
-
-@pytest.mark.parametrize(("own", "words"), REFUSED)
-def test_what_would_make_weft_a_dangerous_deputy_is_refused(own: Mapping[str, Any], words: str) -> None:
-    found = plans(own)
-    assert not found.plans, "what runs stays as it is"
-    assert any(words in each.message or words in each.expected for each in found.problems), found.problems
-    for each in found.problems:
-        assert each.code == "invalid-parameters"
-        assert each.path[:3] == ("spec", "infrastructure", "parametersRef")
-        assert each.message.startswith("ConfigMap edge/sizes: ")
-
-
 @pytest.mark.parametrize(
     ("own", "where", "found", "expected", "nearest"),
     [
@@ -420,6 +307,14 @@ def test_what_would_make_weft_a_dangerous_deputy_is_refused(own: Mapping[str, An
         ({"deployment": {"spec": {"replicas": True}}}, "deployment.spec.replicas", "boolean true", "whole number", ""),
         ({"deployment": {"spec": {"replicas": -1}}}, "deployment.spec.replicas", "number -1", "from 0", ""),
         ({"deployment": {"spec": []}}, "deployment.spec", "found a list", "a mapping", ""),
+        ({"deployment": {"spec": {"replicas": 1001}}}, "spec.replicas", "number 1001", "from 0 to 1000", ""),
+        (
+            {"horizontalPodAutoscaler": {"spec": {"maxReplicas": 2000000}}},
+            "horizontalPodAutoscaler.spec.maxReplicas",
+            "number 2000000",
+            "from 1 to 1000",
+            "",
+        ),
         (in_pod(tolerations={}), "spec.tolerations", "found a mapping", "a list", ""),
         (in_pod(tolerations=[None]), "spec.tolerations[0]", "found nothing", "an entry", ""),
         (in_pod(nodeSelector={"a": 1}), "nodeSelector.a", "the number 1", "text", ""),

@@ -20,6 +20,9 @@ PROXY_NAMES: Final = (PROXY, "istio-proxy")
 LONGEST_GRACE: Final = 24 * 3600
 """Seconds; what the agent takes."""
 
+MOST_PODS: Final = 1000
+"""Of a Gateway."""
+
 _TEXT, _NUMBER, _BOOLEAN, _SHARE = Leaf("text"), Leaf("integer"), Leaf("boolean"), Leaf("share")
 _AT_LEAST_ONE = Leaf("integer", lowest=1)
 _QUANTITIES = Texts(each=Leaf("quantity"))
@@ -96,23 +99,30 @@ _OF_ACCOUNT = Fields(
 _EXPRESSION = Fields({"key": _TEXT, "operator": _TEXT, "values": Items(_TEXT)})
 _SELECTOR = Fields({"matchLabels": Texts(), "matchExpressions": Items(_EXPRESSION)})
 _NODES = Fields({"matchExpressions": Items(_EXPRESSION), "matchFields": Items(_EXPRESSION)})
-_PODS = Fields(
-    {
-        "labelSelector": _SELECTOR,
-        "namespaceSelector": _SELECTOR,
-        "namespaces": Items(_TEXT),
-        "topologyKey": _TEXT,
-        "matchLabelKeys": Items(_TEXT),
-        "mismatchLabelKeys": Items(_TEXT),
-    }
+_OF_LABELS: Mapping[str, Shape] = {
+    "labelSelector": _SELECTOR,
+    "matchLabelKeys": Items(_TEXT),
+    "mismatchLabelKeys": Items(_TEXT),
+}
+_PODS = Fields({**_OF_LABELS, "topologyKey": _TEXT, "namespaceSelector": _SELECTOR, "namespaces": Items(_TEXT)})
+_APART = Fields(
+    {**_OF_LABELS, "topologyKey": Leaf("text", ("kubernetes.io/hostname",))},
+    dict.fromkeys(("namespaceSelector", "namespaces"), "pods of others would be kept off nodes by it"),
 )
+"""Of pods that are never beside others: the scheduler keeps these off, too."""
 _WEIGHT = Leaf("integer", lowest=1, most=100)
-_AMONG_PODS = Fields(
-    {
-        "requiredDuringSchedulingIgnoredDuringExecution": Items(_PODS),
-        "preferredDuringSchedulingIgnoredDuringExecution": Items(Fields({"weight": _WEIGHT, "podAffinityTerm": _PODS})),
-    }
-)
+
+
+def _among_pods(required: Shape) -> Fields:
+    preferred = Items(Fields({"weight": _WEIGHT, "podAffinityTerm": _PODS}))
+    return Fields(
+        {
+            "requiredDuringSchedulingIgnoredDuringExecution": Items(required),
+            "preferredDuringSchedulingIgnoredDuringExecution": preferred,
+        }
+    )
+
+
 _AFFINITY = Fields(
     {
         "nodeAffinity": Fields(
@@ -123,8 +133,8 @@ _AFFINITY = Fields(
                 ),
             }
         ),
-        "podAffinity": _AMONG_PODS,
-        "podAntiAffinity": _AMONG_PODS,
+        "podAffinity": _among_pods(_PODS),
+        "podAntiAffinity": _among_pods(_APART),
     }
 )
 _TOLERATION = Fields(
@@ -203,7 +213,7 @@ _STRATEGY = Fields(
 )
 _DEPLOYMENT = Fields(
     {
-        "replicas": _NUMBER,
+        "replicas": Leaf("integer", most=MOST_PODS),
         "minReadySeconds": _NUMBER,
         "progressDeadlineSeconds": _AT_LEAST_ONE,
         "revisionHistoryLimit": _NUMBER,
@@ -292,8 +302,8 @@ _SCALING = Fields(
 )
 _AUTOSCALER = Fields(
     {
-        "minReplicas": _AT_LEAST_ONE,
-        "maxReplicas": _AT_LEAST_ONE,
+        "minReplicas": Leaf("integer", lowest=1, most=MOST_PODS),
+        "maxReplicas": Leaf("integer", lowest=1, most=MOST_PODS),
         "metrics": Items(_METRIC),
         "behavior": Fields({"scaleUp": _SCALING, "scaleDown": _SCALING}),
     },

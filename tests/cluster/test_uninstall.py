@@ -15,6 +15,7 @@ from weft.sources.kubernetes.client import Answer, ApiError
 CLASSES = "/apis/gateway.networking.k8s.io/v1/gatewayclasses"
 DEPLOYMENTS = "/apis/apps/v1/deployments"
 RECORD = Record(Settings("weft-system"), "1.0.0", frozenset(("GatewayClass.gateway.networking.k8s.io",)), frozenset())
+KEPT = "kept: GatewayClass weft, which another control plane"
 NEXT = {"metadata": {"name": "weft-next", "namespace": "default"}}
 
 
@@ -45,11 +46,8 @@ class Cluster:
     ("deployments", "said"),
     [
         ([], "removed: GatewayClass weft"),
-        ([NEXT], "kept: GatewayClass weft, which another control plane serves"),
-        (
-            None,
-            "kept: GatewayClass weft, which another control plane may serve: you may not list deployments of all namespaces",
-        ),
+        ([NEXT], f"{KEPT} serves"),
+        (None, f"{KEPT} may serve: you may not list deployments of all namespaces"),
     ],
 )
 async def test_a_class_goes_only_if_nobody_else_serves_it(deployments: list[Any] | None, said: str) -> None:

@@ -41,7 +41,8 @@ _OPTIONAL = ("horizontalPodAutoscaler", "podDisruptionBudget")
 _MOST_TOLD = 5
 _NULL = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*\s*(?:null|Null|NULL|~)\s*(?:#[^\n]*)?\s*")
 """YAML that is null alone, and no document."""
-_CLASS_NAME: FieldPath = ("spec", "gatewayClassName")
+CLASS_NAME: FieldPath = ("spec", "gatewayClassName")
+"""Where a Gateway says whose parameters it has beside its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What the ConfigMaps of one Gateway say, in the order in which it is merged."""
+    """What the ConfigMaps of one Gateway say, in the order in which it is merged. `own`: one is the Gateway's."""
 
     layers: tuple[Overlays, ...] = ()
+    own: bool = False
 
     def of(self, key: str) -> tuple[Mapping[str, Any], ...]:
         """The overlays of an object. What stands before a null counts no more."""
@@ -128,7 +130,7 @@ class ParametersBook:
         if of_class is None:
             message = f"the parameters of GatewayClass '{name}' cannot be used as they are"
             expected = "parameters without the mistakes that are told of the GatewayClass"
-            wrong = (*wrong, problem_at(gateway, _CLASS_NAME, INVALID_PARAMETERS, message, expected))
+            wrong = (*wrong, problem_at(gateway, CLASS_NAME, INVALID_PARAMETERS, message, expected))
         if own is None or of_class is None:
             return None, list(wrong)
         strange = [each for each in _ports_in(own) if not _is_among(each, ports)]
@@ -139,7 +141,7 @@ class ParametersBook:
                 wrong = (*wrong, problem_at(gateway, OF_GATEWAY, INVALID_PARAMETERS, message, f"one of {known}"))
             return None, list(wrong)
         layers = tuple([each for each in (_for_ports(of_class, ports), own) if each])
-        return (Parameters(layers) if layers else NO_PARAMETERS), list(wrong)
+        return (Parameters(layers, bool(own)) if layers else NO_PARAMETERS), list(wrong)
 
     def _at(self, document: ParametersDocument) -> tuple[Overlays | None, tuple[Problem, ...]]:
         return overlays_at(document, self._config_maps)

@@ -1,4 +1,4 @@
-"""What parameters of Gateways may not say: whoever writes a ConfigMap gains no code, no right and nobody else's nodes."""
+"""What parameters of Gateways may not say: whoever writes a ConfigMap gains no code, no right and nobody's nodes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from provision.test_parameters import HOST, in_container, in_pod, plans
+from provision.test_parameters import HOST, PODS, in_container, in_pod, made, plans
+from weft.model.problem import Severity
+from weft.provision.manifests import objects_of
 
 
 def apart(**term: Any) -> dict[str, Any]:
@@ -94,6 +96,31 @@ REFUSED: tuple[tuple[Mapping[str, Any], str], ...] = (
     ),
     ({"deployment": {"metadata": {"annotations": {"sidecar.jaegertracing.io/inject": "true"}}}}, "act by it"),
     ({"service": {"metadata": {"annotations": {"weft.dev/x": "y"}}}}, "weft knows its objects by it"),
+    *(
+        ({"service": {"metadata": {"annotations": {name: "x"}}}}, "'spec.addresses' of the Gateway says")
+        for name in (
+            "metallb.universe.tf/loadBalancerIPs",
+            "metallb.io/loadBalancerIPs",
+            "metallb.io/allow-shared-ip",
+            "io.cilium/lb-ipam-ips",
+            "lbipam.cilium.io/ips",
+            "lbipam.cilium.io/sharing-key",
+            "external-dns.alpha.kubernetes.io/hostname",
+            "external-dns.alpha.kubernetes.io/target",
+            "kube-vip.io/loadbalancerIPs",
+            "kube-vip.io/loadbalancerHostname",
+            "projectcalico.org/loadBalancerIPs",
+            "networking.gke.io/load-balancer-ip-addresses",
+            "service.beta.kubernetes.io/azure-load-balancer-ipv4",
+            "service.beta.kubernetes.io/azure-pip-name",
+            "service.beta.kubernetes.io/azure-dns-label-name",
+            "service.beta.kubernetes.io/aws-load-balancer-eip-allocations",
+            "service.beta.kubernetes.io/aws-load-balancer-private-ipv4-addresses",
+            "loadbalancer.openstack.org/load-balancer-address",
+            "loadbalancer.openstack.org/load-balancer-id",
+            "load-balancer.hetzner.cloud/hostname",
+        )
+    ),
     (
         {"deployment": {"metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/x": "y"}}}},
         "no right beyond",
@@ -130,3 +157,39 @@ def test_what_would_make_weft_a_dangerous_deputy_is_refused(own: Mapping[str, An
         assert each.code == "invalid-parameters"
         assert each.path[:3] == ("spec", "infrastructure", "parametersRef")
         assert each.message.startswith("ConfigMap edge/sizes: ")
+
+
+def test_how_a_load_balancer_is_made_may_be_said() -> None:
+    names = (
+        "service.beta.kubernetes.io/aws-load-balancer-type",
+        "service.beta.kubernetes.io/aws-load-balancer-scheme",
+        "service.beta.kubernetes.io/aws-load-balancer-ip-address-type",
+        "service.beta.kubernetes.io/azure-load-balancer-internal",
+        "networking.gke.io/load-balancer-type",
+        "load-balancer.hetzner.cloud/use-private-ip",
+        "metallb.io/address-pool",
+    )
+    annotations = dict.fromkeys(names, "x")
+    service = made({"service": {"metadata": {"annotations": annotations}}})["Service"]
+    assert annotations.items() <= service["metadata"]["annotations"].items()
+
+
+def test_what_the_document_says_itself_stays() -> None:
+    names = {"annotations": {"cost": None, "more": "yes"}, "labels": {"team": "theirs", "of": "edge"}}
+    own = {"service": {"metadata": names}, "deployment": {"metadata": {"labels": {"team": None}}}}
+    found = plans(own)
+    told = [(each.code, each.severity, each.path) for each in found.problems]
+    assert told == [("no-effect", Severity.WARNING, ("spec", "infrastructure", "parametersRef"))] * 3
+    assert {each.message for each in found.problems} == {
+        f"ConfigMap edge/sizes: {where}: 'spec.infrastructure' of the Gateway says it"
+        for where in (
+            "service.metadata.annotations.cost", "service.metadata.labels.team", "deployment.metadata.labels.team"
+        )
+    }  # fmt: skip
+    [one] = found.plans
+    objects = {each.body["kind"]: each.body["metadata"] for each in objects_of(one, PODS)}
+    assert objects["Service"]["annotations"] == {"cost": "low", "more": "yes"}
+    assert objects["Service"]["labels"].items() >= {"team": "shop", "of": "edge"}.items()
+    assert objects["Deployment"]["labels"]["team"] == "shop"
+    assert not plans(None, own).problems, "a class speaks for Gateways that do not"
+    assert made(None, own)["Service"]["metadata"]["annotations"] == {"cost": "low", "more": "yes"}

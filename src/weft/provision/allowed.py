@@ -7,6 +7,7 @@ object would be another's. https://kubernetes.io/docs/reference/kubernetes-api/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -28,6 +29,13 @@ _AT_LEAST_ONE = Leaf("integer", lowest=1)
 _QUANTITIES = Texts(each=Leaf("quantity"))
 _OWN_LABELS = ("gateway.networking.k8s.io/", "weft.dev/", "sidecar.istio.io/", "inject.istio.io/")
 _OWN_LABEL_NAMES = frozenset(("app.kubernetes.io/managed-by", "istio.io/rev", "istio-injection"))
+_ADDRESSES = re.compile(
+    r"(?!use-)(.*[-_.])?((load-?balancer|static)?(ips?|ipv[46]|address|addresses)|(load-?balancer)?hostname"
+    r"|(load-?balancer|lb)-?id|pip-.*|dns-label-name|eip-allocations|sharing-key)"
+)
+"""What stands behind the prefix, in lower case, of annotations by which load balancers give a Service an address."""
+_LONGEST = 63
+"""Of that, as Kubernetes has it."""
 _CONFINING = ("apparmor.security", "seccomp.security")
 _HARMLESS = frozenset(
     (
@@ -62,6 +70,16 @@ def _annotation(name: str) -> str:
     return _KNOWN if name.startswith("weft.dev/") else ""
 
 
+def _annotation_of_service(name: str) -> str:
+    """There is no list of all load balancers, so this is one of what is refused."""
+    prefix, _, rest = name.lower().rpartition("/")
+    if prefix.startswith("external-dns.") or _ADDRESSES.fullmatch(rest[: _LONGEST + 1]):
+        return (
+            "'spec.addresses' of the Gateway says where it is reached, and 'spec.infrastructure.annotations' the rest"
+        )
+    return _annotation(name)
+
+
 def _annotation_of_pod(name: str) -> str:
     """Webhooks, clouds, network plugins and runtimes act by annotations of pods, and nobody knows all of them."""
     if (why := _annotation(name)) or name in _HARMLESS or name.startswith("prometheus.io/"):
@@ -81,6 +99,7 @@ def _priority(name: str) -> str:
 _IDENTITY = dict.fromkeys(("name", "namespace", "ownerReferences", "finalizers", "uid", "generateName"), _KNOWN)
 _LABELS = Texts(_label)
 _METADATA = Fields({"labels": _LABELS, "annotations": Texts(_annotation)}, _IDENTITY, kept=True)
+_OF_SERVICE = Fields({"labels": _LABELS, "annotations": Texts(_annotation_of_service)}, _IDENTITY, kept=True)
 _OF_DEPLOYMENT = Fields({"labels": _LABELS, "annotations": Texts(_annotation_of_deployment)}, _IDENTITY, kept=True)
 _OF_PODS_METADATA = Fields(
     {"annotations": Texts(_annotation_of_pod)},
@@ -334,7 +353,7 @@ def _whole(version: str, kind: str, spec: Fields | None, metadata: Fields = _MET
 
 SHAPES: Mapping[str, Fields] = {
     "deployment": _whole("apps/v1", "Deployment", _DEPLOYMENT, _OF_DEPLOYMENT),
-    "service": _whole("v1", "Service", _SERVICE),
+    "service": _whole("v1", "Service", _SERVICE, _OF_SERVICE),
     "serviceAccount": _whole("v1", "ServiceAccount", None, _OF_ACCOUNT),
     "horizontalPodAutoscaler": _whole("autoscaling/v2", "HorizontalPodAutoscaler", _AUTOSCALER),
     "podDisruptionBudget": _whole("policy/v1", "PodDisruptionBudget", _BUDGET),

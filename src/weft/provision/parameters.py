@@ -18,7 +18,9 @@ from weft.mesh.gateways.infrastructure import (
     KEYS,
     OF_CLASS,
     OF_GATEWAY,
+    Infrastructure,
     ParametersDocument,
+    infrastructure_of,
     parameters_of,
 )
 from weft.mesh.problems import problem_at
@@ -140,11 +142,51 @@ class ParametersBook:
                 message = f"service: spec.ports: no listener has port {_port_text(each)}"
                 wrong = (*wrong, problem_at(gateway, OF_GATEWAY, INVALID_PARAMETERS, message, f"one of {known}"))
             return None, list(wrong)
-        layers = tuple([each for each in (_for_ports(of_class, ports), own) if each])
+        asked = infrastructure_of(gateway)
+        own, taken = _beside(own, asked)
+        wrong = (*wrong, *(_said_itself(gateway, each) for each in taken[:_MOST_TOLD]))
+        of_class, _ = _beside(_for_ports(of_class, ports), asked)
+        layers = tuple([each for each in (of_class, own) if each])
         return (Parameters(layers, bool(own)) if layers else NO_PARAMETERS), list(wrong)
 
     def _at(self, document: ParametersDocument) -> tuple[Overlays | None, tuple[Problem, ...]]:
         return overlays_at(document, self._config_maps)
+
+
+def _beside(overlays: Overlays, asked: Infrastructure) -> tuple[Overlays, list[FieldPath]]:
+    """What a ConfigMap says, without the labels and annotations that the Gateway says itself; and which those are: who
+    may write it may not be who may write Gateways."""
+    taken: list[FieldPath] = []
+    said = {"labels": asked.labels or {}, "annotations": asked.annotations or {}}
+    if not any(said.values()):
+        return overlays, taken
+    return {key: each and _less(each, said, (key,), taken) for key, each in overlays.items()}, taken
+
+
+def _less(
+    overlay: Mapping[str, Any], said: Mapping[str, Mapping[str, str]], path: FieldPath, taken: list[FieldPath]
+) -> Mapping[str, Any]:
+    """An overlay, or what stands at `path` of it, without names that are said in its metadata; these are `taken`."""
+    found = dict(overlay)
+    for name in ("spec", "template"):
+        if found.get(name):
+            found[name] = _less(found[name], said, (*path, name), taken)
+    metadata = dict(found.get("metadata") or {})
+    for what, names in said.items():
+        given = metadata.get(what) or {}
+        known = [name for name in given if name in names]
+        if known:
+            taken += [(*path, "metadata", what, name) for name in known]
+            metadata[what] = {name: each for name, each in given.items() if name not in names}
+            found["metadata"] = metadata
+    return found
+
+
+def _said_itself(gateway: Document[GatewaySpec], path: FieldPath) -> Problem:
+    key, _ = parameters_of(gateway)
+    where = f"ConfigMap {key.namespace}/{key.name}" if key is not None else "its ConfigMap"
+    message = f"{where}: {path_text(path)}: 'spec.infrastructure' of the Gateway says it"
+    return problem_at(gateway, OF_GATEWAY, "no-effect", message, "one of them", severity=Severity.WARNING)
 
 
 def _ports_in(overlays: Overlays) -> list[Mapping[str, Any]]:

@@ -189,13 +189,7 @@ def _revision(pods: Mapping[str, Any]) -> str:
 async def test_what_somebody_else_has_is_not_taken_over(cluster: ApiCluster, api: Api, namespace: str) -> None:
     await declare_class(api)
     service, _, _ = _paths(namespace)
-    body = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "web-weft", "namespace": namespace},
-        "spec": {"ports": [{"port": 1}], "selector": {"app": "theirs"}},
-    }
-    await api.create(f"/api/v1/namespaces/{namespace}/services", body)
+    await api.create(f"/api/v1/namespaces/{namespace}/services", _theirs(namespace))
     await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway(namespace))
     async with keeping(cluster) as keeper:
         told = await eventually("it is told", lambda: _of(keeper, namespace))
@@ -399,8 +393,7 @@ async def test_parameters_are_merged_followed_and_a_fault_in_them_changes_nothin
             assert await has(4), words
         await api.call("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/sizes")
         await eventually("it is missed", lambda: "there is no ConfigMap" in _of(keeper, namespace))
-        codes = {each.code for each in keeper.problems() if each.object and each.object.namespace == namespace}
-        assert codes == {"invalid-parameters"}
+        assert _codes(keeper, namespace) == {"invalid-parameters"}
         assert (await there(api, deployment) or {})["metadata"]["generation"] == generation
 
         await api.apply(f"{gateways}/web", gateway(namespace))
@@ -446,6 +439,62 @@ async def test_parameters_of_a_class_come_first_and_null_takes_away(
         await eventually("there is no budget", lambda: _gone(api, budget))
         assert (await there(api, deployment) or {})["spec"]["revisionHistoryLimit"] == 2
         assert not _of(keeper, namespace)
+
+
+async def test_what_is_no_fault_of_parameters_is_not_told_as_theirs(
+    cluster: ApiCluster, api: Api, namespace: str
+) -> None:
+    await declare_class(api)
+    service, deployment, _ = _paths(namespace)
+    gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
+    body = sized(namespace)
+    body["spec"]["addresses"] = [{"value": "192.0.2.1"}]
+    await put(api, namespace, deployment="spec: {replicas: 3}", service="metadata: {labels: {of: edge}}")
+    await api.create(f"/api/v1/namespaces/{namespace}/services", _theirs(namespace))
+    await api.apply(f"{gateways}/web", body)
+    async with keeping(cluster) as keeper:
+        await eventually("it is another's", partial(_tells, keeper, namespace, "that is not this Gateway's"))
+        assert _codes(keeper, namespace) == {"gateway-not-made"}
+        await api.call("DELETE", service)
+        await eventually("it is told", partial(_tells, keeper, namespace, "cannot have 192.0.2.1"), 60)
+        assert _codes(keeper, namespace) == {"address-not-usable"}
+        made = await eventually("the rest is made", lambda: there(api, deployment))
+        assert made["spec"]["replicas"] == 3
+        await put(api, namespace, service="spec: {type: ClusterIP}")
+        body["metadata"]["annotations"], body["spec"]["addresses"] = {}, [{"value": "192.0.2.2"}]
+        await api.apply(f"{gateways}/web", body)
+        await eventually("so it is with their type", partial(_tells, keeper, namespace, "cannot have 192.0.2.2"), 60)
+        await put(api, namespace, service="spec: {type: ClusterIP, loadBalancerSourceRanges: [nowhere]}")
+        await eventually("that is theirs", partial(_tells, keeper, namespace, "as its parameters say"), 60)
+
+
+async def test_what_a_class_says_is_told_at_the_name_of_the_class(
+    cluster: ApiCluster, api: Api, namespace: str
+) -> None:
+    reference = {"group": "", "kind": "ConfigMap", "name": "usual", "namespace": namespace}
+    await declare_class(api, namespace, parametersRef=reference)
+    await put(api, namespace, config_map="usual", service="spec: {loadBalancerSourceRanges: [nowhere]}")
+    await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway(namespace, of_class=namespace))
+    async with keeping(cluster) as keeper:
+        text = f"cannot be as the parameters of GatewayClass '{namespace}' say"
+        await eventually("it is told", partial(_tells, keeper, namespace, text))
+        [problem] = [each for each in keeper.problems() if each.object and each.object.namespace == namespace]
+        assert (problem.code, problem.path) == ("invalid-parameters", ("spec", "gatewayClassName"))
+        assert "nowhere" not in problem.message, "another namespace's is not told"
+
+
+def _theirs(namespace: str) -> dict[str, Any]:
+    """A Service that is not the Gateway's."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web-weft", "namespace": namespace},
+        "spec": {"ports": [{"port": 1}], "selector": {"app": "theirs"}},
+    }
+
+
+def _codes(keeper: GatewayKeeper, namespace: str) -> set[str]:
+    return {each.code for each in keeper.problems() if each.object and each.object.namespace == namespace}
 
 
 async def _is_usual(api: Api, budget: str) -> bool:

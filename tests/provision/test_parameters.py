@@ -44,6 +44,7 @@ spec:
   - {name: tcp, port: 53, protocol: TCP}
   - {name: udp, port: 53, protocol: UDP}
 """
+HOST = {"topologyKey": "kubernetes.io/hostname"}
 REFERENCE = "parametersRef: {group: '', kind: ConfigMap, name: sizes}"
 OF_CLASS = "spec: {parametersRef: {group: '', kind: ConfigMap, name: usual, namespace: system}, "
 
@@ -141,7 +142,7 @@ def test_scheduling_and_lists_that_replace_lists() -> None:
         tolerations=[{"key": "own"}],
         topologySpreadConstraints=[another],
         priorityClassName="high",
-        affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "host"}]}},
+        affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [HOST]}},
     )
     pod = pod_of(made(own, of_class))
     assert pod["nodeSelector"] == {"disk": "ssd"}
@@ -153,12 +154,12 @@ def test_scheduling_and_lists_that_replace_lists() -> None:
 
 def test_annotations_of_pods_and_labels_of_the_deployment() -> None:
     metadata = {"labels": {"of": "edge"}}
-    template = {"metadata": {"annotations": {"vector.dev/exclude": "true"}}}
+    template = {"metadata": {"annotations": {"prometheus.io/scrape": "true"}}}
     objects = made({"deployment": {"metadata": metadata, "spec": {"template": template}}})
     deployment = objects["Deployment"]
     assert deployment["metadata"]["labels"]["of"] == "edge"
     of_pods = deployment["spec"]["template"]["metadata"]
-    assert of_pods["annotations"] == {"cost": "low", "vector.dev/exclude": "true"}
+    assert of_pods["annotations"] == {"cost": "low", "prometheus.io/scrape": "true"}
     assert of_pods["labels"]["team"] == "shop"
     assert "of" not in of_pods["labels"], "policies select by labels of pods"
 
@@ -190,6 +191,16 @@ def test_a_number_of_pods_or_an_autoscaler() -> None:
     kinds = made(scaled, fixed)
     assert kinds["HorizontalPodAutoscaler"]["spec"]["maxReplicas"] == 9
     assert not retired_of(plan(scaled, fixed), PODS)
+
+
+def test_a_null_over_the_classes_number_of_pods_says_no_number() -> None:
+    fixed, null = ({"deployment": {"spec": {"replicas": number}}} for number in (3, None))
+    for own, of_class in ((null, fixed), (null, None)):
+        kinds = made(own, of_class)
+        assert "HorizontalPodAutoscaler" in kinds, "nobody says a number"
+        assert "replicas" not in kinds["Deployment"]["spec"]
+        kinds = made(own, of_class, GatewayPods(POD, fewest=2, most=0))
+        assert kinds["Deployment"]["spec"]["replicas"] == 2, "and not what Kubernetes would choose"
 
 
 def test_an_autoscaler_chooses_where_both_are_said_and_its_deployment_says_none() -> None:
@@ -288,101 +299,6 @@ def test_an_address_is_asked_for_by_the_type_that_parameters_say() -> None:
     assert (spec["type"], spec["clusterIP"], "loadBalancerIP" in spec) == ("ClusterIP", "10.0.0.9", False)
 
 
-REFUSED: tuple[tuple[Mapping[str, Any], str], ...] = (
-    (in_pod(hostNetwork=True), "nothing of their node"),
-    (in_pod(hostPID=True), "nothing of their node"),
-    (in_pod(hostIPC=True), "nothing of their node"),
-    (in_pod(shareProcessNamespace=True), "nothing of their node"),
-    (in_pod(nodeName="one"), "the scheduler chooses"),
-    (in_pod(volumes=[{"name": "x", "hostPath": {"path": "/"}}]), "what runs with the keys"),
-    (in_pod(initContainers=[{"name": "x", "image": "x"}]), "what runs with the keys"),
-    (in_pod(ephemeralContainers=[]), "what runs with the keys"),
-    (in_pod(serviceAccountName="admin"), "service account of its own"),
-    (in_pod(serviceAccount="admin"), "service account of its own"),
-    (in_pod(automountServiceAccountToken=True), "service account of its own"),
-    (in_pod(securityContext={"runAsUser": 0}), "no right beyond"),
-    (in_pod(securityContext=None), "no right beyond"),
-    (in_pod(hostAliases=[]), "names mean"),
-    (in_pod(dnsConfig={}), "names mean"),
-    (in_pod(priorityClassName="system-node-critical"), "what a cluster cannot be without"),
-    (in_pod(containers=[{"name": "mine", "image": "x"}]), "istio-proxy"),
-    (in_pod(containers=None), "weft needs it"),
-    (in_pod(containers=[{"name": "weft-proxy", "$patch": "delete"}]), "no directive"),
-    (in_pod(containers=[{"resources": {}}]), "the field 'name' is missing"),
-    (in_pod(containers=[{"name": "weft-proxy"}, {"name": "weft-proxy"}]), "given twice"),
-    *(
-        (in_container(**{name: value}), words)
-        for name, value, words in (
-            ("image", "mine:1", "what runs with the keys"),
-            ("command", ["sh"], "what runs with the keys"),
-            ("args", ["x"], "what runs with the keys"),
-            ("env", [{"name": "WEFT_SERVER", "value": "mine"}], "what runs with the keys"),
-            ("envFrom", [{"secretRef": {"name": "x"}}], "what runs with the keys"),
-            ("lifecycle", {"preStop": {"exec": {"command": ["sh"]}}}, "what runs with the keys"),
-            ("volumeMounts", [{"name": "token", "mountPath": "/x"}], "what runs with the keys"),
-            ("securityContext", {"privileged": True}, "no right beyond"),
-            ("securityContext", {"capabilities": {"add": ["SYS_ADMIN"]}}, "no right beyond"),
-            ("securityContext", {"allowPrivilegeEscalation": True}, "no right beyond"),
-            ("readinessProbe", {"exec": {"command": ["sh"]}}, "how its proxies are asked"),
-        )
-    ),
-    *(
-        ({key: {"metadata": {name: value}}}, "weft knows its objects by it")
-        for key in ("deployment", "service", "serviceAccount", "horizontalPodAutoscaler", "podDisruptionBudget")
-        for name, value in (("name", "other"), ("namespace", "kube-system"), ("ownerReferences", []))
-    ),
-    *(
-        ({key: {"metadata": {"labels": {name: "x"}}}}, "weft knows its objects by it")
-        for key in ("deployment", "service")
-        for name in ("gateway.networking.k8s.io/gateway-name", "app.kubernetes.io/managed-by", "weft.dev/rev")
-    ),
-    (
-        {"deployment": {"spec": {"template": {"metadata": {"labels": {"team": None}}}}}},
-        "policies go by them",
-    ),
-    (
-        {"deployment": {"spec": {"template": {"metadata": {"annotations": {"proxy.istio.io/config": "{}"}}}}}},
-        "it is for proxies",
-    ),
-    ({"service": {"metadata": {"annotations": {"weft.dev/x": "y"}}}}, "weft knows its objects by it"),
-    (
-        {"deployment": {"metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/x": "y"}}}},
-        "no right beyond",
-    ),
-    ({"deployment": {"metadata": {"labels": None}, "spec": {"selector": {}}}}, "weft knows its objects by it"),
-    ({"deployment": {"metadata": None}}, "weft needs it"),
-    ({"deployment": {"spec": {"paused": True}}}, "would not follow"),
-    ({"deployment": {"kind": "DaemonSet"}}, "found 'DaemonSet'"),
-    ({"deployment": {"status": {}}}, "Kubernetes' own"),
-    ({"service": {"spec": {"selector": {"app": "other"}}}}, "weft knows its objects by it"),
-    ({"service": {"spec": {"externalIPs": ["192.0.2.1"]}}}, "connections that are for others"),
-    ({"service": {"spec": {"type": "ExternalName"}}}, "found 'ExternalName'"),
-    ({"service": {"spec": {"externalName": "x.example"}}}, "connections that are for others"),
-    ({"service": {"spec": {"clusterIP": "10.0.0.1"}}}, "'spec.addresses'"),
-    ({"service": {"spec": {"loadBalancerIP": "10.0.0.1"}}}, "'spec.addresses'"),
-    ({"service": {"spec": {"ports": [{"port": 80, "targetPort": 22}]}}}, "listeners say it"),
-    ({"service": {"spec": {"ports": None}}}, "weft needs it"),
-    ({"service": {"spec": {"ports": [{"port": 80, "$patch": "replace"}]}}}, "found 'replace'"),
-    ({"service": "null"}, "weft needs it"),
-    ({"serviceAccount": {"metadata": {"annotations": {"role": "admin"}}}}, "clouds give rights by them"),
-    ({"serviceAccount": {"secrets": []}}, "service account of its own"),
-    ({"horizontalPodAutoscaler": {"spec": {"scaleTargetRef": {"name": "other"}}}}, "weft knows its objects by it"),
-    ({"podDisruptionBudget": {"spec": {"selector": {}}}}, "weft knows its objects by it"),
-    ({"rolebinding": {"roleRef": {}}, "service": {}}, "unknown key 'rolebinding'"),
-)
-
-
-@pytest.mark.parametrize(("own", "words"), REFUSED)
-def test_what_would_make_weft_a_dangerous_deputy_is_refused(own: Mapping[str, Any], words: str) -> None:
-    found = plans(own)
-    assert not found.plans, "what runs stays as it is"
-    assert any(words in each.message or words in each.expected for each in found.problems), found.problems
-    for each in found.problems:
-        assert each.code == "invalid-parameters"
-        assert each.path[:3] == ("spec", "infrastructure", "parametersRef")
-        assert each.message.startswith("ConfigMap edge/sizes: ")
-
-
 @pytest.mark.parametrize(
     ("own", "where", "found", "expected", "nearest"),
     [
@@ -392,6 +308,14 @@ def test_what_would_make_weft_a_dangerous_deputy_is_refused(own: Mapping[str, An
         ({"deployment": {"spec": {"replicas": True}}}, "deployment.spec.replicas", "boolean true", "whole number", ""),
         ({"deployment": {"spec": {"replicas": -1}}}, "deployment.spec.replicas", "number -1", "from 0", ""),
         ({"deployment": {"spec": []}}, "deployment.spec", "found a list", "a mapping", ""),
+        ({"deployment": {"spec": {"replicas": 1001}}}, "spec.replicas", "number 1001", "from 0 to 1000", ""),
+        (
+            {"horizontalPodAutoscaler": {"spec": {"maxReplicas": 2000000}}},
+            "horizontalPodAutoscaler.spec.maxReplicas",
+            "number 2000000",
+            "from 1 to 1000",
+            "",
+        ),
         (in_pod(tolerations={}), "spec.tolerations", "found a mapping", "a list", ""),
         (in_pod(tolerations=[None]), "spec.tolerations[0]", "found nothing", "an entry", ""),
         (in_pod(nodeSelector={"a": 1}), "nodeSelector.a", "the number 1", "text", ""),
@@ -434,6 +358,16 @@ data:
 def test_nobody_elses_config_maps_are_judged() -> None:
     bad = config_map("theirs", "edge", deployment="spec: {replicas: many}")
     assert parameters_problems(documents(written({"service": {}}) + bad)) == ()
+
+
+def test_gateways_of_another_controller_are_not_judged() -> None:
+    bad = written({"deployment": {"spec": {"replicas": "many"}}})
+    theirs = bad.replace("weft.dev/gateway-controller", "istio.io/gateway-controller")
+    assert parameters_problems(documents(theirs)) == ()
+    proxy = REFERENCE.replace("group: '', kind: ConfigMap", "group: gateway.envoyproxy.io, kind: EnvoyProxy")
+    assert parameters_problems(documents(theirs.replace(REFERENCE, proxy))) == ()
+    for text in (bad, bad.partition("---")[2]):
+        assert len(parameters_problems(documents(text))) == 1, "the class is ours, or not known"
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of an object: ``created``, ``changed``, ``unchanged`` or ``removed``, and what differs."""
+    """What becomes of an object: ``created``, ``changed``, ``unchanged``, ``removed`` or ``kept``, and what differs."""
 
     what: str
     title: str

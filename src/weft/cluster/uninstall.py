@@ -62,10 +62,12 @@ async def remaining(client: ApiClient, namespace: str) -> Remaining:
 
 
 async def uninstall(client: ApiClient, record: Record, namespace: str) -> AsyncIterator[Change]:
-    """Remove the objects of an installation, each as it is done; but no GatewayClass that another serves. ApiError."""
-    others = await _others(client, namespace)
+    """Remove the objects of an installation, each as it is done; but no GatewayClass that another serves, or may serve.
+    ApiError."""
+    served = await _served(client, namespace)
     for each in sorted(await members(client, record, namespace), key=_order):
-        if each["kind"] == _CLASS and others:
+        if each["kind"] == _CLASS and served:
+            yield Change("kept", f"{title(each)}, which another control plane {served}")
             continue
         await delete(client, path_of(each))
         yield Change("removed", title(each))
@@ -73,10 +75,14 @@ async def uninstall(client: ApiClient, record: Record, namespace: str) -> AsyncI
         yield Change("removed", f"ConfigMap {namespace}/{NAME}")
 
 
-async def _others(client: ApiClient, namespace: str) -> bool:
-    """Whether the cluster has another control plane of weft: a revision, or one in another namespace."""
-    found = await Reader(client).every("/apis/apps/v1/deployments", "deployments", LABELS)
-    return any((namespace_of(each), name_of(each)) != (namespace, INSTALLED) for each in found)
+async def _served(client: ApiClient, namespace: str) -> str:
+    """What another control plane of weft, a revision or one in another namespace, does with the cluster's GatewayClass;
+    empty if there is none."""
+    reader = Reader(client)
+    found = await reader.every("/apis/apps/v1/deployments", "deployments of all namespaces", LABELS)
+    if any((namespace_of(each), name_of(each)) != (namespace, INSTALLED) for each in found):
+        return "serves"
+    return f"may serve: you may not list {', '.join(reader.unread)}" if reader.unread else ""
 
 
 def _order(thing: Json) -> int:

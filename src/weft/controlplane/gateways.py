@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldPath, Origin
 from weft.model.problem import Problem, Severity
 from weft.provision.manifests import MANAGED, MANAGER, ApiObject, GatewayPods, objects_of, retired_of
+from weft.provision.parameters import CLASS_NAME, NO_PARAMETERS
 from weft.provision.plan import GatewayPlan, Plans, plans_of
 from weft.sources.kubernetes.client import APPLY_PATCH, ApiClient, ApiError
 
@@ -97,13 +98,15 @@ class _NotLeadingError(Exception):
 @dataclass(slots=True)
 class _Kept:
     """A Gateway whose objects are kept: as they were planned, where clients reach it (None: not known yet), what keeps
-    it from being as planned, and when something is to be done next, and all of it to be applied."""
+    it from being as planned, what was logged of that, and when something is to be done next, and all of it to be
+    applied."""
 
     plan: GatewayPlan
     reached: tuple[str, ...] | None = None
     due: float = 0.0
     apply_due: float = 0.0
     problem: Problem | None = None
+    logged: str = ""
     backoff: Backoff = field(default_factory=lambda: Backoff(_FIRST_RETRY, _LONGEST_RETRY))
     looks: Backoff = field(default_factory=lambda: Backoff(_FIRST_LOOK, _LONGEST_LOOK))
 
@@ -294,9 +297,7 @@ class GatewayKeeper:
             there = await _there(client, each.path)
             self._check_leading(plan)
             if there is not None and not _is_ours(there, plan):
-                kind = each.body["kind"]
-                message = f"there is a {kind} {plan.key.namespace}/{plan.name} that is not this Gateway's"
-                return _problem(plan, message, f"another name of the Gateway or of the {kind}")
+                return _anothers(plan, each)
             if there is not None and (left := _leaving(there, each)):
                 await client.send("PATCH", each.path, left, APPLY_PATCH, _SCALED)
             uid = {"uid": there.metadata.uid} if there is not None else {}
@@ -308,17 +309,38 @@ class GatewayKeeper:
         return None
 
     async def _refused_by_server(self, client: ApiClient, plan: GatewayPlan) -> Problem | None:
-        """Why the API server would not take an object as parameters have it: all are tried before one is changed."""
-        for each in objects_of(plan, self._pods()):
-            try:
-                await client.send("PATCH", each.path, msgspec.json.encode(each.body), APPLY_PATCH, _TRIED)
-            except ApiError as error:
-                if error.status not in _NOT_VALID:
-                    raise
-                message = f"{each.body['kind']} {plan.name} cannot be as its parameters say: {error}"
-                expected = "parameters that the API server takes; until then all stays as it is"
-                return _problem(plan, message, expected, INVALID_PARAMETERS, OF_GATEWAY)
+        """Why the API server would not take an object as parameters have it: all are tried before one is changed. What
+        it would not take without them, or without an address, is no fault of theirs."""
+        pods = self._pods()
+        without = {each.path: each for each in objects_of(replace(plan, parameters=NO_PARAMETERS), pods)}
+        anywhere = {each.path: each for each in objects_of(replace(plan, address=""), pods)} if plan.address else {}
+        for each in objects_of(plan, pods):
+            there = await _there(client, each.path)
+            if there is not None and not _is_ours(there, plan):
+                return _anothers(plan, each)
+            if (error := await _refusal(client, each)) is None:
+                continue
+            plain, free = without.get(each.path), anywhere.get(each.path)
+            if plain is not None and (plain.body == each.body or await _refusal(client, plain) is not None):
+                continue
+            if free is not None and free.body != each.body and await _refusal(client, free) is None:
+                continue
+            return self._misfit(plan, each, error)
         return None
+
+    def _misfit(self, plan: GatewayPlan, wanted: ApiObject, error: ApiError) -> Problem:
+        """That parameters say what the API server does not take. What a class says is not told to its Gateways."""
+        cannot = f"{wanted.body['kind']} {plan.name} cannot be as"
+        rest = "that the API server takes; until then all stays as it is"
+        if plan.parameters.own:
+            expected = f"parameters {rest}"
+            return _problem(plan, f"{cannot} its parameters say: {error}", expected, INVALID_PARAMETERS, OF_GATEWAY)
+        why, kept = f"{cannot} the parameters of GatewayClass '{plan.gateway_class}' say", self._kept.get(plan.key)
+        if kept is not None and kept.logged != str(error):
+            kept.logged = str(error)
+            _log.warning("%s: %s: %s", plan.key, why, error)
+        expected = f"parameters of the class {rest}; the control plane's log has the API server's words"
+        return _problem(plan, why, expected, INVALID_PARAMETERS, CLASS_NAME)
 
     async def _reached(self, client: ApiClient, plan: GatewayPlan) -> tuple[str, ...]:
         """Where clients reach a Gateway; nowhere yet, if nobody has said."""
@@ -338,6 +360,23 @@ async def _there(client: ApiClient, path: str) -> _There | None:
         if error.status == _NOT_FOUND:
             return None
         raise
+
+
+async def _refusal(client: ApiClient, wanted: ApiObject) -> ApiError | None:
+    """Why the API server would not take an object, as it is. ApiError for whatever is not about the object."""
+    try:
+        await client.send("PATCH", wanted.path, msgspec.json.encode(wanted.body), APPLY_PATCH, _TRIED)
+    except ApiError as error:
+        if error.status not in _NOT_VALID:
+            raise
+        return error
+    return None
+
+
+def _anothers(plan: GatewayPlan, found: ApiObject) -> Problem:
+    kind = found.body["kind"]
+    message = f"there is a {kind} {plan.key.namespace}/{plan.name} that is not this Gateway's"
+    return _problem(plan, message, f"another name of the Gateway or of the {kind}")
 
 
 def _leaving(there: _There, wanted: ApiObject) -> bytes:

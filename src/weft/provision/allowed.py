@@ -7,6 +7,7 @@ object would be another's. https://kubernetes.io/docs/reference/kubernetes-api/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -20,12 +21,32 @@ PROXY_NAMES: Final = (PROXY, "istio-proxy")
 LONGEST_GRACE: Final = 24 * 3600
 """Seconds; what the agent takes."""
 
+MOST_PODS: Final = 1000
+"""Of a Gateway."""
+
 _TEXT, _NUMBER, _BOOLEAN, _SHARE = Leaf("text"), Leaf("integer"), Leaf("boolean"), Leaf("share")
 _AT_LEAST_ONE = Leaf("integer", lowest=1)
 _QUANTITIES = Texts(each=Leaf("quantity"))
 _OWN_LABELS = ("gateway.networking.k8s.io/", "weft.dev/", "sidecar.istio.io/", "inject.istio.io/")
 _OWN_LABEL_NAMES = frozenset(("app.kubernetes.io/managed-by", "istio.io/rev", "istio-injection"))
+_ADDRESSES = re.compile(
+    r"(?!use-)(.*[-_.])?((load-?balancer|static)?(ips?|ipv[46]|address|addresses)|(load-?balancer)?hostname"
+    r"|(load-?balancer|lb)-?id|pip-.*|dns-label-name|eip-allocations|sharing-key)"
+)
+"""What stands behind the prefix, in lower case, of annotations by which load balancers give a Service an address."""
+_LONGEST = 63
+"""Of that, as Kubernetes has it."""
 _CONFINING = ("apparmor.security", "seccomp.security")
+_HARMLESS = frozenset(
+    (
+        "cluster-autoscaler.kubernetes.io/safe-to-evict",
+        "karpenter.sh/do-not-disrupt",
+        "kubectl.kubernetes.io/default-container",
+        "kubectl.kubernetes.io/default-logs-container",
+        "kubectl.kubernetes.io/restartedAt",
+    )
+)
+"""Annotations of pods by which nobody adds code, a right or a device to them; so are those of Prometheus."""
 
 _RUNS = "only weft says what runs with the keys of a Gateway"
 _RIGHTS = "the pods of a Gateway have no right beyond weft's own choice"
@@ -49,13 +70,26 @@ def _annotation(name: str) -> str:
     return _KNOWN if name.startswith("weft.dev/") else ""
 
 
+def _annotation_of_service(name: str) -> str:
+    """There is no list of all load balancers, so this is one of what is refused."""
+    prefix, _, rest = name.lower().rpartition("/")
+    if prefix.startswith("external-dns.") or _ADDRESSES.fullmatch(rest[: _LONGEST + 1]):
+        return (
+            "'spec.addresses' of the Gateway says where it is reached, and 'spec.infrastructure.annotations' the rest"
+        )
+    return _annotation(name)
+
+
 def _annotation_of_pod(name: str) -> str:
-    of_mesh = name.partition("/")[0].endswith("istio.io")
-    return (
-        "it is for proxies, and 'spec.infrastructure.annotations' of the Gateway has it"
-        if of_mesh
-        else _annotation(name)
-    )
+    """Webhooks, clouds, network plugins and runtimes act by annotations of pods, and nobody knows all of them."""
+    if (why := _annotation(name)) or name in _HARMLESS or name.startswith("prometheus.io/"):
+        return why
+    return "others act by it, and 'spec.infrastructure.annotations' of the Gateway has it"
+
+
+def _annotation_of_deployment(name: str) -> str:
+    """Operators change Deployments by annotations with a prefix; those without are people's own."""
+    return _annotation_of_pod(name) if "/" in name else ""
 
 
 def _priority(name: str) -> str:
@@ -65,6 +99,8 @@ def _priority(name: str) -> str:
 _IDENTITY = dict.fromkeys(("name", "namespace", "ownerReferences", "finalizers", "uid", "generateName"), _KNOWN)
 _LABELS = Texts(_label)
 _METADATA = Fields({"labels": _LABELS, "annotations": Texts(_annotation)}, _IDENTITY, kept=True)
+_OF_SERVICE = Fields({"labels": _LABELS, "annotations": Texts(_annotation_of_service)}, _IDENTITY, kept=True)
+_OF_DEPLOYMENT = Fields({"labels": _LABELS, "annotations": Texts(_annotation_of_deployment)}, _IDENTITY, kept=True)
 _OF_PODS_METADATA = Fields(
     {"annotations": Texts(_annotation_of_pod)},
     {**_IDENTITY, "labels": "policies go by them: 'spec.infrastructure.labels' of the Gateway has them"},
@@ -82,23 +118,30 @@ _OF_ACCOUNT = Fields(
 _EXPRESSION = Fields({"key": _TEXT, "operator": _TEXT, "values": Items(_TEXT)})
 _SELECTOR = Fields({"matchLabels": Texts(), "matchExpressions": Items(_EXPRESSION)})
 _NODES = Fields({"matchExpressions": Items(_EXPRESSION), "matchFields": Items(_EXPRESSION)})
-_PODS = Fields(
-    {
-        "labelSelector": _SELECTOR,
-        "namespaceSelector": _SELECTOR,
-        "namespaces": Items(_TEXT),
-        "topologyKey": _TEXT,
-        "matchLabelKeys": Items(_TEXT),
-        "mismatchLabelKeys": Items(_TEXT),
-    }
+_OF_LABELS: Mapping[str, Shape] = {
+    "labelSelector": _SELECTOR,
+    "matchLabelKeys": Items(_TEXT),
+    "mismatchLabelKeys": Items(_TEXT),
+}
+_PODS = Fields({**_OF_LABELS, "topologyKey": _TEXT, "namespaceSelector": _SELECTOR, "namespaces": Items(_TEXT)})
+_APART = Fields(
+    {**_OF_LABELS, "topologyKey": Leaf("text", ("kubernetes.io/hostname",))},
+    dict.fromkeys(("namespaceSelector", "namespaces"), "pods of others would be kept off nodes by it"),
 )
+"""Of pods that are never beside others: the scheduler keeps these off, too."""
 _WEIGHT = Leaf("integer", lowest=1, most=100)
-_AMONG_PODS = Fields(
-    {
-        "requiredDuringSchedulingIgnoredDuringExecution": Items(_PODS),
-        "preferredDuringSchedulingIgnoredDuringExecution": Items(Fields({"weight": _WEIGHT, "podAffinityTerm": _PODS})),
-    }
-)
+
+
+def _among_pods(required: Shape) -> Fields:
+    preferred = Items(Fields({"weight": _WEIGHT, "podAffinityTerm": _PODS}))
+    return Fields(
+        {
+            "requiredDuringSchedulingIgnoredDuringExecution": Items(required),
+            "preferredDuringSchedulingIgnoredDuringExecution": preferred,
+        }
+    )
+
+
 _AFFINITY = Fields(
     {
         "nodeAffinity": Fields(
@@ -109,8 +152,8 @@ _AFFINITY = Fields(
                 ),
             }
         ),
-        "podAffinity": _AMONG_PODS,
-        "podAntiAffinity": _AMONG_PODS,
+        "podAffinity": _among_pods(_PODS),
+        "podAntiAffinity": _among_pods(_APART),
     }
 )
 _TOLERATION = Fields(
@@ -189,7 +232,7 @@ _STRATEGY = Fields(
 )
 _DEPLOYMENT = Fields(
     {
-        "replicas": _NUMBER,
+        "replicas": Leaf("integer", most=MOST_PODS),
         "minReadySeconds": _NUMBER,
         "progressDeadlineSeconds": _AT_LEAST_ONE,
         "revisionHistoryLimit": _NUMBER,
@@ -278,8 +321,8 @@ _SCALING = Fields(
 )
 _AUTOSCALER = Fields(
     {
-        "minReplicas": _AT_LEAST_ONE,
-        "maxReplicas": _AT_LEAST_ONE,
+        "minReplicas": Leaf("integer", lowest=1, most=MOST_PODS),
+        "maxReplicas": Leaf("integer", lowest=1, most=MOST_PODS),
         "metrics": Items(_METRIC),
         "behavior": Fields({"scaleUp": _SCALING, "scaleDown": _SCALING}),
     },
@@ -309,8 +352,8 @@ def _whole(version: str, kind: str, spec: Fields | None, metadata: Fields = _MET
 
 
 SHAPES: Mapping[str, Fields] = {
-    "deployment": _whole("apps/v1", "Deployment", _DEPLOYMENT),
-    "service": _whole("v1", "Service", _SERVICE),
+    "deployment": _whole("apps/v1", "Deployment", _DEPLOYMENT, _OF_DEPLOYMENT),
+    "service": _whole("v1", "Service", _SERVICE, _OF_SERVICE),
     "serviceAccount": _whole("v1", "ServiceAccount", None, _OF_ACCOUNT),
     "horizontalPodAutoscaler": _whole("autoscaling/v2", "HorizontalPodAutoscaler", _AUTOSCALER),
     "podDisruptionBudget": _whole("policy/v1", "PodDisruptionBudget", _BUDGET),

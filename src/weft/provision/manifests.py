@@ -62,7 +62,10 @@ class ApiObject:
 def objects_of(plan: GatewayPlan, pods: GatewayPods) -> tuple[ApiObject, ...]:
     """The objects of a Gateway, in the order in which they are applied. The Service is the last."""
     deployment = {"spec": _deployment(plan, pods)}
-    found = [_object(plan, "serviceAccount", {}), _object(plan, "deployment", deployment, _has_autoscaler(plan, pods))]
+    of_pods = _object(plan, "deployment", deployment, _has_autoscaler(plan, pods))
+    if not _has_autoscaler(plan, pods):
+        of_pods = _counted(of_pods, pods.fewest)
+    found = [_object(plan, "serviceAccount", {}), of_pods]
     if _has_budget(plan):
         found.append(_object(plan, "podDisruptionBudget", {"spec": _budget(plan)}))
     if _has_autoscaler(plan, pods):
@@ -123,6 +126,12 @@ def _object(plan: GatewayPlan, what: str, rest: Manifest, scaled: bool = False) 
     if scaled:
         body = {**body, "spec": {name: each for name, each in body["spec"].items() if name != "replicas"}}
     return ApiObject(f"{root}/namespaces/{plan.key.namespace}/{plural}/{plan.name}", body)
+
+
+def _counted(deployment: ApiObject, fewest: int) -> ApiObject:
+    """With a number of pods, which a null has taken away: Kubernetes would choose one."""
+    body = deployment.body
+    return ApiObject(deployment.path, {**body, "spec": {"replicas": fewest, **body["spec"]}})
 
 
 def _settled(what: str, body: Manifest, said: Sequence[Mapping[str, Any]]) -> Manifest:

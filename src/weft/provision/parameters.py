@@ -19,7 +19,9 @@ from weft.mesh.gateways.infrastructure import (
     KEYS,
     OF_CLASS,
     OF_GATEWAY,
+    Infrastructure,
     ParametersDocument,
+    infrastructure_of,
     parameters_of,
 )
 from weft.mesh.problems import problem_at
@@ -48,7 +50,8 @@ _MOST_VALUES = 2000
 """In an entry, aliases expanded."""
 _MOST_FAULTS = 20
 """That are looked for in a ConfigMap: each is compared with names that were perhaps meant."""
-_CLASS_NAME: FieldPath = ("spec", "gatewayClassName")
+CLASS_NAME: FieldPath = ("spec", "gatewayClassName")
+"""Where a Gateway says whose parameters it has beside its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What the ConfigMaps of one Gateway say, in the order in which it is merged."""
+    """What the ConfigMaps of one Gateway say, in the order in which it is merged. `own`: one is the Gateway's."""
 
     layers: tuple[Overlays, ...] = ()
+    own: bool = False
 
     def of(self, key: str) -> tuple[Mapping[str, Any], ...]:
         """The overlays of an object. What stands before a null counts no more."""
@@ -87,12 +91,13 @@ class Parameters:
         return last[0] is not None if last else None
 
     def counts_pods(self) -> bool:
-        """Whether the number of pods is said by a ConfigMap, and no later one nor itself asks for an autoscaler."""
+        """Whether the number of pods is said by a ConfigMap, and no later one nor itself asks for an autoscaler. The
+        last that speaks of it counts: null says no number."""
         for layer in reversed(self.layers):
             if layer.get("horizontalPodAutoscaler") is not None:
                 return False
-            if replicas_of(layer) is not None:
-                return True
+            if "replicas" in _spec_of(layer):
+                return replicas_of(layer) is not None
         return False
 
 
@@ -101,7 +106,12 @@ NO_PARAMETERS = Parameters()
 
 def replicas_of(layer: Overlays) -> Any:
     """How many pods a ConfigMap asks for; None where it does not say."""
-    return ((layer.get("deployment") or {}).get("spec") or {}).get("replicas")
+    return _spec_of(layer).get("replicas")
+
+
+def _spec_of(layer: Overlays) -> Mapping[str, Any]:
+    """What a ConfigMap says of the Deployment's spec."""
+    return (layer.get("deployment") or {}).get("spec") or {}
 
 
 class ParametersBook:
@@ -130,18 +140,58 @@ class ParametersBook:
         if of_class is None:
             message = f"the parameters of GatewayClass '{name}' cannot be used as they are"
             expected = "parameters without the mistakes that are told of the GatewayClass"
-            wrong = (*wrong, problem_at(gateway, _CLASS_NAME, INVALID_PARAMETERS, message, expected))
+            wrong = (*wrong, problem_at(gateway, CLASS_NAME, INVALID_PARAMETERS, message, expected))
         if own is None or of_class is None:
             return None, list(wrong)
         strange = [each for each in _ports_in(own) if not _is_among(each, ports)]
         wrong = (*wrong, *(_strange(gateway, each, ports) for each in strange))
         if any(PATCH not in each for each in strange):
             return None, list(wrong)
-        layers = tuple([each for each in (_for_ports(of_class, ports), own) if each])
-        return (Parameters(layers) if layers else NO_PARAMETERS), list(wrong)
+        asked = infrastructure_of(gateway)
+        own, taken = _beside(own, asked)
+        wrong = (*wrong, *(_said_itself(gateway, each) for each in taken[:_MOST_TOLD]))
+        of_class, _ = _beside(_for_ports(of_class, ports), asked)
+        layers = tuple([each for each in (of_class, own) if each])
+        return (Parameters(layers, bool(own)) if layers else NO_PARAMETERS), list(wrong)
 
     def _at(self, document: ParametersDocument) -> tuple[Overlays | None, tuple[Problem, ...]]:
         return overlays_at(document, self._config_maps)
+
+
+def _beside(overlays: Overlays, asked: Infrastructure) -> tuple[Overlays, list[FieldPath]]:
+    """What a ConfigMap says, without the labels and annotations that the Gateway says itself; and which those are: who
+    may write it may not be who may write Gateways."""
+    taken: list[FieldPath] = []
+    said = {"labels": asked.labels or {}, "annotations": asked.annotations or {}}
+    if not any(said.values()):
+        return overlays, taken
+    return {key: each and _less(each, said, (key,), taken) for key, each in overlays.items()}, taken
+
+
+def _less(
+    overlay: Mapping[str, Any], said: Mapping[str, Mapping[str, str]], path: FieldPath, taken: list[FieldPath]
+) -> Mapping[str, Any]:
+    """An overlay, or what stands at `path` of it, without names that are said in its metadata; these are `taken`."""
+    found = dict(overlay)
+    for name in ("spec", "template"):
+        if found.get(name):
+            found[name] = _less(found[name], said, (*path, name), taken)
+    metadata = dict(found.get("metadata") or {})
+    for what, names in said.items():
+        given = metadata.get(what) or {}
+        known = [name for name in given if name in names]
+        if known:
+            taken += [(*path, "metadata", what, name) for name in known]
+            metadata[what] = {name: each for name, each in given.items() if name not in names}
+            found["metadata"] = metadata
+    return found
+
+
+def _said_itself(gateway: Document[GatewaySpec], path: FieldPath) -> Problem:
+    key, _ = parameters_of(gateway)
+    where = f"ConfigMap {key.namespace}/{key.name}" if key is not None else "its ConfigMap"
+    message = f"{where}: {path_text(path)}: 'spec.infrastructure' of the Gateway says it"
+    return problem_at(gateway, OF_GATEWAY, "no-effect", message, "one of them", severity=Severity.WARNING)
 
 
 def _strange(gateway: Document[GatewaySpec], said: Mapping[str, Any], ports: Sequence[tuple[int, str]]) -> Problem:
@@ -177,14 +227,30 @@ def _for_ports(overlays: Overlays, ports: Sequence[tuple[int, str]]) -> Overlays
     return {**overlays, "service": {**service, "spec": {**service["spec"], "ports": kept}}}
 
 
-def reference_problems(document: Document[object]) -> tuple[Problem, ...]:
-    """What is wrong with the reference of a Gateway, or a GatewayClass of ours, whatever else there may be."""
-    spec = document.spec
-    ours = isinstance(spec, GatewayClassSpec) and spec.controller_name == CONTROLLER_NAME
-    if not ours and not isinstance(spec, GatewaySpec):
+def reference_problems(document: Document[object], others: Iterable[Document[object]]) -> tuple[Problem, ...]:
+    """What is wrong with the reference of a Gateway or a GatewayClass, if it is not another controller's by what the
+    `others` say."""
+    of_gateways = isinstance(document.spec, GatewayClassSpec | GatewaySpec)
+    if not of_gateways or not _may_be_ours(document, _classes_of_others(others)):
         return ()
     _, wrong = parameters_of(document)  # type: ignore[arg-type]
     return (wrong,) if wrong is not None else ()
+
+
+def _may_be_ours(document: Document[object], classes_of_others: frozenset[str]) -> bool:
+    """Whether it is a GatewayClass of ours, or a Gateway of which nobody says that it is another controller's."""
+    spec = document.spec
+    if isinstance(spec, GatewayClassSpec):
+        return spec.controller_name == CONTROLLER_NAME
+    return isinstance(spec, GatewaySpec) and spec.gateway_class_name not in classes_of_others
+
+
+def _classes_of_others(documents: Iterable[Document[object]]) -> frozenset[str]:
+    return frozenset([
+        each.key.name
+        for each in documents
+        if isinstance(each.spec, GatewayClassSpec) and each.spec.controller_name != CONTROLLER_NAME
+    ])  # fmt: skip
 
 
 def overlays_at(
@@ -212,15 +278,13 @@ def overlays_at(
 
 def parameters_problems(documents: Iterable[Document[object]]) -> tuple[Problem, ...]:
     """What is wrong with the references of Gateways and GatewayClasses among `documents`, and in the ConfigMaps among
-    them to which they lead, at the fields of these. That one is not among them is nobody's mistake here."""
+    them to which they lead, at the fields of these. That one is not among them is nobody's mistake here, and what is
+    another controller's is not judged."""
     every = tuple(documents)
-    references = [problem for each in every for problem in reference_problems(each)]
-    named = {
-        parameters_of(each)[0]  # type: ignore[arg-type]
-        for each in every
-        if isinstance(each.spec, GatewaySpec)
-        or (isinstance(each.spec, GatewayClassSpec) and each.spec.controller_name == CONTROLLER_NAME)
-    }
+    of_others = _classes_of_others(every)
+    found = [parameters_of(each) for each in every if _may_be_ours(each, of_others)]  # type: ignore[arg-type]
+    references = [wrong for _, wrong in found if wrong is not None]
+    named = {key for key, _ in found}
     faults = [
         _at_config_map(each, fault)
         for each in every
@@ -299,7 +363,7 @@ def _unfit(key: str, overlay: Mapping[str, Any]) -> Finding | None:
     """What no shape says: that an autoscaler has to have its bound, and what the proxy's two names do not."""
     spec = overlay.get("spec") or {}
     if key == "horizontalPodAutoscaler" and "maxReplicas" in spec and spec["maxReplicas"] is None:
-        return Finding(("spec", "maxReplicas"), "found null, and weft needs it", "a whole number from 1")
+        return Finding(("spec", "maxReplicas"), "found null, and weft needs it", "a number of pods")
     if len(_containers(overlay)) > 1:
         message = f"the proxy is given twice, as {' and '.join(each['name'] for each in _containers(overlay))}"
         return Finding(("spec", "template", "spec", "containers", 1), message, "one of them")

@@ -29,8 +29,8 @@ spec: {gatewayClassName: weft, listeners: [{name: http, port: 80, protocol: HTTP
 """
 
 
-def world() -> Admission:
-    snapshot = ConfigSnapshot(1, tuple(sorted(documents(WORLD), key=lambda each: each.key)))
+def world(further: str = "") -> Admission:
+    snapshot = ConfigSnapshot(1, tuple(sorted(documents(WORLD + further), key=lambda each: each.key)))
     return Admission(lambda: snapshot)
 
 
@@ -145,6 +145,19 @@ async def test_parameters_have_an_effect_in_a_cluster_and_are_of_a_config_map() 
     assert "ConfigMap 'usual' is in a namespace, which is not said" in judged.message
     spec["parametersRef"] |= {"namespace": "system"}  # type: ignore[operator]
     assert await world().judge("CREATE", declared) == ALLOWED
+
+
+async def test_nobody_is_warned_of_parameters_that_are_for_another_controller() -> None:
+    theirs = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: theirs}
+spec: {controllerName: example.com/controller}
+"""
+    asked = sized(kind="TheirProxy", group="example.com")
+    asked["spec"]["gatewayClassName"] = "theirs"
+    assert await world(theirs).judge("CREATE", asked) == ALLOWED
+    assert (await world().judge("CREATE", asked)).warnings, "nobody says whose it is"
 
 
 async def test_what_was_wrong_before_may_stay_so() -> None:

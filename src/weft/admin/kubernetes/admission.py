@@ -113,7 +113,8 @@ def _decoded(key: ObjectKey, value: object) -> Decoded:
 def _problems(kind: Kind, decoded: Decoded, snapshot: ConfigSnapshot) -> list[Problem]:
     """What is wrong with a document by itself: as it is read, as a mesh takes it in which there is no other, and in its
     reference to parameters."""
-    meaning = tuple(problem for each in decoded.documents for problem in reference_problems(each))
+    there = snapshot.documents
+    meaning = tuple(problem for each in decoded.documents for problem in reference_problems(each, there))
     if not decoded.failed and kind.group != GATEWAY_GROUP:
         alone = ConfigSnapshot(snapshot.revision, settings=snapshot.settings)
         found = problems_in(alone, decoded.documents, decoded.problems)

@@ -114,9 +114,10 @@ spec:
         "service": 'spec:\n  ports:\n  - "$patch": delete\n    port: 15021\n',
     }
     found = plans(own)
-    [problem] = found.problems
-    assert (problem.code, problem.severity) == ("no-effect", Severity.WARNING)
+    problem, of_port = found.problems
+    assert {(each.code, each.severity) for each in found.problems} == {("no-effect", Severity.WARNING)}
     assert "'spec.replicas' of deployment has no effect beside horizontalPodAutoscaler" in problem.message
+    assert "no listener has port 15021, so there is nothing to take away" in of_port.message
     objects = {each.body["kind"]: each.body for each in objects_of(found.plans[0], PODS)}
     [container] = pod_of(objects)["containers"]
     assert container["name"] == "weft-proxy"

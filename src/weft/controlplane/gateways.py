@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from weft.admin.context import Compiled
+from weft.admin.context import INTERNAL, Compiled
 from weft.admin.kubernetes.duty import Duty
 from weft.aio.backoff import Backoff
 from weft.aio.cell import Cell
@@ -135,6 +135,7 @@ class GatewayKeeper:
         self._refused: tuple[Problem, ...] = ()
         self._looked = False
         self._planned: tuple[Mesh | None, tuple[Document[object], ...], Plans] = (None, (), Plans())
+        self._fault: Problem | None = None
         self.addresses: Cell[Addresses] = Cell({})
 
     def problems(self) -> tuple[Problem, ...]:
@@ -156,7 +157,7 @@ class GatewayKeeper:
                 version = await self._wait(version)
                 if self._duty.leads():
                     await self._round(client)
-                elif self._looked:
+                elif self._looked or self._refused:
                     self._kept, self._refused, self._looked = {}, (), False
                     self._tell()
 
@@ -174,8 +175,10 @@ class GatewayKeeper:
         """One Gateway must not stop the others, whatever its objects and the server may say."""
         mesh, documents = self._compiled.value.mesh, tuple(self._documents())
         if mesh is not self._planned[0] or documents is not self._planned[1]:  # a round may be for a due look alone
-            plans = plans_of(mesh.gateways, documents) if mesh is not None else Plans()
-            self._planned = (mesh, documents, plans)
+            self._planned = (mesh, documents, self._plans(mesh, documents))
+        if self._fault is not None and not self._looked:
+            self._refused = (self._fault,)
+            return  # where clients reach Gateways is not known, rather than nowhere
         try:
             await self._take(client, self._planned[2], documents)
         except _NotLeadingError:
@@ -186,6 +189,21 @@ class GatewayKeeper:
             if self._duty.leads():
                 await asyncio.gather(*(self._keep(client, each) for each in due[start : start + _AT_ONCE]))
                 self._tell()
+
+    def _plans(self, mesh: Mesh | None, documents: tuple[Document[object], ...]) -> Plans:
+        """What is wanted now. Where planning fails itself, all that are there stay as they were planned, for nobody's
+        document may end the control plane."""
+        before, self._fault = self._fault, None
+        try:
+            return plans_of(mesh.gateways, documents) if mesh is not None else Plans()
+        except Exception as error:
+            text = f"the processes of Gateways cannot be planned ({type(error).__name__}); please report it"
+            self._fault = Problem(Severity.ERROR, INTERNAL, text, Origin("kubernetes:Gateway"))
+            if self._fault != before:  # meshes change all the time
+                _log.exception("Gateways cannot be planned: unexpected")
+            there, former = {each.key for each in documents}, self._planned[2]
+            told = [each for each in former.problems if each.object in there]
+            return Plans(tuple([each for each in former.plans if each.key in there]), (*told, self._fault))
 
     async def _take(self, client: ApiClient, found: Plans, documents: Iterable[Document[object]]) -> None:
         """Note what is wanted now. Objects of a Gateway that is another controller's are taken away; those of a
@@ -220,8 +238,12 @@ class GatewayKeeper:
             for each in reversed(objects_of(former, self._pods())):
                 if each.path not in kept:
                     await self._delete(client, former, each)
-        except ApiError as error:
+        except _NotLeadingError:
+            raise
+        except Exception as error:
             _log.warning("%s: its objects cannot be deleted: %s", former.key, error)
+            if not isinstance(error, ApiError | msgspec.MsgspecError):
+                _log.exception("%s: unexpected", former.key)
             return False
         return True
 

@@ -114,7 +114,15 @@ def _object(plan: GatewayPlan, what: str, rest: Manifest, scaled: bool = False) 
     said = plan.parameters.of(what) if rest or what == "serviceAccount" else ()
     for overlay in said:
         body = merged(body, overlay, SHAPES[what])
+    if said:
+        found = body["metadata"]
+        identity = {name: metadata[name] for name in ("name", "namespace", "ownerReferences")}
+        labels = {**found.get("labels", {}), **_own_labels(plan)}
+        about = {"apiVersion": version, "kind": kind, "metadata": {**found, **identity, "labels": labels}}
+        body = {**body, **about}
     body = _settled(what, body, said)
+    if what == "service" and said:  # null took away what was said of it, and not that there is one
+        body = {**body, "spec": {"type": rest["spec"]["type"], **body["spec"]}}
     if scaled:
         body = {**body, "spec": {name: each for name, each in body["spec"].items() if name != "replicas"}}
     return ApiObject(f"{root}/namespaces/{plan.key.namespace}/{plural}/{plan.name}", body)
@@ -163,7 +171,11 @@ def _with_grace(pod: Manifest) -> Manifest:
 
 def _labels(plan: GatewayPlan) -> dict[str, str]:
     """The Gateway's own win over those that its document asks for."""
-    return {**dict(plan.labels), **_selector(plan), MANAGED: MANAGER}
+    return {**dict(plan.labels), **_own_labels(plan)}
+
+
+def _own_labels(plan: GatewayPlan) -> dict[str, str]:
+    return {**_selector(plan), MANAGED: MANAGER}
 
 
 def _selector(plan: GatewayPlan) -> dict[str, str]:
@@ -209,8 +221,9 @@ def _service(plan: GatewayPlan, usual: str) -> Manifest:
         }
         for port in plan.ports
     ]
-    said = [(each.get("spec") or {}).get("type") for each in plan.parameters.of("service")]
-    kind = next((each for each in reversed(said) if each), plan.service_type or usual)
+    specs = [each.get("spec") or {} for each in plan.parameters.of("service")]
+    said = [each["type"] for each in specs if "type" in each]
+    kind = (said[-1] if said else None) or plan.service_type or usual
     return {"type": kind, "selector": _selector(plan), "ports": ports, **_addressed(kind, plan.address)}
 
 

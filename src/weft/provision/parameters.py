@@ -6,7 +6,8 @@ https://gateway-api.sigs.k8s.io/reference/spec/#localparametersreference
 from __future__ import annotations
 
 import functools
-import re
+import itertools
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -29,7 +30,7 @@ from weft.model.origin import FieldPath, Origin, path_text
 from weft.model.problem import Problem, Severity
 from weft.provision.allowed import PROXY, PROXY_NAMES, SHAPES
 from weft.provision.shapes import PATCH, faults_of
-from weft.schema.findings import Finding
+from weft.schema.findings import Finding, printable
 from weft.schema.kinds.gateway import CONTROLLER_NAME, GatewayClassSpec, GatewaySpec
 from weft.schema.kinds.meshconfig import PARAMETERS, ConfigMapSpec
 from weft.schema.wording import nearest_name, shown
@@ -41,8 +42,14 @@ ConfigMapDocument = Document[ConfigMapSpec]
 _OPTIONAL = ("horizontalPodAutoscaler", "podDisruptionBudget")
 """What a Gateway can be without: null says so."""
 _MOST_TOLD = 5
-_NULL = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*\s*(?:null|Null|NULL|~)\s*(?:#[^\n]*)?\s*")
-"""YAML that is null alone, and no document."""
+_LONGEST = 32 * 1024
+"""Characters of an entry. Who may write ConfigMaps chooses them, and everybody waits while they are read."""
+_LONGEST_NAME = 100
+"""Characters of a name that are shown."""
+_MOST_VALUES = 2000
+"""In an entry, aliases expanded."""
+_MOST_FAULTS = 20
+"""That are looked for in a ConfigMap: each is compared with names that were perhaps meant."""
 CLASS_NAME: FieldPath = ("spec", "gatewayClassName")
 """Where a Gateway says whose parameters it has beside its own."""
 
@@ -57,8 +64,9 @@ class Fault:
 
     @property
     def path(self) -> FieldPath:
-        """The field."""
-        return ("data", self.key, *self.finding.path)
+        """The field, with its names as they may be shown."""
+        parts = ("data", self.key, *self.finding.path)
+        return tuple([printable(each[:_LONGEST_NAME]) if isinstance(each, str) else each for each in parts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +144,8 @@ class ParametersBook:
         if own is None or of_class is None:
             return None, list(wrong)
         strange = [each for each in _ports_in(own) if not _is_among(each, ports)]
-        if strange:
-            known = ", ".join(str(number) for number, _ in ports)
-            for each in strange:
-                message = f"service: spec.ports: no listener has port {_port_text(each)}"
-                wrong = (*wrong, problem_at(gateway, OF_GATEWAY, INVALID_PARAMETERS, message, f"one of {known}"))
+        wrong = (*wrong, *(_strange(gateway, each, ports) for each in strange))
+        if any(PATCH not in each for each in strange):
             return None, list(wrong)
         asked = infrastructure_of(gateway)
         own, taken = _beside(own, asked)
@@ -189,10 +194,20 @@ def _said_itself(gateway: Document[GatewaySpec], path: FieldPath) -> Problem:
     return problem_at(gateway, OF_GATEWAY, "no-effect", message, "one of them", severity=Severity.WARNING)
 
 
-def _ports_in(overlays: Overlays) -> list[Mapping[str, Any]]:
-    """What is said of ports, but which are to go."""
-    said = ((overlays.get("service") or {}).get("spec") or {}).get("ports") or ()
-    return [each for each in said if PATCH not in each]
+def _strange(gateway: Document[GatewaySpec], said: Mapping[str, Any], ports: Sequence[tuple[int, str]]) -> Problem:
+    """That a Gateway says something of a port that it has not. To take it away may stay: documents that were written
+    for Istio do so with a port of Istio's own."""
+    message = f"service: spec.ports: no listener has port {_port_text(said)}"
+    known = f"one of {', '.join(str(number) for number, _ in ports)}"
+    if PATCH not in said:
+        return problem_at(gateway, OF_GATEWAY, INVALID_PARAMETERS, message, known)
+    message += ", so there is nothing to take away"
+    return problem_at(gateway, OF_GATEWAY, "no-effect", message, known, severity=Severity.WARNING)
+
+
+def _ports_in(overlays: Overlays) -> Sequence[Mapping[str, Any]]:
+    """What is said of ports."""
+    return ((overlays.get("service") or {}).get("spec") or {}).get("ports") or ()
 
 
 def _is_among(said: Mapping[str, Any], ports: Sequence[tuple[int, str]]) -> bool:
@@ -208,7 +223,7 @@ def _for_ports(overlays: Overlays, ports: Sequence[tuple[int, str]]) -> Overlays
     service = overlays.get("service")
     if service is None or all(_is_among(each, ports) for each in _ports_in(overlays)):
         return overlays
-    kept = [each for each in service["spec"]["ports"] if PATCH in each or _is_among(each, ports)]
+    kept = [each for each in service["spec"]["ports"] if _is_among(each, ports)]
     return {**overlays, "service": {**service, "spec": {**service["spec"], "ports": kept}}}
 
 
@@ -279,24 +294,43 @@ def parameters_problems(documents: Iterable[Document[object]]) -> tuple[Problem,
     return (*references, *faults)
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=64)
 def read_parameters(text: str) -> tuple[Overlays, tuple[Fault, ...]]:
-    """What a ConfigMap, as JSON, says, and everything wrong with it. With faults none of it is to be used."""
+    """What a ConfigMap, as JSON, says, and what is wrong with it, `_MOST_FAULTS` at most. With
+    faults none of it is to be used."""
     data = msgspec.json.decode(text, type=dict[str, Any]).get("data") or {}
     overlays: dict[str, Mapping[str, Any] | None] = {}
     faults: list[Fault] = []
     for key, written in data.items():
+        if len(faults) >= _MOST_FAULTS:
+            break
         if key not in SHAPES:
             expected = f"one of {', '.join(PARAMETERS)}"
             faults.append(Fault(key, Finding((), f"unknown key {shown(key)}", expected, nearest_name(key, PARAMETERS))))
             continue
         text = written if isinstance(written, str) else ""
-        documents = list(parse_documents(text, ""))
-        wrong = _unread(key, documents)
-        if not wrong and (documents or _NULL.fullmatch(text)):
-            overlays[key], wrong = _read(key, documents[0].root if documents else None)
+        try:
+            said, wrong = _entry(key, text)
+        except Exception as error:  # one text must not stop the Gateways of others, whatever is in it
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{type(error).__name__} in {frame.name}, line {frame.lineno}"
+            message = f"weft cannot read it ({place}); please report it"
+            said, wrong = {}, [Fault(key, Finding((), message, "parameters that weft can read"))]
+        overlays |= said
         faults += wrong
-    return overlays, tuple(faults)
+    return overlays, tuple(faults[:_MOST_FAULTS])
+
+
+def _entry(key: str, text: str) -> tuple[Overlays, list[Fault]]:
+    """What an entry says, by its key (nothing if it has comments alone), and what is wrong with it."""
+    if len(text) > _LONGEST:
+        return {}, [Fault(key, Finding((), f"found a text of {len(text)} characters", f"at most {_LONGEST}"))]
+    documents = list(parse_documents(text, "", most=_MOST_VALUES, nulls=True))
+    wrong = _unread(key, documents)
+    if wrong or not documents:
+        return {}, wrong
+    overlay, wrong = _read(key, documents[0].root)
+    return {key: overlay}, wrong
 
 
 def _unread(key: str, documents: Sequence[YamlDocument]) -> list[Fault]:
@@ -312,16 +346,49 @@ def _read(key: str, root: Node | None) -> tuple[Mapping[str, Any] | None, list[F
         taken = Finding((), "found null, and weft needs it", "fields of it")
         return None, [] if key in _OPTIONAL else [Fault(key, taken)]
     lines = field_lines(root, "")
-    faults = [Fault(key, each, lines.origin(*each.path).line) for each in faults_of(root, SHAPES[key])]
-    return (None if faults else _in_our_words(cast("dict[str, Any]", plain_value(root)))), faults
+    found = itertools.islice(faults_of(root, SHAPES[key]), _MOST_FAULTS)
+    faults = [Fault(key, each, lines.origin(*each.path).line) for each in found]
+    if faults:
+        return None, faults
+    overlay = cast("dict[str, Any]", plain_value(root))
+    if (length := _length(overlay)) > _LONGEST:
+        message = f"found a text of {length} characters, aliases expanded"
+        return None, [Fault(key, Finding((), message, f"at most {_LONGEST}"))]
+    if (unfit := _unfit(key, overlay)) is not None:
+        return None, [Fault(key, unfit, lines.origin(*unfit.path).line)]
+    return _in_our_words(overlay), []
+
+
+def _unfit(key: str, overlay: Mapping[str, Any]) -> Finding | None:
+    """What no shape says: that an autoscaler has to have its bound, and what the proxy's two names do not."""
+    spec = overlay.get("spec") or {}
+    if key == "horizontalPodAutoscaler" and "maxReplicas" in spec and spec["maxReplicas"] is None:
+        return Finding(("spec", "maxReplicas"), "found null, and weft needs it", "a whole number from 1")
+    if len(_containers(overlay)) > 1:
+        message = f"the proxy is given twice, as {' and '.join(each['name'] for each in _containers(overlay))}"
+        return Finding(("spec", "template", "spec", "containers", 1), message, "one of them")
+    return None
+
+
+def _containers(overlay: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    template = (overlay.get("spec") or {}).get("template") or {}
+    return (template.get("spec") or {}).get("containers") or ()
+
+
+def _length(value: object) -> int:
+    """How many characters the words of a value have."""
+    if isinstance(value, dict):
+        return sum(len(name) + _length(each) for name, each in value.items())
+    if isinstance(value, list):
+        return sum(map(_length, value))
+    return len(value) if isinstance(value, str) else 0
 
 
 def _in_our_words(overlay: dict[str, Any]) -> Mapping[str, Any]:
     """With the proxy's container called as weft calls it, in the Deployment and in metrics of the autoscaler."""
-    spec = overlay.get("spec") or {}
-    for each in ((spec.get("template") or {}).get("spec") or {}).get("containers") or ():
+    for each in _containers(overlay):
         each["name"] = PROXY
-    for each in spec.get("metrics") or ():
+    for each in (overlay.get("spec") or {}).get("metrics") or ():
         measured = each.get("containerResource") or {}
         if measured.get("container") in PROXY_NAMES:
             measured["container"] = PROXY
@@ -340,7 +407,7 @@ def _at_reference(
 ) -> Problem:
     where = f"{config_map.key.namespace}/{config_map.key.name}"
     line = f" (line {fault.line} of the text)" if fault.line else ""
-    message = f"ConfigMap {where}: {path_text((fault.key, *fault.finding.path))}: {fault.finding.message}{line}"
+    message = f"ConfigMap {where}: {path_text(fault.path[1:])}: {fault.finding.message}{line}"
     finding = fault.finding
     return problem_at(document, path, INVALID_PARAMETERS, message, finding.expected, nearest=finding.nearest)
 

@@ -21,6 +21,8 @@ DELETE = "delete"
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?")
 _PERCENT = re.compile(r"[0-9]{1,3}%")
 _MOST = 2**31 - 1
+_LARGEST = 2**63 - 1
+"""The largest quantity that Kubernetes counts. JSON has no infinity."""
 
 Reason = Callable[[str], str]
 
@@ -40,6 +42,11 @@ class Leaf:
     most: int = _MOST
     refused: Reason = _no_reason
 
+    @property
+    def kept(self) -> bool:
+        """Whether null does not take it away: there is but one text that it can be."""
+        return len(self.choices) == 1
+
 
 @dataclass(frozen=True, slots=True)
 class Texts:
@@ -47,6 +54,11 @@ class Texts:
 
     refused: Reason = _no_reason
     each: Leaf = field(default_factory=lambda: Leaf("text"))
+
+    @property
+    def kept(self) -> bool:
+        """Whether null does not take all of them away: some are weft's."""
+        return self.refused is not _no_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,7 @@ def faults_of(node: Node, shape: Shape, path: FieldPath = ()) -> Iterator[Findin
     """Everything that keeps a value from being of a shape."""
     value = node.value
     if value is None:
-        if isinstance(shape, Fields | Items) and shape.kept:
+        if shape.kept:
             yield Finding(path, "found null, and weft needs it", "fields of it")
     elif isinstance(shape, Leaf):
         yield from _of_leaf(value, shape, path)
@@ -88,7 +100,7 @@ def faults_of(node: Node, shape: Shape, path: FieldPath = ()) -> Iterator[Findin
         for name, each in value.items():
             why = shape.refused(name)
             if why:
-                yield Finding((*path, name), f"parameters cannot set '{name}': {why}", "another name")
+                yield Finding((*path, name), f"parameters cannot set {shown(name)}: {why}", "another name")
             elif each.value is not None:
                 yield from _of_leaf(each.value, shape.each, (*path, name))
     else:
@@ -101,7 +113,7 @@ def _of_fields(given: Mapping[str, Node], shape: Fields, path: FieldPath) -> Ite
         if known is not None:
             yield from faults_of(each, known, (*path, name))
         elif name in shape.refused:
-            message = f"parameters cannot set '{name}': {shape.refused[name]}"
+            message = f"parameters cannot set {shown(name)}: {shape.refused[name]}"
             yield Finding((*path, name), message, _among(shape.fields))
         else:
             near = nearest_name(name, shape.fields)
@@ -121,9 +133,11 @@ def _of_items(value: object, shape: Items, path: FieldPath) -> Iterator[Finding]
             yield from faults_of(each, shape.each, where)
         else:
             yield from _of_entry(each.value, shape, where)
-            key = tuple(_plain(each.value[name].value) if name in each.value else None for name in shape.key)
+            key = tuple(each.value[name].value if name in each.value else None for name in shape.key)
+            if any(isinstance(part, dict | list) for part in key):
+                continue  # told as no word, and no key
             if key in seen:
-                yield duplicate(where, f"'{key[0]}' is given twice")
+                yield duplicate(where, f"{shown(key[0])} is given twice")
             seen.add(key)
 
 
@@ -148,7 +162,7 @@ def _of_leaf(value: object, shape: Leaf, path: FieldPath) -> Iterator[Finding]:
     elif shape.kind == "boolean":
         good = isinstance(value, bool)
     elif shape.kind == "quantity":
-        good = _is_quantity(value) if isinstance(value, str) else number and cast("float", value) >= 0
+        good = _is_quantity(value) if isinstance(value, str) else number and 0 <= cast("float", value) <= _LARGEST
     else:
         whole = isinstance(value, int) and not isinstance(value, bool)
         good = whole and shape.lowest <= cast("int", value) <= shape.most

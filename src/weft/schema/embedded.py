@@ -15,8 +15,9 @@ from weft.schema.yaml_nodes import Node, field_lines, parse_documents, plain_val
 SETTINGS_KEYS = ("mesh", "meshConfig")
 """What has settings of the mesh."""
 _AUTHORITIES = "ca.crt"
-_FIELDS = re.compile(r":(\s|$)|^\s*\{|^\s*(null|~)\s*$", re.MULTILINE)
-"""What YAML with fields has, and the word of an application that is called `service` has not."""
+_FIELDS = re.compile(r":(\s|$)|^[^\S\n]*(\{|(null|~)[^\S\n]*$)", re.MULTILINE)
+"""What YAML with fields has, and the word of an application that is called `service` has not. No part of it goes beyond
+a line: each would be read again from every line above it."""
 _NO_NETWORKS: tuple[object, ...] = ({}, {"networks": {}}, {"networks": None}, None)
 
 

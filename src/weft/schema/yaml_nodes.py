@@ -83,12 +83,13 @@ class _RefusedError(Exception):
         self.code, self.message, self.line, self.column = code, message, line, column
 
 
-def parse_documents(text: str, source: str) -> Iterator[YamlDocument]:
-    """Every document of `text`. One that cannot be read gives a Problem and does not hide those after it."""
+def parse_documents(text: str, source: str, *, most: int = MAX_NODES, nulls: bool = False) -> Iterator[YamlDocument]:
+    """Every document of `text`. One that cannot be read, or has more than `most` values, gives a Problem and does not
+    hide those after it. `nulls`: also those that are null in a word."""
     first_line = 1
     for chunk in _chunks(text):
         if _BLANK.fullmatch(chunk) is None:
-            yield from _parse_chunk(chunk, source, first_line)
+            yield from _parse_chunk(chunk, _Reader(source, first_line - 1, most, nulls))
         first_line += chunk.count("\n")
 
 
@@ -126,9 +127,9 @@ def _chunks(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _parse_chunk(chunk: str, source: str, first_line: int) -> Iterator[YamlDocument]:
+def _parse_chunk(chunk: str, reader: _Reader) -> Iterator[YamlDocument]:
     def refused(code: str, message: str, line: int, column: int) -> YamlDocument:
-        origin = Origin(source, line + first_line - 1, column)
+        origin = Origin(reader.source, line + reader.offset, column)
         return YamlDocument(None, (Problem(Severity.ERROR, code, printable(message), origin),))
 
     if len(chunk) > MAX_DOCUMENT_BYTES or len(chunk.encode("utf-8", "replace")) > MAX_DOCUMENT_BYTES:
@@ -143,7 +144,7 @@ def _parse_chunk(chunk: str, source: str, first_line: int) -> Iterator[YamlDocum
     if chunk.lstrip().startswith(("{", "[")):
         chunk = _JSON_ESCAPE.sub(_joined_surrogates, chunk)
     try:
-        yield from _Reader(source, first_line - 1).read(chunk)
+        yield from reader.read(chunk)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 0)
@@ -172,9 +173,11 @@ def _joined_surrogates(match: re.Match[str]) -> str:
 class _Reader:
     """Builds the trees of one chunk from the parser's events, without recursion."""
 
-    def __init__(self, source: str, line_offset: int) -> None:
-        self._source = source
-        self._offset = line_offset
+    def __init__(self, source: str, line_offset: int, most: int, nulls: bool) -> None:
+        self.source = source
+        self.offset = line_offset
+        self._most = most
+        self._nulls = nulls
         self._reset()
 
     def _reset(self) -> None:
@@ -195,21 +198,24 @@ class _Reader:
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
                 self._end(event)
             elif isinstance(event, yaml.DocumentEndEvent):
-                if self._root is not None and self._root.value is not None:
+                if self._root is not None and self._is_told(self._root):
                     yield YamlDocument(self._root, tuple(self._problems))
                 self._reset()
 
+    def _is_told(self, root: Node) -> bool:
+        return root.value is not None or (self._nulls and bool(root.text))
+
     def _place(self, event: yaml.Event) -> tuple[int, int]:
         line, column = _mark(event)
-        return line + self._offset, column
+        return line + self.offset, column
 
     def _refuse(self, event: yaml.Event, code: str, message: str) -> _RefusedError:
         return _RefusedError(code, message, *_mark(event))
 
     def _counted(self, event: yaml.Event, size: int, depth: int) -> None:
         self._count += size
-        if self._count > MAX_NODES:
-            raise self._refuse(event, "too-large", f"the document has more than {MAX_NODES} values, aliases expanded")
+        if self._count > self._most:
+            raise self._refuse(event, "too-large", f"the document has more than {self._most} values, aliases expanded")
         if depth > MAX_DEPTH:
             raise self._refuse(event, "too-large", f"the document is nested deeper than {MAX_DEPTH} levels")
 
@@ -263,7 +269,7 @@ class _Reader:
             value.append(node)
         elif frame.key is None:
             if isinstance(node.value, list | dict):
-                raise _RefusedError("syntax", "a key must be a plain word", node.line - self._offset, node.column)
+                raise _RefusedError("syntax", "a key must be a plain word", node.line - self.offset, node.column)
             frame.key = node
             return
         else:
@@ -277,14 +283,14 @@ class _Reader:
         if key.text == "<<" and key.value == "<<" and isinstance(node.value, dict | list):
             merged = node.value if isinstance(node.value, list) else [node]
             if not all(isinstance(each.value, dict) for each in merged):
-                raise _RefusedError("syntax", "'<<' merges mappings only", key.line - self._offset, key.column)
+                raise _RefusedError("syntax", "'<<' merges mappings only", key.line - self.offset, key.column)
             self._counted(event, sum(each.size for each in merged), len(self._stack))
             frame.merged.extend(merged)
             return
         if key.text in entries:
             first = entries[key.text].line
             message = f"'{key.text[:80]}' is given twice (first in line {first})"
-            origin = Origin(self._source, key.line, key.column)
+            origin = Origin(self.source, key.line, key.column)
             self._problems.append(Problem(Severity.ERROR, "duplicate-field", printable(message), origin))
             return
         node.line, node.column = key.line, key.column

@@ -11,8 +11,10 @@ from weft.model.document import Document, ObjectKey
 from weft.model.origin import FieldPath
 from weft.model.problem import Problem
 from weft.schema.findings import printable
+from weft.schema.forms import FORMS, FormError, read_subdomain
 from weft.schema.kinds.gateway import GatewayClassSpec, GatewaySpec
 from weft.schema.kinds.meshconfig import PARAMETERS
+from weft.schema.wording import shown
 
 INVALID_PARAMETERS = "invalid-parameters"
 OF_GATEWAY: FieldPath = ("spec", "infrastructure", "parametersRef")
@@ -72,9 +74,15 @@ def parameters_of(document: ParametersDocument) -> tuple[ObjectKey | None, Probl
         kind = printable(f"{reference.kind}.{reference.group}".rstrip(".")[:120])
         message = f"parameters are not read from {kind}"
         return None, problem_at(document, path, INVALID_PARAMETERS, message, "kind ConfigMap of group ''")
+    try:
+        read_subdomain(reference.name)  # it is asked for by it
+    except FormError:
+        message = f"{shown(reference.name)} is no name of a ConfigMap"
+        expected = FORMS["dns-subdomain"].expected
+        return None, problem_at(document, (*path, "name"), INVALID_PARAMETERS, message, expected)
     of_class = isinstance(document.spec, GatewayClassSpec)
     if of_class and not reference.namespace:
-        message = f"ConfigMap '{printable(reference.name[:80])}' is in a namespace, which is not said"
+        message = f"ConfigMap {shown(reference.name)} is in a namespace, which is not said"
         return None, problem_at(document, (*path, "namespace"), INVALID_PARAMETERS, message, "a namespace")
     namespace = reference.namespace if of_class else document.key.namespace
     return ObjectKey("", "ConfigMap", namespace, reference.name), None

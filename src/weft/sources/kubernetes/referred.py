@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from weft.aio.cell import Cell
 from weft.mesh.gateways.serving import servers_of
@@ -189,7 +190,8 @@ class ReferredSource:
     def _watch(self, client: ApiClient, group: asyncio.TaskGroup, wanted: Referred, before: Reading | None) -> _Watch:
         key, kind = wanted.key, kind_of(wanted.key.group, wanted.key.kind)
         assert kind is not None  # noqa: S101 - both kinds are in the registry
-        path = f"/api/v1/namespaces/{key.namespace}/{kind.plural}?fieldSelector=metadata.name={key.name}"
+        namespace, selector = quote(key.namespace, safe=""), quote(f"metadata.name={key.name}", safe="")
+        path = f"/api/v1/namespaces/{namespace}/{kind.plural}?fieldSelector={selector}"
         decode = entries_of(kind, wanted.entries)
         reflector = Reflector(client, path, decode, self._changed, self._stirred.set, self._pace)
         task = group.create_task(reflector.run())

@@ -7,7 +7,6 @@ import contextlib
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar
 
 from tools.kubernetes_cluster import SERVICES, ApiCluster
@@ -125,7 +124,7 @@ async def there(api: Api, path: str) -> Mapping[str, Any] | None:
 async def test_a_gateway_comes_with_its_objects_changes_and_goes(cluster: ApiCluster, api: Api, namespace: str) -> None:
     await declare_class(api)
     gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
-    service, deployment, rest = _paths(namespace)
+    service, deployment, rest = paths(namespace)
     await api.create(gateways, gateway(namespace))
     async with keeping(cluster) as keeper:
         await eventually("the Deployment is made", lambda: there(api, deployment))
@@ -144,16 +143,16 @@ async def test_a_gateway_comes_with_its_objects_changes_and_goes(cluster: ApiClu
 
         await eventually("the Service follows", changed)
         assert (await there(api, service) or {})["spec"]["clusterIP"] == address, "clients go on"
-        assert not _of(keeper, namespace)
+        assert not told_of(keeper, namespace)
         await api.call("DELETE", f"{gateways}/web")
-        await eventually("the Service goes", lambda: _gone(api, service), 60)
-        await eventually("the Deployment goes", lambda: _gone(api, deployment), 60)
+        await eventually("the Service goes", lambda: gone(api, service), 60)
+        await eventually("the Deployment goes", lambda: gone(api, deployment), 60)
 
 
 async def test_a_gateway_goes_on_under_another_revision(cluster: ApiCluster, api: Api, namespace: str) -> None:
     """The very objects that are there get the other's pods: nothing is deleted, and the former keeper lets them be."""
     await declare_class(api)
-    service, deployment, _ = _paths(namespace)
+    service, deployment, _ = paths(namespace)
     owner = ["default"]
     other = GatewayPods({"containers": [{"name": "weft-proxy", "image": "weft.test/weft:2"}]}, revision="canary")
     await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway(namespace))
@@ -188,11 +187,11 @@ def _revision(pods: Mapping[str, Any]) -> str:
 
 async def test_what_somebody_else_has_is_not_taken_over(cluster: ApiCluster, api: Api, namespace: str) -> None:
     await declare_class(api)
-    service, _, _ = _paths(namespace)
-    await api.create(f"/api/v1/namespaces/{namespace}/services", _theirs(namespace))
+    service, _, _ = paths(namespace)
+    await api.create(f"/api/v1/namespaces/{namespace}/services", theirs(namespace))
     await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway(namespace))
     async with keeping(cluster) as keeper:
-        told = await eventually("it is told", lambda: _of(keeper, namespace))
+        told = await eventually("it is told", lambda: told_of(keeper, namespace))
         assert f"there is a Service {namespace}/web-weft that is not this Gateway's" in told
         assert (await there(api, service) or {})["spec"]["selector"] == {"app": "theirs"}
         await asyncio.sleep(3)  # tries grow seldom
@@ -200,26 +199,26 @@ async def test_what_somebody_else_has_is_not_taken_over(cluster: ApiCluster, api
         await asyncio.sleep(4)
         assert len([path for path in Counted.asked[before:] if f"/{namespace}/" in path]) <= 40
         await api.call("DELETE", service)
-        await eventually("it is made then", lambda: not _of(keeper, namespace), 60)
+        await eventually("it is made then", lambda: not told_of(keeper, namespace), 60)
 
 
 async def test_a_gateway_of_another_controller_loses_its_objects(cluster: ApiCluster, api: Api, namespace: str) -> None:
     await declare_class(api)
     await declare_class(api, "another", "example.com/gateways")
-    service, deployment, _ = _paths(namespace)
+    service, deployment, _ = paths(namespace)
     gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
     await api.create(gateways, gateway(namespace))
     async with keeping(cluster):
         await eventually("the Service is made", lambda: there(api, service))
         await api.apply(f"{gateways}/web", gateway(namespace, of_class="another"))
-        await eventually("the Service goes", lambda: _gone(api, service))
-        await eventually("the Deployment goes", lambda: _gone(api, deployment))
+        await eventually("the Service goes", lambda: gone(api, service))
+        await eventually("the Deployment goes", lambda: gone(api, deployment))
 
 
 async def test_whoever_asks_for_what_cannot_be_keeps_what_it_has(cluster: ApiCluster, api: Api, namespace: str) -> None:
     """Clients are connected: a slip of the pen, or a class that is made anew, takes no address away."""
     await declare_class(api)
-    service, deployment, _ = _paths(namespace)
+    service, deployment, _ = paths(namespace)
     gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
     await api.create(gateways, gateway(namespace))
     async with keeping(cluster) as keeper:
@@ -227,9 +226,9 @@ async def test_whoever_asks_for_what_cannot_be_keeps_what_it_has(cluster: ApiClu
         wrong = gateway(namespace)
         wrong["spec"]["infrastructure"] = {"annotations": {"networking.istio.io/service-type": "clusterip"}}
         await api.apply(f"{gateways}/web", wrong)
-        await eventually("it is told", lambda: _of(keeper, namespace))
+        await eventually("it is told", lambda: told_of(keeper, namespace))
         await api.call("DELETE", f"{ROUTES}/gatewayclasses/weft")
-        await eventually("nothing is told without a class", lambda: not _of(keeper, namespace))
+        await eventually("nothing is told without a class", lambda: not told_of(keeper, namespace))
         now = await there(api, service)
         assert now is not None
         assert now["metadata"]["uid"] == made["metadata"]["uid"]
@@ -239,7 +238,7 @@ async def test_whoever_asks_for_what_cannot_be_keeps_what_it_has(cluster: ApiClu
 async def test_another_class_of_ours_and_another_number_of_pods(cluster: ApiCluster, api: Api, namespace: str) -> None:
     await declare_class(api)
     await declare_class(api, "edge")
-    service, _, (_, _, autoscaler) = _paths(namespace)
+    service, _, (_, _, autoscaler) = paths(namespace)
     gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
     await api.create(gateways, gateway(namespace))
     pods = [PODS]
@@ -247,10 +246,10 @@ async def test_another_class_of_ours_and_another_number_of_pods(cluster: ApiClus
         await eventually("the autoscaler is made", lambda: there(api, autoscaler))
         pods[0] = replace(PODS, most=0)
         await api.apply(f"{gateways}/web", gateway(namespace, port=81))
-        await eventually("nobody chooses any more", lambda: _gone(api, autoscaler))
+        await eventually("nobody chooses any more", lambda: gone(api, autoscaler))
         await api.apply(f"{gateways}/web", gateway(namespace, port=81, of_class="edge"))
         await eventually("it has the other name", lambda: there(api, service.replace("web-weft", "web-edge")))
-        await eventually("and no longer the former", lambda: _gone(api, service))
+        await eventually("and no longer the former", lambda: gone(api, service))
 
 
 async def test_a_load_balancer_that_says_nothing_is_not_asked_all_the_time(
@@ -260,7 +259,7 @@ async def test_a_load_balancer_that_says_nothing_is_not_asked_all_the_time(
     body = gateway(namespace)
     body["metadata"]["annotations"] = {"networking.istio.io/service-type": "LoadBalancer"}
     await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", body)
-    service, _, _ = _paths(namespace)
+    service, _, _ = paths(namespace)
     key = ObjectKey("gateway.networking.k8s.io", "Gateway", namespace, "web")
     async with keeping(cluster) as keeper:
         await eventually("the Service is made", lambda: there(api, service))
@@ -277,20 +276,20 @@ async def test_an_address_that_is_asked_for_is_the_services_or_it_is_told(
     cluster: ApiCluster, api: Api, namespace: str
 ) -> None:
     await declare_class(api)
-    body, service = gateway(namespace), _paths(namespace)[0]
+    body, service = gateway(namespace), paths(namespace)[0]
     gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
     key = ObjectKey("gateway.networking.k8s.io", "Gateway", namespace, "web")
     body["spec"]["addresses"] = [{"value": "192.0.2.1"}]
     await api.create(gateways, body)
     free = str(ipaddress.ip_network(SERVICES)[101])
     async with keeping(cluster) as keeper:
-        await eventually("it is told", lambda: f"{namespace}/web: cannot have 192.0.2.1" in _of(keeper, namespace))
+        await eventually("it is told", lambda: f"{namespace}/web: cannot have 192.0.2.1" in told_of(keeper, namespace))
         assert {each.code for each in keeper.problems() if each.object == key} == {"address-not-usable"}
-        assert await _gone(api, service)
+        assert await gone(api, service)
         body["spec"]["addresses"] = [{"value": free}]
         await api.apply(f"{gateways}/web", body)
         await eventually("the Service has it", lambda: keeper.reached(key) == (free,))
-        await eventually("nothing is told", lambda: not _of(keeper, namespace))
+        await eventually("nothing is told", lambda: not told_of(keeper, namespace))
         assert (await there(api, service) or {})["spec"]["clusterIP"] == free
 
 
@@ -299,191 +298,11 @@ async def test_what_may_not_be_made_is_told(cluster: ApiCluster, api: Api, names
     await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway(namespace))
     cluster.account("gateways", [])
     async with keeping(cluster, "gateways") as keeper:
-        found = await eventually("it is told", lambda: _of(keeper, namespace))
+        found = await eventually("it is told", lambda: told_of(keeper, namespace))
         assert "403" in found
 
 
-def sized(namespace: str, of_class: str = "weft") -> dict[str, Any]:
-    """A Gateway with parameters of its own."""
-    body = gateway(namespace, of_class=of_class)
-    reference = {"group": "", "kind": "ConfigMap", "name": "sizes"}
-    body["spec"]["infrastructure"] = {"parametersRef": reference}
-    return body
-
-
-async def put(api: Api, namespace: str, *, config_map: str = "sizes", **data: str) -> None:
-    """Write the ConfigMap with parameters."""
-    about = {"name": config_map, "namespace": namespace}
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": data}
-    await api.apply(f"/api/v1/namespaces/{namespace}/configmaps/{config_map}", body)
-
-
-SIZES = """
-spec:
-  replicas: REPLICAS
-  template:
-    spec:
-      nodeSelector: {disk: ssd}
-      tolerations: [{key: edge, operator: Exists}]
-      containers:
-      - name: istio-proxy
-        resources: {requests: {cpu: 300m}, limits: {cpu: LIMIT}}
-"""
-
-
-FAULTS = (
-    ({"deployment": "spec: {replicas: 5, template: {spec: {hostNetwork: true}}}"}, "nothing of their node"),
-    ({"deployment": "spec: {replica: 5}"}, "unknown field 'replica'"),
-    ({"deployment": "spec: {replicas: 5", "service": "{}"}, "/sizes: deployment: "),
-    ({"deploy": "spec: {}", "service": "spec: {type: ClusterIP}"}, "unknown key 'deploy'"),
-    ({"deployment": SIZES.replace("REPLICAS", "5").replace("LIMIT", "200m")}, "less than or equal to cpu"),
-    (
-        {"deployment": "spec: {replicas: 5}", "service": "spec: {loadBalancerSourceRanges: [nowhere]}"},
-        "Service web-weft cannot be as its parameters say",
-    ),
-)
-"""What cannot be, of which the last two are for the API server to know, and what is told of it."""
-
-
-async def test_parameters_are_merged_followed_and_a_fault_in_them_changes_nothing(
-    cluster: ApiCluster, api: Api, namespace: str
-) -> None:
-    await declare_class(api)
-    service, deployment, (account, budget, autoscaler) = _paths(namespace)
-    gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
-    await put(
-        api,
-        namespace,
-        deployment=SIZES.replace("REPLICAS", "3").replace("LIMIT", "2"),
-        service="{metadata: {annotations: {cloud: internal}}, spec: {type: NodePort, externalTrafficPolicy: Local}}",
-        podDisruptionBudget="spec: {minAvailable: 50%}",
-    )
-    await api.apply(f"{gateways}/web", sized(namespace))
-
-    async def replicas() -> int | None:
-        found = await there(api, deployment)
-        return found["spec"]["replicas"] if found is not None else None
-
-    async def has(number: int) -> bool:
-        return await replicas() == number
-
-    async with keeping(cluster) as keeper:
-        made = await eventually("the Service is made", lambda: there(api, service))
-        assert (made["spec"]["type"], made["spec"]["externalTrafficPolicy"]) == ("NodePort", "Local")
-        assert made["metadata"]["annotations"]["cloud"] == "internal"
-        found = await there(api, deployment) or {}
-        pod = found["spec"]["template"]["spec"]
-        assert (found["spec"]["replicas"], pod["nodeSelector"]) == (3, {"disk": "ssd"})
-        assert pod["tolerations"] == [{"key": "edge", "operator": "Exists"}]
-        [container] = pod["containers"]
-        assert (container["name"], container["image"]) == ("weft-proxy", "weft.test/weft:1")
-        assert container["resources"] == {"requests": {"cpu": "300m"}, "limits": {"cpu": "2"}}
-        assert (await there(api, budget) or {})["spec"]["minAvailable"] == "50%"
-        assert await _gone(api, autoscaler), "the number of pods is said"
-
-        await put(api, namespace, deployment=SIZES.replace("REPLICAS", "4").replace("LIMIT", "2"))
-        await eventually("the Deployment follows", lambda: has(4))
-        await eventually("the budget is the usual one", lambda: _is_usual(api, budget))
-        assert not _of(keeper, namespace)
-        generation = (await there(api, deployment) or {})["metadata"]["generation"]
-
-        for wrong, words in FAULTS:
-            await put(api, namespace, **wrong)
-            await eventually(f"it is told: {words}", partial(_tells, keeper, namespace, words))
-            assert await has(4), words
-        await api.call("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/sizes")
-        await eventually("it is missed", lambda: "there is no ConfigMap" in _of(keeper, namespace))
-        assert _codes(keeper, namespace) == {"invalid-parameters"}
-        assert (await there(api, deployment) or {})["metadata"]["generation"] == generation
-
-        await api.apply(f"{gateways}/web", gateway(namespace))
-        await eventually("there is an autoscaler again", lambda: there(api, autoscaler))
-        await eventually("nothing is told", lambda: not _of(keeper, namespace))
-        now = await there(api, deployment) or {}
-        assert "nodeSelector" not in now["spec"]["template"]["spec"]
-        assert now["spec"]["replicas"] == 4, "clients are connected: the autoscaler begins with what there is"
-        assert (await there(api, account)) is not None
-
-
-async def test_parameters_of_a_class_come_first_and_null_takes_away(
-    cluster: ApiCluster, api: Api, namespace: str
-) -> None:
-    reference = {"group": "", "kind": "ConfigMap", "name": "usual", "namespace": namespace}
-    await declare_class(api, namespace, parametersRef=reference)
-    _, deployment, (_, budget, autoscaler) = (_named(path, namespace) for path in _paths(namespace))
-    await put(
-        api,
-        namespace,
-        config_map="usual",
-        deployment="spec: {minReadySeconds: 7, template: {spec: {priorityClassName: system-cluster-critical}}}",
-    )
-    await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", sized(namespace, of_class=namespace))
-    await put(api, namespace, deployment="spec: {revisionHistoryLimit: 1}")
-    async with keeping(cluster) as keeper:
-        text = f"the parameters of GatewayClass '{namespace}' cannot be used"
-        await eventually("the Gateway says so", lambda: text in _of(keeper, namespace))
-        told = [each.message for each in keeper.problems() if each.object and each.object.name == namespace]
-        assert any("what a cluster cannot be without" in each for each in told), told
-        assert await _gone(api, deployment)
-        usual = "spec: {minReadySeconds: 7, revisionHistoryLimit: 2}"
-        await put(
-            api, namespace, config_map="usual", deployment=usual, horizontalPodAutoscaler="spec: {maxReplicas: 9}"
-        )
-        scaler = await eventually("the autoscaler is made", lambda: there(api, autoscaler))
-        assert scaler["spec"]["maxReplicas"] == 9
-        spec = (await there(api, deployment) or {})["spec"]
-        assert (spec["minReadySeconds"], spec["revisionHistoryLimit"]) == (7, 1)
-        assert await there(api, budget)
-        await put(api, namespace, horizontalPodAutoscaler="null", podDisruptionBudget="null")
-        await eventually("there is no autoscaler", lambda: _gone(api, autoscaler))
-        await eventually("there is no budget", lambda: _gone(api, budget))
-        assert (await there(api, deployment) or {})["spec"]["revisionHistoryLimit"] == 2
-        assert not _of(keeper, namespace)
-
-
-async def test_what_is_no_fault_of_parameters_is_not_told_as_theirs(
-    cluster: ApiCluster, api: Api, namespace: str
-) -> None:
-    await declare_class(api)
-    service, deployment, _ = _paths(namespace)
-    gateways = f"{ROUTES}/namespaces/{namespace}/gateways"
-    body = sized(namespace)
-    body["spec"]["addresses"] = [{"value": "192.0.2.1"}]
-    await put(api, namespace, deployment="spec: {replicas: 3}", service="metadata: {labels: {of: edge}}")
-    await api.create(f"/api/v1/namespaces/{namespace}/services", _theirs(namespace))
-    await api.apply(f"{gateways}/web", body)
-    async with keeping(cluster) as keeper:
-        await eventually("it is another's", partial(_tells, keeper, namespace, "that is not this Gateway's"))
-        assert _codes(keeper, namespace) == {"gateway-not-made"}
-        await api.call("DELETE", service)
-        await eventually("it is told", partial(_tells, keeper, namespace, "cannot have 192.0.2.1"), 60)
-        assert _codes(keeper, namespace) == {"address-not-usable"}
-        made = await eventually("the rest is made", lambda: there(api, deployment))
-        assert made["spec"]["replicas"] == 3
-        await put(api, namespace, service="spec: {type: ClusterIP}")
-        body["metadata"]["annotations"], body["spec"]["addresses"] = {}, [{"value": "192.0.2.2"}]
-        await api.apply(f"{gateways}/web", body)
-        await eventually("so it is with their type", partial(_tells, keeper, namespace, "cannot have 192.0.2.2"), 60)
-        await put(api, namespace, service="spec: {type: ClusterIP, loadBalancerSourceRanges: [nowhere]}")
-        await eventually("that is theirs", partial(_tells, keeper, namespace, "as its parameters say"), 60)
-
-
-async def test_what_a_class_says_is_told_at_the_name_of_the_class(
-    cluster: ApiCluster, api: Api, namespace: str
-) -> None:
-    reference = {"group": "", "kind": "ConfigMap", "name": "usual", "namespace": namespace}
-    await declare_class(api, namespace, parametersRef=reference)
-    await put(api, namespace, config_map="usual", service="spec: {loadBalancerSourceRanges: [nowhere]}")
-    await api.create(f"{ROUTES}/namespaces/{namespace}/gateways", gateway(namespace, of_class=namespace))
-    async with keeping(cluster) as keeper:
-        text = f"cannot be as the parameters of GatewayClass '{namespace}' say"
-        await eventually("it is told", partial(_tells, keeper, namespace, text))
-        [problem] = [each for each in keeper.problems() if each.object and each.object.namespace == namespace]
-        assert (problem.code, problem.path) == ("invalid-parameters", ("spec", "gatewayClassName"))
-        assert "nowhere" not in problem.message, "another namespace's is not told"
-
-
-def _theirs(namespace: str) -> dict[str, Any]:
+def theirs(namespace: str) -> dict[str, Any]:
     """A Service that is not the Gateway's."""
     return {
         "apiVersion": "v1",
@@ -493,35 +312,15 @@ def _theirs(namespace: str) -> dict[str, Any]:
     }
 
 
-def _codes(keeper: GatewayKeeper, namespace: str) -> set[str]:
-    return {each.code for each in keeper.problems() if each.object and each.object.namespace == namespace}
-
-
-async def _is_usual(api: Api, budget: str) -> bool:
-    found = await there(api, budget)
-    return found is not None and found["spec"].get("maxUnavailable") == 1
-
-
-def _tells(keeper: GatewayKeeper, namespace: str, words: str) -> bool:
-    return words in _of(keeper, namespace)
-
-
-def _named(path: Any, of_class: str) -> Any:
-    """Paths of the objects of a Gateway of another class."""
-    if isinstance(path, tuple):
-        return tuple(_named(each, of_class) for each in path)
-    return path.replace("web-weft", f"web-{of_class}")
-
-
-def _of(keeper: GatewayKeeper, namespace: str) -> str:
+def told_of(keeper: GatewayKeeper, namespace: str) -> str:
     return " ".join(each.message for each in keeper.problems() if each.object and each.object.namespace == namespace)
 
 
-async def _gone(api: Api, path: str) -> bool:
+async def gone(api: Api, path: str) -> bool:
     return await there(api, path) is None
 
 
-def _paths(namespace: str) -> tuple[str, str, tuple[str, ...]]:
+def paths(namespace: str) -> tuple[str, str, tuple[str, ...]]:
     """Of the Service, of the Deployment, and of the rest."""
     root = f"namespaces/{namespace}"
     return (

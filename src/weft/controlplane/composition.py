@@ -113,6 +113,11 @@ class Foundation:
         """Whether this control plane does what one does for all that have this store and authority."""
         return leads_for(self.shared)
 
+    def begin_to_lead(self) -> None:
+        """It works: where several have them, it may from now on be the one."""
+        if self.shared is not None:
+            self.shared.leader.begin()
+
     def problems(self) -> tuple[Problem, ...]:
         """That it can never do so."""
         return self.shared.leader.problems() if self.shared is not None else ()

@@ -19,12 +19,13 @@ import msgspec
 from weft.admin.agents import AgentApi
 from weft.admin.api import admin_application
 from weft.admin.callers import holder_of, proxy_of
-from weft.admin.context import ApiContext
+from weft.admin.context import ApiContext, Compiled
 from weft.admin.guard import token_in
 from weft.admin.local_users import LocalUser
 from weft.admin.metrics import metrics_application
 from weft.admin.server import Secured, ServerLimits, serving
 from weft.agent.workload_api.client import WorkloadApiClient
+from weft.aio.cell import Cell
 from weft.aio.collection import collect_seldom
 from weft.ca.authority import Authority, AuthorityError, open_authority, run_rotation
 from weft.ca.token_keys import TokenKeys
@@ -188,6 +189,7 @@ async def _work(settings: ServeSettings, stop: asyncio.Event, foundation: Founda
         await _first_of(parts.context.compiled.changed(0), stop.wait())
         if not stop.is_set():
             async with _serving(parts, settings, listeners, endpoints) as xds:
+                tasks.append(group.create_task(_begin_to_lead(foundation, parts.context.compiled)))
                 await stop.wait()
                 _log.info("stopping")
                 Notifier().stopping()
@@ -195,6 +197,13 @@ async def _work(settings: ServeSettings, stop: asyncio.Event, foundation: Founda
         for task in tasks:
             task.cancel()
     _log.info("stopped")
+
+
+async def _begin_to_lead(foundation: Foundation, compiled: Cell[Compiled]) -> None:
+    """Have this control plane bid for what one does for all, as it serves, once it has a Mesh: it can do its work."""
+    while compiled.value.mesh is None:
+        await compiled.changed(compiled.version)
+    foundation.begin_to_lead()
 
 
 async def _open_store(settings: ServeSettings, instruments: Instruments, shared: SharedState | None) -> SealedStore:

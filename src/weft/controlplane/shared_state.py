@@ -68,8 +68,8 @@ class SharedState:
 
 @contextlib.asynccontextmanager
 async def shared_state(settings: ServeSettings, registry: Registry) -> AsyncIterator[SharedState | None]:
-    """The shared state that `settings` want; None: the home has everything. Whoever leads for it does so until what
-    uses it has ended: then everything of its own is written, and another may lead at once."""
+    """The shared state that `settings` want; None: the home has everything. Whoever leads for it, once it is told to
+    begin, does so until what uses it has ended: then everything of its own is written, and another may lead at once."""
     file, namespace, home = settings.kubernetes, settings.shared, settings.home
     if file is None or namespace is None:
         yield None

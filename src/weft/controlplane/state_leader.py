@@ -6,6 +6,8 @@ revision's writes what is that revision's (`weft.sources.kubernetes.leadership`)
 
 from __future__ import annotations
 
+import asyncio
+
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.sources.kubernetes.client import ApiClient
@@ -28,6 +30,7 @@ class StateLeader:
         state: str = HEAD,
     ) -> None:
         self._namespace = namespace
+        self._works = asyncio.Event()
         self._elector = Elector(client, namespace, identity, state, terms, does="leads for the shared state")
         text = "Whether this control plane is the one that leads for the shared state."
         registry.read(lambda: [gauge("weft_state_leader", text, float(self.leads()))])
@@ -48,6 +51,12 @@ class StateLeader:
         )
         return (Problem(Severity.ERROR, "kubernetes-refused", text, Origin("weft"), expected=expected),)
 
+    def begin(self) -> None:
+        """This control plane does its work: from now on `run` bids. What only starts, and perhaps never comes to an
+        end with it, keeps nobody from leading."""
+        self._works.set()
+
     async def run(self) -> None:
-        """Bid for ever. When it is cancelled, another may lead at once."""
+        """Bid for ever, once it is told to begin. When it is cancelled, another may lead at once."""
+        await self._works.wait()
         await self._elector.run()

@@ -5,12 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
+from weft.ca.authority import INTERMEDIATE_LIFE, open_authority, run_rotation
+from weft.ca.issued import BUCKET, Certificate, list_certificates, put_certificate
+from weft.ca.protocol import AuthorityError, Signed
+from weft.controlplane.distrust import DistrustKeeper
+from weft.controlplane.shared_directory import SharedFiles
+from weft.controlplane.shared_state import SharedState, leads_for, rest_for
 from weft.controlplane.state_leader import StateLeader
+from weft.controlplane.upstream import UpstreamKeeper
+from weft.model.snapshot import MeshSettings
+from weft.sources.collector import Collector
 from weft.sources.kubernetes.client import JSON, Answer, ApiClient, ApiError
 from weft.sources.kubernetes.election import Terms
+from weft.sources.kubernetes.shared.secret import VersionedSecret
+from weft.store.memory import MemoryStore
 from weft.telemetry.metrics import Registry
 from weft.testing.polling import eventually
 
@@ -22,10 +35,12 @@ class OneLease(ApiClient):
 
     def __init__(self) -> None:
         self.lease: dict[str, Any] = {}
+        self.looks = 0
         self._version = 0
 
     async def get(self, path: str, accept: str = JSON, tag: str = "") -> Answer:
         """The Lease."""
+        self.looks += 1
         if not self.lease:
             raise ApiError("there is none", 404)
         return Answer(json.dumps(self.lease).encode())
@@ -48,8 +63,8 @@ class OneLease(ApiClient):
 
 
 @contextlib.asynccontextmanager
-async def running(leader: StateLeader) -> AsyncIterator[None]:
-    task = asyncio.create_task(leader.run())
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
@@ -64,9 +79,9 @@ def candidate(server: OneLease, name: str) -> StateLeader:
 async def test_one_that_only_starts_leaves_the_lease_to_others() -> None:
     server = OneLease()
     starting, working = candidate(server, "starting"), candidate(server, "working")
-    async with running(starting):
+    async with running(starting.run()):
         working.begin()
-        async with running(working):
+        async with running(working.run()):
             await eventually("the one that works leads", working.leads)
             assert not starting.leads()
         assert server.holder() == "", "it is given back"
@@ -77,6 +92,64 @@ async def test_one_that_only_starts_leaves_the_lease_to_others() -> None:
 
 async def test_one_that_ends_before_it_works_has_written_nothing() -> None:
     server = OneLease()
-    async with running(candidate(server, "starting")):
+    async with running(candidate(server, "starting").run()):
         await asyncio.sleep(0)
     assert server.lease == {}
+
+
+class Away:
+    """Somebody above who does not answer; how often it was asked."""
+
+    name = "the signer"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def sign(self, csr: str, life: float) -> Signed:
+        """Nothing."""
+        raise AuthorityError("it is away")
+
+    async def roots(self) -> str:
+        """Nothing."""
+        self.asked += 1
+        raise AuthorityError("it is away")
+
+
+async def test_who_comes_to_lead_looks_at_once_at_what_is_to_be_done(tmp_path: Path) -> None:
+    """Whoever led before may have been killed when it was due: nobody waits for an hour then."""
+    server, store, authority, above = OneLease(), MemoryStore(), open_authority(tmp_path / "ca"), Away()
+    now = time.time()
+    due = open_authority(tmp_path / "due", clock=lambda: now)
+    expired = Certificate("1", "shop", "", now - 20, now - 10)
+    await store.write([put_certificate(None, "default/shop", expired, now - 15)])
+    before, after = candidate(server, "before"), candidate(server, "after")
+    files = SharedFiles(VersionedSecret(server, "weft-system", "weft-ca", "weft.dev/authority"), tmp_path, ())
+    shared = SharedState(files, files, after, server, "weft-system")
+    leads, rest = leads_for(shared), rest_for(shared)
+    forgets = DistrustKeeper(store, Collector([], MeshSettings()), leads, sleep=rest)
+    asks = UpstreamKeeper(above, authority, 1.0, leads, sleep=rest)
+    first = due.expiries()["intermediate"]
+    now += INTERMEDIATE_LIFE / 2 + 3600
+
+    async def done() -> bool:
+        forgotten = not await list_certificates(store, BUCKET)
+        return forgotten and above.asked > 0 and due.expiries()["intermediate"] > first
+
+    async with contextlib.AsyncExitStack() as stack:
+        for work in (after.run(), forgets.run(), asks.run(), run_rotation(due, leads, sleep=rest)):
+            await stack.enter_async_context(running(work))
+        async with running(before.run()):
+            before.begin()
+            await eventually("another leads", before.leads)
+            after.begin()
+            looks = server.looks
+            await eventually("the other bids", lambda: server.looks > looks + 1)
+            assert not after.leads()
+            assert above.asked == 0
+        await eventually("what is due is done", done)
+
+
+async def test_rest_is_over_when_its_time_is() -> None:
+    leader = candidate(OneLease(), "one")
+    await asyncio.wait_for(leader.rest(0.01), 10)
+    assert not leader.leads()

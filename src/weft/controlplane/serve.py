@@ -42,7 +42,7 @@ from weft.controlplane.others import remote_url
 from weft.controlplane.ports import Ports, bind_agent_socket, bind_shared_socket, remove_agent_socket
 from weft.controlplane.rate_limits import open_counters
 from weft.controlplane.settings import ServeError, ServeSettings
-from weft.controlplane.shared_state import SharedState, leads_for, shared_state
+from weft.controlplane.shared_state import SharedState, leads_for, rest_for, shared_state
 from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.webhooks import bind_webhooks, serving_webhooks
 from weft.discovery.hub import Hub
@@ -156,8 +156,10 @@ async def _authority(settings: ServeSettings, shared: SharedState | None) -> tup
     else:
         await shared.authority.begin(prepare)
         authority = open_authority(home.ca, trust_domain, shared=shared.authority)
-    leads = leads_for(shared)
-    return authority, UpstreamKeeper(upstream, authority, upstream.life, leads) if upstream is not None else None
+    if upstream is None:
+        return authority, None
+    leads, rest = leads_for(shared), rest_for(shared)
+    return authority, UpstreamKeeper(upstream, authority, upstream.life, leads, sleep=rest)
 
 
 def _upstream(settings: ServeSettings) -> Vault | ClusterAuthority | None:
@@ -184,7 +186,7 @@ async def _work(settings: ServeSettings, stop: asyncio.Event, foundation: Founda
     parts = await compose(settings, foundation, endpoints, _metrics_address(settings, listeners))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one.run()) for one in parts.forever]
-        rotation = run_rotation(foundation.authority, foundation.leads)
+        rotation = run_rotation(foundation.authority, foundation.leads, sleep=foundation.rest)
         tasks += [group.create_task(rotation), group.create_task(Notifier().run())]
         await _first_of(parts.context.compiled.changed(0), stop.wait())
         if not stop.is_set():

@@ -7,6 +7,7 @@ revision's writes what is that revision's (`weft.sources.kubernetes.leadership`)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
@@ -38,6 +39,13 @@ class StateLeader:
     def leads(self) -> bool:
         """Whether this control plane leads now: to be asked before each write."""
         return self._elector.leads
+
+    async def rest(self, seconds: float) -> None:
+        """Wait for so long, or until it has come to lead, or leads no more."""
+        term = self._elector.term
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await term.changed(term.version)
 
     def problems(self) -> tuple[Problem, ...]:
         """That it can never lead; an API server that is away is told by others."""

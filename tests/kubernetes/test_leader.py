@@ -165,6 +165,7 @@ async def leading(kubeconfig: Path, registry: Registry) -> AsyncIterator[StateLe
     """A candidate for the Lease of the state."""
     async with ApiClient(Credentials(KubeconfigFile(str(kubeconfig)).access)) as client:
         leader = StateLeader(client, NAMESPACE, "one", registry, QUICK)
+        leader.begin()
         task = asyncio.create_task(leader.run())
         try:
             yield leader

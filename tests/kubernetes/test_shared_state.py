@@ -16,6 +16,7 @@ from tools.kubernetes_cluster import ApiCluster
 
 from support.kubernetes import service
 from support.mesh import Mesh, Proc, until
+from weft.sources.kubernetes.discovery import FOLLOWED
 
 NAMESPACE = "weft-shared"
 
@@ -36,9 +37,13 @@ def two(cluster: ApiCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def serve(cluster: ApiCluster, mesh: Mesh, *options: str, namespace: str = NAMESPACE) -> Proc:
-    where = ("--kubeconfig", str(cluster.kubeconfig("admin")), "--context", "test")
-    shared = ("--state=kubernetes", f"--kubernetes-namespace={namespace}")
-    return mesh.serve(*where, *shared, *(options or ("--write-status",)))
+    return mesh.serve(*where(cluster.kubeconfig("admin"), namespace), *(options or ("--write-status",)))
+
+
+def where(kubeconfig: Path, namespace: str) -> tuple[str, ...]:
+    """Options of a control plane whose state is in a namespace."""
+    access = ("--kubeconfig", str(kubeconfig), "--context", "test")
+    return (*access, "--state=kubernetes", f"--kubernetes-namespace={namespace}")
 
 
 def post(mesh: Mesh, path: str, **body: Any) -> Any:
@@ -181,6 +186,7 @@ class Leading:
 
 
 LEADS = "that leads for the shared state"
+SERVES = "ready: admin API"
 
 
 def test_of_two_revisions_one_leads_for_the_state_that_they_share(cluster: ApiCluster, tmp_path: Path) -> None:
@@ -188,6 +194,7 @@ def test_of_two_revisions_one_leads_for_the_state_that_they_share(cluster: ApiCl
     options = (("--write-status",), ("--write-status", "--revision=canary"))
     with Leading(cluster, "two-revisions", tmp_path, *options) as both:
         leader, other = both.leader()
+        assert log(leader).index(SERVES) < log(leader).index(LEADS)
         for name in ("alpha", "beta"):
             both.change(name)
         until("it is written", lambda: both.written(other, "beta"))
@@ -224,3 +231,29 @@ def test_without_writes_one_leads_and_is_followed_within_its_lease(cluster: ApiC
         until("the other leads", both.leaders, 15 + 15)
         until("and goes on with what is missing", lambda: both.written(other, "gamma"))
         assert [both.written(other, name) for name in ("alpha", "beta", "gamma")] == [1, 1, 1]
+
+
+def test_one_that_cannot_work_yet_does_not_lead(cluster: ApiCluster, tmp_path: Path) -> None:
+    """As in a rollout that is stuck: who waits for documents writes nothing, so it may not keep others from it."""
+    name, mesh = "cannot-work", Mesh(tmp_path / "home", tmp_path)
+    cluster.kubectl("create", "namespace", name)
+    account = cluster.account(name, RULES)
+    proc = mesh.spawn("control-plane", "serve", *where(account, name), "--no-write-status")
+    try:
+        until("it has opened what is shared, and waits", lambda: mesh.died(proc) or WAITS in proc.output())
+        assert "weft-state" in cluster.kubectl("get", "secrets", "-n", name, "-o", "name")
+        assert "weft-state" not in cluster.kubectl("get", "leases", "-n", name, "-o", "name")
+    finally:
+        mesh.stop()
+
+
+WAITS = "the mesh waits: "
+RULES: list[dict[str, Any]] = [
+    {
+        "apiGroups": sorted({kind.group for kind in FOLLOWED} - {"", "security.istio.io"}),
+        "resources": ["*"],
+        "verbs": ["get", "list", "watch"],
+    },
+    {"apiGroups": ["", "coordination.k8s.io"], "resources": ["*"], "verbs": ["*"]},
+]
+"""All that a control plane needs that writes no statuses, but for who may call whom: without that it serves nobody."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -36,7 +36,7 @@ from weft.controlplane.rate_limits import rate_limit_service
 from weft.controlplane.replicas import Served, Together, build_replicas
 from weft.controlplane.settings import ServeSettings
 from weft.controlplane.shared_directory import SharedFiles
-from weft.controlplane.shared_state import SharedState, leads_for
+from weft.controlplane.shared_state import SharedState, leads_for, rest_for
 from weft.controlplane.trust import TrustKeeper
 from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.vitals import ControlPlaneVitals
@@ -113,6 +113,16 @@ class Foundation:
         """Whether this control plane does what one does for all that have this store and authority."""
         return leads_for(self.shared)
 
+    @property
+    def rest(self) -> Callable[[float], Awaitable[None]]:
+        """How who does that waits until it is to be looked at again."""
+        return rest_for(self.shared)
+
+    def begin_to_lead(self) -> None:
+        """It works: where several have them, it may from now on be the one."""
+        if self.shared is not None:
+            self.shared.leader.begin()
+
     def problems(self) -> tuple[Problem, ...]:
         """That it can never do so."""
         return self.shared.leader.problems() if self.shared is not None else ()
@@ -140,7 +150,7 @@ async def compose(
     instruments, applied, token_keys = foundation.instruments, Applied(), _token_keys(settings, foundation)
     audit, faults = Audit(store), Faults(store)
     collector, contents = await _collector(settings, foundation, applied, token_keys, ImportEvents(audit, instruments))
-    distrust, leases = DistrustKeeper(store, collector, foundation.leads), _leases(settings, store, collector)
+    distrust, leases = _distrust(foundation, collector), _leases(settings, store, collector)
     chain, heard, reports = AuditChain(store, audit), Heard(), TrafficKeeper(lambda: len(collector.snapshot.workloads))
     (demand, modes), watch = await _loaded(Demand(store, collector.workload), Modes(store)), Watch()
     compiler, connections = MeshCompiler(), Connections(leases, demand, watch, collector.workload)
@@ -218,6 +228,11 @@ async def _loaded(demand: Demand, modes: Modes) -> tuple[Demand, Modes]:
     await demand.load()
     await modes.load()
     return demand, modes
+
+
+def _distrust(foundation: Foundation, collector: Collector) -> DistrustKeeper:
+    """Ends of trust, of which one control plane forgets what has expired."""
+    return DistrustKeeper(foundation.store, collector, foundation.leads, sleep=foundation.rest)
 
 
 def _leases(settings: ServeSettings, store: SealedStore, collector: Collector) -> Leases:

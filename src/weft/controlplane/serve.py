@@ -19,12 +19,13 @@ import msgspec
 from weft.admin.agents import AgentApi
 from weft.admin.api import admin_application
 from weft.admin.callers import holder_of, proxy_of
-from weft.admin.context import ApiContext
+from weft.admin.context import ApiContext, Compiled
 from weft.admin.guard import token_in
 from weft.admin.local_users import LocalUser
 from weft.admin.metrics import metrics_application
 from weft.admin.server import Secured, ServerLimits, serving
 from weft.agent.workload_api.client import WorkloadApiClient
+from weft.aio.cell import Cell
 from weft.aio.collection import collect_seldom
 from weft.ca.authority import Authority, AuthorityError, open_authority, run_rotation
 from weft.ca.token_keys import TokenKeys
@@ -41,7 +42,7 @@ from weft.controlplane.others import remote_url
 from weft.controlplane.ports import Ports, bind_agent_socket, bind_shared_socket, remove_agent_socket
 from weft.controlplane.rate_limits import open_counters
 from weft.controlplane.settings import ServeError, ServeSettings
-from weft.controlplane.shared_state import SharedState, leads_for, shared_state
+from weft.controlplane.shared_state import SharedState, leads_for, rest_for, shared_state
 from weft.controlplane.upstream import UpstreamKeeper
 from weft.controlplane.webhooks import bind_webhooks, serving_webhooks
 from weft.discovery.hub import Hub
@@ -155,8 +156,10 @@ async def _authority(settings: ServeSettings, shared: SharedState | None) -> tup
     else:
         await shared.authority.begin(prepare)
         authority = open_authority(home.ca, trust_domain, shared=shared.authority)
-    leads = leads_for(shared)
-    return authority, UpstreamKeeper(upstream, authority, upstream.life, leads) if upstream is not None else None
+    if upstream is None:
+        return authority, None
+    leads, rest = leads_for(shared), rest_for(shared)
+    return authority, UpstreamKeeper(upstream, authority, upstream.life, leads, sleep=rest)
 
 
 def _upstream(settings: ServeSettings) -> Vault | ClusterAuthority | None:
@@ -183,11 +186,12 @@ async def _work(settings: ServeSettings, stop: asyncio.Event, foundation: Founda
     parts = await compose(settings, foundation, endpoints, _metrics_address(settings, listeners))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one.run()) for one in parts.forever]
-        rotation = run_rotation(foundation.authority, foundation.leads)
+        rotation = run_rotation(foundation.authority, foundation.leads, sleep=foundation.rest)
         tasks += [group.create_task(rotation), group.create_task(Notifier().run())]
         await _first_of(parts.context.compiled.changed(0), stop.wait())
         if not stop.is_set():
             async with _serving(parts, settings, listeners, endpoints) as xds:
+                tasks.append(group.create_task(_begin_to_lead(foundation, parts.context.compiled)))
                 await stop.wait()
                 _log.info("stopping")
                 Notifier().stopping()
@@ -195,6 +199,13 @@ async def _work(settings: ServeSettings, stop: asyncio.Event, foundation: Founda
         for task in tasks:
             task.cancel()
     _log.info("stopped")
+
+
+async def _begin_to_lead(foundation: Foundation, compiled: Cell[Compiled]) -> None:
+    """Have this control plane bid for what one does for all, as it serves, once it has a Mesh: it can do its work."""
+    while compiled.value.mesh is None:
+        await compiled.changed(compiled.version)
+    foundation.begin_to_lead()
 
 
 async def _open_store(settings: ServeSettings, instruments: Instruments, shared: SharedState | None) -> SealedStore:

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +68,8 @@ class SharedState:
 
 @contextlib.asynccontextmanager
 async def shared_state(settings: ServeSettings, registry: Registry) -> AsyncIterator[SharedState | None]:
-    """The shared state that `settings` want; None: the home has everything. Whoever leads for it does so until what
-    uses it has ended: then everything of its own is written, and another may lead at once."""
+    """The shared state that `settings` want; None: the home has everything. Whoever leads for it, once it is told to
+    begin, does so until what uses it has ended: then everything of its own is written, and another may lead at once."""
     file, namespace, home = settings.kubernetes, settings.shared, settings.home
     if file is None or namespace is None:
         yield None
@@ -91,6 +91,12 @@ async def shared_state(settings: ServeSettings, registry: Registry) -> AsyncIter
 def leads_for(shared: SharedState | None) -> Callable[[], bool]:
     """Whether this control plane does now what one does for all that share a state; that of a home (None) is alone."""
     return shared.leader.leads if shared is not None else lambda: True
+
+
+def rest_for(shared: SharedState | None) -> Callable[[float], Awaitable[None]]:
+    """How one waits for so many seconds who does what `leads_for` is about: it is over at once when that changes, since
+    what has become due meanwhile was left to another."""
+    return shared.leader.rest if shared is not None else asyncio.sleep
 
 
 @contextlib.asynccontextmanager

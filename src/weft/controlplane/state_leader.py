@@ -6,6 +6,9 @@ revision's writes what is that revision's (`weft.sources.kubernetes.leadership`)
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from weft.model.origin import Origin
 from weft.model.problem import Problem, Severity
 from weft.sources.kubernetes.client import ApiClient
@@ -28,6 +31,7 @@ class StateLeader:
         state: str = HEAD,
     ) -> None:
         self._namespace = namespace
+        self._works = asyncio.Event()
         self._elector = Elector(client, namespace, identity, state, terms, does="leads for the shared state")
         text = "Whether this control plane is the one that leads for the shared state."
         registry.read(lambda: [gauge("weft_state_leader", text, float(self.leads()))])
@@ -35,6 +39,13 @@ class StateLeader:
     def leads(self) -> bool:
         """Whether this control plane leads now: to be asked before each write."""
         return self._elector.leads
+
+    async def rest(self, seconds: float) -> None:
+        """Wait for so long, or until it has come to lead, or leads no more."""
+        term = self._elector.term
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await term.changed(term.version)
 
     def problems(self) -> tuple[Problem, ...]:
         """That it can never lead; an API server that is away is told by others."""
@@ -48,6 +59,12 @@ class StateLeader:
         )
         return (Problem(Severity.ERROR, "kubernetes-refused", text, Origin("weft"), expected=expected),)
 
+    def begin(self) -> None:
+        """This control plane does its work: from now on `run` bids. What only starts, and perhaps never comes to an
+        end with it, keeps nobody from leading."""
+        self._works.set()
+
     async def run(self) -> None:
-        """Bid for ever. When it is cancelled, another may lead at once."""
+        """Bid for ever, once it is told to begin. When it is cancelled, another may lead at once."""
+        await self._works.wait()
         await self._elector.run()

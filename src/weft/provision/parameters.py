@@ -363,7 +363,7 @@ def _unfit(key: str, overlay: Mapping[str, Any]) -> Finding | None:
     """What no shape says: that an autoscaler has to have its bound, and what the proxy's two names do not."""
     spec = overlay.get("spec") or {}
     if key == "horizontalPodAutoscaler" and "maxReplicas" in spec and spec["maxReplicas"] is None:
-        return Finding(("spec", "maxReplicas"), "found null, and weft needs it", "a whole number from 1")
+        return Finding(("spec", "maxReplicas"), "found null, and weft needs it", "a number of pods")
     if len(_containers(overlay)) > 1:
         message = f"the proxy is given twice, as {' and '.join(each['name'] for each in _containers(overlay))}"
         return Finding(("spec", "template", "spec", "containers", 1), message, "one of them")

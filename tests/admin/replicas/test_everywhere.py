@@ -123,6 +123,7 @@ class Here:
 
     def __init__(self, *proxies: str) -> None:
         self.there = dict.fromkeys(proxies)
+        self.publishes = True
         self.asked: list[tuple[int, float, int | None, tuple[str, ...]]] = []
 
     def connected(self) -> Collection[str]:
@@ -132,6 +133,9 @@ class Here:
         self, revision: int, timeout: float, since: int | None = None, also: tuple[str, ...] = ()
     ) -> WaitResult:
         self.asked.append((revision, timeout, since, also))
+        if not self.publishes:
+            await asyncio.sleep(timeout)
+            return WaitResult((), (), (), published=False)
         return WaitResult(tuple(also), (), ())
 
 
@@ -198,6 +202,21 @@ async def test_without_others_it_is_asked_once() -> None:
     assert waited(found)["pending"] == []
     [(_, timeout, since, also)] = hub.asked
     assert (timeout > 590, since, also) == (True, 2, ())
+
+
+@pytest.mark.parametrize("others", [True, False])
+async def test_the_one_that_is_asked_is_named_if_it_never_had_it(others: bool) -> None:
+    """It has no proxies that would be pending, and what the store has is no document that would be unread."""
+    replicas = Asked(Other("b", "web.shop", concerned=["web.shop"])) if others else Replicas(boot="own")
+    one = Waits(replicas, "web", hub=Here())
+    one.hub.publishes = False
+    found = await one.answer(0.3)
+    assert [(each.replica, each.why) for each in found["unknown"]] == [
+        ("(asked)", "it has not read in time what was written")
+    ]
+    assert found["pending"] == ["replica (asked)"]
+    one.hub.publishes = True
+    assert (await one.answer())["pending"] == []
 
 
 async def test_one_that_cannot_be_reached_is_named_at_the_end_and_not_before() -> None:

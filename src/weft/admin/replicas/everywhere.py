@@ -36,6 +36,7 @@ _MOST_MOVED = 800
 _NOWHERE = "?"
 _LEFT = "-"
 """Instead of a replica: not known where, and at none that is there still."""
+_NOT_READ = "it has not read in time what was written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,9 @@ async def confirmed_everywhere(
     own = context.replicas.boot
     known = {own: awaited.since} if ticket is None else ticket
     if context.replicas.alone:
-        return Everywhere({"": await confirmed_here(context, _asked_of(own, awaited, known), end, changed)})
+        found = await confirmed_here(context, _asked_of(own, awaited, known), end, changed)
+        silent = not (found.known or found.unread or found.untried or found.pending)
+        return Everywhere({"": found}, (Unknown(context.replicas.name, _NOT_READ),) if silent else ())
     return await _Waiting(context, awaited, known, frozenset(changed)).run(end)
 
 
@@ -121,7 +124,7 @@ class _Party:
         self._found, self.why = found, ""
         if found.known or found.unread or found.untried or found.pending:
             return
-        self.why = "it has not read in time what was written" if self.name else ""
+        self.why = _NOT_READ
 
 
 class _Moves:
@@ -229,7 +232,8 @@ class _Waiting:
                 self._parties[link] = _Party(link, link.boot, self._awaited, self._known)
 
     def _unknown(self) -> list[Unknown]:
-        found = [Unknown(party.name, party.why) for party in self._parties.values() if party.why]
+        own = self._replicas.name
+        found = [Unknown(party.name or own, party.why) for party in self._parties.values() if party.why]
         found += [Unknown(link.name, "it has just come") for link in self._replicas.links if link not in self._parties]
         if not self._replicas.counted:
             found.append(Unknown(_NOWHERE, "it is not known yet which replicas there are"))

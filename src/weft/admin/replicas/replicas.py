@@ -105,6 +105,11 @@ class Replicas:
         return [link for link, _ in self._links.values() if link.counts]
 
     @property
+    def name(self) -> str:
+        """That of this one, as the others call it, once it was found among them."""
+        return next((link.name for link, _ in self._links.values() if link.is_own), "(asked)")
+
+    @property
     def alone(self) -> bool:
         """Whether there can be no others."""
         return self._places is None

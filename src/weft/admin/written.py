@@ -32,9 +32,9 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self._has_come(document) and self._is_read(document)
 
     def may_be_in(self, document: Document[object] | None) -> bool:
-        """Whether it cannot be seen if it is: a kind has no generation, or only metadata were written, which raises
-        none. What says the same as before for the mesh is not read anew."""
-        return not self.gone and (not self.generation or self._has_come(document))
+        """Whether it cannot be seen if it is: this very object was read, and its kind has no generation, or only
+        metadata were written, which raises none. What says the same as before for the mesh is not read anew."""
+        return not self.gone and self._has_come(document)
 
     def _has_come(self, document: Document[object] | None) -> bool:
         return document is not None and self.uid in ("", _uid(document)) and document.generation >= self.generation

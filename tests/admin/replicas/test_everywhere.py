@@ -142,7 +142,8 @@ class Here:
 def context_of(replicas: Replicas, hub: Here, *names: str) -> ApiContext:
     workloads = tuple(Workload(name, "shop", "default") for name in names)
     compiled = Cell(Compiled(3, None, documents=(), workloads=workloads))
-    return cast(ApiContext, SimpleNamespace(replicas=replicas, hub=hub, compiled=compiled, collector=None))
+    collector = SimpleNamespace(snapshot=SimpleNamespace(left_out=frozenset()))
+    return cast(ApiContext, SimpleNamespace(replicas=replicas, hub=hub, compiled=compiled, collector=collector))
 
 
 class Waits:

@@ -13,7 +13,7 @@ import pytest
 from weft.admin.context import ApiContext, Compiled
 from weft.admin.replicas import everywhere
 from weft.admin.replicas.everywhere import Everywhere, confirmed_everywhere
-from weft.admin.replicas.links import LinkError
+from weft.admin.replicas.links import LinkError, NotServedError
 from weft.admin.replicas.replicas import Replicas
 from weft.admin.replicas.rows import Awaited, Found, Sought
 from weft.admin.waited import unread, waited
@@ -46,6 +46,7 @@ class Other:
         self.reads = True
         self.why = ""
         self.stopped = False
+        self.earlier = False
         self.is_own = False
         self.asked: list[Awaited] = []
 
@@ -65,6 +66,8 @@ class Other:
         self.asked.append(body)
         if self.stopped:
             await asyncio.Event().wait()
+        if self.earlier:
+            raise NotServedError("it is of an earlier release, which cannot be asked")
         if self.why:
             raise LinkError(self.why)
         if body.documents and not self.reads:
@@ -228,6 +231,19 @@ async def test_one_that_cannot_be_reached_is_named_at_the_end_and_not_before() -
     assert asyncio.get_running_loop().time() - began >= 0.3
     assert found["pending"] == ["replica b"]
     assert [(each.replica, each.why) for each in found["unknown"]] == [("b", "no connection can be made")]
+
+
+async def test_one_of_an_earlier_release_is_named_as_soon_as_the_others_have_answered() -> None:
+    b, c = Other("b", "web.shop"), Other("c", "api.shop", "web.shop", concerned=["api.shop"])
+    b.earlier, c.slow = True, {"api.shop"}
+    async with Waits(Asked(b, c), "web", "api").waiting() as task:
+        await goes_on(task, lambda: len(c.asked))
+        c.there.discard("web.shop")
+        await goes_on(task, lambda: len(c.asked))
+        c.slow.clear()
+        found = waited(await asyncio.wait_for(task, 10))
+    assert (found["confirmed"], found["pending"]) == (["api.shop"], ["replica b"])
+    assert found["unknown"][0].why == "it is of an earlier release, which cannot be asked"
 
 
 async def test_one_that_is_stopped_holds_nobody_beyond_the_end() -> None:

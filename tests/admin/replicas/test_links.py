@@ -19,9 +19,10 @@ from support.control import TOKEN, Rig, running_control
 from support.meshdocs import documents, gateway_workload
 from weft.admin.api import admin_application
 from weft.admin.context import Compiled
-from weft.admin.replicas.links import Link
+from weft.admin.replicas import links
+from weft.admin.replicas.links import Link, NotServedError
 from weft.admin.replicas.replicas import Replicas
-from weft.admin.replicas.rows import document_digest, rows_of
+from weft.admin.replicas.rows import Awaited, Found, document_digest, rows_of
 from weft.admin.server import serving
 from weft.aio.cell import Cell
 from weft.controlplane.certificate import ServerCertificates
@@ -219,6 +220,20 @@ async def test_workloads_and_strangers_are_told_nothing(rig: Rig, tmp_path: Path
     workload = Agent(rig, tmp_path, pem=await certificate_for(rig, EDGE))
     answer = await workload.call("GET", f"/v1/replica/{path}", status=403)
     assert answer["code"] == "not-a-replica"
+
+
+async def test_a_question_that_an_earlier_release_does_not_know(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "ROOT", "/v1/earlier")
+    certificates = ServerCertificates(rig.parts.authority, (), tmp_path, 3600)
+    host, _, port = rig.agents.rpartition(":")
+    link = Link("weft-b", host, int(port), LinkContexts(certificates).current, "own")
+    try:
+        with pytest.raises(NotServedError):
+            await link.ask("POST", "/confirmed", Found, body=Awaited(wait=0.1))
+    finally:
+        await link._close()
 
 
 async def test_rows_of_a_later_release_are_passed_over(rig: Rig) -> None:

@@ -3,7 +3,7 @@
 Each replica is asked again and again, for a few seconds each time, whether what was written is in force there, and who
 of its proxies has confirmed it. It is so everywhere when all have said so in one round, in which no replica came, and
 no proxy is on its way from one to another: that may hold what the former gave it. Of a replica that does not answer
-nobody knows, and it is waited for as a proxy is.
+nobody knows, and it is waited for as a proxy is; one of a release that cannot answer is named without that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 
 from weft.admin.confirmation import confirmed_here
 from weft.admin.context import ApiContext
-from weft.admin.replicas.links import Link, LinkError
+from weft.admin.replicas.links import Link, LinkError, NotServedError
 from weft.admin.replicas.replicas import Unknown
 from weft.admin.replicas.rows import Awaited, Found
 from weft.model.document import ObjectKey
@@ -82,6 +82,8 @@ class _Party:
         self.name = link.name if link is not None else ""
         self.why = "it was not asked yet"
         """Why nothing is known of it."""
+        self.hopeless = False
+        """Whether that stays so."""
         self._awaited = awaited
         self._known = known
         self._ask = _asked_of(boot, awaited, known)
@@ -121,7 +123,7 @@ class _Party:
             self._left = tuple(one for one in self._left if one.key not in done)
         if found.known and not self._left:
             self._ask = msgspec.structs.replace(self._ask, revision=found.revision)
-        self._found, self.why = found, ""
+        self._found, self.why, self.hopeless = found, "", False
         if found.known or found.unread or found.untried or found.pending:
             return
         self.why = _NOT_READ
@@ -206,14 +208,15 @@ class _Waiting:
             moved = self._moves.moved()
             await self._ask(moved, end)
             parties = list(self._parties.values())
-            quiet = {party.name for party in parties if party.settled}
+            quiet = {party.name for party in parties if party.settled or party.hopeless}
             self._moves.heard({proxy: at for proxy, at in moved.items() if at in quiet})
             for party in parties:
                 self._moves.left(party.name, party.found.gone)
             unknown = self._unknown()
             self._moves.doubtful |= bool(unknown)
             moving = sorted({*self._moves.moved(), *self._moves.away()})
-            if loop.time() >= end or not (unknown or moving or len(quiet) < len(parties)):
+            hopeless = sum(party.hopeless for party in parties)
+            if loop.time() >= end or not (len(unknown) > hopeless or moving or len(quiet) < len(parties)):
                 found = {party.name: party.found for party in parties if not party.why}
                 return Everywhere(found, tuple(unknown), tuple(moving))
             with contextlib.suppress(TimeoutError):
@@ -252,7 +255,7 @@ class _Waiting:
         try:
             _, late = await asyncio.wait(tasks, timeout=left + _GRACE_SECONDS)
             for task in late:
-                tasks[task].why = "it does not answer in time"
+                tasks[task].why, tasks[task].hopeless = "it does not answer in time", False
         finally:
             for task in tasks:
                 task.cancel()
@@ -271,7 +274,7 @@ class _Waiting:
         try:
             found = await party.link.ask("POST", "/confirmed", Found, body=question, patience=_PATIENCE_SECONDS)
         except LinkError as error:
-            party.why = str(error)
+            party.why, party.hopeless = str(error), isinstance(error, NotServedError)
             return
         if found.boot == self._replicas.boot:
             party.link.is_own = True

@@ -29,12 +29,18 @@ _CONNECTIONS = {"rows": 1, "drained": 3, "confirmed": 2}
 _OTHER_CONNECTIONS = 1
 """By the first word of what is asked: who waits for proxies holds up nothing else. In sum fewer than a server
 keeps of one identity."""
+_SINCE_LATER = frozenset(("/confirmed", "/revision"))
+"""What the first release with replicas does not answer."""
 _log = logging.getLogger("weft.replicas")
 AnswerT = TypeVar("AnswerT")
 
 
 class LinkError(Exception):
     """The other replica gave no answer, or none that can be read; the message says why."""
+
+
+class NotServedError(LinkError):
+    """It knows no such question: it is of an earlier release."""
 
 
 class Link:
@@ -129,6 +135,8 @@ class Link:
             url = f"{self._url}{path}"
             options: Any = {"ssl": self._tls(), "allow_redirects": False, "timeout": timeout}
             async with session.request(method, url, params=query or {}, data=data, **options) as response:
+                if response.status == 404 and path in _SINCE_LATER:
+                    raise NotServedError("it is of an earlier release, which cannot be asked")
                 if response.status != 200:
                     raise LinkError(f"it answers {response.status}")
                 return msgspec.json.decode(await _body(response), type=answer)

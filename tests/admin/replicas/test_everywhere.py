@@ -97,6 +97,11 @@ class Asked(Replicas):
         super().__init__(boot="own")
         self.others = list(others)
         self.sure = True
+        self.rounds = 0
+
+    def whereabouts(self) -> dict[str, str]:
+        self.rounds += 1
+        return super().whereabouts()
 
     @property
     def links(self) -> list[Any]:
@@ -198,6 +203,26 @@ async def test_it_returns_when_the_proxies_of_the_other_have_confirmed() -> None
     assert one.hub.asked[0][2:] == (2, ())
 
 
+async def test_news_make_no_more_rounds_and_who_has_confirmed_is_asked_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each agent that says something to a replica is news of it."""
+    monkeypatch.setattr(everywhere, "_REST_SECONDS", 0.05)
+    b, c = Other("b", "web.shop", concerned=["web.shop"]), Other("c", "api.shop", concerned=["api.shop"])
+    b.why = "no connection can be made"
+    replicas, loop = Asked(b, c), asyncio.get_running_loop()
+    began = loop.time()
+    async with Waits(replicas, "web", "api").waiting() as task:
+        while len(b.asked) < 6:
+            replicas._told()
+            await asyncio.sleep(0)
+        assert loop.time() - began >= 5 * 0.05
+        assert len(c.asked) == 1
+        b.why = ""
+        assert waited(await task)["confirmed"] == ["web.shop", "api.shop"]
+    assert len(c.asked) == 2
+
+
 async def test_without_others_it_is_asked_once() -> None:
     hub = Here("web.shop")
     context = context_of(Replicas(boot="own"), hub, "web")
@@ -286,7 +311,8 @@ async def test_many_documents_are_asked_for_in_parts() -> None:
     one = Waits(Asked(b))
     found = await one.answer(awaited=Awaited(many, since=2))
     assert found["pending"] == []
-    assert [len(ask.documents) for ask in b.asked] == [300, 300, 100]
+    assert [len(ask.documents) for ask in b.asked][:3] == [300, 300, 100]
+    assert not any(ask.documents for ask in b.asked[3:])
 
 
 async def test_a_refusal_at_another_replica_is_told_with_its_name() -> None:
@@ -305,7 +331,7 @@ async def test_a_proxy_whose_replica_goes_is_waited_for_where_it_comes() -> None
     async with Waits(replicas, "web", "api").waiting() as task:
         await goes_on(task, lambda: len(b.asked))
         replicas.left(b)
-        await goes_on(task, lambda: len(c.asked))
+        await goes_on(task, lambda: replicas.rounds)
         c.there.add("web.shop")
         await eventually("it is asked for there", lambda: c.asked[-1].moved == ("web.shop",))
         await goes_on(task, lambda: len(c.asked))

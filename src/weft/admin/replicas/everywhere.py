@@ -9,9 +9,9 @@ nobody knows, and it is waited for as a proxy is; one of a release that cannot a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 
@@ -88,6 +88,7 @@ class _Party:
         self._known = known
         self._ask = _asked_of(boot, awaited, known)
         self._left = awaited.documents
+        self._moved: dict[str, None] = {}
         self._found = Found(boot, known=False)
 
     @property
@@ -103,12 +104,13 @@ class _Party:
         return msgspec.structs.replace(self._found, unread=unread)
 
     def question(self, moved: Sequence[str], wait: float) -> Awaited:
-        """The next one."""
+        """The next one; those that have moved there before are asked for still."""
+        self._moved |= dict.fromkeys(moved)
         return msgspec.structs.replace(
             self._ask,
             documents=self._left[:_AT_ONCE],
-            everybody=self._ask.everybody or len(moved) > _MOST_MOVED,
-            moved=tuple(moved[:_MOST_MOVED]),
+            everybody=self._ask.everybody or len(self._moved) > _MOST_MOVED,
+            moved=tuple(islice(self._moved, _MOST_MOVED)),
             wait=wait,
         )
 
@@ -134,27 +136,28 @@ class _Moves:
 
     def __init__(self, context: ApiContext) -> None:
         self._context = context
-        self._before = self.now()
+        self._now: dict[str, str] = {}
+        self.look()
+        self._before = dict(self._now)
         self._missed: dict[str, float] = {}
         self._gone: set[str] = set()
         self.doubtful = False
         """Whether there was a replica of which nothing is known: who comes may come from there."""
 
-    def now(self) -> dict[str, str]:
-        """Where each is."""
-        return self._context.replicas.whereabouts() | dict.fromkeys(self._context.hub.connected(), "")
+    def look(self) -> None:
+        """See where each is now."""
+        self._now = self._context.replicas.whereabouts() | dict.fromkeys(self._context.hub.connected(), "")
 
     def left(self, name: str, gone: Iterable[str]) -> None:
         """These are concerned, and not at a replica any more."""
-        now = self.now()
         for proxy in gone:
-            if proxy not in self._gone and now.get(proxy) != name:
+            if proxy not in self._gone and self._now.get(proxy) != name:
                 self._gone.add(proxy)
                 self._before[proxy] = _LEFT
 
     def moved(self) -> dict[str, str]:
         """Those that are elsewhere now, and where."""
-        now = self.now()
+        now = self._now
         if self.doubtful:
             for proxy in now:
                 self._before.setdefault(proxy, _NOWHERE)
@@ -162,12 +165,11 @@ class _Moves:
 
     def heard(self, moved: Mapping[str, str]) -> None:
         """Where these have moved, all have answered since that are waited for."""
-        now = self.now()
-        self._before.update((proxy, at) for proxy, at in moved.items() if now.get(proxy) == at)
+        self._before.update((proxy, at) for proxy, at in moved.items() if self._now.get(proxy) == at)
 
     def away(self) -> list[str]:
         """Those that are nowhere, and may come back still."""
-        nowhere = self._before.keys() - self.now().keys()
+        nowhere = self._before.keys() - self._now.keys()
         self._missed = {proxy: since for proxy, since in self._missed.items() if proxy in nowhere}
         if not nowhere:
             return []
@@ -200,13 +202,15 @@ class _Waiting:
         self._moves = _Moves(context)
 
     async def run(self, end: float) -> Everywhere:
-        """Ask until all have confirmed, until the `end`."""
-        loop = asyncio.get_running_loop()
+        """Ask until all have confirmed, until the `end`. Who has is asked again only in the last round, which is of
+        all."""
+        loop, last = asyncio.get_running_loop(), True
         while True:
-            version, began = self._replicas.news.version, loop.time()
             self._meet()
+            self._moves.look()
             moved = self._moves.moved()
-            await self._ask(moved, end)
+            await self._ask(moved, end, everyone=last)
+            self._moves.look()
             parties = list(self._parties.values())
             quiet = {party.name for party in parties if party.settled or party.hopeless}
             self._moves.heard({proxy: at for proxy, at in moved.items() if at in quiet})
@@ -216,12 +220,13 @@ class _Waiting:
             self._moves.doubtful |= bool(unknown)
             moving = sorted({*self._moves.moved(), *self._moves.away()})
             hopeless = sum(party.hopeless for party in parties)
-            if loop.time() >= end or not (len(unknown) > hopeless or moving or len(quiet) < len(parties)):
+            over = not (len(unknown) > hopeless or moving or len(quiet) < len(parties))
+            if loop.time() >= end or (over and last):
                 found = {party.name: party.found for party in parties if not party.why}
                 return Everywhere(found, tuple(unknown), tuple(moving))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(min(end, began + _REST_SECONDS)):
-                    await self._replicas.news.changed(version)
+            last = over
+            if not over:
+                await asyncio.sleep(min(_REST_SECONDS, max(0.0, end - loop.time())))
 
     def _meet(self) -> None:
         """Take in which replicas there are."""
@@ -242,7 +247,7 @@ class _Waiting:
             found.append(Unknown(_NOWHERE, "it is not known yet which replicas there are"))
         return found
 
-    async def _ask(self, moved: Mapping[str, str], end: float) -> None:
+    async def _ask(self, moved: Mapping[str, str], end: float, *, everyone: bool) -> None:
         """One round."""
         at: dict[str, list[str]] = {}
         for proxy, name in moved.items():
@@ -250,7 +255,10 @@ class _Waiting:
         tasks = {
             asyncio.create_task(self._answer(party, at.get(party.name, []), end)): party
             for party in self._parties.values()
+            if everyone or party.name in at or not (party.settled or party.hopeless)
         }
+        if not tasks:
+            return
         left = max(0.0, end - asyncio.get_running_loop().time())
         try:
             _, late = await asyncio.wait(tasks, timeout=left + _GRACE_SECONDS)

@@ -64,7 +64,7 @@ class Mesh:
 
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirmation, "_UNCERTAIN_SECONDS", 0.05)
+    monkeypatch.setattr(confirmation, "UNCERTAIN_SECONDS", 0.05)
 
 
 def read(text: str, uid: str, version: int) -> Document[object]:
@@ -106,7 +106,7 @@ async def test_what_is_not_looked_at_keeps_nobody(written: Sought) -> None:
 
 
 async def test_a_secret_that_something_refers_to_is_waited_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirmation, "_UNCERTAIN_SECONDS", 60)
+    monkeypatch.setattr(confirmation, "UNCERTAIN_SECONDS", 60)
     mesh = Mesh()
     mesh.is_of(read(SECRET, "u1", 30))
     waits = asyncio.create_task(mesh.wait(Sought("", "Secret", "shop", "cert", "u1", 0, "40"), 60))

@@ -15,7 +15,7 @@ from weft.sources.kubernetes.discovery import FOLLOWED
 
 LONGEST_WAIT = 600.0
 _SEEN_SECONDS = 2.0
-_UNCERTAIN_SECONDS = 2.0
+UNCERTAIN_SECONDS = 2.0
 """For objects of which it cannot be seen whether they were read, or have to be."""
 _TRIED = "EnvoyFilter"
 """Documents of this kind are in force once they were tried on an Envoy."""
@@ -83,7 +83,7 @@ async def _read(context: ApiContext, documents: Sequence[Written], end: float) -
     """Wait until the mesh in force is made of these; those that it was not by the `end`. Of what is read only where
     something refers to it, and of what is not in view, nobody can say that it has to come."""
     loop = asyncio.get_running_loop()
-    soon = min(end, loop.time() + _UNCERTAIN_SECONDS)
+    soon = min(end, loop.time() + UNCERTAIN_SECONDS)
     while documents:
         version = context.compiled.version
         found = {one.key: one for one in context.compiled.value.documents}

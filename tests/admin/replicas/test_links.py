@@ -20,10 +20,12 @@ from support.meshdocs import documents, gateway_workload
 from weft.admin.api import admin_application
 from weft.admin.context import Compiled
 from weft.admin.replicas import links
+from weft.admin.replicas.everywhere import confirmed_everywhere
 from weft.admin.replicas.links import Link, NotServedError
 from weft.admin.replicas.replicas import Replicas
 from weft.admin.replicas.rows import Awaited, Found, document_digest, rows_of
 from weft.admin.server import serving
+from weft.admin.waited import waited
 from weft.aio.cell import Cell
 from weft.controlplane.certificate import ServerCertificates
 from weft.controlplane.replicas import LinkContexts
@@ -193,6 +195,39 @@ async def test_who_waits_for_proxies_is_answered_for_all(
         [refusal] = waited["nacked"]
         assert (refusal["proxy"], refusal["replica"], refusal["message"]) == ("edge.shop", "weft-b", "no room")
         assert {(about[0], about[2]) for about in asked} == {(3, 3), (7, 7)}, "each is asked by its own revisions"
+
+
+async def test_many_who_wait_do_not_hold_up_one_whose_change_was_confirmed(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait(hub: object, _revision: int, timeout: float, since: int | None = None, *_: object) -> WaitResult:
+        if hub is rig.parts.hub and since == 1:
+            await asyncio.sleep(timeout)
+            return WaitResult((), (), ("slow.shop",))
+        return WaitResult(("web.shop",), (), ())
+
+    monkeypatch.setattr(Hub, "wait_revision", wait)
+    rig.parts.compiled.set(Compiled(7, None))
+    loop = asyncio.get_running_loop()
+    async with following(rig, tmp_path) as replicas:
+        hub: Hub[Mesh] = Hub(MeshCompiler())
+        context = replace(rig.parts, kubernetes=True, replicas=replicas, hub=hub, compiled=Cell(Compiled(3, None)))
+        await eventually("it is known", lambda: replicas.links and not replicas.unknown())
+
+        async def confirmed(since: int, seconds: float) -> dict[str, object]:
+            ticket = {"own": 2, rig.telling.boot: since}
+            end = loop.time() + seconds
+            return waited(await confirmed_everywhere(context, Awaited(since=2), end, ticket=ticket))
+
+        slow = [asyncio.create_task(confirmed(1, 60)) for _ in range(40)]
+        try:
+            await eventually("they wait", lambda: replicas.links[0]._waiting)
+            assert (await confirmed(2, 30))["pending"] == []
+            assert not [task for task in slow if task.done()]
+        finally:
+            for task in slow:
+                task.cancel()
+            await asyncio.gather(*slow, return_exceptions=True)
 
 
 async def test_a_replica_that_is_this_one_is_no_other(rig: Rig, tmp_path: Path) -> None:

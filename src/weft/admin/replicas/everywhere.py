@@ -15,7 +15,7 @@ from itertools import islice
 
 import msgspec
 
-from weft.admin.confirmation import confirmed_here
+from weft.admin.confirmation import UNCERTAIN_SECONDS, confirmed_here
 from weft.admin.context import ApiContext
 from weft.admin.replicas.links import Link, LinkError, NotServedError
 from weft.admin.replicas.replicas import Unknown
@@ -27,6 +27,8 @@ _PATIENCE_SECONDS = 8.0
 _GRACE_SECONDS = 1.0
 """What an answer may take beyond the end."""
 _REST_SECONDS = 0.2
+_BUSY_SECONDS = 1.0
+"""Between questions whose answer is not waited for over there, because others wait."""
 _BACK_SECONDS = 1.0
 _MISSED_SECONDS = 20.0
 """For a proxy whose replica is away, until it has noticed that and found another."""
@@ -89,6 +91,7 @@ class _Party:
         self._ask = _asked_of(boot, awaited, known)
         self._left = awaited.documents
         self._moved: dict[str, None] = {}
+        self._since: float | None = None
         self._found = Found(boot, known=False)
 
     @property
@@ -102,6 +105,13 @@ class _Party:
         """What it has answered last."""
         unread = self._found.unread or tuple(str(one.key) for one in self._left)
         return msgspec.structs.replace(self._found, unread=unread)
+
+    def rest(self) -> float:
+        """Seconds until it is to be asked what it answers at once. Of some documents it can only be said that they were
+        read when they have had time for it."""
+        clock = asyncio.get_running_loop().time()
+        first, self._since = self._since is None, clock if self._since is None else self._since
+        return max(0.0 if first else _BUSY_SECONDS, self._since + UNCERTAIN_SECONDS - clock if self._left else 0.0)
 
     def question(self, moved: Sequence[str], wait: float) -> Awaited:
         """The next one; those that have moved there before are asked for still."""
@@ -118,7 +128,7 @@ class _Party:
         """An answer. What is in force there is not asked for again, and those that it concerned stay the same."""
         if found.boot != self._ask.boot:  # what an earlier process has read it may not have
             self._ask = _asked_of(found.boot, self._awaited, self._known)
-            self._left = self._awaited.documents
+            self._left, self._since = self._awaited.documents, None
         if found.known or found.unread:
             lacking = {*found.unread, *found.untried}
             done = {one.key for one in asked.documents if str(one.key) not in lacking}
@@ -226,7 +236,7 @@ class _Waiting:
                 return Everywhere(found, tuple(unknown), tuple(moving))
             last = over
             if not over:
-                await asyncio.sleep(min(_REST_SECONDS, max(0.0, end - loop.time())))
+                await asyncio.sleep(min(_REST_SECONDS, _until(end)))
 
     def _meet(self) -> None:
         """Take in which replicas there are."""
@@ -259,9 +269,8 @@ class _Waiting:
         }
         if not tasks:
             return
-        left = max(0.0, end - asyncio.get_running_loop().time())
         try:
-            _, late = await asyncio.wait(tasks, timeout=left + _GRACE_SECONDS)
+            _, late = await asyncio.wait(tasks, timeout=_until(end) + _GRACE_SECONDS)
             for task in late:
                 tasks[task].why, tasks[task].hopeless = "it does not answer in time", False
         finally:
@@ -273,17 +282,25 @@ class _Waiting:
                 raise error
 
     async def _answer(self, party: _Party, moved: Sequence[str], end: float) -> None:
-        now = asyncio.get_running_loop().time()
-        until = min(end, now + _ROUND_SECONDS)
-        question = party.question(moved, max(0.0, until - now))
+        until = min(end, asyncio.get_running_loop().time() + _ROUND_SECONDS)
         if party.link is None:
+            question = party.question(moved, _until(until))
             party.take(question, await confirmed_here(self._context, question, until, self._changed))
             return
         try:
-            found = await party.link.ask("POST", "/confirmed", Found, body=question, patience=_PATIENCE_SECONDS)
+            with party.link.waiting() as free:
+                if not free:
+                    await asyncio.sleep(min(party.rest(), _until(until)))
+                question = party.question(moved, _until(until) if free else 0.0)
+                found = await party.link.ask("POST", "/confirmed", Found, body=question, patience=_PATIENCE_SECONDS)
         except LinkError as error:
             party.why, party.hopeless = str(error), isinstance(error, NotServedError)
             return
         if found.boot == self._replicas.boot:
             party.link.is_own = True
         party.take(question, found)
+
+
+def _until(end: float) -> float:
+    """Seconds that are left."""
+    return max(0.0, end - asyncio.get_running_loop().time())

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
@@ -58,6 +58,7 @@ class Link:
         self._number = 0
         self._backoff = Backoff(0.2, 5.0)
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._waiting = 0
         self.is_own = False
         self.known = False
         """Whether everything that it tells is known."""
@@ -117,6 +118,17 @@ class Link:
                     await asyncio.sleep(self._backoff.next())
         finally:
             await self._close()
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[bool]:
+        """For a question about who has confirmed: whether its answer may be waited for over there. One connection is
+        kept for those that are answered at once."""
+        free = self._waiting < _CONNECTIONS["confirmed"] - 1
+        self._waiting += free
+        try:
+            yield free
+        finally:
+            self._waiting -= free
 
     async def ask(
         self,

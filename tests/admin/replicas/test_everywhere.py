@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -49,6 +50,7 @@ class Other:
         self.earlier = False
         self.is_own = False
         self.asked: list[Awaited] = []
+        self.missed: dict[str, float] = {}
 
     @property
     def counts(self) -> bool:
@@ -122,6 +124,7 @@ class Asked(Replicas):
     def left(self, one: Other) -> None:
         """Its Pod is gone."""
         self.others.remove(one)
+        self._missed |= {proxy: (one.name, since) for proxy, since in one.missed.items()}
         self._told()
 
     def came(self, one: Other) -> None:
@@ -343,6 +346,32 @@ async def test_a_proxy_whose_replica_goes_is_waited_for_where_it_comes() -> None
         assert waited(await task)["confirmed"] == ["web.shop"]
 
 
+@pytest.mark.parametrize("removed", [True, False])
+async def test_a_proxy_whose_replica_was_lost_before_is_waited_for_where_it_comes(removed: bool) -> None:
+    b, c = Other("b", "web.shop", concerned=["web.shop"]), Other("c", "api.shop")
+    b.why, b.missed, c.slow = "the connection broke", {"web.shop": time.monotonic()}, {"web.shop"}
+    replicas = Asked(b, c)
+    if removed:
+        replicas.left(b)
+    async with Waits(replicas, "web", "api").waiting() as task:
+        await goes_on(task, lambda: replicas.rounds)
+        if not removed:
+            replicas.left(b)
+        await goes_on(task, lambda: replicas.rounds)
+        c.there.add("web.shop")
+        await eventually("it is asked for there", lambda: c.asked[-1].moved == ("web.shop",))
+        c.slow.clear()
+        assert waited(await task)["confirmed"] == ["web.shop"]
+
+
+async def test_a_proxy_that_was_lost_long_before_is_not_waited_for() -> None:
+    b = Other("b")
+    b.missed = {"web.shop": time.monotonic() - 21}
+    assert (await Waits(Asked(b), "web").answer(0.5))["pending"] == []
+    b.missed = {"web.shop": time.monotonic()}
+    assert (await Waits(Asked(b)).answer(0.5))["pending"] == [], "its workload has ended"
+
+
 async def test_a_proxy_that_comes_to_the_replica_that_is_asked() -> None:
     b, hub = Other("b", "web.shop", concerned=["web.shop"]), Here()
     b.slow = {"web.shop"}
@@ -368,7 +397,7 @@ async def test_a_proxy_that_does_not_come_back_is_not_waited_for_long(
         replicas.left(b)
         found = waited(await task)
     assert found["pending"] == (["web.shop"] if registered else [])
-    monkeypatch.setattr(everywhere, "_MISSED_SECONDS", 0.1)
+    monkeypatch.setattr(everywhere, "MISSED_SECONDS", 0.1)
     assert (await one.answer())["pending"] == []
 
 

@@ -130,9 +130,23 @@ async def test_one_that_goes_is_unknown_and_not_without_proxies(tmp_path: Path) 
         rig = await serving.enter_async_context(running_control(tmp_path / "b"))
         [document] = documents(GATEWAY)
         replicas = await stack.enter_async_context(following(rig, tmp_path))
-        await eventually("it is known", lambda: not replicas.unknown())
+        hub = ScriptedHub()
+        rig.telling._hub = hub  # type: ignore[assignment]
+        await eventually("it is known", lambda: replicas.links and not replicas.unknown())
+        hub.there = {"left.shop": None, EDGE.speaker: None}
+        rig.parts.compiled.set(Compiled(7, None))
+        await eventually("they are connected there", lambda: replicas.connects(EDGE.speaker))
+        del hub.there["left.shop"]
+        await eventually("one has left", lambda: list(replicas.missed()) == ["left.shop"])
         await serving.aclose()
         await eventually("it is unknown", replicas.unknown)
+        assert {proxy: name for proxy, (name, _) in replicas.missed().items()} == {
+            "left.shop": "weft-b",
+            EDGE.speaker: "weft-b",
+        }
+        await replicas._meet(())
+        assert set(replicas.missed()) == {"left.shop", EDGE.speaker}, "it is gone, they are somewhere"
+        await replicas._meet((Place("weft-b", rig.agents.rpartition(":")[0]),))
         lack = replicas.lacks(document, EDGE.speaker)
         assert lack is not None
         assert lack.text.startswith("may be connected to weft-b, which is unknown: ")

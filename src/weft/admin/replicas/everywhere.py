@@ -9,6 +9,7 @@ nobody knows, and it is waited for as a proxy is; one of a release that cannot a
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +18,7 @@ import msgspec
 
 from weft.admin.confirmation import UNCERTAIN_SECONDS, confirmed_here
 from weft.admin.context import ApiContext
-from weft.admin.replicas.links import Link, LinkError, NotServedError
+from weft.admin.replicas.links import MISSED_SECONDS, Link, LinkError, NotServedError
 from weft.admin.replicas.replicas import Unknown
 from weft.admin.replicas.rows import Awaited, Found
 from weft.model.document import ObjectKey
@@ -30,8 +31,6 @@ _REST_SECONDS = 0.2
 _BUSY_SECONDS = 1.0
 """Between questions whose answer is not waited for over there, because others wait."""
 _BACK_SECONDS = 1.0
-_MISSED_SECONDS = 20.0
-"""For a proxy whose replica is away, until it has noticed that and found another."""
 _AT_ONCE = 300
 _MOST_MOVED = 800
 """Documents and proxies that are named in one question; it is to be smaller than a body may be."""
@@ -148,8 +147,9 @@ class _Moves:
         self._context = context
         self._now: dict[str, str] = {}
         self.look()
-        self._before = dict(self._now)
-        self._missed: dict[str, float] = {}
+        missed = context.replicas.missed()
+        self._before = self._now | {proxy: name for proxy, (name, _) in missed.items()}
+        self._missed = {proxy: since for proxy, (_, since) in missed.items()}
         self._gone: set[str] = set()
         self.doubtful = False
         """Whether there was a replica of which nothing is known: who comes may come from there."""
@@ -183,13 +183,13 @@ class _Moves:
         self._missed = {proxy: since for proxy, since in self._missed.items() if proxy in nowhere}
         if not nowhere:
             return []
-        clock = asyncio.get_running_loop().time()
+        clock = time.monotonic()
         links = self._context.replicas.links
         there = {link.name for link in links if link.known} | {"", _LEFT}
         registered = {each.speaker for each in self._context.compiled.value.workloads}
         for proxy in nowhere:
             since = self._missed.setdefault(proxy, clock)
-            patience = _BACK_SECONDS if self._before[proxy] in there else _MISSED_SECONDS
+            patience = _BACK_SECONDS if self._before[proxy] in there else MISSED_SECONDS
             if proxy not in registered or clock - since > patience:
                 del self._before[proxy]
         unknown = {link.name for link in links if not link.known}  # of those it is said, and not of each proxy

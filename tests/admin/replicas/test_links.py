@@ -201,6 +201,10 @@ async def test_who_waits_for_proxies_is_answered_for_all(
         async with session.get(url) as response:
             before = await response.json()
         assert before == {"revision": 3, "ticket": {"own": 3, rig.telling.boot: 7}}
+        async with session.post(f"{url}?wait=0.3", json={"documents": [], "since": 900}) as response:
+            assert response.status == 200
+        assert {about[2] for about in asked} == {None}, "who has no ticket may have been told that by another replica"
+        asked.clear()
         body = {"documents": [], "since": 3, "ticket": before["ticket"]}
         async with session.post(f"{url}?wait=0.3", json=body) as response:
             waited = (await response.json())["wait"]

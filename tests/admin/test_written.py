@@ -29,6 +29,8 @@ GROUP = "gateway.networking.k8s.io"
         ({"uid": "u1", "generation": 2, "version": "41"}, False, True),
         ({"uid": "u1", "version": "40"}, True, True),
         ({"uid": "u1", "version": "41"}, False, True),
+        ({"uid": "u1", "version": "9" * 5000}, False, True),
+        ({"uid": "u1", "version": "new"}, False, True),
         ({"uid": "u1", "gone": True}, False, False),
         ({"uid": "u0", "gone": True}, True, False),
     ],

@@ -6,6 +6,8 @@ import msgspec
 
 from weft.model.document import Document, ObjectKey
 
+_DIGITS = 20
+
 
 class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An object as the API server has it: `generation` 0 where its kind has none, `version` its resourceVersion; or one
@@ -43,7 +45,12 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if document is None or (self.generation and not self.version):
             return document is not None
         version = document.origin.source.rpartition("@")[2]
-        return version.isdecimal() and self.version.isdecimal() and int(version) >= int(self.version)
+        return _number(version) >= _number(self.version) >= 0
+
+
+def _number(version: str) -> int:
+    """A resourceVersion as a number, of 64 bits at the most; -1: it is none."""
+    return int(version) if version.isascii() and version.isdecimal() and len(version) <= _DIGITS else -1
 
 
 def _uid(document: Document[object]) -> str:

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
+from weft.admin.agents import BODY_LIMIT
 from weft.admin.context import ApiContext, Compiled
 from weft.admin.replicas import everywhere
 from weft.admin.replicas.everywhere import Everywhere, confirmed_everywhere
@@ -320,6 +322,32 @@ async def test_many_documents_are_asked_for_in_parts() -> None:
     assert found["pending"] == []
     assert [len(ask.documents) for ask in b.asked][:3] == [300, 300, 100]
     assert not any(ask.documents for ask in b.asked[3:])
+
+
+async def test_no_question_is_larger_than_a_body_may_be() -> None:
+    """Names may have 253 characters."""
+    long, names = "x" * 240, [f"{'y' * 180}{number}.shop" for number in range(800)]
+    b, c = Other("b"), Other("c", *names)
+    c.missed = dict.fromkeys(names, time.monotonic())
+    b.there, c.there = set(names), set()
+    many = tuple(Sought("", "Service", long, f"{long}{n}", long, version="4") for n in range(300))
+    one = Waits(Asked(b, c), *(name.removesuffix(".shop") for name in names))
+    one.context.compiled.set(Compiled(3, None, documents=tuple(cast(Any, Long(each)) for each in many)))
+    found = await one.answer(awaited=Awaited(many, since=2))
+    assert (found["pending"], len(found["confirmed"])) == ([], 800)
+    assert max(len(msgspec.json.encode(ask)) for ask in b.asked) < BODY_LIMIT
+    assert sum(len(ask.documents) for ask in b.asked) == 300
+    assert any(ask.everybody for ask in b.asked), "not all can be named"
+
+
+class Long:
+    """A document as it was read here."""
+
+    generation = 0
+
+    def __init__(self, written: Sought) -> None:
+        self.key = written.key
+        self.origin = SimpleNamespace(source=f"kubernetes:c/{written.uid}@4")
 
 
 async def test_a_refusal_at_another_replica_is_told_with_its_name() -> None:

@@ -12,7 +12,8 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
+from typing import TypeVar
 
 import msgspec
 
@@ -33,11 +34,14 @@ _BUSY_SECONDS = 1.0
 _BACK_SECONDS = 1.0
 _AT_ONCE = 300
 _MOST_MOVED = 800
-"""Documents and proxies that are named in one question; it is to be smaller than a body may be."""
+"""Documents and proxies that are named in one question."""
+_MOST_BYTES = 100_000
+"""Of each of both; a question is to be smaller than a body may be."""
 _NOWHERE = "?"
 _LEFT = "-"
 """Instead of a replica: not known where, and at none that is there still."""
 _NOT_READ = "it has not read in time what was written"
+NamedT = TypeVar("NamedT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,13 @@ def _asked_of(boot: str, awaited: Awaited, known: Mapping[str, int]) -> Awaited:
     """The question to a process."""
     since = known.get(boot, -1)
     return msgspec.structs.replace(awaited, boot=boot, since=since, everybody=since < 0 and not awaited.store)
+
+
+def _first(named: Iterable[NamedT], most: int) -> tuple[NamedT, ...]:
+    """As many as one question may name."""
+    named = tuple(islice(named, most))
+    sizes = accumulate(len(msgspec.json.encode(one)) + 1 for one in named)
+    return named[: sum(size <= _MOST_BYTES for size in sizes)]
 
 
 class _Party:
@@ -115,11 +126,12 @@ class _Party:
     def question(self, moved: Sequence[str], wait: float) -> Awaited:
         """The next one; those that have moved there before are asked for still."""
         self._moved |= dict.fromkeys(moved)
+        named = _first(self._moved, _MOST_MOVED)
         return msgspec.structs.replace(
             self._ask,
-            documents=self._left[:_AT_ONCE],
-            everybody=self._ask.everybody or len(self._moved) > _MOST_MOVED,
-            moved=tuple(islice(self._moved, _MOST_MOVED)),
+            documents=_first(self._left, _AT_ONCE),
+            everybody=self._ask.everybody or len(self._moved) > len(named),
+            moved=named,
             wait=wait,
         )
 

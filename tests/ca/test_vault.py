@@ -32,7 +32,7 @@ async def server() -> AsyncIterator[SmallVault]:
 
 async def test_it_is_asked_for_exactly_what_weft_needs(server: SmallVault, tmp_path: Path) -> None:
     vault = read_vault(server.settings(tmp_path, namespace="team-a"), DOMAIN)
-    generation = await signed_generation(vault, DOMAIN, LIFE, time.time())
+    generation = await signed_generation(vault, DOMAIN, LIFE, time.time)
     assert generation.root_key is None
     [(path, headers, body)] = server.calls
     assert path == "/v1/pki/root/sign-intermediate"

@@ -62,7 +62,7 @@ class Signer:
         builder = (
             x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _DAY)
+            .not_valid_before(now if names is not None else now - _DAY)  # of what it signs, as cert-manager does
             .not_valid_after(now + datetime.timedelta(seconds=life))
             .add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
             .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=True, crl_sign=True, **usage), True)
@@ -94,10 +94,22 @@ class Signer:
             kind = next(iter(self.says))
             said = {"type": kind, "status": "True", "reason": self.says[kind], "message": "not today"}
             status["conditions"] = [*status.get("conditions", ()), said]
+        elif not _usages_agree(item["spec"]):
+            failed = {"type": "Failed", "status": "True", "reason": "Failed", "message": "the KeyUsages do not match"}
+            failed |= {"type": "Ready", "status": "False"} if path is _CERT_MANAGER else {}
+            status["conditions"] = [*status.get("conditions", ()), failed]
         else:
             life = item["spec"].get("expirationSeconds") or float(item["spec"]["duration"].removesuffix("s"))
             status["certificate"] = self.signed(item["spec"]["request"], float(life))
         await self._api.call("PUT", f"{path}/{item['metadata']['name']}/status", item)
+
+
+def _usages_agree(spec: dict[str, Any]) -> bool:
+    """Whether a request asks for the key usages that its PEM asks for, on which cert-manager insists."""
+    csr = x509.load_pem_x509_csr(base64.b64decode(spec["request"]))
+    usage = csr.extensions.get_extension_for_class(x509.KeyUsage).value
+    asked = {"cert sign": usage.key_cert_sign, "crl sign": usage.crl_sign, "digital signature": usage.digital_signature}
+    return {name for name, wanted in asked.items() if wanted} == set(spec["usages"])
 
 
 @pytest.fixture
@@ -129,6 +141,16 @@ def asked(kubeconfig: Path, settings: ClusterAuthoritySettings, patience: float 
     return ClusterAuthority(settings, Credentials(KubeconfigFile(str(kubeconfig)).access), patience)
 
 
+async def asked_for(api: Api, path: str) -> dict[str, Any]:
+    """The request, as soon as there is one."""
+
+    async def found() -> list[dict[str, Any]]:
+        return list((await api.call("GET", path))["items"])
+
+    first: dict[str, Any] = (await eventually("it is asked for", found))[0]
+    return first
+
+
 @pytest.fixture
 async def cert_manager(cluster: ApiCluster, api: Api) -> str:
     """Its kind of requests; the controller is the test's."""
@@ -148,7 +170,7 @@ async def test_a_signer_signs_the_intermediate_and_what_comes_after(
         await first_from(authority, directory, DOMAIN, LIFE)
         mesh = open_authority(directory, DOMAIN)
         assert list(mesh.roots) == [signer.root]
-        assert not await renew_from(authority, mesh, LIFE, datetime.datetime.now(datetime.UTC).timestamp())
+        assert not await renew_from(authority, mesh, LIFE)
     assert not (await api.call("GET", _CSR))["items"]
 
 
@@ -178,6 +200,56 @@ async def test_a_refusal_is_told_in_the_signers_words(
             await first_from(asked(cluster.kubeconfig("admin"), settings), tmp_path / "ca", DOMAIN, LIFE)
 
 
+async def test_the_words_of_who_denies_come_first(
+    cluster: ApiCluster, api: Api, signer: Signer, cert_manager: str, tmp_path: Path
+) -> None:
+    """Beside them cert-manager says that it was denied, and no more."""
+    assert signer.root
+
+    async def deny() -> None:
+        found = await asked_for(api, cert_manager)
+        ready = {"type": "Ready", "status": "False", "reason": "Denied", "message": "denied by a controller"}
+        denied = {"type": "Denied", "status": "True", "reason": "Policy", "message": "no authorities on Fridays"}
+        body = {**found, "status": {"conditions": [ready, denied]}}
+        await api.call("PUT", f"{cert_manager}/{found['metadata']['name']}/status", body)
+
+    with pytest.raises(ExceptionGroup) as told:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(deny())
+            await first_from(asked(cluster.kubeconfig("admin"), BY_ISSUER), tmp_path / "ca", DOMAIN, LIFE)
+    assert "ClusterIssuer/mesh: Denied: no authorities on Fridays" in str(told.value.exceptions[0])
+
+
+async def test_what_it_waits_for_is_told(
+    cluster: ApiCluster,
+    api: Api,
+    signer: Signer,
+    cert_manager: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    authority = asked(cluster.kubeconfig("admin"), BY_ISSUER)
+    first = asyncio.create_task(first_from(authority, tmp_path / "ca", DOMAIN, LIFE))
+    found = await asked_for(api, cert_manager)
+    await eventually("it is told that nobody approves", lambda: "yet: nobody has approved it" in caplog.text)
+    pending = {"type": "Ready", "status": "False", "reason": "Pending", "message": "Issuer not found"}
+    path = f"{cert_manager}/{found['metadata']['name']}/status"
+    await api.call("PUT", path, {**found, "status": {"conditions": [pending]}})
+    await eventually("and what else is missing", lambda: "yet: Ready: Issuer not found" in caplog.text)
+    async with signing(signer, cert_manager):
+        await first
+    impatient = asked(cluster.kubeconfig("admin"), BY_ISSUER, 0)
+    with pytest.raises(AuthorityUnavailableError, match="has not signed in 0 s: nobody has approved it"):
+        await first_from(impatient, tmp_path / "other", DOMAIN, LIFE)
+
+
+async def test_no_cert_manager_is_told(cluster: ApiCluster, signer: Signer, tmp_path: Path) -> None:
+    assert signer.root
+    elsewhere = ClusterAuthoritySettings(ROOTS, issuer="Issuer/mesh", namespace="nowhere")
+    with pytest.raises(AuthorityError, match="expected cert-manager in the cluster, and the namespace nowhere"):
+        await first_from(asked(cluster.kubeconfig("admin"), elsewhere), tmp_path / "ca", DOMAIN, LIFE)
+
+
 async def test_who_may_not_approve_waits_for_somebody_else(
     cluster: ApiCluster, api: Api, signer: Signer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -188,10 +260,7 @@ async def test_who_may_not_approve_waits_for_somebody_else(
     authority = asked(cluster.account("asks", rules), BY_SIGNER)
 
     async def approve() -> None:
-        async def found() -> list[dict[str, Any]]:
-            return list((await api.call("GET", _CSR))["items"])
-
-        name = (await eventually("it is asked for", found))[0]["metadata"]["name"]
+        name = (await asked_for(api, _CSR))["metadata"]["name"]
         await asyncio.to_thread(cluster.kubectl, "certificate", "approve", name)
 
     async with signing(signer, _CSR), asyncio.TaskGroup() as group:

@@ -257,3 +257,4 @@ def test_definitions_go_only_when_asked(weft: Weft) -> None:
         return False
 
     until("the API server has forgotten the kind", lambda: not served())
+    until("the namespace is gone, where others install", lambda: not weft.get("namespace", NAMESPACE))

@@ -18,17 +18,19 @@ from weft.settings.private import PermissionsError
 Clock = Callable[[], float]
 
 
-async def signed_generation(upstream: Upstream, trust_domain: str, life: float, now: float) -> Generation:
-    """A new key, certified by `upstream`. AuthorityError if it does not, or if what it says is not usable."""
+async def signed_generation(upstream: Upstream, trust_domain: str, life: float, clock: Clock) -> Generation:
+    """A new key, certified by `upstream`. AuthorityError if it does not, or if what it says is not usable when it has
+    said it: it may take its time, and certify from then on."""
     key = new_key()
     signed = await upstream.sign(build_request(key, trust_domain), life)
-    return build_brought(Pem(upstream.name, signed.chain), Pem(upstream.name, signed.roots), key, trust_domain, now)
+    chain, roots = Pem(upstream.name, signed.chain), Pem(upstream.name, signed.roots)
+    return build_brought(chain, roots, key, trust_domain, clock())
 
 
-async def renew_from(upstream: Upstream, authority: Authority, life: float, now: float) -> bool:
+async def renew_from(upstream: Upstream, authority: Authority, life: float, clock: Clock = time.time) -> bool:
     """A new intermediate for a running mesh; whether the root is another one now, which begins a rotation."""
     before = authority.generations[authority.rotation.target].issuer.certificate
-    generation = await signed_generation(upstream, authority.trust_domain, life, now)
+    generation = await signed_generation(upstream, authority.trust_domain, life, clock)
 
     def put(one: Authority) -> bool:
         """Unless another control plane was faster."""
@@ -47,7 +49,7 @@ async def first_from(
         slots.prepare()
         if slots.roots(slots.state().target) is not None:
             return
-        generation = await signed_generation(upstream, trust_domain, life, clock())
+        generation = await signed_generation(upstream, trust_domain, life, clock)
         slots.write(1, generation)
         slots.keep(Kept(since=clock(), trust_domain=trust_domain))
     except (PermissionsError, OSError) as error:

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import yaml
 
-from weft.cluster.reading import Json, decoded, member, name_of, namespace_of
-from weft.sources.kubernetes.client import APPLY_PATCH, JSON, JSON_PATCH, ApiClient, ApiError
+from weft.cluster.reading import member, name_of, namespace_of
+from weft.sources.kubernetes.client import JSON, JSON_PATCH, ApiClient, ApiError
+from weft.sources.kubernetes.server_objects import Json, applied, stated
 
 MANAGER = "weft-install"
 _NOT_FOUND, _CONFLICT = 404, 409
@@ -30,7 +31,6 @@ _CLUSTER_WIDE = frozenset(
     )
 )
 _OTHER_PLURALS = {"GatewayClass": "gatewayclasses", "NetworkPolicy": "networkpolicies"}
-_NOISE = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 
 
 class ConflictError(Exception):
@@ -82,26 +82,14 @@ def title(thing: Mapping[str, Any]) -> str:
     return f"{thing['kind']} {namespace}/{name_of(thing)}" if namespace else f"{thing['kind']} {name_of(thing)}"
 
 
-async def live(client: ApiClient, path: str) -> Json | None:
-    """What stands at `path`; None if nothing does. ApiError."""
-    try:
-        return decoded((await client.get(path)).body)
-    except ApiError as error:
-        if error.status == _NOT_FOUND:
-            return None
-        raise
-
-
 async def apply(client: ApiClient, thing: Json, *, force: bool = False, dry: bool = False) -> Json:
     """The object as it is, or with `dry` would be, once `thing` is applied. ConflictError unless `force`; ApiError."""
-    query = {"fieldManager": MANAGER, "force": "true" if force else "false"} | ({"dryRun": "All"} if dry else {})
     try:
-        answer = await client.send("PATCH", path_of(thing), msgspec.json.encode(thing), APPLY_PATCH, query)
+        return await applied(client, path_of(thing), thing, MANAGER, force=force, dry=dry)
     except ApiError as error:
         if error.status == _CONFLICT:
             raise ConflictError(f"{title(thing)}: {error}") from error
         raise ApiError(f"{title(thing)}: {error}", error.status, error.after) from error
-    return decoded(answer)
 
 
 async def delete(client: ApiClient, path: str) -> bool:
@@ -125,9 +113,7 @@ def difference(before: Json | None, after: Json) -> str:
 
 
 def _text(thing: Json) -> str:
-    metadata = {key: value for key, value in thing["metadata"].items() if key not in _NOISE}
-    kept = {key: value for key, value in thing.items() if key not in ("status", "metadata")}
-    return yaml.safe_dump(kept | {"metadata": metadata}, sort_keys=True, width=120, allow_unicode=True)
+    return yaml.safe_dump(stated(thing), sort_keys=True, width=120, allow_unicode=True)
 
 
 # -- taking over what others have applied ------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from weft.cluster.reading import METADATA, Json, Reader, all_of, annotations_of, member, name_of
+from weft.cluster.reading import METADATA, Reader, all_of, annotations_of, member, name_of
 from weft.findings.cluster.facts import DEFINITIONS, DefinitionFact
 from weft.schema.definitions import DEFINED, DIGEST, schema_digest
+from weft.sources.kubernetes.server_objects import Json
 
 PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _GATEWAY = "gateway.networking.k8s.io"

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 from weft import __version__
 from weft.cluster import applying
-from weft.cluster.applying import ConflictError, apply, delete, difference, live, path_of, take_over, title
+from weft.cluster.applying import ConflictError, apply, delete, difference, path_of, take_over, title
 from weft.cluster.definitions import PATH as DEFINITIONS
 from weft.cluster.definitions import is_served
 from weft.cluster.installed import HELM, Installed, find_installed
 from weft.cluster.manifests import Settings, objects_of
-from weft.cluster.reading import Json, Reader, all_of, member, name_of, namespace_of
+from weft.cluster.reading import Reader, all_of, member, name_of, namespace_of
 from weft.cluster.record import (
     MANAGED_BY,
     NAME,
@@ -34,6 +34,7 @@ from weft.cluster.rights import Right
 from weft.findings.cluster.told import numbers
 from weft.schema.definitions import DEFINED
 from weft.sources.kubernetes.client import ApiClient, ApiError
+from weft.sources.kubernetes.server_objects import Json, live
 
 _THEIRS = frozenset(("helm", "kubectl", "kubectl-client-side-apply", "kubectl-create"))
 _DEFINITION, _NAMESPACE, _CLASS = "CustomResourceDefinition", "Namespace", "GatewayClass"

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from weft.cluster.manifests import Features
 from weft.cluster.pods import epoch, is_ready
-from weft.cluster.reading import Json, Reader, all_of, annotations_of, labels_of, member, name_of
+from weft.cluster.reading import Reader, all_of, annotations_of, labels_of, member, name_of
 from weft.findings.cluster.facts import ENDPOINTS, LEASES, PODS, ControlPod, InstallationFact, LeaseFact
 from weft.sources.kubernetes.leadership import NAME as LEASE
+from weft.sources.kubernetes.server_objects import Json
 from weft.sources.kubernetes.shared.repository import HEAD as STATE
 
 NAME = "weft"

@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 
 from weft import __version__
-from weft.cluster.reading import Json, labels_of, member
+from weft.cluster.reading import labels_of, member
 from weft.cluster.rights import Right, rights_of
 from weft.schema.definitions import DEFINED, definition
+from weft.sources.kubernetes.server_objects import Json
 
 DEFAULT_NAMESPACE = "weft-system"
 FILE = "manifests.json"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from weft.cluster.reading import Json, annotations_of, labels_of, member, name_of, namespace_of
+from weft.cluster.reading import annotations_of, labels_of, member, name_of, namespace_of
 from weft.findings.cluster.facts import NamespaceFact, NodeFact, PodFact
 from weft.inject.decision import Namespace, decide
 from weft.inject.findings import ADMISSION, Findings
 from weft.inject.names import PROXY, all_containers
 from weft.inject.settings import InjectionSettings
+from weft.sources.kubernetes.server_objects import Json
 
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 _GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"

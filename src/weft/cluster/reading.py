@@ -7,14 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote, urlencode
 
-import msgspec
+from weft.sources.kubernetes.client import JSON, ApiClient, ApiError
+from weft.sources.kubernetes.server_objects import Json, decoded, pages
 
-from weft.sources.kubernetes.client import ApiClient, ApiError
-
-Json = dict[str, Any]
-_PAGE = 500
 _FORBIDDEN, _NOT_FOUND = 403, 404
 METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 """Of a list only what stands in metadata: https://kubernetes.io/docs/reference/using-api/api-concepts/"""
@@ -37,22 +33,15 @@ class Reader:
             return {}
         return decoded(answer.body)
 
-    async def every(self, path: str, what: str, labels: str = "", accept: str = "application/json") -> list[Json]:
+    async def every(self, path: str, what: str, labels: str = "", accept: str = JSON) -> list[Json]:
         """The objects of a list, with these labels; none if they may not be read."""
         found: list[Json] = []
-        after = ""
-        while True:
-            asked = {"limit": str(_PAGE), "continue": after, "labelSelector": labels}
-            query = urlencode({name: value for name, value in asked.items() if value}, quote_via=quote)
-            try:
-                answer = decoded((await self.client.get(f"{path}?{query}", accept)).body)
-            except ApiError as error:
-                self._missing(error, what)
-                return found
-            found += answer.get("items") or ()
-            after = str(member(answer, "metadata", "continue") or "")
-            if not after:
-                return found
+        try:
+            async for page in pages(self.client, path, labels, accept):
+                found += page
+        except ApiError as error:
+            self._missing(error, what)
+        return found
 
     def _missing(self, error: ApiError, what: str) -> None:
         if error.status == _FORBIDDEN:
@@ -71,17 +60,6 @@ async def clock_difference(client: ApiClient, now: float) -> tuple[Json, float, 
     difference = now - server
     # The server says whole seconds, which it has begun.
     return decoded(answer.body), server, 0.0 if 0.0 <= difference <= 1.0 else difference
-
-
-def decoded(body: bytes) -> Json:
-    """An object of JSON. ApiError if it is none."""
-    try:
-        found = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ApiError("its answer is no JSON") from error
-    if not isinstance(found, dict):
-        raise ApiError("its answer is no object")
-    return found
 
 
 def member(value: object, *keys: str) -> Any:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import msgspec
 
 from weft import __version__
-from weft.cluster.applying import Kind, kind_of, live
+from weft.cluster.applying import Kind, kind_of
 from weft.cluster.manifests import Settings
-from weft.cluster.reading import Json, annotations_of, member, namespace_of
+from weft.cluster.reading import annotations_of, member, namespace_of
 from weft.sources.kubernetes.client import ApiClient
+from weft.sources.kubernetes.server_objects import Json, live
 
 NAME = "weft-install"
 MANAGED_BY = "app.kubernetes.io/managed-by"

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from weft.cluster.reading import all_of, decoded, member
+from weft.cluster.reading import all_of, member
 from weft.findings.cluster.facts import RightFact
 from weft.sources.kubernetes.client import ApiClient, ApiError
+from weft.sources.kubernetes.server_objects import decoded
 
 _REVIEWS = "/apis/authorization.k8s.io/v1"
 _FORBIDDEN = 403

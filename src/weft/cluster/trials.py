@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from weft.cluster.reading import Json, decoded
 from weft.findings.cluster.facts import TrialFact
 from weft.inject.names import PROXY, all_containers
 from weft.model.revisions import INJECTION
 from weft.sources.kubernetes.client import JSON, ApiClient, ApiError
+from weft.sources.kubernetes.server_objects import Json, decoded
 
 _DRY = {"dryRun": "All"}
 _FORBIDDEN, _NOT_FOUND = 403, 404

@@ -11,10 +11,11 @@ from weft.cluster.install import Change, InstallError, members
 from weft.cluster.installed import LABELS
 from weft.cluster.installed import NAME as INSTALLED
 from weft.cluster.pods import pod_facts
-from weft.cluster.reading import Json, Reader, all_of, labels_of, name_of, namespace_of
+from weft.cluster.reading import Reader, all_of, labels_of, name_of, namespace_of
 from weft.cluster.record import MANAGED_BY, NAME, Record, record_path
 from weft.schema.definitions import DEFINED
 from weft.sources.kubernetes.client import ApiClient
+from weft.sources.kubernetes.server_objects import Json
 
 _FIRST = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Deployment", "DaemonSet")
 _LAST = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount")

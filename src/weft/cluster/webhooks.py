@@ -11,8 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from weft.cluster.pods import injected_namespaces
-from weft.cluster.reading import Json, Reader, all_of, labels_of, member, name_of, selected
+from weft.cluster.reading import Reader, all_of, labels_of, member, name_of, selected
 from weft.findings.cluster.facts import MUTATING, VALIDATING, WebhookFact
+from weft.sources.kubernetes.server_objects import Json
 
 _API = "/apis/admissionregistration.k8s.io/v1"
 _OTHERS = re.compile(

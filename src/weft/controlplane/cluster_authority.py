@@ -32,7 +32,8 @@ SIGNED_SECONDS = 600.0
 _LOOK_SECONDS = 1.0
 _LATER = frozenset((0, 429, 500, 502, 503, 504))
 _MOST_SAID = 300
-_USAGES = ("cert sign", "crl sign", "digital signature")
+_USAGES = ("cert sign", "crl sign")
+"""Those of the request in PEM and no others: cert-manager refuses what says two things."""
 _CSR = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 _IS_CA = "experimental.cert-manager.io/request-is-ca"
 _DURATION = "experimental.cert-manager.io/request-duration"
@@ -90,7 +91,14 @@ class _Way(Protocol):
     async def made(self, client: ApiClient, request: Mapping[str, Any]) -> None:
         """What is to be done once it is there."""
 
-    def outcome(self, request: Mapping[str, Any]) -> str: ...
+    def outcome(self, request: Mapping[str, Any]) -> str:
+        """The chain; empty while there is none. AuthorityError if there will be none."""
+
+    def waits(self, request: Mapping[str, Any]) -> str:
+        """For what one that is not answered waits, if that is known."""
+
+    def missing(self) -> str:
+        """What is to be there so that one can be made."""
 
 
 class ClusterAuthority:
@@ -125,7 +133,7 @@ class ClusterAuthority:
         """Ask for the intermediate, and wait until it is signed. The request is taken away again in any case."""
         way = self._way
         async with self._asking() as client:
-            made = _object(await client.send("POST", way.path, msgspec.json.encode(way.body(csr, life))))
+            made = await self._made(client, way.body(csr, life))
             path = f"{way.path}/{made['metadata']['name']}"
             try:
                 await way.made(client, made)
@@ -140,17 +148,33 @@ class ClusterAuthority:
         async with self._asking() as client:
             return await self._roots(client)
 
+    async def _made(self, client: ApiClient, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return _object(await client.send("POST", self._way.path, msgspec.json.encode(body)))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            missing = self._way.missing()
+            raise AuthorityError(f"{self.name} cannot be asked: {error}; expected {missing}") from error
+
     async def _signed(self, client: ApiClient, path: str) -> str:
-        end, told = time.monotonic() + self._patience, False
+        """The chain. For what it waits is told when it has been so for two looks."""
+        end, told, name = time.monotonic() + self._patience, "", path.rpartition("/")[2]
+        before = ""
+        _log.info("waiting until %s signs %s", self.name, name)
         while True:
-            chain = self._way.outcome(_object((await client.get(path)).body))
+            request = _object((await client.get(path)).body)
+            chain = self._way.outcome(request)
             if chain:
                 return chain
+            waits = self._way.waits(request)
             if time.monotonic() > end:
-                raise AuthorityUnavailableError(f"{self.name} has not signed in {self._patience:g} s")
-            if not told:
-                _log.info("waiting until %s signs %s", self.name, path.rpartition("/")[2])
-                told = True
+                why = f": {waits}" if waits else ""
+                raise AuthorityUnavailableError(f"{self.name} has not signed in {self._patience:g} s{why}")
+            if waits and waits == before and waits != told:
+                _log.warning("%s has not signed %s yet: %s", self.name, name, waits)
+                told = waits
+            before = waits
             await self._sleep(_LOOK_SECONDS)
 
     async def _roots(self, client: ApiClient) -> str:
@@ -228,11 +252,18 @@ class _Signer:
 
     def outcome(self, request: Mapping[str, Any]) -> str:
         """The chain; empty while there is none."""
-        status = request.get("status", {})
-        for condition in status.get("conditions", ()):
+        for condition in _conditions(request):
             if condition.get("type") in ("Denied", "Failed"):
                 raise AuthorityError(f"the signer {self._signer}: {_said(condition)}")
-        return base64.b64decode(status.get("certificate", "")).decode("ascii", "replace")
+        return _certificate(request)
+
+    def waits(self, request: Mapping[str, Any]) -> str:
+        """For whom."""
+        return "" if _is_approved(request) else "nobody has approved it"
+
+    def missing(self) -> str:
+        """They are Kubernetes' own."""
+        return "an API server that has certificates.k8s.io/v1"
 
 
 class _Issuer:
@@ -240,6 +271,7 @@ class _Issuer:
 
     def __init__(self, issuer: str, namespace: str) -> None:
         self._issuer = issuer
+        self._namespace = namespace
         self.path = f"/apis/cert-manager.io/v1/namespaces/{namespace}/certificaterequests"
 
     def body(self, csr: str, life: float) -> dict[str, Any]:
@@ -263,14 +295,37 @@ class _Issuer:
         """cert-manager approves it."""
 
     def outcome(self, request: Mapping[str, Any]) -> str:
-        """The chain; empty while there is none."""
-        status = request.get("status", {})
-        for condition in status.get("conditions", ()):
-            failed = condition.get("type") == "Ready" and condition.get("reason") in ("Failed", "Denied")
-            wrong = condition.get("type") in ("Denied", "InvalidRequest") and condition.get("status") == "True"
-            if failed or wrong:
-                raise AuthorityError(f"{self._issuer}: {_said(condition)}")
-        return base64.b64decode(status.get("certificate", "")).decode("ascii", "replace")
+        """The chain; empty while there is none. Why it was denied or is wrong says more than that it was."""
+        conditions = _conditions(request)
+        final = [one for one in conditions if one.get("type") in ("Denied", "InvalidRequest")]
+        wrong = [one for one in final if one.get("status") == "True"]
+        wrong += [one for one in conditions if one.get("type") == "Ready" and one.get("reason") in ("Failed", "Denied")]
+        if wrong:
+            raise AuthorityError(f"{self._issuer}: {_said(wrong[0])}")
+        return _certificate(request)
+
+    def waits(self, request: Mapping[str, Any]) -> str:
+        """For whom, or in cert-manager's words for what: an issuer that is not there, or has no key."""
+        ready = [one for one in _conditions(request) if one.get("type") == "Ready"]
+        if ready:
+            return _said(ready[0])
+        return "" if _is_approved(request) else "nobody has approved it"
+
+    def missing(self) -> str:
+        """Another's kind, and a namespace."""
+        return f"cert-manager in the cluster, and the namespace {self._namespace}"
+
+
+def _conditions(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list((request.get("status") or {}).get("conditions") or ())
+
+
+def _is_approved(request: Mapping[str, Any]) -> bool:
+    return any(one.get("type") == "Approved" and one.get("status") == "True" for one in _conditions(request))
+
+
+def _certificate(request: Mapping[str, Any]) -> str:
+    return base64.b64decode((request.get("status") or {}).get("certificate") or "").decode("ascii", "replace")
 
 
 def _said(condition: Mapping[str, Any]) -> str:

@@ -73,7 +73,7 @@ class UpstreamKeeper:
         theirs = set(x509.load_pem_x509_certificates((await self._upstream.roots()).encode()))
         if theirs == set(self._authority.roots) and self._clock() < self._half():
             return
-        if await renew_from(self._upstream, self._authority, self._life, self._clock()):
+        if await renew_from(self._upstream, self._authority, self._life, self._clock):
             _log.info("%s has another root: the mesh is rotated to it", self._upstream.name)
         else:
             _log.info("%s has signed a new intermediate", self._upstream.name)

@@ -5,14 +5,11 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 
 from __future__ import annotations
 
-import copy
 import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
 import yaml
 
 from weft.local.cluster import ClusterError
@@ -20,12 +17,12 @@ from weft.model.document import Document, ObjectKey, key_mapping
 from weft.model.printable import printable
 from weft.schema.output import REDACTED, document_as_mapping
 from weft.schema.registry import KINDS
-from weft.sources.kubernetes.client import APPLY_PATCH, ApiClient, ApiError
+from weft.sources.kubernetes.client import ApiClient, ApiError
 from weft.sources.kubernetes.discovery import ACCEPT, PATHS, DiscoveryError, Served, found_from
+from weft.sources.kubernetes.server_objects import Json, applied, live, stated
 
 MANAGER = "weft"
 _NOT_FOUND, _CONFLICT, _FORBIDDEN = 404, 409, 403
-_OF_THE_SERVER = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 
 
 class ClusterRefusedError(Exception):
@@ -107,7 +104,7 @@ class ClusterDocuments:
         """Delete one; None if it is not there. ClusterRefusedError."""
         path = self._path(key)
         try:
-            before = await self._get(path)
+            before = await live(self._client, path)
             if before is not None:
                 await self._client.send("DELETE", path, query={"dryRun": "All"} if dry_run else None)
         except ApiError as error:
@@ -122,27 +119,15 @@ class ClusterDocuments:
         body = document_as_mapping(document, redact=False)
         body["metadata"] = {**body.get("metadata", {}), **({"namespace": key.namespace} if key.namespace else {})}
         body["apiVersion"] = self._served[key.group, key.kind].api_version
-        query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
-        query |= {"dryRun": "All"} if dry_run else {}
-        query |= {"force": "true"} if force else {}
         try:
-            before = await self._get(path)
-            answer = await self._client.send("PATCH", path, msgspec.json.encode(body), APPLY_PATCH, query)
+            before = await live(self._client, path)
+            after = await applied(self._client, path, body, MANAGER, force=force, dry=dry_run, strict=True)
         except ApiError as error:
             raise ClusterRefusedError(f"{where}: {key}: {_said(error, 'apply')}") from error
-        after = _object(answer)
-        same = before is not None and _content(before) == _content(after)
+        same = before is not None and stated(before) == stated(after)
         change = "created" if before is None else "unchanged" if same else "configured"
         diff = _diff(before, after, where.source) if dry_run and not same else "" if dry_run else None
         return _changed(key, change, after, diff)
-
-    async def _get(self, path: str) -> dict[str, Any] | None:
-        try:
-            return _object((await self._client.get(path)).body)
-        except ApiError as error:
-            if error.status == _NOT_FOUND:
-                return None
-            raise
 
     def _path(self, key: ObjectKey, document: Document[object] | None = None) -> str:
         served = self._served.get((key.group, key.kind))
@@ -153,37 +138,20 @@ class ClusterDocuments:
         return served.path_of(key.namespace, key.name)
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise ApiError(f"its answer cannot be read: {error}") from error
-
-
-def _changed(key: ObjectKey, change: str, found: dict[str, Any], diff: str | None = None) -> Changed:
+def _changed(key: ObjectKey, change: str, found: Json, diff: str | None = None) -> Changed:
     about = found.get("metadata") or {}
     generation, version = int(about.get("generation") or 0), str(about.get("resourceVersion") or "")
     return Changed(key, change, str(about.get("uid") or ""), generation, version, diff)
 
 
-def _content(found: dict[str, Any]) -> dict[str, Any]:
-    """What a person has said of an object: without what the server adds, and without its status."""
-    content = copy.deepcopy(found)
-    content.pop("status", None)
-    about = content.get("metadata") or {}
-    for name in _OF_THE_SERVER:
-        about.pop(name, None)
-    return content
-
-
-def _diff(before: dict[str, Any] | None, after: dict[str, Any], source: str) -> str:
+def _diff(before: Json | None, after: Json, source: str) -> str:
     old = _yaml(before) if before is not None else []
     text = "".join(difflib.unified_diff(old, _yaml(after), "in the cluster", source))
     return text or "(only secret values differ)\n"
 
 
-def _yaml(found: dict[str, Any]) -> list[str]:
-    content = _content(found)
+def _yaml(found: Json) -> list[str]:
+    content = stated(found)
     if content.get("kind") == "Secret":
         content["data"] = dict.fromkeys(content.get("data") or {}, REDACTED)
         (content.get("metadata") or {}).pop("annotations", None)

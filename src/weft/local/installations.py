@@ -10,15 +10,14 @@ import asyncio
 import base64
 import json
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from weft.local.cluster import Cluster, ClusterError
 from weft.sources.kubernetes.client import ApiClient, ApiError
 from weft.sources.kubernetes.discovery import ACCEPT, PATHS
+from weft.sources.kubernetes.server_objects import Json, live, pages
 
-_PAGE = 500
 _GZIP = b"\x1f\x8b"
 _LARGEST_RELEASE = 16 * 1024 * 1024
 _DOMAINS: Mapping[str, tuple[str, ...]] = {
@@ -54,11 +53,11 @@ async def _read(cluster: Cluster, mesh: str) -> list[tuple[str, str]]:
         texts = []
         for group, version, kind, plural in await _wanted(client, mesh):
             root = f"/apis/{group}/{version}" if group else f"/api/{version}"
-            async for item in _listed(client, f"{root}/{plural}"):
-                item |= {"apiVersion": f"{group}/{version}" if group else version, "kind": kind}
-                texts.append(_text(item))
-        if mesh == "istio":
-            texts += [_text({"apiVersion": "v1", "kind": "ConfigMap", **one}) for one in await _mesh_config(client)]
+            about = {"apiVersion": f"{group}/{version}" if group else version, "kind": kind}
+            async for page in pages(client, f"{root}/{plural}"):
+                texts += [_text(item | about) for item in page]
+        if mesh == "istio" and (settings := await live(client, _MESH_CONFIG)) is not None:
+            texts.append(_text({"apiVersion": "v1", "kind": "ConfigMap", **settings}))
         if mesh in _CHARTS:
             texts += await _values(client, _CHARTS[mesh])
         return texts
@@ -83,40 +82,18 @@ async def _wanted(client: ApiClient, mesh: str) -> list[tuple[str, str, str, str
     return found
 
 
-async def _listed(client: ApiClient, path: str) -> AsyncIterator[dict[str, Any]]:
-    """Every object, a page at a time."""
-    page = ""
-    while True:
-        after = f"&continue={quote(page)}" if page else ""
-        answer = json.loads((await client.get(f"{path}?limit={_PAGE}{after}")).body)
-        for item in answer.get("items", ()):
-            yield item
-        page = answer.get("metadata", {}).get("continue", "")
-        if not page:
-            return
-
-
-async def _mesh_config(client: ApiClient) -> list[dict[str, Any]]:
-    """The ConfigMap of Istio's settings, if it is there."""
-    try:
-        return [json.loads((await client.get(_MESH_CONFIG)).body)]
-    except ApiError as error:
-        if error.status == 404:
-            return []
-        raise
-
-
 async def _values(client: ApiClient, charts: Iterable[str]) -> list[tuple[str, str]]:
     """What was given to Helm for the releases of `charts` that are in force. Who may not read Secrets goes without."""
-    path = f"/api/v1/secrets?labelSelector={quote('owner=helm,status=deployed')}&limit={_PAGE}"
+    secrets: list[Json] = []
     try:
-        answer = json.loads((await client.get(path)).body)
+        async for page in pages(client, "/api/v1/secrets", "owner=helm,status=deployed"):
+            secrets += page
     except ApiError as error:
         if error.status == 403:
             return []
         raise
     texts = []
-    for secret in answer.get("items", ()):
+    for secret in secrets:
         release = _release(secret.get("data", {}).get("release", ""))
         values = release.get("config")
         if values and release.get("chart", {}).get("metadata", {}).get("name") in charts:

@@ -49,3 +49,14 @@ def test_whom_changes_since_a_revision_concerned() -> None:
     assert history.changed_between(2, 5) == {"a", "b"}
     assert history.changed_between(6, 7) == {"a", "c"}  # one publication brought 7, 8 and 9
     assert history.changed_between(9, 9) == frozenset()
+
+
+def test_since_when_it_is_known_whom_changes_concerned() -> None:
+    history = History(size=3)
+    assert not history.reaches(0)
+    history.add(2, {"web.shop"})
+    history.add(3, ())
+    assert [history.reaches(after) for after in (0, 1, 2, 3, 4)] == [True, True, True, True, False]
+    history.add(4, ())
+    history.add(7, ())
+    assert [history.reaches(after) for after in (0, 1, 2, 3, 7, 900)] == [False, False, True, True, True, False]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from weft.admin.context import ApiContext
 from weft.admin.replicas.rows import Awaited, Found
@@ -15,8 +15,8 @@ from weft.sources.kubernetes.discovery import FOLLOWED
 
 LONGEST_WAIT = 600.0
 _SEEN_SECONDS = 2.0
-_UNCERTAIN_SECONDS = 2.0
-"""For objects of which it cannot be seen whether they were read."""
+UNCERTAIN_SECONDS = 2.0
+"""For objects of which it cannot be seen whether they were read, or have to be."""
 _TRIED = "EnvoyFilter"
 """Documents of this kind are in force once they were tried on an Envoy."""
 _FOLLOWED = frozenset((kind.group, kind.name) for kind in FOLLOWED)
@@ -80,15 +80,16 @@ async def _revision(context: ApiContext, awaited: Awaited) -> int:
 
 
 async def _read(context: ApiContext, documents: Sequence[Written], end: float) -> list[Written]:
-    """Wait until the mesh in force is made of these; those that it was not by the `end`."""
+    """Wait until the mesh in force is made of these; those that it was not by the `end`. Of what is read only where
+    something refers to it, and of what is not in view, nobody can say that it has to come."""
     loop = asyncio.get_running_loop()
-    soon = min(end, loop.time() + _UNCERTAIN_SECONDS)
-    wanted = [one for one in documents if (one.group, one.kind) in _FOLLOWED]
-    while True:
+    soon = min(end, loop.time() + UNCERTAIN_SECONDS)
+    while documents:
         version = context.compiled.version
-        found = {one.key: one for one in context.compiled.value.documents} if wanted else {}
-        left = [one for one in wanted if not one.is_in(found.get(one.key))]
-        certain = [one for one in left if not one.may_be_in(found.get(one.key))]
+        found = {one.key: one for one in context.compiled.value.documents}
+        left = [one for one in documents if not one.is_in(found.get(one.key)) and _may_come(one, one.key in found)]
+        out = context.collector.snapshot.left_out if left else frozenset()
+        certain = [one for one in left if _has_to_come(one, out) and not one.may_be_in(found.get(one.key))]
         until = end if certain else soon
         if not left or loop.time() >= until:
             return certain
@@ -97,6 +98,15 @@ async def _read(context: ApiContext, documents: Sequence[Written], end: float) -
                 await context.compiled.changed(version)
         except TimeoutError:
             continue
+    return []
+
+
+def _may_come(one: Written, is_there: bool) -> bool:
+    return is_there or (one.group, one.kind) in _FOLLOWED
+
+
+def _has_to_come(one: Written, left_out: Collection[str]) -> bool:
+    return (one.group, one.kind) in _FOLLOWED and (one.gone or one.namespace not in left_out)
 
 
 async def _tried(context: ApiContext, changed: Iterable[ObjectKey], end: float) -> list[ObjectKey] | None:

@@ -60,7 +60,10 @@ class Confirming:
             raise Refused(413, "too-many-documents", f"expected at most {_MOST} documents")
         end = asyncio.get_running_loop().time() + (seconds(request, WAIT.name, LONGEST_WAIT) or 0.0)
         sought = tuple(msgspec.convert(one, Sought, from_attributes=True) for one in body.documents)
-        found = await confirmed_everywhere(self._context, Awaited(sought, since=body.since), end, ticket=body.ticket)
+        ticket = body.ticket  # without one another replica may have told `since`: it means nothing then
+        if ticket is None and not self._context.replicas.alone:
+            ticket = {}
+        found = await confirmed_everywhere(self._context, Awaited(sought, since=body.since), end, ticket=ticket)
         compiled, keys = self._context.compiled.value, {one.key for one in body.documents}
         problems = distinct(one for one in compiled.problems if one.object in keys or one.code == INTERNAL)
         answer = {

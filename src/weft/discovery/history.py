@@ -43,6 +43,11 @@ class History:
                 return publication
         return None
 
+    def reaches(self, after: int) -> bool:
+        """Whether everything is known that came after a revision, which is none that was never published."""
+        forgotten = len(self._publications) == self._publications.maxlen and after < self._publications[0].previous
+        return after <= self.latest and not forgotten
+
     def changed_between(self, after: int, revision: int) -> frozenset[str]:
         """Whom the publications concerned that brought a revision after `after`, up to `revision`."""
         told = [one.changed for one in self._publications if after < one.revision and one.previous < revision]

@@ -319,10 +319,10 @@ class Hub(Generic[MeshT]):
         self, revision: int, timeout: float, since: int | None = None, also: Collection[str] = ()
     ) -> WaitResult:
         """Wait until `revision` is published and every proxy whose configuration changed with it (with `since`: with
-        any after that one) has acknowledged or refused everything of it. A proxy that has disconnected is waited for
-        only as long as it takes to come back, one that does not answer only as long as `patience`, and one that never
-        loaded anything not at all. Concerned are `also` these, as far as they are connected: they may hold what another
-        control plane gave them."""
+        any after that one, all if that is not remembered) has acknowledged or refused everything of it. A proxy that
+        has disconnected is waited for only as long as it takes to come back, one that does not answer only as long as
+        `patience`, and one that never loaded anything not at all. Concerned are `also` these, as far as they are
+        connected: they may hold what another control plane gave them."""
         deadline = time.monotonic() + timeout
         try:
             async with asyncio.timeout(timeout):
@@ -337,7 +337,8 @@ class Hub(Generic[MeshT]):
             return await self._waiters.wait(revision, self._present() | come, deadline - time.monotonic())
         concerned = publication.changed
         if since is not None:
-            concerned = self._history.changed_between(since, publication.revision)
+            known = self._history.reaches(since)
+            concerned = self._history.changed_between(since, publication.revision) if known else self._present()
         return await self._waiters.wait(publication.revision, concerned | come, deadline - time.monotonic())
 
     def lacks(self, proxy: str, revision: int) -> Lack | None:

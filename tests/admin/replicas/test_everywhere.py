@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
-from weft.admin.context import ApiContext, Compiled
+from support.waits import Asked, Here, Other, Waits, context_of, goes_on
+from weft.admin.agents import BODY_LIMIT
+from weft.admin.context import Compiled
 from weft.admin.replicas import everywhere
-from weft.admin.replicas.everywhere import Everywhere, confirmed_everywhere
-from weft.admin.replicas.links import LinkError
+from weft.admin.replicas.everywhere import confirmed_everywhere
 from weft.admin.replicas.replicas import Replicas
-from weft.admin.replicas.rows import Awaited, Found, Sought
+from weft.admin.replicas.rows import Awaited, Sought
 from weft.admin.waited import unread, waited
-from weft.aio.cell import Cell
-from weft.discovery.status import Nack, WaitResult
-from weft.model.workload import Workload
 from weft.testing.polling import eventually
 
 DOCUMENT = Sought("gateway.networking.k8s.io", "HTTPRoute", "shop", "web", "u1", 2)
@@ -29,148 +27,6 @@ DOCUMENT = Sought("gateway.networking.k8s.io", "HTTPRoute", "shop", "web", "u1",
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(everywhere, "_ROUND_SECONDS", 0.1)
     monkeypatch.setattr(everywhere, "_REST_SECONDS", 0.02)
-
-
-class Other:
-    """Another replica, as a test says that it is: the proxies that are connected to it, and what they hold. `slow` are
-    those that have not confirmed, `concerned` those that the change has concerned."""
-
-    def __init__(self, name: str, *proxies: str, boot: str = "", concerned: Iterable[str] = ()) -> None:
-        self.name = name
-        self.boot = boot or f"boot-{name}"
-        self.there = set(proxies)
-        self.concerned = set(concerned)
-        self.slow: set[str] = set()
-        self.refuses: set[str] = set()
-        self.revision = 7
-        self.reads = True
-        self.why = ""
-        self.stopped = False
-        self.is_own = False
-        self.asked: list[Awaited] = []
-
-    @property
-    def counts(self) -> bool:
-        return not self.is_own
-
-    @property
-    def known(self) -> bool:
-        return not self.why
-
-    def proxies(self) -> Collection[str]:
-        return () if self.why else tuple(self.there)
-
-    async def ask(self, _method: str, path: str, _answer: type, *, body: Awaited, patience: float) -> Found:
-        assert (path, patience > body.wait) == ("/confirmed", True)
-        self.asked.append(body)
-        if self.stopped:
-            await asyncio.Event().wait()
-        if self.why:
-            raise LinkError(self.why)
-        if body.documents and not self.reads:
-            await asyncio.sleep(body.wait)
-            return Found(self.boot, known=False, unread=tuple(str(one.key) for one in body.documents))
-        own = body.boot == self.boot
-        everybody = body.everybody or (not own and body.since >= 0)
-        about = (self.there if everybody else self.concerned | set(body.moved)) & self.there
-        if about & self.slow:
-            await asyncio.sleep(body.wait)
-            about &= self.there
-        nacked = tuple(Nack(name, "Listener", "x", "no", ()) for name in sorted(about & self.refuses))
-        return Found(
-            self.boot,
-            revision=body.revision if own and body.revision >= 0 else self.revision,
-            confirmed=tuple(sorted((about & self.there) - self.slow - self.refuses)),
-            nacked=nacked,
-            pending=tuple(sorted(about & self.slow & self.there)),
-            gone=tuple(sorted((self.concerned | set(body.moved)) - self.there)),
-        )
-
-
-class Asked(Replicas):
-    """The replica that is asked, beside others."""
-
-    def __init__(self, *others: Other) -> None:
-        super().__init__(boot="own")
-        self.others = list(others)
-        self.sure = True
-
-    @property
-    def links(self) -> list[Any]:
-        return [one for one in self.others if one.counts]
-
-    @property
-    def alone(self) -> bool:
-        return False
-
-    @property
-    def counted(self) -> bool:
-        return self.sure
-
-    def left(self, one: Other) -> None:
-        """Its Pod is gone."""
-        self.others.remove(one)
-        self._told()
-
-    def came(self, one: Other) -> None:
-        """There is another Pod."""
-        self.others.append(one)
-        self._told()
-
-
-class Here:
-    """The hub of the replica that is asked."""
-
-    def __init__(self, *proxies: str) -> None:
-        self.there = dict.fromkeys(proxies)
-        self.asked: list[tuple[int, float, int | None, tuple[str, ...]]] = []
-
-    def connected(self) -> Collection[str]:
-        return self.there.keys()
-
-    async def wait_revision(
-        self, revision: int, timeout: float, since: int | None = None, also: tuple[str, ...] = ()
-    ) -> WaitResult:
-        self.asked.append((revision, timeout, since, also))
-        return WaitResult(tuple(also), (), ())
-
-
-def context_of(replicas: Replicas, hub: Here, *names: str) -> ApiContext:
-    workloads = tuple(Workload(name, "shop", "default") for name in names)
-    compiled = Cell(Compiled(3, None, documents=(), workloads=workloads))
-    return cast(ApiContext, SimpleNamespace(replicas=replicas, hub=hub, compiled=compiled, collector=None))
-
-
-class Waits:
-    """One who waits, while a test changes things."""
-
-    def __init__(self, replicas: Replicas, *names: str, hub: Here | None = None) -> None:
-        self.hub = hub or Here()
-        self.context = context_of(replicas, self.hub, *names)
-        self.task: asyncio.Task[Everywhere]
-
-    @contextlib.asynccontextmanager
-    async def waiting(self, timeout: float = 20.0, **about: Any) -> AsyncIterator[asyncio.Task[Everywhere]]:
-        awaited = about.pop("awaited", Awaited(since=2))
-        ticket = about.pop("ticket", {"own": 2, "boot-b": 5, "boot-c": 6})
-        end = asyncio.get_running_loop().time() + timeout
-        task = asyncio.create_task(confirmed_everywhere(self.context, awaited, end, ticket=ticket))
-        try:
-            yield task
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def answer(self, timeout: float = 20.0, **about: Any) -> dict[str, Any]:
-        async with self.waiting(timeout, **about) as task:
-            return waited(await task)
-
-
-async def goes_on(task: asyncio.Task[Everywhere], rounds: Callable[[], int]) -> None:
-    """Some more rounds, in which nothing is claimed."""
-    seen = rounds()
-    await eventually("it is asked again", lambda: rounds() >= seen + 3 or task.done())
-    assert not task.done()
 
 
 async def test_it_returns_when_the_proxies_of_the_other_have_confirmed() -> None:
@@ -190,6 +46,26 @@ async def test_it_returns_when_the_proxies_of_the_other_have_confirmed() -> None
     assert one.hub.asked[0][2:] == (2, ())
 
 
+async def test_news_make_no_more_rounds_and_who_has_confirmed_is_asked_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each agent that says something to a replica is news of it."""
+    monkeypatch.setattr(everywhere, "_REST_SECONDS", 0.05)
+    b, c = Other("b", "web.shop", concerned=["web.shop"]), Other("c", "api.shop", concerned=["api.shop"])
+    b.why = "no connection can be made"
+    replicas, loop = Asked(b, c), asyncio.get_running_loop()
+    began = loop.time()
+    async with Waits(replicas, "web", "api").waiting() as task:
+        while len(b.asked) < 6:
+            replicas._told()
+            await asyncio.sleep(0)
+        assert loop.time() - began >= 5 * 0.05
+        assert len(c.asked) == 1
+        b.why = ""
+        assert waited(await task)["confirmed"] == ["web.shop", "api.shop"]
+    assert len(c.asked) == 2
+
+
 async def test_without_others_it_is_asked_once() -> None:
     hub = Here("web.shop")
     context = context_of(Replicas(boot="own"), hub, "web")
@@ -200,6 +76,21 @@ async def test_without_others_it_is_asked_once() -> None:
     assert (timeout > 590, since, also) == (True, 2, ())
 
 
+@pytest.mark.parametrize("others", [True, False])
+async def test_the_one_that_is_asked_is_named_if_it_never_had_it(others: bool) -> None:
+    """It has no proxies that would be pending, and what the store has is no document that would be unread."""
+    replicas = Asked(Other("b", "web.shop", concerned=["web.shop"])) if others else Replicas(boot="own")
+    one = Waits(replicas, "web", hub=Here())
+    one.hub.publishes = False
+    found = await one.answer(0.3)
+    assert [(each.replica, each.why) for each in found["unknown"]] == [
+        ("(asked)", "it has not read in time what was written")
+    ]
+    assert found["pending"] == ["replica (asked)"]
+    one.hub.publishes = True
+    assert (await one.answer())["pending"] == []
+
+
 async def test_one_that_cannot_be_reached_is_named_at_the_end_and_not_before() -> None:
     b = Other("b", "web.shop")
     b.why = "no connection can be made"
@@ -208,6 +99,19 @@ async def test_one_that_cannot_be_reached_is_named_at_the_end_and_not_before() -
     assert asyncio.get_running_loop().time() - began >= 0.3
     assert found["pending"] == ["replica b"]
     assert [(each.replica, each.why) for each in found["unknown"]] == [("b", "no connection can be made")]
+
+
+async def test_one_of_an_earlier_release_is_named_as_soon_as_the_others_have_answered() -> None:
+    b, c = Other("b", "web.shop"), Other("c", "api.shop", "web.shop", concerned=["api.shop"])
+    b.earlier, c.slow = True, {"api.shop"}
+    async with Waits(Asked(b, c), "web", "api").waiting() as task:
+        await goes_on(task, lambda: len(c.asked))
+        c.there.discard("web.shop")
+        await goes_on(task, lambda: len(c.asked))
+        c.slow.clear()
+        found: dict[str, Any] = waited(await asyncio.wait_for(task, 10))
+    assert (found["confirmed"], found["pending"]) == (["api.shop"], ["replica b"])
+    assert found["unknown"][0].why == "it is of an earlier release, which cannot be asked"
 
 
 async def test_one_that_is_stopped_holds_nobody_beyond_the_end() -> None:
@@ -250,7 +154,34 @@ async def test_many_documents_are_asked_for_in_parts() -> None:
     one = Waits(Asked(b))
     found = await one.answer(awaited=Awaited(many, since=2))
     assert found["pending"] == []
-    assert [len(ask.documents) for ask in b.asked] == [300, 300, 100]
+    assert [len(ask.documents) for ask in b.asked][:3] == [300, 300, 100]
+    assert not any(ask.documents for ask in b.asked[3:])
+
+
+async def test_no_question_is_larger_than_a_body_may_be() -> None:
+    """Names may have 253 characters."""
+    long, names = "x" * 240, [f"{'y' * 180}{number}.shop" for number in range(800)]
+    b, c = Other("b"), Other("c", *names)
+    c.missed = dict.fromkeys(names, time.monotonic())
+    b.there, c.there = set(names), set()
+    many = tuple(Sought("", "Service", long, f"{long}{n}", long, version="4") for n in range(300))
+    one = Waits(Asked(b, c), *(name.removesuffix(".shop") for name in names))
+    one.context.compiled.set(Compiled(3, None, documents=tuple(cast(Any, Long(each)) for each in many)))
+    found = await one.answer(awaited=Awaited(many, since=2))
+    assert (found["pending"], len(found["confirmed"])) == ([], 800)
+    assert max(len(msgspec.json.encode(ask)) for ask in b.asked) < BODY_LIMIT
+    assert sum(len(ask.documents) for ask in b.asked) == 300
+    assert any(ask.everybody for ask in b.asked), "not all can be named"
+
+
+class Long:
+    """A document as it was read here."""
+
+    generation = 0
+
+    def __init__(self, written: Sought) -> None:
+        self.key = written.key
+        self.origin = SimpleNamespace(source=f"kubernetes:c/{written.uid}@4")
 
 
 async def test_a_refusal_at_another_replica_is_told_with_its_name() -> None:
@@ -269,12 +200,38 @@ async def test_a_proxy_whose_replica_goes_is_waited_for_where_it_comes() -> None
     async with Waits(replicas, "web", "api").waiting() as task:
         await goes_on(task, lambda: len(b.asked))
         replicas.left(b)
-        await goes_on(task, lambda: len(c.asked))
+        await goes_on(task, lambda: replicas.rounds)
         c.there.add("web.shop")
         await eventually("it is asked for there", lambda: c.asked[-1].moved == ("web.shop",))
         await goes_on(task, lambda: len(c.asked))
         c.slow.clear()
         assert waited(await task)["confirmed"] == ["web.shop"]
+
+
+@pytest.mark.parametrize("removed", [True, False])
+async def test_a_proxy_whose_replica_was_lost_before_is_waited_for_where_it_comes(removed: bool) -> None:
+    b, c = Other("b", "web.shop", concerned=["web.shop"]), Other("c", "api.shop")
+    b.why, b.missed, c.slow = "the connection broke", {"web.shop": time.monotonic()}, {"web.shop"}
+    replicas = Asked(b, c)
+    if removed:
+        replicas.left(b)
+    async with Waits(replicas, "web", "api").waiting() as task:
+        await goes_on(task, lambda: replicas.rounds)
+        if not removed:
+            replicas.left(b)
+        await goes_on(task, lambda: replicas.rounds)
+        c.there.add("web.shop")
+        await eventually("it is asked for there", lambda: c.asked[-1].moved == ("web.shop",))
+        c.slow.clear()
+        assert waited(await task)["confirmed"] == ["web.shop"]
+
+
+async def test_a_proxy_that_was_lost_long_before_is_not_waited_for() -> None:
+    b = Other("b")
+    b.missed = {"web.shop": time.monotonic() - 21}
+    assert (await Waits(Asked(b), "web").answer(0.5))["pending"] == []
+    b.missed = {"web.shop": time.monotonic()}
+    assert (await Waits(Asked(b)).answer(0.5))["pending"] == [], "its workload has ended"
 
 
 async def test_a_proxy_that_comes_to_the_replica_that_is_asked() -> None:
@@ -302,7 +259,7 @@ async def test_a_proxy_that_does_not_come_back_is_not_waited_for_long(
         replicas.left(b)
         found = waited(await task)
     assert found["pending"] == (["web.shop"] if registered else [])
-    monkeypatch.setattr(everywhere, "_MISSED_SECONDS", 0.1)
+    monkeypatch.setattr(everywhere, "MISSED_SECONDS", 0.1)
     assert (await one.answer())["pending"] == []
 
 

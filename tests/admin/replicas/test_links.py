@@ -19,10 +19,13 @@ from support.control import TOKEN, Rig, running_control
 from support.meshdocs import documents, gateway_workload
 from weft.admin.api import admin_application
 from weft.admin.context import Compiled
-from weft.admin.replicas.links import Link
+from weft.admin.replicas import links
+from weft.admin.replicas.everywhere import confirmed_everywhere
+from weft.admin.replicas.links import Link, NotServedError
 from weft.admin.replicas.replicas import Replicas
-from weft.admin.replicas.rows import document_digest, rows_of
+from weft.admin.replicas.rows import Awaited, Found, document_digest, rows_of
 from weft.admin.server import serving
+from weft.admin.waited import waited
 from weft.aio.cell import Cell
 from weft.controlplane.certificate import ServerCertificates
 from weft.controlplane.replicas import LinkContexts
@@ -127,9 +130,23 @@ async def test_one_that_goes_is_unknown_and_not_without_proxies(tmp_path: Path) 
         rig = await serving.enter_async_context(running_control(tmp_path / "b"))
         [document] = documents(GATEWAY)
         replicas = await stack.enter_async_context(following(rig, tmp_path))
-        await eventually("it is known", lambda: not replicas.unknown())
+        hub = ScriptedHub()
+        rig.telling._hub = hub  # type: ignore[assignment]
+        await eventually("it is known", lambda: replicas.links and not replicas.unknown())
+        hub.there = {"left.shop": None, EDGE.speaker: None}
+        rig.parts.compiled.set(Compiled(7, None))
+        await eventually("they are connected there", lambda: replicas.connects(EDGE.speaker))
+        del hub.there["left.shop"]
+        await eventually("one has left", lambda: list(replicas.missed()) == ["left.shop"])
         await serving.aclose()
         await eventually("it is unknown", replicas.unknown)
+        assert {proxy: name for proxy, (name, _) in replicas.missed().items()} == {
+            "left.shop": "weft-b",
+            EDGE.speaker: "weft-b",
+        }
+        await replicas._meet(())
+        assert set(replicas.missed()) == {"left.shop", EDGE.speaker}, "it is gone, they are somewhere"
+        await replicas._meet((Place("weft-b", rig.agents.rpartition(":")[0]),))
         lack = replicas.lacks(document, EDGE.speaker)
         assert lack is not None
         assert lack.text.startswith("may be connected to weft-b, which is unknown: ")
@@ -184,6 +201,10 @@ async def test_who_waits_for_proxies_is_answered_for_all(
         async with session.get(url) as response:
             before = await response.json()
         assert before == {"revision": 3, "ticket": {"own": 3, rig.telling.boot: 7}}
+        async with session.post(f"{url}?wait=0.3", json={"documents": [], "since": 900}) as response:
+            assert response.status == 200
+        assert {about[2] for about in asked} == {None}, "who has no ticket may have been told that by another replica"
+        asked.clear()
         body = {"documents": [], "since": 3, "ticket": before["ticket"]}
         async with session.post(f"{url}?wait=0.3", json=body) as response:
             waited = (await response.json())["wait"]
@@ -192,6 +213,39 @@ async def test_who_waits_for_proxies_is_answered_for_all(
         [refusal] = waited["nacked"]
         assert (refusal["proxy"], refusal["replica"], refusal["message"]) == ("edge.shop", "weft-b", "no room")
         assert {(about[0], about[2]) for about in asked} == {(3, 3), (7, 7)}, "each is asked by its own revisions"
+
+
+async def test_many_who_wait_do_not_hold_up_one_whose_change_was_confirmed(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait(hub: object, _revision: int, timeout: float, since: int | None = None, *_: object) -> WaitResult:
+        if hub is rig.parts.hub and since == 1:
+            await asyncio.sleep(timeout)
+            return WaitResult((), (), ("slow.shop",))
+        return WaitResult(("web.shop",), (), ())
+
+    monkeypatch.setattr(Hub, "wait_revision", wait)
+    rig.parts.compiled.set(Compiled(7, None))
+    loop = asyncio.get_running_loop()
+    async with following(rig, tmp_path) as replicas:
+        hub: Hub[Mesh] = Hub(MeshCompiler())
+        context = replace(rig.parts, kubernetes=True, replicas=replicas, hub=hub, compiled=Cell(Compiled(3, None)))
+        await eventually("it is known", lambda: replicas.links and not replicas.unknown())
+
+        async def confirmed(since: int, seconds: float) -> dict[str, object]:
+            ticket = {"own": 2, rig.telling.boot: since}
+            end = loop.time() + seconds
+            return waited(await confirmed_everywhere(context, Awaited(since=2), end, ticket=ticket))
+
+        slow = [asyncio.create_task(confirmed(1, 60)) for _ in range(40)]
+        try:
+            await eventually("they wait", lambda: replicas.links[0]._waiting)
+            assert (await confirmed(2, 30))["pending"] == []
+            assert not [task for task in slow if task.done()]
+        finally:
+            for task in slow:
+                task.cancel()
+            await asyncio.gather(*slow, return_exceptions=True)
 
 
 async def test_a_replica_that_is_this_one_is_no_other(rig: Rig, tmp_path: Path) -> None:
@@ -219,6 +273,20 @@ async def test_workloads_and_strangers_are_told_nothing(rig: Rig, tmp_path: Path
     workload = Agent(rig, tmp_path, pem=await certificate_for(rig, EDGE))
     answer = await workload.call("GET", f"/v1/replica/{path}", status=403)
     assert answer["code"] == "not-a-replica"
+
+
+async def test_a_question_that_an_earlier_release_does_not_know(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "ROOT", "/v1/earlier")
+    certificates = ServerCertificates(rig.parts.authority, (), tmp_path, 3600)
+    host, _, port = rig.agents.rpartition(":")
+    link = Link("weft-b", host, int(port), LinkContexts(certificates).current, "own")
+    try:
+        with pytest.raises(NotServedError):
+            await link.ask("POST", "/confirmed", Found, body=Awaited(wait=0.1))
+    finally:
+        await link._close()
 
 
 async def test_rows_of_a_later_release_are_passed_over(rig: Rig) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
@@ -25,16 +26,24 @@ _CONNECT_SECONDS = 2.0
 _REST_SECONDS = 0.1
 _LARGEST = 16 * 1024 * 1024
 _MOST_ROWS = 100_000
+MISSED_SECONDS = 20.0
+"""For a proxy whose replica is away, until it has noticed that and found another."""
 _CONNECTIONS = {"rows": 1, "drained": 3, "confirmed": 2}
 _OTHER_CONNECTIONS = 1
 """By the first word of what is asked: who waits for proxies holds up nothing else. In sum fewer than a server
 keeps of one identity."""
+_SINCE_LATER = frozenset(("/confirmed", "/revision"))
+"""What the first release with replicas does not answer."""
 _log = logging.getLogger("weft.replicas")
 AnswerT = TypeVar("AnswerT")
 
 
 class LinkError(Exception):
     """The other replica gave no answer, or none that can be read; the message says why."""
+
+
+class NotServedError(LinkError):
+    """It knows no such question: it is of an earlier release."""
 
 
 class Link:
@@ -52,6 +61,9 @@ class Link:
         self._number = 0
         self._backoff = Backoff(0.2, 5.0)
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._waiting = 0
+        self.missed: dict[str, float] = {}
+        """The proxies that were connected there until lately, and until when (`time.monotonic`)."""
         self.is_own = False
         self.known = False
         """Whether everything that it tells is known."""
@@ -112,6 +124,17 @@ class Link:
         finally:
             await self._close()
 
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[bool]:
+        """For a question about who has confirmed: whether its answer may be waited for over there. One connection is
+        kept for those that are answered at once."""
+        free = self._waiting < _CONNECTIONS["confirmed"] - 1
+        self._waiting += free
+        try:
+            yield free
+        finally:
+            self._waiting -= free
+
     async def ask(
         self,
         method: str,
@@ -129,6 +152,8 @@ class Link:
             url = f"{self._url}{path}"
             options: Any = {"ssl": self._tls(), "allow_redirects": False, "timeout": timeout}
             async with session.request(method, url, params=query or {}, data=data, **options) as response:
+                if response.status == 404 and path in _SINCE_LATER:
+                    raise NotServedError("it is of an earlier release, which cannot be asked")
                 if response.status != 200:
                     raise LinkError(f"it answers {response.status}")
                 return msgspec.json.decode(await _body(response), type=answer)
@@ -157,11 +182,13 @@ class Link:
         if page.boot == self._own:
             self.is_own = True
             return
+        before = self.proxies() if page.whole or page.gone else []
         if page.whole:
             self._rows.clear()
         self._rows.update((row.id, row) for row in rows_of(page))
         for name in page.gone:
             self._rows.pop(name, None)
+        self._miss(proxy for proxy in before if not self.connects(proxy))
         if len(self._rows) > _MOST_ROWS:
             raise LinkError(f"it tells of more than {_MOST_ROWS} things")
         self._boot, self._number = page.boot, page.number
@@ -169,10 +196,16 @@ class Link:
             self.known, self.failure = True, ""
             _log.info("replica %s is known", self.name)
 
+    def _miss(self, proxies: Iterable[str]) -> None:
+        now = time.monotonic()
+        self.missed = {proxy: since for proxy, since in self.missed.items() if now - since < MISSED_SECONDS}
+        self.missed |= dict.fromkeys(proxies, now)
+
     def _lost(self, why: str) -> None:
         """Nothing of it is known any more: its proxies may be anywhere."""
         if self.known:
             _log.warning("replica %s is not known any more: %s", self.name, why)
+        self._miss(self.proxies())
         self._rows.clear()
         self._boot, self._number = "", 0
         self.known, self.failure = False, why

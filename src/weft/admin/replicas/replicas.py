@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 from urllib.parse import quote
 
-from weft.admin.replicas.links import Link, LinkError, ended
+from weft.admin.replicas.links import MISSED_SECONDS, Link, LinkError, ended
 from weft.admin.replicas.rows import Agent, Confirmed, InForce, Question, Statuses, Step, document_digest
 from weft.aio.cell import Cell
 from weft.discovery.status import Lack, ProxyStatus
@@ -69,6 +69,7 @@ class Replicas:
         """Names this process."""
         self._links: dict[Place, tuple[Link, asyncio.Task[None]]] = {}
         self._away: dict[str, float] = {}
+        self._missed: dict[str, tuple[str, float]] = {}
         self.news: Cell[int] = Cell(0)
         """Set when something is told by another replica."""
 
@@ -87,9 +88,14 @@ class Replicas:
                 await self._meet(())
 
     async def _meet(self, places: tuple[Place, ...]) -> None:
+        self.missed()
         for place in [place for place in self._links if place not in places]:
-            _, task = self._links.pop(place)
+            link, task = self._links.pop(place)
             await ended(task)
+            if link.counts:
+                now = time.monotonic()
+                there = link.missed | dict.fromkeys(link.proxies(), now)
+                self._missed |= {proxy: (link.name, since) for proxy, since in there.items()}
         for place in places:
             if place not in self._links:
                 link = Link(place.name, place.host, self._port, self._tls, self.boot)
@@ -103,6 +109,11 @@ class Replicas:
     def links(self) -> list[Link]:
         """The others."""
         return [link for link, _ in self._links.values() if link.counts]
+
+    @property
+    def name(self) -> str:
+        """That of this one, as the others call it, once it was found among them."""
+        return next((link.name for link, _ in self._links.values() if link.is_own), "(asked)")
 
     @property
     def alone(self) -> bool:
@@ -210,6 +221,14 @@ class Replicas:
             else:
                 pending += [*answer.pending, *(nack.proxy for nack in answer.nacked)]
         return list(dict.fromkeys(pending))
+
+    def missed(self) -> dict[str, tuple[str, float]]:
+        """The proxies that were connected to another one until lately, which may be gone itself: to which, and until
+        when (`time.monotonic`)."""
+        begin = time.monotonic() - MISSED_SECONDS
+        self._missed = {proxy: last for proxy, last in self._missed.items() if last[1] > begin}
+        of_links = ((proxy, (link.name, at)) for link in self.links for proxy, at in link.missed.items() if at > begin)
+        return self._missed | dict(of_links)
 
     async def _all(self, ask: Callable[[Link], Awaitable[ResultT]]) -> list[tuple[str, ResultT | Unknown]]:
         """What each of the others answers, by its name."""

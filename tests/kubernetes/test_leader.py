@@ -15,7 +15,8 @@ from tools.kubernetes_cluster import ApiCluster
 
 from support.cluster_writes import NAMESPACE, QUICK, Rig, conditions_reach, declare, gateway, parents_reach, writing
 from support.envoy import free_port
-from support.kubernetes import ROUTES, Api, route, service
+from support.imported import running
+from support.kubernetes import ROUTES, Api, route, service, source_of
 from support.mesh import Mesh, until
 from weft.controlplane.state_leader import StateLeader
 from weft.model.document import ObjectKey
@@ -172,6 +173,23 @@ async def leading(kubeconfig: Path, registry: Registry) -> AsyncIterator[StateLe
         finally:
             task.cancel()
             await asyncio.wait([task])
+
+
+async def test_who_only_starts_keeps_nobody_from_leading(cluster: ApiCluster, api: Api, namespace: str) -> None:
+    """Not even by its Lease, which it would renew for as long as it cannot read its documents."""
+    await declare(api)
+    kubeconfig = cluster.kubeconfig("admin")
+    starting = Rig(source_of(kubeconfig), kubeconfig, (), Revision())
+    async with running(starting.source):
+        task = asyncio.create_task(starting.writes.run())
+        await eventually("it reads", lambda: starting.source.contents.value is not None)
+        async with writing(kubeconfig) as other:
+            await eventually("the other leads", other.writes.leads)
+            assert not starting.writes.leads()
+        starting.compile()
+        await eventually("it has a mesh, and leads", starting.writes.leads)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_an_api_server_that_was_away(

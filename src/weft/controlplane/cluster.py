@@ -115,8 +115,14 @@ class ClusterWrites:
     async def run(self) -> None:
         """Write for ever. When it is cancelled, another control plane may lead at once."""
         async with self._client, asyncio.TaskGroup() as group:
-            for task in (self._leadership.run, self._statuses.run, self._events.run, self._follow):
+            for task in (self._lead, self._statuses.run, self._events.run, self._follow):
                 group.create_task(task())
+
+    async def _lead(self) -> None:
+        """Bid for ever, from the first mesh on: who only starts, and perhaps never comes to an end with it, keeps
+        nobody from leading."""
+        await self._compiled.changed(0)
+        await self._leadership.run()
 
     async def _follow(self) -> None:
         version = 0

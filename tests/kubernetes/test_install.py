@@ -154,6 +154,10 @@ def test_the_gateway_class_stays_while_another_revision_serves_it(weft: Weft) ->
     }
     weft.cluster.kubectl("apply", "-f", "-", given=another)
     try:
+        planned = weft.said("uninstall", "--dry-run")
+        assert "would be kept: GatewayClass weft, which another control plane serves" in planned
+        assert "would be removed: Deployment weft-system/weft" in planned
+        assert weft.get(*CONTROL_PLANE) != {}
         assert "removed: GatewayClass weft" not in weft.said("uninstall")
         assert weft.get("gatewayclass", "weft") != {}
     finally:
@@ -257,4 +261,4 @@ def test_definitions_go_only_when_asked(weft: Weft) -> None:
         return False
 
     until("the API server has forgotten the kind", lambda: not served())
-    until("the namespace is gone, where others install", lambda: not weft.get("namespace", NAMESPACE))
+    until("the namespace is gone, where others install", lambda: not weft.get("namespace", NAMESPACE), 180)

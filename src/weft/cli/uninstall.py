@@ -40,8 +40,7 @@ def uninstall(*, purge: bool, with_documents: bool, dry_run: bool) -> int:
 
 
 async def _take_out(*, purge: bool, documents: bool, dry: bool) -> None:
-    from weft.cluster.applying import title
-    from weft.cluster.install import InstallError, look, members
+    from weft.cluster.install import InstallError, look
     from weft.cluster.uninstall import check_documents, purged, remaining, uninstall
     from weft.local.cluster import ClusterError, wanted_cluster
     from weft.sources.kubernetes.access import AccessError
@@ -66,14 +65,10 @@ async def _take_out(*, purge: bool, documents: bool, dry: bool) -> None:
         there = await remaining(client, cluster.namespace)
         if purge:
             check_documents(there, documents=documents)
-        if dry:
-            for each in [] if before.record is None else await members(client, before.record, cluster.namespace):
-                click.echo(f"would be removed: {title(each)}")
-        else:
-            if before.record is not None:
-                async for change in uninstall(client, before.record, cluster.namespace):
-                    click.echo(f"{change.what}: {change.title}")
-            if purge:
-                async for change in purged(client, cluster.namespace):
-                    click.echo(f"{change.what}: {change.title}")
+        if before.record is not None:
+            async for change in uninstall(client, before.record, cluster.namespace, dry=dry):
+                click.echo(f"{'would be ' if dry else ''}{change.what}: {change.title}")
+        if purge and not dry:
+            async for change in purged(client, cluster.namespace):
+                click.echo(f"{change.what}: {change.title}")
         click.echo(there.text)

@@ -28,17 +28,20 @@ _GATEWAY = "gateway.networking.k8s.io/gateway-name"
 @dataclass(frozen=True, slots=True)
 class Remaining:
     """What goes on without the control plane: pods with a sidecar, Deployments that Gateways became; and documents of
-    weft's kinds, by kind."""
+    weft's kinds, by kind. `unseen` may not be listed, so there may be more."""
 
     sidecars: int
     gateways: int
     documents: Mapping[str, int]
+    unseen: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """It for people."""
         pods = f"{self.sidecars} {'pod has' if self.sidecars == 1 else 'pods have'} a sidecar"
         made = f"{self.gateways} {'Deployment' if self.gateways == 1 else 'Deployments'} of Gateways"
+        if self.unseen:
+            return f"what has a sidecar is not known: you may not list {', '.join(self.unseen)}"
         if not self.sidecars and not self.gateways:
             return "no pod has a sidecar"
         return (
@@ -58,20 +61,23 @@ async def remaining(client: ApiClient, namespace: str) -> Remaining:
     )
     documents = {kind.plural: len(found) for kind, found in zip(DEFINED, lists, strict=True) if found}
     sidecars = sum(bool(each.image) for each in pod_facts(pods, [], namespace))
-    return Remaining(sidecars, sum(name_of(each).endswith("-weft") for each in deployments), documents)
+    return Remaining(
+        sidecars, sum(name_of(each).endswith("-weft") for each in deployments), documents, tuple(reader.unread)
+    )
 
 
-async def uninstall(client: ApiClient, record: Record, namespace: str) -> AsyncIterator[Change]:
-    """Remove the objects of an installation, each as it is done; but no GatewayClass that another serves, or may serve.
-    ApiError."""
+async def uninstall(client: ApiClient, record: Record, namespace: str, *, dry: bool = False) -> AsyncIterator[Change]:
+    """Remove the objects of an installation, each as it is done, or with `dry` only tell them; but no GatewayClass that
+    another serves, or may serve. ApiError."""
     served = await _served(client, namespace)
     for each in sorted(await members(client, record, namespace), key=_order):
         if each["kind"] == _CLASS and served:
             yield Change("kept", f"{title(each)}, which another control plane {served}")
             continue
-        await delete(client, path_of(each))
+        if not dry:
+            await delete(client, path_of(each))
         yield Change("removed", title(each))
-    if await delete(client, record_path(namespace)):
+    if dry or await delete(client, record_path(namespace)):
         yield Change("removed", f"ConfigMap {namespace}/{NAME}")
 
 
@@ -93,7 +99,12 @@ def _order(thing: Json) -> int:
 
 
 def check_documents(there: Remaining, *, documents: bool) -> None:
-    """InstallError if there are documents of weft's kinds, unless they are to go as well."""
+    """InstallError if there are documents of weft's kinds, or may be, unless they are to go as well."""
+    if there.unseen and not documents:
+        raise InstallError(
+            f"you may not list {', '.join(there.unseen)}, so there may be documents, which would go with their "
+            "definitions: say --with-documents, or keep them"
+        )
     if there.documents and not documents:
         counts = ", ".join(f"{count} {plural}" for plural, count in sorted(there.documents.items()))
         raise InstallError(

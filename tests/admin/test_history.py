@@ -261,13 +261,14 @@ async def test_a_store_that_takes_no_history_is_a_problem_and_stops_nothing(
     assert (await call(rig, "GET", "/v1/problems"))["problems"] == []
 
 
-async def test_what_is_published_when_it_ends_is_still_written() -> None:
+async def written_at_the_end(*, leads: bool) -> tuple[Record, ...]:
+    """What a recorder that ends at once has written of a first publication."""
     store = MemoryStore()
 
     async def nobody(revision: int, seconds: float) -> WaitResult:
         return WaitResult((), (), ())
 
-    recorder = Recorder(store, Watch(), nobody)
+    recorder = Recorder(store, Watch(), nobody, leads=lambda: leads)
     running = asyncio.create_task(recorder.run())
     await asyncio.sleep(0)
     documents = decode_documents(service("a"), "a.yaml").documents
@@ -275,25 +276,16 @@ async def test_what_is_published_when_it_ends_is_still_written() -> None:
     recorder.published(documents, 1, 0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    (one,) = await Shelf(store).records()
+    return await Shelf(store).records()
+
+
+async def test_what_is_published_when_it_ends_is_still_written() -> None:
+    (one,) = await written_at_the_end(leads=True)
     assert (one.action, one.who) == ("start", "a.yaml")
 
 
 async def test_who_does_not_lead_leaves_what_is_published_when_it_ends_to_who_does() -> None:
-    store = MemoryStore()
-
-    async def nobody(revision: int, seconds: float) -> WaitResult:
-        return WaitResult((), (), ())
-
-    recorder = Recorder(store, Watch(), nobody, leads=lambda: False)
-    running = asyncio.create_task(recorder.run())
-    await asyncio.sleep(0)
-    documents = decode_documents(service("a"), "a.yaml").documents
-    recorder.begin(documents)
-    recorder.published(documents, 1, 0)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    assert await Shelf(store).records() == ()
+    assert await written_at_the_end(leads=False) == ()
 
 
 async def test_of_several_control_planes_one_writes_and_the_next_goes_on_with_what_is_missing() -> None:

@@ -239,6 +239,8 @@ def test_manifests_for_gitops_are_taken_by_the_server(weft: Weft) -> None:
 
 
 def test_definitions_go_only_when_asked(weft: Weft) -> None:
+    """The namespace too, if `weft install` has made it, and not another test before."""
+    weft.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
     weft.said("install", *USED)
     weft.said("upgrade", "--no-wait", "--no-validation")
     policy = {
@@ -261,4 +263,20 @@ def test_definitions_go_only_when_asked(weft: Weft) -> None:
         return False
 
     until("the API server has forgotten the kind", lambda: not served())
-    until("the namespace is gone, where others install", lambda: not weft.get("namespace", NAMESPACE), 180)
+    until("the namespace is gone", lambda: gone(weft))
+
+
+def gone(weft: Weft) -> bool:
+    """Whether the namespace is; AssertionError with its state if not."""
+    found = weft.get("namespace", NAMESPACE)
+    assert not found, (found["metadata"].get("labels"), found["status"])
+    return True
+
+
+def test_a_namespace_of_somebody_else_stays(weft: Weft) -> None:
+    weft.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
+    weft.cluster.kubectl("create", "namespace", NAMESPACE)
+    weft.said("install", *USED)
+    lines = weft.said("uninstall", "--purge")
+    assert f"removed: Namespace {NAMESPACE}" not in lines
+    assert weft.get("namespace", NAMESPACE)["status"] == {"phase": "Active"}

@@ -99,16 +99,35 @@ def static_bootstrap(inputs: BootstrapInputs) -> str:
     )
 
 
+def cut_off_bootstrap(inputs: BootstrapInputs) -> str:
+    """The static one, of an Envoy that asks a control plane, too, which is not there."""
+    bootstrap = json.loads(static_bootstrap(inputs))
+    away = cluster("away", SocketAddress("127.0.0.1", 9))
+    name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    http2 = {"@type": f"type.googleapis.com/{name}", "explicit_http_config": {"http2_protocol_options": {}}}
+    away["typed_extension_protocol_options"] = {name: http2}
+    bootstrap["static_resources"]["clusters"].append(away)
+    api = {
+        "api_type": "GRPC",
+        "transport_api_version": "V3",
+        "grpc_services": [{"envoy_grpc": {"cluster_name": "away"}}],
+    }
+    return json.dumps({**bootstrap, "dynamic_resources": {"ads_config": api}})
+
+
 def broken_bootstrap(inputs: BootstrapInputs) -> str:
     """One that Envoy refuses."""
     return json.dumps({"no_such_field": inputs.workload.name})
+
+
+_BUILDERS = {"static": static_bootstrap, "cut off": cut_off_bootstrap, "broken": broken_bootstrap}
 
 
 def main() -> int:
     """Run what the first argument asks for."""
     asked = json.loads(sys.argv[1])
     set_up_logging("weft")
-    builder = broken_bootstrap if asked.pop("broken", False) else static_bootstrap
+    builder = _BUILDERS[asked.pop("bootstrap", "static")]
     common: dict[str, Any] = {
         "home": Home(Path(asked.pop("home"))),
         "control_plane": ControlPlane(**asked.pop("control_plane", {})),

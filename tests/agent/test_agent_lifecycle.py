@@ -198,7 +198,7 @@ async def test_envoy_is_restarted(world: World) -> None:
 
 
 async def test_an_envoy_that_cannot_start_is_explained(world: World) -> None:
-    agent = await world.start(command=APPLICATION, ports=AUTO, broken=True)
+    agent = await world.start(command=APPLICATION, ports=AUTO, bootstrap="broken")
     assert await agent.ended() == 1
     assert "Envoy ended while it started" in agent.text()
     assert "no_such_field" in agent.text()

@@ -18,10 +18,11 @@ from weft.agent.hot_restart import (
     HotRestart,
     check_start,
     first_of,
+    forget_request,
     options_of,
     request_restart,
+    requested,
     runs_binary,
-    take_request,
     why_not,
 )
 from weft.agent.state import State
@@ -140,8 +141,11 @@ def test_a_bootstrap_is_tried_before_anything_is_touched(tmp_path: Path) -> None
     assert check_start(tmp_path / "none", tmp_path, ()) != ""
 
 
-def test_a_request_is_taken_once(tmp_path: Path) -> None:
-    assert not take_request(tmp_path)
+def test_a_request_stays_until_it_is_done(tmp_path: Path) -> None:
+    assert not requested(tmp_path)
+    forget_request(tmp_path)
     request_restart(tmp_path)
-    assert take_request(tmp_path)
-    assert not take_request(tmp_path)
+    assert requested(tmp_path)
+    assert requested(tmp_path)
+    forget_request(tmp_path)
+    assert not requested(tmp_path)

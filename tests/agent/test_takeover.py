@@ -21,7 +21,7 @@ from weft.agent import envoy_admin
 from weft.agent.binary import find_envoy
 from weft.agent.envoy import Envoy, Standing, Wish
 from weft.agent.envoy_place import EnvoyPlace
-from weft.agent.hot_restart import executed_by
+from weft.agent.hot_restart import executed_by, request_restart, requested
 from weft.agent.state import write_state
 from weft.processes.name import name_of
 from weft.testing.polling import eventually
@@ -163,4 +163,26 @@ async def test_a_bootstrap_that_the_last_agent_wrote_and_did_not_use_is_used(wor
     assert third.state.bootstrap == before.bootstrap
     assert "bootstrap has changed" in third.text()
     await third.stop()
+    assert world.processes() == []
+
+
+async def test_what_was_asked_for_is_still_asked_for_when_an_agent_ends_before_it_is_done(world: World) -> None:
+    """As when the agent is restarted in the moment in which it has seen the request: the one who asks would wait."""
+    asked: dict[str, Any] = {"ports": [[9080, None]], "health": {"kind": "none"}, "bootstrap": "cut off"}
+    first = await world.healthy(**asked)
+    before = first.state
+    request_restart(first.directory)
+    first.process.send_signal(signal.SIGHUP)
+    waits = "asked for another Envoy; this waits until there is a connection to a control plane"
+    await eventually("the request is seen", lambda: waits in first.text())
+    first.process.kill()
+    await first.ended()
+    second = await world.healthy(**asked)
+    await eventually("it is seen again", lambda: waits in second.text())
+    envoy = before.envoy
+    assert envoy is not None
+    os.kill(envoy.pid, signal.SIGKILL)
+    await eventually("another Envoy", lambda: second.state.envoy not in (None, envoy))
+    assert not requested(second.directory), "this is another one"
+    await second.stop()
     assert world.processes() == []

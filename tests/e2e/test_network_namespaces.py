@@ -279,7 +279,8 @@ def another(host: NamespacedHost, before: int) -> bool:
 
 def test_another_envoy_takes_over_and_each_is_still_who_it_is(host: NamespacedHost) -> None:
     """Sockets are handed over by their addresses, which are the same in both namespaces."""
-    host.mesh.weft("proxy", "restart", "host")
+    done = host.mesh.weft("proxy", "restart", "host", "--timeout=45", check=False)
+    assert done.returncode == 0, (done.stderr, host.said())
     for _ in range(20):
         assert caller_of(host.a.call("http://far/")) == "a"
         assert caller_of(host.b.call("http://far/")) == "b"

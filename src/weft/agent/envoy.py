@@ -13,7 +13,15 @@ from math import inf
 from weft.agent.envoy_admin import EnvoyAdmin
 from weft.agent.envoy_place import EnvoyPlace
 from weft.agent.errors import AgentError
-from weft.agent.hot_restart import HotRestart, check_start, first_of, options_of, runs_binary, why_not
+from weft.agent.hot_restart import (
+    HotRestart,
+    check_start,
+    first_of,
+    forget_request,
+    options_of,
+    runs_binary,
+    why_not,
+)
 from weft.agent.last_words import advice, last_words
 from weft.aio.cell import Cell
 from weft.model.workload import SocketAddress
@@ -103,6 +111,7 @@ class Envoy:
         self.place.admin_socket.unlink(missing_ok=True)
         hot = first_of(self.place.directory)
         digest = self.place.bootstrap_digest()
+        forget_request(self.place.directory)  # this is another one
         self._process = self._launch(hot, lambda name: self._tell(Standing(name, hot, bootstrap=digest)))
 
     def restart(self, wish: Wish) -> None:
@@ -208,6 +217,8 @@ class Envoy:
             elif self._wished.is_set() and self._process.running:
                 self._wished.clear()
                 await self._succeed(self._process, self._wish)
+                if not self._wished.is_set():
+                    forget_request(self.place.directory)
 
     async def _succeed(self, process: ProcessWatch, wish: Wish) -> None:
         """Have another Envoy take over from `process`, or say why not."""
@@ -223,12 +234,22 @@ class Envoy:
         elif why := await asyncio.to_thread(check_start, binary, directory, self.place.options(self._workers())):
             _LOG.error("%s, but it does not start; the one that runs goes on: %s", wish.reason, why)
         else:
-            while not wish.needed and process.running and await self.admin.cut_off():
-                # Without a control plane it would never begin.
-                if await wait_first(process.ended, self._wished, timeout=_CUT_OFF_POLL):
-                    return
+            if not wish.needed and not await self._connected(process, wish.reason):
+                return
             _LOG.info("%s; another one takes over", wish.reason)
             await self._try_to_succeed(process, hot.next)
+
+    async def _connected(self, process: ProcessWatch, reason: str) -> bool:
+        """Wait until `process` has a control plane, without which another would never begin. False if it ends first,
+        or something else is wished."""
+        waits = False
+        while process.running and await self.admin.cut_off():
+            if not waits:
+                waits = True
+                _LOG.warning("%s; this waits until there is a connection to a control plane", reason)
+            if await wait_first(process.ended, self._wished, timeout=_CUT_OFF_POLL):
+                return False
+        return True
 
     async def _restart_with_gap(self, process: ProcessWatch, reason: str, why: str) -> None:
         """Stop it; `run` starts another."""
@@ -259,6 +280,7 @@ class Envoy:
 
     def _note_successor(self, name: ProcessName) -> None:
         self._tell(replace(self.standing, successor=name, successor_bootstrap=self.place.bootstrap_digest()))
+        forget_request(self.place.directory)
 
     async def _take_over(self, process: ProcessWatch, successor: ProcessWatch, hot: HotRestart) -> str:
         """Wait until `successor`, which was started as `hot` says, has taken over, one of both has ended, or it would

@@ -97,13 +97,15 @@ def request_restart(directory: Path) -> None:
     (directory / _REQUEST).touch(mode=0o600)
 
 
-def take_request(directory: Path) -> bool:
-    """Whether someone has asked since the last time."""
-    try:
+def requested(directory: Path) -> bool:
+    """Whether someone has asked, and that is not done yet."""
+    return (directory / _REQUEST).exists()
+
+
+def forget_request(directory: Path) -> None:
+    """After it is done, or cannot be: until then an agent that ends leaves it to the next one."""
+    with contextlib.suppress(OSError):
         (directory / _REQUEST).unlink()
-    except OSError:
-        return False
-    return True
 
 
 def runs_binary(process: ProcessName, binary: Path) -> bool:

@@ -25,7 +25,7 @@ from weft.agent.envoy_place import EnvoyPlace
 from weft.agent.errors import EXIT_USAGE, AgentError
 from weft.agent.host.carried_envoy import CarriedEnvoy, NodeAdmin
 from weft.agent.host.privileges import node_starting
-from weft.agent.hot_restart import take_request
+from weft.agent.hot_restart import requested
 from weft.agent.identity_source import IdentitySource
 from weft.agent.in_use import EnvoyInUse
 from weft.agent.metrics.application import Application
@@ -236,12 +236,11 @@ class Proxy:
     async def _follow(self) -> None:
         """Have another Envoy take over where the one that runs is another than would be started now, or someone has
         asked for it."""
-        asked = take_request(self.directory)
         if self.state.bootstrap != self.envoy.place.bootstrap_digest():
             self.envoy.restart(Wish("Envoy's bootstrap has changed", needed=True))
         elif differs := await asyncio.to_thread(self.envoy.differs):
             self.envoy.restart(Wish(differs))
-        elif asked:
+        elif requested(self.directory):
             self.envoy.restart(Wish("asked for another Envoy"))
 
     async def _connect_anew(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from weft.admin.kubernetes.wording import words
@@ -112,9 +112,10 @@ def _decoded(key: ObjectKey, value: object) -> Decoded:
 
 def _problems(kind: Kind, decoded: Decoded, snapshot: ConfigSnapshot) -> list[Problem]:
     """What is wrong with a document by itself: as it is read, as a mesh takes it in which there is no other, and in its
-    reference to parameters."""
+    reference to parameters, which the Gateway API wants to be told in the status: it is a warning."""
     there = snapshot.documents
-    meaning = tuple(problem for each in decoded.documents for problem in reference_problems(each, there))
+    references = (problem for each in decoded.documents for problem in reference_problems(each, there))
+    meaning = tuple(replace(each, severity=Severity.WARNING) for each in references)
     if not decoded.failed and kind.group != GATEWAY_GROUP:
         alone = ConfigSnapshot(snapshot.revision, settings=snapshot.settings)
         found = problems_in(alone, decoded.documents, decoded.problems)

@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from weft.cluster.applying import path_of
-from weft.cluster.install import Before, Installer, Way
+from weft.cluster.install import Before, Installer, Way, look
 from weft.cluster.manifests import Features, ManifestError, Settings, checked, objects_of
+from weft.cluster.reading import Reader
 from weft.cluster.record import Record, applyset_id, member_labels, read_record, record_of
 from weft.cluster.revisions import Neighbour, beside, is_anothers, is_older, missing, revisions_of
 from weft.cluster.uninstall import InstallError, check_alone, uninstall
@@ -78,9 +79,9 @@ async def recorded(cluster: Any, revision: str = "default") -> Record:
 
 async def test_which_there_are() -> None:
     cluster: Any = Cluster(*installed(cni=True), *installed("canary", cni=True, shared=False))
-    assert await revisions_of(cluster, NAMESPACE) == (DEFAULT, CANARY)
-    assert beside(await revisions_of(cluster), NAMESPACE, "canary") == (DEFAULT,)
-    assert await revisions_of(cluster, "elsewhere") == ()
+    assert await revisions_of(Reader(cluster), NAMESPACE) == (DEFAULT, CANARY)
+    assert beside(await revisions_of(Reader(cluster)), NAMESPACE, "canary") == (DEFAULT,)
+    assert await revisions_of(Reader(cluster), "elsewhere") == ()
 
 
 async def test_one_of_which_there_is_only_the_record_and_one_of_helms() -> None:
@@ -88,7 +89,19 @@ async def test_one_of_which_there_is_only_the_record_and_one_of_helms() -> None:
     (workload,) = [each for each in objects_of(checked(Settings(image="a"))) if each["kind"] == "Deployment"]
     cluster: Any = Cluster(record, workload)
     helms = Neighbour(NAMESPACE, "default", "0.1.0", "cluster.local")
-    assert await revisions_of(cluster, NAMESPACE) == (helms, CANARY)
+    assert await revisions_of(Reader(cluster), NAMESPACE) == (helms, CANARY)
+
+
+async def test_who_may_not_see_them_changes_nothing() -> None:
+    class Closed(Cluster):
+        async def get(self, path: str, *words: object) -> Answer:
+            if "?" in path and "deployments" in path:
+                raise ApiError("forbidden", 403)
+            return await super().get(path, *words)
+
+    cluster: Any = Closed(*installed())
+    with pytest.raises(ApiError, match="you may not list deployments in weft-system"):
+        await look(cluster, NAMESPACE, "canary")
 
 
 def test_one_that_is_not_there_is_named_with_the_nearest() -> None:
@@ -119,6 +132,7 @@ def test_no_object_of_one_is_anothers() -> None:
         ("A", (), "--revision: found 'A', expected lower-case letters"),
         ("view", (), "--revision: 'view' cannot be, since ClusterRoles of other revisions end so"),
         ("canary-admin", (), "'canary-admin' cannot be"),
+        ("install-2", (), "'install-2' cannot be, since records of installations are called so"),
         ("canary", ("x_y",), "--revision-tag: found 'x_y'"),
         ("canary", ("canary",), "--revision-tag: the revision is called canary already"),
         ("default", ("default",), "--revision-tag: the revision is called default already"),

@@ -24,6 +24,7 @@ def checked_cluster(cluster: Cluster, revision: str) -> Checked:
 def chosen_revision(cluster: Cluster, wanted: str | None, told: Callable[[str], None]) -> str:
     """The revision that is looked at: the one that is `wanted`, else the default; where only another is there, that
     one, which is `told`. ClusterError if it is not there, and others are."""
+    from weft.cluster.reading import Reader
     from weft.cluster.revisions import missing, revisions_of
     from weft.local.cluster import ClusterError
     from weft.model.revisions import DEFAULT
@@ -32,7 +33,7 @@ def chosen_revision(cluster: Cluster, wanted: str | None, told: Callable[[str], 
 
     async def there() -> tuple[Neighbour, ...]:
         async with ApiClient(cluster.credentials()) as client:
-            return await revisions_of(client, cluster.namespace)
+            return await revisions_of(Reader(client), cluster.namespace)
 
     try:
         found = asyncio.run(there())

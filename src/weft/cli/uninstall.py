@@ -50,6 +50,7 @@ def uninstall(*, revision: str | None, purge: bool, with_documents: bool, dry_ru
 
 async def _take_out(wanted: str | None, *, purge: bool, documents: bool, dry: bool) -> None:
     from weft.cluster.install import InstallError, look
+    from weft.cluster.reading import Reader
     from weft.cluster.revisions import beside, missing, revisions_of
     from weft.cluster.uninstall import check_alone, check_documents, purged, remaining, uninstall
     from weft.local.cluster import ClusterError, wanted_cluster
@@ -79,7 +80,7 @@ async def _take_out(wanted: str | None, *, purge: bool, documents: bool, dry: bo
         names = before.record.settings.names if before.record is not None else Revision(revision)
         there = await remaining(client, cluster.namespace, names, before.others)
         if purge:
-            everywhere = beside(await revisions_of(client), cluster.namespace, revision)
+            everywhere = beside(await revisions_of(Reader(client)), cluster.namespace, revision)
             check_alone(everywhere or before.others)
             check_documents(there, documents=documents)
         would = "would be " if dry else ""

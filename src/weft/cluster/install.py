@@ -122,7 +122,10 @@ async def look(client: ApiClient, namespace: str, revision: str = DEFAULT) -> Be
     """What is installed of a revision in `namespace`. ApiError, RecordError."""
     found = await find_installed(Reader(client), namespace, 0.0, revision)
     record = await read_record(client, namespace, revision)
-    others = beside(await revisions_of(client, namespace), namespace, revision)
+    reader = Reader(client)
+    others = beside(await revisions_of(reader, namespace), namespace, revision)
+    if reader.unread:
+        raise ApiError(f"you may not list {', '.join(reader.unread)} in {namespace}", 403)
     before = Before(found, record, others=others)
     former = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{_FORMER}"
     if not (before.on_volume if revision == DEFAULT else await is_there(client, former)):

@@ -151,6 +151,9 @@ def _check_names(names: Revision) -> None:
     if names.name.rpartition("-")[2] in _ENDINGS:
         text = f"--revision: '{names.name}' cannot be, since ClusterRoles of other revisions end so"
         raise ManifestError(f"{text}; expected no {', '.join(_ENDINGS)} at its end")
+    if names.name.partition("-")[0] == "install":
+        text = f"--revision: '{names.name}' cannot be, since records of installations are called so"
+        raise ManifestError(f"{text}; expected no install at its beginning")
     if names.name in names.tags:
         raise ManifestError(
             f"--revision-tag: the revision is called {names.name} already; expected another name, or none"

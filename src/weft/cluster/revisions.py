@@ -49,13 +49,12 @@ class Neighbour:
         return f"the revision {self.revision} in {self.namespace}"
 
 
-async def revisions_of(client: ApiClient, namespace: str = "") -> tuple[Neighbour, ...]:
+async def revisions_of(reader: Reader, namespace: str = "") -> tuple[Neighbour, ...]:
     """The revisions of a namespace, or of all; one too whose installation was broken off before it had a control plane.
-    Those that may not be listed are missing. ApiError."""
-    reader = Reader(client)
+    What may not be listed is missing, and `unread`. ApiError."""
     inside = f"/namespaces/{namespace}" if namespace else ""
     lists = await all_of(
-        reader.every(f"/api/v1{inside}/configmaps", "records", _RECORDS),
+        reader.every(f"/api/v1{inside}/configmaps", "configmaps", _RECORDS),
         *(reader.every(f"/apis/apps/v1{inside}/{each}", each, CONTROL_PLANES) for each in _WORKLOADS),
     )
     found = {(each.namespace, each.revision): each for each in map(_recorded, lists[0])}

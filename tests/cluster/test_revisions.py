@@ -11,10 +11,13 @@ import pytest
 from weft.cluster.applying import path_of
 from weft.cluster.install import Before, Installer, Way, look
 from weft.cluster.manifests import Features, ManifestError, Settings, checked, objects_of
+from weft.cluster.pods import injected_namespaces, pod_facts
 from weft.cluster.reading import Reader
 from weft.cluster.record import Record, applyset_id, member_labels, read_record, record_of
 from weft.cluster.revisions import Neighbour, beside, is_anothers, is_older, missing, revisions_of
 from weft.cluster.uninstall import InstallError, check_alone, uninstall
+from weft.inject.names import PROXY
+from weft.model.revisions import Revision
 from weft.sources.kubernetes.client import Answer, ApiError
 
 NAMESPACE = "weft-system"
@@ -203,3 +206,28 @@ def test_nothing_is_purged_beside_another() -> None:
     with pytest.raises(InstallError, match="away from the revision canary in weft-system: uninstall it first"):
         check_alone((CANARY,))
     check_alone(())
+
+
+def test_sidecars_of_another_revision_are_not_its_own() -> None:
+    def pod(namespace: str, revision: str, *containers: str) -> Any:
+        labels = {"weft.dev/rev": revision} if revision else {}
+        spec = {"containers": [{"name": each, "image": f"{each}:1"} for each in containers]}
+        return {"metadata": {"name": revision or "none", "namespace": namespace, "labels": labels}, "spec": spec}
+
+    namespaces = [
+        {"metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}}},
+        {"metadata": {"name": "moved", "labels": {"istio.io/rev": "prod"}}},
+    ]
+    pods = [
+        pod("shop", "default", PROXY), pod("shop", "canary", PROXY), pod("shop", "", "app"), pod("moved", "", "app"),
+    ]  # fmt: skip
+
+    def names(revision: Revision) -> list[tuple[str, str, bool]]:
+        found = pod_facts(pods, namespaces, NAMESPACE, revision)
+        return [(each.namespace, each.name, bool(each.image)) for each in found]
+
+    assert names(Revision()) == [("shop", "default", True), ("shop", "none", False)]
+    assert names(Revision("canary", ("prod",))) == [("shop", "canary", True), ("moved", "none", False)]
+    assert [each.name for each in injected_namespaces(namespaces, NAMESPACE, Revision("canary", ("prod",)))] == [
+        "moved"
+    ]

@@ -129,6 +129,15 @@ def test_no_object_of_one_is_anothers() -> None:
     assert "/api/v1/namespaces/weft-system/configmaps/weft-install-canary" in paths[1]
 
 
+def test_names_that_are_called_like_a_place_for_others() -> None:
+    settings = checked(Settings("weft-tag", image="a", revision="weft-namespace", revision_tags=("weft-revision",)))
+    found = {each["kind"]: each for each in objects_of(settings)}
+    assert found["Deployment"]["metadata"]["namespace"] == "weft-tag"
+    assert found["Deployment"]["metadata"]["name"] == "weft-weft-namespace"
+    (container,) = found["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert {"--revision=weft-namespace", "--revision-tag=weft-revision"} <= set(container["command"])
+
+
 @pytest.mark.parametrize(
     ("revision", "tags", "said"),
     [

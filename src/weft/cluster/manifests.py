@@ -105,6 +105,7 @@ PLACEHOLDERS: Mapping[str, str] = {
 TAG = "weft-tag"
 """What stands there for each tag but `DEFAULT`: in texts that a list has once for each, and in a list in a text."""
 _TAG_IN_TEXT = f",'{TAG}'"
+_PLACES = re.compile("|".join(map(re.escape, (_TAG_IN_TEXT, TAG, *PLACEHOLDERS.values()))))
 REPLICAS = 7919
 """The number that stands there for that of control planes."""
 _SUFFIXES = {"sidecar_image": "-proxy", "cni_image": "-cni"}
@@ -188,7 +189,7 @@ def objects_of(settings: Settings, *, labels: Mapping[str, str] | None = None) -
     wanted = combination(settings.features, settings.names)
     chosen = [each.object for each in _parts() if wanted in each.combinations.split()]
     tags = tuple(each for each in dict.fromkeys(settings.revision_tags) if each != DEFAULT)
-    found = [_filled(_tagged_with(each, tags), texts, settings.replicas) for each in chosen]
+    found = [_filled(each, texts, tags, settings.replicas) for each in chosen]
     for each in found:
         each["metadata"]["labels"] = {**labels_of(each), VERSION_LABEL: __version__, **(labels or {})}
     return [_namespace(settings.namespace), *(definition(kind) for kind in DEFINED), *sorted(found, key=_order)]
@@ -235,31 +236,26 @@ def _parts() -> tuple[_Part, ...]:
     return msgspec.json.decode(text, type=tuple[_Part, ...])
 
 
-def _tagged_with(value: Any, tags: tuple[str, ...]) -> Any:
-    """`value` with these tags: a text of a list that has the placeholder is there once for each."""
+def _filled(value: Any, texts: Mapping[str, str], tags: Iterable[str], replicas: int) -> Any:
+    """`value` with the texts and the number in their places; what a list has for a tag is there once for each."""
     if isinstance(value, dict):
-        return {key: _tagged_with(each, tags) for key, each in value.items()}
+        return {key: _filled(each, texts, tags, replicas) for key, each in value.items()}
     if isinstance(value, list):
         found: list[Any] = []
         for each in value:
             again = isinstance(each, str) and TAG in each
-            found += [each.replace(TAG, tag) for tag in tags] if again else [_tagged_with(each, tags)]
+            found += (
+                [_put(each, {**texts, TAG: tag}) for tag in tags] if again else [_filled(each, texts, tags, replicas)]
+            )
         return found
     if isinstance(value, str):
-        return value.replace(_TAG_IN_TEXT, "".join(f",'{tag}'" for tag in tags))
-    return value
-
-
-def _filled(value: Any, texts: Mapping[str, str], replicas: int) -> Any:
-    """`value` with the texts and the number in their places."""
-    if isinstance(value, dict):
-        return {key: _filled(each, texts, replicas) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_filled(each, texts, replicas) for each in value]
-    if isinstance(value, str):
-        for placeholder, text in texts.items():
-            value = value.replace(placeholder, text)
+        return _put(value, {**texts, _TAG_IN_TEXT: "".join(f",'{tag}'" for tag in tags)})
     return replicas if value == REPLICAS else value
+
+
+def _put(text: str, texts: Mapping[str, str]) -> str:
+    """`text` with all in their places, in one go: what is put in is not looked at again."""
+    return _PLACES.sub(lambda found: texts[found[0]], text)
 
 
 def combined(renderings: Mapping[str, Iterable[Json]]) -> bytes:

@@ -9,13 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from weft.cluster.applying import path_of
-from weft.cluster.install import Before, Installer, Way, look
+from weft.cluster.install import Before, Installer, InstallError, Way, look
 from weft.cluster.manifests import Features, ManifestError, Settings, checked, objects_of
 from weft.cluster.pods import injected_namespaces, pod_facts
 from weft.cluster.reading import Reader
 from weft.cluster.record import Record, applyset_id, member_labels, read_record, record_of
 from weft.cluster.revisions import Neighbour, beside, is_anothers, is_older, missing, revisions_of
-from weft.cluster.uninstall import InstallError, check_alone, uninstall
+from weft.cluster.uninstall import check_alone, uninstall
 from weft.inject.names import PROXY
 from weft.model.revisions import Revision
 from weft.sources.kubernetes.client import Answer, ApiError

@@ -50,7 +50,7 @@ WORKLOADS = {
 }
 """Three Envoys that all call: told on demand, told all, and told what it says it uses. Two of them serve."""
 _CHUNK = 250
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _FIRST_EDITS = 10
 
 

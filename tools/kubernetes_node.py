@@ -139,7 +139,7 @@ class NodeCluster(Access):
     def import_image(self, archive: Path, seat: Seat = FIRST) -> None:
         """Give a node the images of an archive, for pods with ``imagePullPolicy: Never`` or ``IfNotPresent``."""
         ctr = ["ctr", f"--address={seat.socket}", "--namespace=k8s.io"]
-        self.in_node([*ctr, "images", "import", str(archive.absolute())])
+        self.in_node([*ctr, "images", "import", str(archive.absolute())], timeout=300.0)
 
     @contextlib.contextmanager
     def second_node(self, archives: Sequence[Path]) -> Iterator[str]:

@@ -265,6 +265,7 @@ async def test_missing_listeners_are_named(tmp_path: Path) -> None:
     (tmp_path / "bootstrap.json").write_text(json.dumps(bootstrap))
     envoy = Envoy(EnvoyPlace(find_envoy(), tmp_path, admin), lambda _: None, lambda: 0)
     envoy.start()
+    await envoy.wait_ready((), 60)
     with pytest.raises(NotReadyError, match=r"does not listen on 127\.0\.0\.1:4"):
         await envoy.wait_ready((SocketAddress("127.0.0.1", 4),), 3)
     await envoy.stop(5)

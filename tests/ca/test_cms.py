@@ -208,7 +208,7 @@ def test_its_issuers_certify_others_who_attest_nothing(tmp_path: Path, host: str
 
 
 def test_a_certificate_that_is_over_attests_nothing(tmp_path: Path) -> None:
-    azure = Azure(tmp_path, life=-3600.0, since=7200.0)
+    azure = Azure(tmp_path, life=-360000.0, since=720000.0)
     assert "not signed by Azure" in refused(azure.demands(), Proof("", document=azure.document()), now=NOW)
 
 

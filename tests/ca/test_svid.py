@@ -43,7 +43,7 @@ def test_a_chain_is_read_from_der_and_checked() -> None:
 
 
 def test_roots_come_in_one_order_without_those_that_are_over() -> None:
-    late = certify(PERSON, KEY, PERSON, KEY, authority=True, since=7200.0, life=-3600.0)
+    late = certify(PERSON, KEY, PERSON, KEY, authority=True, since=720000.0, life=-360000.0)
     given = [ROOT.certificate, OTHER.certificate, late, ROOT.certificate]
     assert set(check_roots(given, NOW)) == {ROOT.certificate, OTHER.certificate}
     assert check_roots(given, NOW) == check_roots(given[::-1], NOW)
@@ -68,7 +68,7 @@ REFUSED = {
         [certify(PERSON, KEY, PERSON, KEY, uris=(ID,)), SUBORDINATE, ROOT.server],
         "leads to no root",
     ),
-    "expired": (chain(since=7200.0, life=-3600.0), "has expired"),
+    "expired": (chain(since=720000.0, life=-360000.0), "has expired"),
     "not valid yet": (chain(since=-3600.0, life=7200.0), "not valid yet"),
     "an authority's": ([SUBORDINATE, ROOT.server], "authority's certificate"),
     "two names": (chain(uris=(ID, "spiffe://mesh.example/ns/shop/sa/till")), "expected one name"),

@@ -347,7 +347,7 @@ async def test_a_name_that_passes_to_another_identity(
 
 
 async def test_flood_garbage_and_giants_end_the_stream() -> None:
-    async with running(Limits(request_burst=20, request_rate=1, message_bytes=10_000)) as fixture:
+    async with running(Limits(request_burst=20, request_rate=0.01, message_bytes=10_000)) as fixture:
         await fixture.publish(1, "1")
         call = fixture.connect(fixture.pair())
         for _ in range(21):

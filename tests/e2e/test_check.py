@@ -63,7 +63,7 @@ def checked(mesh: Mesh) -> dict[str, dict[str, Any]]:
 
 
 def test_faults_are_named_with_their_place_and_command(mesh: Mesh, tmp_path: Path) -> None:
-    mesh.serve("--xds-port", "0", "--agent-port", "0", "--admin-port", "0")
+    mesh.serve("--xds-port", "0", "--agent-port", "0", "--admin-port", "0", "--lease", "600")
     mesh.apply(SERVICES)
     mesh.echo("echo-v1", app="echo", wait=False)
     mesh.echo("other-v1", app="other", wait=False)
@@ -100,6 +100,7 @@ def test_faults_are_named_with_their_place_and_command(mesh: Mesh, tmp_path: Pat
     state = mesh.state("other-v1")
     os.kill(state["agent"]["pid"], signal.SIGKILL)
     os.kill(state["envoy"]["pid"], signal.SIGKILL)
+    os.kill(state["application"]["pid"], signal.SIGKILL)  # nobody is there any more to end it
 
     def told_of_death() -> dict[str, dict[str, Any]]:
         found = checked(mesh)

@@ -199,16 +199,22 @@ spec:
     until("the NACK is gone", lambda: not any(one["code"] == "nack" for one in faults.mesh.problems()))
 
 
-def test_a_dead_endpoint(faults: Faults, client: Client) -> None:
-    mesh = faults.mesh
-    service = """
+def test_a_dead_endpoint(tmp_path: Path) -> None:
+    """Its registration is there as long as its lease, which nobody renews."""
+    mesh = Mesh(tmp_path / "home", tmp_path / "logs")
+    faults = Faults(mesh, tmp_path)
+    try:
+        mesh.serve("--xds-port", "0", "--agent-port", "0", "--admin-port", "0", "--lease", "600")
+        mesh.apply("""
 apiVersion: v1
 kind: Service
 metadata: {name: doomed}
 spec: {selector: {app: doomed}, ports: [{name: http, port: 80, targetPort: 8080}]}
-"""
-    with faults.applied(service):
-        proc = mesh.run("doomed", ECHO, app="doomed")
+""")
+        proc = mesh.run("doomed", ECHO, app="doomed", wait=False)
+        mesh.run("caller", ECHO, app="caller", wait=False)
+        mesh.wait_healthy("doomed", "caller")
+        client = Client(mesh.proxy_of("caller"))
         until("it answers", lambda: client("http://doomed/").status == 200)
         state = mesh.state("doomed")
         for pid in (proc.pid, state["envoy"]["pid"], state["application"]["pid"]):
@@ -218,12 +224,13 @@ spec: {selector: {app: doomed}, ports: [{name: http, port: 80, targetPort: 8080}
         def refused() -> str:
             """Connections that were open break first; then none can be made."""
             assert client("http://doomed/dead").status == 503
-            return faults.look("client", "/dead", "UF")
+            return faults.look("caller", "/dead", "UF")
 
-        found = faults.says("dead endpoint", until("no connection can be made", refused), source="client.default")
+        found = faults.says("dead endpoint", until("no connection can be made", refused), source="caller.default")
         assert found["answer"]["outcome"] == "failed"
         assert any(one["workload"] == "doomed.default" for hop in found["hops"] for one in hop["endpoints"])
-        mesh.processes.pop("doomed")
+    finally:
+        mesh.stop()
 
 
 def test_a_slow_callee(faults: Faults, client: Client) -> None:

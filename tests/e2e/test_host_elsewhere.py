@@ -71,7 +71,7 @@ def test_everybody_joins_by_a_token_of_its_own(hosts: tuple[Host, Host], tmp_pat
     envoy = two.state("vm").envoy
     carried = two.weft("proxy", "restart", "a", check=False)
     assert "its Envoy is that of vm.default; weft proxy restart vm.default" in carried.stderr
-    done = two.weft("proxy", "restart", "vm", check=False)
+    done = two.weft("proxy", "restart", "vm", "--timeout=45", check=False)
     assert done.returncode == 0, f"{done.stderr}\n{agent.output()}"
     assert two.state("vm").envoy != envoy
     assert '"b"' in two.curl("a", "http://b/")

@@ -112,10 +112,10 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NamespacedHost]:
         found.healthy("d")
         yield found
     finally:
-        mesh.stop()
-        found.manager.close()
         own.terminate()
         own.wait()
+        mesh.stop()
+        found.manager.close()
         for each in spaces:
             each.delete()
 

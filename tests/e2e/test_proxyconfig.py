@@ -109,7 +109,7 @@ def test_a_proxy_has_its_worker_threads_from_its_next_start_on(world: Mesh, clie
         assert not told(world)
 
         world.apply(three)
-        until("it is told", lambda: told(world), 20)
+        until("it is told", lambda: told(world))
         assert "workload default/busy runs with another number of worker threads" in told(world)[0]
         assert "until started again" in world.weft("describe", "proxyconfig", "busy").stdout
         assert threads(world, "busy") == 2
@@ -118,14 +118,14 @@ def test_a_proxy_has_its_worker_threads_from_its_next_start_on(world: Mesh, clie
         proc.process.kill()  # the agent alone: the next one takes over an Envoy that runs on, as it is
         proc.process.wait()
         world.echo("busy")
-        until("the next agent is there", lambda: world.state("busy")["agent"]["pid"] == world.processes["busy"].pid, 20)
+        until("the next agent is there", lambda: world.state("busy")["agent"]["pid"] == world.processes["busy"].pid)
         assert world.state("busy")["envoy"]["pid"] == before
         assert (threads(world, "busy"), world.workload("busy")["workers"]) == (2, 2)
 
         world.processes["busy"].stop()
         proc = world.echo("busy")
         assert (threads(world, "busy"), world.workload("busy")["workers"]) == (3, 3)
-        until("nothing is left to tell", lambda: not told(world), 20)
+        until("nothing is left to tell", lambda: not told(world))
         proc.stop()
 
 
@@ -140,7 +140,7 @@ def test_several_threads_take_datagrams(world: Mesh) -> None:
             proc = world.gateway("names", "5300=auto")
             assert threads(world, "names") == 2
             [(_, where)] = world.workload("names")["gateway"]["ports"]
-            assert until("it is answered", lambda: _asked((where["host"], where["port"])), 20) == b"who"
+            assert until("it is answered", lambda: _asked((where["host"], where["port"]))) == b"who"
             answers = [_asked((where["host"], where["port"]), 5) for _ in range(50)]
             assert answers == [b"who"] * 50
             assert not [nack for nack in world.problems() if nack["code"] == "nack"]
@@ -218,7 +218,7 @@ def test_an_nginx_before_the_gateway(world: Mesh, nginx: tuple[str, int]) -> Non
             return b""
 
     with world.applied(FRONT):
-        until("nginx passes it on", lambda: b" 426 " in answer(), 20)
+        until("nginx passes it on", lambda: b" 426 " in answer())
         with world.applied(config("front", "istio: front", HTTP10)):
             assert answer().startswith(b"HTTP/1.1 200 ")
             assert answer("shut.example").startswith(b"HTTP/1.1 403 ")

@@ -110,7 +110,7 @@ def served(port: int, ca: Path) -> bytes:
     context = tls_context(str(ca))
     with (
         contextlib.suppress(OSError),
-        socket.create_connection(("127.0.0.1", port), 5) as raw,
+        socket.create_connection(("127.0.0.1", port), 30) as raw,
         context.wrap_socket(raw, server_hostname="shop.example") as tls,
     ):
         tls.sendall(b"GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")

@@ -44,7 +44,7 @@ def try_tls(address: tuple[str, int], context: ssl.SSLContext, alpn: str = "") -
     if alpn:
         context.set_alpn_protocols([alpn])
     try:
-        with socket.create_connection(address, 5) as plain, context.wrap_socket(plain) as tls:
+        with socket.create_connection(address, 30) as plain, context.wrap_socket(plain) as tls:
             tls.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             first = tls.recv(100)
             return tls.version() or "" if first else "closed"
@@ -101,7 +101,7 @@ def test_an_inbound_port_refuses_everybody_else(world: Mesh, tmp_path: Path) -> 
     assert try_tls(address, nobody, "http/1.1").startswith(("refused", "closed"))
     claim = foreign_certificate(tmp_path, "spiffe://cluster.local/ns/default/sa/client")
     assert try_tls(address, tls_context(bundle_of(world), *claim), "http/1.1").startswith(("refused", "closed"))
-    with socket.create_connection(address, 5) as plain:
+    with socket.create_connection(address, 30) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: echo\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):
             assert plain.recv(100) == b""

@@ -357,6 +357,8 @@ def test_who_goes_does_not_wait_for_the_control_plane(host: Host) -> None:
     host.write("a", "b", "c")
     until("c runs", lambda: host.mesh.state("c")["application"])
     host.healthy("c")
+    for name in ("a", "far"):
+        until(f"{name} finds it", lambda name=name: host.client(name)("http://c/").status == 200)  # type: ignore[misc]
 
 
 def test_envoy_is_told_of_nobody_whose_key_is_not_there(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_a_proxy_is_restarted_by_hand(rig: Rig) -> None:
 
     def during() -> None:
         nonlocal said
-        said = cli(rig.mesh.home, "proxy", "restart", "client").stdout
+        said = cli(rig.mesh.home, "proxy", "restart", "client", "--timeout=45").stdout
         rig.taken_over("client", before)
 
     loads = rig.under_load(during)

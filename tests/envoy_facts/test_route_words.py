@@ -53,7 +53,7 @@ async def test_a_slow_try_of_what_changes_nothing_goes_on_beside_the_next(
         """Answers long after the time of a try."""
         head = await reader.readuntil(b"\r\n\r\n")
         asked[head.split(b" ")[0].decode()] += 1
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(5)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
         await writer.drain()
 
@@ -66,7 +66,7 @@ async def test_a_slow_try_of_what_changes_nothing_goes_on_beside_the_next(
 async def test_without_hedging_a_slow_try_is_cancelled(tmp_path: Path) -> None:
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(5)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
         await writer.drain()
 

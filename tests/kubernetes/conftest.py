@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -39,6 +40,6 @@ def api(cluster: ApiCluster) -> Api:
 @pytest.fixture
 async def namespace(api: Api, request: pytest.FixtureRequest) -> str:
     """A namespace of the test's own."""
-    name = request.node.name.replace("_", "-")[5:60].rstrip("-")
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[5:60].rstrip("-")
     await api.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     return str(name)

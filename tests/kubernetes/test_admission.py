@@ -59,6 +59,7 @@ def _configure(cluster: ApiCluster, mesh: Mesh) -> None:
     given = yaml.safe_load(EXAMPLE.read_text())
     told = json.loads(Home(mesh.home).endpoints.read_text())
     port = told["webhooks"].rpartition(":")[2]
+    given["webhooks"][0]["timeoutSeconds"] = 30  # later the API server would go on without an answer
     given["webhooks"][0]["clientConfig"] = {"url": f"https://127.0.0.1:{port}/validate"}
     cluster.kubectl("apply", "-f", "-", given=given)
 

@@ -163,7 +163,16 @@ def test_a_server_that_does_not_answer(cluster: ApiCluster, tmp_path: Path) -> N
 
 
 def test_all_is_well(working: Working) -> None:
-    done = cli(working.mesh.home, "check", f"--kubeconfig={working.admin}", "--all", "--wait", check=False)
+    done = cli(
+        working.mesh.home,
+        "check",
+        f"--kubeconfig={working.admin}",
+        "--all",
+        "--wait",
+        "--timeout=60",
+        check=False,
+        timeout=120,
+    )
     assert "well: the API server reaches the webhooks" in done.stdout
     assert done.returncode == 1
     assert "1 warning; " in done.stdout, "no pod runs here, so nobody forwards ports to one"

@@ -18,6 +18,7 @@ from tools.kubernetes_cluster import ApiCluster, ClusterError
 from support.injection import SETTINGS, pod, review
 from support.kubernetes import rules
 from support.mesh import Mesh, until
+from weft.controlplane import injector as module
 from weft.controlplane.injector import Injector
 from weft.inject.review import review_from_json
 from weft.model.snapshot import ConfigSnapshot, MeshSettings
@@ -291,8 +292,9 @@ def test_while_the_control_plane_is_down(injecting: Injecting) -> None:
     assert inits(made[0]) == BOTH
 
 
-async def test_labels_that_the_mesh_has_not_read_yet(injecting: Injecting) -> None:
+async def test_labels_that_the_mesh_has_not_read_yet(injecting: Injecting, monkeypatch: pytest.MonkeyPatch) -> None:
     """The API server is asked for them; where it does not say, its question is answer enough."""
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 60.0)
     snapshot = ConfigSnapshot(1, (), (), (), MeshSettings())
     enabled = injecting.namespace("unread", **{"istio-injection": "enabled"})
     disabled = injecting.namespace("unread-off", **{"weft.dev/injection": "disabled"})

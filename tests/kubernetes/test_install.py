@@ -274,6 +274,12 @@ def test_definitions_go_only_when_asked(weft: Weft) -> None:
 
     until("the API server has forgotten the kind", lambda: not served())
     until("the namespace is gone", lambda: gone(weft))
+    until("all kinds are gone", lambda: undefined(weft))
+
+
+def undefined(weft: Weft) -> bool:
+    """Whether none of weft's kinds is defined: what is being removed would be taken for it."""
+    return "weft.dev" not in weft.cluster.kubectl("get", "crd", "-o", "name")
 
 
 def gone(weft: Weft) -> bool:
@@ -290,6 +296,7 @@ def test_a_namespace_of_somebody_else_stays(weft: Weft) -> None:
     lines = weft.said("uninstall", "--purge")
     assert f"removed: Namespace {NAMESPACE}" not in lines
     assert weft.get("namespace", NAMESPACE)["status"] == {"phase": "Active"}
+    until("all kinds are gone", lambda: undefined(weft))
 
 
 CANARY = ("--revision=canary",)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from weft.model.revisions import Revision
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.client import ApiClient
 from weft.sources.kubernetes.discovery import FOLLOWED
+from weft.sources.kubernetes.election import Terms
+from weft.sources.kubernetes.elector import Elector
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 from weft.telemetry.metrics import Registry, text_of
 from weft.testing.polling import eventually
@@ -71,6 +73,60 @@ async def test_one_of_two_writes_and_the_other_follows_at_once(cluster: ApiClust
     assert not second.writes.leads()
 
 
+class Deaf(ApiClient):
+    """Whoever is deaf asks for changes, which are done, and hears no answer."""
+
+    deaf = False
+
+    async def send(self, *given: Any, **more: Any) -> bytes:
+        answer = await super().send(*given, **more)
+        if self.deaf:
+            await asyncio.Event().wait()
+        return answer
+
+
+@pytest.mark.parametrize("takes", [True, False])
+async def test_a_lease_is_given_back_whose_answer_was_not_heard(
+    cluster: ApiCluster, api: Api, namespace: str, takes: bool
+) -> None:
+    """A control plane is stopped while its bid is under way: whether it takes the Lease or renews it."""
+    lease = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/one"
+
+    async def spec() -> dict[str, Any]:
+        return dict((await api.call("GET", lease))["spec"])
+
+    async def taken() -> str:
+        found = await spec()
+        return str(found["renewTime"]) if found["holderIdentity"] == "candidate" else ""
+
+    credentials = Credentials(KubeconfigFile(str(cluster.kubeconfig("admin"))).access)
+    client = Deaf(credentials)
+    async with client:
+        elector = Elector(client, namespace, "candidate", "one", Terms(lasting=60, deadline=40, retry=0.1))
+        client.deaf = takes
+        bidding = asyncio.create_task(elector.run())
+        await eventually("the Lease is taken", taken)
+        if not takes:
+            await eventually("it leads", lambda: elector.leads)
+            client.deaf = True
+            first = await taken()
+            await eventually("it is renewed", lambda: is_renewed(taken, first))
+        client.deaf = False
+        bidding.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await bidding
+    assert (await spec()).get("holderIdentity", "") == ""
+
+
+async def _within(wanted: set[str], found: Callable[[], Awaitable[set[str]]]) -> bool:
+    return wanted <= await found()
+
+
+async def is_renewed(taken: Callable[[], Awaitable[str]], first: str) -> bool:
+    """Whether it has been taken anew since."""
+    return await taken() not in ("", first)
+
+
 async def test_each_gateway_is_written_by_its_revision(cluster: ApiCluster, api: Api, namespace: str) -> None:
     """Also where its label changes; all else is the default's."""
     await declare(api)
@@ -91,10 +147,13 @@ async def test_each_gateway_is_written_by_its_revision(cluster: ApiCluster, api:
         await conditions_reach(api, f"{root}/gateways/new", Accepted="True Accepted")
         await parents_reach(api, f"{root}/httproutes/one", GOOD)
         assert (owned(usual), owned(canary)) == (["old", "one"], ["new"])
-        assert usual.written() >= 2
-        assert canary.written() >= 1
-        leases = {each["metadata"]["name"] for each in (await api.call("GET", LEASE.rpartition("/")[0]))["items"]}
-        assert {"weft-leader", "weft-leader-canary", "weft-leader-prod"} <= leases
+        await eventually("each has written", lambda: usual.written() >= 2 and canary.written() >= 1)
+
+        async def leases() -> set[str]:
+            return {each["metadata"]["name"] for each in (await api.call("GET", LEASE.rpartition("/")[0]))["items"]}
+
+        wanted = {"weft-leader", "weft-leader-canary", "weft-leader-prod"}
+        await eventually("each name has its Lease", lambda: _within(wanted, leases))
 
         merge = "application/merge-patch+json"
         await api.call(

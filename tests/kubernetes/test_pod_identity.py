@@ -110,6 +110,7 @@ async def test_a_pod_that_restarts_its_proxy_comes_back_by_either(rig: Rig, tmp_
 async def test_what_is_no_proof_of_a_pod(rig: Rig, tmp_path: Path, pods: JoiningPods, api: Api) -> None:
     await pods.account("other")
     elsewhere = JoiningPods(api, "default")
+    await elsewhere.start()
     pod, another = await pods.run("reviews-1"), await pods.run("reviews-2")
     alike = await pods.run("reviews-3", "other")
     foreign = await elsewhere.run("reviews-1", "default")

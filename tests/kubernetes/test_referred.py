@@ -56,7 +56,9 @@ spec:
 
 
 def referring(kubeconfig: Path, **options: Any) -> ReferredSource:
-    return ReferredSource("test", Credentials(KubeconfigFile(str(kubeconfig)).access), pace=QUICK, **options)
+    return ReferredSource(
+        "test", Credentials(KubeconfigFile(str(kubeconfig)).access), pace=QUICK, **{"patience": 60.0, **options}
+    )
 
 
 def snapshot(text: str, namespace: str) -> ConfigSnapshot:

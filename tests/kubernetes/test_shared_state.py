@@ -204,7 +204,7 @@ def test_of_two_revisions_one_leads_for_the_state_that_they_share(cluster: ApiCl
         assert len({held["weft-leader"], held["weft-leader-canary"]}) == 2
 
         leader.processes["control-plane"].stop()
-        until("the other leads", lambda: both.leaders() == [other], 10)
+        until("the other leads", lambda: both.leaders() == [other], 30)
         both.change("gamma")
         until("it is written", lambda: both.written(other, "gamma"))
         assert [both.written(other, name) for name in ("alpha", "beta", "gamma")] == [1, 1, 1]

@@ -130,7 +130,7 @@ async def test_programmed_is_what_the_proxies_have_confirmed(cluster: ApiCluster
         assert message == f"{server.proxy} has not confirmed it yet"
         assert conditions(said["status"]["listeners"][0])["Programmed"] == "False Pending"
         del rig.lacks[server.proxy]
-        words = ("wait", "--for=condition=Programmed", "gateway/edge", "-n", namespace, "--timeout=20s")
+        words = ("wait", "--for=condition=Programmed", "gateway/edge", "-n", namespace, "--timeout=60s")
         await asyncio.to_thread(cluster.kubectl, *words)
         rig.lacks[server.proxy] = Lack("has not confirmed it yet")
         rig.compile()

@@ -127,7 +127,10 @@ async def test_a_flood_of_tokens_is_bounded(cluster: ApiCluster, pods: JoiningPo
         )
 
 
-async def test_many_pods_that_start_at_once_all_join(cluster: ApiCluster, tmp_path: Path, pods: JoiningPods) -> None:
+async def test_many_pods_that_start_at_once_all_join(
+    cluster: ApiCluster, tmp_path: Path, pods: JoiningPods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reviews, "PATIENCE", 60.0)
     started = await asyncio.gather(*(pods.run(f"web-{number}") for number in range(40)))
     tokens = await asyncio.gather(*(pods.token(pod) for pod in started))
     async with control(cluster, tmp_path, cluster.kubeconfig("admin")) as rig:

@@ -69,6 +69,7 @@ def test_an_earlier_envoy_takes_all_that_it_is_told(mixed: Mesh, request: pytest
 def test_both_call_each_other_by_the_same_rules(mixed: Mesh) -> None:
     for caller, host in (("old", "new"), ("new", "old")):
         client = Client(mixed.proxy_of(caller))
+        until(f"{caller} finds {host}", lambda client=client, host=host: client(f"http://{host}/").status == 200)  # type: ignore[misc]
         answer = client(f"http://{host}/")
         assert answer.status == 200
         assert f"spiffe://cluster.local/ns/default/sa/{caller}" in answer.body.decode()

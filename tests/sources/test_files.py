@@ -65,8 +65,8 @@ class Followed:
 async def follow(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., "asyncio.Future[Followed]"]]:
     tasks = []
 
-    async def start(*roots: Path) -> Followed:
-        source = FilesSource(roots, poll=POLL, removal=REMOVAL)
+    async def start(*roots: Path, removal: float = REMOVAL) -> Followed:
+        source = FilesSource(roots, poll=POLL, removal=removal)
         looks: list[float] = []
         scan = source._scan
 
@@ -81,7 +81,7 @@ async def follow(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[...,
             await source.contents.changed(0)
         return Followed(source, looks)
 
-    yield lambda *roots: asyncio.ensure_future(start(*roots))
+    yield lambda *roots, **more: asyncio.ensure_future(start(*roots, **more))
     for task in tasks:
         task.cancel()
     for result in await asyncio.gather(*tasks, return_exceptions=True):
@@ -144,7 +144,7 @@ async def test_additions_and_deletions(tmp_path: Path, follow: Follow) -> None:
 async def test_editors_that_rename_over_or_delete_first_cause_no_gap(tmp_path: Path, follow: Follow) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(service("a"))
-    followed = await follow(tmp_path)
+    followed = await follow(tmp_path, removal=600.0)
     seen: list[list[str]] = []
 
     async def watch() -> None:

@@ -43,7 +43,7 @@ async def running(source: Source) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
-async def reached(source: Source, what: str, holds: Callable[[Contents], bool], seconds: float = 20.0) -> Contents:
+async def reached(source: Source, what: str, holds: Callable[[Contents], bool], seconds: float = 60.0) -> Contents:
     """The contents, when they are as wanted."""
     version = 0
     try:

@@ -18,6 +18,7 @@ from weft.sources.kubernetes.kubeconfig import KubeconfigFile
 from weft.sources.kubernetes.pods import PodSource
 from weft.sources.kubernetes.reflector import Pace
 from weft.sources.kubernetes.source import KubernetesSource
+from weft.testing.polling import eventually
 
 QUICK = Pace(retry=0.05, longest_retry=0.5, discovery=0.1)
 ROUTES = "/apis/gateway.networking.k8s.io/v1"
@@ -92,14 +93,18 @@ class Pods:
 
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api
+        self._namespace = namespace
         self._node = f"node-{namespace}"
         self._path = f"/api/v1/namespaces/{namespace}/pods"
 
     async def start(self) -> None:
-        """Make the Node, which is in zone ``eu-1`` of region ``eu``."""
+        """Make the Node, which is in zone ``eu-1`` of region ``eu``, and wait for the account of Pods that name none:
+        controllers make it, late where they had lost the API server."""
         labels = {"topology.kubernetes.io/region": "eu", "topology.kubernetes.io/zone": "eu-1"}
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self._node, "labels": labels}}
         await self._api.create("/api/v1/nodes", node)
+        account = f"/api/v1/namespaces/{self._namespace}/serviceaccounts/default"
+        await eventually("the namespace has its account", lambda: self._api.call("GET", account))
 
     async def create(
         self,

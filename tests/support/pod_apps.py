@@ -162,14 +162,19 @@ def job(name: str, namespace: str, account: str, script: str, url: str, native: 
 
 
 def cron_job(name: str, namespace: str, account: str, script: str, url: str) -> dict[str, Any]:
-    """A CronJob that runs a script each minute; its pods have the label ``cron`` with its name."""
+    """A CronJob that runs a script each minute; its pods have the label ``cron`` with its name, and stay."""
     spec = job(name, namespace, account, script, url)["spec"]
     spec["template"]["metadata"]["labels"] = {"cron": name}
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"schedule": "* * * * *", "concurrencyPolicy": "Forbid", "jobTemplate": {"spec": spec}},
+        "spec": {
+            "schedule": "* * * * *",
+            "concurrencyPolicy": "Forbid",
+            "successfulJobsHistoryLimit": 100,
+            "jobTemplate": {"spec": spec},
+        },
     }
 
 

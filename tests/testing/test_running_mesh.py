@@ -15,6 +15,7 @@ from weft.testing import MeshDidNotStartError, RunningMesh, running_mesh, until
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+DOCUMENTS = ROOT / "src" / "weft" / "bookinfo" / "documents"
 
 
 @pytest.fixture(scope="module")
@@ -91,15 +92,19 @@ def page(bookinfo: RunningMesh) -> Page:
 @pytest.fixture
 def example(bookinfo: RunningMesh) -> Iterator[Callable[[str], None]]:
     keys: list[dict[str, str]] = []
+    changed: list[dict[str, str]] = []
 
     def apply(name: str) -> None:
         answer = bookinfo.apply((EXAMPLES / name).read_text(), source=name)
         assert not answer["problems"]
-        keys.extend(one["key"] for one in answer["documents"] if one["change"] == "created")
+        for one in answer["documents"]:
+            (keys if one["change"] == "created" else changed).append(one["key"])
 
     yield apply
     for key in keys:
         bookinfo.delete(key["kind"], key["name"], namespace=key["namespace"])
+    if changed:
+        bookinfo.apply((DOCUMENTS / "subsets.yaml").read_text())
 
 
 def versions(page: Page, count: int, user: str = "") -> list[str]:

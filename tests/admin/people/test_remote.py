@@ -357,8 +357,11 @@ async def test_what_cannot_be_served(rig: Rig, tmp_path: Path) -> None:
 
 
 async def test_wrong_tokens_are_counted_by_address(far: Reached) -> None:
-    statuses = [(await asyncio.to_thread(far.ask, Authorization=f"Bearer {n}"))[0] for n in range(11)]
-    assert statuses[-1] == 429
+    statuses: list[int] = []
+    while 429 not in statuses:  # one more is let through every few seconds
+        assert len(statuses) < 40, statuses
+        statuses.append((await asyncio.to_thread(far.ask, Authorization=f"Bearer {len(statuses)}"))[0])
+    assert statuses.count(401) >= 10
     assert (await asyncio.to_thread(far.ask))[0] == 200
 
 

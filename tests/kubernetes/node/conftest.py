@@ -5,6 +5,7 @@ It takes the place of the API without a node: `api` and `namespace` are of this 
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +17,25 @@ from tools.kubernetes_mesh import install
 from tools.kubernetes_node import NodeCluster
 from tools.packages.payload import ROOT
 
+_HERE = Path(__file__).parent
+_LONG = 900.0
+"""For the first test of a worker, which makes images and cluster: what waits inside of it gives up before."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Time for what comes before a test."""
+    for item in items:
+        if _HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_LONG))
+
 
 @pytest.fixture(scope="session")
 def images() -> list[Path]:
     """The images of this checkout, ``weft.test/weft:1`` and ``weft.test/weft-proxy:1``, as archives."""
-    return build_images(ROOT / "build" / "images", default_sources(), TEST_REGISTRY, TEST_TAG)
+    (ROOT / "build").mkdir(exist_ok=True)
+    with (ROOT / "build" / "images.lock").open("w") as lock:  # another worker may be at the same place
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return build_images(ROOT / "build" / "images", default_sources(), TEST_REGISTRY, TEST_TAG)
 
 
 @pytest.fixture(scope="session")

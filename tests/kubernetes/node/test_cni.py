@@ -164,7 +164,9 @@ def test_a_pod_that_is_made_without_the_agent_waits_for_it(node: NodeCluster) ->
     assert not any("weft-cni" in each.read_text() for each in node.networks.iterdir())
     apply(node, account("late", MESH), restricted("late"))
     logs = ("logs", "-n", MESH, "-l", "app=late", "-c", "weft-init")
-    until("it says what it waits for", lambda: "waiting until the node agent of weft on node1" in quiet(node, *logs))
+    until(
+        "it says what it waits for", lambda: "waiting until the node agent of weft on node1" in quiet(node, *logs), 180
+    )
     (pod,) = pods(node, "-n", MESH, "-l", "app=late")
     assert [each for each in pod["status"]["containerStatuses"] if "running" in each["state"]] == []
     send_away(None)

@@ -85,7 +85,6 @@ def stock(weft_node: NodeCluster) -> Iterator[NodeCluster]:
         node,
         *(account(name, STOCK) for name in ("front", "db", "web")),
         account("stranger", OUTSIDE),
-        cron_job("every-minute", STOCK, "front", ASK, "http://db-any/"),
         {**service("db", STOCK), "spec": _headless()},
         service("db-any", STOCK, "db"),
         stateful_set("db", STOCK, len(INSTANCES)),
@@ -95,6 +94,7 @@ def stock(weft_node: NodeCluster) -> Iterator[NodeCluster]:
     wait(node, "statefulset/db")
     wait(node, "deployment/front")
     wait(node, "deployment/stranger", OUTSIDE)
+    apply(node, cron_job("every-minute", STOCK, "front", ASK, "http://db-any/"))  # it asks what is there
     yield node
     make_room(node, STOCK)
 

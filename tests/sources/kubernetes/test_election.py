@@ -97,11 +97,12 @@ def test_who_resigns_leaves_the_place_at_once() -> None:
     lease, first, second = Lease(), Election("first", TERMS), Election("second", TERMS)
     lease.look(first, 0)
     lease.bid(first, 0)
-    record = first.resigned(3, WALL + 3)
+    lease.look(second, 3)
+    assert second.resigned(WALL) is None, "it is another's"
+    record = first.resigned(WALL + 3)
     assert record is not None
     assert record.holder == ""
     assert not first.leads(3)
-    assert first.resigned(3, WALL) is None
     lease.write(record)
     lease.look(second, 50)
     assert lease.bid(second, 50)

@@ -110,11 +110,11 @@ class Election:
         """The server did not take a bid, or did not answer: the Lease may be another's now."""
         self._stale = True
 
-    def resigned(self, now: float, clock: float) -> Record | None:
-        """What to write to the Lease so that another may lead at once, if this candidate does; it no longer does."""
-        if not self.leads(now) or self._seen is None:
-            return None
+    def resigned(self, clock: float) -> Record | None:
+        """What to write to the Lease so that another may lead at once, if it is ours; this candidate leads no more."""
         self._until = float("-inf")
+        if self._seen is None or self._seen.record.holder != self._identity:
+            return None
         return replace(self._seen.record, holder="", lasting=1, renewed=micro_time(clock))
 
 

@@ -128,8 +128,12 @@ class Elector:
             self.term.set(self.leads)
 
     async def _resign(self) -> None:
-        record = self._election.resigned(time.monotonic(), self._clock())
-        if record is not None:
-            with contextlib.suppress(ApiError, TimeoutError, msgspec.MsgspecError):
-                async with asyncio.timeout(_LAST_SECONDS):
+        """Give the Lease back, also if it was taken or renewed by a bid whose answer was not heard."""
+        election = self._election
+        with contextlib.suppress(ApiError, TimeoutError, msgspec.MsgspecError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                if election.stale:
+                    election.saw(await self._look(), time.monotonic())
+                record = election.resigned(self._clock())
+                if record is not None:
                     await self._write(record)

@@ -19,7 +19,8 @@ from typing import Any
 import yaml
 from tools.kubernetes import NotBuiltError, program
 
-from weft.cluster.manifests import FILE, PLACEHOLDERS, REPLICAS, Features, combined
+from weft.cluster.manifests import FILE, PLACEHOLDERS, REPLICAS, TAG, Features, combination, combined
+from weft.model.revisions import DEFAULT, Revision
 from weft.schema.definitions import DEFINED, definition
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,11 +53,14 @@ def carried() -> str:
     """What ``weft install`` has of the chart. NotBuiltError without Helm."""
     combinations = (Features(*each) for each in itertools.product((True, False), repeat=4))
     possible = [each for each in combinations if not each.contradiction]
-    return combined({each.combination: _objects(*_settings(each)) for each in possible}).decode()
+    another = PLACEHOLDERS["revision"]
+    revisions = (Revision(DEFAULT, (TAG,)), Revision(another, (TAG,)), Revision(another, (DEFAULT, TAG)))
+    asked = [(each, names) for names in revisions for each in possible]
+    return combined({combination(*each): _objects(*_settings(*each)) for each in asked}).decode()
 
 
-def _settings(features: Features) -> list[str]:
-    """Arguments of Helm for these switches, with placeholders for texts."""
+def _settings(features: Features, names: Revision) -> list[str]:
+    """Arguments of Helm for these switches and names, with placeholders for texts."""
     image, _, tag = PLACEHOLDERS["image"].partition(":")
     values: dict[str, object] = {
         "image.repository": image,
@@ -72,6 +76,8 @@ def _settings(features: Features) -> list[str]:
         "cni.enabled": features.cni,
         "cni.image": PLACEHOLDERS["cni_image"],
         "replicas": REPLICAS,
+        "revision": names.name,
+        "revisionTags": names.tags,
     }
     words = [word for name, value in values.items() for word in ("--set-json", f"{name}={json.dumps(value)}")]
     return ["-n", PLACEHOLDERS["namespace"], "--skip-schema-validation", *words]

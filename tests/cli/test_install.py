@@ -21,6 +21,11 @@ from weft.testing.processes import cli
         (("--image=a", "--no-injection"), "expected --no-gateways beside --no-injection"),
         (("--image=a", "--no-injection", "--no-gateways", "--cni"), "expected no --cni beside --no-injection"),
         (("--image=a", "--kube-namespace=A"), "the namespace 'A' cannot be"),
+        (("--image=a", "--revision=A"), "--revision: found 'A', expected lower-case letters, digits and '-'"),
+        (("--image=a", "--revision=a-view"), "--revision: 'a-view' cannot be"),
+        (("--image=a", "--revision-tag="), "--revision-tag: found '', expected lower-case letters"),
+        (("--image=a", "--revision-tag=default"), "the revision is called default already"),
+        (("--image=a", "--revision-tag=b", "--no-revision-tags"), "say one of them"),
     ],
 )
 def test_words_that_cannot_be(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
@@ -42,6 +47,26 @@ def test_manifests_for_gitops(tmp_path: Path) -> None:
     (agent,) = found["DaemonSet"]["spec"]["template"]["spec"]["containers"]
     assert agent["image"] == f"localhost:5000/weft-cni:{__version__}"
     assert "weft.invalid" not in str(objects)
+
+
+def test_manifests_of_another_revision(tmp_path: Path) -> None:
+    words = ("--image=a", "--revision=canary", "--revision-tag=prod", "--revision-tag=test", "--revision-tag=prod")
+    objects = list(yaml.safe_load_all(cli(tmp_path, "install", "-o", "yaml", *words).stdout))
+    found = {each["kind"]: each for each in objects}
+    assert found["Deployment"]["metadata"]["name"] == "weft-canary"
+    assert "GatewayClass" not in found, "the default's serves all"
+    (container,) = found["Deployment"]["spec"]["template"]["spec"]["containers"]
+    given = [each for each in container["command"] if each.startswith("--revision")]
+    assert given == ["--revision=canary", "--revision-tag=prod", "--revision-tag=test"]
+    (pods,) = [each for each in found["MutatingWebhookConfiguration"]["webhooks"] if each["name"].startswith("pod.")]
+    assert "in ['canary','prod','test']" in pods["matchConditions"][0]["expression"]
+    assert "weft-tag" not in str(objects)
+
+
+def test_check_of_a_revision_is_for_a_cluster(tmp_path: Path) -> None:
+    done = cli(tmp_path, "check", "--revision=canary", check=False)
+    assert done.returncode == 2
+    assert "--revision is for a cluster: give --kubeconfig or --context" in done.stderr
 
 
 def test_there_is_no_cluster(tmp_path: Path) -> None:

@@ -199,3 +199,15 @@ def test_of_a_control_plane_that_is_not_ready_only_that_is_told() -> None:
         "error Service weft-system/weft: no endpoint of it is ready: proxies and the API server reach nobody",
         "error pod weft-system/weft-1: its container waits: ImagePullBackOff",
     ]
+
+
+def test_a_revision_is_told_by_its_own_names() -> None:
+    canary = replace(INSTALLED, revision="canary", webhooks=(), lease=None, client="0.2.0")
+    found = check_cluster(canary).findings
+    assert {one.about for one in found} == {
+        "weft-injector-canary",
+        "weft-validator-canary",
+        "Lease weft-system/weft-leader-canary",
+        "deployment/weft",
+    }
+    assert "weft upgrade --revision canary" in {one.fix for one in found}

@@ -18,6 +18,7 @@ from weft.cluster.install import needed_rights
 from weft.cluster.manifests import Settings
 from weft.findings.checks.check import Checked
 from weft.findings.cluster.check import check_cluster
+from weft.model.revisions import USUAL, Revision
 from weft.settings.home import Home
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.kubeconfig import KubeconfigFile
@@ -26,11 +27,12 @@ from weft.testing.processes import cli
 NAMESPACE = "weft-system"
 READY = [{"type": "Ready", "status": "True"}]
 CONTROL_PLANE = ("-n", NAMESPACE, "deployment", "weft")
+CANARY = Revision("canary", ("prod",))
 
 
-def look(kubeconfig: Path, *, before: bool = False, namespace: str = NAMESPACE) -> Checked:
+def look(kubeconfig: Path, *, before: bool = False, namespace: str = NAMESPACE, revision: str = USUAL.name) -> Checked:
     needed = needed_rights(Settings(namespace=namespace))
-    question = Question("test", namespace, needed)
+    question = Question("test", namespace, needed, revision)
     facts = asyncio.run(gather_cluster(Credentials(KubeconfigFile(str(kubeconfig)).access), question))
     return check_cluster(facts, before=before)
 
@@ -38,37 +40,42 @@ def look(kubeconfig: Path, *, before: bool = False, namespace: str = NAMESPACE) 
 class Working:
     """weft as it is installed in a cluster without nodes: its control plane is a process of this host."""
 
-    def __init__(self, cluster: ApiCluster, mesh: Mesh) -> None:
+    def __init__(self, cluster: ApiCluster, mesh: Mesh, names: Revision = USUAL) -> None:
         self.cluster = cluster
         self.mesh = mesh
+        self.names = names
+        self.called = (f"--revision={names.name}", *(f"--revision-tag={each}" for each in names.tags))
         self.pod = ""
         self.admin = cluster.kubeconfig("admin")
 
     def install(self) -> None:
         words = ("--image=weft.test/weft:1", "--no-wait")
-        cli(self.mesh.home, "install", f"--kubeconfig={self.admin}", *words)
+        cli(self.mesh.home, "install", f"--kubeconfig={self.admin}", *words, *self.called)
         self.serve()
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one"}}
         self.cluster.kubectl("apply", "-f", "-", given=node)
         self.status("node", "one", {"conditions": READY})
-        pods = ("get", "pods", "-n", NAMESPACE, "-o", "name")
+        labels = f"app.kubernetes.io/name=weft{self.names.suffix}"
+        pods = ("get", "pods", "-n", NAMESPACE, "-l", labels, "-o", "name")
         self.pod = until("the pod is there", lambda: self.cluster.kubectl(*pods)).strip().removeprefix("pod/")
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": self.pod}, "target": {"name": "one"}}
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{self.pod}/binding"
         self.cluster.kubectl("create", "--raw", path, "-f", "-", given=binding)
-        running = {"phase": "Running", "podIP": "10.1.2.3", "podIPs": [{"ip": "10.1.2.3"}], "conditions": READY}
+        address = "10.1.2.4" if self.names.suffix else "10.1.2.3"
+        running = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": READY}
         self.status("pod", self.pod, running, "-n", NAMESPACE)
 
     def serve(self) -> None:
         """The control plane, as an administrator, and webhooks that lead to it."""
-        image = ("--sidecar-image=weft.test/weft-proxy:1", "--advertise=weft.weft-system.svc")
+        suffix = self.names.suffix
+        image = ("--sidecar-image=weft.test/weft-proxy:1", f"--advertise=weft{suffix}.weft-system.svc", *self.called)
         leads = (f"--kubernetes-namespace={NAMESPACE}", "--write-status", "--state=kubernetes")
         self.mesh.serve(f"--kubeconfig={self.admin}", *leads, *image, "--webhook-port=0")
         told = json.loads(Home(self.mesh.home).endpoints.read_text())
         port = told["webhooks"].rpartition(":")[2]
         for kind, name, path in (
-            ("mutatingwebhookconfiguration", "weft-injector", "inject"),
-            ("validatingwebhookconfiguration", "weft-validator", "validate"),
+            ("mutatingwebhookconfiguration", f"weft-injector{suffix}", "inject"),
+            ("validatingwebhookconfiguration", f"weft-validator{suffix}", "validate"),
         ):
             given = json.loads(self.cluster.kubectl("get", kind, name, "-o", "json"))
             for webhook in given["webhooks"]:
@@ -80,7 +87,8 @@ class Working:
         self.cluster.kubectl("patch", kind, name, *more, "--subresource=status", "--type=merge", "-p", patch)
 
     def errors(self, kubeconfig: Path | None = None) -> list[str]:
-        return [f"{one.about}: {one.message}" for one in look(kubeconfig or self.admin).findings]
+        found = look(kubeconfig or self.admin, revision=self.names.name).findings
+        return [f"{one.about}: {one.message}" for one in found]
 
     def said(self, text: str) -> str:
         """What is found, once a finding has `text` in it."""
@@ -241,6 +249,23 @@ def test_another_mesh_and_pods_without_their_sidecar(working: Working) -> None:
         enforce = "pod-security.kubernetes.io/enforce=restricted"
         working.cluster.kubectl("label", "namespace", "shop", enforce)
         working.said("it enforces Pod Security 'restricted', which refuses weft-init")
+
+
+def test_a_revision_beside_the_default(cluster: ApiCluster, working: Working, tmp_path: Path) -> None:
+    canary = Working(cluster, Mesh(tmp_path / "home", tmp_path / "logs"), CANARY)
+    try:
+        canary.install()
+        canary.well()
+        working.well()
+        canary.mesh.processes["control-plane"].stop()
+        told = canary.said("connection refused; nothing listens there")
+        assert told.startswith("webhook weft-injector-canary, asked about a pod in default: ")
+        assert working.errors() == [], "the default's answers"
+    finally:
+        canary.mesh.stop()
+        cli(canary.mesh.home, "uninstall", f"--kubeconfig={canary.admin}", "--revision=canary")
+    done = cli(canary.mesh.home, "check", f"--kubeconfig={canary.admin}", "--revision=prot", check=False)
+    assert "the revision prot of weft is not in the namespace weft-system; there is default" in done.stderr
 
 
 def test_a_control_plane_that_does_not_answer(cluster: ApiCluster, working: Working) -> None:

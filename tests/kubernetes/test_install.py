@@ -14,6 +14,8 @@ import yaml
 from tools.kubernetes_cluster import ApiCluster, ClusterError
 
 from support.chart import CHART, USUAL, HelmError, helm
+from weft.cluster.record import applyset_id
+from weft.schema.definitions import DIGEST
 from weft.testing.polling import until
 from weft.testing.processes import cli
 
@@ -63,8 +65,9 @@ def weft(cluster: ApiCluster, tmp_path: Path) -> Iterator[Weft]:
     try:
         yield found
     finally:
-        if found.get("configmap", "weft-install", "-n", NAMESPACE):
-            found.run("uninstall")
+        for revision, record in (("default", "weft-install"), ("canary", "weft-install-canary")):
+            if found.get("configmap", record, "-n", NAMESPACE):
+                found.run("uninstall", f"--revision={revision}")
 
 
 def managers(thing: Mapping[str, Any]) -> set[str]:
@@ -144,7 +147,8 @@ def test_what_helm_leaves_behind_is_no_conflict(weft: Weft, tmp_path: Path) -> N
 
 def test_the_gateway_class_stays_while_another_revision_serves_it(weft: Weft) -> None:
     weft.said("install", *USED)
-    labels = {"app.kubernetes.io/name": "weft", "app.kubernetes.io/component": "control-plane"}
+    names = {"name": "weft-next", "component": "control-plane", "part-of": "weft"}
+    labels = {f"app.kubernetes.io/{key}": value for key, value in names.items()}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "weft", "image": "weft.test/weft:1"}]}}
     another = {
         "apiVersion": "apps/v1",
@@ -250,11 +254,17 @@ def test_definitions_go_only_when_asked(weft: Weft) -> None:
         "spec": {"targetRefs": [{"name": "web"}], "failurePercentage": {}},
     }
     weft.cluster.kubectl("apply", "-f", "-", given=policy)
+    weft.cluster.kubectl("create", "secret", "generic", "weft-state", "-n", NAMESPACE)
+    weft.cluster.kubectl("label", "secret", "weft-state", "-n", NAMESPACE, "weft.dev/state=head")
     said = weft.refused("uninstall", "--purge")
     assert "there are 1 ejectionpolicies, which would go with their definitions: say --with-documents" in said
     assert weft.get(*CONTROL_PLANE) != {}, "nothing was begun"
+    planned = weft.said("uninstall", "--purge", "--with-documents", "--dry-run")
+    assert weft.get(*CONTROL_PLANE) != {}, "nothing was begun"
     lines = weft.said("uninstall", "--purge", "--with-documents")
+    assert [f"would be {each}" for each in lines[:-1]] == planned[:-1]
     assert "removed: CustomResourceDefinition ejectionpolicies.weft.dev" in lines
+    assert lines[-3:-1] == [f"removed: Secret {NAMESPACE}/weft-state", f"removed: Namespace {NAMESPACE}"]
 
     def served() -> bool:
         with contextlib.suppress(ClusterError):
@@ -287,3 +297,137 @@ def test_a_namespace_of_somebody_else_stays(weft: Weft) -> None:
     assert f"removed: Namespace {NAMESPACE}" not in lines
     assert weft.get("namespace", NAMESPACE)["status"] == {"phase": "Active"}
     until("all kinds are gone", lambda: undefined(weft))
+
+
+CANARY = ("--revision=canary",)
+
+
+def own(weft: Weft, revision: str) -> set[str]:
+    """The objects of a revision that are there."""
+    kinds = "deployments,services,serviceaccounts,configmaps,roles,rolebindings,poddisruptionbudgets,daemonsets"
+    everywhere = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations"
+    selector = f"applyset.kubernetes.io/part-of={applyset_id(NAMESPACE, revision)}"
+    words = ("-l", selector, "-o", "name")
+    found = [weft.cluster.kubectl("get", kinds, "-A", *words), weft.cluster.kubectl("get", everywhere, *words)]
+    return {line for text in found for line in text.split()}
+
+
+def test_two_revisions_beside_each_other(weft: Weft) -> None:
+    weft.said("install", *USED, "--cni")
+    first = own(weft, "default")
+    canary = ("--image=weft.test/weft:2", "--no-wait", "--cni", "--revision-tag=prod")
+    lines = weft.said("install", *CANARY, *canary)
+    assert "created: Deployment weft-system/weft-canary" in lines
+    assert not [line for line in lines if "canary" not in line], (
+        "nothing of the default was touched, nor what is shared"
+    )
+    assert weft.get("configmap", "weft-install-canary", "-n", NAMESPACE)["data"]["version"] == "0.1.0"
+    assert own(weft, "default") == first
+    second = own(weft, "canary")
+    assert second
+    for words in (("install", *USED), ("install", *CANARY, *canary), ("upgrade", "--no-wait")):
+        assert weft.said(*words) == ["nothing changed"]
+
+    lines = weft.said("upgrade", *CANARY, "--no-wait", "--image=weft.test/weft:3", "--revision-tag=default")
+    changed = {line for line in lines if line.partition(":")[0] in ("created", "changed", "removed", "kept")}
+    assert "changed: MutatingWebhookConfiguration weft-injector-canary" in changed
+    assert "changed: Role weft-system/weft-canary-leader" in changed
+    assert not [line for line in changed if "canary" not in line]
+    for revision in ("default", "canary"):
+        assert weft.said("upgrade", f"--revision={revision}", "--no-wait") == ["nothing changed"]
+    weft.said("upgrade", *CANARY, "--no-wait", "--no-revision-tags")
+    container = weft.get("deployment", "weft-canary", "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"][0]
+    assert not [word for word in container["command"] if word.startswith("--revision-tag")]
+    assert (own(weft, "default"), own(weft, "canary")) == (first, second)
+
+
+@pytest.mark.parametrize(("goes", "stays"), [("default", "canary"), ("canary", "default")])
+def test_one_goes_and_the_other_stays_whole(weft: Weft, goes: str, stays: str) -> None:
+    """The one that goes has the agent of nodes, which the other needs."""
+    weft.said("install", f"--revision={goes}", *USED, "--cni")
+    weft.said("install", f"--revision={stays}", *USED, "--cni")
+    whole = own(weft, stays)
+    planned = weft.said("uninstall", f"--revision={goes}", "--dry-run")
+    assert f"would be kept: DaemonSet kube-system/weft-cni, which the revision {stays} in weft-system needs" in planned
+    lines = weft.said("uninstall", f"--revision={goes}")
+    assert [f"would be {line}" for line in lines[:-1]] == planned[:-1]
+    assert lines[-1] == "no pod has a sidecar of it"
+    suffix = "" if goes == "default" else "-canary"
+    assert f"removed: Deployment weft-system/weft{suffix}" in lines
+    assert f"removed: ConfigMap weft-system/weft-install{suffix}" in lines
+    assert own(weft, stays) == whole
+    assert weft.get("gatewayclass", "weft") != {}
+    lines = weft.said("upgrade", f"--revision={stays}", "--no-wait")
+    assert "changed: DaemonSet kube-system/weft-cni" in lines, "it is that one's now"
+    assert weft.said("upgrade", f"--revision={stays}", "--no-wait") == ["nothing changed"]
+    lines = weft.said("uninstall", f"--revision={stays}")
+    assert "removed: DaemonSet kube-system/weft-cni" in lines
+    assert "removed: GatewayClass weft" in lines
+    assert weft.get("daemonset", "weft-cni", "-n", "kube-system") == weft.get("gatewayclass", "weft") == {}
+
+
+def test_a_revision_that_is_not_there(weft: Weft) -> None:
+    weft.said("install", *CANARY, *USED)
+    for command in ("upgrade", "uninstall", "check"):
+        said = weft.refused(command, "--revision=canari")
+        assert "the revision canari of weft is not in the namespace weft-system; there is canary" in said
+        assert "did you mean 'canary'?" in said
+    for command in ("upgrade", "uninstall"):
+        said = weft.refused(command)
+        assert "the revision default of weft is not in the namespace weft-system; there is canary (--revision" in said
+    said = weft.refused("check")
+    assert "note: the default is not there; looking at the revision canary in weft-system" in said
+    assert "weft-injector-canary" in said
+    weft.said("install", *USED)
+    assert "Service weft-system/weft: no endpoint of it is ready" in weft.refused("check")
+    assert "Service weft-system/weft-canary: no endpoint of it is ready" in weft.refused("check", *CANARY)
+
+
+def test_nothing_is_purged_beside_another_revision(weft: Weft) -> None:
+    weft.said("install", *USED)
+    weft.said("install", *CANARY, *USED)
+    for words, other in (((), "canary"), (CANARY, "default")):
+        for dry in ((), ("--dry-run",)):
+            said = weft.refused("uninstall", "--purge", "--with-documents", *words, *dry)
+            text = f"away from the revision {other} in weft-system: uninstall it first, or this one without --purge"
+            assert text in said
+    assert weft.get(*CONTROL_PLANE) != {}
+    assert weft.get("crd", "ejectionpolicies.weft.dev") != {}
+
+
+def test_revisions_have_one_trust_domain(weft: Weft) -> None:
+    weft.said("install", *USED, "--trust-domain=example.org")
+    said = weft.refused("install", *CANARY, *USED, "--trust-domain=cluster.local")
+    assert "--trust-domain: it is example.org of the revision default in weft-system" in said
+    weft.said("install", *CANARY, *USED)
+    container = weft.get("deployment", "weft-canary", "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"][0]
+    assert "--trust-domain=example.org" in container["command"]
+
+
+def test_definitions_of_a_later_release_are_not_taken_back(weft: Weft) -> None:
+    weft.said("install", *USED)
+    weft.said("install", *CANARY, *USED)
+    name = "overloadpolicies.weft.dev"
+    weft.cluster.kubectl("annotate", "crd", name, "example.org/later=yes", f"{DIGEST}=later", "--overwrite")
+    weft.cluster.kubectl("label", "deployment", "weft-canary", "-n", NAMESPACE, "app.kubernetes.io/version=0.2.0",
+                         "--overwrite")  # fmt: skip
+    assert weft.said("upgrade", "--no-wait") == ["nothing changed"]
+    weft.said("uninstall", *CANARY)
+    assert f"changed: CustomResourceDefinition {name}" in weft.said("upgrade", "--no-wait")
+
+
+def test_beside_a_revision_of_helms(weft: Weft, tmp_path: Path) -> None:
+    access = ("-n", NAMESPACE, "--kubeconfig", str(weft.admin))
+    values = {**USUAL, "revision": "canary", "cni": {"enabled": True}}
+    helm("install", "weft-canary", str(CHART), "--create-namespace", *access, home=tmp_path, values=values)
+    try:
+        lines = weft.said("install", *USED, "--cni")
+        assert not [line for line in lines if "canary" in line or "weft-cni" in line], "the agent of nodes is Helm's"
+        assert weft.said("install", *USED) == ["nothing changed"]
+        said = weft.refused("uninstall", *CANARY)
+        assert "helm uninstall weft-canary -n weft-system" in said
+        assert "by Helm, as the release weft-canary" in weft.refused("upgrade", *CANARY)
+        assert "away from the revision canary in weft-system" in weft.refused("uninstall", "--purge")
+        assert "kept: GatewayClass weft, which another control plane serves" in weft.said("uninstall")
+    finally:
+        helm("uninstall", "weft-canary", *access, "--wait", home=tmp_path)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from weft.cli.cluster_options import cluster_options
+from weft.cli.cluster_options import cluster_options, revision_option
 from weft.cli.options import command, home_option, output_option
 from weft.cli.output import object_text, print_value, styled
 from weft.settings.home import Home
+
+if TYPE_CHECKING:
+    from weft.local.cluster import Cluster
 
 _CODES = {"error": 2, "warning": 1, "note": 0}
 _INTERVAL = 2.0
@@ -30,9 +34,11 @@ _CLEAR = "\x1b[2J\x1b[H"
     "weft check -o json",
     "weft check --context prod",
     "weft check --context prod --wait",
+    "weft check --context prod --revision canary",
 )
 @home_option
 @cluster_options
+@revision_option("In a cluster: look at this one of its revisions.  [default: default, or the only one]")
 @click.option("--all", "everything", is_flag=True, help="Also what is well, and what of capture works on this host.")
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
 @click.option("--wait", is_flag=True, help="In a cluster: look again until there is no error.")
@@ -40,7 +46,9 @@ _CLEAR = "\x1b[2J\x1b[H"
     "--timeout", type=click.FloatRange(0, 3600), default=120.0, show_default=True, help="Seconds to wait at most."
 )
 @output_option
-def check(home: Home, everything: bool, watch: bool, wait: bool, timeout: float, output: str) -> int:
+def check(
+    home: Home, revision: str | None, everything: bool, watch: bool, wait: bool, timeout: float, output: str
+) -> int:
     """Say whether everything is well, and how to mend what is not.
 
     The control plane and its store, certificates, proxies and their versions, clocks, documents, workloads and
@@ -51,19 +59,23 @@ def check(home: Home, everything: bool, watch: bool, wait: bool, timeout: float,
     With `--kubeconfig` or `--context` a cluster is looked at: before weft is installed there, whether it can be
     (version, nodes, Gateway API, other meshes, your rights); afterwards, whether it works (control plane, webhooks,
     rights, clocks, sidecars). Nothing is changed: a pod and a wrong document are offered to the webhooks without being
-    made.
+    made. Of several revisions of weft the default is looked at, or the one that --revision names.
     """
-    from weft.cli.check_cluster import checked_cluster, is_before, mapping_of, waited_for
+    from weft.cli.check_cluster import checked_cluster, chosen_revision, is_before, mapping_of, waited_for
     from weft.local.cluster import named_cluster
 
-    cluster = named_cluster()
+    cluster, tell = named_cluster(), partial(click.echo, err=True)
     if wait and cluster is None:
         raise click.UsageError("--wait is for a cluster: give --kubeconfig or --context, or say --watch")
+    if revision is not None and cluster is None:
+        raise click.UsageError("--revision is for a cluster: give --kubeconfig or --context")
+    if cluster is not None:
+        cluster = replace(cluster, revision=chosen_revision(cluster, revision, tell))
     while True:
         if cluster is not None:
-            tell = partial(click.echo, err=True)
-            answer = mapping_of(waited_for(partial(checked_cluster, cluster), timeout if wait else 0.0, tell))
-            answer = answer if is_before(answer) else _with_mesh(answer, home)
+            look = partial(checked_cluster, cluster, cluster.revision)
+            answer = mapping_of(waited_for(look, timeout if wait else 0.0, tell))
+            answer = answer if is_before(answer) else _with_mesh(answer, home, cluster)
         else:
             answer = gather(home)
         if everything and cluster is None:
@@ -99,7 +111,7 @@ def gather(home: Home) -> dict[str, Any]:
     return found
 
 
-def _with_mesh(answer: dict[str, Any], home: Home) -> dict[str, Any]:
+def _with_mesh(answer: dict[str, Any], home: Home, cluster: Cluster) -> dict[str, Any]:
     """What is found in a cluster, and what its control plane finds of the mesh; where it cannot be asked, that."""
     from weft import __version__
     from weft.findings.cluster.told import RIGHTS, warning
@@ -107,7 +119,7 @@ def _with_mesh(answer: dict[str, Any], home: Home) -> dict[str, Any]:
     from weft.local.client import AdminClient, RefusedError, UnreachableError
 
     try:
-        mesh: dict[str, Any] = AdminClient(home).get("check", version=__version__)
+        mesh: dict[str, Any] = AdminClient(home, cluster=cluster).get("check", version=__version__)
     except (UnreachableError, RefusedError) as error:
         text = f"the mesh itself is not looked at: {str(error).partition(chr(10))[0]}"
         mesh = {"findings": [finding_mapping(warning(RIGHTS, "admin API", text, "weft problems"))], "passed": []}

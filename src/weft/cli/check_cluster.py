@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from weft.cluster.revisions import Neighbour
     from weft.cluster.rights import Right
     from weft.findings.checks.check import Checked
     from weft.local.cluster import Cluster
@@ -15,14 +16,43 @@ if TYPE_CHECKING:
 _PACE = 2.0
 
 
-def checked_cluster(cluster: Cluster) -> Checked:
-    """What the checks of `cluster` find. ClusterError."""
-    return asyncio.run(look_at(cluster))
+def checked_cluster(cluster: Cluster, revision: str) -> Checked:
+    """What the checks of a revision in `cluster` find. ClusterError."""
+    return asyncio.run(look_at(cluster, revision))
 
 
-async def look_at(cluster: Cluster, needed: tuple[Right, ...] = (), *, before: bool = False) -> Checked:
-    """What the checks of `cluster` find; with `before` only those that are made before weft is installed, by whom who
-    has the rights that are `needed`. ClusterError."""
+def chosen_revision(cluster: Cluster, wanted: str | None, told: Callable[[str], None]) -> str:
+    """The revision that is looked at: the one that is `wanted`, else the default; where only another is there, that
+    one, which is `told`. ClusterError if it is not there, and others are."""
+    from weft.cluster.reading import Reader
+    from weft.cluster.revisions import missing, revisions_of
+    from weft.local.cluster import ClusterError
+    from weft.model.revisions import DEFAULT
+    from weft.sources.kubernetes.access import AccessError
+    from weft.sources.kubernetes.client import ApiClient, ApiError
+
+    async def there() -> tuple[Neighbour, ...]:
+        async with ApiClient(cluster.credentials()) as client:
+            return await revisions_of(Reader(client), cluster.namespace)
+
+    try:
+        found = asyncio.run(there())
+    except AccessError as error:
+        raise ClusterError(str(error)) from error
+    except ApiError:
+        found = ()  # the checks say that it does not answer
+    revision, names = wanted or DEFAULT, [each.revision for each in found]
+    if not names or revision in names:
+        return revision
+    if wanted is None and len(names) == 1:
+        told(f"note: the default is not there; looking at {found[0]}")
+        return names[0]
+    raise ClusterError(missing(revision, cluster.namespace, found))
+
+
+async def look_at(cluster: Cluster, revision: str, needed: tuple[Right, ...] = (), *, before: bool = False) -> Checked:
+    """What the checks of a revision in `cluster` find; with `before` only those that are made before weft is installed,
+    by whom who has the rights that are `needed`. ClusterError."""
     from weft.cluster.gather import Question, gather_cluster
     from weft.cluster.install import needed_rights
     from weft.cluster.manifests import Settings
@@ -35,8 +65,8 @@ async def look_at(cluster: Cluster, needed: tuple[Right, ...] = (), *, before: b
         credentials = cluster.credentials()
     except AccessError as error:
         raise ClusterError(str(error)) from error
-    wanted = needed or needed_rights(Settings(namespace=cluster.namespace))
-    facts = await gather_cluster(credentials, Question(context, cluster.namespace, wanted))
+    wanted = needed or needed_rights(Settings(namespace=cluster.namespace, revision=revision))
+    facts = await gather_cluster(credentials, Question(context, cluster.namespace, wanted, revision))
     return check_cluster(facts, before=before)
 
 

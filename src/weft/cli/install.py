@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from weft.cluster.manifests import Settings
     from weft.local.cluster import Cluster
 
-_MARKS = {"created": "good", "changed": "warning", "removed": "warning", "unchanged": "soft"}
+_MARKS = {"created": "good", "changed": "warning", "removed": "warning", "unchanged": "soft", "kept": "soft"}
 
 
 @command(
@@ -27,6 +27,8 @@ _MARKS = {"created": "good", "changed": "warning", "removed": "warning", "unchan
     "weft install --context prod --image registry.example/weft:0.1.0 --no-gateways",
     "weft install --image registry.example/weft --dry-run",
     "weft install --image registry.example/weft -o yaml > weft.yaml",
+    "weft install --revision canary --image registry.example/weft:0.2.0",
+    "weft install --revision canary --image registry.example/weft:0.2.0 --revision-tag prod --revision-tag test",
 )
 @cluster_options
 @settings_options
@@ -38,7 +40,8 @@ def install(*, output: str | None, **given: Any) -> int:
     The cluster is looked at first, as `weft check` does. Then the control plane, its rights, the definitions of weft's
     kinds and the webhooks are written by server-side apply, as the field manager weft-install; the webhooks last, when
     there is somebody who answers. Again, it writes only what differs. What is not given is as it was installed. Images
-    have to be there: `./run images` builds them.
+    have to be there: `./run images` builds them. With --revision another control plane stands beside the one that is
+    there, in its namespace, and namespaces move to it by their labels.
     """
     if output:
         return _print(given)
@@ -52,6 +55,7 @@ def install(*, output: str | None, **given: Any) -> int:
     "weft upgrade --dry-run",
     "weft upgrade --no-gateways",
     "weft upgrade --take-over",
+    "weft upgrade --revision canary --revision-tag default",
 )
 @cluster_options
 @settings_options
@@ -106,9 +110,13 @@ def _run(given: dict[str, Any], *, upgrade: bool) -> int:
         return ExitCode.INTERRUPTED
     if given["dry_run"]:
         return ExitCode.OK
-    if all(each.what == "unchanged" for each in done):
+    if not _changes(done):
         click.echo("nothing changed")
     return _health(cluster, given) if given["wait"] else ExitCode.OK
+
+
+def _changes(done: list[Change]) -> bool:
+    return any(each.what not in ("unchanged", "kept") for each in done)
 
 
 def _so_far(done: list[Change]) -> str:
@@ -121,7 +129,9 @@ def _so_far(done: list[Change]) -> str:
 async def _bring(cluster: Cluster, given: dict[str, Any], done: list[Change], *, upgrade: bool) -> None:
     """Look, and do it."""
     from weft.cluster.install import Installer, InstallError, Way, look, refusal, unknown_versions
+    from weft.cluster.revisions import missing
     from weft.local.cluster import ClusterError
+    from weft.model.revisions import DEFAULT
     from weft.sources.kubernetes.access import AccessError
     from weft.sources.kubernetes.client import ApiClient
 
@@ -130,9 +140,10 @@ async def _bring(cluster: Cluster, given: dict[str, Any], done: list[Change], *,
     except AccessError as error:
         raise ClusterError(str(error)) from error
     async with ApiClient(credentials, 8) as client:
-        before = await look(client, cluster.namespace)
+        revision = given["revision"] or DEFAULT
+        before = await look(client, cluster.namespace, revision)
         if upgrade and before.installed is None:
-            raise InstallError(f"there is no weft in the namespace {cluster.namespace}: weft install")
+            raise InstallError(f"{missing(revision, cluster.namespace, before.others)}; weft install makes it")
         why = refusal(before, cluster.namespace, take_over=given["take_over"], force=given["force_version"])
         unknown = await unknown_versions(client)
         if unknown and not why:
@@ -163,7 +174,7 @@ def _settings(given: dict[str, Any], namespace: str, before: Any) -> Settings:
         given = {**given, "image": known.image.rpartition(":")[0]}
     if known is None and before.installed is not None and given["image"] is None:
         given = {**given, "image": before.installed.fact.image}
-    return settings_from(given, namespace, known)
+    return settings_from(given, namespace, known, before.others)
 
 
 async def _check_fitness(cluster: Cluster, settings: Settings) -> None:
@@ -173,7 +184,7 @@ async def _check_fitness(cluster: Cluster, settings: Settings) -> None:
     from weft.cluster.install import needed_rights
     from weft.findings.checks.check import exit_code
 
-    checked = await look_at(cluster, needed_rights(settings), before=True)
+    checked = await look_at(cluster, settings.revision, needed_rights(settings), before=True)
     print_findings(mapping_of(checked)["findings"])
     if exit_code(checked) > 1:
         raise FailedError("the cluster cannot take it as it is; nothing was changed (--skip-check goes on)")
@@ -184,11 +195,11 @@ async def _show(installer: Installer, *, dry: bool) -> None:
 
     plan = await installer.plan()
     for change in plan:
-        if change.what != "unchanged" and dry:
+        if dry:
             _tell(change)
         if change.diff:
             click.echo(coloured_diff(change.diff, "    "))
-    if dry and all(each.what == "unchanged" for each in plan):
+    if dry and not _changes(plan):
         click.echo("nothing would change")
 
 
@@ -208,8 +219,10 @@ def _health(cluster: Cluster, given: dict[str, Any]) -> int:
     from weft.cli.check import print_findings, print_summary
     from weft.cli.check_cluster import checked_cluster, mapping_of, waited_for
     from weft.findings.checks.check import exit_code
+    from weft.model.revisions import DEFAULT
 
-    checked = waited_for(partial(checked_cluster, cluster), given["timeout"], _waiting)
+    revision = given["revision"] or DEFAULT
+    checked = waited_for(partial(checked_cluster, cluster, revision), given["timeout"], _waiting)
     answer = mapping_of(checked)
     print_findings(answer["findings"])
     print_summary(answer["findings"], answer["passed"], False)

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from weft.cli.cluster_options import revision_option
 from weft.cli.options import CommandT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from weft.cluster.manifests import Settings
+    from weft.cluster.revisions import Neighbour
 
 _WITH_HELM = (
     "is for what Helm renders: helm install weft charts/weft -n weft-system {words}; what most people set is an option "
@@ -60,6 +64,16 @@ _SETTINGS = (
         "--gateway-service", type=_SERVICE_TYPES, help="Type of the Services of Gateways.  [default: LoadBalancer]"
     ),
     click.option("--gateway-replicas", metavar="MIN-MAX", help="How many pods Gateways have.  [default: 1-5]"),
+    revision_option("Beside the default, with another name: istio.io/rev=NAME leads to it.  [default: default]"),
+    click.option(
+        "--revision-tag",
+        "revision_tags",
+        multiple=True,
+        metavar="NAME",
+        help="Another name by which labels may call it; default are those that name none. May be given again; those "
+        "that were given before are not its names any more.",
+    ),
+    click.option("--no-revision-tags", is_flag=True, help="It has no other names any more."),
     click.option("--set", "sets", multiple=True, hidden=True, expose_value=False, callback=_ForHelm("--set")),
     click.option("--values", "-f", multiple=True, hidden=True, expose_value=False, callback=_ForHelm("--values")),
 )
@@ -90,13 +104,22 @@ def way_options(function: CommandT) -> CommandT:
     return function
 
 
-def settings_from(given: dict[str, Any], namespace: str, before: Settings | None) -> Settings:
-    """The settings that are given, and for the others those of the installation `before`. UsageError."""
+def settings_from(
+    given: dict[str, Any], namespace: str, before: Settings | None, others: Sequence[Neighbour] = ()
+) -> Settings:
+    """The settings that are given, and for the others those of the installation `before`; the trust domain is that of
+    the `others` beside it. UsageError."""
     from dataclasses import replace
 
     from weft.cluster.manifests import ManifestError, Settings, checked, following
+    from weft.model.revisions import DEFAULT
 
-    base = before or Settings(namespace=namespace)
+    shared = next((each for each in others if each.trust_domain), None)
+    base = before or Settings(
+        namespace=namespace,
+        revision=given["revision"] or DEFAULT,
+        trust_domain=shared.trust_domain if shared is not None else "cluster.local",
+    )
     values = (
         "image",
         "sidecar_image",
@@ -111,10 +134,18 @@ def settings_from(given: dict[str, Any], namespace: str, before: Settings | None
     said = {name: given[name] for name in values if given[name] is not None}
     if "image" in said:  # the others go with it, unless they are called otherwise
         said = dict.fromkeys(following(base), "") | said
+    if given["revision_tags"] and given["no_revision_tags"]:
+        raise click.UsageError("--revision-tag and --no-revision-tags: say one of them")
+    if given["revision_tags"] or given["no_revision_tags"]:
+        said["revision_tags"] = tuple(dict.fromkeys(given["revision_tags"]))
     turned = {name: given[name] for name in switches if given[name] is not None}
     if before is not None and said.get("trust_domain", before.trust_domain) != before.trust_domain:
         raise click.UsageError(
             f"--trust-domain: it is {before.trust_domain} and cannot be changed: every certificate has it"
+        )
+    if before is None and shared is not None and said.get("trust_domain", base.trust_domain) != base.trust_domain:
+        raise click.UsageError(
+            f"--trust-domain: it is {shared.trust_domain} of {shared}, with which it shares the mesh's authority"
         )
     try:
         return checked(replace(base, features=replace(base.features, **turned), **said))

@@ -15,6 +15,7 @@ from weft.cluster.rights import Right, granted, granted_or_unknown
 from weft.cluster.trials import try_document, try_pod
 from weft.cluster.webhooks import webhook_facts
 from weft.findings.cluster.facts import ClusterFacts, NamespaceFact, RightFact, TrialFact
+from weft.model.revisions import DEFAULT, Revision
 from weft.sources.kubernetes.access import Credentials
 from weft.sources.kubernetes.client import ApiClient, ApiError
 
@@ -25,12 +26,13 @@ _CORE, _APPS = "/api/v1", "/apis/apps/v1"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: of the server that people call `server`, about the installation in `namespace`. `needed` are the
+    """What is asked: of the server that people call `server`, about a `revision` in `namespace`. `needed` are the
     rights that installing takes."""
 
     server: str
     namespace: str
     needed: tuple[Right, ...] = ()
+    revision: str = DEFAULT
 
 
 async def gather_cluster(credentials: Credentials, question: Question) -> ClusterFacts:
@@ -39,7 +41,9 @@ async def gather_cluster(credentials: Credentials, question: Question) -> Cluste
         async with ApiClient(credentials, _AT_ONCE) as client:
             return await _gathered(client, question)
     except ApiError as error:
-        return ClusterFacts(question.server, question.namespace, __version__, unreachable=str(error))
+        return ClusterFacts(
+            question.server, question.namespace, __version__, unreachable=str(error), revision=question.revision
+        )
 
 
 async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
@@ -48,30 +52,32 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
     namespaces, nodes, installed, definitions = await all_of(
         reader.every(f"{_CORE}/namespaces", "namespaces"),
         reader.every(f"{_CORE}/nodes", "nodes"),
-        find_installed(reader, question.namespace, now),
+        find_installed(reader, question.namespace, now, question.revision),
         definition_facts(reader),
     )
+    names = installed.names if installed is not None else Revision(question.revision)
     beats, istiod, cni, webhooks, pods = await all_of(
         reader.every("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", "leases of nodes"),
         reader.every(f"{_APPS}/deployments", "deployments", "app=istiod"),
         reader.every(
             f"{_APPS}/daemonsets", "daemonsets", "app.kubernetes.io/component=cni,app.kubernetes.io/part-of=weft"
         ),
-        webhook_facts(reader, namespaces, question.namespace),
+        webhook_facts(reader, namespaces, question.namespace, names),
         reader.every(f"{_CORE}/pods", "pods"),
     )
-    injected = injected_namespaces(namespaces, question.namespace)
+    injected = injected_namespaces(namespaces, question.namespace, names)
     rights: tuple[RightFact, ...] = ()
     account: tuple[RightFact, ...] = ()
     trials: tuple[TrialFact, ...] = ()
     if installed is None:
         rights = await granted(client, await _needed(client, question))
     else:
-        given = role_rights(installed.features, question.namespace)
+        given = role_rights(installed.features, question.namespace, names)
         name = f"{question.namespace}/{installed.account}"
         account = await granted_or_unknown(client, given, name, reader.unread)
-        trials = await _trials(client, reader, installed.features, injected)
+        trials = await _trials(client, reader, installed, injected)
     features = installed.features if installed is not None else Features()
+    injects = installed is not None and features.injection
     return ClusterFacts(
         server=question.server,
         namespace=question.namespace,
@@ -83,7 +89,7 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
         istiod=tuple(f"{namespace_of(each)}/{name_of(each)}" for each in istiod),
         webhooks=webhooks,
         injected=injected,
-        pods=pod_facts(pods, namespaces, question.namespace) if installed is not None and features.injection else (),
+        pods=pod_facts(pods, namespaces, question.namespace, names) if injects else (),
         rights=rights,
         account_rights=account,
         installation=installed.fact if installed is not None else None,
@@ -96,6 +102,7 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
         trials=trials,
         unread=tuple(reader.unread),
         root=next((each.fingerprint for each in trials if each.fingerprint), ""),
+        revision=question.revision,
     )
 
 
@@ -107,16 +114,17 @@ async def _needed(client: ApiClient, question: Question) -> tuple[Right, ...]:
 
 
 async def _trials(
-    client: ApiClient, reader: Reader, features: Features, injected: tuple[NamespaceFact, ...]
+    client: ApiClient, reader: Reader, installed: Installed, injected: tuple[NamespaceFact, ...]
 ) -> tuple[TrialFact, ...]:
     """In an injected namespace that lets sidecars in, if there is one, else in the namespace default."""
     fitting = [each.name for each in injected if each.enforce in ("", "privileged")]
     namespace = fitting[0] if fitting else "default"
+    features, names = installed.features, installed.names
     found = []
     if features.injection:
-        found.append(await try_pod(client, namespace, bool(fitting), reader.unread))
+        found.append(await try_pod(client, namespace, bool(fitting), reader.unread, names))
     if features.validation and await is_served(reader, "ejectionpolicies.weft.dev"):
-        found.append(await try_document(client, namespace, reader.unread))
+        found.append(await try_document(client, namespace, reader.unread, names))
     return tuple(each for each in found if each is not None)
 
 

@@ -15,7 +15,7 @@ from weft.cluster import applying
 from weft.cluster.applying import ConflictError, apply, delete, difference, path_of, take_over, title
 from weft.cluster.definitions import PATH as DEFINITIONS
 from weft.cluster.definitions import is_served
-from weft.cluster.installed import HELM, Installed, find_installed
+from weft.cluster.installed import Installed, find_installed
 from weft.cluster.manifests import Settings, objects_of
 from weft.cluster.reading import Reader, all_of, member, name_of, namespace_of
 from weft.cluster.record import (
@@ -30,14 +30,27 @@ from weft.cluster.record import (
     record_of,
     record_path,
 )
+from weft.cluster.revisions import (
+    CLASS,
+    HELM,
+    Neighbour,
+    beside,
+    is_agent,
+    is_anothers,
+    is_older,
+    orphans,
+    revisions_of,
+    who_needs,
+)
 from weft.cluster.rights import Right
 from weft.findings.cluster.told import numbers
+from weft.model.revisions import DEFAULT
 from weft.schema.definitions import DEFINED
 from weft.sources.kubernetes.client import ApiClient, ApiError
 from weft.sources.kubernetes.server_objects import Json, live
 
 _THEIRS = frozenset(("helm", "kubectl", "kubectl-client-side-apply", "kubectl-create"))
-_DEFINITION, _NAMESPACE, _CLASS = "CustomResourceDefinition", "Namespace", "GatewayClass"
+_DEFINITION, _NAMESPACE = "CustomResourceDefinition", "Namespace"
 _WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _GATEWAY_CLASS = "gatewayclasses.gateway.networking.k8s.io"
 _ROOT, _FORMER = "weft-ca", "weft"
@@ -57,11 +70,13 @@ class LateError(InstallError):
 @dataclass(frozen=True, slots=True)
 class Before:
     """What is there before something is changed. `rootless`: the control plane has its root on a volume, as former
-    versions had, and there is no Secret of it from which this one could go on."""
+    versions had, and there is no Secret of it from which this one could go on. `others` are the other revisions of the
+    namespace."""
 
     installed: Installed | None
     record: Record | None
     rootless: bool = False
+    others: tuple[Neighbour, ...] = ()
 
     @property
     def on_volume(self) -> bool:
@@ -103,15 +118,22 @@ class Way:
     timeout: float = 300.0
 
 
-async def look(client: ApiClient, namespace: str) -> Before:
-    """What is installed in `namespace`. ApiError, RecordError."""
-    before = Before(await find_installed(Reader(client), namespace, 0.0), await read_record(client, namespace))
-    if not before.on_volume:
+async def look(client: ApiClient, namespace: str, revision: str = DEFAULT) -> Before:
+    """What is installed of a revision in `namespace`. ApiError, RecordError."""
+    found = await find_installed(Reader(client), namespace, 0.0, revision)
+    record = await read_record(client, namespace, revision)
+    reader = Reader(client)
+    others = beside(await revisions_of(reader, namespace), namespace, revision)
+    if reader.unread:
+        raise ApiError(f"you may not list {', '.join(reader.unread)} in {namespace}", 403)
+    before = Before(found, record, others=others)
+    former = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{_FORMER}"
+    if not (before.on_volume if revision == DEFAULT else await is_there(client, former)):
         return before
-    return replace(before, rootless=not await _is_there(client, f"/api/v1/namespaces/{namespace}/secrets/{_ROOT}"))
+    return replace(before, rootless=not await is_there(client, f"/api/v1/namespaces/{namespace}/secrets/{_ROOT}"))
 
 
-async def _is_there(client: ApiClient, path: str) -> bool:
+async def is_there(client: ApiClient, path: str) -> bool:
     """Whether an object is there; what it holds is not asked for. ApiError."""
     try:
         await client.get(path, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
@@ -187,23 +209,33 @@ class Installer:
         self._way = way
         self._members = [
             each
-            for each in objects_of(settings, labels=member_labels(settings.namespace))
+            for each in objects_of(settings, labels=member_labels(settings.namespace, settings.revision))
             if each["kind"] not in (_DEFINITION, _NAMESPACE)
         ]
 
     async def objects(self) -> list[Json]:
-        """All objects, in order, without a GatewayClass where the cluster does not have the Gateway API."""
+        """All objects, in order, without a GatewayClass where the cluster does not have the Gateway API, and without
+        what is another revision's: the agent of nodes, and definitions that a later release has written."""
         first = [each for each in objects_of(self._settings) if each["kind"] in (_DEFINITION, _NAMESPACE)]
         first[0]["metadata"]["labels"][MANAGED_BY] = NAME  # who finds it there leaves it as it is
-        kept = self._members
+        if is_older(__version__, self._before.others):
+            first = [each for each in first if not await live(self._client, path_of(each))]
+        kept = [each for each in self._members if not (is_agent(each) and await self._is_anothers(each))]
         if not await is_served(Reader(self._client), _GATEWAY_CLASS):
-            kept = [each for each in kept if each["kind"] != _CLASS]
+            kept = [each for each in kept if each["kind"] != CLASS]
         return [*first, *kept]
+
+    async def _is_anothers(self, thing: Json) -> bool:
+        there = await live(self._client, path_of(thing))
+        installed = self._before.installed
+        release = installed.release if installed is not None else ""
+        own = thing["metadata"]["labels"][PART_OF]
+        return there is not None and is_anothers(there, own, release, self._before.others)
 
     async def plan(self) -> list[Change]:
         """What would change; nothing does. ConflictError, ApiError."""
         found = await all_of(*(self._planned(each) for each in await self.objects()))
-        return [*found, *(Change("removed", title(each)) for each in await self._left())]
+        return [*found, *map(self._end, await self._left())]
 
     async def _planned(self, thing: Json) -> Change:
         there = await live(self._client, path_of(thing))
@@ -230,8 +262,10 @@ class Installer:
                 await self.until_ready()
             yield await self._applied(thing)
         for each in await self._left():
-            await delete(self._client, path_of(each))
-            yield Change("removed", title(each))
+            change = self._end(each)
+            if change.what == "removed":
+                await delete(self._client, path_of(each))
+            yield change
         yield await self._applied(record_of(self._settings, self._members, None))
 
     async def _applied(self, thing: Json) -> Change:
@@ -250,9 +284,14 @@ class Installer:
             else Change("changed", title(thing))
         )
 
+    def _end(self, thing: Json) -> Change:
+        """What becomes of one that is not wanted any more."""
+        needed = who_needs(self._before.others) if is_agent(thing) else ""
+        return Change("kept", f"{title(thing)}, which {needed} needs") if needed else Change("removed", title(thing))
+
     def _forced(self, thing: Json) -> bool:
         """Definitions are this version's, whoever wrote them, and so is the GatewayClass, which Helm leaves behind."""
-        return self._way.force or self._way.take_over or thing["kind"] in (_DEFINITION, _CLASS)
+        return self._way.force or self._way.take_over or thing["kind"] in (_DEFINITION, CLASS)
 
     async def _served(self) -> None:
         """Wait until the definitions are served."""
@@ -276,7 +315,8 @@ class Installer:
             missing = not_rolled_out(found)
             if not missing:
                 return ""
-            installed = await find_installed(Reader(self._client), self._settings.namespace, 0.0)
+            reader, settings = Reader(self._client), self._settings
+            installed = await find_installed(reader, settings.namespace, 0.0, settings.revision)
             pods = installed.fact.pods if installed is not None else ()
             said = next((f"pod {each.name}: {each.why}" for each in pods if not each.ready), "")
             return said or missing
@@ -304,7 +344,8 @@ class Installer:
         whoever has made it."""
         namespace, found = self._settings.namespace, []
         if self._before.record is not None:
-            found = await members(self._client, self._before.record, namespace)
+            found = await members(self._client, self._before.record)
+            found = [each for each in found if each["kind"] != CLASS]
         if self._before.on_volume:
             former = {"apiVersion": "apps/v1", "kind": "StatefulSet"}
             found.append({**former, "metadata": {"name": _FORMER, "namespace": namespace}})
@@ -312,10 +353,11 @@ class Installer:
         return list({path_of(each): each for each in found if path_of(each) not in wanted}.values())
 
 
-async def members(client: ApiClient, record: Record, namespace: str) -> list[Json]:
-    """The objects of an installation that are there, without its record. ApiError."""
+async def members(client: ApiClient, record: Record) -> list[Json]:
+    """The objects of an installation that are there, without its record; and shared ones that are nobody's any more.
+    ApiError."""
     reader = Reader(client)
-    selector = f"{PART_OF}={applyset_id(namespace)}"
+    selector = f"{PART_OF}={applyset_id(record.settings.namespace, record.settings.revision)}"
     asked = [
         (kind, inside)
         for kind in kinds_of(record)
@@ -324,11 +366,12 @@ async def members(client: ApiClient, record: Record, namespace: str) -> list[Jso
     lists = await all_of(*(reader.every(kind.path(inside), kind.plural, selector) for kind, inside in asked))
     if reader.unread:
         raise ApiError(f"you may not list {', '.join(reader.unread)}", 403)
-    return [
+    found = [
         {**each, "apiVersion": f"{kind.group}/{kind.version}".lstrip("/"), "kind": kind.name}
-        for (kind, _), found in zip(asked, lists, strict=True)
-        for each in found
+        for (kind, _), every in zip(asked, lists, strict=True)
+        for each in every
     ]
+    return list({path_of(each): each for each in (*found, *await orphans(client))}.values())
 
 
 def not_rolled_out(workload: Json) -> str:

@@ -7,22 +7,24 @@ from dataclasses import dataclass
 from weft.cluster.manifests import Features
 from weft.cluster.pods import epoch, is_ready
 from weft.cluster.reading import Reader, all_of, annotations_of, labels_of, member, name_of
+from weft.cluster.revisions import RELEASE
 from weft.findings.cluster.facts import ENDPOINTS, LEASES, PODS, ControlPod, InstallationFact, LeaseFact
-from weft.sources.kubernetes.leadership import NAME as LEASE
+from weft.model.revisions import DEFAULT, Revision
+from weft.sources.kubernetes.leadership import lease_of
 from weft.sources.kubernetes.server_objects import Json
 from weft.sources.kubernetes.shared.repository import HEAD as STATE
 
-NAME = "weft"
-LABELS = "app.kubernetes.io/name=weft,app.kubernetes.io/component=control-plane"
+WORKLOAD = "weft"
+"""What the workload of the default is called, its Service and its ClusterRole; of another revision, with its suffix."""
+_TAG = "--revision-tag="
 _VERSION, _MANAGED_BY = "app.kubernetes.io/version", "app.kubernetes.io/managed-by"
-_RELEASE = "meta.helm.sh/release-name"
-HELM = "Helm"
 _KINDS = (("statefulsets", "statefulset"), ("deployments", "deployment"))
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """An installation. `account` is the name of its ServiceAccount, `release` that of Helm's release, if any."""
+    """An installation. `account` is the name of its ServiceAccount, `release` that of Helm's release, if any; `names`
+    are what labels call it."""
 
     fact: InstallationFact
     lease: LeaseFact | None
@@ -30,27 +32,29 @@ class Installed:
     features: Features
     account: str
     release: str
+    names: Revision
 
 
-async def find_installed(reader: Reader, namespace: str, now: float) -> Installed | None:
-    """The control plane of `namespace`; None if there is none."""
-    apps = f"/apis/apps/v1/namespaces/{namespace}"
-    found = await all_of(*(reader.one(f"{apps}/{plural}/{NAME}", f"{plural} of {namespace}") for plural, _ in _KINDS))
+async def find_installed(reader: Reader, namespace: str, now: float, revision: str = DEFAULT) -> Installed | None:
+    """The control plane of a revision in `namespace`; None if there is none."""
+    apps, name = f"/apis/apps/v1/namespaces/{namespace}", f"{WORKLOAD}{Revision(revision).suffix}"
+    found = await all_of(*(reader.one(f"{apps}/{plural}/{name}", f"{plural} of {namespace}") for plural, _ in _KINDS))
     workload, kind = next(((each, kind) for each, (_, kind) in zip(found, _KINDS, strict=True) if each), ({}, ""))
     if not workload:
         return None
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
     leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    labels = f"app.kubernetes.io/name={name},app.kubernetes.io/component=control-plane"
     pods, endpoints, held, state, role = await all_of(
-        reader.every(f"/api/v1/namespaces/{namespace}/pods", PODS, LABELS),
-        reader.every(slices, ENDPOINTS, f"kubernetes.io/service-name={NAME}"),
-        reader.one(f"{leases}/{LEASE}", LEASES),
+        reader.every(f"/api/v1/namespaces/{namespace}/pods", PODS, labels),
+        reader.every(slices, ENDPOINTS, f"kubernetes.io/service-name={name}"),
+        reader.one(f"{leases}/{lease_of(revision)}", LEASES),
         reader.one(f"{leases}/{STATE}", LEASES),
-        reader.one(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{NAME}", "cluster roles"),
+        reader.one(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}", "cluster roles"),
     )
     container: Json = next(iter(member(workload, "spec", "template", "spec", "containers") or ()), {})
     fact = InstallationFact(
-        workload=f"{kind}/{NAME}",
+        workload=f"{kind}/{name}",
         version=labels_of(workload).get(_VERSION, ""),
         image=str(container.get("image") or ""),
         managed_by=labels_of(workload).get(_MANAGED_BY, ""),
@@ -59,21 +63,24 @@ async def find_installed(reader: Reader, namespace: str, now: float) -> Installe
         endpoints=sum(_is_taken(each) for one in endpoints for each in one.get("endpoints") or ()),
         shared="--state=kubernetes" in _words(container),
     )
-    account = str(member(workload, "spec", "template", "spec", "serviceAccountName") or NAME)
-    release = annotations_of(workload).get(_RELEASE, "")
-    return Installed(fact, _lease(held, now), _lease(state, now), _features(container, role), account, release)
+    account = str(member(workload, "spec", "template", "spec", "serviceAccountName") or name)
+    release = annotations_of(workload).get(RELEASE, "")
+    tags = tuple(each.removeprefix(_TAG) for each in _words(container) if each.startswith(_TAG))
+    names = Revision(revision, tags)
+    features = _features(container, role, names)
+    return Installed(fact, _lease(held, now), _lease(state, now), features, account, release, names)
 
 
 def _is_taken(endpoint: Json) -> bool:
     return member(endpoint, "conditions", "ready") is not False
 
 
-def _features(container: Json, role: Json) -> Features:
+def _features(container: Json, role: Json, names: Revision) -> Features:
     """Which parts are switched on, by the options and the rights of the control plane."""
     words = _words(container)
     injection = any(each.startswith("--sidecar-image") for each in words)
     named = {name for rule in role.get("rules") or () for name in rule.get("resourceNames") or ()}
-    validation = "weft-validator" in named or not role
+    validation = f"weft-validator{names.suffix}" in named or not role
     return Features(injection=injection, gateways=injection and "--no-gateways" not in words, validation=validation)
 
 

@@ -18,15 +18,18 @@ import msgspec
 from weft import __version__
 from weft.cluster.reading import labels_of, member
 from weft.cluster.rights import Right, rights_of
+from weft.model.revisions import DEFAULT, USUAL, Revision, is_revision
 from weft.schema.definitions import DEFINED, definition
 from weft.sources.kubernetes.server_objects import Json
 
 DEFAULT_NAMESPACE = "weft-system"
 FILE = "manifests.json"
 ACCOUNT = "weft"
-"""The ServiceAccount of the control plane."""
+"""What the ServiceAccount of the control plane is called, before the suffix of its revision."""
 ENFORCE = "pod-security.kubernetes.io/enforce"
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_ENDINGS = ("admin", "authority", "edit", "operate", "references", "view")
+"""What the names of a revision's further ClusterRoles end with, so that another cannot be called so."""
 _IMAGE = re.compile(
     r"(?P<repository>[a-z0-9][-a-z0-9._/]*(?::[0-9]{1,5}(?=/)[-a-z0-9._/]*)?)(?::(?P<tag>[\w][-\w.]{0,127}))?"
 )
@@ -65,7 +68,8 @@ class Features:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """An installation. `image` is the control plane's, `sidecar_image` that of sidecars and `cni_image` that of the
-    nodes' agent, with tags. `replicas` is the number of control planes."""
+    nodes' agent, with tags. `replicas` is the number of control planes, which labels call `revision` or one of
+    `revision_tags`."""
 
     namespace: str = DEFAULT_NAMESPACE
     image: str = ""
@@ -77,6 +81,13 @@ class Settings:
     gateway_replicas: str = "1-5"
     replicas: int = 1
     features: Features = Features()
+    revision: str = DEFAULT
+    revision_tags: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> Revision:
+        """What labels call the control plane."""
+        return Revision(self.revision, self.revision_tags)
 
 
 PLACEHOLDERS: Mapping[str, str] = {
@@ -88,16 +99,28 @@ PLACEHOLDERS: Mapping[str, str] = {
     "trust_domain": "trust-domain.weft.invalid",
     "gateway_service": "WeftGatewayService",
     "gateway_replicas": "weft-gateway-replicas",
+    "revision": "weft-revision",
 }
 """By the field of `Settings`: what stands in `manifests.json` for it."""
+TAG = "weft-tag"
+"""What stands there for each tag but `DEFAULT`: in texts that a list has once for each, and in a list in a text."""
+_TAG_IN_TEXT = f",'{TAG}'"
+_PLACES = re.compile("|".join(map(re.escape, (_TAG_IN_TEXT, TAG, *PLACEHOLDERS.values()))))
 REPLICAS = 7919
 """The number that stands there for that of control planes."""
 _SUFFIXES = {"sidecar_image": "-proxy", "cni_image": "-cni"}
 VERSION_LABEL = "app.kubernetes.io/version"
 
 
+def combination(features: Features, names: Revision) -> str:
+    """The combination of switches, as `manifests.json` calls it: with an ``r`` of a revision that is not the default,
+    and with a ``d`` if the default's name is a tag of it, which is more than a text."""
+    also = "" if names.name == DEFAULT else "rd" if DEFAULT in names.tags else "r"
+    return f"{features.combination}{also}" or "none"
+
+
 class _Part(msgspec.Struct, frozen=True, rename={"combinations": "in"}):
-    combinations: frozenset[str]
+    combinations: str
     object: Json
 
 
@@ -116,7 +139,26 @@ def checked(settings: Settings) -> Settings:
     agent = _tagged(settings.cni_image) if settings.cni_image else _after(image, "-cni")
     if settings.features.contradiction:
         raise ManifestError(settings.features.contradiction)
+    _check_names(settings.names)
     return replace(settings, image=image, sidecar_image=sidecar, cni_image=agent)
+
+
+def _check_names(names: Revision) -> None:
+    for option, text in (("--revision", names.name), *(("--revision-tag", tag) for tag in names.tags)):
+        if not is_revision(text):
+            raise ManifestError(
+                f"{option}: found '{text[:100]}', expected lower-case letters, digits and '-', at most 40"
+            )
+    if names.name.rpartition("-")[2] in _ENDINGS:
+        text = f"--revision: '{names.name}' cannot be, since ClusterRoles of other revisions end so"
+        raise ManifestError(f"{text}; expected no {', '.join(_ENDINGS)} at its end")
+    if names.name.partition("-")[0] == "install":
+        text = f"--revision: '{names.name}' cannot be, since records of installations are called so"
+        raise ManifestError(f"{text}; expected no install at its beginning")
+    if names.name in names.tags:
+        raise ManifestError(
+            f"--revision-tag: the revision is called {names.name} already; expected another name, or none"
+        )
 
 
 def following(settings: Settings) -> list[str]:
@@ -144,8 +186,10 @@ def objects_of(settings: Settings, *, labels: Mapping[str, str] | None = None) -
     weft's kinds first, webhooks last. `labels` are put on each."""
     own = {name: getattr(settings, name) for name in PLACEHOLDERS}
     texts = {PLACEHOLDERS[name]: value for name, value in own.items()}
-    chosen = [each.object for each in _parts() if settings.features.combination in each.combinations]
-    found = [_filled(each, texts, settings.replicas) for each in chosen]
+    wanted = combination(settings.features, settings.names)
+    chosen = [each.object for each in _parts() if wanted in each.combinations.split()]
+    tags = tuple(each for each in dict.fromkeys(settings.revision_tags) if each != DEFAULT)
+    found = [_filled(each, texts, tags, settings.replicas) for each in chosen]
     for each in found:
         each["metadata"]["labels"] = {**labels_of(each), VERSION_LABEL: __version__, **(labels or {})}
     return [_namespace(settings.namespace), *(definition(kind) for kind in DEFINED), *sorted(found, key=_order)]
@@ -169,13 +213,14 @@ def _order(thing: Json) -> int:
     return first.index(kind) if kind in first else len(first) + (1 + last.index(kind) if kind in last else 0)
 
 
-def role_rights(features: Features, namespace: str) -> list[Right]:
+def role_rights(features: Features, namespace: str, names: Revision = USUAL) -> list[Right]:
     """The rights that the account of the control plane has to have: those of the roles that are bound to it."""
-    objects = objects_of(Settings(namespace=namespace, features=features))
+    settings = Settings(namespace=namespace, features=features, revision=names.name, revision_tags=names.tags)
+    objects, account = objects_of(settings), f"{ACCOUNT}{names.suffix}"
     bound = {
         (each["roleRef"]["kind"], each["roleRef"]["name"], member(each, "metadata", "namespace") or "")
         for each in objects
-        if each["kind"].endswith("RoleBinding") and any(one.get("name") == ACCOUNT for one in each["subjects"])
+        if each["kind"].endswith("RoleBinding") and any(one.get("name") == account for one in each["subjects"])
     }
     found: list[Right] = []
     for each in objects:
@@ -191,16 +236,26 @@ def _parts() -> tuple[_Part, ...]:
     return msgspec.json.decode(text, type=tuple[_Part, ...])
 
 
-def _filled(value: Any, texts: Mapping[str, str], replicas: int) -> Any:
-    """`value` with the texts and the number in their places."""
+def _filled(value: Any, texts: Mapping[str, str], tags: Iterable[str], replicas: int) -> Any:
+    """`value` with the texts and the number in their places; what a list has for a tag is there once for each."""
     if isinstance(value, dict):
-        return {key: _filled(each, texts, replicas) for key, each in value.items()}
+        return {key: _filled(each, texts, tags, replicas) for key, each in value.items()}
     if isinstance(value, list):
-        return [_filled(each, texts, replicas) for each in value]
+        found: list[Any] = []
+        for each in value:
+            again = isinstance(each, str) and TAG in each
+            found += (
+                [_put(each, {**texts, TAG: tag}) for tag in tags] if again else [_filled(each, texts, tags, replicas)]
+            )
+        return found
     if isinstance(value, str):
-        for placeholder, text in texts.items():
-            value = value.replace(placeholder, text)
+        return _put(value, {**texts, _TAG_IN_TEXT: "".join(f",'{tag}'" for tag in tags)})
     return replicas if value == REPLICAS else value
+
+
+def _put(text: str, texts: Mapping[str, str]) -> str:
+    """`text` with all in their places, in one go: what is put in is not looked at again."""
+    return _PLACES.sub(lambda found: texts[found[0]], text)
 
 
 def combined(renderings: Mapping[str, Iterable[Json]]) -> bytes:
@@ -210,5 +265,5 @@ def combined(renderings: Mapping[str, Iterable[Json]]) -> bytes:
         for each in objects:
             key = msgspec.json.encode(each, order="sorted").decode()
             found.setdefault(key, (each, []))[1].append(combination)
-    parts = [{"in": combinations, "object": each} for each, combinations in found.values()]
+    parts = [{"in": " ".join(combinations), "object": each} for each, combinations in found.values()]
     return msgspec.json.format(msgspec.json.encode(parts), indent=1) + b"\n"

@@ -10,6 +10,7 @@ from weft.inject.decision import Namespace, decide
 from weft.inject.findings import ADMISSION, Findings
 from weft.inject.names import PROXY, all_containers
 from weft.inject.settings import InjectionSettings
+from weft.model.revisions import DEFAULT, REVISION, USUAL, Revision
 from weft.sources.kubernetes.server_objects import Json
 
 _ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -35,18 +36,19 @@ def node_facts(nodes: list[Json], beats: list[Json], now: float) -> tuple[NodeFa
     )
 
 
-def injected_namespaces(namespaces: list[Json], own: str) -> tuple[NamespaceFact, ...]:
-    """The namespaces all of whose pods get sidecars, unless they say otherwise themselves."""
+def injected_namespaces(namespaces: list[Json], own: str, names: Revision = USUAL) -> tuple[NamespaceFact, ...]:
+    """The namespaces all of whose pods get sidecars of a revision, unless they say otherwise themselves."""
     pod: Json = {"metadata": {}, "spec": {}}
     return tuple(
         NamespaceFact(name_of(each), labels_of(each).get(_ENFORCE, ""))
         for each in namespaces
-        if _wanted(pod, name_of(each), labels_of(each), own) and not member(each, "metadata", "deletionTimestamp")
+        if _wanted(pod, name_of(each), labels_of(each), own, names)
+        and not member(each, "metadata", "deletionTimestamp")
     )
 
 
-def pod_facts(pods: list[Json], namespaces: list[Json], own: str) -> tuple[PodFact, ...]:
-    """The pods that run and have a sidecar, or should have one."""
+def pod_facts(pods: list[Json], namespaces: list[Json], own: str, names: Revision | None = None) -> tuple[PodFact, ...]:
+    """The pods that run and have a sidecar, or should have one; with `names` only those of that revision."""
     labels = {name_of(each): labels_of(each) for each in namespaces}
     found = []
     for pod in pods:
@@ -55,14 +57,18 @@ def pod_facts(pods: list[Json], namespaces: list[Json], own: str) -> tuple[PodFa
         if ends or _GATEWAY_LABEL in labels_of(pod):
             continue
         image = next((str(each.get("image")) for each in all_containers(pod) if each.get("name") == PROXY), "")
-        if image or _wanted(pod, namespace, labels.get(namespace, {}), own):
+        if image and names is not None and labels_of(pod).get(REVISION, DEFAULT) not in names.names:
+            continue  # another revision has injected it
+        if image or _wanted(pod, namespace, labels.get(namespace, {}), own, names or USUAL):
             found.append(PodFact(namespace, name_of(pod), image, _restart(pod)))
     return tuple(found)
 
 
-def _wanted(pod: Json, namespace: str, labels: dict[str, str], own: str) -> bool:
-    """Whether the injector would put a sidecar into a pod."""
-    settings = InjectionSettings(image="", server="", fingerprint="", namespace=own)
+def _wanted(pod: Json, namespace: str, labels: dict[str, str], own: str, names: Revision) -> bool:
+    """Whether the injector of a revision would put a sidecar into a pod."""
+    settings = InjectionSettings(
+        image="", server="", fingerprint="", namespace=own, revision=names.name, tags=names.tags
+    )
     return decide(pod, Namespace(namespace, labels), settings, Findings(ADMISSION)).inject
 
 

@@ -17,13 +17,16 @@ from weft import __version__
 from weft.cluster.applying import Kind, kind_of
 from weft.cluster.manifests import Settings
 from weft.cluster.reading import annotations_of, member, namespace_of
+from weft.model.revisions import DEFAULT, Revision
 from weft.sources.kubernetes.client import ApiClient
 from weft.sources.kubernetes.server_objects import Json, live
 
 NAME = "weft-install"
+"""Who manages the objects; and the record of the default, that of another revision has its name behind it."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 PART_OF = "applyset.kubernetes.io/part-of"
-_ID, _TOOLING = "applyset.kubernetes.io/id", "applyset.kubernetes.io/tooling"
+ID, _TOOLING = "applyset.kubernetes.io/id", "applyset.kubernetes.io/tooling"
+PART_OF_WEFT = {"app.kubernetes.io/part-of": "weft"}
 _CONTAINS = "applyset.kubernetes.io/contains-group-kinds"
 _MORE = "applyset.kubernetes.io/additional-namespaces"
 
@@ -42,32 +45,38 @@ class Record:
     namespaces: frozenset[str]
 
 
-def record_path(namespace: str) -> str:
+def record_name(revision: str = DEFAULT) -> str:
+    """What the record of a revision is called."""
+    return f"{NAME}{Revision(revision).suffix}"
+
+
+def record_path(namespace: str, revision: str = DEFAULT) -> str:
     """Where the record stands."""
-    return f"/api/v1/namespaces/{namespace}/configmaps/{NAME}"
+    return f"/api/v1/namespaces/{namespace}/configmaps/{record_name(revision)}"
 
 
-def applyset_id(namespace: str) -> str:
+def applyset_id(namespace: str, revision: str = DEFAULT) -> str:
     """The id of the ApplySet whose parent is the record."""
-    digest = hashlib.sha256(f"{NAME}.{namespace}.ConfigMap.".encode()).digest()
+    digest = hashlib.sha256(f"{record_name(revision)}.{namespace}.ConfigMap.".encode()).digest()
     return f"applyset-{base64.urlsafe_b64encode(digest).decode().rstrip('=')}-v1"
 
 
-def member_labels(namespace: str) -> dict[str, str]:
+def member_labels(namespace: str, revision: str = DEFAULT) -> dict[str, str]:
     """What an object of the installation is labelled with."""
-    return {MANAGED_BY: NAME, PART_OF: applyset_id(namespace)}
+    return {MANAGED_BY: NAME, PART_OF: applyset_id(namespace, revision)}
 
 
-async def read_record(client: ApiClient, namespace: str) -> Record | None:
-    """The record of the installation in `namespace`, if there is one. RecordError, ApiError."""
-    found = await live(client, record_path(namespace))
+async def read_record(client: ApiClient, namespace: str, revision: str = DEFAULT) -> Record | None:
+    """The record of a revision in `namespace`, if there is one. RecordError, ApiError."""
+    found = await live(client, record_path(namespace, revision))
     if found is None:
         return None
     data = member(found, "data") or {}
     try:
         settings = msgspec.json.decode(str(data.get("settings", "")), type=Settings)
     except msgspec.MsgspecError as error:
-        text = f"ConfigMap {namespace}/{NAME} was written by weft {data.get('version', '?')}, and this is {__version__}"
+        about = f"ConfigMap {namespace}/{record_name(revision)}"
+        text = f"{about} was written by weft {data.get('version', '?')}, and this is {__version__}"
         raise RecordError(f"{text}: {error}") from error
     kinds, more = (frozenset(annotations_of(found).get(key, "").split(",")) - {""} for key in (_CONTAINS, _MORE))
     return Record(settings, str(data.get("version", "")), kinds, more | {namespace})
@@ -79,9 +88,9 @@ def record_of(settings: Settings, members: Iterable[Json], before: Record | None
     inside = {namespace_of(each) for each in members} | (before.namespaces if before is not None else set())
     more = ",".join(sorted(inside - {"", settings.namespace}))
     metadata = {
-        "name": NAME,
+        "name": record_name(settings.revision),
         "namespace": settings.namespace,
-        "labels": {_ID: applyset_id(settings.namespace), "app.kubernetes.io/part-of": "weft", MANAGED_BY: NAME},
+        "labels": {ID: applyset_id(settings.namespace, settings.revision), **PART_OF_WEFT, MANAGED_BY: NAME},
         "annotations": {_TOOLING: f"weft/{__version__}", _CONTAINS: ",".join(sorted(kinds)), _MORE: more},
     }
     data = {"settings": msgspec.json.encode(settings, order="sorted").decode(), "version": __version__}

@@ -14,21 +14,24 @@ import msgspec
 
 from weft.findings.cluster.facts import TrialFact
 from weft.inject.names import PROXY, all_containers
-from weft.model.revisions import INJECTION
+from weft.model.revisions import DEFAULT, INJECTION, REVISION, Revision
 from weft.sources.kubernetes.client import JSON, ApiClient, ApiError
 from weft.sources.kubernetes.server_objects import Json, decoded
 
 _DRY = {"dryRun": "All"}
 _FORBIDDEN, _NOT_FOUND = 403, 404
 _NO_IMAGE = "weft.invalid/none"
-_DENIED = "documents.validator.weft.dev"
+_DENIED, _DENIED_BY_LABEL = "documents.validator.weft.dev", "documents.weft-dev.validator.weft.dev"
+"""The webhook that is asked about all documents, and that of a revision without the default's name, about its own."""
 
 
-async def try_pod(client: ApiClient, namespace: str, labelled: bool, unread: dict[str, None]) -> TrialFact | None:
-    """What becomes of a pod of `namespace`, which says itself that it wants a sidecar unless its namespace is
-    `labelled`. None if whoever asks may not make pods there."""
-    about = f"webhook weft-injector, asked about a pod in {namespace}"
-    labels = {} if labelled else {INJECTION: "enabled"}
+async def try_pod(
+    client: ApiClient, namespace: str, labelled: bool, unread: dict[str, None], names: Revision
+) -> TrialFact | None:
+    """What becomes of a pod of `namespace`, which says itself that it wants a sidecar of this revision unless its
+    namespace is `labelled`. None if whoever asks may not make pods there."""
+    about = f"webhook weft-injector{names.suffix}, asked about a pod in {namespace}"
+    labels = {} if labelled else {INJECTION: "enabled"} if names.name == DEFAULT else {REVISION: names.name}
     try:
         sent = msgspec.json.encode(_pod(labels))
         answer = await client.send("POST", f"/api/v1/namespaces/{namespace}/pods", sent, JSON, _DRY)
@@ -85,20 +88,22 @@ def _hint(text: str) -> str:
     return next((hint for word, hint in hints if word in text), "")
 
 
-async def try_document(client: ApiClient, namespace: str, unread: dict[str, None]) -> TrialFact | None:
+async def try_document(client: ApiClient, namespace: str, unread: dict[str, None], names: Revision) -> TrialFact | None:
     """Whether a document that is wrong in a way which no schema can say is refused by the validating webhook. None if
-    whoever asks may not write such documents."""
-    about = "webhook weft-validator, asked about a wrong document"
-    metadata = {"name": f"weft-check-{secrets.token_hex(4)}"}
+    whoever asks may not write such documents, or another revision was first to refuse it."""
+    about = f"webhook weft-validator{names.suffix}, asked about a wrong document"
+    labels = {} if names.name == DEFAULT else {REVISION: names.name}
+    denied = _DENIED if DEFAULT in names.names else _DENIED_BY_LABEL
+    metadata = {"name": f"weft-check-{secrets.token_hex(4)}", "labels": labels}
     spec = {"targetRefs": [{"name": "weft-check"}]}  # it compares nothing
     body = {"apiVersion": "weft.dev/v1alpha1", "kind": "EjectionPolicy", "metadata": metadata, "spec": spec}
     path = f"/apis/weft.dev/v1alpha1/namespaces/{namespace}/ejectionpolicies"
     try:
         await client.send("POST", path, msgspec.json.encode(body), JSON, _DRY)
     except ApiError as error:
-        if _DENIED in str(error) and "denied" in str(error):
+        if denied in str(error) and "denied" in str(error):
             return TrialFact(about, True)
-        if error.status == _NOT_FOUND:
+        if error.status == _NOT_FOUND or (_DENIED in str(error) and "denied" in str(error)):
             return None
         if error.status == _FORBIDDEN and "webhook" not in str(error):
             unread[f"create ejectionpolicies.weft.dev in {namespace}"] = None

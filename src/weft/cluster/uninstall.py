@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from weft.cluster.applying import delete, path_of, title
 from weft.cluster.definitions import PATH as DEFINITIONS
-from weft.cluster.install import Change, InstallError, members
-from weft.cluster.installed import LABELS
-from weft.cluster.installed import NAME as INSTALLED
+from weft.cluster.install import Change, InstallError, is_there, members
+from weft.cluster.installed import WORKLOAD
 from weft.cluster.pods import pod_facts
-from weft.cluster.reading import Reader, all_of, labels_of, name_of, namespace_of
-from weft.cluster.record import MANAGED_BY, NAME, Record, record_path
+from weft.cluster.reading import METADATA, Reader, all_of, labels_of, member, name_of, namespace_of
+from weft.cluster.record import MANAGED_BY, NAME, Record, record_name, record_path
+from weft.cluster.revisions import CLASS, CONTROL_PLANES, Neighbour, is_agent, who_needs
+from weft.model.revisions import DEFAULT, REVISION, Revision
 from weft.schema.definitions import DEFINED
 from weft.sources.kubernetes.client import ApiClient
 from weft.sources.kubernetes.server_objects import Json
 
 _FIRST = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Deployment", "DaemonSet")
 _LAST = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount")
-_CLASS = "GatewayClass"
 STATE = "weft.dev/state"
 """The label of the Secrets that hold authority, keys and store."""
 _GATEWAY = "gateway.networking.k8s.io/gateway-name"
@@ -28,12 +28,14 @@ _GATEWAY = "gateway.networking.k8s.io/gateway-name"
 @dataclass(frozen=True, slots=True)
 class Remaining:
     """What goes on without the control plane: pods with a sidecar, Deployments that Gateways became; and documents of
-    weft's kinds, by kind. `unseen` may not be listed, so there may be more."""
+    weft's kinds, by kind. `unseen` may not be listed, so there may be more. Beside `others`, revisions that stay, it is
+    only what the one that goes has injected and made."""
 
     sidecars: int
     gateways: int
     documents: Mapping[str, int]
     unseen: tuple[str, ...] = ()
+    others: tuple[Neighbour, ...] = ()
 
     @property
     def text(self) -> str:
@@ -43,15 +45,22 @@ class Remaining:
         if self.unseen:
             return f"what has a sidecar is not known: you may not list {', '.join(self.unseen)}"
         if not self.sidecars and not self.gateways:
-            return "no pod has a sidecar"
+            return "no pod has a sidecar of it" if self.others else "no pod has a sidecar"
+        instead = (
+            f"let the labels of their namespaces name another revision ({self.others[0].revision})"
+            if self.others
+            else "take the labels off the namespaces"
+        )
         return (
-            f"{pods}, and there are {made}: they go on until their certificates end, within a "
-            "day; take the labels off the namespaces, and restart these pods"
+            f"{pods}{' of it' if self.others else ''}, and there are {made}: they go on until their certificates end, "
+            f"within a day; {instead}, and restart these pods"
         )
 
 
-async def remaining(client: ApiClient, namespace: str) -> Remaining:
-    """What remains when the installation in `namespace` goes. ApiError."""
+async def remaining(
+    client: ApiClient, namespace: str, names: Revision, others: tuple[Neighbour, ...] = ()
+) -> Remaining:
+    """What remains when the revision of these `names` in `namespace` goes. ApiError."""
     reader = Reader(client)
     pods, deployments = await all_of(
         reader.every("/api/v1/pods", "pods"), reader.every("/apis/apps/v1/deployments", "deployments", _GATEWAY)
@@ -60,33 +69,47 @@ async def remaining(client: ApiClient, namespace: str) -> Remaining:
         *(reader.every(f"/apis/{kind.group}/{kind.versions[0]}/{kind.plural}", kind.plural) for kind in DEFINED)
     )
     documents = {kind.plural: len(found) for kind, found in zip(DEFINED, lists, strict=True) if found}
+    if others:
+        pods = [each for each in pods if labels_of(each).get(REVISION, DEFAULT) in names.names]
+        deployments = [each for each in deployments if _made_by(each) == names.name]
     sidecars = sum(bool(each.image) for each in pod_facts(pods, [], namespace))
-    return Remaining(
-        sidecars, sum(name_of(each).endswith("-weft") for each in deployments), documents, tuple(reader.unread)
-    )
+    gateways = sum(name_of(each).endswith("-weft") for each in deployments)
+    return Remaining(sidecars, gateways, documents, tuple(reader.unread), others)
 
 
-async def uninstall(client: ApiClient, record: Record, namespace: str, *, dry: bool = False) -> AsyncIterator[Change]:
+def _made_by(deployment: Json) -> str:
+    """The revision that has made the Deployment of a Gateway."""
+    return str(member(deployment, "spec", "template", "metadata", "labels", REVISION) or DEFAULT)
+
+
+async def uninstall(
+    client: ApiClient, record: Record, others: Sequence[Neighbour] = (), *, dry: bool = False
+) -> AsyncIterator[Change]:
     """Remove the objects of an installation, each as it is done, or with `dry` only tell them; but no GatewayClass that
-    another serves, or may serve. ApiError."""
-    served = await _served(client, namespace)
-    for each in sorted(await members(client, record, namespace), key=_order):
-        if each["kind"] == _CLASS and served:
+    another serves, or may serve, and not the agent of nodes that the `others` need. ApiError."""
+    namespace, revision = record.settings.namespace, record.settings.revision
+    served, needed = await _served(client, namespace, record.settings.names), who_needs(others)
+    for each in sorted(await members(client, record), key=_order):
+        if each["kind"] == CLASS and served:
             yield Change("kept", f"{title(each)}, which another control plane {served}")
+            continue
+        if is_agent(each) and needed:
+            yield Change("kept", f"{title(each)}, which {needed} needs")
             continue
         if not dry:
             await delete(client, path_of(each))
         yield Change("removed", title(each))
-    if dry or await delete(client, record_path(namespace)):
-        yield Change("removed", f"ConfigMap {namespace}/{NAME}")
+    if dry or await delete(client, record_path(namespace, revision)):
+        yield Change("removed", f"ConfigMap {namespace}/{record_name(revision)}")
 
 
-async def _served(client: ApiClient, namespace: str) -> str:
+async def _served(client: ApiClient, namespace: str, names: Revision) -> str:
     """What another control plane of weft, a revision or one in another namespace, does with the cluster's GatewayClass;
     empty if there is none."""
     reader = Reader(client)
-    found = await reader.every("/apis/apps/v1/deployments", "deployments of all namespaces", LABELS)
-    if any((namespace_of(each), name_of(each)) != (namespace, INSTALLED) for each in found):
+    found = await reader.every("/apis/apps/v1/deployments", "deployments of all namespaces", CONTROL_PLANES)
+    own = (namespace, f"{WORKLOAD}{names.suffix}")
+    if any((namespace_of(each), name_of(each)) != own for each in found):
         return "serves"
     return f"may serve: you may not list {', '.join(reader.unread)}" if reader.unread else ""
 
@@ -112,18 +135,27 @@ def check_documents(there: Remaining, *, documents: bool) -> None:
         )
 
 
-async def purged(client: ApiClient, namespace: str) -> AsyncIterator[Change]:
-    """Remove the definitions of weft's kinds, and what holds the mesh's authority; each as it is done. ApiError."""
-    for kind in DEFINED:
-        name = f"{kind.plural}.{kind.group}"
-        if await delete(client, f"{DEFINITIONS}/{name}"):
-            yield Change("removed", f"CustomResourceDefinition {name}")
+def check_alone(others: Sequence[Neighbour]) -> None:
+    """InstallError if there are other revisions, which need what a purge takes."""
+    if others:
+        raise InstallError(
+            f"--purge would take the definitions and the mesh's authority away from {' and '.join(map(str, others))}: "
+            f"uninstall {'it' if len(others) == 1 else 'them'} first, or this one without --purge"
+        )
+
+
+async def purged(client: ApiClient, namespace: str, *, dry: bool = False) -> AsyncIterator[Change]:
+    """Remove the definitions of weft's kinds, what holds the mesh's authority, and the namespace if it is ours; each as
+    it is done, or with `dry` only tell them. ApiError."""
+    names = [f"{kind.plural}.{kind.group}" for kind in DEFINED]
+    found = [(f"{DEFINITIONS}/{name}", f"CustomResourceDefinition {name}") for name in names]
     reader = Reader(client)
-    kept = f"/api/v1/namespaces/{namespace}/secrets"
-    for each in await reader.every(kept, "secrets", STATE):
-        await delete(client, f"{kept}/{name_of(each)}")
-        yield Change("removed", f"Secret {namespace}/{name_of(each)}")
+    secrets = f"/api/v1/namespaces/{namespace}/secrets"
+    for each in await reader.every(secrets, "secrets", STATE, METADATA):
+        found.append((f"{secrets}/{name_of(each)}", f"Secret {namespace}/{name_of(each)}"))
     own = await reader.one(f"/api/v1/namespaces/{namespace}", "namespaces")
     if labels_of(own).get(MANAGED_BY) == NAME:
-        await delete(client, f"/api/v1/namespaces/{namespace}")
-        yield Change("removed", f"Namespace {namespace}")
+        found.append((f"/api/v1/namespaces/{namespace}", f"Namespace {namespace}"))
+    for path, what in found:
+        if await is_there(client, path) if dry else await delete(client, path):
+            yield Change("removed", what)

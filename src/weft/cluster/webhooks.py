@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
+from dataclasses import replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from weft.cluster.pods import injected_namespaces
 from weft.cluster.reading import Reader, all_of, labels_of, member, name_of, selected
 from weft.findings.cluster.facts import MUTATING, VALIDATING, WebhookFact
+from weft.model.revisions import USUAL, Revision
 from weft.sources.kubernetes.server_objects import Json
 
 _API = "/apis/admissionregistration.k8s.io/v1"
@@ -20,22 +22,25 @@ _OTHERS = re.compile(
     r"(^|[.-])(istio\.io|linkerd\.io|consul\.hashicorp\.com|kuma\.io|kuma|kongmesh|openservicemesh|osm)\b"
 )
 """Domains by which injectors of other meshes are called."""
-_OURS = {"weft-injector": True, "weft-validator": False}
 
 
-async def webhook_facts(reader: Reader, namespaces: list[Json], own: str) -> tuple[WebhookFact, ...]:
-    """All webhooks of weft, and those of other meshes that are asked about pods."""
+async def webhook_facts(
+    reader: Reader, namespaces: list[Json], own: str, names: Revision = USUAL
+) -> tuple[WebhookFact, ...]:
+    """All webhooks of a revision of weft, and those of other meshes that are asked about pods."""
+    ours = {f"weft-injector{names.suffix}": True, f"weft-validator{names.suffix}": False}
     mutating, validating = await all_of(
         reader.every(f"{_API}/mutatingwebhookconfigurations", MUTATING),
         reader.every(f"{_API}/validatingwebhookconfigurations", VALIDATING),
     )
-    names = {each.name for each in injected_namespaces(namespaces, own)}
-    injected = [each for each in namespaces if name_of(each) in names]
+    there = {each.name for each in injected_namespaces(namespaces, own, names)}
+    injected = [each for each in namespaces if name_of(each) in there]
     found = []
     for is_mutating, configurations in ((True, mutating), (False, validating)):
         for configuration in configurations:
             for webhook in configuration.get("webhooks") or ():
-                fact = _fact(name_of(configuration), webhook, is_mutating, injected)
+                is_ours = ours.get(name_of(configuration)) is is_mutating
+                fact = replace(_fact(name_of(configuration), webhook, is_mutating, injected), ours=is_ours)
                 other = is_mutating and fact.pods and bool(_OTHERS.search(fact.name))
                 if fact.ours or other:
                     found.append(fact)
@@ -48,7 +53,6 @@ def _fact(configuration: str, webhook: Json, mutating: bool, injected: list[Json
     return WebhookFact(
         configuration=configuration,
         name=str(webhook.get("name") or ""),
-        ours=_OURS.get(configuration) is mutating,
         mutating=mutating,
         failure_policy=str(webhook.get("failurePolicy") or "Fail"),
         authority="" if root is None else f"sha256:{hashlib.sha256(root.public_bytes(Encoding.DER)).hexdigest()}",

@@ -101,19 +101,21 @@ def _tell_end(ends: str | None) -> None:
 
 class AdminClient:
     """Calls the admin API of the control plane that serves `home`; where another host's is named (`weft.local.remote`),
-    that one, unless only the one that is `here` is meant.
+    that one, unless only the one that is `here` is meant; or that of `cluster`.
 
     Every method raises UnreachableError when nothing answers and RefusedError when the answer is an error. `door` is
     what the last call went through, if the control plane is in a cluster.
     """
 
-    def __init__(self, home: Home, *, timeout: float = _TIMEOUT, here: bool = False) -> None:
+    def __init__(
+        self, home: Home, *, timeout: float = _TIMEOUT, here: bool = False, cluster: Cluster | None = None
+    ) -> None:
         self.home = home
         self._timeout = timeout
         self._here = here
         self.door: Door | None = None
         self._remote = None if here else remote_from_environment()
-        self._cluster = None if here else named_cluster()
+        self._cluster = None if here else cluster or named_cluster()
         if self._remote is not None and self._cluster is not None:
             raise RemoteError(f"--server {self._remote.server} and a cluster (--context, --kubeconfig): name one")
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weft.model.revisions import DEFAULT
+
 if TYPE_CHECKING:
     from weft.sources.kubernetes.access import Access, Credentials
 
@@ -34,11 +36,12 @@ class ClusterError(Exception):
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """See the module. Of several `files` the first that says something counts, as for kubectl; `context` empty: the
-    current one; `namespace` is that of weft itself."""
+    current one; `namespace` is that of weft itself, and `revision` whose door is meant."""
 
     files: tuple[Path, ...]
     context: str = ""
     namespace: str = USUAL_NAMESPACE
+    revision: str = DEFAULT
 
     def access(self) -> Access:
         """Where its API server is, and who we are there; runs the user's credential plugin. AccessError."""

@@ -23,7 +23,6 @@ from weft.model.door import NAME, PODS, PORT, ROOTS, door_name
 from weft.sources.kubernetes.access import Access, AccessError, Credentials, Shown, load_pair
 from weft.sources.kubernetes.client import ApiClient, ApiError
 
-CONFIG_MAP = door_name()
 _LOOK_SECONDS = 20.0
 _FORBIDDEN, _NOT_FOUND = 403, 404
 
@@ -83,6 +82,7 @@ class Door:
         self._credentials = Credentials(self._read)
         self._access: Access | None = None
         self._place: _Place | None = None
+        self._config_map = door_name(cluster.revision)
 
     @property
     def title(self) -> str:
@@ -117,8 +117,10 @@ class Door:
         except (OSError, ssl.SSLError) as error:
             tunnel.near.close()
             if isinstance(error, ssl.SSLCertVerificationError):
-                text = f"{self.title} is not who the cluster says: its certificate is not by the roots of {CONFIG_MAP}"
-                raise ClusterError(f"{text} ({error.verify_message}); nothing was sent to it") from error
+                text = f"{self.title} is not who the cluster says: its certificate is not by the roots of"
+                raise ClusterError(
+                    f"{text} {self._config_map} ({error.verify_message}); nothing was sent to it"
+                ) from error
             raise ClusterError(f"{self.title} does not answer: {tunnel.failure or error}") from error
 
     def tunnel(self) -> Tunnel:
@@ -172,7 +174,7 @@ class Door:
         home = f"/api/v1/namespaces/{namespace}"
         try:
             told, pods = asyncio.run(
-                _read_place(self._credentials, f"{home}/configmaps/{CONFIG_MAP}", f"{home}/pods", patience)
+                _read_place(self._credentials, f"{home}/configmaps/{self._config_map}", f"{home}/pods", patience)
             )
         except TimeoutError as error:
             raise ClusterError(f"the API server at {shown.server} does not answer within {patience:g} s") from error
@@ -180,7 +182,7 @@ class Door:
             raise ClusterError(self._refused(error, shown)) from error
         missing = [name for name in (PODS, ROOTS, NAME, PORT) if not told.data.get(name)]
         if missing or not told.data[PORT].isdecimal():
-            text = f"the ConfigMap {namespace}/{CONFIG_MAP} does not say {' and '.join(missing) or 'a port'} yet"
+            text = f"the ConfigMap {namespace}/{self._config_map} does not say {' and '.join(missing) or 'a port'} yet"
             raise ClusterError(f"{text}: the control plane fills it in when it is ready")
         ready = tuple(pod.metadata.name for pod in pods.items if pod.ready)
         if not ready:
@@ -194,12 +196,12 @@ class Door:
         if error.status == _NOT_FOUND:
             return (
                 f"{self.title} is not there, or has no door for users of the cluster: no ConfigMap {namespace}/"
-                f"{CONFIG_MAP}; --kube-namespace says where weft is, users.enabled of its chart opens the door"
+                f"{self._config_map}; --kube-namespace says where weft is, users.enabled of its chart opens the door"
             )
         if error.status == _FORBIDDEN:
             return (
-                f"{self.title}: {error}; the Role weft-door has what is needed to reach it: kubectl create rolebinding "
-                f"NAME -n {namespace} --role=weft-door --user=…"
+                f"{self.title}: {error}; the Role {self._config_map} has what is needed to reach it: kubectl create "
+                f"rolebinding NAME -n {namespace} --role={self._config_map} --user=…"
             )
         return f"the API server at {shown.server}: {error}"
 

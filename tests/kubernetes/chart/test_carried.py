@@ -12,7 +12,8 @@ from tools.chart import CARRIED, carried
 from support.chart import CHART, helm, rendered
 from weft import __version__
 from weft.cluster.applying import kind_of, path_of
-from weft.cluster.manifests import Features, Settings, checked, objects_of, role_rights
+from weft.cluster.manifests import Features, ManifestError, Settings, checked, objects_of, role_rights
+from weft.model.revisions import Revision
 
 MADE_BY = ("app.kubernetes.io/managed-by", "helm.sh/chart")
 
@@ -75,6 +76,31 @@ def test_it_is_rendered_from_the_chart() -> None:
             Settings(image="a/b:1", features=Features(gateways=False)),
             {"image": {"repository": "a/b", "tag": "1"}, "gateways": {"enabled": False}},
         ),
+        (
+            Settings(image="a/b:1", revision_tags=("prod", "test")),
+            {"image": {"repository": "a/b", "tag": "1"}, "revisionTags": ["prod", "test"]},
+        ),
+        (
+            Settings(image="a/b:1", revision="canary", features=Features(cni=True)),
+            {"image": {"repository": "a/b", "tag": "1"}, "revision": "canary", "cni": {"enabled": True}},
+        ),
+        (
+            Settings(image="a/b:1", revision="canary", revision_tags=("prod",), features=Features(gateways=False)),
+            {
+                "image": {"repository": "a/b", "tag": "1"},
+                "revision": "canary",
+                "revisionTags": ["prod"],
+                "gateways": {"enabled": False},
+            },
+        ),
+        (
+            Settings(image="a/b:1", revision="canary", revision_tags=("default", "prod", "test")),
+            {
+                "image": {"repository": "a/b", "tag": "1"},
+                "revision": "canary",
+                "revisionTags": ["default", "prod", "test"],
+            },
+        ),
     ],
 )
 def test_it_is_what_helm_makes(tmp_path: Path, settings: Settings, values: dict[str, Any]) -> None:
@@ -85,11 +111,36 @@ def test_it_is_what_helm_makes(tmp_path: Path, settings: Settings, values: dict[
         assert found[path] == each, path
 
 
+@pytest.mark.parametrize("revision", ["", "canary"])
+def test_further_cluster_roles_have_endings_that_no_revision_can_have(tmp_path: Path, revision: str) -> None:
+    """Else the further roles of one were another's own."""
+    everything = {
+        "image": {"repository": "a", "tag": "1"},
+        "revision": revision,
+        "ca": {"signer": "a.b/c", "roots": "bundle/d"},
+        "references": [{"namespace": "*", "secrets": ["e"]}],
+    }
+    kinds = ("ClusterRole", "ClusterRoleBinding")
+    names = {each["metadata"]["name"] for each in helms(tmp_path, "mesh", everything).values() if each["kind"] in kinds}
+    further = names - {f"weft{f'-{revision}' if revision else ''}"}
+    assert len(further) >= 6
+    for each in further:
+        with pytest.raises(ManifestError, match="cannot be, since ClusterRoles of other revisions end so"):
+            checked(Settings(image="a", revision=each.removeprefix("weft-")))
+
+
 def test_the_accounts_rights_are_those_of_its_roles(tmp_path: Path) -> None:
     """Roles for people are not its own."""
     wanted = {str(each) for each in role_rights(Features(), "weft-system")}
     assert "create tokenreviews.authentication.k8s.io" in wanted
     assert "get configmaps/extension-apiserver-authentication in kube-system" in wanted
     assert not any("admin.weft.dev" in each or "portforward" in each for each in wanted)
+    canarys = {str(each) for each in role_rights(Features(), "weft-system", Revision("canary", ("prod",)))}
+    leases = {each for each in canarys if each.startswith("get leases")}
+    assert leases == {
+        f"get leases.coordination.k8s.io/{name} in weft-system"
+        for name in ("weft-leader-canary", "weft-leader-prod", "weft-state")
+    }
+    assert len(canarys) == len(wanted) + 2, "another Lease, which is read and written"
     plurals = {kind_of(each).plural for each in rendered(tmp_path)}
     assert {"networkpolicys", "gatewayclasss"}.isdisjoint(plurals)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weft.model.revisions import DEFAULT, Revision
+
 DEFINITIONS = "definitions of kinds"
 MUTATING, VALIDATING = "mutating webhooks", "validating webhooks"
 PODS, ENDPOINTS, LEASES = "pods of weft", "endpoints of weft", "the Lease of weft"
@@ -133,7 +135,7 @@ class TrialFact:
 class ClusterFacts:
     """See the module. `unreachable` says why nothing else is known. `ahead` is by how many seconds this host's clock is
     before the API server's. `unread` are the kinds that could not be read. `root` is the fingerprint of the mesh's root
-    as the control plane puts it into pods (empty: not known)."""
+    as the control plane puts it into pods (empty: not known). `revision` is the one that is looked at."""
 
     server: str
     namespace: str
@@ -159,6 +161,17 @@ class ClusterFacts:
     trials: tuple[TrialFact, ...] = ()
     unread: tuple[str, ...] = ()
     root: str = ""
+    revision: str = DEFAULT
+
+    @property
+    def suffix(self) -> str:
+        """What names of the revision's objects end with."""
+        return Revision(self.revision).suffix
+
+    @property
+    def upgrade(self) -> str:
+        """The command that puts its objects right."""
+        return "weft upgrade" if self.revision == DEFAULT else f"weft upgrade --revision {self.revision}"
 
     def was_read(self, what: str) -> bool:
         """Whether something was there to be read, or not there: of what may not be read nothing is known."""

@@ -141,9 +141,9 @@ def account_rights(facts: ClusterFacts) -> Iterator[Finding]:
     """What the control plane's account may not do and has to."""
     missing = [each.what for each in facts.account_rights if not each.granted]
     if missing:
-        about = f"service account {facts.namespace}/weft"
-        name = f"system:serviceaccount:{facts.namespace}:weft"
-        fix = f"kubectl auth can-i {_asked(missing[0])} --as {name}  # weft upgrade, or helm upgrade, puts it right"
+        about = f"service account {facts.namespace}/weft{facts.suffix}"
+        name = f"system:serviceaccount:{facts.namespace}:weft{facts.suffix}"
+        fix = f"kubectl auth can-i {_asked(missing[0])} --as {name}  # {facts.upgrade}, or helm upgrade, puts it right"
         yield error(RIGHTS, about, f"it may not {listed(missing)}", fix)
 
 

@@ -40,8 +40,8 @@ def control_plane(facts: ClusterFacts) -> Iterator[Finding]:
         yield error(UNWELL, found.workload, text, f"kubectl -n {facts.namespace} describe {found.workload}")
     if found.endpoints == 0 and facts.was_read(ENDPOINTS):
         text = "no endpoint of it is ready: proxies and the API server reach nobody"
-        fix = f"kubectl -n {facts.namespace} get endpointslices -l kubernetes.io/service-name=weft"
-        yield error(UNWELL, f"Service {facts.namespace}/weft", text, fix)
+        fix = f"kubectl -n {facts.namespace} get endpointslices -l kubernetes.io/service-name=weft{facts.suffix}"
+        yield error(UNWELL, f"Service {facts.namespace}/weft{facts.suffix}", text, fix)
 
 
 def versions(facts: ClusterFacts) -> Iterator[Finding]:
@@ -53,15 +53,15 @@ def versions(facts: ClusterFacts) -> Iterator[Finding]:
     text = f"the control plane is weft {found.version}, and this command {facts.client}"
     apart = abs(ours[1] - theirs[1]) if ours[0] == theirs[0] else 2
     if apart > 1:
-        yield error(UNWELL, found.workload, f"{text}: more than one release apart", _same(found))
+        yield error(UNWELL, found.workload, f"{text}: more than one release apart", _same(facts, found))
     else:
-        yield warning(UNWELL, found.workload, text, _same(found))
+        yield warning(UNWELL, found.workload, text, _same(facts, found))
 
 
-def _same(found: InstallationFact) -> str:
+def _same(facts: ClusterFacts, found: InstallationFact) -> str:
     if found.managed_by == "Helm":
         return f"pip install weft=={found.version}  # or helm upgrade"
-    return f"weft upgrade  # or pip install weft=={found.version}"
+    return f"{facts.upgrade}  # or pip install weft=={found.version}"
 
 
 def lease(facts: ClusterFacts) -> Iterator[Finding]:
@@ -71,7 +71,7 @@ def lease(facts: ClusterFacts) -> Iterator[Finding]:
     ready = installation is None or any(each.ready for each in installation.pods)
     if not ready or not facts.was_read(LEASES):
         return
-    found = list(_held(facts, "weft-leader", facts.lease, "no status and no Gateway is written"))
+    found = list(_held(facts, f"weft-leader{facts.suffix}", facts.lease, "no status and no Gateway is written"))
     yield from found
     if installation is None or not installation.shared or (found and _host(facts.lease) == _host(facts.state_lease)):
         return  # what is wrong with a control plane that has both is said
@@ -101,13 +101,13 @@ def definitions(facts: ClusterFacts) -> Iterator[Finding]:
     ours = [each for each in facts.definitions if each.known]
     missing = [each.name for each in ours if not each.established and not each.stored]
     if missing:
-        yield error(UNWELL, "definitions", f"the server has no {listed(missing)}", "weft upgrade")
+        yield error(UNWELL, "definitions", f"the server has no {listed(missing)}", facts.upgrade)
     waiting = [each.name for each in ours if not each.established and each.stored]
     if waiting:
         yield error(UNWELL, "definitions", f"not served yet: {listed(waiting)}", f"kubectl describe crd {waiting[0]}")
     other = [each.name for each in ours if each.established and not each.same]
     if other:
-        yield warning(UNWELL, "definitions", f"of another version of weft: {listed(other)}", "weft upgrade")
+        yield warning(UNWELL, "definitions", f"of another version of weft: {listed(other)}", facts.upgrade)
     for each in ours:
         unknown = sorted(set(each.stored) - set(each.known))
         if unknown:
@@ -119,13 +119,13 @@ def webhooks(facts: ClusterFacts) -> Iterator[Finding]:
     """Those of weft are there and trust the mesh's root."""
     ours = [each for each in facts.webhooks if each.ours]
     for wanted, mutating, name in (
-        (facts.injects and facts.was_read(MUTATING), True, "weft-injector"),
-        (facts.validates and facts.was_read(VALIDATING), False, "weft-validator"),
+        (facts.injects and facts.was_read(MUTATING), True, f"weft-injector{facts.suffix}"),
+        (facts.validates and facts.was_read(VALIDATING), False, f"weft-validator{facts.suffix}"),
     ):
         there = [each for each in ours if each.mutating is mutating]
         if wanted and not there:
             does = "pods get no sidecars" if mutating else "documents are not checked when they are written"
-            yield error(WEBHOOK, name, f"the configuration is not there: {does}", "weft upgrade")
+            yield error(WEBHOOK, name, f"the configuration is not there: {does}", facts.upgrade)
         yield from _authorities(there, facts)
 
 

@@ -51,8 +51,12 @@ class Cluster:
     def _below(self, where: str, path: str) -> bool:
         return where.startswith(f"{path}/") if "/namespaces/" in path else True
 
-    async def send(self, method: str, path: str, *_: object) -> bytes:
-        """A deletion."""
+    async def send(self, method: str, path: str, body: bytes, *_: object) -> bytes:
+        """A deletion, or an object that is applied whole."""
+        if method == "PATCH":
+            established = {"status": {"conditions": [{"type": "Established", "status": "True"}]}}
+            self.objects[path] = json.loads(body) | (established if "customresource" in path else {})
+            return json.dumps(self.objects[path]).encode()
         assert method == "DELETE"
         if self.objects.pop(path, None) is None:
             raise ApiError("not found", 404)
@@ -204,6 +208,31 @@ async def test_nodes_that_capture_for_another_go_on() -> None:
     assert {each.what for each in changes} == {"kept"}
     alone = Installer(cluster, settings, Before(None, before.record), Way(), lambda _: None)
     assert {alone._end(each).what for each in await alone._left()} == {"removed"}
+
+
+async def brought(cluster: Any, revision: str = "default", *, cni: bool = False) -> list[str]:
+    """What `weft upgrade` of a revision does."""
+    settings = checked(Settings(image="a", revision=revision, features=Features(cni=cni)))
+    before = await look(cluster, NAMESPACE, revision)
+    installer = Installer(cluster, settings, before, Way(waits=False), lambda _: None)
+    return [f"{each.what}: {each.title}" async for each in installer.run()]
+
+
+@pytest.mark.parametrize("then", ["upgrade", "uninstall"])
+async def test_an_agent_that_was_kept_for_another_ends_when_that_has_gone(then: str) -> None:
+    cluster: Any = Cluster(*installed(cni=True), *installed("canary", cni=True, shared=False))
+    for _ in range(2):
+        assert "kept: DaemonSet kube-system/weft-cni, which the revision canary in weft-system needs" in await brought(
+            cluster
+        )
+    async for _ in uninstall(cluster, await recorded(cluster, "canary"), (DEFAULT,)):
+        pass
+    if then == "upgrade":
+        assert "removed: DaemonSet kube-system/weft-cni" in await brought(cluster)
+    else:
+        async for _ in uninstall(cluster, await recorded(cluster), ()):
+            pass
+    assert AGENT not in cluster.objects
 
 
 def test_definitions_of_a_later_release_stay() -> None:

@@ -261,12 +261,16 @@ class Installer:
             if thing["kind"] in _WEBHOOKS and self._way.waits:
                 await self.until_ready()
             yield await self._applied(thing)
+        kept = []
         for each in await self._left():
             change = self._end(each)
             if change.what == "removed":
                 await delete(self._client, path_of(each))
+            else:
+                kept.append(each)
             yield change
-        yield await self._applied(record_of(self._settings, self._members, None))
+        # What stays for others is still of this ApplySet: the record leads to it when they have gone.
+        yield await self._applied(record_of(self._settings, [*self._members, *kept], None))
 
     async def _applied(self, thing: Json) -> Change:
         there = await live(self._client, path_of(thing))
